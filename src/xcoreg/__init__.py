@@ -1,0 +1,1 @@
+"""xcoreg: coregistration of georeferenced rasters, native to xarray."""

@@ -1,0 +1,1 @@
+"""The numerical core: numpy and scipy alone, batches of windows in, columns of numbers out."""
