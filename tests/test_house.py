@@ -1,0 +1,272 @@
+"""The rules of the house, read from the syntax trees, and what a bare `import xcoreg` costs."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import subprocess
+import sys
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SRC = Path(__file__).resolve().parent.parent / "src" / "xcoreg"
+
+# The floors of the house, ground floor first. A module may import its own floor and those below.
+FLOORS = (
+    ("errors",),
+    ("core",),
+    ("points", "result", "georef"),
+    ("plan", "raster", "io", "lazy", "simulate", "datasets"),
+    ("engine", "warp", "stack"),
+    ("plot", "report"),
+    ("accessor", "cli"),
+    ("__init__", "__main__"),
+)
+LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
+
+# Methods that hand a result to the floor above because users look for them there. Each must be a late import.
+STAIRS = {("result", "plot"), ("points", "plot")}
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 50
+IMPORT_BUDGET = 0.15  # seconds on top of `import rioxarray`
+
+MODULES = sorted(SRC.rglob("*.py"))
+IDS = [path.relative_to(SRC).as_posix() for path in MODULES]
+every_module = pytest.mark.parametrize("path", MODULES, ids=IDS)
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, by its full dotted name, and where the statement stands."""
+
+    name: str
+    line: int
+    late: bool
+
+    @property
+    def room(self) -> str | None:
+        """The part of xcoreg that is meant ("core", "warp", ...), or None for other packages."""
+        parts = self.name.split(".")
+        if parts[0] != "xcoreg":
+            return None
+        return parts[1] if len(parts) > 1 else "__init__"
+
+
+def room_of(path: Path, root: Path = SRC) -> str:
+    return path.relative_to(root).parts[0].removesuffix(".py")
+
+
+def package_of(path: Path, root: Path = SRC) -> list[str]:
+    return ["xcoreg", *path.relative_to(root).parts[:-1]]
+
+
+def names_of(node: ast.AST, package: list[str]) -> Iterator[str]:
+    """Dotted names a node imports: statements, and import_module / require with a literal name."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = package[: len(package) - node.level + 1] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        # "from xcoreg import warp" means the module warp, "from xcoreg.warp import apply" does too
+        yield from ((f"{module}.{alias.name}" if module == "xcoreg" else module) for alias in node.names)
+    elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in {"import_module", "require", "__import__"} and isinstance(node.args[0].value, str):
+            yield node.args[0].value
+
+
+def imports_of(source: str, package: list[str]) -> list[Import]:
+    found = []
+
+    def visit(node: ast.AST, late: bool) -> None:
+        late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        line = getattr(node, "lineno", 0)
+        found.extend(Import(name, line, late) for name in names_of(node, package))
+        for child in ast.iter_child_nodes(node):
+            visit(child, late)
+
+    visit(ast.parse(source), late=False)
+    return found
+
+
+def imports_in(path: Path) -> list[Import]:
+    return imports_of(path.read_text(encoding="utf-8"), package_of(path))
+
+
+def upward(room: str, imports: list[Import]) -> list[str]:
+    """Imports that climb; a late import by one of the named stairs is allowed."""
+    return [
+        f"line {one.line}: {room} imports {one.room}, which stands above it"
+        for one in imports
+        if one.room is not None
+        and LEVEL.get(one.room, len(FLOORS)) > LEVEL[room]
+        and not (one.late and (room, one.room) in STAIRS)
+    ]
+
+
+def foreign_to_core(imports: list[Import]) -> list[str]:
+    allowed = {"numpy", "scipy", *sys.stdlib_module_names}
+    return [
+        f"line {one.line}: {one.name}"
+        for one in imports
+        if not (one.room == "core" if one.room else one.name.split(".")[0] in allowed)
+    ]
+
+
+def code_lines(source: str) -> set[int]:
+    """Numbers of the lines that hold code: no blank line, no comment."""
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {line for tok in tokens if tok.type not in skip for line in range(tok.start[0], tok.end[0] + 1)}
+
+
+def function_lengths(source: str) -> list[tuple[str, int]]:
+    """Every function with its lines of code, without docstring, comments and blank lines."""
+    code = code_lines(source)
+    lengths = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = code & set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            first = node.body[0]
+            if ast.get_docstring(node, clean=False) is not None:
+                lines -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+            lengths.append((node.name, len(lines)))
+    return lengths
+
+
+def has_all(tree: ast.Module) -> bool:
+    return any(
+        isinstance(target, ast.Name) and target.id == "__all__"
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    )
+
+
+def is_public(path: Path) -> bool:
+    names = [part.removesuffix(".py") for part in path.relative_to(SRC).parts]
+    return not any(name.startswith("_") and name != "__init__" for name in names)
+
+
+@every_module
+def test_every_room_has_a_floor(path):
+    assert room_of(path) in LEVEL, f"{room_of(path)} is in no floor of tests/test_house.py: give it one"
+
+
+@every_module
+def test_imports_go_down_only(path):
+    assert upward(room_of(path), imports_in(path)) == []
+
+
+@every_module
+def test_dask_is_known_to_lazy_alone(path):
+    if room_of(path) != "lazy":
+        assert [one for one in imports_in(path) if one.name.split(".")[0] == "dask"] == []
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "core").rglob("*.py")), ids=lambda path: path.name)
+def test_core_imports_numpy_scipy_and_core_alone(path):
+    assert foreign_to_core(imports_in(path)) == []
+
+
+@every_module
+def test_files_stay_short(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_FILE
+
+
+@every_module
+def test_functions_stay_short(path):
+    long = [row for row in function_lengths(path.read_text(encoding="utf-8")) if row[1] > LONGEST_FUNCTION]
+    assert long == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if is_public(path)], ids=lambda path: path.name)
+def test_public_modules_name_what_they_offer(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    only_docstring = all(isinstance(node, ast.Expr) for node in tree.body)
+    assert only_docstring or has_all(tree)
+
+
+# --- the checks above must themselves be able to fail ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("room", "statement"),
+    [
+        ("points", "from xcoreg.warp import apply"),
+        ("points", "from xcoreg import warp"),
+        ("points", "from . import warp"),
+        ("points", "from .warp import apply"),
+        ("points", "import xcoreg.warp as w"),
+        ("points", "def f():\n    from xcoreg.warp import apply"),
+        ("points", "def f():\n    return import_module('xcoreg.warp')"),
+        ("points", "if TYPE_CHECKING:\n    from xcoreg.warp import apply"),
+        ("result", "from xcoreg.plot import plot_fit"),
+        ("warp", "import xcoreg"),
+    ],
+)
+def test_an_upward_import_is_seen(room, statement):
+    assert len(upward(room, imports_of(statement, ["xcoreg"]))) == 1
+
+
+def test_a_downward_import_and_a_stair_are_allowed():
+    assert upward("warp", imports_of("from xcoreg.georef import gsd\nimport numpy", ["xcoreg"])) == []
+    assert upward("result", imports_of("def plot():\n    from xcoreg.plot import plot_fit", ["xcoreg"])) == []
+
+
+@pytest.mark.parametrize("name", ["xarray", "rasterio.warp", "dask.array", "xcoreg.errors", "xcoreg.georef"])
+def test_a_stranger_in_core_is_seen(name):
+    assert len(foreign_to_core(imports_of(f"import {name}", ["xcoreg", "core"]))) == 1
+
+
+def test_core_may_use_its_own_rooms():
+    statements = (
+        "import numpy as np\nfrom scipy import fft\nfrom xcoreg.core.status import Status\nfrom .status import Status"
+    )
+    assert foreign_to_core(imports_of(statements, ["xcoreg", "core"])) == []
+
+
+def test_docstrings_comments_and_blank_lines_are_not_code():
+    source = 'def f():\n    """One.\n\n    Two.\n    """\n    # why\n\n    return (\n        1\n    )\n'
+    assert function_lengths(source) == [("f", 4)]
+
+
+# --- what `import xcoreg` costs -------------------------------------------------------------------------------------
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Where byte code may not be cached every import compiles xcoreg again: no user pays that.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, env=env)
+
+
+def import_seconds() -> float:
+    """Seconds that `import xcoreg` takes once rioxarray is there."""
+    report = run_python("-X", "importtime", "-c", "import rioxarray; import xcoreg").stderr
+    rows = [line.split("|") for line in report.splitlines() if line.count("|") == 2]
+    return next(int(cumulative) for _, cumulative, name in rows if name == " xcoreg") / 1e6
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "geopandas", "distributed"])
+def test_import_stays_light(package):
+    script = f"import sys, xcoreg; print({package!r} in sys.modules)"
+    assert run_python("-c", script).stdout.strip() == "False"
+
+
+def test_import_is_quick():
+    best = float("inf")
+    for _ in range(8):  # another job on the machine can only make a run slower, so the best one counts
+        best = min(best, import_seconds())
+        if best < IMPORT_BUDGET:
+            break
+    assert best < IMPORT_BUDGET
