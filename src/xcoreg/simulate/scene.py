@@ -107,7 +107,8 @@ class Scene:
         Parameters
         ----------
         shift : (dcol, drow)
-            Pixels, any real numbers: pixel ``(row, col)`` of the result shows the scene at ``(row + drow, col + dcol)``.
+            Pixels, any real numbers: pixel ``(row, col)`` of the result shows the scene at
+            ``(row + drow, col + dcol)``.
 
         Returns
         -------
@@ -124,6 +125,19 @@ class Scene:
         folded = _fold((folded * cols).T, 0, self.size).T
         # the sum over modes is an inverse transform without its 1/n
         return np.ascontiguousarray(fft.ifft2(folded, norm="forward").real)
+
+    def gradient(self) -> tuple[Scene, Scene]:
+        """Return the exact derivatives of the scene.
+
+        Returns
+        -------
+        (per column, per row)
+            Two scenes, change per pixel to the right and per pixel down.
+        """
+        top = self.modes.shape[1] - 1
+        real = self.modes.real.dtype
+        turn = (2 * np.pi / self.size * np.arange(-top, top + 1)).astype(real) * self.modes.dtype.type(1j)
+        return Scene(self.modes * turn[top:], self.size), Scene(self.modes * turn[:, None], self.size)
 
 
 def _amplitude(size: int, texture: Texture) -> NDArray[np.float64]:

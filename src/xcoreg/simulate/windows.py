@@ -28,6 +28,10 @@ class WindowPairs(NamedTuple):
         Correction (dcol, drow) in pixels, ``x_ref = x_tgt + dcol``; NaN for unrelated pairs.
     sigma : (n,) float64
         Standard deviation of the noise, the same in both windows of a pair.
+    bound : (n, 2, 2) float64
+        Cramer-Rao bound ``2 sigma**2 G**-1`` on the covariance of the correction, axes (col, row), pixels squared.
+        ``G`` sums the products of the scene's exact derivatives over the window, so the jump between opposite
+        borders of a window, which makes spectral derivatives of a crop too steep, plays no part.
     """
 
     ref: NDArray[np.float32]
@@ -35,6 +39,7 @@ class WindowPairs(NamedTuple):
     clean: NDArray[np.float32]
     truth: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    bound: NDArray[np.float64]
 
 
 def window_pairs(
@@ -82,7 +87,7 @@ def window_pairs(
     rng = np.random.default_rng(seed)
     truth = rng.uniform(-max_shift, max_shift, (n, 2))
     ref, tgt, clean = (np.empty((n, size, size), np.float32) for _ in range(3))
-    sigma = np.empty(n)
+    sigma, bound = np.empty(n), np.empty((n, 2, 2))
     torus = texture.period or fft.next_fast_len(max(2 * size, size + 128, size + 2 * int(np.ceil(max_shift))))
     for i in range(n):
         scene = Scene.draw(torus, texture, rng, dtype=np.complex64)
@@ -90,13 +95,16 @@ def window_pairs(
         row, col = rng.integers(0, torus, 2)
         clean[i] = _cut(scene.image(), row, col, size)
         moved = _cut(other.image((truth[i, 0], truth[i, 1])), row, col, size)
+        slopes = np.stack([_cut(part.image(), row, col, size) for part in scene.gradient()])
         share, sigma[i] = _noise(clean[i], snr_db)
+        bound[i] = _bound(share * slopes, sigma[i])
         clean[i] *= share
         noise = sigma[i] * rng.standard_normal((2, size, size), dtype=np.float32)
         ref[i], tgt[i] = clean[i] + noise[0], share * moved + noise[1]
     if unrelated or snr_db == -np.inf:
         truth[:] = np.nan
-    return WindowPairs(ref, tgt, clean, truth, sigma)
+        bound[:] = np.nan
+    return WindowPairs(ref, tgt, clean, truth, sigma, bound)
 
 
 def _cut(image: NDArray[np.floating], row: int, col: int, size: int) -> NDArray[np.floating]:
@@ -110,3 +118,12 @@ def _noise(clean: NDArray[np.float32], snr_db: float) -> tuple[float, float]:
     if snr_db == -np.inf:
         return 0.0, 1.0
     return 1.0, float(clean.std(dtype=np.float64) * 10 ** (-snr_db / 20))
+
+
+def _bound(slopes: NDArray[np.floating], sigma: float) -> NDArray[np.float64]:
+    """Return the Cramer-Rao bound of two equally noisy windows with slopes (2, rows, cols) along (col, row)."""
+    flat = slopes.reshape(2, -1).astype(np.float64)
+    fisher = flat @ flat.T
+    if np.linalg.det(fisher) <= 0:
+        return np.full((2, 2), np.inf)
+    return 2 * sigma**2 * np.linalg.inv(fisher)
