@@ -1,0 +1,62 @@
+"""The jobs of the project: `nox -l` lists them, `nox -s tests` runs one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.sessions = ["tests", "minimal", "types", "lint"]
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run every test and doctest with all extras installed."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def minimal(session: nox.Session) -> None:
+    """Run the tests with the base dependencies alone; what needs an extra is skipped."""
+    session.install(".", "pytest>=8", "hypothesis>=6.100")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install(".[test]", "mypy>=1.13")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and spelling."""
+    session.install("ruff>=0.9", "codespell>=2.3")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print the tables of accuracy, calibration, false acceptance and speed; arguments name single programs."""
+    session.install(".[plot]", "scikit-image", "opencv-python-headless")
+    for name in session.posargs or sorted(str(path) for path in Path("benchmarks").glob("bench_*.py")):
+        session.run("python", name)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, install the wheel alone and run the demo from it."""
+    session.install("build")
+    out = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "--outdir", str(out), ".")
+    wheel = max(out.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install(f"xcoreg[plot] @ {wheel.as_uri()}")
+    session.run("xcoreg", "demo", "--out", str(out / "demo"))
