@@ -1,0 +1,233 @@
+"""Displacement models: what is added to the coordinates of the target at any place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtri
+
+from xcoreg.core.plain import decode_column, encode_column
+
+__all__ = ["Model", "Translation", "model_from_dict"]
+
+# Windows are taken to contradict their own covariances when chance alone would spread them so in 1 of 100 cases.
+_CHANCE = 0.01
+
+_UNKNOWN = ((np.nan, np.nan), (np.nan, np.nan))
+
+
+class Model(Protocol):
+    """What every displacement model offers; `kind` names it in files."""
+
+    kind: ClassVar[str]
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Correction at map positions."""
+        ...
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Covariance of the correction at map positions."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, with `kind`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One correction for every place.
+
+    Parameters
+    ----------
+    dx, dy : float
+        Correction target -> reference along x and y, in the units of x and y.
+    dz : float
+        Vertical correction, in units of the values.
+    cov : nested tuple, 2 x 2 or 3 x 3
+        Covariance of `(dx, dy)` or `(dx, dy, dz)`; NaN when unknown.
+
+    Raises
+    ------
+    ValueError
+        When `cov` has another shape.
+
+    Examples
+    --------
+    >>> model = Translation(3.5, 15.5, cov=((0.04, 0.0), (0.0, 0.01)))
+    >>> dx, dy = model.predict([0.0, 100.0], 0.0)
+    >>> dx
+    array([3.5, 3.5])
+    """
+
+    kind: ClassVar[str] = "translation"
+
+    dx: float
+    dy: float
+    dz: float = 0.0
+    cov: tuple[tuple[float, ...], ...] = _UNKNOWN
+
+    def __post_init__(self) -> None:
+        for name in ("dx", "dy", "dz"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        cov = np.asarray(self.cov, np.float64)
+        if cov.shape not in ((2, 2), (3, 3)):
+            raise ValueError(f"the covariance of a translation is 2 x 2 or 3 x 3, not of shape {cov.shape}")
+        object.__setattr__(self, "cov", tuple(tuple(row) for row in cov.tolist()))
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        dx, dy : float64 arrays
+            The correction, in the units of x and y.
+
+        Examples
+        --------
+        >>> dx, dy = Translation(1.0, -2.0).predict(500.0, [0.0, 10.0])
+        >>> dy
+        array([-2., -2.])
+        """
+        shape = np.broadcast_shapes(np.shape(x), np.shape(y))
+        return np.full(shape, self.dx), np.full(shape, self.dy)
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Covariance of the correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), units of x and y squared.
+
+        Examples
+        --------
+        >>> Translation(0.0, 0.0, cov=((4.0, 0.0), (0.0, 1.0))).predict_cov([1.0, 2.0], 0.0).shape
+        (2, 2, 2)
+        """
+        shape = np.broadcast_shapes(np.shape(x), np.shape(y))
+        return np.broadcast_to(np.array(self.cov)[:2, :2], (*shape, 2, 2)).copy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types.
+
+        Examples
+        --------
+        >>> Translation(1.0, 2.0).to_dict()["cov"]
+        [[None, None], [None, None]]
+        """
+        values = {name: encode_column(getattr(self, name)) for name in ("dx", "dy", "dz", "cov")}
+        return {"kind": self.kind, **values}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Translation:
+        """Undo :meth:`to_dict`.
+
+        Examples
+        --------
+        >>> Translation.from_dict(Translation(1.0, 2.0).to_dict()).dy
+        2.0
+        """
+        dx, dy, dz = (float(decode_column(data[name])) for name in ("dx", "dy", "dz"))
+        return cls(dx, dy, dz, decode_column(data["cov"]))  # type: ignore[arg-type]
+
+    @classmethod
+    def fit(cls, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Translation:
+        """Covariance-weighted mean of the corrections of several windows.
+
+        Parameters
+        ----------
+        x, y : (n,) array_like
+            Positions; a translation does not depend on them.
+        dx, dy : (n,) array_like
+            Corrections; rows that are not finite are left out.
+        cov : (n, 2, 2) array_like, optional
+            Their covariances. Rows that have none (NaN, not positive definite) count like the mean of the others;
+            without any, all windows count the same and the covariance comes from their scatter.
+
+        Returns
+        -------
+        Translation
+            Its covariance is widened by the reduced chi-square where the windows contradict each other by more than
+            their own covariances allow (at the 1 % level): the covariance then tells how well one shift describes
+            the windows, not how well each was measured.
+
+        Raises
+        ------
+        ValueError
+            When no correction is finite.
+
+        Examples
+        --------
+        >>> cov = [[[0.01, 0], [0, 0.01]], [[0.04, 0], [0, 0.01]]]
+        >>> model = Translation.fit([0, 1], [0, 1], [1.0, 1.1], [2.0, 2.1], cov)
+        >>> round(model.dx, 6), round(model.dy, 6), round(model.cov[0][0], 6)
+        (1.02, 2.05, 0.008)
+        """
+        shape = np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(dx), np.shape(dy))
+        moves = np.stack([np.broadcast_to(np.asarray(d, np.float64), shape).ravel() for d in (dx, dy)], axis=-1)
+        known = np.isfinite(moves).all(axis=-1)
+        if not known.any():
+            raise ValueError("no window has a finite shift")
+        covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
+        mean, mean_cov = _weighted_mean(moves[known], covs[known])
+        return cls(float(mean[0]), float(mean[1]), cov=mean_cov)  # type: ignore[arg-type]
+
+
+def _weighted_mean(
+    moves: NDArray[np.float64], covs: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n = len(moves)
+    usable = _positive_definite(covs)
+    if not usable.any():
+        mean = moves.mean(axis=0)
+        scatter = np.cov(moves, rowvar=False) / n if n > 1 else np.full((2, 2), np.nan)
+        return mean, np.asarray(scatter, np.float64)
+    weights = np.linalg.inv(np.where(usable[:, None, None], covs, covs[usable].mean(axis=0)))
+    cov = np.linalg.inv(weights.sum(axis=0))
+    mean = cov @ np.einsum("nij,nj->i", weights, moves)
+    residual = moves - mean
+    chi2, dof = float(np.einsum("ni,nij,nj->", residual, weights, residual)), 2 * (n - 1)
+    contradict = dof > 0 and chi2 > chdtri(dof, _CHANCE)
+    return mean, cov * (chi2 / dof if contradict else 1.0)
+
+
+def _positive_definite(covs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    xx, yy, xy = covs[:, 0, 0], covs[:, 1, 1], covs[:, 0, 1]
+    finite = np.isfinite(covs).all(axis=(1, 2))
+    return np.asarray(finite & (xx > 0) & (yy > 0) & (xx * yy - xy * xy > 0))
+
+
+_KINDS = {Translation.kind: Translation}
+
+
+def model_from_dict(data: dict[str, Any]) -> Model:
+    """Rebuild a model from what its `to_dict` gave.
+
+    Raises
+    ------
+    ValueError
+        When the kind is unknown.
+
+    Examples
+    --------
+    >>> model_from_dict({"kind": "translation", "dx": 1.0, "dy": 2.0, "dz": 0.0, "cov": [[1.0, 0.0], [0.0, 1.0]]})
+    Translation(dx=1.0, dy=2.0, dz=0.0, cov=((1.0, 0.0), (0.0, 1.0)))
+    """
+    kind = data.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
+    return _KINDS[kind].from_dict(data)
