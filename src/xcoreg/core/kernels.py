@@ -1,0 +1,249 @@
+"""Interpolation kernels, the taps they put on the pixels around a position, and the weighted sums over them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike, NDArray
+
+    Array = NDArray[Any]
+    Taps = tuple[NDArray[np.int64], list[Array]]
+
+__all__ = ["KERNELS", "gather", "nearest_index", "reach", "taps", "ticked", "weigh", "work_dtype"]
+
+_TICKS = float(2**20)
+
+
+def _box_kernel(distance: Array) -> Array:
+    return (distance <= 0.5).astype(distance.dtype)
+
+
+def _triangle(distance: Array) -> Array:
+    return np.maximum(1.0 - distance, 0.0)
+
+
+def _keys(distance: Array) -> Array:
+    """Cubic convolution with a = -1/2 (Keys 1981, doi:10.1109/TASSP.1981.1163711)."""
+    inner = (1.5 * distance - 2.5) * distance * distance + 1.0
+    outer = ((2.5 - 0.5 * distance) * distance - 4.0) * distance + 2.0
+    return np.where(distance < 1.0, inner, np.where(distance < 2.0, outer, 0.0))
+
+
+def _lanczos(distance: Array) -> Array:
+    """Sinc windowed by its own main lobe, three lobes; exactly 0 at whole distances, where sin(pi k) is not."""
+    weight = np.sinc(distance) * np.sinc(distance / 3.0)
+    weight[(distance >= 3.0) | (distance == np.rint(distance))] = 0.0
+    weight[distance == 0.0] = 1.0
+    return weight
+
+
+#: name -> (support in pixels, weight as a function of the absolute distance)
+KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
+    "nearest": (0.5, _box_kernel),
+    "bilinear": (1.0, _triangle),
+    "cubic": (2.0, _keys),
+    "lanczos": (3.0, _lanczos),
+}
+
+
+def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Tell the floating dtype in which values of a dtype are interpolated.
+
+    Parameters
+    ----------
+    dtype : dtype-like
+        Boolean, integer or floating dtype of the image.
+
+    Returns
+    -------
+    numpy.dtype
+        float32 for up to 16-bit integers, booleans, float16 and float32; float64 otherwise.
+
+    Examples
+    --------
+    >>> work_dtype("uint16"), work_dtype("int32")
+    (dtype('float32'), dtype('float64'))
+    """
+    kind = np.dtype(dtype)
+    small = kind.kind in "biu" and kind.itemsize <= 2
+    return np.dtype(np.float32 if small or kind in (np.float16, np.float32) else np.float64)
+
+
+def nearest_index(position: Array) -> NDArray[np.int64]:
+    """Find the pixel nearest to positions; half way belongs to the higher index.
+
+    Parameters
+    ----------
+    position : (...,) float
+        Positions along one axis, px, integer = pixel centre; all finite.
+
+    Returns
+    -------
+    (...,) int64
+        Indices, outside of the array too.
+
+    Examples
+    --------
+    >>> nearest_index(np.array([-0.5, 0.49, 1.5]))
+    array([0, 0, 2])
+    """
+    index: NDArray[np.int64] = np.floor(ticked(position) + 0.5).astype(np.int64)
+    return index
+
+
+def ticked(position: Array) -> Array:
+    """Round positions to 2**-20 px, so that round-off hides no whole pixel.
+
+    Parameters
+    ----------
+    position : (...,) float
+        Positions, px.
+
+    Returns
+    -------
+    (...,) float64
+        Rounded positions. Taking a whole number off them is exact: results do not depend on how an image is cut.
+
+    Examples
+    --------
+    >>> float(ticked(np.float64(3.0000000001)))
+    3.0
+    """
+    return np.rint(position * _TICKS) / _TICKS
+
+
+def reach(kernel: str, scale: float = 1.0) -> int:
+    """Tell how many taps a kernel has on either side of a position.
+
+    Parameters
+    ----------
+    kernel : str
+        One of `KERNELS`.
+    scale : float
+        Factor by which it is widened, when above 1.
+
+    Returns
+    -------
+    int
+        Half the number of taps.
+
+    Examples
+    --------
+    >>> reach("cubic"), reach("bilinear", 2.5)
+    (2, 3)
+    """
+    return math.ceil(KERNELS[kernel][0] * max(scale, 1.0))
+
+
+def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
+    """Lay a kernel on the pixels around positions along one axis.
+
+    Parameters
+    ----------
+    position : (n,) float64
+        Positions, px, integer = pixel centre.
+    kernel : str
+        One of `KERNELS`.
+    scale : float
+        Factor by which the kernel is widened, when above 1.
+    dtype : dtype-like
+        Floating dtype of the weights.
+
+    Returns
+    -------
+    first : (n,) int64
+        First pixel under the kernel; the others follow it.
+    weights : list of (n,)
+        Weight of each of them. They sum to 1.
+
+    Examples
+    --------
+    >>> first, weights = taps(np.array([4.25]), "bilinear", 1.0, "float64")
+    >>> first, [float(w[0]) for w in weights]
+    (array([4]), [0.75, 0.25])
+    """
+    weight_at = KERNELS[kernel][1]
+    scale, half = max(scale, 1.0), reach(kernel, scale)
+    base = np.floor(position)
+    fraction = (position - base).astype(dtype)
+    weights = [weight_at(np.abs(fraction - k) / scale) for k in range(1 - half, half + 1)]
+    if kernel == "lanczos" or scale > 1.0:
+        total = sum(weights[1:], start=weights[0])
+        weights = [weight / total for weight in weights]
+    return base.astype(np.int64) + (1 - half), weights
+
+
+def gather(values: Array, by_row: Taps, by_col: Taps) -> Array:
+    """Sum the weighted taps of scattered positions.
+
+    Parameters
+    ----------
+    values : (n_rows, n_cols) floating
+        An image that holds every tap.
+    by_row, by_col : taps
+        Taps of the n positions along rows and columns, of the dtype of `values`.
+
+    Returns
+    -------
+    (n,) floating
+        The sums, always added in the same order.
+
+    Examples
+    --------
+    >>> at = taps(np.array([0.5]), "bilinear", 1.0, "float64")
+    >>> gather(np.array([[1.0, 2.0], [3.0, 4.0]]), at, at)
+    array([2.5])
+    """
+    (rows, row_weights), (cols, col_weights) = by_row, by_col
+    flat, width = values.ravel(), values.shape[1]
+    start = rows * width + cols
+    total = np.zeros(start.shape, dtype=values.dtype)
+    for i, row_weight in enumerate(row_weights):
+        along = np.zeros(start.shape, dtype=values.dtype)
+        for j, col_weight in enumerate(col_weights):
+            along += flat.take(start + (i * width + j)) * col_weight
+        total += along * row_weight
+    return total
+
+
+def weigh(data: Array, by_axis: Taps, axis: int) -> Array:
+    """Sum the weighted taps along one axis: slices instead of look-ups where positions step by one pixel.
+
+    Parameters
+    ----------
+    data : (n_rows, n_cols) floating
+        An image that holds every tap.
+    by_axis : taps
+        Taps of n positions along the axis, of the dtype of `data`.
+    axis : {0, 1}
+        The axis.
+
+    Returns
+    -------
+    floating
+        The sums, always added in the same order; of length n along the axis.
+
+    Examples
+    --------
+    >>> weigh(np.array([[1.0, 2.0, 4.0]]), taps(np.array([0.5, 1.5]), "bilinear", 1.0, "float64"), 1)
+    array([[1.5, 3. ]])
+    """
+    first, weights = by_axis
+    unit = bool((np.diff(first) == 1).all())
+    total = np.zeros(())
+    for tap, weight in enumerate(weights):
+        if not weight.any():
+            continue
+        start = int(first[0]) + tap
+        span = slice(start, start + first.size)
+        cut = (data[span] if axis == 0 else data[:, span]) if unit else np.take(data, first + tap, axis=axis)
+        constant = weight.min() == weight.max()
+        factor = weight[0] if constant else (weight[:, None] if axis == 0 else weight)
+        total = cut * factor if total.ndim == 0 else np.add(total, cut * factor, out=total)
+    return total

@@ -1,0 +1,389 @@
+"""Interpolation at fractional rows and columns, safe against missing pixels.
+
+Integer positions are pixel centres. Three rules hold for every kernel:
+
+* A pixel that is not valid carries no weight. Where the footprint of a kernel meets an invalid pixel (or the edge of
+  the array) the kernel gives way to the bilinear mean of the valid pixels, weights renormalised: dropping taps from a
+  kernel with negative lobes would amplify noise without bound, a mean never leaves the range of its pixels.
+* An output pixel is valid where the nearest source pixel is valid. When the kernel is widened (``scale`` above 1) it
+  is valid where at least half of the weight of the widened bilinear kernel rests on valid pixels.
+* Positions are rounded to 2**-20 pixel, so that a whole-pixel position is recognised in spite of round-off, and gives
+  the source pixel back exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.kernels import KERNELS, gather, nearest_index, reach, taps, ticked, weigh, work_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from xcoreg.core.kernels import Taps
+
+    Array = NDArray[Any]
+
+__all__ = ["KERNELS", "sample", "sample_axes", "sample_separable", "shrink", "work_dtype"]
+
+_HALF = 0.5 - 1e-6
+_CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
+
+
+def sample(
+    values: Array,
+    valid: NDArray[np.bool_] | None,
+    rows: Array,
+    cols: Array,
+    kernel: str = "cubic",
+    *,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Interpolate an image at any rows and columns.
+
+    Parameters
+    ----------
+    values : (..., n_rows, n_cols) boolean, integer or floating
+        The image, with any leading axes; all of them are sampled at the same positions.
+    valid : (..., n_rows, n_cols) bool, or None
+        Pixels that may be used; None when all may. What stands in the others is never looked at.
+    rows, cols : float, broadcast together to a shape s
+        Positions in px, integer = pixel centre. Not finite or outside of the image: not valid.
+    kernel : {"nearest", "bilinear", "cubic", "lanczos"}
+        Cubic is Keys' with a = -1/2, lanczos has three lobes.
+    scale : (float, float)
+        How many source pixels one output pixel spans along rows and columns; above 1 the kernel is widened by it, so
+        that a coarser output does not alias. Ignored by "nearest".
+
+    Returns
+    -------
+    out : (..., *s)
+        Values, 0 where not valid. In the dtype of `values` for "nearest", else in ``work_dtype(values.dtype)``.
+    out_valid : (..., *s) bool
+        Where `out` has a value (see the rules at the head of this module).
+
+    Raises
+    ------
+    ValueError
+        For an unknown kernel, or shapes that do not fit.
+
+    Examples
+    --------
+    >>> image = np.arange(20.0).reshape(4, 5)
+    >>> sample(image, None, np.array([1.0, 1.5]), np.array([2.0, 2.25]), "cubic")
+    (array([7.  , 9.75]), array([ True,  True]))
+    """
+    images, masks, lead = _layers(values, valid, kernel)
+    rows, cols = np.broadcast_arrays(np.asarray(rows, dtype=np.float64), np.asarray(cols, dtype=np.float64))
+    dtype = values.dtype if kernel == "nearest" else work_dtype(values.dtype)
+    out = np.zeros((len(images), rows.size), dtype=dtype)
+    out_valid = np.zeros(out.shape, dtype=bool)
+    at = (rows.reshape(-1), cols.reshape(-1))
+    for layer, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        _scatter(image, mask, at, (kernel, scale), out[layer], out_valid[layer])
+    return out.reshape(*lead, *rows.shape), out_valid.reshape(*lead, *rows.shape)
+
+
+def sample_axes(
+    values: Array,
+    valid: NDArray[np.bool_] | None,
+    rows: Array,
+    cols: Array,
+    kernel: str = "cubic",
+    *,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Interpolate an image on the mesh of a vector of rows and a vector of columns.
+
+    The result is that of `sample` on the mesh up to rounding, in a fraction of the time: the weights are separable,
+    and where the steps are of one pixel no index is looked up at all.
+
+    Parameters
+    ----------
+    values, valid, kernel, scale
+        As in `sample`.
+    rows : (n,) float
+        Row positions, px, integer = pixel centre; finite.
+    cols : (m,) float
+        Column positions.
+
+    Returns
+    -------
+    out : (..., n, m)
+        As in `sample`.
+    out_valid : (..., n, m) bool
+        Where `out` has a value.
+
+    Examples
+    --------
+    >>> image = np.arange(20.0).reshape(4, 5)
+    >>> sample_axes(image, None, np.array([1.0, 2.0]), np.array([1.5, 2.5]), "cubic")[0]
+    array([[ 6.5,  7.5],
+           [11.5, 12.5]])
+    """
+    images, masks, lead = _layers(values, valid, kernel)
+    rows, cols = ticked(np.asarray(rows, dtype=np.float64)), ticked(np.asarray(cols, dtype=np.float64))
+    dtype = values.dtype if kernel == "nearest" else work_dtype(values.dtype)
+    out = np.zeros((len(images), rows.size, cols.size), dtype=dtype)
+    out_valid = np.zeros(out.shape, dtype=bool)
+    for layer, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        if kernel == "nearest":
+            _nearest_mesh(image, mask, (rows, cols), out[layer], out_valid[layer])
+        else:
+            _kernel_mesh(image, mask, (rows, cols), (kernel, scale), out[layer], out_valid[layer])
+    return out.reshape(*lead, rows.size, cols.size), out_valid.reshape(*lead, rows.size, cols.size)
+
+
+def sample_separable(
+    values: Array,
+    valid: NDArray[np.bool_] | None,
+    row0: float,
+    col0: float,
+    drow: float,
+    dcol: float,
+    shape: tuple[int, int],
+    kernel: str = "cubic",
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Interpolate an image on a regular grid parallel to its own: a pure shift, or a shift and a change of scale.
+
+    Parameters
+    ----------
+    values, valid, kernel
+        As in `sample`.
+    row0, col0 : float
+        Row and column of the first output pixel in the source, px, integer = pixel centre.
+    drow, dcol : float
+        Source pixels per output pixel along rows and columns; a magnitude above 1 widens the kernel.
+    shape : (int, int)
+        Rows and columns of the output.
+
+    Returns
+    -------
+    out : (..., *shape)
+        As in `sample`.
+    out_valid : (..., *shape) bool
+        Where `out` has a value.
+
+    Examples
+    --------
+    >>> image = np.arange(20.0).reshape(4, 5)
+    >>> sample_separable(image, None, 1.5, 0.5, 1.0, 2.0, (1, 2), "nearest")[0]
+    array([[11., 13.]])
+    """
+    rows = row0 + drow * np.arange(shape[0], dtype=np.float64)
+    cols = col0 + dcol * np.arange(shape[1], dtype=np.float64)
+    scale = (max(abs(drow), 1.0), max(abs(dcol), 1.0))
+    return sample_axes(values, valid, rows, cols, kernel, scale=scale)
+
+
+def shrink(
+    values: Array, valid: NDArray[np.bool_] | None, factor: int | tuple[int, int]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Average blocks of pixels, by a whole factor, over their valid pixels.
+
+    Parameters
+    ----------
+    values : (..., n_rows, n_cols)
+        The image. Rows and columns that do not fill a block at the end count as missing pixels of it.
+    valid : (..., n_rows, n_cols) bool, or None
+        Pixels that may be used.
+    factor : int or (int, int)
+        Block size along rows and columns.
+
+    Returns
+    -------
+    out : (..., ceil(n_rows / factor), ceil(n_cols / factor)) float32 or float64
+        Means; 0 where not valid. Pixel i covers the source pixels ``factor * i`` to ``factor * (i + 1) - 1``: its
+        centre lies at the source position ``factor * (i + 0.5) - 0.5``.
+    out_valid : bool
+        Where at least half of the block is valid.
+
+    Examples
+    --------
+    >>> shrink(np.array([[1.0, 3.0, 5.0, 7.0]]), np.array([[True, True, True, False]]), (1, 2))
+    (array([[2., 5.]]), array([[ True,  True]]))
+    """
+    rows, cols = (factor, factor) if isinstance(factor, int) else factor
+    if rows < 1 or cols < 1:
+        raise ValueError(f"a shrinking factor must be at least 1, not {factor}")
+    mask = np.ones(values.shape, dtype=bool) if valid is None else np.broadcast_to(valid, values.shape)
+    clean = np.where(mask, values, 0).astype(work_dtype(values.dtype))
+    total, count = _block_sums(clean, rows, cols), _block_sums(mask.astype(np.float32), rows, cols)
+    keep = count * 2 >= rows * cols
+    return np.where(keep, total / np.maximum(count, 1).astype(total.dtype), 0).astype(total.dtype), keep
+
+
+def _block_sums(data: Array, rows: int, cols: int) -> Array:
+    height, width = data.shape[-2:]
+    fill = [(0, 0)] * (data.ndim - 2) + [(0, -height % rows), (0, -width % cols)]
+    full = np.pad(data, fill) if height % rows or width % cols else data
+    by_row = full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]).sum(axis=-2)
+    sums: Array = by_row.reshape(*by_row.shape[:-1], -1, cols).sum(axis=-1)
+    return sums
+
+
+def _layers(
+    values: Array, valid: NDArray[np.bool_] | None, kernel: str
+) -> tuple[Array, Sequence[NDArray[np.bool_] | None], tuple[int, ...]]:
+    """Flatten the leading axes of an image and of its mask."""
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown resampling {kernel!r}: choose one of {', '.join(KERNELS)}")
+    if values.ndim < 2 or values.dtype.kind not in "biuf":
+        raise ValueError(f"need a real image of two or more dimensions, not {values.dtype} of shape {values.shape}")
+    lead = values.shape[:-2]
+    images = values.reshape(-1, *values.shape[-2:])
+    if valid is None:
+        return images, [None] * len(images), lead
+    return images, list(np.broadcast_to(valid, values.shape).reshape(images.shape)), lead
+
+
+def _parts(size: int, length: int) -> Iterator[slice]:
+    return (slice(start, min(start + length, size)) for start in range(0, size, length))
+
+
+def _window(
+    image: Array, mask: NDArray[np.bool_] | None, first: tuple[int, int], shape: tuple[int, int], dtype: DTypeLike
+) -> tuple[Array, NDArray[np.bool_] | None]:
+    """Cut a window, reaching over the edge if need be: 0 where invalid; the mask is None when all of it is valid."""
+    low = [max(at, 0) for at in first]
+    high = [max(min(at + n, size), lo) for at, n, size, lo in zip(first, shape, image.shape, low, strict=True)]
+    source = (slice(low[0], high[0]), slice(low[1], high[1]))
+    if (high[0] - low[0], high[1] - low[1]) == shape and (mask is None or mask[source].all()):
+        return image[source].astype(dtype, copy=False), None
+    goal = tuple(slice(lo - at, hi - at) for lo, hi, at in zip(low, high, first, strict=True))
+    good = np.zeros(shape, dtype=bool)
+    good[goal] = True if mask is None else mask[source]
+    values = np.zeros(shape, dtype=dtype)
+    np.copyto(values[goal], image[source], where=good[goal], casting="unsafe")
+    return values, good
+
+
+def _scatter(
+    image: Array,
+    mask: NDArray[np.bool_] | None,
+    positions: tuple[Array, Array],
+    how: tuple[str, tuple[float, float]],
+    out: Array,
+    out_valid: NDArray[np.bool_],
+) -> None:
+    """Sample one image at (n,) positions into `out` and `out_valid`, both zero at the start."""
+    kernel, scale = how
+    margins = [reach(kernel, s) + 1 for s in scale]
+    near = np.ones(positions[0].shape, dtype=bool)
+    for position, margin, size in zip(positions, margins, image.shape, strict=True):
+        near &= (position > -margin) & (position < size - 1 + margin)  # not true of NaN
+    if not near.any():
+        return
+    everywhere = bool(near.all())
+    rows, cols = (ticked(p if everywhere else p[near]) for p in positions)
+    first = (math.floor(rows.min()) - margins[0], math.floor(cols.min()) - margins[1])
+    shape = (math.floor(rows.max()) + margins[0] + 1 - first[0], math.floor(cols.max()) + margins[1] + 1 - first[1])
+    values, good = _window(image, mask, first, shape, out.dtype)
+    rows, cols = rows - first[0], cols - first[1]
+    found, found_valid = np.empty(rows.shape, dtype=out.dtype), np.empty(rows.shape, dtype=bool)
+    for part in _parts(rows.size, _CHUNK):
+        found[part], found_valid[part] = _scatter_part(values, good, rows[part], cols[part], how)
+    out[near], out_valid[near] = found, found_valid
+
+
+def _scatter_part(
+    values: Array, good: NDArray[np.bool_] | None, rows: Array, cols: Array, how: tuple[str, tuple[float, float]]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Sample a window in which every tap of every position lies."""
+    kernel, scale = how
+    at = (nearest_index(rows), nearest_index(cols))
+    if kernel == "nearest":
+        valid = np.ones(rows.shape, dtype=bool) if good is None else good[at]
+        return np.where(valid, values[at], 0).astype(values.dtype), valid
+    by_row, by_col = (taps(p, kernel, s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
+    out = gather(values, by_row, by_col)
+    spans = tuple(slice(int(first.min()), int(first.max()) + len(weights)) for first, weights in (by_row, by_col))
+    if good is None or good[spans].all():
+        return out, np.ones(rows.shape, dtype=bool)
+    meets_gap = gather((~good).astype(values.dtype), _present(by_row), _present(by_col)) > 0
+    by_row, by_col = (taps(p, "bilinear", s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
+    covered = gather(good.astype(values.dtype), by_row, by_col)
+    valid = covered >= _HALF if max(scale) > 1.0 else good[at]
+    np.divide(gather(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
+    out[~valid] = 0
+    return out, valid
+
+
+def _present(by_axis: Taps) -> Taps:
+    """Turn weights into ones where they are not zero."""
+    first, weights = by_axis
+    return first, [(weight != 0).astype(weight.dtype) for weight in weights]
+
+
+def _nearest_mesh(
+    image: Array, mask: NDArray[np.bool_] | None, at: tuple[Array, Array], out: Array, out_valid: NDArray[np.bool_]
+) -> None:
+    """Copy the nearest pixels of one image."""
+    found = [nearest_index(position) for position in at]
+    inside = [np.flatnonzero((i >= 0) & (i < size)) for i, size in zip(found, image.shape, strict=True)]
+    if not all(i.size for i in inside):
+        return
+    source = np.ix_(*(index[i] for index, i in zip(found, inside, strict=True)))
+    goal = np.ix_(*inside)
+    good = np.ones(image.shape, dtype=bool)[source] if mask is None else mask[source]
+    out_valid[goal] = good
+    out[goal] = np.where(good, image[source], 0)
+
+
+def _kernel_mesh(
+    image: Array,
+    mask: NDArray[np.bool_] | None,
+    at: tuple[Array, Array],
+    how: tuple[str, tuple[float, float]],
+    out: Array,
+    out_valid: NDArray[np.bool_],
+) -> None:
+    """Sample one image on a mesh into `out` and `out_valid`, both zero at the start, strip by strip."""
+    kernel, scale = how
+    active = [_active(p, size, kernel, s) for p, size, s in zip(at, image.shape, scale, strict=True)]
+    if any(span.start >= span.stop for span in active):
+        return
+    rows, cols = at[0][active[0]], at[1][active[1]]
+    goal, goal_valid = out[active[0], active[1]], out_valid[active[0], active[1]]
+    for part in _parts(rows.size, max(_CHUNK * 2 // cols.size, 16)):
+        goal[part], goal_valid[part] = _mesh_part(image, mask, (rows[part], cols), how)
+
+
+def _active(position: Array, size: int, kernel: str, scale: float) -> slice:
+    """Find the span of positions whose kernels touch the image."""
+    margin = reach(kernel, scale)
+    touching = np.flatnonzero((position > -margin) & (position < size - 1 + margin))
+    return slice(int(touching[0]), int(touching[-1]) + 1) if touching.size else slice(0, 0)
+
+
+def _mesh_part(
+    image: Array, mask: NDArray[np.bool_] | None, at: tuple[Array, Array], how: tuple[str, tuple[float, float]]
+) -> tuple[Array, NDArray[np.bool_] | bool]:
+    """Sample a strip of a mesh: along rows first, then along columns."""
+    kernel, scale = how
+    dtype = work_dtype(image.dtype)
+    by_row, by_col = (taps(p, kernel, s, dtype) for p, s in zip(at, scale, strict=True))
+    low = (int(by_row[0].min()), int(by_col[0].min()))
+    shape = (int(by_row[0].max()) + len(by_row[1]) - low[0], int(by_col[0].max()) + len(by_col[1]) - low[1])
+    values, good = _window(image, mask, low, shape, dtype)
+
+    def over(data: Array, by_row: Taps, by_col: Taps) -> Array:
+        down = weigh(data, (by_row[0] - low[0], by_row[1]), 0)
+        return weigh(down, (by_col[0] - low[1], by_col[1]), 1)
+
+    out = over(values, by_row, by_col)
+    if good is None:
+        return out, True
+    meets_gap = over((~good).astype(dtype), _present(by_row), _present(by_col)) > 0
+    by_row, by_col = (taps(p, "bilinear", s, dtype) for p, s in zip(at, scale, strict=True))
+    covered = over(good.astype(dtype), by_row, by_col)
+    nearest = np.ix_(*(nearest_index(p) - lo for p, lo in zip(at, low, strict=True)))
+    valid = covered >= _HALF if max(scale) > 1.0 else good[nearest]
+    np.divide(over(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
+    out[~valid] = 0
+    return out, valid
