@@ -1,0 +1,42 @@
+"""Georeferencing: pixels and maps, the one half pixel, and displacements between CRSs.
+
+Conventions, used everywhere:
+
+- vectors, covariances and linear parts are ordered (x, y) = (column, row);
+- an integer column or row is the *centre* of a pixel, while the affine maps pixel corners;
+  :func:`pixel_to_map` and :func:`map_to_pixel` are the only places that know of that half pixel;
+- x comes before y, longitude before latitude, whatever the CRS's own axis order.
+"""
+
+from __future__ import annotations
+
+from xcoreg.georef.crs import as_crs, local_displacement, same_crs, transform_points
+from xcoreg.georef.pixels import (
+    Linear,
+    cov_to_map,
+    cov_to_pixel,
+    gsd,
+    linear_of,
+    map_to_pixel,
+    pixel_to_map,
+    translate,
+    vector_to_map,
+    vector_to_pixel,
+)
+
+__all__ = [
+    "Linear",
+    "as_crs",
+    "cov_to_map",
+    "cov_to_pixel",
+    "gsd",
+    "linear_of",
+    "local_displacement",
+    "map_to_pixel",
+    "pixel_to_map",
+    "same_crs",
+    "transform_points",
+    "translate",
+    "vector_to_map",
+    "vector_to_pixel",
+]

@@ -1,0 +1,186 @@
+"""CRSs: reading their spellings, comparing them, carrying points and displacements between them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from xcoreg.errors import GridError, OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["as_crs", "local_displacement", "same_crs", "transform_points"]
+
+
+def as_crs(crs: Any) -> CRS:
+    """Make a pyproj CRS of any spelling of one.
+
+    Parameters
+    ----------
+    crs : str, int, pyproj, rasterio or odc-geo CRS
+        EPSG code, authority string, WKT, PROJ string or object.
+
+    Returns
+    -------
+    pyproj.CRS
+        Equal inputs give one cached object.
+
+    Raises
+    ------
+    OptionError
+        When it is empty or nobody knows it.
+
+    Examples
+    --------
+    >>> as_crs("EPSG:32633").name
+    'WGS 84 / UTM zone 33N'
+    """
+    if crs is None or (isinstance(crs, str) and not crs.strip()):
+        raise OptionError("the CRS is unknown (empty): name it, for example 'EPSG:32633'")
+    if isinstance(crs, CRS):
+        return crs
+    return _parse_crs(crs if isinstance(crs, str | int) else crs.to_wkt())
+
+
+@lru_cache(maxsize=256)
+def _parse_crs(text: str | int) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise OptionError(
+            f"the CRS {str(text)[:80]!r} is unknown: use an authority code such as 'EPSG:32633', WKT or a PROJ string"
+        ) from error
+
+
+def same_crs(first: Any, second: Any) -> bool:
+    """Tell whether two CRSs give a point the same (x, y).
+
+    Axis order, names and a vertical part do not matter; an unknown CRS equals nothing.
+
+    Parameters
+    ----------
+    first, second : CRS in any spelling, or None
+
+    Returns
+    -------
+    bool
+        True when coordinates need no transformation.
+
+    Examples
+    --------
+    >>> same_crs("EPSG:32633", "+proj=utm +zone=33 +datum=WGS84")
+    True
+    >>> same_crs(None, None)
+    False
+    """
+    if first is None or second is None:
+        return False
+    one, two = as_crs(first), as_crs(second)
+    return one is two or _equivalent(one.to_wkt(), two.to_wkt())
+
+
+@lru_cache(maxsize=256)
+def _equivalent(first: str, second: str) -> bool:
+    if first == second:
+        return True
+    one, two = _parse_crs(first).to_2d(), _parse_crs(second).to_2d()
+    return bool(one.equals(two, ignore_axis_order=True))
+
+
+@lru_cache(maxsize=64)
+def _transformer(src: str, dst: str) -> Transformer:
+    one, two = _parse_crs(src), _parse_crs(dst)
+    try:
+        return Transformer.from_crs(one, two, always_xy=True)
+    except ProjError as error:
+        raise GridError(f"no transformation is known between {one.name!r} and {two.name!r}") from error
+
+
+def transform_points(
+    src_crs: Any, dst_crs: Any, x: ArrayLike, y: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Transform points between two CRSs, x before y always.
+
+    Parameters
+    ----------
+    src_crs, dst_crs : CRS in any spelling
+        Equal ones return the points untouched.
+    x, y : float or array
+        In `src_crs`: East or longitude first.
+
+    Returns
+    -------
+    x, y : float64, the shape of the input
+        In `dst_crs`; infinite where the point has no image.
+
+    Raises
+    ------
+    OptionError
+        When a CRS is unknown.
+    GridError
+        When no transformation leads from one to the other.
+
+    Examples
+    --------
+    >>> x, y = transform_points("EPSG:4326", "EPSG:32617", -80, 40)
+    >>> round(float(x), 5), round(float(y), 5)
+    (585360.46184, 4428236.06463)
+    """
+    xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    if same_crs(src_crs, dst_crs):
+        return xs.copy(), ys.copy()
+    transformer = _transformer(as_crs(src_crs).to_wkt(), as_crs(dst_crs).to_wkt())
+    out_x, out_y = transformer.transform(xs.ravel(), ys.ravel())
+    return np.asarray(out_x, np.float64).reshape(xs.shape), np.asarray(out_y, np.float64).reshape(xs.shape)
+
+
+def local_displacement(
+    x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, from_crs: Any, to_crs: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Express a displacement known in one CRS in another, at given places.
+
+    Parameters
+    ----------
+    x, y : float or array
+        The places, in `to_crs`.
+    dx, dy : float or array
+        The displacement there, in units of `from_crs`.
+    from_crs, to_crs : CRS in any spelling
+
+    Returns
+    -------
+    dx, dy : float64 arrays
+        The same displacement in units of `to_crs`.
+
+    Raises
+    ------
+    OptionError
+        When a CRS is unknown.
+
+    Notes
+    -----
+    The place and the displaced place are both carried over and back, so the difference is free of the
+    transformation's round-trip error and follows rotation, scale and unit exactly.
+
+    Examples
+    --------
+    Ten metres East near Berlin are about 0.00015 degrees of longitude:
+
+    >>> dx, dy = local_displacement(13.0, 52.5, 10.0, 0.0, "EPSG:32633", "EPSG:4326")
+    >>> round(float(dx), 6), round(float(dy), 6)
+    (0.000147, 2e-06)
+    """
+    if same_crs(from_crs, to_crs):
+        same_x, same_y, _, _ = np.broadcast_arrays(
+            np.asarray(dx, np.float64), np.asarray(dy, np.float64), np.asarray(x), np.asarray(y)
+        )
+        return same_x.copy(), same_y.copy()
+    start_x, start_y = transform_points(to_crs, from_crs, x, y)
+    end = transform_points(from_crs, to_crs, start_x + np.asarray(dx), start_y + np.asarray(dy))
+    back = transform_points(from_crs, to_crs, start_x, start_y)
+    return end[0] - back[0], end[1] - back[1]
