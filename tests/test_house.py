@@ -23,7 +23,7 @@ SRC = Path(__file__).resolve().parent.parent / "src" / "xcoreg"
 FLOORS = (
     ("errors",),
     ("core",),
-    ("points", "result", "georef"),
+    ("points", "result", "shift", "summary", "georef"),
     ("plan", "raster", "io", "lazy", "simulate", "datasets"),
     ("engine", "warp", "stack"),
     ("plot", "report"),

@@ -125,7 +125,9 @@ def test_tables_differ_by_one_number():
 
 def test_pickle_round_trip():
     points = make()
-    assert pickle.loads(pickle.dumps(points)) == points
+    back = pickle.loads(pickle.dumps(points))
+    assert back == points
+    assert not back.cov.flags.writeable
 
 
 def test_repr_tells_the_counts():

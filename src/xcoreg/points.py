@@ -184,6 +184,10 @@ class TiePoints:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor: pickled arrays would come back writable.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))
+
     @property
     def ok(self) -> NDArray[np.bool_]:
         """(n,) bool: the windows that are trusted."""

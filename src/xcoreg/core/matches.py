@@ -90,6 +90,10 @@ class Matches:
     def __repr__(self) -> str:
         return f"Matches({len(self)} windows: {tell_counts(self.status)})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor: pickled arrays would come back writable.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))
+
     @property
     def ok(self) -> NDArray[np.bool_]:
         """(n,) bool: the windows whose status is `Status.OK`."""
