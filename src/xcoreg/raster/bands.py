@@ -1,0 +1,248 @@
+"""One two-dimensional band out of any DataArray or Dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import rioxarray  # noqa: F401 - registers .rio
+from rioxarray.exceptions import MissingSpatialDimensionError
+from xarray import DataArray, Dataset
+
+from xcoreg.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+__all__ = ["Image", "check_dtype", "pick_band", "pick_variable", "spatial_dims", "to_band"]
+
+
+Image: TypeAlias = DataArray | Dataset
+
+# Names that rioxarray does not know without CF attributes, (x, y).
+_SPELLINGS = (("lon", "lat"), ("easting", "northing"), ("X", "Y"), ("Longitude", "Latitude"), ("Lon", "Lat"))
+
+
+def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
+    """Names of the row and column dimensions.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        With any spatial dimensions rioxarray knows, or lon/lat, easting/northing.
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    y_dim, x_dim : hashable
+        In that order, the order of the axes (row, column).
+
+    Raises
+    ------
+    OptionError
+        When none are found.
+
+    Examples
+    --------
+    >>> spatial_dims(DataArray(np.zeros((2, 3, 4)), dims=("band", "lat", "lon")))
+    ('lat', 'lon')
+    """
+    try:
+        return image.rio.y_dim, image.rio.x_dim
+    except MissingSpatialDimensionError:
+        pass
+    for x_dim, y_dim in _SPELLINGS:
+        if x_dim in image.dims and y_dim in image.dims:
+            return y_dim, x_dim
+    raise OptionError(
+        f"{name} has the dimensions {tuple(map(str, image.dims))}, none of them known as spatial: "
+        "name them with da.rio.set_spatial_dims(x_dim=..., y_dim=...)"
+    )
+
+
+def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
+    """Select one band as a 2-D DataArray, rows first; lazy data stay lazy.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Two spatial dimensions and any leading ones (band, time, ...).
+    band : int or str, optional
+        A number is a label of the band dimension if it is one, else a position counted from 1; a text is a
+        variable of a Dataset, a label, or an entry of `long_name`. Default: the first.
+    name : str
+        What messages call the image.
+
+    Returns
+    -------
+    DataArray
+        Dimensions (rows, columns).
+
+    Raises
+    ------
+    OptionError
+        When there is no such band, when several leading dimensions leave the choice open, or when the
+        image is complex, boolean or no number at all.
+
+    Examples
+    --------
+    >>> image = DataArray(np.arange(24.0).reshape(2, 3, 4), dims=("band", "y", "x"))
+    >>> to_band(image, 2).values[0]
+    array([12., 13., 14., 15.])
+    """
+    array, band = pick_variable(image, band, name)
+    y_dim, x_dim = spatial_dims(array, name)
+    lead = pick_band(array, (y_dim, x_dim), band, name)
+    check_dtype(array.dtype, name)
+    return array.isel(lead).transpose(y_dim, x_dim)
+
+
+def pick_variable(image: Any, band: int | str | None, name: str = "target") -> tuple[DataArray, int | str | None]:
+    """Choose the variable of a Dataset; a DataArray is returned as it is.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Variables without the spatial dimensions are passed over.
+    band : int or str, optional
+        See :func:`to_band`.
+    name : str
+        What messages call the image.
+
+    Returns
+    -------
+    array : DataArray
+    band : int, str or None
+        What is left to choose within the variable.
+
+    Raises
+    ------
+    OptionError
+        When `image` is neither, or has no such variable.
+
+    Examples
+    --------
+    >>> scene = Dataset({"red": (("y", "x"), np.zeros((2, 2))), "nir": (("y", "x"), np.ones((2, 2)))})
+    >>> pick_variable(scene, "nir")[0].name
+    'nir'
+    """
+    if isinstance(image, DataArray):
+        return image, band
+    if not isinstance(image, Dataset):
+        raise OptionError(
+            f"{name} is a {type(image).__name__}: give a DataArray or Dataset, a file is read with xcoreg.open_raster"
+        )
+    dims = set(spatial_dims(image, name))
+    names = [key for key, variable in image.data_vars.items() if dims <= set(variable.dims)]
+    if not names:
+        raise OptionError(f"{name} is a Dataset without a variable over {sorted(map(str, dims))}")
+    if isinstance(band, str) and band in names:
+        return image[band], None
+    if len(names) == 1 or band is None:
+        return image[names[0]], band
+    if isinstance(band, str) or not 1 <= band <= len(names):
+        raise _no_such(band, name, [str(key) for key in names])
+    return image[names[band - 1]], None
+
+
+def pick_band(
+    array: DataArray, dims: tuple[Hashable, Hashable], band: int | str | None, name: str = "target"
+) -> dict[Hashable, int]:
+    """Positions along the leading dimensions that select one band.
+
+    Parameters
+    ----------
+    array : DataArray
+    dims : (y_dim, x_dim)
+        Its spatial dimensions.
+    band : int or str, optional
+        See :func:`to_band`.
+    name : str
+        What messages call the image.
+
+    Returns
+    -------
+    dict
+        Dimension to position from 0: ready for ``isel``.
+
+    Raises
+    ------
+    OptionError
+        When there is no such band, or when several leading dimensions leave the choice open.
+
+    Examples
+    --------
+    >>> image = DataArray(np.zeros((3, 2, 2)), {"band": [4, 8, 11]}, ("band", "y", "x"))
+    >>> pick_band(image, ("y", "x"), 8)
+    {'band': 1}
+    """
+    lead = [dim for dim in array.dims if dim not in dims]
+    wide = [dim for dim in lead if array.sizes[dim] > 1]
+    empty = [str(dim) for dim in array.dims if array.sizes[dim] == 0]
+    if empty:
+        raise OptionError(f"{name} is empty along {', '.join(empty)}")
+    axis = "band" if "band" in lead else next(iter(wide or lead), None)
+    others = [str(dim) for dim in wide if dim != axis]
+    if others:
+        cure = ", ".join(f"{dim}=0" for dim in others)
+        raise OptionError(f"{name} has several values along {', '.join(others)}: choose one, as in da.isel({cure})")
+    chosen = dict.fromkeys(lead, 0)
+    if axis is not None:
+        chosen[axis] = _position(array, axis, band, name)
+    elif band not in (None, 1, array.name):
+        raise _no_such(band, name, ["1" if array.name is None else str(array.name)])
+    return chosen
+
+
+def _position(array: DataArray, axis: Hashable, band: int | str | None, name: str) -> int:
+    if band is None:
+        return 0
+    size = array.sizes[axis]
+    labels = array.coords[axis].values if axis in array.coords else np.arange(1, size + 1)
+    spelled = [str(label) for label in labels.tolist()]
+    if isinstance(band, str):
+        names = array.attrs.get("long_name", ())
+        long_names = [str(entry) for entry in names] if isinstance(names, list | tuple) else [str(names)]
+        for known in (spelled, long_names):
+            if band in known and len(known) == size:
+                return known.index(band)
+        raise _no_such(band, name, long_names if len(long_names) == size else spelled)
+    hits = np.flatnonzero(labels == band) if np.issubdtype(labels.dtype, np.number) else np.array([], int)
+    if hits.size:
+        return int(hits[0])
+    if not 1 <= band <= size:
+        raise _no_such(band, name, spelled)
+    return int(band) - 1
+
+
+def _no_such(band: object, name: str, known: list[str]) -> OptionError:
+    count = f"{len(known)} band{'s' if len(known) > 1 else ''}"
+    shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    return OptionError(f"band {band!r} was asked for, but {name} has {count}: {shown}")
+
+
+def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
+    """Refuse what is no image of numbers, with the cure.
+
+    Parameters
+    ----------
+    dtype : numpy dtype
+    name : str
+        What messages call the image.
+
+    Raises
+    ------
+    OptionError
+        For complex, boolean and other non-numeric types.
+
+    Examples
+    --------
+    >>> check_dtype(np.dtype("uint16"))
+    """
+    if dtype.kind == "c":
+        raise OptionError(f"{name} is complex ({dtype}): match its magnitude, abs(da)")
+    if dtype.kind == "b":
+        raise OptionError(f"{name} is boolean: match numbers, da.astype('uint8')")
+    if dtype.kind not in "iuf":
+        raise OptionError(f"{name} holds {dtype}, not numbers: match a numeric band")

@@ -1,0 +1,225 @@
+"""Which pixels hold nothing: the stored marker, or the one found from the image corners."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.errors import OptionError
+from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.source import read_boxes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from xarray import DataArray
+
+    from xcoreg.raster.source import Box
+
+__all__ = ["as_number", "find_nodata", "nodata_of", "search_corners", "stored_nodata", "valid_of"]
+
+_CORNER = 3  # px, side of the blocks that seed 000 looks at
+
+
+def nodata_of(image: DataArray, given: float | None = None) -> float | int | None:
+    """Nodata of an image: given, else stored, else found from its corners.
+
+    Parameters
+    ----------
+    image : DataArray
+        Georeferenced or not; of several bands the first one's corners are looked at.
+    given : float, optional
+        Wins over everything; may be NaN or -inf.
+
+    Returns
+    -------
+    float, int or None
+        None when nothing marks missing pixels.
+
+    Raises
+    ------
+    OptionError
+        When `given` is no number.
+
+    Examples
+    --------
+    >>> from xarray import DataArray
+    >>> image = DataArray(np.pad(np.arange(1, 101).reshape(10, 10), 5), dims=("y", "x"))
+    >>> nodata_of(image)
+    0
+    """
+    if given is not None:
+        return as_number(given, "the image")
+    stored = stored_nodata(image)
+    if stored is not None or image.dtype.kind not in "iuf":
+        return stored
+    dims = spatial_dims(image, "the image")
+    lead = dict.fromkeys((dim for dim in image.dims if dim not in dims), 0)
+    shape = image.sizes[dims[0]], image.sizes[dims[1]]
+    return search_corners(partial(read_boxes, image.variable, lead, dims), shape)
+
+
+def stored_nodata(image: DataArray) -> float | int | None:
+    """Nodata marker an image carries, in the values it holds.
+
+    Parameters
+    ----------
+    image : DataArray
+        Attributes and encoding as rioxarray, odc-geo and xarray leave them.
+
+    Returns
+    -------
+    float, int or None
+        NaN for data masked on opening.
+
+    Examples
+    --------
+    >>> from xarray import DataArray
+    >>> stored_nodata(DataArray(np.zeros((2, 2)), dims=("y", "x"), attrs={"nodata": -9999}))
+    -9999.0
+    """
+    try:
+        value = image.rio.nodata
+    except (OverflowError, ValueError):  # a marker that the dtype cannot hold marks nothing
+        value = None
+    if value is None:
+        value = next(
+            (image.attrs[key] for key in ("nodata", "nodatavals", "missing_value") if key in image.attrs), None
+        )
+    if isinstance(value, tuple | list):
+        value = value[0] if value else None
+    if value is None or isinstance(value, str):
+        return None
+    number = np.asarray(value)
+    return number.item() if number.ndim == 0 and number.dtype.kind in "iuf" else None
+
+
+def as_number(value: Any, name: str) -> float | int:
+    """Take a nodata value given by the user, or say that it is none.
+
+    Parameters
+    ----------
+    value : Any
+    name : str
+        What messages call the image.
+
+    Returns
+    -------
+    float or int
+
+    Raises
+    ------
+    OptionError
+        When it is no number.
+
+    Examples
+    --------
+    >>> as_number(np.float32("-inf"), "target")
+    -inf
+    """
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "iuf":
+        raise OptionError(f"nodata={value!r} of {name} is not a number")
+    return number.item()  # type: ignore[no-any-return]
+
+
+def search_corners(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, int]) -> float | int | None:
+    """Look for a nodata value in the corners of an image, and into it so as not to be fooled by a constant one.
+
+    Parameters
+    ----------
+    read : callable
+        List of boxes (row0, row1, col0, col1) to list of arrays of stored values.
+    shape : (rows, columns)
+
+    Returns
+    -------
+    float, int or None
+        See :func:`find_nodata`; None for images too small to have corners.
+
+    Examples
+    --------
+    >>> image = np.pad(np.arange(1, 101).reshape(10, 10), 5)
+    >>> search_corners(lambda boxes: [image[a:b, c:d] for a, b, c, d in boxes], image.shape)
+    0
+    """
+    rows, cols = shape
+    if min(rows, cols) < 2 * _CORNER:
+        return None
+    tops, lefts = (0, rows - _CORNER), (0, cols - _CORNER)
+    found = find_nodata(read([_block(top, left) for top in tops for left in lefts]))
+    return found if found is not None and _varies(read, shape, found) else None
+
+
+def _block(row: int, col: int) -> Box:
+    return row, row + _CORNER, col, col + _CORNER
+
+
+def _varies(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, int], value: float) -> bool:
+    """Look into the image: a constant one has four equal corners, and they mark nothing."""
+    rows, cols = shape[0] - _CORNER, shape[1] - _CORNER
+    for count in (1, 3, 7):
+        parts = [(at + 1) / (count + 1) for at in range(count)]
+        blocks = read([_block(int(y * rows), int(x * cols)) for y in parts for x in parts])
+        if any((block != value).any() for block in blocks):
+            return True
+    return False
+
+
+def find_nodata(corners: Sequence[NDArray[Any]]) -> float | int | None:
+    """Find the nodata value from blocks of pixels in the corners of an image.
+
+    Parameters
+    ----------
+    corners : sequence of arrays
+        Stored values, 3 x 3 px each. NaN and infinities are never data and need no marker.
+
+    Returns
+    -------
+    float, int or None
+        The value that all constant blocks share; None when no block is constant or two disagree.
+
+    Examples
+    --------
+    >>> busy = np.arange(9).reshape(3, 3)
+    >>> find_nodata([np.zeros((3, 3), "u2"), busy, busy, np.zeros((3, 3), "u2")])
+    0
+    """
+    constant = {
+        block.flat[0].item()
+        for block in corners
+        if block.size and np.isfinite(block.flat[0]) and (block == block.flat[0]).all()
+    }
+    return constant.pop() if len(constant) == 1 else None
+
+
+def valid_of(raw: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Tell which stored values are data.
+
+    Parameters
+    ----------
+    raw : array
+        Stored values.
+    nodata : float, int or None
+        The marker; NaN and infinities are never data, whatever it is.
+
+    Returns
+    -------
+    bool array
+        True where usable.
+
+    Examples
+    --------
+    >>> valid_of(np.array([0.0, 1.0, np.nan, -np.inf]), 0).tolist()
+    [False, True, False, False]
+    """
+    floating = raw.dtype.kind == "f"
+    valid = np.isfinite(raw) if floating else np.ones(raw.shape, bool)
+    if nodata is None or not np.isfinite(nodata):
+        return valid
+    # A float32 image stores the marker rounded to float32.
+    marker = raw.dtype.type(nodata) if floating else nodata
+    return np.asarray(valid & (raw != marker))
