@@ -101,18 +101,20 @@ class Scene:
         modes *= amplitude.astype(real)
         return cls(modes, size)
 
-    def image(self, shift: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.floating]:
-        """Sample the whole torus at whole pixels plus a shift.
+    def image(self, shift: tuple[float, float] = (0.0, 0.0), *, finer: int = 1) -> NDArray[np.floating]:
+        """Sample the whole torus on a regular grid, exactly.
 
         Parameters
         ----------
         shift : (dcol, drow)
             Pixels, any real numbers: pixel ``(row, col)`` of the result shows the scene at
             ``(row + drow, col + dcol)``.
+        finer : int
+            Sample every ``1 / finer`` pixel instead; a sample is still the mean over one whole pixel.
 
         Returns
         -------
-        (size, size) array
+        (size * finer, size * finer) array
             The image.
         """
         dcol, drow = shift
@@ -121,10 +123,27 @@ class Scene:
         kind = self.modes.dtype
         rows = np.exp(turn * drow * np.arange(-top, top + 1)).astype(kind)
         cols = np.exp(turn * dcol * np.arange(top + 1)).astype(kind)
-        folded = _fold(self.modes * rows[:, None], -top, self.size)
-        folded = _fold((folded * cols).T, 0, self.size).T
+        folded = _fold(self.modes * rows[:, None], -top, self.size * finer)
+        folded = _fold((folded * cols).T, 0, self.size * finer).T
         # the sum over modes is an inverse transform without its 1/n
         return np.ascontiguousarray(fft.ifft2(folded, norm="forward").real)
+
+    def blurred(self, sigma: float) -> Scene:
+        """Return the scene seen through a further Gaussian.
+
+        Parameters
+        ----------
+        sigma : float
+            Its standard deviation in pixels.
+
+        Returns
+        -------
+        Scene
+            The blurred scene, which is smaller in contrast.
+        """
+        top = self.modes.shape[1] - 1
+        dim = np.exp(-2 * (np.pi * sigma / self.size * np.arange(-top, top + 1)) ** 2).astype(self.modes.real.dtype)
+        return Scene(self.modes * dim[:, None] * dim[top:], self.size)
 
     def gradient(self) -> tuple[Scene, Scene]:
         """Return the exact derivatives of the scene.

@@ -126,4 +126,4 @@ def _bound(slopes: NDArray[np.floating], sigma: float) -> NDArray[np.float64]:
     fisher = flat @ flat.T
     if np.linalg.det(fisher) <= 0:
         return np.full((2, 2), np.inf)
-    return 2 * sigma**2 * np.linalg.inv(fisher)
+    return np.asarray(2 * sigma**2 * np.linalg.inv(fisher), dtype=np.float64)
