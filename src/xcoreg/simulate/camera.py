@@ -93,12 +93,14 @@ class Camera:
         """Look at rows start..stop of the image, which is coarser than the view by a whole factor."""
         by = self.acquisition.coarser
         fine = resampled(self.view, self.acquisition.resampled_from)(start * by, stop * by, 0, cols * by)
-        return np.asarray(self.share * _means(fine, by), np.float32)
+        # a reversed contrast is the land's: clouds stay bright
+        share = -self.share if self.acquisition.gain < 0 else self.share
+        return np.asarray(share * _means(fine, by), np.float32)
 
     def _numbers(self, values: NDArray[np.float32], start: int, shape: tuple[int, int]) -> NDArray[np.generic]:
         """Scale to digital numbers, keep them in range and off the nodata value, mark what the swath misses."""
         mean, std = self.product.level
-        numbers = mean + self.acquisition.offset + self.acquisition.gain * std * values.astype(np.float64)
+        numbers = mean + self.acquisition.offset + abs(self.acquisition.gain) * std * values.astype(np.float64)
         dtype, nodata = np.dtype(self.product.dtype), self.product.nodata
         if dtype.kind in "iu":
             numbers = np.rint(numbers).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)

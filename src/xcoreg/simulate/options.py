@@ -31,7 +31,8 @@ class Acquisition:
     Parameters
     ----------
     gain, offset : float
-        The digital number is ``mean + gain * (value - mean) + offset``; a negative gain reverses the contrast.
+        The digital number is ``mean + gain * (value - mean) + offset``; a negative gain reverses the
+        contrast of the land, not of clouds.
     clouds : float
         Fraction of the image under clouds: bright, smooth, with soft edges, and never the same in two images.
     wedge : float

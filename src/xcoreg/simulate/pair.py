@@ -97,7 +97,8 @@ def pair(
     independent noise, gain and offset, rounding and the swath edge. Both images have the same transform: the content
     moves. A constant shift is exact to rounding (float32 before the dtype of the product). A field is evaluated by a
     spline of order 5 through at least four samples per pixel: with the default optics each pixel is right to 0.00003
-    px, while scenes without optics, whose frequencies are ten times as high, keep 0.005 px per pixel, at random.
+    px; without any optics, where frequencies are ten times as high, each is wrong by some hundredths of a px, at
+    random, and scenes take ten times the memory.
 
     Parameters
     ----------
