@@ -1,0 +1,165 @@
+"""The phase matcher: whole pixels by phase correlation, the rest by refinement, then doubts about both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xcoreg.core.matches import Matches
+from xcoreg.core.phase import Peaks, correlate, fill_invalid
+from xcoreg.core.quality import ssim
+from xcoreg.core.refine import Refined, refine
+from xcoreg.core.status import Status
+from xcoreg.core.subpixel import FourierShift, recut
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating]
+    Bools = NDArray[np.bool_]
+
+__all__ = ["phase_match"]
+
+# A window has to share this many valid pixels, and this part of its area, with its partner.
+_FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
+# Decimal logarithm of the chance a peak may have to be one of noise: measured on unrelated scenes, not theory.
+_CHANCE = -4.0
+# A rival peak this high makes a pattern ambiguous.
+_RIVAL = 0.75
+# Largest standard deviation of a useful answer, px.
+_VAGUE = 0.5
+# The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
+_DRIFT, _LAST_STEP = 1.5, 0.05
+# The phases alone may contradict by this much, px, and by this many standard deviations.
+_CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
+# Pixels in flight at once: bounds the memory of large batches.
+_BATCH_PIXELS = 1 << 20
+
+
+def phase_match(
+    ref: Floats,
+    tgt: Floats,
+    ref_valid: Bools,
+    tgt_valid: Bools,
+    /,
+    *,
+    max_shift: float | None = None,
+    contrast: str = "same",
+) -> Matches:
+    """Match a batch of windows to the Cramer-Rao bound.
+
+    Parameters
+    ----------
+    ref, tgt : (n, rows, cols) float32
+        Windows on one grid, any linear radiometry.
+    ref_valid, tgt_valid : (n, rows, cols) bool
+        Pixels that are False carry no weight.
+    max_shift : float, optional
+        Largest correction looked for on each axis, px; default two fifths of the window.
+    contrast : {"same", "reversed", "any"}
+        Whether what is bright in one image is bright in the other. "any" tries both signs.
+
+    Returns
+    -------
+    Matches
+        Corrections target -> reference, px, with 2 x 2 covariances in px².
+
+    Notes
+    -----
+    Rotation, scale and parallax within a window are not modelled.
+
+    Examples
+    --------
+    >>> from scipy.ndimage import gaussian_filter
+    >>> scene = gaussian_filter(np.random.default_rng(1).standard_normal((1, 80, 80)), (0, 1, 1)).astype(np.float32)
+    >>> ref, tgt, ok = scene[:, 8:72, 8:72], scene[:, 6:70, 11:75], np.ones((1, 64, 64), bool)
+    >>> m = phase_match(ref, tgt, ok, ok)
+    >>> m.dcol.round(2).tolist(), m.drow.round(2).tolist(), m.ok.tolist()
+    ([3.0], [-2.0], [True])
+    """
+    n, rows, cols = ref.shape
+    limit = 0.4 * min(rows, cols) if max_shift is None else min(max_shift, 0.5 * min(rows, cols) - 1)
+    size = max(1, _BATCH_PIXELS // (rows * cols))
+    parts = [
+        _match_batch(*(part[i : i + size] for part in (ref, tgt, ref_valid, tgt_valid)), limit, contrast)
+        for i in range(0, n, size)
+    ]
+    return Matches.concatenate(parts)
+
+
+def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, limit: float, contrast: str) -> Matches:
+    """Match windows that fit into memory together; the hopeless ones are not tried."""
+    status = _usable(ref, tgt, ref_valid, tgt_valid)
+    out = {
+        "move": np.full((len(ref), 2), np.nan),
+        "cov": np.full((len(ref), 2, 2), np.nan),
+        **{name: np.full(len(ref), np.nan) for name in ("score", "reliability", "before", "after")},
+    }
+    use = np.flatnonzero(status == Status.OK)
+    if use.size:
+        ref, tgt, ref_valid, tgt_valid = ref[use], tgt[use], ref_valid[use], tgt_valid[use]
+        peaks = correlate(ref, tgt, ref_valid, tgt_valid, max_shift=limit, contrast=contrast)
+        ref = fill_invalid(ref, ref_valid)
+        tgt = fill_invalid(tgt, tgt_valid) * np.where(peaks.height < 0, np.float32(-1), np.float32(1))[:, None, None]
+        fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
+        before, after = _similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
+        status[use] = _doubts(peaks, fine, before, after, limit)
+        values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after
+        for column, value in zip(out.values(), values, strict=True):
+            column[use] = value
+    return Matches(
+        out["move"][:, 0],
+        out["move"][:, 1],
+        cov=out["cov"],
+        score=out["score"],
+        status=status,
+        reliability=out["reliability"],
+        ssim_before=out["before"],
+        ssim_after=out["after"],
+    )
+
+
+def _usable(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> NDArray[np.int8]:
+    """NO_DATA and FLAT for windows without enough pixels or texture."""
+    status = np.zeros(len(ref), np.int8)
+    for image, valid in ((ref, ref_valid), (tgt, tgt_valid)):
+        centred = fill_invalid(image, valid)
+        biggest = np.abs(np.where(valid, image, 0)).max((1, 2))
+        rough = np.abs(np.diff(centred, axis=2))[:, 1:] + np.abs(np.diff(centred, axis=1))[:, :, 1:]
+        # Texture over less than a hundredth of the window, or no larger than rounding, is none.
+        status[np.percentile(rough, 99, axis=(1, 2)) <= 1e-6 * biggest] = Status.FLAT
+    shared = (ref_valid & tgt_valid).sum((1, 2))
+    least = max(_FEWEST_PIXELS, _LEAST_SHARE * ref.shape[1] * ref.shape[2])
+    status[shared < least] = Status.NO_DATA
+    return status
+
+
+def _similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> tuple[Floats, Floats]:
+    """Structural similarity before and after the correction."""
+    before = ssim(ref, tgt, ref_valid & tgt_valid)
+    whole = np.rint(move).astype(np.intp)
+    cut, inside = recut(tgt, -whole)
+    mover = FourierShift(np.asarray(cut, np.float32))
+    moved = mover.image(mover.spectrum(whole - move))
+    return before, ssim(ref, moved, ref_valid & recut(tgt_valid, -whole)[0] & inside)
+
+
+def _doubts(peaks: Peaks, fine: Refined, before: Floats, after: Floats, limit: float) -> NDArray[np.int8]:
+    """The first reason for distrust of each window, the strongest reasons first."""
+    sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(fine.cov), fine.cov, 1e6))[:, 1])
+    gap = np.hypot(*fine.phase.T)
+    reasons = {
+        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0),
+        Status.AMBIGUOUS: peaks.rival > _RIVAL,
+        Status.UNCONSTRAINED: ~(sigma < _VAGUE),
+        Status.NOT_CONVERGED: ~(fine.last_step < np.maximum(_LAST_STEP, 0.2 * sigma))
+        | ~(np.abs(fine.move - peaks.move).max(1) < _DRIFT),
+        Status.TOO_FAR: ~(np.abs(fine.move).max(1) <= limit + 0.5),
+        Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma)),
+        Status.NOT_IMPROVED: (after < before - 0.02) & (np.abs(fine.move).max(1) > 0.5),
+    }
+    status = np.zeros(len(sigma), np.int8)
+    for reason, doubt in reasons.items():
+        status[doubt & (status == Status.OK)] = reason
+    return status
