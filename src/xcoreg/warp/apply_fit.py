@@ -1,0 +1,274 @@
+"""From a fit and an image to the corrected image."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from xarray import DataArray, Dataset
+
+from xcoreg.core.kernels import KERNELS
+from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError
+from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.nodata import as_number, stored_nodata
+from xcoreg.warp.displacement import Displacement, Grid
+from xcoreg.warp.grids import aligned_grid, reference_grid
+from xcoreg.warp.mapping import Mapping, compose, outline
+from xcoreg.warp.metadata import Frame, frame_like, frame_near, moved, regridded
+from xcoreg.warp.resample import Resampler, resample
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from xcoreg.result import Coregistration
+
+__all__ = ["apply"]
+
+_Image = TypeVar("_Image", DataArray, Dataset)
+
+
+def apply(
+    image: _Image,
+    fit: Coregistration,
+    *,
+    align_grid: bool = False,
+    like: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    resampling: str = "cubic",
+    nodata: float | None = None,
+    ref_grid: Any = None,
+) -> _Image:
+    """Correct an image by a fit.
+
+    Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
+    pixels are the very same object, nothing is read or computed. With either of them the image is interpolated, once:
+    from every output pixel through its CRS, the CRS of the image and the inverse of the correction to a position
+    between source pixels. dask arrays stay lazy both ways.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
+        a Dataset every variable over the spatial dimensions is corrected, the others are left alone.
+    fit : Coregistration
+        A trusted result.
+    align_grid : bool
+        Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
+        corrected image, outwards to whole pixels (see :func:`xcoreg.warp.grids.aligned_grid`).
+    like : DataArray, Dataset or GeoBox, optional
+        Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
+    resolution : float or (float, float), optional
+        Pixel size (x, y) for `align_grid`, units of the image's CRS.
+    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+        Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
+        widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
+    nodata : float, optional
+        Marks missing pixels, besides NaN and infinities. Default: the stored marker, else the one the fit has found
+        for the target (not with "nearest", where the image may be a mask).
+    ref_grid : GeoBox, optional
+        Lattice for `align_grid` instead of that of the fit's reference.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the image: dtype, attributes, names, encoding and coordinates other than the spatial ones are kept. What
+        was done is appended to the attribute ``xcoreg``, a JSON list.
+
+    Raises
+    ------
+    MatchError
+        When the fit is not to be trusted.
+    OptionError
+        For options that do not go together, and for images of complex or other non-numeric type.
+    NotGeoreferenced
+        When the image or `like` has no CRS or no transform.
+    NoOverlap
+        When the corrected image and `like` do not meet.
+
+    Warns
+    -----
+    CoregWarning
+        When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded.
+
+    Notes
+    -----
+    An output pixel has a value where the nearest source pixel has one; near missing pixels the kernel gives way to a
+    weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sample`). Integers
+    are rounded, half way to the even neighbour, and saturate. Where output pixels are source pixels, after a shift by
+    whole pixels say, these are copied bit by bit. A correction is carried into another CRS at the centre of the
+    image. Vertical corrections are not applied. Two-dimensional coordinates such as lon(y, x) are kept unchanged
+    when the transform is moved, and dropped when the image is interpolated; xc and yc of rioxarray are moved.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models import Translation
+    >>> from xcoreg.core.status import Status
+    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.result import Coregistration, Quality
+    >>> points = TiePoints([0], [0], [0], [0], [0], [3.0], [20.0], [0.3], [-2.0])
+    >>> fit = Coregistration(Translation(3.0, 20.0), points, Quality(), Status.OK, None, "EPSG:32633",
+    ...                      (10, 0, 0, 0, -10, 0), (4, 4))
+    >>> coords = {"y": [-5.0, -15.0], "x": [5.0, 15.0]}
+    >>> image = DataArray(np.arange(4.0).reshape(2, 2), coords, ("y", "x")).rio.write_crs("EPSG:32633")
+    >>> apply(image, fit).x.values, apply(image, fit).y.values
+    (array([ 8., 18.]), array([15.,  5.]))
+    """
+    _check(image, fit, align_grid, like, resolution if resolution is not None else ref_grid)
+    if resampling not in KERNELS:
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+    dims = spatial_dims(image, "the image")
+    source = Grid.of(grid_of(image, "the image", dims))
+    move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
+    record = _record(fit, move)
+    if like is None and not align_grid and move.constant is not None:
+        return cast("_Image", moved(image, dims, source, move.constant, {"did": "moved the transform", **record}))
+    if isinstance(like, DataArray | Dataset):
+        frame = frame_like(like)
+    elif like is not None:
+        frame = frame_near(image, dims, source, _grid_of_box(like))
+    elif align_grid:
+        ref = reference_grid(fit.settings, ref_grid)
+        frame = frame_near(image, dims, source, aligned_grid(source, move, ref, resolution))
+    else:
+        frame = frame_near(image, dims, source, source)
+    mapping = compose(frame.grid, source, move)
+    if mapping is None:
+        raise NoOverlap(f"no pixel of the output falls on the corrected image: {_where(frame.grid)}, {_where(source)}")
+    job = _Job(mapping, frame, resampling, nodata, fit.settings.get("nodata"))
+    record = {"did": f"resampled ({resampling})", **record}
+    return cast("_Image", regridded(image, dims, frame, partial(_resampled, job=job), record))
+
+
+def _check(image: Any, fit: Coregistration, align_grid: bool, like: Any, needs_align: Any) -> None:
+    if not isinstance(image, DataArray | Dataset):
+        raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
+    if not fit.ok or fit.model is None:
+        raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
+    if align_grid and like is not None:
+        raise OptionError("align_grid=True and like= both choose the output grid: give one of them")
+    if needs_align is not None and not align_grid:
+        raise OptionError("resolution= and ref_grid= say how to align: give them together with align_grid=True")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all variables of an image."""
+
+    mapping: Mapping
+    frame: Frame
+    resampling: str
+    nodata: float | None
+    found: Any
+
+
+def _resampled(band: DataArray, job: _Job) -> DataArray:
+    """Interpolate one array (..., y, x)."""
+    kind = band.dtype.kind
+    if kind not in "biuf":
+        cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
+        raise OptionError(f"{_called(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
+    kernel = "nearest" if kind == "b" else job.resampling
+    marker = _marker(band, job, kernel)
+    fill, record = _fill(band, marker, kernel, job.mapping)
+    resampler = Resampler(job.mapping, job.frame.grid.shape, kernel, marker, fill, str(band.dtype))
+    out = DataArray(resample(band, resampler), dims=(*band.dims[:-2], *job.frame.dims), attrs=dict(band.attrs))
+    if record:
+        out.attrs["_FillValue"] = band.dtype.type(fill)
+        if "nodata" in out.attrs:
+            out.attrs["nodata"] = fill
+    return out
+
+
+def _marker(band: DataArray, job: _Job, kernel: str) -> float | int | None:
+    """Nodata of an array, without looking at its pixels."""
+    if job.nodata is not None:
+        given = as_number(job.nodata, "the image")
+        if not _fits(given, band.dtype):
+            raise OptionError(f"nodata={given} cannot stand in an image of {band.dtype}: give a value that can")
+        return given
+    stored = stored_nodata(band)
+    if stored is not None and _fits(stored, band.dtype):
+        return stored
+    found = job.found if kernel != "nearest" and isinstance(job.found, int | float) else None
+    return found if found is not None and _fits(found, band.dtype) else None
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    if dtype.kind == "f":
+        return True
+    if dtype.kind == "b" or not np.isfinite(value) or value != int(value):
+        return False
+    info = np.iinfo(dtype)
+    return bool(info.min <= value <= info.max)
+
+
+def _fill(
+    band: DataArray, marker: float | int | None, kernel: str, mapping: Mapping
+) -> tuple[float | int | bool, bool]:
+    """Value of missing output pixels, and whether it has to be recorded as nodata."""
+    dtype = band.dtype
+    if dtype.kind == "b":
+        return False, False
+    if dtype.kind == "f" and band.encoding.get("_FillValue") is not None:
+        return np.nan, False  # decoded: missing is NaN, whatever stands in the file
+    if marker is not None:
+        stored = stored_nodata(band)
+        return marker, stored is None or not np.array_equal(stored, marker, equal_nan=True)
+    if mapping.covered:
+        return 0, False
+    if dtype.kind == "f":
+        return np.nan, True
+    info = np.iinfo(dtype)
+    fill = info.min if dtype.kind == "i" else (info.max if kernel == "nearest" else 0)
+    _warn(
+        f"{_called(band)} ({dtype}) has no nodata value, but pixels without data appear: they are set to "
+        f"{fill}, which is recorded as nodata; pass nodata= to choose another"
+    )
+    return fill, True
+
+
+def _called(band: DataArray) -> str:
+    return "the image" if band.name is None else str(band.name)
+
+
+def _warn(message: str) -> None:
+    """Warn at the first line outside of this package."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "xcoreg":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, CoregWarning, stacklevel=level)
+
+
+def _grid_of_box(like: Any) -> Grid:
+    if not all(hasattr(like, name) for name in ("affine", "shape", "crs")):
+        raise OptionError(f"like= is a {type(like).__name__}: give a DataArray, a Dataset or a GeoBox")
+    if like.crs is None:
+        raise OptionError("like= has no CRS: make the GeoBox with one")
+    return Grid.of(like)
+
+
+def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
+    """Note, in short, what an image was corrected by."""
+    try:
+        by = f"xcoreg {version('xcoreg')}"
+    except PackageNotFoundError:
+        by = "xcoreg"
+    record: dict[str, Any] = {"by": by, "model": fit.model.kind if fit.model is not None else None}
+    if move.constant is not None:
+        record["dx"], record["dy"] = move.constant
+    return record
+
+
+def _where(grid: Grid) -> str:
+    """Tell bounds in degrees, for messages."""
+    from xcoreg import georef
+
+    row, col = outline(grid.shape, 2)
+    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", *georef.pixel_to_map(grid.transform, col, row))
+    return f"lon {lon.min():.4f} to {lon.max():.4f} and lat {lat.min():.4f} to {lat.max():.4f}"

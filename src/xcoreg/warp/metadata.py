@@ -1,0 +1,314 @@
+"""What a DataArray or Dataset says about itself, before and after: coordinates, grid mapping, attributes, encoding."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rioxarray.exceptions import RioXarrayError
+from xarray import DataArray, Dataset, Variable
+
+from xcoreg import georef
+from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.nodata import stored_nodata
+from xcoreg.warp.displacement import Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from affine import Affine
+
+    from xcoreg.raster.bands import Image
+
+    Dims = tuple[Hashable, Hashable]
+
+__all__ = ["Frame", "frame_like", "frame_near", "moved", "regridded"]
+
+# Says how the old pixels lay in their file; of no meaning for new pixels, and wrong chunks make writers fail.
+_OF_THE_FILE = frozenset(
+    ["source", "original_shape", "chunks", "chunksizes", "preferred_chunks", "contiguous", "blockxsize", "blockysize"]
+)
+# Would make a writer round coordinates to the raster of the old ones.
+_OF_THE_VALUES = frozenset(["dtype", "scale_factor", "add_offset", "_FillValue"])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The grid of an output and the coordinates that tell it.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid.
+    dims : (y_dim, x_dim)
+        Names of the spatial dimensions.
+    mapping : hashable
+        Name of the grid mapping coordinate.
+    coords : dict
+        Name to Variable: spatial coordinates and the grid mapping.
+    """
+
+    grid: Grid
+    dims: Dims
+    mapping: Hashable
+    coords: dict[Hashable, Variable] = field(default_factory=dict)
+
+
+def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], record: dict[str, Any]) -> Image:
+    """Shift the georeference of an image and leave its pixels alone.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The image; its data are shared, not copied, and never computed.
+    dims : (y_dim, x_dim)
+        Its spatial dimensions.
+    old : Grid
+        Its grid.
+    shift : (float, float)
+        Correction (dx, dy), units of its CRS.
+    record : dict
+        What to note in the attribute `xcoreg`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        The same type; coordinates, grid mapping and attributes tell the new place.
+    """
+    transform = georef.translate(old.transform, *shift)
+    out = image.copy(deep=False)
+    name = _mapping_name(image)
+    coords = _moved_coordinates(image, dims, transform, shift)
+    coords[name] = _grid_mapping(_variable(image, name), old.crs, transform)
+    if isinstance(out, Dataset) and name in out.data_vars:
+        out = out.assign({name: coords.pop(name)})
+    out = out.assign_coords(coords)
+    for each in _arrays(out, dims):
+        _note(each, record)
+        _name_mapping(each, name)
+        if "transform" in each.attrs:
+            each.attrs["transform"] = tuple(transform)[:6]
+    _keep_dims(out, dims)
+    _keep_nodata(image, out)
+    return out
+
+
+def regridded(
+    image: Image, dims: Dims, frame: Frame, work: Callable[[DataArray], DataArray], record: dict[str, Any]
+) -> Image:
+    """Rebuild an image around new pixels on another grid.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The image before.
+    dims : (y_dim, x_dim)
+        Its spatial dimensions.
+    frame : Frame
+        The new grid.
+    work : callable
+        From a DataArray (..., y, x) to one with the new pixels and dimensions, bare but for attributes and encoding.
+    record : dict
+        What to note in the attribute `xcoreg`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        The same type and order of dimensions. Coordinates that hang on the old pixels are dropped, others are kept.
+    """
+    stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
+    old_mapping = _mapping_name(image)
+    stale += [name for name in {old_mapping, frame.mapping} if name in image.coords]
+    if isinstance(image, DataArray):
+        return _rebuilt(image.drop_vars(stale), dims, frame, work, record)
+    rest = image.drop_vars(stale)
+    bands = [name for name, each in rest.data_vars.items() if set(dims) <= set(each.dims)]
+    lost = [name for name, each in rest.data_vars.items() if name not in bands and set(dims) & set(each.dims)]
+    lost += [name for name in (old_mapping,) if name in rest.data_vars]
+    new = {name: _rebuilt(rest[name], dims, frame, work, record) for name in bands}
+    # Assigning in the old order keeps the order of the variables.
+    out = rest.drop_vars([*bands, *lost]).assign(new)[[name for name in rest.data_vars if name not in lost]]
+    out = out.assign_coords(frame.coords)
+    out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _OF_THE_FILE)
+    _note(out, record)
+    _name_mapping(out, frame.mapping)
+    _keep_dims(out, frame.dims)
+    return out
+
+
+def frame_near(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
+    """Describe a grid in the way of the image itself.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Lends its names and the attributes of its coordinates.
+    dims : (y_dim, x_dim)
+        Its spatial dimensions.
+    old, new : Grid
+        Its grid, and the new one. Where one is in degrees and the other is not, names are those of the new CRS.
+
+    Returns
+    -------
+    Frame
+        The new grid with its coordinates.
+    """
+    name = _mapping_name(image)
+    same = georef.same_crs(old.crs, new.crs)
+    degrees = georef.as_crs(new.crs).is_geographic
+    alike = same or georef.as_crs(old.crs).is_geographic == degrees
+    names = dims if alike else (("latitude", "longitude") if degrees else ("y", "x"))
+    coords: dict[Hashable, Variable] = {}
+    for centres, dim, old_dim in zip(_centres(new) or (), names, dims, strict=False):
+        coord = _variable(image, old_dim) if alike else None
+        coords[dim] = Variable((dim,), centres, {} if coord is None else coord.attrs)
+    coords[name] = _grid_mapping(_variable(image, name) if same else None, new.crs, new.transform)
+    return Frame(new, names, name, coords)
+
+
+def frame_like(like: Image) -> Frame:
+    """Take over the grid of another image, with its names and coordinates.
+
+    Parameters
+    ----------
+    like : DataArray or Dataset
+        The other image.
+
+    Returns
+    -------
+    Frame
+        Its grid: xarray aligns what is made on it with `like` exactly.
+
+    Raises
+    ------
+    NotGeoreferenced
+        When `like` has no CRS or no transform.
+    """
+    dims = spatial_dims(like, "like")
+    grid = Grid.of(grid_of(like, "like", dims))
+    name = _mapping_name(like)
+    coords: dict[Hashable, Variable] = {
+        key: coord.variable for key, coord in like.coords.items() if coord.dims and set(coord.dims) <= set(dims)
+    }
+    coords[name] = _grid_mapping(_variable(like, name), grid.crs, grid.transform)
+    return Frame(grid, dims, name, coords)
+
+
+def _rebuilt(
+    band: DataArray, dims: Dims, frame: Frame, work: Callable[[DataArray], DataArray], record: dict[str, Any]
+) -> DataArray:
+    lead = [dim for dim in band.dims if dim not in dims]
+    made = work(band.transpose(*lead, *dims))
+    renamed = dict(zip(dims, frame.dims, strict=True))
+    out = made.transpose(*(renamed.get(dim, dim) for dim in band.dims))
+    out = out.assign_coords(band.coords).assign_coords(frame.coords)
+    out.name = band.name
+    out.encoding = {**_without(band.encoding, _OF_THE_FILE), **out.encoding}
+    out.attrs.pop("transform", None)
+    out.attrs.pop("crs", None)
+    _note(out, record)
+    _name_mapping(out, frame.mapping)
+    _keep_dims(out, frame.dims)
+    return out
+
+
+def _moved_coordinates(
+    image: Image, dims: Dims, transform: Affine, shift: tuple[float, float]
+) -> dict[Hashable, Variable]:
+    """Coordinates at their new place: of each axis, and the two-dimensional ones of a rotated image."""
+    dx, dy = shift
+    coords: dict[Hashable, Variable] = {}
+    for name, move in (("xc", dx), ("yc", dy)):
+        old = _variable(image, name)
+        if old is not None and old.dims == dims:
+            coords[name] = Variable(old.dims, old.values + move, old.attrs, _without(old.encoding, _OF_THE_VALUES))
+    shape = (image.sizes[dims[0]], image.sizes[dims[1]])
+    axes = _centres(Grid((*tuple(transform)[:6],), shape, ""))
+    for dim, move, centres in zip(dims, (dy, dx), axes or (), strict=False):
+        old = _variable(image, dim)
+        if old is not None and move:
+            coords[dim] = Variable((dim,), centres, old.attrs, _without(old.encoding, _OF_THE_VALUES))
+    return coords
+
+
+def _centres(grid: Grid) -> tuple[Any, Any] | None:
+    """Coordinates (y, x) of the pixel centres along the axes; None for a rotated grid."""
+    _, b, _, d, _, _ = grid.transform
+    if b or d:
+        return None
+    x, _ = georef.pixel_to_map(grid.transform, np.arange(grid.shape[1]), 0)
+    _, y = georef.pixel_to_map(grid.transform, 0, np.arange(grid.shape[0]))
+    return y, x
+
+
+def _grid_mapping(old: Variable | None, crs: str, transform: Any) -> Variable:
+    """Grid mapping variable; an old one keeps all that it says but for the transform."""
+    c, a, b, f, d, e = (float(transform[at]) for at in (2, 0, 1, 5, 3, 4))
+    text = " ".join(map(str, (c, a, b, f, d, e)))
+    if old is not None and {"crs_wkt", "spatial_ref"} & set(old.attrs):
+        return Variable(old.dims, old.values, {**old.attrs, "GeoTransform": text}, old.encoding)
+    parsed = georef.as_crs(crs)
+    wkt = parsed.to_wkt()
+    return Variable((), 0, {**parsed.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt, "GeoTransform": text})
+
+
+def _mapping_name(image: Image) -> Hashable:
+    try:
+        name: Hashable = image.rio.grid_mapping
+    except RioXarrayError:  # a Dataset with several
+        name = "spatial_ref"
+    return name
+
+
+def _name_mapping(each: Image, name: Hashable) -> None:
+    """Point to the grid mapping from the place where the image has pointed to it, or from the encoding."""
+    if "grid_mapping" in each.attrs:
+        each.attrs["grid_mapping"] = name
+    else:
+        each.encoding["grid_mapping"] = name
+
+
+def _variable(image: Image, name: Hashable) -> Variable | None:
+    if name in image.coords:
+        return image.coords[name].variable
+    return image.variables[name] if isinstance(image, Dataset) and name in image.variables else None
+
+
+def _arrays(image: Image, dims: Dims) -> list[Any]:
+    """Give the image itself, and the variables over the spatial dimensions of a Dataset."""
+    if isinstance(image, DataArray):
+        return [image]
+    return [image, *(each.variable for each in image.data_vars.values() if set(dims) <= set(each.dims))]
+
+
+def _note(each: Any, record: dict[str, Any]) -> None:
+    """Append what was done to the attribute `xcoreg`: a JSON list, the latest last."""
+    try:
+        done = json.loads(each.attrs.get("xcoreg", "[]"))
+    except (TypeError, ValueError):
+        done = []
+    each.attrs["xcoreg"] = json.dumps([*(done if isinstance(done, list) else []), record])
+
+
+def _without(encoding: dict[Any, Any], keys: frozenset[str]) -> dict[Any, Any]:
+    return {key: value for key, value in encoding.items() if key not in keys}
+
+
+def _keep_dims(out: Image, dims: Dims) -> None:
+    """Tell rioxarray the spatial dimensions where it would not find them."""
+    try:
+        known = (out.rio.y_dim, out.rio.x_dim) == dims
+    except RioXarrayError:
+        known = False
+    if not known:
+        out.rio.set_spatial_dims(x_dim=dims[1], y_dim=dims[0], inplace=True)
+
+
+def _keep_nodata(image: Image, out: Image) -> None:
+    """Carry over a nodata value that lives in rioxarray's accessor alone, where a copy loses it."""
+    if isinstance(image, DataArray) and isinstance(out, DataArray):
+        nodata = stored_nodata(image)
+        if nodata is not None and stored_nodata(out) is None:
+            out.rio.set_nodata(nodata, inplace=True)

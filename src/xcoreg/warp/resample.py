@@ -1,0 +1,343 @@
+"""Interpolating one block of the output, and whole arrays block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import lazy
+from xcoreg.core.kernels import reach
+from xcoreg.core.sample import sample, sample_axes, shrink
+from xcoreg.raster.nodata import valid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from xarray import DataArray
+
+    from xcoreg.warp.mapping import Box, Mapping
+
+    Array = NDArray[Any]
+
+__all__ = ["Resampler", "finish", "resample"]
+
+_BLOCK_PIXELS = 1 << 20  # of output worked on at once when the source is no dask array
+_SHORTEST, _LONGEST = 256, 2048  # sides of the blocks of a dask output, px
+_COARSE = 4.0  # from this many source pixels per output pixel on, blocks are averaged before they are interpolated
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """What is done to every block of one array.
+
+    Parameters
+    ----------
+    mapping : Mapping or None
+        From output to source pixels; None when they do not meet.
+    shape : (int, int)
+        Rows and columns of the output.
+    kernel : str
+        One of ``core.kernels.KERNELS``.
+    nodata : float, int or None
+        Marks missing pixels of the source, besides NaN and infinity.
+    fill : float, int or bool
+        Written where the output is missing.
+    dtype : str
+        Of source and output.
+
+    Examples
+    --------
+    >>> blank = Resampler(None, (2, 2), "cubic", None, 7, "uint8")
+    >>> blank(np.zeros((0, 0), np.uint8), (0, 0, 0, 0), slice(0, 1), slice(0, 2))
+    array([[7, 7]], dtype=uint8)
+    """
+
+    mapping: Mapping | None
+    shape: tuple[int, int]
+    kernel: str
+    nodata: float | int | None
+    fill: float | int | bool
+    dtype: str
+
+    def box(self, rows: slice, cols: slice) -> Box:
+        """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
+        if self.mapping is None:
+            return (0, 0, 0, 0)
+        blocks = self._blocks
+        scales = (scale / block for scale, block in zip(self.mapping.scale, blocks, strict=True))
+        margin = max(block * reach(self.kernel, scale) for scale, block in zip(scales, blocks, strict=True))
+        return self.mapping.window(rows, cols, margin, blocks)
+
+    def __call__(self, source: Array, box: Box, rows: slice, cols: slice) -> Array:
+        """Make a block of the output.
+
+        Parameters
+        ----------
+        source : (..., row1 - row0, col1 - col0)
+            The pixels of `box`.
+        box : Box
+            What :meth:`box` told for this block.
+        rows, cols : slice
+            The block.
+
+        Returns
+        -------
+        (..., n_rows, n_cols)
+            The block, in the dtype of the source.
+        """
+        mapping = self.mapping
+        shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
+        if mapping is None or not source.size:
+            return np.full(shape, self.fill, dtype=self.dtype)
+        if self.kernel == "nearest" or mapping.whole:
+            # Pixels are copied as they are, missing ones too: what was NaN or infinite stays so.
+            out, inside = self._sample(source, None, (box[0], box[2]), (rows, cols), "nearest")
+            return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
+        valid = self._valid(source)
+        out, good = self._sample(source, valid, (box[0], box[2]), (rows, cols), self.kernel)
+        return finish(out, good, np.dtype(self.dtype), self.nodata, self.fill)
+
+    def _sample(
+        self, values: Array, valid: Array | None, origin: tuple[int, int], block: tuple[slice, slice], kernel: str
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        if self.mapping is None:
+            raise ValueError("nothing to sample")
+        scale = self.mapping.scale if kernel != "nearest" else (1.0, 1.0)
+        if self.mapping.separable:
+            rows, cols = self.mapping.axes(*block)
+            return sample_axes(values, valid, rows - origin[0], cols - origin[1], kernel, scale=scale)
+        rows, cols = self.mapping.positions(*block)
+        rows, cols = rows - origin[0], cols - origin[1]
+        if self._blocks != (1, 1):
+            by_row, by_col = self._blocks
+            values, valid = shrink(values, valid, self._blocks)
+            rows, cols = (rows + 0.5) / by_row - 0.5, (cols + 0.5) / by_col - 0.5
+            scale = (scale[0] / by_row, scale[1] / by_col)
+        return sample(values, valid, rows, cols, kernel, scale=scale)
+
+    @property
+    def _blocks(self) -> tuple[int, int]:
+        """Whole factors by which a much finer source is averaged first, where weights are not separable."""
+        if self.mapping is None or self.mapping.separable or self.kernel == "nearest":
+            return (1, 1)
+        by_row, by_col = (int(scale // 2) if scale >= _COARSE else 1 for scale in self.mapping.scale)
+        return by_row, by_col
+
+    def _valid(self, source: Array) -> NDArray[np.bool_] | None:
+        """Pixels that may be used; None when all may."""
+        if source.dtype.kind != "f" and self.nodata is None:
+            return None
+        valid = valid_of(source, self.nodata)
+        return None if valid.all() else valid
+
+
+def finish(
+    values: Array, valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | int | None, fill: float | int | bool
+) -> Array:
+    """Bring interpolated values into the dtype of the image.
+
+    Parameters
+    ----------
+    values : (...,) floating
+        Interpolated values.
+    valid : (...,) bool
+        Where they count.
+    dtype : numpy.dtype
+        Integers are rounded, half way to the even neighbour, and saturate at the ends of their range.
+    nodata : float, int or None
+        A value that comes out equal to it is moved to the next one, so that no pixel gets lost.
+    fill : float, int or bool
+        Written where not valid.
+
+    Returns
+    -------
+    (...,) dtype
+        The values.
+
+    Examples
+    --------
+    >>> values = np.array([-3.2, 0.4, 2.5, 300.0, 9.0])
+    >>> finish(values, np.array([True, True, True, True, False]), np.dtype("uint8"), 0, 0)
+    array([  1,   1,   2, 255,   0], dtype=uint8)
+    """
+    if dtype.kind in "iu":
+        low, high = _limits(dtype, values.dtype)
+        out = np.clip(np.rint(values, out=values), low, high, out=values).astype(dtype)
+    else:
+        out = values.astype(dtype, copy=False)
+    if nodata is not None and np.isfinite(nodata):
+        marker = np.asarray(nodata).astype(dtype)
+        hit = out == marker
+        if hit.any():
+            out[hit] = _beside(marker)
+    if not valid.all():
+        out[~valid] = fill
+    return out
+
+
+def _limits(dtype: np.dtype[Any], work: np.dtype[Any]) -> tuple[float, float]:
+    """Find the ends of an integer range as numbers that do not round past them."""
+    info = np.iinfo(dtype)
+    low, high = work.type(info.min), work.type(info.max)
+    return float(low), float(high if int(high) <= info.max else np.nextafter(high, work.type(0)))
+
+
+def _beside(marker: Array) -> Any:
+    """Give the next value above, or below at the end of the range."""
+    if marker.dtype.kind == "f":
+        return np.nextafter(marker, marker.dtype.type(np.inf))
+    return marker - 1 if int(marker) == np.iinfo(marker.dtype).max else marker + 1
+
+
+def resample(image: DataArray, resampler: Resampler) -> Any:
+    """Run a resampler over an array.
+
+    Parameters
+    ----------
+    image : DataArray (..., y, x)
+        The image; any array in memory, in a file, or of dask. Only the windows that are needed are read.
+    resampler : Resampler
+        What to do.
+
+    Returns
+    -------
+    (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask
+        The output. Its values do not depend on chunks.
+    """
+    if lazy.is_lazy(image):
+        data = image.data
+        chunks = tuple(_chunks(size, max(old)) for size, old in zip(resampler.shape, data.chunks[-2:], strict=True))
+        return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
+    out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)
+    y_dim, x_dim = image.dims[-2:]
+    for rows, cols in _blocks(resampler.shape, out.size // max(resampler.shape[0] * resampler.shape[1], 1)):
+        box = resampler.box(rows, cols)
+        source = image.isel({y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}).values
+        out[..., rows, cols] = resampler(source, box, rows, cols)
+    return out
+
+
+def _chunks(size: int, source: int) -> tuple[int, ...]:
+    """Chunks along one axis of a dask output: about those of the source within reason, and no slivers."""
+    wanted = min(max(source, _SHORTEST), _LONGEST)
+    side = -(-size // max(round(size / wanted), 1))
+    return tuple(min(side, size - start) for start in range(0, size, side))
+
+
+def _blocks(self) -> tuple[int, int]:
+        """Whole factors by which a much finer source is averaged first, where weights are not separable."""
+        if self.mapping is None or self.mapping.separable or self.kernel == "nearest":
+            return (1, 1)
+        by_row, by_col = (int(scale // 2) if scale >= _COARSE else 1 for scale in self.mapping.scale)
+        return by_row, by_col
+
+    def _valid(self, source: Array) -> NDArray[np.bool_] | None:
+        """Pixels that may be used; None when all may."""
+        if source.dtype.kind != "f" and self.nodata is None:
+            return None
+        valid = valid_of(source, self.nodata)
+        return None if valid.all() else valid
+
+
+def finish(
+    values: Array, valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | int | None, fill: float | int | bool
+) -> Array:
+    """Bring interpolated values into the dtype of the image.
+
+    Parameters
+    ----------
+    values : (...,) floating
+        Interpolated values.
+    valid : (...,) bool
+        Where they count.
+    dtype : numpy.dtype
+        Integers are rounded, half way to the even neighbour, and saturate at the ends of their range.
+    nodata : float, int or None
+        A value that comes out equal to it is moved to the next one, so that no pixel gets lost.
+    fill : float, int or bool
+        Written where not valid.
+
+    Returns
+    -------
+    (...,) dtype
+        The values.
+
+    Examples
+    --------
+    >>> values = np.array([-3.2, 0.4, 2.5, 300.0, 9.0])
+    >>> finish(values, np.array([True, True, True, True, False]), np.dtype("uint8"), 0, 0)
+    array([  1,   1,   2, 255,   0], dtype=uint8)
+    """
+    if dtype.kind in "iu":
+        low, high = _limits(dtype, values.dtype)
+        out = np.clip(np.rint(values, out=values), low, high, out=values).astype(dtype)
+    else:
+        out = values.astype(dtype, copy=False)
+    if nodata is not None and np.isfinite(nodata):
+        marker = np.asarray(nodata).astype(dtype)
+        hit = out == marker
+        if hit.any():
+            out[hit] = _beside(marker)
+    if not valid.all():
+        out[~valid] = fill
+    return out
+
+
+def _limits(dtype: np.dtype[Any], work: np.dtype[Any]) -> tuple[float, float]:
+    """Find the ends of an integer range as numbers that do not round past them."""
+    info = np.iinfo(dtype)
+    low, high = work.type(info.min), work.type(info.max)
+    return float(low), float(high if int(high) <= info.max else np.nextafter(high, work.type(0)))
+
+
+def _beside(marker: Array) -> Any:
+    """Give the next value above, or below at the end of the range."""
+    if marker.dtype.kind == "f":
+        return np.nextafter(marker, marker.dtype.type(np.inf))
+    return marker - 1 if int(marker) == np.iinfo(marker.dtype).max else marker + 1
+
+
+def resample(image: DataArray, resampler: Resampler) -> Any:
+    """Run a resampler over an array.
+
+    Parameters
+    ----------
+    image : DataArray (..., y, x)
+        The image; any array in memory, in a file, or of dask. Only the windows that are needed are read.
+    resampler : Resampler
+        What to do.
+
+    Returns
+    -------
+    (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask
+        The output. Its values do not depend on chunks.
+    """
+    if lazy.is_lazy(image):
+        data = image.data
+        chunks = tuple(_chunks(size, max(old)) for size, old in zip(resampler.shape, data.chunks[-2:], strict=True))
+        return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
+    out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)
+    y_dim, x_dim = image.dims[-2:]
+    for rows, cols in _blocks(resampler.shape, out.size // max(resampler.shape[0] * resampler.shape[1], 1)):
+        box = resampler.box(rows, cols)
+        source = image.isel({y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}).values
+        out[..., rows, cols] = resampler(source, box, rows, cols)
+    return out
+
+
+def _chunks(size: int, source: int) -> tuple[int, ...]:
+    """Chunks along one axis of a dask output: like those of the source, within reason."""
+    side = min(max(source, _SHORTEST), _LONGEST)
+    n = max(-(-size // side), 1)
+    return tuple(min(side, size - k * side) for k in range(n))
+
+
+def _blocks(shape: tuple[int, int], layers: int) -> Iterator[tuple[slice, slice]]:
+    wide = min(shape[1], 4096)
+    high = max(_BLOCK_PIXELS // (max(wide, 1) * max(layers, 1)), 32)
+    for row in range(0, shape[0], high):
+        for col in range(0, shape[1], max(wide, 1)):
+            yield slice(row, min(row + high, shape[0])), slice(col, min(col + wide, shape[1]))
