@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from xcoreg.raster.bands import spatial_dims, to_band
+from xcoreg.raster.coarse import Look, look
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import find_nodata, nodata_of
+from xcoreg.raster.outline import footprint, overlap
 from xcoreg.raster.source import Box
 
-__all__ = ["Box", "Raster", "find_nodata", "grid_of", "make_raster", "nodata_of", "spatial_dims", "to_band"]
+__all__ = [
+    "Box",
+    "Look",
+    "Raster",
+    "find_nodata",
+    "footprint",
+    "grid_of",
+    "look",
+    "make_raster",
+    "nodata_of",
+    "overlap",
+    "spatial_dims",
+    "to_band",
+]

@@ -116,15 +116,15 @@ class Raster:
         inner = [self._clip(box) for box in wanted]
         return [self._pad(*pair) for pair in zip(wanted, inner, self.read_raw(inner), strict=True)]
 
-    def read_raw(self, boxes: Sequence[Box], step: int = 1) -> list[NDArray[Any]]:
+    def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
         """Read windows as they are stored, with no mask.
 
         Parameters
         ----------
         boxes : sequence of (row0, row1, col0, col1)
             Inside the image.
-        step : int
-            Take every `step`-th row and column.
+        step : (rows, columns)
+            Take every so many rows and columns.
 
         Returns
         -------

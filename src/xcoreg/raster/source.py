@@ -23,7 +23,7 @@ def read_boxes(
     lead: Mapping[Hashable, int],
     dims: tuple[Hashable, Hashable],
     boxes: Sequence[Box],
-    step: int = 1,
+    step: tuple[int, int] = (1, 1),
 ) -> list[NDArray[Any]]:
     """Read windows of one band as they are stored.
 
@@ -38,8 +38,8 @@ def read_boxes(
         The spatial dimensions.
     boxes : sequence of (row0, row1, col0, col1)
         Inside the image.
-    step : int
-        Take every `step`-th row and column.
+    step : (rows, columns)
+        Take every so many rows and columns.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def read_boxes(
     """
     parts = []
     for row0, row1, col0, col1 in boxes:
-        window = {**lead, dims[0]: slice(row0, row1, step), dims[1]: slice(col0, col1, step)}
+        window = {**lead, dims[0]: slice(row0, row1, step[0]), dims[1]: slice(col0, col1, step[1])}
         parts.append(variable.isel(window).transpose(*dims))
     if variable.chunks is None:
         return [np.asarray(part.values) for part in parts]

@@ -1,0 +1,163 @@
+"""The file an untouched image was opened from: where one stands behind, its overviews give a coarse look for little."""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xcoreg.raster.image import Raster
+    from xcoreg.raster.lattice import Lattice
+    from xcoreg.raster.source import Box
+
+__all__ = ["FileLevel", "file_behind"]
+
+_BATCH = 16  # blocks read through one handle: its cache of decoded blocks dies with it
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class FileLevel:
+    """One band of a file at full resolution or at one of its overviews.
+
+    Attributes
+    ----------
+    path : str
+        As GDAL opens it.
+    band : int
+        From 1.
+    level : int or None
+        Overview, from 0; None is full resolution.
+    shape : (rows, columns)
+        At this level.
+    block : (rows, columns)
+        What is decoded at once, px of this level.
+    nodata : float or None
+        Of the file.
+    """
+
+    path: str
+    band: int
+    level: int | None
+    shape: tuple[int, int]
+    block: tuple[int, int]
+    nodata: float | None
+
+    def fill(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
+        """Read blocks, from several threads, and put their samples into a lattice.
+
+        Parameters
+        ----------
+        lattice : Lattice
+            Changed in place.
+        boxes : sequence of (row0, row1, col0, col1)
+            Inside the level.
+        """
+        batches = [boxes[at : at + _BATCH] for at in range(0, len(boxes), _BATCH)]
+        if len(batches) == 1:
+            self._fill_batch(lattice, batches[0])
+            return
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda batch: self._fill_batch(lattice, batch), batches))
+
+    def _fill_batch(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
+        options = {} if self.level is None else {"overview_level": self.level}
+        with rasterio.open(self.path, **options) as file:
+            for box in boxes:
+                row0, row1, col0, col1 = box
+                lattice.put(box, file.read(self.band, window=Window(col0, row0, col1 - col0, row1 - row0)))
+
+
+def file_behind(raster: Raster, size: int) -> FileLevel | None:
+    """Find the file whose pixels a raster shows unchanged, and the level of it that suits a coarse look.
+
+    Parameters
+    ----------
+    raster : Raster
+        From any image.
+    size : int
+        Wanted number of cells along the longer side.
+
+    Returns
+    -------
+    FileLevel or None
+        The coarsest level with enough pixels. None where the pixels are not known to be those of a file: in memory,
+        computed, cut or warped.
+    """
+    path, band = raster.variable.encoding.get("source"), _band_in_file(raster)
+    if band is None or not isinstance(path, str):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                return _choose(file, path, band, raster.shape, size)
+    except RasterioError:
+        return None
+
+
+def _choose(file: Any, path: str, band: int, shape: tuple[int, int], size: int) -> FileLevel | None:
+    if tuple(file.shape) != shape or band > file.count or file.transform.is_identity:
+        return None
+    factors = list(file.overviews(band))
+    enough = [at for at, factor in enumerate(factors) if max(shape) / factor >= 0.75 * size]
+    nodata = file.nodatavals[band - 1]
+    if not enough:
+        return FileLevel(path, band, None, shape, tuple(file.block_shapes[band - 1]), nodata)
+    level = max(enough, key=lambda at: factors[at])
+    with rasterio.open(path, overview_level=level) as coarse:
+        return FileLevel(path, band, level, tuple(coarse.shape), tuple(coarse.block_shapes[band - 1]), nodata)
+
+
+def _band_in_file(raster: Raster) -> int | None:
+    """Band number (from 1) in the file that the data were opened from, or None if that cannot be shown."""
+    if tuple(raster.variable.dims[-2:]) != tuple(raster.data.dims):
+        return None
+    lead = raster.lead[0][1] if len(raster.lead) == 1 else None
+    if raster.is_chunked:
+        return _band_of_chunked(raster, lead)
+    return _band_of_lazy(raster.variable, lead)
+
+
+def _band_of_lazy(variable: Any, lead: int | None) -> int | None:
+    """Follow a lazily indexed variable down to rioxarray's reader: exactly one key, and that of a whole band."""
+    keys: list[tuple[Any, ...]] = []
+    array = getattr(variable, "_data", None)
+    while array is not None and type(array).__name__ != "RasterioArrayWrapper":
+        if hasattr(array, "key"):
+            keys.append(getattr(array.key, "tuple", ()))
+        array = getattr(array, "array", None)
+    if array is None or getattr(array, "vrt_params", True) is not None or len(keys) != 1 or len(keys[0]) != 3:
+        return None
+    sizes = array.shape
+    if any(
+        not isinstance(part, slice) or part.indices(size) != (0, size, 1)
+        for part, size in zip(keys[0][1:], sizes[1:], strict=True)
+    ):
+        return None
+    first = keys[0][0]
+    if isinstance(first, slice):
+        return lead + 1 if lead is not None and first.indices(sizes[0]) == (0, sizes[0], 1) else None
+    return int(first) + 1 if np.ndim(first) == 0 and lead is None else None
+
+
+def _band_of_chunked(raster: Raster, lead: int | None) -> int | None:
+    """Recognise rioxarray's dask arrays, whole or with one band selected, by the names of their layers."""
+    data = raster.variable.data
+    name, layers = str(getattr(data, "name", "")), [str(key) for key in getattr(data.dask, "layers", ())]
+    if name.startswith("open_rasterio-"):
+        return lead + 1 if lead is not None else None
+    known = ("original-open_rasterio-", "open_rasterio-", "getitem-")
+    label = raster.data.coords.get("band")
+    if lead is not None or len(layers) != 3 or not all(layer.startswith(known) for layer in layers):
+        return None
+    return int(label) if label is not None and label.ndim == 0 and label.dtype.kind in "iu" else None

@@ -1,0 +1,189 @@
+"""Polygons of the valid data and of what two images share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from rasterio.features import shapes
+from scipy import ndimage
+
+from xcoreg.errors import GridError, NoOverlap
+from xcoreg.georef import linear_of, transform_points, vector_to_map
+from xcoreg.raster.coarse import look as take_look
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from shapely import MultiPolygon, Polygon
+
+    from xcoreg.raster.coarse import Look
+    from xcoreg.raster.image import Raster
+
+__all__ = ["footprint", "overlap"]
+
+_SPECK = 0.01  # parts smaller than this share of the largest one are dropped
+_STRAIGHT = (1.5, 3.0, 6.0)  # cells, how far an edge may lie beside the stairs of the cells' border
+_FEW = 24  # vertices; with more of them the next distance is tried
+_DIFFER = 0.01  # share of the area that may change for the sake of fewer vertices
+_EDGE_PARTS = 32  # pieces into which an edge is cut before it is carried to another CRS
+
+
+def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygon:
+    """Outline the valid data of an image.
+
+    Parameters
+    ----------
+    raster : Raster
+        From :func:`xcoreg.raster.make_raster`.
+    look : Look, optional
+        A coarse look taken before; by default one is taken here.
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon
+        In the image's CRS, true to about one cell of the look and within the image's rectangle. Holes (clouds) are
+        filled, specks dropped, slanted edges straight.
+
+    Raises
+    ------
+    GridError
+        When nothing is valid.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> from xarray import DataArray
+    >>> from xcoreg.raster import make_raster
+    >>> image = DataArray(np.pad(np.ones((4, 4)), 2), dims=("y", "x")).rio.write_crs("EPSG:32633")
+    >>> footprint(make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=0)).bounds
+    (500020.0, 4999940.0, 500060.0, 4999980.0)
+    """
+    look = look or take_look(raster)
+    if not look.valid.any():
+        raise GridError(_nothing(raster))
+    cells = _solid(look.valid)
+    parts = [_straighten(shapely.geometry.shape(part)) for part, _ in shapes(cells.astype(np.uint8), mask=cells)]
+    outline = _to_map(shapely.union_all(parts), look.grid.affine)
+    rows, cols = raster.shape
+    inside = shapely.intersection(outline, _to_map(shapely.box(0, 0, cols, rows), raster.grid.affine))
+    return _polygons(inside)
+
+
+def overlap(
+    target: Polygon | MultiPolygon, target_crs: Any, reference: Polygon | MultiPolygon, reference_crs: Any
+) -> Polygon | MultiPolygon:
+    """Intersect two footprints, in the target's CRS.
+
+    Parameters
+    ----------
+    target, reference : shapely Polygon or MultiPolygon
+        Footprints, each in its own CRS.
+    target_crs, reference_crs : CRS in any spelling
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon
+        In `target_crs`.
+
+    Raises
+    ------
+    NoOverlap
+        When they share no area.
+
+    Examples
+    --------
+    >>> shared = overlap(shapely.box(0, 0, 2, 2), "EPSG:32633", shapely.box(1, 1, 3, 3), "EPSG:32633")
+    >>> shared.bounds
+    (1.0, 1.0, 2.0, 2.0)
+    """
+    moved = _carry(reference, reference_crs, target_crs)
+    shared = _polygons(shapely.intersection(shapely.make_valid(target), moved))
+    if shared.area == 0:
+        raise NoOverlap(
+            "the valid data of the two images do not overlap: "
+            f"target {_lon_lat(target, target_crs)}, reference {_lon_lat(reference, reference_crs)}; "
+            "check their CRS, transform and nodata, or pass footprint= and ref_footprint="
+        )
+    # Points set on straight edges for the sake of the transformation go again.
+    return _polygons(shapely.simplify(shared, 1e-4 * np.sqrt(shared.area)))
+
+
+def _nothing(raster: Raster) -> str:
+    why = {
+        "none": "every pixel looked at is NaN or infinite",
+        "file": f"every pixel looked at is the stored nodata ({raster.nodata}) or not finite; pass nodata= to overrule",
+        "given": f"every pixel looked at is nodata ({raster.nodata}, as given) or not finite",
+        "corners": f"every pixel looked at is {raster.nodata}, as in the image corners; pass nodata= if that is data",
+    }
+    return f"{raster.name} has no valid pixel: {why[raster.nodata_source]}"
+
+
+def _solid(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill holes and drop specks."""
+    filled = np.asarray(ndimage.binary_fill_holes(valid), bool)
+    labels, count = ndimage.label(filled)
+    if count < 2:
+        return filled
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray((sizes >= _SPECK * sizes.max())[labels])
+
+
+def _straighten(part: Polygon) -> Polygon | MultiPolygon:
+    """Turn the stairs of a cell border into straight edges."""
+    ring = shapely.get_coordinates(shapely.get_exterior_ring(part))[:-1]
+    # Simplifying keeps the first point: begin at one that is a corner of the shape for certain.
+    begin = int(np.argmax(((ring - ring.mean(axis=0)) ** 2).sum(axis=1)))
+    ring = np.roll(ring, -begin, axis=0)
+    exact = best = shapely.polygons(ring)
+    for distance in _STRAIGHT:
+        straight = shapely.simplify(exact, distance)
+        changed = shapely.symmetric_difference(exact, straight).area if straight.is_valid else np.inf
+        if best is not exact and (changed > _DIFFER * exact.area or shapely.get_num_coordinates(best) <= _FEW):
+            break
+        best = straight if straight.is_valid and straight.area > 0 else best
+    return best
+
+
+def _to_map(geometry: Any, affine: Any) -> Any:
+    def carry(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        dx, dy = vector_to_map(linear_of(affine), points[:, 0], points[:, 1])
+        return np.column_stack([affine.c + dx, affine.f + dy])
+
+    return shapely.transform(geometry, carry)
+
+
+def _polygons(geometry: Any) -> Polygon | MultiPolygon:
+    """Keep the areas of a geometry; lines and points where two shapes touch are no overlap."""
+    parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon" and part.area > 0]
+    parts += [
+        inner
+        for part in shapely.get_parts(geometry)
+        if part.geom_type in ("MultiPolygon", "GeometryCollection")
+        for inner in shapely.get_parts(part)
+        if inner.geom_type == "Polygon" and inner.area > 0
+    ]
+    whole = [shapely.polygons(shapely.get_exterior_ring(part)) for part in parts]
+    if len(whole) == 1:
+        return whole[0]
+    return shapely.multipolygons(whole) if whole else shapely.Polygon()
+
+
+def _carry(geometry: Any, source: Any, target: Any) -> Any:
+    length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
+    dense = shapely.segmentize(geometry, max(length, 1e-12) / _EDGE_PARTS)
+
+    def carry(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(transform_points(source, target, points[:, 0], points[:, 1]))
+
+    moved = shapely.transform(dense, carry)
+    return shapely.make_valid(moved) if np.isfinite(shapely.get_coordinates(moved)).all() else shapely.Polygon()
+
+
+def _lon_lat(geometry: Any, crs: Any) -> str:
+    moved = _carry(geometry, crs, "EPSG:4326")
+    if moved.is_empty:
+        return f"bounds {tuple(round(float(edge), 3) for edge in geometry.bounds)} in its CRS"
+    west, south, east, north = moved.bounds
+    return f"lon {west:.3f} to {east:.3f}, lat {south:.3f} to {north:.3f}"
