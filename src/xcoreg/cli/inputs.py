@@ -1,0 +1,146 @@
+"""What the options name, as objects: images, masks, polygons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xcoreg.errors import OptionError, require
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+__all__ = ["open_image", "polygon", "use_only"]
+
+VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".kml", ".gml"}
+
+
+def open_image(path: str, *, chunks: Any = None) -> Any:
+    """Open a raster lazily, by path, URL or GDAL name.
+
+    Parameters
+    ----------
+    path : str
+    chunks : optional
+        As for :func:`xcoreg.io.open_raster`.
+
+    Returns
+    -------
+    DataArray or Dataset
+    """
+    from xcoreg.io import open_raster
+
+    return open_raster(path, chunks=chunks)
+
+
+def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
+    """Read the polygon that an option names.
+
+    Parameters
+    ----------
+    text : str or None
+        WKT in `crs`, or the path of a vector file in any CRS; several features become one geometry.
+    crs : CRS or None
+        Of the image; what is read from a file is brought to it.
+    option : str
+        Name of the option, for messages.
+
+    Returns
+    -------
+    shapely geometry or None
+        In `crs`.
+
+    Raises
+    ------
+    OptionError
+        When it is neither a vector file nor WKT.
+
+    Examples
+    --------
+    >>> polygon("POLYGON ((0 0, 20 0, 20 10, 0 10, 0 0))", None, "--footprint").area
+    200.0
+    """
+    import shapely
+
+    if text is None:
+        return None
+    if Path(text).suffix.lower() in VECTOR_SUFFIXES:
+        return _from_file(Path(text), crs, option)
+    try:
+        return shapely.from_wkt(text)
+    except shapely.errors.ShapelyError as error:
+        raise OptionError(
+            f"{option} {text[:60]!r} is neither WKT such as 'POLYGON ((...))' nor a vector file "
+            f"({', '.join(sorted(VECTOR_SUFFIXES))})"
+        ) from error
+
+
+def use_only(path: str | None, crs: Any, option: str) -> Any:
+    """Read the mask that an option names.
+
+    Parameters
+    ----------
+    path : str or None
+        Raster, where 0 and nodata mean: leave out; or vector file.
+    crs : CRS or None
+        Of the image that the mask is for.
+    option : str
+        Name of the option, for messages.
+
+    Returns
+    -------
+    DataArray, shapely geometry in `crs`, or None
+    """
+    if path is None or Path(path).suffix.lower() in VECTOR_SUFFIXES:
+        return polygon(path, crs, option)
+    return open_image(path)
+
+
+def _from_file(path: Path, crs: Any, option: str) -> Geometry:
+    import shapely
+
+    if not path.is_file():
+        raise OptionError(f"{option}: there is no file {path}")
+    geometries, own = _geojson(path) if path.suffix.lower() in {".json", ".geojson"} else _vectors(path)
+    whole = shapely.union_all([one for one in geometries if one is not None and not one.is_empty])
+    if whole.is_empty:
+        raise OptionError(f"{option}: {path} holds no geometry")
+    return whole if crs is None or own is None else _brought_to(whole, own, crs)
+
+
+def _geojson(path: Path) -> tuple[list[Any], Any]:
+    """Geometries and CRS of a GeoJSON file, for which the base install suffices."""
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        features = data["features"] if data["type"] == "FeatureCollection" else [data]
+        found = [shape(one["geometry"] if one["type"] == "Feature" else one) for one in features]
+    except (ValueError, KeyError, TypeError, AttributeError, ShapelyError) as error:
+        raise OptionError(f"{path} is not GeoJSON: {error}") from error
+    # RFC 7946 knows longitude and latitude alone; older files name their CRS.
+    return found, data.get("crs", {}).get("properties", {}).get("name", "EPSG:4326")
+
+
+def _vectors(path: Path) -> tuple[list[Any], Any]:
+    gpd = require("geopandas", extra="vector")
+    try:
+        table = gpd.read_parquet(path) if path.suffix.lower() == ".parquet" else gpd.read_file(path)
+    except Exception as error:  # each reader below raises errors of its own family
+        raise OptionError(f"{path} is not a vector file that can be read: {error}") from error
+    return list(table.geometry), table.crs
+
+
+def _brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:
+    import shapely
+
+    from xcoreg.georef import same_crs, transform_points
+
+    if same_crs(own, crs):
+        return geometry
+    west, south, east, north = geometry.bounds
+    longest = max(east - west, north - south) / 64  # straight edges bend: give them corners to bend at
+    dense = shapely.segmentize(geometry, longest) if longest > 0 else geometry
+    return shapely.transform(dense, lambda x, y: transform_points(own, crs, x, y), interleaved=False)

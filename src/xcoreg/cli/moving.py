@@ -1,0 +1,101 @@
+"""The commands match, shift and apply."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xcoreg.cli.delivery import Delivery
+from xcoreg.cli.estimate import match_files, report
+from xcoreg.cli.job import Job
+from xcoreg.cli.options import match_options, talk_options, write_options
+
+if TYPE_CHECKING:
+    from xcoreg.cli.job import Talk
+    from xcoreg.result import Coregistration
+
+__all__ = ["apply", "match", "shift", "tell_result"]
+
+
+def tell_result(fit: Coregistration, talk: Talk) -> None:
+    """Tell a result: a few lines, or every interim result when verbose.
+
+    Parameters
+    ----------
+    fit : Coregistration
+    talk : Talk
+    """
+    if talk.verbose:
+        talk.detail(fit.summary())
+        return
+    quality = fit.quality
+    talk.say("shift", str(fit.shift))
+    talk.say(
+        "quality",
+        f"reliability {quality.reliability:.0f} %, similarity (SSIM) {quality.ssim_before:.3f} before, "
+        f"{quality.ssim_after:.3f} after, {quality.n_ok} of {quality.n_windows} windows agree",
+    )
+    for text in quality.warnings:
+        talk.warn(text)
+
+
+@click.command(cls=Job)
+@click.argument("ref")
+@click.argument("tgt")
+@match_options
+@talk_options
+def match(ref: str, tgt: str, talk: Talk, **options: Any) -> None:
+    """Find the shift of TGT against REF and write it to stdout as JSON.
+
+    The JSON is a fit file at the same time: what `apply` takes.
+    """
+    fit = match_files(ref, tgt, options, talk).fit
+    tell_result(fit, talk)
+    click.echo(json.dumps(report(fit), allow_nan=False, indent=1))
+
+
+@click.command(cls=Job)
+@click.argument("ref")
+@click.argument("tgt")
+@click.argument("out", type=click.Path())
+@match_options
+@write_options
+@talk_options
+def shift(ref: str, tgt: str, out: str, talk: Talk, **options: Any) -> None:
+    """Find the shift of TGT against REF and write TGT, corrected, to OUT.
+
+    The transform moves and every pixel stays as it is, unless --align-grid or --like ask for another grid. OUT may
+    be any raster format that GDAL writes.
+    """
+    delivery = Delivery.take(out, options)
+    delivery.check(reference=ref, target=tgt)
+    nodata = options["nodata"]
+    fit = match_files(ref, tgt, options, talk).fit
+    tell_result(fit, talk)
+    delivery.write(tgt, fit, nodata)
+    talk.say("wrote", out)
+
+
+@click.command(cls=Job)
+@click.argument("fit", type=click.Path())
+@click.argument("image")
+@click.argument("out", type=click.Path())
+@click.option("--nodata", type=float, help="Nodata value of the image (nan and -inf too).")
+@write_options
+@talk_options
+def apply(fit: str, image: str, out: str, talk: Talk, nodata: float | None, **options: Any) -> None:
+    """Correct IMAGE by the fit kept in FIT and write it to OUT.
+
+    IMAGE may be another band, a mask, or a product of another pixel size or CRS of the same scene. Resample masks
+    with --resampling nearest.
+    """
+    from xcoreg.result import load_fit
+
+    delivery = Delivery.take(out, options)
+    delivery.check(image=image, fit=fit)
+    loaded = load_fit(fit)
+    talk.say("shift", str(loaded.shift))
+    delivery.write(image, loaded, nodata)
+    talk.say("wrote", out)

@@ -1,0 +1,117 @@
+"""The options that several commands share, stated once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from xcoreg.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["band_option", "creation_options", "match_options", "talk_options", "write_options"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+CONTRASTS = ("same", "reversed", "any")
+RESAMPLING = ("nearest", "bilinear", "cubic", "lanczos")
+
+
+def band_option(name: str, text: str) -> Callable[[F], F]:
+    """Make an option that takes a band: its number, from 1, or its name.
+
+    Parameters
+    ----------
+    name : str
+        Of the option, with its dashes.
+    text : str
+        Help.
+
+    Returns
+    -------
+    decorator
+    """
+    return click.option(name, metavar="BAND", callback=_band, help=text)
+
+
+def _band(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    return int(value) if value is not None and value.isdecimal() else value
+
+
+def _stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):  # click lists them in the order of the source
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+talk_options = _stack(
+    click.option("-v", "--verbose", is_flag=True, help="Tell every interim result."),
+    click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors."),
+)
+
+match_options = _stack(
+    band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
+    band_option("--ref-band", "Band of the reference to match."),
+    click.option("--window", type=click.IntRange(min=1), default=256, show_default=True, help="Side, px."),
+    click.option("--windows", type=click.IntRange(min=1), default=9, show_default=True, help="How many have to agree."),
+    click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
+    click.option("--max-shift", type=click.FloatRange(min=0, min_open=True), help="Largest shift expected, target px."),
+    click.option(
+        "--contrast",
+        type=click.Choice(CONTRASTS),
+        default="same",
+        show_default=True,
+        help="Is what is bright in one image bright in the other? 'any' tries both.",
+    ),
+    click.option("--nodata", type=float, help="Nodata value of the target (nan and -inf too)."),
+    click.option("--ref-nodata", type=float, help="Nodata value of the reference."),
+    click.option("--footprint", metavar="WKT|FILE", help="Known footprint of the target: WKT in its CRS, or vectors."),
+    click.option("--ref-footprint", metavar="WKT|FILE", help="Known footprint of the reference."),
+    click.option("--where", metavar="FILE", help="Use the target only here: raster mask (0 = leave out) or vectors."),
+    click.option("--ref-where", metavar="FILE", help="Use the reference only here."),
+    click.option("--save-fit", type=click.Path(dir_okay=False), help="Keep the result as JSON, for apply."),
+    click.option("--debug", type=click.Path(file_okay=False), metavar="DIR", help="Write footprints and figures here."),
+)
+
+write_options = _stack(
+    click.option("--align-grid", is_flag=True, help="Resample once onto the pixel lattice of the reference."),
+    click.option("--like", metavar="RASTER", help="Resample once onto exactly the grid of this raster."),
+    click.option("--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True),
+    click.option("--driver", help="GDAL's name of the output format.  [default: by the suffix of OUT]"),
+    click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of the format; may be repeated."),
+    click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."),
+)
+
+
+def creation_options(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Turn `KEY=VALUE` pairs into a dictionary with lower-case keys.
+
+    Parameters
+    ----------
+    pairs : tuple of str
+
+    Returns
+    -------
+    dict of str
+
+    Raises
+    ------
+    OptionError
+        When a pair has no key or no equals sign.
+
+    Examples
+    --------
+    >>> creation_options(("COMPRESS=zstd", "PREDICTOR=2"))
+    {'compress': 'zstd', 'predictor': '2'}
+    """
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise OptionError(f"--co {pair!r} is not KEY=VALUE: write for example --co COMPRESS=DEFLATE")
+        options[key.lower()] = value
+    return options

@@ -1,0 +1,65 @@
+import pytest
+
+from xcoreg.cli.delivery import Delivery
+from xcoreg.errors import OptionError
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "tgt.tif"
+    path.write_bytes(b"pixels")
+    return path
+
+
+@pytest.mark.parametrize("spelling", ["tgt.tif", "./tgt.tif", "../{folder}/tgt.tif"])
+def test_the_output_must_not_be_an_input(target, spelling):
+    goal = target.parent / spelling.format(folder=target.parent.name)
+    with pytest.raises(OptionError, match="is the target itself"):
+        Delivery(goal, overwrite=True).check(target=str(target))
+
+
+def test_a_link_to_an_input_is_that_input(target):
+    link = target.parent / "link.tif"
+    link.symlink_to(target)
+    with pytest.raises(OptionError, match="is the target itself"):
+        Delivery(link, overwrite=True).check(target=str(target))
+
+
+def test_an_existing_file_is_kept_unless_asked(target):
+    with pytest.raises(OptionError, match="--overwrite"):
+        Delivery(target).check()
+    Delivery(target, overwrite=True).check()
+
+
+def test_a_missing_folder_is_told_before_the_work(tmp_path):
+    with pytest.raises(OptionError, match="does not exist"):
+        Delivery(tmp_path / "no" / "out.tif").check()
+
+
+def test_a_folder_is_no_output(tmp_path):
+    with pytest.raises(OptionError, match="is a folder"):
+        Delivery(tmp_path, overwrite=True).check()
+
+
+def test_two_grids_cannot_be_asked_for(tmp_path):
+    with pytest.raises(OptionError, match="choose one"):
+        Delivery(tmp_path / "out.tif", align_grid=True, like="ref.tif").check()
+
+
+@pytest.mark.parametrize(
+    ("options", "plain"),
+    [
+        ({}, True),
+        ({"driver": "gtiff"}, True),
+        ({"driver": "COG"}, False),
+        ({"align_grid": True}, False),
+        ({"like": "ref.tif"}, False),
+        ({"creation": {"compress": "zstd"}}, False),
+    ],
+)
+def test_only_a_plain_geotiff_is_copied(tmp_path, options, plain):
+    assert Delivery(tmp_path / "out.TIF", **options).is_plain_move is plain
+
+
+def test_another_suffix_is_another_format(tmp_path):
+    assert not Delivery(tmp_path / "out.nc").is_plain_move

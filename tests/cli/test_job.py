@@ -1,0 +1,97 @@
+import logging
+import warnings
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from xcoreg.cli.job import Job
+from xcoreg.cli.options import talk_options
+from xcoreg.errors import LowSupport, MatchError, NoOverlap, NotGeoreferenced, OptionError
+
+
+def run(body, *arguments):
+    @click.command(cls=Job)
+    @talk_options
+    def command(talk):
+        body(talk)
+
+    return CliRunner().invoke(command, arguments)
+
+
+def failing(error):
+    def body(talk):
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MatchError("flat"), 3),
+        (OptionError("no"), 2),
+        (NoOverlap("no"), 2),
+        (NotGeoreferenced("no"), 2),
+        (FileNotFoundError("no"), 2),
+        (PermissionError("no"), 2),
+        (OSError("disk"), 1),
+        (ValueError("no"), 1),
+        (KeyError("no"), 1),
+        (MemoryError(), 1),
+    ],
+)
+def test_every_error_has_its_exit_code(error, code):
+    assert run(failing(error)).exit_code == code
+
+
+def test_an_error_is_one_sentence_on_stderr():
+    result = run(failing(OptionError("band 9 was asked for,\n  there are 3")))
+    assert result.stderr == "Error: band 9 was asked for, there are 3\n"
+    assert result.stdout == ""
+
+
+def test_a_refusal_says_so():
+    assert run(failing(MatchError("flat: try another window"))).stderr == (
+        "No trustworthy match: flat: try another window\n"
+    )
+
+
+def test_a_bug_names_its_type_and_verbose_shows_where():
+    assert "KeyError: 'x' (this may be a bug" in run(failing(KeyError("x"))).stderr
+    assert "Traceback" not in run(failing(KeyError("x"))).stderr
+    assert "Traceback" in run(failing(KeyError("x")), "--verbose").stderr
+
+
+def test_quiet_leaves_errors_alone():
+    def body(talk):
+        talk.say("shift", "1 m")
+        talk.warn("careful")
+        raise OptionError("no")
+
+    assert run(body).stderr == "shift     1 m\nWarning: careful\nError: no\n"
+    assert run(body, "-q").stderr == "Error: no\n"
+
+
+def test_warnings_of_the_library_are_told_and_others_kept_for_developers():
+    def body(talk):
+        warnings.warn("2 windows", LowSupport, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    assert run(body).stderr == "Warning: 2 windows\n"
+    assert "DeprecationWarning: old" in run(body, "-v").stderr
+
+
+def test_the_log_is_told_when_verbose():
+    def body(talk):
+        logging.getLogger("xcoreg").info("window at 3, 4")
+
+    assert run(body).stderr == ""
+    assert run(body, "-v").stderr == "window at 3, 4\n"
+    assert logging.getLogger("xcoreg").handlers == []
+
+
+def test_usage_errors_stay_those_of_click():
+    result = run(lambda talk: None, "--no-such-option")
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
