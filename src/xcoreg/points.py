@@ -331,6 +331,17 @@ class TiePoints:
         gpd = require("geopandas", extra="vector")
         return gpd.GeoDataFrame(self.to_dataframe(), geometry=gpd.points_from_xy(self.x, self.y), crs=self.crs_wkt)
 
+    def plot(self, background: Any = None) -> Any:
+        """Draw the windows on the map; see :func:`xcoreg.plot.plot_points`. Needs the extra `plot`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from xcoreg.plot import plot_points
+
+        return plot_points(self, background)
+
     def save(self, path: str | Path) -> None:
         """Write all windows to a file, whole or not at all; the suffix tells the format.
 
