@@ -31,7 +31,7 @@ def demo(talk: Talk, out: str) -> None:
     from xcoreg import datasets, engine
 
     folder = _made(Path(out))
-    ref_path, tgt_path = (str(path) for path in datasets.sentinel2_paths())
+    ref_path, tgt_path = (str(datasets.path(name)) for name in datasets.NAMES)
     ref, tgt = open_image(ref_path), open_image(tgt_path)
     fit = engine.match(tgt, ref, progress=talk.progress)
     Delivery(folder / "corrected.tif", overwrite=True).write(tgt_path, fit)

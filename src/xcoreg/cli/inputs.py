@@ -11,7 +11,7 @@ from xcoreg.errors import OptionError, require
 if TYPE_CHECKING:
     from shapely import Geometry
 
-__all__ = ["open_image", "polygon", "use_only"]
+__all__ = ["brought_to", "open_image", "polygon", "use_only"]
 
 VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".kml", ".gml"}
 
@@ -106,7 +106,7 @@ def _from_file(path: Path, crs: Any, option: str) -> Geometry:
     whole = shapely.union_all([one for one in geometries if one is not None and not one.is_empty])
     if whole.is_empty:
         raise OptionError(f"{option}: {path} holds no geometry")
-    return whole if crs is None or own is None else _brought_to(whole, own, crs)
+    return whole if crs is None or own is None else brought_to(whole, own, crs)
 
 
 def _geojson(path: Path) -> tuple[list[Any], Any]:
@@ -133,7 +133,20 @@ def _vectors(path: Path) -> tuple[list[Any], Any]:
     return list(table.geometry), table.crs
 
 
-def _brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:
+def brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:
+    """Bring a geometry to another CRS, with corners along its edges so that these may bend.
+
+    Parameters
+    ----------
+    geometry : shapely geometry
+        In `own`.
+    own, crs : CRS in any spelling
+
+    Returns
+    -------
+    shapely geometry
+        In `crs`; the same object where the two are equal.
+    """
     import shapely
 
     from xcoreg.georef import same_crs, transform_points
@@ -141,6 +154,6 @@ def _brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:
     if same_crs(own, crs):
         return geometry
     west, south, east, north = geometry.bounds
-    longest = max(east - west, north - south) / 64  # straight edges bend: give them corners to bend at
+    longest = max(east - west, north - south) / 64
     dense = shapely.segmentize(geometry, longest) if longest > 0 else geometry
     return shapely.transform(dense, lambda x, y: transform_points(own, crs, x, y), interleaved=False)

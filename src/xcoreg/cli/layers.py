@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xcoreg.cli.inputs import brought_to
+
 if TYPE_CHECKING:
     from shapely import Geometry
 
@@ -68,13 +70,11 @@ def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
 def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:
     import shapely
 
-    from xcoreg.georef import transform_points
     from xcoreg.points import replacing
 
     features = []
     for i, geometry in enumerate(layer.geometries):
-        lonlat = shapely.transform(geometry, lambda x, y: transform_points(crs, "EPSG:4326", x, y), interleaved=False)
-        shown = json.loads(shapely.to_geojson(lonlat))
+        shown = json.loads(shapely.to_geojson(brought_to(geometry, crs, "EPSG:4326")))
         values = {name: column[i] for name, column in layer.columns.items()}
         features.append({"type": "Feature", "properties": values, "geometry": shown})
     with replacing(path) as temporary:

@@ -56,10 +56,12 @@ talk_options = _stack(
 match_options = _stack(
     band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
     band_option("--ref-band", "Band of the reference to match."),
-    click.option("--window", type=click.IntRange(min=1), default=256, show_default=True, help="Side, px."),
-    click.option("--windows", type=click.IntRange(min=1), default=9, show_default=True, help="How many have to agree."),
+    click.option(
+        "--window", type=int, help="Side of a window, matching px.  [default: 256, or what the overlap holds]"
+    ),
+    click.option("--windows", type=int, default=9, show_default=True, help="How many windows to match."),
     click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
-    click.option("--max-shift", type=click.FloatRange(min=0, min_open=True), help="Largest shift expected, target px."),
+    click.option("--max-shift", type=float, help="Largest shift looked for, target px.  [default: 0.4 of a window]"),
     click.option(
         "--contrast",
         type=click.Choice(CONTRASTS),

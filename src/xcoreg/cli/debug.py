@@ -1,0 +1,157 @@
+"""What --debug leaves behind: where the images lie, where they were matched and what the matcher saw."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.cli.inputs import brought_to
+from xcoreg.cli.layers import Layer, write_layers
+from xcoreg.errors import GridError, MissingDependency, OptionError
+
+if TYPE_CHECKING:
+    from xcoreg.points import TiePoints
+    from xcoreg.raster import Raster
+
+__all__ = ["write_debug"]
+
+_DRAWN = 4  # windows that get figures
+
+
+def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found: Any) -> list[Path]:
+    """Write footprints, overlap and windows as vectors, and figures of the best windows.
+
+    Parameters
+    ----------
+    folder : str
+        Made if it does not exist.
+    ref, tgt : DataArray or Dataset
+        What was matched.
+    options : dict
+        Of `match`.
+    found : Coregistration, TiePoints or None
+        The fit, or the windows of a failed match.
+
+    Returns
+    -------
+    list of Path
+        The files; no figures where matplotlib is not installed.
+
+    Raises
+    ------
+    OptionError
+        When the folder cannot be made.
+    """
+    goal = Path(folder)
+    try:
+        goal.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder {goal}: {error.strerror}; name another one") from error
+    pair = _raster(ref, "ref_", options), _raster(tgt, "", options)
+    points = getattr(found, "points", found)
+    written = write_layers(goal, _layers(*pair, options, points), pair[1].grid.crs)
+    if points is not None and len(points):
+        written += _draw(goal, *pair, points, options.get("contrast", "same"))
+    return written
+
+
+def _raster(image: Any, side: str, options: dict[str, Any]) -> Raster:
+    from xcoreg.raster import make_raster
+
+    name = "reference" if side else "target"
+    return make_raster(image, band=options.get(f"{side}band"), nodata=options.get(f"{side}nodata"), name=name)
+
+
+def _layers(ref: Raster, tgt: Raster, options: dict[str, Any], points: TiePoints | None) -> list[Layer]:
+    """Polygons in the CRS of the target."""
+    import shapely
+
+    from xcoreg.raster import footprint, overlap
+
+    outlines = [options.get(name) or footprint(one) for one, name in ((ref, "ref_footprint"), (tgt, "footprint"))]
+    crs = ref.grid.crs, tgt.grid.crs
+    layers = [Layer("footprint_reference", [brought_to(outlines[0], *crs)]), Layer("footprint_target", outlines[1:])]
+    with suppress(GridError):  # the two footprints show that there is none
+        layers.append(Layer("overlap", [overlap(outlines[1], crs[1], outlines[0], crs[0])]))
+    if points is not None and len(points):
+        squares = [shapely.Polygon(_square(tgt, points, i)) for i in range(len(points))]
+        names = ("window", "x", "y", "dx", "dy", "dcol", "drow", "score", "reliability", "status")
+        table = points.to_dataframe()
+        layers.append(Layer("windows", squares, {name: _plain(table[name]) for name in names}))
+    return layers
+
+
+def _plain(column: Any) -> list[Any]:
+    return [None if isinstance(value, float) and not np.isfinite(value) else value for value in column.tolist()]
+
+
+def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
+    from xcoreg.georef import pixel_to_map
+
+    half = float(points.size[i]) / 2
+    cols = points.col[i] + np.array([-half, half, half, -half])
+    rows = points.row[i] + np.array([-half, -half, half, half])
+    return np.column_stack(pixel_to_map(tgt.grid.affine, cols, rows))
+
+
+def _draw(folder: Path, ref: Raster, tgt: Raster, points: TiePoints, contrast: str) -> list[Path]:
+    """Figures of the windows that come first: trusted ones, then those that correlate best."""
+    try:
+        from xcoreg.plot import plot_surface, plot_windows, save_figure
+
+        first = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_DRAWN]
+        written = []
+        for i in first.tolist():
+            seen = _seen(ref, tgt, points, i, contrast)
+            name, title = f"{int(points.window[i]):03d}", f"window {points.window[i]}: {_status(points, i)}"
+            figures = {
+                f"window_{name}.png": plot_windows(seen["ref"], seen["before"], seen["after"], title=title),
+                f"surface_{name}.png": plot_surface(seen["surface"], seen["peak"], title=title),
+            }
+            for file, figure in figures.items():
+                save_figure(figure, folder / file)
+                written.append(folder / file)
+    except MissingDependency:
+        return []
+    return written
+
+
+def _status(points: TiePoints, i: int) -> str:
+    from xcoreg.core.status import Status
+
+    return Status(int(points.status[i])).reason
+
+
+def _seen(ref: Raster, tgt: Raster, points: TiePoints, i: int, contrast: str) -> dict[str, Any]:
+    """One window of both images on the matching grid, the target also as corrected, and the correlation surface."""
+    from scipy import ndimage
+
+    from xcoreg.core.phase import surface
+    from xcoreg.georef import vector_to_pixel
+    from xcoreg.plan import make_cutters
+
+    tgt_cutter, ref_cutter, linear = make_cutters(tgt, ref)
+    own = tgt.grid.affine
+    size = max(
+        16, round(points.size[i] * np.sqrt(abs(own.determinant / (linear[0] * linear[3] - linear[1] * linear[2]))))
+    )
+    cuts = [cutter.cut(points.x[i : i + 1], points.y[i : i + 1], size) for cutter in (ref_cutter, tgt_cutter)]
+    (ref_values, ref_valid), (values, valid) = ((cut.values[0], cut.valid[0]) for cut in cuts)
+    height = np.fft.fftshift(surface(ref_values[None], values[None], ref_valid[None], valid[None])[0])
+    if contrast != "same" and -height.min() > height.max():
+        height = -height
+    # The two windows begin at whole pixels of their own images: what lies between these is no shift.
+    dx, dy = points.dx[i] + cuts[1].x[0] - cuts[0].x[0], points.dy[i] + cuts[1].y[0] - cuts[0].y[0]
+    dcol, drow = (float(part) for part in vector_to_pixel(linear, dx, dy))
+    if not np.isfinite([dcol, drow]).all():
+        row, col = np.unravel_index(np.argmax(height), height.shape)
+        dcol, drow = float(col - size // 2), float(row - size // 2)
+    moved = (
+        ndimage.shift(values, (drow, dcol), order=3),
+        ndimage.shift(valid.astype(np.uint8), (drow, dcol), order=0) > 0,
+    )
+    before = values, valid
+    return {"ref": (ref_values, ref_valid), "before": before, "after": moved, "surface": height, "peak": (dcol, drow)}
