@@ -131,5 +131,5 @@ def test_the_gain_is_seen_on_a_real_pair(data_dir):
     moved = Affine(a, b, c - 6.5, d, e, f - 18.1)
     figure = plot_before_after(ref, tgt, image(tgt.values[0], moved).rio.write_nodata(0))
     (rms_before, r_before), (rms_after, r_after) = told(figure, 2), told(figure, 5)
-    assert rms_after < 0.65 * rms_before
-    assert r_after > r_before + 0.2
+    assert rms_after < 0.6 * rms_before
+    assert r_after > r_before + 0.1

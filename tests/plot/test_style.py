@@ -7,23 +7,30 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from xcoreg.errors import OptionError
-from xcoreg.plot.style import checkerboard, limits, new_figure, red_cyan, save_figure, stretch
+from xcoreg.plot.style import checkerboard, contrast, new_figure, red_cyan, save_figure, stretch
 
 
 def test_limits_leave_missing_pixels_out():
     values = np.append(np.arange(101.0), 1e6)
-    assert limits([(values, values < 1e6)]) == (2.0, 98.0)
+    assert contrast([(values, values < 1e6)])[:2] == (2.0, 98.0)
 
 
 def test_limits_are_shared():
     low, high = np.zeros(100), np.full(100, 10.0)
-    assert limits([(low, low == 0), (high, high > 0)]) == (0.0, 10.0)
+    assert contrast([(low, low == 0), (high, high > 0)])[:2] == (0.0, 10.0)
 
 
 @pytest.mark.parametrize(("value", "valid"), [(5.0, True), (5.0, False), (np.nan, True)])
 def test_limits_of_nothing_can_still_be_used(value, valid):
-    low, high = limits([(np.full(4, value), np.full(4, valid))])
+    low, high, gamma = contrast([(np.full(4, value), np.full(4, valid))])
     assert high > low
+    assert gamma == 1.0
+
+
+def test_a_dark_image_is_brightened_to_a_middle_grey():
+    values = np.random.default_rng(0).uniform(size=10_000) ** 2
+    grey = stretch(values, values >= 0, *contrast([(values, values >= 0)]))
+    assert np.median(grey) == pytest.approx(0.4, abs=0.001)
 
 
 def test_stretch_clips_and_greys_out():

@@ -9,7 +9,7 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.errors import NoOverlap
-from xcoreg.plot.style import checkerboard, limits, new_figure, plain_ticks, red_cyan, stretch
+from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
 from xcoreg.plot.view import View, render, strongest_place
 from xcoreg.raster import make_raster
 from xcoreg.shift import Shift
@@ -98,10 +98,10 @@ def _draw(view: View, shown: list[Shown], shift: Shift | None) -> Any:
         )
     figure = new_figure(13.5, 9.2)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    grey = stretch(*ref, *limits([ref]))
-    low_high = limits([tgt, fixed])
+    grey = stretch(*ref, *contrast([ref]))
+    tone = contrast([tgt, fixed])
     for row, (name, image) in zip(axes, (("before", tgt), ("after", fixed)), strict=True):
-        other, both = stretch(*image, *low_high), ref[1] & image[1]
+        other, both = stretch(*image, *tone), ref[1] & image[1]
         row[0].imshow(red_cyan(grey, other), extent=view.extent)
         row[1].imshow(checkerboard(grey, other), extent=view.extent)
         difference = np.where(both, other - grey, np.nan)

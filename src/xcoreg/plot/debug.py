@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.plot.style import limits, new_figure, red_cyan, stretch
+from xcoreg.plot.style import contrast, new_figure, red_cyan, stretch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +45,8 @@ def plot_windows(
     """
     figure = new_figure(12.5, 8.6)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    low_high = limits([before, after])
-    greys = [stretch(*ref, *limits([ref])), stretch(*before, *low_high), stretch(*after, *low_high)]
+    tone = contrast([before, after])
+    greys = [stretch(*ref, *contrast([ref])), stretch(*before, *tone), stretch(*after, *tone)]
     for one, grey, name in zip(axes[0], greys, ("reference", "target before", "target after"), strict=True):
         one.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         one.set_title(name)

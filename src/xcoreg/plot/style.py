@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BAD",
     "GOOD",
+    "Contrast",
     "checkerboard",
-    "limits",
+    "contrast",
     "new_figure",
     "plain_ticks",
     "red_cyan",
@@ -32,7 +34,10 @@ __all__ = [
 
 #: Colours of trusted and distrusted, told apart by colour-blind people too.
 GOOD, BAD = "#0072b2", "#d55e00"
+#: Lower and upper limit, and the exponent after them.
+Contrast = tuple[float, float, float]
 _MISSING = 0.55  # grey of pixels without a value
+_MIDDLE = 0.4  # grey of the median
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -92,8 +97,8 @@ def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
             raise OptionError(f"cannot draw to {path}: {error}") from error
 
 
-def limits(images: Sequence[tuple[Image, Mask]]) -> tuple[float, float]:
-    """Contrast limits shared by several images: the 2nd and 98th percentile of their valid values.
+def contrast(images: Sequence[tuple[Image, Mask]]) -> Contrast:
+    """One contrast for several images, from the 2nd to the 98th percentile of their valid values.
 
     Parameters
     ----------
@@ -101,24 +106,28 @@ def limits(images: Sequence[tuple[Image, Mask]]) -> tuple[float, float]:
 
     Returns
     -------
-    low, high : float
-        `low < high`; (0, 1) when nothing is valid.
+    low, high, gamma : float
+        `low < high`; the exponent brings the median to a middle grey, within reason.
 
     Examples
     --------
     >>> values = np.arange(101.0)
-    >>> limits([(values, values >= 0)])
+    >>> contrast([(values, values >= 0)])[:2]
     (2.0, 98.0)
     """
     known = [values[valid & np.isfinite(values)].ravel() for values, valid in images]
     pool = np.concatenate(known) if known else np.empty(0)
     if pool.size == 0:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(pool, [2, 98]))
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+        return 0.0, 1.0, 1.0
+    low, middle, high = (float(value) for value in np.percentile(pool, [2, 50, 98]))
+    if high <= low:
+        return low - 0.5, low + 0.5, 1.0
+    median = (middle - low) / (high - low)
+    gamma = math.log(_MIDDLE) / math.log(median) if 0 < median < 1 else 1.0
+    return low, high, min(max(gamma, 0.4), 1.5)
 
 
-def stretch(values: Image, valid: Mask, low: float, high: float) -> Image:
+def stretch(values: Image, valid: Mask, low: float, high: float, gamma: float = 1.0) -> Image:
     """Grey values 0 to 1 between two limits; mid-grey where there is no value.
 
     Examples
@@ -126,7 +135,7 @@ def stretch(values: Image, valid: Mask, low: float, high: float) -> Image:
     >>> stretch(np.array([1.0, 2.0, 9.0]), np.array([True, True, False]), 1.0, 3.0)
     array([0.  , 0.5 , 0.55])
     """
-    grey = np.clip((values - low) / (high - low), 0.0, 1.0)
+    grey = np.clip((values - low) / (high - low), 0.0, 1.0) ** gamma
     return np.where(valid & np.isfinite(grey), grey, _MISSING)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.core.status import Status
 from xcoreg.errors import require
-from xcoreg.plot.style import BAD, GOOD, limits, new_figure, plain_ticks, stretch
+from xcoreg.plot.style import BAD, GOOD, contrast, new_figure, plain_ticks, stretch
 from xcoreg.plot.view import outline
 from xcoreg.raster import look, make_raster
 
@@ -146,7 +146,7 @@ def _draw_background(axes: Any, image: Any, crs: Any) -> None:
     inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
     at = np.where(inside, row, 0).astype(int), np.where(inside, col, 0).astype(int)
     values, valid = _filled(coarse)[at], coarse.valid[at] & inside
-    grey = stretch(values, valid, *limits([(values, valid)]))
+    grey = stretch(values, valid, *contrast([(values, valid)]))
     grey = 0.3 + 0.55 * grey  # paler than the picture: the arrows come first
     rgba = np.dstack([grey, grey, grey, valid.astype(float)])
     axes.imshow(rgba, extent=(left, right, bottom, top), interpolation="nearest", zorder=0)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from xcoreg import georef
 from xcoreg.core.sample import sample
+from xcoreg.plot.style import contrast, stretch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["View", "outline", "render", "strongest_place"]
 
 _SIDE = 480  # display pixels
+_SMOOTH = 2.0  # px of the target
 _LOOKS = 9  # places looked at along each axis to find strong structure
 
 
@@ -182,18 +185,14 @@ def _common_bounds(ref: Any, tgt: Any) -> tuple[float, float, float, float]:
 def _common_structure(
     ref: NDArray[Any], ref_valid: NDArray[np.bool_], tgt: NDArray[Any], tgt_valid: NDArray[np.bool_]
 ) -> float:
-    """Strength of the edges both images show, 0 to 1, each image seen within its own contrast."""
+    """Strength of the edges both images show, 0 to 1, each image in its own contrast."""
     if (ref_valid & tgt_valid).mean() < 0.98:
         return 0.0
-    edges = [np.asarray(np.gradient(_ranked(image))) for image in (ref, tgt)]
+    shown = [(image, valid) for image, valid in ((ref, ref_valid), (tgt, tgt_valid))]
+    # As it will be displayed, for structure that the contrast hides tells a viewer nothing; smoothed, for lines and
+    # outlines show a shift better than the texture of a forest.
+    greys = [gaussian_filter(stretch(*one, *contrast([one])), _SMOOTH) for one in shown]
+    edges = [np.asarray(np.gradient(grey)) for grey in greys]
     # Edges in common, as a geometric mean of strengths: what one image alone shows (clouds, crops) adds nothing.
     shared, own = float(np.sum(edges[0] * edges[1])), math.sqrt(float(np.prod([np.sum(edge**2) for edge in edges])))
     return max(shared, 0.0) ** 2 / own / ref.size if own > 0 else 0.0
-
-
-def _ranked(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Ranks 0 to 1: a few bright roofs weigh no more than fields and roads."""
-    _, where, counts = np.unique(image, return_inverse=True, return_counts=True)
-    # Equal values get equal ranks, or a flat image would become a ramp.
-    ranks = (np.cumsum(counts) - counts / 2) / image.size
-    return np.asarray(ranks[where]).reshape(image.shape)
