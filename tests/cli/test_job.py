@@ -57,6 +57,14 @@ def test_a_refusal_says_so():
     )
 
 
+def test_options_are_spelled_as_the_shell_does():
+    error = OptionError("window=900 is too large: pass max_shift=, ref_where= or contrast='any'; (at=(3, 4))")
+    told = run(failing(error)).stderr
+    assert told == (
+        "Error: --window 900 is too large: pass --max-shift, --ref-where or --contrast 'any'; (--at (3, 4))\n"
+    )
+
+
 def test_a_bug_names_its_type_and_verbose_shows_where():
     assert "KeyError: 'x' (this may be a bug" in run(failing(KeyError("x"))).stderr
     assert "Traceback" not in run(failing(KeyError("x"))).stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,10 @@ import numpy as np
 
 from xcoreg.cli.inputs import brought_to
 from xcoreg.cli.layers import Layer, write_layers
-from xcoreg.errors import GridError, MissingDependency, OptionError
+from xcoreg.errors import MissingDependency, OptionError
 
 if TYPE_CHECKING:
+    from xcoreg.engine import Scene
     from xcoreg.points import TiePoints
     from xcoreg.raster import Raster
 
@@ -45,39 +45,32 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
     OptionError
         When the folder cannot be made.
     """
+    from xcoreg.engine import prepare
+    from xcoreg.plan import check_options
+
     goal = Path(folder)
     try:
         goal.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"cannot make the folder {goal}: {error.strerror}; name another one") from error
-    pair = _raster(ref, "ref_", options), _raster(tgt, "", options)
+    scene = prepare(tgt, ref, check_options(options))
     points = getattr(found, "points", found)
-    written = write_layers(goal, _layers(*pair, options, points), pair[1].grid.crs)
+    written = write_layers(goal, _layers(scene, points), scene.target.grid.crs)
     if points is not None and len(points):
-        written += _draw(goal, *pair, points, options.get("contrast", "same"))
+        written += _draw(goal, scene, points, options.get("contrast", "same"))
     return written
 
 
-def _raster(image: Any, side: str, options: dict[str, Any]) -> Raster:
-    from xcoreg.raster import make_raster
-
-    name = "reference" if side else "target"
-    return make_raster(image, band=options.get(f"{side}band"), nodata=options.get(f"{side}nodata"), name=name)
-
-
-def _layers(ref: Raster, tgt: Raster, options: dict[str, Any], points: TiePoints | None) -> list[Layer]:
+def _layers(scene: Scene, points: TiePoints | None) -> list[Layer]:
     """Polygons in the CRS of the target."""
     import shapely
 
-    from xcoreg.raster import footprint, overlap
-
-    outlines = [options.get(name) or footprint(one) for one, name in ((ref, "ref_footprint"), (tgt, "footprint"))]
-    crs = ref.grid.crs, tgt.grid.crs
-    layers = [Layer("footprint_reference", [brought_to(outlines[0], *crs)]), Layer("footprint_target", outlines[1:])]
-    with suppress(GridError):  # the two footprints show that there is none
-        layers.append(Layer("overlap", [overlap(outlines[1], crs[1], outlines[0], crs[0])]))
+    tgt, ref = scene.footprints
+    moved = brought_to(ref, scene.reference.grid.crs, scene.target.grid.crs)
+    outlines = {"footprint_reference": moved, "footprint_target": tgt, "overlap": scene.overlap}
+    layers = [Layer(name, [outline]) for name, outline in outlines.items()]
     if points is not None and len(points):
-        squares = [shapely.Polygon(_square(tgt, points, i)) for i in range(len(points))]
+        squares = [shapely.Polygon(_square(scene.target, points, i)) for i in range(len(points))]
         names = ("window", "x", "y", "dx", "dy", "dcol", "drow", "score", "reliability", "status")
         table = points.to_dataframe()
         layers.append(Layer("windows", squares, {name: _plain(table[name]) for name in names}))
@@ -97,7 +90,7 @@ def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
     return np.column_stack(pixel_to_map(tgt.grid.affine, cols, rows))
 
 
-def _draw(folder: Path, ref: Raster, tgt: Raster, points: TiePoints, contrast: str) -> list[Path]:
+def _draw(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[Path]:
     """Figures of the windows that come first: trusted ones, then those that correlate best."""
     try:
         from xcoreg.plot import plot_surface, plot_windows, save_figure
@@ -105,7 +98,7 @@ def _draw(folder: Path, ref: Raster, tgt: Raster, points: TiePoints, contrast: s
         first = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_DRAWN]
         written = []
         for i in first.tolist():
-            seen = _seen(ref, tgt, points, i, contrast)
+            seen = _seen(scene, points, i, contrast)
             name, title = f"{int(points.window[i]):03d}", f"window {points.window[i]}: {_status(points, i)}"
             figures = {
                 f"window_{name}.png": plot_windows(seen["ref"], seen["before"], seen["after"], title=title),
@@ -125,20 +118,18 @@ def _status(points: TiePoints, i: int) -> str:
     return Status(int(points.status[i])).reason
 
 
-def _seen(ref: Raster, tgt: Raster, points: TiePoints, i: int, contrast: str) -> dict[str, Any]:
+def _seen(scene: Scene, points: TiePoints, i: int, contrast: str) -> dict[str, Any]:
     """One window of both images on the matching grid, the target also as corrected, and the correlation surface."""
     from scipy import ndimage
 
     from xcoreg.core.phase import surface
-    from xcoreg.georef import vector_to_pixel
-    from xcoreg.plan import make_cutters
+    from xcoreg.georef import linear_of, vector_to_pixel
 
-    tgt_cutter, ref_cutter, linear = make_cutters(tgt, ref)
-    own = tgt.grid.affine
-    size = max(
-        16, round(points.size[i] * np.sqrt(abs(own.determinant / (linear[0] * linear[3] - linear[1] * linear[2]))))
-    )
-    cuts = [cutter.cut(points.x[i : i + 1], points.y[i : i + 1], size) for cutter in (ref_cutter, tgt_cutter)]
+    linear, own = scene.linear, linear_of(scene.target.grid.affine)
+    ratio = (own[0] * own[3] - own[1] * own[2]) / (linear[0] * linear[3] - linear[1] * linear[2])
+    size = max(16, round(points.size[i] * np.sqrt(abs(ratio))))
+    place = points.x[i : i + 1], points.y[i : i + 1]
+    cuts = [cutter.cut(*place, size) for cutter in (scene.reference_cutter, scene.target_cutter)]
     (ref_values, ref_valid), (values, valid) = ((cut.values[0], cut.valid[0]) for cut in cuts)
     height = np.fft.fftshift(surface(ref_values[None], values[None], ref_valid[None], valid[None])[0])
     if contrast != "same" and -height.min() > height.max():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 import warnings
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BadInput", "Failure", "Job", "NoMatch", "Talk", "failure_of"]
 
+# Options as the library's messages spell them, for Python: the shell writes --max-shift for max_shift=.
+_KEYWORD = re.compile(
+    r"\b((?:ref_)?(?:band|nodata|where|footprint)|windows?|at|max_shift|contrast|align_grid|like|resampling|driver"
+    r"|overwrite)=([\w'(+-]?)"
+)
 _BAD_INPUT = (OptionError, GridError, FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
@@ -63,8 +69,10 @@ def failure_of(error: Exception) -> Failure:
     [3, 2, 1]
     """
     text = " ".join(str(error).split())
+    if isinstance(error, CoregError):
+        text = _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
     if isinstance(error, MatchError):
-        return NoMatch(text)
+        return NoMatch(text.removeprefix("no trustworthy match: "))
     if isinstance(error, _BAD_INPUT):
         return BadInput(text)
     if isinstance(error, MemoryError):

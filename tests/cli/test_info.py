@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+import shapely
+
+ROWS, COLS = 120, 200
+
+
+@pytest.fixture
+def wedge(make_tif):
+    """An image whose left half is empty, with no nodata stored."""
+    values = np.random.default_rng(4).integers(100, 4000, (ROWS, COLS)).astype(np.uint16)
+    values[:, :100] = 0
+    return make_tif("wedge.tif", values)
+
+
+def test_json_holds_the_facts(run, wedge):
+    found = json.loads(run("info", wedge, "--json").stdout)
+    assert (found["crs"], found["unit"], found["dtype"]) == ("EPSG:32633", "metre", "uint16")
+    assert (found["shape"], found["gsd"]) == ([ROWS, COLS], [10.0, 10.0])
+    assert found["corners"]["lower_right"] == [302000.0, 5898840.0]
+    assert (found["nodata"], found["nodata_source"]) == (0, "corners")
+    assert found["valid_fraction"] == pytest.approx(0.5, abs=0.02)
+    outline = shapely.from_wkt(found["footprint"])
+    assert outline.bounds == pytest.approx((301000, 5898840, 302000, 5900040), abs=30)
+
+
+def test_text_is_for_people(run, wedge):
+    told = run("info", wedge).stdout
+    for word in ("200 x 120 px, 1 band, uint16", "EPSG:32633", "found from the corners", "50", "POLYGON"):
+        assert word in told
+
+
+def test_a_nodata_value_that_json_lacks_is_spelled(run, make_tif):
+    values = np.random.default_rng(4).random((60, 60)).astype(np.float32)
+    values[:, :20] = -np.inf
+    found = json.loads(run("info", make_tif("a.tif", values), "--nodata", "-inf", "--json").stdout)
+    assert (found["nodata"], found["nodata_source"]) == ("-inf", "given")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_an_image_without_georeference_is_told_what_is_missing(run, make_tif):
+    path = make_tif("bare.tif", np.ones((40, 50), np.uint8), crs=None, transform=None)
+    result = run("info", path)
+    assert result.exit_code == 0
+    assert "50 x 40 px" in result.stdout
+    assert "missing" in result.stdout
+
+
+def test_an_empty_image_has_no_footprint_and_says_why(run, make_tif):
+    result = run("info", make_tif("empty.tif", np.zeros((40, 50), np.uint8), nodata=0), "--json")
+    assert json.loads(result.stdout)["footprint"] is None
+    assert "no valid pixel" in result.stderr
+
+
+def test_a_missing_file_is_bad_input(run, tmp_path):
+    assert run("info", tmp_path / "nowhere.tif").exit_code == 2
+
+
+def test_every_real_format_is_told(run, data_dir):
+    for name in ("G90292_20230514.bin", "RGB.byte.tif", "riotiler_inverted_lat.tif"):
+        found = json.loads(run("info", data_dir / "formats" / name, "--json").stdout)
+        assert found["georeference"] == "complete"
+        assert found["valid_fraction"] > 0.3

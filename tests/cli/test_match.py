@@ -1,0 +1,63 @@
+import json
+
+import pytest
+import rasterio
+
+from xcoreg.result import load_fit
+
+
+def test_stdout_is_the_answer_as_json(run, images):
+    result = run("match", images.ref, images.tgt)
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)["answer"]
+    assert answer["dcol"] == pytest.approx(images.dcol, abs=0.02)
+    assert answer["drow"] == pytest.approx(images.drow, abs=0.02)
+    assert (answer["dx"], answer["dy"]) == pytest.approx((10 * answer["dcol"], -10 * answer["drow"]))
+    assert 0 < answer["sigma_x"] < 0.2
+    assert answer["ok"] is True
+
+
+def test_stdout_is_a_fit_file_too(run, images, tmp_path):
+    path = tmp_path / "fit.json"
+    path.write_text(run("match", images.ref, images.tgt, "--quiet").stdout)
+    assert load_fit(path).shift.dcol == pytest.approx(images.dcol, abs=0.02)
+
+
+def test_people_are_told_on_stderr_and_quiet_tells_nothing(run, images):
+    assert "dcol=+0.3" in run("match", images.ref, images.tgt).stderr
+    assert run("match", images.ref, images.tgt, "-q").stderr == ""
+
+
+def test_verbose_tells_the_interim_results(run, images):
+    told = run("match", images.ref, images.tgt, "--verbose").stderr
+    for word in ("corners", "matching window", "whole-pixel", "sub-pixel", "length", "angle", "geotransform", "SSIM"):
+        assert word in told
+
+
+def test_at_places_the_window(run, images):
+    with rasterio.open(images.tgt) as tgt:
+        x, y = tgt.transform * (200, 180)
+    found = json.loads(run("match", images.ref, images.tgt, "--window", 128, "--at", x, y).stdout)["points"]
+    assert found["x"][0] == pytest.approx(x, abs=10)
+    assert found["y"][0] == pytest.approx(y, abs=10)
+    assert found["size"][0] == 128
+
+
+def test_the_fit_is_kept(fit_file, images):
+    fit = load_fit(fit_file)
+    assert fit.ok
+    assert fit.shift.drow == pytest.approx(images.drow, abs=0.02)
+
+
+def test_debug_leaves_vectors_and_figures(run, images, tmp_path):
+    pytest.importorskip("matplotlib")
+    gpd = pytest.importorskip("geopandas")
+    folder = tmp_path / "debug"
+    assert run("match", images.ref, images.tgt, "--debug", folder).exit_code == 0
+    windows = gpd.read_file(folder / "debug.gpkg", layer="windows")
+    overlap = gpd.read_file(folder / "debug.gpkg", layer="overlap")
+    assert windows.crs.to_epsg() == 32633
+    assert set(windows.status) == {"OK"}
+    assert overlap.geometry[0].buffer(10).contains(windows.geometry[0].centroid)
+    assert overlap.area[0] == pytest.approx(4000**2, rel=0.03)
+    assert sum(1 for _ in folder.glob("window_*.png")) == sum(1 for _ in folder.glob("surface_*.png")) >= 1
