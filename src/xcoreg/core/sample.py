@@ -296,8 +296,8 @@ def _scatter_part(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Sample a window in which every tap of every position lies."""
     kernel, scale = how
-    at = (nearest_index(rows), nearest_index(cols))
     if kernel == "nearest":
+        at = (nearest_index(rows), nearest_index(cols))
         valid = np.ones(rows.shape, dtype=bool) if good is None else good[at]
         return np.where(valid, values[at], 0).astype(values.dtype), valid
     by_row, by_col = (taps(p, kernel, s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
@@ -308,7 +308,7 @@ def _scatter_part(
     meets_gap = gather((~good).astype(values.dtype), _present(by_row), _present(by_col)) > 0
     by_row, by_col = (taps(p, "bilinear", s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
     covered = gather(good.astype(values.dtype), by_row, by_col)
-    valid = covered >= _HALF if max(scale) > 1.0 else good[at]
+    valid = covered >= _HALF if max(scale) > 1.0 else good[nearest_index(rows), nearest_index(cols)]
     np.divide(gather(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
     out[~valid] = 0
     return out, valid

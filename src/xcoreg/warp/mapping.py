@@ -14,7 +14,6 @@ do not depend on chunks:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -169,7 +168,7 @@ class Mapping:
         row, col = (_node_numbers(span, self.spacing) for span in (rows, cols))
         return self.exact(row[:, None], col)
 
-    @cached_property
+    @property
     def _matrix(self) -> tuple[float, float, float, float, float, float]:
         if self.matrix is None:
             raise ValueError("positions of a lattice have no matrix")

@@ -68,7 +68,8 @@ class Resampler:
             return (0, 0, 0, 0)
         blocks = self._blocks
         scales = (scale / block for scale, block in zip(self.mapping.scale, blocks, strict=True))
-        margin = max(block * reach(self.kernel, scale) for scale, block in zip(scales, blocks, strict=True))
+        # One more than the reach: a kernel on averaged blocks starts at a block's edge, not at a pixel.
+        margin = max(block * (reach(self.kernel, scale) + 1) for scale, block in zip(scales, blocks, strict=True))
         return self.mapping.window(rows, cols, margin, blocks)
 
     def __call__(self, source: Array, box: Box, rows: slice, cols: slice) -> Array:

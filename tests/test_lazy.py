@@ -1,0 +1,126 @@
+"""The dask border: one computation, exact windows, deterministic names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from xarray import DataArray
+
+from xcoreg.lazy import compute_all, is_lazy, map_output_blocks
+
+
+class Counter:
+    """A scheduler that counts how often it is asked."""
+
+    def __init__(self):
+        self.n = 0
+
+    def __call__(self, graph, keys, **kwargs):
+        self.n += 1
+        return dask.get(graph, keys, **kwargs)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Mirrors columns; its windows are whole columns on the other side."""
+
+    size: int
+
+    def box(self, rows, cols):
+        return (rows.start, rows.stop, self.size - cols.stop, self.size - cols.start)
+
+    def __call__(self, window, box, rows, cols):
+        assert window.shape[-2:] == (box[1] - box[0], box[3] - box[2])
+        return window[..., ::-1]
+
+
+def mirrored(source, size=20):
+    mirror = Mirror(size)
+    return map_output_blocks(mirror, source, ((6, 4), (8, 8, 4)), mirror.box, source.dtype)
+
+
+@pytest.mark.parametrize(
+    ("data", "lazy"),
+    [(da.zeros(3), True), (DataArray(da.zeros(3)), True), (np.zeros(3), False), (DataArray(np.zeros(3)), False),
+     (3.0, False)],
+)  # fmt: skip
+def test_is_lazy(data, lazy):
+    assert is_lazy(data) is lazy
+
+
+def test_several_arrays_cost_one_computation():
+    source = da.arange(100, chunks=10)
+    with dask.config.set(scheduler=(counter := Counter())):
+        out = compute_all([source[:3], np.ones(2), DataArray(source[50:52])])
+    assert counter.n == 1
+    assert [part.tolist() for part in out] == [[0, 1, 2], [1.0, 1.0], [50, 51]]
+
+
+def test_arrays_in_memory_cost_none():
+    with dask.config.set(scheduler=(counter := Counter())):
+        out = compute_all([np.ones(2), DataArray(np.zeros(1))])
+    assert counter.n == 0
+    assert [type(part) for part in out] == [np.ndarray, np.ndarray]
+
+
+@pytest.mark.parametrize("chunks", [(10, 20), (3, 7), (10, 1)])
+def test_windows_are_put_together_across_chunks(chunks):
+    values = np.arange(200).reshape(10, 20)
+    out = mirrored(da.from_array(values, chunks=chunks))
+    assert out.chunks == ((6, 4), (8, 8, 4))
+    assert np.array_equal(out.compute(), values[:, ::-1])
+
+
+def test_leading_axes_keep_their_chunks():
+    values = np.arange(1200).reshape(3, 2, 10, 20)
+    out = mirrored(da.from_array(values, chunks=(2, 1, 4, 20)))
+    assert out.chunks == ((2, 1), (1, 1), (6, 4), (8, 8, 4))
+    assert np.array_equal(out.compute(), values[..., ::-1])
+
+
+def test_building_computes_nothing():
+    with dask.config.set(scheduler=(counter := Counter())):
+        mirrored(da.ones((10, 20), chunks=5))
+    assert counter.n == 0
+
+
+def test_a_block_touches_only_the_chunks_it_needs():
+    seen = []
+
+    def watch(block, block_id=None):
+        seen.append(block_id)
+        return block
+
+    source = da.map_blocks(watch, da.ones((10, 20), chunks=5), dtype=float, meta=np.empty((0, 0)))
+    mirrored(source).blocks[0, 0].compute(scheduler="sync")
+    assert sorted(seen) == [(0, 2), (0, 3), (1, 2), (1, 3)]
+
+
+def test_an_empty_window_is_allowed():
+    def blank(window, box, rows, cols):
+        assert window.shape == (2, 0, 0)
+        return np.full((2, 3, 3), 7.0)
+
+    source = da.zeros((2, 5, 5), chunks=(2, 5, 5))
+    out = map_output_blocks(blank, source, ((3,), (3,)), lambda rows, cols: (0, 0, 0, 0), float)
+    assert (out.compute() == 7.0).all()
+
+
+def test_names_follow_from_the_inputs():
+    source = da.ones((10, 20), chunks=5)
+    with dask.config.set({"tokenize.ensure-deterministic": True}):
+        first, second = mirrored(source), mirrored(source)
+    assert first.name == second.name
+    assert set(first.dask) == set(second.dask)
+    assert mirrored(source + 1).name != first.name
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_schedulers_agree(scheduler):
+    values = np.random.default_rng(0).normal(size=(10, 20))
+    out = mirrored(da.from_array(values, chunks=3)).compute(scheduler=scheduler)
+    assert np.array_equal(out, values[:, ::-1])
