@@ -1,1 +1,105 @@
-"""xcoreg: coregistration of georeferenced rasters, native to xarray."""
+"""xcoreg: coregistration of georeferenced rasters, native to xarray.
+
+A *target* image is moved onto a *reference*; the reference stays. A shift is the correction that is added to the
+target's coordinates: ``x_ref = x_tgt + dx``. Importing the package registers ``.coreg`` on DataArray and Dataset.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xcoreg import accessor as _accessor
+from xcoreg.errors import (
+    CoregError,
+    CoregWarning,
+    EagerLoad,
+    Extrapolation,
+    GridError,
+    LowSupport,
+    MatchError,
+    MissingDependency,
+    NoOverlap,
+    NotGeoreferenced,
+    OptionError,
+    TooFewTiePoints,
+)
+
+if TYPE_CHECKING:
+    from xcoreg import datasets, simulate
+    from xcoreg.core.matchers import phase_match
+    from xcoreg.core.matches import Matches
+    from xcoreg.core.quality import crlb
+    from xcoreg.core.status import Status
+    from xcoreg.engine import match
+    from xcoreg.io import open_raster, write_raster
+    from xcoreg.points import TiePoints
+    from xcoreg.result import Coregistration, Quality, Shift, load_fit
+    from xcoreg.warp import apply
+
+__version__ = "0.1.0"
+
+# Where each public name lives: it is imported when first asked for, so that `import xcoreg` stays cheap.
+_HOMES = {
+    "Coregistration": "xcoreg.result",
+    "Matches": "xcoreg.core.matches",
+    "Quality": "xcoreg.result",
+    "Shift": "xcoreg.result",
+    "Status": "xcoreg.core.status",
+    "TiePoints": "xcoreg.points",
+    "apply": "xcoreg.warp",
+    "crlb": "xcoreg.core.quality",
+    "load_fit": "xcoreg.result",
+    "match": "xcoreg.engine",
+    "open_raster": "xcoreg.io",
+    "phase_match": "xcoreg.core.matchers",
+    "write_raster": "xcoreg.io",
+}
+_MODULES = ("datasets", "plot", "simulate")
+
+__all__ = [
+    "CoregError",
+    "CoregWarning",
+    "Coregistration",
+    "EagerLoad",
+    "Extrapolation",
+    "GridError",
+    "LowSupport",
+    "MatchError",
+    "Matches",
+    "MissingDependency",
+    "NoOverlap",
+    "NotGeoreferenced",
+    "OptionError",
+    "Quality",
+    "Shift",
+    "Status",
+    "TiePoints",
+    "TooFewTiePoints",
+    "apply",
+    "crlb",
+    "datasets",
+    "load_fit",
+    "match",
+    "open_raster",
+    "phase_match",
+    "simulate",
+    "write_raster",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"xcoreg.{name}")
+    else:
+        raise AttributeError(f"module 'xcoreg' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List every public name, imported or not."""
+    return sorted({*globals(), *_HOMES, *_MODULES})

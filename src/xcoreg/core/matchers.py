@@ -95,6 +95,7 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         "move": np.full((len(ref), 2), np.nan),
         "cov": np.full((len(ref), 2, 2), np.nan),
         **{name: np.full(len(ref), np.nan) for name in ("score", "reliability", "before", "after")},
+        "phase": np.full((len(ref), 2), np.nan),
     }
     use = np.flatnonzero(status == Status.OK)
     if use.size:
@@ -105,7 +106,7 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
         before, after = _similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
         status[use] = _doubts(peaks, fine, before, after, limit)
-        values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after
+        values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
         for column, value in zip(out.values(), values, strict=True):
             column[use] = value
     return Matches(
@@ -117,6 +118,8 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         reliability=out["reliability"],
         ssim_before=out["before"],
         ssim_after=out["after"],
+        phase_dcol=out["phase"][:, 0],
+        phase_drow=out["phase"][:, 1],
     )
 
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Matches"]
 
 # Columns a matcher may leave out, and what stands in for them.
-_DEFAULTS = {"score": np.nan, "reliability": np.nan, "ssim_before": np.nan, "ssim_after": np.nan, "dz": 0.0}
+_DEFAULTS = {
+    **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
+    "dz": 0.0,
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +47,8 @@ class Matches:
         Structural similarity of the windows before and after the correction.
     dz : (n,) float64, optional
         Vertical correction, in units of the values (elevation matchers).
+    phase_dcol, phase_drow : (n,) float64, optional
+        What the phases alone would add to the correction, px: a second opinion.
 
     Raises
     ------
@@ -68,6 +73,8 @@ class Matches:
     ssim_before: NDArray[np.float64] = MISSING
     ssim_after: NDArray[np.float64] = MISSING
     dz: NDArray[np.float64] = MISSING
+    phase_dcol: NDArray[np.float64] = MISSING
+    phase_drow: NDArray[np.float64] = MISSING
 
     def __post_init__(self) -> None:
         n = np.size(self.dcol)

@@ -1,0 +1,204 @@
+"""The result of a search: a fit, or an error that says what was tried and what to try next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from xcoreg.core.models import Translation
+from xcoreg.core.quality import nmad
+from xcoreg.core.status import Status
+from xcoreg.engine.trials import to_points
+from xcoreg.errors import MatchError
+from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
+from xcoreg.result import Coregistration, Quality, Shift, current_versions
+
+if TYPE_CHECKING:
+    from xcoreg.engine.scene import Scene
+    from xcoreg.engine.trials import Trials
+    from xcoreg.engine.verdict import Verdict
+    from xcoreg.plan import Options
+    from xcoreg.points import TiePoints
+
+__all__ = ["build_fit", "failure"]
+
+_ADVICE = {
+    Status.NO_DATA: "check nodata= and where=, or pass at= a place where both images have data",
+    Status.FLAT: "pass at= a place with texture, or another band",
+    Status.NO_PEAK: "try a larger window=, another band or season, contrast='any', or at= a place that did not change",
+    Status.AMBIGUOUS: "pass max_shift= below the period of the pattern, or at= a place without it",
+    Status.TOO_FAR: "raise max_shift=",
+    Status.UNCONSTRAINED: "pass a larger window=, or at= a place with texture in both directions",
+    Status.NOT_CONVERGED: "pass a larger window= or at= another place",
+    Status.DISAGREES: "the scene changed between the images: mask the changes with where=, or pass at= another place",
+    Status.NOT_IMPROVED: "pass at= another place or another band",
+    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): correct that first, or pass at= for one place",
+    Status.MASKED: "widen where=",
+    Status.OUTSIDE: "check that the images overlap",
+}
+
+
+def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Coregistration:
+    """Put the answer of a search into its final form.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : Options
+    trials : list of Trials
+    verdict : Verdict
+
+    Returns
+    -------
+    Coregistration
+    """
+    points = to_points(trials, scene)
+    own = linear_of(scene.target.grid.affine)
+    ok = verdict.status is Status.OK
+    points = points.with_status(points.ok & ~verdict.members, Status.OUTLIER)
+    shift = model = None
+    if ok:
+        dx, dy = (float(part) for part in vector_to_map(scene.linear, *verdict.move))
+        cov = cov_to_map(scene.linear, verdict.cov)
+        model = Translation(dx, dy, cov=cov)
+        shift = Shift(dx, dy, cov, own, unit=_unit(scene))
+    return Coregistration(
+        model=model,
+        points=points,
+        quality=_quality(points, trials, verdict, shift, scene),
+        status=verdict.status,
+        shift=shift,
+        crs_wkt=points.crs_wkt,
+        transform=tuple(scene.target.grid.affine)[:6],
+        shape=scene.target.shape,
+        settings=_settings(scene, options, trials, verdict),
+        versions=current_versions(),
+    )
+
+
+def failure(fit: Coregistration, options: Options) -> MatchError:
+    """Say why nothing can be trusted, and what to try.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        One that is not ok.
+    options : Options
+
+    Returns
+    -------
+    MatchError
+    """
+    counts = ", ".join(f"{n} {name}" for name, n in fit.points.counts().items()) or "none"
+    reason = fit.status.reason
+    if fit.status is Status.OUTLIER:
+        reason = f"the windows tell different shifts ({_range(fit.points)})"
+    if fit.status is Status.TOO_FAR and options.max_shift is not None:
+        reason = f"{reason} ({options.max_shift:g} px)"
+    text = f"no trustworthy match: {reason}; {len(fit.points)} windows tried: {counts}; {_ADVICE[fit.status]}"
+    return MatchError(text, fit.points)
+
+
+def _range(points: TiePoints) -> str:
+    """How far the windows' shifts lie apart."""
+    told = (points.status == Status.OK) | (points.status == Status.OUTLIER)
+    if told.sum() < 2:
+        return "too few to say more"
+    parts = [
+        f"{name} {values[told].min():+.2f} to {values[told].max():+.2f} px"
+        for name, values in (("dcol", points.dcol), ("drow", points.drow))
+    ]
+    return ", ".join(parts)
+
+
+def _quality(points: TiePoints, trials: list[Trials], verdict: Verdict, shift: Shift | None, scene: Scene) -> Quality:
+    """Medians over the windows that carry the answer."""
+    members = verdict.members
+    if not members.any():
+        return Quality(n_windows=len(points), n_ok=0)
+
+    def middle(values: Any) -> float:
+        kept = np.asarray(values)[members]
+        return float(np.median(kept[np.isfinite(kept)])) if np.isfinite(kept).any() else float("nan")
+
+    phase = [np.concatenate([getattr(one.matches, name) for one in trials]) for name in ("phase_dcol", "phase_drow")]
+    spread = float("nan")
+    if members.sum() > 1:
+        spread = float(np.hypot(nmad(points.dcol[members]), nmad(points.drow[members])) / np.sqrt(2))
+    scale = _pixel(scene)
+    return Quality(
+        reliability=middle(points.reliability),
+        score=middle(points.score),
+        ssim_before=middle(points.ssim_before),
+        ssim_after=middle(points.ssim_after),
+        n_windows=len(points),
+        n_ok=int(members.sum()),
+        spread_px=spread,
+        phase_dcol=middle(phase[0]) * scale,
+        phase_drow=middle(phase[1]) * scale,
+        warnings=_warnings(points, members, shift),
+    )
+
+
+def _pixel(scene: Scene) -> float:
+    """Target pixels per matching pixel."""
+    own = linear_of(scene.target.grid.affine)
+    return float(
+        np.sqrt(abs(scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]))
+        / np.sqrt(abs(own[0] * own[3] - own[1] * own[2]))
+    )
+
+
+def _warnings(points: TiePoints, members: Any, shift: Shift | None) -> tuple[str, ...]:
+    told = []
+    differ = int((points.status == Status.OUTLIER).sum())
+    if shift is not None and members.sum() == 1 and len(points) > 1:
+        told.append(f"the answer rests on one of {len(points)} windows")
+    if shift is not None and differ:
+        told.append(
+            f"{differ} windows tell another shift ({_range(points)}): the images may differ by more than a shift"
+        )
+    return tuple(told)
+
+
+def _unit(scene: Scene) -> str:
+    return str(as_crs(scene.target.grid.crs).axis_info[0].unit_name)
+
+
+def _settings(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> dict[str, Any]:
+    """What the result needs to be applied and told."""
+    reference = scene.reference.grid
+    sizes = np.concatenate([np.full(len(one.x), one.size) for one in trials])
+    x, y = (np.concatenate([getattr(one, name) for one in trials]) for name in ("x", "y"))
+    first = int(np.argmax(verdict.members)) if verdict.members.any() else 0
+    interim: dict[str, Any] = {
+        "tgt_corners": _corners(scene.footprints[0]),
+        "ref_corners": _corners(scene.footprints[1]),
+        "overlap_corners": _corners(scene.overlap),
+        "window": {"x": float(x[first]), "y": float(y[first]), "size": int(sizes[first])},
+        "linear": [float(part) for part in scene.linear],
+    }
+    if verdict.status is Status.OK:
+        whole = np.rint(verdict.move)
+        interim["integer"] = [int(part) for part in whole]
+        interim["subpixel"] = [float(part) for part in verdict.move - whole]
+    return {
+        "options": options.record(),
+        "tgt_nodata": scene.target.nodata,
+        "ref_nodata": scene.reference.nodata,
+        "ref_grid": {
+            "transform": list(reference.affine)[:6],
+            "shape": list(scene.reference.shape),
+            "crs": reference.crs.to_wkt() if reference.crs is not None else None,
+        },
+        "interim": interim,
+    }
+
+
+def _corners(outline: Any) -> list[tuple[float, float]]:
+    parts = shapely.get_parts(outline)
+    largest = parts[np.argmax(shapely.area(parts))]
+    ring = shapely.get_coordinates(shapely.get_exterior_ring(largest))[:-1]
+    return [(float(x), float(y)) for x, y in ring]

@@ -1,0 +1,134 @@
+"""Two images made ready for matching: rasters, coarse looks, footprints, overlap, cutters."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import shapely
+
+from xcoreg.errors import OptionError
+from xcoreg.plan import Cutter, as_mask, make_cutters
+from xcoreg.raster import Look, Raster, footprint, look, make_raster, overlap
+
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
+
+    from xcoreg.plan import Mask, Options
+
+__all__ = ["Scene", "prepare"]
+
+logger = logging.getLogger("xcoreg")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is known of two images before any window is matched.
+
+    Attributes
+    ----------
+    target, reference : Raster
+    looks : (Look, Look)
+        Coarse looks at target and reference.
+    footprints : (geometry, geometry)
+        Valid data of target and reference, each in its own CRS.
+    overlap : geometry
+        In the CRS of the target.
+    target_cutter, reference_cutter : Cutter
+    linear : (a, b, d, e)
+        Linear part of the matching lattice, CRS units of the target per px.
+    mask : function, optional
+        Where both images may be used, positions in the CRS of the target.
+    """
+
+    target: Raster
+    reference: Raster
+    looks: tuple[Look, Look]
+    footprints: tuple[Any, Any]
+    overlap: Any
+    target_cutter: Cutter
+    reference_cutter: Cutter
+    linear: tuple[float, float, float, float]
+    mask: Mask | None
+
+
+def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Dataset, options: Options) -> Scene:
+    """Look at two images and find where they overlap.
+
+    Parameters
+    ----------
+    target_image, reference_image : DataArray or Dataset
+    options : Options
+
+    Returns
+    -------
+    Scene
+
+    Raises
+    ------
+    GridError, OptionError
+        When the images or options cannot be used together.
+    """
+    target = make_raster(target_image, band=options.band, nodata=options.nodata, name="target")
+    reference = make_raster(reference_image, band=options.ref_band, nodata=options.ref_nodata, name="reference")
+    looks = look(target), look(reference)
+    outlines = (
+        _outline(target, looks[0], options.footprint, "footprint"),
+        _outline(reference, looks[1], options.ref_footprint, "ref_footprint"),
+    )
+    shared = overlap(outlines[0], target.grid.crs, outlines[1], reference.grid.crs)
+    crs = target.grid.crs
+    masks = as_mask(options.where, crs), _as_reference_mask(options.ref_where, reference)
+    cutters = make_cutters(target, reference)
+    # A mask of the reference is asked about positions in the CRS of the target, where its windows are told.
+    moved = _in_target_crs(masks[1], crs, reference.grid.crs)
+    logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), cutters[2])
+    return Scene(
+        target,
+        reference,
+        looks,
+        outlines,
+        shared,
+        replace(cutters[0], mask=masks[0]),
+        replace(cutters[1], mask=moved),
+        cutters[2],
+        _both(masks[0], moved),
+    )
+
+
+def _outline(raster: Raster, coarse: Look, given: Any, option: str) -> Any:
+    """Take the footprint that is known, or find it."""
+    if given is None:
+        return footprint(raster, coarse)
+    outline = shapely.from_wkt(given) if isinstance(given, str) else given
+    if hasattr(outline, "geometry") and hasattr(outline, "to_crs"):
+        outline = outline.to_crs(raster.grid.crs) if outline.crs is not None else outline
+        outline = outline.geometry.union_all()
+    if not isinstance(outline, shapely.Geometry) or outline.area == 0:
+        raise OptionError(f"{option} must be a polygon (shapely geometry, WKT or GeoDataFrame) in the CRS of its image")
+    return outline
+
+
+def _as_reference_mask(where: Any, reference: Raster) -> Mask | None:
+    return as_mask(where, reference.grid.crs, "ref_where")
+
+
+def _in_target_crs(mask: Mask | None, target_crs: Any, own_crs: Any) -> Mask | None:
+    """Let a mask that knows the reference's CRS be asked in that of the target."""
+    from xcoreg.georef import same_crs, transform_points
+
+    if mask is None or same_crs(target_crs, own_crs):
+        return mask
+
+    def moved(x: Any, y: Any) -> Any:
+        own = transform_points(target_crs, own_crs, x.ravel(), y.ravel())
+        return mask(*(part.reshape(x.shape) for part in own))
+
+    return moved
+
+
+def _both(first: Mask | None, second: Mask | None) -> Mask | None:
+    if first is None or second is None:
+        return first or second
+    return lambda x, y: first(x, y) & second(x, y)

@@ -1,0 +1,204 @@
+"""`match`: one shift for the whole image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from xcoreg.core.status import Status
+from xcoreg.engine.report import build_fit, failure
+from xcoreg.engine.scene import Scene, prepare
+from xcoreg.engine.trials import Trials, match_windows
+from xcoreg.engine.verdict import Verdict, judge
+from xcoreg.errors import OptionError
+from xcoreg.georef import vector_to_pixel
+from xcoreg.plan import MatchOptions, Options, check_options, choose_centres, overlap_size, spread_out, window_size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from xarray import DataArray, Dataset
+
+    from xcoreg.result import Coregistration
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["match"]
+
+logger = logging.getLogger("xcoreg")
+
+# Windows that fail are followed by windows this many times larger, fewer of them.
+_LARGER = ((2, 5), (4, 3))
+_LARGEST = 1024
+# A single window is looked at again in its quarters when they are at least this large, px.
+_QUARTER = 48
+# Quarters may differ by this many matching pixels, and this many standard deviations, under one shift.
+_BEND, _BEND_SIGMAS = 0.5, 5.0
+
+
+def match(
+    target: DataArray | Dataset, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
+) -> Coregistration:
+    """Measure the shift between two images.
+
+    Parameters
+    ----------
+    target : DataArray or Dataset
+        The image that is off: georeferenced, any CRS, any leading dimensions.
+    reference : DataArray or Dataset
+        The image that is right; any CRS and GSD.
+    **options
+        See :class:`xcoreg.plan.Options`.
+
+    Returns
+    -------
+    Coregistration
+        The correction target -> reference (``x_ref = x_tgt + dx``) with its covariance, and every window tried.
+
+    Raises
+    ------
+    MatchError
+        When nothing can be trusted; it tells the reason and carries the windows. Not with ``errors="return"``.
+    GridError
+        When the images do not overlap or lack a georeference.
+    OptionError
+        When an option or an image cannot be used.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair
+    >>> scene = pair((300, 300), shift=(0.7, -1.2), seed=3)
+    >>> fit = match(scene.tgt, scene.ref)
+    >>> round(fit.shift.dcol, 1), round(fit.shift.drow, 1), fit.ok
+    (0.7, -1.2, True)
+    """
+    checked = check_options(dict(options))
+    scene = prepare(target, reference, checked)
+    trials, verdict = _search(scene, checked)
+    fit = build_fit(scene, checked, trials, verdict)
+    if not fit.ok and checked.errors == "raise":
+        raise failure(fit, checked)
+    return fit
+
+
+def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
+    """Match windows in rounds until they agree on a shift or no round is left."""
+    trials: list[Trials] = []
+    verdict = Verdict(Status.OUTSIDE, np.zeros(0, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
+    for places, size in _progress(_rounds(scene, options), options.progress):
+        found = match_windows(scene, places, size, np.zeros((len(places), 2)), _matcher(scene, options, size))
+        trials.append(found)
+        verdict = _judge(trials, scene, options)
+        logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
+        if verdict.status is Status.OK:
+            return trials, _looked_closer(scene, options, trials, verdict)
+    return trials, verdict
+
+
+def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
+    """Places and sizes of the windows of each round."""
+    first = window_size(options.window, scene.overlap, scene.linear)
+    room = max(overlap_size(scene.overlap, scene.linear))
+    larger = [(factor * first, n) for factor, n in _LARGER if options.window is None]
+    sizes = [(first, options.windows), *((min(size, _LARGEST), n) for size, n in larger if size <= 1.5 * room)]
+    if options.at is not None:
+        at = np.asarray([options.at], np.float64)
+        _check_inside(at[0], scene)
+        yield from ((at, size) for size, _ in sizes)
+        return
+    crs = scene.target.grid.crs, scene.reference.grid.crs
+    for turn, (size, n) in enumerate(sizes):
+        places, scores = choose_centres(scene.overlap, scene.linear, size, scene.looks, crs, scene.mask)
+        chosen = spread_out(places, scores, n, scene.linear, size)
+        yield places[chosen], size
+        rest = np.setdiff1d(np.arange(len(places)), chosen)
+        if turn == 0 and len(rest) and len(chosen) == n > 1:
+            more = spread_out(places[rest], scores[rest], n, scene.linear, size)
+            yield places[rest[more]], size
+
+
+def _check_inside(at: Floats, scene: Scene) -> None:
+    west, south, east, north = scene.overlap.bounds
+    if not (west <= at[0] <= east and south <= at[1] <= north):
+        box = f"x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g}"
+        raise OptionError(
+            f"at=({at[0]:g}, {at[1]:g}) lies outside the overlap of the images ({box}, CRS of the target)"
+        )
+
+
+def _matcher(scene: Scene, options: Options, size: int) -> Any:
+    limit = None
+    if options.max_shift is not None:
+        # Half a pixel more than allowed, lest a shift at the limit itself be missed; `_judge` holds to the limit.
+        limit = options.max_shift * _target_pixels(scene) + 1.0
+    return options.match_function(limit)
+
+
+def _target_pixels(scene: Scene) -> float:
+    """Matching pixels per target pixel."""
+    own = scene.target.grid.affine
+    matching = scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]
+    return float(np.sqrt(abs(own.a * own.e - own.b * own.d) / abs(matching)))
+
+
+def _judge(trials: list[Trials], scene: Scene, options: Options) -> Verdict:
+    """Verdict on all windows so far, those beyond `max_shift` left out."""
+    moves, covs, status, reliability = _columns(trials, scene)
+    if options.max_shift is not None:
+        far = np.abs(moves).max(1) > options.max_shift * _target_pixels(scene)
+        status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
+    return judge(moves, covs, status, reliability)
+
+
+def _columns(trials: list[Trials], scene: Scene) -> tuple[Floats, Floats, NDArray[np.int8], Floats]:
+    """Whole corrections in matching pixels, their covariances, status and reliability."""
+    dx, dy = (np.concatenate([getattr(one, name) for one in trials]) for name in ("dx", "dy"))
+    moves = np.stack(vector_to_pixel(scene.linear, dx, dy), -1)
+    covs, status, reliability = (
+        np.concatenate([getattr(one.matches, name) for one in trials]) for name in ("cov", "status", "reliability")
+    )
+    return moves, covs, status, reliability
+
+
+def _looked_closer(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Verdict:
+    """Doubt an answer that rests on few windows: their quarters must tell the same shift (no rotation, no scale)."""
+    places, size = trials[-1], trials[-1].size // 2
+    members = verdict.members[-len(places.x) :]
+    if size < _QUARTER or int(verdict.members.sum()) > 2 or not members.any() or callable(options.matcher):
+        return verdict
+    quarters = _quarters(np.stack([places.x, places.y], -1)[members], size, scene.linear)
+    guess = np.stack([places.dx, places.dy], -1)[members].repeat(4, axis=0)
+    limit = 0.1 * size
+    found = match_windows(scene, quarters, size, guess, options.match_function(limit))
+    moves, covs, status, _ = _columns([found], scene)
+    ok = status == Status.OK
+    if ok.sum() < 3:
+        return verdict
+    sigma = np.sqrt(np.trace(covs[ok], axis1=1, axis2=2))
+    off = np.hypot(*(moves[ok] - verdict.move).T)
+    bent = off > np.maximum(_BEND, _BEND_SIGMAS * sigma)
+    if bent.sum() * 2 < ok.sum():
+        return verdict
+    trials.append(found)
+    none = np.zeros(sum(len(one.x) for one in trials), bool)
+    return Verdict(Status.OUTLIER, none, verdict.move, verdict.cov)
+
+
+def _quarters(places: Floats, size: int, linear: tuple[float, float, float, float]) -> Floats:
+    """Centres of the four quarters of windows."""
+    a, b, d, e = linear
+    steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size
+    offsets = np.stack([a * steps[:, 0] + b * steps[:, 1], d * steps[:, 0] + e * steps[:, 1]], -1)
+    return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
+
+
+def _progress(rounds: Iterator[tuple[Floats, int]], shown: bool) -> Iterator[tuple[Floats, int]]:
+    """Rounds with a progress bar on stderr, if wanted."""
+    if not shown:
+        yield from rounds
+        return
+    from tqdm import tqdm
+
+    yield from tqdm(rounds, desc="matching", unit="round", leave=False)

@@ -1,0 +1,127 @@
+"""Matching many windows: cut both images, match, cut the reference again at the answer until it stays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.matches import Matches
+from xcoreg.core.status import Status
+from xcoreg.errors import OptionError
+from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
+from xcoreg.points import TiePoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from xcoreg.engine.scene import Scene
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["Trials", "match_windows", "to_points"]
+
+# The reference is cut again at the answer this many times at most, where the answer lies off the window by this, px.
+_RECUTS, _OFF = 3, 0.6
+
+
+class Trials:
+    """Matches of some windows with their places.
+
+    Attributes
+    ----------
+    matches : Matches
+        The last match of every window, px of the matching lattice, relative to `base`.
+    x, y : (n,) float64
+        Centres in the target, CRS units of the target.
+    dx, dy : (n,) float64
+        Whole corrections, CRS units of the target.
+    size : int
+        Side of the windows, px of the matching lattice.
+    """
+
+    def __init__(self, x: Floats, y: Floats, size: int, n: int) -> None:
+        self.x, self.y, self.size = x, y, size
+        self.dx, self.dy = np.full(n, np.nan), np.full(n, np.nan)
+        self.matches = Matches(np.full(n, np.nan), np.full(n, np.nan), status=np.full(n, Status.NO_DATA))
+
+    def put(self, index: NDArray[np.intp], matches: Matches, dx: Floats, dy: Floats) -> None:
+        """Replace the rows of some windows."""
+        keep = np.setdiff1d(np.arange(len(self.x)), index)
+        both = Matches.concatenate([self.matches.take(keep), matches])
+        self.matches = both.take(np.argsort(np.concatenate([keep, index])))
+        self.dx[index], self.dy[index] = dx, dy
+
+
+def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match: Callable[..., Any]) -> Trials:
+    """Match windows at some places.
+
+    Parameters
+    ----------
+    scene : Scene
+    places : (n, 2) float
+        Centres, CRS units of the target.
+    size : int
+        Side, px of the matching lattice.
+    guess : (n, 2) float
+        Corrections to begin with, CRS units of the target.
+    match : callable
+        The matcher.
+
+    Returns
+    -------
+    Trials
+    """
+    target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
+    trials = Trials(target.x, target.y, size, len(places))
+    index, at = np.arange(len(places)), np.array(guess, np.float64)
+    for _ in range(_RECUTS):
+        cut = scene.reference_cutter.cut(target.x[index] + at[index, 0], target.y[index] + at[index, 1], size)
+        answer = match(cut.values, target.values[index], cut.valid, target.valid[index])
+        try:
+            matches = Matches.coerce(answer, len(index))
+        except ValueError as error:
+            raise OptionError(f"the matcher's answer cannot be used: {error}") from error
+        step = vector_to_map(scene.linear, matches.dcol, matches.drow)
+        at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
+        trials.put(index, matches, at[index, 0], at[index, 1])
+        off = np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF
+        index = index[off & matches.ok]
+        if not index.size:
+            break
+    return trials
+
+
+def to_points(trials: list[Trials], scene: Scene) -> TiePoints:
+    """Tie points of all windows, in map units and target pixels."""
+    affine = scene.target.grid.affine
+    own = linear_of(affine)
+    matches = Matches.concatenate([trial.matches for trial in trials])
+    x, y, dx, dy = (np.concatenate([getattr(trial, name) for trial in trials]) for name in ("x", "y", "dx", "dy"))
+    scale = np.sqrt(abs((scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2])))
+    scale = scale / np.sqrt(abs(own[0] * own[3] - own[1] * own[2]))
+    size = np.concatenate([np.full(len(trial.x), round(trial.size * scale)) for trial in trials])
+    col, row = map_to_pixel(affine, x, y)
+    dcol, drow = vector_to_pixel(own, dx, dy)
+    columns = {
+        name: getattr(matches, name) for name in ("score", "reliability", "ssim_before", "ssim_after", "dz", "status")
+    }
+    with np.errstate(invalid="ignore"):  # infinite variances
+        cov = cov_to_map(scene.linear, matches.cov)
+    return TiePoints(
+        np.arange(len(x)),
+        row,
+        col,
+        x,
+        y,
+        dx,
+        dy,
+        dcol,
+        drow,
+        cov=cov,
+        size=size,
+        crs_wkt=scene.target.grid.crs.to_wkt() if scene.target.grid.crs is not None else None,
+        **columns,
+    )

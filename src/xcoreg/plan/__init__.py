@@ -1,0 +1,23 @@
+"""From two images and options to windows on a common grid."""
+
+from __future__ import annotations
+
+from xcoreg.plan.choose import choose_centres, overlap_size, spread_out, window_size
+from xcoreg.plan.cutter import Cut, Cutter, make_cutters
+from xcoreg.plan.masks import Mask, as_mask
+from xcoreg.plan.options import MatchOptions, Options, check_options
+
+__all__ = [
+    "Cut",
+    "Cutter",
+    "Mask",
+    "MatchOptions",
+    "Options",
+    "as_mask",
+    "check_options",
+    "choose_centres",
+    "make_cutters",
+    "overlap_size",
+    "spread_out",
+    "window_size",
+]

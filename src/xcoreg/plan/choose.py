@@ -1,0 +1,187 @@
+"""Where to put the windows: inside the overlap, where both images tell most, spread over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from scipy import ndimage
+
+from xcoreg.errors import GridError, OptionError
+from xcoreg.georef import map_to_pixel, transform_points, vector_to_pixel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.plan.masks import Mask
+    from xcoreg.raster import Look
+
+    Floats = NDArray[np.floating]
+    Linear = tuple[float, float, float, float]
+
+__all__ = ["choose_centres", "overlap_size", "spread_out", "window_size"]
+
+_USUAL_WINDOW, _LEAST_WINDOW = 256, 16
+# Candidates along the longer side of the overlap.
+_CANDIDATES = 40
+# A window may be this much larger than the overlap: the rest of it is empty.
+_OVERHANG = 1.25
+
+
+def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
+    """Columns and rows of the matching lattice that the overlap spans.
+
+    Examples
+    --------
+    >>> overlap_size(shapely.box(0, 0, 1000, 500), (10.0, 0.0, 0.0, -10.0))
+    (100.0, 50.0)
+    """
+    points = shapely.get_coordinates(overlap)
+    cols, rows = vector_to_pixel(linear, points[:, 0], points[:, 1])
+    return float(np.ptp(cols)), float(np.ptp(rows))
+
+
+def window_size(wanted: int | None, overlap: Any, linear: Linear) -> int:
+    """Side of the windows: as wanted, or 256, or what the overlap holds.
+
+    Raises
+    ------
+    OptionError
+        When a wanted window is larger than the overlap.
+    GridError
+        When the overlap is too small to match anything.
+
+    Examples
+    --------
+    >>> window_size(None, shapely.box(0, 0, 1000, 500), (10.0, 0.0, 0.0, -10.0))
+    50
+    """
+    cols, rows = overlap_size(overlap, linear)
+    side = round(min(cols, rows))
+    shape = f"{round(cols)} x {round(rows)} px of the matching grid"
+    if side < _LEAST_WINDOW:
+        raise GridError(f"the overlap is only {shape}; matching needs at least {_LEAST_WINDOW} x {_LEAST_WINDOW}")
+    if wanted is not None and wanted > _OVERHANG * side:
+        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={side}")
+    return int(wanted) if wanted is not None else min(_USUAL_WINDOW, side)
+
+
+def choose_centres(
+    overlap: Any, linear: Linear, size: int, looks: tuple[Look, Look], crs: tuple[Any, Any], mask: Mask | None = None
+) -> tuple[Floats, Floats]:
+    """Rank places for windows by what both images tell there.
+
+    Parameters
+    ----------
+    overlap : shapely geometry
+        In the CRS of the target.
+    linear : (a, b, d, e)
+        Of the matching lattice.
+    size : int
+        Side of the windows, px of the matching lattice.
+    looks : (Look, Look)
+        Coarse looks at target and reference.
+    crs : (CRS, CRS)
+        Of target and reference.
+    mask : function, optional
+        False where nothing may be used.
+
+    Returns
+    -------
+    places : (n, 2) float64
+        Centres, CRS units of the target, the most telling first.
+    score : (n,) float64
+        0..1; negative where a window would hold little valid data.
+    """
+    places = _candidates(overlap, linear, size)
+    scores = np.ones(len(places))
+    for look, own in zip(looks, crs, strict=True):
+        texture, valid = _rated(look, places, crs[0], own, linear, size)
+        rank = np.argsort(np.argsort(texture, kind="stable"), kind="stable") / max(len(texture) - 1, 1)
+        scores = np.minimum(scores, rank - 2 * (valid < 0.5) - (valid < 0.95) * 0.5)
+    if mask is not None:
+        scores = np.where(mask(places[:, 0], places[:, 1]), scores, scores - 2)
+    best = np.lexsort((np.hypot(*(places - places.mean(0)).T), -scores))
+    return places[best], scores[best]
+
+
+def spread_out(places: Floats, scores: Floats, n: int, linear: Linear, size: int) -> NDArray[np.intp]:
+    """Pick the best places that keep a distance from each other.
+
+    Parameters
+    ----------
+    places : (m, 2) float
+        Ranked, the best first.
+    scores : (m,) float
+        Places below zero are taken only when nothing better is left.
+    n : int
+        How many at most.
+    linear : (a, b, d, e)
+        Of the matching lattice.
+    size : int
+        Side of the windows, px. They may overlap by a tenth, lest one piece of evidence be counted twice.
+
+    Returns
+    -------
+    (<= n,) int
+        Indices into `places`.
+    """
+    cols, rows = vector_to_pixel(linear, places[:, 0], places[:, 1])
+    taken: list[int] = []
+    free = np.ones(len(places), bool)
+    least = 0.9 * size
+    wide = 0.25 * max(np.ptp(cols), np.ptp(rows))
+    for distance in (max(wide, least), max(wide / 2, least), least):
+        free[:] = True
+        for i in taken:
+            free &= np.maximum(np.abs(cols - cols[i]), np.abs(rows - rows[i])) >= distance
+        for floor in (0.0, -1.0):
+            while len(taken) < n and (free & (scores >= floor)).any():
+                i = int(np.flatnonzero(free & (scores >= floor))[0])
+                taken.append(i)
+                free &= np.maximum(np.abs(cols - cols[i]), np.abs(rows - rows[i])) >= distance
+    return np.asarray(taken or [0], np.intp)
+
+
+def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
+    """Centres on a lattice whose windows lie inside the overlap as far as possible."""
+    a, b, d, e = linear
+    reach = np.hypot(np.hypot(a, d), np.hypot(b, e)) / np.sqrt(2) * size / 2
+    west, south, east, north = overlap.bounds
+    step = max(east - west, north - south) / _CANDIDATES
+    middle = overlap.representative_point()
+    x = np.arange((east - west) // step + 1) * step + west + ((east - west) % step) / 2
+    y = np.arange((north - south) // step + 1) * step + south + ((north - south) % step) / 2
+    mesh = np.stack([part.ravel() for part in np.meshgrid(x, y)], -1)
+    for share in (1.0, 0.75, 0.5):
+        room = overlap.buffer(-share * reach, join_style="mitre")
+        mesh_in = mesh[shapely.contains_xy(room, mesh[:, 0], mesh[:, 1])] if not room.is_empty else mesh[:0]
+        if len(mesh_in):
+            return np.asarray(mesh_in)
+    centre = np.array([[(west + east) / 2, (south + north) / 2]])
+    return centre if shapely.contains_xy(overlap, *centre[0]) else np.array([[middle.x, middle.y]])
+
+
+def _rated(look: Look, places: Floats, crs: Any, own: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
+    """Mean texture and valid share of windows at some places."""
+    x, y = transform_points(crs, own, places[:, 0], places[:, 1])
+    col, row = map_to_pixel(look.grid.affine, x, y)
+    # Side of a window in coarse cells, measured where the windows are: the image may have any CRS.
+    dx, dy = np.array([linear[0], linear[1]]) * size, np.array([linear[2], linear[3]]) * size
+    here = places[:1]
+    corner = transform_points(crs, own, here[:, 0] + dx.sum(), here[:, 1] + dy.sum())
+    far = map_to_pixel(look.grid.affine, *corner)
+    side = [
+        max(1, round(float(np.nan_to_num(abs(f[0] - n[0]), nan=1.0)))) for f, n in zip(far, (col, row), strict=True)
+    ]
+    box = side[1], side[0]
+    known = (look.seen & look.valid & np.isfinite(look.gx) & np.isfinite(look.gy)).astype(np.float64)
+    count = np.maximum(ndimage.uniform_filter(known, box, mode="constant"), 1e-9)
+    # The root tames single bright edges (clouds, roofs): many moderate gradients tell more than a few strong ones.
+    texture = ndimage.uniform_filter(np.sqrt(look.texture) * known, box, mode="constant") / count
+    valid = ndimage.uniform_filter(look.valid.astype(np.float64), box, mode="nearest")
+    rows, cols = look.valid.shape
+    r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)
+    c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
+    return texture[r, c], valid[r, c]

@@ -1,0 +1,234 @@
+"""The common grid: windows of both images on parallel lattices, resampled only where that cannot be avoided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.sample import sample, shrink
+from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.plan.masks import Mask
+    from xcoreg.raster import Raster
+
+    Floats = NDArray[np.floating]
+    Linear = tuple[float, float, float, float]
+
+__all__ = ["Cut", "Cutter", "make_cutters"]
+
+# Pixel sizes that differ by less than this (in parts of a pixel, over a window of a thousand) are equal.
+_SAME_SIZE = 1e-6
+# Pixels read around a window that is resampled: the reach of the kernel.
+_MARGIN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Windows of one image on the matching lattice.
+
+    Attributes
+    ----------
+    values : (n, size, size) float32
+        With each window's own mean taken away; 0 where not valid.
+    valid : (n, size, size) bool
+    x, y : (n,) float64
+        Centre of each window, that is of index ``(size - 1) / 2``, CRS units of the target.
+    """
+
+    values: Floats
+    valid: NDArray[np.bool_]
+    x: Floats
+    y: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Cutter:
+    """Cuts windows of one image whose pixels are those of the matching lattice.
+
+    Attributes
+    ----------
+    raster : Raster
+    crs : CRS
+        Of the target: positions are told in it.
+    linear : (a, b, d, e)
+        Linear part of the matching lattice, CRS units of the target per px.
+    factor : (int, int) or None
+        The image's own pixels per matching pixel along (columns, rows) when these are whole numbers and the axes are
+        parallel: then windows are read, and averaged, as they are. None: they are resampled.
+    mask : function of (x, y), optional
+        Where the image may be used, positions in the CRS of the target.
+    """
+
+    raster: Raster
+    crs: Any
+    linear: Linear
+    factor: tuple[int, int] | None
+    mask: Mask | None = None
+
+    def cut(self, x: Floats, y: Floats, size: int) -> Cut:
+        """Cut windows.
+
+        Parameters
+        ----------
+        x, y : (n,) float
+            Wanted centres, CRS units of the target.
+        size : int
+            Side, px of the matching lattice.
+
+        Returns
+        -------
+        Cut
+            Its centres are as near to the wanted ones as whole pixels of the image allow.
+        """
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        arrays, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
+        values, valid = (np.stack(part) for part in zip(*arrays, strict=True))
+        if self.mask is not None:
+            valid = valid & np.stack([self.mask(*self._positions(*centre, size)) for centre in centres])
+        count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
+        mean = np.where(valid, values, 0).sum((1, 2), keepdims=True, dtype=np.float64) / count
+        values = np.where(valid, values - mean, 0).astype(np.float32)
+        return Cut(values, valid, *np.asarray(centres, np.float64).T)
+
+    def _positions(self, x: float, y: float, size: int) -> tuple[Floats, Floats]:
+        """Map positions of a window's pixels, from the position of its centre."""
+        cols, rows = np.meshgrid(np.arange(size) - (size - 1) / 2, np.arange(size) - (size - 1) / 2)
+        dx, dy = vector_to_map(self.linear, cols, rows)
+        return x + dx, y + dy
+
+    def _native(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], list[tuple[float, float]]]:
+        across, down = self.factor or (1, 1)
+        affine = self.raster.grid.affine
+        cols, rows = map_to_pixel(affine, *transform_points(self.crs, self.raster.grid.crs, x, y))
+        half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
+        col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)
+        boxes = [(r, r + size * down, c, c + size * across) for r, c in zip(row0.tolist(), col0.tolist(), strict=True)]
+        arrays = self.raster.read_many(boxes)
+        if (across, down) != (1, 1):
+            arrays = [shrink(values, valid, (down, across)) for values, valid in arrays]
+        own = pixel_to_map(affine, col0 + half_x, row0 + half_y)
+        centre_x, centre_y = transform_points(self.raster.grid.crs, self.crs, *own)
+        return arrays, list(zip(centre_x.tolist(), centre_y.tolist(), strict=True))
+
+    def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], list[tuple[float, float]]]:
+        affine, crs = self.raster.grid.affine, self.raster.grid.crs
+        # A pixel of the image becomes a pixel of the lattice: grids that are only turned lose nothing then.
+        cols, rows = map_to_pixel(affine, *transform_points(self.crs, crs, x, y))
+        near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)))
+        half_x, half_y = vector_to_map(self.linear, (size - 1) / 2 - size // 2, (size - 1) / 2 - size // 2)
+        centres = list(zip((near_x + half_x).tolist(), (near_y + half_y).tolist(), strict=True))
+        places = []
+        for centre in centres:
+            own_x, own_y = transform_points(self.crs, crs, *(part.ravel() for part in self._positions(*centre, size)))
+            col, row = map_to_pixel(affine, own_x, own_y)
+            places.append((row.reshape(size, size), col.reshape(size, size)))
+        boxes = [_around(row, col, self.raster.shape) for row, col in places]
+        read = self.raster.read_many(boxes)
+        return [_resample(*pair) for pair in zip(read, boxes, places, strict=True)], centres
+
+
+def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
+    """Choose the matching lattice and how each image gets there.
+
+    Its pixels are those of the coarser image, in the CRS of the target.
+
+    Parameters
+    ----------
+    target, reference : Raster
+
+    Returns
+    -------
+    target_cutter, reference_cutter : Cutter
+    linear : (a, b, d, e)
+        Linear part of the matching lattice, CRS units of the target per px.
+    """
+    crs = target.grid.crs
+    own = linear_of(target.grid.affine)
+    other = _linear_in(reference, target)
+    together = same_crs(crs, reference.grid.crs)
+    ratio = float(np.sqrt(abs(_area(other) / _area(own))))
+    if ratio <= 1 + 1e-3:
+        linear = own
+    elif together:
+        linear = other
+    else:
+        whole = max(round(ratio), 1)
+        step = whole if abs(ratio - whole) < 0.02 * whole else ratio
+        linear = tuple(step * part for part in own)  # type: ignore[assignment]
+    cutters = [
+        Cutter(raster, crs, linear, _factor(line, linear) if exact else None)
+        for raster, line, exact in ((target, own, True), (reference, other, together))
+    ]
+    return replace(cutters[0]), replace(cutters[1]), linear
+
+
+def _area(linear: Linear) -> float:
+    return linear[0] * linear[3] - linear[1] * linear[2]
+
+
+def _linear_in(reference: Raster, target: Raster) -> Linear:
+    """Linear part of the reference's grid, as it lies in the CRS of the target near the middle of the target."""
+    if same_crs(reference.grid.crs, target.grid.crs):
+        return linear_of(reference.grid.affine)
+    rows, cols = reference.shape
+    col, row = np.array([0, 1, 0]) + (cols - 1) / 2, np.array([0, 0, 1]) + (rows - 1) / 2
+    x, y = transform_points(reference.grid.crs, target.grid.crs, *pixel_to_map(reference.grid.affine, col, row))
+    return float(x[1] - x[0]), float(x[2] - x[0]), float(y[1] - y[0]), float(y[2] - y[0])
+
+
+def _factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
+    """Whole numbers of own pixels per matching pixel, for parallel axes that point the same way."""
+    a, b, d, e = own
+    factors = []
+    for mine, wanted in (((a, d), (matching[0], matching[2])), ((b, e), (matching[1], matching[3]))):
+        length = float(np.hypot(*mine))
+        ratio = (mine[0] * wanted[0] + mine[1] * wanted[1]) / length**2
+        whole = round(ratio)
+        off = np.hypot(wanted[0] - whole * mine[0], wanted[1] - whole * mine[1])
+        if whole < 1 or off > _SAME_SIZE * length * whole:
+            return None
+        factors.append(whole)
+    return factors[0], factors[1]
+
+
+def _around(rows: Floats, cols: Floats, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Box of the image's own pixels around some positions, with the reach of the widened kernel."""
+    margin = int(np.ceil(_MARGIN * max(*_scale(rows, cols), 1)))
+    box = []
+    for values, size in ((rows, shape[0]), (cols, shape[1])):
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
+        box += [int(np.clip(low - margin, 0, size)), int(np.clip(high + margin + 1, 0, size))]
+    return box[0], box[1], box[2], box[3]
+
+
+def _scale(rows: Floats, cols: Floats) -> tuple[float, float]:
+    """Own pixels per matching pixel along rows and columns."""
+    with np.errstate(invalid="ignore"):
+        along = [
+            np.nanmedian(np.hypot(np.diff(part, axis=0)[:, 1:], np.diff(part, axis=1)[1:, :])) for part in (rows, cols)
+        ]
+    return float(np.nan_to_num(along[0], nan=1.0)), float(np.nan_to_num(along[1], nan=1.0))
+
+
+def _resample(read: Any, box: tuple[int, int, int, int], places: tuple[Floats, Floats]) -> tuple[Any, Any]:
+    """Sample at fractional positions, averaging first where the image is much finer."""
+    values, valid = read
+    rows, cols = places[0] - box[0], places[1] - box[2]
+    if min(values.shape) == 0:
+        return np.zeros(rows.shape, np.float32), np.zeros(rows.shape, bool)
+    scale = _scale(rows, cols)
+    down, across = (max(int(part), 1) for part in scale)
+    if max(down, across) > 1:
+        values, valid = shrink(values, valid, (down, across))
+        rows, cols = (rows + 0.5) / down - 0.5, (cols + 0.5) / across - 0.5
+    finite = np.isfinite(rows) & np.isfinite(cols)
+    rows, cols = np.where(finite, rows, -10), np.where(finite, cols, -10)
+    rest = max(scale[0] / down, 1.0), max(scale[1] / across, 1.0)
+    out, good = sample(values, valid, rows, cols, "lanczos", scale=rest)
+    return out, good & finite

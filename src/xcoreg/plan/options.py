@@ -1,0 +1,172 @@
+"""What a user may ask of `match`, checked once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from numbers import Real
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+
+from xcoreg.core.matchers import phase_match
+from xcoreg.errors import OptionError
+
+__all__ = ["MatchOptions", "Options", "check_options"]
+
+_SMALLEST_WINDOW = 16
+_CONTRASTS = ("same", "reversed", "any")
+
+Matcher = Callable[..., Any]
+
+
+class MatchOptions(TypedDict, total=False):
+    """Keyword options of `match`, `shift_to` and their like; see :class:`Options` for what they mean."""
+
+    band: int | str | None
+    ref_band: int | str | None
+    window: int | None
+    at: tuple[float, float] | None
+    max_shift: float | None
+    windows: int
+    contrast: Literal["same", "reversed", "any"]
+    where: Any
+    ref_where: Any
+    nodata: float | None
+    ref_nodata: float | None
+    footprint: Any
+    ref_footprint: Any
+    matcher: str | Matcher
+    progress: bool
+    errors: Literal["raise", "return"]
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """Checked options.
+
+    Attributes
+    ----------
+    band, ref_band : int or str, optional
+        Band of the target and of the reference: number from 1, label or variable; default the first.
+    window : int, optional
+        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, or what the
+        overlap holds; larger windows are tried when these fail. A given size is kept.
+    at : (x, y), optional
+        Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
+    max_shift : float, optional
+        Largest correction on each axis, target px. Default: two fifths of the largest window tried.
+    windows : int
+        Number of windows of the first round.
+    contrast : {"same", "reversed", "any"}
+        Whether bright is bright in both images.
+    where, ref_where : DataArray, geometry, GeoDataFrame or callable, optional
+        Use the image only where true (inside); see :func:`xcoreg.plan.masks.as_mask`.
+    nodata, ref_nodata : float, optional
+        Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
+    footprint, ref_footprint : shapely geometry, optional
+        Known outline of the valid data, in the CRS of its image: it is not searched for then.
+    matcher : "phase" or callable
+        ``matcher(ref, tgt, ref_valid, tgt_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
+    progress : bool
+        Show a progress bar on stderr.
+    errors : {"raise", "return"}
+        Raise MatchError when nothing can be trusted, or return a result that is not ok.
+    """
+
+    band: int | str | None = None
+    ref_band: int | str | None = None
+    window: int | None = None
+    at: tuple[float, float] | None = None
+    max_shift: float | None = None
+    windows: int = 9
+    contrast: str = "same"
+    where: Any = None
+    ref_where: Any = None
+    nodata: float | None = None
+    ref_nodata: float | None = None
+    footprint: Any = None
+    ref_footprint: Any = None
+    matcher: str | Matcher = "phase"
+    progress: bool = False
+    errors: str = "raise"
+
+    def match_function(self, limit: float | None) -> Matcher:
+        """The matcher as a function of a batch of windows, searching ``limit`` pixels of the matching grid."""
+        if callable(self.matcher):
+            return self.matcher
+        return partial(phase_match, max_shift=limit, contrast=self.contrast)
+
+    def record(self) -> dict[str, Any]:
+        """Options that differ from their defaults, for the result's settings."""
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
+        return {
+            name: value if isinstance(value, int | float | str | tuple) else str(value)[:200]
+            for name, value in changed.items()
+        }
+
+
+def check_options(given: dict[str, Any]) -> Options:
+    """Check options as a user gave them.
+
+    Parameters
+    ----------
+    given : dict
+        Names and values.
+
+    Returns
+    -------
+    Options
+
+    Raises
+    ------
+    OptionError
+        For an unknown name or a value that cannot be used.
+
+    Examples
+    --------
+    >>> check_options({"window": 128}).window
+    128
+    >>> check_options({"windw": 128})
+    Traceback (most recent call last):
+        ...
+    xcoreg.errors.OptionError: there is no option 'windw': did you mean 'window'?
+    """
+    known = [f.name for f in fields(Options)]
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+            raise OptionError(f"there is no option {name!r}: {hint}")
+    options = Options(**given)
+    _check_numbers(options)
+    _check_choices(options)
+    return options
+
+
+def _check_numbers(options: Options) -> None:
+    whole = int | np.integer
+    if options.window is not None and not (isinstance(options.window, whole) and options.window >= _SMALLEST_WINDOW):
+        raise OptionError(f"window is {options.window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
+    if not (isinstance(options.windows, whole) and options.windows >= 1):
+        raise OptionError(f"windows is {options.windows!r}: give the number of windows to use, at least 1")
+    if options.max_shift is not None and not (isinstance(options.max_shift, Real) and 0 < options.max_shift < np.inf):
+        raise OptionError(f"max_shift is {options.max_shift!r}: give a positive number of target pixels")
+    if options.at is not None:
+        try:
+            place = np.asarray(options.at, np.float64)
+        except (TypeError, ValueError):
+            place = np.empty(0)
+        if place.shape != (2,) or not np.isfinite(place).all():
+            raise OptionError(f"at is {options.at!r}: give (x, y), the window's centre in CRS units of the target")
+
+
+def _check_choices(options: Options) -> None:
+    if options.contrast not in _CONTRASTS:
+        raise OptionError(f"contrast is {options.contrast!r}: choose from {', '.join(_CONTRASTS)}")
+    if options.errors not in ("raise", "return"):
+        raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
+    if not callable(options.matcher) and options.matcher != "phase":
+        raise OptionError(f"matcher is {options.matcher!r}: choose 'phase' or pass a function over batches of windows")
