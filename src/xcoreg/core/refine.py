@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Refined", "refine"]
+__all__ = ["SYSTEMATIC", "Refined", "refine"]
 
 # Above this radial frequency (cycles per pixel) sampled images hold more of their neighbours' spectrum than is good.
 _ALIAS_FREE = 0.36
 # The ringing of a fractional shift at the window's edge, and of a mask's edge, is over after this many pixels.
 _EDGE = 1
-# Standard deviation (px) that no window goes below: what is left of aliasing.
-_FLOOR = 4e-4
+# Standard deviation (px) that no answer goes below, however many windows it rests on: what is left of aliasing.
+SYSTEMATIC = 4e-4
 # Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
 _CHANGED = 4.0
 # Passes over the data; the first shift is within half a pixel, and each pass shrinks the error tenfold or better.
@@ -200,7 +200,7 @@ def _covariance(look: _Look, rings: Rings, weight: Floats, noise: Floats, normal
     with np.errstate(all="ignore"):
         bread = _inverse(normal)
         cov = bread @ middle @ bread
-    cov = cov * (1 + _SMALL_SAMPLE / np.maximum(support, 1))[:, None, None] + _FLOOR**2 * np.eye(2)
+    cov = cov * (1 + _SMALL_SAMPLE / np.maximum(support, 1))[:, None, None] + SYSTEMATIC**2 * np.eye(2)
     bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(normal))[:, 0] <= 0)
     cov[bad] = np.diag([np.inf, np.inf])
     return cov, support

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft as sfft
-from scipy.signal.windows import tukey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +109,14 @@ def taper(rows: int, cols: int, share: float = 0.5) -> Floats:
     >>> float(taper(8, 8, 1.0)[0, 0])
     0.0
     """
-    return np.outer(tukey(rows, share), tukey(cols, share)).astype(np.float32)
+    return np.outer(_tukey(rows, share), _tukey(cols, share)).astype(np.float32)
+
+
+def _tukey(size: int, share: float) -> Floats:
+    """One side of the window; scipy.signal has it too, but takes most of a second to import."""
+    ramp = share * (size - 1) / 2
+    from_edge = np.minimum(np.arange(size), np.arange(size)[::-1])
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.minimum(from_edge / max(ramp, 1e-9), 1)))
 
 
 def forward(images: Floats) -> NDArray[np.complexfloating]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg.core.consensus import agreeing, combine
+from xcoreg.core.refine import SYSTEMATIC
 from xcoreg.core.status import Status
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def judge(moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Fl
     radius = max(_AGREE, _AGREE_SIGMAS * typical)
     members = agreeing(np.where(ok[:, None], moves, np.nan), trust, radius)
     move, cov = combine(moves[members], covs[members])
+    if members.sum() > 1:
+        cov = cov + SYSTEMATIC**2 * np.eye(2)
     agree, differ = int(members.sum()), int((ok & ~members).sum())
     if differ >= agree and (differ > 1 or agree == 1):
         verdict = Status.OUTLIER
