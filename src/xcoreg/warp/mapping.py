@@ -32,7 +32,7 @@ __all__ = ["TOLERANCE", "Box", "Mapping", "compose", "outline"]
 #: Rows and columns [row0, row1) x [col0, col1) of the source.
 Box: TypeAlias = "tuple[int, int, int, int]"
 
-#: Largest error of an interpolated source position where it is checked, px.
+#: Largest error of an interpolated source position where it is checked, px of the coarser of the two grids.
 TOLERANCE = 0.002
 
 _SPACINGS = (64, 32, 16, 8, 4)
@@ -259,8 +259,10 @@ def compose(out: Grid, source: Grid, move: Displacement) -> Mapping | None:
         scale = (_factor(np.hypot(matrix[3], matrix[4])), _factor(np.hypot(matrix[0], matrix[1])))
         return Mapping(out, source, move, matrix, scale=scale)
     rows, cols = seen
-    spacing = next((step for step in _SPACINGS if _error(mapping, rows, cols, step) < TOLERANCE), 1)
-    return Mapping(out, source, move, spacing=spacing, scale=_scale_at(mapping, rows, cols))
+    scale = _scale_at(mapping, rows, cols)
+    allowed = TOLERANCE * min(scale)
+    spacing = next((step for step in _SPACINGS if _error(mapping, rows, cols, step) < allowed), 1)
+    return Mapping(out, source, move, spacing=spacing, scale=scale)
 
 
 def _seen(mapping: Mapping) -> tuple[slice, slice] | None:
