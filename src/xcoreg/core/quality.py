@@ -48,7 +48,7 @@ def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
     a, b = _standard(a, weight, count), _standard(b, weight, count)
 
     def local(values: Floats) -> Floats:
-        return ndimage.uniform_filter(values * weight, (0, _SSIM_BOX, _SSIM_BOX), mode="constant") / share
+        return np.asarray(ndimage.uniform_filter(values * weight, (0, _SSIM_BOX, _SSIM_BOX), mode="constant") / share)
 
     share = np.maximum(ndimage.uniform_filter(weight, (0, _SSIM_BOX, _SSIM_BOX), mode="constant"), 1e-3)
     mean_a, mean_b = local(a), local(b)
