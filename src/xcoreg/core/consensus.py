@@ -42,7 +42,7 @@ def agreeing(moves: Floats, weights: Floats, radius: float) -> Bools:
     >>> agreeing(np.array([[0, 0], [0.1, 0], [5, 5], [0, 0.2]]), np.ones(4), 0.5).tolist()
     [True, True, False, True]
     """
-    finite = np.isfinite(moves).all(1)
+    finite = np.asarray(np.isfinite(moves).all(1))
     if not finite.any():
         return finite
     places = np.where(finite[:, None], moves, np.nan)
@@ -122,7 +122,7 @@ def _chi_square(moves: Floats, mean: Floats, covs: Floats) -> float:
 
 def _repaired(covs: Floats, moves: Floats) -> Floats:
     """Give windows without a covariance that of the others, or the scatter when none has one."""
-    finite = np.isfinite(covs).all((1, 2))
+    finite = np.asarray(np.isfinite(covs).all((1, 2)))
     good = finite & (np.linalg.eigvalsh(np.where(finite[:, None, None], covs, np.eye(2)))[:, 0] > 0)
     if good.all():
         return covs
