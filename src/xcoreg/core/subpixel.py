@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy import fft as sfft
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Spectra = NDArray[np.complexfloating]
 
 __all__ = ["FourierShift", "recut"]
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 
 # Pixels by which a window is made periodic: the ringing of the seam dies out over them.
 _SEAM = 16
@@ -72,12 +74,12 @@ class FourierShift:
         return inverse(spectra, self._wide)[:, : self.shape[0], : self.shape[1]]
 
     def slopes(self, spectra: Spectra) -> tuple[Floats, Floats]:
-        """Derivatives along columns and rows of the windows of some spectra, per pixel."""
+        """Differentiate the windows of some spectra along columns and rows, per pixel."""
         turn = np.complex64(2j * np.pi)
         return self.image(spectra * (turn * self._fx)), self.image(spectra * (turn * self._fy))
 
 
-def recut(images: NDArray[np.generic], move: NDArray[np.intp]) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+def recut(images: NDArray[_Pixel], move: NDArray[np.intp]) -> tuple[NDArray[_Pixel], NDArray[np.bool_]]:
     """Read windows at whole-pixel offsets of their own.
 
     Parameters
