@@ -122,10 +122,10 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
     return Refined(whole + rest, cov, np.hypot(*step.T), score, phase, support)
 
 
-def _interior(seen: Bools) -> Floats:
+def _interior(seen: Bools) -> Bools:
     """Drop the rim of the window and of its holes."""
     box = np.ones((1, 2 * _EDGE + 1, 2 * _EDGE + 1), bool)
-    return seen if seen.shape[1] < 4 * _EDGE else ndimage.binary_erosion(seen, box, border_value=0)
+    return seen if seen.shape[1] < 4 * _EDGE else np.asarray(ndimage.binary_erosion(seen, box, border_value=0))
 
 
 def _look(movers: tuple[FourierShift, FourierShift], rest: Floats, mask: Floats) -> _Look:
@@ -139,7 +139,7 @@ def _look(movers: tuple[FourierShift, FourierShift], rest: Floats, mask: Floats)
         scale = np.sqrt((mask * image * image).sum((1, 2), keepdims=True) / total)
         scales.append(np.where(scale > 0, scale, 1).astype(np.float32))
         images.append(image / scales[-1])
-    mean = (spectra[0] / scales[0] + spectra[1] / scales[1]) / 2
+    mean = np.asarray((spectra[0] / scales[0] + spectra[1] / scales[1]) / 2, np.complex64)
     slopes = [forward(mask * slope) for slope in movers[0].slopes(mean)]
     return _Look(images[0], images[1], mask, forward(mask * (images[0] - images[1])), slopes[0], slopes[1])
 
