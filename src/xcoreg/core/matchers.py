@@ -81,11 +81,10 @@ def phase_match(
     n, rows, cols = ref.shape
     limit = 0.4 * min(rows, cols) if max_shift is None else min(max_shift, 0.5 * min(rows, cols) - 1)
     size = max(1, _BATCH_PIXELS // (rows * cols))
-    parts = [
-        _match_batch(*(part[i : i + size] for part in (ref, tgt, ref_valid, tgt_valid)), limit, contrast)
-        for i in range(0, n, size)
-    ]
-    return Matches.concatenate(parts)
+    cuts = [slice(i, i + size) for i in range(0, n, size)]
+    return Matches.concatenate(
+        [_match_batch(ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut], limit, contrast) for cut in cuts]
+    )
 
 
 def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, limit: float, contrast: str) -> Matches:
@@ -149,7 +148,7 @@ def _similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, 
 
 
 def _doubts(peaks: Peaks, fine: Refined, before: Floats, after: Floats, limit: float) -> NDArray[np.int8]:
-    """The first reason for distrust of each window, the strongest reasons first."""
+    """Find the first reason for distrust of each window, the strongest reasons first."""
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(fine.cov), fine.cov, 1e6))[:, 1])
     gap = np.hypot(*fine.phase.T)
     reasons = {
