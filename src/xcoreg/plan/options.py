@@ -94,7 +94,7 @@ class Options:
     errors: str = "raise"
 
     def match_function(self, limit: float | None) -> Matcher:
-        """The matcher as a function of a batch of windows, searching ``limit`` pixels of the matching grid."""
+        """Give the matcher as a function of a batch of windows, searching ``limit`` pixels of the matching grid."""
         if callable(self.matcher):
             return self.matcher
         return partial(phase_match, max_shift=limit, contrast=self.contrast)
@@ -147,13 +147,17 @@ def check_options(given: dict[str, Any]) -> Options:
 
 
 def _check_numbers(options: Options) -> None:
+    # What a user gave need not be what was asked for.
+    window: Any = options.window
+    windows: Any = options.windows
+    limit: Any = options.max_shift
     whole = int | np.integer
-    if options.window is not None and not (isinstance(options.window, whole) and options.window >= _SMALLEST_WINDOW):
-        raise OptionError(f"window is {options.window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
-    if not (isinstance(options.windows, whole) and options.windows >= 1):
-        raise OptionError(f"windows is {options.windows!r}: give the number of windows to use, at least 1")
-    if options.max_shift is not None and not (isinstance(options.max_shift, Real) and 0 < options.max_shift < np.inf):
-        raise OptionError(f"max_shift is {options.max_shift!r}: give a positive number of target pixels")
+    if window is not None and not (isinstance(window, whole) and window >= _SMALLEST_WINDOW):
+        raise OptionError(f"window is {window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
+    if not (isinstance(windows, whole) and windows >= 1):
+        raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
+    if limit is not None and not (isinstance(limit, Real) and 0 < limit < np.inf):
+        raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
     if options.at is not None:
         try:
             place = np.asarray(options.at, np.float64)
