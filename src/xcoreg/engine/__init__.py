@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xcoreg.engine.single import match
 from xcoreg.engine.scene import Scene, prepare
+from xcoreg.engine.single import match
 
 __all__ = ["Scene", "match", "prepare"]
