@@ -100,7 +100,7 @@ def to_points(trials: list[Trials], scene: Scene) -> TiePoints:
     own = linear_of(affine)
     matches = Matches.concatenate([trial.matches for trial in trials])
     x, y, dx, dy = (np.concatenate([getattr(trial, name) for trial in trials]) for name in ("x", "y", "dx", "dy"))
-    scale = np.sqrt(abs((scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2])))
+    scale = np.sqrt(abs(scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]))
     scale = scale / np.sqrt(abs(own[0] * own[3] - own[1] * own[2]))
     size = np.concatenate([np.full(len(trial.x), round(trial.size * scale)) for trial in trials])
     col, row = map_to_pixel(affine, x, y)
