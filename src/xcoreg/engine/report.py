@@ -34,7 +34,7 @@ _ADVICE = {
     Status.NOT_CONVERGED: "pass a larger window= or at= another place",
     Status.DISAGREES: "the scene changed between the images: mask the changes with where=, or pass at= another place",
     Status.NOT_IMPROVED: "pass at= another place or another band",
-    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): correct that first, or pass at= for one place",
+    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): correct that first, or pass at= one place",
     Status.MASKED: "widen where=",
     Status.OUTSIDE: "check that the images overlap",
 }
@@ -61,7 +61,8 @@ def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
     shift = model = None
     if ok:
         dx, dy = (float(part) for part in vector_to_map(scene.linear, *verdict.move))
-        cov = cov_to_map(scene.linear, verdict.cov)
+        (xx, xy), (yx, yy) = cov_to_map(scene.linear, verdict.cov).tolist()
+        cov = (xx, xy), (yx, yy)
         model = Translation(dx, dy, cov=cov)
         shift = Shift(dx, dy, cov, own, unit=_unit(scene))
     return Coregistration(
@@ -168,7 +169,7 @@ def _unit(scene: Scene) -> str:
 
 
 def _settings(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> dict[str, Any]:
-    """What the result needs to be applied and told."""
+    """Record what the result needs to be applied and told."""
     reference = scene.reference.grid
     sizes = np.concatenate([np.full(len(one.x), one.size) for one in trials])
     x, y = (np.concatenate([getattr(one, name) for one in trials]) for name in ("x", "y"))
