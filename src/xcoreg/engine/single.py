@@ -88,7 +88,7 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
     trials: list[Trials] = []
     verdict = Verdict(Status.OUTSIDE, np.zeros(0, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
     for places, size in _progress(_rounds(scene, options), options.progress):
-        found = match_windows(scene, places, size, np.zeros((len(places), 2)), _matcher(scene, options, size))
+        found = match_windows(scene, places, size, np.zeros((len(places), 2)), _matcher(scene, options))
         trials.append(found)
         verdict = _judge(trials, scene, options)
         logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
@@ -128,7 +128,7 @@ def _check_inside(at: Floats, scene: Scene) -> None:
         )
 
 
-def _matcher(scene: Scene, options: Options, size: int) -> Any:
+def _matcher(scene: Scene, options: Options) -> Any:
     limit = None
     if options.max_shift is not None:
         # Half a pixel more than allowed, lest a shift at the limit itself be missed; `_judge` holds to the limit.
@@ -137,7 +137,7 @@ def _matcher(scene: Scene, options: Options, size: int) -> Any:
 
 
 def _target_pixels(scene: Scene) -> float:
-    """Matching pixels per target pixel."""
+    """Tell how many matching pixels make a target pixel."""
     own = scene.target.grid.affine
     matching = scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]
     return float(np.sqrt(abs(own.a * own.e - own.b * own.d) / abs(matching)))
@@ -195,7 +195,7 @@ def _quarters(places: Floats, size: int, linear: tuple[float, float, float, floa
 
 
 def _progress(rounds: Iterator[tuple[Floats, int]], shown: bool) -> Iterator[tuple[Floats, int]]:
-    """Rounds with a progress bar on stderr, if wanted."""
+    """Show the rounds with a progress bar on stderr, if wanted."""
     if not shown:
         yield from rounds
         return
