@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from xcoreg import accessor as _accessor
+from xcoreg import accessor as _accessor  # noqa: F401 - registers .coreg
 from xcoreg.errors import (
     CoregError,
     CoregWarning,
