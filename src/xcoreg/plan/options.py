@@ -156,7 +156,7 @@ def _check_numbers(options: Options) -> None:
         raise OptionError(f"window is {window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
     if not (isinstance(windows, whole) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
-    if limit is not None and not (isinstance(limit, Real) and 0 < limit < np.inf):
+    if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
         raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
     if options.at is not None:
         try:
