@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["CoregAccessor"]
 
 
-@xr.register_dataarray_accessor("coreg")
-@xr.register_dataset_accessor("coreg")
+@xr.register_dataarray_accessor("coreg")  # type: ignore[no-untyped-call]
+@xr.register_dataset_accessor("coreg")  # type: ignore[no-untyped-call]
 class CoregAccessor:
     """Coregistration of a georeferenced image: the *target*, which is moved onto a *reference*.
 
@@ -123,7 +123,7 @@ class CoregAccessor:
         """
         from xcoreg.warp import apply
 
-        return apply(self._image, fit, **options)
+        return apply(self._image, fit, **options)  # type: ignore[type-var]
 
     def shift_to(self, ref: Image, **options: Any) -> Image:
         """Match and apply in one step: ``apply(match(ref))``.
