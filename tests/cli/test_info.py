@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 ROWS, COLS = 120, 200
@@ -59,7 +60,14 @@ def test_a_missing_file_is_bad_input(run, tmp_path):
 
 
 def test_every_real_format_is_told(run, data_dir):
-    for name in ("G90292_20230514.bin", "RGB.byte.tif", "riotiler_inverted_lat.tif"):
+    for name, crs, fraction in (("G90292_20230514.bin", 32610, 1.0), ("RGB.byte.tif", 32618, 0.673)):
         found = json.loads(run("info", data_dir / "formats" / name, "--json").stdout)
-        assert found["georeference"] == "complete"
-        assert found["valid_fraction"] > 0.3
+        assert found["crs"] == f"EPSG:{crs}"
+        assert found["valid_fraction"] == pytest.approx(fraction, abs=0.01)
+
+
+def test_degrees_and_south_up_images_are_told(run, make_tif):
+    values = np.random.default_rng(4).random((90, 180)).astype(np.float32)
+    path = make_tif("world.tif", values, crs="EPSG:4326", transform=rasterio.Affine(2, 0, -180, 0, 2, -90))
+    found = json.loads(run("info", path, "--json").stdout)
+    assert (found["unit"], found["corners"]["upper_left"]) == ("degree", [-180.0, -90.0])

@@ -81,13 +81,14 @@ def test_quiet_leaves_errors_alone():
     assert run(body, "-q").stderr == "Error: no\n"
 
 
-def test_warnings_of_the_library_are_told_and_others_kept_for_developers():
+def test_warnings_of_the_library_are_told_and_others_when_verbose():
     def body(talk):
         warnings.warn("2 windows", LowSupport, stacklevel=1)
+        warnings.warn("odd tag", RuntimeWarning, stacklevel=1)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
 
     assert run(body).stderr == "Warning: 2 windows\n"
-    assert "DeprecationWarning: old" in run(body, "-v").stderr
+    assert run(body, "-v").stderr == "Warning: 2 windows\nRuntimeWarning: odd tag\n"
 
 
 def test_the_log_is_told_when_verbose():

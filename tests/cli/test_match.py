@@ -36,7 +36,7 @@ def test_verbose_tells_the_interim_results(run, images):
 
 def test_at_places_the_window(run, images):
     with rasterio.open(images.tgt) as tgt:
-        x, y = tgt.transform * (200, 180)
+        x, y = tgt.xy(180, 200, offset="ul")
     found = json.loads(run("match", images.ref, images.tgt, "--window", 128, "--at", x, y).stdout)["points"]
     assert found["x"][0] == pytest.approx(x, abs=10)
     assert found["y"][0] == pytest.approx(y, abs=10)

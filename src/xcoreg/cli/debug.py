@@ -97,7 +97,7 @@ def _draw(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[
 
         first = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_DRAWN]
         written = []
-        for i in first.tolist():
+        for i in sorted(first.tolist()):
             seen = _seen(scene, points, i, contrast)
             name, title = f"{int(points.window[i]):03d}", f"window {points.window[i]}: {_status(points, i)}"
             figures = {

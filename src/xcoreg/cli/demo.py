@@ -68,9 +68,12 @@ def _tell(fit: Coregistration, again: Coregistration) -> None:
 
 def _draw(path: Path, images: tuple[Any, Any, Any], fit: Coregistration, talk: Talk) -> list[str]:
     try:
+        from xcoreg.datasets import ATTRIBUTION
         from xcoreg.plot import plot_before_after, save_figure
 
-        save_figure(plot_before_after(*images, fit=fit), path)
+        figure = plot_before_after(*images, fit=fit)
+        figure.supxlabel(ATTRIBUTION, fontsize=9, x=0.99, ha="right")
+        save_figure(figure, path)
     except MissingDependency as error:
         talk.warn(f"no picture: {error}")
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,8 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     dict
         Plain JSON types; `georeference` tells what is missing, and then CRS, corners and footprint are absent.
     """
+    import shapely
+
     from xcoreg.errors import GridError, NotGeoreferenced
     from xcoreg.raster import footprint, look, make_raster, to_band
 
@@ -54,14 +57,14 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     coarse = look(raster)
     found["valid_fraction"] = round(float(coarse.valid.mean()), 4)
     try:
-        found["footprint"] = footprint(raster, coarse).wkt
+        found["footprint"] = shapely.to_wkt(footprint(raster, coarse), rounding_precision=_digits(raster.grid))
     except GridError as error:
         found["footprint"], found["remark"] = None, str(error)
     return found
 
 
 def _place(grid: Any) -> dict[str, Any]:
-    from xcoreg.georef import gsd
+    from xcoreg.georef import as_crs, gsd
 
     rows, cols = grid.shape
     corners = {"upper_left": (0, 0), "upper_right": (cols, 0), "lower_right": (cols, rows), "lower_left": (0, rows)}
@@ -69,12 +72,19 @@ def _place(grid: Any) -> dict[str, Any]:
     epsg = grid.crs.epsg
     return {
         "crs": f"EPSG:{epsg}" if epsg else grid.crs.to_wkt(),
-        "crs_name": grid.crs.proj.name,
-        "unit": grid.crs.units[0],
+        "crs_name": as_crs(grid.crs).name,
+        "unit": as_crs(grid.crs).axis_info[0].unit_name,
         "gsd": list(gsd(grid.transform)),
         "transform": [a, b, c, d, e, f],
         "corners": {name: [a * x + b * y + c, d * x + e * y + f] for name, (x, y) in corners.items()},
     }
+
+
+def _digits(grid: Any) -> int:
+    """Digits after the point that tell a thousandth of a pixel."""
+    from xcoreg.georef import gsd
+
+    return max(0, 3 - math.floor(math.log10(min(gsd(grid.transform)))))
 
 
 def _n_bands(image: Any) -> int:

@@ -133,6 +133,8 @@ class Talk:
             with warnings.catch_warnings():
                 warnings.showwarning = self._show_warning
                 warnings.simplefilter("default")
+                for kind in (DeprecationWarning, PendingDeprecationWarning):  # for developers of the libraries below
+                    warnings.simplefilter("ignore", kind)
                 yield
         finally:
             log.removeHandler(handler)
@@ -141,7 +143,7 @@ class Talk:
     def _show_warning(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, CoregWarning):
             self.warn(str(message))
-        else:  # those of libraries below are for developers
+        else:
             self.detail(f"{category.__name__}: {message}")
 
 

@@ -41,6 +41,12 @@ def tell_result(fit: Coregistration, talk: Talk) -> None:
         talk.warn(text)
 
 
+def _pretty(data: dict[str, Any]) -> str:
+    """JSON with one line per entry, and the answer, which people read too, with one line per number."""
+    lines = (json.dumps(value, allow_nan=False, indent=2 if key == "answer" else None) for key, value in data.items())
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {line}" for key, line in zip(data, lines, strict=True)) + "\n}"
+
+
 @click.command(cls=Job)
 @click.argument("ref")
 @click.argument("tgt")
@@ -53,7 +59,7 @@ def match(ref: str, tgt: str, talk: Talk, **options: Any) -> None:
     """
     fit = match_files(ref, tgt, options, talk).fit
     tell_result(fit, talk)
-    click.echo(json.dumps(report(fit), allow_nan=False, indent=1))
+    click.echo(_pretty(report(fit)))
 
 
 @click.command(cls=Job)
