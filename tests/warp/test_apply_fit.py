@@ -250,18 +250,21 @@ def test_a_given_nodata_marks_pixels_and_is_recorded(make_image, make_fit):
     assert out.rio.nodata == -32768
 
 
-def test_nodata_found_by_the_fit_is_used_for_images_not_for_masks(scene, make_image, make_fit):
-    values = scene.copy()
+def test_nodata_found_by_the_fit_is_used_for_images_not_for_masks(make_image, make_fit):
+    values = np.full((100, 120), 30000, np.uint16)
     values[:30] = 0
-    fit = make_fit(5.0, 3.0, nodata=0)
+    fit = make_fit(5.0, 3.0, tgt_nodata=0)
     out = apply(make_image(values), fit, like=make_image(values))
-    assert out.values[out.values > 0].min() > 0
-    assert (out.values[:30] == 0).all()
+    assert set(np.unique(out.values)) == {0, 30000}
+    assert (out.values[:29] == 0).all()
     assert out.rio.nodata == 0
-    fit = make_fit(13.0, 3.0, nodata=0)
+    fit = make_fit(13.0, 3.0, tgt_nodata=0)
     with pytest.warns(CoregWarning, match="set to 65535"):
         mask = apply(make_image(values), fit, like=make_image(values), resampling="nearest")
     assert mask.rio.nodata == 65535
+    with pytest.warns(CoregWarning, match="set to 0"):
+        other = apply(make_image(values[1:]), fit, like=make_image(values[1:]))
+    assert len(np.unique(other.values)) > 2
 
 
 @pytest.mark.parametrize(("dtype", "fill"), [("uint16", 0), ("int16", -32768), ("int32", -(2**31))])
@@ -332,7 +335,7 @@ def test_align_grid_covers_the_moved_image_on_the_lattice_of_the_reference(scene
 
 
 def test_align_grid_with_a_resolution(scene, make_image, make_fit):
-    out = apply(make_image(scene, attrs=WITH_NODATA), make_fit(), align_grid=True, resolution=20)
+    out = apply(make_image(scene, attrs=WITH_NODATA), make_fit(), resolution=20)
     assert grid_of(out).affine == Affine(20, 0, 300000, 0, -20, 5900060)
     assert out.shape == (31, 26)
 
@@ -477,7 +480,7 @@ def test_a_fit_that_failed_is_not_applied(scene, make_image, make_fit):
     [
         ({"resampling": "sinc"}, "choose one of nearest, bilinear, cubic, lanczos"),
         ({"align_grid": True, "like": 1}, "give one of them"),
-        ({"resolution": 20}, "align_grid=True"),
+        ({"resolution": 20, "like": 1}, "give one of them"),
         ({"like": "ref.tif"}, "like= is a str: give a DataArray, a Dataset or a GeoBox"),
         ({"align_grid": True, "resolution": -1}, "positive pixel size"),
         ({"align_grid": True, "nodata": np.nan}, "nodata=nan cannot stand in an image of uint16"),

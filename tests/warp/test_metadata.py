@@ -16,8 +16,6 @@ from xcoreg.raster import grid_of
 from xcoreg.warp import apply
 
 BOTH = pytest.mark.parametrize("align", [False, True], ids=["moved", "aligned"])
-# rioxarray multiplies transforms in a way that affine 3 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 
 
 @pytest.fixture

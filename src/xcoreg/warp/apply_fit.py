@@ -63,15 +63,16 @@ def apply(
     like : DataArray, Dataset or GeoBox, optional
         Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
     resolution : float or (float, float), optional
-        Pixel size (x, y) for `align_grid`, units of the image's CRS.
+        Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
     resampling : {"nearest", "bilinear", "cubic", "lanczos"}
         Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
         widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
-        Marks missing pixels, besides NaN and infinities. Default: the stored marker, else the one the fit has found
-        for the target (not with "nearest", where the image may be a mask).
+        Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the very
+        grid of the fit's target, the one the match has found there (not with "nearest": it may be a mask). Pixels are
+        not searched for one here, that would compute lazy data.
     ref_grid : GeoBox, optional
-        Lattice for `align_grid` instead of that of the fit's reference.
+        Lattice instead of that of the fit's reference; implies `align_grid`.
 
     Returns
     -------
@@ -118,7 +119,8 @@ def apply(
     >>> apply(image, fit).x.values, apply(image, fit).y.values
     (array([ 8., 18.]), array([15.,  5.]))
     """
-    _check(image, fit, align_grid, like, resolution if resolution is not None else ref_grid)
+    align_grid = align_grid or resolution is not None or ref_grid is not None
+    _check(image, fit, align_grid, like)
     if resampling not in KERNELS:
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
     dims = spatial_dims(image, "the image")
@@ -139,20 +141,24 @@ def apply(
     mapping = compose(frame.grid, source, move)
     if mapping is None:
         raise NoOverlap(f"no pixel of the output falls on the corrected image: {_where(frame.grid)}, {_where(source)}")
-    job = _Job(mapping, frame, resampling, nodata, fit.settings.get("nodata"))
+    job = _Job(mapping, frame, resampling, nodata, _found_nodata(fit, source, resampling))
     record = {"did": f"resampled ({resampling})", **record}
     return cast("_Image", regridded(image, dims, frame, partial(_resampled, job=job), record))
 
 
-def _check(image: Any, fit: Coregistration, align_grid: bool, like: Any, needs_align: Any) -> None:
+def _check(image: Any, fit: Coregistration, align_grid: bool, like: Any) -> None:
     if not isinstance(image, DataArray | Dataset):
         raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
     if align_grid and like is not None:
-        raise OptionError("align_grid=True and like= both choose the output grid: give one of them")
-    if needs_align is not None and not align_grid:
-        raise OptionError("resolution= and ref_grid= say how to align: give them together with align_grid=True")
+        raise OptionError("like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them")
+
+
+def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
+    """Nodata that the fit knows of the target, for an image on the very grid of the target that is no mask."""
+    same = fit.shape == image.shape and np.allclose(fit.transform, image.transform, rtol=1e-12, atol=0.0)
+    return fit.settings.get("tgt_nodata") if same and resampling != "nearest" else None
 
 
 @dataclass(frozen=True)
