@@ -1,0 +1,50 @@
+"""The README is true: its example prints what it says, its commands are those the CI runs."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+@pytest.fixture(scope="module")
+def readme(repo_dir):
+    return (repo_dir / "README.md").read_text(encoding="utf-8")
+
+
+def block(text, language):
+    return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
+
+
+def test_the_example_prints_what_the_readme_says(readme):
+    run = subprocess.run(
+        [sys.executable, "-c", block(readme, "python")], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    promised, printed = block(readme, "text"), run.stdout
+    assert NUMBER.sub("#", printed) == NUMBER.sub("#", promised)
+    pairs = zip(NUMBER.findall(printed), NUMBER.findall(promised), strict=True)
+    for found, said in pairs:  # a pixel is 10 m: numbers in m may differ by a hundredth of it
+        assert float(found) == pytest.approx(float(said), abs=0.1 if "." in said else 0)
+
+
+def test_the_first_two_commands_are_one_line_each(readme):
+    commands = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)[:2]
+    assert [command.count("\n") for command in commands] == [1, 1]
+    assert commands[0].endswith("/xcoreg demo\n")
+    assert commands[1].endswith(" -m pytest\n")
+
+
+def test_every_command_of_the_readme_exists(readme):
+    from xcoreg.cli import cli
+
+    named = set(re.findall(r"^xcoreg (\w+)", readme, re.MULTILINE))
+    assert named == set(cli.commands)
+
+
+def test_every_extra_of_the_readme_exists(repo_dir, readme):
+    import tomllib
+
+    extras = tomllib.loads((repo_dir / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"\[(\w+)\]\"?`", readme)) | {"plot", "test"} <= set(extras)
