@@ -1,0 +1,187 @@
+"""Opening rasters lazily, in the dtype they are stored in."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+import rioxarray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from xarray import DataArray, Dataset, open_zarr
+
+from xcoreg.errors import OptionError, require
+from xcoreg.io.paths import NoSuchFile, gdal_path, local_path
+from xcoreg.raster import to_band
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Hashable, Mapping
+
+    Chunks = str | int | bool | Mapping[Hashable, int] | None
+
+__all__ = ["open_raster"]
+
+_CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16
+
+
+def open_raster(
+    path: str | os.PathLike[str],
+    *,
+    chunks: Chunks = None,
+    band: int | str | None = None,
+    nodata: float | None = None,
+    variable: str | None = None,
+    group: str | None = None,
+) -> Any:
+    """Open any raster that GDAL reads, lazily.
+
+    Parameters
+    ----------
+    path : str or path
+        GeoTIFF, ENVI, JP2, NetCDF, VRT, ...; a web address (only the ranges used are fetched); a Zarr folder.
+    chunks : None, "auto", int or mapping, optional
+        None reads windows when they are asked for, without dask. "auto" makes dask chunks of about 2048 x 2048 px, one
+        band deep, on the borders of the file's own blocks.
+    band : int or str, optional
+        One band only, as a 2-D array: number from 1, or name.
+    nodata : float, optional
+        Marker to use instead of the stored one; may be NaN or -inf.
+    variable, group : str, optional
+        Of files that hold several variables (NetCDF, HDF5, Zarr).
+
+    Returns
+    -------
+    DataArray or Dataset
+        (band, y, x) in the stored dtype, unscaled and unmasked; the marker is ``da.rio.nodata``. A Dataset for files
+        with several variables. Rotated images carry their transform but no coordinates.
+
+    Raises
+    ------
+    NoSuchFile
+        When there is nothing at `path`.
+    OptionError
+        When it is no raster, or has no such band or variable, or cannot hold `nodata`.
+
+    Examples
+    --------
+    >>> open_raster("missing.tif")
+    Traceback (most recent call last):
+    xcoreg.io.paths.NoSuchFile: missing.tif does not exist
+    """
+    spelled = gdal_path(path)
+    where = local_path(path)
+    if where is not None and not where.exists():
+        raise NoSuchFile(f"{path} does not exist")
+    with warnings.catch_warnings():
+        # Whether a transform is needed is for the caller to say.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        if where is not None and where.is_dir():
+            found: DataArray | Dataset = _open_zarr(path, group)
+        else:
+            found = _open_gdal(path, spelled, cache=chunks is None, variable=variable, group=group)
+    image = _choose(found, variable, str(path))
+    if band is not None:
+        image = to_band(image, band, str(path))
+    if nodata is not None:
+        image = _with_nodata(image, nodata, str(path))
+    return image if chunks is None else _chunked(image, spelled, chunks)
+
+
+def _open_gdal(path: Any, spelled: str, **options: Any) -> DataArray | Dataset:
+    try:
+        with rasterio.open(spelled) as file:
+            rotated = bool(file.transform.b or file.transform.d)
+            empty = file.count == 0 and not file.subdatasets
+    except RasterioError as error:
+        raise _unreadable(path, str(error)) from error
+    if empty:
+        raise OptionError(f"{path} holds no raster band")
+    try:
+        # Two-dimensional coordinates of a rotated image would outweigh its pixels.
+        image: Any = rioxarray.open_rasterio(spelled, parse_coordinates=not rotated, **options)
+    except (RasterioError, ValueError, KeyError, IndexError) as error:
+        raise OptionError(f"{path} cannot be opened ({error}): name one of its variables, variable=...") from error
+    if isinstance(image, list):
+        shapes = "; ".join(str(dict(part.sizes)) for part in image)
+        raise OptionError(f"{path} holds variables on {len(image)} grids ({shapes}): name one, variable=...")
+    result: DataArray | Dataset = image
+    return result
+
+
+def _unreadable(path: Any, message: str) -> OptionError:
+    if "404" in message or "No such file" in message:
+        return NoSuchFile(f"{path} does not exist")
+    if "ENVI header" in message:
+        return OptionError(f"{path} is an ENVI header: open the data file beside it")
+    if "not recognized" in message or "supported file format" in message:
+        return OptionError(f"{path} is not a raster that GDAL can read")
+    return OptionError(f"{path} cannot be opened: {message}")
+
+
+def _open_zarr(path: Any, group: str | None) -> Dataset:
+    require("zarr", extra="zarr")
+    try:
+        image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")
+    except (OSError, ValueError, KeyError) as error:
+        raise OptionError(f"{path} is a folder but no Zarr store") from error
+    for one in image.data_vars.values():
+        one.encoding["source"] = str(path)
+    return image
+
+
+def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> DataArray | Dataset:
+    if isinstance(image, DataArray):
+        if variable not in (None, image.name):
+            raise OptionError(f"{path} has no variable {variable!r}: it holds one image")
+        return image
+    names = [str(name) for name in image.data_vars]
+    if not names:
+        raise OptionError(f"{path} holds no raster variable")
+    if variable is not None and variable not in names:
+        raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(names)}")
+    if variable is not None or len(names) == 1:
+        return image[variable or names[0]]
+    return image
+
+
+def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataArray | Dataset:
+    if isinstance(image, Dataset):
+        return image.assign({name: _with_nodata(one, nodata, path) for name, one in image.data_vars.items()})
+    kind = image.dtype
+    if kind.kind in "iu" and (not np.isfinite(nodata) or nodata != int(nodata) or not _fits(int(nodata), kind)):
+        raise OptionError(f"nodata={nodata} cannot occur in {path}, which holds {kind}")
+    result: DataArray = image.rio.write_nodata(kind.type(nodata))
+    return result
+
+
+def _fits(value: int, kind: np.dtype[Any]) -> bool:
+    return bool(np.iinfo(kind).min <= value <= np.iinfo(kind).max)
+
+
+def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | Dataset:
+    """Split into dask chunks whose names follow from the file and the options alone."""
+    sizes = chunks
+    if chunks is True or chunks == "auto":
+        first = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
+        sizes = _automatic_chunks(first)
+    where = local_path(path)
+    stamp = (where.stat().st_mtime_ns, where.stat().st_size) if where is not None else ()
+    token = hashlib.sha1(repr((path, stamp, sizes)).encode(), usedforsecurity=False).hexdigest()
+    return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
+
+
+def _automatic_chunks(image: DataArray) -> dict[Hashable, int]:
+    y_dim, x_dim = image.rio.y_dim, image.rio.x_dim
+    blocks = image.encoding.get("preferred_chunks", {})
+    sizes = dict.fromkeys(image.dims, 1)
+    for dim in (y_dim, x_dim):
+        block = blocks.get(dim) or 1
+        whole = block >= image.sizes[dim]
+        sizes[dim] = image.sizes[dim] if whole else max(_CHUNK // block, 1) * block
+    if blocks.get(x_dim, 1) >= image.sizes[x_dim]:  # strips: as many pixels in whole rows
+        block = blocks.get(y_dim) or 1
+        sizes[y_dim] = max(_CHUNK * _CHUNK // image.sizes[x_dim] // block, 1) * block
+    return sizes
