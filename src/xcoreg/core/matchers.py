@@ -30,7 +30,7 @@ _RIVAL = 0.75
 # Largest standard deviation of a useful answer, px.
 _VAGUE = 0.5
 # The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
-_DRIFT, _LAST_STEP = 1.5, 0.05
+_DRIFT, _LAST_STEP = 1.5, 0.01
 # The phases alone may contradict by this much, px, and by this many standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 # Pixels in flight at once: bounds the memory of large batches.

@@ -33,8 +33,8 @@ _EDGE = 1
 SYSTEMATIC = 4e-4
 # Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
 _CHANGED = 4.0
-# Passes over the data; the first shift is within half a pixel, and each pass shrinks the error tenfold or better.
-_PASSES = 3
+# Passes over the data: each shrinks the error tenfold or better where noise is low. A step this short (px) is the last.
+_LEAST_PASSES, _MOST_PASSES, _SETTLED = 2, 12, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +106,36 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
     rest = np.asarray(start, np.float64) - whole
     tgt_cut, inside = recut(tgt, -whole)
     seen = ref_valid & recut(tgt_valid, -whole)[0] & inside
-    mask = _interior(seen).astype(np.float32)
     movers = FourierShift(ref), FourierShift(np.asarray(tgt_cut, np.float32))
-    step = np.zeros_like(rest)
-    for turn in range(_PASSES):
-        look = _look(movers, rest, mask)
-        if turn:
-            look = _look(movers, rest, mask * _unchanged(look))
-        scene, noise = _powers(look, rings)
-        weight, normal, noise_weighted = _normal_equations(look, rings, scene, noise)
-        step = np.clip(np.nan_to_num(_solve(normal, noise_weighted)), -0.5, 0.5)
-        rest = rest + step
+    rest, mask = _settle(movers, rest, _interior(seen).astype(np.float32), rings)
+    look = _look(movers, rest, mask)
+    scene, noise = _powers(look, rings)
+    weight, normal, extra, right = _normal_equations(look, rings, scene, noise)
+    step = np.nan_to_num(_solve(normal + extra, right))
     cov, support = _covariance(look, rings, weight, noise, normal)
     score, phase = _confirm(look, rings, scene, noise)
     return Refined(whole + rest, cov, np.hypot(*step.T), score, phase, support)
+
+
+def _settle(
+    movers: tuple[FourierShift, FourierShift], rest: Floats, interior: Floats, rings: Rings
+) -> tuple[Floats, Floats]:
+    """Step until the shift stays; returns it with the weights of the pixels."""
+    rest, mask = rest.copy(), interior.copy()
+    active = np.arange(len(rest))
+    for turn in range(_MOST_PASSES):
+        look = _look(tuple(mover.take(active) for mover in movers), rest[active], mask[active])
+        weight, normal, extra, right = _normal_equations(look, rings, *_powers(look, rings))
+        del weight
+        # What noise adds to the normal matrix shortens the steps where little is common: slower, but it cannot run away.
+        step = np.clip(np.nan_to_num(_solve(normal + extra, right)), -0.5, 0.5)
+        rest[active] += step
+        mask[active] = interior[active] * _unchanged(look)
+        length = np.hypot(*step.T)
+        active = active[(length > _SETTLED) | (turn < _LEAST_PASSES - 1)]
+        if not active.size:
+            break
+    return rest, mask
 
 
 def _interior(seen: Bools) -> Bools:
@@ -172,17 +188,18 @@ def _powers(look: _Look, rings: Rings) -> tuple[Floats, Floats]:
     return np.maximum(slope - noise / 2, 0), noise
 
 
-def _normal_equations(look: _Look, rings: Rings, scene: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weights, normal matrix (without what noise alone adds to it) and right-hand side."""
+def _normal_equations(
+    look: _Look, rings: Rings, scene: Floats, noise: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Weights, normal matrix, what noise added to it (taken out), and right-hand side."""
     best = _band(rings) * scene / (noise * (2 * scene + noise))
     weight = rings.spread(best) * rings.weight
     pairs = _products(look)
     normal = _symmetric([(weight * pair).sum((1, 2)) for pair in pairs])
     # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
-    extra = (best * rings.count * (2 * np.pi * rings.centre) ** 2 * noise).sum(1) / 4
-    normal = normal - extra[:, None, None] * np.eye(2)
+    extra = (best * rings.count * (2 * np.pi * rings.centre) ** 2 * noise).sum(1)[:, None, None] / 4 * np.eye(2)
     right = [(weight * _inner(slope, look.residual)).sum((1, 2)) for slope in (look.slope_x, look.slope_y)]
-    return weight, normal, -np.stack(right, -1).astype(np.float64)
+    return weight, normal - extra, extra, -np.stack(right, -1).astype(np.float64)
 
 
 def _covariance(look: _Look, rings: Rings, weight: Floats, noise: Floats, normal: Floats) -> tuple[Floats, Floats]:

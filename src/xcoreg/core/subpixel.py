@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -68,6 +69,14 @@ class FourierShift:
         ramp_x = np.exp(turn[:, 0, None] * self._fx)[:, None, :]
         ramp_y = np.exp(turn[:, 1, None] * self._fy[:, 0])[:, :, None]
         return np.asarray((self._spectra * ramp_y) * ramp_x)
+
+    def take(self, index: NDArray[np.intp]) -> FourierShift:
+        """Some of the windows."""
+        if len(index) == len(self._spectra):
+            return self
+        part = copy(self)
+        part._spectra = self._spectra[index]
+        return part
 
     def image(self, spectra: Spectra) -> Floats:
         """Windows of some spectra, (n, rows, cols) float32."""
