@@ -328,11 +328,20 @@ def _nearest_mesh(
     inside = [np.flatnonzero((i >= 0) & (i < size)) for i, size in zip(found, image.shape, strict=True)]
     if not all(i.size for i in inside):
         return
-    source = np.ix_(*(index[i] for index, i in zip(found, inside, strict=True)))
-    goal = np.ix_(*inside)
-    good = np.ones(image.shape, dtype=bool)[source] if mask is None else mask[source]
-    out_valid[goal] = good
-    out[goal] = np.where(good, image[source], 0)
+    goal = _picked(inside)
+    source = _picked([index[i] for index, i in zip(found, inside, strict=True)])
+    if mask is None:
+        out[goal], out_valid[goal] = image[source], True
+        return
+    out_valid[goal] = mask[source]
+    out[goal] = np.where(mask[source], image[source], 0)
+
+
+def _picked(indices: list[NDArray[np.int64]]) -> Any:
+    """Index a mesh: by slices, that copy many times faster, where pixels follow each other."""
+    if all((np.diff(index) == 1).all() for index in indices):
+        return tuple(slice(int(index[0]), int(index[-1]) + 1) for index in indices)
+    return np.ix_(*indices)
 
 
 def _kernel_mesh(

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Resampler", "finish", "resample"]
 
-_BLOCK_PIXELS = 1 << 20  # of output worked on at once when the source is no dask array
+_BLOCK_PIXELS = 1 << 18  # of output worked on at once when the source is no dask array
+_WIDE, _SQUARE = 4096, 512  # longest block of parallel grids, and of others, whose long blocks have large windows
 _SHORTEST, _LONGEST = 256, 2048  # sides of the blocks of a dask output, px
 _COARSE = 4.0  # from this many source pixels per output pixel on, blocks are averaged before they are interpolated
 
@@ -214,7 +215,9 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
         return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
     out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)
     y_dim, x_dim = image.dims[-2:]
-    for rows, cols in _blocks(resampler.shape, out.size // max(resampler.shape[0] * resampler.shape[1], 1)):
+    parallel = resampler.mapping is None or resampler.mapping.separable
+    layers = out.size // max(resampler.shape[0] * resampler.shape[1], 1)
+    for rows, cols in _blocks(resampler.shape, layers, _WIDE if parallel else _SQUARE):
         box = resampler.box(rows, cols)
         source = image.isel({y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}).values
         out[..., rows, cols] = resampler(source, box, rows, cols)
@@ -228,8 +231,8 @@ def _chunks(size: int, source: int) -> tuple[int, ...]:
     return tuple(min(side, size - start) for start in range(0, size, side))
 
 
-def _blocks(shape: tuple[int, int], layers: int) -> Iterator[tuple[slice, slice]]:
-    wide = min(shape[1], 4096)
+def _blocks(shape: tuple[int, int], layers: int, longest: int) -> Iterator[tuple[slice, slice]]:
+    wide = min(shape[1], longest)
     high = max(_BLOCK_PIXELS // (max(wide, 1) * max(layers, 1)), 32)
     for row in range(0, shape[0], high):
         for col in range(0, shape[1], max(wide, 1)):
