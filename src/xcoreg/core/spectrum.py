@@ -90,6 +90,7 @@ def rings_for(rows: int, cols: int) -> Rings:
     n_rings = int(np.clip(min(rows, cols) // 3, 4, 48))
     # The corners beyond 0.5 share the last ring but one with few members otherwise.
     index = np.minimum((radius / 0.72 * n_rings).astype(np.intp), n_rings - 1).ravel()
+    n_rings = int(index.max()) + 1  # odd sides do not reach the corner: no ring may be empty
     weight = np.full(fx.shape[1], 2, np.float32)
     weight[0] = 1
     if cols % 2 == 0:
