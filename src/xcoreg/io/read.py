@@ -82,7 +82,7 @@ def open_raster(
             found: DataArray | Dataset = _open_zarr(path, group)
         else:
             found = _open_gdal(path, spelled, cache=chunks is None, variable=variable, group=group)
-    image = _choose(found, variable, str(path))
+    image = _named(_choose(found, variable, str(path)))
     if band is not None:
         image = to_band(image, band, str(path))
     if nodata is not None:
@@ -124,6 +124,8 @@ def _unreadable(path: Any, message: str) -> OptionError:
 def _open_zarr(path: Any, group: str | None) -> Dataset:
     require("zarr", extra="zarr")
     try:
+        # Whether the metadata are consolidated is the store's business.
+        warnings.simplefilter("ignore", RuntimeWarning)
         image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")
     except (OSError, ValueError, KeyError) as error:
         raise OptionError(f"{path} is a folder but no Zarr store") from error
@@ -144,6 +146,18 @@ def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> Data
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(names)}")
     if variable is not None or len(names) == 1:
         return image[variable or names[0]]
+    return image
+
+
+def _named(image: DataArray | Dataset) -> DataArray | Dataset:
+    """Give band names back as the tuple they were: NetCDF and Zarr store a list, GDAL joins it to a text."""
+    if isinstance(image, Dataset):
+        return image
+    names = image.attrs.get("long_name")
+    if isinstance(names, str) and names.startswith("{") and names.endswith("}"):
+        names = names[1:-1].split(",")
+    if isinstance(names, list | np.ndarray) and len(names) == image.sizes.get("band", 0):
+        image.attrs["long_name"] = tuple(map(str, names))
     return image
 
 

@@ -1,0 +1,271 @@
+"""What a GDAL file says about its pixels, taken from an xarray image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine
+from xarray import DataArray, Dataset
+
+from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.nodata import stored_nodata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Metadata", "metadata_of", "parts_of", "profile_of"]
+
+# Kept in places of their own, or true of the old pixels alone.
+_ELSEWHERE = {
+    "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
+    "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags",
+}  # fmt: skip
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
+    "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
+    "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
+}
+_PREDICTED = ("deflate", "lzw", "zstd")
+_BLOCK = 512  # px, side of the tiles of a GeoTIFF
+
+
+def parts_of(image: DataArray | Dataset) -> list[DataArray]:
+    """Split an image into arrays of whole bands, rows before columns.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Leading dimensions of one entry are dropped.
+
+    Returns
+    -------
+    list of DataArray
+        Each (y, x) or (band, y, x); one per variable.
+
+    Raises
+    ------
+    OptionError
+        When there are more dimensions, or variables of several dtypes.
+
+    Examples
+    --------
+    >>> [part.dims for part in parts_of(DataArray(np.zeros((1, 4, 2, 3)), dims=("time", "band", "y", "x")))]
+    [('band', 'y', 'x')]
+    """
+    dims = spatial_dims(image, "the image")
+    if isinstance(image, Dataset):
+        arrays = [image[name] for name in image.data_vars if set(dims) <= set(image[name].dims)]
+    else:
+        arrays = [image]
+    if not arrays or len({array.dtype for array in arrays}) > 1:
+        kinds = ", ".join(f"{array.name}: {array.dtype}" for array in arrays) or "no variable over y and x"
+        raise OptionError(
+            f"one file holds one dtype, the Dataset has {kinds}: write its variables one by one, or NetCDF"
+        )
+    return [_flat(array, dims) for array in arrays]
+
+
+def _flat(array: DataArray, dims: tuple[Any, Any]) -> DataArray:
+    lead = [dim for dim in array.dims if dim not in dims]
+    wide = [dim for dim in lead if array.sizes[dim] > 1] or lead[-1:]
+    if len(wide) > 1:
+        raise OptionError(
+            f"this format holds bands of rows and columns, not {array.dims}: choose with da.isel, or write NetCDF"
+        )
+    return array.isel({dim: 0 for dim in lead if dim not in wide}).transpose(*wide, *dims)
+
+
+def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the file to create.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+    driver : str
+        GDAL's name.
+    creation : mapping
+        Creation options, in any case; they win over the defaults.
+
+    Returns
+    -------
+    dict
+        What ``rasterio.open(..., "w")`` needs, and under "creation" the driver's own options.
+
+    Raises
+    ------
+    OptionError
+        When the dtype is none of GDAL's, or an option describes the pixels rather than the file.
+
+    Examples
+    --------
+    >>> profile = profile_of(DataArray(np.zeros((2, 3), "uint16"), dims=("y", "x")), "GTiff", {"COMPRESS": "zstd"})
+    >>> profile["width"], profile["dtype"], profile["creation"]["compress"]
+    (3, 'uint16', 'zstd')
+    """
+    parts = parts_of(image)
+    rows, cols = parts[0].shape[-2:]
+    crs, transform = _georeference(image)
+    dtype = _dtype_of(parts[0])
+    profile = {
+        "driver": driver,
+        "height": rows,
+        "width": cols,
+        "count": sum(part.size // (rows * cols) for part in parts),
+        "dtype": dtype,
+        "crs": crs,
+        "transform": transform,
+        "nodata": _nodata_for(parts[0], dtype),
+    }
+    options = {str(key).lower(): value for key, value in creation.items()}
+    if options.keys() & profile.keys():
+        raise OptionError(
+            f"{sorted(options.keys() & profile.keys())} follow from the image, they are no creation options"
+        )
+    return {**profile, "creation": {**_defaults(driver, dtype, (rows, cols), options), **options}}
+
+
+def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = dict(_DEFAULTS.get(driver, {}))
+    if driver == "GTiff":
+        if str(options.get("tiled", "yes")).lower() in ("no", "false", "off") or max(shape) < _BLOCK:
+            del chosen["tiled"]
+        else:
+            chosen.update(blockxsize=_BLOCK, blockysize=_BLOCK)
+        if str(options.get("compress", "deflate")).lower() in _PREDICTED and not dtype.startswith("complex"):
+            chosen["predictor"] = 3 if dtype.startswith("float") else 2
+    return chosen
+
+
+def _dtype_of(part: DataArray) -> str:
+    dtype = np.dtype(part.encoding.get("dtype", part.dtype))
+    if dtype.kind not in "biufc":
+        raise OptionError(f"an image of {dtype} cannot be written: it holds no numbers")
+    name = str(dtype.name)
+    return {"bool": "uint8", "float16": "float32"}.get(name, name)
+
+
+def _nodata_for(part: DataArray, dtype: str) -> float | int | None:
+    encoded = part.encoding.get("_FillValue")
+    value = stored_nodata(part) if encoded is None else np.asarray(encoded).item()
+    if value is None or np.dtype(dtype).kind not in "iu":
+        return value
+    # A marker that the dtype cannot hold marks nothing.
+    limits = np.iinfo(dtype)
+    return value if np.isfinite(value) and limits.min <= value <= limits.max else None
+
+
+def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None]:
+    try:
+        grid = grid_of(image, "the image")
+    except NotGeoreferenced:  # half of it may be there, and none is no fault
+        crs = image.rio.crs
+        transform = image.rio.transform()
+        return crs.to_wkt() if crs else None, None if transform == Affine.identity() else transform
+    return grid.crs.to_wkt() if grid.crs is not None else None, grid.affine
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Tags, names, units and scaling of a file.
+
+    Attributes
+    ----------
+    tags : dict of str to str
+        Of the file.
+    band_tags : list of dict
+        Of every band, or empty.
+    names : tuple of str
+        Descriptions of the bands, or empty.
+    units : tuple of str
+        Of the bands, or empty.
+    scales, offsets : tuple of float
+        Of the bands, or empty.
+    """
+
+    tags: dict[str, str]
+    band_tags: list[dict[str, str]]
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    def write(self, file: Any) -> None:
+        """Put it into an open rasterio dataset; what does not match its number of bands is left out.
+
+        Parameters
+        ----------
+        file : rasterio DatasetWriter
+        """
+        count = file.count
+        file.update_tags(**self.tags)
+        for band, tags in enumerate(self.band_tags[:count], start=1):
+            file.update_tags(band, **tags)
+        for band, name in enumerate(self.names if len(self.names) == count else (), start=1):
+            file.set_band_description(band, name)
+        for attribute in ("units", "scales", "offsets"):
+            values = getattr(self, attribute)
+            if len(values) == count:
+                setattr(file, attribute, values)
+
+
+def metadata_of(image: DataArray | Dataset) -> Metadata:
+    """Collect what a file can say about an image.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Attributes and encoding as rioxarray leaves them.
+
+    Returns
+    -------
+    Metadata
+
+    Examples
+    --------
+    >>> metadata_of(DataArray(np.zeros((2, 2)), dims=("y", "x"), attrs={"long_name": "red", "sensor": "MSI"})).tags
+    {'sensor': 'MSI'}
+    """
+    parts = parts_of(image)
+    counts = [part.shape[0] if part.ndim == 3 else 1 for part in parts]
+    attrs = {**image.attrs} if isinstance(image, Dataset) else parts[0].attrs
+    band_tags = parts[0].attrs.get("band_tags", []) if len(parts) == 1 else []
+    tags = {
+        str(key): _text(value)
+        for key, value in attrs.items()
+        if key not in _ELSEWHERE and not str(key).startswith("STATISTICS_")
+    }
+    return Metadata(
+        tags,
+        [{str(key): _text(value) for key, value in each.items()} for each in band_tags],
+        _per_band(parts, counts, "long_name", str, by_name=True),
+        _per_band(parts, counts, "units", str),
+        _per_band(parts, counts, "scale_factor", float, several="scales"),
+        _per_band(parts, counts, "add_offset", float, several="offsets"),
+    )
+
+
+def _per_band(
+    parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "", by_name: bool = False
+) -> tuple[Any, ...]:
+    """One value for every band, or none at all."""
+    values: list[Any] = []
+    for part, count in zip(parts, counts, strict=True):
+        found = next(
+            (place[each] for each in (several, key) for place in (part.attrs, part.encoding) if each in place), None
+        )
+        if found is None and by_name and part.name is not None:
+            found = str(part.name)
+        if found is None:
+            return ()
+        values += [kind(each) for each in found] if isinstance(found, list | tuple) else [kind(found)] * count
+    return tuple(values) if len(values) == sum(counts) else ()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, default=str)
+    return str(value)

@@ -1,0 +1,208 @@
+"""Writing images in any format: block by block, whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.drivers import driver_from_extension
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
+from rasterio.windows import Window
+from xarray import DataArray, Dataset
+from xarray.conventions import encode_cf_variable
+
+from xcoreg.errors import OptionError
+from xcoreg.georef import map_to_pixel, pixel_to_map
+from xcoreg.io.paths import check_output, new_file
+from xcoreg.io.profile import metadata_of, parts_of, profile_of
+from xcoreg.io.stores import write_store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["driver_for", "write_raster"]
+
+_ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
+_STORES = {".nc": "netCDF", ".zarr": "Zarr"}
+_TILE = 512  # px, strips end on the borders of tiles
+_PLACE = 1e-3  # px, how far a corner may be off when the file is read again
+_BATCH = 64_000_000  # bytes of pixels held while writing what is not dask's
+
+
+def write_raster(
+    image: DataArray | Dataset,
+    path: str | os.PathLike[str],
+    *,
+    driver: str | None = None,
+    overwrite: bool = True,
+    **creation: Any,
+) -> Path:
+    """Write an image so that the file appears whole or not at all.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        (y, x) or (band, y, x); NetCDF and Zarr take any dimensions. Variables of a Dataset become bands. Lazy images
+        are read, and dask ones computed, one strip of blocks at a time.
+    path : str or path
+        A local path. The extension names the format: .tif GeoTIFF, .nc NetCDF, .zarr Zarr, .bsq/.bil/.bip/.img/.dat
+        ENVI, .jp2, .png and whatever else GDAL writes.
+    driver : str, optional
+        GDAL's name of the format, if not by extension; "COG" makes a cloud optimised GeoTIFF.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    **creation
+        Creation options of the driver (compress="zstd", ...); for NetCDF and Zarr, encoding of the variables.
+
+    Returns
+    -------
+    Path
+        What was written. CRS, transform, dtype, nodata, scale and offset, band names and attributes are kept; booleans
+        become uint8, half floats float32. GeoTIFFs are tiled and deflated unless `creation` says otherwise.
+
+    Raises
+    ------
+    OptionError
+        When the image does not fit the format, the format is unknown or cannot be written, or `path` is a folder, a
+        read-only file, the file the image is read from, or in a folder that does not exist or is read-only.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> image = DataArray(np.arange(6, dtype="uint16").reshape(2, 3), dims=("y", "x")).rio.write_crs("EPSG:32633")
+    >>> write_raster(image, Path(tempfile.mkdtemp()) / "a.tif").name
+    'a.tif'
+    """
+    arrays = [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+    sources = {each.encoding["source"] for each in arrays if isinstance(each.encoding.get("source"), str)}
+    goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
+    name = driver_for(goal, driver)
+    try:
+        with new_file(goal) as place, rasterio.Env(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            if name in ("netCDF", "Zarr"):
+                write_store(image, place, name, creation)
+            else:
+                _write_gdal(image, place, name, creation)
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
+    return goal
+
+
+def driver_for(path: Path, driver: str | None = None) -> str:
+    """Name the format of an output.
+
+    Parameters
+    ----------
+    path : Path
+        Its extension counts.
+    driver : str, optional
+        Wins over the extension.
+
+    Returns
+    -------
+    str
+        GDAL's name, or "Zarr".
+
+    Raises
+    ------
+    OptionError
+        For an unknown format, and one that cannot be written.
+
+    Examples
+    --------
+    >>> driver_for(Path("a.tif")), driver_for(Path("a.bsq")), driver_for(Path("a.tif"), "cog")
+    ('GTiff', 'ENVI', 'COG')
+    """
+    suffix = path.suffix.lower()
+    if driver is None:
+        try:
+            driver = _STORES.get(suffix) or ("ENVI" if suffix in _ENVI else driver_from_extension(path))
+        except ValueError as error:
+            raise OptionError(f"the extension {suffix!r} of {path} names no format: add driver=") from error
+    if driver.lower() in ("netcdf", "zarr"):
+        return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
+    with rasterio.Env() as env:
+        name = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
+    if name is None or _writer(name) is None:
+        raise OptionError(f"{driver!r} is no format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
+    return name
+
+
+def _writer(driver: str) -> Any:
+    with rasterio.Env():  # COG looks for GDAL's data when it is first asked
+        try:
+            return get_writer_for_driver(driver)
+        except ValueError:
+            return None
+
+
+def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: Mapping[str, Any]) -> None:
+    profile = profile_of(image, driver, creation)
+    if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
+        profile["creation"].setdefault("interleave", place.suffix[1:].lower())
+    if not issubclass(_writer(driver), BufferedDatasetWriter):
+        _write_blocks(image, place, profile)
+    else:
+        # Formats that only copy (COG, JP2, PNG): let them copy from a plain GeoTIFF rather than from memory.
+        with tempfile.TemporaryDirectory(dir=place.parent) as room:
+            plain = Path(room) / "plain.tif"
+            _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
+            rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
+    _check(place, profile)
+
+
+def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any]) -> None:
+    options = {key: value for key, value in profile.items() if key != "creation"}
+    with rasterio.open(place, "w", **options, **profile["creation"]) as file:
+        metadata_of(image).write(file)
+        for top, block in _strips(parts_of(image), profile["dtype"]):
+            file.write(block, window=Window(0, top, block.shape[2], block.shape[1]))
+
+
+def _strips(parts: list[DataArray], dtype: str) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Cut the image into strips of whole rows, along its own chunks where it has them."""
+    y_dim, (rows, cols) = parts[0].dims[-2], parts[0].shape[-2:]
+    per_row = max(1, sum(part.nbytes for part in parts) // rows)
+    depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
+    top = 0
+    for each in parts[0].chunksizes.get(y_dim) or (depth,) * -(-rows // depth):
+        bottom = min(top + each, rows)
+        blocks = [_encoded(part, {y_dim: slice(top, bottom)}, dtype).reshape(-1, bottom - top, cols) for part in parts]
+        yield top, blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        top = bottom
+
+
+def _encoded(part: DataArray, window: dict[Any, slice], dtype: str) -> NDArray[Any]:
+    """Read a window as it is stored: masked and scaled images go back to their markers and counts."""
+    values = np.asarray(encode_cf_variable(part.variable.isel(window)).values)
+    if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
+        values = np.rint(values)
+    return values.astype(dtype, copy=False)
+
+
+def _check(place: Path, profile: dict[str, Any]) -> None:
+    """Read the new file's description: some formats change a dtype or lose a transform without a word."""
+    with rasterio.open(place) as file:
+        made = file.height, file.width, file.count, file.dtypes[0]
+        found, crs = file.transform, file.crs
+    wanted = profile["height"], profile["width"], profile["count"], profile["dtype"]
+    driver, transform = profile["driver"], profile["transform"]
+    if made != wanted:
+        raise OptionError(f"{driver} cannot hold {wanted[2]} band(s) of {wanted[3]}: choose another format")
+    if transform is not None:
+        col, row = map_to_pixel(found, *pixel_to_map(transform, [0, wanted[1]], [0, wanted[0]]))
+        if np.abs([col - [0, wanted[1]], row - [0, wanted[0]]]).max() > _PLACE:
+            raise OptionError(f"{driver} cannot hold the transform {tuple(transform)[:6]}: choose another format")
+    if profile["crs"] and crs is None:
+        raise OptionError(f"{driver} cannot hold the CRS of this image: choose another format")
