@@ -8,6 +8,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg.core.models import Translation
+from xcoreg.errors import GridError
 from xcoreg.georef import transform_points
 from xcoreg.warp.displacement import Displacement, Grid
 
@@ -44,3 +45,9 @@ def test_a_translation_in_metres_is_carried_into_degrees_at_the_centre():
     x, y = transform_points("EPSG:4326", UTM33, [lon, lon + dlon], [lat, lat + dlat])
     assert np.diff(x)[0] == pytest.approx(100.0, abs=1e-5)
     assert np.diff(y)[0] == pytest.approx(50.0, abs=1e-5)
+
+
+def test_an_image_out_of_reach_of_the_crs_of_the_fit_is_refused():
+    orbit = Grid((1.0, 0.0, 1e9, 0.0, -1.0, 1e9), (9, 9), "EPSG:32718")
+    with pytest.raises(GridError, match="cannot be carried"):
+        Displacement.of(Translation(1.0, 1.0), "EPSG:3413", orbit)

@@ -151,6 +151,12 @@ def test_like_lends_its_names(scene, make_image, make_fit):
     assert grid_of(out).affine == grid_of(like).affine
 
 
+def test_like_lends_nothing_but_its_place(scene, make_image, make_fit):
+    like = make_image(np.zeros((30, 40))).assign_coords(depth=(("y", "x"), np.ones((30, 40))), height=2.0)
+    out = apply(make_image(scene, attrs={"_FillValue": np.uint16(0)}), make_fit(), like=like)
+    assert set(out.coords) == {"x", "y", "spatial_ref"}
+
+
 def test_like_without_a_place_is_refused(scene, make_image, make_fit):
     like = make_image(np.zeros((30, 40))).drop_vars("spatial_ref")
     with pytest.raises(NotGeoreferenced, match="like has no CRS"):

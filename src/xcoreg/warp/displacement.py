@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.errors import GridError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,19 +93,30 @@ class Displacement:
 
     @classmethod
     def of(cls, model: Any, fit_crs: str, image: Grid) -> Displacement:
-        """Look at a model from an image; a translation is carried over at the middle of the image."""
+        """Look at a model from an image; a translation is carried over at the middle of the image.
+
+        Raises
+        ------
+        GridError
+            When the middle of the image has no place in the CRS of the fit.
+        """
         moving = cls(model, fit_crs, image.crs, None)
         if model.kind != "translation":
             return moving
         dx, dy = moving.at(*(np.float64(value) for value in image.centre))
+        if not (np.isfinite(dx) and np.isfinite(dy)):
+            raise GridError(
+                "the correction cannot be carried into the CRS of the image: it lies where the fit's has no place"
+            )
         return cls(model, fit_crs, image.crs, (float(dx), float(dy)))
 
     def at(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Correction of target positions, all in the CRS of the image."""
         if self.constant is not None:
             return self.constant
-        dx, dy = self.model.predict(*georef.transform_points(self.crs, self.fit_crs, x, y))
-        return georef.local_displacement(x, y, dx, dy, self.fit_crs, self.crs)
+        with np.errstate(invalid="ignore"):  # places that the CRS of the fit does not know are infinite there
+            dx, dy = self.model.predict(*georef.transform_points(self.crs, self.fit_crs, x, y))
+            return georef.local_displacement(x, y, dx, dy, self.fit_crs, self.crs)
 
     def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Target positions that the correction carries to these positions: q with q + d(q) = p, by fixed point."""

@@ -190,7 +190,9 @@ def frame_like(like: Image) -> Frame:
     grid = Grid.of(grid_of(like, "like", dims))
     name = _mapping_name(like)
     coords: dict[Hashable, Variable] = {
-        key: coord.variable for key, coord in like.coords.items() if coord.dims and set(coord.dims) <= set(dims)
+        key: like.coords[key].variable
+        for key in (*dims, "xc", "yc")
+        if key in like.coords and set(like.coords[key].dims) <= set(dims)
     }
     coords[name] = _grid_mapping(_variable(like, name), grid.crs, grid.transform)
     return Frame(grid, dims, name, coords)
