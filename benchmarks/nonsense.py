@@ -1,0 +1,262 @@
+"""Pairs of images that must not be matched: nothing in common, or only what no shift can be told from.
+
+Each function takes a random generator and the shape of the images and returns (reference, target).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from common import image
+from scipy import fft, ndimage
+
+from xcoreg.simulate import Acquisition, Product, Texture, blob_mask, pair
+
+Pair = tuple[xr.DataArray, xr.DataArray]
+Shape = tuple[int, int]
+Generator = np.random.Generator
+
+_MEAN, _STD = 2000.0, 400.0
+
+
+def _seed(rng: Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def _scene(rng: Generator, shape: Shape, exponent: float = 1.0) -> np.ndarray:
+    """Draw a field of unit variance whose amplitude falls as a power of frequency; its borders do not fit."""
+    rows, cols = 2 * shape[0], 2 * shape[1]
+    radius = np.hypot(fft.fftfreq(rows)[:, None], fft.rfftfreq(cols))
+    radius[0, 0] = np.inf
+    blur = np.exp(-2 * (np.pi * 0.4 * radius) ** 2, where=np.isfinite(radius), out=np.zeros_like(radius))
+    field = fft.irfft2(fft.rfft2(rng.standard_normal((rows, cols))) * blur * radius**-exponent, (rows, cols))
+    field = field[: shape[0], : shape[1]]
+    return (field - field.mean()) / field.std()
+
+
+def _noisy(rng: Generator, values: np.ndarray, snr_db: float = 20.0) -> np.ndarray:
+    return values + 10 ** (-snr_db / 20) * rng.standard_normal(values.shape)
+
+
+def _numbers(values: np.ndarray, nodata: float | None = 0) -> xr.DataArray:
+    """Digital numbers of values with unit variance."""
+    return image((_MEAN + _STD * values).clip(1, 65535).round().astype(np.uint16), nodata=nodata)
+
+
+def _unrelated(rng: Generator, shape: Shape, exponent: float) -> Pair:
+    both = pair(
+        shape, shift=None, snr_db=float(rng.uniform(10, 40)), texture=Texture(exponent=exponent), seed=_seed(rng)
+    )
+    return both.ref, both.tgt
+
+
+def unrelated_1(rng: Generator, shape: Shape) -> Pair:
+    """Other places, amplitude 1/f."""
+    return _unrelated(rng, shape, 1.0)
+
+
+def unrelated_15(rng: Generator, shape: Shape) -> Pair:
+    """Other places, amplitude 1/f^1.5."""
+    return _unrelated(rng, shape, 1.5)
+
+
+def unrelated_2(rng: Generator, shape: Shape) -> Pair:
+    """Other places, very smooth: amplitude 1/f^2."""
+    return _unrelated(rng, shape, 2.0)
+
+
+def white_noise(rng: Generator, shape: Shape) -> Pair:
+    """White noise."""
+    both = pair(shape, snr_db=-np.inf, seed=_seed(rng))
+    return both.ref, both.tgt
+
+
+def coloured_noise(rng: Generator, shape: Shape) -> Pair:
+    """Noise that went through an interpolation or a filter."""
+    sigma = rng.uniform(0.5, 4.0)
+    parts = [ndimage.gaussian_filter(rng.standard_normal(shape), sigma) for _ in range(2)]
+    return tuple(_numbers(part / part.std()) for part in parts)  # type: ignore[return-value]
+
+
+def cloud(rng: Generator, shape: Shape) -> Pair:
+    """Other clouds over everything, the same land below."""
+    both = pair(
+        shape, snr_db=30, ref=Acquisition(clouds=1.0), tgt=Acquisition(clouds=1.0), shift=(3.3, -2.6), seed=_seed(rng)
+    )
+    return both.ref, both.tgt
+
+
+def periodic(rng: Generator, shape: Shape) -> Pair:
+    """Repeat a pattern on both axes, moved by more than its period."""
+    period = int(rng.integers(6, 25))
+    move = tuple(float(v) for v in rng.uniform(-1.5, 1.5, 2) * period)
+    tile = _scene(rng, (period, period), 0.5)
+    spectrum = fft.fft2(np.tile(tile, (4, 4)))
+    f = fft.fftfreq(4 * period)
+    moved = fft.ifft2(spectrum * np.exp(2j * np.pi * (f[:, None] * move[1] + f * move[0]))).real
+    rows, cols = np.arange(shape[0]) % (4 * period), np.arange(shape[1]) % (4 * period)
+    parts = [np.tile(tile, (4, 4))[np.ix_(rows, cols)], moved[np.ix_(rows, cols)]]
+    return tuple(_numbers(_noisy(rng, part)) for part in parts)  # type: ignore[return-value]
+
+
+def stripes(rng: Generator, shape: Shape) -> Pair:
+    """Rows of a crop or of waves: one direction, one wavelength; where they end is unknown."""
+    angle, wavelength = rng.uniform(0, np.pi), rng.uniform(4, 20)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    phase = 2 * np.pi / wavelength * (np.cos(angle) * x + np.sin(angle) * y)
+    parts = [np.sin(phase + rng.uniform(0, 2 * np.pi)) + 0.3 * np.sin(2 * phase) for _ in range(2)]
+    return tuple(_numbers(_noisy(rng, part)) for part in parts)  # type: ignore[return-value]
+
+
+def swell(rng: Generator, shape: Shape) -> Pair:
+    """Other waves of one sea: narrow-band, one main direction."""
+    angle, wavelength = rng.uniform(0, np.pi), rng.uniform(5, 20)
+    f = np.hypot(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1]))
+    turn = np.arctan2(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])) - angle
+    window = np.exp(-0.5 * ((f * wavelength - 1) / 0.15) ** 2 - 0.5 * (np.sin(turn) / 0.3) ** 2)
+    parts = [fft.ifft2(fft.fft2(rng.standard_normal(shape)) * window).real for _ in range(2)]
+    return tuple(_numbers(_noisy(rng, part / part.std())) for part in parts)  # type: ignore[return-value]
+
+
+def constant(rng: Generator, shape: Shape) -> Pair:
+    """Not a single difference, or one between the two images."""
+    levels = rng.integers(1, 4000, 2)
+    return tuple(image(np.full(shape, level, np.uint16), nodata=0) for level in levels)  # type: ignore[return-value]
+
+
+def flat(rng: Generator, shape: Shape) -> Pair:
+    """Flip the last digit here and there."""
+    parts = [_MEAN + 0.5 + rng.uniform(0.05, 0.5) * rng.standard_normal(shape) for _ in range(2)]
+    return tuple(image(part.round().astype(np.uint16), nodata=0) for part in parts)  # type: ignore[return-value]
+
+
+def gradient(rng: Generator, shape: Shape) -> Pair:
+    """Add the same smooth slope to noise."""
+    y, x = np.mgrid[: shape[0], : shape[1]] / max(shape)
+    slope = x * rng.uniform(-3, 3) + y * rng.uniform(-3, 3) + rng.uniform(-3, 3) * (x - 0.5) ** 2
+    return tuple(_numbers(slope + 0.1 * rng.standard_normal(shape)) for _ in range(2))  # type: ignore[return-value]
+
+
+def water(rng: Generator, shape: Shape) -> Pair:
+    """Little contrast, much noise: other waves, common smooth colour."""
+    common = ndimage.gaussian_filter(rng.standard_normal(shape), max(shape) / 6)
+    common = 3 * common / common.std()
+    parts = [200 + common + _scene(rng, shape, 1.5) + 3 * rng.standard_normal(shape) for _ in range(2)]
+    return tuple(image(part.round().astype(np.uint16), nodata=0) for part in parts)  # type: ignore[return-value]
+
+
+def _wedge(rng: Generator, shape: Shape) -> np.ndarray:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    angle = rng.uniform(0, 2 * np.pi)
+    place = np.cos(angle) * x + np.sin(angle) * y
+    return place < np.quantile(place, rng.uniform(0.15, 0.45))
+
+
+def wedge(rng: Generator, shape: Shape) -> Pair:
+    """Other places, or noise, under one and the same swath edge."""
+    out = _wedge(rng, shape)
+    noise = rng.random() < 0.5
+    parts = [rng.standard_normal(shape) if noise else _noisy(rng, _scene(rng, shape)) for _ in range(2)]
+    arrays = [_numbers(part) for part in parts]
+    return tuple(array.copy(data=np.where(out, 0, array.values)) for array in arrays)  # type: ignore[return-value]
+
+
+def collar(rng: Generator, shape: Shape) -> Pair:
+    """Put the same dark collar around other places, without a marker."""
+    out = _wedge(rng, shape)
+    parts = [_noisy(rng, _scene(rng, shape)) for _ in range(2)]
+    arrays = [_numbers(part, nodata=None) for part in parts]
+    return tuple(array.copy(data=np.where(out, 0, array.values)) for array in arrays)  # type: ignore[return-value]
+
+
+def holes(rng: Generator, shape: Shape) -> Pair:
+    """Other places, or noise, with the same holes."""
+    out = blob_mask(shape, float(rng.uniform(0.1, 0.5)), seed=_seed(rng), scale=max(shape) / rng.uniform(8, 40))
+    noise = rng.random() < 0.5
+    parts = [rng.standard_normal(shape) if noise else _noisy(rng, _scene(rng, shape)) for _ in range(2)]
+    arrays = [_numbers(part) for part in parts]
+    return tuple(array.copy(data=np.where(out, 0, array.values)) for array in arrays)  # type: ignore[return-value]
+
+
+def column_pattern(rng: Generator, shape: Shape) -> Pair:
+    """Other places under the same fixed pattern of detector columns."""
+    pattern = rng.uniform(0.05, 0.5) * rng.standard_normal(shape[1])
+    parts = [_noisy(rng, _scene(rng, shape)) + pattern for _ in range(2)]
+    return tuple(_numbers(part) for part in parts)  # type: ignore[return-value]
+
+
+def fixed_pattern(rng: Generator, shape: Shape) -> Pair:
+    """Other places under the same weak fixed pattern of pixels and columns."""
+    weak = rng.uniform(0.01, 0.05)
+    pattern = weak * rng.standard_normal(shape) + weak * rng.standard_normal(shape[1])
+    parts = [_noisy(rng, _scene(rng, shape), 30) + pattern for _ in range(2)]
+    return tuple(_numbers(part) for part in parts)  # type: ignore[return-value]
+
+
+def vignette(rng: Generator, shape: Shape) -> Pair:
+    """Other places through the same lens."""
+    y, x = (np.mgrid[: shape[0], : shape[1]] - np.reshape(shape, (2, 1, 1)) / 2) / max(shape)
+    light = 1 - rng.uniform(0.3, 1.5) * (x**2 + y**2)
+    parts = [(_MEAN + _STD * _noisy(rng, _scene(rng, shape))) * light for _ in range(2)]
+    return tuple(image(p.clip(1).round().astype(np.uint16), nodata=0) for p in parts)  # type: ignore[return-value]
+
+
+def blocky(rng: Generator, shape: Shape) -> Pair:
+    """Other places, both resampled by nearest neighbour from coarser pixels that coincide."""
+    by = int(rng.integers(2, 5))
+    small = (-(-shape[0] // by), -(-shape[1] // by))
+    parts = [np.kron(_noisy(rng, _scene(rng, small)), np.ones((by, by))) for _ in range(2)]
+    return tuple(_numbers(part[: shape[0], : shape[1]]) for part in parts)  # type: ignore[return-value]
+
+
+def jpeg(rng: Generator, shape: Shape) -> Pair:
+    """Other places, both compressed in the same 8 x 8 blocks."""
+    high = np.add.outer(np.arange(8), np.arange(8))
+    step = rng.uniform(0.1, 0.5) * (1 + high)
+
+    def compressed(values: np.ndarray) -> np.ndarray:
+        rows, cols = (-(-n // 8) * 8 for n in values.shape)
+        padded = np.pad(values, ((0, rows - shape[0]), (0, cols - shape[1])), mode="edge")
+        blocks = padded.reshape(rows // 8, 8, cols // 8, 8).transpose(0, 2, 1, 3)
+        kept = fft.idctn(np.round(fft.dctn(blocks, axes=(2, 3), norm="ortho") / step) * step, axes=(2, 3), norm="ortho")
+        return kept.transpose(0, 2, 1, 3).reshape(rows, cols)[: shape[0], : shape[1]]
+
+    return tuple(_numbers(compressed(_noisy(rng, _scene(rng, shape)))) for _ in range(2))  # type: ignore[return-value]
+
+
+def clouds_8bit(rng: Generator, shape: Shape) -> Pair:
+    """Saturated 8-bit clouds over most of both images, other land between them."""
+    how = Acquisition(clouds=0.7, gain=2.0, offset=40)
+    both = pair(shape, shift=None, snr_db=25, ref=how, tgt=how, product=Product(dtype="uint8"), seed=_seed(rng))
+    return both.ref, both.tgt
+
+
+KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
+    f.__name__: f
+    for f in (
+        unrelated_1,
+        unrelated_15,
+        unrelated_2,
+        white_noise,
+        coloured_noise,
+        cloud,
+        clouds_8bit,
+        periodic,
+        stripes,
+        swell,
+        constant,
+        flat,
+        gradient,
+        water,
+        wedge,
+        collar,
+        holes,
+        column_pattern,
+        fixed_pattern,
+        vignette,
+        blocky,
+        jpeg,
+    )
+}
