@@ -83,6 +83,8 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     moves, covs = np.asarray(moves, np.float64), _repaired(np.asarray(covs, np.float64), np.asarray(moves, np.float64))
     mean, cov = _weighted(moves, covs)
     n = len(moves)
+    if n == 1 and not np.isfinite(cov).all():
+        return moves[0], cov
     if n < 2 or not np.isfinite(cov).all():
         return mean, cov
     excess = _chi_square(moves, mean, covs)
