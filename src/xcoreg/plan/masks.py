@@ -12,6 +12,7 @@ from xarray import DataArray
 from xcoreg.errors import OptionError
 from xcoreg.georef import map_to_pixel, transform_points
 from xcoreg.raster import Raster, make_raster
+from xcoreg.raster.nodata import stored_nodata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,10 @@ def _outline_mask(outline: shapely.Geometry) -> Mask:
 
 
 def _raster_mask(where: DataArray, crs: Any, name: str) -> Mask:
-    raster = make_raster(where.astype(np.uint8) if where.dtype == bool else where, nodata=np.nan, name=name)
+    stored = stored_nodata(where)
+    # Never from the corners: a mask that is true in all of them would be empty.
+    marker = np.nan if stored is None else stored
+    raster = make_raster(where.astype(np.uint8) if where.dtype == bool else where, nodata=marker, name=name)
 
     def mask(x: Floats, y: Floats) -> NDArray[np.bool_]:
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
