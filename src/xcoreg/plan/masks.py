@@ -23,6 +23,9 @@ __all__ = ["Mask", "as_mask"]
 
 Mask = Callable[[Any, Any], Any]
 
+# Positions of which fewer than one in so many pixels is asked for are read one by one: a mask may be a whole scene.
+_SPARSE = 1000
+
 
 def as_mask(where: Any, crs: Any, name: str = "where") -> Mask | None:
     """Turn what a user passes as `where` into a function of map positions.
@@ -95,7 +98,16 @@ def _nearest(raster: Raster, rows: Floats, cols: Floats) -> NDArray[np.bool_]:
     out = np.zeros(rows.shape, bool)
     if inside.any():
         r, c = rows[inside].astype(np.intp), cols[inside].astype(np.intp)
-        values, valid = raster.read(r.min(), r.max() + 1, c.min(), c.max() + 1)
-        r, c = r - r.min(), c - c.min()
-        out[inside] = valid[r, c] & (values[r, c] != 0)
+        out[inside] = _scattered(raster, r, c) if np.ptp(r) * np.ptp(c) > _SPARSE * r.size else _together(raster, r, c)
     return out
+
+
+def _together(raster: Raster, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.bool_]:
+    values, valid = raster.read(rows.min(), rows.max() + 1, cols.min(), cols.max() + 1)
+    r, c = rows - rows.min(), cols - cols.min()
+    return np.asarray(valid[r, c] & (values[r, c] != 0))
+
+
+def _scattered(raster: Raster, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.bool_]:
+    read = raster.read_many((r, r + 1, c, c + 1) for r, c in zip(rows.tolist(), cols.tolist(), strict=True))
+    return np.array([valid[0, 0] and values[0, 0] != 0 for values, valid in read], bool)
