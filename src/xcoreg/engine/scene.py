@@ -101,7 +101,7 @@ def _outline(raster: Raster, coarse: Look, given: Any, option: str) -> Any:
     """Take the footprint that is known, or find it."""
     if given is None:
         return footprint(raster, coarse)
-    outline = shapely.from_wkt(given) if isinstance(given, str) else given
+    outline = shapely.from_wkt(given, on_invalid="ignore") if isinstance(given, str) else given
     if hasattr(outline, "geometry") and hasattr(outline, "to_crs"):
         outline = outline.to_crs(raster.grid.crs) if outline.crs is not None else outline
         outline = outline.geometry.union_all()
