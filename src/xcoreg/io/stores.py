@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,9 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
     try:
         if kind == "Zarr":
             require("zarr", extra="zarr")
-            dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Zarr 3 has yet to adopt what keeps the order of the variables
+                dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=True)
         else:
             dataset.to_netcdf(place, engine=_engine(), encoding=encoding)
     except (ValueError, TypeError) as error:
@@ -86,7 +89,7 @@ def _check_coordinates(dataset: Dataset) -> None:
     y_dim, x_dim = spatial_dims(dataset, "the image")
     if y_dim not in dataset.coords or x_dim not in dataset.coords:
         raise OptionError(
-            "NetCDF places pixels by 1-D coordinates, and the image has none (it is rotated, perhaps): write GeoTIFF or Zarr"
+            "NetCDF places pixels by 1-D coordinates, and the image has none (rotated, perhaps): write GeoTIFF or Zarr"
         )
 
 

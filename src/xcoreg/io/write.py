@@ -133,7 +133,7 @@ def driver_for(path: Path, driver: str | None = None) -> str:
     if driver.lower() in ("netcdf", "zarr"):
         return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
     with rasterio.Env() as env:
-        name = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
+        name: str | None = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
     if name is None or _writer(name) is None:
         raise OptionError(f"{driver!r} is no format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
     return name
