@@ -57,6 +57,9 @@ def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
     points = to_points(trials, scene)
     own = linear_of(scene.target.grid.affine)
     ok = verdict.status is Status.OK
+    if options.max_shift is not None:
+        far = np.maximum(np.abs(points.dcol), np.abs(points.drow)) > options.max_shift
+        points = points.with_status(points.ok & ~verdict.members & far, Status.TOO_FAR)
     points = points.with_status(points.ok & ~verdict.members, Status.OUTLIER)
     shift = model = None
     if ok:
