@@ -23,6 +23,8 @@ __all__ = ["phase_match"]
 
 # A window has to share this many valid pixels, and this part of its area, with its partner.
 _FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
+# Narrower windows have no room for a peak and its rivals.
+_LEAST_SIDE = 8
 # Decimal logarithm of the chance a peak may have to be one of noise: measured on unrelated scenes, not theory.
 _CHANCE = -4.0
 # A rival peak this high makes a pattern ambiguous.
@@ -125,6 +127,8 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
 def _usable(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> NDArray[np.int8]:
     """NO_DATA and FLAT for windows without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
+    if min(ref.shape[1:]) < _LEAST_SIDE:
+        return np.full_like(status, Status.NO_DATA)
     for image, valid in ((ref, ref_valid), (tgt, tgt_valid)):
         centred = fill_invalid(image, valid)
         biggest = np.abs(np.where(valid, image, 0)).max((1, 2))
