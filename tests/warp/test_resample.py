@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pytest
 
+from xcoreg.warp import apply
 from xcoreg.warp.resample import Resampler, finish
 
 
@@ -57,3 +59,11 @@ def test_without_a_map_all_is_missing(dtype):
     assert out.shape == (2, 4, 4)
     assert out.dtype == np.dtype(dtype)
     assert (out == 9).all()
+
+
+@pytest.mark.parametrize(("source", "side"), [(1, 256), (100, 256), (256, 256), (700, 768), (10980, 2048)])
+def test_chunks_of_the_output_are_whole_tiles(make_image, make_fit, source, side):
+    image = make_image(da.zeros((2300, 20), chunks=(min(source, 2300), 20), dtype=np.uint8), attrs={"_FillValue": 0})
+    out = apply(image, make_fit(), like=image)
+    assert out.chunks[0][0] == side
+    assert sum(out.chunks[0]) == 2300

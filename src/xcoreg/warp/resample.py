@@ -26,7 +26,7 @@ __all__ = ["Resampler", "finish", "resample"]
 
 _BLOCK_PIXELS = 1 << 18  # of output worked on at once when the source is no dask array
 _WIDE, _SQUARE = 4096, 512  # longest block of parallel grids, and of others, whose long blocks have large windows
-_SHORTEST, _LONGEST = 256, 2048  # sides of the blocks of a dask output, px
+_TILE, _LONGEST = 256, 2048  # sides of the blocks of a dask output are multiples of the first up to the second, px
 _COARSE = 4.0  # from this many source pixels per output pixel on, blocks are averaged before they are interpolated
 
 
@@ -225,9 +225,8 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
 
 
 def _chunks(size: int, source: int) -> tuple[int, ...]:
-    """Chunks along one axis of a dask output: about those of the source within reason, and no slivers."""
-    wanted = min(max(source, _SHORTEST), _LONGEST)
-    side = -(-size // max(round(size / wanted), 1))
+    """Chunks along one axis of a dask output: about those of the source, and whole tiles for whoever writes them."""
+    side = min(max(round(source / _TILE), 1) * _TILE, _LONGEST)
     return tuple(min(side, size - start) for start in range(0, size, side))
 
 
