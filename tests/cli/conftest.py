@@ -17,9 +17,9 @@ SHIFT = (0.357, -1.566)  # dcol, drow: dx +3.57 m, dy +15.66 m on the 10 m grid
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
-    """Two GeoTIFFs of 400 x 400 px with the known correction SHIFT, never to be changed."""
+    """Two GeoTIFFs of 320 x 320 px with the known correction SHIFT, never to be changed."""
     folder = tmp_path_factory.mktemp("images")
-    both = pair((400, 400), shift=SHIFT, snr_db=30.0, seed=3)
+    both = pair((320, 320), shift=SHIFT, snr_db=30.0, seed=3)
     for name, image in (("ref", both.ref), ("tgt", both.tgt)):
         image.rio.to_raster(folder / f"{name}.tif", compress="deflate", tiled=True, blockxsize=128, blockysize=128)
     return SimpleNamespace(ref=str(folder / "ref.tif"), tgt=str(folder / "tgt.tif"), dcol=SHIFT[0], drow=SHIFT[1])

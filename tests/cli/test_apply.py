@@ -12,7 +12,7 @@ def placed(images, scale=1):
 
 
 def test_a_mask_of_another_gsd_moves_by_the_same_metres(run, images, fit_file, make_tif, tmp_path):
-    mask = make_tif("mask.tif", np.arange(200 * 200, dtype=np.uint8).reshape(200, 200), **placed(images, 2))
+    mask = make_tif("mask.tif", np.arange(160 * 160, dtype=np.uint8).reshape(160, 160), **placed(images, 2))
     assert run("apply", fit_file, mask, tmp_path / "out.tif").exit_code == 0
     shift = load_fit(fit_file).shift
     with rasterio.open(mask) as old, rasterio.open(tmp_path / "out.tif") as new:
@@ -22,7 +22,7 @@ def test_a_mask_of_another_gsd_moves_by_the_same_metres(run, images, fit_file, m
 
 
 def test_a_mask_keeps_its_values_when_resampled(run, images, fit_file, make_tif, tmp_path):
-    values = np.random.default_rng(1).choice(np.array([1, 7], np.uint8), (400, 400))
+    values = np.random.default_rng(1).choice(np.array([1, 7], np.uint8), (320, 320))
     mask = make_tif("mask.tif", values, nodata=0, **placed(images))
     out = tmp_path / "out.tif"
     result = run("apply", fit_file, mask, out, "--like", images.ref, "--resampling", "nearest")
@@ -33,7 +33,7 @@ def test_a_mask_keeps_its_values_when_resampled(run, images, fit_file, make_tif,
 
 
 def test_all_bands_move_together(run, images, fit_file, make_tif, tmp_path):
-    bands = np.random.default_rng(2).integers(0, 255, (3, 400, 400), np.uint8)
+    bands = np.random.default_rng(2).integers(0, 255, (3, 320, 320), np.uint8)
     source = make_tif("rgb.tif", bands, **placed(images))
     assert run("apply", fit_file, source, tmp_path / "out.nc.tif").exit_code == 0
     with rasterio.open(tmp_path / "out.nc.tif") as image:

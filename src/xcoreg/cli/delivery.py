@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from xcoreg.result import Coregistration
 
 __all__ = ["Delivery"]
-
-GEOTIFF = {".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -72,40 +69,36 @@ class Delivery:
         names = ("align_grid", "like", "resampling", "driver", "overwrite")
         return cls(Path(path), creation=creation, **{name: options.pop(name) for name in names})
 
-    def check(self, **inputs: str) -> None:
+    @property
+    def is_plain_move(self) -> bool:
+        """Whether a GeoTIFF is asked for without resampling or creation options."""
+        from xcoreg.io.write import driver_for
+
+        resampled = self.align_grid or self.like is not None
+        return driver_for(self.path, self.driver) == "GTiff" and not resampled and not self.creation
+
+    def check(self, *inputs: str) -> None:
         """Refuse an output that cannot be, before the work is done.
 
         Parameters
         ----------
-        **inputs : str
-            What each input is called, and its path.
+        *inputs : str
+            What must survive.
 
         Raises
         ------
         OptionError
-            When the output is one of the inputs, exists already, or has no folder.
+            When the output is one of the inputs, exists already, has no format, or cannot be written.
         """
-        for name, given in inputs.items():
-            if _same_file(self.path, given):
-                raise OptionError(f"the output {self.path} is the {name} itself: name another file for the output")
-        if self.path.is_dir() and self.path.suffix.lower() != ".zarr":
-            raise OptionError(f"the output {self.path} is a folder: name a file inside it")
+        from xcoreg.io.paths import check_output
+        from xcoreg.io.write import driver_for
+
+        check_output(self.path, inputs=inputs)
         if self.path.exists() and not self.overwrite:
             raise OptionError(f"the output {self.path} exists already: add --overwrite to replace it")
-        folder = self.path.absolute().parent
-        if not folder.is_dir():
-            raise OptionError(f"the folder {folder} of the output does not exist: create it first")
-        if not os.access(folder, os.W_OK):
-            raise OptionError(f"the folder {folder} of the output is not writable: choose another one")
         if self.align_grid and self.like:
             raise OptionError("--align-grid and --like name two output grids: choose one")
-
-    @property
-    def is_plain_move(self) -> bool:
-        """Whether a GeoTIFF is asked for without resampling or creation options."""
-        resampled = self.align_grid or self.like is not None
-        geotiff = self.path.suffix.lower() in GEOTIFF if self.driver is None else self.driver.upper() == "GTIFF"
-        return geotiff and not resampled and not self.creation
+        driver_for(self.path, self.driver)
 
     def write(self, source: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it.
@@ -131,18 +124,14 @@ class Delivery:
         io.write_raster(fixed, self.path, driver=self.driver, overwrite=self.overwrite, **(self.creation or {}))
 
 
-def _same_file(first: Path, second: str) -> bool:
-    try:
-        return first.samefile(second)
-    except OSError:  # one of them does not exist, or is no file of this machine
-        return first.absolute() == Path(second).absolute()
-
-
 def _is_geotiff(source: str) -> bool:
     import rasterio
 
-    if not Path(source).is_file():
+    from xcoreg.io.paths import local_path
+
+    path = local_path(source)
+    if path is None or not path.is_file():
         return False
-    with rasterio.open(source) as image:
+    with rasterio.open(path) as image:
         # a file placed by control points has no transform of its own that could be moved
         return image.driver == "GTiff" and not image.gcps[0]

@@ -69,6 +69,8 @@ def failure_of(error: Exception) -> Failure:
     [3, 2, 1]
     """
     text = " ".join(str(error).split())
+    if "previous exception" in text and error.__cause__ is not None:  # rasterio: GDAL's own words come first
+        text = f"an image cannot be read, it may be damaged: {error.__cause__}"
     if isinstance(error, CoregError):
         text = _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
     if isinstance(error, MatchError):

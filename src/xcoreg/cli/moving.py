@@ -76,7 +76,7 @@ def shift(ref: str, tgt: str, out: str, talk: Talk, **options: Any) -> None:
     be any raster format that GDAL writes.
     """
     delivery = Delivery.take(out, options)
-    delivery.check(reference=ref, target=tgt)
+    delivery.check(ref, tgt)
     nodata = options["nodata"]
     fit = match_files(ref, tgt, options, talk).fit
     tell_result(fit, talk)
@@ -100,7 +100,7 @@ def apply(fit: str, image: str, out: str, talk: Talk, nodata: float | None, **op
     from xcoreg.result import load_fit
 
     delivery = Delivery.take(out, options)
-    delivery.check(image=image, fit=fit)
+    delivery.check(image, fit)
     loaded = load_fit(fit)
     talk.say("shift", str(loaded.shift))
     delivery.write(image, loaded, nodata)
