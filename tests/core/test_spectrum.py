@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scipy import fft
+
+from xcoreg.core.spectrum import forward, inverse, rings_for, taper
+
+SHAPES = [(16, 16), (17, 17), (63, 63), (64, 64), (64, 48), (115, 115), (125, 125), (250, 251), (256, 256)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rings_hold_the_whole_plane_once(shape):
+    rings = rings_for(*shape)
+    assert rings.count.sum() == shape[0] * shape[1]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_ring_is_empty(shape):
+    rings = rings_for(*shape)
+    assert np.bincount(rings.index, minlength=len(rings.count)).min() >= 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rings_go_outwards(shape):
+    assert (np.diff(rings_for(*shape).centre) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(31, 33), (32, 32), (40, 25)])
+def test_mean_weighs_conjugate_pairs_twice(shape):
+    image = np.random.default_rng(1).standard_normal(shape)
+    rings = rings_for(*shape)
+    half = np.abs(fft.rfft2(image)) ** 2
+    mean = rings.mean(half[None])
+    assert (mean * rings.count).sum() == pytest.approx((np.abs(fft.fft2(image)) ** 2).sum())
+
+
+def test_spread_gives_every_frequency_its_ring():
+    rings = rings_for(32, 32)
+    told = rings.spread(rings.centre[None])[0]
+    assert told.shape == (32, 17)
+    assert np.abs(told - rings.radius).max() < 0.08
+
+
+def test_mean_undoes_spread():
+    rings = rings_for(40, 48)
+    values = np.random.default_rng(2).random((3, len(rings.count)))
+    assert rings.mean(rings.spread(values)) == pytest.approx(values, rel=1e-6)
+
+
+def test_taper_is_one_inside_and_zero_at_the_rim():
+    window = taper(64, 32, 0.5)
+    assert window[32, 16] == 1
+    assert max(window[0].max(), window[:, -1].max()) < 1e-6
+
+
+def test_taper_is_symmetric():
+    window = taper(31, 20, 0.6)
+    assert np.abs(window - window[::-1, ::-1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (16, 16), (15, 11)])
+def test_inverse_undoes_forward_in_single_precision(shape):
+    images = np.random.default_rng(3).standard_normal((2, *shape)).astype(np.float32)
+    spectra = forward(images)
+    assert spectra.dtype == np.complex64
+    assert np.abs(inverse(spectra, shape) - images).max() < 1e-6
