@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["compute_all", "is_lazy", "map_output_blocks"]
+__all__ = ["compute_all", "fused", "is_lazy", "map_output_blocks"]
 
 
 def is_lazy(data: Any) -> bool:
@@ -65,6 +65,33 @@ def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
 
     done = iter(compute(*lazy))  # type: ignore[no-untyped-call]
     return [np.asarray(next(done) if is_lazy(item) else item) for item in plain]
+
+
+def fused(window: Any) -> Any:
+    """Fuse a window cut from stored data with the reading of it, so that the window alone is read.
+
+    Several windows of one chunk would otherwise share the chunk, and load it whole. Of computed data they should: a
+    chunk would be computed once for each window.
+
+    Parameters
+    ----------
+    window : dask array
+        Sliced, not computed.
+
+    Returns
+    -------
+    dask array
+        The same values.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> fused(da.arange(9, chunks=9)[2:4]).compute()
+    array([2, 3])
+    """
+    from dask.base import optimize
+
+    return optimize(window)[0]  # type: ignore[no-untyped-call]
 
 
 def map_output_blocks(

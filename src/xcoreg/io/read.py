@@ -81,7 +81,7 @@ def open_raster(
         if where is not None and where.is_dir():
             found: DataArray | Dataset = _open_zarr(path, group)
         else:
-            found = _open_gdal(path, spelled, cache=chunks is None, variable=variable, group=group)
+            found = _open_gdal(path, spelled, variable, cache=chunks is None, group=group)
     image = _named(_choose(found, variable, str(path)))
     if band is not None:
         image = to_band(image, band, str(path))
@@ -90,18 +90,21 @@ def open_raster(
     return image if chunks is None else _chunked(image, spelled, chunks)
 
 
-def _open_gdal(path: Any, spelled: str, **options: Any) -> DataArray | Dataset:
+def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
         with rasterio.open(spelled) as file:
             rotated = bool(file.transform.b or file.transform.d)
-            empty = file.count == 0 and not file.subdatasets
+            inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
+            empty = file.count == 0 and not inner
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:
         raise OptionError(f"{path} holds no raster band")
+    if inner and variable is not None and not any(each.endswith(variable) for each in inner):
+        raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(inner)}")
     try:
         # Two-dimensional coordinates of a rotated image would outweigh its pixels.
-        image: Any = rioxarray.open_rasterio(spelled, parse_coordinates=not rotated, **options)
+        image: Any = rioxarray.open_rasterio(spelled, parse_coordinates=not rotated, variable=variable, **options)
     except (RasterioError, ValueError, KeyError, IndexError) as error:
         raise OptionError(f"{path} cannot be opened ({error}): name one of its variables, variable=...") from error
     if isinstance(image, list):

@@ -36,7 +36,7 @@ _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, strips end on the borders of tiles
 _PLACE = 1e-3  # px, how far a corner may be off when the file is read again
-_BATCH = 64_000_000  # bytes of pixels held while writing what is not dask's
+_BATCH = 32_000_000  # bytes of pixels held while writing what is not dask's
 
 
 def write_raster(

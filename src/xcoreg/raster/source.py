@@ -17,6 +17,9 @@ __all__ = ["Box", "read_boxes"]
 #: Rows row0 <= row < row1 and columns col0 <= col < col1: (row0, row1, col0, col1), px.
 Box: TypeAlias = "tuple[int, int, int, int]"
 
+# Names that rioxarray, xarray and dask give to arrays that are read, not computed.
+_STORED = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-")
+
 
 def read_boxes(
     variable: Variable,
@@ -61,4 +64,6 @@ def read_boxes(
         return [np.asarray(part.values) for part in parts]
     from xcoreg import lazy  # dask is only loaded for dask data
 
-    return [np.asarray(block) for block in lazy.compute_all([part.data for part in parts])]
+    stored = str(getattr(variable.data, "name", "")).startswith(_STORED)
+    windows = [lazy.fused(part.data) if stored and len(parts) > 1 else part.data for part in parts]
+    return [np.asarray(block) for block in lazy.compute_all(windows)]
