@@ -9,7 +9,7 @@ from xarray import Dataset
 
 from xcoreg.errors import CoregError, OptionError
 from xcoreg.io import NoSuchFile, open_raster, write_raster
-from xcoreg.raster import footprint, look, make_raster
+from xcoreg.raster import footprint, look, make_raster, to_band
 
 
 def test_native_dtype_and_marker(data_dir):
@@ -22,9 +22,9 @@ def test_native_dtype_and_marker(data_dir):
 def test_envi_equals_its_geotiff_twin(data_dir):
     envi = open_raster(data_dir / "formats" / "G90292_20230514.bin")
     tiff = open_raster(data_dir / "formats" / "G90292_20230514.tif")
-    np.testing.assert_array_equal(envi, tiff)
+    for name in tiff.attrs["long_name"]:  # the twin has its bands in another order
+        np.testing.assert_array_equal(to_band(envi, name), to_band(tiff, name))
     assert envi.rio.transform() == tiff.rio.transform()
-    assert envi.attrs["long_name"] == tiff.attrs["long_name"]
 
 
 def test_netcdf_by_dataset_variable_and_band(data_dir):

@@ -54,6 +54,13 @@ def test_metadata_survive(image, tmp_path):
         assert "long_name" not in file.tags()
 
 
+def test_an_envi_header_does_not_travel(image, tmp_path):
+    first = open_raster(write_raster(image, tmp_path / "a.bsq"))
+    assert "map_info" in first.attrs
+    with rasterio.open(write_raster(first, tmp_path / "b.tif")) as file:
+        assert "map_info" not in file.tags()
+
+
 def test_masked_and_scaled_images_go_back_to_counts(image, tmp_path):
     import rioxarray
 

@@ -23,6 +23,9 @@ __all__ = ["Metadata", "metadata_of", "parts_of", "profile_of"]
 _ELSEWHERE = {
     "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
     "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags",
+    # of an ENVI header: the new file has its own
+    "samples", "lines", "bands", "header_offset", "file_type", "data_type", "interleave", "byte_order", "map_info",
+    "coordinate_system_string", "projection_info", "band_names",
 }  # fmt: skip
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
