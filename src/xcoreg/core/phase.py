@@ -198,6 +198,8 @@ def _peaks(heights: Floats, near: Bools, sign: Floats) -> Peaks:
     z = peak / np.maximum(spread, 1e-30)
     cells = max(float(near.sum()), 1.0)
     chance = np.minimum((log_ndtr(-z) + np.log(cells)) / np.log(10), 0)
+    # A trough deeper than the peak is high means reversed contrast, and a peak that is but its side lobe.
+    chance = np.where(-np.where(near, heights, np.inf).min((1, 2)) > peak, 0.0, chance)
     move = np.stack(
         [
             (at_col + cols // 2) % cols - cols // 2 + _vertex(heights, at_row, at_col, 0, 1),
