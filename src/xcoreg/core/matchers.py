@@ -10,6 +10,7 @@ from xcoreg.core.matches import Matches
 from xcoreg.core.phase import Peaks, correlate, fill_invalid
 from xcoreg.core.quality import ssim
 from xcoreg.core.refine import Refined, refine
+from xcoreg.core.repeats import repeats
 from xcoreg.core.status import Status
 from xcoreg.core.subpixel import FourierShift, recut
 
@@ -106,7 +107,8 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         tgt = fill_invalid(tgt, tgt_valid) * np.where(peaks.height < 0, np.float32(-1), np.float32(1))[:, None, None]
         fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
         before, after = _similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
-        status[use] = _doubts(peaks, fine, before, after, limit)
+        again = repeats(ref, tgt, ref_valid & tgt_valid, fine.move, limit)
+        status[use] = _doubts(peaks, fine, np.maximum(peaks.rival, again), (before, after), limit)
         values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
         for column, value in zip(out.values(), values, strict=True):
             column[use] = value
@@ -151,19 +153,21 @@ def _similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, 
     return before, ssim(ref, moved, ref_valid & recut(tgt_valid, -whole)[0] & inside)
 
 
-def _doubts(peaks: Peaks, fine: Refined, before: Floats, after: Floats, limit: float) -> NDArray[np.int8]:
+def _doubts(
+    peaks: Peaks, fine: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float
+) -> NDArray[np.int8]:
     """Find the first reason for distrust of each window, the strongest reasons first."""
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(fine.cov), fine.cov, 1e6))[:, 1])
     gap = np.hypot(*fine.phase.T)
     reasons = {
         Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0),
-        Status.AMBIGUOUS: peaks.rival > _RIVAL,
+        Status.AMBIGUOUS: rival > _RIVAL,
         Status.UNCONSTRAINED: ~(sigma < _VAGUE),
         Status.NOT_CONVERGED: ~(fine.last_step < np.maximum(_LAST_STEP, 0.2 * sigma))
         | ~(np.abs(fine.move - peaks.move).max(1) < _DRIFT),
         Status.TOO_FAR: ~(np.abs(fine.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma)),
-        Status.NOT_IMPROVED: (after < before - 0.02) & (np.abs(fine.move).max(1) > 0.5),
+        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(fine.move).max(1) > 0.5),
     }
     status = np.zeros(len(sigma), np.int8)
     for reason, doubt in reasons.items():

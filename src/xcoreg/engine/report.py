@@ -61,6 +61,9 @@ def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
         far = np.maximum(np.abs(points.dcol), np.abs(points.drow)) > options.max_shift
         points = points.with_status(points.ok & ~verdict.members & far, Status.TOO_FAR)
     points = points.with_status(points.ok & ~verdict.members, Status.OUTLIER)
+    if verdict.status is Status.NO_PEAK:
+        # Too few and too weak to stand together: none of them is an answer.
+        points = points.with_status(points.ok, Status.NO_PEAK)
     shift = model = None
     if ok:
         dx, dy = (float(part) for part in vector_to_map(scene.linear, *verdict.move))

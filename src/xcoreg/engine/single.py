@@ -32,10 +32,12 @@ logger = logging.getLogger("xcoreg")
 # Windows that fail are followed by windows this many times larger, fewer of them.
 _LARGER = ((2, 5), (4, 3))
 _LARGEST = 1024
+# So many sure windows that contradict each other end the search.
+_ENOUGH = 4
 # A single window is looked at again in its quarters when they are at least this large, px.
 _QUARTER = 48
 # Quarters may differ by this many matching pixels, and this many standard deviations, under one shift.
-_BEND, _BEND_SIGMAS = 0.5, 5.0
+_BEND, _BEND_SIGMAS = 0.25, 5.0
 
 
 def match(
@@ -94,6 +96,9 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
         logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
         if verdict.status is Status.OK:
             return trials, _looked_closer(scene, options, trials, verdict)
+        if verdict.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _ENOUGH:
+            # Many windows are sure, and contradict each other: larger ones would only blur that.
+            break
     return trials, verdict
 
 
