@@ -10,7 +10,9 @@ import rasterio
 import rioxarray
 from affine import Affine
 from scipy import ndimage
+from xarray import open_dataset
 
+from xcoreg.io import open_raster
 from xcoreg.raster import look, make_raster
 from xcoreg.raster.file import FileLevel, file_behind
 
@@ -136,6 +138,28 @@ def test_the_file_behind_an_untouched_image_is_known(with_overviews, chunks):
 def test_a_changed_image_has_no_file_behind(with_overviews, chunks, change):
     image = rioxarray.open_rasterio(with_overviews, chunks=chunks)
     assert file_behind(make_raster(change(image), nodata=0), 512) is None
+
+
+@pytest.mark.parametrize("chunks", [None, {"x": 1000, "y": 1000}])
+def test_a_mirrored_band_has_no_file_behind(with_overviews, chunks):
+    image = rioxarray.open_rasterio(with_overviews, chunks=chunks)
+    assert file_behind(make_raster(image.isel(band=0, y=slice(None, None, -1))), 512) is None
+
+
+def test_a_moved_image_keeps_its_file_and_its_look_moves_along(with_overviews):
+    image = rioxarray.open_rasterio(with_overviews)
+    moved = image.assign_coords(x=image.x + 3.5, y=image.y - 1.5)
+    plain, taken = look(make_raster(image)), look(make_raster(moved))
+    np.testing.assert_array_equal(taken.values, plain.values)
+    assert (taken.grid.affine.c, taken.grid.affine.f) == (300003.5, 5900038.5)
+
+
+def test_lazy_images_of_other_libraries(data_dir):
+    by_gdal = look(make_raster(open_raster(data_dir / "formats" / "RGB.nc"), nodata=0))
+    with open_dataset(data_dir / "formats" / "RGB.nc", decode_coords="all", mask_and_scale=False) as scene:
+        by_xarray = look(make_raster(scene, nodata=0))
+    assert by_xarray.seen.all()
+    assert by_xarray.valid.mean() == pytest.approx(by_gdal.valid.mean(), abs=0.01)
 
 
 def test_the_band_behind_is_the_one_selected(data_dir):

@@ -76,6 +76,12 @@ def test_custom_dimensions_and_columns_first(make_image, noise):
     np.testing.assert_array_equal(make_raster(turned).read(2, 4, 3, 9)[0], noise[2:4, 3:9])
 
 
+def test_a_dataset_with_dimensions_of_its_own(make_image, noise):
+    scene = make_image(noise, dims=("along", "across")).to_dataset(name="red")
+    raster = make_raster(scene.rio.set_spatial_dims(x_dim="across", y_dim="along"), band="red", nodata=0)
+    np.testing.assert_array_equal(raster.read(2, 4, 3, 9)[0], noise[2:4, 3:9])
+
+
 def test_a_window_turned_around_is_refused(make_image, noise):
     with pytest.raises(OptionError, match="turned around"):
         make_raster(make_image(noise)).read(5, 2, 0, 3)

@@ -12,6 +12,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from xcoreg.georef import linear_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -100,13 +102,17 @@ def file_behind(raster: Raster, size: int) -> FileLevel | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as file:
-                return _choose(file, path, band, raster.shape, size)
+                return _choose(file, path, band, raster, size)
     except RasterioError:
         return None
 
 
-def _choose(file: Any, path: str, band: int, shape: tuple[int, int], size: int) -> FileLevel | None:
+def _choose(file: Any, path: str, band: int, raster: Raster, size: int) -> FileLevel | None:
+    shape = raster.shape
     if tuple(file.shape) != shape or band > file.count or file.transform.is_identity:
+        return None
+    # A moved image still shows the file's pixels, a mirrored one does not.
+    if not np.allclose(linear_of(file.transform), linear_of(raster.grid.affine), rtol=1e-6, atol=0):
         return None
     factors = list(file.overviews(band))
     enough = [at for at, factor in enumerate(factors) if max(shape) / factor >= 0.75 * size]

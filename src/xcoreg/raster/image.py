@@ -51,6 +51,15 @@ class Raster:
         The unselected variable; slicing it once reads less than slicing a slice.
     lead : tuple of (dimension, position)
         What selects the band in `variable`.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> image = DataArray(np.arange(6, dtype="uint8").reshape(2, 3), dims=("y", "x")).rio.write_crs("EPSG:32633")
+    >>> raster = make_raster(image.rio.write_transform(Affine(10, 0, 300000, 0, -10, 5900040)), nodata=0)
+    >>> values, valid = raster.read(0, 2, 0, 2)
+    >>> values.tolist(), values.dtype.name, valid.tolist()
+    ([[0.0, 1.0], [3.0, 4.0]], 'float32', [[False, True], [True, True]])
     """
 
     data: DataArray
