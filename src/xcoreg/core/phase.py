@@ -29,6 +29,8 @@ _HIGHEST = 0.4
 _LOWEST = 1.5
 # The highest of many thousand values of a noise surface, in standard deviations.
 _NOISE_PEAK = 4.0
+# Troughs of reversed contrast are two or three times as deep as their side lobes; those of a chequered field are no more.
+_TROUGH = 1.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +201,7 @@ def _peaks(heights: Floats, near: Bools, sign: Floats) -> Peaks:
     cells = max(float(near.sum()), 1.0)
     chance = np.minimum((log_ndtr(-z) + np.log(cells)) / np.log(10), 0)
     # A trough deeper than the peak is high means reversed contrast, and a peak that is but its side lobe.
-    chance = np.where(-np.where(near, heights, np.inf).min((1, 2)) > peak, 0.0, chance)
+    chance = np.where(-np.where(near, heights, np.inf).min((1, 2)) > _TROUGH * peak, 0.0, chance)
     move = np.stack(
         [
             (at_col + cols // 2) % cols - cols // 2 + _vertex(heights, at_row, at_col, 0, 1),
