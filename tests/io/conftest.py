@@ -16,7 +16,7 @@ GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 
 # A process of its own: GDAL holds Python's lock while it opens a file.
 SERVER = r"""
-import http.server, pathlib, re, sys, urllib.parse
+import http.server, os, pathlib, re, sys, urllib.parse
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *args): pass
@@ -36,7 +36,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if data is not None and span:
             self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(data)}")
         self.end_headers()
-        print(self.command, self.path, len(part or b"") if body else 0, flush=True)
+        os.write(1, f"{self.command} {self.path} {len(part or b'') if body else 0}\n".encode())  # whole lines only
         if body and part:
             self.wfile.write(part)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
