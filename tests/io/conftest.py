@@ -57,7 +57,8 @@ class Server:
         self.url = f"http://127.0.0.1:{first.strip()}"
 
     def requests(self):
-        return [line.split() for line in self.log.read_text().splitlines()[1:]]
+        whole, _, _ = self.log.read_text().rpartition("\n")  # the last line may be in the writing
+        return [line.split() for line in whole.splitlines()[1:]]
 
     def sent(self):
         return sum(int(request[2]) for request in self.requests())

@@ -97,6 +97,10 @@ def test_what_is_no_raster(tmp_path):
     (tmp_path / "a.tif").write_text("not a raster")
     with pytest.raises(OptionError, match=r"a\.tif is not a raster that GDAL can read"):
         open_raster(tmp_path / "a.tif")
+
+
+def test_a_folder_that_is_no_store(tmp_path):
+    pytest.importorskip("zarr")
     with pytest.raises(OptionError, match="folder but no Zarr store"):
         open_raster(tmp_path)
 
