@@ -103,7 +103,7 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
     """
     rings = rings_for(*ref.shape[1:])
     whole = np.rint(start).astype(np.intp)
-    rest = np.asarray(start, np.float64) - whole
+    rest: Floats = np.asarray(start, np.float64) - whole
     tgt_cut, inside = recut(tgt, -whole)
     seen = ref_valid & recut(tgt_valid, -whole)[0] & inside
     movers = FourierShift(ref), FourierShift(np.asarray(tgt_cut, np.float32))
@@ -124,10 +124,9 @@ def _settle(
     rest, mask = rest.copy(), interior.copy()
     active = np.arange(len(rest))
     for turn in range(_MOST_PASSES):
-        look = _look(tuple(mover.take(active) for mover in movers), rest[active], mask[active])
-        weight, normal, extra, right = _normal_equations(look, rings, *_powers(look, rings))
-        del weight
-        # What noise adds to the normal matrix shortens the steps where little is common: slower, but it cannot run away.
+        look = _look((movers[0].take(active), movers[1].take(active)), rest[active], mask[active])
+        _, normal, extra, right = _normal_equations(look, rings, *_powers(look, rings))
+        # What noise adds to the normal matrix shortens the steps where little is common: they cannot run away.
         step = np.clip(np.nan_to_num(_solve(normal + extra, right)), -0.5, 0.5)
         rest[active] += step
         mask[active] = interior[active] * _unchanged(look)
@@ -188,9 +187,7 @@ def _powers(look: _Look, rings: Rings) -> tuple[Floats, Floats]:
     return np.maximum(slope - noise / 2, 0), noise
 
 
-def _normal_equations(
-    look: _Look, rings: Rings, scene: Floats, noise: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
+def _normal_equations(look: _Look, rings: Rings, scene: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Weights, normal matrix, what noise added to it (taken out), and right-hand side."""
     best = _band(rings) * scene / (noise * (2 * scene + noise))
     weight = rings.spread(best) * rings.weight
