@@ -71,7 +71,7 @@ class FourierShift:
         return np.asarray((self._spectra * ramp_y) * ramp_x)
 
     def take(self, index: NDArray[np.intp]) -> FourierShift:
-        """Some of the windows."""
+        """Take some of the windows."""
         if len(index) == len(self._spectra):
             return self
         part = copy(self)
