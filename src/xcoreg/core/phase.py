@@ -29,7 +29,7 @@ _HIGHEST = 0.4
 _LOWEST = 1.5
 # The highest of many thousand values of a noise surface, in standard deviations.
 _NOISE_PEAK = 4.0
-# Troughs of reversed contrast are two or three times as deep as their side lobes; those of a chequered field are no more.
+# Troughs of reversed contrast are two or three times as deep as their side lobes; those of a chequered field are not.
 _TROUGH = 1.2
 
 
