@@ -96,7 +96,7 @@ def _lobe(own: Floats) -> Floats:
     reach = min(own.shape[1:]) // 3
     sides = np.maximum(own[:, 0, 1:reach], own[:, 1:reach, 0])
     low = sides < 0.6 * _AGAIN
-    return np.where(low.any(1), low.argmax(1) + 2, reach).astype(np.float64)
+    return np.asarray(np.where(low.any(1), low.argmax(1) + 2, reach), np.float64)
 
 
 def _sharpened(images: Floats) -> Floats:
