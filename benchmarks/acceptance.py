@@ -28,6 +28,8 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
     {"windows": 1},
     {"max_shift": 5.0},
 )
+# Who gives a max_shift below the period of a pattern has said which of the shifts is meant.
+_REPEATING = ("periodic", "stripes", "swell")
 
 
 class Trial(NamedTuple):
@@ -49,6 +51,8 @@ def nonsense(task: tuple[str, int]) -> Trial:
     rows = int(rng.choice(_SIZES))
     cols = int(rng.choice(_SIZES)) if rng.random() < 0.25 else rows
     options = _OPTIONS[rng.integers(len(_OPTIONS))]
+    if kind in _REPEATING:
+        options = {name: value for name, value in options.items() if name != "max_shift"}
     ref, tgt = KINDS[kind](rng, (rows, cols))
     return attempt(kind, seed, ref, tgt, options)
 
