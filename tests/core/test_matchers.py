@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from xcoreg.core.matchers import phase_match
+from xcoreg.core.status import Status
+from xcoreg.simulate import WindowPairs, window_pairs
+
+N, SIDE = 20, 64
+
+
+def everywhere(images):
+    return np.ones(images.shape, bool)
+
+
+def run(pairs: WindowPairs, **options):
+    ok = everywhere(pairs.ref)
+    return phase_match(pairs.ref, pairs.tgt, ok, ok, **options)
+
+
+def moves(matches):
+    return np.stack([matches.dcol, matches.drow], -1)
+
+
+def sigma(matches):
+    return np.sqrt(np.diagonal(matches.cov, axis1=1, axis2=2))
+
+
+def noise(rng, level, side=SIDE):
+    return level * rng.standard_normal((1, side, side))
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return window_pairs(N, SIDE, 20.0, max_shift=6.0, seed=21)
+
+
+@pytest.fixture(scope="module")
+def matches(pairs):
+    return run(pairs)
+
+
+# --- the numbers -----------------------------------------------------------------------------------------------------
+
+
+def test_true_pairs_are_matched(pairs, matches):
+    assert matches.ok.all()
+    assert np.abs(moves(matches) - pairs.truth).max() < 0.05
+
+
+def test_swapping_negates(pairs, matches):
+    swapped = run(pairs._replace(ref=pairs.tgt, tgt=pairs.ref))
+    assert (np.abs(moves(matches) + moves(swapped)) < sigma(matches)).all()
+
+
+def test_gain_and_offset_change_nothing(pairs, matches):
+    bright = run(pairs._replace(ref=3 * pairs.ref + 100, tgt=0.2 * pairs.tgt - 7))
+    assert np.abs(moves(bright) - moves(matches)).max() < 1e-3
+    assert (bright.status == matches.status).all()
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(-15, 15), st.integers(-15, 15))
+def test_a_roll_of_whole_pixels_is_exact(dcol, drow):
+    scene = gaussian_filter(np.random.default_rng(1).standard_normal((1, SIDE, SIDE)), (0, 1.2, 1.2), mode="wrap")
+    ref = scene.astype(np.float32)
+    found = run_one(ref, np.roll(ref, (-drow, -dcol), (1, 2)))
+    assert (found.dcol[0], found.drow[0]) == pytest.approx((dcol, drow), abs=1e-3)
+
+
+def run_one(ref, tgt, **options):
+    ref, tgt = np.asarray(ref, np.float32), np.asarray(tgt, np.float32)
+    return phase_match(ref, tgt, everywhere(ref), everywhere(tgt), **options)
+
+
+def test_windows_do_not_see_their_neighbours(pairs, matches):
+    one = run(WindowPairs(*(part[7:8] for part in pairs)))
+    assert np.abs(moves(one)[0] - moves(matches)[7]).max() < 1e-6  # sums of single precision, in another order
+
+
+def test_batches_change_nothing(pairs, matches, monkeypatch):
+    monkeypatch.setattr("xcoreg.core.matchers._BATCH_PIXELS", 3 * SIDE * SIDE)
+    assert np.abs(moves(run(pairs)) - moves(matches)).max() < 1e-6
+
+
+def test_similarity_rises(matches):
+    assert (matches.ssim_after > matches.ssim_before + 0.1).all()
+    assert (matches.ssim_after > 0.85).all()
+
+
+def test_reliability_is_a_percentage(matches):
+    assert (matches.reliability > 70).all()
+    assert (matches.reliability <= 100).all()
+
+
+@pytest.mark.parametrize("side", [33, 48, 115, 127])
+def test_any_side_will_do(side):
+    pairs = window_pairs(6, side, 20.0, seed=22)
+    found = run(pairs)
+    assert found.ok.all()
+    assert (np.abs(moves(found) - pairs.truth) < 5 * sigma(found)).all()
+
+
+def test_windows_need_not_be_square():
+    pairs = window_pairs(6, 96, 20.0, seed=23)
+    found = run(pairs._replace(ref=pairs.ref[:, :50], tgt=pairs.tgt[:, :50]))
+    assert found.ok.all()
+    assert (np.abs(moves(found) - pairs.truth) < 5 * sigma(found)).all()
+
+
+def test_masks_weigh_pixels(pairs):
+    valid = everywhere(pairs.tgt)
+    valid[:, 15:45, 20:50] = False
+    spoiled = np.where(valid, pairs.tgt, 50).astype(np.float32)
+    found = phase_match(pairs.ref, spoiled, everywhere(pairs.ref), valid)
+    assert found.ok.all()
+    assert (np.abs(moves(found) - pairs.truth) < 5 * sigma(found)).all()
+
+
+def test_nothing_invalid_is_read(pairs):
+    valid = everywhere(pairs.tgt)
+    valid[:, 15:45, 20:50] = False
+    answers = [
+        phase_match(pairs.ref, np.where(valid, pairs.tgt, fill).astype(np.float32), everywhere(pairs.ref), valid)
+        for fill in (0, 1e4)
+    ]
+    assert np.array_equal(moves(answers[0]), moves(answers[1]))
+
+
+# --- the doubts ------------------------------------------------------------------------------------------------------
+
+
+def test_unrelated_windows_are_refused():
+    assert not run(window_pairs(60, SIDE, 20.0, seed=24, unrelated=True)).ok.any()
+
+
+def test_noise_is_refused():
+    assert not run(window_pairs(60, SIDE, -np.inf, seed=25)).ok.any()
+
+
+def test_a_change_of_contrast_is_refused_unless_allowed(pairs):
+    turned = pairs._replace(tgt=-pairs.tgt)
+    assert not run(turned).ok.any()
+    for contrast in ("reversed", "any"):
+        found = run(turned, contrast=contrast)
+        assert found.ok.all()
+        assert np.abs(moves(found) - pairs.truth).max() < 0.05
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -3e4])
+def test_constant_windows_are_flat(level):
+    flat = np.full((1, SIDE, SIDE), level)
+    assert run_one(flat, flat).status[0] == Status.FLAT
+
+
+def test_a_single_bright_pixel_is_flat():
+    dot = np.zeros((1, SIDE, SIDE))
+    dot[0, 30, 30] = 1
+    assert run_one(dot, dot).status[0] == Status.FLAT
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (5, 5)])
+def test_windows_of_a_few_pixels_hold_no_data(shape):
+    few = np.random.default_rng(2).random((2, *shape))
+    assert (run_one(few, few).status == Status.NO_DATA).all()
+
+
+def test_too_few_pixels_in_common_are_no_data(pairs):
+    left, right = everywhere(pairs.ref), everywhere(pairs.ref)
+    left[:, :, 33:], right[:, :, :31] = False, False
+    assert (phase_match(pairs.ref, pairs.tgt, left, right).status == Status.NO_DATA).all()
+
+
+def test_stripes_leave_one_direction_open():
+    rng = np.random.default_rng(3)
+    stripes = np.tile(gaussian_filter(rng.standard_normal(SIDE), 1), (1, SIDE, 1))
+    found = run_one(stripes + noise(rng, 0.02), stripes + noise(rng, 0.02))
+    assert found.status[0] in (Status.UNCONSTRAINED, Status.AMBIGUOUS)
+
+
+def test_a_chequered_field_is_ambiguous():
+    rng = np.random.default_rng(4)
+    wave = np.cos(2 * np.pi * np.arange(128) / 6) + 0.5 * np.cos(4 * np.pi * np.arange(128) / 6 + 1)
+    field = (wave[:, None] * wave)[None]
+    found = run_one(field + noise(rng, 0.1, 128), np.roll(field, 7, 2) + noise(rng, 0.1, 128))
+    assert found.status[0] == Status.AMBIGUOUS
+
+
+def test_what_lies_beyond_max_shift_is_not_found(pairs):
+    far = np.abs(pairs.truth).max(1) > 4
+    found = run(pairs, max_shift=2.0)
+    assert not found.ok[far].any()
+
+
+def test_no_windows_give_no_matches():
+    assert len(run_one(np.empty((0, SIDE, SIDE)), np.empty((0, SIDE, SIDE)))) == 0
