@@ -28,6 +28,7 @@ def bad(make_tif, tmp_path):
             "NaN everywhere": (np.full((300, 300), np.nan, np.float32), {}),
             "nodata everywhere": (np.zeros((300, 300), np.uint16), {"nodata": 0}),
             "far away": (NOISE, {"crs": "EPSG:32610"}),
+            "CRS unknown": (NOISE, {"crs": 'LOCAL_CS["quarry",UNIT["metre",1]]'}),
             "one pixel": (NOISE[:1, :1], {}),
         }[fault]
         return make_tif("bad.tif", values, **profile)
@@ -42,12 +43,13 @@ def bad(make_tif, tmp_path):
     [
         ("missing", "nowhere.tif"),
         ("not a raster", "text.tif"),
-        ("no CRS", "write_crs"),
-        ("no transform", "transform"),
+        ("no CRS", "rio edit-info --crs"),
+        ("no transform", "rio edit-info --transform"),
         ("complex", "abs("),
         ("NaN everywhere", "no valid pixel"),
         ("nodata everywhere", "no valid pixel"),
         ("far away", "overlap"),
+        ("CRS unknown", "quarry"),
         ("one pixel", "overlap"),
     ],
 )
@@ -90,6 +92,7 @@ def test_a_damaged_image_is_told_by_name(run, make_tif, tmp_path, role):
         (["--co", "TILED"], "KEY=VALUE"),
         (["--like", "nowhere.tif"], "nowhere.tif"),
         (["--driver", "NoSuchFormat"], "NoSuchFormat"),
+        (["--driver", "VRT"], "VRT"),
     ],
 )
 def test_a_bad_option_is_told_in_one_sentence(run, images, tmp_path, options, word):
@@ -98,6 +101,17 @@ def test_a_bad_option_is_told_in_one_sentence(run, images, tmp_path, options, wo
     assert word in result.stderr
     assert result.stderr.count("Error:") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_output_is_told_before_the_match(run, images, tmp_path):
+    out = tmp_path / "out.tif"
+    out.write_text("mine")
+    out.chmod(0o444)
+    result = run("shift", images.ref, images.tgt, out, "--overwrite")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "read-only" in result.stderr
+    assert out.read_text() == "mine"
 
 
 def test_an_unknown_suffix_is_told_before_the_match(run, images, tmp_path):

@@ -144,6 +144,8 @@ def test_formats_by_name(tmp_path):
         driver_for(tmp_path / "a.qqq")
     with pytest.raises(OptionError, match="'Nonsense' is no format"):
         driver_for(tmp_path / "a.tif", "Nonsense")
+    with pytest.raises(OptionError, match="'VRT' is no format"):
+        driver_for(tmp_path / "a.vrt")
 
 
 def test_lazy_images_are_written_in_pieces(tmp_path):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, OptionError
+from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, NotGeoreferenced, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,11 @@ _KEYWORD = re.compile(
     r"\b((?:ref_)?(?:band|nodata|where|footprint)|windows?|at|max_shift|contrast|align_grid|like|resampling|driver"
     r"|overwrite)=([\w'(+-]?)"
 )
+# The cures of the library's messages are Python's; rio comes with rasterio.
+_EDIT = {
+    "CRS": "rio edit-info --crs EPSG:CODE FILE",
+    "transform": "rio edit-info --transform '[a, b, c, d, e, f]' FILE",
+}
 _BAD_INPUT = (OptionError, GridError, FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
@@ -69,10 +74,13 @@ def failure_of(error: Exception) -> Failure:
     [3, 2, 1]
     """
     text = " ".join(str(error).split())
-    if "previous exception" in text and error.__cause__ is not None:  # rasterio: GDAL's own words come first
-        text = f"an image cannot be read, it may be damaged: {error.__cause__}"
+    if "previous exception" in text and error.__cause__ is not None:  # rasterio keeps GDAL's own words one step below
+        hint = "an image cannot be read, it may be damaged" if "Read" in text else "the output cannot be written"
+        text = f"{hint}: {error.__cause__}"
     if isinstance(error, CoregError):
         text = _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
+    if isinstance(error, NotGeoreferenced):
+        text = f"{text}; in the shell: {_EDIT['CRS' if 'no CRS' in text else 'transform']}"
     if isinstance(error, MatchError):
         return NoMatch(text.removeprefix("no trustworthy match: "))
     if isinstance(error, _BAD_INPUT):

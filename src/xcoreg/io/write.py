@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["driver_for", "write_raster"]
 
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
+_HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, strips end on the borders of tiles
 _PLACE = 1e-3  # px, how far a corner may be off when the file is read again
@@ -134,7 +135,7 @@ def driver_for(path: Path, driver: str | None = None) -> str:
         return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
     with rasterio.Env() as env:
         name: str | None = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
-    if name is None or _writer(name) is None:
+    if name is None or name in _HOLD_NO_PIXELS or _writer(name) is None:
         raise OptionError(f"{driver!r} is no format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
     return name
 
