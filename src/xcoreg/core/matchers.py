@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
 
-__all__ = ["phase_match"]
+__all__ = ["phase_match", "similarities"]
 
 # A window has to share this many valid pixels, and this part of its area, with its partner.
 _FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
 # Narrower windows have no room for a peak and its rivals.
 _LEAST_SIDE = 8
 # Decimal logarithm of the chance a peak may have to be one of noise: measured on unrelated scenes, not theory.
-_CHANCE = -4.0
-# A rival peak this high makes a pattern ambiguous.
-_RIVAL = 0.75
-# Largest standard deviation of a useful answer, px.
-_VAGUE = 0.5
+_CHANCE = -3.0
+# A rival peak this high makes a pattern ambiguous, where the peaks are beyond doubt: the same logarithm as above.
+_RIVAL, _PATTERN = 0.75, -15.0
+# Largest standard deviation of a useful answer, px, and fewest Fourier modes it may rest on (a slope has a few).
+_VAGUE, _FEWEST_MODES = 0.5, 6.0
 # The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
 _DRIFT, _LAST_STEP = 1.5, 0.01
 # The phases alone may contradict by this much, px, and by this many standard deviations.
@@ -106,7 +106,7 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         ref = fill_invalid(ref, ref_valid)
         tgt = fill_invalid(tgt, tgt_valid) * np.where(peaks.height < 0, np.float32(-1), np.float32(1))[:, None, None]
         fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
-        before, after = _similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
+        before, after = similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
         again = repeats(ref, tgt, ref_valid & tgt_valid, fine.move, limit)
         status[use] = _doubts(peaks, fine, np.maximum(peaks.rival, again), (before, after), limit)
         values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
@@ -143,7 +143,7 @@ def _usable(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> NDA
     return status
 
 
-def _similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> tuple[Floats, Floats]:
+def similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> tuple[Floats, Floats]:
     """Structural similarity before and after the correction."""
     before = ssim(ref, tgt, ref_valid & tgt_valid)
     whole = np.rint(move).astype(np.intp)
@@ -159,10 +159,12 @@ def _doubts(
     """Find the first reason for distrust of each window, the strongest reasons first."""
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(fine.cov), fine.cov, 1e6))[:, 1])
     gap = np.hypot(*fine.phase.T)
+    # Two equal peaks of noise are no pattern.
+    noisy = (peaks.rival > _RIVAL) & ~(rival > peaks.rival) & ~(peaks.log10_chance < _PATTERN)
     reasons = {
-        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0),
+        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0) | noisy,
         Status.AMBIGUOUS: rival > _RIVAL,
-        Status.UNCONSTRAINED: ~(sigma < _VAGUE),
+        Status.UNCONSTRAINED: ~(sigma < _VAGUE) | ~(fine.support > _FEWEST_MODES),
         Status.NOT_CONVERGED: ~(fine.last_step < np.maximum(_LAST_STEP, 0.2 * sigma))
         | ~(np.abs(fine.move - peaks.move).max(1) < _DRIFT),
         Status.TOO_FAR: ~(np.abs(fine.move).max(1) <= limit + 0.5),

@@ -7,6 +7,7 @@ images rise above their own noise floor: empty and aliased frequencies would dro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,8 @@ __all__ = ["Peaks", "correlate", "fill_invalid", "surface"]
 _HIGHEST = 0.4
 # Below one and a half cycles per window a taper alone makes spectra agree.
 _LOWEST = 1.5
+# Share of each side of a window that is tapered.
+_TAPERED = 0.6
 # The highest of many thousand values of a noise surface, in standard deviations.
 _NOISE_PEAK = 4.0
 # Troughs of reversed contrast are two or three times as deep as their side lobes; those of a chequered field are not.
@@ -118,7 +121,7 @@ def surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> Flo
     """
     shape = ref.shape[1:]
     rings = rings_for(*shape)
-    window = taper(*shape, 0.6)
+    window = _window(*shape)
     spectra = [forward(_apodised(image, valid, window)) for image, valid in ((ref, ref_valid), (tgt, tgt_valid))]
     cross = spectra[0] * spectra[1].conj()
     powers = [rings.mean(spectrum.real**2 + spectrum.imag**2) for spectrum in spectra]
@@ -159,6 +162,10 @@ def correlate(
     return _peaks(heights * sign[:, None, None], near, sign)
 
 
+def _window(rows: int, cols: int) -> Floats:
+    return taper(rows, cols, _TAPERED)
+
+
 def _apodised(image: Floats, valid: Bools, window: Floats) -> Floats:
     """Fill, centre and taper."""
     filled = fill_invalid(image, valid) if not valid.all() else np.asarray(image, np.float32)
@@ -186,18 +193,21 @@ def _searched(shape: tuple[int, ...], max_shift: float) -> Bools:
 def _peaks(heights: Floats, near: Bools, sign: Floats) -> Peaks:
     """Highest peak of each surface, how surprising it is, and its best rival."""
     n, rows, cols = heights.shape
-    inside = np.where(near, heights, -np.inf).reshape(n, -1)
+    # The taper leaves less of the windows in common at larger lags: noise is lower there, and peaks must be judged by it.
+    level = heights / _noise_profile(rows, cols)
+    inside = np.where(near, level, -np.inf).reshape(n, -1)
     best = inside.argmax(1)
-    peak = inside[np.arange(n), best]
     at_row, at_col = np.unravel_index(best, (rows, cols))
+    peak = heights[np.arange(n), at_row, at_col]
     # The main lobe of a band-limited surface is as wide as its autocorrelation says; rivals lie outside.
     width = _lobe(heights, at_row, at_col)
     far_row = np.abs((np.arange(rows)[None] - at_row[:, None] + rows // 2) % rows - rows // 2)
     far_col = np.abs((np.arange(cols)[None] - at_col[:, None] + cols // 2) % cols - cols // 2)
     away = np.maximum(far_row[:, :, None], far_col[:, None, :]) > width[:, None, None]
-    spread = np.sqrt(np.mean(np.where(away, heights, 0) ** 2, axis=(1, 2)) / np.maximum(away.mean((1, 2)), 1e-6))
-    rival = np.maximum(np.where(away & near, heights, 0).max((1, 2)), _NOISE_PEAK * spread)
-    z = peak / np.maximum(spread, 1e-30)
+    spread = np.sqrt(np.mean(np.where(away, level, 0) ** 2, axis=(1, 2)) / np.maximum(away.mean((1, 2)), 1e-6))
+    top = inside[np.arange(n), best]
+    rival = np.maximum(np.where(away & near, level, 0).max((1, 2)), _NOISE_PEAK * spread)
+    z = top / np.maximum(spread, 1e-30)
     cells = max(float(near.sum()), 1.0)
     chance = np.minimum((log_ndtr(-z) + np.log(cells)) / np.log(10), 0)
     # A trough deeper than the peak is high means reversed contrast, and a peak that is but its side lobe.
@@ -209,7 +219,15 @@ def _peaks(heights: Floats, near: Bools, sign: Floats) -> Peaks:
         ],
         -1,
     )
-    return Peaks(move, peak * sign, chance, np.clip(rival / np.maximum(peak, 1e-30), 0, 1))
+    return Peaks(move, peak * sign, chance, np.clip(rival / np.maximum(top, 1e-30), 0, 1))
+
+
+@lru_cache(maxsize=32)
+def _noise_profile(rows: int, cols: int) -> Floats:
+    """Relative spread of the surface of unrelated windows at each lag."""
+    power = _window(rows, cols).astype(np.float64) ** 2
+    overlap = inverse(np.abs(forward(power[None])) ** 2 + 0j, (rows, cols))[0]
+    return np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)).astype(np.float32)
 
 
 def _vertex(heights: Floats, at_row: NDArray[np.intp], at_col: NDArray[np.intp], dr: int, dc: int) -> Floats:

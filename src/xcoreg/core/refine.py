@@ -183,7 +183,9 @@ def _powers(look: _Look, rings: Rings) -> tuple[Floats, Floats]:
     log_f = np.log(rings.centre + 0.02)
     basis = np.stack([np.ones_like(log_f), log_f - (members * log_f).sum() / members.sum()])
     fit = np.linalg.solve((basis * members) @ basis.T, (basis * members) @ np.log(change).T)
-    noise = np.exp(fit.T @ basis)
+    # Where more has changed than the power law says (waves, clouds), what was seen there counts.
+    seen = ndimage.uniform_filter1d(change * rings.count, 3, axis=1) / ndimage.uniform_filter1d(rings.count, 3)
+    noise = np.maximum(np.exp(fit.T @ basis), seen)
     return np.maximum(slope - noise / 2, 0), noise
 
 

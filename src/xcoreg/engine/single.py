@@ -32,6 +32,8 @@ logger = logging.getLogger("xcoreg")
 # Windows that fail are followed by windows this many times larger, fewer of them.
 _LARGER = ((2, 5), (4, 3))
 _LARGEST = 1024
+# An answer that fewer windows carry is sought in the next rounds, too.
+_FEW = 3
 # So many sure windows that contradict each other end the search.
 _ENOUGH = 4
 # A single window is looked at again in its quarters when they are at least this large, px.
@@ -94,12 +96,12 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
         trials.append(found)
         verdict = _judge(trials, scene, options)
         logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
-        if verdict.status is Status.OK:
-            return trials, _looked_closer(scene, options, trials, verdict)
+        if verdict.status is Status.OK and int(verdict.members.sum()) >= _FEW:
+            return trials, verdict
         if verdict.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _ENOUGH:
             # Many windows are sure, and contradict each other: larger ones would only blur that.
-            break
-    return trials, verdict
+            return trials, verdict
+    return trials, _looked_closer(scene, options, trials, verdict) if verdict.status is Status.OK else verdict
 
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:

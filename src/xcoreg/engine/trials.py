@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.matchers import similarities
 from xcoreg.core.matches import Matches
 from xcoreg.core.status import Status
 from xcoreg.errors import OptionError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.engine.scene import Scene
+    from xcoreg.plan import Cut
 
     Floats = NDArray[np.floating]
 
@@ -54,6 +57,12 @@ class Trials:
         self.matches = both.take(np.argsort(np.concatenate([keep, index])))
         self.dx[index], self.dy[index] = dx, dy
 
+    def doubt(self, index: NDArray[np.intp], status: Status) -> None:
+        """Give some windows a status."""
+        statuses = self.matches.status.copy()
+        statuses[index] = status
+        self.matches = replace(self.matches, status=statuses)
+
 
 def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match: Callable[..., Any]) -> Trials:
     """Match windows at some places.
@@ -77,21 +86,40 @@ def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match:
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
     trials = Trials(target.x, target.y, size, len(places))
     index, at = np.arange(len(places)), np.array(guess, np.float64)
-    for _ in range(_RECUTS):
+    before = np.full(len(places), np.nan)
+    for turn in range(_RECUTS):
         cut = scene.reference_cutter.cut(target.x[index] + at[index, 0], target.y[index] + at[index, 1], size)
         answer = match(cut.values, target.values[index], cut.valid, target.valid[index])
         try:
             matches = Matches.coerce(answer, len(index))
         except ValueError as error:
             raise OptionError(f"the matcher's answer cannot be used: {error}") from error
+        matches = _compared(matches, cut, target, index)
+        if turn == 0:
+            before = matches.ssim_before
+        matches = replace(matches, ssim_before=before[index])
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         trials.put(index, matches, at[index, 0], at[index, 1])
         off = np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF
         index = index[off & matches.ok]
         if not index.size:
-            break
+            return trials
+    trials.doubt(index, Status.NOT_CONVERGED)
     return trials
+
+
+def _compared(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) -> Matches:
+    """Add the similarities that a user's matcher leaves out."""
+    known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
+    if known.all():
+        return matches
+    move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
+    values = similarities(cut.values, target.values[index], cut.valid, target.valid[index], move)
+    before, after = (
+        np.where(known, old, new) for old, new in zip((matches.ssim_before, matches.ssim_after), values, strict=True)
+    )
+    return replace(matches, ssim_before=before, ssim_after=after)
 
 
 def to_points(trials: list[Trials], scene: Scene) -> TiePoints:

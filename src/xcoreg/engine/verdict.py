@@ -23,7 +23,7 @@ __all__ = ["Verdict", "judge"]
 _AGREE, _AGREE_SIGMAS = 1.0, 3.0
 # Reliability (percent) that a window needs to stand alone, and that several need together. Windows of unrelated images
 # were never seen above 40.
-_ALONE, _TOGETHER = 55.0, 70.0
+_ALONE, _TOGETHER = 45.0, 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,12 @@ def judge(moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Fl
     if members.sum() > 1:
         cov = cov + SYSTEMATIC**2 * np.eye(2)
     agree, differ = int(members.sum()), int((ok & ~members).sum())
+    ambiguous = int((status == Status.AMBIGUOUS).sum())
     if differ >= agree and (differ > 1 or agree == 1):
         verdict = Status.OUTLIER
+    elif ambiguous > agree or (agree == 1 and ambiguous):
+        # A larger window may sit on one of the many fits that smaller ones could not tell apart.
+        verdict = Status.AMBIGUOUS
     elif agree == 1:
         verdict = Status.OK if trust[members][0] >= _ALONE else Status.NO_PEAK
     else:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_centres", "overlap_size", "spread_out", "window_size"]
 
-_USUAL_WINDOW, _LEAST_WINDOW = 256, 16
+_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
+_SEVERAL = 4
 # Candidates along the longer side of the overlap.
 _CANDIDATES = 40
 # A window may be this much larger than the overlap: the rest of it is empty.
@@ -43,7 +44,7 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
 
 
 def window_size(wanted: int | None, overlap: Any, linear: Linear) -> int:
-    """Side of the windows: as wanted, or 256, or what the overlap holds.
+    """Choose the side of the windows: as wanted, or 256, or less where the overlap is small.
 
     Raises
     ------
@@ -64,7 +65,12 @@ def window_size(wanted: int | None, overlap: Any, linear: Linear) -> int:
         raise GridError(f"the overlap is only {shape}; matching needs at least {_LEAST_WINDOW} x {_LEAST_WINDOW}")
     if wanted is not None and wanted > _OVERHANG * side:
         raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={side}")
-    return int(wanted) if wanted is not None else min(_USUAL_WINDOW, side)
+    if wanted is not None:
+        return int(wanted)
+    # Several windows can contradict each other, one cannot: smaller ones where fewer than four of the usual size fit.
+    fit = int(cols // _USUAL_WINDOW) * int(rows // _USUAL_WINDOW)
+    quarter = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SEVERAL)))
+    return min(_USUAL_WINDOW, side, quarter if fit < _SEVERAL else _USUAL_WINDOW)
 
 
 def choose_centres(

@@ -118,9 +118,9 @@ class Cutter:
     def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], list[tuple[float, float]]]:
         affine, crs = self.raster.grid.affine, self.raster.grid.crs
         # A pixel of the image becomes a pixel of the lattice: grids that are only turned lose nothing then.
-        cols, rows = map_to_pixel(affine, *transform_points(self.crs, crs, x, y))
-        near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)))
         half_x, half_y = vector_to_map(self.linear, (size - 1) / 2 - size // 2, (size - 1) / 2 - size // 2)
+        cols, rows = map_to_pixel(affine, *transform_points(self.crs, crs, x - half_x, y - half_y))
+        near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)))
         centres = list(zip((near_x + half_x).tolist(), (near_y + half_y).tolist(), strict=True))
         places = []
         for centre in centres:
