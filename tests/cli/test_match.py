@@ -1,7 +1,9 @@
 import json
 
+import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from xcoreg.result import load_fit
 
@@ -61,3 +63,24 @@ def test_debug_leaves_vectors_and_figures(run, images, tmp_path):
     assert overlap.geometry[0].buffer(10).contains(windows.geometry[0].centroid)
     assert overlap.area[0] == pytest.approx(3200**2, rel=0.03)
     assert sum(1 for _ in folder.glob("window_*.png")) == sum(1 for _ in folder.glob("surface_*.png")) >= 1
+
+
+def test_debug_shows_why_a_match_failed(run, images, make_tif, tmp_path):
+    with rasterio.open(images.tgt) as tgt:
+        flat = make_tif("flat.tif", np.full((320, 320), 9, np.uint16), transform=tgt.transform, nodata=0)
+    result = run("match", images.ref, flat, "--debug", tmp_path / "debug", "--verbose")
+    assert result.exit_code == 3
+    assert "FLAT" in result.stderr
+    assert any(path.suffix in {".gpkg", ".geojson"} for path in (tmp_path / "debug").iterdir())
+
+
+def test_a_known_footprint_and_a_mask_say_where_to_match(run, images, make_tif):
+    with rasterio.open(images.tgt) as tgt:
+        transform, (west, south, _, north) = tgt.transform, tgt.bounds
+    half = shapely.box(west, south, west + 1600, north)
+    mask = make_tif("mask.tif", np.tile(np.arange(320) < 160, (320, 1)).astype(np.uint8), transform=transform)
+    for option, value in (("--footprint", half.wkt), ("--where", mask)):
+        result = run("match", images.ref, images.tgt, "--window", 96, option, value)
+        found = json.loads(result.stdout)
+        assert max(found["points"]["x"]) < west + 1700
+        assert found["answer"]["dcol"] == pytest.approx(images.dcol, abs=0.05)
