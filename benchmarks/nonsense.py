@@ -6,12 +6,14 @@ Each function takes a random generator and the shape of the images and returns (
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import xarray as xr
 from common import image
 from scipy import fft, ndimage
 
+from xcoreg.datasets import sentinel2_pair
 from xcoreg.simulate import Acquisition, Product, Texture, blob_mask, pair
 
 Pair = tuple[xr.DataArray, xr.DataArray]
@@ -233,6 +235,27 @@ def clouds_8bit(rng: Generator, shape: Shape) -> Pair:
     return both.ref, both.tgt
 
 
+@cache
+def _real() -> tuple[np.ndarray, np.ndarray]:
+    ref, tgt = (one.values[0] for one in sentinel2_pair())
+    return ref, tgt
+
+
+def elsewhere(rng: Generator, shape: Shape) -> Pair:
+    """Two places of the bundled Sentinel-2 scenes, of one date or of two."""
+    rows, cols = (min(n, 256) for n in shape)
+    images = _real()
+    first, second = images[0], images[int(rng.integers(2))]
+    while True:
+        here, there = (
+            (int(rng.integers(one.shape[0] - rows)), int(rng.integers(one.shape[1] - cols))) for one in (first, second)
+        )
+        if abs(here[0] - there[0]) > rows + 30 or abs(here[1] - there[1]) > cols + 30:
+            break
+    parts = [one[at[0] : at[0] + rows, at[1] : at[1] + cols].copy() for one, at in ((first, here), (second, there))]
+    return tuple(image(part, nodata=0) for part in parts)  # type: ignore[return-value]
+
+
 KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
     f.__name__: f
     for f in (
@@ -243,6 +266,7 @@ KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
         coloured_noise,
         cloud,
         clouds_8bit,
+        elsewhere,
         periodic,
         stripes,
         swell,

@@ -33,7 +33,7 @@ def _ecc(ref: np.ndarray, tgt: np.ndarray) -> tuple[float, float]:
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-9)
     warp = np.eye(2, 3, dtype=np.float32)
     try:
-        _, warp = cv2.findTransformECC(tgt, ref, warp, cv2.MOTION_TRANSLATION, stop)
+        _, warp = cv2.findTransformECC(tgt, ref, warp, cv2.MOTION_TRANSLATION, stop, None, 5)  # blurred by 5 px
     except cv2.error:
         return np.nan, np.nan
     return float(warp[0, 2]), float(warp[1, 2])
