@@ -110,7 +110,7 @@ def holed(kind: str) -> Case:
 def south_up(which: str) -> Case:
     """One image, or both, with rows from South to North."""
     drawn = _pair(400)
-    flipped = NORTH_UP * Affine.translation(0, 400) * Affine.scale(1, -1)
+    flipped = Affine(10.0, 0.0, NORTH_UP.c, 0.0, 10.0, NORTH_UP.f - 4000.0)
 
     def turn(array: xr.DataArray, name: str) -> xr.DataArray:
         return image(array.values[::-1].copy(), nodata=0, transform=flipped) if which in (name, "both") else array
@@ -218,7 +218,8 @@ def _grids() -> Iterator[tuple[str, Callable[[], Case]]]:
     yield "grids off by (3.7, -2.2) m, GSD ratio 2", partial(off_grid, 3.7, -2.2, 2)
     wide = Affine(10.0, 0.0, 300000.0, 0.0, -15.0, 5900040.0)
     yield "pixels of 10 x 15 m", partial(simulated, product=Product(transform=wide))
-    turn = Affine.translation(300000, 5900040) * Affine.rotation(-17) * Affine.scale(10, -10)
+    cos, sin = 10 * np.cos(0.3), 10 * np.sin(0.3)
+    turn = Affine(cos, -sin, 300000.0, -sin, -cos, 5900040.0)
     yield "both grids turned by 17 degrees", partial(simulated, product=Product(transform=turn))
 
 
