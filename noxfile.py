@@ -11,6 +11,7 @@ nox.options.sessions = ["tests", "minimal", "types", "lint"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+BENCHMARKS = ["accuracy", "acceptance", "breaks", "real", "resampling", "speed"]
 
 
 @nox.session(python=PYTHONS)
@@ -45,11 +46,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print the tables of accuracy, calibration, false acceptance and speed; arguments name single programs."""
+    """Measure accuracy, false acceptances, broken cases, real pairs and speed; `-- --quick breaks` takes a quick look."""
     session.install(".[plot]", "scikit-image", "opencv-python-headless")
-    programs = (path for path in sorted(Path("benchmarks").glob("*.py")) if "__main__" in path.read_text())
-    for name in session.posargs or map(str, programs):
-        session.run("python", name)
+    options = [arg for arg in session.posargs if arg.startswith("-")]
+    for name in [arg for arg in session.posargs if not arg.startswith("-")] or BENCHMARKS:
+        report = [] if options else ["--out", f"benchmarks/report/{name}.md"]
+        session.run("python", f"benchmarks/{name}.py", *options, *report)
 
 
 @nox.session
