@@ -46,7 +46,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure accuracy, false acceptances, broken cases, real pairs and speed; `-- --quick breaks` takes a quick look."""
+    """Measure accuracy, refusals, broken cases, real pairs and speed; `-- --quick breaks` takes a quick look."""
     session.install(".[plot]", "scikit-image", "opencv-python-headless")
     options = [arg for arg in session.posargs if arg.startswith("-")]
     for name in [arg for arg in session.posargs if not arg.startswith("-")] or BENCHMARKS:
