@@ -28,8 +28,8 @@ _FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
 _LEAST_SIDE = 8
 # Decimal logarithm of the chance a peak may have to be one of noise: measured on unrelated scenes, not theory.
 _CHANCE = -3.0
-# A rival peak this high makes a pattern ambiguous, where the peaks are beyond doubt: the same logarithm as above.
-_RIVAL, _PATTERN = 0.75, -15.0
+# A rival peak this high makes a pattern ambiguous.
+_RIVAL = 0.75
 # Largest standard deviation of a useful answer, px, and fewest Fourier modes it may rest on (a slope has a few).
 _VAGUE, _FEWEST_MODES = 0.5, 6.0
 # The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
@@ -108,7 +108,7 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
         before, after = similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
         again = repeats(ref, tgt, ref_valid & tgt_valid, fine.move, limit)
-        status[use] = _doubts(peaks, fine, np.maximum(peaks.rival, again), (before, after), limit)
+        status[use] = _doubts(peaks, fine, again, (before, after), limit)
         values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
         for column, value in zip(out.values(), values, strict=True):
             column[use] = value
@@ -154,16 +154,17 @@ def similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, m
 
 
 def _doubts(
-    peaks: Peaks, fine: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float
+    peaks: Peaks, fine: Refined, again: Floats, similarity: tuple[Floats, Floats], limit: float
 ) -> NDArray[np.int8]:
     """Find the first reason for distrust of each window, the strongest reasons first."""
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(fine.cov), fine.cov, 1e6))[:, 1])
     gap = np.hypot(*fine.phase.T)
-    # Two equal peaks of noise are no pattern.
-    noisy = (peaks.rival > _RIVAL) & ~(rival > peaks.rival) & ~(peaks.log10_chance < _PATTERN)
+    # A pattern is named as such even where its many peaks hide the one from the statistics of noise.
+    pattern = (again > _RIVAL) & (fine.score > 0.5)
+    status = np.where(pattern, np.int8(Status.AMBIGUOUS), np.int8(Status.OK))
     reasons = {
-        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0) | noisy,
-        Status.AMBIGUOUS: rival > _RIVAL,
+        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0),
+        Status.AMBIGUOUS: np.maximum(peaks.rival, again) > _RIVAL,
         Status.UNCONSTRAINED: ~(sigma < _VAGUE) | ~(fine.support > _FEWEST_MODES),
         Status.NOT_CONVERGED: ~(fine.last_step < np.maximum(_LAST_STEP, 0.2 * sigma))
         | ~(np.abs(fine.move - peaks.move).max(1) < _DRIFT),
@@ -171,7 +172,6 @@ def _doubts(
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma)),
         Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(fine.move).max(1) > 0.5),
     }
-    status = np.zeros(len(sigma), np.int8)
     for reason, doubt in reasons.items():
         status[doubt & (status == Status.OK)] = reason
     return status

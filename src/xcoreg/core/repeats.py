@@ -84,11 +84,13 @@ def _periods(sharp: Floats, limit: float) -> NDArray[np.intp]:
     reachable = (common > _COMMON) & (np.maximum(row[:, None], col[None, :]) <= 2 * limit)
     away = np.maximum(row[:, None], col[None, :])[None] > _lobe(again)[:, None, None]
     again = np.where(reachable & away, again, 0)
-    tops = np.where(again == ndimage.maximum_filter(again, (0, 5, 5), mode="wrap"), again, 0).reshape(n, -1)
-    best = np.argpartition(tops, -2 * _PLACES, axis=1)[:, -2 * _PLACES :]
+    tops = (again == ndimage.maximum_filter(again, (0, 5, 5), mode="wrap")) & (again >= _AGAIN)
+    # The shortest periods serve: longer ones are their multiples, and less of the windows overlaps there.
+    nearness = np.where(tops, 1 / (1 + np.hypot(row[:, None], col[None, :])), 0).reshape(n, -1)
+    best = np.argpartition(nearness, -2 * _PLACES, axis=1)[:, -2 * _PLACES :]
     at_row, at_col = np.unravel_index(best, (rows, cols))
     lags = np.stack([(at_col + cols // 2) % cols - cols // 2, (at_row + rows // 2) % rows - rows // 2], -1)
-    return np.where((np.take_along_axis(tops, best, 1) >= _AGAIN)[:, :, None], lags, 0)
+    return np.where((np.take_along_axis(nearness, best, 1) > 0)[:, :, None], lags, 0)
 
 
 def _lobe(own: Floats) -> Floats:

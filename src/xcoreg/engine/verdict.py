@@ -24,6 +24,8 @@ _AGREE, _AGREE_SIGMAS = 1.0, 3.0
 # Reliability (percent) that a window needs to stand alone, and that several need together. Windows of unrelated images
 # were never seen above 40.
 _ALONE, _TOGETHER = 45.0, 60.0
+# One window of so many that should have told something has to be this reliable.
+_MANY, _ALONE_OF_MANY = 4, 70.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,8 @@ def judge(moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Fl
         # A larger window may sit on one of the many fits that smaller ones could not tell apart.
         verdict = Status.AMBIGUOUS
     elif agree == 1:
-        verdict = Status.OK if trust[members][0] >= _ALONE else Status.NO_PEAK
+        told = int(np.isin(status, (Status.OK, Status.NO_PEAK, Status.UNCONSTRAINED, Status.NOT_CONVERGED)).sum())
+        verdict = Status.OK if trust[members][0] >= (_ALONE if told < _MANY else _ALONE_OF_MANY) else Status.NO_PEAK
     else:
         verdict = Status.OK if trust[members].sum() >= _TOGETHER else Status.NO_PEAK
     return Verdict(verdict, members, move, cov)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_centres", "overlap_size", "spread_out", "window_size"]
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
-_SEVERAL = 4
+_SEVERAL, _SHARES = 4, 8
 # Candidates along the longer side of the overlap.
 _CANDIDATES = 40
 # A window may be this much larger than the overlap: the rest of it is empty.
@@ -69,8 +69,8 @@ def window_size(wanted: int | None, overlap: Any, linear: Linear) -> int:
         return int(wanted)
     # Several windows can contradict each other, one cannot: smaller ones where fewer than four of the usual size fit.
     fit = int(cols // _USUAL_WINDOW) * int(rows // _USUAL_WINDOW)
-    quarter = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SEVERAL)))
-    return min(_USUAL_WINDOW, side, quarter if fit < _SEVERAL else _USUAL_WINDOW)
+    smaller = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SHARES)))
+    return min(_USUAL_WINDOW, side, smaller if fit < _SEVERAL else _USUAL_WINDOW)
 
 
 def choose_centres(
