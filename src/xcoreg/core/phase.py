@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import log_ndtr
 
+from xcoreg.core.smooth import smooth
 from xcoreg.core.spectrum import Rings, forward, inverse, rings_for, taper
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ def fill_invalid(images: Floats, valid: Bools) -> Floats:
     out = centred.copy()
     # From near to far: each wider neighbourhood fills only what the narrower ones could not reach.
     for sigma in (1.5, 6.0, 24.0):
-        weight = ndimage.gaussian_filter(valid.astype(np.float32), (0, sigma, sigma), truncate=3)
-        value = ndimage.gaussian_filter(centred, (0, sigma, sigma), truncate=3)
+        weight = smooth(valid.astype(np.float32), sigma)
+        value = smooth(centred, sigma)
         reach = missing & (weight > 0.02)
         out[reach] = value[reach] / weight[reach]
         missing = missing & ~reach
+        if not missing.any():
+            break
     return out
 
 
@@ -193,7 +196,7 @@ def _searched(shape: tuple[int, ...], max_shift: float) -> Bools:
 def _peaks(heights: Floats, near: Bools, sign: Floats) -> Peaks:
     """Highest peak of each surface, how surprising it is, and its best rival."""
     n, rows, cols = heights.shape
-    # The taper leaves less of the windows in common at larger lags: noise is lower there, and peaks must be judged by it.
+    # The taper leaves less in common at larger lags, noise is lower there: peaks must be judged by it.
     level = heights / _noise_profile(rows, cols)
     inside = np.where(near, level, -np.inf).reshape(n, -1)
     best = inside.argmax(1)
@@ -227,7 +230,7 @@ def _noise_profile(rows: int, cols: int) -> Floats:
     """Relative spread of the surface of unrelated windows at each lag."""
     power = _window(rows, cols).astype(np.float64) ** 2
     overlap = inverse(np.abs(forward(power[None])) ** 2 + 0j, (rows, cols))[0]
-    return np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)).astype(np.float32)
+    return np.asarray(np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)), np.float32)
 
 
 def _vertex(heights: Floats, at_row: NDArray[np.intp], at_col: NDArray[np.intp], dr: int, dc: int) -> Floats:

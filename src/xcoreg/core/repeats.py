@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from xcoreg.core.smooth import smooth
 from xcoreg.core.spectrum import forward, inverse, taper
 from xcoreg.core.subpixel import recut
 
@@ -104,8 +105,7 @@ def _lobe(own: Floats) -> Floats:
 def _sharpened(images: Floats) -> Floats:
     """Without what varies slowly, slightly smoothed so that a fraction of a pixel does not matter."""
     wide = max(2.0, min(images.shape[1:]) / 10)
-    slow = ndimage.gaussian_filter(images, (0, wide, wide), truncate=2)
-    return np.asarray(ndimage.gaussian_filter(images, (0, 0.8, 0.8)) - slow)
+    return np.asarray(smooth(images, 0.8) - smooth(images, wide))
 
 
 def _fit(ref: Floats, tgt: Floats, valid: Floats, move: NDArray[np.intp]) -> Floats:
