@@ -32,7 +32,7 @@ logger = logging.getLogger("xcoreg")
 # Windows that fail are followed by windows this many times larger, fewer of them.
 _LARGER = ((2, 5), (4, 3))
 _LARGEST = 1024
-# An answer that fewer windows carry is sought in the next rounds, too.
+# An answer that fewer windows carry has to stand a second round, too.
 _FEW = 3
 # So many sure windows that contradict each other end the search.
 _ENOUGH = 4
@@ -91,13 +91,15 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
     """Match windows in rounds until they agree on a shift or no round is left."""
     trials: list[Trials] = []
     verdict = Verdict(Status.OUTSIDE, np.zeros(0, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
-    for places, size in _progress(_rounds(scene, options), options.progress):
+    for turn, (places, size) in enumerate(_progress(_rounds(scene, options), options.progress)):
         found = match_windows(scene, places, size, np.zeros((len(places), 2)), _matcher(scene, options))
         trials.append(found)
         verdict = _judge(trials, scene, options)
         logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
         if verdict.status is Status.OK and int(verdict.members.sum()) >= _FEW:
             return trials, verdict
+        if verdict.status is Status.OK and turn:
+            break
         if verdict.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _ENOUGH:
             # Many windows are sure, and contradict each other: larger ones would only blur that.
             return trials, verdict
