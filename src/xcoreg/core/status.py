@@ -55,7 +55,7 @@ _REASONS = {
     Status.TOO_FAR: "the best shift is beyond max_shift",
     Status.UNCONSTRAINED: "the texture leaves the shift undetermined in one direction",
     Status.NOT_CONVERGED: "the sub-pixel refinement did not converge",
-    Status.DISAGREES: "the phase-only and the refined answers disagree",
+    Status.DISAGREES: "two ways of measuring the shift disagree",
     Status.NOT_IMPROVED: "the images are not more alike after the shift than before",
     Status.OUTLIER: "the shift contradicts that of the other windows",
     Status.MASKED: "excluded by the mask given as where",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from xcoreg.core.status import Status
+from xcoreg.engine.doubt import bends, locks
 from xcoreg.engine.report import build_fit, failure
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.trials import Trials, match_windows
@@ -36,10 +38,6 @@ _LARGEST = 1024
 _FEW = 3
 # So many sure windows that contradict each other end the search.
 _ENOUGH = 4
-# A single window is looked at again in its quarters when they are at least this large, px.
-_QUARTER = 48
-# Quarters may differ by this many matching pixels, and this many standard deviations, under one shift.
-_BEND, _BEND_SIGMAS = 0.25, 5.0
 
 
 def match(
@@ -97,13 +95,13 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
         verdict = _judge(trials, scene, options)
         logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
         if verdict.status is Status.OK and int(verdict.members.sum()) >= _FEW:
-            return trials, verdict
+            break
         if verdict.status is Status.OK and turn:
             break
         if verdict.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _ENOUGH:
             # Many windows are sure, and contradict each other: larger ones would only blur that.
             return trials, verdict
-    return trials, _looked_closer(scene, options, trials, verdict) if verdict.status is Status.OK else verdict
+    return trials, _doubted(scene, options, trials, verdict)
 
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
@@ -171,36 +169,25 @@ def _columns(trials: list[Trials], scene: Scene) -> tuple[Floats, Floats, NDArra
     return moves, covs, status, reliability
 
 
-def _looked_closer(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Verdict:
-    """Doubt an answer that rests on few windows: their quarters must tell the same shift (no rotation, no scale)."""
-    places, size = trials[-1], trials[-1].size // 2
-    members = verdict.members[-len(places.x) :]
-    if size < _QUARTER or int(verdict.members.sum()) > 2 or not members.any() or callable(options.matcher):
+def _doubted(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Verdict:
+    """Keep an answer only if parts of its windows, and coarser pixels, tell the same."""
+    if verdict.status is not Status.OK or callable(options.matcher):
         return verdict
-    quarters = _quarters(np.stack([places.x, places.y], -1)[members], size, scene.linear)
-    guess = np.stack([places.dx, places.dy], -1)[members].repeat(4, axis=0)
-    limit = 0.1 * size
-    found = match_windows(scene, quarters, size, guess, options.match_function(limit))
-    moves, covs, status, _ = _columns([found], scene)
-    ok = status == Status.OK
-    if ok.sum() < 3:
-        return verdict
-    sigma = np.sqrt(np.trace(covs[ok], axis1=1, axis2=2))
-    off = np.hypot(*(moves[ok] - verdict.move).T)
-    bent = off > np.maximum(_BEND, _BEND_SIGMAS * sigma)
-    if bent.sum() * 2 < ok.sum():
-        return verdict
-    trials.append(found)
-    none = np.zeros(sum(len(one.x) for one in trials), bool)
-    return Verdict(Status.OUTLIER, none, verdict.move, verdict.cov)
+    last = trials[-1]
+    members = verdict.members[-len(last.x) :]
+    few = int(verdict.members.sum()) < _FEW
+    parts = bends(scene, last, members, verdict.move, options.contrast) if few else None
+    if parts is not None:
+        trials.append(parts)
+        return _overruled(verdict, trials, Status.OUTLIER)
+    if members.any() and locks(scene, last, members, options.contrast):
+        return _overruled(verdict, trials, Status.DISAGREES)
+    return verdict
 
 
-def _quarters(places: Floats, size: int, linear: tuple[float, float, float, float]) -> Floats:
-    """Centres of the four quarters of windows."""
-    a, b, d, e = linear
-    steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size
-    offsets = np.stack([a * steps[:, 0] + b * steps[:, 1], d * steps[:, 0] + e * steps[:, 1]], -1)
-    return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
+def _overruled(verdict: Verdict, trials: list[Trials], status: Status) -> Verdict:
+    nobody = np.zeros(sum(len(one.x) for one in trials), bool)
+    return replace(verdict, status=status, members=nobody)
 
 
 def _progress(rounds: Iterator[tuple[Floats, int]], shown: bool) -> Iterator[tuple[Floats, int]]:

@@ -1,0 +1,123 @@
+"""Second thoughts about an answer: whether parts of its windows, and coarser pixels, tell the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xcoreg.core.matchers import phase_match
+from xcoreg.core.sample import shrink
+from xcoreg.engine.trials import Trials, match_windows
+from xcoreg.georef import vector_to_map, vector_to_pixel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.engine.scene import Scene
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["bends", "locks"]
+
+# Quarters of windows are matched when they are at least this large, px; so many have to be sure.
+_QUARTER, _SURE = 48, 3
+# They may differ from the answer by this many matching pixels, and this many standard deviations.
+_BEND, _SIGMAS = 0.25, 5.0
+# Coarser pixels are made of so many on a side; windows of so many of them at least are matched, a few windows do.
+_COARSER, _COARSE_SIDE, _WINDOWS = (2, 3), 40, 4
+# Local change moves coarse answers a little; a lattice that both images share moves them by pixels.
+_LOCK = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where windows lie, and what they tell."""
+
+    places: Floats
+    shifts: Floats
+    size: int
+
+
+def bends(scene: Scene, trials: Trials, members: NDArray[np.bool_], move: Floats, contrast: str) -> Trials | None:
+    """Match the quarters of windows: under rotation or scale they tell different shifts.
+
+    Parameters
+    ----------
+    scene : Scene
+    trials : Trials
+        The windows.
+    members : (n,) bool
+        Those that carry the answer.
+    move : (2,) float
+        The answer, matching px.
+    contrast : str
+        As for the matcher.
+
+    Returns
+    -------
+    Trials or None
+        The quarters, when most of those that are sure contradict the answer.
+    """
+    size = trials.size // 2
+    if size < _QUARTER or not members.any():
+        return None
+    at = _members(trials, members)
+    match = partial(phase_match, max_shift=0.1 * size, contrast=contrast)
+    found = match_windows(scene, _quarters(at.places, size, scene), size, at.shifts.repeat(4, axis=0), match)
+    ok = found.matches.ok
+    if ok.sum() < _SURE:
+        return None
+    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, found.dx[ok], found.dy[ok])) - move[:, None]))
+    sigma = np.sqrt(np.trace(found.matches.cov[ok], axis1=1, axis2=2))
+    bent = off > np.maximum(_BEND, _SIGMAS * sigma)
+    return found if bent.sum() * 2 >= ok.sum() else None
+
+
+def locks(scene: Scene, trials: Trials, members: NDArray[np.bool_], contrast: str) -> bool:
+    """Match windows of coarser pixels: where both images were resampled on one lattice, fine ones lock onto it.
+
+    Parameters
+    ----------
+    scene, trials, members, contrast
+        As for `bends`.
+
+    Returns
+    -------
+    bool
+        True when windows made of pixels two or three times coarser contradict the answer.
+    """
+    at = _members(trials, members)
+    places, shifts = at.places[:_WINDOWS], at.shifts[:_WINDOWS]
+    if at.size // min(_COARSER) < _COARSE_SIDE or not len(places):
+        return False
+    target = scene.target_cutter.cut(places[:, 0], places[:, 1], at.size)
+    moved = places + shifts
+    reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], at.size)
+    base = np.stack([reference.x - target.x, reference.y - target.y], -1)
+    for factor in _COARSER:
+        if at.size // factor < _COARSE_SIDE:
+            continue
+        ref, tgt = (shrink(cut.values, cut.valid, factor) for cut in (reference, target))
+        found = phase_match(ref[0], tgt[0], ref[1], tgt[1], max_shift=8.0 / factor + 1, contrast=contrast)
+        told = base + np.stack(vector_to_map(scene.linear, factor * found.dcol, factor * found.drow), -1)
+        off = np.hypot(*vector_to_pixel(scene.linear, *(told - shifts).T))
+        sigma = factor * np.sqrt(np.trace(found.cov, axis1=1, axis2=2))
+        locked = off > np.maximum(_LOCK, _SIGMAS * sigma)
+        if (found.ok & locked).sum() * 2 > found.ok.sum():
+            return True
+    return False
+
+
+def _members(trials: Trials, members: NDArray[np.bool_]) -> _Places:
+    places = np.stack([trials.x, trials.y], -1)[members]
+    return _Places(places, np.stack([trials.dx, trials.dy], -1)[members], trials.size)
+
+
+def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
+    """Centres of the four quarters of windows."""
+    steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size
+    offsets = np.stack(vector_to_map(scene.linear, *steps.T), -1)
+    return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
