@@ -133,11 +133,11 @@ def test_nothing_invalid_is_read(pairs):
 
 
 def test_unrelated_windows_are_refused():
-    assert not run(window_pairs(60, SIDE, 20.0, seed=24, unrelated=True)).ok.any()
+    assert not run(window_pairs(30, SIDE, 20.0, seed=24, unrelated=True)).ok.any()
 
 
 def test_noise_is_refused():
-    assert not run(window_pairs(60, SIDE, -np.inf, seed=25)).ok.any()
+    assert not run(window_pairs(30, SIDE, -np.inf, seed=25)).ok.any()
 
 
 def test_a_change_of_contrast_is_refused_unless_allowed(pairs):

@@ -56,7 +56,7 @@ def test_correcting_twice_leaves_nothing(fit, plain):
 def test_three_images_close():
     rng = np.random.default_rng(3)
     one, two = (
-        pair((240, 240), shift=shift, snr_db=np.inf, seed=5, product=Product(dtype="float32"))
+        pair((160, 160), shift=shift, snr_db=np.inf, seed=5, product=Product(dtype="float32"))
         for shift in ((1.3, -2.6), (-3.1, 0.8))
     )
     a, b, c = (image + 0.002 * rng.standard_normal(image.shape) for image in (one.ref, one.tgt, two.tgt))
@@ -80,7 +80,7 @@ def test_near_and_far(shift):
     assert off(match(both.tgt, both.ref), shift) < 0.02
 
 
-@pytest.mark.parametrize("shape", [(221, 201), (64, 400), (40, 41), (24, 24)])
+@pytest.mark.parametrize("shape", [(221, 201), (64, 300), (40, 41), (24, 24)])
 def test_any_size(shape):
     both = pair(shape, shift=(0.7, -1.2), seed=7)
     fit = match(both.tgt, both.ref)
@@ -95,8 +95,8 @@ def test_equal_inputs_give_equal_answers(fit, plain):
 def test_uncertainty_holds_the_truth():
     inside = []
     for seed in range(8):
-        both = pair((200, 200), shift=(1.37, 0.61), snr_db=15.0, seed=seed)
-        shift = match(both.tgt, both.ref).shift
+        both = pair((130, 130), shift=(1.37, 0.61), snr_db=15.0, seed=seed)
+        shift = match(both.tgt, both.ref, at=(300650.0, 5899390.0), window=96).shift
         error = np.array([shift.dcol, shift.drow]) - both.shift
         inside.append(error @ np.linalg.inv(shift.cov_px) @ error)
     assert np.mean(inside) < 2 * 2.2  # chi-square of 16 degrees: 99.5 % below 2.1 times its mean
@@ -134,13 +134,13 @@ def test_an_image_of_a_few_pixels_is_refused(plain):
 
 @pytest.mark.parametrize("limit", [4.5, 6.0, 9.0, 30.0])
 def test_max_shift_that_allows_the_shift(limit):
-    both = pair((240, 240), shift=(4.2, 1.0), seed=2)
+    both = pair((200, 200), shift=(4.2, 1.0), seed=2)
     assert off(match(both.tgt, both.ref, max_shift=limit), (4.2, 1.0)) < 0.01
 
 
 @pytest.mark.parametrize("limit", [3.5, 4.1])
 def test_max_shift_just_below_the_shift_is_told(limit):
-    both = pair((240, 240), shift=(4.2, 1.0), seed=2)
+    both = pair((200, 200), shift=(4.2, 1.0), seed=2)
     fit = match(both.tgt, both.ref, max_shift=limit, errors="return")
     assert fit.status is Status.TOO_FAR
     assert set(fit.points.counts()) == {"TOO_FAR"}
@@ -150,7 +150,7 @@ def test_max_shift_just_below_the_shift_is_told(limit):
 
 @pytest.mark.parametrize("limit", [1.0, 2.0])
 def test_max_shift_far_below_the_shift_gives_no_answer(limit):
-    both = pair((240, 240), shift=(8.2, 1.0), seed=2)
+    both = pair((200, 200), shift=(8.2, 1.0), seed=2)
     assert not match(both.tgt, both.ref, max_shift=limit, errors="return").ok
 
 
@@ -161,7 +161,7 @@ def test_max_shift_counts_target_pixels():
 
 
 def test_contrast_reversed_in_one_image():
-    both = pair((240, 240), shift=(1.7, -2.2), seed=4, tgt=Acquisition(gain=-1.0))
+    both = pair((200, 200), shift=(1.7, -2.2), seed=4, tgt=Acquisition(gain=-1.0))
     for contrast in ("reversed", "any"):
         assert off(match(both.tgt, both.ref, contrast=contrast), (1.7, -2.2)) < 0.01
 
@@ -258,9 +258,9 @@ def test_clouds_over_everything_are_refused():
     assert refused(both.tgt, both.ref)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_reversed_contrast_is_refused_by_default(seed):
-    both = pair((240, 240), shift=(1.7, -2.2), seed=seed, tgt=Acquisition(gain=-1.0))
+    both = pair((200, 200), shift=(1.7, -2.2), seed=seed, tgt=Acquisition(gain=-1.0))
     assert refused(both.tgt, both.ref)
 
 
