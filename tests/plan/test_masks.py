@@ -48,6 +48,15 @@ def test_the_nearest_pixel_of_a_raster_decides(make_image):
     assert mask(x, np.full(6, 5900035.0)).tolist() == [True, True, False, False, False, False]
 
 
+def test_nothing_is_usable_beyond_a_raster(make_image):
+    mask = as_mask(make_image(np.ones((3, 3), np.uint8)), UTM)
+    x, y = (
+        np.array([300015.0, 300015, 300015, 300035, 299995]),
+        np.array([5900025.0, 5900005, 5900045, 5900025, 5900025]),
+    )
+    assert mask(x, y).tolist() == [True, False, False, False, False]
+
+
 def test_nodata_of_a_raster_is_not_usable(make_image):
     mask = make_image(np.array([[255, 1], [0, 7]], np.uint8), nodata=255)
     x, y = np.array([300005.0, 300015, 300005, 300015]), np.array([5900035.0, 5900035, 5900025, 5900025])
