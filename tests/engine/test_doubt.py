@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from xcoreg.core.matchers import phase_match
+from xcoreg.engine import match, prepare
+from xcoreg.engine.doubt import bends, locks
+from xcoreg.engine.trials import match_windows
+from xcoreg.georef import vector_to_pixel
+from xcoreg.plan import check_options
+from xcoreg.simulate import Acquisition, pair, similarity
+
+CENTRE = np.array([[301500.0, 5898540.0]])
+ALL = np.ones(1, bool)
+
+
+def first_look(both, size=192):
+    scene = prepare(both.tgt, both.ref, check_options({}))
+    trials = match_windows(scene, CENTRE, size, np.zeros((1, 2)), phase_match)
+    move = np.array(vector_to_pixel(scene.linear, trials.dx[0], trials.dy[0]))
+    return scene, trials, move
+
+
+@pytest.fixture(scope="module")
+def shifted():
+    return first_look(pair((300, 300), shift=(0.7, -1.2), seed=1))
+
+
+def test_quarters_agree_under_one_shift(shifted):
+    scene, trials, move = shifted
+    assert bends(scene, trials, ALL, move, "same") is None
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(0.7, 1.0), (0.0, 1.01)])
+def test_quarters_contradict_under_rotation_and_scale(degrees, scale):
+    turn = similarity((300, 300), degrees=degrees, scale=scale, shift=(0.7, -1.2))
+    scene, trials, move = first_look(pair((300, 300), shift=turn, seed=1))
+    quarters = bends(scene, trials, ALL, move, "same")
+    assert quarters.size == 96
+    # The corners of a square of 96 px move by so much.
+    dcol, drow = vector_to_pixel(scene.linear, quarters.dx, quarters.dy)
+    arm = 48 * np.sqrt(2) * np.hypot(np.radians(degrees), scale - 1)
+    assert np.median(np.hypot(dcol - move[0], drow - move[1])) == pytest.approx(arm, rel=0.25)
+
+
+def test_small_windows_have_no_quarters():
+    scene, trials, move = first_look(pair((300, 300), shift=(0.7, -1.2), seed=1), 64)
+    assert bends(scene, trials, ALL, move, "same") is None
+
+
+def test_coarser_pixels_agree_with_true_answers(shifted):
+    scene, trials, _ = shifted
+    assert not locks(scene, trials, ALL, "same")
+
+
+def test_no_members_are_no_doubt(shifted):
+    scene, trials, move = shifted
+    assert bends(scene, trials, ~ALL, move, "same") is None
+    assert not locks(scene, trials, ~ALL, "same")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_target_resampled_from_coarser_pixels_is_right_or_refused(seed):
+    both = pair((300, 300), shift=(0.36, -1.57), seed=seed, tgt=Acquisition(resampled_from=2))
+    fit = match(both.tgt, both.ref, errors="return")
+    if fit.ok:
+        assert abs(fit.shift.dcol - 0.36) < 0.1
+        assert abs(fit.shift.drow + 1.57) < 0.1
