@@ -160,13 +160,26 @@ def _look(movers: tuple[FourierShift, FourierShift], rest: Floats, mask: Floats)
 
 
 def _unchanged(look: _Look) -> Floats:
-    """Weight of every pixel: 1, less where the neighbourhood differs far more than elsewhere (clouds, crops, cars)."""
+    """Weight of every pixel: 1, less where the neighbourhood differs far more than elsewhere (clouds, crops, cars).
+
+    What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
+    """
     energy = look.mask * (look.a - look.b) ** 2
     box = (0, 5, 5)
     local = ndimage.uniform_filter(energy, box) / np.maximum(ndimage.uniform_filter(look.mask, box), 1e-3)
-    usual = np.array([np.median(e[m > 0]) if (m > 0).any() else 1.0 for e, m in zip(local, look.mask, strict=True)])
+    mean = look.a + look.b
+    rough = np.zeros_like(energy)
+    rough[:, 1:, 1:] = np.diff(mean, axis=1)[:, :, 1:] ** 2 + np.diff(mean, axis=2)[:, 1:] ** 2
+    rough = ndimage.uniform_filter(rough, box) * (look.mask > 0)
+    usual = np.array(
+        [_median(e[r >= np.median(r[r > 0])] if (r > 0).any() else e) for e, r in zip(local, rough, strict=True)]
+    )
     limit = _CHANGED * np.maximum(usual, 1e-12)[:, None, None]
     return np.asarray(np.minimum(1, limit / np.maximum(local, 1e-12)), np.float32)
+
+
+def _median(values: Floats) -> float:
+    return float(np.median(values)) if values.size else 1.0
 
 
 def _band(rings: Rings) -> Floats:

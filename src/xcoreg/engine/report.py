@@ -32,8 +32,8 @@ _ADVICE = {
     Status.TOO_FAR: "raise max_shift=",
     Status.UNCONSTRAINED: "pass a larger window=, or at= a place with texture in both directions",
     Status.NOT_CONVERGED: "pass a larger window= or at= another place",
-    Status.DISAGREES: "the scene changed (mask that with where=, or pass at= another place), or both images were resampled "
-    "on one lattice (match them at their original pixel size)",
+    Status.DISAGREES: "the scene changed (mask that with where=, or pass at= another place), or both images were "
+    "resampled on one lattice (match them at their original pixel size)",
     Status.NOT_IMPROVED: "pass at= another place or another band",
     Status.OUTLIER: "no single shift is right (rotation, scale, distortion): correct that first, or pass at= one place",
     Status.MASKED: "widen where=",
