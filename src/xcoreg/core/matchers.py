@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
 
-__all__ = ["phase_match", "similarities"]
+__all__ = ["phase_match", "phase_scout", "similarity_after"]
 
 # A window has to share this many valid pixels, and this part of its area, with its partner.
 _FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
@@ -81,10 +81,8 @@ def phase_match(
     >>> m.dcol.round(2).tolist(), m.drow.round(2).tolist(), m.ok.tolist()
     ([3.0], [-2.0], [True])
     """
-    n, rows, cols = ref.shape
-    limit = 0.4 * min(rows, cols) if max_shift is None else min(max_shift, 0.5 * min(rows, cols) - 1)
-    size = max(1, _BATCH_PIXELS // (rows * cols))
-    cuts = [slice(i, i + size) for i in range(0, n, size)]
+    limit = _limit(ref.shape, max_shift)
+    cuts = _batches(ref.shape)
     return Matches.concatenate(
         [_match_batch(ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut], limit, contrast) for cut in cuts]
     )
@@ -106,7 +104,8 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         ref = fill_invalid(ref, ref_valid)
         tgt = fill_invalid(tgt, tgt_valid) * np.where(peaks.height < 0, np.float32(-1), np.float32(1))[:, None, None]
         fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
-        before, after = similarities(ref, tgt, ref_valid, tgt_valid, fine.move)
+        before = ssim(ref, tgt, ref_valid & tgt_valid)
+        after = similarity_after(ref, tgt, ref_valid, tgt_valid, fine.move)
         again = repeats(ref, tgt, ref_valid & tgt_valid, fine.move, limit)
         status[use] = _doubts(peaks, fine, again, (before, after), limit)
         values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
@@ -143,14 +142,70 @@ def _usable(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> NDA
     return status
 
 
-def similarities(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> tuple[Floats, Floats]:
-    """Structural similarity before and after the correction."""
-    before = ssim(ref, tgt, ref_valid & tgt_valid)
+def similarity_after(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> Floats:
+    """Structural similarity of windows once the target is corrected.
+
+    Parameters
+    ----------
+    ref, tgt, ref_valid, tgt_valid : (n, rows, cols)
+        As for `phase_match`.
+    move : (n, 2) float
+        Correction target -> reference, px, along (col, row).
+
+    Returns
+    -------
+    (n,) float64
+        See :func:`xcoreg.core.quality.ssim`.
+    """
     whole = np.rint(move).astype(np.intp)
     cut, inside = recut(tgt, -whole)
     mover = FourierShift(np.asarray(cut, np.float32))
     moved = mover.image(mover.spectrum(whole - move))
-    return before, ssim(ref, moved, ref_valid & recut(tgt_valid, -whole)[0] & inside)
+    return ssim(ref, moved, ref_valid & recut(tgt_valid, -whole)[0] & inside)
+
+
+def phase_scout(
+    ref: Floats,
+    tgt: Floats,
+    ref_valid: Bools,
+    tgt_valid: Bools,
+    /,
+    *,
+    max_shift: float | None = None,
+    contrast: str = "same",
+) -> NDArray[np.float64]:
+    """Tell whole-pixel corrections where phase correlation is sure of them: a fraction of the work of `phase_match`.
+
+    Parameters
+    ----------
+    ref, tgt, ref_valid, tgt_valid, max_shift, contrast
+        As for `phase_match`.
+
+    Returns
+    -------
+    (n, 2) float64
+        Correction target -> reference, px, along (col, row); 0 where nothing is sure.
+    """
+    limit = _limit(ref.shape, max_shift)
+    out = np.zeros((len(ref), 2))
+    for cut in _batches(ref.shape):
+        status = _usable(ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut])
+        use = cut.start + np.flatnonzero(status == Status.OK)
+        if use.size:
+            peaks = correlate(ref[use], tgt[use], ref_valid[use], tgt_valid[use], max_shift=limit, contrast=contrast)
+            out[use] = np.where((peaks.log10_chance < _CHANCE)[:, None], np.rint(peaks.move), 0)
+    return out
+
+
+def _limit(shape: tuple[int, ...], max_shift: float | None) -> float:
+    side = min(shape[1:])
+    return 0.4 * side if max_shift is None else min(max_shift, 0.5 * side - 1)
+
+
+def _batches(shape: tuple[int, ...]) -> list[slice]:
+    """Cut a batch into parts that fit into memory."""
+    size = max(1, _BATCH_PIXELS // max(shape[1] * shape[2], 1))
+    return [slice(i, i + size) for i in range(0, shape[0], size)]
 
 
 def _doubts(

@@ -90,7 +90,7 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
     trials: list[Trials] = []
     verdict = Verdict(Status.OUTSIDE, np.zeros(0, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
     for turn, (places, size) in enumerate(_progress(_rounds(scene, options), options.progress)):
-        found = match_windows(scene, places, size, np.zeros((len(places), 2)), _matcher(scene, options))
+        found = match_windows(scene, places, size, np.zeros((len(places), 2)), *_functions(scene, options))
         trials.append(found)
         verdict = _judge(trials, scene, options)
         logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
@@ -135,12 +135,12 @@ def _check_inside(at: Floats, scene: Scene) -> None:
         )
 
 
-def _matcher(scene: Scene, options: Options) -> Any:
+def _functions(scene: Scene, options: Options) -> tuple[Any, Any]:
     limit = None
     if options.max_shift is not None:
         # Half a pixel more than allowed, lest a shift at the limit itself be missed; `_judge` holds to the limit.
         limit = options.max_shift * _target_pixels(scene) + 1.0
-    return options.match_function(limit)
+    return options.match_function(limit), options.scout_function(limit)
 
 
 def _target_pixels(scene: Scene) -> float:

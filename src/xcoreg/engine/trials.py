@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.matchers import similarities
+from xcoreg.core.matchers import similarity_after
 from xcoreg.core.matches import Matches
+from xcoreg.core.quality import ssim
 from xcoreg.core.status import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
@@ -64,7 +65,14 @@ class Trials:
         self.matches = replace(self.matches, status=statuses)
 
 
-def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match: Callable[..., Any]) -> Trials:
+def match_windows(
+    scene: Scene,
+    places: Floats,
+    size: int,
+    guess: Floats,
+    match: Callable[..., Any],
+    scout: Callable[..., Floats] | None = None,
+) -> Trials:
     """Match windows at some places.
 
     Parameters
@@ -78,6 +86,9 @@ def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match:
         Corrections to begin with, CRS units of the target.
     match : callable
         The matcher.
+    scout : callable, optional
+        Takes what the matcher takes, and tells whole-pixel corrections (n, 2) cheaply: where they are not zero the
+        reference is cut again before the matcher sees it.
 
     Returns
     -------
@@ -86,18 +97,17 @@ def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match:
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
     trials = Trials(target.x, target.y, size, len(places))
     index, at = np.arange(len(places)), np.array(guess, np.float64)
-    before = np.full(len(places), np.nan)
-    for turn in range(_RECUTS):
-        cut = scene.reference_cutter.cut(target.x[index] + at[index, 0], target.y[index] + at[index, 1], size)
+    cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
+    before = np.asarray(ssim(cut.values, target.values, cut.valid & target.valid), np.float64)
+    if scout is not None:
+        cut = _scouted(scene, target, cut, scout)
+    for _ in range(_RECUTS):
         answer = match(cut.values, target.values[index], cut.valid, target.valid[index])
         try:
             matches = Matches.coerce(answer, len(index))
         except ValueError as error:
             raise OptionError(f"the matcher's answer cannot be used: {error}") from error
-        matches = _compared(matches, cut, target, index)
-        if turn == 0:
-            before = matches.ssim_before
-        matches = replace(matches, ssim_before=before[index])
+        matches = replace(_compared(matches, cut, target, index), ssim_before=before[index])
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         trials.put(index, matches, at[index, 0], at[index, 1])
@@ -105,8 +115,23 @@ def match_windows(scene: Scene, places: Floats, size: int, guess: Floats, match:
         index = index[off & matches.ok]
         if not index.size:
             return trials
+        cut = scene.reference_cutter.cut(target.x[index] + at[index, 0], target.y[index] + at[index, 1], size)
     trials.doubt(index, Status.NOT_CONVERGED)
     return trials
+
+
+def _scouted(scene: Scene, target: Cut, cut: Cut, scout: Callable[..., Floats]) -> Cut:
+    """Cut the windows of the reference again where a cheap look tells that they lie elsewhere."""
+    whole = scout(cut.values, target.values, cut.valid, target.valid)
+    index = np.flatnonzero(whole.any(1))
+    if not index.size:
+        return cut
+    dx, dy = vector_to_map(scene.linear, whole[index, 0], whole[index, 1])
+    again = scene.reference_cutter.cut(cut.x[index] + dx, cut.y[index] + dy, cut.values.shape[-1])
+    columns = {f.name: getattr(cut, f.name).copy() for f in fields(cut)}
+    for name, column in columns.items():
+        column[index] = getattr(again, name)
+    return replace(cut, **columns)
 
 
 def _compared(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) -> Matches:
@@ -115,11 +140,8 @@ def _compared(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) 
     if known.all():
         return matches
     move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
-    values = similarities(cut.values, target.values[index], cut.valid, target.valid[index], move)
-    before, after = (
-        np.where(known, old, new) for old, new in zip((matches.ssim_before, matches.ssim_after), values, strict=True)
-    )
-    return replace(matches, ssim_before=before, ssim_after=after)
+    after = similarity_after(cut.values, target.values[index], cut.valid, target.valid[index], move)
+    return replace(matches, ssim_after=np.where(known, matches.ssim_after, after))
 
 
 def to_points(trials: list[Trials], scene: Scene) -> TiePoints:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from xcoreg.core.matchers import phase_match
+from xcoreg.core.matchers import phase_match, phase_scout
 from xcoreg.errors import OptionError
 
 __all__ = ["MatchOptions", "Options", "check_options"]
@@ -98,6 +98,12 @@ class Options:
         if callable(self.matcher):
             return self.matcher
         return partial(phase_match, max_shift=limit, contrast=self.contrast)
+
+    def scout_function(self, limit: float | None) -> Matcher | None:
+        """Give the cheap first look that belongs to the matcher, if there is one."""
+        if callable(self.matcher):
+            return None
+        return partial(phase_scout, max_shift=limit, contrast=self.contrast)
 
     def record(self) -> dict[str, Any]:
         """Options that differ from their defaults, for the result's settings."""
