@@ -61,7 +61,7 @@ def reprojected(size: int, by: int, method: str, *, both: bool = False, shift: t
     coarse = Acquisition(coarser=by)
     drawn = _pair(size, shift=shift, tgt=coarse, ref=coarse if both else Acquisition())
     tgt, ref = (_finer(one, size, method) if one.shape[0] < size else one for one in (drawn.tgt, drawn.ref))
-    return Case(ref, tgt, drawn.map_shift)
+    return Case(ref, tgt, drawn.map_shift, "either" if both else "answer")
 
 
 def _finer(coarse: xr.DataArray, size: int, method: str) -> xr.DataArray:

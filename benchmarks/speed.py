@@ -39,7 +39,7 @@ class Run(NamedTuple):
 _LAUNCH = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()
-child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
 text = child.stdout.read().decode()
 _, status, usage = os.wait4(child.pid, 0)
 print(json.dumps([time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to_exitcode(status), text]))
@@ -49,16 +49,21 @@ print(json.dumps([time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to
 def run(*command: str | Path) -> Run:
     """Run a program and measure it alone."""
     launcher = [sys.executable, "-S", "-E", "-c", _LAUNCH, *map(str, command)]
-    told = subprocess.run(launcher, stdout=subprocess.PIPE, check=True)
+    told = subprocess.run(launcher, capture_output=True, text=True, check=True)
     seconds, peak, code, text = json.loads(told.stdout)
     if code:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {code}: {text[-500:]}")
+        print(told.stderr, file=sys.stderr)
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {code}")
     return Run(seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6, text)
 
 
-def often(times: int, *command: str | Path) -> Run:
-    """Median time and largest memory of several runs."""
-    runs = [run(*command) for _ in range(times)]
+def often(times: int, *command: str | Path, made: Path | None = None) -> Run:
+    """Median time and largest memory of several runs; what they made is removed before the next."""
+    runs = []
+    for _ in range(times):
+        runs.append(run(*command))
+        if made is not None:
+            made.unlink()
     return Run(median(r.seconds for r in runs), max(r.megabytes for r in runs), runs[-1].text)
 
 
@@ -89,7 +94,7 @@ def whole_jobs(ref: Path, tgt: Path, times: int) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.tif"
-        shift = often(times, sys.executable, "-m", "xcoreg", "shift", ref, tgt, out)
+        shift = often(times, sys.executable, "-m", "xcoreg", "shift", ref, tgt, out, made=out)
         rows.append({"job": "xcoreg shift REF TGT OUT", "s": shift.seconds, "peak MB": round(shift.megabytes)})
         match = often(times, sys.executable, "-m", "xcoreg", "match", ref, tgt)
     told = json.loads(match.text)
