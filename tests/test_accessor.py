@@ -176,3 +176,8 @@ def test_south_up_images_are_moved_the_right_way(both):
     fixed = flipped.coreg.shift_to(both.ref)
     assert fixed.x.values[0] - flipped.x.values[0] == pytest.approx(7.0, abs=0.1)
     assert fixed.y.values[0] - flipped.y.values[0] == pytest.approx(12.0, abs=0.1)
+
+
+def test_shift_to_knows_the_names_of_both_steps(both):
+    with pytest.raises(OptionError, match="did you mean 'resampling'"):
+        both.tgt.coreg.shift_to(both.ref, resamplin="nearest")

@@ -140,7 +140,10 @@ class CoregAccessor:
         DataArray or Dataset
             As this image, in place.
         """
+        from xcoreg.plan import check_options
+
         matching, moving = _split(options)
+        check_options(matching, _MOVING)
         return self.apply(self.match(ref, **matching), **moving)
 
 

@@ -128,8 +128,14 @@ def _repaired(covs: Floats, moves: Floats) -> Floats:
     good = finite & (np.linalg.eigvalsh(np.where(finite[:, None, None], covs, np.eye(2)))[:, 0] > 0)
     if good.all():
         return covs
-    if good.any():
-        typical = np.median(covs[good], axis=0)
-    else:
-        typical = np.eye(2) * (max(float(np.var(moves, axis=0, ddof=1).mean()), 1e-12) if len(moves) > 1 else np.nan)
+    typical = np.median(covs[good], axis=0) if good.any() else _scatter(moves)
     return np.where(good[:, None, None], covs, typical)
+
+
+def _scatter(moves: Floats) -> Floats:
+    """Covariance of one shift from how several lie; two of them tell no direction, one tells nothing."""
+    n = len(moves)
+    if n < 2:
+        return np.full((2, 2), np.nan)
+    isotropic = np.eye(2) * max(float(np.var(moves, axis=0, ddof=1).mean()), 1e-12)
+    return np.asarray(np.cov(moves, rowvar=False) + 1e-12 * np.eye(2) if n > 2 else isotropic)

@@ -7,14 +7,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri
 
+from xcoreg.core.consensus import combine
 from xcoreg.core.plain import decode_column, encode_column
 
 __all__ = ["Model", "Translation", "model_from_dict"]
-
-# Windows are taken to contradict their own covariances when chance alone would spread them so in 1 of 100 cases.
-_CHANCE = 0.01
 
 _UNKNOWN = ((np.nan, np.nan), (np.nan, np.nan))
 
@@ -161,9 +158,8 @@ class Translation:
         Returns
         -------
         Translation
-            Its covariance is widened by the reduced chi-square where the windows contradict each other by more than
-            their own covariances allow (at the 1 % level): the covariance then tells how well one shift describes
-            the windows, not how well each was measured.
+            By :func:`xcoreg.core.consensus.combine`: where the windows contradict each other by more than their own
+            covariances allow, the covariance tells how well one shift describes them, not how well each was measured.
 
         Raises
         ------
@@ -183,32 +179,8 @@ class Translation:
         if not known.any():
             raise ValueError("no window has a finite shift")
         covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
-        mean, mean_cov = _weighted_mean(moves[known], covs[known])
+        mean, mean_cov = combine(moves[known], covs[known])
         return cls(float(mean[0]), float(mean[1]), cov=mean_cov)  # type: ignore[arg-type]
-
-
-def _weighted_mean(
-    moves: NDArray[np.float64], covs: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n = len(moves)
-    usable = _positive_definite(covs)
-    if not usable.any():
-        mean = moves.mean(axis=0)
-        scatter = np.cov(moves, rowvar=False) / n if n > 1 else np.full((2, 2), np.nan)
-        return mean, np.asarray(scatter, np.float64)
-    weights = np.linalg.inv(np.where(usable[:, None, None], covs, covs[usable].mean(axis=0)))
-    cov = np.linalg.inv(weights.sum(axis=0))
-    mean = cov @ np.einsum("nij,nj->i", weights, moves)
-    residual = moves - mean
-    chi2, dof = float(np.einsum("ni,nij,nj->", residual, weights, residual)), 2 * (n - 1)
-    contradict = dof > 0 and chi2 > chdtri(dof, _CHANCE)
-    return mean, cov * (chi2 / dof if contradict else 1.0)
-
-
-def _positive_definite(covs: NDArray[np.float64]) -> NDArray[np.bool_]:
-    xx, yy, xy = covs[:, 0, 0], covs[:, 1, 1], covs[:, 0, 1]
-    finite = np.isfinite(covs).all(axis=(1, 2))
-    return np.asarray(finite & (xx > 0) & (yy > 0) & (xx * yy - xy * xy > 0))
 
 
 _KINDS = {Translation.kind: Translation}

@@ -114,13 +114,15 @@ class Options:
         }
 
 
-def check_options(given: dict[str, Any]) -> Options:
+def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options:
     """Check options as a user gave them.
 
     Parameters
     ----------
     given : dict
         Names and values.
+    also : tuple of str
+        Names that the caller takes besides, for the hint about a name nobody knows.
 
     Returns
     -------
@@ -143,8 +145,8 @@ def check_options(given: dict[str, Any]) -> Options:
     known = [f.name for f in fields(Options)]
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+            close = difflib.get_close_matches(name, [*known, *also], 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join([*known, *also])}"
             raise OptionError(f"there is no option {name!r}: {hint}")
     options = Options(**given)
     _check_numbers(options)
