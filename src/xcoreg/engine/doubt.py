@@ -29,7 +29,7 @@ _BEND, _SIGMAS = 0.25, 5.0
 # Coarser pixels are made of so many on a side; windows of so many of them at least are matched, a few windows do.
 _COARSER, _COARSE_SIDE, _WINDOWS = (2, 3), 40, 4
 # Local change moves coarse answers a little; a lattice that both images share moves them by pixels.
-_LOCK = 0.4
+_LOCK = 0.7
 
 
 @dataclass(frozen=True, eq=False)
