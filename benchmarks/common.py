@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,9 @@ def spread(function: Callable[[Any], Any], tasks: Sequence[Any], jobs: int, labe
     """Work on tasks in order, over a few processes, telling progress on stderr."""
     if jobs <= 1:
         return list(_counted(map(function, tasks), len(tasks), label))
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        return list(_counted(pool.imap(function, tasks, chunksize=4), len(tasks), label))
+    # an executor, not a Pool: that one waits forever for the result of a worker that died
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(_counted(pool.map(function, tasks, chunksize=4), len(tasks), label))
 
 
 def _counted(results: Iterable[Any], total: int, label: str) -> Iterable[Any]:
