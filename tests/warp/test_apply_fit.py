@@ -545,3 +545,15 @@ def test_what_was_done_is_noted(scene, make_image, make_fit):
     first, second = json.loads(out.attrs["xcoreg"])
     assert (first["did"], first["dx"], first["dy"]) == ("moved the transform", 3.5, 15.5)
     assert (second["did"], second["model"]) == ("resampled (cubic)", "translation")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0001])
+def test_a_decoded_image_stays_within_what_its_file_can_hold(make_image, make_fit, scale):
+    counts = np.ones((40, 40), "float32")
+    counts[10:30, 10:30] = 65535
+    image = make_image(counts * np.float32(scale))
+    image.encoding = {"dtype": "uint16", "_FillValue": 0, "scale_factor": scale, "add_offset": 0.0}
+    out = apply(image, make_fit(5.0, -5.0), like=image, resampling="cubic")
+    stored = out.values[np.isfinite(out.values)] / scale
+    assert stored.min() >= 0.999
+    assert stored.max() <= 65535.004

@@ -183,11 +183,31 @@ def _resampled(band: DataArray, job: _Job) -> DataArray:
     fill, record = _fill(band, marker, kernel, job.mapping)
     resampler = Resampler(job.mapping, job.frame.grid.shape, kernel, marker, fill, str(band.dtype))
     out = DataArray(resample(band, resampler), dims=(*band.dims[:-2], *job.frame.dims), attrs=dict(band.attrs))
+    limits = _limits(band)
+    if limits is not None and kernel != "nearest":
+        out = out.clip(*limits, keep_attrs=True)
     if record:
         out.attrs["_FillValue"] = band.dtype.type(fill)
         if "nodata" in out.attrs:
             out.attrs["nodata"] = fill
     return out
+
+
+def _limits(band: DataArray) -> tuple[np.floating[Any], np.floating[Any]] | None:
+    """Range that a decoded image (masked, scaled) can take in its file: beyond it integers would wrap around."""
+    stored = band.encoding.get("dtype", band.encoding.get("rasterio_dtype"))
+    if band.dtype.kind != "f" or stored is None or np.dtype(stored).kind not in "iu":
+        return None
+    info, marker = np.iinfo(stored), band.encoding.get("_FillValue")
+    ends = [info.min + int(marker == info.min), info.max - int(marker == info.max)]
+    scale, offset = (band.encoding.get(key, neutral) for key, neutral in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    low, high = sorted(end * float(scale) + float(offset) for end in ends)
+    kind = band.dtype.type
+    low_kept, high_kept = kind(low), kind(high)  # rounding to the image's own precision must not leave the range
+    return (
+        low_kept if low_kept >= low else np.nextafter(low_kept, kind(np.inf)),
+        high_kept if high_kept <= high else np.nextafter(high_kept, kind(-np.inf)),
+    )
 
 
 def _marker(band: DataArray, job: _Job, kernel: str) -> float | int | None:
