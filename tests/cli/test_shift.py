@@ -142,3 +142,24 @@ def test_nothing_is_left_when_there_is_no_match(run, images, make_tif, tmp_path)
     assert result.exit_code == 3
     assert result.stderr.startswith("No trustworthy match: ")
     assert [path.name for path in tmp_path.iterdir()] == ["flat.tif"]
+
+
+@pytest.mark.parametrize("which", ["ref", "tgt", "out"])
+def test_the_fit_must_not_take_the_place_of_an_image(run, images, tmp_path, which):
+    out = tmp_path / "out.tif"
+    before = checksum(images.ref), checksum(images.tgt)
+    fit = out if which == "out" else getattr(images, which)
+    result = run("shift", images.ref, images.tgt, out, "--save-fit", fit)
+    assert result.exit_code == 2
+    assert (checksum(images.ref), checksum(images.tgt)) == before
+    assert not out.exists()
+
+
+def test_two_envi_images_do_not_share_a_header(run, images, tmp_path):
+    assert run("shift", images.ref, images.tgt, tmp_path / "out.bsq").exit_code == 0
+    before = checksum(tmp_path / "out.hdr")
+    result = run("shift", images.ref, images.tgt, tmp_path / "out.img")
+    assert result.exit_code == 2
+    assert "out.hdr" in result.stderr
+    assert checksum(tmp_path / "out.hdr") == before
+    assert run("shift", images.ref, images.tgt, tmp_path / "out.bsq", "--overwrite").exit_code == 0

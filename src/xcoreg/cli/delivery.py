@@ -91,14 +91,14 @@ class Delivery:
             When the output is one of the inputs, exists already, has no format, or cannot be written.
         """
         from xcoreg.io.paths import check_output
-        from xcoreg.io.write import driver_for
+        from xcoreg.io.write import check_header, driver_for
 
         check_output(self.path, inputs=inputs)
         if self.path.exists() and not self.overwrite:
             raise OptionError(f"the output {self.path} exists already: add --overwrite to replace it")
         if self.align_grid and self.like:
             raise OptionError("--align-grid and --like name two output grids: choose one")
-        driver_for(self.path, self.driver)
+        check_header(self.path, driver_for(self.path, self.driver))
 
     def write(self, source: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it.

@@ -47,8 +47,11 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
         When there is no trustworthy answer; with `debug`, footprints and windows are written all the same.
     """
     from xcoreg.engine import match
+    from xcoreg.io.paths import check_output
 
     save_fit, debug = options.pop("save_fit"), options.pop("debug")
+    if save_fit:
+        check_output(save_fit, inputs=(ref, tgt, *_files_of(options)))
     images = open_image(ref), open_image(tgt)
     chosen = {name: value for name, value in options.items() if value is not None}
     for side, image in zip(("ref_", ""), images, strict=True):
@@ -69,6 +72,11 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
         fit.save(save_fit)
         talk.say("fit", str(save_fit))
     return Matched(fit, images[1], images[0])
+
+
+def _files_of(options: dict[str, Any]) -> list[str]:
+    names = ("where", "ref_where", "footprint", "ref_footprint")
+    return [options[name] for name in names if options.get(name)]
 
 
 def _tell_windows(points: TiePoints | None, talk: Talk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from xcoreg.cli.delivery import Delivery
 from xcoreg.cli.estimate import match_files, report
 from xcoreg.cli.job import Job
 from xcoreg.cli.options import match_options, talk_options, write_options
+from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
     from xcoreg.cli.job import Talk
@@ -77,6 +79,8 @@ def shift(ref: str, tgt: str, out: str, talk: Talk, **options: Any) -> None:
     """
     delivery = Delivery.take(out, options)
     delivery.check(ref, tgt)
+    if options["save_fit"] and Path(options["save_fit"]).absolute() == delivery.path.absolute():
+        raise OptionError(f"--save-fit and OUT are the same file, {out}: give two names")
     nodata = options["nodata"]
     fit = match_files(ref, tgt, options, talk).fit
     tell_result(fit, talk)

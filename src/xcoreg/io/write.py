@@ -88,6 +88,7 @@ def write_raster(
     sources = {each.encoding["source"] for each in arrays if isinstance(each.encoding.get("source"), str)}
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
+    check_header(goal, name)
     try:
         with new_file(goal) as place, rasterio.Env(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -140,6 +141,30 @@ def driver_for(path: Path, driver: str | None = None) -> str:
     return name
 
 
+def check_header(path: Path, driver: str) -> None:
+    """Refuse an ENVI image whose header would take the place of another image's: a.img and a.bsq share a.hdr.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    driver : str
+        From :func:`driver_for`.
+
+    Raises
+    ------
+    OptionError
+        When there is a header, but not the image itself.
+
+    Examples
+    --------
+    >>> check_header(Path("a.bsq"), "ENVI")
+    """
+    header = path.with_suffix(".hdr")
+    if driver == "ENVI" and header.exists() and not path.exists():
+        raise OptionError(f"cannot write {path}: its header {header} belongs to another image: give another name")
+
+
 def _writer(driver: str) -> Any:
     with rasterio.Env():  # COG looks for GDAL's data when it is first asked
         try:
@@ -188,7 +213,8 @@ def _encoded(part: DataArray, window: dict[Any, slice], dtype: str) -> NDArray[A
     """Read a window as it is stored: masked and scaled images go back to their markers and counts."""
     values = np.asarray(encode_cf_variable(part.variable.isel(window)).values)
     if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
-        values = np.rint(values)
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
     return values.astype(dtype, copy=False)
 
 
