@@ -104,3 +104,19 @@ def test_usage_errors_stay_those_of_click():
     result = run(lambda talk: None, "--no-such-option")
     assert result.exit_code == 2
     assert "No such option" in result.stderr
+
+
+def test_verbose_does_not_bury_an_explained_error_under_a_traceback():
+    assert "Traceback" not in run(failing(OptionError("band 9 of 3")), "--verbose").stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        ("target has no CRS", "--crs"),
+        ("target has no transform", "--transform"),
+        ("target has no transform, only ground control points", "gdalwarp"),
+    ],
+)
+def test_the_cure_fits_what_is_missing(message, cure):
+    assert cure in run(failing(NotGeoreferenced(message))).stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xcoreg.cli.inputs import open_image
-from xcoreg.cli.job import Job
+from xcoreg.cli.job import Job, with_cure
 from xcoreg.cli.options import band_option, talk_options
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     (rows, cols), n = found["shape"], found["bands"]
     lines = [("image", found["path"]), ("size", f"{cols} x {rows} px, {n} band{'s' * (n > 1)}, {found['dtype']}")]
     if "crs" not in found:
-        return [*lines, ("missing", found["georeference"])]
+        return [*lines, ("missing", with_cure(found["georeference"]))]
     code = found["crs"] if found["crs"].startswith("EPSG") else "no EPSG code"
     nodata = {"none": "none: not stored, and the corners do not show one"}.get(
         found["nodata_source"], f"{found['nodata']} ({_HOW.get(found['nodata_source'], found['nodata_source'])})"

@@ -17,7 +17,7 @@ from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, NotGe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BadInput", "Failure", "Job", "NoMatch", "Talk", "failure_of"]
+__all__ = ["BadInput", "Failure", "Job", "NoMatch", "Talk", "failure_of", "with_cure"]
 
 # Options as the library's messages spell them, for Python: the shell writes --max-shift for max_shift=.
 _KEYWORD = re.compile(
@@ -26,6 +26,7 @@ _KEYWORD = re.compile(
 )
 # The cures of the library's messages are Python's; rio comes with rasterio.
 _EDIT = {
+    "control points": "gdalwarp FILE WARPED",
     "CRS": "rio edit-info --crs EPSG:CODE FILE",
     "transform": "rio edit-info --transform '[a, b, c, d, e, f]' FILE",
 }
@@ -56,6 +57,26 @@ class NoMatch(Failure):
     title = "No trustworthy match"
 
 
+def with_cure(text: str) -> str:
+    """Add to a message about a missing georeference what cures it in the shell.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> with_cure("target has no CRS")
+    'target has no CRS; in the shell: rio edit-info --crs EPSG:CODE FILE'
+    """
+    missing = next((key for key in ("control points", "CRS") if key in text), "transform")
+    return f"{text}; in the shell: {_EDIT[missing]}"
+
+
 def failure_of(error: Exception) -> Failure:
     """Turn an error into one sentence and an exit code.
 
@@ -80,7 +101,7 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, CoregError):
         text = _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
     if isinstance(error, NotGeoreferenced):
-        text = f"{text}; in the shell: {_EDIT['CRS' if 'no CRS' in text else 'transform']}"
+        text = with_cure(text)
     if isinstance(error, MatchError):
         return NoMatch(text.removeprefix("no trustworthy match: "))
     if isinstance(error, _BAD_INPUT):
@@ -182,5 +203,6 @@ class Job(click.Command):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # the border to the shell: whatever it is, say it and set the code
-            talk.detail(traceback.format_exc())
+            if not isinstance(error, (CoregError, *_BAD_INPUT)):
+                talk.detail(traceback.format_exc())
             raise failure_of(error) from error
