@@ -29,3 +29,7 @@ def test_every_status_has_its_own_reason(status):
 
 def test_only_ok_is_ok():
     assert [s for s in Status if s.ok] == [Status.OK]
+
+
+def test_it_prints_as_its_name():
+    assert str(Status.NO_PEAK) == f"{Status.NO_PEAK}" == "NO_PEAK"

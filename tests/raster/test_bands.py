@@ -105,3 +105,10 @@ def test_what_is_no_image_is_refused_with_the_cure(dtype, cure):
 def test_a_path_is_no_image():
     with pytest.raises(OptionError, match=r"open_raster"):
         to_band("scene.tif")
+
+
+@pytest.mark.parametrize("band", [[1, 2], 1.5, True])
+@pytest.mark.parametrize("image", [cube(), Dataset({"a": cube()[0], "b": cube()[1]})])
+def test_several_bands_are_no_band(image, band):
+    with pytest.raises(OptionError, match="no single band"):
+        to_band(image, band)

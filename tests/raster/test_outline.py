@@ -133,3 +133,8 @@ def test_two_zones_of_the_real_pair(data_dir):
     )
     shared = overlap(footprint(target), target.grid.crs, footprint(reference), reference.grid.crs)
     assert 0.5 < shared.area / target.grid.extent.area <= 1
+
+
+def test_a_single_pixel_is_a_square(make_image):
+    outline = footprint(make_raster(make_image(np.ones((1, 1), "uint8"))))
+    assert outline.equals(shapely.box(300000, 5900030, 300010, 5900040))

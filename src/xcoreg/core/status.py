@@ -35,6 +35,10 @@ class Status(IntEnum):
     MASKED = 11
     OUTSIDE = 12
 
+    def __str__(self) -> str:
+        """Its name: an IntEnum would print as a bare number."""
+        return self.name
+
     @property
     def reason(self) -> str:
         """One clause for people: why the window is or is not trusted."""

@@ -127,6 +127,7 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
     >>> pick_variable(scene, "nir")[0].name
     'nir'
     """
+    _check_single(band, name)
     if isinstance(image, DataArray):
         return image, band
     if not isinstance(image, Dataset):
@@ -214,6 +215,11 @@ def _position(array: DataArray, axis: Hashable, band: int | str | None, name: st
     if not 1 <= band <= size:
         raise _no_such(band, name, spelled)
     return int(band) - 1
+
+
+def _check_single(band: object, name: str) -> None:
+    if isinstance(band, bool) or not isinstance(band, str | int | np.integer | None):
+        raise OptionError(f"band {band!r} of {name} is no single band: give its number from 1, or its name")
 
 
 def _no_such(band: object, name: str, known: list[str]) -> OptionError:

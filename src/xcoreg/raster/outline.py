@@ -24,6 +24,7 @@ __all__ = ["footprint", "overlap"]
 
 _SPECK = 0.01  # parts smaller than this share of the largest one are dropped
 _STRAIGHT = (1.5, 3.0, 6.0)  # cells, how far an edge may lie beside the stairs of the cells' border
+_CORNERS = 4  # vertices of a rectangle, which has no stairs
 _FEW = 24  # vertices; with more of them the next distance is tried
 _DIFFER = 0.01  # share of the area that may change for the sake of fewer vertices
 _EDGE_PARTS = 32  # pieces into which an edge is cut before it is carried to another CRS
@@ -133,6 +134,8 @@ def _solid(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _straighten(part: Polygon) -> Polygon | MultiPolygon:
     """Turn the stairs of a cell border into straight edges."""
     ring = shapely.get_coordinates(shapely.get_exterior_ring(part))[:-1]
+    if len(ring) <= _CORNERS:
+        return part
     # Simplifying keeps the first point: begin at one that is a corner of the shape for certain.
     begin = int(np.argmax(((ring - ring.mean(axis=0)) ** 2).sum(axis=1)))
     ring = np.roll(ring, -begin, axis=0)
