@@ -125,7 +125,9 @@ def surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> Flo
     shape = ref.shape[1:]
     rings = rings_for(*shape)
     window = _window(*shape)
-    spectra = [forward(_apodised(image, valid, window)) for image, valid in ((ref, ref_valid), (tgt, tgt_valid))]
+    # What one image lacks is no use in the other, either: there it would only be noise.
+    valid = ref_valid & tgt_valid
+    spectra = [forward(_apodised(image, valid, window)) for image in (ref, tgt)]
     cross = spectra[0] * spectra[1].conj()
     powers = [rings.mean(spectrum.real**2 + spectrum.imag**2) for spectrum in spectra]
     weight = rings.spread(_informative(powers[0], rings) * _informative(powers[1], rings))

@@ -34,7 +34,9 @@ class Scene:
     footprints : (geometry, geometry)
         Valid data of target and reference, each in its own CRS.
     overlap : geometry
-        In the CRS of the target.
+        Of the footprints, in the CRS of the target.
+    extent : geometry
+        Overlap of the whole grids, valid or not, in the CRS of the target.
     target_cutter, reference_cutter : Cutter
     linear : (a, b, d, e)
         Linear part of the matching lattice, CRS units of the target per px.
@@ -47,6 +49,7 @@ class Scene:
     looks: tuple[Look, Look]
     footprints: tuple[Any, Any]
     overlap: Any
+    extent: Any
     target_cutter: Cutter
     reference_cutter: Cutter
     linear: tuple[float, float, float, float]
@@ -90,6 +93,7 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
         looks,
         outlines,
         shared,
+        overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, reference.grid.crs),
         replace(cutters[0], mask=masks[0]),
         replace(cutters[1], mask=moved),
         cutters[2],

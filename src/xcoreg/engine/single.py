@@ -17,7 +17,16 @@ from xcoreg.engine.trials import Trials, match_windows
 from xcoreg.engine.verdict import Verdict, judge
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
-from xcoreg.plan import MatchOptions, Options, check_options, choose_centres, overlap_size, spread_out, window_size
+from xcoreg.plan import (
+    MatchOptions,
+    Options,
+    check_options,
+    choose_centres,
+    keep_inside,
+    overlap_size,
+    spread_out,
+    window_size,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +115,7 @@ def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
     """Places and sizes of the windows of each round."""
-    first = window_size(options.window, scene.overlap, scene.linear)
+    first = window_size(options.window, scene.overlap, scene.linear, scene.extent)
     room = max(overlap_size(scene.overlap, scene.linear))
     larger = [(factor * first, n) for factor, n in _LARGER if options.window is None]
     sizes = [(first, options.windows), *((min(size, _LARGEST), n) for size, n in larger if size <= 1.5 * room)]
@@ -115,6 +124,12 @@ def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
         _check_inside(at[0], scene)
         yield from ((at, size) for size, _ in sizes)
         return
+    for places, size in _chosen(scene, sizes):
+        yield keep_inside(places, scene.extent, scene.linear, size), size
+
+
+def _chosen(scene: Scene, sizes: list[tuple[int, int]]) -> Iterator[tuple[Floats, int]]:
+    """Choose places by what the images tell there; the first size gets a second choice of places."""
     crs = scene.target.grid.crs, scene.reference.grid.crs
     for turn, (size, n) in enumerate(sizes):
         places, scores = choose_centres(scene.overlap, scene.linear, size, scene.looks, crs, scene.mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xcoreg.plan.choose import choose_centres, overlap_size, spread_out, window_size
+from xcoreg.plan.choose import choose_centres, keep_inside, overlap_size, spread_out, window_size
 from xcoreg.plan.cutter import Cut, Cutter, make_cutters
 from xcoreg.plan.masks import Mask, as_mask
 from xcoreg.plan.options import MatchOptions, Options, check_options
@@ -16,6 +16,7 @@ __all__ = [
     "as_mask",
     "check_options",
     "choose_centres",
+    "keep_inside",
     "make_cutters",
     "overlap_size",
     "spread_out",

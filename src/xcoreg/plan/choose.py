@@ -9,7 +9,7 @@ import shapely
 from scipy import ndimage
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef import map_to_pixel, transform_points, vector_to_pixel
+from xcoreg.georef import map_to_pixel, transform_points, vector_to_map, vector_to_pixel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]
 
-__all__ = ["choose_centres", "overlap_size", "spread_out", "window_size"]
+__all__ = ["choose_centres", "keep_inside", "overlap_size", "spread_out", "window_size"]
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SEVERAL, _SHARES = 4, 8
@@ -43,8 +43,24 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
     return float(np.ptp(cols)), float(np.ptp(rows))
 
 
-def window_size(wanted: int | None, overlap: Any, linear: Linear) -> int:
+def window_size(wanted: int | None, overlap: Any, linear: Linear, extent: Any = None) -> int:
     """Choose the side of the windows: as wanted, or 256, or less where the overlap is small.
+
+    Parameters
+    ----------
+    wanted : int, optional
+        As the user said.
+    overlap : shapely geometry
+        Of the footprints, CRS of the target.
+    linear : (a, b, d, e)
+        Of the matching lattice.
+    extent : shapely geometry, optional
+        Overlap of the grids, holes and wedges included: a wanted window has to fit into that; default `overlap`.
+
+    Returns
+    -------
+    int
+        px of the matching lattice.
 
     Raises
     ------
@@ -63,14 +79,53 @@ def window_size(wanted: int | None, overlap: Any, linear: Linear) -> int:
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"
     if side < _LEAST_WINDOW:
         raise GridError(f"the overlap is only {shape}; matching needs at least {_LEAST_WINDOW} x {_LEAST_WINDOW}")
-    if wanted is not None and wanted > _OVERHANG * side:
-        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={side}")
     if wanted is not None:
-        return int(wanted)
+        return _fitting(wanted, overlap_size(overlap if extent is None else extent, linear))
     # Several windows can contradict each other, one cannot: smaller ones where fewer than four of the usual size fit.
     fit = int(cols // _USUAL_WINDOW) * int(rows // _USUAL_WINDOW)
     smaller = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SHARES)))
     return min(_USUAL_WINDOW, side, smaller if fit < _SEVERAL else _USUAL_WINDOW)
+
+
+def _fitting(wanted: int, room: tuple[float, float]) -> int:
+    side = round(min(room))
+    if wanted > _OVERHANG * side:
+        shape = f"{round(room[0])} x {round(room[1])} px of the matching grid"
+        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={side}")
+    return int(wanted)
+
+
+def keep_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Floats:
+    """Move centres so that no window reaches beyond the grids while there is room within.
+
+    Parameters
+    ----------
+    places : (n, 2) float
+        Centres, CRS units of the target.
+    extent : shapely geometry
+        Overlap of the grids, CRS of the target.
+    linear : (a, b, d, e)
+        Of the matching lattice.
+    size : int
+        Side of the windows, px.
+
+    Returns
+    -------
+    (n, 2) float64
+
+    Examples
+    --------
+    >>> keep_inside(np.array([[100.0, 320.0]]), shapely.box(0, 0, 640, 640), (10.0, 0.0, 0.0, -10.0), 64).tolist()
+    [[320.0, 320.0]]
+    """
+    edge = shapely.get_coordinates(extent)
+    cols, rows = vector_to_pixel(linear, edge[:, 0], edge[:, 1])
+    at = vector_to_pixel(linear, places[:, 0], places[:, 1])
+    inside = []
+    for values, ends in zip(at, (cols, rows), strict=True):
+        low, high = ends.min() + size / 2, ends.max() - size / 2
+        inside.append(np.clip(values, low, high) if low <= high else np.full(len(values), (low + high) / 2))
+    return np.stack(vector_to_map(linear, *inside), -1)
 
 
 def choose_centres(
