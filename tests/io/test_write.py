@@ -195,3 +195,11 @@ def test_overwriting_can_be_forbidden(image, tmp_path):
     assert open_raster(path).values[0, 0, 0] == 1
     with pytest.raises(OptionError, match="exists"):
         write_raster(image, path, overwrite=False)
+
+
+@pytest.mark.parametrize("driver", ["GTiff", "COG"])
+@pytest.mark.parametrize("option", [{"compress": "wrong"}, {"nonsense": 1}])
+def test_creation_options_that_gdal_ignores_are_refused(image, tmp_path, driver, option):
+    with pytest.raises(OptionError, match="creation option"):
+        write_raster(image, tmp_path / "a.tif", driver=driver, **option)
+    assert list(tmp_path.iterdir()) == []

@@ -106,6 +106,7 @@ def apply(fit: str, image: str, out: str, talk: Talk, nodata: float | None, **op
     delivery = Delivery.take(out, options)
     delivery.check(image, fit)
     loaded = load_fit(fit)
-    talk.say("shift", str(loaded.shift))
+    if loaded.ok:
+        talk.say("shift", str(loaded.shift))
     delivery.write(image, loaded, nodata)
     talk.say("wrote", out)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import tempfile
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +29,14 @@ from xcoreg.io.stores import write_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
 __all__ = ["driver_for", "write_raster"]
 
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
+_OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # as GDAL's warnings name it
 _HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, strips end on the borders of tiles
@@ -95,7 +99,8 @@ def write_raster(
             if name in ("netCDF", "Zarr"):
                 write_store(image, place, name, creation)
             else:
-                _write_gdal(image, place, name, creation)
+                with _heeding(creation):
+                    _write_gdal(image, place, name, creation)
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
     return goal
@@ -163,6 +168,34 @@ def check_header(path: Path, driver: str) -> None:
     header = path.with_suffix(".hdr")
     if driver == "ENVI" and header.exists() and not path.exists():
         raise OptionError(f"cannot write {path}: its header {header} belongs to another image: give another name")
+
+
+class _Ignored(logging.Handler):
+    """Collects what GDAL says of creation options that it does not heed."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.names = {name.upper() for name in names}
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        option = _OPTION.search(text)
+        if option is not None and (option[1] or option[2]).upper() in self.names:
+            self.said.append(text.partition(" in ")[2])
+
+
+@contextmanager
+def _heeding(creation: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse creation options that GDAL ignores: it tells so in the log alone."""
+    log, ignored = logging.getLogger("rasterio._env"), _Ignored(creation)
+    log.addHandler(ignored)
+    try:
+        yield
+    finally:
+        log.removeHandler(ignored)
+    if ignored.said:
+        raise OptionError(f"a creation option cannot be used: {ignored.said[0].rstrip('.')}")
 
 
 def _writer(driver: str) -> Any:
