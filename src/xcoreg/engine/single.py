@@ -45,6 +45,8 @@ _LARGER = ((2, 5), (4, 3))
 _LARGEST = 1024
 # An answer that fewer windows carry has to stand a second round, too.
 _FEW = 3
+# A window alone that moves by more than this (px) has to gain this much structural similarity.
+_NEAR, _GAIN = 2.0, 0.03
 # So many sure windows that contradict each other end the search.
 _ENOUGH = 4
 
@@ -171,7 +173,19 @@ def _judge(trials: list[Trials], scene: Scene, options: Options) -> Verdict:
     if options.max_shift is not None:
         far = np.abs(moves).max(1) > options.max_shift * _target_pixels(scene)
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
-    return judge(moves, covs, status, reliability)
+    verdict = judge(moves, covs, status, reliability)
+    if verdict.status is Status.OK and int(verdict.members.sum()) == 1 and not _gained(trials, verdict):
+        return replace(verdict, status=Status.NOT_IMPROVED, members=np.zeros_like(verdict.members))
+    return verdict
+
+
+def _gained(trials: list[Trials], verdict: Verdict) -> bool:
+    """Tell whether a window that stands alone looks more alike once moved: one edge or blob fits many another."""
+    before, after = (
+        np.concatenate([getattr(t.matches, name) for t in trials]) for name in ("ssim_before", "ssim_after")
+    )
+    gain = float((after - before)[verdict.members][0])
+    return not gain < _GAIN or bool(np.abs(verdict.move).max() <= _NEAR)
 
 
 def _columns(trials: list[Trials], scene: Scene) -> tuple[Floats, Floats, NDArray[np.int8], Floats]:

@@ -25,7 +25,7 @@ _AGREE, _AGREE_SIGMAS = 1.0, 3.0
 # were never seen above 40.
 _ALONE, _TOGETHER = 45.0, 60.0
 # One window of so many that should have told something has to be this reliable.
-_MANY, _ALONE_OF_MANY = 4, 70.0
+_MANY, _ALONE_OF_MANY = 4, 85.0
 
 
 @dataclass(frozen=True, eq=False)
