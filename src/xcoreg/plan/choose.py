@@ -26,6 +26,8 @@ _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SEVERAL, _SHARES = 4, 8
 # Candidates along the longer side of the overlap.
 _CANDIDATES = 40
+# Places are ranked in so many classes.
+_CLASSES = 10
 # A window may be this much larger than the overlap: the rest of it is empty.
 _OVERHANG = 1.25
 
@@ -156,14 +158,16 @@ def choose_centres(
         0..1; negative where a window would hold little valid data.
     """
     places = _candidates(overlap, linear, size)
-    scores = np.ones(len(places))
+    scores, rank = np.ones(len(places)), np.zeros(len(places))
     for look, own in zip(looks, crs, strict=True):
         texture, valid = _rated(look, places, crs[0], own, linear, size)
         rank = np.argsort(np.argsort(texture, kind="stable"), kind="stable") / max(len(texture) - 1, 1)
         scores = np.minimum(scores, rank - 2 * (valid < 0.5) - (valid < 0.95) * 0.5)
     if mask is not None:
         scores = np.where(mask(places[:, 0], places[:, 1]), scores, scores - 2)
-    best = np.lexsort((np.hypot(*(places - places.mean(0)).T), -scores))
+    # In coarse classes, and within them by the reference, which no correction moves.
+    scores = np.round(scores * _CLASSES) / _CLASSES
+    best = np.lexsort((-rank, -scores))
     return places[best], scores[best]
 
 
@@ -210,10 +214,13 @@ def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
     a, b, d, e = linear
     reach = np.hypot(np.hypot(a, d), np.hypot(b, e)) / np.sqrt(2) * size / 2
     west, south, east, north = overlap.bounds
-    step = max(east - west, north - south) / _CANDIDATES
+    pixel = np.sqrt(abs(a * e - b * d))
+    # Steps and places hang on nothing that the shift moves: a corrected image is matched where it was before.
+    step = pixel * 2.0 ** np.floor(np.log2(max(max(east - west, north - south) / (_CANDIDATES * pixel), 1)))
     middle = overlap.representative_point()
-    x = np.arange((east - west) // step + 1) * step + west + ((east - west) % step) / 2
-    y = np.arange((north - south) // step + 1) * step + south + ((north - south) % step) / 2
+    x, y = (
+        np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step for low, high in ((west, east), (south, north))
+    )
     mesh = np.stack([part.ravel() for part in np.meshgrid(x, y)], -1)
     for share in (1.0, 0.75, 0.5):
         room = overlap.buffer(-share * reach, join_style="mitre")
