@@ -90,6 +90,22 @@ def cloud(rng: Generator, shape: Shape) -> Pair:
     return both.ref, both.tgt
 
 
+def spots(rng: Generator, shape: Shape) -> Pair:
+    """One gap in the clouds, one ship or one buoy in each image, not the same."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    size = rng.uniform(1.5, min(shape) / 12)
+
+    def spot() -> np.ndarray:
+        row, col = (rng.uniform(0.25, 0.75) * n for n in shape)
+        stretch, turn = rng.uniform(0.6, 1.0), rng.uniform(0, np.pi)
+        along, across = (np.cos(turn + at) * (x - col) + np.sin(turn + at) * (y - row) for at in (0, np.pi / 2))
+        sea = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5)
+        return 5 * np.exp(-((along / size) ** 2 + (across / size / stretch) ** 2) / 2) + 0.3 * sea / sea.std()
+
+    sign = rng.choice((-1, 1))
+    return tuple(_numbers(sign * _noisy(rng, spot())) for _ in range(2))  # type: ignore[return-value]
+
+
 def periodic(rng: Generator, shape: Shape) -> Pair:
     """Repeat a pattern on both axes, moved by more than its period."""
     period = int(rng.integers(6, 25))
@@ -267,6 +283,7 @@ KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
         cloud,
         clouds_8bit,
         elsewhere,
+        spots,
         periodic,
         stripes,
         swell,
