@@ -196,3 +196,12 @@ def test_what_lies_beyond_max_shift_is_not_found(pairs):
 
 def test_no_windows_give_no_matches():
     assert len(run_one(np.empty((0, SIDE, SIDE)), np.empty((0, SIDE, SIDE)))) == 0
+
+
+def test_one_blob_that_fits_another_is_no_match():
+    rng = np.random.default_rng(12)
+    blob = np.zeros((128, 128))
+    blob[60:72, 50:64] = 50
+    blob = gaussian_filter(blob, 1)[None]
+    found = run_one(blob + noise(rng, 1.0, 128), np.roll(blob, (5, 9), (1, 2)) + noise(rng, 1.0, 128))
+    assert found.status[0] == Status.FLAT

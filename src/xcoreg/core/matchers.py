@@ -8,7 +8,7 @@ import numpy as np
 
 from xcoreg.core.matches import Matches
 from xcoreg.core.phase import Peaks, correlate, fill_invalid
-from xcoreg.core.quality import ssim
+from xcoreg.core.quality import participation, ssim
 from xcoreg.core.refine import Refined, refine
 from xcoreg.core.repeats import repeats
 from xcoreg.core.status import Status
@@ -34,6 +34,8 @@ _RIVAL = 0.75
 _VAGUE, _FEWEST_MODES = 0.5, 6.0
 # The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
 _DRIFT, _LAST_STEP = 1.5, 0.01
+# What agrees has to lie in this many of the 64 parts of a window: elsewhere there is no texture that tells.
+_SPOTS = 4.0
 # The phases alone may contradict by this much, px, and by this many standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 # Pixels in flight at once: bounds the memory of large batches.
@@ -105,9 +107,12 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         tgt = fill_invalid(tgt, tgt_valid) * np.where(peaks.height < 0, np.float32(-1), np.float32(1))[:, None, None]
         fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
         before = ssim(ref, tgt, ref_valid & tgt_valid)
-        after = similarity_after(ref, tgt, ref_valid, tgt_valid, fine.move)
+        moved, shared = _aligned(tgt, ref_valid, tgt_valid, fine.move)
+        after = ssim(ref, moved, shared)
         again = repeats(ref, tgt, ref_valid & tgt_valid, fine.move, limit)
-        status[use] = _doubts(peaks, fine, again, (before, after), limit)
+        doubts = _doubts(peaks, fine, again, (before, after), limit)
+        one_spot = participation(ref, moved, shared) < _SPOTS * np.minimum(1, 2 * shared.mean((1, 2)))
+        status[use] = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
         values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
         for column, value in zip(out.values(), values, strict=True):
             column[use] = value
@@ -157,11 +162,16 @@ def similarity_after(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bool
     (n,) float64
         See :func:`xcoreg.core.quality.ssim`.
     """
+    return ssim(ref, *_aligned(tgt, ref_valid, tgt_valid, move))
+
+
+def _aligned(tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
+    """Correct windows of the target, and tell where they and the reference are valid."""
     whole = np.rint(move).astype(np.intp)
     cut, inside = recut(tgt, -whole)
     mover = FourierShift(np.asarray(cut, np.float32))
-    moved = mover.image(mover.spectrum(whole - move))
-    return ssim(ref, moved, ref_valid & recut(tgt_valid, -whole)[0] & inside)
+    shared = ref_valid & recut(tgt_valid, -whole)[0] & inside
+    return mover.image(mover.spectrum(whole - move)), np.asarray(shared, bool)
 
 
 def phase_scout(

@@ -8,14 +8,18 @@ import numpy as np
 from scipy import fft as sfft
 from scipy import ndimage
 
+from xcoreg.core.smooth import smooth
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
 
-__all__ = ["ce90", "crlb", "nmad", "ssim"]
+__all__ = ["ce90", "crlb", "nmad", "participation", "ssim"]
 
+# Parts of a window along each side.
+_PARTS = 8
 # Side of the neighbourhood of the structural similarity, and its two constants for images of unit variance.
 _SSIM_BOX, _SSIM_C1, _SSIM_C2 = 7, 0.01, 0.03
 
@@ -58,6 +62,40 @@ def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
     likeness = likeness * (2 * both + _SSIM_C2) / (np.maximum(var_a + var_b, 0) + _SSIM_C2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((likeness * weight).sum((1, 2), dtype=np.float64) / count[:, 0, 0])
+
+
+def participation(a: Floats, b: Floats, valid: Bools) -> Floats:
+    """Tell over how many of 64 equal parts of a window the agreement of two images is spread.
+
+    A blob fits any other blob with a perfect peak; what betrays it is that all the agreement lies in one spot.
+
+    Parameters
+    ----------
+    a, b : (n, rows, cols) float
+        Aligned windows, finite, at least 8 x 8.
+    valid : (n, rows, cols) bool
+        Pixels that count.
+
+    Returns
+    -------
+    (n,) float64
+        ``sum(c)^2 / sum(c^2)`` over the parts, `c` being the sum of products of the windows without their slow
+        variation: 64 for agreement everywhere, 1 for agreement in one part.
+
+    Examples
+    --------
+    >>> spot = np.zeros((1, 64, 64)); spot[0, 18:22, 18:22] = 1
+    >>> bool(participation(spot, spot, np.ones(spot.shape, bool))[0] < 2)
+    True
+    """
+    wide = min(a.shape[1:]) / _PARTS / 2
+    weight = valid.astype(np.float32)
+    sharp = [weight * (image - smooth(image, wide)) for image in (np.asarray(a, np.float32), np.asarray(b, np.float32))]
+    edges = [np.linspace(0, size, _PARTS, endpoint=False).astype(np.intp) for size in a.shape[1:]]
+    shared = np.add.reduceat(np.add.reduceat(sharp[0] * sharp[1], edges[0], axis=1), edges[1], axis=2)
+    shared = shared.astype(np.float64)
+    total, square = shared.sum((1, 2)), (shared**2).sum((1, 2))
+    return np.asarray(np.clip(total, 0, None) ** 2 / np.maximum(square, 1e-300))
 
 
 def crlb(window: Floats, variance: float) -> NDArray[np.float64]:
