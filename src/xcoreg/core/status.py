@@ -53,7 +53,7 @@ class Status(IntEnum):
 _REASONS = {
     Status.OK: "the answer was confirmed",
     Status.NO_DATA: "too few valid pixels in common",
-    Status.FLAT: "no texture to match, or in one spot alone",
+    Status.FLAT: "no texture to match",
     Status.NO_PEAK: "no shift makes the images correlate above chance",
     Status.AMBIGUOUS: "a second shift fits nearly as well (repetitive pattern)",
     Status.TOO_FAR: "the best shift is beyond max_shift",

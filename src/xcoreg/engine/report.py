@@ -26,7 +26,7 @@ __all__ = ["build_fit", "failure"]
 
 _ADVICE = {
     Status.NO_DATA: "check nodata= and where=, or pass at= a place where both images have data",
-    Status.FLAT: "pass at= a place with texture, or another band",
+    Status.FLAT: "pass at= a place with texture in more than one spot, or another band",
     Status.NO_PEAK: "try a larger window=, another band or season, contrast='any', or at= a place that did not change",
     Status.AMBIGUOUS: "pass max_shift= below the period of the pattern, or at= a place without it",
     Status.TOO_FAR: "raise max_shift=",
