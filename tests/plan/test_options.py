@@ -83,3 +83,8 @@ def test_the_record_holds_what_differs_from_the_default():
 def test_options_cannot_be_changed():
     with pytest.raises(AttributeError):
         check_options({}).window = 3
+
+
+def test_contrast_is_not_ignored_by_a_matcher_of_ones_own():
+    with pytest.raises(OptionError, match="phase matcher"):
+        check_options({"matcher": lambda *windows: ([0.0], [0.0]), "contrast": "any"})

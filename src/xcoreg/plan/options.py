@@ -52,8 +52,9 @@ class Options:
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
     window : int, optional
-        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, or what the
-        overlap holds; larger windows are tried when these fail. A given size is kept.
+        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; where
+        fewer than four of these fit, smaller ones down to 128, or what the overlap holds. Larger ones are tried when
+        these fail or are few. A given size is kept.
     at : (x, y), optional
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional
@@ -178,6 +179,8 @@ def _check_numbers(options: Options) -> None:
 def _check_choices(options: Options) -> None:
     if options.contrast not in _CONTRASTS:
         raise OptionError(f"contrast is {options.contrast!r}: choose from {', '.join(_CONTRASTS)}")
+    if callable(options.matcher) and options.contrast != "same":
+        raise OptionError("contrast belongs to the phase matcher: a matcher of your own decides that by itself")
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and options.matcher != "phase":
