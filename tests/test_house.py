@@ -33,7 +33,7 @@ FLOORS = (
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 # Methods that hand a result to the floor above because users look for them there. Each must be a late import.
-STAIRS = {("result", "plot"), ("points", "plot")}
+STAIRS = {("result", "plot"), ("result", "report"), ("result", "io"), ("points", "plot")}
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50

@@ -2,96 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from xcoreg import georef
 from xcoreg.core.columns import MISSING, count_statuses, freeze, tell_counts
 from xcoreg.core.plain import decode_column, encode_column
 from xcoreg.core.status import Status
-from xcoreg.errors import OptionError, require
+from xcoreg.points import frames
+from xcoreg.points.angle import shift_angle
+from xcoreg.points.files import read_frame, save_points
+from xcoreg.points.gcps import gcps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["TiePoints", "replacing", "shift_angle"]
+__all__ = ["TiePoints", "shift_angle"]
 
 _OPTIONAL = {"dz": 0.0, "score": np.nan, "reliability": np.nan, "ssim_before": np.nan, "ssim_after": np.nan, "size": 0}
 _DTYPES: dict[str, type[np.generic]] = {"window": np.int64, "status": np.int8, "size": np.int32}
-_DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".json": "GeoJSON", ".shp": "ESRI Shapefile"}
-# A shapefile cuts names after ten characters: cut them so that they stay distinct.
-_SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssim_aft"}
-
-
-def shift_angle(dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
-    """Direction in which the target lies as seen from the reference, clockwise from North.
-
-    Parameters
-    ----------
-    dx, dy : float or array
-        Correction along the CRS axes, any unit; x East, y North.
-
-    Returns
-    -------
-    float64 array
-        Degrees, 0 <= angle < 360; 180 for no shift.
-
-    Examples
-    --------
-    >>> round(float(shift_angle(3.578856, 15.661627)), 6)
-    192.87172
-    """
-    return np.asarray((np.degrees(np.arctan2(dx, dy)) + 180.0) % 360.0)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Write beside a path, then put what was written in its place: all of it or nothing.
-
-    Parameters
-    ----------
-    path : str or Path
-        The goal. Sidecar files written beside the temporary file move along.
-
-    Yields
-    ------
-    Path
-        A file of the same name in a temporary folder beside the goal.
-
-    Raises
-    ------
-    OptionError
-        When nothing can be written there.
-
-    Examples
-    --------
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("done")
-    ...     [file.name for file in Path(folder).iterdir()]
-    ['a.txt']
-    """
-    goal = Path(path)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{goal.name}-", dir=goal.parent))
-    except OSError as error:
-        raise OptionError(f"cannot write {goal}: {error.strerror} (folder {goal.parent})") from error
-    try:
-        yield folder / goal.name
-        # The goal itself comes last: where it is new, its sidecars are already there.
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == goal.name):
-            file.replace(goal.parent / file.name)
-    except OSError as error:
-        raise OptionError(f"cannot write {goal}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,7 +114,7 @@ class TiePoints:
         if not isinstance(other, TiePoints):
             return NotImplemented
         same = (np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in _COLUMNS)
-        return self.crs_wkt == other.crs_wkt and all(same)
+        return all(same) and _same_crs(self.crs_wkt, other.crs_wkt)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -288,8 +222,8 @@ class TiePoints:
         Returns
         -------
         pandas.DataFrame
-            Columns window, row, col, x, y, dx, dy, dz, dcol, drow, length, angle, sigma_x, sigma_y, cov_xy, score,
-            reliability, ssim_before, ssim_after, status, size; `attrs["crs_wkt"]` holds the CRS.
+            Columns window, row, col, x, y, dx, dy, dz, dcol, drow, length, angle, sigma_x, sigma_y, cov_xx, cov_xy,
+            cov_yy, score, reliability, ssim_before, ssim_after, status, size; `attrs["crs_wkt"]` holds the CRS.
 
         Examples
         --------
@@ -297,18 +231,7 @@ class TiePoints:
         >>> points.to_dataframe()[["dx", "dy", "length", "status"]].to_dict("records")
         [{'dx': 3.0, 'dy': 4.0, 'length': 5.0, 'status': 'OK'}]
         """
-        import pandas as pd
-
-        with np.errstate(invalid="ignore"):
-            sigma_x, sigma_y = np.sqrt(self.cov[:, 0, 0]), np.sqrt(self.cov[:, 1, 1])
-        plain = {name: getattr(self, name) for name in ("window", "row", "col", "x", "y", "dx", "dy", "dz")}
-        plain |= {"dcol": self.dcol, "drow": self.drow, "length": self.length, "angle": self.angle}
-        plain |= {"sigma_x": sigma_x, "sigma_y": sigma_y, "cov_xy": self.cov[:, 0, 1]}
-        plain |= {name: getattr(self, name) for name in ("score", "reliability", "ssim_before", "ssim_after")}
-        plain |= {"status": [Status(int(code)).name for code in self.status], "size": self.size}
-        table = pd.DataFrame(plain)
-        table.attrs["crs_wkt"] = self.crs_wkt
-        return table
+        return frames.to_frame(self)
 
     def to_geodataframe(self) -> Any:
         """Add a point geometry at (x, y) to the table of :meth:`to_dataframe`; needs the extra `vector`.
@@ -328,8 +251,77 @@ class TiePoints:
         >>> TiePoints([0], [0], [0], [5], [6], [3], [4], [3], [-4]).to_geodataframe().geometry.x.tolist()
         [5.0]
         """
-        gpd = require("geopandas", extra="vector")
-        return gpd.GeoDataFrame(self.to_dataframe(), geometry=gpd.points_from_xy(self.x, self.y), crs=self.crs_wkt)
+        return frames.with_geometry(self.to_dataframe(), self.x, self.y, self.crs_wkt)
+
+    @classmethod
+    def from_geodataframe(cls, frame: Any, *, transform: Sequence[float] | None = None) -> TiePoints:
+        """Take tie points from a table: what :meth:`to_geodataframe` gave, or made elsewhere.
+
+        Parameters
+        ----------
+        frame : GeoDataFrame or DataFrame
+            Positions as point geometries or in columns x and y, corrections in columns dx and dy (or X_SHIFT_M and
+            Y_SHIFT_M as AROSICS names them), in units of the frame's CRS. A column `crs` names the CRS of x, y, dx
+            and dy where the frame has none or another. All other columns may be missing. A row is trusted when its
+            correction is known and a column `status` (or OUTLIER) says nothing else.
+        transform : six floats (a, b, c, d, e, f), optional
+            Of the target, pixel corner to map: gives row, col, dcol and drow where the frame lacks them; without it
+            they are NaN.
+
+        Returns
+        -------
+        TiePoints
+            In the CRS of the frame.
+
+        Raises
+        ------
+        OptionError
+            When there are no positions or no corrections, or the geometries were moved to another CRS without the
+            corrections.
+
+        Examples
+        --------
+        >>> points = TiePoints([0], [0], [0], [5], [6], [3], [4], [3], [-4])
+        >>> TiePoints.from_geodataframe(points.to_geodataframe()) == points
+        True
+        """
+        columns, crs = frames.from_frame(frame, transform)
+        return cls(**columns, crs_wkt=crs)
+
+    @classmethod
+    def load(cls, path: str | Path, *, transform: Sequence[float] | None = None) -> TiePoints:
+        """Read tie points from a file: what :meth:`save` wrote, or made elsewhere.
+
+        Parameters
+        ----------
+        path : str or Path
+            `.gpkg`, `.geojson`, `.parquet`, `.shp` or `.csv`.
+        transform : six floats, optional
+            As in :meth:`from_geodataframe`, which tells what the columns mean.
+
+        Returns
+        -------
+        TiePoints
+            Equal to what was saved; from a shapefile to about fifteen digits.
+
+        Raises
+        ------
+        OptionError
+            When there is no such file, or no tie points are in it.
+        MissingDependency
+            When the extra `vector` is needed and not installed.
+        """
+        return cls.from_geodataframe(read_frame(path), transform=transform)
+
+    def to_gcps(self, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
+        """Ground control points of the trusted windows, for GDAL and rasterio; see :func:`xcoreg.points.gcps_of`.
+
+        Examples
+        --------
+        >>> TiePoints([0], [0], [0], [5], [-5], [3], [4], [0.3], [-0.4]).to_gcps((10, 0, 0, 0, -10, 0))[0].x
+        8.0
+        """
+        return gcps_of(self, transform, max_points=max_points)
 
     def plot(self, background: Any = None) -> Any:
         """Draw the windows on the map; see :func:`xcoreg.plot.plot_points`. Needs the extra `plot`.
@@ -342,53 +334,55 @@ class TiePoints:
 
         return plot_points(self, background)
 
-    def save(self, path: str | Path) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        columns: str = "xcoreg",
+        nodata: float | None = None,
+        transform: Sequence[float] | None = None,
+        shape: tuple[int, int] | None = None,
+        spacing: int | None = None,
+    ) -> None:
         """Write all windows to a file, whole or not at all; the suffix tells the format.
 
         Parameters
         ----------
         path : str or Path
             `.gpkg`, `.geojson`, `.parquet`, `.shp` (names cut to ten characters) or `.csv`. GeoJSON geometries are
-            longitude and latitude as RFC 7946 demands; the columns x and y stay in the CRS of the target.
+            longitude and latitude as RFC 7946 demands; the columns x and y stay in the CRS of the target, which a
+            column `crs` tells, as it does in CSV.
+        columns : {"xcoreg", "arosics"}
+            Names: of :meth:`to_dataframe`, or those of :func:`xcoreg.points.arosics.arosics_columns`.
+        nodata : float, optional
+            Stands for missing numbers; default: none for "xcoreg" (empty, null), -9999 for "arosics".
+        transform, shape, spacing : optional
+            Affine (a, b, c, d, e, f) and (rows, cols) of the target, and the distance of the windows in its pixels:
+            needed for "arosics", where `fit.save_points` knows them.
 
         Raises
         ------
         OptionError
-            When the suffix is none of these or the place cannot be written.
+            When the suffix is none of these, something is missing or the place cannot be written.
         MissingDependency
             When the extra `vector` is needed and not installed.
 
         Examples
         --------
+        >>> import tempfile
         >>> points = TiePoints([0], [0], [0], [5], [6], [3], [4], [3], [-4])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     points.save(Path(folder, "points.csv"))
-        ...     Path(folder, "points.csv").read_text()[:12]
-        'window,row,c'
+        ...     points.save(f"{folder}/points.csv")
+        ...     TiePoints.load(f"{folder}/points.csv") == points
+        True
         """
-        goal, suffix = Path(path), Path(path).suffix.lower()
-        known = [*_DRIVERS, ".parquet", ".csv"]
-        if suffix not in known:
-            raise OptionError(f"tie points cannot be written as {goal.name!r}: use one of {', '.join(known)}")
-        table = self.to_dataframe() if suffix == ".csv" else self.to_geodataframe()
-        with replacing(goal) as temporary:
-            _write_table(table, temporary, suffix)
-
-
-def _write_table(table: Any, path: Path, suffix: str) -> None:
-    if suffix == ".csv":
-        table.to_csv(path, index=False)
-    elif suffix == ".parquet":
-        table.to_parquet(path, index=False)
-    else:
-        options: dict[str, Any] = {"driver": _DRIVERS[suffix], "engine": "pyogrio", "index": False}
-        if suffix == ".shp":
-            table = table.rename(columns=_SHORT)
-        if options["driver"] == "GeoJSON" and table.crs is not None:
-            table = table.to_crs("EPSG:4326")
-            options["RFC7946"] = "YES"
-        # An empty layer has no first geometry to take the type from.
-        table.to_file(path, geometry_type="Point", **options)
+        grid = (transform, shape, spacing)
+        save_points(self, path, columns, nodata, grid)
 
 
 _COLUMNS = tuple(f.name for f in fields(TiePoints) if f.name != "crs_wkt")
+
+
+def _same_crs(one: str | None, two: str | None) -> bool:
+    """One CRS may be spelled in many ways: files keep it in their own."""
+    return one == two or (one is not None and two is not None and georef.same_crs(one, two))

@@ -1,0 +1,295 @@
+"""Tie points as tables of pandas and geopandas, and back, whoever made them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import georef
+from xcoreg.core.status import Status
+from xcoreg.errors import OptionError, require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from xcoreg.points.table import TiePoints
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["crs_of_frame", "from_frame", "has_corrections", "plain_frame", "positions_of", "short_crs", "to_frame",
+           "with_geometry"]  # fmt: skip
+
+# Names under which columns are found, ours first, then those of AROSICS old and new.
+_X = ("x", "X_UTM", "X_MAP"), ("y", "Y_UTM", "Y_MAP")
+_MAP = (("dx", "dy"), ("X_SHIFT_M", "Y_SHIFT_M"))
+_PIXEL = (("dcol", "drow"), ("X_SHIFT_PX", "Y_SHIFT_PX"))
+_PLACE = (("col", "row"),)
+_ALSO = {
+    "window": ("window", "POINT_ID"),
+    "dz": ("dz",),
+    "score": ("score",),
+    "reliability": ("reliability", "RELIABILITY", "RELIABILIT"),
+    "ssim_before": ("ssim_before", "SSIM_BEFORE", "SSIM_BEFOR"),
+    "ssim_after": ("ssim_after", "SSIM_AFTER"),
+    "size": ("size", "X_WIN_SIZE"),
+}
+_AROSICS_MISSING = -9999.0
+_CURE = "rename the columns to dx and dy (CRS units, added to the target's coordinates)"
+
+
+def to_frame(points: TiePoints) -> Any:
+    """Table for people; see :meth:`xcoreg.points.TiePoints.to_dataframe`."""
+    with np.errstate(invalid="ignore"):
+        sigma_x, sigma_y = np.sqrt(points.cov[:, 0, 0]), np.sqrt(points.cov[:, 1, 1])
+    plain = {name: getattr(points, name) for name in ("window", "row", "col", "x", "y", "dx", "dy", "dz")}
+    plain |= {"dcol": points.dcol, "drow": points.drow, "length": points.length, "angle": points.angle}
+    plain |= {"sigma_x": sigma_x, "sigma_y": sigma_y}
+    # Besides the deviations, for these do not square to the last digit of the variances.
+    plain |= {"cov_xx": points.cov[:, 0, 0], "cov_xy": points.cov[:, 0, 1], "cov_yy": points.cov[:, 1, 1]}
+    plain |= {name: getattr(points, name) for name in ("score", "reliability", "ssim_before", "ssim_after")}
+    plain |= {"status": [Status(int(code)).name for code in points.status], "size": points.size}
+    table = plain_frame(plain)
+    table.attrs["crs_wkt"] = points.crs_wkt
+    return table
+
+
+def plain_frame(columns: dict[str, Any]) -> Any:
+    """Table of columns.
+
+    Examples
+    --------
+    >>> plain_frame({"a": [1, 2]}).shape
+    (2, 1)
+    """
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+def with_geometry(table: Any, x: Any, y: Any, crs: str | None) -> Any:
+    """Add point geometries to a table; needs the extra `vector`.
+
+    Raises
+    ------
+    MissingDependency
+        When geopandas is not installed.
+    """
+    gpd = require("geopandas", extra="vector")
+    return gpd.GeoDataFrame(table, geometry=gpd.points_from_xy(x, y), crs=crs)
+
+
+def short_crs(crs: str | None) -> str | None:
+    """Spell a CRS as briefly as it can be without loss: its code where it has one, else WKT.
+
+    Examples
+    --------
+    >>> short_crs(georef.as_crs("EPSG:32633").to_wkt())
+    'EPSG:32633'
+    """
+    if crs is None:
+        return None
+    parsed = georef.as_crs(crs)
+    code = parsed.to_authority(min_confidence=100)
+    return ":".join(code) if code else str(parsed.to_wkt())
+
+
+def crs_of_frame(frame: Any) -> str | None:
+    """CRS of the coordinates in a table, as WKT: the one its column `crs` tells, else its own.
+
+    Raises
+    ------
+    OptionError
+        When the column tells several, or none that is known.
+    """
+    if "crs" in frame.columns:  # a GeoDataFrame's attribute of this name hides the column
+        told = frame["crs"].dropna().unique()
+        if len(told) > 1:
+            raise OptionError(f"the tie points have {len(told)} different CRSs in the column crs: bring them into one")
+        if len(told) == 1:
+            return str(georef.as_crs(told[0]).to_wkt())
+    found = frame.crs if hasattr(frame, "geom_type") else frame.attrs.get("crs_wkt")
+    return None if found is None else str(georef.as_crs(found).to_wkt())
+
+
+def has_corrections(frame: Any) -> bool:
+    """Whether a table tells corrections, and not positions alone.
+
+    Examples
+    --------
+    >>> has_corrections(plain_frame({"x": [1.0], "y": [2.0]}))
+    False
+    """
+    return _pair(frame, _MAP) is not None or _pair(frame, _PIXEL) is not None
+
+
+def positions_of(frame: Any) -> tuple[Floats, Floats]:
+    """Positions of a table's rows, in the CRS that :func:`crs_of_frame` tells.
+
+    Raises
+    ------
+    OptionError
+        Without positions, for geometries other than points, and for geometries that were moved to another CRS while
+        the columns were not.
+
+    Examples
+    --------
+    >>> x, y = positions_of(plain_frame({"x": [1.0], "y": [2.0]}))
+    >>> float(y[0])
+    2.0
+    """
+    columns = _pair(frame, tuple(zip(*_X, strict=True)))
+    if not hasattr(frame, "geom_type"):
+        if columns is None:
+            raise OptionError(f"the table has no positions, only {_told(frame)}: add columns x and y (CRS units)")
+        return columns
+    if "crs" in frame.columns and columns is not None:
+        return columns  # as GeoJSON keeps them: geometries in degrees, columns in the CRS of the target
+    kinds = sorted({str(kind) for kind in frame.geom_type.dropna()} - {"Point"})
+    if kinds or frame.geometry.isna().any():
+        raise OptionError(
+            f"tie points are points, the frame has {', '.join(kinds) or 'rows without geometry'}: use "
+            "frame.set_geometry(frame.representative_point()) or drop them"
+        )
+    x, y = (np.asarray(axis, np.float64) for axis in (frame.geometry.x, frame.geometry.y))
+    moved = columns is not None and not np.allclose([x, y], columns, rtol=1e-6, atol=1e-9, equal_nan=True)
+    if moved and has_corrections(frame):
+        raise OptionError(
+            "the geometries are not where the columns x and y say: the frame was moved to another CRS, its corrections "
+            "were not. Give it as it was, the CRS is converted here"
+        )
+    return x, y
+
+
+def from_frame(frame: Any, transform: Sequence[float] | None = None) -> tuple[dict[str, Any], str | None]:
+    """Columns of tie points from a table; see :meth:`xcoreg.points.TiePoints.from_geodataframe`.
+
+    Returns
+    -------
+    columns : dict
+        What :class:`xcoreg.points.TiePoints` is made of.
+    crs : str or None
+        WKT.
+    """
+    if not hasattr(frame, "columns"):
+        raise OptionError(f"a {type(frame).__name__} is no table of tie points: give a GeoDataFrame or DataFrame")
+    x, y = positions_of(frame)
+    (dx, dy), (dcol, drow) = _corrections(frame, transform)
+    place = _pair(frame, _PLACE)
+    if place is None:
+        nowhere = np.full(x.shape, np.nan)
+        place = (nowhere, nowhere) if transform is None else georef.map_to_pixel(transform, x, y)
+    columns: dict[str, Any] = {
+        "x": x,
+        "y": y,
+        "dx": dx,
+        "dy": dy,
+        "dcol": dcol,
+        "drow": drow,
+        "col": place[0],
+        "row": place[1],
+    }
+    also = {name: _first(frame, names) for name, names in _ALSO.items()}
+    columns |= {name: values for name, values in also.items() if values is not None}
+    columns["window"] = np.arange(x.size) if also["window"] is None else also["window"].astype(np.int64)
+    columns["cov"] = _cov(frame, x.size)
+    columns["status"] = _status(frame, np.isfinite(dx) & np.isfinite(dy))
+    return columns, crs_of_frame(frame)
+
+
+def _corrections(frame: Any, transform: Sequence[float] | None) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Corrections in map units and in pixels, one from the other where only one is told."""
+    on_map, in_pixels = _pair(frame, _MAP), _pair(frame, _PIXEL)
+    if len(frame) == 0 and on_map is None:  # GeoJSON without features has no columns either
+        on_map = np.empty(0), np.empty(0)
+    linear = None if transform is None else georef.linear_of(transform)
+    if on_map is not None and in_pixels is None:
+        unknown = np.full(on_map[0].shape, np.nan)
+        in_pixels = (unknown, unknown) if linear is None else georef.vector_to_pixel(linear, *on_map)
+    elif on_map is None and in_pixels is not None:
+        if linear is None:
+            raise OptionError(f"the corrections are in pixels alone: give transform= of the target, or {_CURE}")
+        on_map = georef.vector_to_map(linear, *in_pixels)
+    if on_map is None or in_pixels is None:
+        raise OptionError(f"the table has no corrections, only {_told(frame)}: {_CURE}")
+    return on_map, in_pixels
+
+
+def _cov(frame: Any, n: int) -> Floats:
+    cov = np.full((n, 2, 2), np.nan)
+    for i, axis in enumerate("xy"):
+        variance, sigma = _first(frame, (f"cov_{axis}{axis}",)), _first(frame, (f"sigma_{axis}", "sigma"))
+        if variance is not None:
+            cov[:, i, i] = variance
+        elif sigma is not None:
+            cov[:, i, i] = sigma**2
+    mixed = _first(frame, ("cov_xy",))
+    # Deviations alone tell nothing of a correlation: none is the plain reading.
+    plain = np.where(np.isfinite(cov[:, [0, 1], [0, 1]]).all(axis=1), 0.0, np.nan)
+    cov[:, 0, 1] = cov[:, 1, 0] = plain if mixed is None else mixed
+    return cov
+
+
+def _status(frame: Any, known: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Verdicts of a table; a row without a correction cannot be trusted, whatever it says."""
+    status = np.where(known, np.int8(Status.OK), np.int8(Status.NO_PEAK))
+    if "status" in frame.columns:
+        told = np.array([_code(value) for value in frame["status"]], np.int8).reshape(-1)
+        return np.where(known | (told != Status.OK), told, status)
+    flags = [name for name in ("OUTLIER", "L1_OUTLIER", "L2_OUTLIER", "L3_OUTLIER") if name in frame.columns]
+    for name in flags[:1]:
+        # True, "True" and 1 mean the same in files of different formats; -9999 stands where nothing was matched.
+        outlier = np.array([str(value).strip().lower() in ("true", "1", "1.0") for value in frame[name]], bool)
+        status = np.where(known & outlier, np.int8(Status.OUTLIER), status)
+    return status
+
+
+def _code(value: Any) -> int:
+    if isinstance(value, str) and not value.strip().isdecimal():
+        try:
+            return int(Status[value.strip().upper()])
+        except KeyError:
+            known = ", ".join(status.name for status in Status)
+            raise OptionError(
+                f"the status {value!r} is unknown, known are {known}: drop or rename the column"
+            ) from None
+    try:
+        return int(Status(int(value)))
+    except ValueError:
+        raise OptionError(
+            f"the status {value!r} is unknown: use the names of xcoreg's Status, or drop the column"
+        ) from None
+
+
+def _pair(frame: Any, names: Sequence[tuple[str, str]]) -> tuple[Floats, Floats] | None:
+    for one, two in names:
+        first, second = _first(frame, (one,)), _first(frame, (two,))
+        if first is not None and second is not None:
+            return first, second
+    return None
+
+
+def _first(frame: Any, names: Sequence[str]) -> Floats | None:
+    """Find the first of several columns that is there, as numbers; NaN where missing."""
+    found = next((name for name in names if name in frame.columns), None)
+    if found is None:
+        return None
+    column = frame[found]
+    try:
+        if getattr(column.dtype, "kind", "O") in "biuf":
+            values = np.array(column, np.float64)
+        else:
+            values = np.array([float("nan") if missing else float(value) for value, missing in
+                               zip(column, column.isna(), strict=True)], np.float64)  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"the column {found} of the tie points does not hold numbers ({error})") from error
+    if found.isupper():
+        values[values == _AROSICS_MISSING] = np.nan
+    return values
+
+
+def _told(frame: Any) -> str:
+    names = [str(name) for name in frame.columns]
+    return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "") or "no columns"

@@ -1,0 +1,145 @@
+"""Tie points and positions made elsewhere, brought to a target."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import georef
+from xcoreg.errors import OptionError
+from xcoreg.points import frames
+from xcoreg.points.files import read_frame
+from xcoreg.points.table import TiePoints
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["as_points"]
+
+_CLOSE = 1e-6  # px
+
+
+def as_points(given: Any, crs: Any, transform: Sequence[float]) -> TiePoints | NDArray[np.float64]:
+    """Bring tie points, or positions where to match, to a target.
+
+    Parameters
+    ----------
+    given : TiePoints, GeoDataFrame, GeoSeries, DataFrame, path, or (n, 2) array_like
+        Arrays are x, y in the CRS of the target. A table or file with corrections holds whole tie points
+        (:meth:`TiePoints.from_geodataframe` tells the columns), any other holds positions. What has no CRS of its own
+        and could not have one (arrays, tables without geometry, CSV without a column `crs`, tie points without
+        `crs_wkt`) is taken to be in that of the target.
+    crs : CRS in any spelling
+        Of the target.
+    transform : six floats (a, b, c, d, e, f)
+        Of the target, pixel corner to map.
+
+    Returns
+    -------
+    TiePoints or (n, 2) float64 array
+        In the CRS of the target; `row`, `col`, `dcol` and `drow` are its pixels. Positions are x, y.
+
+    Raises
+    ------
+    OptionError
+        When nothing can be read from it, a coordinate is not finite, geometries have no CRS, or a place has none in
+        the CRS of the target.
+
+    Examples
+    --------
+    >>> as_points([[300005.0, 5900035.0]], "EPSG:32633", (10, 0, 300000, 0, -10, 5900040)).shape
+    (1, 2)
+    """
+    if isinstance(given, str | Path):
+        given = read_frame(given)
+    if hasattr(given, "geom_type") and not hasattr(given, "columns"):
+        given = given.rename("geometry").to_frame()
+    if not isinstance(given, TiePoints) and hasattr(given, "columns"):
+        if frames.has_corrections(given):
+            given = _tie_points(given, transform)
+        else:
+            source = _crs_needed(given)
+            x, y = _carry(frames.positions_of(given), source, crs)
+            return np.stack([x, y], axis=-1)
+    if isinstance(given, TiePoints):
+        return _bring(given, crs, transform)
+    return _positions(given)
+
+
+def _tie_points(frame: Any, transform: Sequence[float]) -> TiePoints:
+    _crs_needed(frame)
+    # Corrections told in pixels alone can only be the target's.
+    in_pixels = not {"dx", "X_SHIFT_M"} & set(frame.columns)
+    return TiePoints.from_geodataframe(frame, transform=transform if in_pixels else None)
+
+
+def _crs_needed(frame: Any) -> str | None:
+    source = frames.crs_of_frame(frame)
+    if source is None and hasattr(frame, "geom_type"):
+        raise OptionError("the tie points have geometries without a CRS: set it with frame.set_crs('EPSG:...') first")
+    return source
+
+
+def _positions(given: Any) -> Floats:
+    try:
+        array = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"a {type(given).__name__} holds no tie points: give TiePoints, a GeoDataFrame, a file or an (n, 2) array"
+        ) from error
+    if array.shape == (2,):
+        array = array.reshape(1, 2)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise OptionError(f"positions of shape {array.shape} are not (n, 2): give one row x, y per point")
+    if not np.isfinite(array).all():
+        raise OptionError(f"{int((~np.isfinite(array).all(axis=1)).sum())} positions are not finite: drop them")
+    return array.copy()
+
+
+def _carry(place: tuple[Floats, Floats], source: Any, crs: Any) -> tuple[Floats, Floats]:
+    x, y = place if source is None else georef.transform_points(source, crs, *place)
+    lost = ~(np.isfinite(x) & np.isfinite(y))
+    if lost.any():
+        raise OptionError(
+            f"{int(lost.sum())} of {lost.size} tie points have no place in the CRS of the target: drop them"
+        )
+    return x, y
+
+
+def _bring(points: TiePoints, crs: Any, transform: Sequence[float]) -> TiePoints:
+    """Bring tie points to another CRS and to the pixels of another image."""
+    source, linear = points.crs_wkt, georef.linear_of(transform)
+    x, y = _carry((points.x, points.y), source, crs)
+    dx, dy, cov = points.dx, points.dy, points.cov
+    if source is not None and not georef.same_crs(source, crs):
+        dx, dy = georef.local_displacement(x, y, dx, dy, source, crs)
+        cov = _turned(cov, x, y, source, crs, max(georef.gsd(transform)))
+    col, row = _unless_close((points.col, points.row), georef.map_to_pixel(transform, x, y))
+    dcol, drow = _unless_close((points.dcol, points.drow), georef.vector_to_pixel(linear, dx, dy))
+    moved: dict[str, Any] = {"x": x, "y": y, "dx": dx, "dy": dy, "cov": cov}
+    moved |= {"col": col, "row": row, "dcol": dcol, "drow": drow}
+    moved["crs_wkt"] = georef.as_crs(crs).to_wkt()
+    return TiePoints(**{one.name: moved.get(one.name, getattr(points, one.name)) for one in fields(points)})
+
+
+def _unless_close(old: tuple[Floats, Floats], new: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Keep the digits of what was right already."""
+    return old if np.allclose(old, new, rtol=0.0, atol=_CLOSE, equal_nan=True) else new
+
+
+def _turned(cov: Floats, x: Floats, y: Floats, source: Any, crs: Any, step: float) -> Floats:
+    """Covariances in another CRS, by the local Jacobian over the length of a pixel."""
+    back_x, back_y = georef.transform_points(crs, source, x + step, y)
+    there_x, there_y = georef.transform_points(crs, source, x, y)
+    length = np.hypot(back_x - there_x, back_y - there_y)
+    along_x = georef.local_displacement(x, y, length, 0.0, source, crs)
+    along_y = georef.local_displacement(x, y, 0.0, length, source, crs)
+    jacobian = np.stack([np.stack(along_x, -1), np.stack(along_y, -1)], axis=-1) / length[:, None, None]
+    return np.asarray(jacobian @ cov @ np.swapaxes(jacobian, 1, 2))

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from xcoreg.core.status import Status
+from xcoreg.errors import OptionError
+from xcoreg.points import TiePoints
+from xcoreg.points.gcps import thin
+
+GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
+
+
+def test_gcps_count_from_the_corner_and_lie_at_the_reference(points):
+    gcps = points.to_gcps(GRID)
+    good = points.take(points.ok)
+    assert [gcp.id for gcp in gcps] == [str(window) for window in good.window]
+    assert (gcps[0].col, gcps[0].row) == pytest.approx((200.0, 200.0))
+    assert (gcps[0].x, gcps[0].y) == pytest.approx((302000 + good.dx[0], 5898040 + good.dy[0]))
+    assert gcps[0].info.startswith(f"sigma_x={np.sqrt(good.cov[0, 0, 0]):.6g}")
+
+
+def test_no_trusted_point_gives_no_gcps(points):
+    with pytest.raises(OptionError, match="no tie point is trusted"):
+        points.with_status(points.ok, Status.MASKED).to_gcps(GRID)
+    with pytest.raises(OptionError, match="max_points=0"):
+        points.to_gcps(GRID, max_points=0)
+
+
+@pytest.mark.parametrize("wanted", [1, 7, 100, 500])
+def test_thinned_points_are_spread_evenly(wanted):
+    rng = np.random.default_rng(3)
+    x, y = rng.uniform(0, 1000, (2, 3000))
+    points = TiePoints(np.arange(3000), y, x, x, y, *[np.ones(3000)] * 4)
+    kept = thin(points, wanted)
+    assert wanted / 2 < kept.size <= wanted
+    quarters = np.histogram2d(x[kept], y[kept], 2)[0]
+    assert wanted < 50 or quarters.min() > kept.size / 5
+
+
+def test_clustered_points_are_thinned_too():
+    x = np.r_[np.linspace(0, 1, 500), 1e5]
+    points = TiePoints(np.arange(501), x, x, x, x, *[np.ones(501)] * 4)
+    assert 10 <= thin(points, 50).size <= 50
+
+
+def test_the_best_measured_points_are_kept():
+    x = [0.0, 1.0, 100.0, 101.0]
+    cov = np.eye(2) * np.array([2.0, 1.0, 1.0, 2.0])[:, None, None]
+    points = TiePoints(np.arange(4), x, x, x, [0.0] * 4, *[np.ones(4)] * 4, cov=cov)
+    assert thin(points, 2).tolist() == [1, 2]
