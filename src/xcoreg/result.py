@@ -47,6 +47,11 @@ class Quality:
         Phase-only answer minus refined answer, target px.
     warnings : tuple of str
         What the user should know.
+    n_check : int
+        Points withheld from the fit, or predicted without their own part in it, on which the next six were measured.
+    median_before, median_after, rmse_before, rmse_after, ce90_before, ce90_after : float
+        Length of what is between the images before the correction, and of what is left after it, on those points,
+        target px: median, radial root mean square, and 90th percentile.
 
     Examples
     --------
@@ -64,10 +69,17 @@ class Quality:
     phase_dcol: float = math.nan
     phase_drow: float = math.nan
     warnings: tuple[str, ...] = ()
+    n_check: int = 0
+    median_before: float = math.nan
+    median_after: float = math.nan
+    rmse_before: float = math.nan
+    rmse_after: float = math.nan
+    ce90_before: float = math.nan
+    ce90_after: float = math.nan
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            make = {"n_windows": int, "n_ok": int, "warnings": tuple}.get(one.name, float)
+            make = {"n_windows": int, "n_ok": int, "n_check": int, "warnings": tuple}.get(one.name, float)
             object.__setattr__(self, one.name, make(getattr(self, one.name)))
 
 
@@ -86,7 +98,7 @@ class Coregistration:
     status : Status
         OK, or the reason for distrust.
     shift : Shift or None
-        The one correction for the whole image.
+        The one correction for the whole image; of a field, the mean correction.
     crs_wkt : str or None
         CRS of the target.
     transform : six floats (a, b, c, d, e, f)
@@ -147,6 +159,11 @@ class Coregistration:
     def __bool__(self) -> bool:
         return self.ok
 
+    @property
+    def is_field(self) -> bool:
+        """True when the correction varies from place to place."""
+        return self.model is not None and self.model.kind != "translation"
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coregistration):
             return NotImplemented
@@ -168,9 +185,17 @@ class Coregistration:
         ------
         MatchError
             When there is no trusted shift.
+        OptionError
+            When the correction varies from place to place: moving the transform cannot do it.
         """
         if self.shift is None or not self.ok:
             raise MatchError(f"there is no trusted shift to move by: {self.status.reason}", self.points)
+        if self.is_field:
+            raise OptionError(
+                f"the correction ({self.model.kind if self.model else '?'}) varies from place to place, moving the "
+                "transform cannot do it: resample with tgt.coreg.apply(fit), or estimate and apply with "
+                "tgt.coreg.warp_to(ref)"
+            )
         return georef.translate(self.transform, self.shift.dx, self.shift.dy)
 
     def summary(self) -> str:
