@@ -1,37 +1,21 @@
-"""Displacement models: what is added to the coordinates of the target at any place."""
+"""One correction for every place."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xcoreg.core.consensus import combine
+from xcoreg.core.models.base import nested
 from xcoreg.core.plain import decode_column, encode_column
 
-__all__ = ["Model", "Translation", "model_from_dict"]
+__all__ = ["Translation"]
 
 _UNKNOWN = ((np.nan, np.nan), (np.nan, np.nan))
-
-
-class Model(Protocol):
-    """What every displacement model offers; `kind` names it in files."""
-
-    kind: ClassVar[str]
-
-    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Correction at map positions."""
-        ...
-
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Covariance of the correction at map positions."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, with `kind`."""
-        ...
+_NONE = ((0.0, 0.0), (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -46,6 +30,8 @@ class Translation:
         Vertical correction, in units of the values.
     cov : nested tuple, 2 x 2 or 3 x 3
         Covariance of `(dx, dy)` or `(dx, dy, dz)`; NaN when unknown.
+    scatter : nested tuple, 2 x 2
+        Covariance of what tie points show beyond this correction and their own covariances.
 
     Raises
     ------
@@ -66,6 +52,7 @@ class Translation:
     dy: float
     dz: float = 0.0
     cov: tuple[tuple[float, ...], ...] = _UNKNOWN
+    scatter: tuple[tuple[float, ...], ...] = field(default=_NONE, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("dx", "dy", "dz"):
@@ -73,7 +60,8 @@ class Translation:
         cov = np.asarray(self.cov, np.float64)
         if cov.shape not in ((2, 2), (3, 3)):
             raise ValueError(f"the covariance of a translation is 2 x 2 or 3 x 3, not of shape {cov.shape}")
-        object.__setattr__(self, "cov", tuple(tuple(row) for row in cov.tolist()))
+        object.__setattr__(self, "cov", nested(cov))
+        object.__setattr__(self, "scatter", nested(self.scatter))
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Correction at map positions.
@@ -94,8 +82,8 @@ class Translation:
         >>> dy
         array([-2., -2.])
         """
-        shape = np.broadcast_shapes(np.shape(x), np.shape(y))
-        return np.full(shape, self.dx), np.full(shape, self.dy)
+        lost = np.isnan(x) | np.isnan(y)
+        return np.where(lost, np.nan, self.dx), np.where(lost, np.nan, self.dy)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Covariance of the correction at map positions.
@@ -118,6 +106,16 @@ class Translation:
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         return np.broadcast_to(np.array(self.cov)[:2, :2], (*shape, 2, 2)).copy()
 
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+        """Nowhere: one correction holds everywhere or not at all.
+
+        Examples
+        --------
+        >>> Translation(1.0, 2.0).extrapolates([0.0, 1e9], 0.0)
+        array([False, False])
+        """
+        return np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), bool)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types.
 
@@ -126,7 +124,7 @@ class Translation:
         >>> Translation(1.0, 2.0).to_dict()["cov"]
         [[None, None], [None, None]]
         """
-        values = {name: encode_column(getattr(self, name)) for name in ("dx", "dy", "dz", "cov")}
+        values = {name: encode_column(getattr(self, name)) for name in ("dx", "dy", "dz", "cov", "scatter")}
         return {"kind": self.kind, **values}
 
     @classmethod
@@ -139,7 +137,8 @@ class Translation:
         2.0
         """
         dx, dy, dz = (float(decode_column(data[name])) for name in ("dx", "dy", "dz"))
-        return cls(dx, dy, dz, decode_column(data["cov"]))  # type: ignore[arg-type]
+        scatter = decode_column(data.get("scatter", _NONE))  # files of version 0.1.0 have none
+        return cls(dx, dy, dz, nested(decode_column(data["cov"])), nested(scatter))
 
     @classmethod
     def fit(cls, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Translation:
@@ -180,26 +179,4 @@ class Translation:
             raise ValueError("no window has a finite shift")
         covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
         mean, mean_cov = combine(moves[known], covs[known])
-        return cls(float(mean[0]), float(mean[1]), cov=mean_cov)  # type: ignore[arg-type]
-
-
-_KINDS = {Translation.kind: Translation}
-
-
-def model_from_dict(data: dict[str, Any]) -> Model:
-    """Rebuild a model from what its `to_dict` gave.
-
-    Raises
-    ------
-    ValueError
-        When the kind is unknown.
-
-    Examples
-    --------
-    >>> model_from_dict({"kind": "translation", "dx": 1.0, "dy": 2.0, "dz": 0.0, "cov": [[1.0, 0.0], [0.0, 1.0]]})
-    Translation(dx=1.0, dy=2.0, dz=0.0, cov=((1.0, 0.0), (0.0, 1.0)))
-    """
-    kind = data.get("kind")
-    if kind not in _KINDS:
-        raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
-    return _KINDS[kind].from_dict(data)
+        return cls(float(mean[0]), float(mean[1]), cov=nested(mean_cov))

@@ -1,0 +1,48 @@
+"""Displacement models: what is added to the coordinates of the target at any place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xcoreg.core.models.base import Degenerate, Model
+from xcoreg.core.models.choose import Choice, assess_model, choose_model
+from xcoreg.core.models.fit import KINDS, KINDS_AUTO, fit_model
+from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
+from xcoreg.core.models.translation import Translation
+
+__all__ = [
+    "KINDS",
+    "KINDS_AUTO",
+    "Affine",
+    "Choice",
+    "Degenerate",
+    "Model",
+    "Polynomial2",
+    "Polynomial3",
+    "Translation",
+    "assess_model",
+    "choose_model",
+    "fit_model",
+    "model_from_dict",
+]
+
+_KINDS: dict[str, Any] = {kind.kind: kind for kind in (Translation, Affine, Polynomial2, Polynomial3)}
+
+
+def model_from_dict(data: dict[str, Any]) -> Model:
+    """Rebuild a model from what its `to_dict` gave.
+
+    Raises
+    ------
+    ValueError
+        When the kind is unknown.
+
+    Examples
+    --------
+    >>> model_from_dict({"kind": "translation", "dx": 1.0, "dy": 2.0, "dz": 0.0, "cov": [[1.0, 0.0], [0.0, 1.0]]})
+    Translation(dx=1.0, dy=2.0, dz=0.0, cov=((1.0, 0.0), (0.0, 1.0)))
+    """
+    kind = data.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
+    return _KINDS[kind].from_dict(data)  # type: ignore[no-any-return]

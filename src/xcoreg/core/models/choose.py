@@ -1,0 +1,185 @@
+"""Choosing a model by its error at tie points that were withheld from the fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.models.base import Degenerate
+from xcoreg.core.models.fit import KINDS_AUTO, fit_ties, ties_of
+from xcoreg.core.models.scatter import biweight_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from xcoreg.core.models.base import Floats, Model
+    from xcoreg.core.models.outcome import Outcome
+    from xcoreg.core.models.ties import Ties
+
+__all__ = ["Choice", "assess_model", "choose_model"]
+
+_CHI2_MEDIAN = 1.3862943611198906  # two degrees of freedom
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model with the evidence for it.
+
+    Parameters
+    ----------
+    model : Model
+        The chosen one.
+    table : list of dict
+        A row for each kind that was tried: `kind`; `rmse_r`, the root mean square length of the withheld residuals, CRS
+        units; `score`, the same with weights and robust, by which the choice is made; `error`, one standard error of
+        its difference to the best one's; `parameters` (effective, per component); `chosen`; `reason` why it could not
+        be fitted, or "".
+    residual_dx, residual_dy : (n,) float64
+        Observed minus predicted by the fit without the point, CRS units; NaN for points that were not finite.
+    held_out_cov : (n, 2, 2) float64
+        What their covariance should be: the model's there, the point's own and the scatter, CRS units squared.
+    warnings : tuple of str
+        What the tie points could not carry.
+    """
+
+    model: Model
+    table: list[dict[str, Any]]
+    residual_dx: Floats
+    residual_dy: Floats
+    held_out_cov: Floats
+    warnings: tuple[str, ...] = ()
+
+
+def assess_model(
+    kind: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    dx: ArrayLike,
+    dy: ArrayLike,
+    cov: ArrayLike | None = None,
+) -> Choice:
+    """Fit a model of one kind and tell its error at withheld tie points.
+
+    Parameters
+    ----------
+    kind, x, y, dx, dy, cov
+        As for :func:`xcoreg.core.models.fit_model`.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    Degenerate
+        Where the tie points cannot carry it.
+
+    Examples
+    --------
+    >>> choice = assess_model("translation", [0, 1, 2], [0, 1, 0], [1.0, 1.2, 1.3], 2.0)
+    >>> choice.residual_dx.round(2).tolist()
+    [-0.25, 0.05, 0.2]
+    """
+    ties = ties_of(x, y, dx, dy, cov)
+    outcome = fit_ties(kind, ties)
+    return _choice(ties, {outcome.model.kind: outcome}, {}, outcome.model.kind, ())
+
+
+def choose_model(
+    x: ArrayLike,
+    y: ArrayLike,
+    dx: ArrayLike,
+    dy: ArrayLike,
+    cov: ArrayLike | None = None,
+    kinds: Sequence[str] = KINDS_AUTO,
+) -> Choice:
+    """Choose the simplest model whose error at withheld tie points is within one standard error of the best.
+
+    Parameters
+    ----------
+    x, y, dx, dy, cov
+        As for :func:`xcoreg.core.models.fit_model`.
+    kinds : sequence of str
+        The candidates, the simplest first.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    Degenerate
+        When none of the kinds can be fitted.
+
+    Examples
+    --------
+    >>> x, y = np.meshgrid(np.arange(6.0), np.arange(6.0))
+    >>> noise = np.random.default_rng(0).normal(0, 0.1, (2, 36))
+    >>> choice = choose_model(x, y, 0.5 * x + noise[0].reshape(6, 6), 1 + noise[1].reshape(6, 6))
+    >>> choice.model.kind
+    'affine'
+    """
+    ties = ties_of(x, y, dx, dy, cov)
+    outcomes: dict[str, Outcome] = {}
+    reasons: dict[str, str] = {}
+    needed = 1
+    for kind in kinds:
+        try:
+            outcomes[kind] = fit_ties(kind, ties)
+        except Degenerate as error:
+            reasons[kind], needed = str(error), max(needed, error.needed)
+    if not outcomes:
+        raise Degenerate("; ".join(reasons.values()), needed)
+    losses = _losses(ties, outcomes)
+    best = min(losses, key=lambda kind: float(losses[kind].mean()))
+    chosen = next(kind for kind in outcomes if _near(losses[kind] - losses[best]))
+    return _choice(ties, outcomes, reasons, chosen, tuple(reasons.values()))
+
+
+def _near(more: Floats) -> bool:
+    """Tell whether a loss is within one standard error of the best one's, paired by points."""
+    return bool(more.mean() <= _standard_error(more))
+
+
+def _standard_error(more: Floats) -> float:
+    return float(more.std(ddof=1) / np.sqrt(len(more))) if len(more) > 1 else 0.0
+
+
+def _weights(ties: Ties, outcomes: dict[str, Outcome]) -> Floats:
+    """Weight each point by its precision, with the scatter that the closest model leaves, the same for all models."""
+    own = np.trace(ties.covs, axis1=1, axis2=2) / 2
+    typical = min(float(np.median(outcome.squared)) for outcome in outcomes.values()) / _CHI2_MEDIAN
+    return np.asarray(1 / (own + max(typical - float(np.median(own)), 0.0)))
+
+
+def _losses(ties: Ties, outcomes: dict[str, Outcome]) -> dict[str, Floats]:
+    """Robust squared error of each withheld point by each model."""
+    weights = _weights(ties, outcomes)
+    return {kind: biweight_loss(weights * outcome.squared, 2) for kind, outcome in outcomes.items()}
+
+
+def _choice(
+    ties: Ties, outcomes: dict[str, Outcome], reasons: dict[str, str], chosen: str, warnings: tuple[str, ...]
+) -> Choice:
+    losses, weights = _losses(ties, outcomes), _weights(ties, outcomes)
+    best = min(losses.values(), key=lambda loss: float(loss.mean()))
+    table = []
+    for kind, outcome in outcomes.items():
+        scale = ties.unit / np.sqrt(weights.mean())
+        row = {
+            "kind": kind,
+            "rmse_r": float(np.sqrt(outcome.squared.mean())) * ties.unit,
+            "score": float(np.sqrt(losses[kind].mean()) * scale),
+            "error": float(np.sqrt(best.mean() + _standard_error(losses[kind] - best)) - np.sqrt(best.mean())) * scale,
+            "parameters": outcome.parameters,
+        }
+        table.append({**row, "chosen": kind == chosen, "reason": ""})
+    lost = {"rmse_r": np.nan, "score": np.nan, "error": np.nan, "parameters": np.nan, "chosen": False}
+    table += [{"kind": kind, **lost, "reason": reason} for kind, reason in reasons.items()]
+    outcome = outcomes[chosen]
+    off, cov = ties.back(outcome.off * ties.unit), ties.back(outcome.held_out_cov * ties.unit**2)
+    return Choice(outcome.model, table, off[:, 0], off[:, 1], cov[:, :2, :2], warnings)

@@ -1,0 +1,133 @@
+"""Fitting one model of a given kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.models.base import Degenerate, nested
+from xcoreg.core.models.linear import LinearFit, fit_linear
+from xcoreg.core.models.outcome import Outcome
+from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
+from xcoreg.core.models.ties import Ties, make_ties
+from xcoreg.core.models.translation import Translation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from xcoreg.core.models.base import Model
+
+__all__ = ["KINDS", "KINDS_AUTO", "fit_model", "fit_ties", "ties_of"]
+
+
+def _translation(ties: Ties) -> Outcome:
+    fit = fit_linear(np.ones((len(ties), 1)), ties.values, ties.covs)
+    mean, square = fit.coef[0] * ties.unit, ties.unit**2
+    if len(ties) == 1 and not ties.measured:
+        square = np.nan  # nothing tells
+    cov, scatter = nested(fit.cov[0, :, 0] * square), nested(fit.scatter[:2, :2] * square)
+    height = float(mean[2]) if len(mean) > 2 else 0.0
+    return _outcome(Translation(float(mean[0]), float(mean[1]), height, cov, scatter), fit, ties, 1)
+
+
+def _polynomial(kind: Any) -> Callable[[Ties], Outcome]:
+    def fit_it(ties: Ties) -> Outcome:
+        model, fit = fit_polynomial(kind, ties)
+        return _outcome(model, fit, ties, len(fit.coef))
+
+    return fit_it
+
+
+def _outcome(model: Any, fit: LinearFit, ties: Ties, parameters: float) -> Outcome:
+    return Outcome(model, fit.off, fit.spread + ties.covs + fit.scatter, parameters)
+
+
+_FITS: dict[str, Callable[[Ties], Outcome]] = {
+    "translation": _translation,
+    "affine": _polynomial(Affine),
+    "polynomial2": _polynomial(Polynomial2),
+    "polynomial3": _polynomial(Polynomial3),
+}
+
+#: The models there are, the simplest first.
+KINDS = tuple(_FITS)
+
+#: Those among which an automatic choice is made.
+KINDS_AUTO = KINDS
+
+_ALSO = {"polynomial": "polynomial2"}
+
+
+def ties_of(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Ties:
+    """Make tie points of two components ready for fitting.
+
+    Examples
+    --------
+    >>> len(ties_of([0.0, 1.0], [0.0, 1.0], [1.0, np.nan], 2.0))
+    1
+    """
+    shape = np.broadcast_shapes(*(np.shape(p) for p in (x, y, dx, dy)))
+    x, y, dx, dy = (np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in (x, y, dx, dy))
+    return make_ties(x, y, np.column_stack([dx, dy]), cov)
+
+
+def fit_ties(kind: str, ties: Ties) -> Outcome:
+    """Fit a model of a kind.
+
+    Raises
+    ------
+    Degenerate
+        Where the tie points cannot carry it.
+    ValueError
+        When the kind is unknown.
+    """
+    name = _ALSO.get(kind, kind)
+    if name not in _FITS:
+        raise ValueError(f"the model {kind!r} is unknown, known are {', '.join(KINDS)}")
+    return _FITS[name](ties)
+
+
+def fit_model(
+    kind: Any, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None
+) -> Model:
+    """Fit a displacement model to tie points.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS` ("polynomial" means order 2).
+    x, y : array_like
+        Map positions.
+    dx, dy : array_like
+        Corrections target -> reference, CRS units; rows that are not finite are left out.
+    cov : (n, 2, 2) array_like, optional
+        Their covariances, CRS units squared.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    Degenerate
+        Where the tie points cannot carry it: too few, on a line, clustered.
+    ValueError
+        When the kind is unknown or no tie point is finite.
+
+    Examples
+    --------
+    >>> fit_model("translation", [0, 1, 2, 3], [0, 1, 0, 1], [1.0, 1.1, 0.9, 1.0], 2.0).dy
+    2.0
+    """
+    ties = _finite(x, y, dx, dy, cov)
+    return fit_ties(kind, ties).model  # type: ignore[no-any-return]
+
+
+def _finite(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None) -> Ties:
+    try:
+        return ties_of(x, y, dx, dy, cov)
+    except ValueError as error:
+        raise Degenerate(str(error), 1) from error

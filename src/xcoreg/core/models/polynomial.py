@@ -1,0 +1,207 @@
+"""Polynomials of order 1 (affine) to 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xcoreg.core.models.base import Degenerate, Fitted, nested
+from xcoreg.core.models.linear import LinearFit, fit_linear
+from xcoreg.core.models.ties import half_planes
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from xcoreg.core.models.base import Floats
+    from xcoreg.core.models.ties import Ties
+
+__all__ = ["Affine", "Polynomial", "Polynomial2", "Polynomial3", "design_of", "exponents", "fit_polynomial"]
+
+_FLAT = 1e-2  # smallest singular value of the design over the largest, for points that span an area
+_NARROW = 1e-4  # least width of the points over their length
+
+
+def exponents(order: int) -> list[tuple[int, int]]:
+    """Powers of u and v, by rising degree.
+
+    Examples
+    --------
+    >>> exponents(1)
+    [(0, 0), (1, 0), (0, 1)]
+    """
+    return [(degree - q, q) for degree in range(order + 1) for q in range(degree + 1)]
+
+
+def design_of(u: Floats, v: Floats, order: int) -> Floats:
+    """Monomials at positions.
+
+    Examples
+    --------
+    >>> design_of(np.array([2.0]), np.array([3.0]), 2).tolist()
+    [[1.0, 2.0, 3.0, 4.0, 6.0, 9.0]]
+    """
+    return np.stack([u**p * v**q for p, q in exponents(order)], axis=-1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Polynomial(Fitted):
+    """Polynomial in centred, scaled coordinates; make one with :func:`xcoreg.core.models.fit_model`.
+
+    Parameters
+    ----------
+    centre : (2,) float64
+        Map position (x, y) of the origin.
+    scale : float
+        CRS units of one unit of the coordinates.
+    coef : (m, k) float64
+        Coefficients of dx, dy (...) by rising degree, CRS units.
+    cov : (m, k, m, k) float64
+        Their covariance.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models import fit_model
+    >>> x, y = np.meshgrid(np.arange(0.0, 500.0, 100.0), np.arange(0.0, 500.0, 100.0))
+    >>> model = fit_model("affine", x, y, 1e-3 * x, 2 - 1e-3 * y)
+    >>> dx, dy = model.predict([0.0, 1000.0], 0.0)
+    >>> dx.round(6).tolist(), dy.round(6).tolist()
+    ([0.0, 1.0], [2.0, 2.0])
+    >>> model.extrapolates([0.0, 1000.0], 0.0).tolist()
+    [False, True]
+    """
+
+    order: ClassVar[int] = 0
+    arrays: ClassVar[dict[str, type]] = dict.fromkeys(("hull", "centre", "coef", "cov"), np.float64)
+
+    centre: Floats
+    scale: float
+    coef: Floats
+    cov: Floats
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        dx, dy : float64 arrays
+            The correction, CRS units.
+        """
+        u, v = self._local(x, y)
+        return _horner(self.coef[:, 0], self.order, u, v), _horner(self.coef[:, 1], self.order, u, v)
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance of the correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), CRS units squared.
+        """
+        u, v = self._local(x, y)
+        parts = [_horner(self._squares(a, b), 2 * self.order, u, v) for a, b in ((0, 0), (0, 1), (1, 1))]
+        return np.stack([np.stack(parts[:2], -1), np.stack(parts[1:], -1)], -2)
+
+    def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        return (x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale
+
+    def _squares(self, a: int, b: int) -> Floats:
+        """Coefficients of the polynomial that is the covariance of two components."""
+        where = {powers: i for i, powers in enumerate(exponents(2 * self.order))}
+        out, powers = np.zeros(len(where)), exponents(self.order)
+        for i, (p, q) in enumerate(powers):
+            for j, (r, s) in enumerate(powers):
+                out[where[p + r, q + s]] += self.cov[i, a, j, b]
+        return out
+
+
+class Affine(Polynomial):
+    """A plane for each component."""
+
+    kind = "affine"
+    order = 1
+
+
+class Polynomial2(Polynomial):
+    """A polynomial of order 2 for each component."""
+
+    kind = "polynomial2"
+    order = 2
+
+
+class Polynomial3(Polynomial):
+    """A polynomial of order 3 for each component."""
+
+    kind = "polynomial3"
+    order = 3
+
+
+def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:
+    """Evaluate a polynomial element by element: no value depends on its neighbours."""
+    where = {powers: i for i, powers in enumerate(exponents(order))}
+    out = np.zeros(np.shape(u))
+    for p in range(order, -1, -1):
+        inner = np.zeros(np.shape(u))
+        for q in range(order - p, -1, -1):
+            inner = inner * v + coef[where[p, q]]
+        out = out * u + inner
+    return np.asarray(out)
+
+
+def fit_polynomial(kind: type[Polynomial], ties: Ties) -> tuple[Polynomial, LinearFit]:
+    """Fit a polynomial.
+
+    Parameters
+    ----------
+    kind : type
+        One of the classes of this module.
+    ties : Ties
+
+    Returns
+    -------
+    model : Polynomial
+    fit : LinearFit
+        The same in the units of `ties`, with the withheld residuals.
+
+    Raises
+    ------
+    Degenerate
+        Where the points are too few, too clustered or too near to a line (or a conic).
+    """
+    design = design_of(ties.u, ties.v, kind.order)
+    needed = design.shape[1] + 1
+    places = len(np.unique(np.column_stack([ties.u, ties.v]), axis=0))
+    if places < needed:
+        raise Degenerate(f"{places} places are too few for {kind.kind}: it needs {needed}", needed)
+    _refuse_narrow(ties, kind, needed)
+    fit = fit_linear(design, ties.values, ties.covs)
+    shared: dict[str, Any] = {"n": len(ties), "scatter": nested(fit.scatter[:2, :2] * ties.unit**2)}
+    shared |= {"spacing": ties.spacing * ties.scale, "hull": half_planes(ties.x, ties.y)}
+    coef, cov = fit.coef * ties.unit, fit.cov * ties.unit**2
+    return kind(**shared, centre=np.array(ties.centre), scale=ties.scale, coef=coef, cov=cov), fit
+
+
+def _refuse_narrow(ties: Ties, kind: type[Polynomial], needed: int) -> None:
+    """Refuse points on a line, or where one of them alone carries a coefficient."""
+    places = np.column_stack([ties.u - ties.u.mean(), ties.v - ties.v.mean()])
+    _, widths, axes = np.linalg.svd(places, full_matrices=False)
+    if widths[1] <= _NARROW * widths[0]:
+        raise Degenerate(f"the {len(ties)} tie points lie on a line: {kind.kind} needs {needed} that do not", needed)
+    along = places @ axes.T / (widths / np.sqrt(len(ties)))
+    design = design_of(along[:, 0], along[:, 1], kind.order)
+    left, sizes, _ = np.linalg.svd(design / np.sqrt((design**2).mean(0)), full_matrices=False)
+    if sizes[-1] <= _FLAT * sizes[0] or (left**2).sum(1).max() > 1 - 1e-6:
+        message = f"the {len(ties)} tie points are too clustered for {kind.kind}: it needs {needed} well spread"
+        raise Degenerate(message, needed)

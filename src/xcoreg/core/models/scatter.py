@@ -1,0 +1,231 @@
+"""Robust weights, scatter beyond the covariances, and what a fit says of a point that it has not seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import chdtri, fdtri, gammaln
+
+if TYPE_CHECKING:
+    from xcoreg.core.models.base import Floats
+
+__all__ = [
+    "biweight",
+    "biweight_loss",
+    "excess",
+    "first_scatter",
+    "inverses",
+    "limit",
+    "normalised",
+    "student",
+    "withheld",
+]
+
+_REJECT = 4e-6  # chance of a sound point to lose all its weight: 5 sigma for two components
+_NORMAL_MEDIAN = 0.4549364231195724  # of a squared standard normal number
+_STEPS = 40
+
+
+def inverses(matrices: Floats) -> Floats:
+    """Invert small symmetric matrices.
+
+    Examples
+    --------
+    >>> inverses(np.array([[[2.0, 0.0], [0.0, 4.0]]])).tolist()
+    [[[0.5, 0.0], [0.0, 0.25]]]
+    """
+    if matrices.shape[-1] != 2:
+        return np.asarray(np.linalg.inv(matrices))
+    a, b, d = matrices[..., 0, 0], (matrices[..., 0, 1] + matrices[..., 1, 0]) / 2, matrices[..., 1, 1]
+    det = a * d - b * b
+    return np.stack([np.stack([d, -b], -1), np.stack([-b, a], -1)], -2) / det[..., None, None]
+
+
+def normalised(off: Floats, covs: Floats) -> Floats:
+    """Squared residuals in units of their covariances.
+
+    Parameters
+    ----------
+    off : (n, k) float64
+    covs : (n, k, k) float64
+
+    Returns
+    -------
+    (n,) float64
+
+    Examples
+    --------
+    >>> normalised(np.array([[2.0, 0.0]]), np.array([np.diag([4.0, 1.0])])).tolist()
+    [1.0]
+    """
+    return np.asarray(np.einsum("ni,nij,nj->n", off, inverses(covs), off))
+
+
+def limit(k: int) -> float:
+    """Squared normalised residual from which on a point has no weight."""
+    return float(chdtri(k, _REJECT))
+
+
+def biweight(squared: Floats, k: int) -> Floats:
+    """Tukey's weights.
+
+    Examples
+    --------
+    >>> biweight(np.array([0.0, 1e9]), 2).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray(np.clip(1 - squared / limit(k), 0, None) ** 2)
+
+
+def biweight_loss(squared: Floats, k: int) -> Floats:
+    """Tukey's loss: the squared residual while it is small, `limit / 3` at most.
+
+    Examples
+    --------
+    >>> biweight_loss(np.array([0.0, 0.01, 1e9]), 2).round(2).tolist()
+    [0.0, 0.01, 8.29]
+    """
+    return np.asarray(limit(k) / 3 * (1 - np.clip(1 - squared / limit(k), 0, None) ** 3))
+
+
+def _consistency(k: int) -> float:
+    """Mean of the weighted squared residual over that of the weight, per component, for normal errors."""
+    c = limit(k)
+    moment = [float(np.exp(order * np.log(2 / c) + gammaln(k / 2 + order) - gammaln(k / 2))) for order in range(4)]
+    return c * (moment[1] - 2 * moment[2] + moment[3]) / (moment[0] - 2 * moment[1] + moment[2]) / k
+
+
+def first_scatter(off: Floats, covs: Floats) -> Floats:
+    """Rough scatter that half of the points may spoil: medians per component.
+
+    Parameters
+    ----------
+    off : (n, k) float64
+        Residuals.
+    covs : (n, k, k) float64
+        What they should have.
+
+    Returns
+    -------
+    (k, k) float64
+        Diagonal.
+
+    Examples
+    --------
+    >>> first_scatter(np.array([[1.0, 0.0], [-1.0, 0.0], [90.0, 0.0]]), np.zeros((3, 2, 2))).round(2).tolist()
+    [[2.2, 0.0], [0.0, 0.0]]
+    """
+    own = np.median(np.diagonal(covs, axis1=1, axis2=2), axis=0)
+    return np.diag(np.maximum(np.median(off**2, axis=0) / _NORMAL_MEDIAN - own, 0))
+
+
+def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
+    """Scatter that residuals show beyond their covariances.
+
+    Random effects by Paule & Mandel (1982, doi:10.6028/jres.087.022) along the principal axes of the excess (parallax
+    scatters along one direction), with robust weights.
+
+    Parameters
+    ----------
+    off : (n, k) float64
+        Residuals.
+    covs : (n, k, k) float64
+        Covariances of the points.
+    left : (n,) float64
+        Share of its error that each point keeps in its residual (1 - leverage).
+    weights : (n,) float64
+        Tukey's weights.
+
+    Returns
+    -------
+    (k, k) float64
+
+    Examples
+    --------
+    >>> off = np.random.default_rng(1).normal(0, [2.0, 1.0], (4000, 2))
+    >>> excess(off, np.tile(np.eye(2), (4000, 1, 1)), np.ones(4000), np.ones(4000)).diagonal().round().tolist()
+    [3.0, 0.0]
+    """
+    k = off.shape[1]
+    total = weights.sum()
+    ratio = np.divide(1.0, left, out=np.zeros_like(left), where=left > 0.01)
+    found = np.einsum("n,ni,nj->ij", weights * ratio, off, off) - np.einsum("n,nij->ij", weights, covs)
+    axes = np.linalg.eigh(found / max(total, 1e-12))[1]
+    turned = (off @ axes) ** 2 * ratio[:, None]
+    own = np.einsum("ia,nij,ja->na", axes, covs, axes)
+    counted = weights * (ratio > 0)
+    goal = (_consistency(k) if (weights < 1).any() else 1.0) * counted.sum()
+    sizes = [_paule_mandel(counted * turned[:, a], own[:, a], goal) for a in range(k)]
+    return np.asarray(axes * sizes @ axes.T)
+
+
+def _paule_mandel(squares: Floats, own: Floats, goal: float) -> float:
+    """Variance s >= 0 with ``sum(squares / (own + s)) = goal``."""
+    if goal <= 0 or (squares / own).sum() <= goal:
+        return 0.0
+    low, high = 0.0, float(squares.sum() / goal)
+    for _ in range(_STEPS):
+        # Newton's step on the reciprocal, which is almost a straight line, always from below.
+        wide = own + low
+        value = (squares / wide).sum()
+        step = (value / goal - 1) * value / (squares / wide**2).sum()
+        low, last = min(low + step, high), low
+        if low - last <= 1e-9 * high:
+            break
+    return float(low)
+
+
+def student(freedom: float, k: int) -> float:
+    """How much wider 95 % ellipses are when their covariance comes from few residuals (Hotelling's T²).
+
+    Parameters
+    ----------
+    freedom : float
+        Residuals beyond the parameters that they were fitted with.
+    k : int
+        Components.
+
+    Returns
+    -------
+    float
+        Factor of the covariance, 1 to 10.
+
+    Examples
+    --------
+    >>> round(student(5, 2), 2), round(student(1000, 2), 2)
+    (2.9, 1.0)
+    """
+    freedom = max(freedom, k + 0.5)
+    quantile = k * freedom / (freedom - k + 1) * fdtri(k, freedom - k + 1, 0.95)
+    return min(float(quantile / chdtri(k, 0.05)), 10.0)
+
+
+def withheld(off: Floats, spread: Floats, precision: Floats) -> tuple[Floats, Floats]:
+    """Residuals of points from the fit without them, in closed form for a linear fit.
+
+    Parameters
+    ----------
+    off : (n, k) float64
+        Residuals of the fit to all points.
+    spread : (n, k, k) float64
+        Covariance of the fit at the points.
+    precision : (n, k, k) float64
+        Weights with which the points entered.
+
+    Returns
+    -------
+    off : (n, k) float64
+        Observed minus predicted without the point.
+    spread : (n, k, k) float64
+        Covariance of that prediction.
+
+    Examples
+    --------
+    >>> off, spread = withheld(np.array([[1.0, 0.0]]), np.eye(2)[None] / 2, np.eye(2)[None])  # the mean of two points
+    >>> off.tolist(), spread[0, 0, 0].tolist()
+    ([[2.0, 0.0]], 1.0)
+    """
+    keep = np.linalg.inv(np.eye(off.shape[1]) - spread @ precision)
+    out = keep @ spread
+    return np.asarray((keep @ off[:, :, None])[:, :, 0]), np.asarray((out + out.transpose(0, 2, 1)) / 2)
