@@ -23,16 +23,19 @@ from xcoreg.georef.pixels import (
     vector_to_map,
     vector_to_pixel,
 )
+from xcoreg.georef.spelling import epsg_of, parse_crs
 
 __all__ = [
     "Linear",
     "as_crs",
     "cov_to_map",
     "cov_to_pixel",
+    "epsg_of",
     "gsd",
     "linear_of",
     "local_displacement",
     "map_to_pixel",
+    "parse_crs",
     "pixel_to_map",
     "same_crs",
     "transform_points",

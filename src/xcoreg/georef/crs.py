@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj.exceptions import ProjError
 
 from xcoreg.errors import GridError, OptionError
+from xcoreg.georef.spelling import spelled_crs, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,8 +23,8 @@ def as_crs(crs: Any) -> CRS:
 
     Parameters
     ----------
-    crs : str, int, pyproj, rasterio or odc-geo CRS
-        EPSG code, authority string, WKT, PROJ string or object.
+    crs : object
+        Whatever :func:`xcoreg.georef.parse_crs` reads.
 
     Returns
     -------
@@ -40,21 +41,12 @@ def as_crs(crs: Any) -> CRS:
     >>> as_crs("EPSG:32633").name
     'WGS 84 / UTM zone 33N'
     """
-    if crs is None or (isinstance(crs, str) and not crs.strip()):
-        raise OptionError("the CRS is unknown (empty): name it, for example 'EPSG:32633'")
     if isinstance(crs, CRS):
         return crs
-    return _parse_crs(crs if isinstance(crs, str | int) else crs.to_wkt())
-
-
-@lru_cache(maxsize=256)
-def _parse_crs(text: str | int) -> CRS:
-    try:
-        return CRS.from_user_input(text)
-    except CRSError as error:
-        raise OptionError(
-            f"the CRS {str(text)[:80]!r} is unknown: use an authority code such as 'EPSG:32633', WKT or a PROJ string"
-        ) from error
+    found = crs if isinstance(crs, int) else text_of(crs)
+    if found is None:
+        raise OptionError("the CRS is unknown (empty): name it, for example 'EPSG:32633'")
+    return found if isinstance(found, CRS) else spelled_crs(found)
 
 
 def same_crs(first: Any, second: Any) -> bool:
@@ -88,13 +80,13 @@ def same_crs(first: Any, second: Any) -> bool:
 def _equivalent(first: str, second: str) -> bool:
     if first == second:
         return True
-    one, two = _parse_crs(first).to_2d(), _parse_crs(second).to_2d()
+    one, two = spelled_crs(first).to_2d(), spelled_crs(second).to_2d()
     return bool(one.equals(two, ignore_axis_order=True))
 
 
 @lru_cache(maxsize=64)
 def _transformer(src: str, dst: str) -> Transformer:
-    one, two = _parse_crs(src), _parse_crs(dst)
+    one, two = spelled_crs(src), spelled_crs(dst)
     try:
         return Transformer.from_crs(one, two, always_xy=True)
     except ProjError as error:
