@@ -11,6 +11,7 @@ Conventions, used everywhere:
 from __future__ import annotations
 
 from xcoreg.georef.crs import as_crs, local_displacement, same_crs, transform_points
+from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
 from xcoreg.georef.pixels import (
     Linear,
     cov_to_map,
@@ -24,6 +25,14 @@ from xcoreg.georef.pixels import (
     vector_to_pixel,
 )
 from xcoreg.georef.spelling import epsg_of, parse_crs
+from xcoreg.georef.worldfile import (
+    find_georeference,
+    read_prj,
+    read_world_file,
+    world_file,
+    write_prj,
+    write_world_file,
+)
 
 __all__ = [
     "Linear",
@@ -31,15 +40,25 @@ __all__ = [
     "cov_to_map",
     "cov_to_pixel",
     "epsg_of",
+    "find_georeference",
+    "from_geotransform",
     "gsd",
     "linear_of",
     "local_displacement",
+    "lonlat_to_pixel",
     "map_to_pixel",
     "parse_crs",
+    "pixel_to_lonlat",
     "pixel_to_map",
+    "read_prj",
+    "read_world_file",
     "same_crs",
+    "to_geotransform",
     "transform_points",
     "translate",
     "vector_to_map",
     "vector_to_pixel",
+    "world_file",
+    "write_prj",
+    "write_world_file",
 ]

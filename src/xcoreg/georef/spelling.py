@@ -58,7 +58,7 @@ def parse_crs(crs: Any) -> CRS | None:
         return text
     found = spelled_crs(text)
     code = epsg_of(found)
-    return found if code is None or found.to_authority() == ("EPSG", str(code)) else spelled_crs(code)
+    return found if code is None else spelled_crs(code)
 
 
 def text_of(crs: Any) -> CRS | str | int | None:
@@ -213,12 +213,11 @@ def epsg_of(crs: Any) -> int | None:
     if found is None:
         return None
     parsed = found if isinstance(found, CRS) else spelled_crs(found)
-    return _epsg_of(parsed.to_wkt())
+    return _epsg_of(parsed)
 
 
 @lru_cache(maxsize=256)
-def _epsg_of(wkt: str) -> int | None:
-    crs = CRS.from_wkt(wkt)
+def _epsg_of(crs: CRS) -> int | None:
     if crs.is_bound and crs.source_crs is not None:
         crs = crs.source_crs
     sure = crs.to_epsg()
@@ -233,7 +232,7 @@ def _same_numbers(one: CRS, two: CRS) -> bool:
     if one.datum is None or two.datum is None or one.datum.name != two.datum.name or one.type_name != two.type_name:
         return False
     if not one.is_projected:
-        return False
+        return bool(one.is_geographic and two.equals(one, ignore_axis_order=True))
     area = two.area_of_use
     west, south, east, north = area.bounds if area is not None else (-10.0, -10.0, 10.0, 10.0)
     lon, lat = np.meshgrid(np.linspace(west, east, 5), np.linspace(south, north, 5))
