@@ -24,7 +24,7 @@ FLOORS = (
     ("errors",),
     ("core",),
     ("points", "result", "shift", "summary", "georef"),
-    ("plan", "raster", "io", "lazy", "simulate", "datasets"),
+    ("plan", "raster", "io", "lazy", "simulate", "datasets", "filters"),
     ("engine", "warp", "stack"),
     ("plot", "report"),
     ("accessor", "cli"),

@@ -26,12 +26,12 @@ from xcoreg.errors import (
 )
 
 if TYPE_CHECKING:
-    from xcoreg import datasets, simulate
+    from xcoreg import datasets, filters, simulate
     from xcoreg.core.matchers import phase_match
     from xcoreg.core.matches import Matches
     from xcoreg.core.quality import crlb
     from xcoreg.core.status import Status
-    from xcoreg.engine import match
+    from xcoreg.engine import match, match_local, tie_points
     from xcoreg.io import open_raster, write_raster
     from xcoreg.points import TiePoints
     from xcoreg.result import Coregistration, Quality, Shift, load_fit
@@ -51,11 +51,13 @@ _HOMES = {
     "crlb": "xcoreg.core.quality",
     "load_fit": "xcoreg.result",
     "match": "xcoreg.engine",
+    "match_local": "xcoreg.engine",
     "open_raster": "xcoreg.io",
     "phase_match": "xcoreg.core.matchers",
+    "tie_points": "xcoreg.engine",
     "write_raster": "xcoreg.io",
 }
-_MODULES = ("datasets", "plot", "simulate")
+_MODULES = ("datasets", "filters", "plot", "simulate")
 
 __all__ = [
     "CoregError",
@@ -79,11 +81,14 @@ __all__ = [
     "apply",
     "crlb",
     "datasets",
+    "filters",
     "load_fit",
     "match",
+    "match_local",
     "open_raster",
     "phase_match",
     "simulate",
+    "tie_points",
     "write_raster",
 ]
 

@@ -9,7 +9,7 @@ import xarray as xr
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-    from xcoreg.plan import MatchOptions
+    from xcoreg.plan import MatchLocalOptions, MatchOptions
     from xcoreg.result import Coregistration
 
     Image = xr.DataArray | xr.Dataset
@@ -105,6 +105,24 @@ class CoregAccessor:
 
         return match(self._image, ref, **options)
 
+    def match_local(self, ref: Image, **options: Unpack[MatchLocalOptions]) -> Coregistration:
+        """Measure a field of shifts onto a reference; see :func:`xcoreg.match_local` for options and errors.
+
+        Parameters
+        ----------
+        ref : DataArray or Dataset
+            The image that stays; any CRS and GSD.
+        **options
+            `spacing`, `model`, `filters`, `points`, and those of :meth:`match` but `at` and `windows`.
+
+        Returns
+        -------
+        Coregistration
+        """
+        from xcoreg.engine import match_local
+
+        return match_local(self._image, ref, **options)
+
     def apply(self, fit: Coregistration, **options: Any) -> Image:
         """Put this image in place by a fit; see :func:`xcoreg.apply`.
 
@@ -146,8 +164,29 @@ class CoregAccessor:
         check_options(matching, _MOVING)
         return self.apply(self.match(ref, **matching), **moving)
 
+    def warp_to(self, ref: Image, **options: Any) -> Image:
+        """Measure a field of shifts and warp by it in one step: ``apply(match_local(ref))``, one interpolation.
 
-# Of `apply`; what else is given belongs to `match`, which knows how to complain about a name it has never heard.
+        Parameters
+        ----------
+        ref : DataArray or Dataset
+            The image that stays.
+        **options
+            Of :meth:`match_local` and of :meth:`apply`. Without `like` or `align_grid` the grid of this image is kept.
+
+        Returns
+        -------
+        DataArray or Dataset
+            As this image, in place; lazy if this image is.
+        """
+        from xcoreg.plan import LocalOptions, check_options
+
+        matching, moving = _split(options)
+        check_options(matching, _MOVING, kind=LocalOptions)
+        return self.apply(self.match_local(ref, **matching), **moving)
+
+
+# Of `apply`; what else is given belongs to the matching, which knows how to complain about a name it never heard.
 _MOVING = ("align_grid", "like", "resolution", "resampling", "nodata", "ref_grid")
 
 

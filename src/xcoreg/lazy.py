@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["compute_all", "fused", "is_lazy", "map_output_blocks"]
+__all__ = ["compute_all", "fused", "is_lazy", "map_output_blocks", "run_tasks"]
 
 
 def is_lazy(data: Any) -> bool:
@@ -92,6 +92,67 @@ def fused(window: Any) -> Any:
     from dask.base import optimize
 
     return optimize(window)[0]  # type: ignore[no-untyped-call]
+
+
+def run_tasks(
+    function: Callable[[Any, Any], Any], shared: Any, items: Sequence[Any], done: Callable[[int], None] | None = None
+) -> list[Any]:
+    """Call a function once per item, as independent tasks of dask's current scheduler (threads by default).
+
+    Parameters
+    ----------
+    function : callable (shared, item) -> result
+    shared : object
+        What all tasks need; handed over once, not copied into each of them.
+    items : sequence
+        Small things; what their tasks return should be small, too.
+    done : callable (number), optional
+        Told how many tasks have ended, as they end; not by a distributed scheduler, which tells at the end.
+
+    Returns
+    -------
+    list
+        Results in the order of the items.
+
+    Examples
+    --------
+    >>> run_tasks(lambda base, item: base + item, 10, [1, 2])
+    [11, 12]
+    """
+    if len(items) < 2:
+        return [_told(function(shared, item), done) for item in items]
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
+    common = delayed(_Box(shared), pure=False)
+    task = delayed(_call, pure=False)
+    work = [task(function, common, _Box(item)) for item in items]
+
+    def ended(_key: Any, result: Any, *_rest: Any) -> None:
+        if done is not None and isinstance(result, _Box) and result.answer:
+            done(1)
+
+    with Callback(posttask=ended):  # type: ignore[no-untyped-call]
+        return [box.value for box in compute(*work)]  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Keeps dask from looking into what a task is given or returns."""
+
+    value: Any
+    answer: bool = False
+
+
+def _call(function: Callable[[Any, Any], Any], shared: _Box, item: _Box) -> _Box:
+    return _Box(function(shared.value, item.value), answer=True)
+
+
+def _told(result: Any, done: Callable[[int], None] | None) -> Any:
+    if done is not None:
+        done(1)
+    return result
 
 
 def map_output_blocks(

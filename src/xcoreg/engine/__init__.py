@@ -1,8 +1,9 @@
-"""One shift for the whole image: windows in rounds, until they agree or all was tried."""
+"""Matching every window, flagging outliers, and the answer: one shift or a field of them."""
 
 from __future__ import annotations
 
+from xcoreg.engine.local import match_local, tie_points
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.single import match
 
-__all__ = ["Scene", "match", "prepare"]
+__all__ = ["Scene", "match", "match_local", "prepare", "tie_points"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xcoreg.plan import Options
     from xcoreg.points import TiePoints
 
-__all__ = ["build_fit", "failure"]
+__all__ = ["build_fit", "failure", "scene_settings", "unit_of"]
 
 _ADVICE = {
     Status.NO_DATA: "check nodata= and where=, or pass at= a place where both images have data",
@@ -71,7 +71,7 @@ def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
         (xx, xy), (yx, yy) = cov_to_map(scene.linear, verdict.cov).tolist()
         cov = (xx, xy), (yx, yy)
         model = Translation(dx, dy, cov=cov)
-        shift = Shift(dx, dy, cov, own, unit=_unit(scene))
+        shift = Shift(dx, dy, cov, own, unit=unit_of(scene))
     return Coregistration(
         model=model,
         points=points,
@@ -171,27 +171,29 @@ def _warnings(points: TiePoints, members: Any, shift: Shift | None) -> tuple[str
     return tuple(told)
 
 
-def _unit(scene: Scene) -> str:
+def unit_of(scene: Scene) -> str:
+    """Name the unit of the target's CRS."""
     return str(as_crs(scene.target.grid.crs).axis_info[0].unit_name)
 
 
 def _settings(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> dict[str, Any]:
     """Record what the result needs to be applied and told."""
-    reference = scene.reference.grid
+    settings = scene_settings(scene, options)
     sizes = np.concatenate([np.full(len(one.x), one.size) for one in trials])
     x, y = (np.concatenate([getattr(one, name) for one in trials]) for name in ("x", "y"))
     first = int(np.argmax(verdict.members)) if verdict.members.any() else 0
-    interim: dict[str, Any] = {
-        "tgt_corners": _corners(scene.footprints[0]),
-        "ref_corners": _corners(scene.footprints[1]),
-        "overlap_corners": _corners(scene.overlap),
-        "window": {"x": float(x[first]), "y": float(y[first]), "size": int(sizes[first])},
-        "linear": [float(part) for part in scene.linear],
-    }
+    interim = settings["interim"]
+    interim["window"] = {"x": float(x[first]), "y": float(y[first]), "size": int(sizes[first])}
     if verdict.status is Status.OK:
         whole = np.rint(verdict.move)
         interim["integer"] = [int(part) for part in whole]
         interim["subpixel"] = [float(part) for part in verdict.move - whole]
+    return settings
+
+
+def scene_settings(scene: Scene, options: Options) -> dict[str, Any]:
+    """Record of the images and options that every result keeps."""
+    reference = scene.reference.grid
     return {
         "options": options.record(),
         "tgt_nodata": scene.target.nodata,
@@ -201,7 +203,12 @@ def _settings(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
             "shape": list(scene.reference.shape),
             "crs": reference.crs.to_wkt() if reference.crs is not None else None,
         },
-        "interim": interim,
+        "interim": {
+            "tgt_corners": _corners(scene.footprints[0]),
+            "ref_corners": _corners(scene.footprints[1]),
+            "overlap_corners": _corners(scene.overlap),
+            "linear": [float(part) for part in scene.linear],
+        },
     }
 
 

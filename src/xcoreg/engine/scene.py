@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import shapely
 
 from xcoreg.errors import OptionError
@@ -13,13 +14,19 @@ from xcoreg.plan import Cutter, as_mask, make_cutters
 from xcoreg.raster import Look, Raster, footprint, look, make_raster, overlap
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
     from xcoreg.plan import Mask, Options
 
+    Floats = NDArray[np.floating]
+
 __all__ = ["Scene", "prepare"]
 
 logger = logging.getLogger("xcoreg")
+
+# Pixels read around the windows of the reference: most of those cut again at the answer lie within.
+_RECUT_ROOM = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +61,27 @@ class Scene:
     reference_cutter: Cutter
     linear: tuple[float, float, float, float]
     mask: Mask | None
+
+    def hold(self, places: Floats, guess: Floats, size: int) -> Scene:
+        """Read the neighbourhood of some windows once; cutting them, and cutting them again, then costs no reading.
+
+        Parameters
+        ----------
+        places, guess : (n, 2) float
+            Centres and expected corrections, CRS units of the target.
+        size : int
+            Side of the windows, px of the matching lattice.
+
+        Returns
+        -------
+        Scene
+        """
+        both = np.concatenate([places, places + guess])
+        return replace(
+            self,
+            target_cutter=self.target_cutter.hold(places[:, 0], places[:, 1], size),
+            reference_cutter=self.reference_cutter.hold(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM),
+        )
 
 
 def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Dataset, options: Options) -> Scene:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["match"]
+__all__ = ["match", "target_pixels"]
 
 logger = logging.getLogger("xcoreg")
 
@@ -156,11 +156,11 @@ def _functions(scene: Scene, options: Options) -> tuple[Any, Any]:
     limit = None
     if options.max_shift is not None:
         # Half a pixel more than allowed, lest a shift at the limit itself be missed; `_judge` holds to the limit.
-        limit = options.max_shift * _target_pixels(scene) + 1.0
+        limit = options.max_shift * target_pixels(scene) + 1.0
     return options.match_function(limit), options.scout_function(limit)
 
 
-def _target_pixels(scene: Scene) -> float:
+def target_pixels(scene: Scene) -> float:
     """Tell how many matching pixels make a target pixel."""
     own = scene.target.grid.affine
     matching = scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]
@@ -171,7 +171,7 @@ def _judge(trials: list[Trials], scene: Scene, options: Options) -> Verdict:
     """Verdict on all windows so far, those beyond `max_shift` left out."""
     moves, covs, status, reliability = _columns(trials, scene)
     if options.max_shift is not None:
-        far = np.abs(moves).max(1) > options.max_shift * _target_pixels(scene)
+        far = np.abs(moves).max(1) > options.max_shift * target_pixels(scene)
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
     verdict = judge(moves, covs, status, reliability)
     if verdict.status is Status.OK and int(verdict.members.sum()) == 1 and not _gained(trials, verdict):

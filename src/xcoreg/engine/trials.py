@@ -51,6 +51,23 @@ class Trials:
         self.dx, self.dy = np.full(n, np.nan), np.full(n, np.nan)
         self.matches = Matches(np.full(n, np.nan), np.full(n, np.nan), status=np.full(n, Status.NO_DATA))
 
+    @classmethod
+    def joined(cls, parts: list[Trials], order: list[NDArray[np.intp]]) -> Trials:
+        """Put groups of windows of one size together; `order` tells the place of each of them."""
+        index = np.argsort(np.concatenate(order))
+        names = ("x", "y", "dx", "dy")
+        x, y, dx, dy = (np.concatenate([getattr(part, name) for part in parts])[index] for name in names)
+        out = cls(x, y, parts[0].size, len(index))
+        out.dx, out.dy = dx, dy
+        out.matches = Matches.concatenate([part.matches for part in parts]).take(index)
+        return out
+
+    def take(self, index: NDArray[np.intp]) -> Trials:
+        """Take some of the windows."""
+        out = Trials(self.x[index], self.y[index], self.size, len(index))
+        out.dx, out.dy, out.matches = self.dx[index], self.dy[index], self.matches.take(index)
+        return out
+
     def put(self, index: NDArray[np.intp], matches: Matches, dx: Floats, dy: Floats) -> None:
         """Replace the rows of some windows."""
         keep = np.setdiff1d(np.arange(len(self.x)), index)
@@ -98,7 +115,9 @@ def match_windows(
     trials = Trials(target.x, target.y, size, len(places))
     index, at = np.arange(len(places)), np.array(guess, np.float64)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
-    before = np.asarray(ssim(cut.values, target.values, cut.valid & target.valid), np.float64)
+    # Whatever is guessed: before the correction means as the images came.
+    uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if at.any() else cut
+    before = np.asarray(ssim(uncorrected.values, target.values, uncorrected.valid & target.valid), np.float64)
     if scout is not None:
         cut = _scouted(scene, target, cut, scout)
     for _ in range(_RECUTS):

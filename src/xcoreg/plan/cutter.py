@@ -9,14 +9,17 @@ import numpy as np
 
 from xcoreg.core.sample import sample, shrink
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
+from xcoreg.plan.places import scale_of, window_nodes, window_places
+from xcoreg.raster import hold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plan.masks import Mask
-    from xcoreg.raster import Raster
+    from xcoreg.raster import Box, Raster
 
     Floats = NDArray[np.floating]
+    Centres = tuple[Floats, Floats]
     Linear = tuple[float, float, float, float]
 
 __all__ = ["Cut", "Cutter", "make_cutters"]
@@ -89,11 +92,33 @@ class Cutter:
         arrays, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
         values, valid = (np.stack(part) for part in zip(*arrays, strict=True))
         if self.mask is not None:
-            valid = valid & np.stack([self.mask(*self._positions(*centre, size)) for centre in centres])
+            each = zip(centres[0].tolist(), centres[1].tolist(), strict=True)
+            valid = valid & np.stack([self.mask(*self._positions(*centre, size)) for centre in each])
         count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
         mean = np.where(valid, values, 0).sum((1, 2), keepdims=True, dtype=np.float64) / count
         values = np.where(valid, values - mean, 0).astype(np.float32)
-        return Cut(values, valid, *np.asarray(centres, np.float64).T)
+        return Cut(values, valid, *(np.asarray(part, np.float64) for part in centres))
+
+    def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
+        """Read the neighbourhood of some windows once, to cut them, and others near them, from memory.
+
+        Parameters
+        ----------
+        x, y, size
+            As for :meth:`cut`.
+
+        Returns
+        -------
+        Cutter
+            Cuts the same windows; those that reach beyond the neighbourhood are read as before.
+        """
+        boxes, _ = (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)
+        edges = np.array([box for box in boxes if box[1] > box[0] and box[3] > box[2]]).reshape(-1, 4)
+        if not len(edges):
+            return self
+        row0, col0 = edges[:, [0, 2]].min(0).tolist()
+        row1, col1 = edges[:, [1, 3]].max(0).tolist()
+        return replace(self, raster=hold(self.raster, (row0, row1, col0, col1)))
 
     def _positions(self, x: float, y: float, size: int) -> tuple[Floats, Floats]:
         """Map positions of a window's pixels, from the position of its centre."""
@@ -101,35 +126,48 @@ class Cutter:
         dx, dy = vector_to_map(self.linear, cols, rows)
         return x + dx, y + dy
 
-    def _native(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], list[tuple[float, float]]]:
+    def _native_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
         across, down = self.factor or (1, 1)
         affine = self.raster.grid.affine
         cols, rows = map_to_pixel(affine, *transform_points(self.crs, self.raster.grid.crs, x, y))
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
         col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)
         boxes = [(r, r + size * down, c, c + size * across) for r, c in zip(row0.tolist(), col0.tolist(), strict=True)]
+        own = pixel_to_map(affine, col0 + half_x, row0 + half_y)
+        return boxes, transform_points(self.raster.grid.crs, self.crs, *own)
+
+    def _native(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], Centres]:
+        across, down = self.factor or (1, 1)
+        boxes, centres = self._native_boxes(x, y, size)
         arrays = self.raster.read_many(boxes)
         if (across, down) != (1, 1):
             arrays = [shrink(values, valid, (down, across)) for values, valid in arrays]
-        own = pixel_to_map(affine, col0 + half_x, row0 + half_y)
-        centre_x, centre_y = transform_points(self.raster.grid.crs, self.crs, *own)
-        return arrays, list(zip(centre_x.tolist(), centre_y.tolist(), strict=True))
+        return arrays, centres
 
-    def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], list[tuple[float, float]]]:
+    def _resampled_centres(self, x: Floats, y: Floats, size: int) -> Centres:
         affine, crs = self.raster.grid.affine, self.raster.grid.crs
         # A pixel of the image becomes a pixel of the lattice: grids that are only turned lose nothing then.
         half_x, half_y = vector_to_map(self.linear, (size - 1) / 2 - size // 2, (size - 1) / 2 - size // 2)
         cols, rows = map_to_pixel(affine, *transform_points(self.crs, crs, x - half_x, y - half_y))
         near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)))
-        centres = list(zip((near_x + half_x).tolist(), (near_y + half_y).tolist(), strict=True))
-        places = []
-        for centre in centres:
-            own_x, own_y = transform_points(self.crs, crs, *(part.ravel() for part in self._positions(*centre, size)))
-            col, row = map_to_pixel(affine, own_x, own_y)
-            places.append((row.reshape(size, size), col.reshape(size, size)))
-        boxes = [_around(row, col, self.raster.shape) for row, col in places]
+        return near_x + half_x, near_y + half_y
+
+    def _to_own(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Rows and columns of the image at map positions."""
+        own = transform_points(self.crs, self.raster.grid.crs, x.ravel(), y.ravel())
+        col, row = map_to_pixel(self.raster.grid.affine, *own)
+        return row.reshape(x.shape), col.reshape(x.shape)
+
+    def _resampled_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
+        centres = self._resampled_centres(x, y, size)
+        rows, cols = window_nodes(centres, self.linear, size, self._to_own)
+        return [_around(*pair, size, self.raster.shape) for pair in zip(rows, cols, strict=True)], centres
+
+    def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], Centres]:
+        boxes, centres = self._resampled_boxes(x, y, size)
+        places = window_places(centres, self.linear, size, self._to_own)
         read = self.raster.read_many(boxes)
-        return [_resample(*pair) for pair in zip(read, boxes, places, strict=True)], centres
+        return [_resample(*item) for item in zip(read, boxes, zip(*places, strict=True), strict=True)], centres
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
@@ -196,33 +234,24 @@ def _factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
     return factors[0], factors[1]
 
 
-def _around(rows: Floats, cols: Floats, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Box of the image's own pixels around some positions, with the reach of the widened kernel."""
-    margin = int(np.ceil(_MARGIN * max(*_scale(rows, cols), 1)))
+def _around(rows: Floats, cols: Floats, size: int, shape: tuple[int, int]) -> Box:
+    """Box of the image's own pixels around a window, from nodes over it, with the reach of the widened kernel."""
+    margin = int(np.ceil(_MARGIN * max(*scale_of(rows, cols, size), 1)))
     box = []
-    for values, size in ((rows, shape[0]), (cols, shape[1])):
+    for values, length in ((rows, shape[0]), (cols, shape[1])):
         finite = values[np.isfinite(values)]
         low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
-        box += [int(np.clip(low - margin, 0, size)), int(np.clip(high + margin + 1, 0, size))]
+        box += [int(np.clip(low - margin, 0, length)), int(np.clip(high + margin + 1, 0, length))]
     return box[0], box[1], box[2], box[3]
 
 
-def _scale(rows: Floats, cols: Floats) -> tuple[float, float]:
-    """Own pixels per matching pixel along rows and columns."""
-    with np.errstate(invalid="ignore"):
-        along = [
-            np.nanmedian(np.hypot(np.diff(part, axis=0)[:, 1:], np.diff(part, axis=1)[1:, :])) for part in (rows, cols)
-        ]
-    return float(np.nan_to_num(along[0], nan=1.0)), float(np.nan_to_num(along[1], nan=1.0))
-
-
-def _resample(read: Any, box: tuple[int, int, int, int], places: tuple[Floats, Floats]) -> tuple[Any, Any]:
+def _resample(read: Any, box: Box, places: tuple[Floats, Floats]) -> tuple[Any, Any]:
     """Sample at fractional positions, averaging first where the image is much finer."""
     values, valid = read
     rows, cols = places[0] - box[0], places[1] - box[2]
     if min(values.shape) == 0:
         return np.zeros(rows.shape, np.float32), np.zeros(rows.shape, bool)
-    scale = _scale(rows, cols)
+    scale = scale_of(rows, cols, len(rows))
     down, across = (max(int(part), 1) for part in scale)
     if max(down, across) > 1:
         values, valid = shrink(values, valid, (down, across))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar, overload
 
 import numpy as np
 
 from xcoreg.core.matchers import phase_match, phase_scout
 from xcoreg.errors import OptionError
 
-__all__ = ["MatchOptions", "Options", "check_options"]
+__all__ = ["LocalOptions", "MatchLocalOptions", "MatchOptions", "Options", "check_options"]
 
 _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
+
+# Options of one shift that a field has no use for, and what serves instead.
+_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
 
 Matcher = Callable[..., Any]
 
@@ -41,6 +44,15 @@ class MatchOptions(TypedDict, total=False):
     matcher: str | Matcher
     progress: bool
     errors: Literal["raise", "return"]
+
+
+class MatchLocalOptions(MatchOptions, total=False):
+    """Keyword options of `match_local`, `warp_to` and their like; see :class:`LocalOptions` for what they mean."""
+
+    spacing: float | None
+    model: Any
+    filters: Sequence[Any]
+    points: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +127,41 @@ class Options:
         }
 
 
-def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options:
+@dataclass(frozen=True, eq=False)
+class LocalOptions(Options):
+    """Checked options of a field of shifts: those of :class:`Options`, and these. `at` and `windows` have no meaning.
+
+    Attributes
+    ----------
+    window : int, optional
+        Side of the windows, px of the matching grid; default 256, less where the overlap is small.
+    spacing : float, optional
+        Distance between windows, target px; default 200, less where the overlap is small.
+    model : str or object
+        "auto" (by held-out error), one of :data:`xcoreg.core.models.KINDS`, or an object with
+        ``fit(x, y, dx, dy, cov)`` that returns a model.
+    filters : sequence of str or callable
+        What flags outliers, in this order; see :mod:`xcoreg.filters`.
+    points : GeoDataFrame, path, TiePoints or (n, 2) array, optional
+        Where to match, instead of a grid; whole tie points (with corrections) are not matched again.
+    max_shift : float, optional
+        Largest correction on each axis, target px; default: what the windows of the cascade can hold.
+    """
+
+    spacing: float | None = None
+    model: Any = "auto"
+    filters: Sequence[Any] = ("reliability", "ssim", "neighbours", "model")
+    points: Any = None
+
+
+_Checked = TypeVar("_Checked", bound=Options)
+
+
+@overload
+def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options: ...
+@overload
+def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: type[_Checked]) -> _Checked: ...
+def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: type[Options] = Options) -> Options:
     """Check options as a user gave them.
 
     Parameters
@@ -124,10 +170,13 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options:
         Names and values.
     also : tuple of str
         Names that the caller takes besides, for the hint about a name nobody knows.
+    kind : type
+        `Options` or `LocalOptions`.
 
     Returns
     -------
     Options
+        Of that kind.
 
     Raises
     ------
@@ -143,15 +192,19 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options:
         ...
     xcoreg.errors.OptionError: there is no option 'windw': did you mean 'window'?
     """
-    known = [f.name for f in fields(Options)]
+    known = [f.name for f in fields(kind) if not (kind is LocalOptions and f.name in _SINGLE)]
     for name in given:
+        if kind is LocalOptions and name in _SINGLE:
+            raise OptionError(f"{name}= belongs to match, which uses a few windows: {_SINGLE[name]}")
         if name not in known:
             close = difflib.get_close_matches(name, [*known, *also], 1)
             hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join([*known, *also])}"
             raise OptionError(f"there is no option {name!r}: {hint}")
-    options = Options(**given)
+    options = kind(**given)
     _check_numbers(options)
     _check_choices(options)
+    if isinstance(options, LocalOptions):
+        _check_local(options)
     return options
 
 
@@ -174,6 +227,16 @@ def _check_numbers(options: Options) -> None:
             place = np.empty(0)
         if place.shape != (2,) or not np.isfinite(place).all():
             raise OptionError(f"at is {options.at!r}: give (x, y), the window's centre in CRS units of the target")
+
+
+def _check_local(options: LocalOptions) -> None:
+    spacing: Any = options.spacing
+    if spacing is not None and not (isinstance(spacing, Real) and 1 <= float(spacing) < np.inf):
+        raise OptionError(f"spacing is {spacing!r}: give the distance between windows in target pixels, at least 1")
+    if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
+        raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
+    if options.points is not None and spacing is not None:
+        raise OptionError("points= says where to match, and spacing= too: give one of them")
 
 
 def _check_choices(options: Options) -> None:

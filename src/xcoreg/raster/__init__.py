@@ -5,6 +5,7 @@ from __future__ import annotations
 from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.coarse import Look, look
 from xcoreg.raster.grid import grid_of
+from xcoreg.raster.held import hold
 from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import find_nodata, nodata_of
 from xcoreg.raster.outline import footprint, overlap
@@ -17,6 +18,7 @@ __all__ = [
     "find_nodata",
     "footprint",
     "grid_of",
+    "hold",
     "look",
     "make_raster",
     "nodata_of",

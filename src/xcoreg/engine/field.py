@@ -1,0 +1,152 @@
+"""From tie points to a model of the field, its assessment on withheld points, and the result."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
+from xcoreg.core.quality import ce90, nmad
+from xcoreg.core.status import Status
+from xcoreg.engine.report import scene_settings, unit_of
+from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints
+from xcoreg.georef import linear_of
+from xcoreg.result import Coregistration, Quality, Shift, current_versions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.engine.scene import Scene
+    from xcoreg.plan import LocalOptions
+    from xcoreg.points import TiePoints
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["build_field"]
+
+# Fewer tie points than this are no field; together they have to be this reliable, percent.
+_FEWEST, _TOGETHER = 3, 150.0
+# Of windows that should have told something, so many at least must have agreed.
+_SHARE = 0.05
+
+
+def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
+    """Fit a model to tie points and put everything into the final form.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : LocalOptions
+    points : TiePoints
+        Outliers are flagged.
+
+    Returns
+    -------
+    Coregistration
+        Not ok, and without a model, where the tie points are too few to be believed.
+
+    Raises
+    ------
+    TooFewTiePoints
+        When they cannot carry the model that was asked for.
+    """
+    status = _verdict(points)
+    choice = _choice(options, points) if status is Status.OK else None
+    settings = scene_settings(scene, options)
+    if choice is not None:
+        settings["assessment"] = _assessment(points, choice)
+    return Coregistration(
+        model=None if choice is None else choice.model,
+        points=points,
+        quality=_quality(points, choice, scene),
+        status=status,
+        shift=None if choice is None else _mean_shift(points, scene),
+        crs_wkt=points.crs_wkt,
+        transform=tuple(scene.target.grid.affine)[:6],
+        shape=scene.target.shape,
+        settings=settings,
+        versions=current_versions(),
+    )
+
+
+def _verdict(points: TiePoints) -> Status:
+    """Tell whether the tie points together are more than chance."""
+    ok = points.ok
+    n = int(ok.sum())
+    told = n + int(np.isin(points.status, (Status.NO_PEAK, Status.OUTLIER, Status.DISAGREES)).sum())
+    trust = np.where(np.isfinite(points.reliability), points.reliability, 100.0)
+    if n >= _FEWEST and n >= _SHARE * told and float(trust[ok].sum()) >= _TOGETHER:
+        return Status.OK
+    if n:
+        return Status.OUTLIER if int((points.status == Status.OUTLIER).sum()) > n else Status.NO_PEAK
+    telling = points.status[~np.isin(points.status, (Status.NO_DATA, Status.MASKED))]
+    codes, counts = np.unique(telling if len(telling) else points.status, return_counts=True)
+    return Status(int(codes[counts.argmax()])) if len(codes) else Status.OUTSIDE
+
+
+def _choice(options: LocalOptions, points: TiePoints) -> Choice:
+    ok = points.ok
+    columns = points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok]
+    try:
+        choice = choose_model(*columns) if options.model == "auto" else assess_model(options.model, *columns)
+    except Degenerate as error:
+        raise TooFewTiePoints(f"{error}; {_counts(points)}: give less spacing, or a simpler model", points) from error
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+    for line in choice.warnings:
+        warnings.warn(f"{line}; {_counts(points)}", LowSupport, stacklevel=5)
+    return choice
+
+
+def _counts(points: TiePoints) -> str:
+    return "tie points: " + ", ".join(f"{n} {name}" for name, n in points.counts().items())
+
+
+def _mean_shift(points: TiePoints, scene: Scene) -> Shift:
+    """Give the one shift that describes the field best."""
+    ok = points.ok
+    mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
+    own = linear_of(scene.target.grid.affine)
+    (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
+    return Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene))
+
+
+def _assessment(points: TiePoints, choice: Choice) -> dict[str, Any]:
+    """Keep the comparison of models and the residuals of withheld points."""
+    window = points.window[points.ok]
+    check = {"window": window.tolist(), "dx": choice.residual_dx.tolist(), "dy": choice.residual_dy.tolist()}
+    return {"models": choice.table, "check": check}
+
+
+def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:
+    ok = points.ok
+    if choice is None:
+        return Quality(n_windows=len(points), n_ok=int(ok.sum()))
+    a, b, d, e = linear_of(scene.target.grid.affine)
+    pixel = float(np.sqrt(abs(a * e - b * d)))
+    before = points.dx[ok] / pixel, points.dy[ok] / pixel
+    after = choice.residual_dx / pixel, choice.residual_dy / pixel
+
+    def middle(values: Floats) -> float:
+        kept = values[ok][np.isfinite(values[ok])]
+        return float(np.median(kept)) if kept.size else float("nan")
+
+    return Quality(
+        reliability=middle(points.reliability),
+        score=middle(points.score),
+        ssim_before=middle(points.ssim_before),
+        ssim_after=middle(points.ssim_after),
+        n_windows=len(points),
+        n_ok=int(ok.sum()),
+        spread_px=float(np.hypot(nmad(after[0]), nmad(after[1])) / np.sqrt(2)),
+        n_check=int(np.isfinite(after[0]).sum()),
+        median_before=float(np.median(np.hypot(*before))),
+        median_after=float(np.nanmedian(np.hypot(*after))),
+        rmse_before=float(np.sqrt(np.mean(np.hypot(*before) ** 2))),
+        rmse_after=float(np.sqrt(np.nanmean(np.hypot(*after) ** 2))),
+        ce90_before=ce90(*before),
+        ce90_after=ce90(*after),
+        warnings=choice.warnings,
+    )

@@ -1,0 +1,226 @@
+"""Outlier filters: each takes tie points and flags those it distrusts; none removes any.
+
+`match_local(filters=[...])` runs them one after another on what is still OK. A filter is chosen by name ("reliability",
+"ssim", "neighbours", "model"), made here with thresholds of one's own, or any function from `TiePoints` to a mask of
+those to flag, or to `TiePoints`.
+
+>>> import xcoreg
+>>> chosen = [xcoreg.filters.reliability(60), xcoreg.filters.neighbours(sigmas=3.5), lambda p: p.score < 0.2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.filters import neighbour_residuals
+from xcoreg.core.models import Degenerate, assess_model
+from xcoreg.core.status import Status
+from xcoreg.errors import OptionError
+from xcoreg.points import TiePoints
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bools = NDArray[np.bool_]
+
+__all__ = ["FILTERS", "Filter", "model", "neighbours", "reliability", "run_filters", "ssim"]
+
+Filter = Callable[[TiePoints], Any]
+
+# A fit to fewer points than this would be led by the outliers it is to find.
+_FEWEST = 12
+
+
+def reliability(least: float = 15.0) -> Filter:
+    """Flag windows whose peak hardly stands above its rivals.
+
+    Parameters
+    ----------
+    least : float
+        Percent, 0 to 100. Windows whose matcher does not tell are left alone.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.AMBIGUOUS`.
+    """
+
+    def flag(points: TiePoints) -> TiePoints:
+        return points.with_status(points.reliability < least, Status.AMBIGUOUS)
+
+    return flag
+
+
+def ssim(gain: float = -0.02) -> Filter:
+    """Flag windows that are not more alike after the correction than before.
+
+    Parameters
+    ----------
+    gain : float
+        Least gain in structural similarity; a little below zero by default: where the images fit already there is
+        nothing to gain.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.NOT_IMPROVED`.
+    """
+
+    def flag(points: TiePoints) -> TiePoints:
+        return points.with_status(points.ssim_after - points.ssim_before < gain, Status.NOT_IMPROVED)
+
+    return flag
+
+
+def neighbours(sigmas: float = 4.5, floor: float = 0.1) -> Filter:
+    """Flag corrections that contradict those of the windows around them.
+
+    A robust plane through the corrections of the nearest 12 windows predicts each of them in map space; what is
+    beyond so many standard deviations (spread of the neighbours by their MAD, and the window's own covariance)
+    is an outlier.
+
+    Parameters
+    ----------
+    sigmas : float
+        Standard deviations that are allowed.
+    floor : float
+        Contradictions below this never count, target px.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.OUTLIER`.
+    """
+
+    def flag(points: TiePoints) -> TiePoints:
+        # Outliers are neighbours of their neighbours: once the worst are gone, the others are judged again.
+        for strict in (2.0, 1.0):
+            off, scatter = neighbour_residuals(_stack(points.x, points.y), _stack(points.dx, points.dy), points.ok)
+            spread = scatter[:, None, None] ** 2 * np.eye(2) + _known(points.cov)
+            points = points.with_status(_beyond(points, off, spread, strict * sigmas, strict * floor), Status.OUTLIER)
+        return points
+
+    return flag
+
+
+def model(kind: str = "spline", sigmas: float = 5.0, floor: float = 0.15) -> Filter:
+    """Flag corrections that contradict a robust smooth model fitted to the others.
+
+    Parameters
+    ----------
+    kind : str
+        One of :data:`xcoreg.core.models.KINDS`; simpler ones stand in where the points cannot carry it.
+    sigmas : float
+        Standard deviations of the withheld residual that are allowed.
+    floor : float
+        Residuals below this never count, target px.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.OUTLIER`.
+    """
+
+    def flag(points: TiePoints) -> TiePoints:
+        ok = np.flatnonzero(points.ok)
+        if len(ok) < _FEWEST:
+            return points
+        for name in (kind, "polynomial2", "affine", "translation"):
+            try:
+                told = assess_model(
+                    name, points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], _known(points.cov)[ok]
+                )
+            except Degenerate:
+                continue
+            off, spread = np.full((len(points), 2), np.nan), np.zeros((len(points), 2, 2))
+            off[ok], spread[ok] = _stack(told.residual_dx, told.residual_dy), told.held_out_cov
+            return points.with_status(_beyond(points, off, spread, sigmas, floor), Status.OUTLIER)
+        return points
+
+    return flag
+
+
+FILTERS: dict[str, Callable[[], Filter]] = {
+    "reliability": reliability,
+    "ssim": ssim,
+    "neighbours": neighbours,
+    "model": model,
+}
+
+
+def run_filters(points: TiePoints, filters: Sequence[Any]) -> TiePoints:
+    """Run filters one after another.
+
+    Parameters
+    ----------
+    points : TiePoints
+    filters : sequence of str or callable
+        Names of :data:`FILTERS`, or functions from `TiePoints` to a bool mask of those to flag or to `TiePoints`.
+
+    Returns
+    -------
+    TiePoints
+        As many rows, more of them flagged. Masks flag with `Status.OUTLIER`.
+
+    Raises
+    ------
+    OptionError
+        For an unknown name or an answer that is no mask of the points.
+
+    Examples
+    --------
+    >>> points = TiePoints([0, 1], [0, 0], [0, 9], [0, 9], [0, 0], [1, 2], [1, 2], [1, 2], [1, 2])
+    >>> run_filters(points, [lambda p: p.dx > 1.5]).counts()
+    {'OK': 1, 'OUTLIER': 1}
+    """
+    for one in filters:
+        if isinstance(one, str) and one not in FILTERS:
+            raise OptionError(f"there is no filter {one!r}: choose from {', '.join(FILTERS)} or pass a function")
+        if not isinstance(one, str) and not callable(one):
+            raise OptionError(f"a filter is a name or a function from tie points to a mask, not {one!r}")
+        answer = (FILTERS[one]() if isinstance(one, str) else one)(points)
+        points = _checked(answer, points, one)
+    return points
+
+
+def _checked(answer: Any, points: TiePoints, one: Any) -> TiePoints:
+    if isinstance(answer, TiePoints):
+        if len(answer) != len(points):
+            raise OptionError(f"the filter {one!r} was given {len(points)} tie points and returned {len(answer)}")
+        return answer
+    mask = np.asarray(answer)
+    if mask.shape != (len(points),) or mask.dtype != bool:
+        raise OptionError(
+            f"the filter {one!r} returned {type(answer).__name__} of shape {mask.shape} and type {mask.dtype}: "
+            f"it has to return a bool mask of {len(points)} tie points, true where to flag, or TiePoints"
+        )
+    return points.with_status(mask, Status.OUTLIER)
+
+
+def _stack(x: Any, y: Any) -> Any:
+    return np.stack([x, y], -1)
+
+
+def _known(cov: Any) -> Any:
+    """Covariances, nothing where they are unknown."""
+    return np.where(np.isfinite(cov).all((1, 2))[:, None, None], cov, 0.0)
+
+
+def _beyond(points: TiePoints, off: Any, spread: Any, sigmas: float, floor: float) -> Bools:
+    """Tell which residuals are longer than so many standard deviations, and than a floor in target pixels."""
+    known = np.isfinite(off).all(1)
+    pixel = _pixel(points)
+    # A residual is judged in its own direction: along an edge a window may be as wrong as it says it is.
+    wide = spread + (1e-9 * pixel) ** 2 * np.eye(2)
+    square = np.einsum("ni,ni->n", off, np.linalg.solve(wide, np.nan_to_num(off)[..., None])[..., 0])
+    return np.asarray(known & (square > sigmas**2) & (np.hypot(*off.T) > floor * pixel))
+
+
+def _pixel(points: TiePoints) -> float:
+    """Length of a target pixel, CRS units: what corrections in both units tell."""
+    pixels, units = np.hypot(points.dcol, points.drow), np.hypot(points.dx, points.dy)
+    told = np.isfinite(pixels) & (pixels > 0)
+    return float(np.median(units[told] / pixels[told])) if told.any() else 1.0
