@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["as_points"]
+__all__ = ["as_points", "turn_cov"]
 
 _CLOSE = 1e-6  # px
 
@@ -120,7 +120,7 @@ def _bring(points: TiePoints, crs: Any, transform: Sequence[float]) -> TiePoints
     dx, dy, cov = points.dx, points.dy, points.cov
     if source is not None and not georef.same_crs(source, crs):
         dx, dy = georef.local_displacement(x, y, dx, dy, source, crs)
-        cov = _turned(cov, x, y, source, crs, max(georef.gsd(transform)))
+        cov = turn_cov(cov, x, y, source, crs, max(georef.gsd(transform)))
     col, row = _unless_close((points.col, points.row), georef.map_to_pixel(transform, x, y))
     dcol, drow = _unless_close((points.dcol, points.drow), georef.vector_to_pixel(linear, dx, dy))
     moved: dict[str, Any] = {"x": x, "y": y, "dx": dx, "dy": dy, "cov": cov}
@@ -134,8 +134,32 @@ def _unless_close(old: tuple[Floats, Floats], new: tuple[Floats, Floats]) -> tup
     return old if np.allclose(old, new, rtol=0.0, atol=_CLOSE, equal_nan=True) else new
 
 
-def _turned(cov: Floats, x: Floats, y: Floats, source: Any, crs: Any, step: float) -> Floats:
-    """Covariances in another CRS, by the local Jacobian over the length of a pixel."""
+def turn_cov(cov: Floats, x: Floats, y: Floats, source: Any, crs: Any, step: float) -> Floats:
+    """Carry covariances of displacements into another CRS, by the local Jacobian.
+
+    Parameters
+    ----------
+    cov : (n, 2, 2) float64
+        Axes (x, y), units of `source` squared.
+    x, y : (n,) float64
+        The places, in `crs`.
+    source, crs : CRS in any spelling
+        From and to.
+    step : float
+        Length over which the Jacobian is taken, units of `crs`.
+
+    Returns
+    -------
+    (n, 2, 2) float64
+        Units of `crs` squared.
+
+    Examples
+    --------
+    >>> cov = np.eye(2)[None] * 100.0
+    >>> turned = turn_cov(cov, np.array([15.0]), np.array([52.5]), "EPSG:32633", "EPSG:4326", 1e-4)
+    >>> (np.sqrt(np.diag(turned[0])) * 1e5).round(2).tolist()
+    [14.74, 8.99]
+    """
     back_x, back_y = georef.transform_points(crs, source, x + step, y)
     there_x, there_y = georef.transform_points(crs, source, x, y)
     length = np.hypot(back_x - there_x, back_y - there_y)

@@ -1,12 +1,9 @@
-"""The result of a coregistration: frozen values that travel as one JSON file."""
+"""What was found for a pair of images, as one frozen value."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xcoreg import georef, summary
@@ -15,72 +12,20 @@ from xcoreg.core.plain import decode, decode_column, encode, encode_column
 from xcoreg.core.status import Status
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.points import TiePoints, replacing
+from xcoreg.result.quality import Quality
 from xcoreg.shift import Shift
 
 if TYPE_CHECKING:
-    from affine import Affine
+    from pathlib import Path
 
-__all__ = ["SCHEMA", "Coregistration", "Quality", "Shift", "current_versions", "load_fit"]
+    from affine import Affine
+    from xarray import DataArray
+
+__all__ = ["FORMAT", "SCHEMA", "Coregistration"]
 
 #: Version of the file format; raised when an older xcoreg could misread a file.
 SCHEMA = 1
-_FORMAT = "xcoreg fit"
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How far an answer can be trusted; NaN where unknown.
-
-    Parameters
-    ----------
-    reliability : float
-        Confidence in the match, percent.
-    score : float
-        Correlation of reference and corrected target inside the window.
-    ssim_before, ssim_after : float
-        Structural similarity before and after the correction.
-    n_windows, n_ok : int
-        Windows tried, and those that agree.
-    spread_px : float
-        Robust spread of the windows about the answer, target px.
-    phase_dcol, phase_drow : float
-        Phase-only answer minus refined answer, target px.
-    warnings : tuple of str
-        What the user should know.
-    n_check : int
-        Points withheld from the fit, or predicted without their own part in it, on which the next six were measured.
-    median_before, median_after, rmse_before, rmse_after, ce90_before, ce90_after : float
-        Length of what is between the images before the correction, and of what is left after it, on those points,
-        target px: median, radial root mean square, and 90th percentile.
-
-    Examples
-    --------
-    >>> Quality(reliability=98.0, n_windows=9, n_ok=8).n_ok
-    8
-    """
-
-    reliability: float = math.nan
-    score: float = math.nan
-    ssim_before: float = math.nan
-    ssim_after: float = math.nan
-    n_windows: int = 0
-    n_ok: int = 0
-    spread_px: float = math.nan
-    phase_dcol: float = math.nan
-    phase_drow: float = math.nan
-    warnings: tuple[str, ...] = ()
-    n_check: int = 0
-    median_before: float = math.nan
-    median_after: float = math.nan
-    rmse_before: float = math.nan
-    rmse_after: float = math.nan
-    ce90_before: float = math.nan
-    ce90_after: float = math.nan
-
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            make = {"n_windows": int, "n_ok": int, "n_check": int, "warnings": tuple}.get(one.name, float)
-            object.__setattr__(self, one.name, make(getattr(self, one.name)))
+FORMAT = "xcoreg fit"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -209,8 +154,8 @@ class Coregistration:
         """
         return summary.summarise(self)
 
-    def plot(self, **options: Any) -> Any:
-        """Draw the windows' shifts; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
+    def plot(self, background: Any = None) -> Any:
+        """Draw the windows, the correction and what is left; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
 
         Returns
         -------
@@ -218,12 +163,55 @@ class Coregistration:
         """
         from xcoreg.plot import plot_fit
 
-        return plot_fit(self, **options)
+        return plot_fit(self, background)
+
+    def report(self, path: str | Path, target: Any = None, reference: Any = None, **options: Any) -> Path:
+        """Write one self-contained HTML page; see :func:`xcoreg.report.write_report`. Needs the extra `plot`."""
+        from xcoreg.report import write_report
+
+        return write_report(self, path, target, reference, **options)
+
+    def save_points(self, path: str | Path, *, columns: str = "xcoreg", nodata: float | None = None) -> None:
+        """Write the tie points; as :meth:`TiePoints.save`, which needs the target's grid for some columns.
+
+        Parameters
+        ----------
+        path : str or Path
+            `.gpkg`, `.geojson`, `.parquet`, `.shp` or `.csv`.
+        columns : {"xcoreg", "arosics"}
+        nodata : float, optional
+            As in :meth:`TiePoints.save`.
+        """
+        spacing = self.settings.get("spacing")
+        step = int(spacing) if isinstance(spacing, int | float) and 1 <= spacing == int(spacing) else None
+        self.points.save(path, columns=columns, nodata=nodata, transform=self.transform, shape=self.shape, spacing=step)
+
+    def gcps(self, *, max_points: int | None = None) -> list[Any]:
+        """Ground control points of the trusted windows; see :func:`xcoreg.points.gcps_of`.
+
+        Returns
+        -------
+        list of rasterio.control.GroundControlPoint
+            In pixels of the target and coordinates of its CRS.
+        """
+        return self.points.to_gcps(self.transform, max_points=max_points)
+
+    def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
+        """Evaluate the correction on a grid; see :func:`xcoreg.io.field.displacement_raster`.
+
+        Returns
+        -------
+        DataArray
+            Bands dx, dy and sigma, CRS units.
+        """
+        from xcoreg.io.field import displacement_raster
+
+        return displacement_raster(self, resolution=resolution, like=like)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, exact: what :meth:`save` writes."""
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "schema": SCHEMA,
             "status": self.status.name,
             "shift": None if self.shift is None else _columns_to_dict(self.shift),
@@ -277,58 +265,3 @@ def _columns_to_dict(values: Shift | Quality) -> dict[str, Any]:
 def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
     texts = {"unit", "warnings"}
     return {name: value if name in texts else decode_column(value) for name, value in data.items()}
-
-
-def current_versions() -> dict[str, str]:
-    """Versions of the programs a result depends on.
-
-    Examples
-    --------
-    >>> sorted(current_versions())
-    ['numpy', 'rasterio', 'scipy', 'xcoreg']
-    """
-    found = {}
-    for name in ("xcoreg", "numpy", "scipy", "rasterio"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
-
-
-def load_fit(path: str | Path) -> Coregistration:
-    """Read a result written by :meth:`Coregistration.save`.
-
-    Parameters
-    ----------
-    path : str or Path
-        The JSON file.
-
-    Returns
-    -------
-    Coregistration
-        Equal to the one that was saved, to the last digit.
-
-    Raises
-    ------
-    OptionError
-        When there is no such file, it holds something else, is damaged, or was written by a newer xcoreg.
-    """
-    source = Path(path)
-    try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise OptionError(f"there is no file {source}: a fit is written by fit.save(path)") from error
-    except OSError as error:
-        raise OptionError(f"cannot read {source}: {error.strerror}") from error
-    except ValueError as error:
-        raise OptionError(f"{source} is no fit of xcoreg: it is not JSON ({error})") from error
-    if not isinstance(data, dict) or data.get("format") != _FORMAT or not isinstance(data.get("schema"), int):
-        raise OptionError(f"{source} is no fit of xcoreg: it is JSON without the mark {_FORMAT!r}")
-    if data["schema"] > SCHEMA:
-        found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
-        raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")
-    try:
-        return Coregistration.from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error
