@@ -11,6 +11,8 @@ Conventions, used everywhere:
 from __future__ import annotations
 
 from xcoreg.georef.crs import as_crs, local_displacement, same_crs, transform_points
+from xcoreg.georef.gcpfiles import attach_gcps, read_gcps, save_gcps
+from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
 from xcoreg.georef.pixels import (
     Linear,
@@ -35,8 +37,10 @@ from xcoreg.georef.worldfile import (
 )
 
 __all__ = [
+    "GCPs",
     "Linear",
     "as_crs",
+    "attach_gcps",
     "cov_to_map",
     "cov_to_pixel",
     "epsg_of",
@@ -50,9 +54,11 @@ __all__ = [
     "parse_crs",
     "pixel_to_lonlat",
     "pixel_to_map",
+    "read_gcps",
     "read_prj",
     "read_world_file",
     "same_crs",
+    "save_gcps",
     "to_geotransform",
     "transform_points",
     "translate",

@@ -1,0 +1,290 @@
+"""Files of ground control points: CSV, QGIS .points, ENVI .pts, GeoPackage, and rasters that carry them.
+
+All of them count pixels from the corner of the image (GDAL's way), each in its own manner: see :func:`read_gcps`.
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.errors import OptionError, require
+from xcoreg.georef.envi import envi_text, parse_envi
+from xcoreg.georef.gcps import GCPs
+from xcoreg.georef.spelling import epsg_of, parse_crs
+from xcoreg.points import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Table = dict[str, list[str]]
+
+__all__ = ["LIST_SUFFIXES", "attach_gcps", "read_gcps", "save_gcps"]
+
+_NAMES = {
+    "pixel": ("pixel", "imagex", "image_x"),
+    "line": ("line", "imagey", "image_y"),
+    "col": ("col", "column", "sample"),
+    "row": ("row",),
+    "x": ("x", "mapx", "map_x", "lon", "longitude", "easting", "east"),
+    "y": ("y", "mapy", "map_y", "lat", "latitude", "northing", "north"),
+    "z": ("z", "h", "height", "elevation", "elev"),
+    "id": ("id", "name", "point_id"),
+    "info": ("info", "remark"),
+}
+_VECTORS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile"}
+#: Suffixes of lists; every other file is taken for a raster.
+LIST_SUFFIXES = (".csv", ".txt", ".points", ".pts", *_VECTORS)
+
+
+def read_gcps(path: str | Path, crs: Any = None) -> GCPs:
+    """Read ground control points from a raster that carries them, or from a list.
+
+    Parameters
+    ----------
+    path : str or Path
+        * any raster or VRT that GDAL reads;
+        * .csv or .txt: a header that names its columns, `pixel` and `line` counted from the corner or `col` and `row`
+          with whole numbers at pixel centres, `x` and `y` (or lon and lat), and maybe `z`, `id`, `info`. A first line
+          ``#CRS: ...`` tells the CRS;
+        * .points of QGIS: sourceY counts downwards as a negative number; points that are not enabled are left out;
+        * .pts of ENVI: the corner of the first pixel is (1, 1);
+        * .gpkg, .geojson or .shp: points with the columns of a CSV.
+    crs : CRS in any spelling, optional
+        Of the points on the ground, where the file does not tell it; it wins where the file does.
+
+    Returns
+    -------
+    GCPs
+
+    Raises
+    ------
+    OptionError
+        When there is no such file, it carries no points, or they cannot be read.
+    """
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if suffix in LIST_SUFFIXES and not file.is_file():
+        raise OptionError(f"{path} does not exist")
+    reader: Callable[[Path], GCPs]
+    if suffix in (".csv", ".txt", ".points"):
+        reader = _read_table
+    elif suffix == ".pts":
+        reader = _read_envi
+    else:
+        reader = _read_vectors if suffix in _VECTORS else _read_raster
+    gcps = reader(file if suffix in LIST_SUFFIXES else path)  # type: ignore[arg-type]
+    if not len(gcps):
+        raise OptionError(f"{path} carries no ground control points")
+    return gcps if crs is None else gcps.with_crs(crs)
+
+
+def save_gcps(gcps: GCPs, path: str | Path) -> Path:
+    """Write ground control points as a list, in the format that the suffix names.
+
+    Parameters
+    ----------
+    gcps : GCPs
+    path : str or Path
+        .csv, .points (QGIS), .pts (ENVI), .gpkg, .geojson or .shp.
+
+    Returns
+    -------
+    Path
+        What was written; :func:`read_gcps` reads it back. ENVI and QGIS keep no names, and QGIS no heights.
+
+    Raises
+    ------
+    OptionError
+        For any other suffix.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_gcps(GCPs([0.0], [1.0], [600005], [4999985], crs=32633), Path(folder, "a.csv"))
+    ...     path.read_text().splitlines()
+    ['#CRS: EPSG:32633', 'id,info,pixel,line,x,y,z', '1,,0.5,1.5,600005.0,4999985.0,0.0']
+    """
+    goal = Path(path)
+    suffix = goal.suffix.lower()
+    if suffix not in LIST_SUFFIXES:
+        raise OptionError(f"GCPs are written as {', '.join(LIST_SUFFIXES)}, not {suffix or 'without a suffix'}")
+    with replacing(goal) as temporary:
+        if suffix in _VECTORS:
+            _write_vectors(gcps, temporary, _VECTORS[suffix])
+        else:
+            text = {".pts": envi_text, ".points": _qgis_text}.get(suffix, _csv_text)(gcps)
+            temporary.write_text(text, encoding="utf-8")
+    return goal
+
+
+def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
+    """Write a copy of an image that carries ground control points instead of a transform.
+
+    Parameters
+    ----------
+    image : str or Path
+        Any raster GDAL reads.
+    gcps : GCPs
+        With a CRS.
+    out : str or Path
+        `.vrt` refers to the image; anything else is a GeoTIFF, whose pixels are those of the image.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    OptionError
+        When the image cannot be read, or is the output itself.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.shutil import copy
+
+    goal, crs = Path(out), None if gcps.crs is None else gcps.crs.to_wkt()
+    if goal.exists() and Path(image).exists() and goal.samefile(image):
+        raise OptionError(f"the output {goal} is the input itself: give another path")
+    virtual = goal.suffix.lower() == ".vrt"
+    source = str(Path(image).resolve()) if Path(image).exists() else str(image)
+    try:
+        with replacing(goal) as temporary, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            copy(source, str(temporary), driver="VRT" if virtual else "GTiff")
+            with rasterio.open(temporary, "r+") as file:
+                file.gcps = (gcps.to_rasterio(), crs or "")
+            if virtual:
+                _write_digits(temporary, gcps)
+    except RasterioError as error:
+        raise OptionError(f"{image} cannot be copied to {goal}: {error}") from error
+    return goal
+
+
+def _write_digits(vrt: Path, gcps: GCPs) -> None:
+    """Give points in a VRT all their digits: GDAL writes four after the point of a pixel."""
+    from xml.etree import ElementTree
+
+    tree = ElementTree.parse(vrt)
+    columns = {"Pixel": gcps.pixel, "Line": gcps.line, "X": gcps.x, "Y": gcps.y, "Z": gcps.z}
+    for at, point in enumerate(tree.iter("GCP")):
+        for name, column in columns.items():
+            point.set(name, repr(float(column[at])))
+    tree.write(vrt)
+
+
+def _read_raster(path: Path | str) -> GCPs:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                points, crs = file.gcps
+    except RasterioError as error:
+        raise OptionError(f"{path} cannot be opened: {error}") from error
+    return GCPs.from_rasterio(points, crs)
+
+
+def _read_table(path: Path) -> GCPs:
+    """Read a CSV, or what QGIS writes: the same with names of its own."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    told = [line.partition(":")[2] for line in lines if line.lower().replace(" ", "").startswith("#crs:")]
+    rows = [line for line in lines if line.strip() and not line.startswith("#")]
+    if not rows:
+        raise OptionError(f"{path} holds no table")
+    delimiter = max(",;\t", key=rows[0].count)
+    header = [name.strip().lower() for name in next(csv.reader(rows[:1], delimiter=delimiter))]
+    cells = list(csv.reader(rows[1:], delimiter=delimiter))
+    if any(len(row) < len(header) for row in cells):
+        raise OptionError(f"{path} has rows with fewer than the {len(header)} columns of its header")
+    table = {name: [row[at].strip() for row in cells] for at, name in enumerate(header)}
+    crs = told[0].strip() if told else None
+    return _from_qgis(table, crs, path) if path.suffix.lower() == ".points" else _from_columns(table, crs, path)
+
+
+def _from_columns(table: Table, crs: Any, path: Path) -> GCPs:
+    found = {key: table[name] for key, names in _NAMES.items() for name in names if name in table}
+    corner = {"pixel", "line"} <= set(found)
+    missing = {"x", "y"} - set(found)
+    if missing or not (corner or {"col", "row"} <= set(found)):
+        raise OptionError(f"{path} has the columns {', '.join(table)}; needed are x, y, and pixel, line or col, row")
+    numbers = {name: _floats(found[name], name, path) for name in ("x", "y", "z") if name in found}
+    numbers["z"] = np.nan_to_num(numbers.get("z", np.zeros(len(numbers["x"]))))
+    texts: Any = {name: tuple(found[name]) for name in ("id", "info") if name in found}
+    at = [_floats(found[name], name, path) for name in (("pixel", "line") if corner else ("col", "row"))]
+    make = GCPs.from_gdal if corner else GCPs
+    return make(at[0], at[1], **numbers, **texts, crs=crs)
+
+
+def _from_qgis(table: Table, crs: Any, path: Path) -> GCPs:
+    names = (
+        "mapx",
+        "mapy",
+        "sourcex" if "sourcex" in table else "pixelx",
+        "sourcey" if "sourcey" in table else "pixely",
+    )
+    if not set(names) <= set(table):
+        raise OptionError(f"{path} has the columns {', '.join(table)}; needed are mapX, mapY, sourceX, sourceY")
+    x, y, pixel, height = (_floats(table[name], name, path) for name in names)
+    used = np.array([flag not in ("0", "false") for flag in table.get("enable", ["1"] * len(x))], bool)
+    return GCPs.from_gdal(pixel, -height, x, y, crs=crs).select(used)
+
+
+def _floats(texts: list[str], name: str, path: Path) -> Any:
+    try:
+        return np.array([float(text) if text else np.nan for text in texts], np.float64)
+    except ValueError as error:
+        raise OptionError(f"the column {name} of {path} does not hold numbers: {error}") from error
+
+
+def _read_envi(path: Path) -> GCPs:
+    return parse_envi(path.read_text(encoding="utf-8-sig", errors="replace"), str(path))
+
+
+def _told_crs(gcps: GCPs, *, wkt: bool = False) -> str:
+    if gcps.crs is None:
+        return ""
+    code = epsg_of(gcps.crs)
+    return f"#CRS: {f'EPSG:{code}' if code and not wkt else gcps.crs.to_wkt()}\n"
+
+
+def _csv_text(gcps: GCPs) -> str:
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])
+    columns = (gcps.id, gcps.info, gcps.pixel.tolist(), gcps.line.tolist(), gcps.x.tolist(), gcps.y.tolist())
+    writer.writerows(zip(*columns, gcps.z.tolist(), strict=True))
+    return _told_crs(gcps) + text.getvalue()
+
+
+def _qgis_text(gcps: GCPs) -> str:
+    rows = zip(gcps.x.tolist(), gcps.y.tolist(), gcps.pixel.tolist(), (-gcps.line).tolist(), strict=True)
+    lines = (f"{x!r},{y!r},{pixel!r},{height!r},1,0,0,0\n" for x, y, pixel, height in rows)
+    return _told_crs(gcps, wkt=True) + "mapX,mapY,sourceX,sourceY,enable,dX,dY,residual\n" + "".join(lines)
+
+
+def _read_vectors(path: Path) -> GCPs:
+    gpd = require("geopandas", extra="vector")
+    table = gpd.read_file(path)
+    columns = {str(name).lower(): [str(v) for v in table[name]] for name in table.columns if name != "geometry"}
+    # The geometry is what a GIS may have edited: it wins over columns x and y.
+    columns["x"], columns["y"] = ([repr(float(v)) for v in each] for each in (table.geometry.x, table.geometry.y))
+    return _from_columns(columns, parse_crs(table.crs), path)
+
+
+def _write_vectors(gcps: GCPs, path: Path, driver: str) -> None:
+    gpd = require("geopandas", extra="vector")
+    columns = {"id": gcps.id, "info": gcps.info, "pixel": gcps.pixel, "line": gcps.line, "z": gcps.z}
+    table = gpd.GeoDataFrame(columns, geometry=gpd.points_from_xy(gcps.x, gcps.y), crs=gcps.crs)
+    # RFC 7946 wants longitude and latitude
+    (table.to_crs(4326) if driver == "GeoJSON" and gcps.crs is not None else table).to_file(path, driver=driver)
