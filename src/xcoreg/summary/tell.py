@@ -1,0 +1,121 @@
+"""Results told to people, in text and HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING
+
+from xcoreg.summary.field import field_rows, is_local, tell_field
+from xcoreg.summary.numbers import map_text
+from xcoreg.summary.single import single_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xcoreg.result import Coregistration
+
+__all__ = ["fit_rows", "html_fit", "summarise", "tell_fit"]
+
+
+def tell_fit(fit: Coregistration) -> str:
+    """Tell a result in one line.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    str
+        Status, shift, reliability, windows.
+
+    Examples
+    --------
+    >>> from xcoreg.core.status import Status
+    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.result import Coregistration, Quality
+    >>> points = TiePoints(*([[]] * 9))
+    >>> tell_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))
+    'FLAT: no texture to match, 0 of 0 windows agree'
+    """
+    if is_local(fit) and fit.model is not None:
+        return tell_field(fit)
+    found = "" if fit.shift is None else f", {map_text(fit.shift)}"
+    verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
+    sure = f", reliability {fit.quality.reliability:.0f} %" if math.isfinite(fit.quality.reliability) else ""
+    return f"{verdict}{found}{sure}, {fit.quality.n_ok} of {fit.quality.n_windows} windows agree"
+
+
+def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Tell a result as pairs of a name and a text.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    iterator of (str, str)
+    """
+    return field_rows(fit) if is_local(fit) else single_rows(fit)
+
+
+def _heading(fit: Coregistration) -> str:
+    return f"Coregistration: {fit.status.name}, {fit.status.reason}"
+
+
+def summarise(fit: Coregistration) -> str:
+    """Tell a result and its interim results, one line each.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    str
+        A heading and aligned lines, no newline at the end.
+
+    Examples
+    --------
+    >>> from xcoreg.core.status import Status
+    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.result import Coregistration, Quality
+    >>> points = TiePoints(*([[]] * 9))
+    >>> print(summarise(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9))))
+    Coregistration: FLAT, no texture to match
+      windows              0 of 0 agree
+    """
+    return "\n".join([_heading(fit), *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
+
+
+def html_fit(fit: Coregistration) -> str:
+    """Tell a result as a compact HTML table, for notebooks.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    str
+        Escaped HTML.
+
+    Examples
+    --------
+    >>> from xcoreg.core.status import Status
+    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.result import Coregistration, Quality
+    >>> points = TiePoints(*([[]] * 9))
+    >>> html_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))[:13]
+    '<div><strong>'
+    """
+    cells = "".join(
+        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+        for name, text in fit_rows(fit)
+    )
+    colour = "#2a7d2a" if fit.ok else "#b22222"
+    mark = f'<span style="color:{colour}">{fit.status.name}</span>'
+    return f"<div><strong>Coregistration: {mark}</strong>, {html.escape(fit.status.reason)}<table>{cells}</table></div>"
