@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Taps = tuple[NDArray[np.int64], list[Array]]
 
-__all__ = ["KERNELS", "gather", "nearest_index", "reach", "taps", "ticked", "weigh", "work_dtype"]
+__all__ = ["KERNELS", "gather", "nearest_index", "reach", "slid", "taps", "ticked", "weigh", "weights_at", "work_dtype"]
 
 _TICKS = float(2**20)
 
@@ -42,6 +42,46 @@ def _lanczos(distance: Array) -> Array:
     weight[distance == 0.0] = 1.0
     return weight
 
+
+def _linear_weights(part: Array) -> list[Array]:
+    return [1 - part, part]
+
+
+def _cubic_weights(part: Array) -> list[Array]:
+    """Keys' kernel at -1 - part, -part, 1 - part, 2 - part as polynomials: exactly 0, 1, 0, 0 at a whole position."""
+    square = part * part
+    return [
+        ((1 - 0.5 * part) * part - 0.5) * part,
+        (1.5 * part - 2.5) * square + 1,
+        ((2 - 1.5 * part) * part + 0.5) * part,
+        (0.5 * part - 0.5) * square,
+    ]
+
+
+def _lanczos_weights(part: Array) -> list[Array]:
+    """Three sines for all six taps; angles are taken from the nearer side, where they keep their digits."""
+    rest = 1 - part
+    wave = np.sin(np.pi * np.minimum(part, rest))
+    weights = []
+    for distance, nearest_is_whole, steps in ((part, part == 0, (2, 1, 0)), (rest, rest == 0, (0, 1, 2))):
+        sine, cosine = np.sin(distance * (np.pi / 3)), np.cos(distance * (np.pi / 3))
+        for k in steps:
+            slow = sine * math.cos(k * math.pi / 3) + cosine * math.sin(k * math.pi / 3) if k else sine
+            away = distance + k
+            weight = wave * slow / np.where(away == 0, 1, away * away)
+            weights.append(-weight if k % 2 else weight)
+            if k == 0:
+                weights[-1][nearest_is_whole] = 1
+    total = sum(weights[1:], start=weights[0])
+    return [weight / total for weight in weights]
+
+
+#: name -> weights of the taps of the unwidened kernel, first to last, at parts [0, 1) of a pixel
+_AT_PART: dict[str, Callable[[Array], list[Array]]] = {
+    "bilinear": _linear_weights,
+    "cubic": _cubic_weights,
+    "lanczos": _lanczos_weights,
+}
 
 #: name -> (support in pixels, weight as a function of the absolute distance)
 KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
@@ -172,11 +212,69 @@ def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
     scale, half = max(scale, 1.0), reach(kernel, scale)
     base = np.floor(position)
     fraction = (position - base).astype(dtype)
+    if scale == 1.0 and kernel in _AT_PART:
+        return base.astype(np.int64) + (1 - half), weights_at(fraction, kernel)
     weights = [weight_at(np.abs(fraction - k) / scale) for k in range(1 - half, half + 1)]
     if kernel == "lanczos" or scale > 1.0:
         total = sum(weights[1:], start=weights[0])
         weights = [weight / total for weight in weights]
     return base.astype(np.int64) + (1 - half), weights
+
+
+def weights_at(part: Array, kernel: str) -> list[Array]:
+    """Weights of the taps of a kernel that is not widened.
+
+    Parameters
+    ----------
+    part : (...,) floating
+        How far positions lie beyond the pixel below them, 0 to 1 px.
+    kernel : {"bilinear", "cubic", "lanczos"}
+
+    Returns
+    -------
+    list of (...,)
+        Weight of each tap, in the dtype of `part`; exactly 1 and else 0 where `part` is 0.
+
+    Examples
+    --------
+    >>> [float(weight) for weight in weights_at(np.float64(0.5), "cubic")]
+    [-0.0625, 0.5625, 0.5625, -0.0625]
+    """
+    return _AT_PART[kernel](part)
+
+
+def slid(values: Array, by_row: list[Array], by_col: list[Array], out: Array) -> None:
+    """Sum the weighted taps of a tile whose every tap is a slice of the image, in the order of :func:`gather`.
+
+    Parameters
+    ----------
+    values : (n + len(by_row) - 1, m + len(by_col) - 1) floating
+        Finite values.
+    by_row, by_col : list of (n, m)
+        Weights of the taps along rows and columns.
+    out : (n, m)
+        Written to.
+
+    Examples
+    --------
+    >>> half, out = [np.full((1, 2), 0.5)] * 2, np.empty((1, 2))
+    >>> slid(np.array([[1.0, 2.0, 4.0], [3.0, 4.0, 6.0]]), half, half, out)
+    >>> out
+    array([[2.5, 4. ]])
+    """
+    n, m = out.shape
+    along, tap = np.empty_like(values, shape=out.shape), np.empty_like(values, shape=out.shape)
+    out[...] = 0  # not the first product: the sum must not come out as minus zero
+    for i, row_weight in enumerate(by_row):
+        for j, col_weight in enumerate(by_col):
+            cut = values[i : i + n, j : j + m]
+            if j == 0:
+                np.multiply(cut, col_weight, out=along)
+            else:
+                np.multiply(cut, col_weight, out=tap)
+                along += tap
+        along *= row_weight
+        out += along
 
 
 def gather(values: Array, by_row: Taps, by_col: Taps) -> Array:

@@ -13,17 +13,17 @@ Integer positions are pixel centres. Three rules hold for every kernel:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.kernels import KERNELS, gather, nearest_index, reach, taps, ticked, weigh, work_dtype
+from xcoreg.core.kernels import KERNELS, nearest_index, reach, taps, ticked, weigh, work_dtype
+from xcoreg.core.tiles import HALF, parts, present, sample_list, sample_tile, tiles, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
     from xcoreg.core.kernels import Taps
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["KERNELS", "sample", "sample_axes", "sample_separable", "shrink", "work_dtype"]
 
-_HALF = 0.5 - 1e-6
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
 
 
@@ -43,6 +42,7 @@ def sample(
     kernel: str = "cubic",
     *,
     scale: tuple[float, float] = (1.0, 1.0),
+    origin: tuple[int, int] = (0, 0),
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Interpolate an image at any rows and columns.
 
@@ -59,6 +59,8 @@ def sample(
     scale : (float, float)
         How many source pixels one output pixel spans along rows and columns; above 1 the kernel is widened by it, so
         that a coarser output does not alias. Ignored by "nearest".
+    origin : (int, int)
+        Row and column of the first pixel of `values`, where positions are counted from elsewhere.
 
     Returns
     -------
@@ -81,12 +83,25 @@ def sample(
     images, masks, lead = _layers(values, valid, kernel)
     rows, cols = np.broadcast_arrays(np.asarray(rows, dtype=np.float64), np.asarray(cols, dtype=np.float64))
     dtype = values.dtype if kernel == "nearest" else work_dtype(values.dtype)
-    out = np.zeros((len(images), rows.size), dtype=dtype)
+    out = np.zeros((len(images), *rows.shape), dtype=dtype)
     out_valid = np.zeros(out.shape, dtype=bool)
-    at = (rows.reshape(-1), cols.reshape(-1))
-    for layer, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        _scatter(image, mask, at, (kernel, scale), out[layer], out_valid[layer])
+    by_tiles = rows.ndim == 2 and kernel != "nearest" and max(scale) <= 1.0
+    for part in tiles(rows.shape) if by_tiles else [...]:
+        at = (rows[part], cols[part])
+        for layer in zip(images, masks, out, out_valid, strict=True):
+            source, goal, goal_valid = layer[:2], layer[2][part], layer[3][part]
+            if not (by_tiles and sample_tile(source, at, origin, kernel, goal, goal_valid)):
+                _at_any(source, at, origin, (kernel, scale), (goal, goal_valid))
     return out.reshape(*lead, *rows.shape), out_valid.reshape(*lead, *rows.shape)
+
+
+def _at_any(layer: Any, at: tuple[Array, Array], origin: tuple[int, int], how: Any, goals: tuple[Array, Array]) -> None:
+    """Look up positions of any shape."""
+    flat = (at[0].reshape(-1) - origin[0], at[1].reshape(-1) - origin[1])
+    found = [np.zeros(goal.size, goal.dtype) for goal in goals]
+    sample_list(layer, flat, how, found[0], found[1])
+    for goal, values in zip(goals, found, strict=True):
+        goal[...] = values.reshape(goal.shape)
 
 
 def sample_axes(
@@ -242,84 +257,6 @@ def _layers(
     return images, list(np.broadcast_to(valid, values.shape).reshape(images.shape)), lead
 
 
-def _parts(size: int, length: int) -> Iterator[slice]:
-    return (slice(start, min(start + length, size)) for start in range(0, size, length))
-
-
-def _window(
-    image: Array, mask: NDArray[np.bool_] | None, first: tuple[int, int], shape: tuple[int, int], dtype: DTypeLike
-) -> tuple[Array, NDArray[np.bool_] | None]:
-    """Cut a window, reaching over the edge if need be: 0 where invalid; the mask is None when all of it is valid."""
-    low = [max(at, 0) for at in first]
-    high = [max(min(at + n, size), lo) for at, n, size, lo in zip(first, shape, image.shape, low, strict=True)]
-    source = (slice(low[0], high[0]), slice(low[1], high[1]))
-    if (high[0] - low[0], high[1] - low[1]) == shape and (mask is None or mask[source].all()):
-        return image[source].astype(dtype, copy=False), None
-    goal = tuple(slice(lo - at, hi - at) for lo, hi, at in zip(low, high, first, strict=True))
-    good = np.zeros(shape, dtype=bool)
-    good[goal] = True if mask is None else mask[source]
-    values = np.zeros(shape, dtype=dtype)
-    np.copyto(values[goal], image[source], where=good[goal], casting="unsafe")
-    return values, good
-
-
-def _scatter(
-    image: Array,
-    mask: NDArray[np.bool_] | None,
-    positions: tuple[Array, Array],
-    how: tuple[str, tuple[float, float]],
-    out: Array,
-    out_valid: NDArray[np.bool_],
-) -> None:
-    """Sample one image at (n,) positions into `out` and `out_valid`, both zero at the start."""
-    kernel, scale = how
-    margins = [reach(kernel, s) + 1 for s in scale]
-    near = np.ones(positions[0].shape, dtype=bool)
-    for position, margin, size in zip(positions, margins, image.shape, strict=True):
-        near &= (position > -margin) & (position < size - 1 + margin)  # not true of NaN
-    if not near.any():
-        return
-    everywhere = bool(near.all())
-    rows, cols = (ticked(p if everywhere else p[near]) for p in positions)
-    first = (math.floor(rows.min()) - margins[0], math.floor(cols.min()) - margins[1])
-    shape = (math.floor(rows.max()) + margins[0] + 1 - first[0], math.floor(cols.max()) + margins[1] + 1 - first[1])
-    values, good = _window(image, mask, first, shape, out.dtype)
-    rows, cols = rows - first[0], cols - first[1]
-    found, found_valid = np.empty(rows.shape, dtype=out.dtype), np.empty(rows.shape, dtype=bool)
-    for part in _parts(rows.size, _CHUNK):
-        found[part], found_valid[part] = _scatter_part(values, good, rows[part], cols[part], how)
-    out[near], out_valid[near] = found, found_valid
-
-
-def _scatter_part(
-    values: Array, good: NDArray[np.bool_] | None, rows: Array, cols: Array, how: tuple[str, tuple[float, float]]
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Sample a window in which every tap of every position lies."""
-    kernel, scale = how
-    if kernel == "nearest":
-        at = (nearest_index(rows), nearest_index(cols))
-        valid = np.ones(rows.shape, dtype=bool) if good is None else good[at]
-        return np.where(valid, values[at], 0).astype(values.dtype), valid
-    by_row, by_col = (taps(p, kernel, s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
-    out = gather(values, by_row, by_col)
-    spans = tuple(slice(int(first.min()), int(first.max()) + len(weights)) for first, weights in (by_row, by_col))
-    if good is None or good[spans].all():
-        return out, np.ones(rows.shape, dtype=bool)
-    meets_gap = gather((~good).astype(values.dtype), _present(by_row), _present(by_col)) > 0
-    by_row, by_col = (taps(p, "bilinear", s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
-    covered = gather(good.astype(values.dtype), by_row, by_col)
-    valid = covered >= _HALF if max(scale) > 1.0 else good[nearest_index(rows), nearest_index(cols)]
-    np.divide(gather(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
-    out[~valid] = 0
-    return out, valid
-
-
-def _present(by_axis: Taps) -> Taps:
-    """Turn weights into ones where they are not zero."""
-    first, weights = by_axis
-    return first, [(weight != 0).astype(weight.dtype) for weight in weights]
-
-
 def _nearest_mesh(
     image: Array, mask: NDArray[np.bool_] | None, at: tuple[Array, Array], out: Array, out_valid: NDArray[np.bool_]
 ) -> None:
@@ -359,7 +296,7 @@ def _kernel_mesh(
         return
     rows, cols = at[0][active[0]], at[1][active[1]]
     goal, goal_valid = out[active[0], active[1]], out_valid[active[0], active[1]]
-    for part in _parts(rows.size, max(_CHUNK * 2 // cols.size, 16)):
+    for part in parts(rows.size, max(_CHUNK * 2 // cols.size, 16)):
         goal[part], goal_valid[part] = _mesh_part(image, mask, (rows[part], cols), how)
 
 
@@ -379,7 +316,7 @@ def _mesh_part(
     by_row, by_col = (taps(p, kernel, s, dtype) for p, s in zip(at, scale, strict=True))
     low = (int(by_row[0].min()), int(by_col[0].min()))
     shape = (int(by_row[0].max()) + len(by_row[1]) - low[0], int(by_col[0].max()) + len(by_col[1]) - low[1])
-    values, good = _window(image, mask, low, shape, dtype)
+    values, good = window(image, mask, low, shape, dtype)
 
     def over(data: Array, by_row: Taps, by_col: Taps) -> Array:
         down = weigh(data, (by_row[0] - low[0], by_row[1]), 0)
@@ -388,11 +325,11 @@ def _mesh_part(
     out = over(values, by_row, by_col)
     if good is None:
         return out, True
-    meets_gap = over((~good).astype(dtype), _present(by_row), _present(by_col)) > 0
+    meets_gap = over((~good).astype(dtype), present(by_row), present(by_col)) > 0
     by_row, by_col = (taps(p, "bilinear", s, dtype) for p, s in zip(at, scale, strict=True))
     covered = over(good.astype(dtype), by_row, by_col)
     nearest = np.ix_(*(nearest_index(p) - lo for p, lo in zip(at, low, strict=True)))
-    valid = covered >= _HALF if max(scale) > 1.0 else good[nearest]
+    valid = covered >= HALF if max(scale) > 1.0 else good[nearest]
     np.divide(over(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
     out[~valid] = 0
     return out, valid

@@ -6,21 +6,23 @@ do not depend on chunks:
 
 * *axes*: grids parallel to each other; a vector of rows and a vector of columns say everything;
 * *affine*: rotated against each other, one CRS, one displacement for every place;
-* *lattice*: anything else (another CRS, a displacement field). Positions are exact on a lattice of every 64th, 32nd,
-  ... output pixel and linear in between, the spacing being the largest whose error stays below `TOLERANCE` wherever
-  it was checked; where no spacing will do, and where a corner of a cell has no image, every pixel is exact.
+* *lattice*: anything else (another CRS, a displacement field). Positions are exact on a lattice and linear in between,
+  within `TOLERANCE`; see :mod:`xcoreg.warp.lattice`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.warp.lattice import PATCH, Patch, Patches, make_patch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from xcoreg.warp.displacement import Displacement, Grid
@@ -35,7 +37,6 @@ Box: TypeAlias = "tuple[int, int, int, int]"
 #: Largest error of an interpolated source position where it is checked, px of the coarser of the two grids.
 TOLERANCE = 0.002
 
-_SPACINGS = (64, 32, 16, 8, 4)
 _DRIFT = 1e-5  # px over the whole grid: less than this is round-off of the two transforms
 _COARSER = 1.1  # an output this much coarser than the source is averaged, below it is just interpolated
 
@@ -53,8 +54,6 @@ class Mapping:
     matrix : six floats or None
         (a, b, c, d, e, f) with ``col = a out_col + b out_row + c`` and ``row = d out_col + e out_row + f``, pixel
         centres; None for a lattice.
-    spacing : int
-        Of the lattice, output px; 1 = exact everywhere.
     scale : (float, float)
         Source pixels per output pixel along source rows and columns, 1 unless the output is clearly coarser.
     """
@@ -63,8 +62,8 @@ class Mapping:
     source: Grid
     move: Displacement
     matrix: tuple[float, float, float, float, float, float] | None = None
-    spacing: int = 1
     scale: tuple[float, float] = (1.0, 1.0)
+    patches: Patches = field(default_factory=Patches, compare=False, repr=False)
 
     @property
     def separable(self) -> bool:
@@ -119,13 +118,11 @@ class Mapping:
             a, b, c, d, e, f = self.matrix
             row, col = _numbers(rows)[:, None], _numbers(cols)
             return (d * col + f) + e * row, (a * col + c) + b * row
-        if self.spacing == 1:
-            return self.exact(_numbers(rows)[:, None], _numbers(cols))
-        row, col = (_between(nodes, rows, cols, self.spacing) for nodes in self._nodes(rows, cols))
-        lost = np.nonzero(np.isnan(row))
-        if lost[0].size:
-            row[lost], col[lost] = self.exact(lost[0] + rows.start, lost[1] + cols.start)
-        return row, col
+        out = np.empty((2, rows.stop - rows.start, cols.stop - cols.start))
+        for patch, part in self._parts(rows, cols):
+            here = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
+            out[:, here[0], here[1]] = patch.positions(*part)
+        return out[0], out[1]
 
     def window(self, rows: slice, cols: slice, margin: int, block: tuple[int, int] = (1, 1)) -> Box:
         """Source pixels that a block of the output needs.
@@ -161,12 +158,27 @@ class Mapping:
             row = np.array([[rows.start], [rows.stop - 1]], np.float64)
             col = np.array([cols.start, cols.stop - 1], np.float64)
             return (d * col + f) + e * row, (a * col + c) + b * row
-        nodes = self._nodes(rows, cols) if self.spacing > 1 else (np.array(np.nan), np.array(np.nan))
-        return nodes if np.isfinite(nodes[0]).all() else self.positions(rows, cols)
+        found = np.concatenate([patch.extremes(*part) for patch, part in self._parts(rows, cols)], axis=1)
+        return found[0], found[1]
 
-    def _nodes(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
-        row, col = (_node_numbers(span, self.spacing) for span in (rows, cols))
-        return self.exact(row[:, None], col)
+    def _parts(self, rows: slice, cols: slice) -> Iterator[tuple[Patch, tuple[slice, slice]]]:
+        """Patches that a block meets, and the part in each."""
+        for i in range(rows.start // PATCH, (rows.stop - 1) // PATCH + 1):
+            for j in range(cols.start // PATCH, (cols.stop - 1) // PATCH + 1):
+                part = tuple(
+                    slice(max(span.start, at * PATCH), min(span.stop, (at + 1) * PATCH))
+                    for span, at in ((rows, i), (cols, j))
+                )
+                yield self._patch(i, j), (part[0], part[1])
+
+    def _patch(self, i: int, j: int) -> Patch:
+        block = tuple(
+            slice(at * PATCH, min((at + 1) * PATCH, size)) for at, size in zip((i, j), self.out.shape, strict=True)
+        )
+        allowed = TOLERANCE * min(self.scale)
+        return self.patches.get(
+            (i, j), lambda: make_patch(self.exact, (block[0], block[1]), self.source.shape, allowed)
+        )
 
     @property
     def _matrix(self) -> tuple[float, float, float, float, float, float]:
@@ -177,24 +189,6 @@ class Mapping:
 
 def _numbers(span: slice) -> Floats:
     return np.arange(span.start, span.stop, dtype=np.float64)
-
-
-def _node_numbers(span: slice, spacing: int) -> Floats:
-    """Lattice nodes around a span; they sit at multiples of the spacing, wherever the span starts."""
-    return np.arange(span.start // spacing, (span.stop - 1) // spacing + 2, dtype=np.float64) * spacing
-
-
-def _between(nodes: Floats, rows: slice, cols: slice, spacing: int) -> Floats:
-    """Interpolate lattice nodes linearly along columns, then along rows."""
-    for axis, span in ((1, cols), (0, rows)):
-        numbers = np.arange(span.start, span.stop)
-        cell = numbers // spacing - span.start // spacing
-        part = (numbers % spacing) / spacing
-        if axis == 0:
-            part = part[:, None]
-        first, last = np.take(nodes, cell, axis=axis), np.take(nodes, cell + 1, axis=axis)
-        nodes = first + (last - first) * part
-    return nodes
 
 
 def _span(positions: Floats) -> tuple[float, float] | None:
@@ -259,10 +253,7 @@ def compose(out: Grid, source: Grid, move: Displacement) -> Mapping | None:
         scale = (_factor(np.hypot(matrix[3], matrix[4])), _factor(np.hypot(matrix[0], matrix[1])))
         return Mapping(out, source, move, matrix, scale=scale)
     rows, cols = seen
-    scale = _scale_at(mapping, rows, cols)
-    allowed = TOLERANCE * min(scale)
-    spacing = next((step for step in _SPACINGS if _error(mapping, rows, cols, step) < allowed), 1)
-    return Mapping(out, source, move, spacing=spacing, scale=scale)
+    return Mapping(out, source, move, scale=_scale_at(mapping, rows, cols))
 
 
 def _seen(mapping: Mapping) -> tuple[slice, slice] | None:
@@ -309,23 +300,3 @@ def _scale_at(mapping: Mapping, rows: slice, cols: slice) -> tuple[float, float]
     found = mapping.exact(row + np.array([-0.5, 0.5, 0.0, 0.0]), col + np.array([0.0, 0.0, -0.5, 0.5]))
     steps = [np.hypot(p[1] - p[0], p[3] - p[2]) for p in found]
     return _factor(steps[0]), _factor(steps[1])
-
-
-def _error(mapping: Mapping, rows: slice, cols: slice, spacing: int) -> float:
-    """Largest error of the interpolated positions at the middles of cells and of their sides, over 24 x 24 cells."""
-    row, col = _spread(rows, spacing)[:, None, None], _spread(cols, spacing)[None, :, None]
-    corner = np.array([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]]) * spacing
-    inside = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]) * spacing
-    weights = np.array([[0.25, 0.5, 0.5], [0.25, 0.0, 0.5], [0.25, 0.5, 0.0], [0.25, 0.0, 0.0]])
-    exact = mapping.exact(row + inside[0], col + inside[1])
-    nodes = mapping.exact(row + corner[0], col + corner[1])
-    worst = [np.abs(node @ weights - true) for node, true in zip(nodes, exact, strict=True)]
-    known = np.hypot(*worst)
-    known = known[np.isfinite(known)]
-    return float(known.max()) if known.size else np.inf
-
-
-def _spread(span: slice, spacing: int, most: int = 24) -> Floats:
-    """Choose cells of the lattice along one axis, evenly: their first nodes."""
-    cells = np.linspace(span.start // spacing, (span.stop - 1) // spacing, most).round()
-    return np.unique(cells) * spacing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.kernels import reach
+from xcoreg.core.kernels import reach, ticked
 from xcoreg.core.sample import sample, sample_axes, shrink
 from xcoreg.raster.nodata import valid_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xcoreg.warp.mapping import Box, Mapping
 
     Array = NDArray[Any]
+    Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 __all__ = ["Resampler", "finish", "resample"]
 
@@ -94,31 +95,72 @@ class Resampler:
         shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
         if mapping is None or not source.size:
             return np.full(shape, self.fill, dtype=self.dtype)
+        origin, block = (box[0], box[2]), (rows, cols)
+        if mapping.separable:
+            return self._parallel(mapping, source, origin, block)
+        out = np.empty(shape, dtype=self.dtype)
+        copied = self.kernel == "nearest"
+        valid = None if copied else self._valid(source)
+        values, good, frame = (source, None, (1, 1)) if copied else self._averaged(source, valid)
+        for tile in _tiles(rows, cols):
+            at = mapping.positions(*tile)
+            goal = out[
+                ..., *(slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, (rows, cols), strict=True))
+            ]
+            if copied:
+                goal[...] = self._picked(source, at, origin)
+                continue
+            goal[...] = self._between(values, good, at, origin, frame)
+            if self._whole_matter:
+                self._keep_whole(source, at, origin, goal)
+        return out
+
+    def _parallel(self, mapping: Mapping, source: Array, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
+        """Make a block on a grid parallel to the source's."""
+        at = tuple(axis - start for axis, start in zip(mapping.axes(*block), origin, strict=True))
         if self.kernel == "nearest" or mapping.whole:
             # Pixels are copied as they are, missing ones too: what was NaN or infinite stays so.
-            out, inside = self._sample(source, None, (box[0], box[2]), (rows, cols), "nearest")
+            out, inside = sample_axes(source, None, at[0], at[1], "nearest")
             return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
-        valid = self._valid(source)
-        out, good = self._sample(source, valid, (box[0], box[2]), (rows, cols), self.kernel)
+        out, good = sample_axes(source, self._valid(source), at[0], at[1], self.kernel, scale=mapping.scale)
         return finish(out, good, np.dtype(self.dtype), self.nodata, self.fill)
 
-    def _sample(
-        self, values: Array, valid: Array | None, origin: tuple[int, int], block: tuple[slice, slice], kernel: str
-    ) -> tuple[Array, NDArray[np.bool_]]:
-        if self.mapping is None:
-            raise ValueError("nothing to sample")
-        scale = self.mapping.scale if kernel != "nearest" else (1.0, 1.0)
-        if self.mapping.separable:
-            rows, cols = self.mapping.axes(*block)
-            return sample_axes(values, valid, rows - origin[0], cols - origin[1], kernel, scale=scale)
-        rows, cols = self.mapping.positions(*block)
-        rows, cols = rows - origin[0], cols - origin[1]
-        if self._blocks != (1, 1):
-            by_row, by_col = self._blocks
-            values, valid = shrink(values, valid, self._blocks)
-            rows, cols = (rows + 0.5) / by_row - 0.5, (cols + 0.5) / by_col - 0.5
-            scale = (scale[0] / by_row, scale[1] / by_col)
-        return sample(values, valid, rows, cols, kernel, scale=scale)
+    def _picked(self, source: Array, at: Positions, origin: tuple[int, int]) -> Array:
+        """Copy the nearest pixels as they are."""
+        out, inside = sample(source, None, *at, "nearest", origin=origin)
+        return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
+
+    def _between(
+        self, values: Array, valid: Array | None, at: Positions, origin: tuple[int, int], blocks: tuple[int, int]
+    ) -> Array:
+        """Interpolate a tile in an image of averaged blocks, most often single pixels."""
+        scale = self.mapping.scale if self.mapping is not None else (1.0, 1.0)
+        if blocks != (1, 1):
+            by_row, by_col = blocks
+            at = ((at[0] - origin[0] + 0.5) / by_row - 0.5, (at[1] - origin[1] + 0.5) / by_col - 0.5)
+            scale, origin = (scale[0] / by_row, scale[1] / by_col), (0, 0)
+        out, good = sample(values, valid, *at, self.kernel, scale=scale, origin=origin)
+        return finish(out, good, np.dtype(self.dtype), self.nodata, self.fill)
+
+    def _averaged(self, source: Array, valid: Array | None) -> tuple[Array, Array | None, tuple[int, int]]:
+        """Average a much finer source, and tell by which factors."""
+        blocks = self._blocks
+        return (*(shrink(source, valid, blocks) if blocks != (1, 1) else (source, valid)), blocks)
+
+    @property
+    def _whole_matter(self) -> bool:
+        """Whether arithmetic loses something that copying keeps: NaN, infinity, minus zero, integers beyond 2**53."""
+        kind = np.dtype(self.dtype)
+        unwidened = self.mapping is not None and max(self.mapping.scale) == 1.0
+        return unwidened and (kind.kind == "f" or kind.itemsize == 8)
+
+    def _keep_whole(self, source: Array, at: Positions, origin: tuple[int, int], out: Array) -> None:
+        """Copy the pixels that whole positions hit, as a shift by whole pixels does."""
+        row, col = (ticked(position) for position in at)
+        n, m = np.nonzero((row == np.rint(row)) & (col == np.rint(col)))  # not true of NaN
+        if n.size:
+            found, inside = sample(source, None, row[n, m], col[n, m], "nearest", origin=origin)
+            out[..., n, m] = np.where(inside, found, out[..., n, m])
 
     @property
     def _blocks(self) -> tuple[int, int]:
@@ -228,6 +270,16 @@ def _chunks(size: int, source: int) -> tuple[int, ...]:
     """Chunks along one axis of a dask output: about those of the source, and whole tiles for whoever writes them."""
     side = min(max(round(source / _TILE), 1) * _TILE, _LONGEST)
     return tuple(min(side, size - start) for start in range(0, size, side))
+
+
+def _tiles(rows: slice, cols: slice) -> Iterator[tuple[slice, slice]]:
+    """Cut a block of the output at multiples of a tile's side, counted from the start of the output."""
+    return ((row, col) for row in _aligned(rows) for col in _aligned(cols))
+
+
+def _aligned(span: slice) -> list[slice]:
+    starts = range(span.start // _TILE * _TILE, span.stop, _TILE)
+    return [slice(max(span.start, start), min(span.stop, start + _TILE)) for start in starts]
 
 
 def _blocks(shape: tuple[int, int], layers: int, longest: int) -> Iterator[tuple[slice, slice]]:

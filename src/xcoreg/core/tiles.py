@@ -1,0 +1,311 @@
+"""Sampling one tile, or any list of positions: by slices of the image where positions nearly follow its pixels.
+
+A warp moves neighbours alike. Inside of a tile the pixel left of and above a position is the output pixel's own index
+plus a whole number that takes one value, or two or three next to each other. Then every tap of the kernel is one slice
+of the image, and no index is looked up. Where the whole number changes, pixels whose kernel starts later give the
+first slices a weight of exactly 0: their sums are bit for bit those of the look-up, which is left for positions that do
+not follow the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.kernels import gather, nearest_index, reach, slid, taps, ticked, weights_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from xcoreg.core.kernels import Taps
+
+    Array = NDArray[Any]
+    Bools = NDArray[np.bool_]
+    Layer = tuple[Array, Bools | None]
+    How = tuple[str, tuple[float, float]]
+
+__all__ = ["HALF", "parts", "present", "sample_list", "sample_tile", "tiles", "window"]
+
+HALF = 0.5 - 1e-6
+_CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
+_TILE, _SMALLEST = 256, 64  # px, sides of the tiles worked on at once; below, slices cost more than they spare
+_MORE_TAPS = 2  # so many more along both axes together cost less than looking up
+_FARTHEST = 2.0**30  # px
+
+
+def parts(size: int, length: int) -> Iterator[slice]:
+    """Cut a length into pieces.
+
+    Examples
+    --------
+    >>> list(parts(5, 3))
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    return (slice(start, min(start + length, size)) for start in range(0, size, length))
+
+
+def tiles(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Cut a grid into tiles of the size that is worked on at once.
+
+    Examples
+    --------
+    >>> len(list(tiles((300, 500))))
+    4
+    """
+    return ((rows, cols) for rows in parts(shape[0], _TILE) for cols in parts(shape[1], _TILE))
+
+
+def window(
+    image: Array, mask: Bools | None, first: tuple[int, int], shape: tuple[int, int], dtype: DTypeLike
+) -> tuple[Array, Bools | None]:
+    """Cut a window, reaching over the edge if need be.
+
+    Parameters
+    ----------
+    image : (n_rows, n_cols)
+        The image.
+    mask : (n_rows, n_cols) bool, or None
+        Pixels that may be used; None when all may.
+    first : (int, int)
+        Row and column where the window starts, outside of the image too.
+    shape : (int, int)
+        Of the window.
+    dtype : dtype-like
+        Of the values returned.
+
+    Returns
+    -------
+    values : shape
+        0 where invalid.
+    good : bool, or None
+        Where they count; None when all do.
+
+    Examples
+    --------
+    >>> window(np.array([[1.0, 2.0]]), None, (0, 1), (1, 2), "float64")
+    (array([[2., 0.]]), array([[ True, False]]))
+    """
+    low = [max(at, 0) for at in first]
+    high = [max(min(at + n, size), lo) for at, n, size, lo in zip(first, shape, image.shape, low, strict=True)]
+    source = (slice(low[0], high[0]), slice(low[1], high[1]))
+    if (high[0] - low[0], high[1] - low[1]) == shape and (mask is None or mask[source].all()):
+        return image[source].astype(dtype, copy=False), None
+    goal = tuple(slice(lo - at, hi - at) for lo, hi, at in zip(low, high, first, strict=True))
+    good = np.zeros(shape, dtype=bool)
+    good[goal] = True if mask is None else mask[source]
+    values = np.zeros(shape, dtype=dtype)
+    np.copyto(values[goal], image[source], where=good[goal], casting="unsafe")
+    return values, good
+
+
+def present(by_axis: Taps) -> Taps:
+    """Turn weights into ones where they are not zero.
+
+    Examples
+    --------
+    >>> present((np.array([3]), [np.array([0.0]), np.array([-0.5])]))[1]
+    [array([0.]), array([1.])]
+    """
+    first, weights = by_axis
+    return first, [(weight != 0).astype(weight.dtype) for weight in weights]
+
+
+def sample_tile(
+    layer: Layer, at: tuple[Array, Array], origin: tuple[int, int], kernel: str, out: Array, out_valid: Bools
+) -> bool:
+    """Sample one image at a tile of positions, by slices where these follow its pixels.
+
+    Parameters
+    ----------
+    layer : image (n_rows, n_cols), and its mask or None
+        The image.
+    at : (n, m) float64 rows and columns
+        Positions, px.
+    origin : (int, int)
+        Row and column of the image's first pixel.
+    kernel : {"bilinear", "cubic", "lanczos"}
+        Not widened.
+    out, out_valid : (n, m)
+        Written to; zero at the start.
+
+    Returns
+    -------
+    bool
+        False when nothing was done because positions are missing.
+
+    Examples
+    --------
+    >>> at = np.mgrid[:2, :2] + 0.5
+    >>> out, valid = np.zeros((2, 2)), np.zeros((2, 2), bool)
+    >>> sample_tile((np.arange(9.0).reshape(3, 3), None), (at[0], at[1]), (0, 0), "bilinear", out, valid), out
+    (True, array([[2., 3.],
+           [5., 6.]]))
+    """
+    drifts = (_drift(at[0], origin[0], 0), _drift(at[1], origin[1], 1))
+    if not all(abs(float(end)) < _FARTHEST for drift in drifts for end in (drift.min(), drift.max())):  # nor NaN
+        return False
+    _quartered(layer, drifts, (0, 0), kernel, (out, out_valid))
+    return True
+
+
+def _drift(position: Array, origin: int, axis: int) -> Array:
+    """Positions in the image, rounded, less the index within the tile: nearly the same number everywhere."""
+    steps = np.arange(origin, origin + position.shape[axis], dtype=np.float64)
+    drift = ticked(position)
+    drift -= steps[:, None] if axis == 0 else steps
+    return drift
+
+
+def _quartered(
+    layer: Layer, drifts: tuple[Array, Array], start: tuple[int, int], kernel: str, goal: tuple[Array, Bools]
+) -> None:
+    """Sample a part of a tile that starts at an index, or its quarters where these need clearly fewer taps."""
+    lows = [math.floor(drift.min()) for drift in drifts]
+    more = [math.floor(drift.max()) - low for drift, low in zip(drifts, lows, strict=True)]
+    side = max(drifts[0].shape)
+    if sum(more) <= _MORE_TAPS:
+        slides = [_Slide(*each) for each in zip(drifts, lows, more, start, strict=True)]
+        _slid(layer, (slides[0], slides[1]), kernel, goal)
+    elif side > _SMALLEST and sum(more) * _SMALLEST <= _MORE_TAPS * side:
+        for rows in parts(drifts[0].shape[0], -(-side // 2)):
+            for cols in parts(drifts[0].shape[1], -(-side // 2)):
+                pieces = [(pair[0][rows, cols], pair[1][rows, cols]) for pair in (drifts, goal)]
+                _quartered(layer, pieces[0], (start[0] + rows.start, start[1] + cols.start), kernel, pieces[1])
+    else:
+        n, m = np.ogrid[start[0] : start[0] + drifts[0].shape[0], start[1] : start[1] + drifts[0].shape[1]]
+        found, found_valid = np.zeros(goal[0].size, goal[0].dtype), np.zeros(goal[0].size, bool)
+        sample_list(layer, ((drifts[0] + n).ravel(), (drifts[1] + m).ravel()), (kernel, (1.0, 1.0)), found, found_valid)
+        goal[0][...], goal[1][...] = found.reshape(goal[0].shape), found_valid.reshape(goal[0].shape)
+
+
+@dataclass(frozen=True)
+class _Slide:
+    """The pixels under a tile along one axis: tap k of index i is pixel ``i + first + k``, for all of the tile."""
+
+    drift: Array
+    low: int
+    more: int
+    start: int
+
+    def first(self, kernel: str) -> int:
+        """Pixel under the first tap of index 0."""
+        return self.start + self.low + 1 - reach(kernel)
+
+    def weights(self, kernel: str, dtype: DTypeLike) -> list[Array]:
+        """Weight of each tap, (n, m)."""
+        part = np.subtract(self.drift, self.low).astype(dtype, copy=False)
+        if self.more == 0:
+            return weights_at(part, kernel)
+        start = np.floor(part)
+        weights = weights_at(part - start, kernel)
+        moved = [np.zeros_like(part) for _ in range(len(weights) + self.more)]
+        for step in range(self.more + 1):
+            here = (start == step).astype(dtype)
+            for tap, weight in enumerate(weights):
+                moved[tap + step] += weight * here
+        return moved
+
+    def needed(self, kernel: str, axis: int) -> slice:
+        """Taps that carry the weight of a kernel, over all of the tile, counted from the first."""
+        steps = np.arange(self.drift.shape[axis])
+        low, high = self.drift.min(axis=1 - axis) + steps, self.drift.max(axis=1 - axis) + steps
+        return slice(math.floor(low.min()) - self.low, math.floor(high.max()) - self.low + 2 * reach(kernel))
+
+
+def _slid(layer: Layer, slides: tuple[_Slide, _Slide], kernel: str, goal: tuple[Array, Bools]) -> None:
+    """Sample a tile by slices."""
+    out, out_valid = goal
+    taps_of = [2 * reach(kernel) + slide.more for slide in slides]
+    shape = (out.shape[0] + taps_of[0] - 1, out.shape[1] + taps_of[1] - 1)
+    values, good = window(*layer, (slides[0].first(kernel), slides[1].first(kernel)), shape, out.dtype)
+    spans = tuple(slide.needed(kernel, axis) for axis, slide in enumerate(slides))
+    if good is not None and not good[spans].any():
+        return
+    by_row, by_col = (slide.weights(kernel, out.dtype) for slide in slides)
+    slid(values, by_row, by_col, out)
+    if good is None or good[spans].all():
+        out_valid[:] = True
+        return
+    missing, covered, mean = (np.empty_like(out) for _ in range(3))
+    slid((~good).astype(out.dtype), _ones(by_row), _ones(by_col), missing)
+    by_row, by_col = (slide.weights("bilinear", out.dtype) for slide in slides)
+    skip = reach(kernel) - 1
+    inner = (slice(skip, shape[0] - skip), slice(skip, shape[1] - skip))
+    slid(good[inner].astype(out.dtype), by_row, by_col, covered)
+    slid(values[inner], by_row, by_col, mean)
+    at = [np.floor(slide.drift + 0.5).astype(np.intp) - (slide.low - skip) for slide in slides]
+    n, m = np.ogrid[: out.shape[0], : out.shape[1]]
+    out_valid[:] = good[at[0] + n, at[1] + m]
+    np.divide(mean, covered, out=out, where=(missing > 0) & out_valid)
+    out[~out_valid] = 0
+
+
+def _ones(weights: list[Array]) -> list[Array]:
+    return [(weight != 0).astype(weight.dtype) for weight in weights]
+
+
+def sample_list(layer: Layer, positions: tuple[Array, Array], how: How, out: Array, out_valid: Bools) -> None:
+    """Sample one image at any positions, looking up every tap.
+
+    Parameters
+    ----------
+    layer : image (n_rows, n_cols), and its mask or None
+        The image.
+    positions : (n,) float64 rows and columns
+        Positions, px; not finite: missing.
+    how : (kernel, (float, float))
+        Kernel, and the factors by which it is widened.
+    out, out_valid : (n,)
+        Written to; zero at the start.
+
+    Examples
+    --------
+    >>> out, valid = np.zeros(1), np.zeros(1, bool)
+    >>> at = (np.array([0.5]), np.array([0.5]))
+    >>> sample_list((np.array([[1.0, 2.0], [3.0, 4.0]]), None), at, ("bilinear", (1.0, 1.0)), out, valid)
+    >>> out
+    array([2.5])
+    """
+    (image, mask), (kernel, scale) = layer, how
+    margins = [reach(kernel, s) + 1 for s in scale]
+    near = np.ones(positions[0].shape, dtype=bool)
+    for position, margin, size in zip(positions, margins, image.shape, strict=True):
+        near &= (position > -margin) & (position < size - 1 + margin)  # not true of NaN
+    if not near.any():
+        return
+    everywhere = bool(near.all())
+    rows, cols = (ticked(p if everywhere else p[near]) for p in positions)
+    first = (math.floor(rows.min()) - margins[0], math.floor(cols.min()) - margins[1])
+    shape = (math.floor(rows.max()) + margins[0] + 1 - first[0], math.floor(cols.max()) + margins[1] + 1 - first[1])
+    values, good = window(image, mask, first, shape, out.dtype)
+    rows, cols = rows - first[0], cols - first[1]
+    found, found_valid = np.empty(rows.shape, dtype=out.dtype), np.empty(rows.shape, dtype=bool)
+    for part in parts(rows.size, _CHUNK):
+        found[part], found_valid[part] = _looked_up(values, good, rows[part], cols[part], how)
+    out[near], out_valid[near] = found, found_valid
+
+
+def _looked_up(values: Array, good: Bools | None, rows: Array, cols: Array, how: How) -> tuple[Array, Bools]:
+    """Sample a window in which every tap of every position lies."""
+    kernel, scale = how
+    if kernel == "nearest":
+        at = (nearest_index(rows), nearest_index(cols))
+        valid = np.ones(rows.shape, dtype=bool) if good is None else good[at]
+        return np.where(valid, values[at], 0).astype(values.dtype), valid
+    by_row, by_col = (taps(p, kernel, s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
+    out = gather(values, by_row, by_col)
+    spans = tuple(slice(int(first.min()), int(first.max()) + len(weights)) for first, weights in (by_row, by_col))
+    if good is None or good[spans].all():
+        return out, np.ones(rows.shape, dtype=bool)
+    meets_gap = gather((~good).astype(values.dtype), present(by_row), present(by_col)) > 0
+    by_row, by_col = (taps(p, "bilinear", s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
+    covered = gather(good.astype(values.dtype), by_row, by_col)
+    valid = covered >= HALF if max(scale) > 1.0 else good[nearest_index(rows), nearest_index(cols)]
+    np.divide(gather(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
+    out[~valid] = 0
+    return out, valid
