@@ -8,6 +8,7 @@ from xcoreg.core.models.base import Degenerate, Model
 from xcoreg.core.models.choose import Choice, assess_model, choose_model
 from xcoreg.core.models.fit import KINDS, KINDS_AUTO, fit_model
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
+from xcoreg.core.models.spline import Spline
 from xcoreg.core.models.translation import Translation
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Model",
     "Polynomial2",
     "Polynomial3",
+    "Spline",
     "Translation",
     "assess_model",
     "choose_model",
@@ -26,7 +28,7 @@ __all__ = [
     "model_from_dict",
 ]
 
-_KINDS: dict[str, Any] = {kind.kind: kind for kind in (Translation, Affine, Polynomial2, Polynomial3)}
+_KINDS: dict[str, Any] = {kind.kind: kind for kind in (Translation, Affine, Polynomial2, Polynomial3, Spline)}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:

@@ -105,9 +105,9 @@ class Fitted:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scatter", nested(self.scatter))
         for name, dtype in self.arrays.items():
-            values = np.array(getattr(self, name), dtype)
-            values.flags.writeable = False
-            object.__setattr__(self, name, values)
+            array: NDArray[Any] = np.array(getattr(self, name), dtype)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
         """Tell where the model has left its tie points behind.

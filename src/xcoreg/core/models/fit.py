@@ -10,6 +10,7 @@ from xcoreg.core.models.base import Degenerate, nested
 from xcoreg.core.models.linear import LinearFit, fit_linear
 from xcoreg.core.models.outcome import Outcome
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
+from xcoreg.core.models.spline_fit import fit_spline
 from xcoreg.core.models.ties import Ties, make_ties
 from xcoreg.core.models.translation import Translation
 
@@ -50,6 +51,7 @@ _FITS: dict[str, Callable[[Ties], Outcome]] = {
     "affine": _polynomial(Affine),
     "polynomial2": _polynomial(Polynomial2),
     "polynomial3": _polynomial(Polynomial3),
+    "spline": fit_spline,
 }
 
 #: The models there are, the simplest first.

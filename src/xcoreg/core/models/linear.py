@@ -19,7 +19,7 @@ _ROUNDS = 25
 _TOLERANCE = 1e-4
 _MAJORITY = 0.6  # of the points count in the end
 _THIN = 1e-4  # of the variance of scatter that is in all directions
-_FLOOR = 1e-18  # variance below which scatter is round-off of values of about 1
+_FLOOR = 1e-14  # variance below which scatter is round-off of values of about 1
 
 
 @dataclass(frozen=True)

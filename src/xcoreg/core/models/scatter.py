@@ -149,14 +149,12 @@ def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
     """
     k = off.shape[1]
     total = weights.sum()
-    ratio = np.divide(1.0, left, out=np.zeros_like(left), where=left > 0.01)
-    found = np.einsum("n,ni,nj->ij", weights * ratio, off, off) - np.einsum("n,nij->ij", weights, covs)
+    found = np.einsum("n,ni,nj->ij", weights, off, off) - np.einsum("n,nij->ij", weights * left, covs)
     axes = np.linalg.eigh(found / max(total, 1e-12))[1]
-    turned = (off @ axes) ** 2 * ratio[:, None]
+    turned = (off @ axes) ** 2
     own = np.einsum("ia,nij,ja->na", axes, covs, axes)
-    counted = weights * (ratio > 0)
-    goal = (_consistency(k) if (weights < 1).any() else 1.0) * counted.sum()
-    sizes = [_paule_mandel(counted * turned[:, a], own[:, a], goal) for a in range(k)]
+    goal = (_consistency(k) if (weights < 1).any() else 1.0) * float((weights * left).sum())
+    sizes = [_paule_mandel(weights * turned[:, a], own[:, a], goal) for a in range(k)]
     return np.asarray(axes * sizes @ axes.T)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ties", "half_planes", "make_ties", "spread_order", "typical_spacing"]
 
-_FLOOR = 1e-9  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
+_FLOOR = 1e-7  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
 _BITS = 16
 
 

@@ -1,0 +1,256 @@
+"""Penalised splines for tie points: smoothing and scatter by restricted maximum likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xcoreg.core.models.blocks import assemble, factorise, quadratic, trace_product
+from xcoreg.core.models.bspline import ROWS_PER_BLOCK, Lattice, bending
+from xcoreg.core.models.scatter import biweight, excess, inverses, normalised
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.core.models.base import Floats
+    from xcoreg.core.models.ties import Ties
+
+__all__ = ["Basis", "Smooth", "State", "iterate", "loosened", "make_basis", "solve", "solve_together"]
+
+_PLANE = 3  # parameters that are not penalised
+_ROUNDS = 40
+_SETTLED = 0.02  # change of the logarithms of smoothing and scatter
+_STIFF = 1e-3  # effective parameters beyond a plane at which a component is one
+_LOOSE = 1.0  # stiffness to start with at most, in units of that at which bending and data weigh the same
+_RIGID = 1e9  # and the limits of stiffness
+_FREE = 1e-10
+_THIN = 1e-4
+_FLOOR = 1e-14
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Splines of a lattice at the tie points, and their bending energy.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    splines : (n, 16) int
+    values : (n, 16) float64
+    penalty : (blocks, 2 b, b) float64
+        Lower triangle, one component.
+    rows, cols : lists of matrices
+        The same as a sum of Kronecker products.
+    """
+
+    lattice: Lattice
+    splines: NDArray[np.intp]
+    values: Floats
+    penalty: Floats
+    rows: list[Floats]
+    cols: list[Floats]
+
+    @property
+    def size(self) -> int:
+        """Number of splines."""
+        return self.lattice.shape[0] * self.lattice.shape[1]
+
+    def at_points(self, coef: Floats) -> Floats:
+        """Sum the splines up at the tie points."""
+        return np.asarray((coef[self.splines] * self.values).sum(1))
+
+    def gather(self, pulls: Floats) -> Floats:
+        """Sum what the tie points (n,) pull at, spline by spline."""
+        return np.asarray(
+            np.bincount(self.splines.ravel(), (self.values * pulls[:, None]).ravel(), self.size), np.float64
+        )
+
+    def variances(self, covariance: list[Floats], u: Floats, v: Floats) -> Floats:
+        """Covariance (n, k, k) of the sum of the splines at positions."""
+        splines, values = self.lattice.support(u, v)
+        if len(covariance) == 1:
+            k = covariance[0].shape[2] // self.penalty.shape[2]
+            return quadratic(covariance[0], splines, values, k)
+        own = np.stack([quadratic(one, splines, values, 1)[:, 0, 0] for one in covariance], 1)
+        return np.asarray(own[:, :, None] * np.eye(len(covariance)))
+
+    def energy(self, coef: Floats) -> float:
+        """Bending energy of coefficients."""
+        grid = coef.reshape(self.lattice.shape)
+        return float(sum((grid * (r @ grid @ c)).sum() for r, c in zip(self.rows, self.cols, strict=True)))
+
+
+@dataclass(frozen=True)
+class State:
+    """What is estimated along with the coefficients.
+
+    Parameters
+    ----------
+    stiffness : (k,) float64
+        Weight of the bending energy of each component.
+    scatter : (k, k) float64
+    weights : (n,) float64
+        Tukey's weights.
+    """
+
+    stiffness: Floats
+    scatter: Floats
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """A solution.
+
+    Parameters
+    ----------
+    coef : (k, m) float64
+    off : (n, k) float64
+        Residuals.
+    spread : (n, k, k) float64
+        Covariance of the fit at the points.
+    precision : (n, k, k) float64
+        Weights of the points.
+    covariance : list of (blocks, 2 b, b) float64
+        Of the coefficients, for each component or for all of them together.
+    freedom : (k,) float64
+        Effective parameters.
+    energy : (k,) float64
+        Bending energies.
+    """
+
+    coef: Floats
+    off: Floats
+    spread: Floats
+    precision: Floats
+    covariance: list[Floats]
+    freedom: Floats
+    energy: Floats
+
+
+def make_basis(lattice: Lattice, ties: Ties) -> Basis:
+    """Evaluate the splines of a lattice at tie points."""
+    splines, values = lattice.support(ties.u, ties.v)
+    rows, cols = bending(lattice)
+    return Basis(lattice, splines, values, _penalty(lattice, rows, cols), rows, cols)
+
+
+def _penalty(lattice: Lattice, rows: list[Floats], cols: list[Floats]) -> Floats:
+    """Bring the bending energy into the form of :mod:`xcoreg.core.models.blocks`."""
+    n_rows, n_cols = lattice.shape
+    b = ROWS_PER_BLOCK * n_cols
+    out = np.zeros((n_rows // ROWS_PER_BLOCK, 2 * b, b))
+    for row in range(n_rows):
+        block, first = divmod(row, ROWS_PER_BLOCK)
+        for other in range(row, min(row + 4, n_rows)):
+            square = sum(r[other, row] * c for r, c in zip(rows, cols, strict=True))
+            at = (other - block * ROWS_PER_BLOCK) * n_cols
+            part = np.tril(square) if other == row else square
+            out[block, at : at + n_cols, first * n_cols : (first + 1) * n_cols] = part
+    return out
+
+
+def solve(basis: Basis, ties: Ties, state: State) -> Smooth:
+    """Solve for each component by itself, weighted by its own variances."""
+    k = ties.values.shape[1]
+    parts = []
+    for c in range(k):
+        precision = state.weights / (ties.covs[:, c, c] + state.scatter[c, c])
+        parts.append(_component(basis, ties.values[:, c], precision, float(state.stiffness[c])))
+    coef, spread, precisions, covariance, freedom = (list(column) for column in zip(*parts, strict=True))
+    off = ties.values - np.stack([basis.at_points(one) for one in coef], 1)
+    diagonal = np.eye(k)
+    return Smooth(
+        np.array(coef),
+        off,
+        np.stack(spread, 1)[:, :, None] * diagonal,
+        np.stack(precisions, 1)[:, :, None] * diagonal,
+        covariance,
+        np.array(freedom),
+        np.array([basis.energy(one) for one in coef]),
+    )
+
+
+def _component(
+    basis: Basis, values: Floats, precision: Floats, stiffness: float
+) -> tuple[Floats, Floats, Floats, Floats, float]:
+    data = assemble(basis.penalty.shape, basis.splines, basis.values, precision[:, None, None])
+    factor = factorise(data + stiffness * basis.penalty)
+    right = basis.gather(precision * values)
+    covariance = factor.covariance()
+    spread = quadratic(covariance, basis.splines, basis.values, 1)[:, 0, 0]
+    freedom = basis.size - stiffness * trace_product(covariance, basis.penalty)
+    return factor.solve(right), spread, precision, covariance, freedom
+
+
+def solve_together(basis: Basis, ties: Ties, state: State) -> Smooth:
+    """Solve for all components together, weighted by their joint covariances."""
+    k = ties.values.shape[1]
+    precision = state.weights[:, None, None] * inverses(ties.covs + state.scatter)
+    count, height, b = basis.penalty.shape
+    matrix = assemble((count, height * k, b * k), basis.splines, basis.values, precision)
+    for c in range(k):
+        matrix[:, c::k, c::k] += state.stiffness[c] * basis.penalty
+    factor = factorise(matrix)
+    pulls = np.einsum("nab,nb->na", precision, ties.values)
+    right = [basis.gather(pull) for pull in pulls.T]
+    coef = factor.solve(np.stack(right, 1).ravel()).reshape(-1, k).T
+    covariance = factor.covariance()
+    spread = quadratic(covariance, basis.splines, basis.values, k)
+    off = ties.values - np.stack([basis.at_points(one) for one in coef], 1)
+    freedom = np.full(k, np.einsum("nij,nji->", spread, precision) / k)
+    return Smooth(coef, off, spread, precision, [covariance], freedom, np.array([basis.energy(one) for one in coef]))
+
+
+def loosened(basis: Basis, ties: Ties, state: State) -> State:
+    """Start on another lattice: as stiff as before, but not so stiff that only a plane is left to climb from."""
+    return replace(state, stiffness=np.minimum(state.stiffness, _LOOSE * _balance(basis, ties, state)))
+
+
+def _limited(basis: Basis, ties: Ties, state: State) -> State:
+    """Keep the stiffness where the equations have digits; the largest makes a plane."""
+    balance = _balance(basis, ties, state)
+    return replace(state, stiffness=np.clip(state.stiffness, _FREE * balance, _RIGID * balance))
+
+
+def _balance(basis: Basis, ties: Ties, state: State) -> Floats:
+    """Stiffness of each component at which bending and data weigh the same."""
+    variances = np.diagonal(ties.covs + state.scatter, axis1=1, axis2=2)
+    heavy = (state.weights[:, None] / variances).sum(0) * float((basis.values**2).sum(1).mean())
+    b = np.arange(basis.penalty.shape[2])
+    return np.asarray(heavy / float(basis.penalty[:, b, b].sum()))
+
+
+def iterate(basis: Basis, ties: Ties, state: State) -> tuple[State, Smooth, int]:
+    """Improve smoothing, scatter and weights until they settle.
+
+    Smoothing by the generalised Fellner-Schall update (Wood & Fasiolo 2017, doi:10.1111/biom.12666), which climbs the
+    restricted likelihood; scatter by Paule & Mandel; weights by Tukey.
+    """
+    step = np.zeros(ties.values.shape[1])
+    for i in range(_ROUNDS):
+        smooth = solve(basis, ties, state)
+        new = _limited(basis, ties, _update(ties, state, smooth))
+        last, step = step, np.log(new.stiffness / state.stiffness)
+        # Steps that shrink by a steady factor lead to a sum that is known.
+        steady = np.divide(step, last, out=np.zeros_like(step), where=np.abs(last) > 1e-9)
+        ahead = np.where((steady > 0) & (i > 0), np.clip(1 / (1 - np.clip(steady, 0, 0.8)), 1, 4), 1.0)
+        wider = np.abs(np.log(np.trace(new.scatter) / np.trace(state.scatter)))
+        stiff = smooth.freedom - _PLANE < _STIFF
+        if (np.abs(np.where(stiff, 0, step)).max() < _SETTLED) and wider < _SETTLED:
+            return state, smooth, i + 1
+        stiffness = state.stiffness * np.exp(np.clip(ahead * step, -3, 3))
+        state = _limited(basis, ties, replace(new, stiffness=stiffness))
+    return state, smooth, _ROUNDS
+
+
+def _update(ties: Ties, state: State, smooth: Smooth) -> State:
+    k = ties.values.shape[1]
+    left = np.clip(1 - np.einsum("nij,nji->n", smooth.spread, smooth.precision) / k, 0.02, 1)
+    scatter = excess(smooth.off, ties.covs, left, state.weights)
+    scatter = scatter + (_FLOOR + _THIN * np.trace(scatter)) * np.eye(k)
+    weights = biweight(normalised(smooth.off, ties.covs + scatter) / left, k)
+    stiffness = np.maximum(smooth.freedom - _PLANE, 1e-4) / np.maximum(smooth.energy, 1e-300)
+    return State(stiffness, scatter, weights)
