@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from xcoreg.cli.demo import demo
+from xcoreg.cli.fields import points, warp
 from xcoreg.cli.info import info
 from xcoreg.cli.moving import apply, match, shift
 
@@ -22,7 +23,7 @@ def cli() -> None:
     """
 
 
-for command in (match, shift, apply, info, demo):
+for command in (match, shift, warp, points, apply, info, demo):
     cli.add_command(command)
 
 
@@ -32,6 +33,6 @@ def main() -> None:
     Examples
     --------
     >>> sorted(cli.commands)
-    ['apply', 'demo', 'info', 'match', 'shift']
+    ['apply', 'demo', 'info', 'match', 'points', 'shift', 'warp']
     """
     cli(prog_name="xcoreg")

@@ -100,6 +100,12 @@ class Delivery:
             raise OptionError("--align-grid and --like name two output grids: choose one")
         check_header(self.path, driver_for(self.path, self.driver))
 
+    def check_apart(self, options: dict[str, Any]) -> None:
+        """Refuse a fit or a page that would take the place of the output."""
+        for name in ("save_fit", "report"):
+            if options[name] and Path(options[name]).absolute() == self.path.absolute():
+                raise OptionError(f"--{name.replace('_', '-')} and OUT are the same file, {self.path}: give two names")
+
     def write(self, source: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it.
 
@@ -114,7 +120,8 @@ class Delivery:
         from xcoreg import io, warp
 
         image = open_image(source, chunks="auto")
-        if self.is_plain_move and _is_geotiff(source):
+        moves = fit.model is not None and fit.model.kind == "translation"
+        if self.is_plain_move and moves and _is_geotiff(source):
             io.copy_moved(source, self.path, warp.apply(image, fit).rio.transform())
             return
         like = None if self.like is None else open_image(self.like)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,6 @@ from xcoreg.cli.delivery import Delivery
 from xcoreg.cli.estimate import match_files, report
 from xcoreg.cli.job import Job
 from xcoreg.cli.options import match_options, talk_options, write_options
-from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
     from xcoreg.cli.job import Talk
@@ -33,11 +31,28 @@ def tell_result(fit: Coregistration, talk: Talk) -> None:
         talk.detail(fit.summary())
         return
     quality = fit.quality
+    if fit.model is not None and fit.model.kind != "translation":
+        _tell_field(fit, talk)
+        return
     talk.say("shift", str(fit.shift))
     talk.say(
         "quality",
         f"reliability {quality.reliability:.0f} %, similarity (SSIM) {quality.ssim_before:.3f} before, "
         f"{quality.ssim_after:.3f} after, {quality.n_ok} of {quality.n_windows} windows agree",
+    )
+    for text in quality.warnings:
+        talk.warn(text)
+
+
+def _tell_field(fit: Coregistration, talk: Talk) -> None:
+    """Tell how a field was found: its model, its tie points, and how far off withheld ones are."""
+    quality = fit.quality
+    talk.say("model", repr(fit.model))
+    talk.say("points", ", ".join(f"{n} {name}" for name, n in fit.points.counts().items()))
+    talk.say(
+        "withheld",
+        f"RMSE {quality.rmse_before:.3f} px before, {quality.rmse_after:.3f} px after; "
+        f"CE90 {quality.ce90_before:.3f} px before, {quality.ce90_after:.3f} px after",
     )
     for text in quality.warnings:
         talk.warn(text)
@@ -79,8 +94,7 @@ def shift(ref: str, tgt: str, out: str, talk: Talk, **options: Any) -> None:
     """
     delivery = Delivery.take(out, options)
     delivery.check(ref, tgt)
-    if options["save_fit"] and Path(options["save_fit"]).absolute() == delivery.path.absolute():
-        raise OptionError(f"--save-fit and OUT are the same file, {out}: give two names")
+    delivery.check_apart(options)
     nodata = options["nodata"]
     fit = match_files(ref, tgt, options, talk).fit
     tell_result(fit, talk)
@@ -106,7 +120,8 @@ def apply(fit: str, image: str, out: str, talk: Talk, nodata: float | None, **op
     delivery = Delivery.take(out, options)
     delivery.check(image, fit)
     loaded = load_fit(fit)
-    if loaded.ok:
-        talk.say("shift", str(loaded.shift))
+    if loaded.ok and loaded.model is not None:
+        field = loaded.model.kind != "translation"
+        talk.say("model" if field else "shift", repr(loaded.model) if field else str(loaded.shift))
     delivery.write(image, loaded, nodata)
     talk.say("wrote", out)

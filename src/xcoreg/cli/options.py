@@ -11,10 +11,11 @@ from xcoreg.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["band_option", "creation_options", "match_options", "talk_options", "write_options"]
+__all__ = ["band_option", "creation_options", "local_options", "match_options", "talk_options", "write_options"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 CONTRASTS = ("same", "reversed", "any")
+MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
 RESAMPLING = ("nearest", "bilinear", "cubic", "lanczos")
 
 
@@ -39,6 +40,12 @@ def _band(_: click.Context, __: click.Parameter, value: str | None) -> int | str
     return int(value) if value is not None and value.isdecimal() else value
 
 
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip() not in ("", "none"))
+
+
 def _stack(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for decorator in reversed(decorators):  # click lists them in the order of the source
@@ -53,14 +60,9 @@ talk_options = _stack(
     click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors."),
 )
 
-match_options = _stack(
+_shared = (
     band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
     band_option("--ref-band", "Band of the reference to match."),
-    click.option(
-        "--window", type=int, help="Side of a window, matching px.  [default: 256, or what the overlap holds]"
-    ),
-    click.option("--windows", type=int, default=9, show_default=True, help="How many windows to match."),
-    click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
     click.option("--max-shift", type=float, help="Largest shift looked for, target px.  [default: 0.4 of a window]"),
     click.option(
         "--contrast",
@@ -76,7 +78,39 @@ match_options = _stack(
     click.option("--where", metavar="FILE", help="Use the target only here: raster mask (0 = leave out) or vectors."),
     click.option("--ref-where", metavar="FILE", help="Use the reference only here."),
     click.option("--save-fit", type=click.Path(dir_okay=False), help="Keep the result as JSON, for apply."),
+    click.option(
+        "--report", type=click.Path(dir_okay=False), metavar="HTML", help="Write a page with maps, tables and pictures."
+    ),
+)
+
+match_options = _stack(
+    click.option(
+        "--window", type=int, help="Side of a window, matching px.  [default: 256, or what the overlap holds]"
+    ),
+    click.option("--windows", type=int, default=9, show_default=True, help="How many windows to match."),
+    click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
+    *_shared,
     click.option("--debug", type=click.Path(file_okay=False), metavar="DIR", help="Write footprints and figures here."),
+)
+
+local_options = _stack(
+    click.option("--spacing", type=float, help="Distance of windows, target px.  [default: 200, less if small]"),
+    click.option("--window", type=int, help="Side of a window, matching px.  [default: 256, less if small]"),
+    click.option(
+        "--model",
+        type=click.Choice(MODELS),
+        default="auto",
+        show_default=True,
+        help="Model of the field; auto chooses by the error at withheld tie points.",
+    ),
+    click.option(
+        "--filters",
+        metavar="NAMES",
+        callback=_names,
+        help="Outlier filters, in order: reliability,ssim,neighbours,model (default), some of them, or none.",
+    ),
+    click.option("--points", metavar="FILE", help="Match at these points, or use these tie points, instead of a grid."),
+    *_shared,
 )
 
 write_options = _stack(
