@@ -1,0 +1,66 @@
+"""Residuals against neighbours: zero on planes, large for what stands out, with a scatter that means something."""
+
+import numpy as np
+
+from xcoreg.core.filters import neighbour_residuals
+
+
+def mesh(n=12):
+    return np.array([(x, y) for y in range(n) for x in range(n)], float) * 200
+
+
+def test_a_plane_leaves_nothing():
+    places = mesh()
+    moves = places @ np.array([[0.01, 0.002], [-0.004, 0.02]]) + [3, 4]
+    residual, _ = neighbour_residuals(places, moves)
+    assert np.abs(residual).max() < 1e-6
+
+
+def test_wrong_points_stand_out_and_do_not_spoil_their_neighbours():
+    rng = np.random.default_rng(1)
+    places = mesh()
+    moves = rng.normal(0, 0.05, (144, 2))
+    wrong = rng.choice(144, 14, replace=False)
+    moves[wrong] += 3
+    residual, scatter = neighbour_residuals(places, moves)
+    length = np.hypot(*residual.T)
+    assert (length[wrong] > 2).all()
+    assert np.percentile(length[np.setdiff1d(np.arange(144), wrong)], 90) < 0.25
+    assert np.median(scatter) < 0.12
+
+
+def test_scatter_is_the_standard_deviation_of_the_residual():
+    rng = np.random.default_rng(2)
+    places = rng.uniform(0, 1, (2000, 2))
+    residual, scatter = neighbour_residuals(places, rng.normal(0, 0.3, (2000, 2)))
+    inside = np.abs(residual) < 1.96 * scatter[:, None]
+    assert 0.88 < inside.mean() < 0.99
+
+
+def test_who_is_not_used_is_judged_but_judges_nobody():
+    places = mesh(6)
+    moves = np.zeros((36, 2))
+    moves[::3] = 5.0
+    use = np.ones(36, bool)
+    use[::3] = False
+    residual, _ = neighbour_residuals(places, moves, use)
+    np.testing.assert_allclose(residual[::3], 5.0, atol=1e-6)
+    np.testing.assert_allclose(residual[use], 0.0, atol=1e-6)
+
+
+def test_missing_shifts_have_no_residual():
+    places, moves = mesh(4), np.zeros((16, 2))
+    moves[3] = np.nan
+    residual, scatter = neighbour_residuals(places, moves)
+    assert np.isnan(residual[3]).all() and np.isnan(scatter[3])
+    assert np.isfinite(np.delete(residual, 3, 0)).all()
+
+
+def test_few_points_are_compared_by_their_median():
+    residual, _ = neighbour_residuals(mesh(2), np.array([[1.0, 0], [1, 0], [1, 0], [9, 0]]))
+    np.testing.assert_allclose(residual[3], [8, 0])
+
+
+def test_one_point_has_no_neighbours():
+    residual, scatter = neighbour_residuals(np.zeros((1, 2)), np.ones((1, 2)))
+    assert np.isnan(residual).all() and np.isnan(scatter).all()
