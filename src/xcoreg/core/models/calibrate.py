@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import chdtri
 
-from xcoreg.core.models.scatter import normalised
+from xcoreg.core.models.scatter import normalised, student
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ _WIDEST = 100.0
 _STEPS = 24
 
 
-def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats) -> tuple[float, Floats]:
+def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats, freedom: float) -> tuple[float, Floats]:
     """Widen or narrow what a fit states until withheld points lie inside of their ellipses as often as they should.
 
     Parameters
@@ -36,6 +36,8 @@ def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats) -> tup
         Covariances of the points, which are not touched.
     scatter : (k, k) float64
         Stated scatter.
+    freedom : float
+        Points beyond the parameters: where there are few, ellipses get wider as Hotelling's do.
 
     Returns
     -------
@@ -47,11 +49,12 @@ def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats) -> tup
     Examples
     --------
     >>> off = np.random.default_rng(0).normal(0, 2, (2000, 2))
-    >>> factor, scatter = calibrate(off, np.zeros((2000, 2, 2)), np.tile(np.eye(2), (2000, 1, 1)), np.zeros((2, 2)))
+    >>> factor, scatter = calibrate(off, np.zeros((2000, 2, 2)), np.tile(np.eye(2), (2000, 1, 1)), np.zeros((2, 2)), 2000)
     >>> scatter.diagonal().round().tolist()
     [3.0, 3.0]
     """
     own = np.median(covs, axis=0)
+    few = student(freedom, off.shape[1])
 
     def wider(t: float) -> Floats:
         return (1 + t) * spread + covs + (1 + t) * scatter + t * own
@@ -61,12 +64,12 @@ def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats) -> tup
 
     if _misfit(off, wider(0.0)) >= 1:
         t = _solve(lambda t: _misfit(off, wider(t)), 0.0, _WIDEST)
-        return 1 + t, np.asarray((1 + t) * scatter + t * own)
+        return few * (1 + t), np.asarray(few * ((1 + t) * scatter + t * own))
     # Where the points' own covariances are most of what is stated they are to blame, and they are not touched.
     stated = np.trace(spread + scatter, axis1=1, axis2=2)
     share = float(np.median(stated / (stated + np.trace(covs, axis1=1, axis2=2))))
     t = _solve(lambda t: _misfit(off, narrower(t)), 1 - share * (1 - _NARROWEST), 1.0)
-    return t, t * scatter
+    return few * t, few * t * scatter
 
 
 def _misfit(off: Floats, covs: Floats) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xcoreg.core.models.bspline import make_lattice
-from xcoreg.core.models.scatter import biweight, biweight_loss, normalised, withheld
+from xcoreg.core.models.scatter import biweight_loss, normalised, trust, withheld
 from xcoreg.core.models.smoothing import Basis, Smooth, State, iterate, loosened, make_basis
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["first_look", "fit_levels"]
 _CELLS = 57  # along the longer side at most
 _COARSE = (4.0, 2.0, 1.0)  # sides of the cells, in typical distances of tie points
 _FEWEST = 4  # cells of a coarse lattice along the longer side
-_MARGIN = 0.5  # cells around the points
+_MARGIN = 1.0  # typical distances of tie points around them
 _NEIGHBOURS = 8
 _AGREE = 3.0  # standard errors of the correlation of neighbouring residuals
 _USED = 0.3  # of the splines of a lattice as effective parameters
@@ -51,7 +51,7 @@ def first_look(ties: Ties) -> tuple[Floats, Floats]:
     variances = variances + 1e-6 * variances.sum() + 1e-18
     k = ties.values.shape[1]
     squared = normalised(off, np.broadcast_to(np.diag(variances), (len(ties), k, k)))
-    weights = biweight(squared, k)
+    weights = trust(squared, k)
     return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if weights.sum() > 0.5 * len(ties) else np.ones(
         len(ties)
     )
@@ -80,7 +80,7 @@ def fit_levels(ties: Ties) -> tuple[Basis, State, Smooth]:
     steps = [step for step in steps[:-1] if extent / step >= _FEWEST] + steps[-1:]
     found: list[tuple[Basis, State, Smooth]] = []
     for i, step in enumerate(steps):
-        basis = make_basis(make_lattice(ties.u, ties.v, step, _MARGIN * step), ties)
+        basis = make_basis(make_lattice(ties.u, ties.v, step, _MARGIN * ties.spacing), ties)
         state, smooth, _ = iterate(basis, ties, loosened(basis, ties, state))
         found.append((basis, state, smooth))
         finest = i + 1 == len(steps) or steps[i + 1] == step

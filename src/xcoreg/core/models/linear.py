@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg.core.models.scatter import biweight, excess, first_scatter, inverses, normalised, student, withheld
+from xcoreg.core.models.calibrate import calibrate
+from xcoreg.core.models.scatter import excess, first_scatter, inverses, normalised, trust, withheld
 
 if TYPE_CHECKING:
     from xcoreg.core.models.base import Floats
@@ -32,7 +33,7 @@ class LinearFit:
     cov : (m, k, m, k) float64
         Covariance of the coefficients.
     scatter : (k, k) float64
-        Of the points beyond their own covariances.
+        Of the points beyond their own covariances; both are calibrated by the withheld residuals.
     off : (n, k) float64
         Residual of each point from the fit without it.
     spread : (n, k, k) float64
@@ -61,7 +62,7 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
     Returns
     -------
     LinearFit
-        Weights are the inverse of covariance plus scatter, times Tukey's biweight of the normalised residual (from a
+        Weights are the inverse of covariance plus scatter, times a robust one by the normalised residual (from a
         start by least absolute deviations). The scatter is that of :func:`xcoreg.core.models.scatter.excess`.
 
     Examples
@@ -84,12 +85,12 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
         weights, scatter = _majority(off, covs, scatter, np.clip(left, 0.1, 1))
         if np.abs(scatter - last).max() <= _TOLERANCE * np.abs(scatter).max():
             break
-    scatter = scatter * student(float(weights.sum()) - design.shape[1], k)
     precision = weights[:, None, None] * inverses(covs + scatter)
     coef, cov = _solve(design, values, precision)
     spread = _spread(design, cov)
     held, held_spread = withheld(values - design @ coef, spread, precision)
-    return LinearFit(coef, cov, scatter, held, held_spread)
+    factor, scatter = calibrate(held, held_spread, covs, scatter, float(weights.sum()) - design.shape[1])
+    return LinearFit(coef, factor * cov, scatter, held, factor * held_spread)
 
 
 def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats]:
@@ -109,7 +110,7 @@ def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats
 def _majority(off: Floats, covs: Floats, scatter: Floats, left: Floats) -> tuple[Floats, Floats]:
     """Weigh points by their residuals; scatter in which most of them count for nothing cannot be right."""
     while True:
-        weights = biweight(normalised(off, covs + scatter) / left, off.shape[1])
+        weights = trust(normalised(off, covs + scatter) / left, off.shape[1])
         if weights.sum() >= _MAJORITY * len(off):
             return weights, scatter
         scatter = _rounded(2 * scatter)

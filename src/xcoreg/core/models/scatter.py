@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import chdtri, fdtri, gammaln
+from scipy.special import chdtri, fdtri
 
 if TYPE_CHECKING:
     from xcoreg.core.models.base import Floats
 
 __all__ = [
-    "biweight",
     "biweight_loss",
     "excess",
     "first_scatter",
@@ -19,10 +18,12 @@ __all__ = [
     "limit",
     "normalised",
     "student",
+    "trust",
     "withheld",
 ]
 
-_REJECT = 4e-6  # chance of a sound point to lose all its weight: 5 sigma for two components
+_REJECT = 4e-6  # chance of a sound point to lose weight: 5 sigma for two components
+_GONE = 1.6  # no weight from this multiple of that on
 _NORMAL_MEDIAN = 0.4549364231195724  # of a squared standard normal number
 _STEPS = 40
 
@@ -67,15 +68,29 @@ def limit(k: int) -> float:
     return float(chdtri(k, _REJECT))
 
 
-def biweight(squared: Floats, k: int) -> Floats:
-    """Tukey's weights.
+def trust(squared: Floats, k: int) -> Floats:
+    """Weigh points by their residuals: 1 as far as chance goes, 0 far beyond, falling smoothly between.
+
+    Softer weights (Tukey's) make a spline give in wherever it bends most: what it misses there looks like an error.
+
+    Parameters
+    ----------
+    squared : (n,) float64
+        Squared normalised residuals.
+    k : int
+        Components.
+
+    Returns
+    -------
+    (n,) float64
 
     Examples
     --------
-    >>> biweight(np.array([0.0, 1e9]), 2).tolist()
-    [1.0, 0.0]
+    >>> trust(np.array([0.0, 20.0, 1e9]), 2).tolist()
+    [1.0, 1.0, 0.0]
     """
-    return np.asarray(np.clip(1 - squared / limit(k), 0, None) ** 2)
+    beyond = (np.sqrt(squared / limit(k)) - 1) / (_GONE - 1)
+    return np.asarray((1 - np.clip(beyond, 0, 1) ** 2) ** 2)
 
 
 def biweight_loss(squared: Floats, k: int) -> Floats:
@@ -87,13 +102,6 @@ def biweight_loss(squared: Floats, k: int) -> Floats:
     [0.0, 0.01, 8.29]
     """
     return np.asarray(limit(k) / 3 * (1 - np.clip(1 - squared / limit(k), 0, None) ** 3))
-
-
-def _consistency(k: int) -> float:
-    """Mean of the weighted squared residual over that of the weight, per component, for normal errors."""
-    c = limit(k)
-    moment = [float(np.exp(order * np.log(2 / c) + gammaln(k / 2 + order) - gammaln(k / 2))) for order in range(4)]
-    return c * (moment[1] - 2 * moment[2] + moment[3]) / (moment[0] - 2 * moment[1] + moment[2]) / k
 
 
 def first_scatter(off: Floats, covs: Floats) -> Floats:
@@ -135,7 +143,7 @@ def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
     left : (n,) float64
         Share of its error that each point keeps in its residual (1 - leverage).
     weights : (n,) float64
-        Tukey's weights.
+        Robust weights.
 
     Returns
     -------
@@ -153,7 +161,7 @@ def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
     axes = np.linalg.eigh(found / max(total, 1e-12))[1]
     turned = (off @ axes) ** 2
     own = np.einsum("ia,nij,ja->na", axes, covs, axes)
-    goal = (_consistency(k) if (weights < 1).any() else 1.0) * float((weights * left).sum())
+    goal = float((weights * left).sum())
     sizes = [_paule_mandel(weights * turned[:, a], own[:, a], goal) for a in range(k)]
     return np.asarray(axes * sizes @ axes.T)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xcoreg.core.models.blocks import assemble, factorise, quadratic, trace_product
 from xcoreg.core.models.bspline import ROWS_PER_BLOCK, Lattice, bending
-from xcoreg.core.models.scatter import biweight, excess, inverses, normalised
+from xcoreg.core.models.scatter import excess, inverses, normalised, trust
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class State:
         Weight of the bending energy of each component.
     scatter : (k, k) float64
     weights : (n,) float64
-        Tukey's weights.
+        Robust weights.
     """
 
     stiffness: Floats
@@ -227,7 +227,7 @@ def iterate(basis: Basis, ties: Ties, state: State) -> tuple[State, Smooth, int]
     """Improve smoothing, scatter and weights until they settle.
 
     Smoothing by the generalised Fellner-Schall update (Wood & Fasiolo 2017, doi:10.1111/biom.12666), which climbs the
-    restricted likelihood; scatter by Paule & Mandel; weights by Tukey.
+    restricted likelihood; scatter by Paule & Mandel; robust weights.
     """
     step = np.zeros(ties.values.shape[1])
     for i in range(_ROUNDS):
@@ -251,6 +251,6 @@ def _update(ties: Ties, state: State, smooth: Smooth) -> State:
     left = np.clip(1 - np.einsum("nij,nji->n", smooth.spread, smooth.precision) / k, 0.02, 1)
     scatter = excess(smooth.off, ties.covs, left, state.weights)
     scatter = scatter + (_FLOOR + _THIN * np.trace(scatter)) * np.eye(k)
-    weights = biweight(normalised(smooth.off, ties.covs + scatter) / left, k)
+    weights = trust(normalised(smooth.off, ties.covs + scatter) / left, k)
     stiffness = np.maximum(smooth.freedom - _PLANE, 1e-4) / np.maximum(smooth.energy, 1e-300)
     return State(stiffness, scatter, weights)

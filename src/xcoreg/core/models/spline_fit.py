@@ -12,7 +12,7 @@ from xcoreg.core.models.calibrate import calibrate
 from xcoreg.core.models.levels import fit_levels
 from xcoreg.core.models.outcome import Outcome
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
-from xcoreg.core.models.scatter import inverses, student, withheld
+from xcoreg.core.models.scatter import inverses, withheld
 from xcoreg.core.models.smoothing import Basis, Smooth, State, solve_together
 from xcoreg.core.models.spline import Spline
 from xcoreg.core.models.ties import half_planes
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["fit_spline"]
 
 _FEWEST = 10
+_PLANE = 3  # parameters that are always there
 _TILTED = 0.01  # mean squared correlation of the components' errors from which on they are solved for together
-_NODES = 32  # along the longer side at most
-_NODE_SPACING = 1.5  # typical distances of tie points
-_NEAR = (-1 / 3, 0.0, 1 / 3)  # a node stands for its surroundings: places around it, in distances of nodes
+_NODES = 100  # along the longer side at most
+_NODE_SPACING = 0.6  # typical distances of tie points
 _LOG_GROWTH = 1 / (4 * np.pi)  # of the variance of a plate beyond its supports
 
 
@@ -57,9 +57,7 @@ def fit_spline(ties: Ties) -> Outcome:
         smooth = solve_together(basis, bends, state)
     off, spread = withheld(smooth.off, smooth.spread, smooth.precision)
     freedom = float(smooth.freedom.mean())
-    k = ties.values.shape[1]
-    scatter = state.scatter * student(float(state.weights.sum()) - freedom, k)
-    factor, scatter = calibrate(off, spread, ties.covs, scatter)
+    factor, scatter = calibrate(off, spread, ties.covs, state.scatter, float(state.weights.sum()) - _PLANE)
     model = _model(ties, plane, basis, replace(state, scatter=scatter), smooth, factor)
     return Outcome(model, off, factor * spread + ties.covs + scatter, freedom)
 
@@ -97,24 +95,22 @@ def _model(ties: Ties, plane: Floats, basis: Basis, state: State, smooth: Smooth
         coef=grids * ties.unit,
         length=float(np.sqrt(area / freedom)) * ties.scale,
         nodes=nodes * ties.scale + np.array([*ties.centre, 0, 0]),
-        spread=spread * (factor * square),
+        spread=_short(spread * (factor * square)),
         growth=factor * square * _LOG_GROWTH / state.stiffness[:2] / ties.scale**2,
     )
 
 
 def _nodes(ties: Ties, basis: Basis, smooth: Smooth) -> tuple[Floats, Floats]:
-    """Covariance of the model at nodes over the tie points: a mean over the surroundings of each."""
-    spans = np.array([np.ptp(ties.u), np.ptp(ties.v)])
-    finest = max(_NODE_SPACING * ties.spacing, spans.max() / _NODES)
-    cells = np.maximum(np.ceil(spans / finest).astype(int), 1)
-    low = np.array([ties.u.min(), ties.v.min()])
-    steps = np.maximum(spans / cells, 1e-9)
-    u, v = (low[a] + steps[a] * np.arange(cells[a] + 1) for a in (0, 1))
-    total = np.zeros((len(v) * len(u), *smooth.spread.shape[1:]))
-    for down in _NEAR:
-        for right in _NEAR:
-            at_u = np.clip(u + right * steps[0], u[0], u[-1])
-            at_v = np.clip(v + down * steps[1], v[0], v[-1])
-            total += basis.variances(smooth.covariance, np.tile(at_u, len(v)), np.repeat(at_v, len(u)))
-    mean = total.reshape(len(v), len(u), *total.shape[1:]) / len(_NEAR) ** 2
-    return np.array([*low, *steps]), np.stack([mean[..., 0, 0], mean[..., 0, 1], mean[..., 1, 1]])
+    """Covariance of the model at nodes over the tie points and a margin around them, in few digits."""
+    low = np.array([ties.u.min(), ties.v.min()]) - ties.spacing
+    spans = np.array([ties.u.max(), ties.v.max()]) + ties.spacing - low
+    cells = np.ceil(spans / max(_NODE_SPACING * ties.spacing, spans.max() / _NODES)).astype(int)
+    u, v = (low[a] + spans[a] / cells[a] * np.arange(cells[a] + 1) for a in (0, 1))
+    cov = basis.variances(smooth.covariance, np.tile(u, len(v)), np.repeat(v, len(u)))
+    grids = np.stack([cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]]).reshape(3, len(v), len(u))
+    return np.array([*low, *(spans / cells)]), grids
+
+
+def _short(values: Floats) -> Floats:
+    """Round to few digits: files stay small."""
+    return np.array([float(f"{value:.3e}") for value in values.ravel().tolist()]).reshape(values.shape)
