@@ -171,7 +171,7 @@ def _matched(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoints:
         search = plan.make(plan.size, guess.reach(plan.size, plan.limit))
         trials = match_many(scene, places, guess.at(places), search, done)
     trials = _second_chance(scene, plan, trials)
-    points = to_points([_with_masked(trials, plan, usable)], scene)
+    points = to_points([_with_masked(trials, plan, usable)], scene, centroids=True)
     if options.max_shift is not None:
         far = np.maximum(np.abs(points.dcol), np.abs(points.drow)) > options.max_shift
         points = points.with_status(far, Status.TOO_FAR)
@@ -192,6 +192,7 @@ def _second_chance(scene: Scene, plan: _Plan, trials: Trials) -> Trials:
     if len(good):
         better = found.take(good)
         trials.put(again[good], better.matches, better.dx, better.dy)
+        trials.middle[again[good]] = better.middle
     return trials
 
 
