@@ -86,7 +86,7 @@ def _match_group(job: _Job, item: tuple[Floats, Floats]) -> Trials:
     places, guess = item
     search = job.search
     near = job.scene.hold(places, guess, search.size)
-    return match_windows(near, places, search.size, guess, search.match, search.scout)
+    return match_windows(near, places, search.size, guess, search.match, search.scout, as_came=True)
 
 
 def _counting(done: Callable[[int], None], each: float) -> Callable[[int], None]:

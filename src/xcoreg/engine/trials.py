@@ -94,6 +94,8 @@ def match_windows(
     guess: Floats,
     match: Callable[..., Any],
     scout: Callable[..., Floats] | None = None,
+    *,
+    as_came: bool = False,
 ) -> Trials:
     """Match windows at some places.
 
@@ -111,6 +113,8 @@ def match_windows(
     scout : callable, optional
         Takes what the matcher takes, and tells whole-pixel corrections (n, 2) cheaply: where they are not zero the
         reference is cut again before the matcher sees it.
+    as_came : bool
+        Let `ssim_before` tell of the images as they came, not of what the guess makes of them.
 
     Returns
     -------
@@ -120,8 +124,7 @@ def match_windows(
     trials = Trials(target.x, target.y, size, len(places))
     index, at = np.arange(len(places)), np.array(guess, np.float64)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
-    # Whatever is guessed: before the correction means as the images came.
-    uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if at.any() else cut
+    uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if as_came and at.any() else cut
     before = np.asarray(ssim(uncorrected.values, target.values, uncorrected.valid & target.valid), np.float64)
     if scout is not None:
         cut = _scouted(scene, target, cut, scout)
