@@ -49,7 +49,8 @@ def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats, freedo
     Examples
     --------
     >>> off = np.random.default_rng(0).normal(0, 2, (2000, 2))
-    >>> factor, scatter = calibrate(off, np.zeros((2000, 2, 2)), np.tile(np.eye(2), (2000, 1, 1)), np.zeros((2, 2)), 2000)
+    >>> none, own = np.zeros((2000, 2, 2)), np.tile(np.eye(2), (2000, 1, 1))
+    >>> factor, scatter = calibrate(off, none, own, none[0], 2000)
     >>> scatter.diagonal().round().tolist()
     [3.0, 3.0]
     """

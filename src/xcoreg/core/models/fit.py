@@ -89,7 +89,11 @@ def fit_ties(kind: str, ties: Ties) -> Outcome:
     name = _ALSO.get(kind, kind)
     if name not in _FITS:
         raise ValueError(f"the model {kind!r} is unknown, known are {', '.join(KINDS)}")
-    return _FITS[name](ties)
+    try:
+        return _FITS[name](ties)
+    except np.linalg.LinAlgError as error:
+        message = f"the {len(ties)} tie points are too few or too clustered for {name}"
+        raise Degenerate(message, len(ties) + 1) from error
 
 
 def fit_model(

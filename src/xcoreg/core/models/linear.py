@@ -82,7 +82,7 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
         spread = _spread(design, cov)
         left = 1 - np.einsum("nij,nji->n", spread, precision) / k
         last, scatter = scatter, _rounded(excess(off, covs, np.clip(left, 0, 1), weights))
-        weights, scatter = _majority(off, covs, scatter, np.clip(left, 0.1, 1))
+        weights, scatter = _majority(off, covs, scatter, np.clip(left, 0.1, 1), design.shape[1] + 2)
         if np.abs(scatter - last).max() <= _TOLERANCE * np.abs(scatter).max():
             break
     precision = weights[:, None, None] * inverses(covs + scatter)
@@ -103,15 +103,15 @@ def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats
         coef = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
     off = values - design @ coef
     scatter = _rounded(first_scatter(off, covs) * n / max(n - m, 1))
-    weights, scatter = _majority(off, covs, scatter, np.ones(n))
+    weights, scatter = _majority(off, covs, scatter, np.ones(n), m + 2)
     return scatter, weights
 
 
-def _majority(off: Floats, covs: Floats, scatter: Floats, left: Floats) -> tuple[Floats, Floats]:
+def _majority(off: Floats, covs: Floats, scatter: Floats, left: Floats, needed: int) -> tuple[Floats, Floats]:
     """Weigh points by their residuals; scatter in which most of them count for nothing cannot be right."""
     while True:
         weights = trust(normalised(off, covs + scatter) / left, off.shape[1])
-        if weights.sum() >= _MAJORITY * len(off):
+        if weights.sum() >= max(_MAJORITY * len(off), min(needed, len(off)) - 1e-9):
             return weights, scatter
         scatter = _rounded(2 * scatter)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xcoreg.core.models.base import Degenerate, nested
 from xcoreg.core.models.calibrate import calibrate
-from xcoreg.core.models.levels import fit_levels
+from xcoreg.core.models.levels import first_look, fit_levels
 from xcoreg.core.models.outcome import Outcome
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
 from xcoreg.core.models.scatter import inverses, withheld
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["fit_spline"]
 
 _FEWEST = 10
+_LEAST = 1e-5  # of the variance between neighbours is noise: a spline through the points says nothing of its error
 _PLANE = 3  # parameters that are always there
 _TILTED = 0.01  # mean squared correlation of the components' errors from which on they are solved for together
 _NODES = 100  # along the longer side at most
@@ -52,6 +53,8 @@ def fit_spline(ties: Ties) -> Outcome:
         raise Degenerate(f"{places} places are too few for spline: it needs {_FEWEST}", _FEWEST)
     plane = fit_polynomial(Affine, ties)[1].coef
     bends = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
+    floor = _LEAST * np.trace(first_look(bends)[0]) / bends.values.shape[1]
+    bends = replace(bends, covs=ties.covs + floor * np.eye(bends.values.shape[1]))
     basis, state, smooth = fit_levels(bends)
     if _tilted(bends, state):
         smooth = solve_together(basis, bends, state)
