@@ -11,7 +11,9 @@ Conventions, used everywhere:
 from __future__ import annotations
 
 from xcoreg.georef.crs import as_crs, local_displacement, same_crs, transform_points
+from xcoreg.georef.fitting import fit_gcps
 from xcoreg.georef.gcpfiles import attach_gcps, read_gcps, save_gcps
+from xcoreg.georef.gcpfit import GCPFit, Residuals
 from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
 from xcoreg.georef.pixels import (
@@ -37,14 +39,17 @@ from xcoreg.georef.worldfile import (
 )
 
 __all__ = [
+    "GCPFit",
     "GCPs",
     "Linear",
+    "Residuals",
     "as_crs",
     "attach_gcps",
     "cov_to_map",
     "cov_to_pixel",
     "epsg_of",
     "find_georeference",
+    "fit_gcps",
     "from_geotransform",
     "gsd",
     "linear_of",

@@ -172,12 +172,12 @@ class GCPs:
         rows = zip(*(column.tolist() for column in columns), self.id, self.info, strict=True)
         return [GroundControlPoint(*row) for row in rows]
 
-    def select(self, keep: ArrayLike) -> GCPs:
+    def select(self, keep: ArrayLike | slice) -> GCPs:
         """Take some of the points.
 
         Parameters
         ----------
-        keep : (n,) bool, or int
+        keep : (n,) bool, int or slice
             Mask or positions.
 
         Returns
@@ -189,7 +189,7 @@ class GCPs:
         >>> GCPs([0, 1], [0, 1], [5, 6], [7, 8]).select([False, True]).x
         array([6.])
         """
-        at = np.arange(len(self))[np.asarray(keep)]
+        at = np.arange(len(self))[keep if isinstance(keep, slice) else np.asarray(keep)]
         columns: Any = {name: getattr(self, name)[at] for name in _COLUMNS}
         texts: Any = {name: tuple(getattr(self, name)[i] for i in at) for name in ("id", "info")}
         return GCPs(**columns, **texts, crs=self.crs)

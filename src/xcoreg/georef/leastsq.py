@@ -1,0 +1,216 @@
+"""Least squares for control points: polynomials and the homography, weighted and robust, with left-out residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from xcoreg.georef.surfaces import Homography, Polynomial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = "NDArray[np.float64]"
+
+__all__ = ["Solution", "condition", "fit_homography", "fit_polynomial", "robust_weights"]
+
+_BIWEIGHT = 4.685  # Tukey's: 95 % efficient for normal errors
+_ROUNDS = 30
+_TRIALS = 500
+_LOOKED_AT = 2000  # points that judge a trial, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A fitted surface and what least squares tell about it.
+
+    Parameters
+    ----------
+    surface : Polynomial or Homography
+    leverage : (n, 2, 2) float
+        Part of every point's own coordinates in what is predicted there, each point's weight included.
+    normal : (p, p) float
+        Inverse normal matrix of the parameters: of each axis for polynomials, of both together for the homography.
+    """
+
+    surface: Polynomial | Homography
+    leverage: Floats
+    normal: Floats
+
+    def left_out(self, residuals: Floats) -> Floats:
+        """Residuals (n, 2) of every point against the fit to the others; NaN where the others do not determine it."""
+        rest: Floats = np.eye(2) - self.leverage
+        lost = np.abs(np.linalg.det(rest)) < 1e-9
+        rest[lost] = np.eye(2)
+        out = np.asarray(np.linalg.solve(rest, residuals[..., None])[..., 0], np.float64)
+        out[lost] = np.nan
+        return out
+
+
+def condition(u: Floats, v: Floats, order: int) -> float:
+    """Condition number of a polynomial's terms at points: beyond 1e8 or so they do not determine it.
+
+    Parameters
+    ----------
+    u, v : (n,) float
+        Scaled image coordinates.
+    order : int
+
+    Returns
+    -------
+    float
+        Infinite for fewer points than terms.
+
+    Examples
+    --------
+    >>> u = np.linspace(-1, 1, 9)
+    >>> condition(u, u, 1) > 1e15, condition(u, u * u, 1) < 10
+    (True, True)
+    """
+    terms = Polynomial(order, np.empty(0)).terms(u, v)
+    if terms.shape[0] < terms.shape[1]:
+        return np.inf
+    singular = np.linalg.svd(terms / np.linalg.norm(terms, axis=0), compute_uv=False)
+    return float(singular[0] / singular[-1]) if singular[-1] > 0 else np.inf
+
+
+def fit_polynomial(u: Floats, v: Floats, ground: Floats, weights: Floats, order: int) -> Solution:
+    """Fit a polynomial by weighted least squares.
+
+    Parameters
+    ----------
+    u, v : (n,) float
+        Scaled image coordinates.
+    ground : (n, 2) float
+        Scaled ground coordinates.
+    weights : (n,) float
+        Not negative.
+    order : int
+
+    Returns
+    -------
+    Solution
+
+    Examples
+    --------
+    >>> u, v = np.random.default_rng(1).uniform(-1, 1, (2, 20))
+    >>> fit_polynomial(u, v, np.stack([u, u * v], axis=-1), np.ones(20), 2).surface.coefs[4].round(9)
+    array([0., 1.])
+    """
+    terms = Polynomial(order, np.empty(0)).terms(u, v)
+    root = np.sqrt(weights)[:, None]
+    q, r = np.linalg.qr(root * terms)
+    coefs = np.linalg.solve(r, q.T @ (root * ground))
+    back = np.linalg.solve(r, np.eye(r.shape[0]))
+    leverage: Floats = (q * q).sum(axis=1)[:, None, None] * np.eye(2)
+    return Solution(Polynomial(order, coefs), leverage, np.asarray(back @ back.T))
+
+
+def fit_homography(u: Floats, v: Floats, ground: Floats, weights: Floats) -> Solution:
+    """Fit a homography: the direct linear solution, then Gauss and Newton's steps on the residuals on the ground.
+
+    Parameters
+    ----------
+    u, v, ground, weights
+        As for :func:`fit_polynomial`.
+
+    Returns
+    -------
+    Solution
+        Leave-one-out residuals are those of the linearised problem.
+    """
+    x, y = ground.T
+    root, zero, one = np.sqrt(weights), np.zeros_like(u), np.ones_like(u)
+    rows = np.stack([u, v, one, zero, zero, zero, -u * x, -v * x], axis=-1) * root[:, None]
+    more = np.stack([zero, zero, zero, u, v, one, -u * y, -v * y], axis=-1) * root[:, None]
+    wanted = np.concatenate([root * x, root * y])
+    found = np.linalg.lstsq(np.concatenate([rows, more]), wanted, rcond=None)[0]
+    for _ in range(_ROUNDS):
+        slopes, residuals = _linearised(found, u, v, ground, root)
+        step = np.linalg.lstsq(slopes, residuals, rcond=None)[0]
+        found = found + step
+        if np.abs(step).max() < 1e-14:
+            break
+    slopes, _ = _linearised(found, u, v, ground, root)
+    normal = np.asarray(np.linalg.pinv(slopes.T @ slopes), np.float64)
+    pair = np.stack(np.split(slopes, 2), axis=1)  # (n, 2 axes, 8)
+    leverage = pair @ normal @ pair.transpose(0, 2, 1)
+    return Solution(Homography(np.append(found, 1.0).reshape(3, 3)), leverage, normal)
+
+
+def _linearised(found: Floats, u: Floats, v: Floats, ground: Floats, root: Floats) -> tuple[Floats, Floats]:
+    """Weighted slopes (2 n, 8) and residuals (2 n,) at a set of parameters, x before y."""
+    a, b, c, d, e, f, g, h = found
+    w = g * u + h * v + 1.0
+    x, y = (a * u + b * v + c) / w, (d * u + e * v + f) / w
+    zero, weight = np.zeros_like(u), root / w
+    by_x = np.stack([u, v, np.ones_like(u), zero, zero, zero, -u * x, -v * x], axis=-1) * weight[:, None]
+    by_y = np.stack([zero, zero, zero, u, v, np.ones_like(u), -u * y, -v * y], axis=-1) * weight[:, None]
+    residuals = np.concatenate([root * (ground[:, 0] - x), root * (ground[:, 1] - y)])
+    return np.concatenate([by_x, by_y]), residuals
+
+
+def robust_weights(
+    fit: Callable[[NDArray[np.intp], Floats], Polynomial | Homography],
+    misfit: Callable[[Polynomial | Homography, NDArray[np.intp]], Floats],
+    weights: Floats,
+    need: int,
+) -> Floats:
+    """Weigh down points that contradict the others: Tukey's biweight, started at the least median of small samples.
+
+    Parameters
+    ----------
+    fit : callable (rows, weights) -> surface
+        Fit to some of the points.
+    misfit : callable (surface, rows) -> (rows,)
+        Length of the residuals of some of the points.
+    weights : (n,) float
+        Given weights.
+    need : int
+        Points that determine the model.
+
+    Returns
+    -------
+    (n,) float64
+        The given weights times a factor from 0 (left out) to 1.
+
+    Notes
+    -----
+    Samples are drawn with a fixed seed: equal inputs give equal answers.
+    """
+    known = np.flatnonzero(weights > 0)
+    rng = np.random.default_rng(0)
+    judges = known if known.size <= _LOOKED_AT else rng.choice(known, _LOOKED_AT, replace=False)
+    best, chosen = np.inf, None
+    for _ in range(_TRIALS):
+        rows = rng.choice(known, min(need + 1, known.size), replace=False)
+        try:
+            surface = fit(rows, np.ones(rows.size))
+        except np.linalg.LinAlgError:  # a sample on a line
+            continue
+        median = float(np.median(misfit(surface, judges)))
+        if median < best:
+            best, chosen = median, surface
+    if chosen is None:
+        return weights
+    factor = np.ones_like(weights)
+    everyone = np.arange(weights.size)
+    lengths = misfit(chosen, everyone)
+    for _ in range(_ROUNDS):
+        before, factor = factor, _biweight(lengths, weights > 0, need)
+        if np.abs(factor - before).max() < 1e-6:
+            break
+        lengths = misfit(fit(everyone, weights * factor), everyone)
+    return weights * factor
+
+
+def _biweight(lengths: Floats, known: NDArray[np.bool_], need: int) -> Floats:
+    """Tukey's weights of residuals, whose scale comes from their median; corrected for the points the fit used up."""
+    n = int(known.sum())
+    spread = float(np.median(lengths[known])) / 1.1774 * (1.0 + 5.0 / max(n - need, 1))
+    t = lengths / max(_BIWEIGHT * spread, 1e-12)
+    return np.where((t < 1) & known, (1 - t * t) ** 2, 0.0)
