@@ -1,6 +1,6 @@
 """Pictures: before and after, the windows of a fit, and what a matcher saw; needs the extra `plot`.
 
-Every function returns a `matplotlib.figure.Figure` made without pyplot: nothing pops up, nothing has to be closed,
+Every plot function returns a `matplotlib.figure.Figure` made without pyplot: nothing pops up, nothing has to be closed,
 and any thread may draw. Notebooks show it, `figure.savefig(path)` or :func:`save_figure` writes it.
 """
 
@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from xcoreg.plot.compare import plot_before_after
 from xcoreg.plot.debug import plot_surface, plot_windows
+from xcoreg.plot.fields import plot_field, plot_model
+from xcoreg.plot.flicker import save_flicker
 from xcoreg.plot.style import save_figure
 from xcoreg.plot.tiepoints import plot_fit, plot_points
 
-__all__ = ["plot_before_after", "plot_fit", "plot_points", "plot_surface", "plot_windows", "save_figure"]
+__all__ = [
+    "plot_before_after",
+    "plot_field",
+    "plot_fit",
+    "plot_model",
+    "plot_points",
+    "plot_surface",
+    "plot_windows",
+    "save_figure",
+    "save_flicker",
+]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.status import Status
 from xcoreg.errors import require
-from xcoreg.plot.style import BAD, GOOD, contrast, new_figure, plain_ticks, stretch
+from xcoreg.plot.fields import plot_field
+from xcoreg.plot.maps import FEW, draw_map
+from xcoreg.plot.style import BAD, GOOD, new_figure
 from xcoreg.plot.view import outline
-from xcoreg.raster import look, make_raster
+from xcoreg.summary import is_local
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_fit", "plot_points"]
 
-_FEW = 60  # up to so many windows each is drawn with its own square and ellipse
-_LOOK = 512  # pixels of a background
-_NEAR = 3  # cells
-_SHADES = ("#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#f0e442")
-_MARKS = ("X", "s", "D", "v", "P", "^")
 _ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))  # radius of the 95 % ellipse, standard deviations
 
 
@@ -44,17 +40,20 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
     -------
     matplotlib.figure.Figure
         Left the map with one arrow per trusted window (exaggerated, see its key) and a mark with the reason for every
-        other; right the shifts in target pixels with 95 % ellipses and the residuals (observed minus predicted).
+        other; right the shifts in target pixels with 95 % ellipses and the residuals (observed minus predicted). Fields
+        are drawn as :func:`xcoreg.plot.plot_field` tells.
 
     Raises
     ------
     MissingDependency
         When matplotlib is not installed.
     """
+    if is_local(fit):
+        return plot_field(fit, background)
     figure = new_figure(13.5, 7.8)
     grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
     frame = outline(fit.transform, fit.shape)
-    _draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform))
+    draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform))
     _draw_shifts(figure.add_subplot(grid[0, 1]), fit)
     _draw_residuals(figure.add_subplot(grid[1, 1]), fit)
     told = f": {fit.shift}" if fit.shift is not None else f": {fit.status.reason}"
@@ -89,123 +88,8 @@ def plot_points(points: TiePoints, background: Any = None) -> Any:
     '1 windows: 1 OK'
     """
     figure = new_figure(9, 8)
-    _draw_map(figure, figure.add_subplot(), points, background, None)
+    draw_map(figure, figure.add_subplot(), points, background, None)
     return figure
-
-
-Frame = tuple["NDArray[np.float64]", "tuple[float, ...]"]
-
-
-def _draw_map(figure: Any, axes: Any, points: TiePoints, background: Any, frame: Frame | None) -> None:
-    if background is not None:
-        _draw_background(axes, background, points.crs_wkt)
-    if frame is not None:
-        axes.plot(*frame[0].T, color="black", lw=1.2, label="target")
-        if len(points) <= _FEW:
-            _draw_squares(axes, points, frame[1])
-    _draw_marks(axes, points)
-    _draw_arrows(figure, axes, points.take(points.ok), _extent(points, frame))
-    axes.set_title(f"{len(points)} windows: " + ", ".join(f"{n} {name}" for name, n in points.counts().items()))
-    axes.set_aspect("equal", adjustable="box")
-    _look_at(axes, frame[0] if frame is not None else np.stack([points.x, points.y], axis=-1))
-    plain_ticks(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=8, frameon=False)
-
-
-def _look_at(axes: Any, corners: NDArray[np.float64]) -> None:
-    """Show the target, or the windows, and a margin, however far the background reaches."""
-    if len(corners) == 0:
-        return
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = 0.08 * (float((high - low).max()) or 1.0)
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - margin, high[1] + margin)
-
-
-def _extent(points: TiePoints, frame: Frame | None) -> float:
-    """Size of the map, CRS units."""
-    corners = frame[0] if frame is not None else np.stack([points.x, points.y], axis=-1)
-    size = float(np.ptp(corners, axis=0).max()) if len(corners) else 0.0
-    return size or 1.0
-
-
-def _draw_background(axes: Any, image: Any, crs: Any) -> None:
-    raster = make_raster(image, name="background")
-    coarse = look(raster, size=_LOOK)
-    corners = outline(coarse.grid.affine, coarse.values.shape)
-    x, y = georef.transform_points(raster.grid.crs, crs or raster.grid.crs, corners[:, 0], corners[:, 1])
-    left, right, bottom, top = float(x.min()), float(x.max()), float(y.min()), float(y.max())
-    # The look is shown through its own grid, so that turned and south-up images and other CRSs come out right.
-    mesh = np.meshgrid(np.linspace(left, right, _LOOK), np.linspace(top, bottom, _LOOK))
-    places = georef.transform_points(crs or raster.grid.crs, raster.grid.crs, *mesh)
-    col, row = (
-        np.rint(np.nan_to_num(v, posinf=-9, neginf=-9)) for v in georef.map_to_pixel(coarse.grid.affine, *places)
-    )
-    rows, cols = coarse.values.shape
-    inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
-    at = np.where(inside, row, 0).astype(int), np.where(inside, col, 0).astype(int)
-    values, valid = _filled(coarse)[at], coarse.valid[at] & inside
-    grey = stretch(values, valid, *contrast([(values, valid)]))
-    grey = 0.3 + 0.55 * grey  # paler than the picture: the arrows come first
-    rgba = np.dstack([grey, grey, grey, valid.astype(float)])
-    axes.imshow(rgba, extent=(left, right, bottom, top), interpolation="nearest", zorder=0)
-
-
-def _filled(coarse: Any) -> NDArray[Any]:
-    """Values of a look; what was not looked at takes the nearest cell that was, or plain grey far from any."""
-    from scipy.ndimage import distance_transform_edt
-
-    known = coarse.seen & coarse.valid
-    if known.all() or not known.any():
-        return np.asarray(coarse.values)
-    distance, (row, col) = distance_transform_edt(~known, return_indices=True)
-    return np.asarray(np.where(distance <= _NEAR, coarse.values[row, col], np.median(coarse.values[known])))
-
-
-def _draw_squares(axes: Any, points: TiePoints, transform: tuple[float, ...]) -> None:
-    collections = require("matplotlib.collections", extra="plot")
-    linear = georef.linear_of(transform)
-    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
-    half = points.size[:, None, None] * corner
-    dx, dy = georef.vector_to_map(linear, half[..., 0], half[..., 1])
-    squares = np.stack([points.x[:, None] + dx, points.y[:, None] + dy], axis=-1)
-    colours = [GOOD if ok else BAD for ok in points.ok]
-    axes.add_collection(collections.PolyCollection(list(squares), facecolors="none", edgecolors=colours, lw=1.0))
-
-
-def _draw_marks(axes: Any, points: TiePoints) -> None:
-    codes = [Status(int(code)) for code in np.unique(points.status) if code != Status.OK]
-    for i, status in enumerate(codes):
-        mine = points.status == status
-        look = {"marker": _MARKS[i % len(_MARKS)], "color": _SHADES[i % len(_SHADES)]}
-        label = f"{status.name} ({int(mine.sum())}): {status.reason}"
-        axes.scatter(points.x[mine], points.y[mine], s=36, edgecolors="black", lw=0.5, label=label, zorder=3, **look)
-
-
-def _draw_arrows(figure: Any, axes: Any, good: TiePoints, extent: float) -> None:
-    if len(good) == 0:
-        return
-    typical = float(np.median(good.length))
-    # A typical arrow is as long as the windows lie apart, yet never dominates the map.
-    shown = extent * min(0.12, 0.8 / math.sqrt(len(good)))
-    arrows = axes.quiver(
-        good.x,
-        good.y,
-        good.dx,
-        good.dy,
-        good.length,
-        angles="xy",
-        scale_units="xy",
-        scale=max(typical, 1e-12) / shown,
-        width=0.006 if len(good) <= _FEW else 0.004,
-        cmap="plasma",
-        edgecolor="black" if len(good) <= _FEW else "white",
-        linewidth=0.4,
-        zorder=4,
-    )
-    figure.colorbar(arrows, ax=axes, shrink=0.7, label="length of the correction, map units")
-    axes.set_xlabel(f"arrows: enlarged {shown / max(typical, 1e-12):.3g} times", fontsize=9)
 
 
 def _draw_shifts(axes: Any, fit: Coregistration) -> None:
@@ -214,10 +98,10 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
     axes.axhline(0, color="0.8", lw=0.8)
     axes.axvline(0, color="0.8", lw=0.8)
     covs = georef.cov_to_pixel(georef.linear_of(fit.transform), good.cov)
-    if len(good) <= _FEW:
+    if len(good) <= FEW:
         for col, row, cov in zip(good.dcol, good.drow, covs, strict=True):
             _draw_ellipse(axes, (col, row), cov, {"facecolor": GOOD, "alpha": 0.18, "lw": 0})
-    told = "trusted windows" + (" (95 % ellipses)" if len(good) <= _FEW else "")
+    told = "trusted windows" + (" (95 % ellipses)" if len(good) <= FEW else "")
     axes.scatter(good.dcol, good.drow, s=16, color=GOOD, lw=0, label=told)
     if len(others):
         axes.scatter(others.dcol, others.drow, s=22, marker="x", color=BAD, lw=1, label="other windows")
@@ -267,7 +151,7 @@ def _draw_residuals(axes: Any, fit: Coregistration) -> None:
     sigma = np.sqrt(np.maximum(georef.cov_to_pixel(linear, good.cov)[:, [0, 1], [0, 1]], 0.0))
     for i, (name, values, colour) in enumerate((("dcol", dcol, GOOD), ("drow", drow, BAD))):
         look = {"color": colour, "label": f"{name}: median {np.median(values):+.3f}, NMAD {_nmad(values):.3f} px"}
-        if len(good) <= _FEW:
+        if len(good) <= FEW:
             bars = 2 * np.nan_to_num(sigma[:, i])
             axes.errorbar(np.arange(len(good)) + 0.2 * i, values, bars, fmt="o", ms=4, lw=1, capsize=2, **look)
         else:
@@ -277,7 +161,7 @@ def _draw_residuals(axes: Any, fit: Coregistration) -> None:
 
 
 def _label_residuals(axes: Any, good: TiePoints) -> None:
-    if len(good) <= _FEW:
+    if len(good) <= FEW:
         axes.axhline(0, color="black", lw=0.8)
         axes.set(xlabel="window", ylabel="residual, target px", title="observed minus predicted (bars: 2 sigma)")
         axes.set_xticks(np.arange(len(good)) + 0.1, [str(window) for window in good.window])

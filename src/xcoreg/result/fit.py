@@ -182,7 +182,7 @@ class Coregistration:
         nodata : float, optional
             As in :meth:`TiePoints.save`.
         """
-        spacing = self.settings.get("spacing")
+        spacing = (self.settings.get("options") or {}).get("spacing")
         step = int(spacing) if isinstance(spacing, int | float) and 1 <= spacing == int(spacing) else None
         self.points.save(path, columns=columns, nodata=nodata, transform=self.transform, shape=self.shape, spacing=step)
 

@@ -111,9 +111,12 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """
     if fit.model is not None:
         yield "model", _model_text(fit)
-        yield from _range_rows(fit)
+        yield from _range_rows(fit) if fit.is_field else ()
     if fit.shift is not None:
-        yield "mean correction", map_text(fit.shift)
+        yield (
+            "mean correction" if fit.is_field else "correction",
+            str(fit.shift) if not fit.is_field else map_text(fit.shift),
+        )
     yield from _point_rows(fit)
     yield from _residual_rows(fit)
     q = fit.quality

@@ -1,0 +1,134 @@
+"""Putting a report together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xcoreg.errors import OptionError, require
+from xcoreg.io import open_raster
+from xcoreg.points import replacing
+from xcoreg.report import tables
+from xcoreg.report.html import escape, page, paragraphs, section
+from xcoreg.report.pictures import chart_figures, map_figure, model_figures
+from xcoreg.report.windows import choose_windows, flicker_html
+from xcoreg.report.words import answer
+from xcoreg.summary import is_local
+
+if TYPE_CHECKING:
+    from xcoreg.result import Coregistration
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    fit: Coregistration,
+    path: str | os.PathLike[str],
+    target: Any = None,
+    reference: Any = None,
+    *,
+    band: Any = None,
+    ref_band: Any = None,
+    title: str = "Coregistration report",
+    windows: int = 4,
+) -> Path:
+    """Write a fit as one HTML page that needs nothing but itself.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        One shift or a field, trusted or not.
+    path : str or path
+        `.html`; replaced if it exists.
+    target, reference : DataArray, Dataset or path, optional
+        The images of the fit. One of them becomes the background of the map; with both, a few windows are shown before
+        and after. Only a coarse look and these windows are read.
+    band, ref_band : optional
+        Bands to show, as in `match`; default those of the fit.
+    title : str
+    windows : int
+        How many windows to show before and after, half of them with a large residual.
+
+    Returns
+    -------
+    Path
+        What was written: the answer in words, errors before and after on withheld points, the comparison of models,
+        windows by status, maps, residuals, directions, settings, versions and grids.
+
+    Raises
+    ------
+    OptionError
+        When the place cannot be written, or an image is neither.
+    MissingDependency
+        When the extra `plot` is not installed.
+    """
+    require("matplotlib.figure", extra="plot")
+    tgt, ref = (_image(one, name) for one, name in ((target, "target"), (reference, "reference")))
+    chosen = fit.settings.get("options") or {}
+    bands = (
+        band if band is not None else chosen.get("band"),
+        ref_band if ref_band is not None else chosen.get("ref_band"),
+    )
+    background = ref if ref is not None else tgt
+    if background is not None:
+        background = _one_band(background, bands[1] if ref is not None else bands[0])
+    body = [_header(fit, title), section("Accuracy", tables.accuracy(fit))]
+    body.append(section("Tie points", _grid([map_figure(fit, background), tables.verdicts(fit)])))
+    if tgt is not None and ref is not None and fit.ok:
+        flicks = flicker_html(fit, tgt, ref, choose_windows(fit, windows), bands)
+        body.append(section("Before and after", flicks))
+    body.append(section("Residuals and directions", _grid(chart_figures(fit))))
+    told = "The correction and its uncertainty" if is_local(fit) else "The correction"
+    body.append(section(told, _grid(model_figures(fit)) if fit.is_field else ""))
+    body.append(section("Models compared", tables.models(fit)))
+    body.append(section("In numbers", tables.story(fit)))
+    body.append(section("Grids", tables.grids(fit)))
+    body.append(section("Settings and versions", tables.settings(fit)))
+    body.append(_log(fit))
+    goal = Path(path)
+    with replacing(goal) as temporary:
+        temporary.write_text(page(title, "\n".join(one for one in body if one)), encoding="utf-8")
+    return goal
+
+
+def _image(image: Any, name: str) -> Any:
+    if isinstance(image, str | os.PathLike):
+        return open_raster(image)
+    if image is not None and not hasattr(image, "rio"):
+        raise OptionError(f"{name}= is a {type(image).__name__}: give a DataArray, a Dataset or a path")
+    return image
+
+
+def _one_band(image: Any, band: Any) -> Any:
+    from xcoreg.raster import make_raster
+
+    return make_raster(image, band=band, name="background").data
+
+
+def _header(fit: Coregistration, title: str) -> str:
+    lines = answer(fit)
+    kind = "" if fit.ok else ' class="bad"'
+    badge = f'<span class="badge">{escape(fit.status.name)}</span>'
+    notes = "".join(f'<p class="warn">{escape(text)}</p>' for text in fit.quality.warnings)
+    sign = (
+        "A correction is what is added to the coordinates of the target to lie on the reference: "
+        "x_ref = x_tgt + dx. px are pixels of the target."
+    )
+    return (
+        f"<header{kind}><h1>{escape(title)} {badge}</h1>{paragraphs(lines[:1], 'lead')}{paragraphs(lines[1:])}{notes}"
+        f"{paragraphs([sign], 'faint')}</header>"
+    )
+
+
+def _grid(parts: list[str]) -> str:
+    cells = "".join(f"<div>{part}</div>" for part in parts if part)
+    return f'<div class="grid">{cells}</div>' if cells else ""
+
+
+def _log(fit: Coregistration) -> str:
+    if not fit.log:
+        return ""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in fit.log)
+    head = f"<summary>Told on the way ({len(fit.log)} lines)</summary>"
+    return f"<section><details>{head}<ul>{lines}</ul></details></section>"
