@@ -17,6 +17,7 @@ from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError
 from xcoreg.raster import grid_of, spatial_dims
 from xcoreg.raster.nodata import as_number, stored_nodata
 from xcoreg.warp.displacement import Displacement, Grid
+from xcoreg.warp.doubts import doubts
 from xcoreg.warp.grids import aligned_grid, reference_grid
 from xcoreg.warp.mapping import Mapping, compose, outline
 from xcoreg.warp.metadata import Frame, frame_like, frame_near, moved, regridded
@@ -94,7 +95,10 @@ def apply(
     Warns
     -----
     CoregWarning
-        When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded.
+        When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded. When
+        a field of displacements folds over itself.
+    Extrapolation
+        When more than 1 % of the output lies where the model extrapolates.
 
     Notes
     -----
@@ -141,6 +145,8 @@ def apply(
     mapping = compose(frame.grid, source, move)
     if mapping is None:
         raise NoOverlap(f"no pixel of the output falls on the corrected image: {_where(frame.grid)}, {_where(source)}")
+    for message, category in doubts(mapping):
+        _warn(message, category)
     job = _Job(mapping, frame, resampling, nodata, _found_nodata(fit, source, resampling))
     record = {"did": f"resampled ({resampling})", **record}
     return cast("_Image", regridded(image, dims, frame, partial(_resampled, job=job), record))
@@ -262,13 +268,13 @@ def _called(band: DataArray) -> str:
     return "the image" if band.name is None else str(band.name)
 
 
-def _warn(message: str) -> None:
+def _warn(message: str, category: type[CoregWarning] = CoregWarning) -> None:
     """Warn at the first line outside of this package."""
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "xcoreg":
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, CoregWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _grid_of_box(like: Any) -> Grid:

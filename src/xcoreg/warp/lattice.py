@@ -1,10 +1,11 @@
-"""Source positions of an output: exact on a lattice and linear in between, in patches that refine themselves.
+"""Source positions of an output: exact on a lattice and interpolated in between, in patches that refine themselves.
 
 A patch is a square of `PATCH` output pixels at multiples of its side. Its positions are exact at every 64th pixel, and
-linear in between where that is good enough: each cell is checked at its middle and at the middles of its sides, and one
-that is wrong by more than is allowed is halved, down to 4 pixels; below, every pixel is exact. So kinks and folds of a
-displacement cost where they are, not everywhere. What a patch holds depends on nothing outside of it, and a patch is
-always made whole: positions do not depend on the blocks that are asked for, not even by round-off.
+cubic in between where that is good enough: each cell is checked at its middle and at the middles of its sides; one that
+is wrong by more than is allowed is halved, with those around it, down to 4 pixels, and below every pixel is exact. So
+kinks and folds of a displacement cost where they are, not everywhere. Nodes are then added by cubic interpolation until
+positions are linear between them. What a patch holds depends on nothing outside of it, and a patch is always made
+whole: positions do not depend on the blocks that are asked for, not even by round-off.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = ["PATCH", "Patch", "Patches", "make_patch"]
 
 PATCH = 1024  # output px; whole cells of the widest lattice
 _WIDEST, _FINEST = 64, 4  # output px
+_FEWEST = 4  # nodes along an axis, for a cubic
 _FAR = 16.0  # source px: a cell this far beyond the image needs no better positions
 _KEPT = 1 << 26  # bytes of patches kept
 
@@ -117,40 +119,64 @@ def make_patch(exact: Exact, block: tuple[slice, slice], size: tuple[int, int], 
     Returns
     -------
     Patch
-        Its step is the widest at which no cell is wrong by more.
+        Positions linear between its nodes.
 
     Examples
     --------
     >>> turn = lambda rows, cols: (rows + 1e-4 * cols**2, cols + 0.0 * rows)
     >>> make_patch(turn, (slice(0, 64), slice(0, 64)), (64, 64), 0.002).step
-    8
+    4
     """
-    row, col = (np.arange(span.start, span.stop + _WIDEST, _WIDEST, dtype=np.float64) for span in block)
-    nodes = np.stack(exact(row[:, None], col))
-    doubtful = np.ones((row.size - 1, col.size - 1), dtype=bool)
+    row, col = (_WIDEST * np.arange(max(-(-(span.stop - span.start) // _WIDEST) + 1, _FEWEST)) for span in block)
     step, corner = _WIDEST, (block[0].start, block[1].start)
+    nodes = np.stack(exact(corner[0] + row[:, None].astype(np.float64), corner[1] + col.astype(np.float64)))
+    doubtful = np.ones((row.size - 1, col.size - 1), dtype=bool)
+    loose = np.empty((2, 0), np.intp), np.empty((2, 0))
     while True:
         fine = _doubled(nodes)
-        asked = _new_nodes(doubtful)
-        at = np.nonzero(asked)
+        at = np.nonzero(_new_nodes(doubtful))
         found = np.stack(exact(corner[0] + at[0] * (step / 2), corner[1] + at[1] * (step / 2)))
-        doubtful = _wrong(fine, found, at, size, allowed)
-        if not doubtful.any():
-            return Patch(corner, step, nodes, (np.empty((2, 0), np.intp), np.empty((2, 0))))
-        if step == _FINEST:
-            return Patch(corner, step, nodes, _pixels(exact, doubtful, block))
+        wrong = _error(fine[:, at[0], at[1]], found, size) > allowed / 2
         fine[:, at[0], at[1]] = found
+        doubtful &= _cells_with(wrong, at, fine.shape[1:]) | _torn(fine)
+        if not doubtful.any():
+            break
         nodes, step = fine, step // 2
-        doubtful = doubtful.repeat(2, axis=0).repeat(2, axis=1)
+        if 2 * step == _FINEST:
+            # The rim of what has no position may pass between the places that were checked.
+            loose = _pixels(exact, _with_neighbours(doubtful) if np.isnan(found).any() else doubtful, block)
+            break
+        doubtful = _with_neighbours(doubtful).repeat(2, axis=0).repeat(2, axis=1)
+    while step > 1 and not _straight(nodes, fine := _doubled(nodes), allowed / 2):
+        nodes, step = fine, step // 2
+    return Patch(corner, step, nodes, loose)
 
 
 def _doubled(nodes: Floats) -> Floats:
-    """Interpolate twice as many nodes."""
-    out = np.empty((2, 2 * nodes.shape[1] - 1, 2 * nodes.shape[2] - 1))
-    out[:, ::2, ::2] = nodes
-    out[:, ::2, 1::2] = (nodes[:, :, 1:] + nodes[:, :, :-1]) / 2
-    out[:, 1::2] = (out[:, 2::2] + out[:, :-2:2]) / 2
-    return out
+    """Interpolate twice as many nodes, by cubics where there are enough."""
+    for axis in (1, 2):
+        at = np.moveaxis(nodes, axis, 0)
+        out = np.empty((2 * at.shape[0] - 1, *at.shape[1:]))
+        out[::2] = at
+        middle = out[1::2]
+        middle[1:-1] = (9 * (at[1:-2] + at[2:-1]) - (at[:-3] + at[3:])) / 16
+        middle[0] = (5 * at[0] + 15 * at[1] - 5 * at[2] + at[3]) / 16
+        middle[-1] = (5 * at[-1] + 15 * at[-2] - 5 * at[-3] + at[-4]) / 16
+        # Beside a node without position a straight line does not lose its own.
+        np.copyto(middle, (at[1:] + at[:-1]) / 2, where=np.isnan(middle))
+        nodes = np.moveaxis(out, 0, axis)
+    return nodes
+
+
+def _straight(nodes: Floats, fine: Floats, allowed: float) -> bool:
+    """Whether new nodes lie on straight lines between the old."""
+    middles = (
+        (fine[:, ::2, 1::2], nodes[:, :, 1:], nodes[:, :, :-1]),
+        (fine[:, 1::2, ::2], nodes[:, 1:], nodes[:, :-1]),
+    )
+    with np.errstate(invalid="ignore"):
+        off = [np.nanmax(np.hypot(*(found - (one + two) / 2)), initial=0.0) for found, one, two in middles]
+    return bool(sum(off) <= allowed)  # both ways together: the middle of a cell
 
 
 def _new_nodes(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -163,22 +189,45 @@ def _new_nodes(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return out
 
 
-def _wrong(fine: Floats, found: Floats, at: Any, size: tuple[int, int], allowed: float) -> NDArray[np.bool_]:
-    """Cells with a node that is wrong by more than is allowed, unless it lies far beyond the image in any case."""
-    linear = fine[:, at[0], at[1]]
-    known, guessed = np.isfinite(found).all(axis=0), np.isfinite(linear).all(axis=0)
+def _error(guess: Floats, found: Floats, size: tuple[int, int]) -> Floats:
+    """Distance between positions; 0 where there is none, and where both lie far beyond the image in any case."""
+    known, guessed = np.isfinite(found).all(axis=0), np.isfinite(guess).all(axis=0)
     error = np.where(known | guessed, np.inf, 0.0)
     both = known & guessed
-    error[both] = np.hypot(*(found[:, both] - linear[:, both]))
+    error[both] = np.hypot(*(found[:, both] - guess[:, both]))
     for position, length in zip(found, size, strict=True):
         with np.errstate(invalid="ignore"):
             error[(position + error < -_FAR) | (position - error > length + _FAR)] = 0.0
-    wrong = np.zeros(fine.shape[1:], dtype=bool)
-    wrong[at] = error > allowed
-    out = np.zeros((fine.shape[1] // 2, fine.shape[2] // 2), dtype=bool)
+    return error
+
+
+def _cells_with(marked: NDArray[np.bool_], at: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Cells of the lattice that have a marked node of the doubled one."""
+    nodes = np.zeros(shape, dtype=bool)
+    nodes[at] = marked
+    return _of_cells(nodes, np.logical_or)
+
+
+def _torn(fine: Floats) -> NDArray[np.bool_]:
+    """Cells that have nodes with and nodes without a position."""
+    lost: NDArray[np.bool_] = np.isnan(fine[0]) | np.isnan(fine[1])
+    return _of_cells(lost, np.logical_or) & ~_of_cells(lost, np.logical_and)
+
+
+def _of_cells(fine: NDArray[np.bool_], join: np.ufunc) -> NDArray[np.bool_]:
+    """Join what is true of the nine nodes of each cell on the doubled lattice."""
+    by_row = join(join(fine[:-2:2], fine[1::2]), fine[2::2])
+    out: NDArray[np.bool_] = join(join(by_row[:, :-2:2], by_row[:, 1::2]), by_row[:, 2::2])
+    return out
+
+
+def _with_neighbours(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    rows, cols = cells.shape
+    wide = np.pad(cells, 1)
+    out = cells.copy()
     for row in (0, 1, 2):
         for col in (0, 1, 2):
-            out |= wrong[row : row + 2 * out.shape[0] - 1 : 2, col : col + 2 * out.shape[1] - 1 : 2]
+            out |= wide[row : row + rows, col : col + cols]
     return out
 
 

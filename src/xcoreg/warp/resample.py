@@ -104,9 +104,8 @@ class Resampler:
         values, good, frame = (source, None, (1, 1)) if copied else self._averaged(source, valid)
         for tile in _tiles(rows, cols):
             at = mapping.positions(*tile)
-            goal = out[
-                ..., *(slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, (rows, cols), strict=True))
-            ]
+            row, col = (slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, block, strict=True))
+            goal = out[..., row, col]
             if copied:
                 goal[...] = self._picked(source, at, origin)
                 continue
