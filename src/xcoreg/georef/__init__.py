@@ -16,6 +16,7 @@ from xcoreg.georef.gcpfiles import attach_gcps, read_gcps, save_gcps
 from xcoreg.georef.gcpfit import GCPFit, Residuals
 from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
+from xcoreg.georef.ground import AffineGround, CornerGround, Corners, Ground, RPCGround, read_rpcs
 from xcoreg.georef.pixels import (
     Linear,
     cov_to_map,
@@ -39,9 +40,14 @@ from xcoreg.georef.worldfile import (
 )
 
 __all__ = [
+    "AffineGround",
+    "CornerGround",
+    "Corners",
     "GCPFit",
     "GCPs",
+    "Ground",
     "Linear",
+    "RPCGround",
     "Residuals",
     "as_crs",
     "attach_gcps",
@@ -61,6 +67,7 @@ __all__ = [
     "pixel_to_map",
     "read_gcps",
     "read_prj",
+    "read_rpcs",
     "read_world_file",
     "same_crs",
     "save_gcps",
