@@ -6,7 +6,9 @@ from typing import Any
 
 from xcoreg.core.models.base import Degenerate, Model
 from xcoreg.core.models.choose import Choice, assess_model, choose_model
+from xcoreg.core.models.custom import Custom
 from xcoreg.core.models.fit import KINDS, KINDS_AUTO, fit_model
+from xcoreg.core.models.piecewise import Piecewise
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
 from xcoreg.core.models.spline import Spline
 from xcoreg.core.models.translation import Translation
@@ -16,8 +18,10 @@ __all__ = [
     "KINDS_AUTO",
     "Affine",
     "Choice",
+    "Custom",
     "Degenerate",
     "Model",
+    "Piecewise",
     "Polynomial2",
     "Polynomial3",
     "Spline",
@@ -28,7 +32,9 @@ __all__ = [
     "model_from_dict",
 ]
 
-_KINDS: dict[str, Any] = {kind.kind: kind for kind in (Translation, Affine, Polynomial2, Polynomial3, Spline)}
+_KINDS: dict[str, Any] = {
+    kind.kind: kind for kind in (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
+}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:

@@ -55,6 +55,7 @@ def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats, freedo
     [3.0, 3.0]
     """
     own = np.median(covs, axis=0)
+    told = len(off) / (len(off) + _FEW)  # how much withheld residuals tell: a few of them little
     few = student(freedom, off.shape[1])
 
     def wider(t: float) -> Floats:
@@ -64,21 +65,20 @@ def calibrate(off: Floats, spread: Floats, covs: Floats, scatter: Floats, freedo
         return t * (spread + scatter) + covs
 
     if _misfit(off, wider(0.0)) >= 1:
-        t = _solve(lambda t: _misfit(off, wider(t)), 0.0, _WIDEST)
+        t = (1 + _solve(lambda t: _misfit(off, wider(t)), 0.0, _WIDEST)) ** told - 1
         return few * (1 + t), np.asarray(few * ((1 + t) * scatter + t * own))
     # Where the points' own covariances are most of what is stated they are to blame, and they are not touched.
     stated = np.trace(spread + scatter, axis1=1, axis2=2)
     share = float(np.median(stated / (stated + np.trace(covs, axis1=1, axis2=2))))
-    t = _solve(lambda t: _misfit(off, narrower(t)), 1 - share * (1 - _NARROWEST), 1.0)
+    t = _solve(lambda t: _misfit(off, narrower(t)), 1 - share * (1 - _NARROWEST), 1.0) ** told
     return few * t, few * t * scatter
 
 
 def _misfit(off: Floats, covs: Floats) -> float:
-    """Size of the withheld residuals relative to what is stated; drawn towards 1 where there are few."""
-    n, k = off.shape
+    """Size of the withheld residuals relative to what is stated."""
+    k = off.shape[1]
     found = np.quantile(normalised(off, covs), _SHARES)
-    ratio = float(np.mean([q / chdtri(k, 1 - share) for q, share in zip(found, _SHARES, strict=True)]))
-    return float(max(ratio, 1e-12) ** (n / (n + _FEW)))
+    return float(np.mean([q / chdtri(k, 1 - share) for q, share in zip(found, _SHARES, strict=True)]))
 
 
 def _solve(misfit: Callable[[float], float], low: float, high: float) -> float:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.models.base import Degenerate, nested
+from xcoreg.core.models.custom import fit_custom
 from xcoreg.core.models.linear import LinearFit, fit_linear
 from xcoreg.core.models.outcome import Outcome
+from xcoreg.core.models.piecewise_fit import fit_piecewise
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline_fit import fit_spline
 from xcoreg.core.models.ties import Ties, make_ties
@@ -52,6 +54,7 @@ _FITS: dict[str, Callable[[Ties], Outcome]] = {
     "polynomial2": _polynomial(Polynomial2),
     "polynomial3": _polynomial(Polynomial3),
     "spline": fit_spline,
+    "piecewise": fit_piecewise,
 }
 
 #: The models there are, the simplest first.
@@ -76,7 +79,7 @@ def ties_of(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: Array
     return make_ties(x, y, np.column_stack([dx, dy]), cov)
 
 
-def fit_ties(kind: str, ties: Ties) -> Outcome:
+def fit_ties(kind: Any, ties: Ties) -> Outcome:
     """Fit a model of a kind.
 
     Raises
@@ -86,6 +89,8 @@ def fit_ties(kind: str, ties: Ties) -> Outcome:
     ValueError
         When the kind is unknown.
     """
+    if hasattr(kind, "fit"):
+        return fit_custom(kind, ties)
     name = _ALSO.get(kind, kind)
     if name not in _FITS:
         raise ValueError(f"the model {kind!r} is unknown, known are {', '.join(KINDS)}")
@@ -103,8 +108,9 @@ def fit_model(
 
     Parameters
     ----------
-    kind : str
-        One of `KINDS` ("polynomial" means order 2).
+    kind : str or object
+        One of `KINDS` ("polynomial" means order 2), or an object with ``fit(x, y, dx, dy, cov)`` that returns a model
+        with ``predict(x, y)``.
     x, y : array_like
         Map positions.
     dx, dy : array_like

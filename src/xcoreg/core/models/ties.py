@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from xcoreg.core.models.base import Floats
 
-__all__ = ["Ties", "half_planes", "make_ties", "spread_order", "typical_spacing"]
+__all__ = ["Ties", "folds_of", "half_planes", "make_ties", "spread_order", "typical_spacing"]
 
 _FLOOR = 1e-7  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
 _BITS = 16
@@ -193,3 +193,26 @@ def spread_order(u: Floats, v: Floats) -> NDArray[np.intp]:
     for bit in range(_BITS):
         code |= (((cells[0] >> bit) & 1) << (2 * bit)) | (((cells[1] >> bit) & 1) << (2 * bit + 1))
     return np.asarray(np.argsort(code, kind="stable"))
+
+
+def folds_of(ties: Ties, folds: int) -> NDArray[np.intp]:
+    """Part points into folds, each of them spread over the area.
+
+    Parameters
+    ----------
+    ties : Ties
+    folds : int
+        At most; each has a point at least.
+
+    Returns
+    -------
+    (n,) int
+
+    Examples
+    --------
+    >>> folds_of(make_ties([0, 1, 0, 1], [0, 0, 1, 1], np.zeros((4, 2))), 2).tolist()
+    [0, 0, 1, 1]
+    """
+    out = np.empty(len(ties), np.intp)
+    out[spread_order(ties.u, ties.v)] = np.arange(len(ties)) % min(folds, len(ties))
+    return out

@@ -1,0 +1,122 @@
+"""Fitting a triangulation to tie points."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial import QhullError
+
+from xcoreg.core.models.base import Degenerate, nested
+from xcoreg.core.models.calibrate import calibrate
+from xcoreg.core.models.levels import first_look
+from xcoreg.core.models.mesh import Mesh, make_mesh, triangulate
+from xcoreg.core.models.outcome import Outcome
+from xcoreg.core.models.piecewise import Piecewise, reach_of
+from xcoreg.core.models.polynomial import Affine, fit_polynomial
+from xcoreg.core.models.scatter import excess, normalised, trust
+from xcoreg.core.models.ties import folds_of, half_planes
+
+if TYPE_CHECKING:
+    from xcoreg.core.models.base import Floats
+    from xcoreg.core.models.ties import Ties
+
+__all__ = ["fit_piecewise"]
+
+_FEWEST = 6
+_FOLDS = 10
+_ROUNDS = 5
+
+
+def fit_piecewise(ties: Ties) -> Outcome:
+    """Fit a triangulation through the tie points that do not contradict all of their neighbours.
+
+    Parameters
+    ----------
+    ties : Ties
+
+    Returns
+    -------
+    Outcome
+        What triangles miss is judged by points withheld in ten folds that are spread over the area.
+
+    Raises
+    ------
+    Degenerate
+        Where the points are too few, on a line or clustered.
+    """
+    plane = fit_polynomial(Affine, ties)[1].coef
+    rest = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
+    used = first_look(rest)[1] > 0
+    used &= _first_of_place(ties)
+    if used.sum() < _FEWEST:
+        raise Degenerate(f"{int(used.sum())} places are too few for piecewise: it needs {_FEWEST}", _FEWEST)
+    try:
+        off, own, reach = _withheld(rest, used)
+        corners = rest.subset(used)
+        triangles = triangulate(corners.u, corners.v)
+    except QhullError as error:
+        raise Degenerate(f"the {len(ties)} tie points are too clustered for piecewise", _FEWEST) from error
+    rough = _roughness(off, ties.covs + own, reach)
+    spread = own + reach[:, None, None] * rough
+    factor, scatter = calibrate(off, spread, ties.covs, np.zeros_like(rough), len(ties) - 3.0)
+    model = _model(ties, corners, triangles, plane, factor * rough, nested(scatter[:2, :2] * ties.unit**2))
+    return Outcome(model, off, factor * spread + ties.covs + scatter, float(used.sum()))
+
+
+def _first_of_place(ties: Ties) -> Floats:
+    first = np.unique(np.column_stack([ties.u, ties.v]), axis=0, return_index=True)[1]
+    out = np.zeros(len(ties), bool)
+    out[first] = True
+    return out
+
+
+def _withheld(ties: Ties, used: Floats) -> tuple[Floats, Floats, Floats]:
+    """Residuals of withheld points, the covariance that the corners give their prediction, and its reach."""
+    off, own, reach = np.zeros_like(ties.values), np.zeros_like(ties.covs), np.zeros(len(ties))
+    folds = folds_of(ties, _FOLDS)
+    for fold in range(int(folds.max()) + 1):
+        out, corners = folds == fold, ties.subset(used & (folds != fold))
+        mesh = make_mesh(corners.u, corners.v, triangulate(corners.u, corners.v))
+        off[out], own[out], reach[out] = _at(mesh, corners, ties.subset(out))
+    return off, own, reach
+
+
+def _at(mesh: Mesh, corners: Ties, points: Ties) -> tuple[Floats, Floats, Floats]:
+    place = mesh.locate(points.u, points.v)
+    fit = np.einsum("nik,ni->nk", corners.values[place.corners], place.shares)
+    own = np.einsum("niab,ni->nab", corners.covs[place.corners], place.shares**2)
+    return points.values - fit, own, reach_of(mesh, place, points.u, points.v)
+
+
+def _roughness(off: Floats, covs: Floats, reach: Floats) -> Floats:
+    """Covariance per squared distance to the corners that explains the withheld residuals."""
+    reach = np.maximum(reach, 1e-6 * np.median(reach))
+    unit, wide = off / np.sqrt(reach)[:, None], covs / reach[:, None, None]
+    k = off.shape[1]
+    rough = np.diag(np.median(unit**2, axis=0)) + 1e-14 * np.eye(k)
+    for _ in range(_ROUNDS):
+        weights = trust(normalised(unit, wide + rough), k)
+        rough = excess(unit, wide, np.ones(len(off)), weights) + 1e-14 * np.eye(k)
+    return rough
+
+
+def _model(
+    ties: Ties, corners: Ties, triangles: Floats, plane: Floats, rough: Floats, scatter: tuple[tuple[float, ...], ...]
+) -> Piecewise:
+    square = ties.unit**2
+    covs = corners.covs[:, [0, 0, 1], [0, 1, 1]] * square
+    return Piecewise(
+        n=len(ties),
+        scatter=scatter,
+        spacing=ties.spacing * ties.scale,
+        hull=half_planes(ties.x, ties.y),
+        centre=np.array(ties.centre),
+        corners=np.column_stack([corners.u, corners.v]) * ties.scale,
+        triangles=triangles,
+        plane=plane * ties.unit / np.array([1, ties.scale, ties.scale])[:, None],
+        values=corners.values * ties.unit,
+        covs=covs,
+        roughness=rough[[0, 0, 1], [0, 1, 1]] * square / ties.scale**2,
+    )
