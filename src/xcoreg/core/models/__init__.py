@@ -32,9 +32,8 @@ __all__ = [
     "model_from_dict",
 ]
 
-_KINDS: dict[str, Any] = {
-    kind.kind: kind for kind in (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
-}
+_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
+_KINDS: dict[str, Any] = {one.kind: one for one in _CLASSES}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:

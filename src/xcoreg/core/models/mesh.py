@@ -184,15 +184,13 @@ def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
 
 def _table(x: Floats, y: Floats, triangles: Ints, low: Floats, size: Floats, along: int) -> tuple[Ints, Ints]:
     """List, for each cell of a grid, the triangles whose box touches it."""
-    spans = []
+    spans: list[Ints] = []
     for values, start, step in ((x, low[0], size[0]), (y, low[1], size[1])):
         ends = (values[triangles].min(1), values[triangles].max(1))
         # A hair wider: round-off must not put a position beside the cells of its triangle.
-        spans += [
-            np.clip(np.floor((end - start) / step + wide), 0, along - 1)
-            for end, wide in zip(ends, (-1e-6, 1e-6), strict=True)
-        ]
-    x0, x1, y0, y1 = (span.astype(np.intp) for span in spans)
+        for end, hair in zip(ends, (-1e-6, 1e-6), strict=True):
+            spans.append(np.clip(np.floor((end - start) / step + hair), 0, along - 1).astype(np.intp))
+    x0, x1, y0, y1 = spans
     tall = y1 - y0 + 1
     count = (x1 - x0 + 1) * tall
     which = np.repeat(np.arange(len(triangles)), count)

@@ -69,7 +69,9 @@ class Piecewise(Fitted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "_mesh", make_mesh(*self.corners.T, self.triangles))
+        object.__setattr__(
+            self, "_mesh", make_mesh(self.corners[:, 0].copy(), self.corners[:, 1].copy(), self.triangles)
+        )
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions.

@@ -19,8 +19,13 @@ from xcoreg.core.models.scatter import excess, normalised, trust
 from xcoreg.core.models.ties import folds_of, half_planes
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xcoreg.core.models.base import Floats
     from xcoreg.core.models.ties import Ties
+
+    Bools = NDArray[np.bool_]
+    Ints = NDArray[np.intp]
 
 __all__ = ["fit_piecewise"]
 
@@ -48,8 +53,7 @@ def fit_piecewise(ties: Ties) -> Outcome:
     """
     plane = fit_polynomial(Affine, ties)[1].coef
     rest = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
-    used = first_look(rest)[1] > 0
-    used &= _first_of_place(ties)
+    used = np.asarray((first_look(rest)[1] > 0) & _first_of_place(ties))
     if used.sum() < _FEWEST:
         raise Degenerate(f"{int(used.sum())} places are too few for piecewise: it needs {_FEWEST}", _FEWEST)
     try:
@@ -65,14 +69,14 @@ def fit_piecewise(ties: Ties) -> Outcome:
     return Outcome(model, off, factor * spread + ties.covs + scatter, float(used.sum()))
 
 
-def _first_of_place(ties: Ties) -> Floats:
+def _first_of_place(ties: Ties) -> Bools:
     first = np.unique(np.column_stack([ties.u, ties.v]), axis=0, return_index=True)[1]
     out = np.zeros(len(ties), bool)
     out[first] = True
     return out
 
 
-def _withheld(ties: Ties, used: Floats) -> tuple[Floats, Floats, Floats]:
+def _withheld(ties: Ties, used: Bools) -> tuple[Floats, Floats, Floats]:
     """Residuals of withheld points, the covariance that the corners give their prediction, and its reach."""
     off, own, reach = np.zeros_like(ties.values), np.zeros_like(ties.covs), np.zeros(len(ties))
     folds = folds_of(ties, _FOLDS)
@@ -103,7 +107,7 @@ def _roughness(off: Floats, covs: Floats, reach: Floats) -> Floats:
 
 
 def _model(
-    ties: Ties, corners: Ties, triangles: Floats, plane: Floats, rough: Floats, scatter: tuple[tuple[float, ...], ...]
+    ties: Ties, corners: Ties, triangles: Ints, plane: Floats, rough: Floats, scatter: tuple[tuple[float, ...], ...]
 ) -> Piecewise:
     square = ties.unit**2
     covs = corners.covs[:, [0, 0, 1], [0, 1, 1]] * square
