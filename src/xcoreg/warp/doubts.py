@@ -75,7 +75,8 @@ def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
     folded = float(np.mean(((1 + a) * (1 + d) <= b * c) | (missed > _UNSOLVED * move.pixel)))
     if folded > 0:
         yield (
-            f"the correction folds over itself on about {folded:.1%} of the output: neighbours would change places, so "
-            "these pixels cannot be trusted; remove tie points that contradict each other, or choose a smoother model",
+            f"the correction folds over itself or is torn on about {folded:.1%} of the output: neighbours would change "
+            "places or part, so these pixels cannot be trusted; remove tie points that contradict each other, or choose "
+            "a smoother model",
             CoregWarning,
         )
