@@ -22,12 +22,11 @@ h2{font-size:1.15rem;margin:0 0 .7rem;border-bottom:1px solid var(--line);paddin
 section{background:#fff;margin:1rem 0;padding:1rem 1.2rem;border-radius:.3rem}
 p{margin:.4rem 0;max-width:75ch}
 .lead{font-size:1.08rem}
-.faint,figcaption,caption{color:var(--faint);font-size:.88rem}
+.faint,figcaption{color:var(--faint);font-size:.88rem}
 .badge{display:inline-block;padding:.05rem .55rem;border-radius:1rem;color:#fff;background:var(--good);font-size:.95rem}
 .bad .badge{background:var(--bad)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.92rem;margin:.4rem 0}
-caption{text-align:left;padding:.2rem 0}
 th,td{text-align:left;padding:.28rem .8rem .28rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr.chosen{font-weight:600;background:#eef6f2}
@@ -103,8 +102,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = 
 
     top = "".join(f'<th scope="col"{" class=n" if 0 < i <= numbers else ""}>{name}</th>' for i, name in enumerate(head))
     top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    told = f"<caption>{caption}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{told}{top}<tbody>{"".join(row(one) for one in rows)}</tbody></table></div>'
+    # Not a caption element: it would be as wide as the table, which a phone scrolls.
+    told = f'<p class="faint">{caption}</p>' if caption else ""
+    return f'{told}<div class="scroll"><table>{top}<tbody>{"".join(row(one) for one in rows)}</tbody></table></div>'
 
 
 def paragraphs(lines: Iterable[str], kind: str = "") -> str:

@@ -38,7 +38,7 @@ def accuracy(fit: Coregistration) -> str:
         gain = f"{before / after:.1f} ×" if after > 0 else ""
         rows.append([name, f"{px(before)} px", f"{px(after)} px", *ground, gain])
     head = ["Radial error", "before", "after", *(["before", "after"] if on_ground else []), "smaller by"]
-    caption = f"On {q.n_check} tie points, each predicted by a fit without it; before: the correction it asks for."
+    caption = f"On {q.n_check} tie points, each predicted by a fit without it. Before: without any correction."
     return table(head, rows, caption=caption, numbers=len(head) - 1)
 
 

@@ -66,7 +66,7 @@ def choose_windows(fit: Coregistration, n: int = 4) -> list[Chosen]:
     Returns
     -------
     list of Chosen
-        The worst residuals, and of the small ones those with the longest correction.
+        The worst residuals, and of the small ones those with the highest correlation: they show most.
     """
     good, left = fit.points.take(fit.points.ok), residuals_of(fit)
     if len(good) == 0 or n < 1:
@@ -75,7 +75,7 @@ def choose_windows(fit: Coregistration, n: int = 4) -> list[Chosen]:
     residual = np.array([known.get(int(window), np.nan) for window in good.window])
     by_residual = np.argsort(np.nan_to_num(residual, nan=np.inf), kind="stable")
     small = by_residual[: max(1, len(good) // 4)]
-    small = small[np.argsort(-good.length[small], kind="stable")]
+    small = small[np.argsort(-np.nan_to_num(good.score[small]), kind="stable")]
     finite = by_residual[np.isfinite(residual[by_residual])]
     picked: dict[int, str] = {}
     for i in range(n):
@@ -124,10 +124,10 @@ def flicker_html(fit: Coregistration, target: Any, reference: Any, chosen: list[
             cards.append(_card(one, greys_of(like, before, after), side))
     if not cards:
         return ""
-    switch = (
-        '<input type="checkbox" id="still" class="switch"> <label for="still" class="switch">hold still (point at a '
-    )
-    return f'{switch}picture to see the target)</label><div class="flicks">{"".join(cards)}</div>'
+    told = "Every picture flicks between the reference and the target: what jumps is displaced, what fades has changed."
+    hint = "hold still: point at a picture to see the target"
+    switch = f'<input type="checkbox" id="still" class="switch"> <label for="still" class="switch">{hint}</label>'
+    return f'<p>{told}</p>{switch}<div class="flicks">{"".join(cards)}</div>'
 
 
 def _corrected(fit: Coregistration, tgt: Any, view: View) -> Shown | None:

@@ -74,7 +74,7 @@ def write_report(
     if background is not None:
         background = _one_band(background, bands[1] if ref is not None else bands[0])
     body = [_header(fit, title), section("Accuracy", tables.accuracy(fit))]
-    body.append(section("Tie points", _grid([map_figure(fit, background), tables.verdicts(fit)])))
+    body.append(section("Tie points", map_figure(fit, background) + tables.verdicts(fit)))
     if tgt is not None and ref is not None and fit.ok:
         flicks = flicker_html(fit, tgt, ref, choose_windows(fit, windows), bands)
         body.append(section("Before and after", flicks))
