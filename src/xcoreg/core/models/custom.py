@@ -64,9 +64,8 @@ class Custom(Fitted):
         """Covariance of the correction: the model's own, or the scatter of withheld points."""
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         own = getattr(self.model, "predict_cov", None)
-        return np.array(
-            np.broadcast_to(np.array(self.scatter) if own is None else own(x, y), (*shape, 2, 2)), np.float64
-        )
+        cov = self.scatter if own is None else own(x, y)
+        return np.array(np.broadcast_to(np.asarray(cov, np.float64), (*shape, 2, 2)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, by the model's own `to_dict`.
