@@ -85,7 +85,7 @@ def sample(
     dtype = values.dtype if kernel == "nearest" else work_dtype(values.dtype)
     out = np.zeros((len(images), *rows.shape), dtype=dtype)
     out_valid = np.zeros(out.shape, dtype=bool)
-    by_tiles = rows.ndim == 2 and kernel != "nearest" and max(scale) <= 1.0
+    by_tiles = rows.ndim == 2 and (kernel == "nearest" or max(scale) <= 1.0)
     for part in tiles(rows.shape) if by_tiles else [...]:
         at = (rows[part], cols[part])
         for layer in zip(images, masks, out, out_valid, strict=True):

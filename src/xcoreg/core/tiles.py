@@ -128,7 +128,7 @@ def sample_tile(
         Positions, px.
     origin : (int, int)
         Row and column of the image's first pixel.
-    kernel : {"bilinear", "cubic", "lanczos"}
+    kernel : {"nearest", "bilinear", "cubic", "lanczos"}
         Not widened.
     out, out_valid : (n, m)
         Written to; zero at the start.
@@ -147,6 +147,8 @@ def sample_tile(
            [5., 6.]]))
     """
     drifts = (_drift(at[0], origin[0], 0), _drift(at[1], origin[1], 1))
+    if kernel == "nearest":
+        drifts = (np.floor(drifts[0] + 0.5), np.floor(drifts[1] + 0.5))
     if not all(abs(float(end)) < _FARTHEST for drift in drifts for end in (drift.min(), drift.max())):  # nor NaN
         return False
     _quartered(layer, drifts, (0, 0), kernel, (out, out_valid))
@@ -170,7 +172,10 @@ def _quartered(
     side = max(drifts[0].shape)
     if sum(more) <= _MORE_TAPS:
         slides = [_Slide(*each) for each in zip(drifts, lows, more, start, strict=True)]
-        _slid(layer, (slides[0], slides[1]), kernel, goal)
+        if kernel == "nearest":
+            _copied(layer, (slides[0], slides[1]), goal)
+        else:
+            _slid(layer, (slides[0], slides[1]), kernel, goal)
     elif side > _SMALLEST and sum(more) * _SMALLEST <= _MORE_TAPS * side:
         for rows in parts(drifts[0].shape[0], -(-side // 2)):
             for cols in parts(drifts[0].shape[1], -(-side // 2)):
@@ -243,6 +248,18 @@ def _slid(layer: Layer, slides: tuple[_Slide, _Slide], kernel: str, goal: tuple[
     out_valid[:] = good[at[0] + n, at[1] + m]
     np.divide(mean, covered, out=out, where=(missing > 0) & out_valid)
     out[~out_valid] = 0
+
+
+def _copied(layer: Layer, slides: tuple[_Slide, _Slide], goal: tuple[Array, Bools]) -> None:
+    """Copy the pixels of a tile, one slice for each number of whole pixels that it is moved by."""
+    (n, m), (rows, cols) = goal[0].shape, slides
+    shape = (n + rows.more, m + cols.more)
+    values, good = window(*layer, (rows.first("nearest"), cols.first("nearest")), shape, goal[0].dtype)
+    for i in range(rows.more + 1):
+        for j in range(cols.more + 1):
+            here = (rows.drift == rows.low + i) & (cols.drift == cols.low + j) if rows.more or cols.more else True
+            np.copyto(goal[0], values[i : i + n, j : j + m], where=here)
+            np.copyto(goal[1], True if good is None else good[i : i + n, j : j + m], where=here)
 
 
 def _ones(weights: list[Array]) -> list[Array]:

@@ -76,7 +76,7 @@ def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
     if folded > 0:
         yield (
             f"the correction folds over itself or is torn on about {folded:.1%} of the output: neighbours would change "
-            "places or part, so these pixels cannot be trusted; remove tie points that contradict each other, or choose "
-            "a smoother model",
+            "places or part, so these pixels cannot be trusted; remove tie points that contradict each other, or "
+            "choose a smoother model",
             CoregWarning,
         )
