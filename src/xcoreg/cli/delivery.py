@@ -100,12 +100,6 @@ class Delivery:
             raise OptionError("--align-grid and --like name two output grids: choose one")
         check_header(self.path, driver_for(self.path, self.driver))
 
-    def check_apart(self, options: dict[str, Any]) -> None:
-        """Refuse a fit or a page that would take the place of the output."""
-        for name in ("save_fit", "report"):
-            if options[name] and Path(options[name]).absolute() == self.path.absolute():
-                raise OptionError(f"--{name.replace('_', '-')} and OUT are the same file, {self.path}: give two names")
-
     def write(self, source: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it.
 

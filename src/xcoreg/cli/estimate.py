@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from xcoreg.points import TiePoints
     from xcoreg.result import Coregistration
 
-__all__ = ["Keeping", "Matched", "find_points", "match_files", "match_files_locally", "report"]
+__all__ = ["KEPT", "Keeping", "Matched", "apart", "find_points", "match_files", "match_files_locally", "report"]
 
 
 @dataclass(frozen=True)
@@ -110,47 +111,97 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Any:
     points : TiePoints
     target : DataArray or Dataset
     """
-    if options["save_fit"] or options["report"]:
+    if any(options[name] for name in KEPT if name != "gcps"):
         matched = match_files_locally(ref, tgt, options, talk)
         return matched.fit.points, matched.tgt
     from xcoreg.engine import tie_points
 
-    Keeping.take(options, (ref, tgt))
+    keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
-    return tie_points(images[1], images[0], progress=talk.progress, **chosen), images[1]
+    found = tie_points(images[1], images[0], progress=talk.progress, **chosen)
+    if "gcps" in keep.goals and found.ok.any():
+        from xcoreg.io.gcps import write_gcps
+
+        write_gcps(tgt, found, keep.goals["gcps"])
+        talk.say("gcps", keep.goals["gcps"])
+    return found, images[1]
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """Files that a result leaves besides the image: the fit as JSON, and a page about it."""
+    """Files that a result leaves besides the image.
 
-    save_fit: str | None
-    report: str | None
+    Parameters
+    ----------
+    goals : dict of str
+        Path by option: `save_fit` (JSON), `report` (a page), `field` (a raster), `gcps` (the target with control points).
+    target : str
+        Path of the target.
+    """
+
+    goals: dict[str, str]
+    target: str
 
     @classmethod
     def take(cls, options: dict[str, Any], images: tuple[str, str]) -> Keeping:
         """Take the options that concern these files out of the dictionary, and refuse files that cannot be written."""
         from xcoreg.io.paths import check_output
 
-        keep = cls(options.pop("save_fit"), options.pop("report"))
-        goals = [goal for goal in (keep.save_fit, keep.report) if goal]
-        for goal in goals:
+        goals = {name: options.pop(name) for name in KEPT if options.get(name)}
+        for name in KEPT:
+            options.pop(name, None)
+        for goal in goals.values():
             check_output(goal, inputs=(*images, *_files_of(options)))
-        if len(goals) == 2 and Path(goals[0]).absolute() == Path(goals[1]).absolute():
-            raise OptionError(f"--save-fit and --report are the same file, {goals[0]}: give two names")
-        if keep.report:
+        apart(goals)
+        if "report" in goals:
             # Before the work: the page needs pictures.
             require("matplotlib", extra="plot")
-        return keep
+        return cls(goals, images[1])
 
     def write(self, matched: Matched, talk: Talk) -> None:
         """Write them."""
-        if self.save_fit:
-            matched.fit.save(self.save_fit)
-            talk.say("fit", str(self.save_fit))
-        if self.report:
-            matched.fit.report(self.report, target=matched.tgt, reference=matched.ref)
-            talk.say("report", str(self.report))
+        from xcoreg.io.field import write_field
+        from xcoreg.io.gcps import write_gcps
+
+        fit = matched.fit
+        writers = {
+            "save_fit": fit.save,
+            "report": partial(fit.report, target=matched.tgt, reference=matched.ref),
+            "field": partial(write_field, fit),
+            "gcps": partial(write_gcps, self.target, fit.points),
+        }
+        for name, goal in self.goals.items():
+            writers[name](goal)
+            talk.say(name.removeprefix("save_"), goal)
+
+
+KEPT = ("save_fit", "report", "field", "gcps")
+
+
+def apart(goals: dict[str, Any]) -> None:
+    """Refuse two outputs in one file.
+
+    Parameters
+    ----------
+    goals : dict
+        Paths by the name of their option.
+
+    Raises
+    ------
+    OptionError
+
+    Examples
+    --------
+    >>> apart({"OUT": "a.tif", "save_fit": "a.json", "report": None})
+    """
+    seen: dict[Path, str] = {}
+    for name, goal in goals.items():
+        if goal is None:
+            continue
+        shown, path = name if name.isupper() else f"--{name.replace('_', '-')}", Path(goal).absolute()
+        if path in seen:
+            raise OptionError(f"{shown} and {seen[path]} are the same file, {goal}: give two names")
+        seen[path] = shown
 
 
 def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any], dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xcoreg.cli.delivery import Delivery
-from xcoreg.cli.estimate import find_points, match_files_locally
+from xcoreg.cli.estimate import KEPT, apart, find_points, match_files_locally
 from xcoreg.cli.job import Job
 from xcoreg.cli.moving import tell_result
 from xcoreg.cli.options import local_options, talk_options, write_options
@@ -34,7 +34,7 @@ def warp(ref: str, tgt: str, out: str, talk: Talk, **options: Any) -> None:
     """
     delivery = Delivery.take(out, options)
     delivery.check(ref, tgt)
-    delivery.check_apart(options)
+    apart({"OUT": out, **{name: options[name] for name in KEPT}})
     nodata = options["nodata"]
     fit = match_files_locally(ref, tgt, options, talk).fit
     tell_result(fit, talk)
@@ -70,6 +70,7 @@ def points(ref: str, tgt: str, out: str, talk: Talk, columns: str, overwrite: bo
     if goal.exists() and not overwrite:
         raise OptionError(f"the output {goal} exists already: add --overwrite to replace it")
     check_suffix(goal)
+    apart({"OUT": out, **{name: options[name] for name in KEPT}})
     spacing = round(options["spacing"]) if options["spacing"] else None
     found, target = find_points(ref, tgt, options, talk)
     if not found.ok.any():

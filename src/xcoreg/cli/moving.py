@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xcoreg.cli.delivery import Delivery
-from xcoreg.cli.estimate import match_files, report
+from xcoreg.cli.estimate import apart, match_files, report
 from xcoreg.cli.job import Job
 from xcoreg.cli.options import match_options, talk_options, write_options
 
@@ -94,7 +94,7 @@ def shift(ref: str, tgt: str, out: str, talk: Talk, **options: Any) -> None:
     """
     delivery = Delivery.take(out, options)
     delivery.check(ref, tgt)
-    delivery.check_apart(options)
+    apart({"OUT": out, **{name: options[name] for name in ("save_fit", "report")}})
     nodata = options["nodata"]
     fit = match_files(ref, tgt, options, talk).fit
     tell_result(fit, talk)

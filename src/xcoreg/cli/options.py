@@ -111,6 +111,12 @@ local_options = _stack(
     ),
     click.option("--points", metavar="FILE", help="Match at these points, or use these tie points, instead of a grid."),
     *_shared,
+    click.option("--field", type=click.Path(dir_okay=False), help="Write the field as GeoTIFF: dx, dy and its sigma."),
+    click.option(
+        "--gcps",
+        type=click.Path(dir_okay=False),
+        help="Write TGT with the tie points as ground control points: a GeoTIFF, or a .vrt that refers to TGT.",
+    ),
 )
 
 write_options = _stack(
