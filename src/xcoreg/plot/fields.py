@@ -169,11 +169,11 @@ def draw_sheet(figure: Any, axes: Any, fit: Coregistration, sheets: Sheets, name
         extend="neither" if flat else "both",
     )
     x, y = sheets.centres
-    if not flat and min(values.shape) > 1:
-        lines = axes.contour(
-            x, y, values, 7, colors="black" if name != "sigma" else "0.25", linewidths=0.7, linestyles="solid"
-        )
-        axes.clabel(lines, fontsize=7, fmt="%.3g")
+    levels = [] if flat or min(values.shape) < 2 else _levels(low, high)
+    if len(levels):
+        shade = "black" if name != "sigma" else "0.25"
+        lines = axes.contour(x, y, values, levels, colors=shade, linewidths=0.7, linestyles="solid")
+        axes.clabel(lines, fontsize=7, fmt="%.4g")
     if sheets.outside.any() and not sheets.outside.all() and min(values.shape) > 1:
         axes.contourf(x, y, sheets.outside.astype(float), [0.5, 1.5], colors="white", alpha=0.55)
         axes.contour(x, y, sheets.outside.astype(float), [0.5], colors="white", linewidths=1.2, linestyles="--")
@@ -185,9 +185,10 @@ def draw_sheet(figure: Any, axes: Any, fit: Coregistration, sheets: Sheets, name
     _finish(axes, fit)
 
 
-def _levels(low: float, high: float) -> Floats:
-    """Round values inside of the range that matters, not of that in the far corners."""
-    return np.asarray(require("matplotlib.ticker", extra="plot").MaxNLocator(7).tick_values(low, high))
+def _levels(low: float, high: float) -> list[float]:
+    """Choose round values inside of the range that matters, not of that in the far corners."""
+    ticks = require("matplotlib.ticker", extra="plot").MaxNLocator(7).tick_values(low, high)
+    return [float(tick) for tick in ticks if low < tick < high]
 
 
 def _draw_places(axes: Any, fit: Coregistration) -> None:
