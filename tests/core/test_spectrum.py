@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from xcoreg.core.spectrum import forward, inverse, rings_for, taper
+from xcoreg.core.spectrum import forward, inverse, modes_for, ramps, rings_for, taper
 
 SHAPES = [(16, 16), (17, 17), (63, 63), (64, 64), (64, 48), (115, 115), (125, 125), (250, 251), (256, 256)]
 
@@ -63,3 +63,30 @@ def test_inverse_undoes_forward_in_single_precision(shape):
     spectra = forward(images)
     assert spectra.dtype == np.complex64
     assert np.abs(inverse(spectra, shape) - images).max() < 1e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_modes_of_an_image_bring_it_back_below_the_nyquist_radius(shape):
+    modes = modes_for(*shape)
+    image = np.random.default_rng(4).standard_normal((2, *shape)).astype(np.float32)
+    back = inverse(modes.plane(modes.take(forward(image))), shape)
+    plane = fft.fft2(image)
+    down, across = (fft.fftfreq(size).astype(np.float32) for size in shape)
+    radius = np.hypot(down[:, None], across[None])
+    wanted = fft.ifft2(np.where((radius < 0.5) & (radius > 0), plane, 0)).real
+    assert np.abs(back - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_over_modes_are_those_of_the_whole_plane(shape):
+    modes = modes_for(*shape)
+    ones = modes.sums(np.ones((1, len(modes.index)), np.float32))
+    assert ones[0] == pytest.approx(modes.count)
+    assert (modes.spread(modes.centre[None])[0] - np.hypot(modes.fx, modes.fy)).max() < 0.1
+
+
+def test_ramps_read_elsewhere():
+    wave = np.cos(2 * np.pi * 5 * np.arange(64) / 64)[None, None, :] * np.ones((1, 48, 1))
+    across, down = ramps((48, 64), np.array([[0.25, 0.4]]))
+    moved = inverse(forward(wave.astype(np.float32)) * across[:, None] * down[:, :, None], (48, 64))
+    assert np.abs(moved[0, 3] - np.cos(2 * np.pi * 5 * (np.arange(64) + 0.25) / 64)).max() < 1e-5

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcoreg.core.subpixel import FourierShift, recut
+from xcoreg.core.subpixel import FourierShift, moved, recut
 
 ROWS, COLS = np.mgrid[:64, :80].astype(np.float64)
 INNER = (slice(5, -5), slice(5, -5))
@@ -68,3 +68,12 @@ def test_recut_is_a_roll_where_inside(dcol, drow):
     rolled = np.roll(images, (-drow, -dcol), (1, 2))
     assert inside.sum() == (10 - abs(drow)) * (10 - abs(dcol))
     assert (out[inside] == rolled[inside]).all()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(-12, 12), st.integers(-12, 12))
+def test_moved_is_the_inverse_of_recut_with_zeros(dcol, drow):
+    images = np.random.default_rng(4).random((2, 10, 10))
+    move = np.array([[dcol, drow], [0, 1]])
+    cut, inside = recut(images, -move)
+    assert (moved(images, move) == np.where(inside, cut, 0)).all()

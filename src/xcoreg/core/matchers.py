@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg.core.matches import Matches
-from xcoreg.core.phase import Peaks, correlate, fill_invalid
-from xcoreg.core.quality import participation, ssim
+from xcoreg.core.phase import Peaks, correlate
+from xcoreg.core.quality import agreement, likeness, ssim
 from xcoreg.core.refine import Refined, refine
 from xcoreg.core.repeats import repeats
 from xcoreg.core.status import Status
@@ -38,8 +38,10 @@ _DRIFT, _LAST_STEP = 1.5, 0.01
 _SPOTS = 4.0
 # The phases alone may contradict by this much, px, and by this many standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
-# Pixels in flight at once: bounds the memory of large batches.
-_BATCH_PIXELS = 1 << 20
+# Pixels count in full for the similarity where the margin's weight is above this.
+_FULL = 0.99
+# Pixels in flight at once: what a step makes shall still be in the processor's cache when the next one needs it.
+_BATCH_PIXELS = 1 << 16
 
 
 def phase_match(
@@ -92,30 +94,22 @@ def phase_match(
 
 def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, limit: float, contrast: str) -> Matches:
     """Match windows that fit into memory together; the hopeless ones are not tried."""
-    status = _usable(ref, tgt, ref_valid, tgt_valid)
+    (ref, tgt), status = _usable(ref, tgt, ref_valid, tgt_valid)
     out = {
         "move": np.full((len(ref), 2), np.nan),
         "cov": np.full((len(ref), 2, 2), np.nan),
         **{name: np.full(len(ref), np.nan) for name in ("score", "reliability", "before", "after")},
         "phase": np.full((len(ref), 2), np.nan),
     }
-    use = np.flatnonzero(status == Status.OK)
-    if use.size:
-        ref, tgt, ref_valid, tgt_valid = ref[use], tgt[use], ref_valid[use], tgt_valid[use]
-        peaks = correlate(ref, tgt, ref_valid, tgt_valid, max_shift=limit, contrast=contrast)
-        ref = fill_invalid(ref, ref_valid)
-        tgt = fill_invalid(tgt, tgt_valid) * np.where(peaks.height < 0, np.float32(-1), np.float32(1))[:, None, None]
-        fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
-        before = ssim(ref, tgt, ref_valid & tgt_valid)
-        moved, shared = _aligned(tgt, ref_valid, tgt_valid, fine.move)
-        after = ssim(ref, moved, shared)
-        again = repeats(ref, tgt, ref_valid & tgt_valid, fine.move, limit)
-        doubts = _doubts(peaks, fine, again, (before, after), limit)
-        one_spot = participation(ref, moved, shared) < _SPOTS * np.minimum(1, 2 * shared.mean((1, 2)))
-        status[use] = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
-        values = fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase
-        for column, value in zip(out.values(), values, strict=True):
-            column[use] = value
+    whole = ref_valid.all((1, 2)) & tgt_valid.all((1, 2))
+    # Windows with holes and those without go different ways: apart, neither sees the other.
+    for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):
+        if use.size:
+            # What is all of the batch need not be copied.
+            one = slice(None) if use.size == len(ref) else use
+            status[use], values = _match_usable(ref[one], tgt[one], ref_valid[one], tgt_valid[one], limit, contrast)
+            for column, value in zip(out.values(), values, strict=True):
+                column[use] = value
     return Matches(
         out["move"][:, 0],
         out["move"][:, 1],
@@ -130,21 +124,64 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
     )
 
 
-def _usable(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> NDArray[np.int8]:
-    """NO_DATA and FLAT for windows without enough pixels or texture."""
+def _match_usable(
+    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, limit: float, contrast: str
+) -> tuple[NDArray[np.int8], tuple[Floats, ...]]:
+    """Status, and columns of the answer, of clean windows; the target is turned about where its contrast is."""
+    peaks = correlate(ref, tgt, ref_valid, tgt_valid, max_shift=limit, contrast=contrast)
+    tgt[peaks.height < 0] *= -1
+    fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
+    valid = ref_valid & tgt_valid
+    before = likeness(ref, tgt, valid)
+    after, parts = agreement(fine.aligned.ref, fine.aligned.tgt, fine.aligned.weight > _FULL)
+    again = repeats(ref, tgt, valid, fine.move, limit, peaks.power)
+    doubts = _doubts(peaks, fine, again, (before, after), limit)
+    one_spot = parts < _SPOTS * np.minimum(1, 2 * (fine.aligned.weight > 0).mean((1, 2)))
+    status = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
+    return status, (fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase)
+
+
+def _usable(
+    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools
+) -> tuple[tuple[Floats, Floats], NDArray[np.int8]]:
+    """Both windows centred, zero where invalid; NO_DATA and FLAT for those without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
-    if min(ref.shape[1:]) < _LEAST_SIDE:
-        return np.full_like(status, Status.NO_DATA)
+    clean = []
     for image, valid in ((ref, ref_valid), (tgt, tgt_valid)):
-        centred = fill_invalid(image, valid)
-        biggest = np.abs(np.where(valid, image, 0)).max((1, 2))
-        rough = np.abs(np.diff(centred, axis=2))[:, 1:] + np.abs(np.diff(centred, axis=1))[:, :, 1:]
-        # Texture over less than a hundredth of the window, or no larger than rounding, is none.
-        status[np.percentile(rough, 99, axis=(1, 2)) <= 1e-6 * biggest] = Status.FLAT
-    shared = (ref_valid & tgt_valid).sum((1, 2))
+        centred, biggest = _clean(image, valid)
+        status[~_textured(centred, valid, biggest)] = Status.FLAT
+        clean.append(centred)
+    shared = (ref_valid & tgt_valid).reshape(len(ref), -1).sum(1)
     least = max(_FEWEST_PIXELS, _LEAST_SHARE * ref.shape[1] * ref.shape[2])
     status[shared < least] = Status.NO_DATA
-    return status
+    if min(ref.shape[1:]) < _LEAST_SIDE:
+        status[:] = Status.NO_DATA
+    return (clean[0], clean[1]), status
+
+
+def _clean(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
+    """Windows without their mean, zero where invalid, and the largest modulus each had."""
+    n = len(image)
+    whole = bool(valid.all())
+    out = np.asarray(image, np.float32) if whole else np.where(valid, image, 0).astype(np.float32, copy=False)
+    flat = out.reshape(n, -1)
+    biggest = np.maximum(flat.max(1), -flat.min(1))
+    count = np.maximum(valid.reshape(n, -1).sum(1), 1).astype(np.float32)
+    mean = flat.sum(1) / count
+    out = out - mean[:, None, None]
+    if not whole:
+        out *= valid
+    return out, biggest
+
+
+def _textured(centred: Floats, valid: Bools, biggest: Floats) -> Bools:
+    """Tell where more than a hundredth of a window changes, by more than rounding."""
+    rough = np.abs(np.diff(centred[:, 1:], axis=2))
+    rough += np.abs(np.diff(centred[:, :, 1:], axis=1))
+    changes = rough > (1e-6 * biggest)[:, None, None]
+    if not valid.all():
+        changes &= valid[:, 1:, 1:] & valid[:, 1:, :-1] & valid[:, :-1, 1:]
+    return np.asarray(changes.reshape(len(centred), -1).sum(1) > 0.01 * changes[0].size)
 
 
 def similarity_after(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> Floats:
@@ -199,11 +236,13 @@ def phase_scout(
     limit = _limit(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
     for cut in _batches(ref.shape):
-        status = _usable(ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut])
-        use = cut.start + np.flatnonzero(status == Status.OK)
+        valid = ref_valid[cut], tgt_valid[cut]
+        clean, status = _usable(ref[cut], tgt[cut], *valid)
+        use = np.flatnonzero(status == Status.OK)
         if use.size:
-            peaks = correlate(ref[use], tgt[use], ref_valid[use], tgt_valid[use], max_shift=limit, contrast=contrast)
-            out[use] = np.where((peaks.log10_chance < _CHANCE)[:, None], np.rint(peaks.move), 0)
+            some = [part[use] for part in (*clean, *valid)] if use.size < len(status) else [*clean, *valid]
+            peaks = correlate(*some, max_shift=limit, contrast=contrast)
+            out[cut.start + use] = np.where((peaks.log10_chance < _CHANCE)[:, None], np.rint(peaks.move), 0)
     return out
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import log_ndtr
 
-from xcoreg.core.smooth import smooth
-from xcoreg.core.spectrum import Rings, forward, inverse, rings_for, taper
+from xcoreg.core.smooth import box_sum, smooth
+from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,12 +51,15 @@ class Peaks:
         Decimal logarithm of the chance that images with nothing in common show so high a peak somewhere in the search.
     rival : (n,) float64
         The best of the other peaks, or the height that noise alone reaches, over the peak: 0..1.
+    power : (n, m) float32
+        Power of the tapered reference over the modes of :func:`xcoreg.core.spectrum.modes_for`.
     """
 
     move: Floats
     height: Floats
     log10_chance: Floats
     rival: Floats
+    power: Floats
 
 
 def fill_invalid(images: Floats, valid: Bools) -> Floats:
@@ -122,20 +125,7 @@ def surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> Flo
     >>> [int(i) for i in np.unravel_index(peak, (32, 32))]  # rows +2, columns -1
     [2, 31]
     """
-    shape = ref.shape[1:]
-    rings = rings_for(*shape)
-    window = _window(*shape)
-    # What one image lacks is no use in the other, either: there it would only be noise.
-    valid = ref_valid & tgt_valid
-    spectra = [forward(_apodised(image, valid, window)) for image in (ref, tgt)]
-    cross = spectra[0] * spectra[1].conj()
-    powers = [rings.mean(spectrum.real**2 + spectrum.imag**2) for spectrum in spectra]
-    weight = rings.spread(_informative(powers[0], rings) * _informative(powers[1], rings))
-    weight = np.where(rings.radius * min(shape) < _LOWEST, 0, weight)
-    size = np.abs(cross)
-    whitened = cross * (weight / np.maximum(size, 1e-30))
-    total = np.maximum((weight * rings.weight).sum((1, 2), keepdims=True), 1e-30) / (shape[0] * shape[1])
-    return inverse(whitened / total, shape)
+    return _surface(ref, tgt, ref_valid, tgt_valid)[0]
 
 
 def correlate(
@@ -156,83 +146,167 @@ def correlate(
     -------
     Peaks
     """
-    heights = surface(ref, tgt, ref_valid, tgt_valid)
+    heights, power = _surface(ref, tgt, ref_valid, tgt_valid)
     sign = np.ones(len(heights), np.float32)
-    near = _searched(heights.shape[1:], max_shift)
+    reach = _reach(heights.shape[1:], max_shift)
     if contrast == "reversed":
         sign = -sign
     elif contrast == "any":
-        highest, lowest = heights[:, near].max(1), heights[:, near].min(1)
-        sign = np.where(-lowest > highest, -1, 1).astype(np.float32)
-    return _peaks(heights * sign[:, None, None], near, sign)
+        near = _near(heights, reach).reshape(len(heights), -1)
+        sign = np.where(-near.min(1) > near.max(1), -1, 1).astype(np.float32)
+    if contrast != "same":
+        heights *= sign[:, None, None]
+    return _peaks(heights, reach, sign, power)
+
+
+def _surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> tuple[Floats, Floats]:
+    """Correlation surfaces, and the power of the reference on every mode."""
+    shape = ref.shape[1:]
+    modes, window = modes_for(*shape), _window(*shape)
+    # What one image lacks is no use in the other, either: there it would only be noise.
+    valid = None if ref_valid.all() and tgt_valid.all() else ref_valid & tgt_valid
+    spectra = [modes.take(forward(_apodised(image, valid, window))) for image in (ref, tgt)]
+    powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
+    shares = [_informative(modes.sums(power) / modes.count, modes) for power in powers]
+    weight = shares[0] * shares[1]
+    total = np.maximum((weight * _above_taper(modes)).sum(1), 1e-30) / (shape[0] * shape[1])
+    whitened = spectra[1].conj()
+    whitened *= spectra[0]
+    whitened *= modes.spread(weight / total[:, None]) / np.sqrt(np.maximum(powers[0] * powers[1], 1e-36))
+    whitened[:, : modes.sizes[0]] *= _distinct(modes)
+    return inverse(modes.plane(whitened), shape), powers[0]
 
 
 def _window(rows: int, cols: int) -> Floats:
     return taper(rows, cols, _TAPERED)
 
 
-def _apodised(image: Floats, valid: Bools, window: Floats) -> Floats:
-    """Fill, centre and taper."""
-    filled = fill_invalid(image, valid) if not valid.all() else np.asarray(image, np.float32)
-    weight = window * ndimage.uniform_filter(valid.astype(np.float32), (0, 5, 5)) if not valid.all() else window
-    total = np.maximum(np.broadcast_to(weight, filled.shape).sum((1, 2), keepdims=True), 1e-6)
-    mean = (filled * weight).sum((1, 2), keepdims=True) / total
-    return np.asarray((filled - mean) * weight, np.float32)
+def _distinct(modes: Modes) -> Bools:
+    """Which modes of the first ring the taper does not correlate."""
+    first = slice(0, int(modes.sizes[0]))
+    return np.asarray(np.hypot(modes.fx[first], modes.fy[first]) * min(modes.shape) >= _LOWEST)
 
 
-def _informative(power: Floats, rings: Rings) -> Floats:
+def _above_taper(modes: Modes) -> Floats:
+    """(n_rings,) number of frequencies of the whole plane that are used."""
+    count = modes.count.copy()
+    count[0] = 2 * _distinct(modes).sum()
+    return count
+
+
+def _apodised(image: Floats, valid: Bools | None, window: Floats) -> Floats:
+    """Centre and taper; what is not valid is filled from next to it, where it counts at all."""
+    n = len(image)
+    if valid is None:
+        out = np.asarray(image * window, np.float32)
+        mean = out.reshape(n, -1).sum(1) / max(float(window.sum()), 1e-6)
+        out -= mean[:, None, None] * window
+        return out
+    clean = np.where(valid, image, 0).astype(np.float32, copy=False)
+    count = np.maximum(valid.reshape(n, -1).sum(1), 1).astype(np.float32)
+    clean -= (clean.reshape(n, -1).sum(1) / count)[:, None, None]
+    clean *= valid
+    # Beyond two pixels from anything valid there is no weight; nearer than that the neighbours' mean stands.
+    weight = box_sum(valid.astype(np.float32), 5) / 25
+    out = np.where(valid, weight * clean, box_sum(clean, 5) / 25)
+    weight *= window
+    out *= window
+    mean = out.reshape(n, -1).sum(1) / np.maximum(weight.reshape(n, -1).sum(1), 1e-6)
+    out -= mean[:, None, None] * weight
+    return out
+
+
+def _informative(power: Floats, modes: Modes) -> Floats:
     """(n, n_rings) share of the power that stands above the window's own floor, 0..1."""
-    band = (rings.centre < 0.5) & (rings.count > 0)
-    smooth = ndimage.uniform_filter1d(power[:, band], 3, axis=1, mode="nearest")
-    floor = np.maximum(smooth.min(1, keepdims=True), 1e-7 * power[:, band].max(1, keepdims=True))
+    smoothed = ndimage.uniform_filter1d(power, 3, axis=1, mode="nearest")
+    floor = np.maximum(smoothed.min(1, keepdims=True), 1e-7 * power.max(1, keepdims=True))
     share = np.clip(1 - 1.2 * floor / np.maximum(power, 1e-30), 0, 1) ** 2
-    return np.asarray(share * np.exp(-((rings.centre / _HIGHEST) ** 8)))
+    return np.asarray(share * np.exp(-((modes.centre / _HIGHEST) ** 8)))
 
 
-def _searched(shape: tuple[int, ...], max_shift: float) -> Bools:
-    """Mask of the surface: corrections within ``max_shift`` on both axes."""
-    rows, cols = (np.abs(np.fft.fftfreq(size, 1 / size)) for size in shape)
-    return np.asarray((rows[:, None] <= max_shift) & (cols[None, :] <= max_shift))
+def _reach(shape: tuple[int, ...], max_shift: float) -> tuple[int, int]:
+    """Whole lags to search to either side along (row, col)."""
+    rows, cols = (min(int(max_shift), (size - 1) // 2) for size in shape)
+    return rows, cols
 
 
-def _peaks(heights: Floats, near: Bools, sign: Floats) -> Peaks:
+def _near(heights: Floats, reach: tuple[int, int]) -> Floats:
+    """Cut out what is searched, (n, 2 reach + 1, 2 reach + 1) with lag zero in the middle."""
+    down, across = reach
+    out = np.empty((len(heights), 2 * down + 1, 2 * across + 1), heights.dtype)
+    for quarter, piece in zip(_quarters(out, down, across), _quarters_of_plane(heights, reach), strict=True):
+        quarter[:] = piece
+    return out
+
+
+def _quarters(centred: Floats, down: int, across: int) -> list[Floats]:
+    rows, cols = (slice(down, None), slice(None, down)), (slice(across, None), slice(None, across))
+    return [centred[:, r, c] for r in rows for c in cols]
+
+
+def _quarters_of_plane(plane: Floats, reach: tuple[int, int]) -> list[Floats]:
+    """View the lags within reach, which lie in the four corners of a surface."""
+    rows, cols = (
+        (slice(None, lag + 1), slice(size - lag, None)) for lag, size in zip(reach, plane.shape[1:], strict=True)
+    )
+    return [plane[:, r, c] for r in rows for c in cols]
+
+
+def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats) -> Peaks:
     """Highest peak of each surface, how surprising it is, and its best rival."""
     n, rows, cols = heights.shape
     # The taper leaves less in common at larger lags, noise is lower there: peaks must be judged by it.
-    level = heights / _noise_profile(rows, cols)
-    inside = np.where(near, level, -np.inf).reshape(n, -1)
-    best = inside.argmax(1)
-    at_row, at_col = np.unravel_index(best, (rows, cols))
-    peak = heights[np.arange(n), at_row, at_col]
+    level = heights * _calmness(rows, cols)
+    near = _near(level, reach).reshape(n, -1)
+    best = near.argmax(1)
+    top = near[np.arange(n), best]
+    at_row, at_col = np.divmod(best, 2 * reach[1] + 1)
+    lag_row, lag_col = at_row - reach[0], at_col - reach[1]
+    peak = heights[np.arange(n), lag_row, lag_col]
     # The main lobe of a band-limited surface is as wide as its autocorrelation says; rivals lie outside.
-    width = _lobe(heights, at_row, at_col)
-    far_row = np.abs((np.arange(rows)[None] - at_row[:, None] + rows // 2) % rows - rows // 2)
-    far_col = np.abs((np.arange(cols)[None] - at_col[:, None] + cols // 2) % cols - cols // 2)
-    away = np.maximum(far_row[:, :, None], far_col[:, None, :]) > width[:, None, None]
-    spread = np.sqrt(np.mean(np.where(away, level, 0) ** 2, axis=(1, 2)) / np.maximum(away.mean((1, 2)), 1e-6))
-    top = inside[np.arange(n), best]
-    rival = np.maximum(np.where(away & near, level, 0).max((1, 2)), _NOISE_PEAK * spread)
+    cells = _erase(level, lag_row, lag_col, _lobe(heights, lag_row, lag_col))
+    flat = level.reshape(n, -1)
+    spread = np.sqrt(np.vecdot(flat, flat) / np.maximum(cells, 1e-6 * rows * cols))
+    others = np.max([quarter.max((1, 2), initial=0) for quarter in _quarters_of_plane(level, reach)], axis=0)
+    lowest = np.min([quarter.min((1, 2), initial=0) for quarter in _quarters_of_plane(heights, reach)], axis=0)
     z = top / np.maximum(spread, 1e-30)
-    cells = max(float(near.sum()), 1.0)
-    chance = np.minimum((log_ndtr(-z) + np.log(cells)) / np.log(10), 0)
+    chance = np.minimum((log_ndtr(-z.astype(np.float64)) + np.log(near.shape[1])) / np.log(10), 0)
     # A trough deeper than the peak is high means reversed contrast, and a peak that is but its side lobe.
-    chance = np.where(-np.where(near, heights, np.inf).min((1, 2)) > _TROUGH * peak, 0.0, chance)
+    chance = np.where(-lowest > _TROUGH * peak, 0.0, chance)
     move = np.stack(
-        [
-            (at_col + cols // 2) % cols - cols // 2 + _vertex(heights, at_row, at_col, 0, 1),
-            (at_row + rows // 2) % rows - rows // 2 + _vertex(heights, at_row, at_col, 1, 0),
-        ],
-        -1,
+        [lag_col + _vertex(heights, lag_row, lag_col, 0, 1), lag_row + _vertex(heights, lag_row, lag_col, 1, 0)], -1
     )
-    return Peaks(move, peak * sign, chance, np.clip(rival / np.maximum(top, 1e-30), 0, 1))
+    rival = np.maximum(others, _NOISE_PEAK * spread) / np.maximum(top, 1e-30)
+    return Peaks(move, peak * sign, chance, np.clip(rival, 0, 1), power)
+
+
+def _erase(plane: Floats, row: NDArray[np.intp], col: NDArray[np.intp], width: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Zero the square around a place of each periodic plane; tells how many cells are left."""
+    rows, cols = plane.shape[1:]
+    for one, r, c, w in zip(plane, row, col, width, strict=True):
+        for down in _spans(int(r) % rows, int(w), rows):
+            for across in _spans(int(c) % cols, int(w), cols):
+                one[down, across] = 0
+    return np.asarray(rows * cols - np.minimum(2 * width + 1, rows) * np.minimum(2 * width + 1, cols))
+
+
+def _spans(centre: int, width: int, size: int) -> list[slice]:
+    """Slices of a periodic axis within ``width`` of a centre."""
+    first, last = centre - width, centre + width + 1
+    spans = [slice(max(first, 0), min(last, size))]
+    if first < 0:
+        spans.append(slice(size + first, size))
+    if last > size:
+        spans.append(slice(0, last - size))
+    return spans
 
 
 @lru_cache(maxsize=32)
-def _noise_profile(rows: int, cols: int) -> Floats:
-    """Relative spread of the surface of unrelated windows at each lag."""
+def _calmness(rows: int, cols: int) -> Floats:
+    """One over the relative spread of the surface of unrelated windows at each lag."""
     power = _window(rows, cols).astype(np.float64) ** 2
     overlap = inverse(np.abs(forward(power[None])) ** 2 + 0j, (rows, cols))[0]
-    return np.asarray(np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)), np.float32)
+    return np.asarray(1 / np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)), np.float32)
 
 
 def _vertex(heights: Floats, at_row: NDArray[np.intp], at_col: NDArray[np.intp], dr: int, dc: int) -> Floats:

@@ -4,37 +4,62 @@ Both windows are read half the shift apart in opposite directions, so that inter
 gives the gradients, their difference the residual; Gauss-Newton steps on the residual are weighted in the Fourier
 plane by ``S / (N (2 S + N))``, the score of two noisy looks at one random scene (Knapp & Carter 1976,
 doi:10.1109/TASSP.1976.1162830), where the power of scene ``S`` and noise ``N`` is measured on the windows themselves.
+
+Windows are transformed once, faded out towards their margins, and read between the pixels by phase ramps. That moves
+the margins along with what they enclose; as the mean of both windows times the slope of the margin, this is taken out
+again. Pixels are looked at only to tell what has changed between the images, and those windows are weighed again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft
 
-from xcoreg.core.spectrum import Rings, forward, rings_for, taper
-from xcoreg.core.subpixel import FourierShift, recut
+from xcoreg.core.margin import fade, fade_frame
+from xcoreg.core.smooth import box_sum
+from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, ramps
+from xcoreg.core.subpixel import moved
+from xcoreg.core.weigh import SYSTEMATIC, Products, Settled, confirm, covariance, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
+    Spectra = NDArray[np.complexfloating]
+    _Four = tuple[Spectra, Spectra, Spectra, Spectra]
 
-__all__ = ["SYSTEMATIC", "Refined", "refine"]
+__all__ = ["SYSTEMATIC", "Aligned", "Refined", "refine"]
 
-# Above this radial frequency (cycles per pixel) sampled images hold more of their neighbours' spectrum than is good.
-_ALIAS_FREE = 0.36
-# The ringing of a fractional shift at the window's edge, and of a mask's edge, is over after this many pixels.
-_EDGE = 1
-# Standard deviation (px) that no answer goes below, however many windows it rests on: what is left of aliasing.
-SYSTEMATIC = 4e-4
+# Looks at a pair, and the step (px) that one look can take without another: the error of a step goes with its cube.
+_MOST_LOOKS, _NEAR = 12, 0.1
+# The same once pixels are weighed: their weights depend on the shift.
+_NEAR_WEIGHED = 0.02
 # Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
-_CHANGED = 4.0
-# Passes over the data: each shrinks the error tenfold or better where noise is low. A step this short (px) is the last.
-_LEAST_PASSES, _MOST_PASSES, _SETTLED = 2, 12, 1e-3
+_CHANGED, _BOX = 4.0, 5
+# What usually differs is measured at every fourth pixel. Less than this share of the difference is not worth weighing.
+_STRIDE, _WORTH = 4, 5e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Both windows read half the shift apart, with equal mean and spread, faded out by their weight.
+
+    Attributes
+    ----------
+    ref, tgt : (n, rows, cols) float32
+    weight : (n, rows, cols) float32
+        0 where either is invalid, rising to 1 away from there; n is 1 where all windows share it.
+    """
+
+    ref: Floats
+    tgt: Floats
+    weight: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +80,22 @@ class Refined:
         Answer from the phases alone minus the refined one, px.
     support : (n,) float64
         Effective number of Fourier modes that carry the answer.
+    aligned : Aligned
+        What was compared in the end.
     """
+
+    move: Floats
+    cov: Floats
+    last_step: Floats
+    score: Floats
+    phase: Floats
+    support: Floats
+    aligned: Aligned
+
+
+@dataclass(eq=False)
+class _Found:
+    """Columns of `Refined` that the last look at each window fills."""
 
     move: Floats
     cov: Floats
@@ -67,14 +107,41 @@ class Refined:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The two windows read at one estimate of the shift: residual, gradients, weights."""
+    """The two windows read at one estimate of the shift, as modes (n, m): mean, residual, gradients."""
 
-    a: Floats
-    b: Floats
-    mask: Floats
-    residual: NDArray[np.complexfloating]
-    slope_x: NDArray[np.complexfloating]
-    slope_y: NDArray[np.complexfloating]
+    mean: Spectra
+    residual: Spectra
+    slope_x: Spectra
+    slope_y: Spectra
+
+
+def _four(function: Callable[[Spectra], Spectra], parts: _Four) -> _Four:
+    """Do the same to each of four."""
+    first, second, third, fourth = (function(part) for part in parts)
+    return first, second, third, fourth
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Windows brought together by whole pixels, standardised and faded out."""
+
+    modes: Modes
+    weight: Floats
+    # Mean of both windows times the slopes of the weight.
+    edge_x: Floats
+    edge_y: Floats
+    # Spectra of both windows and of both edges.
+    planes: _Four
+    # Modes of both windows and of both edges.
+    flat: _Four
+
+    def take(self, index: NDArray[np.intp]) -> _Pair:
+        """Take some of the windows."""
+        if len(index) == len(self.planes[0]):
+            return self
+        weight = self.weight if len(self.weight) == 1 else self.weight[index]
+        planes, flat = (_four(lambda part: part[index], four) for four in (self.planes, self.flat))
+        return _Pair(self.modes, weight, self.edge_x[index], self.edge_y[index], planes, flat)
 
 
 def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: Floats) -> Refined:
@@ -83,7 +150,7 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
     Parameters
     ----------
     ref, tgt : (n, rows, cols) float32
-        Windows on one grid, finite everywhere, any gain and offset.
+        Windows on one grid, finite where valid, any gain and offset.
     ref_valid, tgt_valid : (n, rows, cols) bool
         Pixels that are False carry no weight.
     start : (n, 2) float
@@ -95,201 +162,239 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> scene = ndimage.gaussian_filter(rng.standard_normal((1, 80, 80)), (0, 2, 2)).astype(np.float32)
+    >>> from scipy.ndimage import gaussian_filter
+    >>> scene = gaussian_filter(np.random.default_rng(0).standard_normal((1, 80, 80)), (0, 2, 2)).astype(np.float32)
     >>> ref, tgt, ok = scene[:, 8:72, 8:72], scene[:, 7:71, 9:73], np.ones((1, 64, 64), bool)
     >>> refine(ref, tgt, ok, ok, np.array([[0.8, -1.1]])).move.round(3).tolist()
     [[1.0, -1.0]]
     """
-    rings = rings_for(*ref.shape[1:])
     whole = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - whole
-    tgt_cut, inside = recut(tgt, -whole)
-    seen = ref_valid & recut(tgt_valid, -whole)[0] & inside
-    movers = FourierShift(ref), FourierShift(np.asarray(tgt_cut, np.float32))
-    rest, mask = _settle(movers, rest, _interior(seen).astype(np.float32), rings)
-    look = _look(movers, rest, mask)
-    scene, noise = _powers(look, rings)
-    weight, normal, extra, right = _normal_equations(look, rings, scene, noise)
-    step = np.nan_to_num(_solve(normal + extra, right))
-    cov, support = _covariance(look, rings, weight, noise, normal)
-    score, phase = _confirm(look, rings, scene, noise)
-    return Refined(whole + rest, cov, np.hypot(*step.T), score, phase, support)
+    pair = _pair(ref, tgt, ref_valid, tgt_valid, whole)
+    look, products, settled = _settle(pair, rest)
+    found = _found(look, products, settled, pair.weight, pair.modes)
+    rest += settled.move
+    aligned = Aligned(*_read(pair, rest), pair.weight)
+    _weigh(pair, rest, aligned, found)
+    found.move[:] = whole + rest
+    return Refined(**vars(found), aligned=aligned)
 
 
-def _settle(
-    movers: tuple[FourierShift, FourierShift], rest: Floats, interior: Floats, rings: Rings
-) -> tuple[Floats, Floats]:
-    """Step until the shift stays; returns it with the weights of the pixels."""
-    rest, mask = rest.copy(), interior.copy()
-    active = np.arange(len(rest))
-    for turn in range(_MOST_PASSES):
-        look = _look((movers[0].take(active), movers[1].take(active)), rest[active], mask[active])
-        _, normal, extra, right = _normal_equations(look, rings, *_powers(look, rings))
-        # What noise adds to the normal matrix shortens the steps where little is common: they cannot run away.
-        step = np.clip(np.nan_to_num(_solve(normal + extra, right)), -0.5, 0.5)
-        rest[active] += step
-        mask[active] = interior[active] * _unchanged(look)
-        length = np.hypot(*step.T)
-        active = active[(length > _SETTLED) | (turn < _LEAST_PASSES - 1)]
-        if not active.size:
+def _pair(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, whole: NDArray[np.intp]) -> _Pair:
+    """Bring windows together by whole pixels and transform them."""
+    shape = ref.shape[1:]
+    if ref_valid.all() and tgt_valid.all():
+        margin = fade_frame(shape, whole)
+    else:
+        inside = moved(np.ones(ref.shape, bool), whole)
+        margin = fade(ref_valid & moved(tgt_valid, whole) & inside)
+    weight = margin.weight
+    images = [_standard(image, weight) for image in (ref, moved(np.asarray(tgt), whole))]
+    mean = images[0] + images[1]
+    mean *= 0.5
+    edges = [_levelled(slope * mean, weight) for slope in margin[1:]]
+    modes = modes_for(*shape)
+    first, second, edge_x, edge_y = (forward(image) for image in (images[0] * weight, images[1] * weight, *edges))
+    planes = first, second, edge_x, edge_y
+    return _Pair(modes, weight, edges[0], edges[1], planes, _four(modes.take, planes))
+
+
+def _standard(image: Floats, weight: Floats) -> Floats:
+    """Zero mean and unit variance under a weight."""
+    n = len(image)
+    total = np.maximum(_sum(weight), 1e-6)
+    work = image * weight
+    out = np.asarray(image - (_sum(work) / total)[:, None, None], np.float32)
+    np.multiply(out, weight, out=work)
+    flat = work.reshape(n, -1)
+    scale = np.sqrt(np.vecdot(flat, flat) / total)
+    out *= (1 / np.where(scale > 0, scale, 1)).astype(np.float32)[:, None, None]
+    return out
+
+
+def _levelled(image: Floats, weight: Floats) -> Floats:
+    """Take away the weight's multiple that makes the sum zero: means of the windows shall stay equal."""
+    image -= (_sum(image) / np.maximum(_sum(weight), 1e-6))[:, None, None] * weight
+    return image
+
+
+def _settle(pair: _Pair, rest: Floats) -> tuple[_Look, Products, Settled]:
+    """Look at the pair until the next step is short; ``rest`` becomes where the last look was."""
+    look = _look(pair, rest)
+    products = Products.of(look.residual, look.slope_x, look.slope_y, pair.modes)
+    settled = settle(products, pair.modes)
+    for _ in range(_MOST_LOOKS - 1):
+        far = np.flatnonzero(np.hypot(*settled.move.T) > _NEAR)
+        if not far.size:
             break
-    return rest, mask
+        rest[far] += settled.move[far]
+        part = _look(pair.take(far), rest[far])
+        other = Products.of(part.residual, part.slope_x, part.slope_y, pair.modes)
+        _put(look, far, part)
+        _put(products, far, other)
+        _put(settled, far, settle(other, pair.modes))
+    return look, products, settled
 
 
-def _interior(seen: Bools) -> Bools:
-    """Drop the rim of the window and of its holes."""
-    box = np.ones((1, 2 * _EDGE + 1, 2 * _EDGE + 1), bool)
-    return seen if seen.shape[1] < 4 * _EDGE else np.asarray(ndimage.binary_erosion(seen, box, border_value=0))
+def _put(whole: Any, index: NDArray[np.intp], part: Any) -> None:
+    """Put the rows of one set of columns into another."""
+    for name, values in vars(part).items():
+        getattr(whole, name)[index] = values
 
 
-def _look(movers: tuple[FourierShift, FourierShift], rest: Floats, mask: Floats) -> _Look:
-    """Read both windows half the remaining shift apart, with equal mean and spread under the mask."""
-    spectra = movers[0].spectrum(rest / 2), movers[1].spectrum(-rest / 2)
-    total = np.maximum(mask.sum((1, 2), keepdims=True), 1)
-    images, scales = [], []
-    for mover, spectrum in zip(movers, spectra, strict=True):
-        image = mover.image(spectrum)
-        image = image - (mask * image).sum((1, 2), keepdims=True) / total
-        scale = np.sqrt((mask * image * image).sum((1, 2), keepdims=True) / total)
-        scales.append(np.where(scale > 0, scale, 1).astype(np.float32))
-        images.append(image / scales[-1])
-    mean = np.asarray((spectra[0] / scales[0] + spectra[1] / scales[1]) / 2, np.complex64)
-    slopes = [forward(mask * slope) for slope in movers[0].slopes(mean)]
-    return _Look(images[0], images[1], mask, forward(mask * (images[0] - images[1])), slopes[0], slopes[1])
+def _look(pair: _Pair, rest: Floats) -> _Look:
+    """Read both windows half the remaining shift apart."""
+    modes = pair.modes
+    ramp = modes.ramp(rest / 2)
+    first, second, edge_x, edge_y = pair.flat
+    mean, other = ramp * first, ramp.conj()
+    other *= second
+    residual = mean - other
+    mean += other
+    mean *= np.float32(0.5)
+    # The margins have moved, too, in opposite directions: that is no difference of the images. A wave that moves by a
+    # phase p either way leaves sin(p) / p of its slope times the move, and cos(p) of itself in the mean.
+    move, turned = rest.astype(np.float32), ramp.real
+    apart = move[:, :1] * edge_x
+    apart += move[:, 1:] * edge_y
+    apart *= (turned + 2) / 3
+    residual -= apart
+    # What the gain was measured on was not aligned yet.
+    gain = np.vecdot(mean, residual).real / np.maximum(np.vecdot(mean, mean).real, 1e-30)
+    residual -= gain[:, None] * mean
+    turn = np.complex64(2j * np.pi)
+    slope_x, slope_y = mean * (turn * modes.fx), mean * (turn * modes.fy)
+    slope_x -= edge_x * turned
+    slope_y -= edge_y * turned
+    return _Look(mean, residual, slope_x, slope_y)
 
 
-def _unchanged(look: _Look) -> Floats:
+def _read(pair: _Pair, rest: Floats) -> tuple[Floats, Floats]:
+    """Pixels of both windows half the remaining shift apart."""
+    first, second = _turned(pair, rest)
+    return inverse(first, pair.modes.shape), inverse(second, pair.modes.shape)
+
+
+def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
+    across, down = ramps(pair.modes.shape, rest / 2)
+    first = pair.planes[0] * down[:, :, None]
+    first *= across[:, None, :]
+    second = pair.planes[1] * down.conj()[:, :, None]
+    second *= across.conj()[:, None, :]
+    return first, second
+
+
+def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found) -> None:
+    """Settle windows in which something has changed once more, with less weight there."""
+    index = np.arange(len(rest))
+    for turn in range(_MOST_LOOKS):
+        if not index.size:
+            return
+        some = pair.take(index)
+        if turn:
+            aligned.ref[index], aligned.tgt[index] = _read(some, rest[index])
+        difference = _difference(some, rest[index], aligned, index)
+        weight = _unchanged(aligned, difference, some.weight, index)
+        if turn == 0:
+            if weight is None:
+                return
+            kept = np.flatnonzero(_removed(difference, weight) > _WORTH)
+            index, difference, weight = index[kept], difference[kept], weight[kept]
+            some = pair.take(index)
+        if weight is None:
+            weight = np.ones_like(difference)
+        if not index.size:
+            return
+        look = _weighed_look(some, rest[index], weight, difference)
+        products = Products.of(look.residual, look.slope_x, look.slope_y, pair.modes)
+        settled = settle(products, pair.modes)
+        _put(found, index, _found(look, products, settled, some.weight * weight, pair.modes))
+        step = np.hypot(*settled.move.T)
+        rest[index] += settled.move
+        index = index[step > _NEAR_WEIGHED]
+
+
+def _difference(pair: _Pair, rest: Floats, aligned: Aligned, index: NDArray[np.intp]) -> Floats:
+    """Difference of the aligned windows, without that of their margins."""
+    out = aligned.ref[index] - aligned.tgt[index]
+    move = rest.astype(np.float32)[:, :, None, None]
+    out -= move[:, 0] * pair.edge_x
+    out -= move[:, 1] * pair.edge_y
+    return np.asarray(out)
+
+
+def _weighed_look(pair: _Pair, rest: Floats, weight: Floats, difference: Floats) -> _Look:
+    """Look through weights of the pixels."""
+    modes, shape = pair.modes, pair.modes.shape
+    first, second = _turned(pair, rest)
+    mean = first + second
+    mean *= np.float32(0.5)
+    rows, cols = (np.asarray(f, np.float32) for f in (fft.fftfreq(shape[0]), fft.rfftfreq(shape[1])))
+    turn = np.complex64(2j * np.pi)
+    across, down = ramps(shape, rest / 2)
+    turned = (down[:, :, None] * across[:, None, :]).real
+    slope_x = mean * (turn * cols) - turned * pair.planes[2]
+    slope_y = mean * (turn * rows)[:, None] - turned * pair.planes[3]
+    images = inverse(mean, shape), difference, inverse(slope_x, shape), inverse(slope_y, shape)
+    return _Look(*(modes.take(forward(weight * image)) for image in images))
+
+
+def _unchanged(aligned: Aligned, difference: Floats, mask: Floats, index: NDArray[np.intp]) -> Floats | None:
     """Weight of every pixel: 1, less where the neighbourhood differs far more than elsewhere (clouds, crops, cars).
 
     What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
+    None where nothing stands out.
     """
-    energy = look.mask * (look.a - look.b) ** 2
-    box = (0, 5, 5)
-    local = ndimage.uniform_filter(energy, box) / np.maximum(ndimage.uniform_filter(look.mask, box), 1e-3)
-    mean = look.a + look.b
-    rough = np.zeros_like(energy)
-    rough[:, 1:, 1:] = np.diff(mean, axis=1)[:, :, 1:] ** 2 + np.diff(mean, axis=2)[:, 1:] ** 2
-    rough = ndimage.uniform_filter(rough, box) * (look.mask > 0)
-    usual = np.array(
-        [_median(e[r >= np.median(r[r > 0])] if (r > 0).any() else e) for e, r in zip(local, rough, strict=True)]
-    )
-    limit = _CHANGED * np.maximum(usual, 1e-12)[:, None, None]
-    return np.asarray(np.minimum(1, limit / np.maximum(local, 1e-12)), np.float32)
+    energy, squares = difference * difference, mask * mask
+    # These neighbourhoods cover everything: what stands out does so in one of them.
+    few = box_sum(energy, _BOX, _STRIDE) / np.maximum(box_sum(squares, _BOX, _STRIDE), 1e-3 * _BOX**2)
+    mean = aligned.ref[index] + aligned.tgt[index]
+    rough = np.zeros_like(mean)
+    np.subtract(mean[:, 1:], mean[:, :-1], out=rough[:, 1:])
+    rough *= rough
+    across = mean[:, :, 1:] - mean[:, :, :-1]
+    across *= across
+    rough[:, :, 1:] += across
+    rough = np.where(mask[:, ::_STRIDE, ::_STRIDE] > 0, box_sum(rough, _BOX, _STRIDE), 0)
+    limit = (_CHANGED * np.maximum(_usual(few, rough), 1e-12)).astype(np.float32)
+    calm = few.reshape(len(few), -1).max(1) <= limit
+    if calm.all():
+        return None
+    local = box_sum(energy, _BOX)
+    local /= np.maximum(box_sum(squares, _BOX), 1e-3 * _BOX**2)
+    limit[calm] = np.inf
+    return np.asarray(np.minimum(1, limit[:, None, None] / np.maximum(local, 1e-12)), np.float32)
 
 
-def _median(values: Floats) -> float:
-    return float(np.median(values)) if values.size else 1.0
+def _usual(local: Floats, rough: Floats) -> Floats:
+    """Median difference of every window over its rougher half."""
+    local, rough = local.reshape(len(local), -1), rough.reshape(len(rough), -1)
+    at = np.arange(len(local))
+    there = (rough > 0).sum(1)
+    middle = np.minimum(rough.shape[1] - there + there // 2, rough.shape[1] - 1)
+    half = np.sort(rough, axis=1)[at, middle][:, None]
+    some = np.where(rough >= half, local, np.inf)
+    return np.asarray(np.sort(some, axis=1)[at, np.isfinite(some).sum(1) // 2])
 
 
-def _band(rings: Rings) -> Floats:
-    """(n_rings,) weight that drops the aliased frequencies."""
-    return np.asarray(np.exp(-((rings.centre / _ALIAS_FREE) ** 8)))
+def _removed(difference: Floats, weight: Floats) -> Floats:
+    """Share of the difference that the weights take away."""
+    n = len(difference)
+    energy = (difference * difference).reshape(n, -1)
+    return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
 
 
-def _powers(look: _Look, rings: Rings) -> tuple[Floats, Floats]:
-    """Power of scene and noise on every ring, (n, n_rings) each; the noise as a smooth power law."""
-    members = rings.count * _band(rings)
-    change = rings.mean(_power(look.residual)) / 2
-    slope = rings.mean(_power(look.slope_x) + _power(look.slope_y)) / (2 * np.pi * rings.centre) ** 2
-    change = np.maximum(change, 1e-9 * np.maximum(slope.max(1, keepdims=True), 1e-30))
-    log_f = np.log(rings.centre + 0.02)
-    basis = np.stack([np.ones_like(log_f), log_f - (members * log_f).sum() / members.sum()])
-    fit = np.linalg.solve((basis * members) @ basis.T, (basis * members) @ np.log(change).T)
-    # Where more has changed than the power law says (waves, clouds), what was seen there counts.
-    seen = ndimage.uniform_filter1d(change * rings.count, 3, axis=1) / ndimage.uniform_filter1d(rings.count, 3)
-    noise = np.maximum(np.exp(fit.T @ basis), seen)
-    return np.maximum(slope - noise / 2, 0), noise
+def _found(look: _Look, products: Products, settled: Settled, weight: Floats, modes: Modes) -> _Found:
+    """Answer, covariance and doubts from the last look."""
+    used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
+    cov, support = covariance(settled, products, np.broadcast_to(used, len(settled.move)), modes)
+    move = settled.move.astype(np.float32)
+    residual = look.residual + move[:, :1] * look.slope_x + move[:, 1:] * look.slope_y
+    score, phase = confirm(look.mean, residual, settled, modes)
+    length = np.hypot(*settled.move.T)
+    return _Found(settled.move.copy(), cov, np.where(length > _NEAR, length, settled.last_step), score, phase, support)
 
 
-def _normal_equations(look: _Look, rings: Rings, scene: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Weights, normal matrix, what noise added to it (taken out), and right-hand side."""
-    best = _band(rings) * scene / (noise * (2 * scene + noise))
-    weight = rings.spread(best) * rings.weight
-    pairs = _products(look)
-    normal = _symmetric([(weight * pair).sum((1, 2)) for pair in pairs])
-    # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
-    extra = (best * rings.count * (2 * np.pi * rings.centre) ** 2 * noise).sum(1)[:, None, None] / 4 * np.eye(2)
-    right = [(weight * _inner(slope, look.residual)).sum((1, 2)) for slope in (look.slope_x, look.slope_y)]
-    return weight, normal - extra, extra, -np.stack(right, -1).astype(np.float64)
-
-
-def _covariance(look: _Look, rings: Rings, weight: Floats, noise: Floats, normal: Floats) -> tuple[Floats, Floats]:
-    """Sandwich covariance: the residual's own power seen through the weighted gradients."""
-    rows, cols = look.mask.shape[1:]
-    used = np.maximum((look.mask**2).sum((1, 2)), 1)
-    spectrum = weight**2 / rings.weight * rings.spread(2 * noise * (rows * cols / used)[:, None])
-    parts = [(spectrum * pair).sum((1, 2)) for pair in _products(look)]
-    middle = _symmetric(parts)
-    carried = spectrum * (_power(look.slope_x) + _power(look.slope_y)) / rings.weight
-    support = _square(_full(carried, rings)) / np.maximum(
-        (rings.weight * carried.astype(np.float64) ** 2).sum((1, 2)), 1e-300
-    )
-    support = support * used / (rows * cols)
-    with np.errstate(all="ignore"):
-        bread = _inverse(normal)
-        cov = bread @ middle @ bread
-    cov = cov * (1 + _SMALL_SAMPLE / np.maximum(support, 1))[:, None, None] + SYSTEMATIC**2 * np.eye(2)
-    bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(normal))[:, 0] <= 0)
-    cov[bad] = np.diag([np.inf, np.inf])
-    return cov, support
-
-
-# Scene and noise power are measured on the windows themselves; this many modes' worth of certainty is lost by that.
-_SMALL_SAMPLE = 12.0
-
-
-def _confirm(look: _Look, rings: Rings, scene: Floats, noise: Floats) -> tuple[Floats, Floats]:
-    """Correlation over the informative band, and what the phases alone would still add."""
-    window = look.mask * taper(*look.mask.shape[1:], 0.25)
-    first, second = forward(window * look.a), forward(window * look.b)
-    share = _band(rings) * scene / (scene + noise)
-    cross = first * second.conj()
-    white = rings.spread(share / np.maximum(scene + noise, 1e-30)) * rings.weight
-    score = (white * cross.real).sum((1, 2)) / np.sqrt(
-        (white * _power(first)).sum((1, 2)) * (white * _power(second)).sum((1, 2)) + 1e-30
-    )
-    trust = rings.spread(share**2 / np.maximum(1 - share**2, 0.02)) * rings.weight
-    sine = cross.imag / np.maximum(np.abs(cross), 1e-30)
-    fx, fy = 2 * np.pi * rings.fx, 2 * np.pi * rings.fy
-    normal = _symmetric([(trust * f).sum((1, 2)) for f in (fx * fx, fx * fy, fy * fy)])
-    right = np.stack([(trust * f * sine).sum((1, 2)) for f in (fx, fy)], -1).astype(np.float64)
-    return np.clip(score.astype(np.float64), -1, 1), -_solve(normal, right)
-
-
-def _power(spectra: NDArray[np.complexfloating]) -> Floats:
-    return spectra.real**2 + spectra.imag**2
-
-
-def _inner(a: NDArray[np.complexfloating], b: NDArray[np.complexfloating]) -> Floats:
-    return a.real * b.real + a.imag * b.imag
-
-
-def _products(look: _Look) -> tuple[Floats, Floats, Floats]:
-    return _power(look.slope_x), _inner(look.slope_x, look.slope_y), _power(look.slope_y)
-
-
-def _symmetric(parts: list[Floats]) -> Floats:
-    xx, xy, yy = (np.asarray(part, np.float64) for part in parts)
-    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
-
-
-def _full(half: Floats, rings: Rings) -> Floats:
-    return (half * rings.weight).astype(np.float64)
-
-
-def _square(values: Floats) -> Floats:
-    return np.asarray(values.sum((1, 2)) ** 2)
-
-
-def _solve(normal: Floats, right: Floats) -> Floats:
-    return np.asarray(np.einsum("nij,nj->ni", _inverse(normal), right))
-
-
-def _inverse(normal: Floats) -> Floats:
-    """Inverse of 2 x 2 matrices; NaN where singular."""
-    det = normal[:, 0, 0] * normal[:, 1, 1] - normal[:, 0, 1] ** 2
-    size = np.trace(normal, axis1=1, axis2=2) ** 2
-    det = np.where(det > 1e-12 * size, det, np.nan)
-    flipped = np.stack([normal[:, 1, 1], -normal[:, 0, 1], -normal[:, 0, 1], normal[:, 0, 0]], -1).reshape(-1, 2, 2)
-    return np.asarray(flipped / det[:, None, None])
+def _sum(images: Floats) -> Floats:
+    """Sum of each window; flat, so that it does not depend on how many there are."""
+    return np.asarray(images.reshape(len(images), -1).sum(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy import fft as sfft
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Rings", "forward", "inverse", "rings_for", "taper"]
+__all__ = ["Modes", "Rings", "forward", "inverse", "modes_for", "ramps", "rings_for", "taper"]
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+# Modes lie within this radial frequency, cycles per pixel.
+_NYQUIST = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,114 @@ def rings_for(rows: int, cols: int) -> Rings:
     count = np.maximum(np.bincount(index, weights=plane, minlength=n_rings), 1)
     square = np.bincount(index, weights=plane * radius.ravel() ** 2, minlength=n_rings) / count
     return Rings(fx, fy, radius, index, weight, count, np.sqrt(square))
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """The informative disc of the half plane (below the Nyquist radius, without the mean), sorted by ring.
+
+    Of the conjugate pairs in the first column one is dropped, so that every mode stands for two of the whole plane.
+
+    Attributes
+    ----------
+    shape : (rows, cols)
+        Of the windows.
+    index : (m,) int
+        Place of every mode in the flat half plane.
+    at_row, at_col : (m,) int
+        Its row and column there.
+    fx, fy : (m,) float32
+        Its frequency, cycles per pixel.
+    starts, sizes : (n_rings,) int
+        First mode and number of modes of every ring.
+    count : (n_rings,) float64
+        Number of frequencies of the whole plane in each ring.
+    centre : (n_rings,) float64
+        Root mean square radius of each ring.
+    moments : three (n_rings,) float64
+        Sums over the whole plane of ``fx fx``, ``fx fy`` and ``fy fy``.
+    """
+
+    shape: tuple[int, int]
+    index: NDArray[np.intp]
+    at_row: NDArray[np.intp]
+    at_col: NDArray[np.intp]
+    fx: Floats
+    fy: Floats
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    count: Floats
+    centre: Floats
+    moments: tuple[Floats, Floats, Floats]
+
+    def take(self, plane: NDArray[_Value]) -> NDArray[_Value]:
+        """Modes of half planes: (n, rows, cols // 2 + 1) to (n, m)."""
+        return plane.reshape(len(plane), -1).take(self.index, axis=1, mode="clip")
+
+    def plane(self, values: NDArray[_Value]) -> NDArray[_Value]:
+        """Half planes whose `inverse` is real and made of these modes alone."""
+        rows, cols = self.shape
+        out = np.zeros((len(values), rows * (cols // 2 + 1)), values.dtype)
+        out[:, self.index] = values
+        out = out.reshape(len(values), rows, -1)
+        # An inverse takes the real part of the first column: the dropped halves of its pairs come back that way.
+        out[:, :, 0] *= 2
+        return out
+
+    def sums(self, values: Floats) -> NDArray[np.float64]:
+        """Sum over each ring of the whole plane: (n, m) to (n, n_rings)."""
+        return 2 * np.add.reduceat(values, self.starts, axis=1).astype(np.float64)
+
+    def spread(self, rings: Floats) -> Floats:
+        """Give every mode the value of its ring: (n, n_rings) to (n, m) float32."""
+        return np.repeat(rings.astype(np.float32), self.sizes, axis=1)
+
+    def ramp(self, move: Floats) -> NDArray[np.complexfloating]:
+        """Phase ramps (n, m) that read windows at ``position + move``, px along (col, row)."""
+        across, down = ramps(self.shape, move)
+        out = across.take(self.at_col, axis=1, mode="clip")
+        out *= down.take(self.at_row, axis=1, mode="clip")
+        return out
+
+
+def ramps(shape: tuple[int, int], move: Floats) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
+    """Phase ramps along columns (n, cols // 2 + 1) and rows (n, rows), complex64, for moves (n, 2) in px.
+
+    Examples
+    --------
+    >>> across, down = ramps((8, 8), np.array([[0.0, 2.0]]))
+    >>> across.shape, [complex(v) for v in down[0, :3].round(3)]
+    ((1, 5), [(1+0j), 1j, (-1+0j)])
+    """
+    turn = 2j * np.pi * np.asarray(move, np.float64)
+    across, down = (
+        np.exp(turn[:, i, None] * f).astype(np.complex64)
+        for i, f in enumerate((sfft.rfftfreq(shape[1]), sfft.fftfreq(shape[0])))
+    )
+    return across, down
+
+
+@lru_cache(maxsize=32)
+def modes_for(rows: int, cols: int) -> Modes:
+    """Modes of a window, in the rings of `rings_for`.
+
+    Examples
+    --------
+    >>> modes = modes_for(64, 64)
+    >>> int(modes.count.sum()), len(modes.index)  # pi / 4 of the plane
+    (3204, 1602)
+    """
+    rings = rings_for(rows, cols)
+    row, col = np.divmod(np.arange(rings.index.size), cols // 2 + 1)
+    fx, fy, radius = rings.fx[0, col], rings.fy[row, 0], rings.radius.ravel()
+    kept = np.flatnonzero((radius < _NYQUIST) & ((fx > 0) | (fy > 0)))
+    kept = kept[np.argsort(rings.index[kept], kind="stable")]
+    starts = np.flatnonzero(np.diff(rings.index[kept], prepend=-1))
+    sizes = np.diff(starts, append=len(kept))
+    centre = np.sqrt(np.add.reduceat(radius[kept].astype(np.float64) ** 2, starts) / sizes)
+    fx, fy = fx[kept], fy[kept]
+    xx, xy, yy = (2 * np.add.reduceat(one.astype(np.float64), starts) for one in (fx * fx, fx * fy, fy * fy))
+    return Modes((rows, cols), kept, row[kept], col[kept], fx, fy, starts, sizes, 2.0 * sizes, centre, (xx, xy, yy))
 
 
 @lru_cache(maxsize=32)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Spectra = NDArray[np.complexfloating]
 
-__all__ = ["FourierShift", "recut"]
+__all__ = ["FourierShift", "moved", "recut"]
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
@@ -116,6 +116,38 @@ def recut(images: NDArray[_Pixel], move: NDArray[np.intp]) -> tuple[NDArray[_Pix
     at_row, at_col = np.clip(at_row, 0, rows - 1), np.clip(at_col, 0, cols - 1)
     out = images[np.arange(n)[:, None, None], at_row[:, :, None], at_col[:, None, :]]
     return out, good_row[:, :, None] & good_col[:, None, :]
+
+
+def moved(images: NDArray[_Pixel], move: NDArray[np.intp]) -> NDArray[_Pixel]:
+    """Move windows by whole pixels of their own; zeros come in.
+
+    Parameters
+    ----------
+    images : (n, rows, cols) array
+    move : (n, 2) int
+        ``out[i, r + move[i, 1], c + move[i, 0]] = images[i, r, c]``.
+
+    Returns
+    -------
+    (n, rows, cols) array
+        The windows themselves where none is moved.
+
+    Examples
+    --------
+    >>> moved(np.arange(1, 4).reshape(1, 1, 3), np.array([[1, 0]])).tolist()
+    [[[0, 1, 2]]]
+    """
+    if not move.any():
+        return images
+    out = np.zeros_like(images)
+    for one, image, (across, down) in zip(out, images, move.tolist(), strict=True):
+        one[_part(down), _part(across)] = image[_part(-down), _part(-across)]
+    return out
+
+
+def _part(move: int) -> slice:
+    """Slice where something stands after a move."""
+    return slice(move, None) if move >= 0 else slice(None, move)
 
 
 def _periodic(images: Floats, axis: int, seam: int) -> Floats:

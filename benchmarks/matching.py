@@ -1,0 +1,93 @@
+"""Measure windows per second of the matcher beside the three transforms nobody can do without.
+
+The floor, two forward and one inverse real transforms of each pair in single precision, is timed in turns with the
+matcher, for other work on the machine slows both.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from common import Report, arguments
+from scipy import fft
+
+from xcoreg.core.matchers import phase_match, phase_scout
+from xcoreg.simulate import blob_mask, window_pairs
+
+_SIZES, _TURNS = (64, 128, 256), 5
+
+
+def drawn(size: int, snr: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of windows, shifted within a pixel, and blobs that hide half of each."""
+    n = 2**21 // size**2
+    pairs = window_pairs(min(n, 48), size, snr, max_shift=1.0, seed=seed)
+    few = len(pairs.ref)
+    hidden = np.concatenate([blob_mask((1, size, size), 0.5, seed=seed + i) for i in range(few)])
+    return pairs.ref, pairs.tgt, ~hidden
+
+
+def transforms(ref: np.ndarray, tgt: np.ndarray) -> None:
+    """Transform one pair after the other: what one makes stays in the cache."""
+    for a, b in zip(ref, tgt, strict=True):
+        fft.irfft2(fft.rfft2(a) * fft.rfft2(b).conj(), s=a.shape)
+
+
+def best(functions: dict[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
+    """Least seconds per call of each function, taken in turns."""
+    times = dict.fromkeys(functions, np.inf)
+    for _ in range(_TURNS):
+        for name, function in functions.items():
+            start, calls = time.perf_counter(), 0
+            while calls == 0 or time.perf_counter() - start < seconds / _TURNS:
+                function()
+                calls += 1
+            times[name] = min(times[name], (time.perf_counter() - start) / calls)
+    return times
+
+
+def row(size: int, snr: float, seconds: float, seed: int) -> dict[str, Any]:
+    """One size: windows per second, and how many times the floor each takes."""
+    ref, tgt, seen = drawn(size, snr, seed)
+    ok = np.ones(ref.shape, bool)
+    functions = {
+        "transforms": lambda: transforms(ref, tgt),
+        "all valid": lambda: phase_match(ref, tgt, ok, ok),
+        "half masked": lambda: phase_match(ref, tgt, seen, seen),
+        "scout": lambda: phase_scout(ref, tgt, ok, ok),
+    }
+    times = best(functions, seconds)
+    rates = {name: round(len(ref) / value) for name, value in times.items()}
+    ratios = {f"{name} / floor": times[name] / times["transforms"] for name in functions if name != "transforms"}
+    return {"window": size, "SNR dB": snr} | rates | ratios
+
+
+def profile(size: int, seed: int) -> None:
+    """Print where the time goes."""
+    ref, tgt, _ = drawn(size, 20, seed)
+    ok = np.ones(ref.shape, bool)
+    phase_match(ref, tgt, ok, ok)
+    watch = cProfile.Profile()
+    watch.runcall(phase_match, ref, tgt, ok, ok)
+    pstats.Stats(watch).sort_stats("tottime").print_stats(35)
+
+
+def main() -> None:
+    more = {"profile": {"type": int, "metavar": "SIZE", "help": "print a profile of windows of this size instead"}}
+    args = arguments(__doc__ or "", **more)
+    if args.profile:
+        profile(args.profile, args.seed)
+        return
+    report = Report("Windows per second")
+    rows = [row(size, snr, 0.5 if args.quick else 2.0, args.seed) for size in _SIZES for snr in (30, 20)]
+    note = "One thread. `/ floor`: how many times the two forward and one inverse transforms each takes."
+    report.table("Matching windows", rows, note)
+    report.write(args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""Weights, steps and covariances of the refinement, from sums over the rings of the Fourier plane.
+
+All that the normal equations need of residual and gradients are their products summed over each ring, for the weights
+are the same all along a ring. A step adds gradients to the residual, hence the sums after a step follow from those
+before it: weights and step are settled together without another look at the pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from xcoreg.core.spectrum import Modes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating]
+    Spectra = NDArray[np.complexfloating]
+
+__all__ = ["SYSTEMATIC", "Products", "Settled", "confirm", "covariance", "settle"]
+
+# Standard deviation (px) that no answer goes below, however many windows it rests on: what is left of aliasing.
+SYSTEMATIC = 4e-4
+# Above this radial frequency (cycles per pixel) sampled images hold more of their neighbours' spectrum than is good.
+_ALIAS_FREE = 0.36
+# Scene and noise power are measured on the windows themselves; this many modes' worth of certainty is lost by that.
+_SMALL_SAMPLE = 12.0
+# Steps from one look, and the length (px) below which there is no other; all of them together go no further than that.
+_STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Sums over each ring, (n, n_rings) float64, of products of the residual ``r`` and the gradients ``x``, ``y``.
+
+    ``carried`` holds the squares of the gradients' power.
+    """
+
+    rr: Floats
+    rx: Floats
+    ry: Floats
+    xx: Floats
+    xy: Floats
+    yy: Floats
+    carried: Floats
+
+    @classmethod
+    def of(cls, residual: Spectra, slope_x: Spectra, slope_y: Spectra, modes: Modes) -> Products:
+        """Products of modes (n, m)."""
+        xx, yy = _power(slope_x), _power(slope_y)
+        both = xx + yy
+        parts = _power(residual), _inner(slope_x, residual), _inner(slope_y, residual), xx, _inner(slope_x, slope_y), yy
+        rr, rx, ry, xx_, xy, yy_ = (modes.sums(part) for part in parts)
+        return cls(rr, rx, ry, xx_, xy, yy_, modes.sums(both * both))
+
+    def change(self, move: Floats) -> Floats:
+        """Power of the residual after a step (n, 2)."""
+        dx, dy = move[:, :1], move[:, 1:]
+        moved = 2 * (dx * self.rx + dy * self.ry) + dx * dx * self.xx + 2 * dx * dy * self.xy + dy * dy * self.yy
+        return np.asarray(np.maximum(self.rr + moved, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Where the steps from one look lead.
+
+    Attributes
+    ----------
+    move : (n, 2) float64
+        All steps together, px.
+    last_step : (n,) float64
+        Length of the last one, px.
+    scene, noise : (n, n_rings) float64
+        Power on each ring.
+    weight : (n, n_rings) float64
+    normal : (n, 2, 2) float64
+        Normal matrix, without what noise adds to it.
+    """
+
+    move: Floats
+    last_step: Floats
+    scene: Floats
+    noise: Floats
+    weight: Floats
+    normal: Floats
+
+
+def settle(products: Products, modes: Modes) -> Settled:
+    """Step, weigh anew, and step again until the shift stays.
+
+    Parameters
+    ----------
+    products : Products
+    modes : Modes
+
+    Returns
+    -------
+    Settled
+    """
+    n = len(products.rr)
+    move, last = np.zeros((n, 2)), np.full(n, np.inf)
+    for _ in range(_STEPS):
+        _, whole, normal, right = _equations(products, move, modes)
+        # A step turns the gradients' noise, too, so that this much less is left of the right-hand side. What noise adds
+        # to the matrix that is solved shortens the steps where little is common: they cannot run away.
+        step = np.nan_to_num(_solve(whole, right - np.einsum("nij,nj->ni", normal, move)))
+        # Windows that have settled wait for the others: no answer depends on what else is in the batch.
+        further = np.where((last < _SHORT)[:, None], move, np.clip(move + step, -_FARTHEST, _FARTHEST))
+        last = np.where(last < _SHORT, last, np.hypot(*(further - move).T))
+        move = further
+        if (last < _SHORT).all():
+            break
+    (scene, noise, weight), _, normal, _ = _equations(products, move, modes)
+    return Settled(move, last, scene, noise, weight, normal)
+
+
+def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Floats, ...], Floats, Floats, Floats]:
+    """Powers of scene and noise and their weights after a step; normal matrix with and without noise; right side."""
+    slope = (products.xx + products.yy) / (modes.count * (2 * np.pi * modes.centre) ** 2)
+    scene, noise = _powers(products.change(move) / (2 * modes.count), slope, modes)
+    weight = _band(modes) * scene / (noise * (2 * scene + noise))
+    whole = _symmetric([(weight * part).sum(1) for part in (products.xx, products.xy, products.yy)])
+    right = -np.stack([(weight * part).sum(1) for part in (products.rx, products.ry)], -1)
+    # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
+    added = (weight * modes.count * (2 * np.pi * modes.centre) ** 2 * noise).sum(1)[:, None, None] / 4 * np.eye(2)
+    return (scene, noise, weight), whole, whole - added, right
+
+
+def covariance(settled: Settled, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
+    """Sandwich covariance: the residual's own power seen through the weighted gradients.
+
+    Parameters
+    ----------
+    settled : Settled
+    products : Products
+    used : (n,) float
+        Part of the pixels that carry weight.
+    modes : Modes
+
+    Returns
+    -------
+    cov : (n, 2, 2) float64
+        Infinite where the windows say nothing, px².
+    support : (n,) float64
+        Effective number of modes that carry the answer.
+    """
+    used = np.maximum(used, 1 / (modes.shape[0] * modes.shape[1]))
+    spectrum = settled.weight**2 * 2 * settled.noise / used[:, None]
+    middle = _symmetric([(spectrum * part).sum(1) for part in (products.xx, products.xy, products.yy)])
+    carried = (spectrum * (products.xx + products.yy)).sum(1) ** 2
+    support = used * carried / np.maximum((spectrum**2 * products.carried).sum(1), 1e-300)
+    with np.errstate(all="ignore"):
+        bread = _inverse(settled.normal)
+        cov = bread @ middle @ bread
+    cov = cov * (1 + _SMALL_SAMPLE / np.maximum(support, 1))[:, None, None] + SYSTEMATIC**2 * np.eye(2)
+    bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(settled.normal))[:, 0] <= 0)
+    cov[bad] = np.diag([np.inf, np.inf])
+    return cov, support
+
+
+def confirm(mean: Spectra, residual: Spectra, settled: Settled, modes: Modes) -> tuple[Floats, Floats]:
+    """Correlation over the informative band, and what the phases alone would still add.
+
+    Parameters
+    ----------
+    mean, residual : (n, m) complex64
+        Of two aligned windows, on their modes.
+    settled : Settled
+    modes : Modes
+
+    Returns
+    -------
+    score : (n,) float64
+        -1..1.
+    phase : (n, 2) float64
+        Step, px.
+    """
+    scene, noise = settled.scene, settled.noise
+    share = _band(modes) * scene / (scene + noise)
+    white = share / np.maximum(scene + noise, 1e-30)
+    apart = _power(residual)
+    apart *= np.float32(0.25)
+    # Both windows are mean and residual: m + r / 2 and m - r / 2.
+    both = _power(mean)
+    real, imag = both - apart, residual.imag * mean.real - residual.real * mean.imag
+    both += apart
+    common, whole = modes.sums(real), modes.sums(both)
+    lean = modes.sums(_inner(mean, residual))
+    size = np.sqrt((white * (whole + lean)).sum(1) * np.maximum((white * (whole - lean)).sum(1), 0) + 1e-30)
+    score = (white * common).sum(1) / size
+    trust = share**2 / np.maximum(1 - share**2, 0.02)
+    sine = imag / np.maximum(np.sqrt(real * real + imag * imag), 1e-30)
+    turn = 2 * np.pi
+    normal = _symmetric([turn**2 * (trust * part).sum(1) for part in modes.moments])
+    right = turn * np.stack([(trust * modes.sums(f * sine)).sum(1) for f in (modes.fx, modes.fy)], -1)
+    return np.clip(score, -1, 1), -_solve(normal, right)
+
+
+def _band(modes: Modes) -> Floats:
+    """(n_rings,) weight that drops the aliased frequencies."""
+    return np.asarray(np.exp(-((modes.centre / _ALIAS_FREE) ** 8)))
+
+
+def _powers(change: Floats, slope: Floats, modes: Modes) -> tuple[Floats, Floats]:
+    """Power of scene and noise on every ring, (n, n_rings) each; the noise as a smooth power law."""
+    members = modes.count * _band(modes)
+    change = np.maximum(change, 1e-9 * np.maximum(slope.max(1, keepdims=True), 1e-30))
+    log_f, log_p = np.log(modes.centre + 0.02), np.log(change)
+    log_f = log_f - (members * log_f).sum() / members.sum()
+    level = (members * log_p).sum(1) / members.sum()
+    tilt = (members * log_f * log_p).sum(1) / (members * log_f**2).sum()
+    # Where more has changed than the power law says (waves, clouds), what was seen there counts.
+    seen = ndimage.uniform_filter1d(change * modes.count, 3, axis=1) / ndimage.uniform_filter1d(modes.count, 3)
+    noise = np.maximum(np.exp(level[:, None] + tilt[:, None] * log_f), seen)
+    return np.maximum(slope - noise / 2, 0), noise
+
+
+def _power(spectra: Spectra) -> Floats:
+    """Squared modulus."""
+    return np.asarray(spectra.real**2 + spectra.imag**2)
+
+
+def _inner(a: Spectra, b: Spectra) -> Floats:
+    """Real part of ``a`` times the conjugate of ``b``."""
+    return np.asarray(a.real * b.real + a.imag * b.imag)
+
+
+def _symmetric(parts: list[Floats]) -> Floats:
+    """Matrices (n, 2, 2) of their elements (xx, xy, yy)."""
+    xx, xy, yy = parts
+    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+
+
+def _solve(normal: Floats, right: Floats) -> Floats:
+    """Solve 2 x 2 systems; NaN where singular."""
+    return np.asarray(np.einsum("nij,nj->ni", _inverse(normal), right))
+
+
+def _inverse(normal: Floats) -> Floats:
+    det = normal[:, 0, 0] * normal[:, 1, 1] - normal[:, 0, 1] ** 2
+    size = np.trace(normal, axis1=1, axis2=2) ** 2
+    det = np.where(det > 1e-12 * size, det, np.nan)
+    flipped = np.stack([normal[:, 1, 1], -normal[:, 0, 1], -normal[:, 0, 1], normal[:, 0, 0]], -1).reshape(-1, 2, 2)
+    return np.asarray(flipped / det[:, None, None])
