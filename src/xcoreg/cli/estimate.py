@@ -11,6 +11,8 @@ from xcoreg.cli.inputs import open_image, polygon, use_only
 from xcoreg.errors import MatchError, OptionError, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xcoreg.cli.job import Talk
     from xcoreg.points import TiePoints
     from xcoreg.result import Coregistration
@@ -134,7 +136,7 @@ class Keeping:
     Parameters
     ----------
     goals : dict of str
-        Path by option: `save_fit` (JSON), `report` (a page), `field` (a raster), `gcps` (the target with control points).
+        Path by option: `save_fit` (JSON), `report` (a page), `field` (a raster), `gcps` (the target with them).
     target : str
         Path of the target.
     """
@@ -164,7 +166,7 @@ class Keeping:
         from xcoreg.io.gcps import write_gcps
 
         fit = matched.fit
-        writers = {
+        writers: dict[str, Callable[[str], Any]] = {
             "save_fit": fit.save,
             "report": partial(fit.report, target=matched.tgt, reference=matched.ref),
             "field": partial(write_field, fit),
