@@ -25,7 +25,7 @@ FLOORS = (
     ("core",),
     ("points", "result", "shift", "summary", "georef"),
     ("plan", "raster", "io", "lazy", "simulate", "datasets", "filters"),
-    ("engine", "warp", "stack"),
+    ("engine", "warp", "stack", "rectify", "locate"),
     ("plot", "report"),
     ("accessor", "cli"),
     ("__init__", "__main__"),

@@ -1,0 +1,8 @@
+"""Images known by control points, RPCs or corners alone: brought onto a map grid, lazily and in one interpolation."""
+
+from __future__ import annotations
+
+from xcoreg.rectify.image import rectify, rectify_onto
+from xcoreg.rectify.placing import as_ground, gcps_of, ground_of
+
+__all__ = ["as_ground", "gcps_of", "ground_of", "rectify", "rectify_onto"]

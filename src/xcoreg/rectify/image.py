@@ -1,0 +1,310 @@
+"""From an image with control points, RPCs or corners to an image on a map grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from xarray import DataArray, Dataset
+
+from xcoreg import georef
+from xcoreg.core.kernels import KERNELS
+from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
+from xcoreg.georef.gcps import unrolled
+from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.rectify.placing import as_ground, shape_of
+from xcoreg.warp.apply_fit import _Job, _resampled
+from xcoreg.warp.displacement import Grid
+from xcoreg.warp.mapping import compose, outline
+from xcoreg.warp.metadata import frame_like, frame_near, regridded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.georef import Ground
+    from xcoreg.result import Coregistration
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["rectify", "rectify_onto"]
+
+_Image = TypeVar("_Image", DataArray, Dataset)
+_PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # a grid whose map coordinates are corners of pixels
+_ROUND_OFF = 1e-6  # px
+
+
+@dataclass(frozen=True, eq=False)
+class GroundMove:
+    """A ground as the displacement from pixel coordinates to the map: what `compose` takes in place of a correction.
+
+    Parameters
+    ----------
+    ground : Ground
+    """
+
+    ground: Any
+    constant: None = None
+
+    def __dask_tokenize__(self) -> Any:
+        from pickle import dumps
+
+        tell = getattr(self.ground, "__dask_tokenize__", None)
+        return tell() if tell is not None else ("xcoreg.GroundMove", dumps(self.ground))
+
+    def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Displacement of pixel corner coordinates (x, y) to the map."""
+        to_x, to_y = self.ground.to_map(*georef.map_to_pixel(_PIXELS, x, y))
+        return to_x - x, to_y - y
+
+    def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Pixel corner coordinates of map coordinates."""
+        return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
+
+
+@dataclass(frozen=True, eq=False)
+class MovedGround:
+    """A ground with a correction on top, in the CRS of the correction.
+
+    Parameters
+    ----------
+    ground : Ground
+    crs : CRS in any spelling
+        Of the correction.
+    dx, dy : float
+        Correction, units of `crs`: added to where the ground places a pixel.
+    """
+
+    ground: Any
+    crs: Any
+    dx: float
+    dy: float
+
+    def __dask_tokenize__(self) -> Any:
+        inner = GroundMove(self.ground).__dask_tokenize__()
+        return ("xcoreg.MovedGround", inner, georef.as_crs(self.crs).to_wkt(), self.dx, self.dy)
+
+    def to_map(self, col: Any, row: Any) -> tuple[Floats, Floats]:
+        """Ground coordinates of pixel positions."""
+        x, y = georef.transform_points(self.ground.crs, self.crs, *self.ground.to_map(col, row))
+        return x + self.dx, y + self.dy
+
+    def to_pixel(self, x: Any, y: Any) -> tuple[Floats, Floats]:
+        """Pixel positions of ground coordinates."""
+        before = georef.transform_points(self.crs, self.ground.crs, np.asarray(x) - self.dx, np.asarray(y) - self.dy)
+        return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
+
+
+def rectify(
+    image: _Image,
+    ground: Any = None,
+    *,
+    like: Any = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    resampling: str = "cubic",
+    nodata: float | None = None,
+    height: float = 0.0,
+) -> _Image:
+    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        dask arrays stay lazy.
+    ground : optional
+        Where the image lies: GCPs, a :class:`xcoreg.georef.GCPFit` (to choose the model), an RPC of rasterio,
+        :class:`xcoreg.georef.Corners`, a path of control points. Default: what the image carries.
+    like : DataArray, Dataset or GeoBox, optional
+        Rectify to exactly this grid.
+    crs : CRS in any spelling, optional
+        Of the output, in place of `like`; default: that of the ground.
+    resolution : float or (float, float), optional
+        Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
+    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+        As for :func:`xcoreg.apply`.
+    nodata : float, optional
+        Marks missing pixels; default: the stored marker.
+    height : float
+        Of the ground over the ellipsoid, m, for RPCs.
+
+    Returns
+    -------
+    DataArray or Dataset
+        North up; pixel edges at multiples of the pixel size, unless `like` says otherwise.
+
+    Raises
+    ------
+    NotGeoreferenced
+        When nothing tells where the image lies, or in which CRS.
+    OptionError
+        For options that do not go together.
+    NoOverlap
+        When no pixel of the output falls on the image.
+    """
+    if resampling not in KERNELS:
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+    if like is not None and (crs is not None or resolution is not None):
+        raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
+    found = as_ground(ground, image, height)
+    if found.crs is None:
+        raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
+    dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    source = Grid(_PIXELS, shape, georef.as_crs(found.crs).to_wkt())
+    if isinstance(like, DataArray | Dataset):
+        frame = frame_like(like)
+    else:
+        grid = Grid.of(like) if like is not None else map_grid(found, shape, crs, resolution)
+        frame = frame_near(_bare(image), dims, source, grid)
+    mapping = compose(frame.grid, source, cast("Any", GroundMove(found)))
+    if mapping is None:
+        raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
+    job = _Job(mapping, frame, resampling, nodata, None)
+    record = {
+        "did": f"rectified ({resampling})",
+        "by": "xcoreg",
+        "model": getattr(found, "model", type(found).__name__),
+    }
+    return cast("_Image", regridded(_bare(image), dims, frame, partial(_resampled, job=job), record))
+
+
+def _bare(image: Any) -> Any:
+    """Take off the control points, which tell the place of the old pixels."""
+    out = image.copy(deep=False)
+    for name, coord in image.coords.items():
+        if "gcps" in coord.attrs:
+            attrs = {key: value for key, value in coord.attrs.items() if key not in ("gcps", "GeoTransform")}
+            out = out.assign_coords({name: coord.variable.copy(deep=False)})
+            out.coords[name].attrs = attrs
+    return out
+
+
+def map_grid(
+    ground: Ground,
+    shape: tuple[int, int],
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+) -> Grid:
+    """Choose a map grid for an image.
+
+    Parameters
+    ----------
+    ground : Ground
+        Where the image lies.
+    shape : (rows, columns)
+        Of the image.
+    crs : CRS in any spelling, optional
+        Default: that of the ground.
+    resolution : float or (float, float), optional
+        Pixel size (x, y), units of `crs`.
+
+    Returns
+    -------
+    Grid
+        North up, reaching outwards to whole pixels, its pixel edges at multiples of the pixel size.
+
+    Raises
+    ------
+    OptionError
+        When the resolution is not positive.
+    GridError
+        When the image has no place in the CRS.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> ground = georef.AffineGround(Affine(0, 10, 500, -10, 0, 900), "EPSG:32633")
+    >>> map_grid(ground, (20, 40)).transform, map_grid(ground, (20, 40)).shape
+    ((10.0, 0.0, 500.0, 0.0, -10.0, 900.0), (40, 20))
+    """
+    goal = georef.as_crs(ground.crs if crs is None else crs)
+    row, col = outline(shape, 65)
+    x, y = _in_crs(ground, goal, col, row)
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise GridError(f"no pixel of the image has a place in {goal.name!r}")
+    x, y = x[known], y[known]
+    size = _pixel_size(ground, goal, shape) if resolution is None else np.broadcast_to(resolution, (2,))
+    if not (np.isfinite(size).all() and (np.asarray(size) > 0).all()):
+        raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
+    (first, n_cols), (last, n_rows) = _whole(x / size[0]), _whole(-y / size[1])
+    transform = (float(size[0]), 0.0, first * float(size[0]), 0.0, -float(size[1]), -last * float(size[1]))
+    return Grid(transform, (n_rows, n_cols), goal.to_wkt())
+
+
+def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats, Floats]:
+    x, y = georef.transform_points(ground.crs, goal, *ground.to_map(col, row))
+    if goal.is_geographic:
+        known = np.isfinite(x)
+        x[known] = unrolled(x[known], 2 * np.pi / goal.axis_info[0].unit_conversion_factor)
+    return x, y
+
+
+def _pixel_size(ground: Ground, goal: Any, shape: tuple[int, int]) -> Floats:
+    """Side of a square with the area of a pixel in the middle of the image."""
+    row, col = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    x, y = _in_crs(ground, goal, col + np.array([-0.5, 0.5, 0, 0]), row + np.array([0, 0, -0.5, 0.5]))
+    area = abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
+    if not (np.isfinite(area) and area > 0):
+        raise GridError("the middle of the image has no size on the map: give resolution=")
+    return np.full(2, math.sqrt(area))
+
+
+def _whole(edges: Floats) -> tuple[int, int]:
+    low = math.floor(float(edges.min()) + _ROUND_OFF)
+    return low, max(math.ceil(float(edges.max()) - _ROUND_OFF) - low, 1)
+
+
+def rectify_onto(
+    image: _Image,
+    ref: DataArray | Dataset,
+    ground: Any = None,
+    *,
+    like: Any = None,
+    resampling: str = "cubic",
+    **options: Any,
+) -> tuple[_Image, Coregistration]:
+    """Rectify an image, match it with a reference, and rectify it once more with the shift found: one interpolation.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The target, known by control points, RPCs or corners alone.
+    ref : DataArray or Dataset
+        The reference.
+    ground : optional
+        As for :func:`rectify`.
+    like : DataArray, Dataset or GeoBox, optional
+        Grid of the output; default: the CRS of the reference and the image's own pixel size.
+    resampling : str
+        As for :func:`rectify`.
+    **options
+        Of :func:`xcoreg.match`; `nodata` marks missing pixels of the image.
+
+    Returns
+    -------
+    image : DataArray or Dataset
+        In place: made from the original pixels.
+    fit : Coregistration
+        The shift, in units of the CRS of the reference.
+
+    Raises
+    ------
+    MatchError
+        When there is no trustworthy match.
+    """
+    from xcoreg.engine import match
+
+    found = as_ground(ground, image)
+    crs = grid_of(ref, "the reference").crs
+    nodata = options.pop("nodata", None)
+    first = rectify(image, found, crs=crs, resampling=resampling, nodata=nodata)
+    fit = match(first, ref, **options)
+    if fit.shift is None:  # match raises where it has no answer
+        raise MatchError(fit.status.reason, fit.points)
+    moved = MovedGround(found, georef.as_crs(crs), fit.shift.dx, fit.shift.dy)
+    if like is not None:
+        return rectify(image, moved, like=like, resampling=resampling, nodata=nodata), fit
+    return rectify(image, moved, crs=crs, resampling=resampling, nodata=nodata), fit
