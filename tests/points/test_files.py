@@ -27,6 +27,13 @@ def test_own_files_come_back_to_the_last_digit(points, tmp_path, suffix):
     assert np.array_equal(back.cov, points.cov)
 
 
+@pytest.mark.parametrize("suffix", EXACT)
+def test_numbers_that_look_like_rounding_errors_come_back(points, tmp_path, suffix):
+    odd = TiePoints(**{**points.__dict__, "cov": np.tile(np.eye(2) * 0.057600000000000005, (12, 1, 1))})
+    odd.save(tmp_path / f"p.{suffix}")
+    assert TiePoints.load(tmp_path / f"p.{suffix}").cov[0, 0, 0] == 0.057600000000000005
+
+
 def test_a_shapefile_comes_back_to_fifteen_digits(points, tmp_path):
     points.save(tmp_path / "p.shp")
     back = TiePoints.load(tmp_path / "p.shp")

@@ -98,14 +98,16 @@ def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float
 
 
 def _write_vector(frame: Any, path: Path, suffix: str) -> None:
-    options: dict[str, Any] = {"driver": _DRIVERS[suffix], "engine": "pyogrio", "index": False}
+    driver = _DRIVERS[suffix]
+    if driver == "GeoJSON":
+        # GDAL writes what looks like rounding error without its last digits; RFC 7946 knows no infinities.
+        plain = frame.replace([float("inf"), float("-inf")], None)
+        path.write_text(plain.to_json(na="null", drop_id=True, to_wgs84=frame.crs is not None), encoding="utf-8")
+        return
     if suffix == ".shp":
         frame = frame.rename(columns=_SHORT)
-    if options["driver"] == "GeoJSON" and frame.crs is not None:
-        frame = frame.to_crs("EPSG:4326")
-        options["RFC7946"] = "YES"
     # An empty layer has no first geometry to take the type from.
-    frame.to_file(path, geometry_type="Point", **options)
+    frame.to_file(path, driver=driver, engine="pyogrio", index=False, geometry_type="Point")
 
 
 def read_frame(path: str | Path) -> Any:
