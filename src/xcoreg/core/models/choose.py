@@ -64,6 +64,7 @@ def assess_model(
     dx: ArrayLike,
     dy: ArrayLike,
     cov: ArrayLike | None = None,
+    folds: int = 10,
 ) -> Choice:
     """Fit a model of one kind and tell its error at withheld tie points.
 
@@ -71,6 +72,9 @@ def assess_model(
     ----------
     kind, x, y, dx, dy, cov
         As for :func:`xcoreg.core.models.fit_model`.
+    folds : int
+        Parts in which points are withheld by models without a closed form for it ("piecewise", a user's own); the
+        others withhold each point by itself.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def assess_model(
     [-0.25, 0.05, 0.2]
     """
     ties = ties_of(x, y, dx, dy, cov)
-    outcome = fit_ties(kind, ties)
+    outcome = fit_ties(kind, ties, folds)
     return _choice(ties, {outcome.model.kind: outcome}, {}, outcome.model.kind, ())
 
 
@@ -98,7 +102,8 @@ def choose_model(
     dx: ArrayLike,
     dy: ArrayLike,
     cov: ArrayLike | None = None,
-    kinds: Sequence[str] = KINDS_AUTO,
+    kinds: Sequence[Any] = KINDS_AUTO,
+    folds: int = 10,
 ) -> Choice:
     """Choose the simplest model whose error at withheld tie points is within one standard error of the best.
 
@@ -108,6 +113,8 @@ def choose_model(
         As for :func:`xcoreg.core.models.fit_model`.
     kinds : sequence of str
         The candidates, the simplest first.
+    folds : int
+        As for :func:`assess_model`.
 
     Returns
     -------
@@ -139,7 +146,7 @@ def choose_model(
             reasons[kind] = f"{len(ties)} tie points are too few to choose {kind}, which takes {_AUTO_NEEDS[kind]}"
             continue
         try:
-            outcomes[kind] = fit_ties(kind, ties)
+            outcomes[kind] = fit_ties(kind, ties, folds)
         except Degenerate as error:
             reasons[kind], needed = str(error), max(needed, error.needed)
             warnings.append(reasons[kind])

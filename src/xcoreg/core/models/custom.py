@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xcoreg.core.models.base import Fitted, nested
-from xcoreg.core.models.calibrate import calibrate
+from xcoreg.core.models.calibrate import Stated, calibrate
 from xcoreg.core.models.outcome import Outcome
 from xcoreg.core.models.scatter import excess, first_scatter, normalised, trust
 from xcoreg.core.models.ties import folds_of, half_planes
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Custom", "fit_custom"]
 
-_FOLDS = 10
 _ROUNDS = 5
 
 
@@ -90,22 +89,23 @@ class Custom(Fitted):
         return {"model": type(self.model).__name__, **super()._summary()}
 
 
-def fit_custom(maker: Any, ties: Ties) -> Outcome:
-    """Fit a user's own model, and judge it by points withheld in ten folds.
+def fit_custom(maker: Any, ties: Ties, folds: int = 10) -> Outcome:
+    """Fit a user's own model, and judge it by points withheld in folds.
 
     Parameters
     ----------
     maker : object
         With ``fit(x, y, dx, dy, cov)`` that returns a model.
     ties : Ties
+    folds : int
 
     Returns
     -------
     Outcome
     """
-    off, folds = np.zeros_like(ties.values), folds_of(ties, _FOLDS)
-    for fold in range(int(folds.max()) + 1 if len(ties) > 1 else 0):
-        out = folds == fold
+    off, fold_of = np.zeros_like(ties.values), folds_of(ties, folds)
+    for fold in range(int(fold_of.max()) + 1 if len(ties) > 1 else 0):
+        out = fold_of == fold
         off[out] = _residuals(_fit(maker, ties.subset(~out)), ties.subset(out))
     model = _fit(maker, ties)  # last: some makers return themselves
     k = off.shape[1]
@@ -113,7 +113,7 @@ def fit_custom(maker: Any, ties: Ties) -> Outcome:
     for _ in range(_ROUNDS):
         weights = trust(normalised(off, ties.covs + scatter), k)
         scatter = excess(off, ties.covs, np.ones(len(off)), weights) + 1e-14 * np.eye(k)
-    _, scatter = calibrate(off, np.zeros_like(ties.covs), ties.covs, scatter, float(len(ties) - 1))
+    _, scatter = calibrate(off, Stated(np.zeros_like(ties.covs), ties.covs, scatter), weights, 1)
     own = nested(scatter[:2, :2] * ties.unit**2)
     wrapped = Custom(len(ties), own, ties.spacing * ties.scale, half_planes(ties.x, ties.y), model)
     return Outcome(wrapped, off, ties.covs + scatter, float("nan"))

@@ -79,8 +79,8 @@ def ties_of(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: Array
     return make_ties(x, y, np.column_stack([dx, dy]), cov)
 
 
-def fit_ties(kind: Any, ties: Ties) -> Outcome:
-    """Fit a model of a kind.
+def fit_ties(kind: Any, ties: Ties, folds: int = 10) -> Outcome:
+    """Fit a model of a kind; `folds` is for those whose withheld residuals need as many fits.
 
     Raises
     ------
@@ -90,12 +90,12 @@ def fit_ties(kind: Any, ties: Ties) -> Outcome:
         When the kind is unknown.
     """
     if hasattr(kind, "fit"):
-        return fit_custom(kind, ties)
+        return fit_custom(kind, ties, folds)
     name = _ALSO.get(kind, kind)
     if name not in _FITS:
         raise ValueError(f"the model {kind!r} is unknown, known are {', '.join(KINDS)}")
     try:
-        return _FITS[name](ties)
+        return fit_piecewise(ties, folds) if name == "piecewise" else _FITS[name](ties)
     except np.linalg.LinAlgError as error:
         message = f"the {len(ties)} tie points are too few or too clustered for {name}"
         raise Degenerate(message, len(ties) + 1) from error

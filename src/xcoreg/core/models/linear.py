@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg.core.models.calibrate import calibrate
+from xcoreg.core.models.calibrate import Stated, calibrate
 from xcoreg.core.models.scatter import excess, first_scatter, inverses, normalised, trust, withheld
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
     coef, cov = _solve(design, values, precision)
     spread = _spread(design, cov)
     held, held_spread = withheld(values - design @ coef, spread, precision)
-    factor, scatter = calibrate(held, held_spread, covs, scatter, float(weights.sum()) - design.shape[1])
+    factor, scatter = calibrate(held, Stated(held_spread, covs, scatter), weights, design.shape[1])
     return LinearFit(coef, factor * cov, scatter, held, factor * held_spread)
 
 

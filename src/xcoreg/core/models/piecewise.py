@@ -11,7 +11,7 @@ from xcoreg.core.models.base import Fitted
 from xcoreg.core.models.mesh import Mesh, Place, make_mesh
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from xcoreg.core.models.base import Floats
 
@@ -67,11 +67,12 @@ class Piecewise(Fitted):
     covs: Floats
     roughness: Floats
 
+    _mesh: ClassVar[Mesh]  # made from the fields by each object for itself
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(
-            self, "_mesh", make_mesh(self.corners[:, 0].copy(), self.corners[:, 1].copy(), self.triangles)
-        )
+        x, y = self.corners.T.copy()
+        object.__setattr__(self, "_mesh", make_mesh(x, y, self.triangles))
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions.
@@ -87,7 +88,7 @@ class Piecewise(Fitted):
             The correction, CRS units; NaN where a position is not finite.
         """
         u, v, known = self._local(x, y)
-        place = self._place(u, v)
+        place = self._mesh.locate(u, v)
         out = np.full((2, known.size), np.nan)
         for c, (level, slope_x, slope_y) in enumerate(self.plane.T[:2]):
             rest = (self.values[place.corners[:, i], c] * place.shares[:, i] for i in range(3))
@@ -108,7 +109,7 @@ class Piecewise(Fitted):
             Axes (x, y), CRS units squared: that of the corners, and what a straight line between them may miss.
         """
         u, v, known = self._local(x, y)
-        place = self._place(u, v)
+        place = self._mesh.locate(u, v)
         reach = reach_of(self._mesh, place, u, v)
         out = np.full((known.size, 2, 2), np.nan)
         for part, a, b in ((0, 0, 0), (1, 0, 1), (2, 1, 1)):
@@ -116,15 +117,10 @@ class Piecewise(Fitted):
             out[known.ravel(), a, b] = out[known.ravel(), b, a] = own + self.roughness[part] * reach
         return out.reshape(*known.shape, 2, 2)
 
-    def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, Any]:
+    def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         known = np.isfinite(x) & np.isfinite(y)
         return x[known] - self.centre[0], y[known] - self.centre[1], known
-
-    def _place(self, u: Floats, v: Floats) -> Place:
-        return self._mesh.locate(u, v)
-
-    _mesh: ClassVar[Mesh]
 
     def _summary(self) -> dict[str, Any]:
         return {**super()._summary(), "triangles": len(self.triangles)}

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import QhullError
 
 from xcoreg.core.models.base import Degenerate, nested
-from xcoreg.core.models.calibrate import calibrate
+from xcoreg.core.models.calibrate import Stated, calibrate
 from xcoreg.core.models.levels import first_look
 from xcoreg.core.models.mesh import Mesh, make_mesh, triangulate
 from xcoreg.core.models.outcome import Outcome
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 __all__ = ["fit_piecewise"]
 
 _FEWEST = 6
-_FOLDS = 10
 _ROUNDS = 5
 
 
-def fit_piecewise(ties: Ties) -> Outcome:
+def fit_piecewise(ties: Ties, folds: int = 10) -> Outcome:
     """Fit a triangulation through the tie points that do not contradict all of their neighbours.
 
     Parameters
     ----------
     ties : Ties
+    folds : int
 
     Returns
     -------
     Outcome
-        What triangles miss is judged by points withheld in ten folds that are spread over the area.
+        What triangles miss is judged by points withheld in folds that are spread over the area.
 
     Raises
     ------
@@ -57,14 +57,14 @@ def fit_piecewise(ties: Ties) -> Outcome:
     if used.sum() < _FEWEST:
         raise Degenerate(f"{int(used.sum())} places are too few for piecewise: it needs {_FEWEST}", _FEWEST)
     try:
-        off, own, reach = _withheld(rest, used)
+        off, own, reach = _withheld(rest, used, folds)
         corners = rest.subset(used)
         triangles = triangulate(corners.u, corners.v)
     except QhullError as error:
         raise Degenerate(f"the {len(ties)} tie points are too clustered for piecewise", _FEWEST) from error
-    rough = _roughness(off, ties.covs + own, reach)
+    rough, weights = _roughness(off, ties.covs + own, reach)
     spread = own + reach[:, None, None] * rough
-    factor, scatter = calibrate(off, spread, ties.covs, np.zeros_like(rough), len(ties) - 3.0)
+    factor, scatter = calibrate(off, Stated(spread, ties.covs, np.zeros_like(rough)), weights, 3)
     model = _model(ties, corners, triangles, plane, factor * rough, nested(scatter[:2, :2] * ties.unit**2))
     return Outcome(model, off, factor * spread + ties.covs + scatter, float(used.sum()))
 
@@ -76,12 +76,12 @@ def _first_of_place(ties: Ties) -> Bools:
     return out
 
 
-def _withheld(ties: Ties, used: Bools) -> tuple[Floats, Floats, Floats]:
+def _withheld(ties: Ties, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
     """Residuals of withheld points, the covariance that the corners give their prediction, and its reach."""
     off, own, reach = np.zeros_like(ties.values), np.zeros_like(ties.covs), np.zeros(len(ties))
-    folds = folds_of(ties, _FOLDS)
-    for fold in range(int(folds.max()) + 1):
-        out, corners = folds == fold, ties.subset(used & (folds != fold))
+    fold_of = folds_of(ties, folds)
+    for fold in range(int(fold_of.max()) + 1):
+        out, corners = fold_of == fold, ties.subset(used & (fold_of != fold))
         mesh = make_mesh(corners.u, corners.v, triangulate(corners.u, corners.v))
         off[out], own[out], reach[out] = _at(mesh, corners, ties.subset(out))
     return off, own, reach
@@ -94,8 +94,8 @@ def _at(mesh: Mesh, corners: Ties, points: Ties) -> tuple[Floats, Floats, Floats
     return points.values - fit, own, reach_of(mesh, place, points.u, points.v)
 
 
-def _roughness(off: Floats, covs: Floats, reach: Floats) -> Floats:
-    """Covariance per squared distance to the corners that explains the withheld residuals."""
+def _roughness(off: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """Covariance per squared distance to the corners that explains the withheld residuals, and robust weights."""
     reach = np.maximum(reach, 1e-6 * np.median(reach))
     unit, wide = off / np.sqrt(reach)[:, None], covs / reach[:, None, None]
     k = off.shape[1]
@@ -103,7 +103,7 @@ def _roughness(off: Floats, covs: Floats, reach: Floats) -> Floats:
     for _ in range(_ROUNDS):
         weights = trust(normalised(unit, wide + rough), k)
         rough = excess(unit, wide, np.ones(len(off)), weights) + 1e-14 * np.eye(k)
-    return rough
+    return rough, weights
 
 
 def _model(

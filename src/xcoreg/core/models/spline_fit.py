@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg.core.models.base import Degenerate, nested
-from xcoreg.core.models.calibrate import calibrate
+from xcoreg.core.models.calibrate import Stated, calibrate
 from xcoreg.core.models.levels import first_look, fit_levels
 from xcoreg.core.models.outcome import Outcome
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
@@ -60,7 +60,8 @@ def fit_spline(ties: Ties) -> Outcome:
         smooth = solve_together(basis, bends, state)
     off, spread = withheld(smooth.off, smooth.spread, smooth.precision)
     freedom = float(smooth.freedom.mean())
-    factor, scatter = calibrate(off, spread, ties.covs, state.scatter, float(state.weights.sum()) - _PLANE)
+    stated = Stated(spread, ties.covs, state.scatter)
+    factor, scatter = calibrate(off, stated, state.weights, _PLANE)
     model = _model(ties, plane, basis, replace(state, scatter=scatter), smooth, factor)
     return Outcome(model, off, factor * spread + ties.covs + scatter, freedom)
 
@@ -107,7 +108,8 @@ def _nodes(ties: Ties, basis: Basis, smooth: Smooth) -> tuple[Floats, Floats]:
     """Covariance of the model at nodes over the tie points and a margin around them, in few digits."""
     low = np.array([ties.u.min(), ties.v.min()]) - ties.spacing
     spans = np.array([ties.u.max(), ties.v.max()]) + ties.spacing - low
-    cells = np.ceil(spans / max(_NODE_SPACING * ties.spacing, spans.max() / _NODES)).astype(int)
+    finest = max(_NODE_SPACING * ties.spacing, spans.max() / _NODES, basis.lattice.step / 2)
+    cells = np.ceil(spans / finest).astype(int)
     u, v = (low[a] + spans[a] / cells[a] * np.arange(cells[a] + 1) for a in (0, 1))
     cov = basis.variances(smooth.covariance, np.tile(u, len(v)), np.repeat(v, len(u)))
     grids = np.stack([cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]]).reshape(3, len(v), len(u))
