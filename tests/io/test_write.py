@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from xarray import Dataset
+from rasterio._env import get_gdal_config
+from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
-from xcoreg.io import open_raster, write_raster
+from xcoreg.io import open_raster, write, write_raster
 from xcoreg.io.write import driver_for
 
 ROTATED = Affine(9.8, 1.7, 500000, 1.7, -9.8, 5000000)
@@ -203,3 +204,20 @@ def test_creation_options_that_gdal_ignores_are_refused(image, tmp_path, driver,
     with pytest.raises(OptionError, match="creation option"):
         write_raster(image, tmp_path / "a.tif", driver=driver, **option)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("said", [None, 77])
+def test_the_cache_of_gdal_is_bounded_unless_the_user_says_how(tmp_path, monkeypatch, said):
+    seen, strips = [], write._strips
+
+    def watched(*args):
+        seen.append(get_gdal_config("GDAL_CACHEMAX"))
+        return strips(*args)
+
+    monkeypatch.setattr(write, "_strips", watched)
+    before = get_gdal_config("GDAL_CACHEMAX")
+    image = DataArray(np.zeros((20, 30), "u1"), dims=("y", "x")).rio.write_crs("EPSG:32633")
+    with rasterio.Env(**({} if said is None else {"GDAL_CACHEMAX": said})):
+        write.write_raster(image, tmp_path / "a.tif")
+    assert seen == [write._CACHE if said is None else said]
+    assert get_gdal_config("GDAL_CACHEMAX") == before

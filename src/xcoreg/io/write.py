@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tempfile
 import warnings
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio.drivers import driver_from_extension
+from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
 from rasterio.windows import Window
@@ -28,7 +31,6 @@ from xcoreg.io.profile import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
@@ -41,6 +43,7 @@ _HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, strips end on the borders of tiles
 _PLACE = 1e-3  # px, how far a corner may be off when the file is read again
+_CACHE = 256_000_000  # bytes for GDAL's cache: its own default, 5 % of all memory, would hold whole scenes
 _BATCH = 32_000_000  # bytes of pixels held while writing what is not dask's
 
 
@@ -94,7 +97,7 @@ def write_raster(
     name = driver_for(goal, driver)
     check_header(goal, name)
     try:
-        with new_file(goal) as place, rasterio.Env(), warnings.catch_warnings():
+        with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if name in ("netCDF", "Zarr"):
                 write_store(image, place, name, creation)
@@ -104,6 +107,20 @@ def write_raster(
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
     return goal
+
+
+@contextmanager
+def _small_cache() -> Iterator[None]:
+    """Bound GDAL's cache, unless the user has said how large it is to be."""
+    if "GDAL_CACHEMAX" in os.environ or (hasenv() and "GDAL_CACHEMAX" in getenv()):
+        yield
+        return
+    before = get_gdal_config("GDAL_CACHEMAX")
+    set_gdal_config("GDAL_CACHEMAX", min(_CACHE, before))
+    try:
+        yield
+    finally:
+        set_gdal_config("GDAL_CACHEMAX", before)  # leaving an Env does not always do so
 
 
 def driver_for(path: Path, driver: str | None = None) -> str:
