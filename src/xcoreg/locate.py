@@ -1,0 +1,308 @@
+"""Points in images: where a place on the ground falls in an image, what the image holds there, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.kernels import KERNELS, nearest_index, reach
+from xcoreg.core.sample import sample
+from xcoreg.errors import OptionError, require
+from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
+from xcoreg.raster import to_band
+from xcoreg.raster.nodata import stored_nodata, valid_of
+from xcoreg.rectify import as_ground
+from xcoreg.rectify.placing import shape_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from xarray import DataArray, Dataset
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["Located", "locate", "place"]
+
+_CHUNK = 1 << 16  # points worked on at once: the temporaries stay in the processor's cache
+_BLOCK = 2048  # px, side of a part of the image that is read at once
+_PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_X = ("lon", "longitude", "x", "easting")
+_Y = ("lat", "latitude", "y", "northing")
+_CARRIED = ("value", "z", "height", "freeboard", "elevation")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Located:
+    """Points found in an image, as columns of equal length `n`.
+
+    Parameters
+    ----------
+    x, y : (n,) float
+        As given.
+    col, row : (n,) float
+        Position in the image; an integer is the centre of a pixel. When normalized: (0, 0) is the upper left corner of
+        the image and (1, 1) the lower right one. NaN where a point has no place.
+    inside : (n,) bool
+        On the image, its edges included.
+    value : (n,) float or None
+        What the image holds there; NaN outside and where it holds nothing. None without an image.
+    carried : (n,) float or None
+        The third column of the points, a measurement.
+    normalized : bool
+        Whether col and row are normalised.
+    """
+
+    x: Floats
+    y: Floats
+    col: Floats
+    row: Floats
+    inside: NDArray[np.bool_]
+    value: Floats | None = None
+    carried: Floats | None = None
+    normalized: bool = False
+
+    def __len__(self) -> int:
+        return int(self.col.size)
+
+    def __repr__(self) -> str:
+        return f"Located({len(self)} points, {int(self.inside.sum())} inside)"
+
+    def table(self) -> Floats:
+        """Give the points inside as a table.
+
+        Returns
+        -------
+        (m, 3) float64
+            Column, row and what was measured there (the third column of the points) or else what the image holds.
+
+        Examples
+        --------
+        >>> here = np.array([0.25, 2.0])
+        >>> Located(here, here, here, here, here < 1, None, np.array([31.0, 8.0])).table()
+        array([[ 0.25,  0.25, 31.  ]])
+        """
+        value = self.carried if self.carried is not None else self.value
+        column = np.full(len(self), np.nan) if value is None else value
+        return np.stack([self.col, self.row, column], axis=-1)[self.inside]
+
+    def to_dict(self) -> dict[str, NDArray[Any]]:
+        """Give the columns by name: x, y, col, row (or u, v when normalized), inside, value, carried.
+
+        Returns
+        -------
+        dict
+            Columns that are not there are left out.
+        """
+        names = ("u", "v") if self.normalized else ("col", "row")
+        columns = {"x": self.x, "y": self.y, names[0]: self.col, names[1]: self.row, "inside": self.inside}
+        more = {"value": self.value, "carried": self.carried}
+        return {**columns, **{name: column for name, column in more.items() if column is not None}}
+
+    def to_dataframe(self) -> Any:
+        """Give the columns as a pandas DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return require("pandas", extra="vector").DataFrame(self.to_dict())
+
+
+def locate(
+    image: DataArray | Dataset | None,
+    points: Any,
+    *,
+    crs: Any = None,
+    ground: Any = None,
+    normalized: bool = False,
+    band: int | str | None = None,
+    resampling: str | None = "nearest",
+    height: float = 0.0,
+) -> Located:
+    """Find points in an image.
+
+    Parameters
+    ----------
+    image : DataArray, Dataset or None
+        None when only its corners are known: `ground` is then Corners and the answer normalised.
+    points : (n, 2) or (n, 3) array, pair of arrays, mapping, DataFrame or GeoDataFrame
+        x before y, longitude before latitude; a third column (or one named value) is carried along.
+    crs : CRS in any spelling, optional
+        Of the points; default: that of a GeoDataFrame, else longitude and latitude (WGS 84).
+    ground : optional
+        Where the image lies: GCPs, a GCPFit, an RPC of rasterio, Corners, an Affine. Default: what the image carries.
+    normalized : bool
+        Answer in parts of the image, from (0, 0) upper left to (1, 1) lower right, instead of pixels.
+    band : int or str, optional
+        Band to take values from.
+    resampling : {"nearest", "bilinear", "cubic", "lanczos"} or None
+        How values are taken; None takes none.
+    height : float
+        Of the ground over the ellipsoid, m, for RPCs.
+
+    Returns
+    -------
+    Located
+
+    Raises
+    ------
+    OptionError
+        For points or a ground that cannot be read.
+    NotGeoreferenced
+        When nothing tells where the image lies.
+
+    Examples
+    --------
+    >>> from xcoreg.georef import Corners
+    >>> swath = Corners((-52, -68), (-47, -68.3), (-47.6, -70.2), (-53, -69.9), plane="EPSG:3412")
+    >>> found = locate(None, [(-50, -68.5, 31.0), (-45, -70, 8.0)], ground=swath)
+    >>> found.table().round(9)
+    array([[ 0.43158025,  0.18440388, 31.        ]])
+    """
+    if resampling is not None and resampling not in KERNELS:
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}, or None")
+    x, y, carried, own = _columns(points)
+    found = as_ground(ground, image, height)
+    shape = (1, 1) if image is None else shape_of(image)
+    col, row = _positions(found, x, y, crs if crs is not None else own if own is not None else "EPSG:4326")
+    pixel, line = pixel_to_map(_PIXELS, col, row)
+    inside = (pixel >= 0) & (pixel <= shape[1]) & (line >= 0) & (line <= shape[0])
+    value = None
+    if image is not None and resampling is not None:
+        value = _values(to_band(image, band, "the image"), col, row, inside, resampling)
+    if normalized or image is None:
+        col, row = pixel / shape[1], line / shape[0]
+    return Located(x, y, col, row, inside, value, carried, normalized or image is None)
+
+
+def place(
+    image: DataArray | Dataset | None,
+    col: ArrayLike,
+    row: ArrayLike,
+    *,
+    crs: Any = "EPSG:4326",
+    ground: Any = None,
+    normalized: bool = False,
+    height: float = 0.0,
+) -> tuple[Floats, Floats]:
+    """Find where positions in an image lie on the ground; the inverse of :func:`locate`.
+
+    Parameters
+    ----------
+    image : DataArray, Dataset or None
+        As for :func:`locate`.
+    col, row : float or array
+        Position; an integer is the centre of a pixel. Parts of the image when `normalized` or without an image.
+    crs : CRS in any spelling
+        Of the answer.
+    ground, normalized, height
+        As for :func:`locate`.
+
+    Returns
+    -------
+    x, y : float64, the shape of the input
+        Longitude before latitude; not finite where there is no place.
+
+    Examples
+    --------
+    >>> from xcoreg.georef import Corners
+    >>> square = Corners((0, 10), (10, 10), (10, 0), (0, 0), crs="EPSG:32633")
+    >>> x, y = place(None, 0.5, 0.25, ground=square, crs="EPSG:32633")
+    >>> round(float(x), 9), round(float(y), 9)
+    (5.0, 7.5)
+    """
+    found = as_ground(ground, image, height)
+    cols, rows = np.asarray(col, np.float64), np.asarray(row, np.float64)
+    if normalized or image is None:
+        shape = (1, 1) if image is None else shape_of(image)
+        cols, rows = map_to_pixel(_PIXELS, cols * shape[1], rows * shape[0])
+    x, y = found.to_map(cols, rows)
+    if found.crs is None:
+        return x, y
+    return transform_points(found.crs, crs, x, y)
+
+
+def _columns(points: Any) -> tuple[Floats, Floats, Floats | None, Any]:
+    """Points as x, y, a third column, and the CRS they bring along."""
+    if hasattr(points, "geometry") and hasattr(points, "crs"):
+        x, y = (np.asarray(each, np.float64) for each in (points.geometry.x, points.geometry.y))
+        return x, y, _named(points, _CARRIED), parse_crs(points.crs)
+    if hasattr(points, "keys"):
+        x_column, y_column = _named(points, _X), _named(points, _Y)
+        if x_column is None or y_column is None:
+            raise OptionError(f"the points have the columns {', '.join(map(str, points))}: needed are lon, lat or x, y")
+        return x_column, y_column, _named(points, _CARRIED), None
+    if isinstance(points, tuple) and len(points) in (2, 3) and np.ndim(points[0]) == 1:
+        x, y, *rest = (np.asarray(each, np.float64) for each in points)
+    else:
+        table = np.asarray(points, np.float64)
+        if table.ndim == 1 and table.size in (2, 3):
+            table = table[None]
+        if table.ndim != 2 or table.shape[1] not in (2, 3):
+            raise OptionError(f"points are rows of x, y or x, y, value, not an array of shape {table.shape}")
+        x, y, *rest = np.ascontiguousarray(table.T)
+    if x.shape != y.shape:
+        raise OptionError(f"the points have {x.size} x and {y.size} y")
+    return x, y, rest[0] if rest else None, None
+
+
+def _named(points: Any, names: tuple[str, ...]) -> Floats | None:
+    known = {str(key).lower(): key for key in points.keys()}  # noqa: SIM118 - of a DataFrame they are the columns
+    key = next((known[name] for name in names if name in known), None)
+    return None if key is None else np.asarray(points[key], np.float64)
+
+
+def _positions(ground: Any, x: Floats, y: Floats, crs: Any) -> tuple[Floats, Floats]:
+    """Pixels of points, in chunks."""
+    if ground.crs is None and not isinstance(ground, AffineGround):
+        raise OptionError("the CRS of the ground is unknown: give it, gcps.with_crs('EPSG:...')")
+    col, row = np.empty(x.shape), np.empty(x.shape)
+    for start in range(0, x.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        with np.errstate(invalid="ignore", over="ignore"):
+            here = transform_points(crs, ground.crs, x[part], y[part])
+            col[part], row[part] = ground.to_pixel(*here)
+    lost = ~(np.isfinite(col) & np.isfinite(row))
+    if lost.any():
+        col[lost], row[lost] = np.nan, np.nan
+    return col, row
+
+
+def _values(band: DataArray, col: Floats, row: Floats, inside: NDArray[np.bool_], kernel: str) -> Floats:
+    """Values at positions; only the parts of the image that hold points are read."""
+    out = np.full(col.shape, np.nan)
+    at = np.flatnonzero(inside)
+    if not at.size:
+        return out
+    cols, rows = col[at], row[at]
+    if kernel == "nearest":  # a point on the lower or right edge belongs to the last pixel
+        rows, cols = (np.clip(p, 0.0, size - 1.0) for p, size in zip((rows, cols), band.shape, strict=True))
+    marker, found = stored_nodata(band), np.empty(at.size)
+    for part in _parts(rows, cols):
+        found[part] = _from_block(band, rows[part], cols[part], marker, kernel)
+    out[at] = found
+    return out
+
+
+def _parts(rows: Floats, cols: Floats) -> list[Any]:
+    """Group points by the part of the image they fall in."""
+    down, right = ((np.maximum(p, 0) // _BLOCK).astype(np.int32) for p in (rows, cols))
+    if not (down.any() or right.any()):
+        return [slice(None)]
+    number = down * (int(right.max()) + 1) + right
+    order = np.argsort(number, kind="stable")
+    borders = np.flatnonzero(np.diff(number[order])) + 1
+    return list(np.split(order, borders))
+
+
+def _from_block(band: DataArray, rows: Floats, cols: Floats, marker: Any, kernel: str) -> Floats:
+    margin = reach(kernel) + 1
+    low = [max(int(p.min()) - margin, 0) for p in (rows, cols)]
+    high = [min(int(p.max()) + margin + 2, int(size)) for p, size in zip((rows, cols), band.shape, strict=True)]
+    window = band.isel({dim: slice(a, b) for dim, a, b in zip(band.dims, low, high, strict=True)}).values
+    if kernel == "nearest":
+        values = window[nearest_index(rows) - low[0], nearest_index(cols) - low[1]]
+        return np.where(valid_of(values, marker), values.astype(np.float64), np.nan)
+    values, valid = sample(window, valid_of(window, marker), rows - low[0], cols - low[1], kernel)
+    return np.where(valid, values.astype(np.float64), np.nan)
