@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xcoreg.core.filters import neighbour_residuals
+from xcoreg.core.status import Status
 from xcoreg.engine.many import Search, match_many
 from xcoreg.georef import vector_to_pixel
 from xcoreg.plan import lay_out, overlap_size
@@ -53,11 +54,14 @@ class Guess:
         Their corrections, CRS units of the target.
     error : float
         Typical error between the anchors, px of the matching lattice; NaN when nothing is known.
+    repeats : bool
+        Whether most anchors sit on a repetitive pattern: small windows could not even tell that.
     """
 
     places: Floats
     moves: Floats
     error: float
+    repeats: bool = False
 
     def at(self, places: Floats) -> Floats:
         """Corrections (n, 2) at some places: the median of the nearest anchors, weighted towards the nearer ones."""
@@ -182,6 +186,8 @@ def _match_anchors(
 def _agreed(trials: Trials, scene: Scene, before: Guess) -> Guess:
     """Keep anchors that agree with their neighbours, and tell how well neighbours predict each other."""
     ok = trials.matches.ok
+    if int((trials.matches.status == Status.AMBIGUOUS).sum()) > int(ok.sum()):
+        return replace(before, repeats=np.isnan(before.error))
     if int(ok.sum()) < _FEWEST:
         return before
     places = np.stack([trials.x, trials.y], -1)[ok]

@@ -12,7 +12,7 @@ from xcoreg.core.quality import ce90, nmad
 from xcoreg.core.status import Status
 from xcoreg.engine.report import scene_settings, unit_of
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints
-from xcoreg.georef import linear_of
+from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.result import Coregistration, Quality, Shift, current_versions
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ __all__ = ["build_field"]
 _FEWEST, _TOGETHER = 3, 150.0
 # Of windows that should have told something, so many at least must have agreed.
 _SHARE = 0.05
+_USELESS = (
+    "the correction does not bring withheld tie points nearer (RMSE {:.3g} px before, {:.3g} px after): the images fit "
+    "already, or too few windows tell"
+)
 
 
 def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
@@ -62,7 +66,7 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
         points=points,
         quality=_quality(points, choice, scene),
         status=status,
-        shift=None if choice is None else _mean_shift(points, scene),
+        shift=None if choice is None else _mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
         transform=tuple(scene.target.grid.affine)[:6],
         shape=scene.target.shape,
@@ -104,10 +108,12 @@ def _counts(points: TiePoints) -> str:
     return "tie points: " + ", ".join(f"{n} {name}" for name, n in points.counts().items())
 
 
-def _mean_shift(points: TiePoints, scene: Scene) -> Shift:
+def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
     """Give the one shift that describes the field best."""
     ok = points.ok
-    mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
+    mean = model
+    if model.kind != "translation":
+        mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
     own = linear_of(scene.target.grid.affine)
     (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
     return Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene))
@@ -124,10 +130,11 @@ def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:
     ok = points.ok
     if choice is None:
         return Quality(n_windows=len(points), n_ok=int(ok.sum()))
-    a, b, d, e = linear_of(scene.target.grid.affine)
-    pixel = float(np.sqrt(abs(a * e - b * d)))
-    before = points.dx[ok] / pixel, points.dy[ok] / pixel
-    after = choice.residual_dx / pixel, choice.residual_dy / pixel
+    before = points.dcol[ok], points.drow[ok]
+    after = vector_to_pixel(linear_of(scene.target.grid.affine), choice.residual_dx, choice.residual_dy)
+    rmse = [float(np.sqrt(np.nanmean(np.hypot(*part) ** 2))) for part in (before, after)]
+    useless = rmse[1] >= rmse[0]
+    told = (_USELESS.format(*rmse),) if useless else ()
 
     def middle(values: Floats) -> float:
         kept = values[ok][np.isfinite(values[ok])]
@@ -144,9 +151,9 @@ def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:
         n_check=int(np.isfinite(after[0]).sum()),
         median_before=float(np.median(np.hypot(*before))),
         median_after=float(np.nanmedian(np.hypot(*after))),
-        rmse_before=float(np.sqrt(np.mean(np.hypot(*before) ** 2))),
-        rmse_after=float(np.sqrt(np.nanmean(np.hypot(*after) ** 2))),
+        rmse_before=rmse[0],
+        rmse_after=rmse[1],
         ce90_before=ce90(*before),
         ce90_after=ce90(*after),
-        warnings=choice.warnings,
+        warnings=(*choice.warnings, *told),
     )

@@ -170,6 +170,8 @@ def _matched(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoints:
     with progress_bar(len(places), "matching", options.progress) as done:
         search = plan.make(plan.size, guess.reach(plan.size, plan.limit))
         trials = match_many(scene, places, guess.at(places), search, done)
+    if guess.repeats:
+        trials.doubt(np.flatnonzero(trials.matches.ok), Status.AMBIGUOUS)
     trials = _second_chance(scene, plan, trials)
     points = to_points([_with_masked(trials, plan, usable)], scene, centroids=True)
     if options.max_shift is not None:
