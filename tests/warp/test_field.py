@@ -14,8 +14,11 @@ from affine import Affine
 from scipy.ndimage import binary_erosion
 
 from xcoreg.core.kernels import KERNELS
+from xcoreg.core.models import KINDS, fit_model
 from xcoreg.errors import CoregWarning, Extrapolation
 from xcoreg.warp import apply
+from xcoreg.warp.displacement import Displacement, Grid
+from xcoreg.warp.mapping import TOLERANCE, compose
 
 UTM32 = "EPSG:32632"
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
@@ -284,3 +287,32 @@ def test_a_mask_in_another_crs_follows_the_field(make_image, make_fit):
     both = (here != 255) & (there != 255)
     assert both.mean() > 0.9
     assert np.mean(here[both] != there[both]) < 0.01  # pixels on the line
+
+
+def fitted(kind):
+    """A model of the house, fitted to a smooth field at 15 x 15 places."""
+    x, y = (part.ravel() for part in np.meshgrid(np.linspace(300100, 303900, 15), np.linspace(5896100, 5899900, 15)))
+    return fit_model(kind, x, y, *Wave(25.0, 1500.0).predict(x, y))
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_models_of_the_house_are_undone_within_tolerance(kind):
+    grid = Grid((10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), (400, 400), "EPSG:32633")
+    move = Displacement.of(fitted(kind), grid.crs, grid)
+    mapping = compose(grid, grid, move)
+    rows, cols = (np.stack(mapping.positions(slice(0, 400), slice(0, 400)))).reshape(2, -1)
+    x, y = 300005 + 10 * cols, 5900035 - 10 * rows
+    dx, dy = move.at(x, y)
+    row, col = np.mgrid[:400, :400].reshape(2, -1)
+    missed = np.hypot((x + dx - 300005) / 10 - col, (5900035 - y - dy) / 10 - row)
+    # The correction changes by up to a few percent over what the position is wrong by.
+    assert missed.max() < 1.1 * TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_the_house_give_the_same_bytes_in_any_chunks(make_image, make_fit, kind):
+    image = make_image(pixels("uint16", (400, 400)), attrs={"_FillValue": np.uint16(0)})
+    fit = make_fit(model=fitted(kind))
+    expected = apply(image, fit, align_grid=True).values
+    for side in (100, 256, 333):
+        assert apply(image.chunk(side), fit, align_grid=True).values.tobytes() == expected.tobytes()

@@ -30,7 +30,7 @@ PATCH = 1024  # output px; whole cells of the widest lattice
 _WIDEST, _FINEST = 64, 4  # output px
 _FEWEST = 4  # nodes along an axis, for a cubic
 _FAR = 16.0  # source px: a cell this far beyond the image needs no better positions
-_KEPT = 1 << 26  # bytes of patches kept
+_KEPT = 1 << 27  # bytes of patches kept: those of a scene with a kinked field
 
 
 @dataclass(frozen=True)
