@@ -252,8 +252,8 @@ def _limit(shape: tuple[int, ...], max_shift: float | None) -> float:
 
 
 def _batches(shape: tuple[int, ...]) -> list[slice]:
-    """Cut a batch into parts that fit into memory."""
-    size = max(1, _BATCH_PIXELS // max(shape[1] * shape[2], 1))
+    """Cut a batch into parts that fit into the cache, as far as two windows do."""
+    size = max(2, _BATCH_PIXELS // max(shape[1] * shape[2], 1))
     return [slice(i, i + size) for i in range(0, shape[0], size)]
 
 

@@ -340,10 +340,9 @@ def _weighed_look(pair: _Pair, rest: Floats, weight: Floats, difference: Floats)
 
 
 def _unchanged(aligned: Aligned, difference: Floats, mask: Floats, index: NDArray[np.intp]) -> Floats | None:
-    """Weight of every pixel: 1, less where the neighbourhood differs far more than elsewhere (clouds, crops, cars).
+    """Weight of every pixel: 1, less where the neighbourhood differs far more than elsewhere (clouds, cars); None if none.
 
     What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
-    None where nothing stands out.
     """
     energy, squares = difference * difference, mask * mask
     # These neighbourhoods cover everything: what stands out does so in one of them.
@@ -357,13 +356,14 @@ def _unchanged(aligned: Aligned, difference: Floats, mask: Floats, index: NDArra
     rough[:, :, 1:] += across
     rough = np.where(mask[:, ::_STRIDE, ::_STRIDE] > 0, box_sum(rough, _BOX, _STRIDE), 0)
     limit = (_CHANGED * np.maximum(_usual(few, rough), 1e-12)).astype(np.float32)
-    calm = few.reshape(len(few), -1).max(1) <= limit
-    if calm.all():
+    loud = np.flatnonzero(few.reshape(len(few), -1).max(1) > limit)
+    if not loud.size:
         return None
-    local = box_sum(energy, _BOX)
-    local /= np.maximum(box_sum(squares, _BOX), 1e-3 * _BOX**2)
-    limit[calm] = np.inf
-    return np.asarray(np.minimum(1, limit[:, None, None] / np.maximum(local, 1e-12)), np.float32)
+    local = box_sum(energy[loud], _BOX)
+    local /= np.maximum(box_sum(squares if len(squares) == 1 else squares[loud], _BOX), 1e-3 * _BOX**2)
+    weight = np.ones_like(energy)
+    weight[loud] = np.minimum(1, limit[loud, None, None] / np.maximum(local, 1e-12))
+    return weight
 
 
 def _usual(local: Floats, rough: Floats) -> Floats:

@@ -8,12 +8,12 @@ before it: weights and step are settled together without another look at the pix
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
-from xcoreg.core.spectrum import Modes
+from xcoreg.core.spectrum import Modes, modes_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,33 +35,34 @@ _STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """Sums over each ring, (n, n_rings) float64, of products of the residual ``r`` and the gradients ``x``, ``y``.
+    """Sums over each ring of products of the residual ``r`` and the gradients ``x``, ``y``.
 
-    ``carried`` holds the squares of the gradients' power.
+    Attributes
+    ----------
+    table : (n, 7, n_rings) float64
+        ``rr, rx, ry, xx, xy, yy`` and the square of the gradients' power, ``(xx + yy)^2``.
     """
 
-    rr: Floats
-    rx: Floats
-    ry: Floats
-    xx: Floats
-    xy: Floats
-    yy: Floats
-    carried: Floats
+    table: Floats
 
     @classmethod
     def of(cls, residual: Spectra, slope_x: Spectra, slope_y: Spectra, modes: Modes) -> Products:
         """Products of modes (n, m)."""
         xx, yy = _power(slope_x), _power(slope_y)
         both = xx + yy
-        parts = _power(residual), _inner(slope_x, residual), _inner(slope_y, residual), xx, _inner(slope_x, slope_y), yy
-        rr, rx, ry, xx_, xy, yy_ = (modes.sums(part) for part in parts)
-        return cls(rr, rx, ry, xx_, xy, yy_, modes.sums(both * both))
+        both *= both
+        crosses = _inner(slope_x, residual), _inner(slope_y, residual), xx, _inner(slope_x, slope_y), yy, both
+        return cls(np.stack([modes.sums(part) for part in (_power(residual), *crosses)], 1))
 
     def change(self, move: Floats) -> Floats:
         """Power of the residual after a step (n, 2)."""
-        dx, dy = move[:, :1], move[:, 1:]
-        moved = 2 * (dx * self.rx + dy * self.ry) + dx * dx * self.xx + 2 * dx * dy * self.xy + dy * dy * self.yy
-        return np.asarray(np.maximum(self.rr + moved, 0))
+        dx, dy = move.T
+        factors = np.stack([np.ones_like(dx), 2 * dx, 2 * dy, dx * dx, 2 * dx * dy, dy * dy], 1)
+        return np.asarray(np.maximum((factors[:, None] @ self.table[:, :6])[:, 0], 0))
+
+    def weighed(self, weight: Floats) -> Floats:
+        """Sum over all rings with weights (n, n_rings), to (n, 7)."""
+        return np.asarray((self.table @ weight[:, :, None])[:, :, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ def settle(products: Products, modes: Modes) -> Settled:
     -------
     Settled
     """
-    n = len(products.rr)
+    n = len(products.table)
     move, last = np.zeros((n, 2)), np.full(n, np.inf)
     for _ in range(_STEPS):
         _, whole, normal, right = _equations(products, move, modes)
@@ -120,14 +121,45 @@ def settle(products: Products, modes: Modes) -> Settled:
 
 def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Floats, ...], Floats, Floats, Floats]:
     """Powers of scene and noise and their weights after a step; normal matrix with and without noise; right side."""
-    slope = (products.xx + products.yy) / (modes.count * (2 * np.pi * modes.centre) ** 2)
-    scene, noise = _powers(products.change(move) / (2 * modes.count), slope, modes)
-    weight = _band(modes) * scene / (noise * (2 * scene + noise))
-    whole = _symmetric([(weight * part).sum(1) for part in (products.xx, products.xy, products.yy)])
-    right = -np.stack([(weight * part).sum(1) for part in (products.rx, products.ry)], -1)
+    law = _law(modes.shape)
+    slope = (products.table[:, 3] + products.table[:, 5]) * law.to_scene
+    scene, noise = _powers(products.change(move) * law.to_noise, slope, law)
+    weight = law.band * scene / (noise * (2 * scene + noise))
+    _, rx, ry, xx, xy, yy, _ = products.weighed(weight).T
+    whole = _symmetric(xx, xy, yy)
     # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
-    added = (weight * modes.count * (2 * np.pi * modes.centre) ** 2 * noise).sum(1)[:, None, None] / 4 * np.eye(2)
-    return (scene, noise, weight), whole, whole - added, right
+    added = np.vecdot(weight * noise, law.slopes / 4)[:, None, None] * np.eye(2)
+    return (scene, noise, weight), whole, whole - added, -np.stack([rx, ry], -1)
+
+
+class _Law(NamedTuple):
+    """What the rings alone tell: band, weights and logarithm of frequency for the power law, factors of powers."""
+
+    band: Floats
+    members: Floats
+    log_f: Floats
+    slopes: Floats
+    to_scene: Floats
+    to_noise: Floats
+    share: Floats
+    near: Floats
+
+
+@lru_cache(maxsize=32)
+def _law(shape: tuple[int, int]) -> _Law:
+    modes = modes_for(*shape)
+    band = np.exp(-((modes.centre / _ALIAS_FREE) ** 8))
+    members = modes.count * band / (modes.count * band).sum()
+    log_f = np.log(modes.centre + 0.02)
+    log_f -= members @ log_f
+    square = (2 * np.pi * modes.centre) ** 2
+    near = np.eye(len(band)) + np.eye(len(band), k=1) + np.eye(len(band), k=-1)
+    near[0, 0] = near[-1, -1] = 2
+    share = members * log_f / (members @ log_f**2)
+    near = near * modes.count / (near @ modes.count)[:, None]
+    return _Law(
+        band, members, log_f, modes.count * square, 1 / (modes.count * square), 0.5 / modes.count, share, near.T
+    )
 
 
 def covariance(settled: Settled, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
@@ -150,9 +182,9 @@ def covariance(settled: Settled, products: Products, used: Floats, modes: Modes)
     """
     used = np.maximum(used, 1 / (modes.shape[0] * modes.shape[1]))
     spectrum = settled.weight**2 * 2 * settled.noise / used[:, None]
-    middle = _symmetric([(spectrum * part).sum(1) for part in (products.xx, products.xy, products.yy)])
-    carried = (spectrum * (products.xx + products.yy)).sum(1) ** 2
-    support = used * carried / np.maximum((spectrum**2 * products.carried).sum(1), 1e-300)
+    *_, xx, xy, yy, _ = products.weighed(spectrum).T
+    middle = _symmetric(xx, xy, yy)
+    support = used * (xx + yy) ** 2 / np.maximum(products.weighed(spectrum**2)[:, 6], 1e-300)
     with np.errstate(all="ignore"):
         bread = _inverse(settled.normal)
         cov = bread @ middle @ bread
@@ -180,7 +212,7 @@ def confirm(mean: Spectra, residual: Spectra, settled: Settled, modes: Modes) ->
         Step, px.
     """
     scene, noise = settled.scene, settled.noise
-    share = _band(modes) * scene / (scene + noise)
+    share = _law(modes.shape).band * scene / (scene + noise)
     white = share / np.maximum(scene + noise, 1e-30)
     apart = _power(residual)
     apart *= np.float32(0.25)
@@ -195,27 +227,18 @@ def confirm(mean: Spectra, residual: Spectra, settled: Settled, modes: Modes) ->
     trust = share**2 / np.maximum(1 - share**2, 0.02)
     sine = imag / np.maximum(np.sqrt(real * real + imag * imag), 1e-30)
     turn = 2 * np.pi
-    normal = _symmetric([turn**2 * (trust * part).sum(1) for part in modes.moments])
+    normal = turn**2 * _symmetric(*((trust * part).sum(1) for part in modes.moments))
     right = turn * np.stack([(trust * modes.sums(f * sine)).sum(1) for f in (modes.fx, modes.fy)], -1)
     return np.clip(score, -1, 1), -_solve(normal, right)
 
 
-def _band(modes: Modes) -> Floats:
-    """(n_rings,) weight that drops the aliased frequencies."""
-    return np.asarray(np.exp(-((modes.centre / _ALIAS_FREE) ** 8)))
-
-
-def _powers(change: Floats, slope: Floats, modes: Modes) -> tuple[Floats, Floats]:
+def _powers(change: Floats, slope: Floats, law: _Law) -> tuple[Floats, Floats]:
     """Power of scene and noise on every ring, (n, n_rings) each; the noise as a smooth power law."""
-    members = modes.count * _band(modes)
     change = np.maximum(change, 1e-9 * np.maximum(slope.max(1, keepdims=True), 1e-30))
-    log_f, log_p = np.log(modes.centre + 0.02), np.log(change)
-    log_f = log_f - (members * log_f).sum() / members.sum()
-    level = (members * log_p).sum(1) / members.sum()
-    tilt = (members * log_f * log_p).sum(1) / (members * log_f**2).sum()
+    log_p = np.log(change)
+    fit = np.vecdot(log_p, law.members)[:, None] + np.vecdot(log_p, law.share)[:, None] * law.log_f
     # Where more has changed than the power law says (waves, clouds), what was seen there counts.
-    seen = ndimage.uniform_filter1d(change * modes.count, 3, axis=1) / ndimage.uniform_filter1d(modes.count, 3)
-    noise = np.maximum(np.exp(level[:, None] + tilt[:, None] * log_f), seen)
+    noise = np.maximum(np.exp(fit), (change[:, None] @ law.near)[:, 0])
     return np.maximum(slope - noise / 2, 0), noise
 
 
@@ -229,9 +252,8 @@ def _inner(a: Spectra, b: Spectra) -> Floats:
     return np.asarray(a.real * b.real + a.imag * b.imag)
 
 
-def _symmetric(parts: list[Floats]) -> Floats:
+def _symmetric(xx: Floats, xy: Floats, yy: Floats) -> Floats:
     """Matrices (n, 2, 2) of their elements (xx, xy, yy)."""
-    xx, xy, yy = parts
     return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
