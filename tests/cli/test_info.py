@@ -71,3 +71,36 @@ def test_degrees_and_south_up_images_are_told(run, make_tif):
     path = make_tif("world.tif", values, crs="EPSG:4326", transform=rasterio.Affine(2, 0, -180, 0, 2, -90))
     found = json.loads(run("info", path, "--json").stdout)
     assert (found["unit"], found["corners"]["upper_left"]) == ("degree", [-180.0, -90.0])
+
+
+def test_place_and_file_are_told_in_full(run, make_tif):
+    values = np.random.default_rng(4).random((90, 120)).astype(np.float32)
+    path = make_tif("turned.tif", values, transform=rasterio.Affine(9.8, 1.7, 5e5, 1.7, -9.8, 5.8e6))
+    found = json.loads(run("info", path, "--json").stdout)
+    assert found["ellipsoid"] == "WGS 84"
+    assert (found["up"], found["rotation"]) == ("rotated", pytest.approx(9.8411, abs=1e-4))
+    assert found["gsd_m"] == pytest.approx([9.9504, 9.9504], abs=0.0005)  # 0.9996 on the central meridian
+    assert found["corners_lonlat"]["upper_left"] == pytest.approx([15.0, 52.35], abs=0.02)
+    assert (found["format"], found["overviews"], found["n_gcps"]) == ("GTiff", [], 0)
+    told = run("info", path).stdout
+    for word in ("ellipsoid WGS 84", "rotated", "9.8, 1.7", "lon 15.000000", "GTiff, blocks of 120 x"):
+        assert word in told
+
+
+def test_an_image_with_control_points_is_placed(run, data_dir):
+    path = data_dir / "sar_gcps" / "rio-tiler_S1A_IW_GRDH_20180716_iw-vv.tiff"
+    found = json.loads(run("info", path, "--json").stdout)
+    assert (found["georeference"], found["n_gcps"], found["gcps"]["model"]) == ("control points", 210, "tps")
+    assert found["gcps"]["left_out_rmse"]["px"] == pytest.approx(0.0606, abs=0.001)
+    assert found["corners_lonlat"]["upper_left"] == pytest.approx([78.2039, 10.7375], abs=0.001)
+    assert "210, WGS 84; tps" in run("info", path).stdout
+
+
+def test_rpcs_are_told(run, data_dir):
+    found = json.loads(run("info", data_dir / "formats" / "RGB.byte.rpc.vrt", "--json").stdout)
+    assert (found["georeference"], found["rpcs"]) == ("RPCs", True)
+
+
+def test_south_up_is_told(run, data_dir):
+    found = json.loads(run("info", data_dir / "formats" / "riotiler_inverted_lat.tif", "--json").stdout)
+    assert (found["up"], found["rotation"]) == ("south up", 0.0)

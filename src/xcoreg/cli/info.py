@@ -51,8 +51,8 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     try:
         raster = make_raster(image, band=band, nodata=nodata, name="image")
     except NotGeoreferenced as error:
-        return found | {"georeference": str(error)}
-    found |= {"georeference": "complete", **_place(raster.grid)}
+        return found | {"georeference": str(error)} | _file_facts(path) | _ground_facts(image)
+    found |= {"georeference": "complete", **_place(raster.grid), **_file_facts(path)}
     found |= {"nodata": _plain(raster.nodata), "nodata_source": raster.nodata_source}
     coarse = look(raster)
     found["valid_fraction"] = round(float(coarse.valid.mean()), 4)
@@ -69,15 +69,104 @@ def _place(grid: Any) -> dict[str, Any]:
     rows, cols = grid.shape
     corners = {"upper_left": (0, 0), "upper_right": (cols, 0), "lower_right": (cols, rows), "lower_left": (0, rows)}
     a, b, c, d, e, f = tuple(grid.transform)[:6]
-    epsg = grid.crs.epsg
+    places = {name: [a * x + b * y + c, d * x + e * y + f] for name, (x, y) in corners.items()}
     return {
-        "crs": f"EPSG:{epsg}" if epsg else grid.crs.to_wkt(),
-        "crs_name": as_crs(grid.crs).name,
-        "unit": as_crs(grid.crs).axis_info[0].unit_name,
+        **_crs_facts(as_crs(grid.crs)),
         "gsd": list(gsd(grid.transform)),
+        "gsd_m": _gsd_in_metres(grid),
+        "rotation": math.degrees(math.atan2(d, a)),
+        "up": _up(a, b, d, e),
         "transform": [a, b, c, d, e, f],
-        "corners": {name: [a * x + b * y + c, d * x + e * y + f] for name, (x, y) in corners.items()},
+        "corners": places,
+        "corners_lonlat": {name: _lonlat(grid.crs, *xy) for name, xy in places.items()},
     }
+
+
+def _crs_facts(crs: Any) -> dict[str, Any]:
+    from xcoreg.georef import epsg_of
+
+    code = epsg_of(crs)
+    return {
+        "crs": f"EPSG:{code}" if code else crs.to_wkt(),
+        "crs_name": crs.name,
+        "unit": crs.axis_info[0].unit_name,
+        "ellipsoid": crs.ellipsoid.name if crs.ellipsoid is not None else None,
+    }
+
+
+def _up(a: float, b: float, d: float, e: float) -> str:
+    """Say in words how an image lies on its map."""
+    if b or d:
+        return "rotated" if a * e - b * d < 0 else "rotated and mirrored"
+    return ("north up" if e < 0 else "south up") + ("" if a > 0 else ", columns to the west")
+
+
+def _lonlat(crs: Any, x: float, y: float) -> list[float] | None:
+    from xcoreg.georef import transform_points
+
+    lon, lat = (float(value) for value in transform_points(crs, "EPSG:4326", x, y))
+    return [lon, lat] if math.isfinite(lon) and math.isfinite(lat) else None
+
+
+def _gsd_in_metres(grid: Any) -> list[float] | None:
+    """Size of the pixel in the middle, along columns and rows, on the ellipsoid."""
+    import numpy as np
+    from pyproj import Geod
+
+    from xcoreg.georef import pixel_to_lonlat
+
+    rows, cols = grid.shape
+    col, row = (cols - 1) / 2 + np.array([-0.5, 0.5, 0, 0]), (rows - 1) / 2 + np.array([0, 0, -0.5, 0.5])
+    lon, lat = pixel_to_lonlat(grid.transform, grid.crs, col, row)
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return None
+    return [float(d) for d in Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])[2]]
+
+
+def _file_facts(path: str) -> dict[str, Any]:
+    """Tell format, blocks, overviews and control points of a file; nothing for what is no single file of GDAL."""
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    from xcoreg.io.paths import gdal_path
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(gdal_path(path)) as file:
+                if not file.count:
+                    return {}
+                return {
+                    "format": file.driver,
+                    "block": list(file.block_shapes[0]),
+                    "overviews": list(file.overviews(1)),
+                    "n_gcps": len(file.gcps[0]),
+                    "rpcs": file.rpcs is not None,
+                }
+    except RasterioError:
+        return {}
+
+
+def _ground_facts(image: Any) -> dict[str, Any]:
+    """Tell where an image without a transform lies, by its control points or RPCs."""
+    from xcoreg.errors import CoregError
+    from xcoreg.georef import GCPFit
+    from xcoreg.locate import place
+    from xcoreg.rectify import ground_of
+
+    try:
+        ground = ground_of(image)
+    except CoregError:
+        return {}
+    lon, lat = place(image, [0, 1, 1, 0], [0, 0, 1, 1], ground=ground, normalized=True)
+    names = ("upper_left", "upper_right", "lower_right", "lower_left")
+    corners = {name: [float(x), float(y)] for name, x, y in zip(names, lon, lat, strict=True)}
+    told = {"georeference": "control points" if isinstance(ground, GCPFit) else "RPCs", "corners_lonlat": corners}
+    if isinstance(ground, GCPFit):
+        told |= {"gcps": {**_crs_facts(ground.crs), **ground.to_dict()}} if ground.crs is not None else {}
+    return told
 
 
 def _digits(grid: Any) -> int:
@@ -103,6 +192,10 @@ def _plain(value: float | None) -> Any:
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     (rows, cols), n = found["shape"], found["bands"]
     lines = [("image", found["path"]), ("size", f"{cols} x {rows} px, {n} band{'s' * (n > 1)}, {found['dtype']}")]
+    if "format" in found:
+        lines.append(("format", _file_words(found)))
+    if "corners_lonlat" in found and "crs" not in found:
+        return [*lines, *_ground_lines(found)]
     if "crs" not in found:
         return [*lines, ("missing", with_cure(found["georeference"]))]
     code = found["crs"] if found["crs"].startswith("EPSG") else "no EPSG code"
@@ -110,13 +203,43 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         found["nodata_source"], f"{found['nodata']} ({_HOW.get(found['nodata_source'], found['nodata_source'])})"
     )
     lines += [
-        ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}"),
-        ("GSD", "x {:.10g}, y {:.10g}".format(*found["gsd"])),
-        *((name.replace("_", " "), f"{x:.12g}, {y:.12g}") for name, (x, y) in found["corners"].items()),
+        ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}, ellipsoid {found['ellipsoid']}"),
+        ("GSD", "x {:.10g}, y {:.10g}".format(*found["gsd"]) + _metres(found)),
+        ("affine", ", ".join(f"{value:.12g}" for value in found["transform"])),
+        ("lies", found["up"] + (f", columns at {found['rotation']:.6g} degrees" if "rotated" in found["up"] else "")),
+        *((name.replace("_", " "), _corner(found, name)) for name in found["corners"]),
         ("nodata", nodata),
         ("valid", f"about {100 * found['valid_fraction']:.1f} %"),
     ]
     return [*lines, ("footprint", found["footprint"] or found["remark"])]
+
+
+def _metres(found: dict[str, Any]) -> str:
+    return "" if found["gsd_m"] is None else " ({:.6g} m, {:.6g} m)".format(*found["gsd_m"])
+
+
+def _corner(found: dict[str, Any], name: str) -> str:
+    (x, y), lonlat = found["corners"][name], found["corners_lonlat"][name]
+    return f"{x:.12g}, {y:.12g}" + ("" if lonlat is None else " (lon {:.6f}, lat {:.6f})".format(*lonlat))
+
+
+def _file_words(found: dict[str, Any]) -> str:
+    rows, cols = found["block"]
+    overviews = ", ".join(map(str, found["overviews"])) or "none"
+    more = f", {found['n_gcps']} control points" * bool(found["n_gcps"]) + ", RPCs" * found["rpcs"]
+    return f"{found['format']}, blocks of {cols} x {rows} px, overviews {overviews}{more}"
+
+
+def _ground_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [("lies", f"by {found['georeference']}: xcoreg georef rectify puts it on a map grid")]
+    if "gcps" in found:
+        fit = found["gcps"]
+        errors = [fit[key]["px"] for key in ("rmse", "left_out_rmse")]
+        told = ", ".join("unknown" if error is None else f"{error:.3g} px" for error in errors)
+        lines.append(("GCPs", f"{fit['n']}, {fit['crs_name']}; {fit['model']}: rmse and left out {told}"))
+    for name, (lon, lat) in found["corners_lonlat"].items():
+        lines.append((name.replace("_", " "), f"lon {lon:.6f}, lat {lat:.6f}"))
+    return lines
 
 
 _HOW = {"file": "stored in the file", "corners": "found from the corners", "given": "as given"}

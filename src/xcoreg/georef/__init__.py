@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from xcoreg.georef.crs import as_crs, local_displacement, same_crs, transform_points
 from xcoreg.georef.fitting import fit_gcps
-from xcoreg.georef.gcpfiles import attach_gcps, read_gcps, save_gcps
+from xcoreg.georef.gcpfiles import attach_gcps, csv_text, read_gcps, save_gcps
 from xcoreg.georef.gcpfit import GCPFit, Residuals
 from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
@@ -53,6 +53,7 @@ __all__ = [
     "attach_gcps",
     "cov_to_map",
     "cov_to_pixel",
+    "csv_text",
     "epsg_of",
     "find_georeference",
     "fit_gcps",

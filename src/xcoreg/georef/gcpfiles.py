@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Table = dict[str, list[str]]
 
-__all__ = ["LIST_SUFFIXES", "attach_gcps", "read_gcps", "save_gcps"]
+__all__ = ["LIST_SUFFIXES", "attach_gcps", "csv_text", "read_gcps", "save_gcps"]
 
 _NAMES = {
     "pixel": ("pixel", "imagex", "image_x"),
@@ -118,7 +118,7 @@ def save_gcps(gcps: GCPs, path: str | Path) -> Path:
         if suffix in _VECTORS:
             _write_vectors(gcps, temporary, _VECTORS[suffix])
         else:
-            text = {".pts": envi_text, ".points": _qgis_text}.get(suffix, _csv_text)(gcps)
+            text = {".pts": envi_text, ".points": _qgis_text}.get(suffix, csv_text)(gcps)
             temporary.write_text(text, encoding="utf-8")
     return goal
 
@@ -256,7 +256,23 @@ def _told_crs(gcps: GCPs, *, wkt: bool = False) -> str:
     return f"#CRS: {f'EPSG:{code}' if code and not wkt else gcps.crs.to_wkt()}\n"
 
 
-def _csv_text(gcps: GCPs) -> str:
+def csv_text(gcps: GCPs) -> str:
+    """Write control points as CSV.
+
+    Parameters
+    ----------
+    gcps : GCPs
+
+    Returns
+    -------
+    str
+        As :func:`save_gcps` writes it.
+
+    Examples
+    --------
+    >>> csv_text(GCPs([0.0], [1.0], [2.0], [3.0])).splitlines()[1]
+    '1,,0.5,1.5,2.0,3.0,0.0'
+    """
     import io
 
     text = io.StringIO()
