@@ -105,7 +105,7 @@ class Fitted:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scatter", nested(self.scatter))
         for name, dtype in self.arrays.items():
-            array: NDArray[Any] = np.array(getattr(self, name), dtype)
+            array: NDArray[Any] = np.array(getattr(self, name), dtype, order="C")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 

@@ -178,7 +178,8 @@ def _weights(ties: Ties, outcomes: dict[str, Outcome]) -> Floats:
 def _losses(ties: Ties, outcomes: dict[str, Outcome]) -> dict[str, Floats]:
     """Robust squared error of each withheld point by each model."""
     weights = _weights(ties, outcomes)
-    return {kind: biweight_loss(weights * outcome.squared, 2) for kind, outcome in outcomes.items()}
+    losses = {kind: biweight_loss(weights * outcome.squared, 2) for kind, outcome in outcomes.items()}
+    return {kind: np.nan_to_num(loss) for kind, loss in losses.items()}  # a single point is not withheld
 
 
 def _choice(

@@ -27,13 +27,21 @@ __all__ = ["KINDS", "KINDS_AUTO", "fit_model", "fit_ties", "ties_of"]
 
 
 def _translation(ties: Ties) -> Outcome:
+    if len(ties) == 1:
+        return _single(ties)
     fit = fit_linear(np.ones((len(ties), 1)), ties.values, ties.covs)
     mean, square = fit.coef[0] * ties.unit, ties.unit**2
-    if len(ties) == 1 and not ties.measured:
-        square = np.nan  # nothing tells
     cov, scatter = nested(fit.cov[0, :, 0] * square), nested(fit.scatter[:2, :2] * square)
     height = float(mean[2]) if len(mean) > 2 else 0.0
     return _outcome(Translation(float(mean[0]), float(mean[1]), height, cov, scatter), fit, ties, 1)
+
+
+def _single(ties: Ties) -> Outcome:
+    """Take one point as it is; nothing is withheld, and without a covariance nothing tells its uncertainty."""
+    unknown = np.full_like(ties.covs, np.nan)
+    dx, dy, dz = (*(ties.values[0] * ties.unit).tolist(), 0.0)[:3]
+    cov = nested(ties.covs[0] * ties.unit**2 if ties.measured else unknown[0])
+    return Outcome(Translation(dx, dy, dz, cov), unknown[:, 0], unknown, 1)
 
 
 def _polynomial(kind: Any) -> Callable[[Ties], Outcome]:
