@@ -90,13 +90,12 @@ class Cutter:
         """
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         arrays, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
-        values, valid = (np.stack(part) for part in zip(*arrays, strict=True))
-        if self.mask is not None:
-            each = zip(centres[0].tolist(), centres[1].tolist(), strict=True)
-            valid = valid & np.stack([self.mask(*self._positions(*centre, size)) for centre in each])
-        count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
-        mean = np.where(valid, values, 0).sum((1, 2), keepdims=True, dtype=np.float64) / count
-        values = np.where(valid, values - mean, 0).astype(np.float32)
+        values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
+        # One window after the other: each stays in the processor's cache.
+        for at, (own, good) in enumerate(arrays):
+            if self.mask is not None:
+                good = good & self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
+            values[at], valid[at] = _levelled(own, good), good
         return Cut(values, valid, *(np.asarray(part, np.float64) for part in centres))
 
     def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
@@ -168,6 +167,14 @@ class Cutter:
         places = window_places(centres, self.linear, size, self._to_own)
         read = self.raster.read_many(boxes)
         return [_resample(*item) for item in zip(read, boxes, zip(*places, strict=True), strict=True)], centres
+
+
+def _levelled(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Take the mean of its valid pixels from a window; 0 where not valid."""
+    if valid.all():
+        return np.asarray(values - values.mean(dtype=np.float64))
+    mean = values[valid].mean(dtype=np.float64) if valid.any() else np.float64(0)
+    return np.where(valid, values - mean, 0)
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:

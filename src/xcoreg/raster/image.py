@@ -168,6 +168,10 @@ class Raster:
 
     def _pad(self, box: Box, inner: Box, raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = box[1] - box[0], box[3] - box[2]
+        if raw.shape == shape:
+            part = self.valid_of(raw)
+            if part.all():
+                return raw.astype(self.work_dtype), part
         values = np.zeros(shape, self.work_dtype)
         valid = np.zeros(shape, bool)
         place = (
