@@ -33,7 +33,7 @@ def table(tmp_path):
     lon, lat = transform_points(32633, 4326, [300005.0, 300105.0, 0.0], [5900035.0, 5899935.0, 0.0])
     path = tmp_path / "points.csv"
     path.write_text(
-        "name,lon,lat\n" + "".join(f"p{i},{a!r},{b!r}\n" for i, (a, b) in enumerate(zip(lon.tolist(), lat.tolist())))
+        "name,lon,lat\n" + "".join(f"p{i},{a:.12f},{b:.12f}\n" for i, (a, b) in enumerate(zip(lon, lat, strict=True)))
     )
     return path
 

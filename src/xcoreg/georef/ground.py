@@ -250,8 +250,10 @@ class RPCGround:
 
     def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Pixel positions of longitudes and latitudes."""
+        turn = self.rpcs.long_off - 180.0
+        lon = turn + (np.asarray(x, np.float64) - turn) % 360.0
         with self._transformer() as transformer:
-            line, pixel = self._run(transformer.rowcol, x, y, op=_unrounded)
+            line, pixel = self._run(transformer.rowcol, lon, y, op=_unrounded)
         return map_to_pixel(_CORNERS, pixel, line)
 
     def _transformer(self) -> Any:

@@ -43,20 +43,29 @@ class GroundMove:
     Parameters
     ----------
     ground : Ground
+    middle : float, optional
+        Longitude of the middle of the output: the turn in which longitudes are told.
+    full : float
+        A full turn, units of the CRS.
     """
 
     ground: Any
+    middle: float | None = None
+    full: float = 360.0
     constant: None = None
 
     def __dask_tokenize__(self) -> Any:
         from pickle import dumps
 
         tell = getattr(self.ground, "__dask_tokenize__", None)
-        return tell() if tell is not None else ("xcoreg.GroundMove", dumps(self.ground))
+        told = tell() if tell is not None else dumps(self.ground)
+        return ("xcoreg.GroundMove", told, self.middle, self.full)
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Displacement of pixel corner coordinates (x, y) to the map."""
         to_x, to_y = self.ground.to_map(*georef.map_to_pixel(_PIXELS, x, y))
+        if self.middle is not None:
+            to_x = to_x + self.full * np.round((self.middle - to_x) / self.full)
         return to_x - x, to_y - y
 
     def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -158,7 +167,7 @@ def rectify(
     else:
         grid = Grid.of(like) if like is not None else map_grid(found, shape, crs, resolution)
         frame = frame_near(_bare(image), dims, source, grid)
-    mapping = compose(frame.grid, source, cast("Any", GroundMove(found)))
+    mapping = compose(frame.grid, source, cast("Any", _move(found, frame.grid)))
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
     job = _Job(mapping, frame, resampling, nodata, None)
@@ -168,6 +177,14 @@ def rectify(
         "model": getattr(found, "model", type(found).__name__),
     }
     return cast("_Image", regridded(_bare(image), dims, frame, partial(_resampled, job=job), record))
+
+
+def _move(ground: Any, out: Grid) -> GroundMove:
+    """See a ground in the turn of longitudes of the output, where both are in degrees."""
+    crs = georef.as_crs(ground.crs)
+    if not (crs.is_geographic and georef.same_crs(crs, out.crs)):
+        return GroundMove(ground)
+    return GroundMove(ground, out.centre[0], 2 * np.pi / crs.axis_info[0].unit_conversion_factor)
 
 
 def _bare(image: Any) -> Any:
