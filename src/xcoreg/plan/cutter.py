@@ -93,9 +93,10 @@ class Cutter:
         values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
         # One window after the other: each stays in the processor's cache.
         for at, (own, good) in enumerate(arrays):
+            valid[at] = good
             if self.mask is not None:
-                good = good & self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
-            values[at], valid[at] = _levelled(own, good), good
+                valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
+            values[at] = _levelled(own, valid[at])
         return Cut(values, valid, *(np.asarray(part, np.float64) for part in centres))
 
     def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
