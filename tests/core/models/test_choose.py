@@ -58,6 +58,12 @@ def test_nothing_fits_is_an_error_with_the_number_needed():
     assert error.value.needed == 10
 
 
+@pytest.mark.parametrize("find", [choose_model, lambda *points: assess_model("spline", *points)])
+def test_no_point_at_all_is_too_few(find):
+    with pytest.raises(Degenerate, match="finite"):
+        find(*np.empty((4, 0)), np.empty((0, 2, 2)))
+
+
 def test_the_table_gives_errors_of_withheld_points_in_map_units(case):
     points = case("plane", sigma=0.1)
     table = {row["kind"]: row for row in choose_model(*points.args).table}

@@ -133,21 +133,13 @@ def fit_model(
     Raises
     ------
     Degenerate
-        Where the tie points cannot carry it: too few, on a line, clustered.
+        Where the tie points cannot carry it: none, too few, on a line, clustered.
     ValueError
-        When the kind is unknown or no tie point is finite.
+        When the kind is unknown.
 
     Examples
     --------
     >>> fit_model("translation", [0, 1, 2, 3], [0, 1, 0, 1], [1.0, 1.1, 0.9, 1.0], 2.0).dy
     2.0
     """
-    ties = _finite(x, y, dx, dy, cov)
-    return fit_ties(kind, ties).model  # type: ignore[no-any-return]
-
-
-def _finite(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None) -> Ties:
-    try:
-        return ties_of(x, y, dx, dy, cov)
-    except ValueError as error:
-        raise Degenerate(str(error), 1) from error
+    return fit_ties(kind, ties_of(x, y, dx, dy, cov)).model  # type: ignore[no-any-return]

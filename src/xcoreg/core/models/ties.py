@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
+from xcoreg.core.models.base import Degenerate
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -101,7 +103,7 @@ def make_ties(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | N
 
     Raises
     ------
-    ValueError
+    Degenerate
         When no row is finite.
 
     Examples
@@ -114,7 +116,7 @@ def make_ties(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | N
     x, y = (np.broadcast_to(np.asarray(p, np.float64), len(moves)) for p in (x, y))
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(moves).all(1)
     if not known.any():
-        raise ValueError("no tie point has a finite position and shift")
+        raise Degenerate("no tie point has a finite position and shift", 1)
     order = np.lexsort((*moves.T[::-1], y, x))
     rows = order[known[order]]
     x, y, moves = x[rows], y[rows], moves[rows]
