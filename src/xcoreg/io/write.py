@@ -116,9 +116,9 @@ def _small_cache() -> Iterator[None]:
         yield
         return
     before = get_gdal_config("GDAL_CACHEMAX")
-    set_gdal_config("GDAL_CACHEMAX", min(_CACHE, before))
     try:
-        yield
+        with rasterio.Env(GDAL_CACHEMAX=min(_CACHE, before)):
+            yield
     finally:
         set_gdal_config("GDAL_CACHEMAX", before)  # leaving an Env does not always do so
 
