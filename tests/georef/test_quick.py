@@ -1,0 +1,32 @@
+"""Millions of points through a spline's lattice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xcoreg.georef import GCPs, fit_gcps
+from xcoreg.georef.quick import TOLERANCE, quick_to_pixel
+
+
+def swath(noise, seed=1):
+    rng = np.random.default_rng(seed)
+    col, row = rng.uniform(0, 1000, (2, 150))
+    lon = 179.9 + 2e-4 * col + 3e-5 * row + 1e-8 * col * row
+    lat = -16 - 2e-4 * row + 3e-5 * col + noise * rng.standard_normal(150)
+    return fit_gcps(GCPs(col, row, (lon + 180) % 360 - 180, lat, crs=4326), "tps")
+
+
+def test_positions_agree_inside_and_beyond_in_any_turn():
+    fit = swath(noise=1e-6)
+    quick = quick_to_pixel(fit, (1000, 1000))
+    assert quick != fit.to_pixel
+    col, row = np.random.default_rng(2).uniform(-100, 1100, (2, 5000))
+    x, y = fit.to_map(col, row)
+    for turn in (0.0, -360.0):
+        found = quick(x + turn, y)
+        assert np.abs(np.subtract(found, (col, row))).max() < 5 * TOLERANCE
+
+
+def test_a_rough_map_stays_exact():
+    fit = swath(noise=3e-3)
+    assert quick_to_pixel(fit, (1000, 1000)) == fit.to_pixel
