@@ -16,7 +16,7 @@ import xcoreg
 from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
 from xcoreg.raster import grid_of
-from xcoreg.rectify import gcps_of, ground_of, rectify, rectify_onto
+from xcoreg.rectify import gcps_of, ground_of, needs_rectifying, rectify, rectify_onto
 from xcoreg.simulate import pair
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -111,6 +111,7 @@ def test_a_file_with_points_alone_needs_nothing_else(swath, tmp_path):
     path = attach_gcps(tmp_path / "bare.tif", gcps, tmp_path / "swath.tif")
     opened = xcoreg.open_raster(path)
     assert len(gcps_of(opened)) == 40
+    assert needs_rectifying(opened)
     out = rectify(opened.isel(band=0))
     assert "gcps" not in out.spatial_ref.attrs
     assert_true_to_ground(out, least=0.4)
@@ -191,4 +192,7 @@ def test_an_image_with_points_alone_is_matched_and_interpolated_once():
     inner = (slice(20, -20), slice(20, -20))
     moved = scene.tgt.coreg.apply(fit, like=scene.ref)
     np.testing.assert_allclose(out.values[inner], moved.values[inner], atol=0.51)
+    near, _ = rectify_onto(bare, scene.ref, GCPs(at[0], at[1], x, y, crs=grid.crs), align_grid=True)
+    assert ((grid_of(near).affine.c - grid.affine.c) / 10 + 0.5) % 1 == pytest.approx(0.5, abs=1e-6)
+    assert not needs_rectifying(scene.tgt)
     assert ground_of(scene.tgt).crs.to_epsg() == grid.crs.epsg

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from xcoreg.rectify.image import rectify, rectify_onto
-from xcoreg.rectify.placing import as_ground, gcps_of, ground_of
+from xcoreg.rectify.placing import as_ground, gcps_of, ground_of, needs_rectifying
 
-__all__ = ["as_ground", "gcps_of", "ground_of", "rectify", "rectify_onto"]
+__all__ = ["as_ground", "gcps_of", "ground_of", "needs_rectifying", "rectify", "rectify_onto"]

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
@@ -203,6 +205,7 @@ def map_grid(
     shape: tuple[int, int],
     crs: Any = None,
     resolution: float | tuple[float, float] | None = None,
+    anchor: tuple[float, float] = (0.0, 0.0),
 ) -> Grid:
     """Choose a map grid for an image.
 
@@ -216,11 +219,13 @@ def map_grid(
         Default: that of the ground.
     resolution : float or (float, float), optional
         Pixel size (x, y), units of `crs`.
+    anchor : (float, float)
+        A corner of its lattice (x, y).
 
     Returns
     -------
     Grid
-        North up, reaching outwards to whole pixels, its pixel edges at multiples of the pixel size.
+        North up, reaching outwards to whole pixels, its pixel edges at multiples of the pixel size from the anchor.
 
     Raises
     ------
@@ -246,8 +251,9 @@ def map_grid(
     size = _pixel_size(ground, goal, shape) if resolution is None else np.broadcast_to(resolution, (2,))
     if not (np.isfinite(size).all() and (np.asarray(size) > 0).all()):
         raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
-    (first, n_cols), (last, n_rows) = _whole(x / size[0]), _whole(-y / size[1])
-    transform = (float(size[0]), 0.0, first * float(size[0]), 0.0, -float(size[1]), -last * float(size[1]))
+    by_x, by_y = float(size[0]), float(size[1])
+    (first, n_cols), (last, n_rows) = _whole((x - anchor[0]) / by_x), _whole((anchor[1] - y) / by_y)
+    transform = (by_x, 0.0, anchor[0] + first * by_x, 0.0, -by_y, anchor[1] - last * by_y)
     return Grid(transform, (n_rows, n_cols), goal.to_wkt())
 
 
@@ -280,6 +286,8 @@ def rectify_onto(
     ground: Any = None,
     *,
     like: Any = None,
+    align_grid: bool = False,
+    resolution: float | tuple[float, float] | None = None,
     resampling: str = "cubic",
     **options: Any,
 ) -> tuple[_Image, Coregistration]:
@@ -295,6 +303,10 @@ def rectify_onto(
         As for :func:`rectify`.
     like : DataArray, Dataset or GeoBox, optional
         Grid of the output; default: the CRS of the reference and the image's own pixel size.
+    align_grid : bool
+        Lay the output on the lattice of the reference.
+    resolution : float or (float, float), optional
+        Pixel size (x, y) of the output, units of the CRS of the reference.
     resampling : str
         As for :func:`rectify`.
     **options
@@ -314,14 +326,16 @@ def rectify_onto(
     """
     from xcoreg.engine import match
 
-    found = as_ground(ground, image)
-    crs = grid_of(ref, "the reference").crs
-    nodata = options.pop("nodata", None)
-    first = rectify(image, found, crs=crs, resampling=resampling, nodata=nodata)
-    fit = match(first, ref, **options)
+    if like is not None and (align_grid or resolution is not None):
+        raise OptionError("like= and align_grid=, resolution= each choose the output grid: give one of them")
+    found, grid = as_ground(ground, image), grid_of(ref, "the reference")
+    crs, how = georef.as_crs(grid.crs), {"resampling": resampling, "nodata": options.pop("nodata", None)}
+    fit = match(rectify(image, found, crs=crs, **how), ref, **options)
     if fit.shift is None:  # match raises where it has no answer
         raise MatchError(fit.status.reason, fit.points)
-    moved = MovedGround(found, georef.as_crs(crs), fit.shift.dx, fit.shift.dy)
-    if like is not None:
-        return rectify(image, moved, like=like, resampling=resampling, nodata=nodata), fit
-    return rectify(image, moved, crs=crs, resampling=resampling, nodata=nodata), fit
+    moved = MovedGround(found, crs, fit.shift.dx, fit.shift.dy)
+    if like is None:
+        anchor = (float(grid.affine.c), float(grid.affine.f)) if align_grid else (0.0, 0.0)
+        made = map_grid(moved, shape_of(image), crs, resolution, anchor)
+        like = GeoBox(made.shape, Affine(*made.transform), crs)
+    return rectify(image, moved, like=like, **how), fit

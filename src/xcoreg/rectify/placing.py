@@ -18,7 +18,7 @@ from xcoreg.raster.bands import pick_variable
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
 
-__all__ = ["as_ground", "gcps_of", "ground_of", "shape_of"]
+__all__ = ["as_ground", "gcps_of", "ground_of", "needs_rectifying", "shape_of"]
 
 
 def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
@@ -139,6 +139,29 @@ def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
             _check_whole(band)
             return rpcs
         raise
+
+
+def needs_rectifying(image: DataArray | Dataset) -> bool:
+    """Tell whether an image is known by control points or RPCs alone.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+
+    Returns
+    -------
+    bool
+        False too where nothing tells its place.
+
+    Examples
+    --------
+    >>> needs_rectifying(DataArray([[0, 1], [2, 3]], dims=("y", "x")))
+    False
+    """
+    try:
+        return not isinstance(ground_of(image), AffineGround)
+    except NotGeoreferenced:
+        return False
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
