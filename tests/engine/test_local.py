@@ -223,3 +223,15 @@ def test_a_window_half_empty_stands_where_it_has_data(field):
     # The field averaged over the window is, to first order, the field at the centroid.
     dcol, drow = field.truth(points.row, points.col)
     assert np.hypot(points.dcol - dcol, points.drow - drow)[near].max() < 0.06
+
+
+def test_a_window_half_under_clouds_stands_where_it_is_clear():
+    steep = similarity((400, 400), degrees=0.6)
+    scene = pair((400, 400), shift=steep, seed=3)
+    cloudy = scene.tgt.copy(deep=True)
+    cloudy[:, 220:] = np.random.default_rng(0).normal(3000, 50, (400, 180)).astype("uint16")
+    points = tie_points(cloudy, scene.ref, points=[[302050.0, 5900040.0 - 10 * r] for r in (120, 200, 280)], window=128)
+    assert points.ok.any()
+    assert (points.col[points.ok] < 204 - 10).all()  # the window's centre is column 204.5
+    dcol, drow = scene.truth(points.row, points.col)
+    assert np.hypot(points.dcol - dcol, points.drow - drow)[points.ok].max() < 0.15

@@ -100,6 +100,7 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         "cov": np.full((len(ref), 2, 2), np.nan),
         **{name: np.full(len(ref), np.nan) for name in ("score", "reliability", "before", "after")},
         "phase": np.full((len(ref), 2), np.nan),
+        "middle": np.zeros((len(ref), 2)),
     }
     whole = ref_valid.all((1, 2)) & tgt_valid.all((1, 2))
     # Windows with holes and those without go different ways: apart, neither sees the other.
@@ -121,6 +122,8 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         ssim_after=out["after"],
         phase_dcol=out["phase"][:, 0],
         phase_drow=out["phase"][:, 1],
+        middle_col=out["middle"][:, 0],
+        middle_row=out["middle"][:, 1],
     )
 
 
@@ -133,12 +136,12 @@ def _match_usable(
     fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
     valid = ref_valid & tgt_valid
     before = likeness(ref, tgt, valid)
-    after, parts = agreement(fine.aligned.ref, fine.aligned.tgt, fine.aligned.weight > _FULL)
+    after, parts, middle = agreement(fine.aligned.ref, fine.aligned.tgt, fine.aligned.weight > _FULL)
     again = repeats(ref, tgt, valid, fine.move, limit, peaks.power)
     doubts = _doubts(peaks, fine, again, (before, after), limit)
     one_spot = parts < _SPOTS * np.minimum(1, 2 * (fine.aligned.weight > 0).mean((1, 2)))
     status = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
-    return status, (fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase)
+    return status, (fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase, middle)
 
 
 def _usable(

@@ -20,7 +20,7 @@ __all__ = ["Matches"]
 # Columns a matcher may leave out, and what stands in for them.
 _DEFAULTS = {
     **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
-    "dz": 0.0,
+    **dict.fromkeys(("dz", "middle_col", "middle_row"), 0.0),
 }
 
 
@@ -49,6 +49,9 @@ class Matches:
         Vertical correction, in units of the values (elevation matchers).
     phase_dcol, phase_drow : (n,) float64, optional
         What the phases alone would add to the correction, px: a second opinion.
+    middle_col, middle_row : (n,) float64, optional
+        Where within the window the correction holds best: centre of what agrees, px from the window's centre. Default
+        0; a window one half of which is under clouds tells of the other half.
 
     Raises
     ------
@@ -75,6 +78,8 @@ class Matches:
     dz: NDArray[np.float64] = MISSING
     phase_dcol: NDArray[np.float64] = MISSING
     phase_drow: NDArray[np.float64] = MISSING
+    middle_col: NDArray[np.float64] = MISSING
+    middle_row: NDArray[np.float64] = MISSING
 
     def __post_init__(self) -> None:
         n = np.size(self.dcol)

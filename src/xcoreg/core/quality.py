@@ -88,11 +88,11 @@ def participation(a: Floats, b: Floats, valid: Bools) -> Floats:
     >>> bool(participation(spot, spot, np.ones(spot.shape, bool))[0] < 2)
     True
     """
-    return _participation(_cells(_centred(a, valid), _centred(b, valid), valid, _fine(a.shape)), a.shape)
+    return _spread_of(_shared(_cells(_centred(a, valid), _centred(b, valid), valid, _fine(a.shape)), a.shape)[0])
 
 
-def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats]:
-    """`ssim` and `participation` of windows that are nearly centred, in less time.
+def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats, Floats]:
+    """`ssim` and `participation` of windows that are nearly centred, in less time, and where they agree.
 
     Parameters
     ----------
@@ -104,17 +104,20 @@ def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats]:
     Returns
     -------
     ssim, participation : (n,) float64
+    middle : (n, 2) float64
+        Centre of the parts that agree, weighted by how much they have in common, px along (col, row) from the centre.
 
     Examples
     --------
     >>> image = np.random.default_rng(0).standard_normal((1, 64, 64)).astype(np.float32)
-    >>> like, parts = agreement(image, image, np.ones((1, 64, 64), bool))
+    >>> like, parts, middle = agreement(image, image, np.ones((1, 64, 64), bool))
     >>> round(float(like[0]), 3), bool(parts[0] > 60)
     (1.0, True)
     """
     cells = _cells(a, b, valid, _CELL)
     side = _fine(a.shape)
-    return _ssim(cells), _participation(cells if side == _CELL else _cells(a, b, valid, side), a.shape)
+    shared, *rest = _shared(cells if side == _CELL else _cells(a, b, valid, side), a.shape)
+    return _ssim(cells), _spread_of(shared), _middle(shared, *rest, a.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,18 +202,37 @@ def _fine(shape: tuple[int, ...]) -> int:
     return int(np.clip(min(shape[1:]) // (2 * _PARTS), 1, _CELL))
 
 
-def _participation(cells: _Cells, shape: tuple[int, ...]) -> Floats:
-    """Spread of the agreement, within cells and between them."""
+def _shared(cells: _Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+    """Sum over 8 x 8 parts what does not vary slowly: products, mean squares; and tell the share that is seen."""
     sigma = min(shape[1:]) / _PARTS / 2 / cells.side
     down, across = (_smoother(size, sigma) for size in cells.a.shape[1:])
     wide, slow_a, slow_b = (down @ part @ across for part in (cells.w, cells.a, cells.b))
-    wide, count = np.maximum(wide, 1e-6), np.maximum(cells.w, 1e-6)
-    shared = cells.ab - cells.b * slow_a / wide - cells.a * slow_b / wide + cells.w * slow_a * slow_b / wide**2
-    shared = np.where(count > 0.5, shared, 0)
+    slow_a /= np.maximum(wide, 1e-6)
+    slow_b /= np.maximum(wide, 1e-6)
+    both = cells.ab - cells.b * slow_a - cells.a * slow_b + cells.w * slow_a * slow_b
+    own = cells.aa + cells.bb - 2 * (cells.a * slow_a + cells.b * slow_b) + cells.w * (slow_a**2 + slow_b**2)
     edges = [(np.linspace(0, size, _PARTS, endpoint=False) / cells.side).astype(np.intp) for size in shape[1:]]
-    shared = np.add.reduceat(np.add.reduceat(shared, edges[0], axis=1), edges[1], axis=2).astype(np.float64)
+
+    def sums(values: Floats) -> Floats:
+        values = np.where(cells.w > 0.5, values, 0)
+        return np.asarray(np.add.reduceat(np.add.reduceat(values, edges[0], axis=1), edges[1], axis=2), np.float64)
+
+    seen = sums(np.broadcast_to(cells.w, both.shape))
+    return sums(both), sums(own) / 2, seen / np.maximum(seen.max((1, 2), keepdims=True), 1e-300)
+
+
+def _spread_of(shared: Floats) -> Floats:
+    """Effective number of parts."""
     total, square = shared.sum((1, 2)), (shared**2).sum((1, 2))
     return np.asarray(np.clip(total, 0, None) ** 2 / np.maximum(square, 1e-300))
+
+
+def _middle(shared: Floats, own: Floats, seen: Floats, shape: tuple[int, ...]) -> Floats:
+    """Where the parts lie that agree, each weighted by how well it does."""
+    weight = seen * np.clip(shared / np.maximum(own, 1e-300), 0, 1)
+    total = np.maximum(weight.sum((1, 2)), 1e-300)
+    row, col = ((np.arange(_PARTS) + 0.5) * size / _PARTS - size / 2 for size in shape[1:])
+    return np.stack([weight.sum(1) @ col / total, weight.sum(2) @ row / total], -1)
 
 
 @lru_cache(maxsize=32)

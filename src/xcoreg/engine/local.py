@@ -194,7 +194,6 @@ def _second_chance(scene: Scene, plan: _Plan, trials: Trials) -> Trials:
     if len(good):
         better = found.take(good)
         trials.put(again[good], better.matches, better.dx, better.dy)
-        trials.middle[again[good]] = better.middle
     return trials
 
 

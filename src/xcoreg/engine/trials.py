@@ -44,13 +44,10 @@ class Trials:
         Whole corrections, CRS units of the target.
     size : int
         Side of the windows, px of the matching lattice.
-    middle : (n, 2) float64
-        Centroid of what both images show of a window, map units from its centre: where its correction holds.
     """
 
     def __init__(self, x: Floats, y: Floats, size: int, n: int) -> None:
         self.x, self.y, self.size = x, y, size
-        self.middle = np.zeros((n, 2))
         self.dx, self.dy = np.full(n, np.nan), np.full(n, np.nan)
         self.matches = Matches(np.full(n, np.nan), np.full(n, np.nan), status=np.full(n, Status.NO_DATA))
 
@@ -62,7 +59,6 @@ class Trials:
         x, y, dx, dy = (np.concatenate([getattr(part, name) for part in parts])[index] for name in names)
         out = cls(x, y, parts[0].size, len(index))
         out.dx, out.dy = dx, dy
-        out.middle = np.concatenate([part.middle for part in parts])[index]
         out.matches = Matches.concatenate([part.matches for part in parts]).take(index)
         return out
 
@@ -70,7 +66,6 @@ class Trials:
         """Take some of the windows."""
         out = Trials(self.x[index], self.y[index], self.size, len(index))
         out.dx, out.dy, out.matches = self.dx[index], self.dy[index], self.matches.take(index)
-        out.middle = self.middle[index]
         return out
 
     def put(self, index: NDArray[np.intp], matches: Matches, dx: Floats, dy: Floats) -> None:
@@ -138,7 +133,6 @@ def match_windows(
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         trials.put(index, matches, at[index, 0], at[index, 1])
-        trials.middle[index] = _middle(cut.valid & target.valid[index], scene)
         off = np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF
         index = index[off & matches.ok]
         if not index.size:
@@ -172,18 +166,6 @@ def _compared(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) 
     return replace(matches, ssim_after=np.where(known, matches.ssim_after, after))
 
 
-def _middle(shared: NDArray[np.bool_], scene: Scene) -> Floats:
-    """Centroid of the valid pixels of windows, map units from their centres; 0 for full and for empty ones."""
-    count = shared.sum((1, 2))
-    out = np.zeros((len(shared), 2))
-    partly = np.flatnonzero((count > 0) & (count < shared[0].size))
-    if partly.size:
-        place = np.arange(shared.shape[1]) - (shared.shape[1] - 1) / 2
-        col, row = (shared[partly].sum(axis) @ place / count[partly] for axis in (1, 2))
-        out[partly] = np.stack(vector_to_map(scene.linear, col, row), -1)
-    return out
-
-
 def to_points(trials: list[Trials], scene: Scene, *, centroids: bool = False) -> TiePoints:
     """Tie points of all windows, in map units and target pixels.
 
@@ -203,7 +185,8 @@ def to_points(trials: list[Trials], scene: Scene, *, centroids: bool = False) ->
     matches = Matches.concatenate([trial.matches for trial in trials])
     x, y, dx, dy = (np.concatenate([getattr(trial, name) for trial in trials]) for name in ("x", "y", "dx", "dy"))
     if centroids:
-        x, y = (part + np.concatenate([t.middle[:, i] for t in trials]) for i, part in enumerate((x, y)))
+        off = vector_to_map(scene.linear, matches.middle_col, matches.middle_row)
+        x, y = x + off[0], y + off[1]
     scale = np.sqrt(abs(scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]))
     scale = scale / np.sqrt(abs(own[0] * own[3] - own[1] * own[2]))
     size = np.concatenate([np.full(len(trial.x), round(trial.size * scale)) for trial in trials])
