@@ -18,7 +18,7 @@ from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, Op
 from xcoreg.georef.gcps import unrolled
 from xcoreg.raster import grid_of, spatial_dims
 from xcoreg.rectify.placing import as_ground, shape_of
-from xcoreg.warp.apply_fit import _Job, _resampled
+from xcoreg.warp.apply_fit import Job, resampled
 from xcoreg.warp.displacement import Grid
 from xcoreg.warp.mapping import compose, outline
 from xcoreg.warp.metadata import frame_like, frame_near, regridded
@@ -172,13 +172,13 @@ def rectify(
     mapping = compose(frame.grid, source, cast("Any", _move(found, frame.grid)))
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
-    job = _Job(mapping, frame, resampling, nodata, None)
+    job = Job(mapping, frame, resampling, nodata)
     record = {
         "did": f"rectified ({resampling})",
         "by": "xcoreg",
         "model": getattr(found, "model", type(found).__name__),
     }
-    return cast("_Image", regridded(_bare(image), dims, frame, partial(_resampled, job=job), record))
+    return cast("_Image", regridded(_bare(image), dims, frame, partial(resampled, job=job), record))
 
 
 def _move(ground: Any, out: Grid) -> GroundMove:

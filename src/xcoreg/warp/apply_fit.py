@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from xcoreg.result import Coregistration
 
-__all__ = ["apply"]
+__all__ = ["Job", "apply", "resampled"]
 
 _Image = TypeVar("_Image", DataArray, Dataset)
 
@@ -147,9 +147,9 @@ def apply(
         raise NoOverlap(f"no pixel of the output falls on the corrected image: {_where(frame.grid)}, {_where(source)}")
     for message, category in doubts(mapping):
         _warn(message, category)
-    job = _Job(mapping, frame, resampling, nodata, _found_nodata(fit, source, resampling))
+    job = Job(mapping, frame, resampling, nodata, _found_nodata(fit, source, resampling))
     record = {"did": f"resampled ({resampling})", **record}
-    return cast("_Image", regridded(image, dims, frame, partial(_resampled, job=job), record))
+    return cast("_Image", regridded(image, dims, frame, partial(resampled, job=job), record))
 
 
 def _check(image: Any, fit: Coregistration, align_grid: bool, like: Any) -> None:
@@ -168,18 +168,48 @@ def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What is the same for all variables of an image."""
+class Job:
+    """What is the same for all variables of an image.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        From output pixels to source pixels.
+    frame : Frame
+        The output grid, its dimensions and coordinates.
+    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+    nodata : float, optional
+        Marks missing pixels; default: the stored marker of each variable.
+    found : float, optional
+        Marker found in the pixels, where none is stored.
+    """
 
     mapping: Mapping
     frame: Frame
     resampling: str
-    nodata: float | None
-    found: Any
+    nodata: float | None = None
+    found: Any = None
 
 
-def _resampled(band: DataArray, job: _Job) -> DataArray:
-    """Interpolate one array (..., y, x)."""
+def resampled(band: DataArray, job: Job) -> DataArray:
+    """Interpolate one array.
+
+    Parameters
+    ----------
+    band : (..., y, x) DataArray
+        dask arrays stay lazy.
+    job : Job
+
+    Returns
+    -------
+    (..., y, x) DataArray
+        On the grid of the job, dtype kept; coordinates are left to :func:`xcoreg.warp.metadata.regridded`.
+
+    Raises
+    ------
+    OptionError
+        For complex and other non-numeric types, and a nodata value that they cannot hold.
+    """
     kind = band.dtype.kind
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
@@ -216,7 +246,7 @@ def _limits(band: DataArray) -> tuple[np.floating[Any], np.floating[Any]] | None
     )
 
 
-def _marker(band: DataArray, job: _Job, kernel: str) -> float | int | None:
+def _marker(band: DataArray, job: Job, kernel: str) -> float | int | None:
     """Nodata of an array, without looking at its pixels."""
     if job.nodata is not None:
         given = as_number(job.nodata, "the image")
