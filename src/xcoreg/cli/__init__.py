@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from xcoreg.cli.demo import demo
@@ -35,4 +37,6 @@ def main() -> None:
     >>> sorted(cli.commands)
     ['apply', 'demo', 'info', 'match', 'points', 'shift', 'warp']
     """
+    # GDAL would keep a twentieth of the memory's worth of decoded blocks; each is needed by a few windows in a row.
+    os.environ.setdefault("GDAL_CACHEMAX", "64")
     cli(prog_name="xcoreg")

@@ -41,7 +41,7 @@ _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 # Pixels count in full for the similarity where the margin's weight is above this.
 _FULL = 0.99
 # Pixels in flight at once: what a step makes shall still be in the processor's cache when the next one needs it.
-_BATCH_PIXELS = 1 << 16
+_BATCH_PIXELS = 1 << 19
 
 
 def phase_match(
@@ -179,11 +179,13 @@ def _clean(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
 
 def _textured(centred: Floats, valid: Bools, biggest: Floats) -> Bools:
     """Tell where more than a hundredth of a window changes, by more than rounding."""
-    rough = np.abs(np.diff(centred[:, 1:], axis=2))
-    rough += np.abs(np.diff(centred[:, :, 1:], axis=1))
+    # Every other row tells as much as all of them.
+    here, above = centred[:, 1::2], centred[:, : centred.shape[1] // 2 * 2 : 2]
+    rough = np.abs(np.diff(here, axis=2))
+    rough += np.abs(here[:, :, 1:] - above[:, :, 1:])
     changes = rough > (1e-6 * biggest)[:, None, None]
     if not valid.all():
-        changes &= valid[:, 1:, 1:] & valid[:, 1:, :-1] & valid[:, :-1, 1:]
+        changes &= valid[:, 1::2, 1:] & valid[:, 1::2, :-1] & valid[:, : centred.shape[1] // 2 * 2 : 2, 1:]
     return np.asarray(changes.reshape(len(centred), -1).sum(1) > 0.01 * changes[0].size)
 
 

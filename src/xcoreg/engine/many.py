@@ -25,6 +25,8 @@ __all__ = ["Search", "match_many", "progress_bar"]
 
 # Pixels of the windows of one group, and windows at most: what a task holds in memory.
 _GROUP_PIXELS, _GROUP = 3 << 19, 256
+# Pixels of windows that are cut and matched together: arrays of this size are used again, larger ones fetched anew.
+_PART_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,13 @@ def _match_group(job: _Job, item: tuple[Floats, Floats]) -> Trials:
     places, guess = item
     search = job.search
     near = job.scene.hold(places, guess, search.size)
-    return match_windows(near, places, search.size, guess, search.match, search.scout, as_came=True)
+    step = max(1, _PART_PIXELS // search.size**2)
+    parts = [np.arange(start, min(start + step, len(places))) for start in range(0, len(places), step)]
+    found = [
+        match_windows(near, places[part], search.size, guess[part], search.match, search.scout, as_came=True)
+        for part in parts
+    ]
+    return Trials.joined(found, parts)
 
 
 def _counting(done: Callable[[int], None], each: float) -> Callable[[int], None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xcoreg.core.matchers import similarity_after
 from xcoreg.core.matches import Matches
-from xcoreg.core.quality import ssim
+from xcoreg.core.quality import likeness
 from xcoreg.core.status import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
@@ -120,7 +120,7 @@ def match_windows(
     index, at = np.arange(len(places)), np.array(guess, np.float64)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if as_came and at.any() else cut
-    before = np.asarray(ssim(uncorrected.values, target.values, uncorrected.valid & target.valid), np.float64)
+    before = likeness(uncorrected.values, target.values, uncorrected.valid & target.valid)
     if scout is not None:
         cut = _scouted(scene, target, cut, scout)
     for _ in range(_RECUTS):

@@ -28,6 +28,8 @@ __all__ = ["Cut", "Cutter", "make_cutters"]
 _SAME_SIZE = 1e-6
 # Pixels read around a window that is resampled: the reach of the kernel.
 _MARGIN = 4
+# Windows this sparse are read one by one: their neighbourhood has so many times their pixels.
+_SPARSE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,9 @@ class Cutter:
             return self
         row0, col0 = edges[:, [0, 2]].min(0).tolist()
         row1, col1 = edges[:, [1, 3]].max(0).tolist()
+        asked = ((edges[:, 1] - edges[:, 0]) * (edges[:, 3] - edges[:, 2])).sum()
+        if (row1 - row0) * (col1 - col0) > _SPARSE * asked:
+            return self
         return replace(self, raster=hold(self.raster, (row0, row1, col0, col1)))
 
     def _positions(self, x: float, y: float, size: int) -> tuple[Floats, Floats]:
