@@ -120,7 +120,7 @@ def match_windows(
     index, at = np.arange(len(places)), np.array(guess, np.float64)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if as_came and at.any() else cut
-    before = likeness(uncorrected.values, target.values, uncorrected.valid & target.valid)
+    before = np.asarray(likeness(uncorrected.values, target.values, uncorrected.valid & target.valid), np.float64)
     if scout is not None:
         cut = _scouted(scene, target, cut, scout)
     for _ in range(_RECUTS):
