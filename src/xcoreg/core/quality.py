@@ -116,8 +116,8 @@ def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats, Float
     """
     cells = _cells(a, b, valid, _CELL)
     side = _fine(a.shape)
-    shared, *rest = _shared(cells if side == _CELL else _cells(a, b, valid, side), a.shape)
-    return _ssim(cells), _spread_of(shared), _middle(shared, *rest, a.shape)
+    shared, own, seen = _shared(cells if side == _CELL else _cells(a, b, valid, side), a.shape)
+    return _ssim(cells), _spread_of(shared), _middle(shared, own, seen, a.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +232,7 @@ def _middle(shared: Floats, own: Floats, seen: Floats, shape: tuple[int, ...]) -
     weight = seen * np.clip(shared / np.maximum(own, 1e-300), 0, 1)
     total = np.maximum(weight.sum((1, 2)), 1e-300)
     row, col = ((np.arange(_PARTS) + 0.5) * size / _PARTS - size / 2 for size in shape[1:])
-    return np.stack([weight.sum(1) @ col / total, weight.sum(2) @ row / total], -1)
+    return np.asarray(np.stack([weight.sum(1) @ col / total, weight.sum(2) @ row / total], -1))
 
 
 @lru_cache(maxsize=32)
