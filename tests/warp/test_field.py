@@ -80,9 +80,13 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Known(Flat):
-    """Knows a place West of a line."""
+    """Knows a place West of a line, and beyond it to so many m."""
 
     line: float = 0.0
+    sigma: float = 10.0
+
+    def predict_cov(self, x, y):
+        return np.broadcast_to(np.eye(2) * self.sigma**2, (*np.shape(x), 2, 2))
 
     def extrapolates(self, x, y):
         return np.broadcast_arrays(np.asarray(x) > self.line, y)[0]
@@ -247,10 +251,10 @@ def test_a_field_that_does_not_fold_is_not_scolded(make_image, make_fit):
         apply(image, make_fit(model=Wave(100.0, 250.0)))
 
 
-@pytest.mark.parametrize(("share", "told"), [(0.005, False), (0.4, True)])
-def test_extrapolation_is_told_without_computing(make_image, make_fit, computes, share, told):
+@pytest.mark.parametrize(("share", "sigma", "told"), [(0.005, 10.0, False), (0.4, 10.0, True), (0.4, 0.5, False)])
+def test_extrapolation_is_told_without_computing(make_image, make_fit, computes, share, sigma, told):
     image = make_image(pixels("uint16"), attrs={"_FillValue": np.uint16(0)}).chunk(64)
-    fit = make_fit(model=Known(line=300000 + 1500 * (1 - share)))
+    fit = make_fit(model=Known(line=300000 + 1500 * (1 - share), sigma=sigma))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         apply(image, fit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +12,20 @@ from xcoreg.errors import CoregWarning, Extrapolation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from xcoreg.warp.mapping import Mapping
+
+    Floats = NDArray[np.floating]
 
 __all__ = ["doubts"]
 
 _PLACES = 65  # along each axis of the output
 _CONSIDERABLE = 0.01  # of the output on the image
 _UNSOLVED = 0.01  # px
+# Beyond its tie points a model that is known this well (standard deviation, px) is as good as between them: every image
+# has a rim of half a window.
+_KNOWN = 0.1
 
 
 def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
@@ -59,15 +66,16 @@ def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
     if not inside.any():
         return
     x, y = georef.pixel_to_map(source.transform, col[inside], row[inside])
-    tells = getattr(move.model, "extrapolates", None)
-    if tells is not None:
-        share = float(np.mean(tells(*georef.transform_points(move.crs, move.fit_crs, x, y))))
-        if share > _CONSIDERABLE:
-            yield (
-                f"{share:.0%} of the output lies where the model ({move.model.kind}) extrapolates, far from its "
-                "tie points: match with more windows there, choose a simpler model, or leave these pixels out",
-                Extrapolation,
-            )
+    at = georef.transform_points(move.crs, move.fit_crs, x, y)
+    guessed = _guessed(move.model, *at, move.pixel)
+    share = float(np.mean(guessed))
+    if share > _CONSIDERABLE:
+        yield (
+            f"{share:.0%} of the output lies where the model ({move.model.kind}) extrapolates, far from its "
+            "tie points, and may be off by a good part of a pixel: match with more windows there, choose a simpler "
+            "model, or leave these pixels out",
+            Extrapolation,
+        )
     (a, b), (c, d) = move.slope(x, y)
     wanted = np.stack(georef.pixel_to_map(mapping.out.transform, out_col[inside], out_row[inside]))
     wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, *wanted))
@@ -80,3 +88,15 @@ def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
             "choose a smoother model",
             CoregWarning,
         )
+
+
+def _guessed(model: Any, x: Floats, y: Floats, pixel: float) -> NDArray[np.bool_]:
+    """Tell where a model extrapolates without knowing well."""
+    tells, spread = getattr(model, "extrapolates", None), getattr(model, "predict_cov", None)
+    if tells is None:
+        return np.zeros(np.shape(x), bool)
+    beyond = np.asarray(tells(x, y), bool)
+    if spread is not None and beyond.any():
+        cov = spread(np.asarray(x)[beyond], np.asarray(y)[beyond])
+        beyond[beyond] = ~(np.sqrt(np.trace(cov, axis1=-2, axis2=-1) / 2) < _KNOWN * pixel)
+    return beyond
