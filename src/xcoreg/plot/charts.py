@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.plot.statuses import LOOKS, ordered
 from xcoreg.plot.style import BAD, GOOD
+from xcoreg.summary.statuses import LOOKS, ordered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

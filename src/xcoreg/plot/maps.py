@@ -10,11 +10,11 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.core.status import Status
 from xcoreg.errors import require
-from xcoreg.plot.statuses import LOOKS, ordered
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.plot.view import outline
 from xcoreg.points.gcps import thin
 from xcoreg.raster import look, make_raster
+from xcoreg.summary.statuses import LOOKS, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

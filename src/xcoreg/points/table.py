@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from xcoreg import georef
+from xcoreg import georef, summary
 from xcoreg.core.columns import MISSING, count_statuses, freeze, tell_counts
 from xcoreg.core.plain import decode_column, encode_column
 from xcoreg.core.status import Status
@@ -108,7 +108,7 @@ class TiePoints:
         return f"TiePoints({len(self)} windows: {tell_counts(self.status)})"
 
     def _repr_html_(self) -> str:
-        return str(self.to_dataframe()._repr_html_())
+        return summary.html_points(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TiePoints):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from xcoreg import georef
 from xcoreg.core.status import Status
-from xcoreg.plot.statuses import LOOKS, ordered
 from xcoreg.report.html import escape, table
 from xcoreg.report.words import pixel_size, px, unit_of
 from xcoreg.summary import fit_rows, model_name
+from xcoreg.summary.statuses import LOOKS, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

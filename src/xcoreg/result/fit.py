@@ -109,6 +109,11 @@ class Coregistration:
         """True when the correction varies from place to place."""
         return self.model is not None and self.model.kind != "translation"
 
+    @property
+    def has_dz(self) -> bool:
+        """True when heights are corrected, too, by one number or by a field of them."""
+        return self.model is not None and self.model.dz_constant != 0.0
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coregistration):
             return NotImplemented
@@ -164,6 +169,22 @@ class Coregistration:
         from xcoreg.plot import plot_fit
 
         return plot_fit(self, background)
+
+    def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
+        """Draw the windows on an interactive map; see :func:`xcoreg.summary.explore_fit`. Needs the extra `explore`.
+
+        Parameters
+        ----------
+        tiles : str or None
+            Background map of folium, fetched by the browser; None draws none.
+        exaggerate : float, optional
+            Arrows are so many times as long as the corrections.
+
+        Returns
+        -------
+        folium.Map
+        """
+        return summary.explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
     def report(self, path: str | Path, target: Any = None, reference: Any = None, **options: Any) -> Path:
         """Write one self-contained HTML page; see :func:`xcoreg.report.write_report`. Needs the extra `plot`."""

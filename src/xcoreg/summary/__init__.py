@@ -11,14 +11,18 @@ What happened on the way is read from `fit.settings["interim"]`, as :mod:`xcoreg
 
 from __future__ import annotations
 
+from xcoreg.summary.explore import explore_fit
 from xcoreg.summary.field import correction_range, is_local, model_name
 from xcoreg.summary.numbers import short_unit, tell_shift
-from xcoreg.summary.tell import fit_rows, html_fit, summarise, tell_fit
+from xcoreg.summary.page import html_fit, html_points
+from xcoreg.summary.tell import fit_rows, summarise, tell_fit
 
 __all__ = [
     "correction_range",
+    "explore_fit",
     "fit_rows",
     "html_fit",
+    "html_points",
     "is_local",
     "model_name",
     "short_unit",

@@ -1,8 +1,7 @@
-"""Results told to people, in text and HTML."""
+"""Results told to people, in text."""
 
 from __future__ import annotations
 
-import html
 import math
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from xcoreg.result import Coregistration
 
-__all__ = ["fit_rows", "html_fit", "summarise", "tell_fit"]
+__all__ = ["fit_rows", "summarise", "tell_fit"]
 
 
 def tell_fit(fit: Coregistration) -> str:
@@ -88,34 +87,3 @@ def summarise(fit: Coregistration) -> str:
       windows              0 of 0 agree
     """
     return "\n".join([_heading(fit), *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
-
-
-def html_fit(fit: Coregistration) -> str:
-    """Tell a result as a compact HTML table, for notebooks.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    str
-        Escaped HTML.
-
-    Examples
-    --------
-    >>> from xcoreg.core.status import Status
-    >>> from xcoreg.points import TiePoints
-    >>> from xcoreg.result import Coregistration, Quality
-    >>> points = TiePoints(*([[]] * 9))
-    >>> html_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))[:13]
-    '<div><strong>'
-    """
-    cells = "".join(
-        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
-        f'<td style="text-align:left">{html.escape(text)}</td></tr>'
-        for name, text in fit_rows(fit)
-    )
-    colour = "#2a7d2a" if fit.ok else "#b22222"
-    mark = f'<span style="color:{colour}">{fit.status.name}</span>'
-    return f"<div><strong>Coregistration: {mark}</strong>, {html.escape(fit.status.reason)}<table>{cells}</table></div>"

@@ -1,0 +1,74 @@
+"""What notebooks show: HTML that is well formed, small, and true."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from xcoreg.core.status import Status
+from xcoreg.points import TiePoints
+from xcoreg.summary.sketch import sketch
+
+
+def tree(page):
+    return ET.fromstring(page.replace("&#9679;", "o"))
+
+
+def test_a_field_is_shown_with_numbers_counts_and_a_map(fit):
+    page = fit._repr_html_()
+    assert tree(page).tag == "div"
+    for text in ("112 of 144 tried", "0.029", "19 NO_PEAK", "112 OK", "<svg"):
+        assert text in page
+    assert len(page) < 60_000
+
+
+def test_the_map_has_an_arrow_for_each_trusted_window_and_a_dot_for_all(fit):
+    picture = sketch(fit.points)
+    assert picture.count("<line") == 112
+    assert picture.count("<circle") == 144
+
+
+def test_arrows_point_along_the_correction_with_north_up():
+    one = TiePoints([0, 1], [0, 0], [0, 1], [0.0, 100.0], [0.0, 100.0], [3.0, 3.0], [4.0, 4.0], [1, 1], [-1, -1])
+    line = ET.fromstring(sketch(one))[0].attrib
+    right, down = float(line["x2"]) - float(line["x1"]), float(line["y2"]) - float(line["y1"])
+    assert right > 0 > down
+    assert down / right == pytest.approx(-4 / 3, abs=0.02)
+
+
+def test_the_first_rows_tell_pixels_of_the_target_not_of_the_matching_grid(fit):
+    page = fit._repr_html_()
+    before_more = page.split("<details>")[0]
+    assert "matching px" not in before_more
+
+
+def test_names_of_users_cannot_break_the_page(fit):
+    import dataclasses
+
+    evil = dataclasses.replace(fit, quality=dataclasses.replace(fit.quality, warnings=("<script>",)))
+    assert "<script>" not in evil._repr_html_()
+
+
+def test_tie_points_tell_counts_and_corrections(fit):
+    page = fit.points._repr_html_()
+    tree(page)
+    assert "112 of 144 trusted" in page
+    low, high = np.nanmin(fit.points.dcol[fit.points.ok]), np.nanmax(fit.points.dcol[fit.points.ok])
+    assert f"{low:+.4g} to {high:+.4g} px" in page
+
+
+def test_no_windows_make_no_map():
+    empty = TiePoints(*([[]] * 9))
+    assert sketch(empty) == ""
+    assert "0 of 0 trusted" in empty._repr_html_()
+
+
+def test_refused_windows_tell_why_in_the_map():
+    lost = TiePoints([0], [0], [0], [5.0], [6.0], *[[np.nan]] * 4, status=[Status.FLAT])
+    assert "FLAT: no texture to match" in sketch(lost)
+
+
+def test_many_windows_are_thinned():
+    n = 5000
+    many = TiePoints(np.arange(n), *[np.arange(n, dtype=float)] * 8)
+    assert sketch(many).count("<line") <= 1500
