@@ -81,3 +81,9 @@ def test_numbers_become_plain_floats():
 
 def test_pickle_round_trip():
     assert pickle.loads(pickle.dumps(SEED)) == SEED
+
+
+def test_a_vertical_part_has_its_place_in_the_covariance():
+    shift = Shift(1.0, 2.0, ((4.0, 0.0), (0.0, 9.0)), dz=-3.0, cov_z=(0.5, 0.25, 0.04))
+    assert shift.sigma_z == pytest.approx(0.2)
+    assert shift.cov3 == ((4.0, 0.0, 0.5), (0.0, 9.0, 0.25), (0.5, 0.25, 0.04))

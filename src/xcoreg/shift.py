@@ -45,6 +45,8 @@ class Shift:
         Vertical correction, in units of the values.
     unit : str
         Name of the CRS unit.
+    cov_z : tuple of three floats, optional
+        Covariance of dx and of dy with dz (CRS units times those of the values), and the variance of dz.
 
     Examples
     --------
@@ -61,10 +63,14 @@ class Shift:
     linear: georef.Linear = (1.0, 0.0, 0.0, -1.0)
     dz: float = 0.0
     unit: str = "metre"
+    cov_z: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("dx", "dy", "dz"):
             object.__setattr__(self, name, float(getattr(self, name)))
+        if self.cov_z is not None:
+            xz, yz, zz = np.asarray(self.cov_z, np.float64).tolist()
+            object.__setattr__(self, "cov_z", (xz, yz, zz))
         object.__setattr__(self, "cov", _as_cov(self.cov))
         a, b, d, e = self.linear
         object.__setattr__(self, "linear", (float(a), float(b), float(d), float(e)))
@@ -126,6 +132,18 @@ class Shift:
     def sigma_px(self) -> tuple[float, float]:
         """Standard deviations of dcol and drow, target px."""
         return _sigma(self.cov_px)
+
+    @property
+    def cov3(self) -> tuple[tuple[float, ...], ...]:
+        """Covariance (3 x 3) of `(dx, dy, dz)`: CRS units for dx and dy, those of the values for dz; NaN when unknown."""
+        (xx, xy), (yx, yy) = self.cov
+        xz, yz, zz = self.cov_z or (math.nan, math.nan, math.nan)
+        return (xx, xy, xz), (yx, yy, yz), (xz, yz, zz)
+
+    @property
+    def sigma_z(self) -> float:
+        """Standard deviation of dz, units of the values."""
+        return math.sqrt(max(self.cov3[2][2], 0.0))
 
     @property
     def length(self) -> float:

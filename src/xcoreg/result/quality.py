@@ -33,6 +33,10 @@ class Quality:
     median_before, median_after, rmse_before, rmse_after, ce90_before, ce90_after : float
         Length of what is between the images before the correction, and of what is left after it, on those points,
         target px: median, radial root mean square, and 90th percentile.
+    dh_count, iterations : int
+        Of elevation models: pixels (or points) compared, and samplings of the target until nothing moved.
+    dh_median_before, dh_median_after, dh_nmad_before, dh_nmad_after : float
+        Median and NMAD there of reference minus target, before and after the correction, units of the values.
 
     Examples
     --------
@@ -57,8 +61,14 @@ class Quality:
     rmse_after: float = math.nan
     ce90_before: float = math.nan
     ce90_after: float = math.nan
+    dh_count: int = 0
+    iterations: int = 0
+    dh_median_before: float = math.nan
+    dh_median_after: float = math.nan
+    dh_nmad_before: float = math.nan
+    dh_nmad_after: float = math.nan
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            make = {"n_windows": int, "n_ok": int, "n_check": int, "warnings": tuple}.get(one.name, float)
+            make = {int: int, tuple: tuple}.get(type(one.default), float)
             object.__setattr__(self, one.name, make(getattr(self, one.name)))

@@ -8,6 +8,7 @@ from xcoreg.core.models.base import Degenerate, Model
 from xcoreg.core.models.choose import Choice, assess_model, choose_model
 from xcoreg.core.models.custom import Custom
 from xcoreg.core.models.fit import KINDS, KINDS_AUTO, fit_model
+from xcoreg.core.models.lifted import Lifted
 from xcoreg.core.models.piecewise import Piecewise
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
 from xcoreg.core.models.spline import Spline
@@ -20,6 +21,7 @@ __all__ = [
     "Choice",
     "Custom",
     "Degenerate",
+    "Lifted",
     "Model",
     "Piecewise",
     "Polynomial2",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 _CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
-_KINDS: dict[str, Any] = {one.kind: one for one in _CLASSES}
+_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": Lifted}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:

@@ -13,7 +13,7 @@ from xcoreg.core.plain import decode_column, encode_column
 Floats: TypeAlias = "NDArray[np.float64]"
 Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
 
-__all__ = ["Degenerate", "Fitted", "Floats", "Model", "Pairs", "nested"]
+__all__ = ["Degenerate", "Fitted", "Floats", "Level", "Model", "Pairs", "nested"]
 
 
 class Degenerate(ValueError):
@@ -41,9 +41,17 @@ class Degenerate(ValueError):
 
 
 class Model(Protocol):
-    """What every displacement model offers; `kind` names it in files."""
+    """What every displacement model offers; `kind` names the way it moves places."""
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """One of the kinds of horizontal corrections."""
+        ...
+
+    @property
+    def dz_constant(self) -> float | None:
+        """The one vertical correction for every place, None where it varies."""
+        ...
 
     @property
     def scatter(self) -> Pairs:
@@ -56,6 +64,10 @@ class Model(Protocol):
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance of the correction at map positions."""
+        ...
+
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Vertical correction at map positions, in units of the values."""
         ...
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
@@ -78,8 +90,35 @@ def nested(matrix: ArrayLike) -> Pairs:
     return tuple(tuple(float(value) for value in row) for row in np.asarray(matrix, np.float64).tolist())
 
 
+class Level:
+    """A model without a vertical part.
+
+    Examples
+    --------
+    >>> Level().predict_dz([0.0, np.nan], 1.0)
+    array([ 0., nan])
+    """
+
+    dz_constant: ClassVar[float | None] = 0.0
+
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Vertical correction at map positions: none.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        float64 array
+            0; NaN where a position is NaN.
+        """
+        return np.where(np.isnan(x) | np.isnan(y), np.nan, 0.0)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Fitted:
+class Fitted(Level):
     """A model fitted to tie points: an immutable record of numbers and arrays.
 
     Parameters

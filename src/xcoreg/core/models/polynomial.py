@@ -56,7 +56,7 @@ class Polynomial(Fitted):
     scale : float
         CRS units of one unit of the coordinates.
     coef : (m, k) float64
-        Coefficients of dx, dy (...) by rising degree, CRS units.
+        Coefficients of dx, dy by rising degree, CRS units; of one quantity alone (k = 1), which stands for both then.
     cov : (m, k, m, k) float64
         Their covariance.
 
@@ -94,7 +94,7 @@ class Polynomial(Fitted):
             The correction, CRS units.
         """
         u, v = self._local(x, y)
-        return _horner(self.coef[:, 0], self.order, u, v), _horner(self.coef[:, 1], self.order, u, v)
+        return _horner(self.coef[:, 0], self.order, u, v), _horner(self.coef[:, -1], self.order, u, v)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance of the correction at map positions.
@@ -110,7 +110,9 @@ class Polynomial(Fitted):
             Axes (x, y), CRS units squared.
         """
         u, v = self._local(x, y)
-        parts = [_horner(self._squares(a, b), 2 * self.order, u, v) for a, b in ((0, 0), (0, 1), (1, 1))]
+        second = min(self.coef.shape[1] - 1, 1)
+        pairs = ((0, 0), (0, second), (second, second))
+        parts = [_horner(self._squares(a, b), 2 * self.order, u, v) for a, b in pairs]
         return np.stack([np.stack(parts[:2], -1), np.stack(parts[1:], -1)], -2)
 
     def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:

@@ -85,6 +85,21 @@ class Translation:
         lost = np.isnan(x) | np.isnan(y)
         return np.where(lost, np.nan, self.dx), np.where(lost, np.nan, self.dy)
 
+    @property
+    def dz_constant(self) -> float:
+        """The vertical correction for every place."""
+        return self.dz
+
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Vertical correction at map positions; NaN where a position is NaN.
+
+        Examples
+        --------
+        >>> Translation(1.0, -2.0, 0.5).predict_dz(500.0, [0.0, 10.0])
+        array([0.5, 0.5])
+        """
+        return np.where(np.isnan(x) | np.isnan(y), np.nan, self.dz)
+
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Covariance of the correction at map positions.
 

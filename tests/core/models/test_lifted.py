@@ -1,0 +1,42 @@
+"""Models with a vertical part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xcoreg.core.models import Lifted, Translation, fit_model, model_from_dict
+
+X, Y = (part.ravel() for part in np.meshgrid(np.arange(0.0, 900.0, 100.0), np.arange(0.0, 700.0, 100.0)))
+
+
+@pytest.fixture
+def tilted():
+    return Lifted(Translation(3.0, 15.0), fit_model("affine", X, Y, 1.0 + 0.01 * X, 0.0))
+
+
+def test_a_lifted_model_moves_places_by_one_part_and_heights_by_the_other(tilted):
+    dx, dy = tilted.predict([100.0, 200.0], 50.0)
+    assert dx.tolist() == [3.0, 3.0]
+    assert dy.tolist() == [15.0, 15.0]
+    assert tilted.predict_dz([100.0, 200.0], 50.0) == pytest.approx([2.0, 3.0])
+
+
+def test_its_kind_is_that_of_the_horizontal_part(tilted):
+    assert tilted.kind == "translation"
+    assert tilted.dz_constant is None
+    assert Lifted(fit_model("affine", X, Y, X, Y), Translation(-2.0, 0.0)).dz_constant == -2.0
+
+
+def test_it_travels_as_plain_types(tilted):
+    again = model_from_dict(tilted.to_dict())
+    assert again.to_dict() == tilted.to_dict()
+    assert again.predict_dz(10.0, 20.0) == tilted.predict_dz(10.0, 20.0)
+
+
+@pytest.mark.parametrize("kind", ["translation", "affine", "polynomial2", "spline", "piecewise"])
+def test_models_without_a_vertical_part_lift_nothing(kind):
+    model = fit_model(kind, X, Y, 1e-3 * X + 1e-6 * X * Y, 2.0)
+    assert model.predict_dz([100.0, np.nan], 50.0).tolist()[0] == 0.0
+    assert np.isnan(model.predict_dz([100.0, np.nan], 50.0)[1])
+    assert model.dz_constant == 0.0
