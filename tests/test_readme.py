@@ -1,5 +1,6 @@
 """The README is true: its example prints what it says, its commands are those the CI runs."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -14,19 +15,24 @@ def readme(repo_dir):
     return (repo_dir / "README.md").read_text(encoding="utf-8")
 
 
-def block(text, language):
-    return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
+def examples():
+    """Every Python block that is followed by what it prints."""
+    text = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n((?:(?!```).)*)```\n\n```text\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_example_prints_what_the_readme_says(readme):
-    run = subprocess.run(
-        [sys.executable, "-c", block(readme, "python")], capture_output=True, text=True, check=True, encoding="utf-8"
-    )
-    promised, printed = block(readme, "text"), run.stdout
+@pytest.mark.parametrize(("code", "promised"), examples(), ids=range(len(examples())))
+def test_the_examples_print_what_the_readme_says(code, promised):
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    printed = run.stdout
     assert NUMBER.sub("#", printed) == NUMBER.sub("#", promised)
     pairs = zip(NUMBER.findall(printed), NUMBER.findall(promised), strict=True)
     for found, said in pairs:  # a pixel is 10 m: numbers in m may differ by a hundredth of it
         assert float(found) == pytest.approx(float(said), abs=0.1 if "." in said else 0)
+
+
+def test_there_are_examples():
+    assert len(examples()) >= 2
 
 
 def test_the_first_two_commands_are_one_line_each(readme):
