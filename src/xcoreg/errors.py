@@ -26,23 +26,70 @@ __all__ = [
 
 
 class CoregError(Exception):
-    """Base of all errors raised by xcoreg."""
+    """Base of all errors raised by xcoreg.
+
+    Examples
+    --------
+    >>> import xcoreg
+    >>> try:
+    ...     xcoreg.load_fit("no.json")
+    ... except CoregError as error:
+    ...     print(error)
+    there is no file no.json: a fit is written by fit.save(path)
+    """
 
 
 class GridError(CoregError, ValueError):
-    """The images' grids cannot be used together."""
+    """The images' grids cannot be used together.
+
+    Examples
+    --------
+    >>> issubclass(NoOverlap, GridError), issubclass(GridError, ValueError)
+    (True, True)
+    """
 
 
 class NoOverlap(GridError):
-    """The valid footprints of the two images do not intersect."""
+    """The valid footprints of the two images do not intersect.
+
+    Examples
+    --------
+    >>> import xcoreg
+    >>> one, two = (xcoreg.simulate.pair((300, 300), seed=seed).ref for seed in (1, 2))
+    >>> two = two.assign_coords(x=two.x + 90_000)
+    >>> two = two.rio.write_transform(two.rio.transform(recalc=True))
+    >>> one.coreg.match(two)
+    Traceback (most recent call last):
+        ...
+    xcoreg.errors.NoOverlap: ...
+    """
 
 
 class NotGeoreferenced(GridError):
-    """An image has no CRS or no transform."""
+    """An image has no CRS or no transform.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> xr.DataArray(np.zeros((9, 9)), dims=("y", "x")).coreg.grid
+    Traceback (most recent call last):
+        ...
+    xcoreg.errors.NotGeoreferenced: ...
+    """
 
 
 class OptionError(CoregError, ValueError):
-    """An option or an input has a value that cannot be used."""
+    """An option or an input has a value that cannot be used.
+
+    Examples
+    --------
+    >>> import xcoreg
+    >>> scene = xcoreg.simulate.pair((64, 64), seed=1)
+    >>> scene.tgt.coreg.match(scene.ref, windw=64)
+    Traceback (most recent call last):
+        ...
+    xcoreg.errors.OptionError: there is no option 'windw': did you mean 'window'?
+    """
 
 
 class MatchError(CoregError):
@@ -54,6 +101,16 @@ class MatchError(CoregError):
         What was found, what was needed, what to try.
     points : TiePoints, optional
         The windows that were tried, each with its status.
+
+    Examples
+    --------
+    >>> import xcoreg
+    >>> scene = xcoreg.simulate.pair((300, 300), shift=None, seed=1)  # two places that have nothing in common
+    >>> try:
+    ...     scene.tgt.coreg.match(scene.ref)
+    ... except MatchError as error:
+    ...     print(int(error.points.ok.sum()), "windows agree")
+    0 windows agree
     """
 
     def __init__(self, reason: str, points: Any = None) -> None:
@@ -63,27 +120,66 @@ class MatchError(CoregError):
 
 
 class TooFewTiePoints(MatchError):
-    """Too few tie points survived for the model that was asked for."""
+    """Too few tie points survived for the model that was asked for.
+
+    Examples
+    --------
+    >>> issubclass(TooFewTiePoints, MatchError)
+    True
+    """
 
 
 class MissingDependency(CoregError, ImportError):
-    """An optional package is needed for what was asked."""
+    """An optional package is needed for what was asked.
+
+    Examples
+    --------
+    >>> require("no_such_package", extra="plot")
+    Traceback (most recent call last):
+        ...
+    xcoreg.errors.MissingDependency: this needs no_such_package: pip install 'xcoreg[plot]'
+    """
 
 
 class CoregWarning(UserWarning):
-    """Base of all warnings issued by xcoreg."""
+    """Base of all warnings issued by xcoreg.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():  # where doubts shall stop a job
+    ...     warnings.simplefilter("error", CoregWarning)
+    """
 
 
 class LowSupport(CoregWarning):
-    """The answer rests on little evidence."""
+    """The answer rests on little evidence.
+
+    Examples
+    --------
+    >>> issubclass(LowSupport, CoregWarning)
+    True
+    """
 
 
 class Extrapolation(CoregWarning):
-    """A model is used outside the area its points cover."""
+    """A model is used outside the area its points cover.
+
+    Examples
+    --------
+    >>> issubclass(Extrapolation, CoregWarning)
+    True
+    """
 
 
 class EagerLoad(CoregWarning):
-    """Lazy data had to be loaded."""
+    """Lazy data had to be loaded.
+
+    Examples
+    --------
+    >>> issubclass(EagerLoad, CoregWarning)
+    True
+    """
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -30,7 +30,7 @@ def test_the_map_has_an_arrow_for_each_trusted_window_and_a_dot_for_all(fit):
 
 def test_arrows_point_along_the_correction_with_north_up():
     one = TiePoints([0, 1], [0, 0], [0, 1], [0.0, 100.0], [0.0, 100.0], [3.0, 3.0], [4.0, 4.0], [1, 1], [-1, -1])
-    line = ET.fromstring(sketch(one))[0].attrib
+    line = ET.fromstring(sketch(one)).find("{*}line").attrib
     right, down = float(line["x2"]) - float(line["x1"]), float(line["y2"]) - float(line["y1"])
     assert right > 0 > down
     assert down / right == pytest.approx(-4 / 3, abs=0.02)

@@ -126,7 +126,7 @@ class Matches:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Matches]) -> Matches:
-        """Rows of several batches, in the order given; an empty sequence gives zero windows.
+        """Rows of several batches (`parts`), in the order given; an empty sequence gives zero windows.
 
         Examples
         --------

@@ -59,8 +59,9 @@ def match_local(
     Returns
     -------
     Coregistration
-        With every window that was tried in `points`, and a model that predicts the correction (and its uncertainty)
-        anywhere. :func:`xcoreg.apply` warps by it, with one interpolation.
+        With every window that was tried in `points`, and a model that predicts the correction (``x_ref = x_tgt + dx``)
+        and its uncertainty anywhere, in CRS units of the target. :func:`xcoreg.apply` warps by it, with one
+        interpolation.
 
     Raises
     ------

@@ -65,6 +65,15 @@ def read_gcps(path: str | Path, crs: Any = None) -> GCPs:
     ------
     OptionError
         When there is no such file, it carries no points, or they cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "gcps.csv").write_text("pixel,line,x,y" + chr(10) + "0.5,0.5,300005,5900035")
+    ...     gcps = read_gcps(f"{folder}/gcps.csv", crs="EPSG:32633")
+    >>> gcps.col.tolist(), gcps.x.tolist()
+    ([0.0], [300005.0])
     """
     file = Path(path)
     suffix = file.suffix.lower()

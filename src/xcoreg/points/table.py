@@ -316,6 +316,8 @@ class TiePoints:
     def to_gcps(self, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
         """Ground control points of the trusted windows, for GDAL and rasterio; see :func:`xcoreg.points.gcps_of`.
 
+        `transform` is the target's affine (a, b, c, d, e, f); `max_points` thins them out evenly.
+
         Examples
         --------
         >>> TiePoints([0], [0], [0], [5], [-5], [3], [4], [0.3], [-0.4]).to_gcps((10, 0, 0, 0, -10, 0))[0].x
@@ -324,7 +326,7 @@ class TiePoints:
         return gcps_of(self, transform, max_points=max_points)
 
     def plot(self, background: Any = None) -> Any:
-        """Draw the windows on the map; see :func:`xcoreg.plot.plot_points`. Needs the extra `plot`.
+        """Draw the windows on the map, over a `background` image; see :func:`xcoreg.plot.plot_points`; extra `plot`.
 
         Returns
         -------

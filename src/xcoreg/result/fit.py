@@ -162,6 +162,11 @@ class Coregistration:
     def plot(self, background: Any = None) -> Any:
         """Draw the windows, the correction and what is left; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
 
+        Parameters
+        ----------
+        background : DataArray or Dataset, optional
+            Image below the windows.
+
         Returns
         -------
         matplotlib.figure.Figure
@@ -187,7 +192,22 @@ class Coregistration:
         return summary.explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
     def report(self, path: str | Path, target: Any = None, reference: Any = None, **options: Any) -> Path:
-        """Write one self-contained HTML page; see :func:`xcoreg.report.write_report`. Needs the extra `plot`."""
+        """Write one self-contained HTML page; see :func:`xcoreg.report.write_report`. Needs the extra `plot`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to.
+        target, reference : DataArray or Dataset, optional
+            The images, for pictures of both before and after.
+        **options
+            Of :func:`xcoreg.report.write_report`.
+
+        Returns
+        -------
+        Path
+            Of the page.
+        """
         from xcoreg.report import write_report
 
         return write_report(self, path, target, reference, **options)
@@ -210,6 +230,11 @@ class Coregistration:
     def gcps(self, *, max_points: int | None = None) -> list[Any]:
         """Ground control points of the trusted windows; see :func:`xcoreg.points.gcps_of`.
 
+        Parameters
+        ----------
+        max_points : int, optional
+            So many at most, spread over the image; default all.
+
         Returns
         -------
         list of rasterio.control.GroundControlPoint
@@ -219,6 +244,13 @@ class Coregistration:
 
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
         """Evaluate the correction on a grid; see :func:`xcoreg.io.field.displacement_raster`.
+
+        Parameters
+        ----------
+        resolution : float or (float, float), optional
+            Pixel size (x, y), CRS units.
+        like : DataArray, Dataset or GeoBox, optional
+            Exactly this grid instead.
 
         Returns
         -------

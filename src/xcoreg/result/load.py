@@ -46,6 +46,16 @@ def load_fit(path: str | Path) -> Coregistration:
     ------
     OptionError
         When there is no such file, it holds something else, is damaged, or was written by a newer xcoreg.
+
+    Examples
+    --------
+    >>> import tempfile, xcoreg
+    >>> scene = xcoreg.simulate.pair((300, 300), shift=(1.25, -0.5), seed=1)
+    >>> fit = scene.tgt.coreg.match(scene.ref)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fit.save(f"{folder}/fit.json")
+    ...     load_fit(f"{folder}/fit.json") == fit
+    True
     """
     source = Path(path)
     try:

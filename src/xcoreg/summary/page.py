@@ -24,8 +24,12 @@ _LEFT = "text-align:left;vertical-align:top"
 #: What a fit tells at once; the rest is folded away.
 _FIRST = (
     "model", "map shift", "total shift", "correction", "correction dx", "correction dy", "length", "angle",
-    "windows", "windows kept", "median", "RMSE (radial)", "CE90", "reliability", "similarity (SSIM)", "warning",
+    "windows", "windows kept", "withheld: median", "withheld: RMSE", "withheld: CE90", "reliability",
+    "similarity (SSIM)", "warning",
 )  # fmt: skip
+_OTHER_PIXELS = ("matching px", "reference px")
+# Rows that stand below a heading in plain text have to speak for themselves here.
+_WITHHELD = {"  median": "withheld: median", "  RMSE (radial)": "withheld: RMSE", "  CE90": "withheld: CE90"}
 
 
 def html_fit(fit: Coregistration) -> str:
@@ -49,9 +53,8 @@ def html_fit(fit: Coregistration) -> str:
     >>> html_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))[:13]
     '<div><strong>'
     """
-    rows = list(fit_rows(fit))
-    # what is told under a heading of its own (indented) is counted beside the map
-    first = [row for row in rows if row[0].strip() in _FIRST and "matching px" not in row[1]]
+    rows = [(_WITHHELD[name], f"{text} px") if name in _WITHHELD else (name, text) for name, text in fit_rows(fit)]
+    first = [row for row in rows if row[0] in _FIRST and not row[1].endswith(_OTHER_PIXELS)]
     rest = [row for row in rows if row not in first]
     mark = f'<span style="color:{"#2a7d2a" if fit.ok else "#b22222"}">{fit.status.name}</span>'
     head = f"<strong>Coregistration: {mark}</strong>, {html.escape(fit.status.reason)}"

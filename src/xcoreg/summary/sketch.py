@@ -59,7 +59,7 @@ def sketch(points: TiePoints, outline: Sequence[Sequence[float]] = ()) -> str:
     Returns
     -------
     str
-        An SVG element; arrows are exaggerated by one factor, which its caption tells. Empty without windows.
+        An SVG element; all arrows are exaggerated by one factor, which its title tells. Empty without windows.
 
     Examples
     --------
@@ -75,15 +75,17 @@ def sketch(points: TiePoints, outline: Sequence[Sequence[float]] = ()) -> str:
         return ""
     corners = np.asarray(outline, np.float64).reshape(-1, 2)
     place, (width, height) = _frame(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" role="img">']
+    size = f'width="{width:.0f}" height="{height:.0f}" style="overflow:visible"'
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">']
     if len(corners):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(corners))
         parts.append(f'<polygon points="{path}" fill="none" stroke="#888" stroke-width="1"/>')
     refused = shown.take(~shown.ok)
     for (x, y), status in zip(place(np.stack([refused.x, refused.y], 1)), refused.status, strict=True):
         parts.append(_dot(x, y, Status(int(status)), 2.5))
-    parts += _arrows(shown.take(shown.ok), place)
-    return "".join([*parts, "</svg>"])
+    arrows, factor = _arrows(shown.take(shown.ok), place)
+    title = f"<title>arrows are {factor:.3g} times as long as the corrections</title>" if arrows else ""
+    return "".join([*parts, title, *arrows, "</svg>"])
 
 
 def _frame(known: Floats) -> tuple[_Place, tuple[float, float]]:
@@ -104,21 +106,24 @@ class _Place:
         return np.stack([xy[:, 0] - self.west, self.north - xy[:, 1]], 1) * self.scale + _EDGE
 
 
-def _arrows(good: TiePoints, place: _Place) -> list[str]:
+def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
+    """Draw the corrections; tell by how much they are exaggerated."""
     if not len(good):
-        return []
+        return [], 0.0
     start = place(np.stack([good.x, good.y], 1))
     ground = np.ptp(start, 0)
     apart = math.sqrt(max(ground[0] * ground[1], (_SIDE / 4) ** 2) / len(good))
     move = np.nan_to_num(np.stack([good.dx, -good.dy], 1))
     longest = float(np.hypot(*move.T).max())
-    end = start + move * (max(_ARROW * apart, 8.0) / longest if longest > 0 else 0.0)
+    stretch = max(_ARROW * apart, 8.0) / longest if longest > 0 else 0.0
+    end = start + move * stretch
     colour = LOOKS[Status.OK][1]
-    return [
+    lines = [
         f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" stroke="{colour}" stroke-width="1.2"/>'
         f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.8" fill="{colour}"/>'
         for (a, b), (c, d) in zip(start, end, strict=True)
     ]
+    return lines, stretch / place.scale
 
 
 def _dot(x: float, y: float, status: Status, radius: float) -> str:
