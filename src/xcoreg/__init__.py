@@ -26,12 +26,26 @@ from xcoreg.errors import (
 )
 
 if TYPE_CHECKING:
-    from xcoreg import datasets, filters, simulate
+    from xcoreg import datasets, filters, georef, simulate
     from xcoreg.core.matchers import phase_match
     from xcoreg.core.matches import Matches
     from xcoreg.core.quality import crlb
     from xcoreg.core.status import Status
     from xcoreg.engine import match, match_local, tie_points
+    from xcoreg.georef import (
+        Corners,
+        GCPs,
+        fit_gcps,
+        from_geotransform,
+        lonlat_to_pixel,
+        map_to_pixel,
+        parse_crs,
+        pixel_to_lonlat,
+        pixel_to_map,
+        read_gcps,
+        to_geotransform,
+        transform_points,
+    )
     from xcoreg.io import open_raster, write_raster
     from xcoreg.points import TiePoints
     from xcoreg.result import Coregistration, Quality, Shift, load_fit
@@ -42,6 +56,8 @@ __version__ = "0.1.0"
 # Where each public name lives: it is imported when first asked for, so that `import xcoreg` stays cheap.
 _HOMES = {
     "Coregistration": "xcoreg.result",
+    "Corners": "xcoreg.georef",
+    "GCPs": "xcoreg.georef",
     "Matches": "xcoreg.core.matches",
     "Quality": "xcoreg.result",
     "Shift": "xcoreg.result",
@@ -49,22 +65,34 @@ _HOMES = {
     "TiePoints": "xcoreg.points",
     "apply": "xcoreg.warp",
     "crlb": "xcoreg.core.quality",
+    "fit_gcps": "xcoreg.georef",
+    "from_geotransform": "xcoreg.georef",
     "load_fit": "xcoreg.result",
+    "lonlat_to_pixel": "xcoreg.georef",
+    "map_to_pixel": "xcoreg.georef",
     "match": "xcoreg.engine",
     "match_local": "xcoreg.engine",
     "open_raster": "xcoreg.io",
+    "parse_crs": "xcoreg.georef",
     "phase_match": "xcoreg.core.matchers",
+    "pixel_to_lonlat": "xcoreg.georef",
+    "pixel_to_map": "xcoreg.georef",
+    "read_gcps": "xcoreg.georef",
     "tie_points": "xcoreg.engine",
+    "to_geotransform": "xcoreg.georef",
+    "transform_points": "xcoreg.georef",
     "write_raster": "xcoreg.io",
 }
-_MODULES = ("datasets", "filters", "plot", "simulate")
+_MODULES = ("datasets", "filters", "georef", "plot", "simulate")
 
 __all__ = [
     "CoregError",
     "CoregWarning",
     "Coregistration",
+    "Corners",
     "EagerLoad",
     "Extrapolation",
+    "GCPs",
     "GridError",
     "LowSupport",
     "MatchError",
@@ -82,13 +110,24 @@ __all__ = [
     "crlb",
     "datasets",
     "filters",
+    "fit_gcps",
+    "from_geotransform",
+    "georef",
     "load_fit",
+    "lonlat_to_pixel",
+    "map_to_pixel",
     "match",
     "match_local",
     "open_raster",
+    "parse_crs",
     "phase_match",
+    "pixel_to_lonlat",
+    "pixel_to_map",
+    "read_gcps",
     "simulate",
     "tie_points",
+    "to_geotransform",
+    "transform_points",
     "write_raster",
 ]
 

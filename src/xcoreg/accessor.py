@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 import xarray as xr
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
     from odc.geo.geobox import GeoBox
 
+    from xcoreg.georef import GCPs
+    from xcoreg.locate import Located
     from xcoreg.plan import MatchLocalOptions, MatchOptions
     from xcoreg.result import Coregistration
 
@@ -132,15 +136,19 @@ class CoregAccessor:
             Estimated on this image, or on another one of the same product.
         **options
             `align_grid`, `like`, `resolution`, `resampling`, `nodata`: without any of the first three the transform
-            is moved and no pixel touched.
+            is moved and no pixel touched. An image known by control points or RPCs alone is rectified, in the CRS of
+            the fit.
 
         Returns
         -------
         DataArray or Dataset
             As this image; lazy if this image is.
         """
+        from xcoreg.rectify import needs_rectifying, rectify_by
         from xcoreg.warp import apply
 
+        if needs_rectifying(self._image):
+            return rectify_by(self._image, fit, **options)  # type: ignore[type-var]
         return apply(self._image, fit, **options)  # type: ignore[type-var]
 
     def shift_to(self, ref: Image, **options: Any) -> Image:
@@ -159,10 +167,13 @@ class CoregAccessor:
             As this image, in place.
         """
         from xcoreg.plan import check_options
+        from xcoreg.rectify import on_map
 
         matching, moving = _split(options)
         check_options(matching, _MOVING)
-        return self.apply(self.match(ref, **matching), **moving)
+        target = on_map(self._image, ref, nodata=moving.get("nodata"))  # type: ignore[type-var]
+        fit = CoregAccessor(target).match(ref, **matching)
+        return self.apply(fit, **moving)
 
     def warp_to(self, ref: Image, **options: Any) -> Image:
         """Measure a field of shifts and warp by it in one step: ``apply(match_local(ref))``, one interpolation.
@@ -180,10 +191,111 @@ class CoregAccessor:
             As this image, in place; lazy if this image is.
         """
         from xcoreg.plan import LocalOptions, check_options
+        from xcoreg.rectify import on_map
 
         matching, moving = _split(options)
         check_options(matching, _MOVING, kind=LocalOptions)
-        return self.apply(self.match_local(ref, **matching), **moving)
+        target = on_map(self._image, ref, nodata=moving.get("nodata"))  # type: ignore[type-var]
+        fit = CoregAccessor(target).match_local(ref, **matching)
+        return self.apply(fit, **moving)
+
+    @property
+    def gcps(self) -> GCPs | None:
+        """Ground control points that the image carries, or None.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None
+        True
+        """
+        from xcoreg.rectify import gcps_of
+
+        return gcps_of(self._image)
+
+    def rectify(self, ground: Any = None, **options: Any) -> Image:
+        """Bring an image known by control points, RPCs or corners onto a map grid; see :func:`xcoreg.rectify.rectify`.
+
+        Parameters
+        ----------
+        ground : optional
+            GCPs, a fit of them (:func:`xcoreg.fit_gcps`), RPCs, Corners or a path of control points; default: what the
+            image carries.
+        **options
+            `like`, or `crs` and `resolution`; `resampling`, `nodata`, `height`.
+
+        Returns
+        -------
+        DataArray or Dataset
+            As this image, interpolated once; lazy if this image is.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xcoreg import GCPs
+        >>> image = xr.DataArray(np.arange(20_000.0).reshape(100, 200), dims=("y", "x"))
+        >>> corners = GCPs([0, 199, 199, 0], [0, 0, 99, 99], [5, 1995, 1995, 5], [995, 995, 5, 5], crs="EPSG:32633")
+        >>> out = image.coreg.rectify(corners, resolution=20)
+        >>> out.shape, [round(float(edge), 6) for edge in out.rio.bounds()]
+        ((50, 100), [0.0, 0.0, 2000.0, 1000.0])
+        """
+        from xcoreg.rectify import rectify
+
+        return rectify(self._image, ground, **options)  # type: ignore[type-var]
+
+    def locate(self, points: Any, **options: Any) -> Located:
+        """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.locate.locate`.
+
+        Parameters
+        ----------
+        points : (n, 2) or (n, 3) array, pair of arrays, mapping, DataFrame or GeoDataFrame
+            x before y, longitude before latitude; a third column is carried along.
+        **options
+            `crs` of the points (default: longitude and latitude), `ground`, `normalized`, `band`, `resampling`,
+            `height`.
+
+        Returns
+        -------
+        Located
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> ref, _ = xcoreg.datasets.sentinel2_pair()
+        >>> found = ref.coreg.locate([(*ref.coreg.place(10, 20), 7.5)])
+        >>> found.inside, found.table().round(6)
+        (array([ True]), array([[10. , 20. ,  7.5]]))
+        """
+        from xcoreg.locate import locate
+
+        return locate(self._image, points, **options)
+
+    def place(self, col: ArrayLike, row: ArrayLike, **options: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Find where positions in the image lie on the ground; see :func:`xcoreg.locate.place`.
+
+        Parameters
+        ----------
+        col, row : float or array
+            An integer is the centre of a pixel.
+        **options
+            `crs` of the answer (default: longitude and latitude), `ground`, `normalized`, `height`.
+
+        Returns
+        -------
+        x, y : float64 arrays
+            Longitude before latitude.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> ref, _ = xcoreg.datasets.sentinel2_pair()
+        >>> x, y = ref.coreg.place(0, 0, crs=ref.rio.crs)
+        >>> float(x) == float(ref.x[0]), float(y) == float(ref.y[0])
+        (True, True)
+        """
+        from xcoreg.locate import place
+
+        return place(self._image, col, row, **options)
 
 
 # Of `apply`; what else is given belongs to the matching, which knows how to complain about a name it never heard.

@@ -115,7 +115,8 @@ def test_verbose_does_not_bury_an_explained_error_under_a_traceback():
     [
         ("target has no CRS", "--crs"),
         ("target has no transform", "--transform"),
-        ("target has no transform, only ground control points", "gdalwarp"),
+        ("target has no transform, only ground control points", "xcoreg georef rectify"),
+        ("target has no transform, only RPCs", "xcoreg georef rectify"),
     ],
 )
 def test_the_cure_fits_what_is_missing(message, cure):

@@ -70,6 +70,16 @@ def test_other_crs_and_resolution(swath, model):
     assert_true_to_ground(out, 32632, least=0.3, tolerance=6.0)
 
 
+def test_the_crs_of_the_output_is_not_that_of_the_points(swath, tmp_path):
+    image, gcps = swath
+    plain = xcoreg.write_raster(image.rio.write_crs(32633).rio.write_transform(TURN), tmp_path / "plain.tif")
+    opened = xcoreg.open_raster(attach_gcps(plain, gcps.to_crs(4326), tmp_path / "gcps.tif"), band=1)
+    for ground in (None, gcps):
+        out = rectify(opened, ground, like=GeoBox((90, 100), Affine(10, 0, 500500, 0, -10, 5000200), "EPSG:32633"))
+        assert out.rio.crs.to_epsg() == 32633
+        assert_true_to_ground(out, least=0.9)
+
+
 def test_exactly_the_grid_of_another(swath):
     image, gcps = swath
     like = GeoBox((90, 100), Affine(10, 0, 500500, 0, -10, 5000200), "EPSG:32633")

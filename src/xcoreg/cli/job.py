@@ -26,7 +26,8 @@ _KEYWORD = re.compile(
 )
 # The cures of the library's messages are Python's; rio comes with rasterio.
 _EDIT = {
-    "control points": "gdalwarp FILE WARPED",
+    "control points": "xcoreg georef rectify FILE OUT",
+    "RPCs": "xcoreg georef rectify FILE OUT",
     "CRS": "rio edit-info --crs EPSG:CODE FILE",
     "transform": "rio edit-info --transform '[a, b, c, d, e, f]' FILE",
 }
@@ -73,7 +74,7 @@ def with_cure(text: str) -> str:
     >>> with_cure("target has no CRS")
     'target has no CRS; in the shell: rio edit-info --crs EPSG:CODE FILE'
     """
-    missing = next((key for key in ("control points", "CRS") if key in text), "transform")
+    missing = next((key for key in ("control points", "RPCs", "CRS") if key in text), "transform")
     return f"{text}; in the shell: {_EDIT[missing]}"
 
 

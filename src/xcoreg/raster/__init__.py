@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.coarse import Look, look
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import grid_of, placed_by
 from xcoreg.raster.held import hold
 from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import find_nodata, nodata_of
@@ -23,6 +23,7 @@ __all__ = [
     "make_raster",
     "nodata_of",
     "overlap",
+    "placed_by",
     "spatial_dims",
     "to_band",
 ]

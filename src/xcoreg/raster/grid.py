@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["grid_of"]
+__all__ = ["grid_of", "placed_by"]
 
 
 def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] | None = None) -> GeoBox:
@@ -63,6 +64,47 @@ def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] 
     return GeoBox(shape, affine, as_crs(_crs_of(image, name)))
 
 
+def placed_by(image: Image) -> str | None:
+    """Name what tells where an image lies besides a transform.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Of a Dataset the variable that is matched by default is looked at.
+
+    Returns
+    -------
+    str or None
+        "ground control points" of its grid mapping, else "RPCs" of the file it was opened from.
+
+    Examples
+    --------
+    >>> from xarray import DataArray
+    >>> placed_by(DataArray(np.zeros((2, 3)), dims=("y", "x"))) is None
+    True
+    """
+    if isinstance(image, Dataset):
+        image, _ = pick_variable(image, None, "the image")
+    if "gcps" in _grid_mapping_attrs(image):
+        return "ground control points"
+    return "RPCs" if _has_rpcs(image.encoding.get("source")) else None
+
+
+def _has_rpcs(source: object) -> bool:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    if not isinstance(source, str) or not source:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(source) as file:
+                return file.rpcs is not None
+    except RasterioError:
+        return False
+
+
 def _crs_of(image: Image, name: str) -> str:
     try:
         crs = image.rio.crs
@@ -81,9 +123,10 @@ def _transform_of(image: Image, dims: tuple[Hashable, Hashable], name: str) -> A
     else:
         affine = _from_coordinates(image, dims, stored, name)
     if affine is None or affine == Affine.identity():
-        gcps = ", only ground control points: warp it first (rio.reproject)" if _has_gcps(image) else ""
+        other = placed_by(image)
+        cure = f", only {other}: rectify it first, da.coreg.rectify(crs=ref.rio.crs)" if other else ""
         raise NotGeoreferenced(
-            f"{name} has no transform{gcps or ': set it with da.rio.write_transform(affine) or give it x and y'}"
+            f"{name} has no transform{cure or ': set it with da.rio.write_transform(affine) or give it x and y'}"
         )
     numbers = tuple(affine)[:6]
     if not all(map(math.isfinite, numbers)) or abs(affine.a * affine.e - affine.b * affine.d) == 0:
@@ -106,10 +149,6 @@ def _stored_transform(image: Image) -> Affine | None:
     except ValueError:
         return None
     return Affine.from_gdal(*numbers) if len(numbers) == 6 else None
-
-
-def _has_gcps(image: Image) -> bool:
-    return "gcps" in _grid_mapping_attrs(image)
 
 
 def _from_2d_coordinates(image: Image, dims: tuple[Hashable, Hashable]) -> Affine | None:

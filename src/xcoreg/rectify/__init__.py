@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xcoreg.rectify.image import rectify, rectify_onto
+from xcoreg.rectify.image import rectify
+from xcoreg.rectify.onto import on_map, rectify_by, rectify_onto
 from xcoreg.rectify.placing import as_ground, gcps_of, ground_of, needs_rectifying
 
-__all__ = ["as_ground", "gcps_of", "ground_of", "needs_rectifying", "rectify", "rectify_onto"]
+__all__ = ["as_ground", "gcps_of", "ground_of", "needs_rectifying", "on_map", "rectify", "rectify_by", "rectify_onto"]

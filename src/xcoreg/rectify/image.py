@@ -8,15 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from affine import Affine
-from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
+from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef.gcps import unrolled
-from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster import spatial_dims
 from xcoreg.rectify.placing import as_ground, shape_of
 from xcoreg.warp.apply_fit import Job, resampled
 from xcoreg.warp.displacement import Grid
@@ -27,15 +25,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.georef import Ground
-    from xcoreg.result import Coregistration
 
     Floats = NDArray[np.float64]
 
-__all__ = ["rectify", "rectify_onto"]
+__all__ = ["GroundMove", "map_grid", "rectify"]
 
 _Image = TypeVar("_Image", DataArray, Dataset)
 _PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # a grid whose map coordinates are corners of pixels
 _ROUND_OFF = 1e-6  # px
+_PLACE = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a grid mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,39 +71,6 @@ class GroundMove:
     def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Pixel corner coordinates of map coordinates."""
         return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
-
-
-@dataclass(frozen=True, eq=False)
-class MovedGround:
-    """A ground with a correction on top, in the CRS of the correction.
-
-    Parameters
-    ----------
-    ground : Ground
-    crs : CRS in any spelling
-        Of the correction.
-    dx, dy : float
-        Correction, units of `crs`: added to where the ground places a pixel.
-    """
-
-    ground: Any
-    crs: Any
-    dx: float
-    dy: float
-
-    def __dask_tokenize__(self) -> Any:
-        inner = GroundMove(self.ground).__dask_tokenize__()
-        return ("xcoreg.MovedGround", inner, georef.as_crs(self.crs).to_wkt(), self.dx, self.dy)
-
-    def to_map(self, col: Any, row: Any) -> tuple[Floats, Floats]:
-        """Ground coordinates of pixel positions."""
-        x, y = georef.transform_points(self.ground.crs, self.crs, *self.ground.to_map(col, row))
-        return x + self.dx, y + self.dy
-
-    def to_pixel(self, x: Any, y: Any) -> tuple[Floats, Floats]:
-        """Pixel positions of ground coordinates."""
-        before = georef.transform_points(self.crs, self.ground.crs, np.asarray(x) - self.dx, np.asarray(y) - self.dy)
-        return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
 def rectify(
@@ -173,11 +138,8 @@ def rectify(
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
     job = Job(mapping, frame, resampling, nodata)
-    record = {
-        "did": f"rectified ({resampling})",
-        "by": "xcoreg",
-        "model": getattr(found, "model", type(found).__name__),
-    }
+    told = getattr(found, "told", {"model": getattr(found, "model", type(found).__name__)})
+    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **told}
     return cast("_Image", regridded(_bare(image), dims, frame, partial(resampled, job=job), record))
 
 
@@ -190,11 +152,11 @@ def _move(ground: Any, out: Grid) -> GroundMove:
 
 
 def _bare(image: Any) -> Any:
-    """Take off the control points, which tell the place of the old pixels."""
+    """Take off what tells the place of the old pixels: control points, transform, and the CRS of either."""
     out = image.copy(deep=False)
     for name, coord in image.coords.items():
-        if "gcps" in coord.attrs:
-            attrs = {key: value for key, value in coord.attrs.items() if key not in ("gcps", "GeoTransform")}
+        if _PLACE & set(coord.attrs):
+            attrs = {key: value for key, value in coord.attrs.items() if key not in _PLACE}
             out = out.assign_coords({name: coord.variable.copy(deep=False)})
             out.coords[name].attrs = attrs
     return out
@@ -278,64 +240,3 @@ def _pixel_size(ground: Ground, goal: Any, shape: tuple[int, int]) -> Floats:
 def _whole(edges: Floats) -> tuple[int, int]:
     low = math.floor(float(edges.min()) + _ROUND_OFF)
     return low, max(math.ceil(float(edges.max()) - _ROUND_OFF) - low, 1)
-
-
-def rectify_onto(
-    image: _Image,
-    ref: DataArray | Dataset,
-    ground: Any = None,
-    *,
-    like: Any = None,
-    align_grid: bool = False,
-    resolution: float | tuple[float, float] | None = None,
-    resampling: str = "cubic",
-    **options: Any,
-) -> tuple[_Image, Coregistration]:
-    """Rectify an image, match it with a reference, and rectify it once more with the shift found: one interpolation.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        The target, known by control points, RPCs or corners alone.
-    ref : DataArray or Dataset
-        The reference.
-    ground : optional
-        As for :func:`rectify`.
-    like : DataArray, Dataset or GeoBox, optional
-        Grid of the output; default: the CRS of the reference and the image's own pixel size.
-    align_grid : bool
-        Lay the output on the lattice of the reference.
-    resolution : float or (float, float), optional
-        Pixel size (x, y) of the output, units of the CRS of the reference.
-    resampling : str
-        As for :func:`rectify`.
-    **options
-        Of :func:`xcoreg.match`; `nodata` marks missing pixels of the image.
-
-    Returns
-    -------
-    image : DataArray or Dataset
-        In place: made from the original pixels.
-    fit : Coregistration
-        The shift, in units of the CRS of the reference.
-
-    Raises
-    ------
-    MatchError
-        When there is no trustworthy match.
-    """
-    from xcoreg.engine import match
-
-    if like is not None and (align_grid or resolution is not None):
-        raise OptionError("like= and align_grid=, resolution= each choose the output grid: give one of them")
-    found, grid = as_ground(ground, image), grid_of(ref, "the reference")
-    crs, how = georef.as_crs(grid.crs), {"resampling": resampling, "nodata": options.pop("nodata", None)}
-    fit = match(rectify(image, found, crs=crs, **how), ref, **options)
-    if fit.shift is None:  # match raises where it has no answer
-        raise MatchError(fit.status.reason, fit.points)
-    moved = MovedGround(found, crs, fit.shift.dx, fit.shift.dy)
-    if like is None:
-        anchor = (float(grid.affine.c), float(grid.affine.f)) if align_grid else (0.0, 0.0)
-        made = map_grid(moved, shape_of(image), crs, resolution, anchor)
-        like = GeoBox(made.shape, Affine(*made.transform), crs)
-    return rectify(image, moved, like=like, **how), fit

@@ -12,7 +12,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
-from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster import grid_of, placed_by, spatial_dims
 from xcoreg.raster.bands import pick_variable
 
 if TYPE_CHECKING:
@@ -159,9 +159,10 @@ def needs_rectifying(image: DataArray | Dataset) -> bool:
     False
     """
     try:
-        return not isinstance(ground_of(image), AffineGround)
+        grid_of(image, "the image")
     except NotGeoreferenced:
-        return False
+        return placed_by(image) is not None
+    return False
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
