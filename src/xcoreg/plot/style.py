@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +66,15 @@ def new_figure(width: float, height: float) -> Any:
     """
     figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height), layout="constrained")
     figure.set_facecolor("white")
+    # Notebooks show figures of pyplot; one that pyplot does not know of has to offer its picture itself.
+    figure._repr_png_ = partial(_png, figure)
     return figure
+
+
+def _png(figure: Any) -> bytes:
+    with BytesIO() as stream:
+        figure.savefig(stream, format="png", dpi=72)
+        return stream.getvalue()
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
