@@ -118,7 +118,9 @@ def test_a_name_alone_does_not_make_a_code():
     assert epsg_of(moved) is None
 
 
-@pytest.mark.parametrize("nonsense", ["EPSG:999999", 'GEOGCS["x"', object(), {"proj": "nonsense"}], ids=str)
+@pytest.mark.parametrize(
+    "nonsense", ["EPSG:999999", 'GEOGCS["x"', object(), {"proj": "nonsense"}], ids=["code", "wkt", "object", "dict"]
+)
 def test_nonsense_is_refused(nonsense):
     with pytest.raises(OptionError, match="CRS"):
         parse_crs(nonsense)
