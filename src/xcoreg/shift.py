@@ -135,7 +135,7 @@ class Shift:
 
     @property
     def cov3(self) -> tuple[tuple[float, ...], ...]:
-        """Covariance (3 x 3) of `(dx, dy, dz)`: CRS units for dx and dy, those of the values for dz; NaN when unknown."""
+        """Covariance (3 x 3) of `(dx, dy, dz)`, CRS units and those of the values; NaN when unknown."""
         (xx, xy), (yx, yy) = self.cov
         xz, yz, zz = self.cov_z or (math.nan, math.nan, math.nan)
         return (xx, xy, xz), (yx, yy, yz), (xz, yz, zz)

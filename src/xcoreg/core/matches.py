@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Matches"]
 
+_INNER = {"cov": (2, 2), "cov_z": (3,)}
 # Columns a matcher may leave out, and what stands in for them.
 _DEFAULTS = {
     **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
+    **dict.fromkeys(("count", "nmad_before", "nmad_after"), np.nan),
     **dict.fromkeys(("dz", "middle_col", "middle_row"), 0.0),
 }
 
@@ -52,6 +54,10 @@ class Matches:
     middle_col, middle_row : (n,) float64, optional
         Where within the window the correction holds best: centre of what agrees, px from the window's centre. Default
         0; a window one half of which is under clouds tells of the other half.
+    cov_z : (n, 3) float64, optional
+        Covariance of `dcol` and of `drow` with `dz`, and the variance of `dz` (elevation matchers).
+    count, nmad_before, nmad_after : (n,) float64, optional
+        Pixels compared, NMAD of the differences before and after the correction (elevation matchers).
 
     Raises
     ------
@@ -80,6 +86,10 @@ class Matches:
     phase_drow: NDArray[np.float64] = MISSING
     middle_col: NDArray[np.float64] = MISSING
     middle_row: NDArray[np.float64] = MISSING
+    cov_z: NDArray[np.float64] = MISSING
+    count: NDArray[np.float64] = MISSING
+    nmad_before: NDArray[np.float64] = MISSING
+    nmad_after: NDArray[np.float64] = MISSING
 
     def __post_init__(self) -> None:
         n = np.size(self.dcol)
@@ -87,9 +97,10 @@ class Matches:
             given: Any = getattr(self, name)
             values = np.full(n, _DEFAULTS[name]) if given is None else given
             object.__setattr__(self, name, freeze(name, values, (n,), np.float64))
-        cov: Any = self.cov
-        cov = np.full((n, 2, 2), np.nan) if cov is None else cov
-        object.__setattr__(self, "cov", freeze("cov", cov, (n, 2, 2), np.float64))
+        for name, shape in _INNER.items():
+            cov: Any = getattr(self, name)
+            cov = np.full((n, *shape), np.nan) if cov is None else cov
+            object.__setattr__(self, name, freeze(name, cov, (n, *shape), np.float64))
         given = self.status
         status = freeze("status", np.zeros(n) if given is None else given, (n,), np.int8)
         lost = ~(np.isfinite(self.dcol) & np.isfinite(self.drow))
@@ -120,8 +131,8 @@ class Matches:
         array([3., 1.])
         """
         return Matches(
-            **{f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self) if f.name != "cov"},
-            cov=self.cov[index].reshape(-1, 2, 2),
+            **{f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self) if f.name not in _INNER},
+            **{name: getattr(self, name)[index].reshape(-1, *shape) for name, shape in _INNER.items()},
         )
 
     @classmethod

@@ -22,7 +22,7 @@ Grid = tuple["Sequence[float] | None", "tuple[int, int] | None", "int | None"]
 _DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".json": "GeoJSON", ".shp": "ESRI Shapefile"}
 _KNOWN = (*_DRIVERS, ".parquet", ".csv")
 # A shapefile cuts names after ten characters: cut them so that they stay distinct.
-_SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssim_aft"}
+_SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssim_aft", "nmad_before": "nmad_bef"}
 _LONG = {short: name for name, short in _SHORT.items()}
 
 

@@ -36,6 +36,7 @@ _ALSO = {
     "ssim_after": ("ssim_after", "SSIM_AFTER"),
     "size": ("size", "X_WIN_SIZE"),
 }
+_COUNTS = ("count", "nmad_before", "nmad_after")
 _AROSICS_MISSING = -9999.0
 _CURE = "rename the columns to dx and dy (CRS units, added to the target's coordinates)"
 
@@ -50,10 +51,21 @@ def to_frame(points: TiePoints) -> Any:
     # Besides the deviations, for these do not square to the last digit of the variances.
     plain |= {"cov_xx": points.cov[:, 0, 0], "cov_xy": points.cov[:, 0, 1], "cov_yy": points.cov[:, 1, 1]}
     plain |= {name: getattr(points, name) for name in ("score", "reliability", "ssim_before", "ssim_after")}
+    plain |= _heights(points)
     plain |= {"status": [Status(int(code)).name for code in points.status], "size": points.size}
     table = plain_frame(plain)
     table.attrs["crs_wkt"] = points.crs_wkt
     return table
+
+
+def _heights(points: TiePoints) -> dict[str, Any]:
+    """Columns that elevation models have, and images have not."""
+    if not np.isfinite(points.count).any():
+        return {}
+    xz, yz, zz = points.cov_z.T
+    with np.errstate(invalid="ignore"):
+        out = {"sigma_z": np.sqrt(zz), "cov_xz": xz, "cov_yz": yz, "cov_zz": zz}
+    return out | {name: getattr(points, name) for name in _COUNTS}
 
 
 def plain_frame(columns: dict[str, Any]) -> Any:
@@ -195,6 +207,10 @@ def from_frame(frame: Any, transform: Sequence[float] | None = None) -> tuple[di
     columns |= {name: values for name, values in also.items() if values is not None}
     columns["window"] = np.arange(x.size) if also["window"] is None else also["window"].astype(np.int64)
     columns["cov"] = _cov(frame, x.size)
+    columns |= {name: values for name in _COUNTS if (values := _first(frame, (name,))) is not None}
+    lifted = [_first(frame, (name,)) for name in ("cov_xz", "cov_yz", "cov_zz")]
+    if all(values is not None for values in lifted):
+        columns["cov_z"] = np.stack([np.asarray(values) for values in lifted], -1)
     columns["status"] = _status(frame, np.isfinite(dx) & np.isfinite(dy))
     return columns, crs_of_frame(frame)
 

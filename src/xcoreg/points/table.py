@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TiePoints", "shift_angle"]
 
-_OPTIONAL = {"dz": 0.0, "score": np.nan, "reliability": np.nan, "ssim_before": np.nan, "ssim_after": np.nan, "size": 0}
+_OPTIONAL = {"dz": 0.0, "size": 0}
+_UNKNOWN = ("cov", "cov_z", "score", "reliability", "ssim_before", "ssim_after", "count", "nmad_before", "nmad_after")
+_INNER = {"cov": (2, 2), "cov_z": (3,)}
 _DTYPES: dict[str, type[np.generic]] = {"window": np.int64, "status": np.int8, "size": np.int32}
 
 
@@ -57,6 +59,10 @@ class TiePoints:
         Values of :class:`~xcoreg.core.status.Status`; default OK.
     size : (n,) int, optional
         Side of the window, target px.
+    cov_z : (n, 3) float, optional
+        Covariance of dx and of dy with dz, and the variance of dz.
+    count, nmad_before, nmad_after : (n,) float, optional
+        Of elevation models: pixels compared, NMAD of the differences before and after; NaN where unknown.
     crs_wkt : str, optional
         CRS of x, y, dx, dy as WKT.
 
@@ -90,15 +96,19 @@ class TiePoints:
     ssim_after: NDArray[np.float64] = MISSING
     status: NDArray[np.int8] = MISSING
     size: NDArray[np.int32] = MISSING
+    cov_z: NDArray[np.float64] = MISSING
+    count: NDArray[np.float64] = MISSING
+    nmad_before: NDArray[np.float64] = MISSING
+    nmad_after: NDArray[np.float64] = MISSING
     crs_wkt: str | None = None
 
     def __post_init__(self) -> None:
         n = np.size(self.window)
         for name in _COLUMNS:
-            shape = (n, 2, 2) if name == "cov" else (n,)
+            shape = (n, *_INNER.get(name, ()))
             values: Any = getattr(self, name)
             if values is None:
-                values = np.full(shape, np.nan if name == "cov" else _OPTIONAL.get(name, 0))
+                values = np.full(shape, np.nan if name in _UNKNOWN else _OPTIONAL.get(name, 0))
             object.__setattr__(self, name, freeze(name, values, shape, _DTYPES.get(name, np.float64)))
 
     def __len__(self) -> int:
@@ -211,9 +221,9 @@ class TiePoints:
         >>> TiePoints.from_dict(points.to_dict()) == points
         True
         """
-        columns = {name: decode_column(data[name]) for name in _COLUMNS}
-        # JSON drops the inner axes of an empty table.
-        columns["cov"] = columns["cov"].reshape(-1, 2, 2)
+        # Files of version 0.1.0 lack the last columns; JSON drops the inner axes of an empty table.
+        columns = {name: decode_column(data[name]) for name in _COLUMNS if name in data or name not in _UNKNOWN}
+        columns |= {name: columns[name].reshape(-1, *inner) for name, inner in _INNER.items() if name in columns}
         return cls(**columns, crs_wkt=data["crs_wkt"])  # type: ignore[arg-type]
 
     def to_dataframe(self) -> Any:
