@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pyproj import CRS
 
 from xcoreg.points import TiePoints
 
@@ -13,7 +14,8 @@ def lifted():
     place = [0.0, 1.0]
     columns = {"dz": [1.5, -2.0], "cov": np.tile(np.eye(2), (2, 1, 1)), "cov_z": [[0.1, 0.2, 0.04], [0.0, 0.0, 0.09]]}
     counts = {"count": [100, 90], "nmad_before": [3.0, 2.0], "nmad_after": [1.0, np.nan]}
-    return TiePoints([0, 1], place, place, place, place, place, place, place, place, **columns, **counts)
+    crs = CRS.from_epsg(32633).to_wkt()
+    return TiePoints([0, 1], *[place] * 8, **columns, **counts, crs_wkt=crs)
 
 
 def test_tables_tell_of_heights_only_where_there_are_some(lifted):
