@@ -8,7 +8,9 @@ import click
 
 from xcoreg.cli.demo import demo
 from xcoreg.cli.fields import points, warp
+from xcoreg.cli.georef import georef
 from xcoreg.cli.info import info
+from xcoreg.cli.locate import locate
 from xcoreg.cli.moving import apply, match, shift
 
 __all__ = ["cli", "main"]
@@ -25,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (match, shift, warp, points, apply, info, demo):
+for command in (match, shift, warp, points, apply, info, georef, locate, demo):
     cli.add_command(command)
 
 
@@ -35,7 +37,7 @@ def main() -> None:
     Examples
     --------
     >>> sorted(cli.commands)
-    ['apply', 'demo', 'info', 'match', 'points', 'shift', 'warp']
+    ['apply', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
     """
     # GDAL would keep a twentieth of the memory's worth of decoded blocks; each is needed by a few windows in a row.
     os.environ.setdefault("GDAL_CACHEMAX", "64")
