@@ -7,12 +7,11 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
 from xarray import DataArray, Dataset
 
-from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError
 from xcoreg.raster import grid_of, spatial_dims
 from xcoreg.raster.nodata import as_number, stored_nodata
@@ -20,36 +19,31 @@ from xcoreg.warp.displacement import Displacement, Grid
 from xcoreg.warp.doubts import doubts
 from xcoreg.warp.grids import aligned_grid, reference_grid
 from xcoreg.warp.mapping import Mapping, compose, outline
-from xcoreg.warp.metadata import Frame, frame_like, frame_near, moved, regridded
+from xcoreg.warp.metadata import Frame, frame_like, frame_near, moved, note, regridded
+from xcoreg.warp.options import How
 from xcoreg.warp.resample import Resampler, resample
+from xcoreg.warp.vertical import Rise, in_place, is_raised, raised_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from xcoreg.result import Coregistration
+    from xcoreg.warp.options import ApplyOptions
 
 __all__ = ["Job", "apply", "resampled"]
 
 _Image = TypeVar("_Image", DataArray, Dataset)
 
 
-def apply(
-    image: _Image,
-    fit: Coregistration,
-    *,
-    align_grid: bool = False,
-    like: Any = None,
-    resolution: float | tuple[float, float] | None = None,
-    resampling: str = "cubic",
-    nodata: float | None = None,
-    ref_grid: Any = None,
-) -> _Image:
+def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -> _Image:
     """Correct an image by a fit.
 
     Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
     pixels are the very same object, nothing is read or computed. With either of them the image is interpolated, once:
     from every output pixel through its CRS, the CRS of the image and the inverse of the correction to a position
-    between source pixels. dask arrays stay lazy both ways.
+    between source pixels. dask arrays stay lazy both ways. A fit of elevation models also knows dz, which is added to
+    the heights, either way: ``z_ref = z_tgt + dz``, dz at the position in the target that a height comes from.
 
     Parameters
     ----------
@@ -74,19 +68,25 @@ def apply(
         not searched for one here, that would compute lazy data.
     ref_grid : GeoBox, optional
         Lattice instead of that of the fit's reference; implies `align_grid`.
+    vertical : bool, optional
+        Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
+        integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
+        same product; True for heights in unsigned integers.
 
     Returns
     -------
     DataArray or Dataset
         As the image: dtype, attributes, names, encoding and coordinates other than the spatial ones are kept. What
-        was done is appended to the attribute ``xcoreg``, a JSON list.
+        was done is appended to the attribute ``xcoreg``, a JSON list. Integers that dz is added to become float32
+        (float64 beyond 16 bits).
 
     Raises
     ------
     MatchError
         When the fit is not to be trusted.
     OptionError
-        For options that do not go together, and for images of complex or other non-numeric type.
+        For options that do not go together, for images of complex or other non-numeric type, and for a vertical
+        correction that is asked for where there is none.
     NotGeoreferenced
         When the image or `like` has no CRS or no transform.
     NoOverlap
@@ -106,8 +106,8 @@ def apply(
     weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sample`). Integers
     are rounded, half way to the even neighbour, and saturate. Where output pixels are source pixels, after a shift by
     whole pixels say, these are copied bit by bit. A correction is carried into another CRS at the centre of the
-    image. Vertical corrections are not applied. Two-dimensional coordinates such as lon(y, x) are kept unchanged
-    when the transform is moved, and dropped when the image is interpolated; xc and yc of rioxarray are moved.
+    image. Missing heights stay missing. Two-dimensional coordinates such as lon(y, x) are kept unchanged when the
+    transform is moved, and dropped when the image is interpolated; xc and yc of rioxarray are moved.
 
     Examples
     --------
@@ -123,23 +123,23 @@ def apply(
     >>> apply(image, fit).x.values, apply(image, fit).y.values
     (array([ 8., 18.]), array([15.,  5.]))
     """
-    align_grid = align_grid or resolution is not None or ref_grid is not None
-    _check(image, fit, align_grid, like)
-    if resampling not in KERNELS:
-        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+    how = How(**options)
+    _check(image, fit)
     dims = spatial_dims(image, "the image")
     source = Grid.of(grid_of(image, "the image", dims))
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     record = _record(fit, move)
-    if like is None and not align_grid and move.constant is not None:
-        return cast("_Image", moved(image, dims, source, move.constant, {"did": "moved the transform", **record}))
-    if isinstance(like, DataArray | Dataset):
-        frame = frame_like(like)
-    elif like is not None:
-        frame = frame_near(image, dims, source, _grid_of_box(like))
-    elif align_grid:
-        ref = reference_grid(fit.settings, ref_grid)
-        frame = frame_near(image, dims, source, aligned_grid(source, move, ref, resolution))
+    if move.constant is not None and not how.is_regrid:
+        job = _job(in_place(source, move), Frame(source, dims, ""), fit, how)
+        record = {"did": "moved the transform", **record}
+        return cast("_Image", moved(_lifted(image, job), dims, source, move.constant, record))
+    if isinstance(how.like, DataArray | Dataset):
+        frame = frame_like(how.like)
+    elif how.like is not None:
+        frame = frame_near(image, dims, source, _grid_of_box(how.like))
+    elif how.is_aligned:
+        ref = reference_grid(fit.settings, how.ref_grid)
+        frame = frame_near(image, dims, source, aligned_grid(source, move, ref, how.resolution))
     else:
         frame = frame_near(image, dims, source, source)
     mapping = compose(frame.grid, source, move)
@@ -147,18 +147,22 @@ def apply(
         raise NoOverlap(f"no pixel of the output falls on the corrected image: {_where(frame.grid)}, {_where(source)}")
     for message, category in doubts(mapping):
         _warn(message, category)
-    job = Job(mapping, frame, resampling, nodata, _found_nodata(fit, source, resampling))
-    record = {"did": f"resampled ({resampling})", **record}
+    job = _job(mapping, frame, fit, how)
+    record = {"did": f"resampled ({how.resampling})", **record}
     return cast("_Image", regridded(image, dims, frame, partial(resampled, job=job), record))
 
 
-def _check(image: Any, fit: Coregistration, align_grid: bool, like: Any) -> None:
+def _check(image: Any, fit: Coregistration) -> None:
     if not isinstance(image, DataArray | Dataset):
         raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
-    if align_grid and like is not None:
-        raise OptionError("like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them")
+
+
+def _job(mapping: Mapping, frame: Frame, fit: Coregistration, how: How) -> Job:
+    found = _found_nodata(fit, mapping.source, how.resampling)
+    lifts = partial(is_raised, fit=fit, vertical=how.vertical, resampling=how.resampling)
+    return Job(mapping, frame, how.resampling, how.nodata, found, Rise.of(mapping), lifts)
 
 
 def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
@@ -182,6 +186,10 @@ class Job:
         Marks missing pixels; default: the stored marker of each variable.
     found : float, optional
         Marker found in the pixels, where none is stored.
+    rise : Rise, optional
+        Correction of heights.
+    lifts : callable (DataArray) -> bool
+        Which variables get it.
     """
 
     mapping: Mapping
@@ -189,6 +197,8 @@ class Job:
     resampling: str
     nodata: float | None = None
     found: Any = None
+    rise: Rise | None = None
+    lifts: Callable[[DataArray], bool] = lambda _: False
 
 
 def resampled(band: DataArray, job: Job) -> DataArray:
@@ -203,7 +213,8 @@ def resampled(band: DataArray, job: Job) -> DataArray:
     Returns
     -------
     (..., y, x) DataArray
-        On the grid of the job, dtype kept; coordinates are left to :func:`xcoreg.warp.metadata.regridded`.
+        On the grid of the job, dtype kept but for corrected heights; coordinates are left to
+        :func:`xcoreg.warp.metadata.regridded`.
 
     Raises
     ------
@@ -215,17 +226,49 @@ def resampled(band: DataArray, job: Job) -> DataArray:
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
         raise OptionError(f"{_called(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
     kernel = "nearest" if kind == "b" else job.resampling
+    rise = job.rise if job.lifts(band) else None
+    dtype = band.dtype if rise is None else raised_dtype(band.dtype)
     marker = _marker(band, job, kernel)
-    fill, record = _fill(band, marker, kernel, job.mapping)
-    resampler = Resampler(job.mapping, job.frame.grid.shape, kernel, marker, fill, str(band.dtype))
+    fill, record = _fill(band, marker, (kernel, dtype), job.mapping)
+    resampler = Resampler(job.mapping, job.frame.grid.shape, kernel, marker, fill, str(dtype), rise)
     out = DataArray(resample(band, resampler), dims=(*band.dims[:-2], *job.frame.dims), attrs=dict(band.attrs))
-    limits = _limits(band)
+    limits = _limits(band) if rise is None else None
     if limits is not None and kernel != "nearest":
         out = out.clip(*limits, keep_attrs=True)
+    out.encoding = dict(band.encoding)
+    if rise is not None:
+        _tell_heights(band, out, rise)
     if record:
-        out.attrs["_FillValue"] = band.dtype.type(fill)
+        out.attrs["_FillValue"] = dtype.type(fill)
         if "nodata" in out.attrs:
             out.attrs["nodata"] = fill
+    return out
+
+
+def _tell_heights(band: DataArray, out: DataArray, rise: Rise) -> None:
+    """Note that heights were corrected, and forget how a file would round them."""
+    decoded = ("scale_factor", "add_offset") if band.dtype.kind == "f" else ()
+    for key in ("dtype", "rasterio_dtype", *decoded):
+        out.encoding.pop(key, None)
+    for where in (out.attrs, out.encoding):
+        if isinstance(where.get("_FillValue"), np.integer):
+            where["_FillValue"] = out.dtype.type(where["_FillValue"])
+    dz = "varies" if rise.constant is None else rise.constant
+    note(out, {"did": "added the vertical correction", "dz": dz})
+
+
+def _lifted(image: Any, job: Job) -> Any:
+    """Correct heights where they are; an image without any is returned as it is."""
+    dims = job.frame.dims
+    if isinstance(image, Dataset):
+        bands = {name: each for name, each in image.data_vars.items() if set(dims) <= set(each.dims)}
+        new = {name: _lifted(each, job) for name, each in bands.items() if job.lifts(each)}
+        return image.assign(new) if new else image
+    if not job.lifts(image):
+        return image
+    made = resampled(image.transpose(*(dim for dim in image.dims if dim not in dims), *dims), job)
+    out = image.copy(data=made.transpose(*image.dims).data)
+    out.attrs, out.encoding = made.attrs, made.encoding
     return out
 
 
@@ -270,21 +313,21 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
 
 
 def _fill(
-    band: DataArray, marker: float | int | None, kernel: str, mapping: Mapping
+    band: DataArray, marker: float | int | None, how: tuple[str, np.dtype[Any]], mapping: Mapping
 ) -> tuple[float | int | bool, bool]:
     """Value of missing output pixels, and whether it has to be recorded as nodata."""
-    dtype = band.dtype
+    kernel, dtype = how
     if dtype.kind == "b":
         return False, False
-    if dtype.kind == "f" and band.encoding.get("_FillValue") is not None:
+    if band.dtype.kind == "f" and band.encoding.get("_FillValue") is not None:
         return np.nan, False  # decoded: missing is NaN, whatever stands in the file
     if marker is not None:
         stored = stored_nodata(band)
         return marker, stored is None or not np.array_equal(stored, marker, equal_nan=True)
+    if dtype.kind == "f":
+        return np.nan, not mapping.covered
     if mapping.covered:
         return 0, False
-    if dtype.kind == "f":
-        return np.nan, True
     info = np.iinfo(dtype)
     fill = info.min if dtype.kind == "i" else (info.max if kernel == "nearest" else 0)
     _warn(

@@ -5,7 +5,8 @@ cubic in between where that is good enough: each cell is checked at its middle a
 is wrong by more than is allowed is halved, with those around it, down to 4 pixels, and below every pixel is exact. So
 kinks and folds of a displacement cost where they are, not everywhere. Nodes are then added by cubic interpolation until
 positions are linear between them. What a patch holds depends on nothing outside of it, and a patch is always made
-whole: positions do not depend on the blocks that are asked for, not even by round-off.
+whole: positions do not depend on the blocks that are asked for, not even by round-off. Heights that are added to an
+output (:mod:`xcoreg.warp.vertical`) are kept in patches of the same kind.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     Floats: TypeAlias = "NDArray[np.float64]"
-    Exact: TypeAlias = "Callable[[Any, Any], tuple[Floats, Floats]]"
+    Exact: TypeAlias = "Callable[[Any, Any], tuple[Floats, ...]]"
+    Block: TypeAlias = "tuple[slice, slice]"
 
-__all__ = ["PATCH", "Patch", "Patches", "make_patch"]
+__all__ = ["PATCH", "Patch", "Patches", "make_patch", "patch_block", "patches_met"]
 
 PATCH = 1024  # output px; whole cells of the widest lattice
 _WIDEST, _FINEST = 64, 4  # output px
@@ -44,7 +46,7 @@ class Patch:
     step : int
         Output px between nodes.
     nodes : (2, n, m) float64
-        Source rows and columns at the nodes; NaN where there is none.
+        Source rows and columns at the nodes, or whatever other values `exact` gives; NaN where there is none.
     loose : (2, k) int, (2, k) float64
         Output rows and columns, rows rising, of pixels that are not linear between nodes, and their positions.
 
@@ -70,7 +72,7 @@ class Patch:
         out = (lines[:, 1:] - lines[:, :-1])[:, :, None] * part
         out += lines[:, :-1, None]
         start = first - cells.start * step
-        out = out.reshape(2, -1, out.shape[-1])[:, start : start + last - first + 1]
+        out = out.reshape(len(out), -1, out.shape[-1])[:, start : start + last - first + 1]
         (row, col), exact = self._loose(rows, cols)
         out[:, row - rows.start, col - cols.start] = exact
         return out
@@ -81,7 +83,7 @@ class Patch:
         lines = self._along(numbers[1], slice(0, None))
         cell, part = numbers[0] // self.step, (numbers[0] % self.step / self.step)[:, None]
         found = (lines[:, cell + 1] - lines[:, cell]) * part + lines[:, cell]
-        return np.concatenate([found.reshape(2, -1), self._loose(rows, cols)[1]], axis=1)
+        return np.concatenate([found.reshape(len(found), -1), self._loose(rows, cols)[1]], axis=1)
 
     def _along(self, numbers: NDArray[np.intp], cells: slice) -> Floats:
         """Rows of nodes, interpolated at columns of the patch."""
@@ -102,19 +104,20 @@ def _knots(span: slice, corner: int, step: int) -> NDArray[np.intp]:
     return np.unique([first, *range(-(-first // step) * step, last, step), last])
 
 
-def make_patch(exact: Exact, block: tuple[slice, slice], size: tuple[int, int], allowed: float) -> Patch:
+def make_patch(exact: Exact, block: Block, size: tuple[int, int] | None, allowed: float) -> Patch:
     """Find the positions of a patch.
 
     Parameters
     ----------
     exact : callable (rows, cols) -> (rows, cols)
-        Source positions of output positions, px; broadcasts; NaN where there is none.
+        Source positions of output positions, px; broadcasts; NaN where there is none. Or other values, any number of
+        them.
     block : (slice, slice)
         Rows and columns of the output.
-    size : (int, int)
-        Rows and columns of the source.
+    size : (int, int) or None
+        Rows and columns of the source, far from which positions need not be right; None for other values.
     allowed : float
-        Largest error, px.
+        Largest error, px; or in the unit of the values.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def make_patch(exact: Exact, block: tuple[slice, slice], size: tuple[int, int], 
     step, corner = _WIDEST, (block[0].start, block[1].start)
     nodes = np.stack(exact(corner[0] + row[:, None].astype(np.float64), corner[1] + col.astype(np.float64)))
     doubtful = np.ones((row.size - 1, col.size - 1), dtype=bool)
-    loose = np.empty((2, 0), np.intp), np.empty((2, 0))
+    loose = np.empty((2, 0), np.intp), np.empty((len(nodes), 0))
     while True:
         fine = _doubled(nodes)
         at = np.nonzero(_new_nodes(doubtful))
@@ -175,7 +178,7 @@ def _straight(nodes: Floats, fine: Floats, allowed: float) -> bool:
         (fine[:, 1::2, ::2], nodes[:, 1:], nodes[:, :-1]),
     )
     with np.errstate(invalid="ignore"):
-        off = [np.nanmax(np.hypot(*(found - (one + two) / 2)), initial=0.0) for found, one, two in middles]
+        off = [np.nanmax(_length(found - (one + two) / 2), initial=0.0) for found, one, two in middles]
     return bool(sum(off) <= allowed)  # both ways together: the middle of a cell
 
 
@@ -189,13 +192,19 @@ def _new_nodes(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return out
 
 
-def _error(guess: Floats, found: Floats, size: tuple[int, int]) -> Floats:
+def _length(values: Floats) -> Floats:
+    """Length of vectors along the first axis."""
+    out: Floats = np.hypot.reduce(values, axis=0)
+    return out
+
+
+def _error(guess: Floats, found: Floats, size: tuple[int, int] | None) -> Floats:
     """Distance between positions; 0 where there is none, and where both lie far beyond the image in any case."""
     known, guessed = np.isfinite(found).all(axis=0), np.isfinite(guess).all(axis=0)
     error = np.where(known | guessed, np.inf, 0.0)
     both = known & guessed
-    error[both] = np.hypot(*(found[:, both] - guess[:, both]))
-    for position, length in zip(found, size, strict=True):
+    error[both] = _length(found[:, both] - guess[:, both])
+    for position, length in zip(found, size, strict=True) if size is not None else ():
         with np.errstate(invalid="ignore"):
             error[(position + error < -_FAR) | (position - error > length + _FAR)] = 0.0
     return error
@@ -210,7 +219,7 @@ def _cells_with(marked: NDArray[np.bool_], at: Any, shape: tuple[int, ...]) -> N
 
 def _torn(fine: Floats) -> NDArray[np.bool_]:
     """Cells that have nodes with and nodes without a position."""
-    lost: NDArray[np.bool_] = np.isnan(fine[0]) | np.isnan(fine[1])
+    lost: NDArray[np.bool_] = np.asarray(np.isnan(fine).any(axis=0))
     return _of_cells(lost, np.logical_or) & ~_of_cells(lost, np.logical_and)
 
 
@@ -237,6 +246,47 @@ def _pixels(exact: Exact, cells: NDArray[np.bool_], block: tuple[slice, slice]) 
     at = np.stack([row + block[0].start, col + block[1].start])
     at = at[:, (at[0] < block[0].stop) & (at[1] < block[1].stop)]
     return at, np.stack(exact(*at.astype(np.float64)))
+
+
+def patches_met(rows: slice, cols: slice) -> Iterator[tuple[tuple[int, int], Block]]:
+    """Patches that a block of the output meets.
+
+    Parameters
+    ----------
+    rows, cols : slice
+        The block.
+
+    Yields
+    ------
+    at : (int, int)
+        Number of the patch along rows and columns.
+    part : (slice, slice)
+        Rows and columns of the block in it.
+
+    Examples
+    --------
+    >>> [at for at, part in patches_met(slice(1000, 1030), slice(0, 9))]
+    [(0, 0), (1, 0)]
+    """
+    for i in range(rows.start // PATCH, (rows.stop - 1) // PATCH + 1):
+        for j in range(cols.start // PATCH, (cols.stop - 1) // PATCH + 1):
+            part = tuple(
+                slice(max(span.start, at * PATCH), min(span.stop, (at + 1) * PATCH))
+                for span, at in ((rows, i), (cols, j))
+            )
+            yield (i, j), (part[0], part[1])
+
+
+def patch_block(at: tuple[int, int], shape: tuple[int, int]) -> Block:
+    """Rows and columns of a patch in an output of some shape.
+
+    Examples
+    --------
+    >>> patch_block((0, 1), (100, 1500))
+    (slice(0, 100, None), slice(1024, 1500, None))
+    """
+    row, col = (slice(n * PATCH, min((n + 1) * PATCH, size)) for n, size in zip(at, shape, strict=True))
+    return row, col
 
 
 class Patches:

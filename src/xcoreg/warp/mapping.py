@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.warp.lattice import PATCH, Patch, Patches, make_patch
+from xcoreg.warp.lattice import Patch, Patches, make_patch, patch_block, patches_met
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,11 @@ class Mapping:
         return abs(a) == 1.0 == abs(e) and c.is_integer() and f.is_integer()
 
     @property
+    def still(self) -> bool:
+        """True when every output pixel is the source pixel of the same row and column."""
+        return self.matrix == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0) and self.out.shape == self.source.shape
+
+    @property
     def covered(self) -> bool:
         """True when every output pixel surely falls on the image."""
         extremes = self._extremes(slice(0, self.out.shape[0]), slice(0, self.out.shape[1]))
@@ -107,6 +112,13 @@ class Mapping:
         lost = ~(np.isfinite(row) & np.isfinite(col))
         return np.where(lost, np.nan, row), np.where(lost, np.nan, col)
 
+    def source_of(self, rows: Any, cols: Any) -> tuple[Floats, Floats]:
+        """Source rows and columns of output rows and columns: by the matrix where there is one, else exact."""
+        if self.matrix is None:
+            return self.exact(rows, cols)
+        a, b, c, d, e, f = self.matrix
+        return (d * cols + f) + e * rows, (a * cols + c) + b * rows
+
     def axes(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
         """Source rows of output rows and source columns of output columns, when :attr:`separable`."""
         a, _, c, _, e, f = self._matrix
@@ -115,9 +127,7 @@ class Mapping:
     def positions(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
         """Source rows and columns, each (n_rows, n_cols), of a block of the output."""
         if self.matrix is not None:
-            a, b, c, d, e, f = self.matrix
-            row, col = _numbers(rows)[:, None], _numbers(cols)
-            return (d * col + f) + e * row, (a * col + c) + b * row
+            return self.source_of(_numbers(rows)[:, None], _numbers(cols))
         out = np.empty((2, rows.stop - rows.start, cols.stop - cols.start))
         for patch, part in self._parts(rows, cols):
             here = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
@@ -154,31 +164,19 @@ class Mapping:
     def _extremes(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
         """Positions among which all those of a block lie."""
         if self.matrix is not None:
-            a, b, c, d, e, f = self.matrix
             row = np.array([[rows.start], [rows.stop - 1]], np.float64)
             col = np.array([cols.start, cols.stop - 1], np.float64)
-            return (d * col + f) + e * row, (a * col + c) + b * row
+            return self.source_of(row, col)
         found = np.concatenate([patch.extremes(*part) for patch, part in self._parts(rows, cols)], axis=1)
         return found[0], found[1]
 
     def _parts(self, rows: slice, cols: slice) -> Iterator[tuple[Patch, tuple[slice, slice]]]:
         """Patches that a block meets, and the part in each."""
-        for i in range(rows.start // PATCH, (rows.stop - 1) // PATCH + 1):
-            for j in range(cols.start // PATCH, (cols.stop - 1) // PATCH + 1):
-                part = tuple(
-                    slice(max(span.start, at * PATCH), min(span.stop, (at + 1) * PATCH))
-                    for span, at in ((rows, i), (cols, j))
-                )
-                yield self._patch(i, j), (part[0], part[1])
+        return ((self._patch(at), part) for at, part in patches_met(rows, cols))
 
-    def _patch(self, i: int, j: int) -> Patch:
-        block = tuple(
-            slice(at * PATCH, min((at + 1) * PATCH, size)) for at, size in zip((i, j), self.out.shape, strict=True)
-        )
-        allowed = TOLERANCE * min(self.scale)
-        return self.patches.get(
-            (i, j), lambda: make_patch(self.exact, (block[0], block[1]), self.source.shape, allowed)
-        )
+    def _patch(self, at: tuple[int, int]) -> Patch:
+        block, allowed = patch_block(at, self.out.shape), TOLERANCE * min(self.scale)
+        return self.patches.get(at, lambda: make_patch(self.exact, block, self.source.shape, allowed))
 
     @property
     def _matrix(self) -> tuple[float, float, float, float, float, float]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Dims = tuple[Hashable, Hashable]
 
-__all__ = ["Frame", "frame_like", "frame_near", "moved", "regridded"]
+__all__ = ["Frame", "frame_like", "frame_near", "moved", "note", "regridded"]
 
 # Says how the old pixels lay in their file; of no meaning for new pixels, and wrong chunks make writers fail.
 _OF_THE_FILE = frozenset(
@@ -86,7 +86,7 @@ def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], recor
         out = out.assign({name: coords.pop(name)})
     out = out.assign_coords(coords)
     for each in _arrays(out, dims):
-        _note(each, record)
+        note(each, record)
         _name_mapping(each, name)
         if "transform" in each.attrs:
             each.attrs["transform"] = tuple(transform)[:6]
@@ -109,7 +109,8 @@ def regridded(
     frame : Frame
         The new grid.
     work : callable
-        From a DataArray (..., y, x) to one with the new pixels and dimensions, bare but for attributes and encoding.
+        From a DataArray (..., y, x) to one with the new pixels and dimensions, bare but for attributes and encoding:
+        these are all that stays of the old ones.
     record : dict
         What to note in the attribute `xcoreg`.
 
@@ -132,7 +133,7 @@ def regridded(
     out = rest.drop_vars([*bands, *lost]).assign(new)[[name for name in rest.data_vars if name not in lost]]
     out = out.assign_coords(frame.coords)
     out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _OF_THE_FILE)
-    _note(out, record)
+    note(out, record)
     _name_mapping(out, frame.mapping)
     _keep_dims(out, frame.dims)
     return out
@@ -207,10 +208,10 @@ def _rebuilt(
     out = made.transpose(*(renamed.get(dim, dim) for dim in band.dims))
     out = out.assign_coords(band.coords).assign_coords(frame.coords)
     out.name = band.name
-    out.encoding = {**_without(band.encoding, _OF_THE_FILE), **out.encoding}
+    out.encoding = _without(made.encoding, _OF_THE_FILE)
     out.attrs.pop("transform", None)
     out.attrs.pop("crs", None)
-    _note(out, record)
+    note(out, record)
     _name_mapping(out, frame.mapping)
     _keep_dims(out, frame.dims)
     return out
@@ -285,8 +286,22 @@ def _arrays(image: Image, dims: Dims) -> list[Any]:
     return [image, *(each.variable for each in image.data_vars.values() if set(dims) <= set(each.dims))]
 
 
-def _note(each: Any, record: dict[str, Any]) -> None:
-    """Append what was done to the attribute `xcoreg`: a JSON list, the latest last."""
+def note(each: Any, record: dict[str, Any]) -> None:
+    """Append what was done to the attribute `xcoreg`: a JSON list, the latest last.
+
+    Parameters
+    ----------
+    each : DataArray, Dataset or Variable
+        Changed in place.
+    record : dict
+
+    Examples
+    --------
+    >>> image = DataArray([1.0])
+    >>> note(image, {"did": "nothing"})
+    >>> image.attrs
+    {'xcoreg': '[{"did": "nothing"}]'}
+    """
     try:
         done = json.loads(each.attrs.get("xcoreg", "[]"))
     except (TypeError, ValueError):

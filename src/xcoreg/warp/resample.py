@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from xcoreg.warp.mapping import Box, Mapping
+    from xcoreg.warp.vertical import Rise
 
     Array = NDArray[Any]
     Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -48,7 +49,9 @@ class Resampler:
     fill : float, int or bool
         Written where the output is missing.
     dtype : str
-        Of source and output.
+        Of the output; that of the source, unless heights are corrected.
+    rise : Rise, optional
+        Correction of heights, added to what was interpolated; `dtype` is floating then.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class Resampler:
     nodata: float | int | None
     fill: float | int | bool
     dtype: str
+    rise: Rise | None = None
 
     def box(self, rows: slice, cols: slice) -> Box:
         """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
@@ -89,16 +93,23 @@ class Resampler:
         Returns
         -------
         (..., n_rows, n_cols)
-            The block, in the dtype of the source.
+            The block.
         """
-        mapping = self.mapping
-        shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
-        if mapping is None or not source.size:
+        if self.mapping is None or not source.size:
+            shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
             return np.full(shape, self.fill, dtype=self.dtype)
-        origin, block = (box[0], box[2]), (rows, cols)
-        if mapping.separable:
-            return self._parallel(mapping, source, origin, block)
-        out = np.empty(shape, dtype=self.dtype)
+        how = self._parallel if self.mapping.separable else self._warped
+        out = how(self.mapping, source, (box[0], box[2]), (rows, cols))
+        if self.rise is not None:
+            for row, col in _tiles(rows, cols):
+                part = out[..., row.start - rows.start : row.stop - rows.start, :]
+                self.rise.lift(part[..., col.start - cols.start : col.stop - cols.start], row, col, self.nodata)
+        return out
+
+    def _warped(self, mapping: Mapping, source: Array, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
+        """Make a block by looking up the position of every pixel."""
+        rows, cols = block
+        out = np.empty((*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start), dtype=self.dtype)
         copied = self.kernel == "nearest"
         valid = None if copied else self._valid(source)
         values, good, frame = (source, None, (1, 1)) if copied else self._averaged(source, valid)
@@ -120,6 +131,7 @@ class Resampler:
         if self.kernel == "nearest" or mapping.whole:
             # Pixels are copied as they are, missing ones too: what was NaN or infinite stays so.
             out, inside = sample_axes(source, None, at[0], at[1], "nearest")
+            out = out.astype(self.dtype, copy=False)
             return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
         out, good = sample_axes(source, self._valid(source), at[0], at[1], self.kernel, scale=mapping.scale)
         return finish(out, good, np.dtype(self.dtype), self.nodata, self.fill)
@@ -253,6 +265,8 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
     if lazy.is_lazy(image):
         data = image.data
         chunks = tuple(_chunks(size, max(old)) for size, old in zip(resampler.shape, data.chunks[-2:], strict=True))
+        if resampler.rise is not None and resampler.rise.mapping.still:
+            chunks = data.chunks[-2:]
         return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
     out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)
     y_dim, x_dim = image.dims[-2:]

@@ -1,0 +1,200 @@
+"""Vertical corrections: which images get them, and what is added to the height of every output pixel.
+
+The correction dz is a function of the position in the *target*: ``z_ref = z_tgt + dz``. An output pixel takes its
+height from a source position; dz is that of the same position, so that x, y and z come right in one interpolation.
+Where dz varies it is exact on a lattice of output pixels and interpolated in between, within `TOLERANCE`, as positions
+are (:mod:`xcoreg.warp.lattice`): heights do not depend on the blocks that are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import georef
+from xcoreg.errors import OptionError
+from xcoreg.raster.nodata import valid_of
+from xcoreg.warp.lattice import Patches, make_patch, patch_block, patches_met
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from xarray import DataArray
+
+    from xcoreg.result import Coregistration
+    from xcoreg.warp.displacement import Displacement, Grid
+    from xcoreg.warp.mapping import Mapping
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["TOLERANCE", "Rise", "in_place", "is_raised", "raised_dtype"]
+
+#: Largest error of an interpolated dz where it is checked, in the unit of the heights.
+TOLERANCE = 1e-3
+
+_SMALLEST_HEIGHTS = 2  # bytes of an integer that holds elevations
+
+
+@dataclass(frozen=True)
+class Rise:
+    """The vertical correction of every output pixel; make it with :meth:`of`.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        From output to source pixels, whose `move` holds the model.
+    constant : float or None
+        The one dz for every place, None when it varies.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models import Translation
+    >>> from xcoreg.warp.displacement import Displacement, Grid
+    >>> grid = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (3, 2), "EPSG:32633")
+    >>> move = Displacement.of(Translation(3.0, 5.0, -2.0), "EPSG:32633", grid)
+    >>> heights = np.array([[100.0, -9999.0]], dtype="f4")
+    >>> Rise.of(in_place(grid, move)).lift(heights, slice(0, 1), slice(0, 2), -9999)
+    >>> heights
+    array([[   98., -9999.]], dtype=float32)
+    """
+
+    mapping: Mapping
+    constant: float | None
+    patches: Patches = field(default_factory=Patches, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, mapping: Mapping) -> Rise:
+        """Take the vertical part of the model of a mapping."""
+        return cls(mapping, _constant(mapping.move.model))
+
+    def exact(self, rows: Any, cols: Any) -> tuple[Floats]:
+        """Correction at output rows and columns, NaN where these have no source position."""
+        mapping, move = self.mapping, self.mapping.move
+        row, col = mapping.source_of(rows, cols)
+        x, y = georef.pixel_to_map(mapping.source.transform, col, row)
+        with np.errstate(invalid="ignore"):
+            x, y = georef.transform_points(move.crs, move.fit_crs, x, y)
+        known = np.isfinite(x) & np.isfinite(y)
+        dz = np.full(known.shape, np.nan)
+        dz[known] = move.model.predict_dz(x[known], y[known])
+        return (dz,)
+
+    def at(self, rows: slice, cols: slice) -> Floats:
+        """Correction of a block of the output, (n_rows, n_cols); of no dimension when it is constant."""
+        if self.constant is not None:
+            return np.array(self.constant)
+        out = np.empty((rows.stop - rows.start, cols.stop - cols.start))
+        for at, part in patches_met(rows, cols):
+            block = patch_block(at, self.mapping.out.shape)
+            patch = self.patches.get(at, lambda block=block: make_patch(self.exact, block, None, TOLERANCE))  # type: ignore[misc]
+            row, col = (slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
+            out[row, col] = patch.positions(*part)[0]
+        return out
+
+    def lift(self, heights: NDArray[Any], rows: slice, cols: slice, nodata: float | None) -> None:
+        """Add the correction to a block of heights, in place.
+
+        Parameters
+        ----------
+        heights : (..., n_rows, n_cols) floating
+            Missing ones (nodata, NaN, infinite) stay as they are; no other becomes nodata by accident.
+        rows, cols : slice
+            The block of the output.
+        nodata : float, int or None
+            Marks missing pixels, also those whose dz is unknown; NaN when there is none.
+        """
+        dz, valid = self.at(rows, cols), valid_of(heights, nodata)
+        np.add(heights, dz, out=heights, where=valid, casting="same_kind")
+        if nodata is not None and np.isfinite(nodata):
+            marker = heights.dtype.type(nodata)
+            heights[valid & (heights == marker)] = np.nextafter(marker, heights.dtype.type(np.inf))
+        if np.isnan(dz).any():
+            heights[valid & np.isnan(heights)] = np.nan if nodata is None else nodata
+
+
+def _constant(model: Any) -> float | None:
+    """Give the one dz of a model, 0 where it knows of none."""
+    found = getattr(model, "dz_constant", 0.0)
+    return None if found is None else float(found)
+
+
+def in_place(grid: Grid, move: Displacement) -> Mapping:
+    """Map every pixel to itself: values change, positions do not.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the image.
+    move : Displacement
+        Holds the model.
+
+    Returns
+    -------
+    Mapping
+    """
+    from xcoreg.warp.mapping import Mapping
+
+    return Mapping(grid, grid, move, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+
+
+def is_raised(band: DataArray, fit: Coregistration, vertical: bool | None, resampling: str) -> bool:
+    """Decide whether the vertical correction of a fit is for an image.
+
+    Parameters
+    ----------
+    band : DataArray
+        The image.
+    fit : Coregistration
+        With or without a vertical correction.
+    vertical : bool or None
+        What the user wants. None: yes for what may hold heights, floating point and signed integers of 16 bits and
+        more, unless it is resampled with "nearest" as masks are.
+    resampling : str
+        As for :func:`xcoreg.apply`.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    OptionError
+        When it is wanted and cannot be: the fit has none, or the image is boolean.
+    """
+    kind = band.dtype.kind
+    if vertical is None:
+        heights = kind == "f" or (kind == "i" and band.dtype.itemsize >= _SMALLEST_HEIGHTS)
+        return _constant(fit.model) != 0.0 and heights and resampling != "nearest"
+    if vertical and _constant(fit.model) == 0.0:
+        raise OptionError(
+            "vertical=True, but the fit has no vertical correction: match with an elevation matcher such as "
+            "matcher='nuth_kaab'"
+        )
+    if vertical and kind not in "iuf":
+        called = "the image" if band.name is None else str(band.name)
+        raise OptionError(f"vertical=True, but {called} holds {band.dtype}, which is no elevation: leave it out")
+    return vertical
+
+
+def raised_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose the type of corrected heights.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the image.
+
+    Returns
+    -------
+    numpy.dtype
+        Floating point types stay; integers become float32, or float64 where that does not hold all of them.
+
+    Examples
+    --------
+    >>> [raised_dtype(np.dtype(name)).name for name in ("int16", "int32", "float64")]
+    ['float32', 'float64', 'float64']
+    """
+    if dtype.kind == "f":
+        return dtype
+    return np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)
