@@ -299,7 +299,7 @@ class CoregAccessor:
 
 
 # Of `apply`; what else is given belongs to the matching, which knows how to complain about a name it never heard.
-_MOVING = ("align_grid", "like", "resolution", "resampling", "nodata", "ref_grid")
+_MOVING = ("align_grid", "like", "resolution", "resampling", "nodata", "ref_grid", "vertical")
 
 
 def _split(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

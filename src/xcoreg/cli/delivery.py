@@ -36,6 +36,8 @@ class Delivery:
         Creation options.
     overwrite : bool
         Whether an existing file may be replaced.
+    vertical : bool or None
+        Whether to correct heights, as in :func:`xcoreg.apply`.
 
     Examples
     --------
@@ -50,6 +52,7 @@ class Delivery:
     driver: str | None = None
     creation: dict[str, str] | None = None
     overwrite: bool = False
+    vertical: bool | None = None
 
     @classmethod
     def take(cls, path: str, options: dict[str, Any]) -> Delivery:
@@ -67,7 +70,8 @@ class Delivery:
         """
         creation = creation_options(options.pop("co"))
         names = ("align_grid", "like", "resampling", "driver", "overwrite")
-        return cls(Path(path), creation=creation, **{name: options.pop(name) for name in names})
+        vertical = options.pop("vertical", None)
+        return cls(Path(path), creation=creation, vertical=vertical, **{name: options.pop(name) for name in names})
 
     @property
     def is_plain_move(self) -> bool:
@@ -114,15 +118,22 @@ class Delivery:
         from xcoreg import io, warp
 
         image = open_image(source, chunks="auto")
-        moves = fit.model is not None and fit.model.kind == "translation"
+        moves = fit.model is not None and fit.model.kind == "translation" and not self._raises(image, fit)
         if self.is_plain_move and moves and _is_geotiff(source):
-            io.copy_moved(source, self.path, warp.apply(image, fit).rio.transform())
+            io.copy_moved(source, self.path, warp.apply(image, fit, vertical=False).rio.transform())
             return
         like = None if self.like is None else open_image(self.like)
         options: dict[str, Any] = {"align_grid": self.align_grid, "like": like}
-        options |= {"resampling": self.resampling, "nodata": nodata}
+        options |= {"resampling": self.resampling, "nodata": nodata, "vertical": self.vertical}
         fixed = warp.apply(image, fit, **options)
         io.write_raster(fixed, self.path, driver=self.driver, overwrite=self.overwrite, **(self.creation or {}))
+
+    def _raises(self, image: Any, fit: Coregistration) -> bool:
+        """Whether values change although pixels stay."""
+        from xcoreg.warp.vertical import is_raised
+
+        bands = image.data_vars.values() if hasattr(image, "data_vars") else [image]
+        return any(is_raised(band, fit, self.vertical, self.resampling) for band in bands)
 
 
 def _is_geotiff(source: str) -> bool:

@@ -123,6 +123,11 @@ write_options = _stack(
     click.option("--align-grid", is_flag=True, help="Resample once onto the pixel lattice of the reference."),
     click.option("--like", metavar="RASTER", help="Resample once onto exactly the grid of this raster."),
     click.option("--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True),
+    click.option(
+        "--vertical/--no-vertical",
+        default=None,
+        help="Add the fit's vertical correction, if it has one, to the values.  [default: where these may be heights]",
+    ),
     click.option("--driver", help="GDAL's name of the output format.  [default: by the suffix of OUT]"),
     click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of the format; may be repeated."),
     click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."),
