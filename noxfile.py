@@ -11,7 +11,18 @@ nox.options.sessions = ["tests", "minimal", "types", "lint"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-BENCHMARKS = ["accuracy", "acceptance", "breaks", "fields", "georef", "matching", "real", "resampling", "speed", "warping"]
+BENCHMARKS = [
+    "accuracy",
+    "acceptance",
+    "breaks",
+    "fields",
+    "georef",
+    "matching",
+    "real",
+    "resampling",
+    "speed",
+    "warping",
+]
 
 
 @nox.session(python=PYTHONS)

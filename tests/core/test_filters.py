@@ -52,7 +52,8 @@ def test_missing_shifts_have_no_residual():
     places, moves = mesh(4), np.zeros((16, 2))
     moves[3] = np.nan
     residual, scatter = neighbour_residuals(places, moves)
-    assert np.isnan(residual[3]).all() and np.isnan(scatter[3])
+    assert np.isnan(residual[3]).all()
+    assert np.isnan(scatter[3])
     assert np.isfinite(np.delete(residual, 3, 0)).all()
 
 
@@ -63,4 +64,5 @@ def test_few_points_are_compared_by_their_median():
 
 def test_one_point_has_no_neighbours():
     residual, scatter = neighbour_residuals(np.zeros((1, 2)), np.ones((1, 2)))
-    assert np.isnan(residual).all() and np.isnan(scatter).all()
+    assert np.isnan(residual).all()
+    assert np.isnan(scatter).all()

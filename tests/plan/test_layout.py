@@ -18,8 +18,10 @@ def test_windows_lie_within_the_grids_and_fill_them():
     places = lay_out(BOX, BOX, NORTH_UP, LINEAR, 100, 64)
     col, row = map_to_pixel(NORTH_UP, *places.T)
     assert len(places) == 100
-    assert col.min() - 32 >= -0.5 - 1e-6 and col.max() + 32 <= 999.5 + 1e-6
-    assert row.min() < 32 + 50 and row.max() > 999 - 32 - 50
+    assert col.min() - 32 >= -0.5 - 1e-6
+    assert col.max() + 32 <= 999.5 + 1e-6
+    assert row.min() < 32 + 50
+    assert row.max() > 999 - 32 - 50
 
 
 def test_centres_stand_on_whole_pixels_so_far_apart():

@@ -340,7 +340,7 @@ def _weighed_look(pair: _Pair, rest: Floats, weight: Floats, difference: Floats)
 
 
 def _unchanged(aligned: Aligned, difference: Floats, mask: Floats, index: NDArray[np.intp]) -> Floats | None:
-    """Weight of every pixel: 1, less where the neighbourhood differs far more than elsewhere (clouds, cars); None if none.
+    """Weight of every pixel: 1, less where the neighbourhood differs far more than usual (clouds, cars); None if none.
 
     What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
     """

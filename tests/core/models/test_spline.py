@@ -76,12 +76,12 @@ def test_a_third_component_rides_along(kind, case):
 
 def test_three_thousand_points_are_quick(case):
     points = case("short", n=3000)
-    start = time.perf_counter()
+    start = time.process_time()
     model = choose_model(*points.args).model
-    chosen = time.perf_counter() - start
+    chosen = time.process_time() - start
     x, y = np.random.default_rng(0).uniform(0, 5400, (2, 1_000_000))
-    start = time.perf_counter()
+    start = time.process_time()
     model.predict(4e5 + x, 5e6 + y)
     assert model.kind == "spline"
     assert chosen < 10  # about 1.5 s on an idle core
-    assert time.perf_counter() - start < 2  # about 0.2 s
+    assert time.process_time() - start < 2  # about 0.2 s
