@@ -43,12 +43,15 @@ class Cut:
     valid : (n, size, size) bool
     x, y : (n,) float64
         Centre of each window, that is of index ``(size - 1) / 2``, CRS units of the target.
+    level : (n,) float64
+        The mean that was taken away.
     """
 
     values: Floats
     valid: NDArray[np.bool_]
     x: Floats
     y: Floats
+    level: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +96,14 @@ class Cutter:
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         arrays, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
         values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
+        level = np.empty(len(x))
         # One window after the other: each stays in the processor's cache.
         for at, (own, good) in enumerate(arrays):
             valid[at] = good
             if self.mask is not None:
                 valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
-            values[at] = _levelled(own, valid[at])
-        return Cut(values, valid, *(np.asarray(part, np.float64) for part in centres))
+            values[at], level[at] = _levelled(own, valid[at])
+        return Cut(values, valid, *(np.asarray(part, np.float64) for part in centres), level)
 
     def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
         """Read the neighbourhood of some windows once, to cut them, and others near them, from memory.
@@ -175,12 +179,13 @@ class Cutter:
         return [_resample(*item) for item in zip(read, boxes, zip(*places, strict=True), strict=True)], centres
 
 
-def _levelled(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+def _levelled(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, float]:
     """Take the mean of its valid pixels from a window; 0 where not valid."""
     if valid.all():
-        return np.asarray(values - values.mean(dtype=np.float64))
+        mean = values.mean(dtype=np.float64)
+        return np.asarray(values - mean), float(mean)
     mean = values[valid].mean(dtype=np.float64) if valid.any() else np.float64(0)
-    return np.where(valid, values - mean, 0)
+    return np.where(valid, values - mean, 0), float(mean)
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
