@@ -103,7 +103,8 @@ class Cutter:
             if self.mask is not None:
                 valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
             values[at], level[at] = _levelled(own, valid[at])
-        return Cut(values, valid, *(np.asarray(part, np.float64) for part in centres), level)
+        at_x, at_y = (np.asarray(part, np.float64) for part in centres)
+        return Cut(values, valid, at_x, at_y, level)
 
     def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
         """Read the neighbourhood of some windows once, to cut them, and others near them, from memory.
