@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
 __all__ = ["brought_to", "open_image", "polygon", "use_only"]
-
-VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".kml", ".gml"}
 
 
 def open_image(path: str, *, chunks: Any = None) -> Any:
@@ -63,10 +59,13 @@ def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
     """
     import shapely
 
+    from xcoreg.plan.outlines import VECTOR_SUFFIXES, is_vector, read_outlines
+
     if text is None:
         return None
-    if Path(text).suffix.lower() in VECTOR_SUFFIXES:
-        return _from_file(Path(text), crs, option)
+    if is_vector(text):
+        found, own = read_outlines(text, option)
+        return found if crs is None or own is None else brought_to(found, own, crs)
     try:
         return shapely.from_wkt(text)
     except shapely.errors.ShapelyError as error:
@@ -92,45 +91,11 @@ def use_only(path: str | None, crs: Any, option: str) -> Any:
     -------
     DataArray, shapely geometry in `crs`, or None
     """
-    if path is None or Path(path).suffix.lower() in VECTOR_SUFFIXES:
+    from xcoreg.plan.outlines import is_vector
+
+    if path is None or is_vector(path):
         return polygon(path, crs, option)
     return open_image(path)
-
-
-def _from_file(path: Path, crs: Any, option: str) -> Geometry:
-    import shapely
-
-    if not path.is_file():
-        raise OptionError(f"{option}: there is no file {path}")
-    geometries, own = _geojson(path) if path.suffix.lower() in {".json", ".geojson"} else _vectors(path)
-    whole = shapely.union_all([one for one in geometries if one is not None and not one.is_empty])
-    if whole.is_empty:
-        raise OptionError(f"{option}: {path} holds no geometry")
-    return whole if crs is None or own is None else brought_to(whole, own, crs)
-
-
-def _geojson(path: Path) -> tuple[list[Any], Any]:
-    """Geometries and CRS of a GeoJSON file, for which the base install suffices."""
-    from shapely.errors import ShapelyError
-    from shapely.geometry import shape
-
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        features = data["features"] if data["type"] == "FeatureCollection" else [data]
-        found = [shape(one["geometry"] if one["type"] == "Feature" else one) for one in features]
-    except (ValueError, KeyError, TypeError, AttributeError, ShapelyError) as error:
-        raise OptionError(f"{path} is not GeoJSON: {error}") from error
-    # RFC 7946 knows longitude and latitude alone; older files name their CRS.
-    return found, data.get("crs", {}).get("properties", {}).get("name", "EPSG:4326")
-
-
-def _vectors(path: Path) -> tuple[list[Any], Any]:
-    gpd = require("geopandas", extra="vector")
-    try:
-        table = gpd.read_parquet(path) if path.suffix.lower() == ".parquet" else gpd.read_file(path)
-    except Exception as error:  # each reader below raises errors of its own family
-        raise OptionError(f"{path} is not a vector file that can be read: {error}") from error
-    return list(table.geometry), table.crs
 
 
 def brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:
