@@ -1,14 +1,23 @@
-"""Doctests in `src` may need an extra: where it is not installed they are skipped, with the message users get."""
+"""One thread per test for linear algebra; doctests in `src` whose extra is not installed are skipped.
+
+The skip carries the message users get.
+"""
 
 from __future__ import annotations
 
 import doctest
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+# Threads of linear algebra that wait for each other on a busy machine take several times the time of one alone. They are
+# counted when numpy is first imported: before that, that is here.
+for _library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)
