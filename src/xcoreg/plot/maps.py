@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,8 @@ def draw_map(
     good = points.take(points.ok & np.isfinite(points.dx) & np.isfinite(points.dy))
     _draw_arrows(figure, axes, good, corners)
     counts = ", ".join(f"{n} {name}" for name, n in points.counts().items())
-    axes.set_title(f"{len(points)} windows: {counts}" if legend else "Tie points and their corrections", fontsize=11)
+    told = textwrap.fill(f"{len(points)} windows: {counts}", 68)
+    axes.set_title(told if legend else "Tie points and their corrections", fontsize=11)
     look_at(axes, corners, points.crs_wkt)
     plain_ticks(axes)
     if legend and axes.get_legend_handles_labels()[0]:
