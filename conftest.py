@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# Threads of linear algebra that wait for each other on a busy machine take several times the time of one alone. They are
+# Threads of linear algebra that wait for each other on a busy machine take several times what one alone takes. They are
 # counted when numpy is first imported: before that, that is here.
 for _library in ("OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
