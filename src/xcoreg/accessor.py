@@ -43,14 +43,29 @@ class CoregAccessor:
 
     @property
     def grid(self) -> GeoBox:
-        """CRS, affine and shape, as an `odc.geo.geobox.GeoBox`."""
+        """CRS, affine and shape, as an `odc.geo.geobox.GeoBox`.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> grid = xcoreg.simulate.pair((40, 60), seed=1).tgt.coreg.grid
+        >>> grid.crs.epsg, tuple(grid.shape), grid.affine.a
+        (32633, (40, 60), 10.0)
+        """
         from xcoreg.raster import grid_of
 
         return grid_of(self._image)
 
     @property
     def nodata(self) -> float | int | None:
-        """Stored marker of missing pixels, or the one found from the image corners, or None."""
+        """Stored marker of missing pixels, or the one found from the image corners, or None.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> xcoreg.datasets.sentinel2_pair()[0].coreg.nodata
+        0
+        """
         from xcoreg.raster import make_raster
 
         return make_raster(self._image).nodata
@@ -67,6 +82,12 @@ class CoregAccessor:
         -------
         shapely Polygon or MultiPolygon
             In the CRS of the image.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> xcoreg.simulate.pair((40, 60), seed=1).tgt.coreg.footprint().bounds
+        (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
         from xcoreg.raster import footprint, make_raster
 
@@ -84,6 +105,13 @@ class CoregAccessor:
         -------
         shapely Polygon or MultiPolygon
             In the CRS of this image.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> ref, tgt = xcoreg.datasets.sentinel2_pair()
+        >>> round(tgt.coreg.overlap(ref).area / tgt.coreg.footprint().area, 2)
+        0.91
         """
         from xcoreg.raster import footprint, make_raster, overlap
 
@@ -104,6 +132,14 @@ class CoregAccessor:
         Returns
         -------
         Coregistration
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> scene = xcoreg.simulate.pair((256, 256), shift=(1.25, -0.5), seed=1)
+        >>> shift = scene.tgt.coreg.match(scene.ref).shift
+        >>> round(shift.dx, 1), round(shift.dy, 1), round(shift.dcol, 2), round(shift.drow, 2)
+        (12.5, 5.0, 1.25, -0.5)
         """
         from xcoreg.engine import match
 
@@ -122,6 +158,14 @@ class CoregAccessor:
         Returns
         -------
         Coregistration
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> scene = xcoreg.simulate.pair((256, 256), shift=(1.25, -0.5), seed=1)
+        >>> fit = scene.tgt.coreg.match_local(scene.ref, spacing=48, window=64)
+        >>> fit.points
+        TiePoints(25 windows: 25 OK)
         """
         from xcoreg.engine import match_local
 
@@ -143,6 +187,14 @@ class CoregAccessor:
         -------
         DataArray or Dataset
             As this image; lazy if this image is.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> scene = xcoreg.simulate.pair((256, 256), shift=(1.25, -0.5), seed=1)
+        >>> fixed = scene.tgt.coreg.apply(scene.tgt.coreg.match(scene.ref))
+        >>> bool((fixed.values == scene.tgt.values).all()), round(float(fixed.x[0] - scene.tgt.x[0]), 1)
+        (True, 12.5)
         """
         from xcoreg.rectify import needs_rectifying, rectify_by
         from xcoreg.warp import apply
@@ -165,6 +217,14 @@ class CoregAccessor:
         -------
         DataArray or Dataset
             As this image, in place.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> scene = xcoreg.simulate.pair((256, 256), shift=(1.25, -0.5), seed=1)
+        >>> fixed = scene.tgt.coreg.shift_to(scene.ref, like=scene.ref)
+        >>> fixed.coreg.grid == scene.ref.coreg.grid
+        True
         """
         from xcoreg.plan import check_options
         from xcoreg.rectify import on_map
@@ -189,6 +249,15 @@ class CoregAccessor:
         -------
         DataArray or Dataset
             As this image, in place; lazy if this image is.
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> field = xcoreg.simulate.smooth_field((256, 256), 1.5, seed=2)
+        >>> scene = xcoreg.simulate.pair((256, 256), shift=field, seed=1)
+        >>> fixed = scene.tgt.coreg.warp_to(scene.ref, spacing=32, window=48)
+        >>> fixed.coreg.grid == scene.tgt.coreg.grid
+        True
         """
         from xcoreg.plan import LocalOptions, check_options
         from xcoreg.rectify import on_map
@@ -207,6 +276,12 @@ class CoregAccessor:
         --------
         >>> import xcoreg
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None
+        True
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None  # it has a transform instead
         True
         """
         from xcoreg.rectify import gcps_of
@@ -238,6 +313,15 @@ class CoregAccessor:
         >>> out = image.coreg.rectify(corners, resolution=20)
         >>> out.shape, [round(float(edge), 6) for edge in out.rio.bounds()]
         ((50, 100), [0.0, 0.0, 2000.0, 1000.0])
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xcoreg
+        >>> raw = xr.DataArray(np.ones((50, 100), "uint8"), dims=("y", "x"))
+        >>> x, y = [5.0, 995.0, 5.0, 995.0], [-5.0, -5.0, -495.0, -495.0]  # on the ground, metres
+        >>> points = xcoreg.GCPs([0, 99, 0, 99], [0, 0, 49, 49], x, y, crs="EPSG:32633")
+        >>> raw.coreg.rectify(points, resolution=10).shape
+        (50, 100)
         """
         from xcoreg.rectify import rectify
 
@@ -265,6 +349,14 @@ class CoregAccessor:
         >>> found = ref.coreg.locate([(*ref.coreg.place(10, 20), 7.5)])
         >>> found.inside, found.table().round(6)
         (array([ True]), array([[10. , 20. ,  7.5]]))
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> tgt = xcoreg.datasets.sentinel2_pair()[1]
+        >>> found = tgt.coreg.locate([(12.65, 52.78)])  # longitude before latitude
+        >>> found.col.round(1), found.row.round(1), found.value
+        (array([419.7]), array([230.8]), array([840.]))
         """
         from xcoreg.locate import locate
 
@@ -292,6 +384,14 @@ class CoregAccessor:
         >>> x, y = ref.coreg.place(0, 0, crs=ref.rio.crs)
         >>> float(x) == float(ref.x[0]), float(y) == float(ref.y[0])
         (True, True)
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> tgt = xcoreg.datasets.sentinel2_pair()[1]
+        >>> lon, lat = tgt.coreg.place(419.7, 230.8)
+        >>> round(float(lon), 4), round(float(lat), 4)
+        (12.65, 52.78)
         """
         from xcoreg.locate import place
 
