@@ -26,7 +26,7 @@ FLOORS = (
     ("points", "result", "shift", "summary", "georef"),
     ("plan", "raster", "io", "lazy", "simulate", "datasets", "filters"),
     ("engine", "warp", "stack", "rectify", "locate"),
-    ("plot", "report"),
+    ("plot", "report", "jobs"),
     ("accessor", "cli"),
     ("__init__", "__main__"),
 )

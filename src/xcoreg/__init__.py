@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         transform_points,
     )
     from xcoreg.io import open_raster, write_raster
+    from xcoreg.jobs import batch
     from xcoreg.points import TiePoints
     from xcoreg.result import Coregistration, Quality, Shift, load_fit
     from xcoreg.warp import apply
@@ -64,6 +65,7 @@ _HOMES = {
     "Status": "xcoreg.core.status",
     "TiePoints": "xcoreg.points",
     "apply": "xcoreg.warp",
+    "batch": "xcoreg.jobs",
     "crlb": "xcoreg.core.quality",
     "fit_gcps": "xcoreg.georef",
     "from_geotransform": "xcoreg.georef",
@@ -107,6 +109,7 @@ __all__ = [
     "TiePoints",
     "TooFewTiePoints",
     "apply",
+    "batch",
     "crlb",
     "datasets",
     "filters",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from xcoreg.errors import OptionError
+from xcoreg.io.rooms import make_room
 
 if TYPE_CHECKING:
     import os
@@ -157,6 +158,8 @@ def _is_zarr(path: Path) -> bool:
 def new_file(goal: Path) -> Iterator[Path]:
     """Offer a temporary place beside the goal; what was written there replaces the goal at the end, or vanishes.
 
+    What a program that was killed has left there vanishes when the same goal is written again.
+
     Parameters
     ----------
     goal : Path
@@ -176,7 +179,7 @@ def new_file(goal: Path) -> Iterator[Path]:
     >>> [path.name for path in folder.iterdir()]
     ['a.txt']
     """
-    room = Path(tempfile.mkdtemp(prefix=".xcoreg-", dir=goal.parent))
+    room = make_room(goal)
     try:
         yield room / goal.name
         for suffix in _SIDECARS:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 __all__ = ["run_each", "threads_here"]
 
@@ -24,7 +24,7 @@ def run_each(
     scheduler: str | None = None,
     workers: int | None = None,
     memory: str | int | None = None,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any]]:
     """Call a function once per item, and hand on what it returns as it comes.
 
     Parameters
@@ -116,7 +116,7 @@ def _client(stack: ExitStack, scheduler: str | None, workers: int | None, memory
     return client
 
 
-def _spread(client: Any, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+def _spread(client: Any, function: Callable[[Any], Any], items: Sequence[Any]) -> Generator[tuple[int, Any]]:
     """Keep every thread of the cluster busy, and nothing waiting: what a dying worker had in its queue is blamed."""
     from distributed import as_completed
 

@@ -1,0 +1,168 @@
+"""What a batch works on: pairs of images, from a table, a pattern or a list."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xcoreg.errors import OptionError
+from xcoreg.io.paths import NoSuchFile, local_path
+
+__all__ = ["Pair", "read_pairs"]
+
+_COLUMNS = "target, reference (needed unless ref= is given) and name (optional)"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One scene of a batch.
+
+    Parameters
+    ----------
+    target, reference : str
+        Absolute path, URL or GDAL name.
+    name : str
+        What its outputs are called.
+    """
+
+    target: str
+    reference: str
+    name: str = ""
+
+
+def read_pairs(pairs: Any, ref: str | os.PathLike[str] | None = None) -> list[Pair]:
+    """Make a list of pairs from what a user gives.
+
+    Parameters
+    ----------
+    pairs : path, pattern, DataFrame or sequence
+        A CSV table (target, reference, name; paths from the table's own folder; other columns are left alone), a
+        pattern of target files such as ``"scenes/**/*.tif"``, or a sequence of targets, of (target, reference), or of
+        dictionaries with these keys.
+    ref : path, optional
+        The reference where a pair has none of its own.
+
+    Returns
+    -------
+    list of Pair
+        In the order given, of a pattern in alphabetical order. Names are those of the target files, with as many of
+        their folders as tell them apart.
+
+    Raises
+    ------
+    OptionError
+        When there is no pair, one lacks an image, or two have one name.
+    NoSuchFile
+        When a table, a target or a reference does not exist.
+
+    Examples
+    --------
+    >>> [pair.name for pair in read_pairs(["https://a.org/1/b.tif", "https://a.org/2/b.tif"], ref="https://a.org/c.tif")]
+    ['1_b', '2_b']
+    """
+    found = [_pair(row, ref, number) for number, row in enumerate(_rows(pairs), 1)]
+    if not found:
+        raise OptionError(f"there is nothing to do: {pairs!r:.80} names no image")
+    for path in dict.fromkeys(path for pair in found for path in (pair.target, pair.reference)):
+        local = local_path(path)
+        if local is not None and not local.exists():
+            raise NoSuchFile(f"{path} does not exist")
+    return _named(found)
+
+
+def _rows(pairs: Any) -> Iterable[Any]:
+    if isinstance(pairs, str | os.PathLike):
+        text = os.fspath(pairs)
+        if text.lower().endswith(".csv"):
+            return _table(Path(text))
+        if re.search(r"[*?\[]", text):
+            return sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return [text]
+    if hasattr(pairs, "to_dict") and hasattr(pairs, "columns"):
+        return list(pairs.to_dict("records"))
+    if isinstance(pairs, Iterable) and not isinstance(pairs, Mapping):
+        return pairs
+    raise OptionError(
+        f"pairs is a {type(pairs).__name__}: give a list of (target, reference), a CSV table or a pattern"
+    )
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [{str(key).strip(): (value or "").strip() for key, value in row.items()} for row in _reader(file)]
+    except FileNotFoundError as error:
+        raise NoSuchFile(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OptionError(f"{path} cannot be read as a CSV table: {error}") from error
+    if rows and "target" not in rows[0]:
+        raise OptionError(f"{path} has no column 'target', but {', '.join(rows[0])}: its columns are {_COLUMNS}")
+    return [
+        {**row, **{key: _beside(path, row[key]) for key in ("target", "reference") if row.get(key)}} for row in rows
+    ]
+
+
+def _reader(file: Any) -> Iterable[dict[str, Any]]:
+    first = file.readline()
+    file.seek(0)
+    return csv.DictReader(file, delimiter=max(",;\t", key=first.count), restkey="more")
+
+
+def _beside(table: Path, path: str) -> str:
+    return path if local_path(path) is None else str(table.parent / path)
+
+
+def _pair(row: Any, ref: Any, number: int) -> Pair:
+    if isinstance(row, str | os.PathLike):
+        row = {"target": row}
+    elif isinstance(row, Mapping):
+        row = {key: row[key] for key in ("target", "reference", "name") if isinstance(row.get(key), str | os.PathLike)}
+    elif isinstance(row, tuple | list) and len(row) == 2:
+        row = dict(zip(("target", "reference"), row, strict=True))
+    else:
+        raise OptionError(f"pair {number} is {row!r:.80}: give (target, reference), or a target alone with ref=")
+    target, reference = row.get("target"), row.get("reference") or ref
+    for side, path in (("target", target), ("reference", reference)):
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            cure = "give its path" if side == "target" else "give it in every pair, or one for all with ref="
+            raise OptionError(f"pair {number} has no {side}: {cure} (images in memory: write them with write_raster)")
+    return Pair(_absolute(target), _absolute(reference), str(row.get("name") or ""))
+
+
+def _absolute(path: Any) -> str:
+    local = local_path(path)
+    return os.fspath(path) if local is None else str(local.absolute())
+
+
+def _named(pairs: list[Pair]) -> list[Pair]:
+    """Give names to those without, then refuse names that are no file names, or not unique."""
+    steps = {pair: _steps(pair.target) for pair in pairs if not pair.name}
+    depth = 1
+    while depth < max(map(len, steps.values()), default=0):
+        if len({parts[-depth:] for parts in steps.values()}) == len(set(steps.values())):
+            break
+        depth += 1
+    named = [pair if pair.name else replace(pair, name="_".join(steps[pair][-depth:])) for pair in pairs]
+    for pair in named:
+        if pair.name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', pair.name) or pair.name.startswith("."):
+            raise OptionError(f"{pair.name!r} cannot be the name of a file: give this scene another name")
+    twice = [name for name, n in Counter(pair.name.lower() for pair in named).items() if n > 1]
+    if twice:
+        raise OptionError(
+            f"{len(twice)} name(s) belong to several scenes, such as {twice[0]!r}: name them (column name)"
+        )
+    return named
+
+
+def _steps(target: str) -> tuple[str, ...]:
+    """Folders of a target and its own name without the suffix, in characters that a file name may have."""
+    parts = [part for part in re.split(r"[/\\]+", target.split("?", maxsplit=1)[0]) if part]
+    clean = [re.sub(r"[^\w.+-]+", "-", part).strip("-.") for part in (*parts[:-1], Path(parts[-1]).stem)]
+    return tuple(part for part in clean if part)

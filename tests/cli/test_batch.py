@@ -1,0 +1,54 @@
+"""The command batch."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from xcoreg.simulate import pair
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two targets that match their reference, and one that does not."""
+    from xcoreg import write_raster
+
+    for name, shift in {"a": (0.5, 0.25), "b": (-1.0, 2.0)}.items():
+        both = pair((256, 256), shift=shift, seed=5)
+        write_raster(both.tgt, tmp_path / f"t_{name}.tif")
+    write_raster(both.ref, tmp_path / "ref.tif")
+    write_raster(pair((256, 256), shift=(0, 0), seed=99).tgt, tmp_path / "unlike.tif")
+    return tmp_path
+
+
+def test_a_pattern_of_targets(run, folder):
+    result = run("batch", folder / "t_*.tif", "--ref", folder / "ref.tif", "--out", folder / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "t_a: dcol=+0." in result.stderr
+    assert "scenes    2, 0 of them done before" in result.stderr
+    again = run("batch", folder / "t_*.tif", "--ref", folder / "ref.tif", "--out", folder / "out")
+    assert "scenes    2, 2 of them done before" in again.stderr
+    assert result.stdout == ""
+
+
+def test_refusals_end_with_3_and_failures_with_1(run, folder):
+    call = ("batch", *folder.glob("[tu]*.tif"), "--ref", folder / "ref.tif", "--out", folder / "out", "--window", 128)
+    refused = run(*call)
+    assert refused.exit_code == 3
+    assert "1 of 3 scenes were refused, the others are corrected" in refused.stderr
+    os.truncate(folder / "t_a.tif", 3000)
+    failed = run(*call)
+    assert failed.exit_code == 1
+    assert "failed    t_a: an image cannot be read, it may be damaged" in failed.stderr
+
+
+def test_bad_usage_ends_with_2(run, folder):
+    assert run("batch", folder / "t_a.tif", "--out", folder / "out").exit_code == 2
+    both = run(
+        "batch", folder / "t_a.tif", "--ref", folder / "ref.tif", "--out", folder / "out", "--workers", 1,
+        "--scheduler", "tcp://h:1",
+    )  # fmt: skip
+    assert "choose one" in both.stderr
+    spacing = run("batch", folder / "t_a.tif", "--ref", folder / "ref.tif", "--out", folder / "out", "--spacing", 50)
+    assert "there is no option 'spacing'" in spacing.stderr

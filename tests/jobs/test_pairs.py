@@ -1,0 +1,83 @@
+"""What a batch works on, however it is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from xcoreg.errors import OptionError
+from xcoreg.io import NoSuchFile
+from xcoreg.jobs import read_pairs
+
+
+def names(pairs):
+    return [pair.name for pair in pairs]
+
+
+def test_a_list_of_targets(scenes):
+    pairs = read_pairs(scenes.targets, scenes.ref)
+    assert names(pairs) == ["a", "b", "c"]
+    assert {pair.reference for pair in pairs} == {str(scenes.ref)}
+
+
+def test_pairs_and_dictionaries(scenes):
+    a, b, c = scenes.targets
+    pairs = read_pairs([(a, b), {"target": str(c), "reference": a, "name": "last", "cloud": 3}])
+    assert [(pair.target, pair.reference, pair.name) for pair in pairs] == [
+        (str(a), str(b), "a"),
+        (str(c), str(a), "last"),
+    ]
+
+
+def test_a_pattern_is_sorted(scenes):
+    assert names(read_pairs(str(scenes.folder / "[a-c].tif"), scenes.ref)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_with_paths_from_its_own_folder(scenes, separator):
+    table = scenes.folder / "jobs.csv"
+    rows = ["target,reference,name,note", "a.tif,ref.tif,first,x", f"{scenes.targets[1]},ref.tif,,"]
+    table.write_text("\n".join(rows).replace(",", separator), encoding="utf-8-sig")
+    pairs = read_pairs(table)
+    assert names(pairs) == ["first", "b"]
+    assert pairs[0].target == str(scenes.folder / "a.tif")
+
+
+def test_a_table_of_pandas(scenes):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"target": [str(path) for path in scenes.targets], "name": [None, "x", None]})
+    assert names(read_pairs(frame, scenes.ref)) == ["a", "x", "c"]
+
+
+def test_folders_tell_files_of_one_name_apart():
+    targets = ["s3://host/T33/2020/B04.jp2", "s3://host/T33/2021/B04.jp2"]
+    assert names(read_pairs(targets, "s3://host/ref.tif")) == ["2020_B04", "2021_B04"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        ([], "there is nothing to do"),
+        ("s3://x/?.tif", "there is nothing to do"),
+        (["s3://host/a.tif"], "pair 1 has no reference"),
+        ([("s3://host/a.tif", "")], "pair 1 has no reference"),
+        ([{"reference": "s3://host/a.tif"}], "pair 1 has no target"),
+        ([3], "pair 1 is 3"),
+        (5, "pairs is a int"),
+        ([{"target": "s3://h/a.tif", "reference": "s3://h/r.tif", "name": "../a"}], "cannot be the name of a file"),
+        ([("s3://h/a.tif", "s3://h/r.tif"), ("s3://h/a.tif", "s3://h/s.tif")], "belong to several scenes"),
+    ],
+)
+def test_what_cannot_be_worked_on_is_refused(pairs, sentence):
+    with pytest.raises(OptionError, match=sentence):
+        read_pairs(pairs)
+
+
+def test_a_missing_file_or_column_is_told(scenes):
+    table = scenes.folder / "jobs.csv"
+    table.write_text("tgt,reference\na.tif,ref.tif\n")
+    with pytest.raises(OptionError, match="has no column 'target', but tgt, reference"):
+        read_pairs(table)
+    with pytest.raises(NoSuchFile, match=r"none\.tif does not exist"):
+        read_pairs([scenes.folder / "none.tif"], scenes.ref)
+    with pytest.raises(NoSuchFile, match=r"no\.csv does not exist"):
+        read_pairs(scenes.folder / "no.csv")
