@@ -11,7 +11,6 @@ from odc.geo.geobox import GeoBox
 from xarray import DataArray
 
 from xcoreg.engine import match
-from xcoreg.errors import NoOverlap
 from xcoreg.raster import grid_of
 from xcoreg.rectify import rectify
 from xcoreg.simulate import pair
@@ -66,6 +65,24 @@ CROSSED = {
         "EPSG:4326",
         Affine(1e-4, 0, -180.018, 0, -1e-4, -16.398),
     ),
+    "a turn less": (
+        "EPSG:4326",
+        Affine(1e-4, 0, -60.0, 0, -1e-4, 10.0),
+        "EPSG:4326",
+        Affine(1e-4, 0, 300.002, 0, -1e-4, 10.001),
+    ),
+    "UTM to lon/lat across the antimeridian": (
+        "EPSG:4326",
+        Affine(1e-4, 0, 179.984, 0, -1e-4, -16.4),
+        "EPSG:32701",
+        Affine(10, 0, 177900, 0, -10, 8184200),
+    ),
+    "lon/lat from the west to UTM": (
+        "EPSG:32701",
+        Affine(10, 0, 177900, 0, -10, 8184200),
+        "EPSG:4326",
+        Affine(1e-4, 0, -180.018, 0, -1e-4, -16.4),
+    ),
     "polar to lon/lat": (
         "EPSG:4326",
         Affine(8e-4, 0, -45.1, 0, -1e-4, 83.0),
@@ -117,11 +134,7 @@ def test_the_same_pixels_anywhere(crs, transform):
     np.testing.assert_allclose((fit.shift.dx, fit.shift.dy), moved, atol=0.06 * size)
 
 
-TURNS = pytest.mark.xfail(raises=NoOverlap, reason="match takes longitudes of another turn for another place")
-CASES = [pytest.param(*case, id=name, marks=[TURNS] * (name == "turns of longitude")) for name, case in CROSSED.items()]
-
-
-@pytest.mark.parametrize(("crs", "transform", "ref_crs", "ref_transform"), CASES)
+@pytest.mark.parametrize(("crs", "transform", "ref_crs", "ref_transform"), CROSSED.values(), ids=CROSSED)
 def test_another_grid_anywhere(crs, transform, ref_crs, ref_transform):
     tgt = laid(scene().ref.values.astype(np.float32), crs, transform)
     ref = rectify(tgt, like=GeoBox((SIZE, SIZE), ref_transform, ref_crs))

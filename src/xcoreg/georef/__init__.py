@@ -10,7 +10,7 @@ Conventions, used everywhere:
 
 from __future__ import annotations
 
-from xcoreg.georef.crs import as_crs, local_displacement, same_crs, transform_points
+from xcoreg.georef.crs import as_crs, full_turn, in_turn, local_displacement, same_crs, transform_points
 from xcoreg.georef.fitting import fit_gcps
 from xcoreg.georef.gcpfiles import attach_gcps, csv_text, read_gcps, save_gcps
 from xcoreg.georef.gcpfit import GCPFit, Residuals
@@ -58,7 +58,9 @@ __all__ = [
     "find_georeference",
     "fit_gcps",
     "from_geotransform",
+    "full_turn",
     "gsd",
+    "in_turn",
     "linear_of",
     "local_displacement",
     "lonlat_to_pixel",

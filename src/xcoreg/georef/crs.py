@@ -15,7 +15,7 @@ from xcoreg.georef.spelling import spelled_crs, text_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_crs", "local_displacement", "same_crs", "transform_points"]
+__all__ = ["as_crs", "full_turn", "in_turn", "local_displacement", "same_crs", "transform_points"]
 
 
 def as_crs(crs: Any) -> CRS:
@@ -93,8 +93,59 @@ def _transformer(src: str, dst: str) -> Transformer:
         raise GridError(f"no transformation is known between {one.name!r} and {two.name!r}") from error
 
 
+def full_turn(crs: Any) -> float | None:
+    """Tell how much longitude leads once around the Earth.
+
+    Parameters
+    ----------
+    crs : CRS in any spelling, or None
+
+    Returns
+    -------
+    float or None
+        In the unit of the CRS, 360 as a rule; None for a CRS without longitudes.
+
+    Examples
+    --------
+    >>> full_turn("EPSG:4326"), full_turn("EPSG:32633")
+    (360.0, None)
+    """
+    found = None if crs is None else as_crs(crs)
+    if found is None or not found.is_geographic:
+        return None
+    return float(np.round(2 * np.pi / found.axis_info[0].unit_conversion_factor, 9))
+
+
+def in_turn(crs: Any, x: ArrayLike, near: ArrayLike) -> NDArray[np.float64]:
+    """Tell longitudes in the turn around a place: 180.5 near 179, -179.5 near -179.
+
+    Parameters
+    ----------
+    crs : CRS in any spelling, or None
+    x : float or array
+        Longitudes; of a CRS without any, map coordinates, which are left as they are.
+    near : float or array
+        The place, in the same unit.
+
+    Returns
+    -------
+    float64 array
+        Within half a turn of the place; numbers that lie there are left as they are.
+
+    Examples
+    --------
+    >>> in_turn("EPSG:4326", [-179.5, 10.0], 179.0)
+    array([180.5,  10. ])
+    """
+    values, full = np.asarray(x, np.float64), full_turn(crs)
+    if full is None:
+        return values
+    turns = np.round((np.asarray(near, np.float64) - values) / full)
+    return values + full * np.where(np.isfinite(turns), turns, 0.0) if turns.any() else values
+
+
 def transform_points(
-    src_crs: Any, dst_crs: Any, x: ArrayLike, y: ArrayLike
+    src_crs: Any, dst_crs: Any, x: ArrayLike, y: ArrayLike, near: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Transform points between two CRSs, x before y always.
 
@@ -104,6 +155,8 @@ def transform_points(
         Equal ones return the points untouched.
     x, y : float or array
         In `src_crs`: East or longitude first.
+    near : float or array, optional
+        Longitude in `dst_crs`: tell longitudes in the turn around it (:func:`in_turn`).
 
     Returns
     -------
@@ -125,10 +178,11 @@ def transform_points(
     """
     xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
     if same_crs(src_crs, dst_crs):
-        return xs.copy(), ys.copy()
+        return xs.copy() if near is None else in_turn(dst_crs, xs.copy(), near), ys.copy()
     transformer = _transformer(as_crs(src_crs).to_wkt(), as_crs(dst_crs).to_wkt())
     out_x, out_y = transformer.transform(xs.ravel(), ys.ravel())
-    return np.asarray(out_x, np.float64).reshape(xs.shape), np.asarray(out_y, np.float64).reshape(xs.shape)
+    new_x, new_y = (np.asarray(out, np.float64).reshape(xs.shape) for out in (out_x, out_y))
+    return new_x if near is None else in_turn(dst_crs, new_x, near), new_y
 
 
 def local_displacement(

@@ -10,6 +10,7 @@ import numpy as np
 from affine import Affine
 
 from xcoreg.errors import OptionError
+from xcoreg.georef.crs import in_turn
 from xcoreg.georef.invert import first_guess, solve
 from xcoreg.georef.pixels import cov_to_pixel, vector_to_pixel
 from xcoreg.georef.surfaces import Homography, Polynomial
@@ -187,7 +188,7 @@ class GCPFit:
         """
         xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         shape = xs.shape
-        scaled_x, scaled_y = self.scale.from_ground(self._near(xs).ravel(), ys.ravel())
+        scaled_x, scaled_y = self.scale.from_ground(in_turn(self.crs, xs, self.scale.x[0]).ravel(), ys.ravel())
         if isinstance(self.surface, Homography):
             u, v = self.surface.inverse().at(scaled_x, scaled_y)
         elif self.order == 1:
@@ -201,14 +202,6 @@ class GCPFit:
     @cached_property
     def _guesses(self) -> tuple[Plane, Plane]:
         return first_guess(self.surface)
-
-    def _near(self, x: Floats) -> Floats:
-        """Bring longitudes into the turn of the points."""
-        if self.crs is None or not self.crs.is_geographic:
-            return x
-        full = 2 * np.pi / self.crs.axis_info[0].unit_conversion_factor
-        turns = np.round((x - self.scale.x[0]) / full)
-        return x - full * turns if turns.any() else x
 
     def linear_at(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
         """Linear part (a, b, d, e) of the map at pixel positions, CRS units per px.

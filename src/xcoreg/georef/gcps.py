@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef.crs import as_crs, same_crs, transform_points
+from xcoreg.georef.crs import as_crs, full_turn, same_crs, transform_points
 from xcoreg.georef.pixels import map_to_pixel, pixel_to_map
 from xcoreg.georef.spelling import parse_crs
 
@@ -280,9 +280,9 @@ class GCPs:
         >>> GCPs([0, 1], [0, 0], [179.5, -179.5], [0, 0], crs=4326).continuous().x
         array([179.5, 180.5])
         """
-        if self.crs is None or not self.crs.is_geographic or not len(self):
+        full = full_turn(self.crs)
+        if full is None or not len(self):
             return self
-        full = 2 * np.pi / self.crs.axis_info[0].unit_conversion_factor
         return replace(self, x=unrolled(self.x, full))
 
     def save(self, path: str | Path) -> Path:

@@ -15,7 +15,7 @@ from affine import Affine
 from pyproj import CRS
 
 from xcoreg.errors import OptionError
-from xcoreg.georef.crs import as_crs, transform_points
+from xcoreg.georef.crs import as_crs, full_turn, transform_points
 from xcoreg.georef.pixels import map_to_pixel, pixel_to_map
 from xcoreg.georef.spelling import parse_crs
 
@@ -82,9 +82,9 @@ class AffineGround:
     def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Pixel positions of ground coordinates; of a map in degrees in the turn of the image."""
         xs = np.asarray(x, np.float64)
-        if self.crs is not None and self.crs.is_geographic and xs.size:
+        full = full_turn(self.crs)
+        if full is not None and xs.size:
             # The image may lie across the antimeridian, or run from 0 to 360 degrees.
-            full = 2 * np.pi / self.crs.axis_info[0].unit_conversion_factor
             start = min(self.transform.c, self.transform.c + full * np.sign(self.transform.a))
             turns = np.floor((xs - start) / full)
             if turns.any():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy import ndimage
 
+from xcoreg.georef.crs import in_turn
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -77,14 +79,10 @@ class _Quick:
         found = ground.to_pixel(x, y)
         self.known = bool(np.isfinite(found).all())
         self.coefs = [ndimage.spline_filter(each) for each in found] if self.known else []
-        crs, self.full = ground.crs, None
-        if crs is not None and crs.is_geographic:
-            self.full = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
 
     def __call__(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Pixel positions of ground coordinates."""
-        if self.full is not None:
-            x = x - self.full * np.round((x - (self.box[0] + self.box[1]) / 2) / self.full)
+        x = in_turn(self.ground.crs, x, (self.box[0] + self.box[1]) / 2)
         near = (x >= self.box[0]) & (x <= self.box[1]) & (y >= self.box[2]) & (y <= self.box[3])
         col, row = np.empty(x.shape), np.empty(x.shape)
         at = [(p[near] - first) / step + _PAD for p, first, step in zip((x, y), self.first, self.step, strict=True)]

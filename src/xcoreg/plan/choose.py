@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import map_to_pixel, transform_points, vector_to_map, vector_to_pixel
+from xcoreg.raster import middle_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -233,12 +234,13 @@ def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
 
 def _rated(look: Look, places: Floats, crs: Any, own: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
     """Mean texture and valid share of windows at some places."""
-    x, y = transform_points(crs, own, places[:, 0], places[:, 1])
+    middle = middle_of(look.grid)
+    x, y = transform_points(crs, own, places[:, 0], places[:, 1], near=middle)
     col, row = map_to_pixel(look.grid.affine, x, y)
     # Side of a window in coarse cells, measured where the windows are: the image may have any CRS.
     dx, dy = np.array([linear[0], linear[1]]) * size, np.array([linear[2], linear[3]]) * size
     here = places[:1]
-    corner = transform_points(crs, own, here[:, 0] + dx.sum(), here[:, 1] + dy.sum())
+    corner = transform_points(crs, own, here[:, 0] + dx.sum(), here[:, 1] + dy.sum(), near=middle)
     far = map_to_pixel(look.grid.affine, *corner)
     side = [
         max(1, round(float(np.nan_to_num(abs(f[0] - n[0]), nan=1.0)))) for f, n in zip(far, (col, row), strict=True)

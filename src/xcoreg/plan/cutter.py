@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.sample import sample, shrink
-from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
+from xcoreg.georef import in_turn, linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
 from xcoreg.plan.places import scale_of, window_nodes, window_places
-from xcoreg.raster import hold
+from xcoreg.raster import hold, middle_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,15 +136,19 @@ class Cutter:
         dx, dy = vector_to_map(self.linear, cols, rows)
         return x + dx, y + dy
 
+    def _own(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Positions in the CRS of the image, longitudes in its turn."""
+        return transform_points(self.crs, self.raster.grid.crs, x, y, near=middle_of(self.raster.grid))
+
     def _native_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
         across, down = self.factor or (1, 1)
         affine = self.raster.grid.affine
-        cols, rows = map_to_pixel(affine, *transform_points(self.crs, self.raster.grid.crs, x, y))
+        cols, rows = map_to_pixel(affine, *self._own(x, y))
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
         col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)
         boxes = [(r, r + size * down, c, c + size * across) for r, c in zip(row0.tolist(), col0.tolist(), strict=True)]
         own = pixel_to_map(affine, col0 + half_x, row0 + half_y)
-        return boxes, transform_points(self.raster.grid.crs, self.crs, *own)
+        return boxes, transform_points(self.raster.grid.crs, self.crs, *own, near=x)
 
     def _native(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], Centres]:
         across, down = self.factor or (1, 1)
@@ -158,14 +162,13 @@ class Cutter:
         affine, crs = self.raster.grid.affine, self.raster.grid.crs
         # A pixel of the image becomes a pixel of the lattice: grids that are only turned lose nothing then.
         half_x, half_y = vector_to_map(self.linear, (size - 1) / 2 - size // 2, (size - 1) / 2 - size // 2)
-        cols, rows = map_to_pixel(affine, *transform_points(self.crs, crs, x - half_x, y - half_y))
-        near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)))
+        cols, rows = map_to_pixel(affine, *self._own(x - half_x, y - half_y))
+        near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)), near=x)
         return near_x + half_x, near_y + half_y
 
     def _to_own(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Rows and columns of the image at map positions."""
-        own = transform_points(self.crs, self.raster.grid.crs, x.ravel(), y.ravel())
-        col, row = map_to_pixel(self.raster.grid.affine, *own)
+        col, row = map_to_pixel(self.raster.grid.affine, *self._own(x.ravel(), y.ravel()))
         return row.reshape(x.shape), col.reshape(x.shape)
 
     def _resampled_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
@@ -235,6 +238,7 @@ def _linear_in(reference: Raster, target: Raster) -> Linear:
     rows, cols = reference.shape
     col, row = np.array([0, 1, 0]) + (cols - 1) / 2, np.array([0, 0, 1]) + (rows - 1) / 2
     x, y = transform_points(reference.grid.crs, target.grid.crs, *pixel_to_map(reference.grid.affine, col, row))
+    x = in_turn(target.grid.crs, x, x[0])
     return float(x[1] - x[0]), float(x[2] - x[0]), float(y[1] - y[0]), float(y[2] - y[0])
 
 

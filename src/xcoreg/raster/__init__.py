@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.coarse import Look, look
-from xcoreg.raster.grid import grid_of, placed_by
+from xcoreg.raster.grid import grid_of, middle_of, placed_by
 from xcoreg.raster.held import hold
 from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import find_nodata, nodata_of
@@ -21,6 +21,7 @@ __all__ = [
     "hold",
     "look",
     "make_raster",
+    "middle_of",
     "nodata_of",
     "overlap",
     "placed_by",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["grid_of", "placed_by"]
+__all__ = ["grid_of", "middle_of", "placed_by"]
 
 
 def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] | None = None) -> GeoBox:
@@ -62,6 +62,27 @@ def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] 
     shape = (image.sizes[dims[0]], image.sizes[dims[1]])
     affine = _transform_of(image, dims, name)
     return GeoBox(shape, affine, as_crs(_crs_of(image, name)))
+
+
+def middle_of(grid: GeoBox) -> float:
+    """Tell the x of the middle of a grid: its longitude where the CRS has any.
+
+    Parameters
+    ----------
+    grid : GeoBox
+
+    Returns
+    -------
+    float
+        CRS units.
+
+    Examples
+    --------
+    >>> middle_of(GeoBox((10, 40), Affine(0.5, 0, 170, 0, -0.5, 5), "EPSG:4326"))
+    180.0
+    """
+    rows, cols = grid.shape
+    return float((grid.affine @ (cols / 2, rows / 2))[0])
 
 
 def placed_by(image: Image) -> str | None:

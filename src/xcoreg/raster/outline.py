@@ -10,7 +10,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 
 from xcoreg.errors import GridError, NoOverlap
-from xcoreg.georef import linear_of, transform_points, vector_to_map
+from xcoreg.georef import full_turn, in_turn, linear_of, transform_points, vector_to_map
 from xcoreg.raster.coarse import look as take_look
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def overlap(
     >>> shared.bounds
     (1.0, 1.0, 2.0, 2.0)
     """
-    moved = _carry(reference, reference_crs, target_crs)
+    moved = _beside(_carry(reference, reference_crs, target_crs), target, target_crs)
     shared = _polygons(shapely.intersection(shapely.make_valid(target), moved))
     if shared.area == 0:
         raise NoOverlap(
@@ -181,7 +181,40 @@ def _carry(geometry: Any, source: Any, target: Any) -> Any:
         return np.column_stack(transform_points(source, target, points[:, 0], points[:, 1]))
 
     moved = shapely.transform(dense, carry)
-    return shapely.make_valid(moved) if np.isfinite(shapely.get_coordinates(moved)).all() else shapely.Polygon()
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        return shapely.Polygon()
+    return shapely.make_valid(_unrolled(moved, target))
+
+
+def _unrolled(geometry: Any, crs: Any) -> Any:
+    """Undo the jumps of longitudes along outlines that cross the antimeridian; one around a pole is left as it is."""
+    full = full_turn(crs)
+    if full is None:
+        return geometry
+
+    def straight(part: Any) -> Any:
+        if part.geom_type != "Polygon":
+            return part
+        ring = shapely.get_coordinates(shapely.get_exterior_ring(part))
+        lon = np.unwrap(ring[:, 0], period=full)
+        return shapely.polygons(np.column_stack([lon, ring[:, 1]])) if abs(lon[-1] - lon[0]) < full / 2 else part
+
+    parts = [straight(part) for part in shapely.get_parts(geometry)]
+    return parts[0] if len(parts) == 1 else shapely.geometrycollections(parts)
+
+
+def _beside(geometry: Any, other: Any, crs: Any) -> Any:
+    """Bring outlines, each as a whole, into the turn of longitudes of others."""
+    if full_turn(crs) is None or geometry.is_empty:
+        return geometry
+    middle = (other.bounds[0] + other.bounds[2]) / 2
+
+    def turned(part: Any) -> Any:
+        centre = (part.bounds[0] + part.bounds[2]) / 2
+        by = float(in_turn(crs, centre, middle)) - centre
+        return shapely.transform(part, lambda points: points + np.array([by, 0.0])) if by else part
+
+    return shapely.union_all([turned(part) for part in shapely.get_parts(geometry)])
 
 
 def _lon_lat(geometry: Any, crs: Any) -> str:

@@ -44,14 +44,11 @@ class GroundMove:
     ----------
     ground : Ground
     middle : float, optional
-        Longitude of the middle of the output: the turn in which longitudes are told.
-    full : float
-        A full turn, units of the CRS.
+        Longitude of the middle of the image: the ground is asked in the turn around it.
     """
 
     ground: Any
     middle: float | None = None
-    full: float = 360.0
     constant: None = None
 
     def __dask_tokenize__(self) -> Any:
@@ -59,17 +56,17 @@ class GroundMove:
 
         tell = getattr(self.ground, "__dask_tokenize__", None)
         told = tell() if tell is not None else dumps(self.ground)
-        return ("xcoreg.GroundMove", told, self.middle, self.full)
+        return ("xcoreg.GroundMove", told, self.middle)
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Displacement of pixel corner coordinates (x, y) to the map."""
         to_x, to_y = self.ground.to_map(*georef.map_to_pixel(_PIXELS, x, y))
-        if self.middle is not None:
-            to_x = to_x + self.full * np.round((self.middle - to_x) / self.full)
         return to_x - x, to_y - y
 
     def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Pixel corner coordinates of map coordinates."""
+        if self.middle is not None:
+            x = georef.in_turn(self.ground.crs, x, self.middle)
         return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
 
 
@@ -134,7 +131,7 @@ def rectify(
     else:
         grid = Grid.of(like) if like is not None else map_grid(found, shape, crs, resolution)
         frame = frame_near(_bare(image), dims, source, grid)
-    mapping = compose(frame.grid, source, cast("Any", _move(found, frame.grid)))
+    mapping = compose(frame.grid, source, cast("Any", _move(found, shape)))
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
     job = Job(mapping, frame, resampling, nodata)
@@ -143,12 +140,10 @@ def rectify(
     return cast("_Image", regridded(_bare(image), dims, frame, partial(resampled, job=job), record))
 
 
-def _move(ground: Any, out: Grid) -> GroundMove:
-    """See a ground in the turn of longitudes of the output, where both are in degrees."""
-    crs = georef.as_crs(ground.crs)
-    if not (crs.is_geographic and georef.same_crs(crs, out.crs)):
-        return GroundMove(ground)
-    return GroundMove(ground, out.centre[0], 2 * np.pi / crs.axis_info[0].unit_conversion_factor)
+def _move(ground: Any, shape: tuple[int, int]) -> GroundMove:
+    """See a ground as a displacement, asked in the turn of longitudes that the middle of the image lies in."""
+    middle = float(ground.to_map((shape[1] - 1) / 2, (shape[0] - 1) / 2)[0])
+    return GroundMove(ground, middle if math.isfinite(middle) else None)
 
 
 def _bare(image: Any) -> Any:
@@ -221,9 +216,10 @@ def map_grid(
 
 def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats, Floats]:
     x, y = georef.transform_points(ground.crs, goal, *ground.to_map(col, row))
-    if goal.is_geographic:
+    full = georef.full_turn(goal)
+    if full is not None:
         known = np.isfinite(x)
-        x[known] = unrolled(x[known], 2 * np.pi / goal.axis_info[0].unit_conversion_factor)
+        x[known] = unrolled(x[known], full)
     return x, y
 
 

@@ -78,7 +78,7 @@ def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
         )
     (a, b), (c, d) = move.slope(x, y)
     wanted = np.stack(georef.pixel_to_map(mapping.out.transform, out_col[inside], out_row[inside]))
-    wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, *wanted))
+    wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, wanted[0], wanted[1], near=source.centre[0]))
     missed = np.hypot(*(np.stack([x, y]) + np.stack(move.at(x, y)) - wanted))
     folded = float(np.mean(((1 + a) * (1 + d) <= b * c) | (missed > _UNSOLVED * move.pixel)))
     if folded > 0:

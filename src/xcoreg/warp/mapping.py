@@ -107,7 +107,7 @@ class Mapping:
         """
         x, y = georef.pixel_to_map(self.out.transform, *np.broadcast_arrays(cols, rows))
         with np.errstate(invalid="ignore", over="ignore"):
-            x, y = georef.transform_points(self.out.crs, self.source.crs, x, y)
+            x, y = georef.transform_points(self.out.crs, self.source.crs, x, y, near=self.source.centre[0])
             col, row = georef.map_to_pixel(self.source.transform, *self.move.undo(x, y))
         lost = ~(np.isfinite(row) & np.isfinite(col))
         return np.where(lost, np.nan, row), np.where(lost, np.nan, col)
@@ -259,7 +259,7 @@ def _seen(mapping: Mapping) -> tuple[slice, slice] | None:
     row, col = outline(mapping.source.shape)
     x, y = georef.pixel_to_map(mapping.source.transform, col, row)
     dx, dy = mapping.move.at(x, y)
-    x, y = georef.transform_points(mapping.source.crs, mapping.out.crs, x + dx, y + dy)
+    x, y = georef.transform_points(mapping.source.crs, mapping.out.crs, x + dx, y + dy, near=mapping.out.centre[0])
     out_col, out_row = georef.map_to_pixel(mapping.out.transform, x, y)
     spans = []
     for positions, size in zip((out_row, out_col), mapping.out.shape, strict=True):
