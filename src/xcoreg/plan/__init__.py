@@ -5,7 +5,7 @@ from __future__ import annotations
 from xcoreg.plan.choose import choose_centres, keep_inside, overlap_size, spread_out, window_size
 from xcoreg.plan.cutter import Cut, Cutter, make_cutters
 from xcoreg.plan.layout import default_spacing, lay_out, local_window, tiles
-from xcoreg.plan.masks import Mask, as_mask
+from xcoreg.plan.masks import Mask, as_mask, inside, outside
 from xcoreg.plan.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options
 
 __all__ = [
@@ -20,10 +20,12 @@ __all__ = [
     "check_options",
     "choose_centres",
     "default_spacing",
+    "inside",
     "keep_inside",
     "lay_out",
     "local_window",
     "make_cutters",
+    "outside",
     "overlap_size",
     "spread_out",
     "tiles",

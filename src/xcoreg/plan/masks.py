@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import shapely
 from xarray import DataArray
 
 from xcoreg.errors import OptionError
-from xcoreg.georef import map_to_pixel, transform_points
-from xcoreg.raster import Raster, make_raster
+from xcoreg.georef import in_turn, map_to_pixel, same_crs, transform_points
+from xcoreg.plan.outlines import Where, inside, is_vector, outside, read_outlines, united
+from xcoreg.raster import Raster, make_raster, middle_of
 from xcoreg.raster.nodata import stored_nodata
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Mask", "as_mask"]
+__all__ = ["Mask", "as_mask", "inside", "outside"]
 
 Mask = Callable[[Any, Any], Any]
 
@@ -32,9 +34,11 @@ def as_mask(where: Any, crs: Any, name: str = "where") -> Mask | None:
 
     Parameters
     ----------
-    where : DataArray, shapely geometry, GeoDataFrame, GeoSeries, callable or None
-        A raster on any grid (usable where it is neither zero nor nodata), outlines (usable inside), or a function
-        of x and y. A geometry without a CRS is taken to be in that of the target (`where`) or reference (`ref_where`).
+    where : DataArray, shapely geometry, GeoDataFrame, GeoSeries, path, callable, inside(...), outside(...) or None
+        A raster on any grid (usable where it is neither zero nor nodata), outlines in any CRS (usable inside), the path
+        of either, or a function of x and y. A geometry is in the CRS of its SRID; without one, and where :func:`inside`
+        or :func:`outside` does not tell, it is taken to be in that of the target (`where`) or reference (`ref_where`).
+        :func:`outside` means all other places: of a raster also those beyond its edges, and its nodata.
     crs : CRS
         Of the positions the function will be asked about; also assumed for bare geometries.
     name : str
@@ -48,32 +52,77 @@ def as_mask(where: Any, crs: Any, name: str = "where") -> Mask | None:
     Raises
     ------
     OptionError
-        For anything else.
+        For anything else, and for files that cannot be read.
 
     Examples
     --------
     >>> mask = as_mask(shapely.box(0, 0, 10, 10), "EPSG:32633")
     >>> mask(np.array([5.0, 15.0]), np.array([5.0, 5.0])).tolist()
     [True, False]
+    >>> mask = as_mask(outside(shapely.box(14, 0, 15, 1), "EPSG:4326"), "EPSG:32633")
+    >>> mask(np.array([4e5, 6e5]), np.array([5e4, 5e4])).tolist()
+    [False, True]
     """
     if where is None:
         return None
+    if isinstance(where, Where):
+        return _turned(where, crs, name)
+    if isinstance(where, str | os.PathLike):
+        return _file_mask(where, crs, name)
     if isinstance(where, DataArray):
         return _raster_mask(where, crs, name)
     if isinstance(where, shapely.Geometry):
-        return _outline_mask(where)
+        srid = int(shapely.get_srid(where))
+        return _seen_from(crs, f"EPSG:{srid}" if srid else crs, _outline_mask(where, f"EPSG:{srid}" if srid else crs))
     if hasattr(where, "geometry") and hasattr(where, "to_crs"):
-        frame = where.to_crs(crs) if where.crs is not None else where
-        return _outline_mask(shapely.union_all(np.asarray(frame.geometry)))
+        own = crs if where.crs is None else where.crs
+        return _seen_from(crs, own, _outline_mask(united(where.geometry), own))
     if callable(where):
         return lambda x, y: np.asarray(where(x, y), bool)
-    kinds = "a DataArray, a shapely geometry, a GeoDataFrame or a function of x and y"
+    kinds = "a DataArray, a shapely geometry, a GeoDataFrame, the path of a file, or a function of x and y"
     raise OptionError(f"{name} is a {type(where).__name__}: give {kinds}")
 
 
-def _outline_mask(outline: shapely.Geometry) -> Mask:
+def _turned(where: Where, crs: Any, name: str) -> Mask:
+    """Mask of what `inside` or `outside` were told."""
+    bare = where.crs is not None and (callable(where.places) or getattr(where.places, "crs", None) is None)
+    bare &= not isinstance(where.places, str | os.PathLike | DataArray | Where)
+    mask = as_mask(where.places, where.crs if bare else crs, name)
+    if mask is None:
+        raise OptionError(f"{name} is {where!r}: tell the places")
+    seen = _seen_from(crs, where.crs, mask) if bare else mask
+    return (lambda x, y: ~seen(x, y)) if where.inverted else seen
+
+
+def _file_mask(path: str | os.PathLike[str], crs: Any, name: str) -> Mask:
+    if is_vector(path):
+        outline, own = read_outlines(path, name)
+        own = crs if own is None else own
+        return _seen_from(crs, own, _outline_mask(outline, own))
+    from xcoreg.io import open_raster
+
+    return _raster_mask(open_raster(path, band=1), crs, name)
+
+
+def _seen_from(crs: Any, own: Any, mask: Mask) -> Mask:
+    """Let a mask of positions in its own CRS be asked about positions in another one: its edges stay straight."""
+    if crs is None or own is None or same_crs(crs, own):
+        return mask
+
+    def asked(x: Any, y: Any) -> Any:
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        there = transform_points(crs, own, x.ravel(), y.ravel())
+        return mask(*(part.reshape(x.shape) for part in there))
+
+    return asked
+
+
+def _outline_mask(outline: shapely.Geometry, crs: Any) -> Mask:
+    if outline.is_empty:
+        return lambda x, y: np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), bool)
     shapely.prepare(outline)
-    return lambda x, y: np.asarray(shapely.contains_xy(outline, x, y), bool)
+    middle = (outline.bounds[0] + outline.bounds[2]) / 2
+    return lambda x, y: np.asarray(shapely.contains_xy(outline, in_turn(crs, x, middle), y), bool)
 
 
 def _raster_mask(where: DataArray, crs: Any, name: str) -> Mask:
@@ -84,7 +133,7 @@ def _raster_mask(where: DataArray, crs: Any, name: str) -> Mask:
 
     def mask(x: Floats, y: Floats) -> NDArray[np.bool_]:
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        own_x, own_y = transform_points(crs, raster.grid.crs, x.ravel(), y.ravel())
+        own_x, own_y = transform_points(crs, raster.grid.crs, x.ravel(), y.ravel(), near=middle_of(raster.grid))
         cols, rows = map_to_pixel(raster.grid.affine, own_x, own_y)
         return _nearest(raster, np.rint(rows), np.rint(cols)).reshape(x.shape)
 
