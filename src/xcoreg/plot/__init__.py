@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from xcoreg.plot.compare import plot_before_after
 from xcoreg.plot.debug import plot_surface, plot_windows
+from xcoreg.plot.dem import plot_blocks, plot_dem
 from xcoreg.plot.fields import plot_field, plot_model
 from xcoreg.plot.flicker import save_flicker
 from xcoreg.plot.style import save_figure
@@ -15,6 +16,8 @@ from xcoreg.plot.tiepoints import plot_fit, plot_points
 
 __all__ = [
     "plot_before_after",
+    "plot_blocks",
+    "plot_dem",
     "plot_field",
     "plot_fit",
     "plot_model",

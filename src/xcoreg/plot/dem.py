@@ -1,0 +1,305 @@
+"""Elevation models before and after: difference maps, histograms, differences against aspect, corrections per block."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import georef
+from xcoreg.core.quality import nmad
+from xcoreg.errors import OptionError, require
+from xcoreg.plot.differences import Differences, differences, metres_per_unit
+from xcoreg.plot.maps import look_at, nice
+from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
+from xcoreg.plot.view import outline
+from xcoreg.summary import short_unit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.result import Coregistration
+
+    Floats = NDArray[np.float64]
+
+__all__ = [
+    "draw_aspect",
+    "draw_block",
+    "draw_difference",
+    "draw_heights",
+    "has_blocks",
+    "plot_blocks",
+    "plot_dem",
+    "scale_of",
+]
+
+_STEEP = 0.0875  # tangent of 5 degrees: below, differences say next to nothing of a horizontal shift
+_BINS = 36
+_FEWEST = 30  # pixels in a bin of aspects
+_SIDE = 900  # px of a map that is drawn
+_BEFORE, _AFTER = BAD, GOOD
+_TITLES = {"dx": "dx (along x)", "dy": "dy (along y)", "dz": "dz (height)"}
+
+
+def plot_dem(
+    fit: Coregistration, target: Any, reference: Any, where: Any = None, *, band: Any = None, ref_band: Any = None
+) -> Any:
+    """Show what a correction did to elevation differences.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        Of two elevation models.
+    target, reference : DataArray or Dataset
+        The elevation models.
+    where : optional
+        Ground that counts, as in `match`; the rest is drawn pale and left out of the numbers.
+    band, ref_band : optional
+        As in `match`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Reference minus target before and after on one scale, their distribution, and dh / tan(slope) against aspect
+        with the cosine that the correction makes.
+
+    Raises
+    ------
+    MissingDependency
+        When matplotlib is not installed.
+    NoOverlap
+        When the two do not meet.
+    """
+    found = differences(fit, target, reference, where, band=band, ref_band=ref_band)
+    rows, cols = found.grid.shape
+    wide = float(np.clip(cols / rows, 0.5, 2.2))
+    figure = new_figure(10.5 * max(wide, 0.9) + 2, 11.5)
+    grid = figure.add_gridspec(2, 2, height_ratios=[1.35, 1])
+    for i, which in enumerate(("before", "after")):
+        draw_difference(figure, figure.add_subplot(grid[0, i]), found, which)
+    draw_heights(figure.add_subplot(grid[1, 0]), found)
+    draw_aspect(figure.add_subplot(grid[1, 1]), found, fit)
+    told = "" if fit.shift is None else f"\n{'mean correction' if fit.is_field else 'correction'} {fit.shift}"
+    figure.suptitle(f"Reference minus target, before and after{told}", fontsize=13)
+    return figure
+
+
+def scale_of(found: Differences) -> float:
+    """Choose the end of the colour scale that both maps share, in units of the heights."""
+    values = np.abs(found.before[found.used])
+    top = float(np.percentile(values, 95)) if values.size else 1.0
+    return nice(max(top, 3 * found.stats("after").nmad, 1e-6)) if math.isfinite(top) else 1.0
+
+
+def draw_difference(figure: Any, axes: Any, found: Differences, which: str) -> None:
+    """Draw a map of differences; ground that does not count is pale, voids are grey.
+
+    Parameters
+    ----------
+    figure, axes : matplotlib
+        Where to draw.
+    found : Differences
+    which : {"before", "after"}
+    """
+    top, step = scale_of(found), -(-max(found.before.shape) // _SIDE)
+    values, used = (array[::step, ::step] for array in (getattr(found, which), found.used))
+    colours = require("matplotlib", extra="plot").colormaps["RdBu"]
+    rgba = colours(np.nan_to_num(values / top, nan=0.0) / 2 + 0.5)
+    rgba[..., 3] = np.where(np.isfinite(values), np.where(used, 1.0, 0.35), 0.0)
+    affine, (rows, cols) = found.grid.affine, found.grid.shape
+    transforms = require("matplotlib.transforms", extra="plot")
+    axes.set_facecolor("0.8")
+    picture = axes.imshow(rgba, extent=(0, cols, rows, 0), interpolation="antialiased")
+    turn = transforms.Affine2D.from_values(affine.a, affine.d, affine.b, affine.e, affine.c, affine.f)
+    picture.set_transform(turn + axes.transData)
+    frame = outline(affine, (rows, cols))
+    axes.plot(*frame.T, color="black", lw=0.8)
+    look_at(axes, frame, str(found.grid.crs))
+    plain_ticks(axes)
+    told = found.stats(which)
+    axes.set_title(f"{which.capitalize()}: median {told.median:+.2f}, NMAD {told.nmad:.2f} m", fontsize=11)
+    scale = require("matplotlib.cm", extra="plot").ScalarMappable(cmap=colours)
+    scale.set_clim(-top, top)
+    figure.colorbar(scale, ax=axes, shrink=0.8, extend="both", label="reference minus target, m")
+
+
+def draw_heights(axes: Any, found: Differences) -> None:
+    """Draw the distributions of the differences before and after, on the ground that counts.
+
+    Parameters
+    ----------
+    axes : matplotlib axes
+    found : Differences
+    """
+    top = 1.25 * scale_of(found)
+    bins = np.linspace(-top, top, 121)
+    for which, colour in (("before", _BEFORE), ("after", _AFTER)):
+        values, told = getattr(found, which)[found.used], found.stats(which)
+        beyond = np.mean(np.abs(values) > top) if values.size else 0.0
+        label = f"{which}: median {told.median:+.2f}, NMAD {told.nmad:.2f}, LE90 {told.le90:.2f} m; {beyond:.1%} beyond"
+        axes.hist(values, bins, histtype="stepfilled", color=colour, alpha=0.3)
+        axes.hist(values, bins, histtype="step", color=colour, lw=1.4, label=label)
+        axes.axvline(told.median, color=colour, lw=1, ls="--")
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_title(f"Differences on {found.stats('after').n:,} pixels".replace(",", " "), fontsize=11)
+    axes.set_xlabel("reference minus target, m", fontsize=9)
+    axes.set_ylabel("pixels")
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the legend
+    axes.legend(fontsize=8, loc="upper right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
+    """Draw dh / tan(slope) against aspect: a horizontal shift makes a cosine of it (Nuth & Kääb 2011).
+
+    Parameters
+    ----------
+    axes : matplotlib axes
+    found : Differences
+        Slopes of less than 5 degrees are left out.
+    fit : Coregistration
+        Its mean shift gives the curve.
+    """
+    counts = found.used & (found.slope > _STEEP)
+    axes.set_title("dh / tan(slope) against aspect", fontsize=11)
+    axes.set_xlabel("aspect of the reference (downslope), degrees clockwise from North", fontsize=9)
+    axes.set_ylabel("dh / tan(slope), m")
+    axes.set_xlim(0, 360)
+    axes.set_xticks(np.arange(0, 361, 45))
+    if np.count_nonzero(counts) < _FEWEST:
+        axes.text(0.5, 0.5, "no slopes of 5 degrees and more", ha="center", va="center", transform=axes.transAxes)
+        return
+    middle = 0.0
+    for which, colour in (("before", _BEFORE), ("after", _AFTER)):
+        values = getattr(found, which)[counts] / found.slope[counts]
+        centre, quarters = _binned(found.aspect[counts], values)
+        axes.fill_between(centre, quarters[0], quarters[2], color=colour, alpha=0.18, lw=0)
+        axes.plot(centre, quarters[1], "o", ms=4, color=colour, label=f"{which}: median and middle half")
+        middle = float(np.nanmedian(quarters[1])) if which == "before" else middle
+    east, north = _ground_shift(fit)
+    angle = np.linspace(0, 360, 361)
+    curve = east * np.sin(np.radians(angle)) + north * np.cos(np.radians(angle)) + middle
+    direction = math.degrees(math.atan2(east, north)) % 360
+    told = f"what a shift of {math.hypot(east, north):.2f} m towards {direction:.0f}° makes"
+    axes.plot(angle, curve, color="black", lw=1.4, label=told)
+    axes.axhline(0, color="black", lw=0.6)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))
+    axes.legend(fontsize=8, loc="upper right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _binned(aspect: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Middles of bins of aspect, and quartiles (3, bins) of the values in each; NaN where there are few."""
+    edges = np.linspace(0, 360, _BINS + 1)
+    order = np.argsort(aspect, kind="stable")
+    parts = np.split(values[order], np.searchsorted(aspect[order], edges[1:-1]))
+    few = [np.nan] * 3
+    quarters = [np.percentile(part, [25, 50, 75]) if part.size >= _FEWEST else few for part in parts]
+    return (edges[1:] + edges[:-1]) / 2, np.array(quarters).T
+
+
+def _ground_shift(fit: Coregistration) -> tuple[float, float]:
+    """Mean shift to the East and to the North, metres."""
+    if fit.shift is None:
+        return 0.0, 0.0
+    _, y = georef.pixel_to_map(fit.transform, fit.shape[1] / 2, fit.shape[0] / 2)
+    along_x, along_y = metres_per_unit(fit.crs_wkt, float(y)) if fit.crs_wkt else (1.0, 1.0)
+    return fit.shift.dx * along_x, fit.shift.dy * along_y
+
+
+def has_blocks(fit: Coregistration) -> bool:
+    """Tell whether a fit has corrections of several blocks to draw.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    bool
+    """
+    return len(fit.points) > 1 and bool(fit.points.ok.any()) and bool((fit.points.size > 0).all())
+
+
+def plot_blocks(fit: Coregistration) -> Any:
+    """Show dx, dy and dz of every block.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        Of `match_local`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A map each; blocks that were refused are crossed out.
+
+    Raises
+    ------
+    OptionError
+        When there are no blocks.
+    MissingDependency
+        When matplotlib is not installed.
+    """
+    if not has_blocks(fit):
+        raise OptionError("the fit knows no blocks: match with match_local(..., spacing=, window=)")
+    wide = float(np.clip(fit.shape[1] / max(fit.shape[0], 1), 0.5, 2.2))
+    figure = new_figure(3 * (4.0 * wide + 1.6), 5.0)
+    for i, name in enumerate(_TITLES):
+        draw_block(figure, figure.add_subplot(1, 3, i + 1), fit, name)
+    return figure
+
+
+def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
+    """Draw one component of the corrections, block by block.
+
+    Parameters
+    ----------
+    figure, axes : matplotlib
+        Where to draw.
+    fit : Coregistration
+    name : {"dx", "dy", "dz"}
+    """
+    collections = require("matplotlib.collections", extra="plot")
+    values, unit, good = _in_unit(fit, name)
+    squares = _squares(fit)
+    shown = values[good & np.isfinite(values)]
+    low, high = (float(v) for v in np.percentile(shown, [2, 98])) if shown.size else (0.0, 1.0)
+    spread = max(high - low, 1e-6 * max(abs(low), abs(high), 1e-3))
+    mesh = collections.PolyCollection(list(squares[good]), array=values[good], cmap="viridis", edgecolors="none")
+    mesh.set_clim((low + high - spread) / 2, (low + high + spread) / 2)
+    axes.add_collection(mesh)
+    if (~good).any():
+        look: dict[str, Any] = {"facecolors": "0.9", "edgecolors": "0.55", "hatch": "xx", "lw": 0.3}
+        refused = collections.PolyCollection(list(squares[~good]), **look)
+        axes.add_collection(refused)
+    frame = outline(fit.transform, fit.shape)
+    axes.plot(*frame.T, color="black", lw=1.0)
+    look_at(axes, frame, fit.crs_wkt)
+    plain_ticks(axes)
+    told = f"median {np.median(shown):+.3g}, NMAD {nmad(shown):.2g}{unit}" if shown.size else "none trusted"
+    axes.set_title(f"{_TITLES[name]}: {told}", fontsize=11)
+    figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"correction,{unit}")
+
+
+def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, NDArray[np.bool_]]:
+    """Values of the blocks, their unit as it follows a number, and which are trusted."""
+    values, good = np.asarray(getattr(fit.points, name)), fit.points.ok
+    if name == "dz":
+        return values, " m", good
+    unit = short_unit("metre" if fit.crs_wkt is None else georef.as_crs(fit.crs_wkt).axis_info[0].unit_name)
+    return (values * 3600, "″", good) if unit == "°" else (values, unit, good)
+
+
+def _squares(fit: Coregistration) -> Floats:
+    """Corners (n, 4, 2) of the blocks; of overlapping ones each gets its share."""
+    points, spacing = fit.points, (fit.settings.get("options") or {}).get("spacing")
+    side = points.size.astype(np.float64)
+    if isinstance(spacing, int | float) and spacing > 0:
+        side = np.minimum(side, spacing)
+    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
+    half = side[:, None, None] * corner
+    dx, dy = georef.vector_to_map(georef.linear_of(fit.transform), half[..., 0], half[..., 1])
+    return np.stack([points.x[:, None] + dx, points.y[:, None] + dy], axis=-1)
