@@ -11,6 +11,7 @@ import numpy as np
 
 from xcoreg.core.status import Status
 from xcoreg.engine.doubt import bends, locks
+from xcoreg.engine.elevation import elevation_failure, match_elevation
 from xcoreg.engine.report import build_fit, failure
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.trials import Trials, match_windows
@@ -89,10 +90,12 @@ def match(
     """
     checked = check_options(dict(options))
     scene = prepare(target, reference, checked)
-    trials, verdict = _search(scene, checked)
-    fit = build_fit(scene, checked, trials, verdict)
+    if checked.terms is not None:
+        fit = match_elevation(scene, checked)
+    else:
+        fit = build_fit(scene, checked, *_search(scene, checked))
     if not fit.ok and checked.errors == "raise":
-        raise failure(fit, checked)
+        raise failure(fit, checked) if checked.terms is None else elevation_failure(fit)
     return fit
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, TypeVar, overload
 
 import numpy as np
 
+from xcoreg.core.dem import NAMES, Terms, parse_terms
 from xcoreg.core.matchers import phase_match, phase_scout
 from xcoreg.errors import OptionError
 
@@ -41,7 +42,7 @@ class MatchOptions(TypedDict, total=False):
     ref_nodata: float | None
     footprint: Any
     ref_footprint: Any
-    matcher: str | Matcher
+    matcher: str | Sequence[str] | Matcher
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -81,7 +82,9 @@ class Options:
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, optional
         Known outline of the valid data, in the CRS of its image: it is not searched for then.
-    matcher : "phase" or callable
+    matcher : "phase", name or names of elevation matchers, or callable
+        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
+        :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
         ``matcher(ref, tgt, ref_valid, tgt_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
     progress : bool
         Show a progress bar on stderr.
@@ -102,9 +105,14 @@ class Options:
     ref_nodata: float | None = None
     footprint: Any = None
     ref_footprint: Any = None
-    matcher: str | Matcher = "phase"
+    matcher: str | Sequence[str] | Matcher = "phase"
     progress: bool = False
     errors: str = "raise"
+
+    @property
+    def terms(self) -> Terms | None:
+        """What is estimated between two elevation models, None for images."""
+        return None if callable(self.matcher) else parse_terms(self.matcher)
 
     def match_function(self, limit: float | None) -> Matcher:
         """Give the matcher as a function of a batch of windows, searching ``limit`` pixels of the matching grid."""
@@ -242,9 +250,14 @@ def _check_local(options: LocalOptions) -> None:
 def _check_choices(options: Options) -> None:
     if options.contrast not in _CONTRASTS:
         raise OptionError(f"contrast is {options.contrast!r}: choose from {', '.join(_CONTRASTS)}")
-    if callable(options.matcher) and options.contrast != "same":
-        raise OptionError("contrast belongs to the phase matcher: a matcher of your own decides that by itself")
+    try:
+        terms = options.terms
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+    if (callable(options.matcher) or terms is not None) and options.contrast != "same":
+        raise OptionError("contrast belongs to the phase matcher: other matchers decide that by themselves")
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
-    if not callable(options.matcher) and options.matcher != "phase":
-        raise OptionError(f"matcher is {options.matcher!r}: choose 'phase' or pass a function over batches of windows")
+    if not callable(options.matcher) and terms is None and options.matcher != "phase":
+        names = ", ".join(repr(name) for name in ("phase", *NAMES))
+        raise OptionError(f"matcher is {options.matcher!r}: choose {names} or pass a function over batches of windows")

@@ -1,0 +1,229 @@
+"""Normal equations of shift, offset and ramp, with weights that blunders do not move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.core.dem.patches import Observed, Samples
+    from xcoreg.core.dem.terms import Terms
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["Basis", "Equations", "Scale", "gather", "spread_of", "weights_of"]
+
+_MAD, _TUKEY = 1.4826, 4.685
+# Rounds of weights per sampling; samples that a median is taken of.
+_ROUNDS, _SOME = 3, 60_000
+# Models lie on each other once their slopes agree by this share.
+_NEAR = 0.6
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Middle and spread of values."""
+
+    median: float = np.nan
+    nmad: float = np.nan
+
+
+def spread_of(parts: Sequence[Floats]) -> Scale:
+    """Median and NMAD of values in several parts, of an even selection where they are very many.
+
+    Examples
+    --------
+    >>> spread_of([np.array([1.0, 2.0]), np.array([3.0])])
+    Scale(median=2.0, nmad=1.4826)
+    """
+    n = sum(len(part) for part in parts)
+    if not n:
+        return Scale()
+    step = max(1, n // _SOME)
+    # A step that shares no factor with common widths, lest a selection follow columns.
+    some = np.concatenate([part[:: step | 1] for part in parts])
+    median = float(np.median(some))
+    return Scale(median, float(_MAD * np.median(np.abs(some - median))))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Polynomials of the vertical correction over a lattice.
+
+    Parameters
+    ----------
+    powers : tuple of (p, q)
+    centre : (col, row)
+        Where u = v = 0, px.
+    scale : float
+        px per unit of u and v.
+    """
+
+    powers: tuple[tuple[int, int], ...]
+    centre: tuple[float, float] = (0.0, 0.0)
+    scale: float = 1.0
+
+    @classmethod
+    def over(cls, samples: Sequence[Samples], terms: Terms) -> Basis:
+        """Centre and scale polynomials over all samples."""
+        corners = [
+            one.positions(np.array([0, one.shape[0] * one.shape[1] - 1]))
+            if one.shape[1] > 1
+            else one.positions(np.arange(one.shape[0]))
+            for one in samples
+            if min(one.shape)
+        ]
+        if not corners:
+            return cls(tuple(terms.powers))
+        places = np.concatenate([np.stack(part) for part in corners], axis=1)
+        low, high = places.min(1), places.max(1)
+        middle = (low + high) / 2
+        return cls(tuple(terms.powers), (float(middle[0]), float(middle[1])), float((high - low).max()) / 2 or 1.0)
+
+    def coarser(self, factor: int) -> Basis:
+        """Turn to a lattice of larger pixels."""
+        return Basis(self.powers, (self.centre[0] / factor, self.centre[1] / factor), self.scale / factor)
+
+    def at(self, one: Samples, at: NDArray[np.intp]) -> list[Floats]:
+        """Polynomials beyond the constant at samples."""
+        if len(self.powers) < 2:
+            return []
+        u, v = (
+            ((part - middle) / self.scale).astype(np.float32)
+            for part, middle in zip(one.positions(at), self.centre, strict=True)
+        )
+        return [u**p * v**q for p, q in self.powers[1:]]
+
+
+def weights_of(left: Floats, middle: float, nmad: float) -> Floats:
+    """Tukey's biweight.
+
+    Examples
+    --------
+    >>> weights_of(np.array([0.0, 99.0]), 0.0, 1.0).tolist()
+    [1.0, 0.0]
+    """
+    t = (left - middle) / max(_TUKEY * nmad, 1e-6)
+    return np.asarray(np.square(np.maximum(1 - np.square(t), 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """Weighted normal equations at one sampling.
+
+    Parameters
+    ----------
+    normal : (2 + m, 2 + m) float64
+        With products of the slopes of both models.
+    own : (2 + m, 2 + m) float64
+        With those of each model with itself: more than the terrain tells, yet never negative.
+    solution : (2 + m,) float64
+        (dcol, drow) still to go, and the vertical coefficients; zero steps where no shift is asked for.
+    left : list of (n,) float32
+        Residuals of each window.
+    weights : list of (n,) float32
+    columns : list of list of (n,) float32
+        Design of each window.
+    """
+
+    normal: Floats
+    own: Floats
+    solution: Floats
+    left: list[Floats]
+    weights: list[Floats]
+    columns: list[list[Floats]]
+
+    def relief(self) -> tuple[Floats, Floats]:
+        """Information on a shift along two perpendicular axes, the vertical part eliminated, and the axes."""
+        a, b, d = self.normal[:2, :2], self.normal[:2, 2:], self.normal[2:, 2:]
+        try:
+            told, axes = np.linalg.eigh(a - b @ np.linalg.solve(d, b.T))
+        except np.linalg.LinAlgError:
+            return np.zeros(2), np.eye(2)
+        return told, axes
+
+    def relief_noise(self, axes: Floats) -> Floats:
+        """Information that slopes made by noise alone would seem to have along some axes.
+
+        Slopes of noise in one model times those in the other cancel but for chance: of n samples, sqrt(n) remain. What
+        the slopes' own squares exceed the products by is just that noise.
+        """
+        n = max(sum(len(weights) for weights in self.weights), 1)
+        noise = np.einsum("ia,ij,ja->a", axes, self.own[:2, :2] - self.normal[:2, :2], axes)
+        return np.asarray(np.abs(noise) / np.sqrt(n))
+
+
+def gather(seen: Sequence[Observed], samples: Sequence[Samples], basis: Basis, terms: Terms) -> Equations:
+    """Solve for what is left at one sampling, with robust weights.
+
+    Parameters
+    ----------
+    seen : sequence of Observed
+    samples : sequence of Samples
+    basis : Basis
+    terms : Terms
+
+    Returns
+    -------
+    Equations
+    """
+    columns = [
+        [-one.col, -one.row, np.ones_like(one.dh), *basis.at(where, one.at)]
+        for one, where in zip(seen, samples, strict=True)
+    ]
+    first = 0 if terms.shift else 2
+    size = len(columns[0]) if columns else 3
+    solution, left = np.zeros(size), [one.dh for one in seen]
+    normal: Floats
+    own: Floats
+    plain = terms.vertical == "mean"
+    normal, own, weights = np.zeros((size, size)), np.zeros((size, size)), [np.ones_like(part) for part in left]
+    for _ in range(_ROUNDS):
+        scale = spread_of(left)
+        if not plain:
+            weights = [weights_of(part, scale.median, scale.nmad).astype(np.float32) for part in left]
+        normal, own, right = _sums(seen, columns, weights)
+        near = np.trace(normal[:2, :2]) > _NEAR * np.trace(own[:2, :2])
+        try:
+            solution[first:] = np.linalg.solve((normal if near else own)[first:, first:], right[first:])
+        except np.linalg.LinAlgError:
+            solution[:2], solution[2] = np.nan, scale.median
+            break
+        left = [_residual(one.dh, column, solution) for one, column in zip(seen, columns, strict=True)]
+    return Equations(normal, own, solution, left, weights, columns)
+
+
+def _residual(dh: Floats, columns: list[Floats], solution: Floats) -> Floats:
+    out = dh.copy()
+    for value, column in zip(solution.astype(np.float32), columns, strict=True):
+        if value:
+            out -= value * column
+    return out
+
+
+def _sums(
+    seen: Sequence[Observed], columns: list[list[Floats]], weights: list[Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """Weighted normal matrices, with products of both models' slopes and with each one's own, and right-hand side."""
+    size = len(columns[0])
+    upper, own, right = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
+    for one, column, weight in zip(seen, columns, weights, strict=True):
+        for i in range(size):
+            heavy = weight * column[i]
+            right[i] += float(np.sum(heavy * one.dh, dtype=np.float64))
+            for j in range(max(i, 2), size):
+                upper[i, j] += float(np.sum(heavy * column[j], dtype=np.float64))
+        for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
+            upper[i, j] += float(np.sum(weight * one.cross[k], dtype=np.float64))
+            own[i, j] += float(np.sum(weight * one.own[k], dtype=np.float64))
+    own[:, 2:] = upper[:, 2:]
+    return _symmetric(upper), _symmetric(own), right
+
+
+def _symmetric(upper: Floats) -> Floats:
+    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)

@@ -1,0 +1,188 @@
+"""Windows of two elevation models, the target's sampled at a shift, with the slopes of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from xcoreg.core.dem.move import moved
+from xcoreg.core.sample import shrink
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating]
+    Bools = NDArray[np.bool_]
+    Triple = tuple[Floats, Floats, Floats]
+
+__all__ = ["Observed", "Patch", "Samples", "gradients", "observed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is seen of the two models at samples, once the target is moved.
+
+    Parameters
+    ----------
+    dh : (n,) float32
+        Reference minus target.
+    col, row : (n,) float32
+        Slope per px to the right and down, the mean of both models.
+    cross : three of (n,) float32
+        Products (col col, col row, row row) of one model's slope with the other's: noise of one knows nothing of the
+        other's, so these tell of the terrain alone, once the models lie on each other.
+    own : three of (n,) float32
+        The same products of each model with itself, their mean.
+    at : (n,) int
+        Numbers of the samples within their window, row by row.
+    """
+
+    dh: Floats
+    col: Floats
+    row: Floats
+    cross: Triple
+    own: Triple
+    at: NDArray[np.intp]
+
+
+class Samples(Protocol):
+    """Whatever can be observed at a shift: windows, points."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns over which the samples are counted."""
+        ...
+
+    def observe(self, move: Floats, spare: bool = False) -> Observed:
+        """See both models, the target moved by (dcol, drow); slopes of the target may be spared."""
+        ...
+
+    def positions(self, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Columns and rows of samples in the lattice that all share, px."""
+        ...
+
+    def coarser(self, factor: int) -> Samples | None:
+        """Average pixels; None where that makes no sense."""
+        ...
+
+
+def gradients(values: Floats, valid: Bools) -> tuple[Floats, Floats, Bools]:
+    """Slopes by central differences, per px.
+
+    Parameters
+    ----------
+    values : (rows, cols) float
+        Elevations.
+    valid : (rows, cols) bool
+
+    Returns
+    -------
+    col, row : (rows, cols) float
+        Rise per px to the right and down; 0 where not known.
+    known : (rows, cols) bool
+        True where the pixel and its four neighbours are valid. Slopes on one side only are not made up: their noise
+        would go along with that of the pixel.
+
+    Examples
+    --------
+    >>> rows, cols = np.mgrid[:3, :3].astype(float)
+    >>> col, row, known = gradients(2 * cols - rows, np.ones((3, 3), bool))
+    >>> float(col[1, 1]), float(row[1, 1]), int(known.sum())
+    (2.0, -1.0, 1)
+    """
+    col, row = np.zeros_like(values), np.zeros_like(values)
+    known = np.zeros(valid.shape, bool)
+    known[1:-1, 1:-1] = valid[1:-1, 1:-1] & valid[1:-1, 2:] & valid[1:-1, :-2] & valid[2:, 1:-1] & valid[:-2, 1:-1]
+    np.subtract(values[:, 2:], values[:, :-2], out=col[:, 1:-1])
+    np.subtract(values[2:], values[:-2], out=row[1:-1])
+    half = values.dtype.type(0.5)
+    return col * half, row * half, known
+
+
+def observed(dh: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Floats], at: Any) -> Observed:
+    """Put differences and the slopes (col, row) of both models together."""
+    half = np.float32(0.5)
+    col, row = ((a + b) * half for a, b in zip(first, second, strict=True))
+    cross = first[0] * second[0], (first[0] * second[1] + first[1] * second[0]) * half, first[1] * second[1]
+    if first is second:
+        return Observed(dh, col, row, cross, cross, at)
+    own = [(first[i] * first[j] + second[i] * second[j]) * half for i, j in ((0, 0), (0, 1), (1, 1))]
+    return Observed(dh, col, row, cross, (own[0], own[1], own[2]), at)
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One window of both models on one lattice.
+
+    Parameters
+    ----------
+    ref, tgt : (rows, cols) float32
+        Elevations, each with some level of its own taken away: it is the caller's to keep it.
+    ref_valid, tgt_valid : (rows, cols) bool
+    centre : (col, row)
+        Middle of the window of the reference in a lattice that all windows share, px.
+    base : (dcol, drow)
+        How far the window of the reference lies from that of the target: a part of every correction, px.
+    level : float
+        Level taken away from the reference minus that taken away from the target.
+
+    Examples
+    --------
+    >>> rows, cols = np.mgrid[:8, :8].astype(np.float32)
+    >>> ok = np.ones((8, 8), bool)
+    >>> seen = Patch(rows * cols, rows * cols, ok, ok).observe(np.array([0.0, 0.0]))
+    >>> len(seen.dh), float(np.abs(seen.dh).max())
+    (36, 0.0)
+    """
+
+    ref: Floats
+    tgt: Floats
+    ref_valid: Bools
+    tgt_valid: Bools
+    centre: tuple[float, float] = (0.0, 0.0)
+    base: tuple[float, float] = (0.0, 0.0)
+    level: float = 0.0
+
+    @cached_property
+    def _ref_slopes(self) -> tuple[Floats, Floats, Bools]:
+        return gradients(self.ref, self.ref_valid)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.ref.shape[0]), int(self.ref.shape[1])
+
+    def observe(self, move: Floats, spare: bool = False) -> Observed:
+        """See both models, the target moved by (dcol, drow) px.
+
+        Parameters
+        ----------
+        move : (2,) float
+        spare : bool
+            Look at the slopes of the reference alone: cheaper.
+        """
+        aligned, seen = moved(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
+        col, row, known = self._ref_slopes
+        other = None if spare else gradients(aligned, seen)
+        at = np.flatnonzero(known & seen if other is None else known & other[2])
+        dh = self.ref.ravel()[at] - aligned.ravel()[at] + np.float32(self.level)
+        first = col.ravel()[at], row.ravel()[at]
+        second = first if other is None else (other[0].ravel()[at], other[1].ravel()[at])
+        return observed(dh, first, second, at)
+
+    def positions(self, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Columns and rows of samples in the lattice of the reference, px."""
+        rows, cols = self.shape
+        return at % cols - (cols - 1) / 2 + self.centre[0], at // cols - (rows - 1) / 2 + self.centre[1]
+
+    def coarser(self, factor: int) -> Patch:
+        """Average pixels: fewer of them, with slopes that reach farther."""
+        ref, tgt = (
+            shrink(image, valid, (factor, factor))
+            for image, valid in ((self.ref, self.ref_valid), (self.tgt, self.tgt_valid))
+        )
+        centre, base = ((part[0] / factor, part[1] / factor) for part in (self.centre, self.base))
+        return Patch(ref[0], tgt[0], ref[1], tgt[1], centre, base, self.level)

@@ -1,0 +1,75 @@
+"""Parts of the solution: moving windows, terms, bins of azimuth, correlated noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from xcoreg.core.dem import parse_terms
+from xcoreg.core.dem.classic import azimuth_bins, fit_cosine, slope_azimuth
+from xcoreg.core.dem.move import moved
+from xcoreg.core.dem.noise import correlation_length, sandwich
+
+
+@pytest.mark.parametrize("move", [(0.3, -0.7), (2.0, 1.0), (-3.4, 5.25)])
+def test_a_polynomial_is_moved_exactly(move):
+    rows, cols = np.mgrid[:20, :24].astype(float)
+    surface = lambda c, r: 1 + c - 2 * r + 0.1 * c * r + 1e-3 * c**3  # noqa: E731
+    out, known = moved(surface(cols, rows), np.ones(rows.shape, bool), np.array(move))
+    assert known.sum() >= 100
+    assert np.abs(out - surface(cols - move[0], rows - move[1]))[known].max() < 1e-9
+
+
+def test_a_whole_pixel_needs_one_neighbour_and_a_fraction_six():
+    valid = np.ones((15, 15), bool)
+    valid[7, 7] = False
+    image = np.zeros((15, 15))
+    assert (~moved(image, valid, np.array([1.0, 0.0]))[1]).sum() == 15 + 1
+    assert (~moved(image, valid, np.array([0.5, 0.0]))[1]).sum() == 5 * 15 + 6
+
+
+def test_a_move_out_of_the_window_leaves_nothing():
+    assert not moved(np.zeros((5, 5)), np.ones((5, 5), bool), np.array([9.5, 0.0]))[1].any()
+
+
+@pytest.mark.parametrize(
+    ("matcher", "shift", "ramp"),
+    [("nuth_kaab", True, 0), ("deramp", False, 1), ("deramp:2", False, 2), (["nuth_kaab", "deramp:2"], True, 2)],
+)
+def test_names_tell_what_is_estimated(matcher, shift, ramp):
+    terms = parse_terms(matcher)
+    assert (terms.shift, terms.ramp) == (shift, ramp)
+
+
+@pytest.mark.parametrize("matcher", ["nuth_kaab:fast", ["nuth_kaab", "phase"], "deramp:3"])
+def test_unknown_variants_and_links_are_refused(matcher):
+    with pytest.raises(ValueError, match="choose from"):
+        parse_terms(matcher)
+
+
+def test_slopes_and_azimuths_are_those_of_the_ground():
+    # Rising to the South on a south-up lattice of 30 m: downslope is North.
+    tangent, azimuth = slope_azimuth(np.array([0.0]), np.array([-15.0]), np.diag([30.0, 30.0]))
+    assert tangent[0] == pytest.approx(0.5)
+    assert np.cos(azimuth[0]) == pytest.approx(1.0)
+
+
+def test_bins_with_few_samples_say_nothing():
+    _, median, count = azimuth_bins(np.zeros(3), np.ones(3))
+    assert np.isnan(median).all()
+    assert count[0] == 3
+    assert np.isnan(fit_cosine(*azimuth_bins(np.zeros(3), np.ones(3)))).all()
+
+
+def test_noise_that_goes_together_is_seen_and_counted():
+    rng = np.random.default_rng(7)
+    at = np.arange(160 * 160)
+    spread = []
+    for _ in range(40):
+        noise = gaussian_filter(rng.standard_normal((160, 160)), 2.0, mode="wrap").ravel()
+        length = correlation_length([((160, 160), at, noise)])
+        spread.append([noise.sum() ** 2, sandwich((160, 160), at, noise[None], length)[0, 0]])
+    assert length > 2
+    true, told = np.mean(spread, axis=0)
+    assert 0.6 < told / true < 1.6
