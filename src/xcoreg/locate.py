@@ -18,6 +18,8 @@ from xcoreg.rectify import as_ground
 from xcoreg.rectify.placing import shape_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
     from xarray import DataArray, Dataset
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Located", "locate", "place"]
 
 _CHUNK = 1 << 16  # points worked on at once: the temporaries stay in the processor's cache
-_MANY = 100_000  # points from which on a thin-plate spline is looked up on a lattice
+_MANY = 100_000  # points from which on positions that are slow to find are looked up on a lattice
 _BLOCK = 2048  # px, side of a part of the image that is read at once
 _PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _X = ("lon", "longitude", "x", "easting")
@@ -156,7 +158,7 @@ def locate(
 
     Notes
     -----
-    Positions are exact to 1e-6 px; of more than 100 000 points in an image placed by a thin-plate spline, to 2e-3 px
+    Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to 2e-3 px
     (:func:`xcoreg.georef.quick.quick_to_pixel`).
 
     Examples
@@ -172,14 +174,17 @@ def locate(
     x, y, carried, own = _columns(points)
     found = as_ground(ground, image, height)
     shape = (1, 1) if image is None else shape_of(image)
-    col, row = _positions(found, shape, x, y, crs if crs is not None else own if own is not None else "EPSG:4326")
-    pixel, line = pixel_to_map(_PIXELS, col, row)
-    inside = (pixel >= 0) & (pixel <= shape[1]) & (line >= 0) & (line <= shape[0])
+    to_pixel = _way(found, shape, crs if crs is not None else own if own is not None else "EPSG:4326", x.size)
+    col, row, inside = np.empty(x.shape), np.empty(x.shape), np.empty(x.shape, bool)
+    for part in _chunks(x.size):
+        col[part], row[part], inside[part] = _positions(to_pixel, shape, x[part], y[part])
     value = None
     if image is not None and resampling is not None:
         value = _values(to_band(image, band, "the image"), col, row, inside, resampling)
     if normalized or image is None:
-        col, row = pixel / shape[1], line / shape[0]
+        for part in _chunks(x.size):
+            pixel, line = pixel_to_map(_PIXELS, col[part], row[part])
+            col[part], row[part] = pixel / shape[1], line / shape[0]
     return Located(x, y, col, row, inside, value, carried, normalized or image is None)
 
 
@@ -260,50 +265,57 @@ def _named(points: Any, names: tuple[str, ...]) -> Floats | None:
     return None if key is None else np.asarray(points[key], np.float64)
 
 
-def _positions(ground: Any, shape: tuple[int, int], x: Floats, y: Floats, crs: Any) -> tuple[Floats, Floats]:
-    """Pixels of points, in chunks."""
+def _way(ground: Any, shape: tuple[int, int], crs: Any, n: int) -> Any:
+    """Make the way from the points to pixels."""
     if ground.crs is None and not isinstance(ground, AffineGround):
         raise OptionError("the CRS of the ground is unknown: give it, gcps.with_crs('EPSG:...')")
-    # The one map whose inverse costs as much as all its control points, for every point.
-    slow = getattr(ground, "model", None) == "tps" and x.size > _MANY
-    to_pixel = quick_to_pixel(ground, shape) if slow else ground.to_pixel
-    col, row = np.empty(x.shape), np.empty(x.shape)
-    for start in range(0, x.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        with np.errstate(invalid="ignore", over="ignore"):
-            here = transform_points(crs, ground.crs, x[part], y[part])
-            col[part], row[part] = to_pixel(*here)
+    if n > _MANY and not isinstance(ground, AffineGround):
+        return quick_to_pixel(ground, shape, crs)
+    return lambda x, y: ground.to_pixel(*transform_points(crs, ground.crs, x, y))
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
+
+
+def _positions(to_pixel: Any, shape: tuple[int, int], x: Floats, y: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Pixels of points, and whether they are on the image."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        col, row = to_pixel(x, y)
     lost = ~(np.isfinite(col) & np.isfinite(row))
     if lost.any():
         col[lost], row[lost] = np.nan, np.nan
-    return col, row
+    pixel, line = pixel_to_map(_PIXELS, col, row)
+    return col, row, (pixel >= 0) & (pixel <= shape[1]) & (line >= 0) & (line <= shape[0])
 
 
 def _values(band: DataArray, col: Floats, row: Floats, inside: NDArray[np.bool_], kernel: str) -> Floats:
-    """Values at positions; only the parts of the image that hold points are read."""
+    """Values at positions; of an image that is not in memory only the parts that hold points are read."""
     out = np.full(col.shape, np.nan)
-    at = np.flatnonzero(inside)
-    if not at.size:
+    marker = stored_nodata(band)
+    if kernel == "nearest" and isinstance(getattr(band.variable, "_data", None), np.ndarray):
+        for part in _chunks(col.size):
+            here = inside[part]
+            if here.all():
+                out[part] = _from_block(band, row[part], col[part], marker, kernel)
+            elif here.any():
+                out[part][here] = _from_block(band, row[part][here], col[part][here], marker, kernel)
         return out
-    cols, rows = col[at], row[at]
-    if kernel == "nearest":  # a point on the lower or right edge belongs to the last pixel
-        rows, cols = (np.clip(p, 0.0, size - 1.0) for p, size in zip((rows, cols), band.shape, strict=True))
-    marker, found = stored_nodata(band), np.empty(at.size)
-    for part in _parts(rows, cols):
-        found[part] = _from_block(band, rows[part], cols[part], marker, kernel)
-    out[at] = found
+    for at in _parts(row, col, np.flatnonzero(inside)):
+        out[at] = _from_block(band, row[at], col[at], marker, kernel)
     return out
 
 
-def _parts(rows: Floats, cols: Floats) -> list[Any]:
-    """Group points by the part of the image they fall in."""
-    down, right = ((np.maximum(p, 0) // _BLOCK).astype(np.int32) for p in (rows, cols))
-    if not (down.any() or right.any()):
-        return [slice(None)]
+def _parts(rows: Floats, cols: Floats, inside: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Group the points inside by the part of the image they fall in."""
+    if not inside.size:
+        return []
+    down, right = (np.maximum(p[inside], 0).astype(np.int32) // _BLOCK for p in (rows, cols))
     number = down * (int(right.max()) + 1) + right
-    order = np.argsort(number, kind="stable")
+    # Numbers of 16 bits are sorted by counting.
+    order = np.argsort(number.astype(np.uint16) if number.max() < 1 << 16 else number, kind="stable")
     borders = np.flatnonzero(np.diff(number[order])) + 1
-    return list(np.split(order, borders))
+    return list(np.split(inside[order], borders))
 
 
 def _from_block(band: DataArray, rows: Floats, cols: Floats, marker: Any, kernel: str) -> Floats:
@@ -311,8 +323,12 @@ def _from_block(band: DataArray, rows: Floats, cols: Floats, marker: Any, kernel
     low = [max(int(p.min()) - margin, 0) for p in (rows, cols)]
     high = [min(int(p.max()) + margin + 2, int(size)) for p, size in zip((rows, cols), band.shape, strict=True)]
     window = band.isel({dim: slice(a, b) for dim, a, b in zip(band.dims, low, high, strict=True)}).values
-    if kernel == "nearest":
-        values = window[nearest_index(rows) - low[0], nearest_index(cols) - low[1]]
+    if kernel == "nearest":  # a point on the lower or right edge belongs to the last pixel
+        r, c = (
+            np.minimum(nearest_index(p), size - 1) - first
+            for p, size, first in zip((rows, cols), band.shape, low, strict=True)
+        )
+        values = window[r, c]
         return np.where(valid_of(values, marker), values.astype(np.float64), np.nan)
     values, valid = sample(window, valid_of(window, marker), rows - low[0], cols - low[1], kernel)
     return np.where(valid, values.astype(np.float64), np.nan)

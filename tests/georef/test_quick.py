@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from xcoreg.georef import GCPs, fit_gcps
+from xcoreg.georef import GCPs, fit_gcps, read_rpcs, transform_points
 from xcoreg.georef.quick import TOLERANCE, quick_to_pixel
 
 
@@ -30,3 +31,24 @@ def test_positions_agree_inside_and_beyond_in_any_turn():
 def test_a_rough_map_stays_exact():
     fit = swath(noise=3e-3)
     assert quick_to_pixel(fit, (1000, 1000)) == fit.to_pixel
+
+
+@pytest.mark.parametrize(("model", "order"), [("polynomial", 3), ("tps", None)])
+def test_points_in_another_crs(model, order):
+    rng = np.random.default_rng(4)
+    col, row = rng.uniform(0, 1000, (2, 200))
+    x, y = 5e5 + 10 * col + 2e-3 * col * row, 5e6 - 10 * row + 1e-3 * col**2
+    x, y = x + 0.05 * rng.standard_normal(200), y + 0.05 * rng.standard_normal(200)
+    fit = fit_gcps(GCPs(col, row, x, y, crs=32633), model, order=order)
+    at = rng.uniform(-0.4, 999.4, (2, 5000))
+    lonlat = transform_points(32633, 4326, *fit.to_map(*at))
+    found = quick_to_pixel(fit, (1000, 1000), 4326)(*lonlat)
+    assert np.abs(np.subtract(found, at)).max() < 3 * TOLERANCE
+
+
+def test_the_lattice_is_taken_for_the_real_rpcs(data_dir):
+    ground = read_rpcs(data_dir / "formats" / "RGB.byte.rpc.vrt")
+    quick = quick_to_pixel(ground, (718, 791))
+    assert quick != ground.to_pixel
+    at = np.random.default_rng(5).uniform(0, 700, (2, 3000))
+    assert np.abs(np.subtract(quick(*ground.to_map(*at)), at)).max() < 3 * TOLERANCE
