@@ -275,12 +275,6 @@ class CoregAccessor:
         Examples
         --------
         >>> import xcoreg
-        >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None
-        True
-
-        Examples
-        --------
-        >>> import xcoreg
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None  # it has a transform instead
         True
         """
@@ -303,16 +297,6 @@ class CoregAccessor:
         -------
         DataArray or Dataset
             As this image, interpolated once; lazy if this image is.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from xcoreg import GCPs
-        >>> image = xr.DataArray(np.arange(20_000.0).reshape(100, 200), dims=("y", "x"))
-        >>> corners = GCPs([0, 199, 199, 0], [0, 0, 99, 99], [5, 1995, 1995, 5], [995, 995, 5, 5], crs="EPSG:32633")
-        >>> out = image.coreg.rectify(corners, resolution=20)
-        >>> out.shape, [round(float(edge), 6) for edge in out.rio.bounds()]
-        ((50, 100), [0.0, 0.0, 2000.0, 1000.0])
 
         Examples
         --------
@@ -345,14 +329,6 @@ class CoregAccessor:
         Examples
         --------
         >>> import xcoreg
-        >>> ref, _ = xcoreg.datasets.sentinel2_pair()
-        >>> found = ref.coreg.locate([(*ref.coreg.place(10, 20), 7.5)])
-        >>> found.inside, found.table().round(6)
-        (array([ True]), array([[10. , 20. ,  7.5]]))
-
-        Examples
-        --------
-        >>> import xcoreg
         >>> tgt = xcoreg.datasets.sentinel2_pair()[1]
         >>> found = tgt.coreg.locate([(12.65, 52.78)])  # longitude before latitude
         >>> found.col.round(1), found.row.round(1), found.value
@@ -376,14 +352,6 @@ class CoregAccessor:
         -------
         x, y : float64 arrays
             Longitude before latitude.
-
-        Examples
-        --------
-        >>> import xcoreg
-        >>> ref, _ = xcoreg.datasets.sentinel2_pair()
-        >>> x, y = ref.coreg.place(0, 0, crs=ref.rio.crs)
-        >>> float(x) == float(ref.x[0]), float(y) == float(ref.y[0])
-        (True, True)
 
         Examples
         --------

@@ -71,3 +71,11 @@ def test_a_field_is_matched_and_applied_across_turns(both):
     inner = (slice(20, -20), slice(20, -20))
     before, after = (np.std(image.values[inner] - ref.values[inner].astype(float)) for image in (tgt, fixed))
     assert after < 0.4 * before
+
+
+@pytest.mark.parametrize("west", [-180.016, 179.984])
+def test_masks_may_lie_in_either_turn(both, west):
+    tgt, ref = both
+    where = shapely.box(west, -16.432, west + 0.02, -16.4)
+    fit = tgt.coreg.match_local(ref, spacing=40, window=64, where=where, model="translation")
+    assert fit.points.x[fit.points.ok].max() < -180.016 + 0.025

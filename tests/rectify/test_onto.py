@@ -122,3 +122,9 @@ def test_the_history_tells_the_correction(bare, scene):
     fixed = bare.coreg.shift_to(scene.ref)
     assert '"correction": "translation"' in fixed.attrs["xcoreg"]
     assert '"dx": 2' in fixed.attrs["xcoreg"]
+
+
+def test_heights_are_not_corrected_in_silence(bare, scene):
+    fit = scene.tgt.coreg.match(scene.ref)
+    with pytest.raises(OptionError, match="images that have a transform"):
+        bare.coreg.apply(fit, vertical=True)

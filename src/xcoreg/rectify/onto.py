@@ -17,6 +17,7 @@ from xcoreg.rectify.image import GroundMove, map_grid, rectify
 from xcoreg.rectify.placing import as_ground, needs_rectifying, shape_of
 from xcoreg.warp.displacement import Displacement, Grid
 from xcoreg.warp.grids import reference_grid
+from xcoreg.warp.options import How
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,17 +103,7 @@ def on_map(image: _Image, ref: DataArray | Dataset, ground: Any = None, *, nodat
     return rectify(image, ground, crs=grid_of(ref, "the reference").crs, nodata=nodata)
 
 
-def rectify_by(
-    image: _Image,
-    fit: Coregistration,
-    ground: Any = None,
-    *,
-    like: Any = None,
-    align_grid: bool = False,
-    resolution: float | tuple[float, float] | None = None,
-    ref_grid: Any = None,
-    **options: Any,
-) -> _Image:
+def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
     """Rectify an image and correct it by a fit, in one interpolation.
 
     Parameters
@@ -123,12 +114,8 @@ def rectify_by(
         Of this image, rectified, or of another one of the same product.
     ground : optional
         As for :func:`rectify`.
-    like : DataArray, Dataset or GeoBox, optional
-        Grid of the output; default: the CRS of the fit and the image's own pixel size.
-    align_grid, resolution, ref_grid
-        As for :func:`xcoreg.apply`.
     **options
-        `resampling` and `nodata` of :func:`rectify`.
+        Of :func:`xcoreg.apply`. Without any grid the output has the CRS of the fit and the image's own pixel size.
 
     Returns
     -------
@@ -140,27 +127,34 @@ def rectify_by(
     MatchError
         When the fit is not to be trusted.
     OptionError
-        For options that do not go together.
+        For options that do not go together, and for corrections of heights.
     NotGeoreferenced
         When nothing tells where the image lies, or the fit does not know its CRS.
     """
+    how = How(**options)
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
-    align_grid = align_grid or resolution is not None or ref_grid is not None
-    if align_grid and like is not None:
-        raise OptionError("like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them")
     if not fit.crs_wkt:
         raise NotGeoreferenced("the fit does not know the CRS of its target: give the image a transform first")
+    if how.vertical or (how.vertical is None and getattr(fit.model, "dz_constant", 0.0) != 0.0):
+        raise OptionError(
+            "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
+            "leave them as they are, vertical=False"
+        )
     frame = Grid(cast("Any", tuple(fit.transform)[:6]), fit.shape, georef.as_crs(fit.crs_wkt).to_wkt())
     moved = MovedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
-    if like is None:
-        anchor = (0.0, 0.0)
-        if align_grid:
-            lattice = reference_grid(fit.settings, ref_grid)
-            anchor = (lattice.transform[2], lattice.transform[5]) if georef.same_crs(lattice.crs, frame.crs) else anchor
-        made = map_grid(moved, shape_of(image), moved.crs, resolution, anchor)
-        like = GeoBox(made.shape, Affine(*made.transform), moved.crs)
-    return rectify(image, moved, like=like, **options)
+    like = _lattice(moved, image, fit, how) if how.like is None else how.like
+    return rectify(image, moved, like=like, resampling=how.resampling, nodata=how.nodata)
+
+
+def _lattice(moved: MovedGround, image: DataArray | Dataset, fit: Coregistration, how: How) -> GeoBox:
+    """Grid over the corrected image, on the lattice of the reference where that is asked for."""
+    anchor = (0.0, 0.0)
+    if how.is_aligned:
+        ref = reference_grid(fit.settings, how.ref_grid)
+        anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(ref.crs, moved.crs) else anchor
+    made = map_grid(moved, shape_of(image), moved.crs, how.resolution, anchor)
+    return GeoBox(made.shape, Affine(*made.transform), moved.crs)
 
 
 def rectify_onto(
@@ -203,4 +197,4 @@ def rectify_onto(
 
 
 #: Options of :func:`rectify_by`.
-MOVING = ("like", "align_grid", "resolution", "ref_grid", "resampling", "nodata")
+MOVING = ("like", "align_grid", "resolution", "ref_grid", "resampling", "nodata", "vertical")
