@@ -64,7 +64,7 @@ def answer(fit: Coregistration) -> list[str]:
     lines = [*_offset(fit)]
     if is_local(fit):
         lines += [*_field(fit)]
-    elif fit.quality.n_windows:
+    elif fit.quality.n_windows and not fit.quality.dh_count:
         q = fit.quality
         sure = f", reliability {q.reliability:.0f} %" if math.isfinite(q.reliability) else ""
         lines.append(f"{q.n_ok} of {q.n_windows} windows agree on it{sure}.")

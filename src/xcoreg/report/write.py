@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from xcoreg.errors import OptionError, require
 from xcoreg.io import open_raster
 from xcoreg.points import replacing
 from xcoreg.report import tables
+from xcoreg.report.dem import block_figures, height_answer, height_section, is_elevation
 from xcoreg.report.html import escape, page, paragraphs, section
 from xcoreg.report.pictures import chart_figures, map_figure, model_figures
 from xcoreg.report.windows import choose_windows, flicker_html
@@ -19,7 +20,17 @@ from xcoreg.summary import is_local
 if TYPE_CHECKING:
     from xcoreg.result import Coregistration
 
-__all__ = ["write_report"]
+__all__ = ["ReportOptions", "write_report"]
+
+
+class ReportOptions(TypedDict, total=False):
+    """Keyword options of :func:`write_report`, which tells what they mean."""
+
+    band: Any
+    ref_band: Any
+    title: str
+    windows: int
+    where: Any
 
 
 def write_report(
@@ -27,11 +38,7 @@ def write_report(
     path: str | os.PathLike[str],
     target: Any = None,
     reference: Any = None,
-    *,
-    band: Any = None,
-    ref_band: Any = None,
-    title: str = "Coregistration report",
-    windows: int = 4,
+    **options: Unpack[ReportOptions],
 ) -> Path:
     """Write a fit as one HTML page that needs nothing but itself.
 
@@ -49,12 +56,15 @@ def write_report(
     title : str
     windows : int
         How many windows to show before and after, half of them with a large residual.
+    where : optional
+        Ground that counts in differences of elevation, as in `match`.
 
     Returns
     -------
     Path
         What was written: the answer in words, errors before and after on withheld points, the comparison of models,
-        windows by status, maps, residuals, directions, settings, versions and grids.
+        windows by status, maps, residuals, directions, settings, versions and grids. Of elevation models also the
+        differences before and after, their distribution, differences against aspect, and corrections per block.
 
     Raises
     ------
@@ -65,20 +75,22 @@ def write_report(
     """
     require("matplotlib.figure", extra="plot")
     tgt, ref = (_image(one, name) for one, name in ((target, "target"), (reference, "reference")))
-    chosen = fit.settings.get("options") or {}
-    bands = (
-        band if band is not None else chosen.get("band"),
-        ref_band if ref_band is not None else chosen.get("ref_band"),
-    )
+    title, bands = options.get("title", "Coregistration report"), _bands(fit, options)
     background = ref if ref is not None else tgt
     if background is not None:
         background = _one_band(background, bands[1] if ref is not None else bands[0])
-    body = [_header(fit, title), section("Accuracy", tables.accuracy(fit))]
-    body.append(section("Tie points", map_figure(fit, background) + tables.verdicts(fit)))
-    if tgt is not None and ref is not None and fit.ok:
-        flicks = flicker_html(fit, tgt, ref, choose_windows(fit, windows), bands)
+    body, heights = [_header(fit, title)], is_elevation(fit)
+    if heights and fit.ok:
+        body.append(section("Differences of elevation", height_section(fit, (tgt, ref), options.get("where"), bands)))
+        body.append(section("Blocks", block_figures(fit)))
+    body.append(section("Accuracy", tables.accuracy(fit)))
+    if is_local(fit) or not heights:
+        body.append(section("Tie points", map_figure(fit, background) + tables.verdicts(fit)))
+    if tgt is not None and ref is not None and fit.ok and not heights:
+        flicks = flicker_html(fit, tgt, ref, choose_windows(fit, options.get("windows", 4)), bands)
         body.append(section("Before and after", flicks))
-    body.append(section("Residuals and directions", _grid(chart_figures(fit))))
+    if is_local(fit) or not heights:
+        body.append(section("Residuals and directions", _grid(chart_figures(fit))))
     told = "The correction and its uncertainty" if is_local(fit) else "The correction"
     body.append(section(told, _grid(model_figures(fit)) if fit.is_field else ""))
     body.append(section("Models compared", tables.models(fit)))
@@ -90,6 +102,15 @@ def write_report(
     with replacing(goal) as temporary:
         temporary.write_text(page(title, "\n".join(one for one in body if one)), encoding="utf-8")
     return goal
+
+
+def _bands(fit: Coregistration, options: ReportOptions) -> tuple[Any, Any]:
+    """Bands to show: as asked, else those of the fit."""
+    chosen, asked = fit.settings.get("options") or {}, (options.get("band"), options.get("ref_band"))
+    band, ref_band = (
+        one if one is not None else chosen.get(name) for one, name in zip(asked, ("band", "ref_band"), strict=True)
+    )
+    return band, ref_band
 
 
 def _image(image: Any, name: str) -> Any:
@@ -107,7 +128,7 @@ def _one_band(image: Any, band: Any) -> Any:
 
 
 def _header(fit: Coregistration, title: str) -> str:
-    lines = answer(fit)
+    lines = [*answer(fit), *height_answer(fit)]
     kind = "" if fit.ok else ' class="bad"'
     badge = f'<span class="badge">{escape(fit.status.name)}</span>'
     notes = "".join(f'<p class="warn">{escape(text)}</p>' for text in fit.quality.warnings)
