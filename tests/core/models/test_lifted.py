@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.models import Lifted, Translation, fit_model, model_from_dict
+from xcoreg.core.models import Lifted, Translation, choose_heights, fit_model, model_from_dict
 
 X, Y = (part.ravel() for part in np.meshgrid(np.arange(0.0, 900.0, 100.0), np.arange(0.0, 700.0, 100.0)))
 
@@ -40,3 +40,25 @@ def test_models_without_a_vertical_part_lift_nothing(kind):
     assert model.predict_dz([100.0, np.nan], 50.0).tolist()[0] == 0.0
     assert np.isnan(model.predict_dz([100.0, np.nan], 50.0)[1])
     assert model.dz_constant == 0.0
+
+
+@pytest.mark.parametrize("kind", ["auto", "translation", "affine", "polynomial2", "spline", "piecewise"])
+def test_one_quantity_is_fitted_as_two_are(kind):
+    rng = np.random.default_rng(3)
+    dz = 2.0 + 0.01 * X + rng.normal(0, 0.1, X.size)
+    choice = choose_heights(kind, X, Y, dz, np.full(X.size, 0.01))
+    error = choice.model.predict(X, Y)[0] - 2.0 - 0.01 * X
+    spread = np.sqrt(choice.model.predict_cov(X, Y)[:, 0, 0])
+    assert choice.residual_dx.shape == X.shape
+    if kind != "translation":
+        assert np.sqrt(np.mean(error**2)) < 0.12
+        assert 0.2 < np.sqrt(np.mean((error / spread) ** 2)) < 2.0
+    if kind == "auto":
+        assert choice.model.kind == "affine"
+
+
+def test_a_wrong_height_counts_for_little():
+    dz = np.full(X.size, 2.0) + np.random.default_rng(4).normal(0, 0.1, X.size)
+    dz[7] = 90.0
+    model = choose_heights("translation", X, Y, dz, np.full(X.size, 0.01)).model
+    assert model.dx == pytest.approx(2.0, abs=0.05)

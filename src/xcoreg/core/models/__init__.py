@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xcoreg.core.models.base import Degenerate, Model
-from xcoreg.core.models.choose import Choice, assess_model, choose_model
+from xcoreg.core.models.choose import Choice, assess_model, choose_heights, choose_model
 from xcoreg.core.models.custom import Custom
 from xcoreg.core.models.fit import KINDS, KINDS_AUTO, fit_model
 from xcoreg.core.models.lifted import Lifted
@@ -29,6 +29,7 @@ __all__ = [
     "Spline",
     "Translation",
     "assess_model",
+    "choose_heights",
     "choose_model",
     "fit_model",
     "model_from_dict",

@@ -198,4 +198,4 @@ class Fitted(Level):
     def _summary(self) -> dict[str, Any]:
         """Choose what `repr` shows."""
         spread = np.sqrt(np.diag(np.array(self.scatter)))
-        return {"n": self.n, "scatter": f"({spread[0]:.3g}, {spread[1]:.3g})", "spacing": f"{self.spacing:.4g}"}
+        return {"n": self.n, "scatter": f"({spread[0]:.3g}, {spread[-1]:.3g})", "spacing": f"{self.spacing:.4g}"}

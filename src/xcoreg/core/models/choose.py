@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.models.base import Degenerate
-from xcoreg.core.models.fit import KINDS_AUTO, fit_ties, ties_of
+from xcoreg.core.models.fit import KINDS_AUTO, fit_ties, heights_of, ties_of
 from xcoreg.core.models.scatter import biweight_loss
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from xcoreg.core.models.outcome import Outcome
     from xcoreg.core.models.ties import Ties
 
-__all__ = ["Choice", "assess_model", "choose_model"]
+__all__ = ["Choice", "assess_model", "choose_heights", "choose_model"]
 
-_CHI2_MEDIAN = 1.3862943611198906  # two degrees of freedom
+_CHI2_MEDIAN = {1: 0.45493642311957283, 2: 1.3862943611198906}  # by degrees of freedom
 _SHARED = 1.45  # ratio of standard errors with and without what ten folds share (Nadeau & Bengio 2003)
 _WORTH = 0.01  # of the squared error
 _AUTO_NEEDS = {"affine": 5, "polynomial2": 12, "polynomial3": 20, "spline": 20, "piecewise": 20}
@@ -91,9 +91,40 @@ def assess_model(
     >>> choice.residual_dx.round(2).tolist()
     [-0.25, 0.05, 0.2]
     """
-    ties = ties_of(x, y, dx, dy, cov)
+    return _assess(kind, ties_of(x, y, dx, dy, cov), folds)
+
+
+def _assess(kind: Any, ties: Ties, folds: int = 10) -> Choice:
     outcome = fit_ties(kind, ties, folds)
     return _choice(ties, {outcome.model.kind: outcome}, {}, outcome.model.kind, ())
+
+
+def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Choice:
+    """Fit a model to one quantity; the model's first component is that quantity.
+
+    Parameters
+    ----------
+    kind : str or object
+        "auto" to choose as :func:`choose_model` does, else as for :func:`assess_model`.
+    x, y, dz, var : (n,) array_like
+        Map positions, the quantity there, and its variance.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    Degenerate
+        Where the tie points cannot carry it.
+
+    Examples
+    --------
+    >>> choose_heights("translation", [0, 1, 2], [0, 1, 0], [1.0, 1.2, 1.4], [1.0, 1.0, 1.0]).model.dx
+    1.2
+    """
+    ties = heights_of(x, y, dz, var)
+    return _chosen(ties) if isinstance(kind, str) and kind == "auto" else _assess(kind, ties)
 
 
 def choose_model(
@@ -136,7 +167,10 @@ def choose_model(
     >>> choice.model.kind
     'affine'
     """
-    ties = ties_of(x, y, dx, dy, cov)
+    return _chosen(ties_of(x, y, dx, dy, cov), kinds, folds)
+
+
+def _chosen(ties: Ties, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 10) -> Choice:
     outcomes: dict[str, Outcome] = {}
     reasons: dict[str, str] = {}
     warnings: list[str] = []
@@ -170,15 +204,18 @@ def _standard_error(more: Floats) -> float:
 
 def _weights(ties: Ties, outcomes: dict[str, Outcome]) -> Floats:
     """Weight each point by its precision, with the scatter that the closest model leaves, the same for all models."""
-    own = np.trace(ties.covs, axis1=1, axis2=2) / 2
-    typical = min(float(np.median(outcome.squared)) for outcome in outcomes.values()) / _CHI2_MEDIAN
+    k = ties.values.shape[1]
+    own = np.trace(ties.covs, axis1=1, axis2=2) / k
+    typical = min(float(np.median(outcome.squared)) for outcome in outcomes.values()) / _CHI2_MEDIAN[k]
     return np.asarray(1 / (own + max(typical - float(np.median(own)), 0.0)))
 
 
 def _losses(ties: Ties, outcomes: dict[str, Outcome]) -> dict[str, Floats]:
     """Robust squared error of each withheld point by each model."""
     weights = _weights(ties, outcomes)
-    losses = {kind: biweight_loss(weights * outcome.squared, 2) for kind, outcome in outcomes.items()}
+    losses = {
+        kind: biweight_loss(weights * outcome.squared, ties.values.shape[1]) for kind, outcome in outcomes.items()
+    }
     return {kind: np.nan_to_num(loss) for kind, loss in losses.items()}  # a single point is not withheld
 
 
@@ -202,4 +239,4 @@ def _choice(
     table += [{"kind": kind, **lost, "reason": reason} for kind, reason in reasons.items()]
     outcome = outcomes[chosen]
     off, cov = ties.back(outcome.off * ties.unit), ties.back(outcome.held_out_cov * ties.unit**2)
-    return Choice(outcome.model, table, off[:, 0], off[:, 1], cov[:, :2, :2], warnings)
+    return Choice(outcome.model, table, off[:, 0], off[:, -1], cov[:, :2, :2], warnings)

@@ -121,9 +121,11 @@ def fit_custom(maker: Any, ties: Ties, folds: int = 10) -> Outcome:
 
 def _fit(maker: Any, ties: Ties) -> Any:
     moves, covs = ties.values * ties.unit, ties.covs * ties.unit**2
+    if moves.shape[1] == 1:  # one quantity alone stands for both
+        moves, covs = np.repeat(moves, 2, axis=1), covs * np.eye(2)
     return maker.fit(ties.x, ties.y, moves[:, 0], moves[:, 1], covs)
 
 
 def _residuals(model: Any, ties: Ties) -> Floats:
     dx, dy = (np.broadcast_to(np.asarray(part, np.float64), ties.x.shape) for part in model.predict(ties.x, ties.y))
-    return ties.values - np.column_stack([dx, dy]) / ties.unit
+    return ties.values - np.column_stack([dx, dy])[:, : ties.values.shape[1]] / ties.unit

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.models.base import Degenerate, nested
+from xcoreg.core.models.base import Degenerate, Pairs, nested
 from xcoreg.core.models.custom import fit_custom
 from xcoreg.core.models.linear import LinearFit, fit_linear
 from xcoreg.core.models.outcome import Outcome
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from xcoreg.core.models.base import Model
 
-__all__ = ["KINDS", "KINDS_AUTO", "fit_model", "fit_ties", "ties_of"]
+__all__ = ["KINDS", "KINDS_AUTO", "fit_model", "fit_ties", "heights_of", "ties_of"]
 
 
 def _translation(ties: Ties) -> Outcome:
@@ -33,15 +33,22 @@ def _translation(ties: Ties) -> Outcome:
     mean, square = fit.coef[0] * ties.unit, ties.unit**2
     cov, scatter = nested(fit.cov[0, :, 0] * square), nested(fit.scatter[:2, :2] * square)
     height = float(mean[2]) if len(mean) > 2 else 0.0
-    return _outcome(Translation(float(mean[0]), float(mean[1]), height, cov, scatter), fit, ties, 1)
+    dx, dy = float(mean[0]), float(mean[min(len(mean) - 1, 1)])
+    return _outcome(Translation(dx, dy, height, _paired(cov), scatter), fit, ties, 1)
 
 
 def _single(ties: Ties) -> Outcome:
     """Take one point as it is; nothing is withheld, and without a covariance nothing tells its uncertainty."""
     unknown = np.full_like(ties.covs, np.nan)
-    dx, dy, dz = (*(ties.values[0] * ties.unit).tolist(), 0.0)[:3]
+    moves = (ties.values[0] * ties.unit).tolist()
+    dx, dy, dz = (*(moves * 2 if len(moves) == 1 else moves), 0.0)[:3]
     cov = nested(ties.covs[0] * ties.unit**2 if ties.measured else unknown[0])
-    return Outcome(Translation(dx, dy, dz, cov), unknown[:, 0], unknown, 1)
+    return Outcome(Translation(dx, dy, dz, _paired(cov)), unknown[:, 0], unknown, 1)
+
+
+def _paired(cov: Pairs) -> Pairs:
+    """Let the variance of one quantity alone stand for both of two equal ones."""
+    return cov if len(cov) > 1 else (cov[0] * 2, cov[0] * 2)
 
 
 def _polynomial(kind: Any) -> Callable[[Ties], Outcome]:
@@ -85,6 +92,19 @@ def ties_of(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: Array
     shape = np.broadcast_shapes(*(np.shape(p) for p in (x, y, dx, dy)))
     x, y, dx, dy = (np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in (x, y, dx, dy))
     return make_ties(x, y, np.column_stack([dx, dy]), cov)
+
+
+def heights_of(x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Ties:
+    """Make tie points of one component, with its variances, ready for fitting: the model's dx (and dy) is dz.
+
+    Examples
+    --------
+    >>> ties = heights_of([0.0, 1.0, 2.0], [0.0, 1.0, 0.0], [5.0, 6.0, 7.0], [1.0, 1.0, 1.0])
+    >>> fit_ties("translation", ties).model.dx
+    6.0
+    """
+    values, covs = np.asarray(dz, np.float64)[:, None], np.asarray(var, np.float64)[:, None, None]
+    return make_ties(x, y, values, covs)
 
 
 def fit_ties(kind: Any, ties: Ties, folds: int = 10) -> Outcome:

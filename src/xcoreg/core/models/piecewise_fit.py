@@ -109,8 +109,9 @@ def _roughness(off: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats
 def _model(
     ties: Ties, corners: Ties, triangles: Ints, plane: Floats, rough: Floats, scatter: tuple[tuple[float, ...], ...]
 ) -> Piecewise:
-    square = ties.unit**2
-    covs = corners.covs[:, [0, 0, 1], [0, 1, 1]] * square
+    square, second = ties.unit**2, min(plane.shape[1] - 1, 1)  # one quantity alone stands for both
+    three = [0, 0, second], [0, second, second]
+    covs = corners.covs[:, *three] * square
     return Piecewise(
         n=len(ties),
         scatter=scatter,
@@ -119,8 +120,8 @@ def _model(
         centre=np.array(ties.centre),
         corners=np.column_stack([corners.u, corners.v]) * ties.scale,
         triangles=triangles,
-        plane=plane * ties.unit / np.array([1, ties.scale, ties.scale])[:, None],
-        values=corners.values * ties.unit,
+        plane=plane[:, [0, second]] * ties.unit / np.array([1, ties.scale, ties.scale])[:, None],
+        values=corners.values[:, [0, second]] * ties.unit,
         covs=covs,
-        roughness=rough[[0, 0, 1], [0, 1, 1]] * square / ties.scale**2,
+        roughness=rough[*three] * square / ties.scale**2,
     )

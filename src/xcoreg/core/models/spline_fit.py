@@ -86,6 +86,7 @@ def _model(ties: Ties, plane: Floats, basis: Basis, state: State, smooth: Smooth
         for size, low in zip(grids.shape[1:], (low_row, low_col), strict=True)
     )
     grids = grids + plane[0][:, None, None] + plane[1][:, None, None] * u + plane[2][:, None, None] * v[:, None]
+    pair = [0, min(len(grids) - 1, 1)]  # one quantity alone stands for both
     freedom = float(smooth.freedom.mean())
     nodes, spread = _nodes(ties, basis, smooth)
     area = max(float(np.ptp(ties.u) * np.ptp(ties.v)), ties.spacing**2)
@@ -96,11 +97,11 @@ def _model(ties: Ties, plane: Floats, basis: Basis, state: State, smooth: Smooth
         hull=half_planes(ties.x, ties.y),
         origin=np.array([low_col, low_row]) * ties.scale + ties.centre,
         step=lattice.step * ties.scale,
-        coef=grids * ties.unit,
+        coef=grids[pair] * ties.unit,
         length=float(np.sqrt(area / freedom)) * ties.scale,
         nodes=nodes * ties.scale + np.array([*ties.centre, 0, 0]),
         spread=_short(spread * (factor * square)),
-        growth=factor * square * _LOG_GROWTH / state.stiffness[:2] / ties.scale**2,
+        growth=factor * square * _LOG_GROWTH / state.stiffness[pair] / ties.scale**2,
     )
 
 
@@ -112,7 +113,8 @@ def _nodes(ties: Ties, basis: Basis, smooth: Smooth) -> tuple[Floats, Floats]:
     cells = np.ceil(spans / finest).astype(int)
     u, v = (low[a] + spans[a] / cells[a] * np.arange(cells[a] + 1) for a in (0, 1))
     cov = basis.variances(smooth.covariance, np.tile(u, len(v)), np.repeat(v, len(u)))
-    grids = np.stack([cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]]).reshape(3, len(v), len(u))
+    second = min(cov.shape[1] - 1, 1)
+    grids = np.stack([cov[:, 0, 0], cov[:, 0, second], cov[:, second, second]]).reshape(3, len(v), len(u))
     return np.array([*low, *(spans / cells)]), grids
 
 
