@@ -66,11 +66,26 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
-def build(session: nox.Session) -> None:
-    """Build sdist and wheel, install the wheel alone and run the demo from it."""
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html, warnings being errors; notebooks are run."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel; try the wheel in an empty environment, outside of the source tree."""
     session.install("build")
     out = Path(session.create_tmp()).resolve()
     session.run("python", "-m", "build", "--outdir", str(out), ".")
-    wheel = max(out.glob("*.whl"), key=lambda path: path.stat().st_mtime)
-    session.install(f"xcoreg[plot] @ {wheel.as_uri()}")
-    session.run("xcoreg", "demo", "--out", str(out / "demo"))
+    file = max(out.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    megabytes = file.stat().st_size / 1e6
+    session.log(f"{file.name}: {megabytes:.2f} MB")
+    if megabytes >= 4:
+        session.error("the wheel has to stay below 4 MB")
+    script = Path("tests/wheel/base_install.py").resolve()
+    session.install(str(file))
+    with session.chdir(out):
+        session.run("python", str(script))
+        session.install(f"xcoreg[plot] @ {file.as_uri()}")
+        session.run("xcoreg", "demo", "--out", str(out / "demo"))

@@ -1,0 +1,139 @@
+"""Each block of code in the documentation runs as printed, and prints what the page says.
+
+A page is one session in a folder of its own, which holds the bundled pair as `ref.tif` and `tgt.tif`. A `text` block
+right after a `python` block is its output: words have to be equal, numbers nearly. Commands of `sh` blocks that begin
+with `xcoreg` are run, too. What a page needs but need not show stands in a comment `<!-- setup: ... -->`; a block whose
+first line says `# needs the network` is only compiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import pytest
+
+import xcoreg
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = ("_build", "jupyter_execute", "notebooks", "decisions")
+PAGES = [
+    path
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if not set(path.relative_to(ROOT).parts[:-1]) & set(BUILT) and "report" not in path.parts
+]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- setup:\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+EXTRAS = ("matplotlib", "geopandas", "folium", "distributed", "zarr", "netCDF4")
+# Commands that download, build or wait, and what is told by placeholders.
+NOT_RUN = ("xcoreg demo", "xcoreg --version")
+
+
+def steps(path):
+    """(language, code, line) of a page; setup comments count as Python."""
+    text = path.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        language, code, setup = found.groups()
+        yield language or "python", code or setup, text[: found.start()].count("\n") + 2
+
+
+def same(printed, promised):
+    if NUMBER.sub("#", printed.strip()) != NUMBER.sub("#", promised.strip()):
+        return False
+    pairs = zip(NUMBER.findall(printed), NUMBER.findall(promised), strict=True)
+    return all(float(a) == pytest.approx(float(b), rel=0.05, abs=0.1 if "." in b else 0) for a, b in pairs)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with what pages may take for granted."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(xcoreg.datasets.path("sentinel2_ref"), "ref.tif")
+    shutil.copy(xcoreg.datasets.path("sentinel2_tgt"), "tgt.tif")
+    tgt = xcoreg.open_raster("tgt.tif")
+    xcoreg.write_raster((tgt.squeeze() > 1600).astype("uint8").rio.write_crs(tgt.rio.crs), "clouds.tif")
+    return tmp_path
+
+
+def run_python(code, namespace, where):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile("\n" * (where[1] - 1) + code, str(where[0]), "exec"), namespace)
+    return out.getvalue()
+
+
+def run_commands(code):
+    from click.testing import CliRunner
+
+    from xcoreg.cli import cli
+
+    for line in code.replace("\\\n", " ").splitlines():
+        command, _, goal = line.partition("#")[0].partition(" > ")
+        words = shlex.split(command)
+        if not words or words[0] != "xcoreg" or line.startswith(NOT_RUN):
+            continue
+        ran = CliRunner().invoke(cli, words[1:])
+        assert ran.exit_code == 0, f"{line}\n{ran.output}\n{ran.exception!r}"
+        if goal:
+            Path(goal.strip()).write_text(ran.stdout, encoding="utf-8")
+
+
+README_NEEDS = """
+import numpy as _n
+from xcoreg import GCPs as _G
+from xcoreg.georef import attach_gcps as _a
+_col, _row = (one.ravel() for one in _n.meshgrid([0, 390, 779], [0, 390, 779]))
+_a("tgt.tif", _G(_col, _row, 337305 + 10 * _col, 5852695 - 10 * _row, crs="EPSG:32633"), "swath.tif")
+from xcoreg import datasets as _d, open_raster as _o, write_raster as _w
+_o("clouds.tif").pipe(_w, "clouds_20m.tif")
+_r, _t = _d.sentinel2_pair()
+_t.coreg.match(_r).save("fit.json")
+"""
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_block_runs_and_prints_what_the_page_says(path, folder, monkeypatch):
+    page = list(steps(path))
+    for extra in EXTRAS:
+        if any(extra in code for _, code, _ in page) or (extra == "matplotlib" and ".plot" in str(page)):
+            pytest.importorskip(extra)
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    printed = None
+    if path.name == "README.md":
+        exec(README_NEEDS, vars(module))
+    for language, code, line in page:
+        if language == "python":
+            if code.startswith("# needs the network"):
+                compile(code, str(path), "exec")
+                printed = None
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", xcoreg.CoregWarning)  # advice to users is no fault of a page
+                warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+                printed = run_python(code, vars(module), (path, line))
+        elif language == "text":
+            assert printed is None or same(printed, code), f"{path.name}, line {line} printed:\n{printed}"
+            printed = None
+        elif language == "sh" and path.name != "README.md":  # there with placeholders; tests/test_readme.py has them
+            run_commands(code)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for goal in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if not goal.startswith(("http", "mailto")):
+            assert (path.parent / goal).exists() or goal.startswith(("notebooks/", "../notebooks/")), goal
+
+
+def test_outputs_are_compared_not_only_printed():
+    assert same("a 1.02 b", "a 1.00 b")
+    assert not same("a 3 b", "a 2 b")
+    assert not same("a b", "a c")
