@@ -7,6 +7,7 @@ import os
 import click
 
 from xcoreg.cli.batch import batch
+from xcoreg.cli.dem import dem
 from xcoreg.cli.demo import demo
 from xcoreg.cli.fields import points, warp
 from xcoreg.cli.georef import georef
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (match, shift, warp, points, apply, batch, info, georef, locate, demo):
+for command in (match, shift, warp, points, apply, batch, dem, info, georef, locate, demo):
     cli.add_command(command)
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     Examples
     --------
     >>> sorted(cli.commands)
-    ['apply', 'batch', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
+    ['apply', 'batch', 'dem', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
     """
     # GDAL would keep a twentieth of the memory's worth of decoded blocks; each is needed by a few windows in a row.
     os.environ.setdefault("GDAL_CACHEMAX", "64")

@@ -139,10 +139,13 @@ class Keeping:
         Path by option: `save_fit` (JSON), `report` (a page), `field` (a raster), `gcps` (the target with them).
     target : str
         Path of the target.
+    where : optional
+        Ground that counts in differences of elevation.
     """
 
     goals: dict[str, str]
     target: str
+    where: Any = None
 
     @classmethod
     def take(cls, options: dict[str, Any], images: tuple[str, str]) -> Keeping:
@@ -158,7 +161,7 @@ class Keeping:
         if "report" in goals:
             # Before the work: the page needs pictures.
             require("matplotlib", extra="plot")
-        return cls(goals, images[1])
+        return cls(goals, images[1], options.get("where"))
 
     def write(self, matched: Matched, talk: Talk) -> None:
         """Write them."""
@@ -168,7 +171,7 @@ class Keeping:
         fit = matched.fit
         writers: dict[str, Callable[[str], Any]] = {
             "save_fit": fit.save,
-            "report": partial(fit.report, target=matched.tgt, reference=matched.ref),
+            "report": partial(fit.report, target=matched.tgt, reference=matched.ref, where=self.where),
             "field": partial(write_field, fit),
             "gcps": partial(write_gcps, self.target, fit.points),
         }
@@ -220,7 +223,7 @@ def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any
 
 def _files_of(options: dict[str, Any]) -> list[str]:
     names = ("where", "ref_where", "footprint", "ref_footprint", "points")
-    return [options[name] for name in names if options.get(name)]
+    return [str(getattr(options[name], "places", options[name])) for name in names if options.get(name)]
 
 
 def _tell_windows(points: TiePoints | None, talk: Talk) -> None:

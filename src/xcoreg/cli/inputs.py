@@ -75,13 +75,13 @@ def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
         ) from error
 
 
-def use_only(path: str | None, crs: Any, option: str) -> Any:
+def use_only(path: Any, crs: Any, option: str) -> Any:
     """Read the mask that an option names.
 
     Parameters
     ----------
     path : str or None
-        Raster, where 0 and nodata mean: leave out; or vector file.
+        Raster, where 0 and nodata mean: leave out; or vector file. Anything else is returned as it is.
     crs : CRS or None
         Of the image that the mask is for.
     option : str
@@ -93,6 +93,8 @@ def use_only(path: str | None, crs: Any, option: str) -> Any:
     """
     from xcoreg.plan.outlines import is_vector
 
+    if path is not None and not isinstance(path, str):
+        return path
     if path is None or is_vector(path):
         return polygon(path, crs, option)
     return open_image(path)

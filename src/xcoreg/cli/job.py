@@ -22,7 +22,7 @@ __all__ = ["BadInput", "Failure", "Job", "NoMatch", "Talk", "failure_of", "with_
 # Options as the library's messages spell them, for Python: the shell writes --max-shift for max_shift=.
 _KEYWORD = re.compile(
     r"\b((?:ref_)?(?:band|nodata|where|footprint)|windows?|at|max_shift|contrast|align_grid|like|resampling|driver"
-    r"|overwrite|spacing|model|filters|points)=([\w'(+-]?)"
+    r"|overwrite|spacing|model|filters|points|matcher)=([\w'(+-]?)"
 )
 # The cures of the library's messages are Python's; rio comes with rasterio.
 _EDIT = {

@@ -170,16 +170,17 @@ def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
     if np.count_nonzero(counts) < _FEWEST:
         axes.text(0.5, 0.5, "no slopes of 5 degrees and more", ha="center", va="center", transform=axes.transAxes)
         return
+    east, north = _ground_shift(fit)
     middle = 0.0
     for which, colour in (("before", _BEFORE), ("after", _AFTER)):
         values = getattr(found, which)[counts] / found.slope[counts]
         centre, quarters = _binned(found.aspect[counts], values)
         axes.fill_between(centre, quarters[0], quarters[2], color=colour, alpha=0.18, lw=0)
         axes.plot(centre, quarters[1], "o", ms=4, color=colour, label=f"{which}: median and middle half")
-        middle = float(np.nanmedian(quarters[1])) if which == "before" else middle
-    east, north = _ground_shift(fit)
+        if which == "before":
+            middle = float(np.nanmedian(quarters[1] - _cosine(centre, east, north)))
     angle = np.linspace(0, 360, 361)
-    curve = east * np.sin(np.radians(angle)) + north * np.cos(np.radians(angle)) + middle
+    curve = _cosine(angle, east, north) + middle
     direction = math.degrees(math.atan2(east, north)) % 360
     told = f"what a shift of {math.hypot(east, north):.2f} m towards {direction:.0f}° makes"
     axes.plot(angle, curve, color="black", lw=1.4, label=told)
@@ -188,6 +189,12 @@ def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
     axes.set_ylim(low, high + 0.3 * (high - low))
     axes.legend(fontsize=8, loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _cosine(aspect: Floats, east: float, north: float) -> Floats:
+    """Tell what a shift makes of dh / tan(slope), aspect in degrees."""
+    out: Floats = east * np.sin(np.radians(aspect)) + north * np.cos(np.radians(aspect))
+    return out
 
 
 def _binned(aspect: Floats, values: Floats) -> tuple[Floats, Floats]:
