@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg.lazy import compute_all, is_lazy, map_output_blocks
+from xcoreg.lazy import compute_all, computing, is_lazy, map_output_blocks, run_each, run_tasks, token
 
 
 class Counter:
@@ -124,3 +124,36 @@ def test_schedulers_agree(scheduler):
     values = np.random.default_rng(0).normal(size=(10, 20))
     out = mirrored(da.from_array(values, chunks=3)).compute(scheduler=scheduler)
     assert np.array_equal(out, values[:, ::-1])
+
+
+def test_images_in_dataclasses_are_not_loaded():
+    looked = []
+    image = da.from_array(np.zeros(8), chunks=2).map_blocks(
+        lambda b: looked.append(1) or b, dtype=float, meta=np.empty(0)
+    )
+
+    @dataclass(frozen=True)
+    class Job:
+        image: object
+
+    done = run_tasks(lambda job, item: (is_lazy(job.image), item), Job(DataArray(image)), [1, 2, 3])
+    assert done == [(True, 1), (True, 2), (True, 3)]
+    assert looked == []
+
+
+def test_a_choice_of_scheduler_ends_with_its_block():
+    source, counter = da.arange(4, chunks=2), Counter()
+    with computing(scheduler=counter):
+        compute_all([source])
+    compute_all([source])
+    assert counter.n == 1
+
+
+def test_tokens_tell_values_apart():
+    assert token({"a": 1}) == token({"a": 1}) != token({"a": 2})
+
+
+def test_one_failure_does_not_end_the_others():
+    (_, first), (_, second) = run_each(lambda item: 1 / item, [0, 2])
+    assert isinstance(first, ZeroDivisionError)
+    assert second == 0.5

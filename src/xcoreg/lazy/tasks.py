@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,7 +185,7 @@ def run_tasks(
     from dask.callbacks import Callback
     from dask.delayed import delayed
 
-    common = delayed(_Box(shared), pure=False)
+    common = delayed(_Box(shared), pure=False, traverse=False)
     task = delayed(_call, pure=False)
     work = [task(function, common, _Box(item)) for item in items]
 
@@ -198,12 +197,13 @@ def run_tasks(
         return [box.value for box in _compute(work)]
 
 
-@dataclass(frozen=True)
 class _Box:
-    """Keeps dask from looking into what a task is given or returns."""
+    """Keeps dask from looking into what a task is given or returns: a dataclass it would search for images to load."""
 
-    value: Any
-    answer: bool = False
+    __slots__ = ("answer", "value")
+
+    def __init__(self, value: Any, answer: bool = False) -> None:
+        self.value, self.answer = value, answer
 
 
 def _call(function: Callable[[Any, Any], Any], shared: _Box, item: _Box) -> _Box:

@@ -1,0 +1,67 @@
+"""Many scenes on the workers of a cluster, and workers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from xcoreg import batch, lazy
+from xcoreg.errors import OptionError
+from xcoreg.jobs.run import _told
+
+distributed = pytest.importorskip("distributed")
+
+# sockets of distributed, when its workers die
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers of one thread each, in processes of their own."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as running:
+        yield running
+
+
+def test_workers_make_the_same_files(scenes, cluster):
+    how = {"ref": scenes.ref, "verb": "warp", "window": 64, "spacing": 64}
+    here = scenes.out.with_name("here")
+    batch(scenes.targets, here, **how)
+    found = batch(scenes.targets, scenes.out, workers=cluster.scheduler_address, **how)
+    assert found.counts() == {"done": 3}
+    assert scenes.files_of(scenes.out) == scenes.files_of(here)
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(scenes, cluster):
+    targets = [*scenes.targets, *(scenes.folder / f"{name}{n}.tif" for name in "ab" for n in range(2))]
+    for path in targets[3:]:
+        path.write_bytes((scenes.folder / f"{path.stem[0]}.tif").read_bytes())
+    with distributed.Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+    ended = []
+
+    def told(record):
+        ended.append(record["name"])
+        if len(ended) == 2:
+            os.kill(pids[0], signal.SIGKILL)
+
+    found = batch(targets, scenes.out, ref=scenes.ref, workers=cluster.scheduler_address, progress=told)
+    assert found.counts() == {"done": 7}
+    assert list(scenes.out.glob(".xcoreg*")) == []
+    whole = {data for name, data in scenes.files_of(scenes.out).items() if name.startswith("a") and ".tif" in name}
+    assert len(whole) == 1
+
+
+def test_a_scene_that_kills_its_workers_fails_alone():
+    def work(item):
+        return os._exit(7) if item == "deadly" else item
+
+    results = dict(lazy.run_each(work, ["a", "deadly", "b"], workers=2))
+    assert (results[0], results[2]) == ("a", "b")
+    assert "the worker process died while working on this scene, twice" in str(_told(results[1]))
+
+
+def test_a_scheduler_that_is_not_there_is_told(scenes):
+    with pytest.raises(OptionError, match="workers of its own"):
+        batch(scenes.targets, scenes.out, ref=scenes.ref, workers="tcp://127.0.0.1:9", memory="1GB")
