@@ -1,0 +1,64 @@
+"""Programs stopped in the middle: what is finished is whole, what is not is absent, and the next run goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from xcoreg import batch
+
+SLOW = """
+import sys, time
+from xcoreg import io
+from xcoreg.cli import main
+
+copy = io.copy_moved
+
+def slowly(source, goal, transform):  # stops with half of the second output on the disk
+    if goal.name == "b.tif":
+        with io.paths.new_file(goal) as place:
+            place.write_bytes(b"half")
+            print("writing", flush=True)
+            time.sleep(60)
+    return copy(source, goal, transform)
+
+io.copy_moved = slowly
+sys.argv = ["xcoreg", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.fixture
+def stop(scenes):
+    """Run a batch as a program, and send it a signal in the middle of its second writing."""
+
+    def run(number):
+        call = ["batch", *scenes.targets, "--ref", scenes.ref, "--out", scenes.out]
+        command = [sys.executable, "-c", SLOW, *map(str, call)]
+        program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert program.stdout.readline() == "writing\n"
+        program.send_signal(number)
+        _, said = program.communicate(timeout=30)
+        return program.returncode, said
+
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_batch_that_is_stopped_goes_on(scenes, stop, number):
+    code, said = stop(number)
+    assert code != 0
+    assert [path.name for path in scenes.out.glob("*.tif")] == ["a.tif"]
+    if number == signal.SIGINT:
+        assert "interrupted: finished scenes are whole" in said
+        assert list(scenes.out.glob(".xcoreg*")) == []
+        assert (scenes.out / "manifest.csv").read_text().count("\n") == 2
+    found = batch(scenes.targets, scenes.out, ref=scenes.ref)
+    assert (found.counts(), found.n_new) == ({"done": 3}, 2)
+    assert list(scenes.out.glob(".xcoreg*")) == []
+    whole = scenes.out.with_name("whole")
+    batch(scenes.targets, whole, ref=scenes.ref)
+    assert scenes.files_of(scenes.out) == scenes.files_of(whole)
