@@ -114,7 +114,8 @@ def _beside(left: str, points: TiePoints, outline: Iterable[tuple[float, float]]
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
     cells = "".join(
-        f'<tr><th style="{_LEFT};white-space:nowrap">{html.escape(name.strip())}</th><td style="{_LEFT}">{html.escape(text)}</td></tr>'
+        f'<tr><th style="{_LEFT};white-space:nowrap">{html.escape(name.strip())}</th>'
+        f'<td style="{_LEFT}">{html.escape(text)}</td></tr>'
         for name, text in rows
     )
     return f"<table>{cells}</table>"
