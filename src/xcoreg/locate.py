@@ -11,7 +11,7 @@ from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sample import sample
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
-from xcoreg.georef.quick import quick_to_pixel
+from xcoreg.georef.quick import quick_to_map, quick_to_pixel
 from xcoreg.raster import to_band
 from xcoreg.raster.nodata import stored_nodata, valid_of
 from xcoreg.rectify import as_ground
@@ -226,13 +226,17 @@ def place(
     """
     found = as_ground(ground, image, height)
     cols, rows = np.asarray(col, np.float64), np.asarray(row, np.float64)
+    cols, rows = np.broadcast_arrays(cols, rows)
+    shape = (1, 1) if image is None else shape_of(image)
     if normalized or image is None:
-        shape = (1, 1) if image is None else shape_of(image)
         cols, rows = map_to_pixel(_PIXELS, cols * shape[1], rows * shape[0])
-    x, y = found.to_map(cols, rows)
-    if found.crs is None:
-        return x, y
-    return transform_points(found.crs, crs, x, y)
+    if found.crs is None or cols.size <= _MANY or isinstance(found, AffineGround):
+        x, y = found.to_map(cols, rows)
+        return (x, y) if found.crs is None else transform_points(found.crs, crs, x, y)
+    to_map, x, y = quick_to_map(found, shape, crs), np.empty(cols.size), np.empty(cols.size)
+    for part in _chunks(cols.size):
+        x[part], y[part] = to_map(cols.ravel()[part], rows.ravel()[part])
+    return x.reshape(cols.shape), y.reshape(cols.shape)
 
 
 def _columns(points: Any) -> tuple[Floats, Floats, Floats | None, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.georef import GCPs, fit_gcps, read_rpcs, transform_points
-from xcoreg.georef.quick import TOLERANCE, quick_to_pixel
+from xcoreg.georef.quick import TOLERANCE, quick_to_map, quick_to_pixel
 
 
 def swath(noise, seed=1):
@@ -44,6 +44,8 @@ def test_points_in_another_crs(model, order):
     lonlat = transform_points(32633, 4326, *fit.to_map(*at))
     found = quick_to_pixel(fit, (1000, 1000), 4326)(*lonlat)
     assert np.abs(np.subtract(found, at)).max() < 3 * TOLERANCE
+    back = transform_points(4326, 32633, *quick_to_map(fit, (1000, 1000), 4326)(*at))
+    assert np.abs(np.subtract(back, fit.to_map(*at))).max() < 3 * TOLERANCE * 10
 
 
 def test_the_lattice_is_taken_for_the_real_rpcs(data_dir):
@@ -52,3 +54,13 @@ def test_the_lattice_is_taken_for_the_real_rpcs(data_dir):
     assert quick != ground.to_pixel
     at = np.random.default_rng(5).uniform(0, 700, (2, 3000))
     assert np.abs(np.subtract(quick(*ground.to_map(*at)), at)).max() < 3 * TOLERANCE
+
+
+def test_longitudes_that_jump_are_told_as_before():
+    fit = swath(noise=0.0)
+    assert quick_to_map(fit, (1000, 1000), 32701) != fit.to_map
+    at = np.random.default_rng(5).uniform(-100, 1100, (2, 500))
+    np.testing.assert_allclose(quick_to_map(fit, (1000, 1000))(*at), fit.to_map(*at), atol=1e-6)
+    utm = GCPs(fit.gcps.col, fit.gcps.row, *transform_points(4326, 32701, fit.gcps.x, fit.gcps.y), crs=32701)
+    lon, _ = quick_to_map(fit_gcps(utm, "tps"), (1000, 1000), 4326)(*at)
+    assert np.abs(lon).max() <= 180

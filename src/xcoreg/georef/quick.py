@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy import ndimage
 
-from xcoreg.georef.crs import in_turn, transform_points
+from xcoreg.georef.crs import full_turn, in_turn, transform_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from xcoreg.georef.ground import Ground
 
     Floats: TypeAlias = "NDArray[np.float64]"
-    ToPixel: TypeAlias = "Callable[[Floats, Floats], tuple[Floats, Floats]]"
+    Way: TypeAlias = "Callable[[Floats, Floats], tuple[Floats, Floats]]"
     Box: TypeAlias = "tuple[float, float, float, float]"
 
-__all__ = ["TOLERANCE", "quick_to_pixel"]
+__all__ = ["TOLERANCE", "quick_to_map", "quick_to_pixel"]
 
 #: Largest error of a position where it is checked, px.
 TOLERANCE = 2e-3
@@ -31,7 +32,7 @@ _PAD = 8  # nodes beyond the image: a cubic spline forgets its boundary by a fac
 _CHECKED = 2000
 
 
-def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> ToPixel:
+def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
     """Make a fast way from the ground to the pixels of an image.
 
     Parameters
@@ -59,18 +60,61 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> T
     True
     """
     seen: Any = ground if crs is None else _Seen(ground, crs)
-    exact: ToPixel = seen.to_pixel
+    exact: Way = seen.to_pixel
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))
     x, y = seen.to_map(*at)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return exact
     x = in_turn(seen.crs, x, x[0])
-    quick: _Quick | None = None
+    box = (float(x.min()), float(x.max()), float(y.min()), float(y.max()))
+    lattice: _Lattice | None = None
     for nodes in _NODES:
-        quick = _Quick(seen, (float(x.min()), float(x.max()), float(y.min()), float(y.max())), nodes, quick)
-        if not quick.known:
+        lattice = _Lattice(box, nodes, exact if lattice is None else partial(_better, lattice, seen))
+        quick = partial(_looked_up, lattice, exact, seen.crs)
+        if not lattice.known:
             return exact
         if float(np.abs(np.stack(quick(x, y)) - at).max()) < TOLERANCE:
+            return quick
+    return exact
+
+
+def quick_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
+    """Make a fast way from the pixels of an image to the ground; the inverse of :func:`quick_to_pixel`.
+
+    Parameters
+    ----------
+    ground, shape, crs
+        As for :func:`quick_to_pixel`.
+
+    Returns
+    -------
+    callable (col, row) -> (x, y)
+        On the image a spline over a lattice, beyond it exact. Where the spline errs by more than `TOLERANCE` at 2000
+        random places of the image, all is exact; so it is where longitudes jump.
+
+    Examples
+    --------
+    >>> from xcoreg.georef import GCPs, fit_gcps
+    >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 30))
+    >>> fit = fit_gcps(GCPs(col, row, 500 + 10 * col + 1e-3 * col * row, 900 - 10 * row, crs=32633), "tps")
+    >>> x, y = quick_to_map(fit, (100, 100))(col, row)
+    >>> float(np.abs(x - fit.gcps.x).max()) < 10 * TOLERANCE
+    True
+    """
+    seen: Any = ground if crs is None else _Seen(ground, crs)
+    exact: Way = seen.to_map
+    at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))
+    right, down = at + np.array([[1.0], [0.0]]), at + np.array([[0.0], [1.0]])
+    here, *steps = (np.stack(exact(*places)) for places in (at, right, down))
+    full = full_turn(seen.crs)
+    if not np.isfinite([here, *steps]).all() or (full is not None and np.ptp(here[0]) > full / 2):
+        return exact
+    pixel = min(float(np.median(np.hypot(*(step - here)))) for step in steps)
+    box = (-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5)
+    for nodes in _NODES:
+        lattice = _Lattice(box, nodes, exact)
+        quick = partial(_looked_up, lattice, exact, None)
+        if lattice.known and float(np.abs(np.stack(quick(*at)) - here).max()) < TOLERANCE * pixel:
             return quick
     return exact
 
@@ -89,43 +133,45 @@ class _Seen:
         return self.ground.to_pixel(*transform_points(self.crs, self.ground.crs, x, y))
 
 
-class _Quick:
-    """A spline over a lattice; beyond its box the map itself."""
+class _Lattice:
+    """A spline over a lattice of pairs of values, some nodes wider than its box."""
 
-    def __init__(self, ground: Ground, box: Box, nodes: int, rough: _Quick | None = None) -> None:
-        self.ground, self.box = ground, box
+    def __init__(self, box: Box, nodes: int, exact: Way) -> None:
+        self.box = box
         self.step = ((box[1] - box[0]) / (nodes - 1), (box[3] - box[2]) / (nodes - 1))
         numbers = np.arange(-_PAD, nodes + _PAD)
-        x, y = np.meshgrid(box[0] + self.step[0] * numbers, box[2] + self.step[1] * numbers)
-        found = ground.to_pixel(x, y) if rough is None else rough.better(x, y)
+        with np.errstate(all="ignore"):
+            found = exact(*np.meshgrid(box[0] + self.step[0] * numbers, box[2] + self.step[1] * numbers))
         self.known = bool(np.isfinite(found).all())
         self.coefs = [ndimage.spline_filter(each) for each in found] if self.known else []
 
-    def __call__(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Pixel positions of ground coordinates."""
-        west, east, south, north = self.box
-        x = in_turn(self.ground.crs, x, (west + east) / 2)
-        near = (x >= west) & (x <= east) & (y >= south) & (y <= north)
-        if near.all():
-            return self.spline(x, y)
-        col, row = np.empty(x.shape), np.empty(x.shape)
-        col[near], row[near] = self.spline(x[near], y[near])
-        col[~near], row[~near] = self.ground.to_pixel(x[~near], y[~near])
-        return col, row
-
-    def spline(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Pixel positions by the spline alone."""
+    def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Both values at a place."""
         at = [(y - self.box[2]) / self.step[1] + _PAD, (x - self.box[0]) / self.step[0] + _PAD]
-        col, row = (ndimage.map_coordinates(coefs, at, order=3, prefilter=False) for coefs in self.coefs)
-        return col, row
+        one, two = (ndimage.map_coordinates(coefs, at, order=3, prefilter=False) for coefs in self.coefs)
+        return one, two
 
-    def better(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Positions one Newton step better than the spline: the map is asked once, for its slope the spline is."""
-        col, row = self.spline(x, y)
-        with np.errstate(all="ignore"):
-            to_x, to_y = self.ground.to_map(col, row)
-            by_x, by_y = x - in_turn(self.ground.crs, to_x, x), y - to_y
-            dx, dy = self.step[0] / 8, self.step[1] / 8
-            along_x = np.subtract(self.spline(x + dx, y), self.spline(x - dx, y)) / (2 * dx)
-            along_y = np.subtract(self.spline(x, y + dy), self.spline(x, y - dy)) / (2 * dy)
-            return tuple(np.stack([col, row]) + along_x * by_x + along_y * by_y)
+
+def _looked_up(lattice: _Lattice, exact: Way, crs: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Values of the lattice within its box, exact ones beyond."""
+    west, east, south, north = lattice.box
+    x = in_turn(crs, x, (west + east) / 2)
+    near = (x >= west) & (x <= east) & (y >= south) & (y <= north)
+    if near.all():
+        return lattice.at(x, y)
+    one, two = np.empty(x.shape), np.empty(x.shape)
+    one[near], two[near] = lattice.at(x[near], y[near])
+    one[~near], two[~near] = exact(x[~near], y[~near])
+    return one, two
+
+
+def _better(lattice: _Lattice, ground: Ground, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Pixels one Newton step better than those of a lattice: the ground is asked once, for its slope the lattice is."""
+    col, row = lattice.at(x, y)
+    to_x, to_y = ground.to_map(col, row)
+    by_x, by_y = x - in_turn(ground.crs, to_x, x), y - to_y
+    dx, dy = lattice.step[0] / 8, lattice.step[1] / 8
+    along_x = np.subtract(lattice.at(x + dx, y), lattice.at(x - dx, y)) / (2 * dx)
+    along_y = np.subtract(lattice.at(x, y + dy), lattice.at(x, y - dy)) / (2 * dy)
+    col, row = np.stack([col, row]) + along_x * by_x + along_y * by_y
+    return col, row
