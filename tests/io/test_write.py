@@ -208,13 +208,13 @@ def test_creation_options_that_gdal_ignores_are_refused(image, tmp_path, driver,
 
 @pytest.mark.parametrize("said", [None, 77])
 def test_the_cache_of_gdal_is_bounded_unless_the_user_says_how(tmp_path, monkeypatch, said):
-    seen, strips = [], write._strips
+    seen, strips = [], write._blocks
 
     def watched(*args):
         seen.append(get_gdal_config("GDAL_CACHEMAX"))
         return strips(*args)
 
-    monkeypatch.setattr(write, "_strips", watched)
+    monkeypatch.setattr(write, "_blocks", watched)
     before = get_gdal_config("GDAL_CACHEMAX")
     image = DataArray(np.zeros((20, 30), "u1"), dims=("y", "x")).rio.write_crs("EPSG:32633")
     with rasterio.Env(**({} if said is None else {"GDAL_CACHEMAX": said})):

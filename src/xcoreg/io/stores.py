@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xarray import DataArray, Dataset
 
+from xcoreg import lazy
 from xcoreg.errors import OptionError, require
 from xcoreg.raster import spatial_dims
 
@@ -77,9 +78,10 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
             require("zarr", extra="zarr")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Zarr 3 has yet to adopt what keeps the order of the variables
-                dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=True)
+                later = dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=True, compute=False)
+                lazy.finish(later)
         else:
-            dataset.to_netcdf(place, engine=_engine(), encoding=encoding)
+            lazy.finish(dataset.to_netcdf(place, engine=_engine(), encoding=encoding, compute=False))
     except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
 

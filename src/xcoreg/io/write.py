@@ -8,6 +8,7 @@ import re
 import tempfile
 import warnings
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
 from rasterio.windows import Window
-from xarray import DataArray, Dataset
+from xarray import DataArray, Dataset, Variable
 from xarray.conventions import encode_cf_variable
 
+from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.paths import check_output, new_file
@@ -31,7 +33,7 @@ from xcoreg.io.profile import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,10 +43,11 @@ _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
 _OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # as GDAL's warnings name it
 _HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
-_TILE = 512  # px, strips end on the borders of tiles
+_TILE = 512  # px, blocks end on the borders of tiles
 _PLACE = 1e-3  # px, how far a corner may be off when the file is read again
 _CACHE = 256_000_000  # bytes for GDAL's cache: its own default, 5 % of all memory, would hold whole scenes
 _BATCH = 32_000_000  # bytes of pixels held while writing what is not dask's
+_HELD = 100_000_000  # and about so many of what is: enough for all threads
 
 
 def write_raster(
@@ -242,26 +245,51 @@ def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, An
     options = {key: value for key, value in profile.items() if key != "creation"}
     with rasterio.open(place, "w", **options, **profile["creation"]) as file:
         metadata_of(image).write(file)
-        for top, block in _strips(parts_of(image), profile["dtype"]):
-            file.write(block, window=Window(0, top, block.shape[2], block.shape[1]))
+        for (top, left), block in _blocks(parts_of(image), profile["dtype"]):
+            file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
 
 
-def _strips(parts: list[DataArray], dtype: str) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Cut the image into strips of whole rows, along its own chunks where it has them."""
-    y_dim, (rows, cols) = parts[0].dims[-2], parts[0].shape[-2:]
+def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
+    """Cut the image into blocks, row by row, that are computed and written one after another.
+
+    Along its own chunks where it has them, several of which make a block; across them only where a tile of the file
+    ends, too. Whole rows of what has no chunks.
+    """
+    (y_dim, x_dim), (rows, cols) = parts[0].dims[-2:], parts[0].shape[-2:]
+    chunks = parts[0].chunksizes
     per_row = max(1, sum(part.nbytes for part in parts) // rows)
     depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
-    top = 0
-    for each in parts[0].chunksizes.get(y_dim) or (depth,) * -(-rows // depth):
-        bottom = min(top + each, rows)
-        blocks = [_encoded(part, {y_dim: slice(top, bottom)}, dtype).reshape(-1, bottom - top, cols) for part in parts]
-        yield top, blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        top = bottom
+    for top, high in _spans(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
+        most = max(1, _HELD * cols // (per_row * (high - top)))
+        for left, right in _spans(_joined(chunks.get(x_dim) or (cols,), most), cols):
+            window = {y_dim: slice(top, high), x_dim: slice(left, right)}
+            blocks = lazy.compute_all([_encoded(part, window).data for part in parts])
+            stored = [_stored(block, dtype).reshape(-1, high - top, right - left) for block in blocks]
+            yield (top, left), stored[0] if len(stored) == 1 else np.concatenate(stored)
 
 
-def _encoded(part: DataArray, window: dict[Any, slice], dtype: str) -> NDArray[Any]:
-    """Read a window as it is stored: masked and scaled images go back to their markers and counts."""
-    values = np.asarray(encode_cf_variable(part.variable.isel(window)).values)
+def _spans(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
+    starts = np.cumsum((0, *sizes)).tolist()
+    return ((start, min(stop, end)) for start, stop in pairwise(starts))
+
+
+def _joined(sizes: Sequence[int], most: int) -> list[int]:
+    """Join neighbouring chunks up to a width, and those that end in the middle of a tile to the next."""
+    joined = [0]
+    for size in sizes:
+        if joined[-1] and joined[-1] + size > most and sum(joined) % _TILE == 0:
+            joined.append(0)
+        joined[-1] += size
+    return joined
+
+
+def _encoded(part: DataArray, window: dict[Any, slice]) -> Variable:
+    """Take a window as it is stored: masked and scaled images go back to their markers and counts."""
+    encoded: Variable = encode_cf_variable(part.variable.isel(window))
+    return encoded
+
+
+def _stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
         limits = np.iinfo(dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["compute_all", "computing", "fused", "is_lazy", "run_tasks", "token"]
+__all__ = ["compute_all", "computing", "finish", "fused", "is_lazy", "run_tasks", "token"]
 
 
 # Just below what glibc takes for too large to keep (32 MiB).
@@ -54,6 +54,22 @@ def _compute(items: Sequence[Any]) -> tuple[Any, ...]:
 
     done: tuple[Any, ...] = compute(*items, **(_HOW.get() or {}))  # type: ignore[no-untyped-call]
     return done
+
+
+def finish(work: Any) -> None:
+    """Do what was put off: what xarray's writers return with ``compute=False``.
+
+    Parameters
+    ----------
+    work : dask Delayed or None
+        None where nothing is left to do.
+
+    Examples
+    --------
+    >>> finish(None)
+    """
+    if work is not None:
+        _compute([work])
 
 
 def token(*values: Any) -> str:
