@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.core.status import Status
+from xcoreg.engine.elevation import Comparison, choose_lifted
 from xcoreg.engine.report import scene_settings, unit_of
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints
 from xcoreg.georef import linear_of, vector_to_pixel
@@ -57,14 +59,14 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
         When they cannot carry the model that was asked for.
     """
     status = _verdict(points)
-    choice = _choice(options, points) if status is Status.OK else None
+    choice, compared = _choice(options, points, scene) if status is Status.OK else (None, None)
     settings = scene_settings(scene, options)
     if choice is not None:
         settings["assessment"] = _assessment(points, choice)
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
-        quality=_quality(points, choice, scene),
+        quality=_lifted(_quality(points, choice, scene), compared),
         status=status,
         shift=None if choice is None else _mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
@@ -90,18 +92,21 @@ def _verdict(points: TiePoints) -> Status:
     return Status(int(codes[counts.argmax()])) if len(codes) else Status.OUTSIDE
 
 
-def _choice(options: LocalOptions, points: TiePoints) -> Choice:
-    ok = points.ok
+def _choice(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:
+    ok, terms, compared = points.ok, options.terms, None
     columns = points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok]
     try:
-        choice = choose_model(*columns) if options.model == "auto" else assess_model(options.model, *columns)
+        if terms is not None:
+            choice, compared = choose_lifted(scene, points, options.model, terms)
+        else:
+            choice = choose_model(*columns) if options.model == "auto" else assess_model(options.model, *columns)
     except Degenerate as error:
         raise TooFewTiePoints(f"{error}; {_counts(points)}: give less spacing, or a simpler model", points) from error
     except ValueError as error:
         raise OptionError(str(error)) from error
     for line in choice.warnings:
         warnings.warn(f"{line}; {_counts(points)}", LowSupport, stacklevel=5)
-    return choice
+    return choice, compared
 
 
 def _counts(points: TiePoints) -> str:
@@ -111,12 +116,18 @@ def _counts(points: TiePoints) -> str:
 def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
     """Give the one shift that describes the field best."""
     ok = points.ok
-    mean = model
-    if model.kind != "translation":
+    mean = getattr(model, "horizontal", model)
+    if mean.kind != "translation":
         mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
     own = linear_of(scene.target.grid.affine)
     (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
-    return Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene))
+    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene))
+    if model.dz_constant == 0.0:
+        return shift
+    height = Translation.fit(
+        points.x[ok], points.y[ok], points.dz[ok], 0.0, np.eye(2) * points.cov_z[ok, 2][:, None, None]
+    )
+    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])))
 
 
 def _assessment(points: TiePoints, choice: Choice) -> dict[str, Any]:
@@ -124,6 +135,21 @@ def _assessment(points: TiePoints, choice: Choice) -> dict[str, Any]:
     window = points.window[points.ok]
     check = {"window": window.tolist(), "dx": choice.residual_dx.tolist(), "dy": choice.residual_dy.tolist()}
     return {"models": choice.table, "check": check}
+
+
+def _lifted(quality: Quality, compared: Comparison | None) -> Quality:
+    """Tell what is left between elevation models, too; whether blocks agree is no news then."""
+    if compared is None:
+        return quality
+    return replace(
+        quality,
+        warnings=tuple(text for text in quality.warnings if not text.startswith(_USELESS[:20])),
+        dh_count=compared.count,
+        dh_median_before=compared.before.median,
+        dh_median_after=compared.after.median,
+        dh_nmad_before=compared.before.nmad,
+        dh_nmad_after=compared.after.nmad,
+    )
 
 
 def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:

@@ -11,6 +11,7 @@ import numpy as np
 
 from xcoreg.core.status import Status
 from xcoreg.engine.cascade import Guess, guess_field
+from xcoreg.engine.elevation import block_points, elevation_failure, lay_blocks
 from xcoreg.engine.field import build_field
 from xcoreg.engine.many import Search, match_many, progress_bar
 from xcoreg.engine.report import failure
@@ -85,7 +86,7 @@ def match_local(
     scene, points = _find(target, reference, checked)
     fit = build_field(scene, checked, points)
     if not fit.ok and checked.errors == "raise":
-        raise failure(fit, checked)
+        raise failure(fit, checked) if checked.terms is None else elevation_failure(fit)
     return fit
 
 
@@ -128,7 +129,12 @@ def _find(
     given = None if options.points is None else as_points(options.points, scene.target.grid.crs, tuple(affine)[:6])
     if isinstance(given, TiePoints):
         return scene, run_filters(given, options.filters)
-    points = _matched(scene, options, _plan(scene, options, given))
+    plan = _plan(scene, options, given)
+    if options.terms is None:
+        points = _matched(scene, options, plan)
+    else:
+        places = plan.places if given is not None else lay_blocks(scene, plan.spacing)
+        points = block_points(scene, options, places, plan.size)
     filtered = run_filters(points, options.filters)
     logger.info("%d windows: %s", len(points), filtered)
     return scene, filtered

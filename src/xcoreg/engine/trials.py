@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matchers import similarity_after
 from xcoreg.core.matches import Matches
 from xcoreg.core.quality import likeness
@@ -119,8 +120,11 @@ def match_windows(
     trials = Trials(target.x, target.y, size, len(places))
     index, at = np.arange(len(places)), np.array(guess, np.float64)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
-    uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if as_came and at.any() else cut
-    before = np.asarray(likeness(uncorrected.values, target.values, uncorrected.valid & target.valid), np.float64)
+    heights = bool(getattr(match, "heights", False))
+    before = np.full(len(places), np.nan)
+    if not heights:
+        uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if as_came and at.any() else cut
+        before[:] = likeness(uncorrected.values, target.values, uncorrected.valid & target.valid)
     if scout is not None:
         cut = _scouted(scene, target, cut, scout)
     for _ in range(_RECUTS):
@@ -129,7 +133,10 @@ def match_windows(
             matches = Matches.coerce(answer, len(index))
         except ValueError as error:
             raise OptionError(f"the matcher's answer cannot be used: {error}") from error
-        matches = replace(_compared(matches, cut, target, index), ssim_before=before[index])
+        if heights:
+            matches = replace(matches, dz=matches.dz + cut.level - target.level[index])
+        else:
+            matches = replace(_compared(matches, cut, target, index), ssim_before=before[index])
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         trials.put(index, matches, at[index, 0], at[index, 1])
@@ -195,8 +202,14 @@ def to_points(trials: list[Trials], scene: Scene, *, centroids: bool = False) ->
     columns = {
         name: getattr(matches, name) for name in ("score", "reliability", "ssim_before", "ssim_after", "dz", "status")
     }
-    with np.errstate(invalid="ignore"):  # infinite variances
-        cov = cov_to_map(scene.linear, matches.cov)
+    if np.isfinite(matches.count).any():
+        columns |= {name: getattr(matches, name) for name in ("count", "nmad_before", "nmad_after")}
+        both = np.concatenate([matches.cov, matches.cov_z[:, None, :2]], axis=1)
+        whole = cov3_to_map(scene.linear, np.concatenate([both, matches.cov_z[:, :, None]], axis=2))
+        cov, columns["cov_z"] = whole[:, :2, :2], whole[:, 2]
+    else:
+        with np.errstate(invalid="ignore"):  # infinite variances
+            cov = cov_to_map(scene.linear, matches.cov)
     return TiePoints(
         np.arange(len(x)),
         row,

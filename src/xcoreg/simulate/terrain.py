@@ -10,8 +10,8 @@ import rioxarray  # noqa: F401  (registers the accessor used below)
 import xarray as xr
 from affine import Affine
 from scipy import fft
+from scipy.ndimage import map_coordinates
 
-from xcoreg.core.sample import sample
 from xcoreg.simulate.blobs import blob_mask
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class DemPair:
     field: Floats = field(repr=False)
 
 
-def elevations(shape: tuple[int, int], seed: int = 0, *, relief: float = 180.0) -> _Terrain:
+def elevations(shape: tuple[int, int], seed: int = 0, *, relief: float = 110.0) -> _Terrain:
     """Draw a fractal terrain with valleys whose height is known at any fraction of a pixel.
 
     Parameters
@@ -180,7 +180,7 @@ def dem_pair(
     Returns
     -------
     DemPair
-        In EPSG:32633. A constant shift is exact; a mosaic is interpolated with a Lanczos kernel.
+        In EPSG:32633. A constant shift is exact; a mosaic is interpolated with a spline of order 5.
 
     Examples
     --------
@@ -199,7 +199,8 @@ def dem_pair(
     else:
         truth += _distortion(shape, mosaic, rng)
         rows, cols = np.mgrid[: shape[0], : shape[1]] + float(_MARGIN)
-        moved = sample(terrain.padded(0.0, 0.0), None, rows - truth[1] / gsd, cols + truth[0] / gsd, "lanczos")[0]
+        # A spline: kernels that are not exact for slopes would move them.
+        moved = map_coordinates(terrain.padded(0.0, 0.0), [rows - truth[1] / gsd, cols + truth[0] / gsd], order=5)
     lost, ice = _glaciers(shape, glaciers, rng)
     target = moved - truth[2] + _errors(shape, noise or DemNoise(), rng)
     ref, tgt, clean = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["classic_covariance", "covariance", "length_of"]
+__all__ = ["classic_covariance", "cov3_to_map", "covariance", "length_of"]
 
 # A median is less efficient than a mean by this.
 _MEDIAN = np.pi / 2
@@ -92,3 +92,35 @@ def classic_covariance(
         normal += np.array([[np.sum(own * a * b, dtype=np.float64) for a in pair] for b in pair])
     bread = np.linalg.inv(normal)
     return np.asarray(bread @ inner @ bread.T * _MEDIAN)
+
+
+def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArray[np.float64]:
+    """Turn the covariance of (dcol, drow, dz) into that of (dx, dy, dz).
+
+    Parameters
+    ----------
+    linear : (a, b, d, e)
+        CRS units per px.
+    cov : (n, 3, 3) float
+        Axes of which nothing is known have an infinite variance.
+
+    Returns
+    -------
+    (n, 3, 3) float64
+        Infinite variances for the map axes that such a pixel axis has a part in.
+
+    Examples
+    --------
+    >>> cov3_to_map((20.0, 0.0, 0.0, -20.0), np.diag([np.inf, 1.0, 4.0])[None])[0].diagonal().tolist()
+    [inf, 400.0, 4.0]
+    """
+    a, b, d, e = linear
+    turn = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])
+    lost = np.isinf(np.diagonal(cov, axis1=1, axis2=2))
+    known = np.where(lost[:, :, None] | lost[:, None, :], 0.0, cov)
+    out = turn @ known @ turn.T
+    unknown = (lost[:, None, :] & (turn != 0)[None]).any(2)
+    out[unknown[:, :, None] | unknown[:, None, :]] = 0.0
+    rows, axes = np.nonzero(unknown)
+    out[rows, axes, axes] = np.inf
+    return np.asarray(out)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.models import Affine, Lifted, Model, Polynomial2, Translation
 from xcoreg.core.models.base import nested
 from xcoreg.core.models.polynomial import design_of
@@ -19,41 +20,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]
 
-__all__ = ["cov3_to_map", "model_of"]
+__all__ = ["model_of"]
 
 _RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
-
-
-def cov3_to_map(linear: Linear, cov: Floats) -> NDArray[np.float64]:
-    """Turn the covariance of (dcol, drow, dz) into that of (dx, dy, dz).
-
-    Parameters
-    ----------
-    linear : (a, b, d, e)
-        CRS units per px.
-    cov : (n, 3, 3) float
-        Axes of which nothing is known have an infinite variance.
-
-    Returns
-    -------
-    (n, 3, 3) float64
-        Infinite variances for the map axes that such a pixel axis has a part in.
-
-    Examples
-    --------
-    >>> cov3_to_map((20.0, 0.0, 0.0, -20.0), np.diag([np.inf, 1.0, 4.0])[None])[0].diagonal().tolist()
-    [inf, 400.0, 4.0]
-    """
-    a, b, d, e = linear
-    turn = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])
-    lost = np.isinf(np.diagonal(cov, axis1=1, axis2=2))
-    known = np.where(lost[:, :, None] | lost[:, None, :], 0.0, cov)
-    out = turn @ known @ turn.T
-    unknown = (lost[:, None, :] & (turn != 0)[None]).any(2)
-    out[unknown[:, :, None] | unknown[:, None, :]] = 0.0
-    rows, axes = np.nonzero(unknown)
-    out[rows, axes, axes] = np.inf
-    return np.asarray(out)
 
 
 def _order(found: Solution) -> int:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.dem import Solution, Terms, solve
+from xcoreg.core.dem import Solution, Terms, cov3_to_map, solve
 from xcoreg.core.status import Status
-from xcoreg.engine.elevation.convert import cov3_to_map, model_of
+from xcoreg.engine.elevation.convert import model_of
 from xcoreg.engine.elevation.windows import cover, to_metres
 from xcoreg.engine.report import scene_settings, unit_of
 from xcoreg.errors import MatchError

@@ -1,0 +1,166 @@
+"""From blocks to a model of places and heights, and what it leaves between two elevation models."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.dem import Patch, Terms
+from xcoreg.core.dem.normal import Scale, spread_of
+from xcoreg.core.models import (
+    Choice,
+    Degenerate,
+    Lifted,
+    Model,
+    Translation,
+    assess_model,
+    choose_heights,
+    choose_model,
+)
+from xcoreg.engine.elevation.windows import cover
+from xcoreg.georef import vector_to_map, vector_to_pixel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.engine.scene import Scene
+    from xcoreg.points import TiePoints
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["Comparison", "choose_lifted", "compare"]
+
+# Side of the pieces over which a correction counts as one, px, and what the target is read beyond them.
+_PIECE, _REACH = 64, 4
+# Triangles have to leave less than this share.
+_WORTH = 0.99
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is between two elevation models.
+
+    Parameters
+    ----------
+    count : int
+        Pixels compared.
+    before, after : Scale
+        Median and NMAD of reference minus target, an even selection of a large scene.
+    """
+
+    count: int
+    before: Scale
+    after: Scale
+
+
+def choose_lifted(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
+    """Fit places and heights of blocks.
+
+    Parameters
+    ----------
+    scene : Scene
+    points : TiePoints
+        Those that are OK are used.
+    model : str or object
+        As the option `model`, for each of the two parts. With "auto" triangles are tried besides what withheld blocks
+        speak for, and taken where they leave less between the elevation models: these tell more than a few blocks.
+    terms : Terms
+        Without a shift places stay where they are.
+
+    Returns
+    -------
+    choice : Choice
+        Of the horizontal part, with a :class:`Lifted` model; its table has the rows of the heights, too.
+    comparison : Comparison
+
+    Raises
+    ------
+    Degenerate
+        Where the blocks cannot carry the model.
+    """
+    choices = [_fitted(points, model, terms)]
+    if isinstance(model, str) and model == "auto":
+        with contextlib.suppress(Degenerate):
+            choices.append(_fitted(points, "piecewise", terms))
+    told = compare(scene, [choice.model for choice in choices])
+    best = int(len(told) > 1 and told[1].after.nmad < _WORTH * told[0].after.nmad)
+    return choices[best], told[best]
+
+
+def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
+    ok = points.ok
+    x, y = points.x[ok], points.y[ok]
+    columns = x, y, points.dx[ok], points.dy[ok], points.cov[ok]
+    if not terms.shift:
+        flat = assess_model("translation", *columns)
+        flat = replace(flat, model=Translation(0.0, 0.0, cov=((0.0, 0.0), (0.0, 0.0))), warnings=())
+    else:
+        flat = choose_model(*columns) if isinstance(model, str) and model == "auto" else assess_model(model, *columns)
+    heights = choose_heights(copy.deepcopy(model), x, y, points.dz[ok], points.cov_z[ok, 2])
+    rows = [{**row, "component": "dx, dy"} for row in flat.table]
+    rows += [{**row, "component": "dz"} for row in heights.table]
+    return replace(flat, model=Lifted(flat.model, heights.model), table=rows)
+
+
+def compare(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
+    """Compare two elevation models before and after corrections.
+
+    Parameters
+    ----------
+    scene : Scene
+    models : sequence of Model
+
+    Returns
+    -------
+    list of Comparison
+        One for each.
+    """
+    west, south, east, north = scene.extent.bounds
+    origin = (west + east) / 2, (south + north) / 2
+    before: list[Floats] = []
+    after: list[list[Floats]] = [[] for _ in models]
+    for patch in cover(scene):
+        for piece in _pieces(patch):
+            before.append(piece.observe(np.zeros(2), spare=True).dh)
+            for model, left in zip(models, after, strict=True):
+                left.append(_left(piece, model, scene.linear, origin))
+    first = spread_of(before)
+    return [Comparison(sum(len(part) for part in left), first, spread_of(left)) for left in after]
+
+
+def _left(piece: Patch, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
+    """Take the corrected target from the reference: one shift for a piece, heights bilinear over it."""
+    rows, cols = piece.shape
+    corners = np.array([0, cols - 1, (rows - 1) * cols, rows * cols - 1])
+    x, y = vector_to_map(linear, *piece.positions(corners))
+    x, y = x + origin[0], y + origin[1]
+    dx, dy = (float(part) for part in model.predict(x.mean(), y.mean()))
+    seen = piece.observe(np.stack(vector_to_pixel(linear, dx, dy)), spare=True)
+    # Both are asked for where the target says it is.
+    heights = model.predict_dz(x - dx, y - dy).reshape(2, 2)
+    down, across = seen.at // cols / max(rows - 1, 1), seen.at % cols / max(cols - 1, 1)
+    top, bottom = (line[0] + (line[1] - line[0]) * across for line in heights)
+    return np.asarray(seen.dh - (top + (bottom - top) * down), np.float32)
+
+
+def _pieces(patch: Patch) -> list[Patch]:
+    """Cut a window into pieces that overlap by what interpolation reads."""
+    rows, cols = patch.shape
+    out = []
+    for row in range(0, rows, _PIECE):
+        for col in range(0, cols, _PIECE):
+            top, left = max(row - _REACH, 0), max(col - _REACH, 0)
+            cut = slice(top, row + _PIECE + _REACH), slice(left, col + _PIECE + _REACH)
+            height, width = patch.ref[cut].shape
+            centre = (
+                patch.centre[0] + left + (width - 1) / 2 - (cols - 1) / 2,
+                patch.centre[1] + top + (height - 1) / 2 - (rows - 1) / 2,
+            )
+            both = patch.ref[cut], patch.tgt[cut], patch.ref_valid[cut], patch.tgt_valid[cut]
+            out.append(Patch(*both, centre, patch.base, patch.level))
+    return out
