@@ -9,7 +9,10 @@ yaml = pytest.importorskip("yaml")  # dask brings it along
 
 @pytest.fixture(params=["ci", "docs", "release"])
 def workflow(request, repo_dir):
-    return (repo_dir / ".github" / "workflows" / f"{request.param}.yml").read_text(encoding="utf-8")
+    path = repo_dir / ".github" / "workflows" / f"{request.param}.yml"
+    if not path.is_file():
+        pytest.skip("a source distribution holds no CI files")
+    return path.read_text(encoding="utf-8")
 
 
 def test_it_is_yaml_with_jobs_that_have_steps(workflow):
