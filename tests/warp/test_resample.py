@@ -5,6 +5,8 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg.warp import apply
 from xcoreg.warp.resample import Resampler, finish
@@ -67,3 +69,18 @@ def test_chunks_of_the_output_are_whole_tiles(make_image, make_fit, source, side
     out = apply(image, make_fit(), like=image)
     assert out.chunks[0][0] == side
     assert sum(out.chunks[0]) == 2300
+
+
+def test_a_coarse_output_is_worked_on_in_parts_of_the_size_of_source_chunks(make_image, make_fit):
+    source = make_image(da.zeros((4096, 4096), chunks=1024, dtype="f4"))
+    like = GeoBox((512, 512), Affine(80, 0, 300000, 0, -80, 5900040), "EPSG:32633")
+    out = apply(source, make_fit(), like=like)
+    assert out.chunks == ((128,) * 4, (128,) * 4)  # 1024 px of the source each
+
+
+@pytest.mark.parametrize("chunks", [700, 2048])
+def test_a_coarse_output_does_not_depend_on_chunks(make_image, make_fit, chunks):
+    values = np.random.default_rng(5).normal(size=(2048, 2048)).astype("f4")
+    like = GeoBox((300, 300), Affine(66, 9, 300100, 9, -66, 5899900), "EPSG:32633")
+    lazy = apply(make_image(da.from_array(values, chunks=chunks)), make_fit(), like=like).compute()
+    assert lazy.values.tobytes() == apply(make_image(values), make_fit(), like=like).values.tobytes()

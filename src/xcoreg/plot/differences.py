@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Differences", "HeightStats", "differences", "metres_per_unit"]
 
 _SIDE = 1500  # px: larger overlaps are looked at on a coarser grid
+_LARGE, _CHUNK = 1 << 24, 2048  # px of an image that is read part by part, and sides of a part
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,12 @@ def _still(raster: Raster) -> Coregistration:
 
 
 def _read(raster: Raster, fit: Coregistration, grid: GeoBox) -> Floats:
+    data = raster.data
+    if not raster.is_chunked and data.size > _LARGE:
+        data = data.chunk(dict.fromkeys(data.dims, _CHUNK))  # what is in a file stays there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CoregWarning)
-        image = apply(raster.data.astype(raster.work_dtype, keep_attrs=True), fit, like=grid, nodata=raster.nodata)
+        image = apply(data.astype(raster.work_dtype, keep_attrs=True), fit, like=grid, nodata=raster.nodata)
     made = make_raster(image, nodata=np.nan if raster.nodata is None else raster.nodata, name=raster.name)
     values, valid = made.read(0, grid.shape[0], 0, grid.shape[1])
     return np.where(valid, values, np.nan).astype(np.float64)

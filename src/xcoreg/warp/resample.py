@@ -29,6 +29,7 @@ __all__ = ["Resampler", "finish", "resample"]
 _BLOCK_PIXELS = 1 << 18  # of output worked on at once when the source is no dask array
 _WIDE, _SQUARE = 4096, 512  # longest block of parallel grids, and of others, whose long blocks have large windows
 _TILE, _LONGEST = 256, 2048  # sides of the blocks of a dask output are multiples of the first up to the second, px
+_PART = 64  # px, instead of the first for outputs so coarse that a tile of them would need many chunks of the source
 _COARSE = 4.0  # from this many source pixels per output pixel on, blocks are averaged before they are interpolated
 
 
@@ -264,7 +265,9 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
     """
     if lazy.is_lazy(image):
         data = image.data
-        chunks = tuple(_chunks(size, max(old)) for size, old in zip(resampler.shape, data.chunks[-2:], strict=True))
+        scale = (1.0, 1.0) if resampler.mapping is None else resampler.mapping.scale
+        sizes = zip(resampler.shape, data.chunks[-2:], scale, strict=True)
+        chunks = tuple(_chunks(size, max(old), coarser) for size, old, coarser in sizes)
         if resampler.rise is not None and resampler.rise.mapping.still:
             chunks = data.chunks[-2:]
         return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
@@ -272,16 +275,18 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
     y_dim, x_dim = image.dims[-2:]
     parallel = resampler.mapping is None or resampler.mapping.separable
     layers = out.size // max(resampler.shape[0] * resampler.shape[1], 1)
-    for rows, cols in _blocks(resampler.shape, layers, _WIDE if parallel else _SQUARE):
+    coarser = 1.0 if resampler.mapping is None else resampler.mapping.scale[0] * resampler.mapping.scale[1]
+    for rows, cols in _blocks(resampler.shape, layers * coarser, _WIDE if parallel else _SQUARE):
         box = resampler.box(rows, cols)
         source = image.isel({y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}).values
         out[..., rows, cols] = resampler(source, box, rows, cols)
     return out
 
 
-def _chunks(size: int, source: int) -> tuple[int, ...]:
+def _chunks(size: int, source: int, coarser: float = 1.0) -> tuple[int, ...]:
     """Chunks along one axis of a dask output: about those of the source, and whole tiles for whoever writes them."""
-    side = min(max(round(source / _TILE), 1) * _TILE, _LONGEST)
+    tile = _TILE if coarser < _COARSE else _PART
+    side = min(max(round(source / coarser / tile), 1) * tile, _LONGEST)
     return tuple(min(side, size - start) for start in range(0, size, side))
 
 
@@ -295,9 +300,9 @@ def _aligned(span: slice) -> list[slice]:
     return [slice(max(span.start, start), min(span.stop, start + _TILE)) for start in starts]
 
 
-def _blocks(shape: tuple[int, int], layers: int, longest: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(shape: tuple[int, int], layers: float, longest: int) -> Iterator[tuple[slice, slice]]:
     wide = min(shape[1], longest)
-    high = max(_BLOCK_PIXELS // (max(wide, 1) * max(layers, 1)), 32)
+    high = max(int(_BLOCK_PIXELS / (max(wide, 1) * max(layers, 1))), 32)
     for row in range(0, shape[0], high):
         for col in range(0, shape[1], max(wide, 1)):
             yield slice(row, min(row + high, shape[0])), slice(col, min(col + wide, shape[1]))
