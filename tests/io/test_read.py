@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from xarray import Dataset
 
 from xcoreg.errors import CoregError, OptionError
+from xcoreg.georef import write_prj, write_world_file
 from xcoreg.io import NoSuchFile, open_raster, write_raster
-from xcoreg.raster import footprint, look, make_raster, to_band
+from xcoreg.raster import footprint, grid_of, look, make_raster, to_band
 
 
 def test_native_dtype_and_marker(data_dir):
@@ -156,3 +158,33 @@ def test_a_look_at_a_web_file_takes_an_overview(server, cog, chunks):
     assert server.sent() < 0.1 * whole
     raster.read_many([(at, at + 128, at, at + 128) for at in (500, 900, 1300)])
     assert server.sent() < 0.45 * whole
+
+
+def write_plain(path, transform):
+    options = {"driver": "GTiff", "height": 6, "width": 8, "count": 1, "dtype": "uint8"}
+    with rasterio.open(path, "w", **options) as file:
+        file.write(np.arange(48, dtype=np.uint8).reshape(1, 6, 8))
+    write_world_file(path, transform)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("turn", [Affine(10, 0, 5e5, 0, -10, 5e6), Affine(9.8, 1.7, 5e5, 1.7, -9.8, 5e6)])
+def test_world_file_and_prj_beside_an_image_count(tmp_path, turn):
+    path = write_plain(tmp_path / "plain.tif", turn)
+    assert open_raster(path).rio.crs is None
+    write_prj(path, 32633)
+    image = open_raster(path)
+    np.testing.assert_allclose(grid_of(image).affine, turn, atol=1e-9)
+    assert grid_of(image).crs.epsg == 32633
+    assert grid_of(open_raster(path, chunks=4)) == grid_of(image)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_an_empty_prj_is_unknown_and_a_wrong_one_is_told(tmp_path):
+    path = write_plain(tmp_path / "plain.tif", Affine(10, 0, 5e5, 0, -10, 5e6))
+    (tmp_path / "plain.prj").write_text("")
+    assert open_raster(path).rio.crs is None
+    (tmp_path / "plain.prj").write_text("nonsense")
+    with pytest.raises(OptionError, match=r"plain\.prj cannot be read"):
+        open_raster(path)

@@ -51,8 +51,8 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     try:
         raster = make_raster(image, band=band, nodata=nodata, name="image")
     except NotGeoreferenced as error:
-        return found | {"georeference": str(error)} | _file_facts(path) | _ground_facts(image)
-    found |= {"georeference": "complete", **_place(raster.grid), **_file_facts(path)}
+        return found | {"georeference": str(error), **_axes_alone(image), **_file_facts(image)} | _ground_facts(image)
+    found |= {"georeference": "complete", **_place(raster.grid), **_file_facts(image)}
     found |= {"nodata": _plain(raster.nodata), "nodata_source": raster.nodata_source}
     coarse = look(raster)
     found["valid_fraction"] = round(float(coarse.valid.mean()), 4)
@@ -64,22 +64,34 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
 
 
 def _place(grid: Any) -> dict[str, Any]:
-    from xcoreg.georef import as_crs, gsd
+    from xcoreg.georef import as_crs
 
-    rows, cols = grid.shape
+    axes = _axes(grid.transform, grid.shape)
+    lonlat = {name: _lonlat(grid.crs, *xy) for name, xy in axes["corners"].items()}
+    return {**_crs_facts(as_crs(grid.crs)), **axes, "gsd_m": _gsd_in_metres(grid), "corners_lonlat": lonlat}
+
+
+def _axes(transform: Any, shape: tuple[int, int]) -> dict[str, Any]:
+    from xcoreg.georef import gsd
+
+    rows, cols = shape
     corners = {"upper_left": (0, 0), "upper_right": (cols, 0), "lower_right": (cols, rows), "lower_left": (0, rows)}
-    a, b, c, d, e, f = tuple(grid.transform)[:6]
-    places = {name: [a * x + b * y + c, d * x + e * y + f] for name, (x, y) in corners.items()}
+    a, b, c, d, e, f = (float(value) + 0.0 for value in tuple(transform)[:6])  # no minus before a zero
     return {
-        **_crs_facts(as_crs(grid.crs)),
-        "gsd": list(gsd(grid.transform)),
-        "gsd_m": _gsd_in_metres(grid),
+        "gsd": list(gsd(transform)),
         "rotation": math.degrees(math.atan2(d, a)),
         "up": _up(a, b, d, e),
         "transform": [a, b, c, d, e, f],
-        "corners": places,
-        "corners_lonlat": {name: _lonlat(grid.crs, *xy) for name, xy in places.items()},
+        "corners": {name: [a * x + b * y + c, d * x + e * y + f] for name, (x, y) in corners.items()},
     }
+
+
+def _axes_alone(image: Any) -> dict[str, Any]:
+    """Tell the transform of an image that has no CRS."""
+    from xcoreg.rectify.placing import shape_of
+
+    transform = image.rio.transform()
+    return {} if transform.is_identity else _axes(transform, shape_of(image))
 
 
 def _crs_facts(crs: Any) -> dict[str, Any]:
@@ -123,21 +135,18 @@ def _gsd_in_metres(grid: Any) -> list[float] | None:
     return [float(d) for d in Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])[2]]
 
 
-def _file_facts(path: str) -> dict[str, Any]:
-    """Tell format, blocks, overviews and control points of a file; nothing for what is no single file of GDAL."""
+def _file_facts(image: Any) -> dict[str, Any]:
+    """Tell format, blocks, overviews and control points of the file that an image was opened from."""
     import warnings
 
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    from xcoreg.io.paths import gdal_path
-
+    image = next(iter(image.data_vars.values())) if hasattr(image, "data_vars") else image
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(gdal_path(path)) as file:
-                if not file.count:
-                    return {}
+            with rasterio.open(image.encoding.get("source") or "") as file:
                 return {
                     "format": file.driver,
                     "block": list(file.block_shapes[0]),
@@ -145,8 +154,10 @@ def _file_facts(path: str) -> dict[str, Any]:
                     "n_gcps": len(file.gcps[0]),
                     "rpcs": file.rpcs is not None,
                 }
-    except RasterioError:
-        return {}
+    except RasterioError:  # Zarr, say
+        blocks = image.encoding.get("preferred_chunks", {})
+        sizes = [blocks.get(dim) for dim in image.dims[-2:]]
+        return {"format": None, "block": sizes, "overviews": [], "n_gcps": 0, "rpcs": False} if all(sizes) else {}
 
 
 def _ground_facts(image: Any) -> dict[str, Any]:
@@ -197,29 +208,37 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "corners_lonlat" in found and "crs" not in found:
         return [*lines, *_ground_lines(found)]
     if "crs" not in found:
-        return [*lines, ("missing", with_cure(found["georeference"]))]
+        return [*lines, ("missing", with_cure(found["georeference"])), *_axes_lines(found)]
     code = found["crs"] if found["crs"].startswith("EPSG") else "no EPSG code"
     nodata = {"none": "none: not stored, and the corners do not show one"}.get(
         found["nodata_source"], f"{found['nodata']} ({_HOW.get(found['nodata_source'], found['nodata_source'])})"
     )
     lines += [
         ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}, ellipsoid {found['ellipsoid']}"),
-        ("GSD", "x {:.10g}, y {:.10g}".format(*found["gsd"]) + _metres(found)),
-        ("affine", ", ".join(f"{value:.12g}" for value in found["transform"])),
-        ("lies", found["up"] + (f", columns at {found['rotation']:.6g} degrees" if "rotated" in found["up"] else "")),
-        *((name.replace("_", " "), _corner(found, name)) for name in found["corners"]),
+        *_axes_lines(found),
         ("nodata", nodata),
         ("valid", f"about {100 * found['valid_fraction']:.1f} %"),
     ]
     return [*lines, ("footprint", found["footprint"] or found["remark"])]
 
 
+def _axes_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    if "transform" not in found:
+        return []
+    return [
+        ("GSD", "x {:.10g}, y {:.10g}".format(*found["gsd"]) + _metres(found)),
+        ("affine", ", ".join(f"{value:.12g}" for value in found["transform"])),
+        ("lies", found["up"] + (f", columns at {found['rotation']:.6g} degrees" if "rotated" in found["up"] else "")),
+        *((name.replace("_", " "), _corner(found, name)) for name in found["corners"]),
+    ]
+
+
 def _metres(found: dict[str, Any]) -> str:
-    return "" if found["gsd_m"] is None else " ({:.6g} m, {:.6g} m)".format(*found["gsd_m"])
+    return "" if found.get("gsd_m") is None else " ({:.6g} m, {:.6g} m)".format(*found["gsd_m"])
 
 
 def _corner(found: dict[str, Any], name: str) -> str:
-    (x, y), lonlat = found["corners"][name], found["corners_lonlat"][name]
+    (x, y), lonlat = found["corners"][name], found.get("corners_lonlat", {}).get(name)
     return f"{x:.12g}, {y:.12g}" + ("" if lonlat is None else " (lon {:.6f}, lat {:.6f})".format(*lonlat))
 
 
@@ -227,7 +246,7 @@ def _file_words(found: dict[str, Any]) -> str:
     rows, cols = found["block"]
     overviews = ", ".join(map(str, found["overviews"])) or "none"
     more = f", {found['n_gcps']} control points" * bool(found["n_gcps"]) + ", RPCs" * found["rpcs"]
-    return f"{found['format']}, blocks of {cols} x {rows} px, overviews {overviews}{more}"
+    return f"{found['format'] or 'chunks'}, blocks of {cols} x {rows} px, overviews {overviews}{more}"
 
 
 def _ground_lines(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -91,7 +91,7 @@ def text_of(crs: Any) -> CRS | str | int | None:
     if isinstance(crs, str):
         return _unfiled(crs.strip()) or None
     if isinstance(crs, Path):
-        return _unfiled(str(crs))
+        return _unfiled(str(crs)) or None
     if isinstance(crs, tuple | list) and len(crs) == 2:
         return f"{crs[0]}:{crs[1]}"
     if isinstance(crs, dict):
@@ -115,7 +115,7 @@ def _held(holder: Any) -> CRS | str | int | None:
     raise OptionError(f"a {type(holder).__name__} is no CRS: use an authority code such as 'EPSG:32633', WKT or PROJ")
 
 
-def _from_dict(data: dict[Any, Any]) -> CRS | str | None:
+def _from_dict(data: dict[Any, Any]) -> str | None:
     if not data:
         return None
     wkt = data.get("crs_wkt") or data.get("spatial_ref")
@@ -123,8 +123,9 @@ def _from_dict(data: dict[Any, Any]) -> CRS | str | None:
         return str(wkt)
     try:
         if "grid_mapping_name" in data:
-            return CRS.from_cf(data)
-        return CRS.from_json_dict(data) if {"$schema", "type"} & set(data) else CRS.from_dict(data)
+            return CRS.from_cf(data).to_wkt()
+        found = CRS.from_json_dict(data) if {"$schema", "type"} & set(data) else CRS.from_dict(data)
+        return found.to_wkt()
     except (CRSError, KeyError) as error:
         raise OptionError(f"the CRS {str(data)[:80]} is unknown: {str(error)[:120]}") from error
 

@@ -143,7 +143,10 @@ def read_prj(path: str | Path) -> CRS | None:
         When nobody knows the CRS.
     """
     file = Path(path).with_suffix(".prj")
-    return parse_crs(file) if file.is_file() else None
+    try:
+        return parse_crs(file) if file.is_file() else None
+    except OptionError as error:
+        raise OptionError(f"{file} cannot be read: {error}") from error
 
 
 def write_prj(path: str | Path, crs: Any) -> Path:

@@ -13,12 +13,14 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
+from xcoreg.georef import read_prj
 from xcoreg.io.paths import NoSuchFile, gdal_path, local_path
 from xcoreg.raster import to_band
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Hashable, Mapping
+    from pathlib import Path
 
     Chunks = str | int | bool | Mapping[Hashable, int] | None
 
@@ -41,7 +43,8 @@ def open_raster(
     Parameters
     ----------
     path : str or path
-        GeoTIFF, ENVI, JP2, NetCDF, VRT, ...; a web address (only the ranges used are fetched); a Zarr folder.
+        GeoTIFF, ENVI, JP2, NetCDF, VRT, ...; a web address (only the ranges used are fetched); a Zarr folder. World
+        files and a .prj file beside an image count where it tells no place itself.
     chunks : None, "auto", int or mapping, optional
         None reads windows when they are asked for, without dask. "auto" makes dask chunks of about 2048 x 2048 px, one
         band deep, on the borders of the file's own blocks.
@@ -82,7 +85,7 @@ def open_raster(
             found: DataArray | Dataset = _open_zarr(path, group)
         else:
             found = _open_gdal(path, spelled, variable, cache=chunks is None, group=group)
-    image = _named(_choose(found, variable, str(path)))
+    image = _beside(_named(_choose(found, variable, str(path))), where)
     if band is not None:
         image = to_band(image, band, str(path))
     if nodata is not None:
@@ -162,6 +165,20 @@ def _named(image: DataArray | Dataset) -> DataArray | Dataset:
     if isinstance(names, list | np.ndarray) and len(names) == image.sizes.get("band", 0):
         image.attrs["long_name"] = tuple(map(str, names))
     return image
+
+
+def _beside(image: DataArray | Dataset, where: Path | None) -> DataArray | Dataset:
+    """Take the CRS from a .prj file beside an image that names none: GDAL does not look at it."""
+    if isinstance(image, Dataset) or where is None or not where.is_file() or image.rio.crs is not None:
+        return image
+    crs = read_prj(where)
+    if crs is None:
+        return image
+    mapping = image.rio.grid_mapping
+    attrs = dict(image.coords[mapping].attrs) if mapping in image.coords else {}
+    placed: DataArray = image.rio.write_crs(crs.to_wkt())
+    placed.coords[mapping].attrs |= attrs  # the transform and control points, which rioxarray does not carry over
+    return placed
 
 
 def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataArray | Dataset:
