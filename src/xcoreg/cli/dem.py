@@ -108,7 +108,7 @@ def _estimate(ref: str, tgt: str, options: dict[str, Any], talk: Talk, exclude: 
     if spacing is None:
         options |= {"debug": None}
         return match_files(ref, tgt, options, talk).fit
-    options |= {"window": round(spacing), "model": options["model"] or "auto"}
+    options["model"] = options["model"] or "auto"
     return match_files_locally(ref, tgt, options, talk).fit
 
 

@@ -146,7 +146,7 @@ def draw_heights(axes: Any, found: Differences) -> None:
     axes.set_xlabel("reference minus target, m", fontsize=9)
     axes.set_ylabel("pixels")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the legend
-    axes.legend(fontsize=8, loc="upper right", frameon=False)
+    axes.legend(fontsize=8, loc="upper right", framealpha=0.85, edgecolor="none")
     axes.spines[["top", "right"]].set_visible(False)
 
 
