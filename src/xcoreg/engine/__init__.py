@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from xcoreg.engine.elevation import PointStatistics, compare_points
 from xcoreg.engine.local import match_local, tie_points
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.single import match
 
-__all__ = ["Scene", "match", "match_local", "prepare", "tie_points"]
+__all__ = ["PointStatistics", "Scene", "compare_points", "match", "match_local", "prepare", "tie_points"]

@@ -134,7 +134,9 @@ def _find(
         points = _matched(scene, options, plan)
     else:
         places = plan.places if given is not None else lay_blocks(scene, plan.spacing)
-        points = block_points(scene, options, places, plan.size)
+        # A block reaches to the next one, unless another size was asked for.
+        side = max(round(plan.spacing * target_pixels(scene)), 16)
+        points = block_points(scene, options, places, side if options.window is None else plan.size)
     filtered = run_filters(points, options.filters)
     logger.info("%d windows: %s", len(points), filtered)
     return scene, filtered

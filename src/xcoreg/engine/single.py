@@ -11,7 +11,7 @@ import numpy as np
 
 from xcoreg.core.status import Status
 from xcoreg.engine.doubt import bends, locks
-from xcoreg.engine.elevation import elevation_failure, match_elevation
+from xcoreg.engine.elevation import elevation_failure, is_points, match_elevation, match_points
 from xcoreg.engine.report import build_fit, failure
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.trials import Trials, match_windows
@@ -62,7 +62,7 @@ def match(
     target : DataArray or Dataset
         The image that is off: georeferenced, any CRS, any leading dimensions.
     reference : DataArray or Dataset
-        The image that is right; any CRS and GSD.
+        The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
     **options
         See :class:`xcoreg.plan.Options`.
 
@@ -89,13 +89,16 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
-    scene = prepare(target, reference, checked)
-    if checked.terms is not None:
-        fit = match_elevation(scene, checked)
+    if is_points(reference):
+        fit = match_points(target, reference, checked)
     else:
-        fit = build_fit(scene, checked, *_search(scene, checked))
+        scene = prepare(target, reference, checked)
+        if checked.terms is None:
+            fit = build_fit(scene, checked, *_search(scene, checked))
+        else:
+            fit = match_elevation(scene, checked)
     if not fit.ok and checked.errors == "raise":
-        raise failure(fit, checked) if checked.terms is None else elevation_failure(fit)
+        raise elevation_failure(fit) if "elevation" in fit.settings else failure(fit, checked)
     return fit
 
 

@@ -43,6 +43,7 @@ class MatchOptions(TypedDict, total=False):
     footprint: Any
     ref_footprint: Any
     matcher: str | Sequence[str] | Matcher
+    z: str | None
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -86,6 +87,9 @@ class Options:
         Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
         ``matcher(ref, tgt, ref_valid, tgt_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
+    z : str, optional
+        Column of the heights when the reference is a GeoDataFrame of points; default: their third coordinate, or a
+        column called z, height, h, elevation, elev, h_ell or altitude.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}
@@ -106,6 +110,7 @@ class Options:
     footprint: Any = None
     ref_footprint: Any = None
     matcher: str | Sequence[str] | Matcher = "phase"
+    z: str | None = None
     progress: bool = False
     errors: str = "raise"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg.core.dem.noise import correlation_length, sandwich
+from xcoreg.core.dem.normal import spread_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,8 @@ __all__ = ["classic_covariance", "cov3_to_map", "covariance", "length_of"]
 
 # A median is less efficient than a mean by this.
 _MEDIAN = np.pi / 2
+# Samples below which a covariance is not left to their residuals alone.
+_FEW = 1000
 # What is flatter, rise per px over the mean, counts no more in the classic solution.
 _FLATTEST = 0.1
 
@@ -65,7 +68,18 @@ def covariance(
         cov[:] = np.inf
         return cov
     cov[first:, first:] = bread @ inner[first:, first:] @ bread.T
+    count = sum(len(part) for part in equations.left)
+    if count < _FEW:
+        plain = np.diag(bread) * spread_of(equations.left).nmad ** 2 * count / max(count - len(bread), 1)
+        cov[first:, first:] = _widened(cov[first:, first:], plain)
     return cov
+
+
+def _widened(cov: Floats, least: Floats) -> Floats:
+    """Hold variances of few samples, which may be small by chance, to what white noise would give."""
+    own = np.diag(cov)
+    scale = np.sqrt(np.maximum(least / np.where(own > 0, own, np.inf), 1))
+    return np.asarray(cov * scale[:, None] * scale[None, :])
 
 
 def _hold(weights: Sequence[Floats]) -> float:

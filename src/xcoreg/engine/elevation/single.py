@@ -12,7 +12,7 @@ from xcoreg.core.dem import Solution, Terms, cov3_to_map, solve
 from xcoreg.core.status import Status
 from xcoreg.engine.elevation.convert import model_of
 from xcoreg.engine.elevation.windows import cover, to_metres
-from xcoreg.engine.report import scene_settings, unit_of
+from xcoreg.engine.report import scene_settings
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.points import TiePoints
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xcoreg.core.dem import Samples
     from xcoreg.engine.scene import Scene
     from xcoreg.plan import Options
+    from xcoreg.raster import Raster
 
     Floats = NDArray[np.floating]
 
@@ -93,7 +94,8 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
         One row of tie points, for the whole overlap. Not ok where the terrain does not tell; what it tells along one
         axis alone is in `points`.
     """
-    return fit_of(scene, options, settle(scene, options, options.terms or Terms(shift=True)))
+    settled = settle(scene, options, options.terms or Terms(shift=True))
+    return fit_of(scene.target, settled, scene_settings(scene, options), scene.overlap.representative_point())
 
 
 def settle(scene: Scene, options: Options, terms: Terms) -> Settled:
@@ -117,57 +119,66 @@ def _has_data(scene: Scene) -> bool:
     return any((one.ref_valid & one.tgt_valid).sum() >= 100 for one in cover(bare))
 
 
-def fit_of(scene: Scene, options: Options, settled: Settled) -> Coregistration:
-    """Put a solution into its final form."""
-    found = settled.found
-    ok = found.status is Status.OK
-    model = model_of(found, settled.linear, settled.origin) if ok else None
-    settings = scene_settings(scene, options)
-    settings["elevation"] = {"correlation_px": found.length, "powers": [list(part) for part in found.basis.powers]}
+def fit_of(target: Raster, settled: Settled, settings: dict[str, Any], place: Any) -> Coregistration:
+    """Put a solution into its final form.
+
+    Parameters
+    ----------
+    target : Raster
+    settled : Settled
+    settings : dict
+        Of the result.
+    place : shapely Point
+        Where the row of the tie points stands, CRS of the target.
+
+    Returns
+    -------
+    Coregistration
+    """
+    found, ok = settled.found, settled.found.status is Status.OK
+    told = {"correlation_px": found.length, "powers": [list(part) for part in found.basis.powers]}
     return Coregistration(
-        model=model,
-        points=_points(scene, settled),
+        model=model_of(found, settled.linear, settled.origin) if ok else None,
+        points=_points(target, settled, place),
         quality=_quality(found),
         status=found.status,
-        shift=_shift(scene, settled) if ok else None,
-        crs_wkt=as_crs(scene.target.grid.crs).to_wkt(),
-        transform=tuple(scene.target.grid.affine)[:6],
-        shape=scene.target.shape,
-        settings=settings,
+        shift=_shift(target, settled) if ok else None,
+        crs_wkt=as_crs(target.grid.crs).to_wkt(),
+        transform=tuple(target.grid.affine)[:6],
+        shape=target.shape,
+        settings={**settings, "elevation": told},
         versions=current_versions(),
     )
 
 
-def _shift(scene: Scene, settled: Settled) -> Shift:
+def _shift(target: Raster, settled: Settled) -> Shift:
     found, cov = settled.found, settled.cov3
     dx, dy = (float(part) for part in vector_to_map(settled.linear, *found.move))
     dz, var_z = found.mean_height
     (xx, xy), (yx, yy) = cov[:2, :2].tolist()
     tied = (0.0, 0.0) if len(found.height) > 1 else (float(cov[0, 2]), float(cov[1, 2]))
-    own = linear_of(scene.target.grid.affine)
-    return Shift(dx, dy, ((xx, xy), (yx, yy)), own, dz, unit_of(scene), (*tied, var_z))
+    own, unit = linear_of(target.grid.affine), str(as_crs(target.grid.crs).axis_info[0].unit_name)
+    return Shift(dx, dy, ((xx, xy), (yx, yy)), own, dz, unit, (*tied, var_z))
 
 
-def _points(scene: Scene, settled: Settled) -> TiePoints:
+def _points(target: Raster, settled: Settled, place: Any) -> TiePoints:
     """One row for all of the overlap."""
-    found, cov = settled.found, settled.cov3
-    with np.errstate(invalid="ignore"):
-        dx, dy = vector_to_map(settled.linear, *np.nan_to_num(found.move))
+    found, cov, affine = settled.found, settled.cov3, target.grid.affine
+    dx, dy = vector_to_map(settled.linear, *np.nan_to_num(found.move))
     lost = np.isinf(np.diag(cov))
     dx, dy, dz = (np.where(gone, np.nan, value) for gone, value in zip(lost, (dx, dy, found.height[0]), strict=True))
-    place = scene.overlap.representative_point()
-    col, row = map_to_pixel(scene.target.grid.affine, place.x, place.y)
-    dcol, drow = vector_to_pixel(linear_of(scene.target.grid.affine), dx, dy)
+    col, row = map_to_pixel(affine, place.x, place.y)
+    dcol, drow = vector_to_pixel(linear_of(affine), dx, dy)
     columns: dict[str, Any] = {
         "window": 0, "row": row, "col": col, "x": place.x, "y": place.y, "dx": dx, "dy": dy, "dcol": dcol,
-        "drow": drow, "dz": dz, "status": int(found.status), "size": max(scene.target.shape), "count": found.count,
+        "drow": drow, "dz": dz, "status": int(found.status), "size": max(target.shape), "count": found.count,
         "nmad_before": found.nmad_before, "nmad_after": found.nmad_after,
     }  # fmt: skip
     return TiePoints(
         **{name: np.atleast_1d(value) for name, value in columns.items()},
         cov=cov[None, :2, :2],
         cov_z=cov[None, 2, :],
-        crs_wkt=as_crs(scene.target.grid.crs).to_wkt(),
+        crs_wkt=as_crs(target.grid.crs).to_wkt(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["cover", "to_metres"]
+__all__ = ["cover", "metres_per_pixel", "to_metres"]
 
 # Side of windows and pixels of all of them together: a part of a large scene tells as much as anyone can use.
 _SIDE, _MOST = 448, 4_000_000
@@ -80,19 +80,37 @@ def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp
 
 
 def to_metres(scene: Scene) -> Floats:
-    """Metres to the East and North (rows) per matching pixel to the right and down (columns), (2, 2).
+    """Metres to the East and North per matching pixel in the middle of the overlap, see :func:`metres_per_pixel`."""
+    return metres_per_pixel(
+        scene.target.grid.crs, scene.linear, (scene.overlap.bounds[1] + scene.overlap.bounds[3]) / 2
+    )
 
-    Degrees are turned into metres at the middle of the overlap, on the ellipsoid of WGS 84.
+
+def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
+    """Metres to the East and North (rows) per pixel to the right and down (columns).
+
+    Parameters
+    ----------
+    crs : CRS
+    linear : (a, b, d, e)
+        CRS units per px.
+    y : float
+        Where degrees are turned into metres, CRS units: on the ellipsoid of WGS 84.
+
+    Returns
+    -------
+    (2, 2) float64
+
+    Examples
+    --------
+    >>> metres_per_pixel("EPSG:4326", (0.001, 0.0, 0.0, -0.001), 60.0).round(1).tolist()
+    [[55.8, 0.0], [0.0, -111.4]]
     """
-    crs, (a, b, d, e) = as_crs(scene.target.grid.crs), scene.linear
-    unit = np.full(2, float(crs.axis_info[0].unit_conversion_factor))
-    if crs.is_geographic:
-        phi = np.radians((scene.overlap.bounds[1] + scene.overlap.bounds[3]) / 2)
-        degree = 180 / np.pi * unit[0]
-        unit = degree * np.array(
-            [
-                111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi),
-                111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi),
-            ]
-        )
+    known, (a, b, d, e) = as_crs(crs), linear
+    unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
+    if known.is_geographic:
+        phi, degree = float(np.radians(y * np.degrees(unit[0]))), float(np.degrees(unit[0]))
+        east = 111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi)
+        north = 111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi)
+        unit = degree * np.array([east, north])
     return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))

@@ -1,0 +1,209 @@
+"""An elevation model matched to points of known height (ICESat, GNSS), and compared with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from xcoreg.core.dem import Terms, solve
+from xcoreg.core.dem.classic import slope_azimuth
+from xcoreg.core.quality import nmad
+from xcoreg.core.status import Status
+from xcoreg.engine.elevation.samples import PointSamples, heights_over, point_samples
+from xcoreg.engine.elevation.single import Settled, fit_of
+from xcoreg.engine.elevation.windows import metres_per_pixel
+from xcoreg.errors import MatchError, OptionError
+from xcoreg.georef import linear_of, vector_to_map, vector_to_pixel
+from xcoreg.raster import make_raster
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from xarray import DataArray, Dataset
+
+    from xcoreg.plan import Options
+    from xcoreg.raster import Raster
+    from xcoreg.result import Coregistration
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["PointStatistics", "compare_points", "match_points"]
+
+# Points that are needed, and the edges of the classes of slope, degrees; azimuths go in eight winds.
+_FEWEST = 20
+_SLOPES = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 90.0)
+_WINDS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
+# Flatter ground, degrees, faces nowhere.
+_LEVEL = 2.0
+
+
+def match_points(target: DataArray | Dataset, points: Any, options: Options) -> Coregistration:
+    """Measure the correction of an elevation model by points of known height.
+
+    Parameters
+    ----------
+    target : DataArray or Dataset
+    points : GeoDataFrame
+        The reference; heights in the vertical datum of the model (orthometric against ellipsoidal heights differ by
+        the geoid).
+    options : Options
+        "phase" stands for "nuth_kaab" here.
+
+    Returns
+    -------
+    Coregistration
+    """
+    if callable(options.matcher) or options.ref_where is not None or options.ref_band is not None:
+        raise OptionError("points take an elevation matcher by name; ref_where and ref_band belong to images")
+    raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
+    heights = heights_over(raster, points, options.z, options.where)
+    terms = options.terms or Terms(shift=True)
+    linear = linear_of(raster.grid.affine)
+    place = (
+        shapely.Point(float(np.median(heights.x)), float(np.median(heights.y))) if len(heights.x) else _middle(raster)
+    )
+    samples, origin = point_samples(raster, heights) if len(heights.x) else ([], (place.x, place.y))
+    limit = np.inf if options.max_shift is None else options.max_shift
+    metres = metres_per_pixel(raster.grid.crs, linear, place.y)
+    found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
+    if not len(heights.x) and options.where is not None:
+        found = replace(found, status=Status.MASKED)
+    settings = {
+        "options": options.record(),
+        "tgt_nodata": raster.nodata,
+        "interim": {"linear": [float(part) for part in linear], "points": len(heights.x)},
+    }
+    return fit_of(raster, Settled(found, samples, linear, origin), settings, place)
+
+
+def _middle(raster: Raster) -> Any:
+    return raster.grid.extent.geom.centroid
+
+
+@dataclass(frozen=True)
+class PointStatistics:
+    """An elevation model minus points of known height.
+
+    Parameters
+    ----------
+    count : int
+    median, nmad, mean, std, rmse, le90 : float
+        Of model minus points, m; `le90` is the 90th percentile of the modulus.
+    by_slope, by_aspect : list of dict
+        Rows for `pandas.DataFrame`: the class (`slope` from-to in degrees, `aspect` by winds downslope, "flat" below
+        2 degrees), then `count`, `median`, `nmad`, `le90`.
+    difference : (n,) float64
+        Model minus point for each row of the table, NaN where it could not be told.
+    """
+
+    count: int
+    median: float
+    nmad: float
+    mean: float
+    std: float
+    rmse: float
+    le90: float
+    by_slope: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    by_aspect: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    difference: Floats = field(default_factory=lambda: np.empty(0), repr=False)
+
+
+def compare_points(
+    dem: DataArray | Dataset,
+    points: Any,
+    *,
+    z: str | None = None,
+    where: Any = None,
+    fit: Coregistration | None = None,
+    nodata: float | None = None,
+) -> PointStatistics:
+    """Compare an elevation model with points of known height.
+
+    Parameters
+    ----------
+    dem : DataArray or Dataset
+    points : GeoDataFrame
+        Of points, in any CRS. Their heights have to be in the vertical datum of the model: what an orthometric height
+        lacks is the geoid, tens of metres, and no correction of the model.
+    z : str, optional
+        Column of the heights; default: the third coordinate, or a column called z, height, h, elevation, elev, h_ell
+        or altitude.
+    where : optional
+        Compare only where true; as for :func:`xcoreg.match`.
+    fit : Coregistration, optional
+        Correct the model by this first.
+    nodata : float, optional
+        Of the model.
+
+    Returns
+    -------
+    PointStatistics
+
+    Raises
+    ------
+    NoOverlap
+        When no point lies on the model.
+    OptionError
+        When no heights are found.
+    """
+    raster = make_raster(dem, nodata=nodata, name="elevation model")
+    heights = heights_over(raster, points, z, where)
+    samples, origin = point_samples(raster, heights)
+    linear = linear_of(raster.grid.affine)
+    metres = metres_per_pixel(raster.grid.crs, linear, float(np.mean(heights.y)) if len(heights.y) else 0.0)
+    off, slope, aspect = (np.full(len(points), np.nan) for _ in range(3))
+    for one in samples:
+        move = np.zeros(2) if fit is None else _move(fit, one, linear, origin)
+        seen = one.observe(move)
+        tangent, azimuth = slope_azimuth(seen.col, seen.row, metres)
+        rows = one.index[seen.at]
+        off[rows] = -seen.dh
+        if fit is not None and fit.model is not None:
+            off[rows] += fit.model.predict_dz(*_places(one.positions(seen.at), move, linear, origin))
+        slope[rows], aspect[rows] = np.degrees(np.arctan(tangent)), np.degrees(azimuth) % 360
+    return _statistics(off, slope, aspect)
+
+
+def _places(positions: tuple[Floats, Floats], move: Floats, linear: Any, origin: tuple[float, float]) -> Any:
+    """Where the model has what a correction puts at positions of its lattice, CRS units."""
+    x, y = vector_to_map(linear, positions[0] - move[0], positions[1] - move[1])
+    return x + origin[0], y + origin[1]
+
+
+def _move(fit: Coregistration, one: PointSamples, linear: Any, origin: tuple[float, float]) -> Floats:
+    """Correction in the middle of some points, px."""
+    if fit.model is None:
+        raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
+    cols, rows = one.positions(np.arange(len(one.z)))
+    x, y = _places((cols.mean(), rows.mean()), np.zeros(2), linear, origin)
+    return np.stack(vector_to_pixel(linear, *(float(part) for part in fit.model.predict(x, y))))
+
+
+def _row(off: Floats) -> dict[str, Any]:
+    if not len(off):
+        return {"count": 0, "median": np.nan, "nmad": np.nan, "le90": np.nan}
+    le90 = float(np.percentile(np.abs(off), 90))
+    return {"count": len(off), "median": float(np.median(off)), "nmad": nmad(off), "le90": le90}
+
+
+def _statistics(difference: Floats, slope: Floats, aspect: Floats) -> PointStatistics:
+    known = np.isfinite(difference)
+    off, slope, aspect = difference[known], slope[known], aspect[known]
+    steep = [
+        {"slope": f"{low:g}-{high:g}", **_row(off[(slope >= low) & (slope < high)])} for low, high in pairwise(_SLOPES)
+    ]
+    wind = np.floor((aspect + 22.5) % 360 / 45).astype(int)
+    winds = [{"aspect": "flat", **_row(off[slope < _LEVEL])}]
+    winds += [{"aspect": name, **_row(off[(wind == k) & (slope >= _LEVEL)])} for k, name in enumerate(_WINDS)]
+    return PointStatistics(
+        **_row(off),
+        mean=float(off.mean()) if len(off) else np.nan,
+        std=float(off.std()) if len(off) else np.nan,
+        rmse=float(np.sqrt(np.mean(off**2))) if len(off) else np.nan,
+        by_slope=steep,
+        by_aspect=winds,
+        difference=difference,
+    )
