@@ -9,6 +9,7 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.core.status import Status
+from xcoreg.summary.heights import height_rows, tell_heights
 from xcoreg.summary.numbers import decimals, map_text, short_unit
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def tell_field(fit: Coregistration) -> str:
     told = f", correction {span.min():.2f} to {span.max():.2f} px" if span.size else ""
     if math.isfinite(q.rmse_after):
         told += f", RMSE {_px(q.rmse_before)} -> {_px(q.rmse_after)} px on {q.n_check} withheld points"
+    told += tell_heights(q)
     verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
     return f"{verdict}, {kind}{told}, {q.n_ok} of {q.n_windows} windows kept"
 
@@ -117,6 +119,7 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
             "mean correction" if fit.is_field else "correction",
             str(fit.shift) if not fit.is_field else map_text(fit.shift),
         )
+    yield from height_rows(fit)
     yield from _point_rows(fit)
     yield from _residual_rows(fit)
     q = fit.quality

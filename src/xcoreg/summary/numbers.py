@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from xcoreg.summary.heights import dz_text
+
 if TYPE_CHECKING:
     from xcoreg.shift import Shift
 
@@ -58,7 +60,7 @@ def map_text(shift: Shift) -> str:
     step = math.hypot(shift.linear[0], shift.linear[2])
     (sx, sy), text = shift.sigma, ""
     if shift.dz:
-        text = f", dz={shift.dz:+.3f}"
+        text = f", dz={dz_text(shift)}"
     return f"dx={number(shift.dx, sx, step, unit)}, dy={number(shift.dy, sy, step, unit)}{text}"
 
 

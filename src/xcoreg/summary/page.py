@@ -23,9 +23,9 @@ __all__ = ["html_fit", "html_points"]
 _LEFT = "text-align:left;vertical-align:top"
 #: What a fit tells at once; the rest is folded away.
 _FIRST = (
-    "model", "map shift", "total shift", "correction", "correction dx", "correction dy", "length", "angle",
-    "windows", "windows kept", "withheld: median", "withheld: RMSE", "withheld: CE90", "reliability",
-    "similarity (SSIM)", "warning",
+    "model", "map shift", "total shift", "correction", "correction dx", "correction dy", "correction dz", "length",
+    "angle", "windows", "windows kept", "withheld: median", "withheld: RMSE", "withheld: CE90", "reliability",
+    "similarity (SSIM)", "heights compared", "differences, NMAD", "differences, median", "warning",
 )  # fmt: skip
 _OTHER_PIXELS = ("matching px", "reference px")
 # Rows that stand below a heading in plain text have to speak for themselves here.

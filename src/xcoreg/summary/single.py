@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from xcoreg import georef
+from xcoreg.summary.heights import height_rows
 from xcoreg.summary.numbers import UNITS, decimals, map_text
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def single_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 def quality_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """Tell how far it can be trusted."""
     q = fit.quality
+    yield from height_rows(fit)
     if math.isfinite(q.reliability):
         yield "reliability", f"{q.reliability:.1f} %"
     if math.isfinite(q.score):

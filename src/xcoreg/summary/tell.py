@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from xcoreg.summary.field import field_rows, is_local, tell_field
+from xcoreg.summary.heights import tell_heights
 from xcoreg.summary.numbers import map_text
 from xcoreg.summary.single import single_rows
 
@@ -43,6 +44,7 @@ def tell_fit(fit: Coregistration) -> str:
     found = "" if fit.shift is None else f", {map_text(fit.shift)}"
     verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
     sure = f", reliability {fit.quality.reliability:.0f} %" if math.isfinite(fit.quality.reliability) else ""
+    sure += tell_heights(fit.quality)
     return f"{verdict}{found}{sure}, {fit.quality.n_ok} of {fit.quality.n_windows} windows agree"
 
 
