@@ -116,9 +116,11 @@ class Delivery:
             Nodata value of the image, where the file does not tell.
         """
         from xcoreg import io, warp
+        from xcoreg.warp.vertical import raises
 
         image = open_image(source, chunks="auto")
-        moves = fit.model is not None and fit.model.kind == "translation" and not self._raises(image, fit)
+        moves = fit.model is not None and fit.model.kind == "translation"
+        moves = moves and not raises(image, fit, self.vertical, self.resampling)
         if self.is_plain_move and moves and _is_geotiff(source):
             io.copy_moved(source, self.path, warp.apply(image, fit, vertical=False).rio.transform())
             return
@@ -127,13 +129,6 @@ class Delivery:
         options |= {"resampling": self.resampling, "nodata": nodata, "vertical": self.vertical}
         fixed = warp.apply(image, fit, **options)
         io.write_raster(fixed, self.path, driver=self.driver, overwrite=self.overwrite, **(self.creation or {}))
-
-    def _raises(self, image: Any, fit: Coregistration) -> bool:
-        """Whether values change although pixels stay."""
-        from xcoreg.warp.vertical import is_raised
-
-        bands = image.data_vars.values() if hasattr(image, "data_vars") else [image]
-        return any(is_raised(band, fit, self.vertical, self.resampling) for band in bands)
 
 
 def _is_geotiff(source: str) -> bool:

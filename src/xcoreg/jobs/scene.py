@@ -18,6 +18,7 @@ from xcoreg.core.plain import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.io.paths import local_path, new_file
 from xcoreg.result import current_versions
+from xcoreg.warp.vertical import raises
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,8 +182,9 @@ def _deliver(work: Work, pair: Pair, fit: Coregistration) -> None:
     goal, moving = work.goals(pair.name).image, dict(work.moving)
     image = io.open_raster(pair.target, chunks="auto")
     resampled = moving.get("align_grid") or "like" in moving or "resolution" in moving
-    if not (resampled or fit.is_field or work.creation) and work.driver == "GTiff" and _is_geotiff(pair.target):
-        io.copy_moved(pair.target, goal, warp.apply(image, fit).rio.transform())
+    changed = resampled or fit.is_field or raises(image, fit, moving.get("vertical"), moving.get("resampling", "cubic"))
+    if not (changed or work.creation) and work.driver == "GTiff" and _is_geotiff(pair.target):
+        io.copy_moved(pair.target, goal, warp.apply(image, fit, vertical=False).rio.transform())
         return
     if isinstance(moving.get("like"), str):
         like = moving["like"]

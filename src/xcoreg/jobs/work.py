@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SCENES", "Goals", "Work", "make_work"]
 
 SCENES = "scenes"  # folder of what is told of each scene
-_MOVING = ("align_grid", "like", "resolution", "resampling", "nodata")
+_MOVING = ("align_grid", "like", "resolution", "resampling", "nodata", "vertical")
 _WRITING = ("driver", "creation", "report", "manifest")
 _MANIFESTS = ("csv", "parquet")
 _SUFFIXES = {"GTiff": ".tif", "COG": ".tif", "netCDF": ".nc", "Zarr": ".zarr", "ENVI": ".bsq", "JP2OpenJPEG": ".jp2"}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["TOLERANCE", "Rise", "in_place", "is_raised", "raised_dtype"]
+__all__ = ["TOLERANCE", "Rise", "in_place", "is_raised", "raised_dtype", "raises"]
 
 #: Largest error of an interpolated dz where it is checked, in the unit of the heights.
 TOLERANCE = 1e-3
@@ -175,6 +175,23 @@ def is_raised(band: DataArray, fit: Coregistration, vertical: bool | None, resam
         called = "the image" if band.name is None else str(band.name)
         raise OptionError(f"vertical=True, but {called} holds {band.dtype}, which is no elevation: leave it out")
     return vertical
+
+
+def raises(image: Any, fit: Coregistration, vertical: bool | None = None, resampling: str = "cubic") -> bool:
+    """Tell whether a fit changes values, not only places: a file must not be copied byte by byte then.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+    fit, vertical, resampling
+        As for :func:`is_raised`.
+
+    Returns
+    -------
+    bool
+    """
+    bands = image.data_vars.values() if hasattr(image, "data_vars") else [image]
+    return any(is_raised(band, fit, vertical, resampling) for band in bands)
 
 
 def raised_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
