@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
+import numpy as np
 import pytest
 
-from xcoreg import batch, lazy
+from xcoreg import batch, lazy, open_raster
 from xcoreg.errors import OptionError
 from xcoreg.jobs.run import _told
 
@@ -31,6 +32,19 @@ def test_workers_make_the_same_files(scenes, cluster):
     found = batch(scenes.targets, scenes.out, workers=cluster.scheduler_address, **how)
     assert found.counts() == {"done": 3}
     assert scenes.files_of(scenes.out) == scenes.files_of(here)
+
+
+@pytest.mark.parametrize("chunks", [None, 100])
+def test_a_cluster_computes_the_same_bits(made, cluster, chunks):
+    ref, tgt = (open_raster(made / name, chunks=chunks) for name in ("ref.tif", "a.tif"))
+    how = {"window": 32, "spacing": 40}
+    fit = tgt.coreg.match_local(ref, **how)
+    warped = tgt.coreg.apply(fit, like=ref).values
+    with distributed.Client(cluster):
+        again = tgt.coreg.match_local(ref, **how)
+        found = tgt.coreg.apply(again, like=ref).values
+    assert again == fit
+    np.testing.assert_array_equal(found, warped)
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(scenes, cluster):
