@@ -27,7 +27,8 @@ class CoregAccessor:
     """Coregistration of a georeferenced image: the *target*, which is moved onto a *reference*.
 
     A shift is the correction: ``x_ref = x_tgt + dx``, map axes in CRS units; ``dcol`` to the right and ``drow`` down in
-    target pixels.
+    target pixels. *Look*: `grid`, `nodata`, `footprint`, `overlap`, `gcps`, `locate`, `place`. *Measure*: `match` (one
+    shift), `match_local` (a field). *Correct*: `apply` (a fit), `shift_to`, `warp_to` (both steps at once), `rectify`.
 
     Examples
     --------
@@ -36,10 +37,17 @@ class CoregAccessor:
     >>> fixed = scene.tgt.coreg.shift_to(scene.ref)
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1)
     12.5
+    >>> scene.tgt.coreg
+    <.coreg of an image of 256 x 256 px (rows x columns), EPSG:32633: match, match_local, apply, ... see help(...)>
     """
 
     def __init__(self, image: Image) -> None:
         self._image = image
+
+    def __repr__(self) -> str:
+        from xcoreg.summary import tell_accessor
+
+        return tell_accessor(lambda: self.grid)
 
     @property
     def grid(self) -> GeoBox:

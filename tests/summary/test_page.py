@@ -72,3 +72,13 @@ def test_many_windows_are_thinned():
     n = 5000
     many = TiePoints(np.arange(n), *[np.arange(n, dtype=float)] * 8)
     assert sketch(many).count("<line") <= 1500
+
+
+def test_the_accessor_tells_what_it_is_placed_or_not():
+    import xarray as xr
+
+    import xcoreg
+
+    image = xcoreg.simulate.pair((40, 60), seed=1).tgt
+    assert "40 x 60 px (rows x columns), EPSG:32633" in repr(image.coreg)
+    assert "not placed" in repr(xr.DataArray(np.zeros((4, 5)), dims=("y", "x")).coreg)

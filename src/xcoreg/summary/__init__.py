@@ -15,7 +15,7 @@ from xcoreg.summary.explore import explore_fit
 from xcoreg.summary.field import correction_range, is_local, model_name
 from xcoreg.summary.numbers import short_unit, tell_shift
 from xcoreg.summary.page import html_fit, html_points
-from xcoreg.summary.tell import fit_rows, summarise, tell_fit
+from xcoreg.summary.tell import fit_rows, summarise, tell_accessor, tell_fit
 
 __all__ = [
     "correction_range",
@@ -27,6 +27,7 @@ __all__ = [
     "model_name",
     "short_unit",
     "summarise",
+    "tell_accessor",
     "tell_fit",
     "tell_shift",
 ]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from xcoreg.errors import GridError
 from xcoreg.summary.field import field_rows, is_local, tell_field
 from xcoreg.summary.heights import tell_heights
 from xcoreg.summary.numbers import map_text
 from xcoreg.summary.single import single_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from xcoreg.result import Coregistration
 
-__all__ = ["fit_rows", "summarise", "tell_fit"]
+__all__ = ["fit_rows", "summarise", "tell_accessor", "tell_fit"]
 
 
 def tell_fit(fit: Coregistration) -> str:
@@ -89,3 +90,32 @@ def summarise(fit: Coregistration) -> str:
       windows              0 of 0 agree
     """
     return "\n".join([_heading(fit), *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
+
+
+def tell_accessor(grid: Callable[[], Any]) -> str:
+    """Tell in one line what `.coreg` of an image offers.
+
+    Parameters
+    ----------
+    grid : callable
+        Gives the image's GeoBox, or raises GridError.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from odc.geo.geobox import GeoBox
+    >>> tell_accessor(lambda: GeoBox((20, 30), (10, 0, 0, 0, -10, 0), "EPSG:32633"))[:56]
+    '<.coreg of an image of 20 x 30 px (rows x columns), EPSG'
+    """
+    try:
+        found = grid()
+        rows, cols = found.shape
+        crs = found.crs.epsg if found.crs is not None else None
+        code = f"EPSG:{crs}" if crs else "CRS without a code" if found.crs is not None else "no CRS"
+        image = f"an image of {rows} x {cols} px (rows x columns), {code}"
+    except GridError as error:
+        image = f"an image that is not placed ({error})"
+    return f"<.coreg of {image}: match, match_local, apply, ... see help(...)>"
