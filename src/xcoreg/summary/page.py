@@ -53,13 +53,19 @@ def html_fit(fit: Coregistration) -> str:
     >>> html_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))[:13]
     '<div><strong>'
     """
-    rows = [(_WITHHELD[name], f"{text} px") if name in _WITHHELD else (name, text) for name, text in fit_rows(fit)]
+    rows = [_own_words(name, text) for name, text in fit_rows(fit)]
     first = [row for row in rows if row[0] in _FIRST and not row[1].endswith(_OTHER_PIXELS)]
     rest = [row for row in rows if row not in first]
     mark = f'<span style="color:{"#2a7d2a" if fit.ok else "#b22222"}">{fit.status.name}</span>'
     head = f"<strong>Coregistration: {mark}</strong>, {html.escape(fit.status.reason)}"
     more = f"<details><summary>more</summary>{_table(rest)}</details>" if rest else ""
     return f"<div>{head}{_beside(_table(first) + more, fit.points, corners_of(fit.transform, fit.shape))}</div>"
+
+
+def _own_words(name: str, text: str) -> tuple[str, str]:
+    if name not in _WITHHELD:
+        return name, text
+    return _WITHHELD[name], text.replace(" before", " px before").replace(" after", " px after")
 
 
 def html_points(points: TiePoints) -> str:
