@@ -11,7 +11,7 @@ from xcoreg import georef
 from xcoreg.core.quality import nmad
 from xcoreg.errors import OptionError, require
 from xcoreg.plot.differences import Differences, differences, metres_per_unit
-from xcoreg.plot.maps import look_at, nice
+from xcoreg.plot.maps import nice, set_aspect
 from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
 from xcoreg.plot.view import outline
 from xcoreg.summary import short_unit
@@ -32,11 +32,13 @@ __all__ = [
     "plot_blocks",
     "plot_dem",
     "scale_of",
+    "width_of",
 ]
 
 _STEEP = 0.0875  # tangent of 5 degrees: below, differences say next to nothing of a horizontal shift
 _BINS = 36
 _FEWEST = 30  # pixels in a bin of aspects
+_MARGIN = 0.03  # of the extent
 _SIDE = 900  # px of a map that is drawn
 _BEFORE, _AFTER = BAD, GOOD
 _TITLES = {"dx": "dx (along x)", "dy": "dy (along y)", "dz": "dz (height)"}
@@ -72,8 +74,7 @@ def plot_dem(
         When the two do not meet.
     """
     found = differences(fit, target, reference, where, band=band, ref_band=ref_band)
-    rows, cols = found.grid.shape
-    wide = float(np.clip(cols / rows, 0.5, 2.2))
+    wide = width_of(found.grid.affine, found.grid.shape, found.grid.crs)
     figure = new_figure(10.5 * max(wide, 0.9) + 2, 11.5)
     grid = figure.add_gridspec(2, 2, height_ratios=[1.35, 1])
     for i, which in enumerate(("before", "after")):
@@ -83,6 +84,41 @@ def plot_dem(
     told = "" if fit.shift is None else f"\n{'mean correction' if fit.is_field else 'correction'} {fit.shift}"
     figure.suptitle(f"Reference minus target, before and after{told}", fontsize=13)
     return figure
+
+
+def width_of(transform: Any, shape: Any, crs: Any) -> float:
+    """Tell how much wider than high a map of a grid is drawn, within reason.
+
+    Parameters
+    ----------
+    transform : Affine or six floats
+    shape : (rows, cols)
+    crs : CRS in any spelling, or None
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(width_of((0.01, 0, 10, 0, -0.01, 60), (100, 150), "EPSG:4326"), 2)
+    0.76
+    """
+    corners = outline(transform, shape)
+    across, up = np.ptp(corners, axis=0)
+    along_x, along_y = metres_per_unit(crs, float(corners[:, 1].mean())) if crs is not None else (1.0, 1.0)
+    return float(np.clip(across * along_x / (up * along_y), 0.5, 2.2))
+
+
+def _show(axes: Any, corners: Floats, crs: str | None) -> None:
+    """Frame a grid, with a small margin along each axis."""
+    axes.plot(*corners.T, color="black", lw=0.8)
+    set_aspect(axes, corners, crs)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    margin = _MARGIN * (high - low)
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    plain_ticks(axes)
 
 
 def scale_of(found: Differences) -> float:
@@ -113,10 +149,7 @@ def draw_difference(figure: Any, axes: Any, found: Differences, which: str) -> N
     picture = axes.imshow(rgba, extent=(0, cols, rows, 0), interpolation="antialiased")
     turn = transforms.Affine2D.from_values(affine.a, affine.d, affine.b, affine.e, affine.c, affine.f)
     picture.set_transform(turn + axes.transData)
-    frame = outline(affine, (rows, cols))
-    axes.plot(*frame.T, color="black", lw=0.8)
-    look_at(axes, frame, str(found.grid.crs))
-    plain_ticks(axes)
+    _show(axes, outline(affine, (rows, cols)), str(found.grid.crs))
     told = found.stats(which)
     axes.set_title(f"{which.capitalize()}: median {told.median:+.2f}, NMAD {told.nmad:.2f} m", fontsize=11)
     scale = require("matplotlib.cm", extra="plot").ScalarMappable(cmap=colours)
@@ -252,7 +285,7 @@ def plot_blocks(fit: Coregistration) -> Any:
     """
     if not has_blocks(fit):
         raise OptionError("the fit knows no blocks: match with match_local(..., spacing=, window=)")
-    wide = float(np.clip(fit.shape[1] / max(fit.shape[0], 1), 0.5, 2.2))
+    wide = width_of(fit.transform, fit.shape, fit.crs_wkt)
     figure = new_figure(3 * (4.0 * wide + 1.6), 5.0)
     for i, name in enumerate(_TITLES):
         draw_block(figure, figure.add_subplot(1, 3, i + 1), fit, name)
@@ -280,12 +313,12 @@ def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
     axes.add_collection(mesh)
     if (~good).any():
         look: dict[str, Any] = {"facecolors": "0.9", "edgecolors": "0.55", "hatch": "xx", "lw": 0.3}
-        refused = collections.PolyCollection(list(squares[~good]), **look)
-        axes.add_collection(refused)
+        axes.add_collection(collections.PolyCollection(list(squares[~good]), **look))
     frame = outline(fit.transform, fit.shape)
-    axes.plot(*frame.T, color="black", lw=1.0)
-    look_at(axes, frame, fit.crs_wkt)
-    plain_ticks(axes)
+    _show(axes, frame, fit.crs_wkt)
+    edge = require("matplotlib.patches", extra="plot").Polygon(frame, transform=axes.transData)
+    for one in axes.collections:
+        one.set_clip_path(edge)
     told = f"median {np.median(shown):+.3g}, NMAD {nmad(shown):.2g}{unit}" if shown.size else "none trusted"
     axes.set_title(f"{_TITLES[name]}: {told}", fontsize=11)
     figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"correction,{unit}")

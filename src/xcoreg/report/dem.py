@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from xcoreg.errors import NoOverlap
-from xcoreg.plot.dem import draw_aspect, draw_block, draw_difference, draw_heights, has_blocks
+from xcoreg.plot.dem import draw_aspect, draw_block, draw_difference, draw_heights, has_blocks, width_of
 from xcoreg.plot.differences import HeightStats, differences
 from xcoreg.plot.style import new_figure
 from xcoreg.report.html import paragraphs, table
@@ -132,8 +130,7 @@ def _rows(before: HeightStats, after: HeightStats, ground: str) -> list[list[str
 
 
 def _maps(found: Differences) -> list[str]:
-    rows, cols = found.grid.shape
-    size = 4.4 * float(np.clip(cols / rows, 0.45, 2.2)) + 1.9, 5.4
+    size = 4.4 * width_of(found.grid.affine, found.grid.shape, found.grid.crs) + 1.9, 5.4
     made = []
     for which in ("before", "after"):
         figure = new_figure(*size)
@@ -168,7 +165,7 @@ def block_figures(fit: Coregistration) -> str:
     """
     if not has_blocks(fit):
         return ""
-    wide = float(np.clip(fit.shape[1] / max(fit.shape[0], 1), 0.45, 2.2))
+    wide = width_of(fit.transform, fit.shape, fit.crs_wkt)
     cells = []
     for name in ("dx", "dy", "dz"):
         figure = new_figure(4.2 * wide + 1.9, 5.2)
