@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -144,9 +146,21 @@ def test_rasters_carry_them(gcps, image, tmp_path, name):
         assert file.nodata == 0
 
 
-def test_the_image_itself_is_no_output(gcps, image):
+def test_a_vrt_keeps_names_and_remarks(gcps, image, tmp_path):
+    named = replace(gcps, id=tuple(f"p{i}" for i in range(len(gcps))), info=("a corner",) * len(gcps))
+    back = read_gcps(attach_gcps(image, named, tmp_path / "b.vrt"))
+    assert (back.id, back.info) == (named.id, named.info)
+    np.testing.assert_array_equal(back.col, named.col)
+
+
+def test_what_cannot_carry_points_is_told(gcps, image, tmp_path):
     with pytest.raises(OptionError, match="input itself"):
         attach_gcps(image, gcps, image)
+    with pytest.raises(OptionError, match=r"as \.tif and \.vrt, not \.jpg"):
+        attach_gcps(image, gcps, tmp_path / "b.jpg")
+    with pytest.raises(OptionError, match=r"none\.tif cannot be copied"):
+        attach_gcps(tmp_path / "none.tif", gcps, tmp_path / "b.tif")
+    assert not (tmp_path / "b.tif").exists()
 
 
 def test_an_image_without_points_says_so(image):

@@ -69,7 +69,13 @@ def read_points(path: str, x: str | None = None, y: str | None = None) -> tuple[
 
 
 def _read_text(file: Path) -> dict[str, list[Any]]:
-    lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OptionError(
+            f"{file} is no text: give columns of text, or vectors ({', '.join(sorted(_VECTORS))})"
+        ) from error
+    lines = [line for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("#")]
     if not lines:
         raise OptionError(f"{file} holds no points")

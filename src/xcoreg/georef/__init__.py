@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from xcoreg.georef.crs import as_crs, full_turn, in_turn, local_displacement, same_crs, transform_points
 from xcoreg.georef.fitting import fit_gcps
-from xcoreg.georef.gcpfiles import attach_gcps, csv_text, read_gcps, save_gcps
+from xcoreg.georef.gcpfiles import csv_text, read_gcps, save_gcps
 from xcoreg.georef.gcpfit import GCPFit, Residuals
+from xcoreg.georef.gcpimages import attach_gcps
 from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
 from xcoreg.georef.ground import AffineGround, CornerGround, Corners, Ground, RPCGround, read_rpcs

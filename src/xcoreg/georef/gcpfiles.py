@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Table = dict[str, list[str]]
 
-__all__ = ["LIST_SUFFIXES", "attach_gcps", "csv_text", "read_gcps", "save_gcps"]
+__all__ = ["LIST_SUFFIXES", "csv_text", "read_gcps", "save_gcps"]
 
 _NAMES = {
     "pixel": ("pixel", "imagex", "image_x"),
@@ -130,62 +130,6 @@ def save_gcps(gcps: GCPs, path: str | Path) -> Path:
             text = {".pts": envi_text, ".points": _qgis_text}.get(suffix, csv_text)(gcps)
             temporary.write_text(text, encoding="utf-8")
     return goal
-
-
-def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
-    """Write a copy of an image that carries ground control points instead of a transform.
-
-    Parameters
-    ----------
-    image : str or Path
-        Any raster GDAL reads.
-    gcps : GCPs
-        With a CRS.
-    out : str or Path
-        `.vrt` refers to the image; anything else is a GeoTIFF, whose pixels are those of the image.
-
-    Returns
-    -------
-    Path
-        What was written.
-
-    Raises
-    ------
-    OptionError
-        When the image cannot be read, or is the output itself.
-    """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    from rasterio.shutil import copy
-
-    goal, crs = Path(out), None if gcps.crs is None else gcps.crs.to_wkt()
-    if goal.exists() and Path(image).exists() and goal.samefile(image):
-        raise OptionError(f"the output {goal} is the input itself: give another path")
-    virtual = goal.suffix.lower() == ".vrt"
-    source = str(Path(image).resolve()) if Path(image).exists() else str(image)
-    try:
-        with replacing(goal) as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            copy(source, str(temporary), driver="VRT" if virtual else "GTiff")
-            with rasterio.open(temporary, "r+") as file:
-                file.gcps = (gcps.to_rasterio(), crs or "")
-            if virtual:
-                _write_digits(temporary, gcps)
-    except RasterioError as error:
-        raise OptionError(f"{image} cannot be copied to {goal}: {error}") from error
-    return goal
-
-
-def _write_digits(vrt: Path, gcps: GCPs) -> None:
-    """Give points in a VRT all their digits: GDAL writes four after the point of a pixel."""
-    from xml.etree import ElementTree
-
-    tree = ElementTree.parse(vrt)
-    columns = {"Pixel": gcps.pixel, "Line": gcps.line, "X": gcps.x, "Y": gcps.y, "Z": gcps.z}
-    for at, point in enumerate(tree.iter("GCP")):
-        for name, column in columns.items():
-            point.set(name, repr(float(column[at])))
-    tree.write(vrt)
 
 
 def _read_raster(path: Path | str) -> GCPs:

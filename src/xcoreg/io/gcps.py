@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
+from typing import Any
 
 import rasterio
-import rasterio.shutil
-from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import NotGeoreferenced, OptionError
-from xcoreg.io.paths import NoSuchFile, check_output, gdal_path, local_path, new_file
+from xcoreg.georef import GCPs, attach_gcps
+from xcoreg.io.paths import NoSuchFile, check_output, gdal_path, local_path
 from xcoreg.points.given import as_points
 from xcoreg.points.table import TiePoints
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 __all__ = ["write_gcps"]
-
-_CREATION = {"tiled": "YES", "compress": "DEFLATE", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"}
 
 
 def write_gcps(
@@ -38,7 +31,7 @@ def write_gcps(
     points : TiePoints, GeoDataFrame or path
         Tie points in any CRS; the trusted ones are used. They are brought to the CRS and the pixels of `image`.
     path : str or path
-        `.vrt`: a small text that refers to `image`. Anything else: a GeoTIFF with a copy of the pixels (which keeps
+        `.vrt`: a small text that refers to `image`. `.tif`: a GeoTIFF with a copy of the pixels (which keeps
         positions, but neither ids nor uncertainties of the points).
     max_points : int, optional
         Thin the points to at most so many, evenly over the area: splines take time with the cube of their number.
@@ -63,21 +56,9 @@ def write_gcps(
         raise OptionError(
             "there are positions alone, no corrections: match them with tgt.coreg.match_local(points=...)"
         )
-    gcps = known.to_gcps(transform, max_points=max_points)
     goal = check_output(path, inputs=(image,))
-    try:
-        with new_file(goal) as place, warnings.catch_warnings(), rasterio.Env():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if goal.suffix.lower() == ".vrt":
-                place.write_bytes(_vrt(source, gcps, crs, place.with_name("plain.vrt"), goal.parent))
-            else:
-                between = place.with_name("gcps.vrt")
-                between.write_bytes(_vrt(source, gcps, crs, place.with_name("plain.vrt"), None))
-                rasterio.shutil.copy(between, place, driver="GTiff", **_CREATION)
-                between.unlink()
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise OptionError(f"{goal} cannot be written: {error}") from error
-    return goal
+    gcps = GCPs.from_rasterio(known.to_gcps(transform, max_points=max_points), crs)
+    return attach_gcps(source, gcps, goal)
 
 
 def _describe(image: str | os.PathLike[str]) -> tuple[str, str, tuple[float, ...]]:
@@ -97,45 +78,3 @@ def _describe(image: str | os.PathLike[str]) -> tuple[str, str, tuple[float, ...
         what = "CRS" if crs is None else "transform"
         raise NotGeoreferenced(f"{image} has no {what}: its pixels have no place that tie points could correct")
     return source, crs.to_wkt(), tuple(transform)[:6]
-
-
-def _vrt(source: str, gcps: Sequence[Any], crs: str, room: Path, folder: Path | None) -> bytes:
-    """Describe an image by GDAL itself, then put control points in the place of its transform."""
-    rasterio.shutil.copy(source, room, driver="VRT")
-    tree = ET.fromstring(room.read_bytes())
-    room.unlink()
-    for name in ("SRS", "GeoTransform", "GCPList"):
-        for old in tree.findall(name):
-            tree.remove(old)
-    for link in tree.iter("SourceFilename"):
-        _point_to_source(link, room.parent, folder)
-    points = ET.Element("GCPList", Projection=crs)
-    for gcp in gcps:
-        ET.SubElement(
-            points,
-            "GCP",
-            Id=gcp.id,
-            Info=gcp.info,
-            Pixel=repr(gcp.col),
-            Line=repr(gcp.row),
-            X=repr(gcp.x),
-            Y=repr(gcp.y),
-        )
-    tree.insert(0, points)
-    ET.indent(tree)
-    text: bytes = ET.tostring(tree, encoding="utf-8")
-    return text
-
-
-def _point_to_source(link: Any, room: Path, folder: Path | None) -> None:
-    """Say where the pixels are: as seen from the folder of the VRT where that can be said, so that both can move."""
-    text = link.text or ""
-    path = Path(os.path.normpath(room / text)) if link.get("relativeToVRT") == "1" else Path(text)
-    if not path.exists():  # an address, or a part of a file
-        return
-    try:
-        relative = None if folder is None else os.path.relpath(path, folder.resolve())
-    except ValueError:  # another drive
-        relative = None
-    link.set("relativeToVRT", "0" if relative is None else "1")
-    link.text = str(path) if relative is None else Path(relative).as_posix()
