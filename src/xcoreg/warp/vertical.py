@@ -9,6 +9,7 @@ are (:mod:`xcoreg.warp.lattice`): heights do not depend on the blocks that are a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.errors import OptionError
 from xcoreg.raster.nodata import valid_of
-from xcoreg.warp.lattice import Patches, make_patch, patch_block, patches_met
+from xcoreg.warp.lattice import Patch, Patches, make_patch, patch_block, patches_met
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +71,10 @@ class Rise:
 
     def exact(self, rows: Any, cols: Any) -> tuple[Floats]:
         """Correction at output rows and columns, NaN where these have no source position."""
+        return self._of_source(*self.mapping.source_of(rows, cols))
+
+    def _of_source(self, row: Floats, col: Floats) -> tuple[Floats]:
         mapping, move = self.mapping, self.mapping.move
-        row, col = mapping.source_of(rows, cols)
         x, y = georef.pixel_to_map(mapping.source.transform, col, row)
         with np.errstate(invalid="ignore"):
             x, y = georef.transform_points(move.crs, move.fit_crs, x, y)
@@ -86,11 +89,28 @@ class Rise:
             return np.array(self.constant)
         out = np.empty((rows.stop - rows.start, cols.stop - cols.start))
         for at, part in patches_met(rows, cols):
-            block = patch_block(at, self.mapping.out.shape)
-            patch = self.patches.get(at, lambda block=block: make_patch(self.exact, block, None, TOLERANCE))  # type: ignore[misc]
+            patch = self.patches.get(at, partial(self._patch, at))
             row, col = (slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
             out[row, col] = patch.positions(*part)[0]
         return out
+
+    def _patch(self, at: tuple[int, int]) -> Patch:
+        block = patch_block(at, self.mapping.out.shape)
+        if self.mapping.matrix is not None:
+            return make_patch(self.exact, block, None, TOLERANCE)
+        # Positions are known by now, as well as it takes: a correction need not be undone once more.
+        known = np.stack(self.mapping.positions(*block))
+
+        def exact(rows: Any, cols: Any) -> tuple[Floats]:
+            rows, cols = np.broadcast_arrays(np.asarray(rows), np.asarray(cols))
+            inside = (rows < block[0].stop) & (cols < block[1].stop)
+            here = rows[inside].astype(np.intp) - block[0].start, cols[inside].astype(np.intp) - block[1].start
+            source = np.empty((2, *rows.shape))
+            source[:, inside] = known[:, here[0], here[1]]
+            source[:, ~inside] = self.mapping.exact(rows[~inside], cols[~inside])
+            return self._of_source(*source)
+
+        return make_patch(exact, block, None, TOLERANCE)
 
     def lift(self, heights: NDArray[Any], rows: slice, cols: slice, nodata: float | None) -> None:
         """Add the correction to a block of heights, in place.
