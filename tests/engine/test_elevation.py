@@ -202,3 +202,16 @@ def test_the_known_shift_of_srtm(matcher):
     )
     fit = tgt.coreg.match(ref, matcher=matcher)
     assert (fit.shift.dcol, fit.shift.drow) == pytest.approx((3.0, 5.0), abs=0.01)
+
+
+def test_one_place_will_do(both):
+    fit = both.tgt.coreg.match(both.ref, matcher="nuth_kaab", at=(502000.0, 5398000.0), window=120, where=both.stable)
+    assert fit.quality.dh_count < 120**2
+    assert (off(fit.shift) < [0.3, 0.3, 0.1]).all()
+
+
+def test_an_offset_alone_claims_nothing_of_places(both):
+    shift = both.tgt.coreg.match(both.ref, matcher="vertical").shift
+    assert (shift.dx, shift.dy) == (0.0, 0.0)
+    assert np.isnan(shift.cov).any()
+    assert shift.sigma_z > 0

@@ -131,3 +131,26 @@ def test_covariances_are_honest_in_correlated_noise():
         errors.append(off(found) / np.sqrt(np.diag(found.cov)) / [GSD, GSD, 1.0])
     # 72 normalised errors of three axes: sampling alone spreads their size by a tenth.
     assert 0.7 < np.sqrt(np.mean(np.square(errors))) < 1.35
+
+
+def test_scattered_voids_leave_enough(both):
+    whole = patch_of(both)
+    valid = np.random.default_rng(6).random(both.ref.shape) > 0.12
+    found = solve([Patch(whole.ref, np.where(valid, whole.tgt, 0), whole.ref_valid, valid)], parse_terms("nuth_kaab"))
+    assert found.status is Status.OK
+    assert found.count > 1500
+    assert np.abs(off(found)).max() < 0.2
+
+
+@pytest.mark.parametrize("how", ["median", "mean"])
+def test_an_offset_in_a_chain_is_taken_once_the_shift_is_known(both, how):
+    found = solve([patch_of(both)], parse_terms(["nuth_kaab", f"vertical:{how}"]))
+    assert np.abs(off(found)).max() < 0.05
+    if how == "median":
+        assert found.median_after == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_shift_nobody_asked_for_has_no_variance(both):
+    found = solve([patch_of(both)], parse_terms("vertical"))
+    assert np.isnan(found.cov[:2, :2].diagonal()).all()
+    assert found.cov[2, 2] > 0

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["lagrange", "moved"]
 
-_TAPS = np.arange(-2, 4)
+# Six pixels along each axis may leave less than this share of the valid ones, two so many times more: then these do.
+_LEFT, _MORE = 0.5, 3
 
 
-def lagrange(part: float) -> Floats:
-    """Weights of the pixels -2 ... 3 for a position `part` behind pixel 0: exact for polynomials of degree 5.
+def lagrange(part: float, taps: range = range(-2, 4)) -> Floats:
+    """Weights of some pixels for a position `part` behind pixel 0: six are exact for polynomials of degree 5.
 
     Kernels that are not exact for a slope move it: Lanczos' with three lobes by up to 0.015 px.
 
@@ -26,10 +27,10 @@ def lagrange(part: float) -> Floats:
     --------
     >>> lagrange(0.0).tolist()
     [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
-    >>> round(float(lagrange(0.3) @ _TAPS**5), 6)
-    0.00243
+    >>> lagrange(0.25, range(2)).tolist()
+    [0.75, 0.25]
     """
-    own = [[(part - other) / (tap - other) for other in _TAPS if other != tap] for tap in _TAPS]
+    own = [[(part - other) / (tap - other) for other in taps if other != tap] for tap in taps]
     return np.asarray(np.prod(own, axis=1))
 
 
@@ -49,7 +50,8 @@ def moved(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
     out : (rows, cols) float
         What was at ``(row - drow, col - dcol)``.
     known : (rows, cols) bool
-        True where every pixel that has a weight is valid and inside.
+        True where every pixel that has a weight is valid and inside. Six along each axis have one; where so many
+        are missing that this would leave next to nothing, two.
 
     Examples
     --------
@@ -58,17 +60,27 @@ def moved(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
     >>> out[3, known[3]].round(6).tolist()
     [2.75, 3.75, 4.75, 5.75]
     """
+    out, known = _both(values, valid, move, range(-2, 4))
+    count = np.count_nonzero(known)
+    if count < _LEFT * np.count_nonzero(valid):
+        plain = _both(values, valid, move, range(2))
+        if np.count_nonzero(plain[1]) > _MORE * count:
+            return plain
+    return out, known
+
+
+def _both(values: Floats, valid: Bools, move: Floats, taps: range) -> tuple[Floats, Bools]:
     for axis, step in ((1, float(move[0])), (0, float(move[1]))):
-        values, valid = _along(values, valid, -step, axis)
+        values, valid = _along(values, valid, -step, axis, taps)
     return values, valid
 
 
-def _along(values: Floats, valid: Bools, at: float, axis: int) -> tuple[Floats, Bools]:
+def _along(values: Floats, valid: Bools, at: float, axis: int, taps: range) -> tuple[Floats, Bools]:
     """Read every pixel `at` px farther along an axis."""
     whole = int(np.floor(at + 0.5)) if abs(at - np.rint(at)) < 1e-6 else int(np.floor(at))
     part = 0.0 if abs(at - np.rint(at)) < 1e-6 else at - whole
     out, known = np.zeros_like(values), np.ones_like(valid)
-    for tap, weight in zip(_TAPS.tolist(), lagrange(part).tolist(), strict=True):
+    for tap, weight in zip(taps, lagrange(part, taps).tolist(), strict=True):
         if weight == 0.0:
             continue
         goal, source = _slices(values.shape[axis], whole + tap)

@@ -181,7 +181,7 @@ def gather(seen: Sequence[Observed], samples: Sequence[Samples], basis: Basis, t
     solution, left = np.zeros(size), [one.dh for one in seen]
     normal: Floats
     own: Floats
-    plain = terms.vertical == "mean"
+    plain = terms.vertical == "mean" and not terms.shift
     normal, own, weights = np.zeros((size, size)), np.zeros((size, size)), [np.ones_like(part) for part in left]
     for _ in range(_ROUNDS):
         scale = spread_of(left)

@@ -48,7 +48,7 @@ class Solution:
     height : (m,) float64
         Coefficients of the vertical correction by rising degree in coordinates scaled by `basis`.
     cov : (2 + m, 2 + m) float64
-        Covariance of all of these; infinite where the terrain says nothing.
+        Covariance of all of these; infinite where the terrain says nothing, NaN for a shift that was not asked for.
     basis : Basis
         Centre and scale of the ramp.
     count : int
@@ -259,7 +259,7 @@ def _level(parts: list[Floats], how: str) -> float:
 def _doubted(move: Floats, cov: Floats, equations: Equations, job: _Job) -> tuple[Status, Floats, Floats]:
     """Take back what the terrain does not tell."""
     if not job.terms.shift:
-        ok = bool(np.isfinite(cov).all())
+        ok = bool(np.isfinite(cov[2:, 2:]).all())
         return (Status.OK if ok else Status.UNCONSTRAINED), np.zeros(2), cov
     told, axes = equations.relief()
     with np.errstate(invalid="ignore"):

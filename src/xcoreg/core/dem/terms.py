@@ -27,7 +27,8 @@ class Terms:
     classic : bool
         By the binned solution instead of robust least squares.
     vertical : str
-        How the offset alone is taken: "median", "mean" or "weighted" (robust least squares).
+        How the offset is taken, once the shift is known: "median", "mean" or "weighted" (robust least squares, as
+        always with a ramp).
     ramp : int
         Order of the polynomial tilt, 0 for none.
 
@@ -93,10 +94,9 @@ def parse_terms(matcher: Any) -> Terms | None:
         if variant and variant not in NAMES[name]:
             raise ValueError(f"{name} has no variant {variant!r}: choose from {', '.join(NAMES[name])}")
         chosen[name] = variant or NAMES[name][0]
-    alone = set(chosen) == {"vertical"}
     return Terms(
         shift="nuth_kaab" in chosen,
         classic=chosen.get("nuth_kaab") == "classic",
-        vertical=chosen["vertical"] if alone else "weighted",
+        vertical="weighted" if "deramp" in chosen else chosen.get("vertical", "weighted"),
         ramp=int(chosen.get("deramp", 0)),
     )

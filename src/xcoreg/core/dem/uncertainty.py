@@ -47,7 +47,7 @@ def covariance(
     length : float
         Correlation length of what is left, px.
     shift : bool
-        Whether a shift was asked for; its rows are 0 otherwise.
+        Whether a shift was asked for; its variances are NaN otherwise, not 0.
 
     Returns
     -------
@@ -62,6 +62,7 @@ def covariance(
         heavy = weight * left
         inner += sandwich(one.shape, obs.at, np.stack([column * heavy for column in columns]), length)
     cov = np.zeros_like(equations.normal)
+    cov[:first, :first] = np.diag(np.full(first, np.nan))
     try:
         bread = np.linalg.inv(equations.normal[first:, first:]) / _hold(equations.weights)
     except np.linalg.LinAlgError:
@@ -116,12 +117,12 @@ def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArr
     linear : (a, b, d, e)
         CRS units per px.
     cov : (n, 3, 3) float
-        Axes of which nothing is known have an infinite variance.
+        Axes of which nothing is known have an infinite variance, those that nobody asked for NaN.
 
     Returns
     -------
     (n, 3, 3) float64
-        Infinite variances for the map axes that such a pixel axis has a part in.
+        The same of the map axes that such a pixel axis has a part in.
 
     Examples
     --------
@@ -130,11 +131,12 @@ def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArr
     """
     a, b, d, e = linear
     turn = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])
-    lost = np.isinf(np.diagonal(cov, axis1=1, axis2=2))
+    own = np.diagonal(cov, axis1=1, axis2=2)
+    lost = ~np.isfinite(own)
     known = np.where(lost[:, :, None] | lost[:, None, :], 0.0, cov)
     out = turn @ known @ turn.T
     unknown = (lost[:, None, :] & (turn != 0)[None]).any(2)
     out[unknown[:, :, None] | unknown[:, None, :]] = 0.0
     rows, axes = np.nonzero(unknown)
-    out[rows, axes, axes] = np.inf
+    out[rows, axes, axes] = np.where(np.isnan(own[rows]).any(1), np.nan, np.inf)
     return np.asarray(out)

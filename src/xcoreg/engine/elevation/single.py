@@ -101,7 +101,7 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
 def settle(scene: Scene, options: Options, terms: Terms) -> Settled:
     """Solve for all windows over the overlap together."""
     limit = np.inf if options.max_shift is None else options.max_shift * target_pixels(scene)
-    samples = cover(scene)
+    samples = cover(scene, options.at, options.window)
     found = solve(samples, terms, max_shift=limit, to_metres=to_metres(scene))
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)

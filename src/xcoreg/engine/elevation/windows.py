@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["cover", "metres_per_pixel", "to_metres"]
 
 # Side of windows and pixels of all of them together: a part of a large scene tells as much as anyone can use.
-_SIDE, _MOST = 448, 4_000_000
+_SIDE, _MOST = 448, 2_500_000
+_ALONE = 256
 _GOLDEN = 0.6180339887498949
 
 
-def cover(scene: Scene) -> list[Patch]:
+def cover(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[Patch]:
     """Cut windows side by side over the overlap; of a large one an even selection.
 
     Parameters
     ----------
     scene : Scene
+    at : (x, y), optional
+        Cut one window there, CRS units of the target.
+    window : int, optional
+        Its side, px of the matching lattice; default 256.
 
     Returns
     -------
@@ -48,6 +53,8 @@ def cover(scene: Scene) -> list[Patch]:
     )
     x, y = vector_to_map(scene.linear, *(part.ravel() for part in mesh))
     use = _selection(x, y, size, scene)
+    if at is not None:
+        x, y, use, size = np.array([at[0]]), np.array([at[1]]), np.array([0]), window or _ALONE
     target = scene.target_cutter.cut(x[use], y[use], size)
     reference = scene.reference_cutter.cut(target.x, target.y, size)
     base = np.stack(vector_to_pixel(scene.linear, reference.x - target.x, reference.y - target.y), -1)
