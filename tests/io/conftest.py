@@ -16,13 +16,22 @@ GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 
 # A process of its own: GDAL holds Python's lock while it opens a file.
 SERVER = r"""
-import http.server, os, pathlib, re, sys, urllib.parse
+import http.server, itertools, os, pathlib, re, sys, urllib.parse
+number = itertools.count(1)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *args): pass
     def do_HEAD(self): self.answer(False)
     def do_GET(self): self.answer(True)
     def answer(self, body):
+        if next(number) % 3 == 0 and sys.argv[2] != "whole":  # every third request
+            os.write(1, f"dropped {self.path} 0\n".encode())
+            if sys.argv[2] == "busy":
+                self.send_response(503)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+            self.close_connection = True
+            return self.connection.shutdown(2)
         path = pathlib.Path(sys.argv[1] + urllib.parse.urlparse(self.path).path)
         data = path.read_bytes() if path.is_file() else None
         span = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
@@ -48,10 +57,10 @@ server.serve_forever()
 class Server:
     """A running server: where it is and what it sent."""
 
-    def __init__(self, folder, log):
+    def __init__(self, folder, log, mood="whole"):
         self.log = log
         with log.open("w") as out:
-            self.process = subprocess.Popen([sys.executable, "-u", "-c", SERVER, str(folder)], stdout=out)
+            self.process = subprocess.Popen([sys.executable, "-u", "-c", SERVER, str(folder), mood], stdout=out)
         while not (first := log.read_text()).endswith("\n"):
             assert self.process.poll() is None
         self.url = f"http://127.0.0.1:{first.strip()}"
@@ -69,6 +78,18 @@ def server(tmp_path):
     folder = tmp_path / "web"
     folder.mkdir()
     running = Server(folder, tmp_path / "server.log")
+    running.folder = Path(folder)
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@pytest.fixture(params=["busy", "dropping"])
+def bad_server(request, tmp_path):
+    """A server that fails every third request: it says so, or just hangs up."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    running = Server(folder, tmp_path / "server.log", request.param)
     running.folder = Path(folder)
     yield running
     running.process.kill()

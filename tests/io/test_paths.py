@@ -11,7 +11,7 @@ from xcoreg.io.paths import gdal_path, local_path, new_file, same_file
 
 def test_web_addresses_carry_their_settings():
     path = gdal_path("https://host/a.tif?sig=1&x=2")
-    assert path.startswith("/vsicurl?list_dir=no&empty_dir=yes&url=https%3A%2F%2Fhost")
+    assert path.startswith("/vsicurl?list_dir=no&empty_dir=yes&max_retry=4&retry_delay=0.5&url=https%3A%2F%2Fhost")
     assert path.endswith("sig%3D1%26x%3D2")
 
 

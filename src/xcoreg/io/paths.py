@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NoSuchFile", "check_output", "gdal_path", "local_path", "new_file", "same_file"]
 
+RETRIES, DELAY = 4, 0.5  # of requests that fail for the moment; seconds before the first, then longer
 # What GDAL and xarray put beside a raster; old ones would speak for the new file.
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
@@ -38,19 +39,20 @@ def gdal_path(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        Web addresses become /vsicurl with the directory listing and the search for sidecar files turned off; the
-        settings travel in the path, so that later re-openings keep them.
+        Web addresses become /vsicurl with the directory listing and the search for sidecar files turned off; what
+        fails for the moment (429, 5xx, a dropped connection) is asked for again up to four times, at growing
+        intervals. The settings travel in the path, so that re-openings, in other processes too, keep them.
 
     Examples
     --------
     >>> gdal_path("https://example.com/a.tif")
-    '/vsicurl?list_dir=no&empty_dir=yes&url=https%3A%2F%2Fexample.com%2Fa.tif'
+    '/vsicurl?list_dir=no&empty_dir=yes&max_retry=4&retry_delay=0.5&url=https%3A%2F%2Fexample.com%2Fa.tif'
     >>> gdal_path("data/a.tif")
     'data/a.tif'
     """
     text = str(path)
     if re.match(r"https?://", text, re.IGNORECASE):
-        return f"/vsicurl?list_dir=no&empty_dir=yes&url={quote(text, safe='')}"
+        return f"/vsicurl?list_dir=no&empty_dir=yes&max_retry={RETRIES}&retry_delay={DELAY}&url={quote(text, safe='')}"
     return text
 
 

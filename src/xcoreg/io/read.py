@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 import rioxarray
+from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import read_prj
-from xcoreg.io.paths import NoSuchFile, gdal_path, local_path
+from xcoreg.io.paths import DELAY, RETRIES, NoSuchFile, gdal_path, local_path
 from xcoreg.raster import to_band
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Hashable, Mapping
     from pathlib import Path
 
@@ -76,6 +77,8 @@ def open_raster(
     """
     spelled = gdal_path(path)
     where = local_path(path)
+    if where is None:
+        _be_patient()
     if where is not None and not where.exists():
         raise NoSuchFile(f"{path} does not exist")
     with warnings.catch_warnings():
@@ -91,6 +94,13 @@ def open_raster(
     if nodata is not None:
         image = _with_nodata(image, nodata, str(path))
     return image if chunks is None else _chunked(image, spelled, chunks)
+
+
+def _be_patient() -> None:
+    """Let requests to object stores (s3://, gs://, ...) be repeated as those to web addresses are, unless told."""
+    for name, value in (("GDAL_HTTP_MAX_RETRY", RETRIES), ("GDAL_HTTP_RETRY_DELAY", DELAY)):
+        if name not in os.environ and get_gdal_config(name) is None:
+            set_gdal_config(name, value)
 
 
 def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) -> DataArray | Dataset:
