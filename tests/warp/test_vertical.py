@@ -104,8 +104,10 @@ def test_a_tilt_is_that_of_the_place_before_the_move(dem, make_fit):
     assert np.abs(out.values - expected)[good].max() < TOLERANCE + 1e-4  # float32
 
 
-def test_without_dz_the_pixels_are_the_very_same(dem, make_fit):
-    assert apply(dem, make_fit()).variable._data is dem.variable._data
+@pytest.mark.parametrize("dz", [0.0, np.nan], ids=["none", "unknown"])
+def test_without_dz_the_pixels_are_the_very_same(dem, make_fit, dz):
+    fit = make_fit(model=Translation(3.5, 15.5, dz))
+    assert apply(dem, fit).variable._data is dem.variable._data
 
 
 def test_what_was_done_is_noted(dem, make_fit):

@@ -136,7 +136,8 @@ class Rise:
 def _constant(model: Any) -> float | None:
     """Give the one dz of a model, 0 where it knows of none."""
     found = getattr(model, "dz_constant", 0.0)
-    return None if found is None else float(found)
+    # NaN: not known; heights are left as they are rather than lost.
+    return None if found is None else float(np.nan_to_num(found))
 
 
 def in_place(grid: Grid, move: Displacement) -> Mapping:
