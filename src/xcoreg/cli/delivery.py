@@ -116,18 +116,19 @@ class Delivery:
             Nodata value of the image, where the file does not tell.
         """
         from xcoreg import io, warp
+        from xcoreg.rectify import needs_rectifying
         from xcoreg.warp.vertical import raises
 
         image = open_image(source, chunks="auto")
         moves = fit.model is not None and fit.model.kind == "translation"
         moves = moves and not raises(image, fit, self.vertical, self.resampling)
-        if self.is_plain_move and moves and _is_geotiff(source):
+        if self.is_plain_move and moves and _is_geotiff(source) and not needs_rectifying(image):
             io.copy_moved(source, self.path, warp.apply(image, fit, vertical=False).rio.transform())
             return
         like = None if self.like is None else open_image(self.like)
         options: dict[str, Any] = {"align_grid": self.align_grid, "like": like}
         options |= {"resampling": self.resampling, "nodata": nodata, "vertical": self.vertical}
-        fixed = warp.apply(image, fit, **options)
+        fixed = image.coreg.apply(fit, **options)
         io.write_raster(fixed, self.path, driver=self.driver, overwrite=self.overwrite, **(self.creation or {}))
 
 

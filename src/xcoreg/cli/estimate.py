@@ -211,7 +211,11 @@ def apart(goals: dict[str, Any]) -> None:
 
 def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any], dict[str, Any]]:
     """Open the images, and what the options name; leave out options that were not given."""
+    from xcoreg.rectify import needs_rectifying, on_map
+
     images = open_image(ref), open_image(tgt)
+    if needs_rectifying(images[1]):  # by control points or RPCs: the answer is told on a map
+        images = images[0], on_map(open_image(tgt, chunks="auto"), images[0], nodata=options.get("nodata"))
     chosen = {name: value for name, value in options.items() if value is not None}
     for side, image in zip(("ref_", ""), images, strict=True):
         crs = image.rio.crs
