@@ -25,7 +25,7 @@ __all__ = ["Solution", "solve"]
 
 # Samples that are needed, and the step, px, below which the target is not sampled again.
 _FEWEST, _STILL = 100, 1e-3
-_ROUNDS, _LONGEST = 30, 4.0
+_ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
 # From this round on nothing moves where the terrain says nothing: models that lie apart show less than there is.
 _FREE = 6
 # Windows are averaged by these first, where so many pixels are left along their sides: far shifts are found there.
@@ -161,12 +161,15 @@ def _rough(samples: Sequence[Samples], job: _Job) -> Floats:
 
 def _iterate(samples: Sequence[Samples], job: _Job, start: Floats) -> Solution:
     """Sample, solve, move, until nothing moves any more."""
-    move, before = start, Scale()
+    move, before, first = start, Scale(), 0
     reach = min(job.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
     for turn in range(_ROUNDS):
         seen = [one.observe(move) for one in samples]
-        if sum(len(one.dh) for one in seen) < job.fewest:
-            return _nothing(job, Status.NO_DATA if turn == 0 else Status.NOT_CONVERGED, seen)
+        count = sum(len(one.dh) for one in seen)
+        first = count if turn == 0 else first
+        if count < job.fewest:
+            # Interpolation takes a border away: hardly enough samples are too few then.
+            return _nothing(job, Status.NO_DATA if first < _ENOUGH * job.fewest else Status.NOT_CONVERGED, seen)
         if turn == 0:
             before = spread_of([one.dh for one in seen])
         if job.terms.shift and _is_flat(seen):
