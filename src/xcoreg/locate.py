@@ -158,7 +158,7 @@ def locate(
 
     Notes
     -----
-    Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to 2e-3 px
+    Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px
     (:func:`xcoreg.georef.quick.quick_to_pixel`).
 
     Examples
