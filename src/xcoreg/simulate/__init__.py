@@ -9,12 +9,16 @@ from xcoreg.simulate.displacement import Constant, Displacement, Similarity, Smo
 from xcoreg.simulate.options import Acquisition, Product
 from xcoreg.simulate.pair import SimulatedPair, pair
 from xcoreg.simulate.scene import Scene, Texture
+from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair
 from xcoreg.simulate.windows import WindowPairs, window_pairs
 
 __all__ = [
     "Acquisition",
     "Constant",
+    "DemNoise",
+    "DemPair",
     "Displacement",
+    "Mosaic",
     "Product",
     "Scene",
     "Similarity",
@@ -23,6 +27,7 @@ __all__ = [
     "Texture",
     "WindowPairs",
     "blob_mask",
+    "dem_pair",
     "pair",
     "similarity",
     "smooth_field",

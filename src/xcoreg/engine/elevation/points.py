@@ -97,6 +97,11 @@ class PointStatistics:
         2 degrees), then `count`, `median`, `nmad`, `le90`.
     difference : (n,) float64
         Model minus point for each row of the table, NaN where it could not be told.
+
+    Examples
+    --------
+    >>> PointStatistics(2, 0.1, 0.2, 0.1, 0.2, 0.22, 0.3).le90
+    0.3
     """
 
     count: int
@@ -148,6 +153,17 @@ def compare_points(
         When no point lies on the model.
     OptionError
         When no heights are found.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from xcoreg.simulate import DemNoise, dem_pair
+    >>> both = dem_pair((60, 60), shift=(0.0, 0.0, -2.0), noise=DemNoise(0.1, 0.0, 1.0, 0.0))
+    >>> at = np.arange(5, 55)
+    >>> places = gpd.points_from_xy(both.ref.x[at], both.ref.y[at], both.ref.values[at, at], crs="EPSG:32633")
+    >>> told = compare_points(both.tgt, gpd.GeoDataFrame(geometry=places))
+    >>> told.count, round(told.median, 1)
+    (50, 2.0)
     """
     raster = make_raster(dem, nodata=nodata, name="elevation model")
     heights = heights_over(raster, points, z, where)
