@@ -207,3 +207,14 @@ def test_rotated_and_south_up(make_image, noise):
         grid = look(make_raster(make_image(noise, transform)), size=100).grid
         a, b, c, d, e, f = tuple(transform)[:6]
         assert tuple(grid.affine)[:6] == pytest.approx((4 * a, 4 * b, c, 4 * d, 4 * e, f))
+
+
+@pytest.mark.parametrize("shape", [(1074, 1411), (1411, 1074), (1411, 1411), (1411, 1410), (520, 1025)])
+@pytest.mark.parametrize("chunks", [2048, 500, 470])
+def test_the_last_cell_may_be_cut(make_image, pixels, shape, chunks):
+    image = make_image(pixels[: shape[0], : shape[1]])
+    memory, lazy = look(make_raster(image, nodata=0)), look(make_raster(image.chunk(x=chunks, y=chunks), nodata=0))
+    np.testing.assert_array_equal(lazy.valid[lazy.seen], memory.valid[lazy.seen])
+    np.testing.assert_array_equal(lazy.values[lazy.seen], memory.values[lazy.seen])
+    assert lazy.seen[:, -1].any()
+    assert lazy.seen[-1].any()

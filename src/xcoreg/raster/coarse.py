@@ -92,6 +92,7 @@ class _ImageReader:
     def _fill_chunked(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
         """Let dask pick the samples, all in one computation, so that no chunk outlives its task."""
         wanted: list[Box] = []
+        boxes = [part for box in boxes for part in lattice.strided(box)]
         for box in boxes:
             down, right = lattice.cells(box)
             row, col = int(lattice.rows[down.start]), int(lattice.cols[right.start])

@@ -98,6 +98,32 @@ class Lattice:
         left, right = np.searchsorted(self.cols, (col0, col1))
         return slice(int(top), int(bottom)), slice(int(left), int(right))
 
+    def strided(self, box: Box) -> list[Box]:
+        """Cut a box where its samples are not one step apart: before the last one, which may belong to a cut cell.
+
+        Parameters
+        ----------
+        box : (row0, row1, col0, col1)
+            Of the image, px.
+
+        Returns
+        -------
+        list of boxes
+            One, two or four, each with samples in it.
+
+        Examples
+        --------
+        >>> Lattice.empty((10, 7), (4, 4), (None,)).strided((0, 10, 0, 7))  # rows 2, 6, 9, columns 2, 6
+        [(0, 9, 0, 7), (9, 10, 0, 7)]
+        """
+        parts = []
+        for low, high, samples, step in zip(box[::2], box[1::2], (self.rows, self.cols), self.step, strict=True):
+            cut = int(samples[-1])
+            uneven = samples.size > 1 and cut - int(samples[-2]) != step and low < cut < high
+            parts.append([(low, cut), (cut, high)] if uneven else [(low, high)])
+        boxes = [(*down, *right) for down in parts[0] for right in parts[1]]
+        return [each for each in boxes if all(part.stop > part.start for part in self.cells(each))]
+
     def put(self, box: Box, block: NDArray[Any]) -> None:
         """Take the samples of a block of the image.
 
