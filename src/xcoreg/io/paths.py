@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,7 +191,11 @@ def new_file(goal: Path) -> Iterator[Path]:
         for made in sorted(room.iterdir(), key=lambda made: made.name == goal.name):
             _replace(made, goal.with_name(made.name), room)
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        for wait in (0.05, 0.2, 1.0):  # threads may still be writing when one of them has failed
+            shutil.rmtree(room, ignore_errors=True)
+            if not room.exists():
+                break
+            time.sleep(wait)
 
 
 def _replace(made: Path, goal: Path, room: Path) -> None:

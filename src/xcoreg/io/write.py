@@ -31,6 +31,7 @@ from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.paths import check_output, new_file
 from xcoreg.io.profile import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
+from xcoreg.io.whole import DiskFull, check_whole, telling_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ __all__ = ["driver_for", "write_raster"]
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
 _OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # as GDAL's warnings name it
 _HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")
+_YES = ("yes", "true", "on", "1")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, blocks end on the borders of tiles
 _PLACE = 1e-3  # px, how far a corner may be off when the file is read again
@@ -86,6 +88,8 @@ def write_raster(
     OptionError
         When the image does not fit the format, the format is unknown or cannot be written, or `path` is a folder, a
         read-only file, the file the image is read from, or in a folder that does not exist or is read-only.
+    DiskFull
+        An OSError.
 
     Examples
     --------
@@ -103,10 +107,13 @@ def write_raster(
         with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if name in ("netCDF", "Zarr"):
-                write_store(image, place, name, creation)
+                with telling_full(place.parent):
+                    write_store(image, place, name, creation)
             else:
                 with _heeding(creation):
                     _write_gdal(image, place, name, creation)
+    except DiskFull:
+        raise
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
     return goal
@@ -231,14 +238,18 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
     if not issubclass(_writer(driver), BufferedDatasetWriter):
-        _write_blocks(image, place, profile)
+        with telling_full(place.parent):
+            _write_blocks(image, place, profile)
     else:
         # Formats that only copy (COG, JP2, PNG): let them copy from a plain GeoTIFF rather than from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
-            _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
-            rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
-    _check(place, profile)
+            with telling_full(place.parent):
+                _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
+                rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
+    with telling_full(place.parent):
+        _check(place, profile)
+        check_whole(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
 
 
 def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any]) -> None:
