@@ -68,7 +68,7 @@ class Options:
     window : int, optional
         Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; where
         fewer than four of these fit, smaller ones down to 128, or what the overlap holds. Larger ones are tried when
-        these fail or are few. A given size is kept.
+        these fail or are few. A given size is kept. Elevation matchers use the whole overlap, unless `at` is given.
     at : (x, y), optional
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional
@@ -147,9 +147,11 @@ class LocalOptions(Options):
     Attributes
     ----------
     window : int, optional
-        Side of the windows, px of the matching grid; default 256, less where the overlap is small.
+        Side of the windows, px of the matching grid; default 256, less where the overlap is small, and of blocks of
+        elevation models the spacing.
     spacing : float, optional
-        Distance between windows, target px; default 200, less where the overlap is small.
+        Distance between windows, target px; default 200, less where the overlap is small. Blocks of elevation models
+        are stretched a little to cover all of the overlap.
     model : str or object
         "auto" (by held-out error), one of :data:`xcoreg.core.models.KINDS`, or an object with
         ``fit(x, y, dx, dy, cov)`` that returns a model.

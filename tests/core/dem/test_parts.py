@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from xcoreg.core.dem import parse_terms
+from xcoreg.core.dem import cov3_to_map, parse_terms
 from xcoreg.core.dem.classic import azimuth_bins, fit_cosine, slope_azimuth
 from xcoreg.core.dem.move import moved
 from xcoreg.core.dem.noise import correlation_length, sandwich
@@ -73,3 +73,22 @@ def test_noise_that_goes_together_is_seen_and_counted():
     assert length > 2
     true, told = np.mean(spread, axis=0)
     assert 0.6 < told / true < 1.6
+
+
+TURNED = (3.0, 4.0, 4.0, -3.0)  # 5 m pixels, turned
+
+
+@pytest.mark.parametrize(("lost", "told"), [(np.inf, np.isinf), (np.nan, np.isnan)])
+def test_what_is_lost_along_a_pixel_axis_is_lost_on_the_map_where_it_has_a_part(lost, told):
+    cov = np.diag([lost, 1.0, 4.0])[None]
+    turned, upright = cov3_to_map(TURNED, cov)[0], cov3_to_map((5.0, 0.0, 0.0, -5.0), cov)[0]
+    assert told(turned.diagonal()).tolist() == [True, True, False]
+    assert told(upright.diagonal()).tolist() == [True, False, False]
+    assert upright[1, 1] == 25.0
+    assert turned[2].tolist() == [0.0, 0.0, 4.0]
+
+
+def test_covariances_are_turned_with_the_axes():
+    cov = np.array([[[0.04, 0.01, 0.1], [0.01, 0.09, -0.2], [0.1, -0.2, 4.0]]])
+    turn = np.array([[3.0, 4.0, 0.0], [4.0, -3.0, 0.0], [0.0, 0.0, 1.0]])
+    assert cov3_to_map(TURNED, cov)[0] == pytest.approx(turn @ cov[0] @ turn.T)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,7 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
 class Settled:
     """A solution with what it was made from.
 
@@ -58,14 +59,10 @@ class Settled:
         Where its px are counted from.
     """
 
-    def __init__(
-        self,
-        found: Solution,
-        samples: Sequence[Samples],
-        linear: tuple[float, float, float, float],
-        origin: tuple[float, float],
-    ) -> None:
-        self.found, self.samples, self.linear, self.origin = found, samples, linear, origin
+    found: Solution
+    samples: Sequence[Samples]
+    linear: tuple[float, float, float, float]
+    origin: tuple[float, float]
 
     @property
     def cov3(self) -> NDArray[np.float64]:
