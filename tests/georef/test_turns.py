@@ -8,7 +8,7 @@ import shapely
 from affine import Affine
 from xarray import DataArray
 
-from xcoreg.georef import full_turn, in_turn, transform_points
+from xcoreg.georef import full_turn, in_turn, lonlat_to_pixel, transform_points
 from xcoreg.raster import grid_of, overlap
 from xcoreg.simulate import pair, smooth_field
 
@@ -79,3 +79,14 @@ def test_masks_may_lie_in_either_turn(both, west):
     where = shapely.box(west, -16.432, west + 0.02, -16.4)
     fit = tgt.coreg.match_local(ref, spacing=40, window=64, where=where, model="translation")
     assert fit.points.x[fit.points.ok].max() < -180.016 + 0.025
+
+
+def test_pixels_of_longitudes_in_another_turn():
+    col, row = lonlat_to_pixel(Affine(0.5, 0, 0, 0, -0.5, 90), 4326, [-60.0, 10.0], [0.0, 0.0])
+    np.testing.assert_allclose((col, row), [(599.5, 19.5), (179.5, 179.5)])
+
+
+def test_a_point_just_beside_an_image_stays_beside_it(both):
+    found = both[1].coreg.locate([(-180.0161, -16.41), (179.9839, -16.41), (-179.98385, -16.41)])
+    np.testing.assert_allclose(found.col, [-1.5, -1.5, 321.0], atol=1e-6)
+    assert not found.inside.any()

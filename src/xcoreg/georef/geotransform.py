@@ -9,7 +9,8 @@ from affine import Affine
 
 from xcoreg.errors import OptionError
 from xcoreg.georef.crs import transform_points
-from xcoreg.georef.pixels import map_to_pixel, pixel_to_map
+from xcoreg.georef.ground import AffineGround
+from xcoreg.georef.pixels import pixel_to_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,8 @@ def lonlat_to_pixel(
     Returns
     -------
     col, row : float64, the shape of the input
-        Position, px; an integer is the centre of a pixel.
+        Position, px; an integer is the centre of a pixel. On a map in degrees longitudes are taken in the turn that
+        begins with the first column.
 
     Examples
     --------
@@ -125,4 +127,4 @@ def lonlat_to_pixel(
     >>> round(float(col), 3), round(float(row), 3)
     (35.546, 5.894)
     """
-    return map_to_pixel(transform, *transform_points("EPSG:4326", crs, lon, lat))
+    return AffineGround(Affine(*tuple(transform)[:6]), crs).to_pixel(*transform_points("EPSG:4326", crs, lon, lat))

@@ -15,7 +15,7 @@ from affine import Affine
 from pyproj import CRS
 
 from xcoreg.errors import OptionError
-from xcoreg.georef.crs import as_crs, full_turn, transform_points
+from xcoreg.georef.crs import as_crs, full_turn, in_turn, transform_points
 from xcoreg.georef.pixels import map_to_pixel, pixel_to_map
 from xcoreg.georef.spelling import parse_crs
 
@@ -60,6 +60,9 @@ class AffineGround:
     transform : Affine
         Pixel corner to map.
     crs : CRS in any spelling, optional
+    middle : float, optional
+        x of the middle of the image: longitudes are taken in the turn around it. Default: in the turn that begins
+        with the first column.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class AffineGround:
 
     transform: Affine
     crs: CRS | None = None
+    middle: float | None = None
 
     def __post_init__(self) -> None:
         """Read the CRS."""
@@ -83,12 +87,10 @@ class AffineGround:
         """Pixel positions of ground coordinates; of a map in degrees in the turn of the image."""
         xs = np.asarray(x, np.float64)
         full = full_turn(self.crs)
-        if full is not None and xs.size:
+        if full is not None:
             # The image may lie across the antimeridian, or run from 0 to 360 degrees.
-            start = min(self.transform.c, self.transform.c + full * np.sign(self.transform.a))
-            turns = np.floor((xs - start) / full)
-            if turns.any():
-                xs = xs - full * turns
+            half = np.copysign(full / 2, self.transform.a)
+            xs = in_turn(self.crs, xs, self.transform.c + half if self.middle is None else self.middle)
         return map_to_pixel(self.transform, xs, y)
 
 

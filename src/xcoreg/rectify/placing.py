@@ -12,7 +12,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
-from xcoreg.raster import grid_of, placed_by, spatial_dims
+from xcoreg.raster import grid_of, middle_of, placed_by, spatial_dims
 from xcoreg.raster.bands import pick_variable
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
     """
     try:
         grid = grid_of(image, "the image")
-        return AffineGround(grid.affine, as_crs(grid.crs))
+        return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
     except NotGeoreferenced as error:
         gcps = gcps_of(image)
         if gcps is not None:
