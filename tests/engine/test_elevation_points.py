@@ -92,6 +92,15 @@ def test_a_mask_and_the_border_leave_points_out(both, cloud):
         both.tgt.coreg.match(far)
 
 
+def test_noise_is_no_relief(both, cloud):
+    noise = np.random.default_rng(3).normal(100, 0.5, both.tgt.shape).astype(np.float32)
+    flat = cloud.assign(height=103.0)
+    fit = both.tgt.copy(data=noise).coreg.match(flat, matcher="nuth_kaab", errors="return")
+    assert fit.status is Status.UNCONSTRAINED
+    assert np.isinf(fit.points.cov[0].diagonal()).any()
+    assert both.tgt.copy(data=noise).coreg.match(flat, matcher="vertical").shift.dz == pytest.approx(3.0, abs=0.05)
+
+
 def test_few_points_say_nothing(both, cloud):
     with pytest.raises(xcoreg.MatchError, match="too few"):
         both.tgt.coreg.match(cloud.iloc[:10])

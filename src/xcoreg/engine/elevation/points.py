@@ -14,7 +14,7 @@ from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.quality import nmad
 from xcoreg.core.status import Status
 from xcoreg.engine.elevation.samples import PointSamples, heights_over, point_samples
-from xcoreg.engine.elevation.single import Settled, fit_of
+from xcoreg.engine.elevation.single import Settled, fit_of, unconstrained
 from xcoreg.engine.elevation.windows import metres_per_pixel
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.georef import linear_of, vector_to_map, vector_to_pixel
@@ -36,6 +36,8 @@ __all__ = ["PointStatistics", "compare_points", "match_points"]
 _FEWEST = 20
 _SLOPES = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 90.0)
 _WINDS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
+# Slopes have to stand so many times above what those of noise would leave.
+_ABOVE_NOISE = 2.5
 # Flatter ground, degrees, faces nowhere.
 _LEVEL = 2.0
 
@@ -71,12 +73,23 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
+    doubtful = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
+    if doubtful and not _has_relief(samples, np.nan_to_num(found.move)):
+        found = unconstrained(found)
     settings = {
         "options": options.record(),
         "tgt_nodata": raster.nodata,
         "interim": {"linear": [float(part) for part in linear], "points": len(heights.x)},
     }
     return fit_of(raster, Settled(found, samples, linear, origin), settings, place)
+
+
+def _has_relief(samples: list[PointSamples], move: Floats) -> bool:
+    """Tell whether slopes along every axis are more than noise: points have none that those of the model could meet."""
+    both, own, count = (sum(part) for part in zip(*(one.relief(move) for one in samples), strict=True))
+    size, axes = np.linalg.eigh(both)
+    noise = np.abs(np.einsum("ia,ij,ja->a", axes, own - both, axes)) / np.sqrt(max(count, 1))
+    return bool((size > _ABOVE_NOISE * noise).all())
 
 
 def _middle(raster: Raster) -> Any:

@@ -26,6 +26,8 @@ __all__ = ["Heights", "PointSamples", "heights_over", "is_points", "point_sample
 NAMES = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
 # Pixels are read in tiles of so many on a side, with a margin for corrections; an even selection of very many tiles.
 _TILE, _MARGIN, _MOST = 512, 40, 256
+# Slopes are taken over the first of these distances, px; over the second they have other noise.
+_NEAR, _FAR = 1, 3
 _GOLDEN = 0.6180339887498949
 
 
@@ -89,15 +91,41 @@ class PointSamples:
             Has no meaning here: only the model has slopes.
         """
         del spare
+        here, slopes, at = self._look(move, _NEAR)
+        return observed(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
+
+    def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
+        """Tell slopes from noise.
+
+        Parameters
+        ----------
+        move : (2,) float
+
+        Returns
+        -------
+        both, own : (2, 2) float64
+            Sums of products of slopes over a shorter and a longer distance, whose pixels do not share noise, and of the
+            shorter ones' own.
+        count : int
+        """
+        _, near, at = self._look(move, _NEAR)
+        _, far, also = self._look(move, _FAR)
+        shared = np.isin(at, also), np.isin(also, at)
+        first, second = (
+            np.stack([part[use] for part in slopes]) for slopes, use in zip((near, far), shared, strict=True)
+        )
+        both = np.einsum("in,jn->ij", first, second, dtype=np.float64)
+        return (both + both.T) / 2, np.einsum("in,jn->ij", first, first, dtype=np.float64), int(shared[0].sum())
+
+    def _look(self, move: Floats, far: int) -> tuple[Floats, tuple[Floats, Floats], NDArray[np.intp]]:
+        """Heights at all points, slopes over a distance at those that have them, and which these are."""
         col, row = self.col - move[0], self.row - move[1]
-        seen = [
-            sample(self.values, self.valid, row + down, col + right, "cubic")
-            for right, down in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-        ]
+        steps = ((0, 0), (far, 0), (-far, 0), (0, far), (0, -far))
+        seen = [sample(self.values, self.valid, row + down, col + right, "cubic") for right, down in steps]
         at = np.flatnonzero(np.all([good for _, good in seen], axis=0))
-        here, right, left, below, above = (np.asarray(part[at], np.float32) for part, _ in seen)
-        slopes = (right - left) / 2, (below - above) / 2
-        return observed(np.asarray(self.z[at] - here, np.float32), slopes, slopes, at)
+        right, left, below, above = (np.asarray(part[at], np.float32) for part, _ in seen[1:])
+        width = np.float32(2 * far)
+        return seen[0][0], ((right - left) / width, (below - above) / width), at
 
     def positions(self, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Columns and rows of samples in the lattice that all share, px."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Settled", "elevation_failure", "fit_of", "match_elevation", "settle", "target_pixels"]
+__all__ = ["Settled", "elevation_failure", "fit_of", "match_elevation", "settle", "target_pixels", "unconstrained"]
 
 # What the words of images would not tell about terrain: the reason, and what to try.
 _REASONS = {
@@ -114,6 +114,13 @@ def _has_data(scene: Scene) -> bool:
         reference_cutter=replace(scene.reference_cutter, mask=None),
     )
     return any((one.ref_valid & one.tgt_valid).sum() >= 100 for one in cover(bare))
+
+
+def unconstrained(found: Solution) -> Solution:
+    """Take a shift back that the terrain does not tell, and the offset that hangs on it."""
+    m = len(found.height)
+    cov = np.diag(np.full(2 + m, np.inf))
+    return replace(found, status=Status.UNCONSTRAINED, move=np.full(2, np.nan), height=np.full(m, np.nan), cov=cov)
 
 
 def fit_of(target: Raster, settled: Settled, settings: dict[str, Any], place: Any) -> Coregistration:
