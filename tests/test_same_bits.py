@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import dask
 import dask.array as da
 import numpy as np
 import pytest
 from xarray import DataArray
 
+from xcoreg import lazy
 from xcoreg.simulate import pair, smooth_field
 
 SIZE = 700
@@ -78,9 +81,9 @@ def counted(image, chunk, seen):
 def test_warping_computes_nothing_and_then_every_chunk_once(images, in_memory):
     fit = images[0].coreg.match_local(images[1], **LOCAL)
     seen = []
-    lazy = counted(images[0], 256, seen).coreg.apply(fit, like=images[1])
+    warped = counted(images[0], 256, seen).coreg.apply(fit, like=images[1])
     assert seen == []
-    np.testing.assert_array_equal(lazy.values, in_memory[0][1][1])
+    np.testing.assert_array_equal(warped.values, in_memory[0][1][1])
     assert len(seen) == len(set(seen)) == 9
 
 
@@ -99,9 +102,9 @@ def test_of_a_large_scene_only_the_windows_are_computed(images):
         seen.append(block_info[None]["chunk-location"])
         return tile
 
-    lazy = da.map_blocks(block, chunks=((512,) * 12,) * 2, dtype=tile.dtype, meta=tile[:0, :0])
+    made = da.map_blocks(block, chunks=((512,) * 12,) * 2, dtype=tile.dtype, meta=tile[:0, :0])
     x, y = (10.0 * np.arange(side) for _ in range(2))
-    large = DataArray(lazy, {"y": -y, "x": x}, ("y", "x")).rio.write_crs("EPSG:32633").rio.write_nodata(0)
+    large = DataArray(made, {"y": -y, "x": x}, ("y", "x")).rio.write_crs("EPSG:32633").rio.write_nodata(0)
     fit = large.coreg.match(large, windows=4)
     assert fit.shift.length < 0.1
     assert len(set(seen)) < 100  # of 144, half of these to see where data end
@@ -118,3 +121,20 @@ def test_graphs_grow_with_the_chunks_of_the_output_and_equal_ones_share_their_na
     tasks = len(one.__dask_graph__())
     assert tasks < 12 * one.npartitions
     assert target.coreg.apply(fit, like=images[1], resampling="bilinear").data.name != one.name
+
+
+def test_windows_of_a_field_compute_every_chunk_once(images, in_memory, monkeypatch):
+    seen, once = [], []
+    target, reference = (counted(image, 100, seen) for image in images[:2])
+    run = lazy.run_tasks
+
+    def watched(*args):
+        before = len(seen)
+        found = run(*args)
+        once.append(Counter(seen[before:]).most_common(1)[0][1])
+        return found
+
+    monkeypatch.setattr(lazy, "run_tasks", watched)
+    monkeypatch.setattr("xcoreg.engine.many._GROUP", 4)
+    assert_same(results(target, reference), in_memory[0])
+    assert set(once) == {2}  # the target and the reference

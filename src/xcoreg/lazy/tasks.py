@@ -172,19 +172,26 @@ def fused(window: Any) -> Any:
 
 
 def run_tasks(
-    function: Callable[[Any, Any], Any], shared: Any, items: Sequence[Any], done: Callable[[int], None] | None = None
+    function: Callable[..., Any],
+    shared: Any,
+    items: Sequence[Any],
+    done: Callable[[int], None] | None = None,
+    ahead: Sequence[tuple[Any, ...]] | None = None,
 ) -> list[Any]:
     """Call a function once per item, as independent tasks of dask's current scheduler (threads by default).
 
     Parameters
     ----------
-    function : callable (shared, item) -> result
+    function : callable (shared, item[, arrays]) -> result
     shared : object
         What all tasks need; handed over once, not copied into each of them.
     items : sequence
         Small things; what their tasks return should be small, too.
     done : callable (number), optional
         Told how many tasks have ended, as they end; not by a distributed scheduler, which tells at the end.
+    ahead : sequence of tuples of dask arrays, optional
+        One tuple per item: arrays that are computed before its task, which gets a tuple of their values. What several
+        of them need is computed once. None stays None.
 
     Returns
     -------
@@ -196,14 +203,21 @@ def run_tasks(
     >>> run_tasks(lambda base, item: base + item, 10, [1, 2])
     [11, 12]
     """
-    if len(items) < 2:
-        return [_told(function(shared, item), done) for item in items]
+    if len(items) < 2 and not any(one is not None for row in ahead or () for one in row):
+        rest = [()] * len(items) if ahead is None else [(row,) for row in ahead]
+        return [_told(function(shared, item, *more), done) for item, more in zip(items, rest, strict=True)]
     from dask.callbacks import Callback
     from dask.delayed import delayed
 
     common = delayed(_Box(shared), pure=False, traverse=False)
     task = delayed(_call, pure=False)
-    work = [task(function, common, _Box(item)) for item in items]
+    if ahead is None:
+        work = [task(function, common, _Box(item)) for item in items]
+    else:
+        work = [
+            task(function, common, _Box(item), [_pieces(one) for one in row])
+            for item, row in zip(items, ahead, strict=True)
+        ]
 
     def ended(_key: Any, result: Any, *_rest: Any) -> None:
         if done is not None and isinstance(result, _Box) and result.answer:
@@ -222,11 +236,17 @@ class _Box:
         self.value, self.answer = value, answer
 
 
-def _call(function: Callable[[Any, Any], Any], shared: _Box, item: _Box) -> _Box:
+def _call(function: Callable[..., Any], shared: _Box, item: _Box, *ahead: list[Any]) -> _Box:
     # The C library of Linux hands memory back to the system, page by page, unless a block of this size has been freed
     # before: arrays of every step would be mapped anew, which takes a quarter of the time.
     np.empty(_LARGEST_KEPT, np.uint8)
-    return _Box(function(shared.value, item.value), answer=True)
+    arrays = (tuple(None if one is None else np.block(one) for one in row) for row in ahead)
+    return _Box(function(shared.value, item.value, *arrays), answer=True)
+
+
+def _pieces(array: Any) -> Any:
+    """Chunks of an array, nested as its axes are; as a whole it would be optimised by itself, and share nothing."""
+    return None if array is None else array.to_delayed(optimize_graph=False).tolist()
 
 
 def _told(result: Any, done: Callable[[int], None] | None) -> Any:

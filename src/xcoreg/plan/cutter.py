@@ -10,7 +10,7 @@ import numpy as np
 from xcoreg.core.sample import sample, shrink
 from xcoreg.georef import in_turn, linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
 from xcoreg.plan.places import scale_of, window_nodes, window_places
-from xcoreg.raster import hold, middle_of
+from xcoreg.raster import hold, middle_of, window_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,8 +106,26 @@ class Cutter:
         at_x, at_y = (np.asarray(part, np.float64) for part in centres)
         return Cut(values, valid, at_x, at_y, level)
 
-    def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
+    def hold(self, x: Floats, y: Floats, size: int, held: NDArray[Any] | None = None) -> Cutter:
         """Read the neighbourhood of some windows once, to cut them, and others near them, from memory.
+
+        Parameters
+        ----------
+        x, y, size
+            As for :meth:`cut`.
+        held : array, optional
+            What is there, from :meth:`ahead`.
+
+        Returns
+        -------
+        Cutter
+            Cuts the same windows; those that reach beyond the neighbourhood are read as before.
+        """
+        box = self._neighbourhood(x, y, size)
+        return self if box is None else replace(self, raster=hold(self.raster, box, held))
+
+    def ahead(self, x: Floats, y: Floats, size: int) -> Any:
+        """Cut the neighbourhood of some windows out of an image that is computed, to be computed with others.
 
         Parameters
         ----------
@@ -116,19 +134,23 @@ class Cutter:
 
         Returns
         -------
-        Cutter
-            Cuts the same windows; those that reach beyond the neighbourhood are read as before.
+        dask.array.Array or None
+            None where the pixels are stored, or windows lie so far apart that each is better read by itself.
         """
+        box = self._neighbourhood(x, y, size)
+        return None if box is None else window_of(self.raster, box)
+
+    def _neighbourhood(self, x: Floats, y: Floats, size: int) -> Box | None:
         boxes, _ = (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)
         edges = np.array([box for box in boxes if box[1] > box[0] and box[3] > box[2]]).reshape(-1, 4)
         if not len(edges):
-            return self
+            return None
         row0, col0 = edges[:, [0, 2]].min(0).tolist()
         row1, col1 = edges[:, [1, 3]].max(0).tolist()
         asked = ((edges[:, 1] - edges[:, 0]) * (edges[:, 3] - edges[:, 2])).sum()
         if (row1 - row0) * (col1 - col0) > _SPARSE * asked:
-            return self
-        return replace(self, raster=hold(self.raster, (row0, row1, col0, col1)))
+            return None
+        return row0, row1, col0, col1
 
     def _positions(self, x: float, y: float, size: int) -> tuple[Floats, Floats]:
         """Map positions of a window's pixels, from the position of its centre."""

@@ -12,13 +12,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import Variable
 
-__all__ = ["Box", "read_boxes"]
+__all__ = ["Box", "is_stored", "read_boxes"]
 
 #: Rows row0 <= row < row1 and columns col0 <= col < col1: (row0, row1, col0, col1), px.
 Box: TypeAlias = "tuple[int, int, int, int]"
 
 # Names that rioxarray, xarray and dask give to arrays that are read, not computed.
 _STORED = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-")
+
+
+def is_stored(variable: Variable) -> bool:
+    """Tell whether a variable's pixels are read from somewhere, in memory or in a file, not computed.
+
+    Parameters
+    ----------
+    variable : Variable
+
+    Returns
+    -------
+    bool
+        False for what dask computes.
+
+    Examples
+    --------
+    >>> from xarray import Variable
+    >>> is_stored(Variable("x", [1, 2]))
+    True
+    """
+    return variable.chunks is None or str(getattr(variable.data, "name", "")).startswith(_STORED)
 
 
 def read_boxes(
@@ -64,6 +85,6 @@ def read_boxes(
         return [np.asarray(part.values) for part in parts]
     from xcoreg import lazy  # dask is only loaded for dask data
 
-    stored = str(getattr(variable.data, "name", "")).startswith(_STORED)
-    windows = [lazy.fused(part.data) if stored and len(parts) > 1 else part.data for part in parts]
+    fused = len(parts) > 1 and is_stored(variable)
+    windows = [lazy.fused(part.data) if fused else part.data for part in parts]
     return [np.asarray(block) for block in lazy.compute_all(windows)]
