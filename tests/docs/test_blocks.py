@@ -31,7 +31,15 @@ PAGES = [
 ]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- setup:\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
-EXTRAS = ("matplotlib", "geopandas", "folium", "distributed", "zarr", "netCDF4")
+# What a page needs installed, by what is to be read in it.
+EXTRAS = {
+    "matplotlib": (".plot", "--report", "matplotlib"),
+    "geopandas": (".gpkg", ".shp", "geopandas"),
+    "folium": (".explore",),
+    "distributed": ("distributed",),
+    "zarr": (".zarr",),
+    "netCDF4": (".nc",),
+}
 # Commands that download, build or wait, and what is told by placeholders.
 NOT_RUN = ("xcoreg demo", "xcoreg --version")
 
@@ -100,9 +108,9 @@ _t.coreg.match(_r).save("fit.json")
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_block_runs_and_prints_what_the_page_says(path, folder, monkeypatch):
     page = list(steps(path))
-    for extra in EXTRAS:
-        if any(extra in code for _, code, _ in page) or (extra == "matplotlib" and ".plot" in str(page)):
-            pytest.importorskip(extra)
+    for package, signs in EXTRAS.items():
+        if any(sign in code for language, code, _ in page if language in ("python", "sh") for sign in signs):
+            pytest.importorskip(package)
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
     printed = None
