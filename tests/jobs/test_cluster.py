@@ -35,7 +35,8 @@ def test_workers_make_the_same_files(scenes, cluster):
 
 
 @pytest.mark.parametrize("chunks", [None, 100])
-def test_a_cluster_computes_the_same_bits(made, cluster, chunks):
+def test_a_cluster_computes_the_same_bits(made, cluster, chunks, monkeypatch):
+    monkeypatch.setattr("xcoreg.engine.many._GROUP", 8)  # several tasks
     ref, tgt = (open_raster(made / name, chunks=chunks) for name in ("ref.tif", "a.tif"))
     how = {"window": 32, "spacing": 40}
     fit = tgt.coreg.match_local(ref, **how)
@@ -45,6 +46,16 @@ def test_a_cluster_computes_the_same_bits(made, cluster, chunks):
         found = tgt.coreg.apply(again, like=ref).values
     assert again == fit
     np.testing.assert_array_equal(found, warped)
+
+
+def test_what_the_cluster_keeps_is_used_where_it_is(made, cluster, monkeypatch):
+    monkeypatch.setattr("xcoreg.engine.many._GROUP", 8)
+    ref, tgt = (open_raster(made / name, chunks=100) for name in ("ref.tif", "a.tif"))
+    how = {"window": 32, "spacing": 40}
+    fit = tgt.coreg.match_local(ref, **how)
+    with distributed.Client(cluster):
+        ref, tgt = ref.persist(), (tgt + 0).assign_attrs(tgt.attrs).persist()
+        assert tgt.coreg.match_local(ref, **how).to_dict()["points"] == fit.to_dict()["points"]
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(scenes, cluster):

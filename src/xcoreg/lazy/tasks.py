@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.lazy.cluster import threads_here
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -52,8 +54,16 @@ def computing(**how: Any) -> Iterator[None]:
 def _compute(items: Sequence[Any]) -> tuple[Any, ...]:
     from dask.base import compute
 
-    done: tuple[Any, ...] = compute(*items, **(_HOW.get() or {}))  # type: ignore[no-untyped-call]
+    how = _HOW.get() or {}
+    if how.get("scheduler") == "synchronous" and threads_here() is not None and any(map(_elsewhere, items)):
+        how = {}
+    done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
     return done
+
+
+def _elsewhere(item: Any) -> bool:
+    """Tell whether parts of a collection are kept on workers of a cluster, where it alone can find them."""
+    return any("Future" in type(value).__name__ for value in dict(item.__dask_graph__()).values())
 
 
 def finish(work: Any) -> None:
@@ -241,7 +251,10 @@ def _call(function: Callable[..., Any], shared: _Box, item: _Box, *ahead: list[A
     # before: arrays of every step would be mapped anew, which takes a quarter of the time.
     np.empty(_LARGEST_KEPT, np.uint8)
     arrays = (tuple(None if one is None else np.block(one) for one in row) for row in ahead)
-    return _Box(function(shared.value, item.value, *arrays), answer=True)
+    # What a worker of a cluster reads in a task it reads by itself: it would send it to the cluster as new tasks.
+    alone = {"scheduler": "synchronous"} if threads_here() is not None else _HOW.get() or {}
+    with computing(**alone):
+        return _Box(function(shared.value, item.value, *arrays), answer=True)
 
 
 def _pieces(array: Any) -> Any:
