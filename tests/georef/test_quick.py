@@ -29,7 +29,7 @@ def test_positions_agree_inside_and_beyond_in_any_turn():
 
 
 def test_a_rough_map_stays_exact():
-    fit = swath(noise=3e-3)
+    fit = swath(noise=1e-2)
     assert quick_to_pixel(fit, (1000, 1000)) == fit.to_pixel
 
 
@@ -64,3 +64,15 @@ def test_longitudes_that_jump_are_told_as_before():
     utm = GCPs(fit.gcps.col, fit.gcps.row, *transform_points(4326, 32701, fit.gcps.x, fit.gcps.y), crs=32701)
     lon, _ = quick_to_map(fit_gcps(utm, "tps"), (1000, 1000), 4326)(*at)
     assert np.abs(lon).max() <= 180
+
+
+def test_thousands_of_noisy_points_are_looked_up_far_below_their_noise():
+    rng = np.random.default_rng(6)
+    col, row = rng.uniform(0, 3000, (2, 4000))
+    x, y = 5e5 + 10 * col + rng.standard_normal(4000), 5e6 - 10 * row + rng.standard_normal(4000)
+    fit = fit_gcps(GCPs(col, row, x, y, crs=32633), "tps")
+    quick = quick_to_pixel(fit, (3000, 3000))
+    assert quick != fit.to_pixel
+    at = rng.uniform(0, 2999, (2, 2000))
+    errors = np.subtract(quick(*fit.to_map(*at)), at)
+    assert np.sqrt(np.mean(errors**2)) < 2 * TOLERANCE < fit.left_out.rmse_px / 20

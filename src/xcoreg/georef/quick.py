@@ -27,7 +27,7 @@ __all__ = ["TOLERANCE", "quick_to_map", "quick_to_pixel"]
 #: Error of a position where it is checked, px.
 TOLERANCE = 2e-3
 
-_ROUGH = 0.2  # of the left-out error of control points: largest error where the root mean square is within tolerance
+_ROUGH = 0.5  # of the left-out error of control points: largest error of the finest lattice, its mean being small
 _NODES = (32, 96, 256, 512)
 _PAD = 8  # nodes beyond the image: a cubic spline forgets its boundary by a factor of 4 with each
 _CHECKED = 2000
@@ -49,8 +49,8 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> W
     -------
     callable (x, y) -> (col, row)
         Within the bounds of the image a cubic spline over a lattice of exact positions, beyond them exact. The spline
-        is good enough when at 2000 random places of the image its largest error is below `TOLERANCE`; or, for
-        thousands of control points, its root mean square, the largest being below a fifth of the error of points left
+        is good enough when at 2000 random places of the image its largest error is below `TOLERANCE`; or, through
+        thousands of noisy control points, its root mean square, the largest being below half the error of points left
         out of the fit. Otherwise all is exact.
 
     Examples
@@ -76,15 +76,15 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> W
         quick = partial(_looked_up, lattice, exact, seen.crs)
         if not lattice.known:
             return exact
-        if _good_enough(np.stack(quick(x, y)) - at, ground):
+        if _good_enough(np.stack(quick(x, y)) - at, ground, nodes):
             return quick
     return exact
 
 
-def _good_enough(errors: Floats, ground: Ground) -> bool:
+def _good_enough(errors: Floats, ground: Ground, nodes: int) -> bool:
     """Judge errors (2, n) of a lattice, px, beside those of the control points."""
     left_out = getattr(ground, "left_out", None)
-    rough = 0.0 if left_out is None else _ROUGH * np.nan_to_num(left_out.rmse_px)
+    rough = 0.0 if left_out is None or nodes < _NODES[-1] else _ROUGH * np.nan_to_num(left_out.rmse_px)
     largest, usual = float(np.abs(errors).max()), float(np.sqrt(np.mean(errors * errors)))
     return largest < TOLERANCE or (usual < TOLERANCE and largest < rough)
 
@@ -125,7 +125,7 @@ def quick_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way
     for nodes in _NODES:
         lattice = _Lattice(box, nodes, exact)
         quick = partial(_looked_up, lattice, exact, None)
-        if lattice.known and _good_enough((np.stack(quick(*at)) - here) / pixel, ground):
+        if lattice.known and _good_enough((np.stack(quick(*at)) - here) / pixel, ground, nodes):
             return quick
     return exact
 
