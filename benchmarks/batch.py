@@ -1,0 +1,124 @@
+"""A batch of scenes against one reference: seconds and memory with none, one and two workers, and after interruptions.
+
+Fifty targets (1500 x 1500 uint16, shifts within 2 px, 30 dB) and their reference are simulated once and kept under
+--cache.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Report, arguments
+from process import run
+
+from xcoreg import write_raster
+from xcoreg.simulate import pair
+
+_SIDE, _SCENES, _SCENES_QUICK = 1500, 50, 6
+
+
+def scenes(cache: Path, count: int, seed: int) -> tuple[list[Path], Path, np.ndarray]:
+    """Targets, their reference and the true shifts (dcol, drow)."""
+    shifts = np.random.default_rng(seed).uniform(-2, 2, (count, 2))
+    folder = cache / f"batch_{_SIDE}_{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    targets, ref = [folder / f"t{at:03}.tif" for at in range(count)], folder / "ref.tif"
+    for path, shift in zip(targets, shifts, strict=True):
+        if not path.exists():
+            both = pair((_SIDE, _SIDE), shift=(float(shift[0]), float(shift[1])), snr_db=30, seed=seed)
+            write_raster(both.tgt, path)
+            write_raster(both.ref, ref)
+    return targets, ref, shifts
+
+
+def command(targets: list[Path], ref: Path, out: Path, *options: str) -> list[str]:
+    """Give the program and its arguments."""
+    call = [sys.executable, "-m", "xcoreg", "batch", "-q", *targets, "--ref", ref, "--out", out, *options]
+    return [str(part) for part in call]
+
+
+def whole(cache: Path, count: int, seed: int, verb: str) -> list[dict[str, Any]]:
+    """Run to the end, in this process and on workers."""
+    targets, ref, shifts = scenes(cache, count, seed)
+    rows = []
+    with tempfile.TemporaryDirectory(dir=cache) as room:
+        for workers in (0, 1, 2):
+            out = Path(room) / f"{workers}"
+            options = ("--verb", verb, *(("--workers", str(workers)) if workers else ()))
+            done = run(*command(targets, ref, out, *options))
+            row = {"workers": workers or "none", "s": done.seconds, "s/scene": done.seconds / count}
+            records = [json.loads((out / "scenes" / f"{path.stem}.json").read_text()) for path in targets]
+            found = np.array([[record["dcol"], record["drow"]] for record in records])
+            error = float(np.sqrt(((found - shifts) ** 2).mean()))
+            rows.append(row | {"RMSE px": error, "peak MB of the first process": round(done.megabytes)})
+        again = run(*command(targets, ref, Path(room) / "0", "--verb", verb))
+        rows.append({"workers": "none, all done before", "s": again.seconds})
+    return rows
+
+
+def interrupted(cache: Path, count: int, seed: int) -> list[dict[str, Any]]:
+    """Kill the program again and again, and compare what it leaves in the end."""
+    targets, ref, _ = scenes(cache, count, seed)
+    rows = []
+    with tempfile.TemporaryDirectory(dir=cache) as room:
+        straight = Path(room) / "straight"
+        run(*command(targets, ref, straight, "--align-grid"))
+        for name in ("SIGKILL", "SIGINT"):
+            out, kills = Path(room) / name, 0
+            while True:
+                program = subprocess.Popen(
+                    command(targets, ref, out, "--align-grid", "--workers", "2"), stderr=subprocess.DEVNULL
+                )
+                try:
+                    program.wait(12 + 2 * kills)
+                    break
+                except subprocess.TimeoutExpired:
+                    program.send_signal(getattr(signal, name))
+                    program.wait()
+                    kills += 1
+            same = _bytes(out) == _bytes(straight)
+            left = len(list(out.rglob(".xcoreg*")))
+            rows.append({"signal": name, "times stopped": kills, "same files": same, "left behind": left})
+            shutil.rmtree(out)
+    return rows
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    """Images and fits."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.name.endswith((".tif", ".fit.json"))}
+
+
+def main() -> None:
+    """Run all parts."""
+    cache = Path(tempfile.gettempdir()) / "xcoreg-bench"
+    parts = ("shift", "warp", "stopped")
+    args = arguments(
+        __doc__ or "",
+        cache={"type": Path, "default": cache, "help": "where the scenes are kept"},
+        parts={"nargs": "*", "choices": parts, "default": parts, "help": "some of the parts"},
+    )
+    count = _SCENES_QUICK if args.quick else _SCENES
+    report = Report("A batch of scenes")
+    start = time.perf_counter()
+    scenes(args.cache, count, args.seed)
+    print(f"(scenes ready after {time.perf_counter() - start:.0f} s)", file=sys.stderr)
+    note = "Workers are started for the run: their start and imports are in the time."
+    for verb in (verb for verb in ("shift", "warp") if verb in args.parts):
+        rows = whole(args.cache, count, args.seed, verb)
+        report.table(f"{verb}: {count} targets of {_SIDE} x {_SIDE} px", rows, note)
+    if "stopped" in args.parts:
+        report.table("Stopped and started again, two workers", interrupted(args.cache, count, args.seed))
+    report.write(args.out)
+
+
+if __name__ == "__main__":
+    main()
