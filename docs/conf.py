@@ -42,7 +42,7 @@ exclude_patterns = ["_build", "jupyter_execute"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # --- pages ----------------------------------------------------------------------------------------------------------
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]  # no formulas: MathJax would be fetched by the browser
 myst_heading_anchors = 3
 nb_execution_mode = os.environ.get("XCOREG_DOCS_NOTEBOOKS", "force")  # "off" for a quick look at the pages
 nb_execution_timeout = 180
