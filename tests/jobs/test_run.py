@@ -13,6 +13,7 @@ import rasterio
 
 from xcoreg import batch, load_fit, open_raster, write_raster
 from xcoreg.errors import OptionError
+from xcoreg.georef import GCPs, attach_gcps, transform_points
 from xcoreg.simulate import pair
 
 
@@ -172,3 +173,16 @@ def test_a_broken_record_is_no_record(scenes):
     batch(scenes.targets[:1], scenes.out, ref=scenes.ref)
     (scenes.out / "scenes" / "a.json").write_text('{"format": "xco')
     assert batch(scenes.targets[:1], scenes.out, ref=scenes.ref).n_new == 1
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_targets_placed_by_control_points(scenes):
+    with rasterio.open(scenes.targets[0]) as file:
+        col, row = (axis.ravel() for axis in np.meshgrid(*[np.linspace(0.0, 255.0, 5)] * 2))
+        places = transform_points(file.crs, 4326, *(file.transform @ (col + 0.5, row + 0.5)))
+    placed = attach_gcps(scenes.targets[0], GCPs(col, row, *places, crs=4326), scenes.folder / "placed.tif")
+    found = batch([scenes.targets[0], placed], scenes.out, ref=scenes.ref, like="reference")
+    assert found.counts() == {"done": 2}
+    plain, made = (open_raster(scenes.out / f"{name}.tif").values.astype(float) for name in ("a", "placed"))
+    inside = (slice(None), slice(20, -20), slice(20, -20))
+    assert np.abs(plain - made)[inside].mean() < 0.01 * plain[inside].std()

@@ -17,6 +17,7 @@ from xcoreg import engine, io, lazy, warp
 from xcoreg.core.plain import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.io.paths import local_path, new_file
+from xcoreg.rectify import needs_rectifying, on_map, rectify_by
 from xcoreg.result import current_versions
 from xcoreg.warp.vertical import raises
 
@@ -153,6 +154,8 @@ def _corrected(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
     goals = work.goals(pair.name)
     with clock.running("match"):
         tgt, ref = io.open_raster(pair.target), io.open_raster(pair.reference)
+        if needs_rectifying(tgt):  # by control points or RPCs: the answer is told on a map
+            tgt = on_map(io.open_raster(pair.target, chunks="auto"), ref, nodata=work.moving.get("nodata"))
         function = engine.match_local if work.verb == "warp" else engine.match
         fit = function(tgt, ref, **_masked(work.matching))
     with clock.running("write"):
@@ -182,14 +185,16 @@ def _deliver(work: Work, pair: Pair, fit: Coregistration) -> None:
     goal, moving = work.goals(pair.name).image, dict(work.moving)
     image = io.open_raster(pair.target, chunks="auto")
     resampled = moving.get("align_grid") or "like" in moving or "resolution" in moving
-    changed = resampled or fit.is_field or raises(image, fit, moving.get("vertical"), moving.get("resampling", "cubic"))
+    changed = resampled or fit.is_field or needs_rectifying(image)
+    changed = changed or raises(image, fit, moving.get("vertical"), moving.get("resampling", "cubic"))
     if not (changed or work.creation) and work.driver == "GTiff" and _is_geotiff(pair.target):
         io.copy_moved(pair.target, goal, warp.apply(image, fit, vertical=False).rio.transform())
         return
     if isinstance(moving.get("like"), str):
         like = moving["like"]
         moving["like"] = io.open_raster(pair.reference if like == "reference" else like)
-    io.write_raster(warp.apply(image, fit, **moving), goal, driver=work.driver, **work.creation)
+    correct = rectify_by if needs_rectifying(image) else warp.apply
+    io.write_raster(correct(image, fit, **moving), goal, driver=work.driver, **work.creation)
 
 
 def _is_geotiff(path: str) -> bool:
