@@ -133,6 +133,36 @@ def test_every_block_runs_and_prints_what_the_page_says(path, folder, monkeypatc
             run_commands(code)
 
 
+# What stands for the placeholders of the README: elevations for `dem`, an image with control points for `georef`.
+STANDS_FOR = {"REF": "ref.tif", "TGT": "tgt.tif", "IMAGE": "tgt.tif", "JOBS": "'tgt*.tif'", "DIR": "many"}
+INSTEAD = {"dem": {"REF": "ref_dem.tif", "TGT": "dem.tif"}, "georef": {"IMAGE": "swath.tif"}}
+COMMANDS_NEED = """
+from xcoreg.simulate.terrain import dem_pair as _dem_pair
+_dems = _dem_pair((128, 160), seed=1)
+_w(_dems.ref, "ref_dem.tif")
+_w(_dems.tgt, "dem.tif")
+_pathlib.Path("points.csv").write_text("lon,lat\\n12.65,52.78\\n")
+"""
+
+
+def test_the_commands_of_the_readme_run(folder):
+    pytest.importorskip("geopandas")
+    names = {"_pathlib": __import__("pathlib")}
+    exec(README_NEEDS, names)
+    exec(COMMANDS_NEED, names)
+    lines = [
+        line
+        for language, code, _ in steps(ROOT / "README.md")
+        if language == "sh"
+        for line in code.splitlines()
+        if line.startswith("xcoreg ")
+    ]
+    for number, line in enumerate(lines):
+        words = STANDS_FOR | INSTEAD.get(line.split()[1], {}) | {"OUT": f"out{number}.tif"}
+        run_commands(re.sub(r"\b[A-Z]{2,}\b", lambda found, words=words: words[found[0]], line.partition("#")[0]))
+    assert len(lines) > 8
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(path):
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
