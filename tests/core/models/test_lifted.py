@@ -62,3 +62,20 @@ def test_a_wrong_height_counts_for_little():
     dz[7] = 90.0
     model = choose_heights("translation", X, Y, dz, np.full(X.size, 0.01)).model
     assert model.dx == pytest.approx(2.0, abs=0.05)
+
+
+def test_sharp_triangles_go_over_within_a_shorter_distance():
+    from dataclasses import replace
+
+    step = np.where(X < 450, 0.0, 4.0)
+    linear = fit_model("piecewise", X, Y, step, 0.0)
+    sharp = replace(linear, sharp=3.0)
+    at = np.array([410.0, 450.0, 490.0])
+    # 50 m before and behind the middle of the step, of which the trend has a part.
+    flat, steep = (np.diff(model.predict(at, 300.0)[0]) for model in (linear, sharp))
+    assert steep.sum() > flat.sum()
+    assert sharp.predict(400.0, 300.0)[0] == pytest.approx(linear.predict(400.0, 300.0)[0])
+    assert sharp.predict(450.0, 300.0)[0] == pytest.approx(2.0, abs=1e-6)
+    assert model_from_dict(sharp.to_dict()) == sharp
+    older = {name: value for name, value in linear.to_dict().items() if name != "sharp"}
+    assert model_from_dict(older) == linear

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -176,6 +176,8 @@ class Fitted(Level):
         """Undo :meth:`to_dict`."""
         values: dict[str, Any] = {}
         for one in fields(cls):
+            if one.name not in data and one.default is not MISSING:
+                continue  # a file of an older version
             array = decode_column(data[one.name])
             plain = int(array) if isinstance(data[one.name], int) else array.tolist()
             values[one.name] = array if array.ndim else plain

@@ -38,6 +38,9 @@ class Piecewise(Fitted):
         Their covariances (xx, xy, yy).
     roughness : (3,) float64
         Covariance of what triangles miss, per square of the distance to their corners.
+    sharp : float
+        Power to which the shares of the corners are taken: 1 is linear, more goes over from one to the next within a
+        shorter distance, as where tiles of a mosaic meet.
 
     Notes
     -----
@@ -66,6 +69,7 @@ class Piecewise(Fitted):
     values: Floats
     covs: Floats
     roughness: Floats
+    sharp: float = 1.0
 
     _mesh: ClassVar[Mesh]  # made from the fields by each object for itself
 
@@ -89,9 +93,10 @@ class Piecewise(Fitted):
         """
         u, v, known = self._local(x, y)
         place = self._mesh.locate(u, v)
+        shares = self._shares(place)
         out = np.full((2, known.size), np.nan)
         for c, (level, slope_x, slope_y) in enumerate(self.plane.T[:2]):
-            rest = (self.values[place.corners[:, i], c] * place.shares[:, i] for i in range(3))
+            rest = (self.values[place.corners[:, i], c] * shares[:, i] for i in range(3))
             out[c, known.ravel()] = level + slope_x * u + slope_y * v + sum(rest)
         return out[0].reshape(known.shape), out[1].reshape(known.shape)
 
@@ -110,12 +115,18 @@ class Piecewise(Fitted):
         """
         u, v, known = self._local(x, y)
         place = self._mesh.locate(u, v)
-        reach = reach_of(self._mesh, place, u, v)
+        reach, shares = reach_of(self._mesh, place, u, v), self._shares(place)
         out = np.full((known.size, 2, 2), np.nan)
         for part, a, b in ((0, 0, 0), (1, 0, 1), (2, 1, 1)):
-            own = sum(self.covs[place.corners[:, i], part] * place.shares[:, i] ** 2 for i in range(3))
+            own = sum(self.covs[place.corners[:, i], part] * shares[:, i] ** 2 for i in range(3))
             out[known.ravel(), a, b] = out[known.ravel(), b, a] = own + self.roughness[part] * reach
         return out.reshape(*known.shape, 2, 2)
+
+    def _shares(self, place: Place) -> Floats:
+        if self.sharp == 1.0:
+            return place.shares
+        power = np.maximum(place.shares, 0.0) ** self.sharp
+        return np.asarray(power / (power[:, :1] + power[:, 1:2] + power[:, 2:]))
 
     def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))

@@ -17,6 +17,7 @@ from xcoreg.core.models import (
     Degenerate,
     Lifted,
     Model,
+    Piecewise,
     Translation,
     assess_model,
     choose_heights,
@@ -37,8 +38,10 @@ __all__ = ["Comparison", "choose_lifted", "compare"]
 
 # Side of the pieces over which a correction counts as one, px, and what the target is read beyond them.
 _PIECE, _REACH = 64, 4
-# Triangles have to leave less than this share.
-_WORTH = 0.99
+# Triangles have to leave less than this share; their sharpness.
+_WORTH, _SHARP = 0.99, 3.0
+# So many pieces are compared, an even selection.
+_ENOUGH = 160
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ class Comparison:
     Parameters
     ----------
     count : int
-        Pixels compared.
+        Pixels compared: an even selection.
     before, after : Scale
-        Median and NMAD of reference minus target, an even selection of a large scene.
+        Median and NMAD of reference minus target.
     """
 
     count: int
@@ -67,8 +70,9 @@ def choose_lifted(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> 
     points : TiePoints
         Those that are OK are used.
     model : str or object
-        As the option `model`, for each of the two parts. With "auto" triangles are tried besides what withheld blocks
-        speak for, and taken where they leave less between the elevation models: these tell more than a few blocks.
+        As the option `model`, for each of the two parts. With "auto" triangles, linear or sharp, are tried besides what
+        withheld blocks speak for, and taken where they leave less between the elevation models: these tell more than
+        a few blocks.
     terms : Terms
         Without a shift places stay where they are.
 
@@ -87,9 +91,23 @@ def choose_lifted(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> 
     if isinstance(model, str) and model == "auto":
         with contextlib.suppress(Degenerate):
             choices.append(_fitted(points, "piecewise", terms))
+            choices.append(_sharper(choices[-1]))
     told = compare(scene, [choice.model for choice in choices])
-    best = int(len(told) > 1 and told[1].after.nmad < _WORTH * told[0].after.nmad)
+    best = 0
+    for at, comparison in enumerate(told):
+        if comparison.after.nmad < _WORTH * told[best].after.nmad:
+            best = at
     return choices[best], told[best]
+
+
+def _sharper(choice: Choice) -> Choice:
+    """Let triangles go over from block to block within a shorter distance."""
+    lifted: Any = choice.model
+    parts = (
+        replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part
+        for part in (lifted.horizontal, lifted.vertical)
+    )
+    return replace(choice, model=Lifted(*parts))
 
 
 def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
@@ -124,11 +142,11 @@ def compare(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
     origin = (west + east) / 2, (south + north) / 2
     before: list[Floats] = []
     after: list[list[Floats]] = [[] for _ in models]
-    for patch in cover(scene):
-        for piece in _pieces(patch):
-            before.append(piece.observe(np.zeros(2), spare=True).dh)
-            for model, left in zip(models, after, strict=True):
-                left.append(_left(piece, model, scene.linear, origin))
+    pieces = [piece for patch in cover(scene) for piece in _pieces(patch)]
+    for piece in pieces[:: -(-len(pieces) // _ENOUGH)] if pieces else []:
+        before.append(piece.observe(np.zeros(2), spare=True).dh)
+        for model, left in zip(models, after, strict=True):
+            left.append(_left(piece, model, scene.linear, origin))
     first = spread_of(before)
     return [Comparison(sum(len(part) for part in left), first, spread_of(left)) for left in after]
 
