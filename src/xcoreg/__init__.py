@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from xcoreg.io import open_raster, write_raster
     from xcoreg.jobs import batch
+    from xcoreg.plan import inside, outside
     from xcoreg.points import TiePoints
     from xcoreg.result import Coregistration, Quality, Shift, load_fit
     from xcoreg.warp import apply
@@ -69,12 +70,14 @@ _HOMES = {
     "crlb": "xcoreg.core.quality",
     "fit_gcps": "xcoreg.georef",
     "from_geotransform": "xcoreg.georef",
+    "inside": "xcoreg.plan",
     "load_fit": "xcoreg.result",
     "lonlat_to_pixel": "xcoreg.georef",
     "map_to_pixel": "xcoreg.georef",
     "match": "xcoreg.engine",
     "match_local": "xcoreg.engine",
     "open_raster": "xcoreg.io",
+    "outside": "xcoreg.plan",
     "parse_crs": "xcoreg.georef",
     "phase_match": "xcoreg.core.matchers",
     "pixel_to_lonlat": "xcoreg.georef",
@@ -116,12 +119,14 @@ __all__ = [
     "fit_gcps",
     "from_geotransform",
     "georef",
+    "inside",
     "load_fit",
     "lonlat_to_pixel",
     "map_to_pixel",
     "match",
     "match_local",
     "open_raster",
+    "outside",
     "parse_crs",
     "phase_match",
     "pixel_to_lonlat",
