@@ -93,3 +93,11 @@ def test_missing_rpcs_are_named(data_dir):
         read_rpcs(data_dir / "formats" / "RGB.byte.tif")
     with pytest.raises(OptionError, match="cannot be opened"):
         read_rpcs("nowhere.tif")
+
+
+@pytest.mark.parametrize("order", [(0, 1, 3, 2), (0, 2, 1, 3)], ids=["row by row", "crossed"])
+def test_corners_in_another_order_are_told(order):
+    with pytest.raises(OptionError, match="go round it, upper left, upper right, lower right"):
+        Corners(*(SWATH[at] for at in order))
+    with pytest.raises(OptionError, match="on one line"):
+        Corners((0, 0), (1, 1), (2, 2), (3, 3))  # a great circle, nearly

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["AffineGround", "CornerGround", "Corners", "Ground", "RPCGround", "read_rpcs"]
 
 _CORNERS = Affine.identity()
+_FLAT = 1e-3  # ratio of the spreads of corners below which they are on a line
+_CROSSED = 0.25  # residual beyond which corners are in another order, where it is 0.35; of a steep trapezium it is 0.11
 # The image of the corners in normalised coordinates, in the order ul, ur, lr, ll.
 _SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 
@@ -131,8 +133,13 @@ class Corners:
                 raise OptionError(f"the corner {name} needs two finite numbers (x, y), not {getattr(self, name)}")
             object.__setattr__(self, name, (float(corner[0]), float(corner[1])))
         spread = np.linalg.svd(self._planar - self._planar.mean(axis=0), compute_uv=False)
-        if not spread[1] > 1e-6 * spread[0]:
+        if not spread[1] > _FLAT * spread[0]:
             raise OptionError("the four corners lie on one line")
+        if self.residual_rms > _CROSSED:
+            raise OptionError(
+                f"no image has these corners (residual {self.residual_rms:.2f} of its size): go round it, upper left, "
+                "upper right, lower right, lower left"
+            )
 
     @cached_property
     def plane_crs(self) -> CRS:
