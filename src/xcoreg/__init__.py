@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xcoreg.core.matches import Matches
     from xcoreg.core.quality import crlb
     from xcoreg.core.status import Status
-    from xcoreg.engine import match, match_local, tie_points
+    from xcoreg.engine import PointStatistics, compare_points, match, match_local, tie_points
     from xcoreg.georef import (
         Corners,
         GCPs,
@@ -61,12 +61,14 @@ _HOMES = {
     "Corners": "xcoreg.georef",
     "GCPs": "xcoreg.georef",
     "Matches": "xcoreg.core.matches",
+    "PointStatistics": "xcoreg.engine",
     "Quality": "xcoreg.result",
     "Shift": "xcoreg.result",
     "Status": "xcoreg.core.status",
     "TiePoints": "xcoreg.points",
     "apply": "xcoreg.warp",
     "batch": "xcoreg.jobs",
+    "compare_points": "xcoreg.engine",
     "crlb": "xcoreg.core.quality",
     "fit_gcps": "xcoreg.georef",
     "from_geotransform": "xcoreg.georef",
@@ -106,6 +108,7 @@ __all__ = [
     "NoOverlap",
     "NotGeoreferenced",
     "OptionError",
+    "PointStatistics",
     "Quality",
     "Shift",
     "Status",
@@ -113,6 +116,7 @@ __all__ = [
     "TooFewTiePoints",
     "apply",
     "batch",
+    "compare_points",
     "crlb",
     "datasets",
     "filters",
