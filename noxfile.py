@@ -15,6 +15,7 @@ BENCHMARKS = [
     "accuracy",
     "acceptance",
     "breaks",
+    "dem",
     "fields",
     "georef",
     "matching",
