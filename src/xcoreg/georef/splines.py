@@ -19,8 +19,9 @@ __all__ = ["Patches", "Spline", "fit_patches", "fit_spline"]
 #: Up to so many points a spline is solved in one piece: its cost grows with their third power.
 WHOLE = 1500
 _LEAF = 160  # points in a patch, at most
+_TINY = 1e-300  # in the place of 0 under a logarithm: what it is multiplied by is 0
 _OVERLAP = 0.1  # of the width of two neighbours, on either side of their border
-_AT_ONCE = 1 << 20  # kernel values held at once
+_AT_ONCE = 1 << 16  # kernel values held at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class Spline:
         return out.reshape(-1, *np.shape(u))
 
     def _values(self, u: Floats, v: Floats) -> Floats:
-        kernel = _kernel((u[:, None] - self.u) ** 2 + (v[:, None] - self.v) ** 2)
+        kernel = _kernel(_squares(u, self.u, v, self.v))
         plane = self.coefs[-3:]
         values: Floats = (
             (kernel @ self.coefs[:-3]).T + plane[0][:, None] + plane[1][:, None] * u + plane[2][:, None] * v
@@ -76,18 +77,29 @@ class Spline:
     def _slopes(self, u: Floats, v: Floats) -> Floats:
         du, dv = u[:, None] - self.u, v[:, None] - self.v
         square = du * du + dv * dv
-        factor = np.log(np.where(square > 0, square, 1.0)) + 1.0
+        factor = np.log(np.maximum(square, _TINY)) + 1.0
         by_u, by_v = (((factor * d) @ self.coefs[:-3]).T for d in (du, dv))
         by_u, by_v = by_u + self.coefs[-2][:, None], by_v + self.coefs[-1][:, None]
         return np.stack([by_u[0], by_v[0], by_u[1], by_v[1]])
 
 
+def _squares(u: Floats, to_u: Floats, v: Floats, to_v: Floats) -> Floats:
+    """Squared distances of places from points, (places, points)."""
+    square = u[:, None] - to_u
+    square *= square
+    other = v[:, None] - to_v
+    other *= other
+    square += other
+    return square
+
+
 def _kernel(square: Floats) -> Floats:
-    """Half of r² log r², written over the squared distances."""
-    logarithm = np.log(np.where(square > 0, square, 1.0))
-    logarithm *= square
-    logarithm *= 0.5
-    return logarithm
+    """Half of r² log r² of squared distances."""
+    kernel = np.maximum(square, _TINY)
+    np.log(kernel, out=kernel)
+    kernel *= square
+    kernel *= 0.5
+    return kernel
 
 
 def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
@@ -114,7 +126,7 @@ def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
     """
     n = u.size
     system = np.zeros((n + 3, n + 3))
-    system[:n, :n] = _kernel((u[:, None] - u) ** 2 + (v[:, None] - v) ** 2)
+    system[:n, :n] = _kernel(_squares(u, u, v, v))
     plane = np.stack([np.ones(n), u, v], axis=-1)
     system[:n, n:], system[n:, :n] = plane, plane.T
     inverse = linalg.inv(system, check_finite=False)
