@@ -65,11 +65,12 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> W
     seen: Any = ground if crs is None else _Seen(ground, crs)
     exact: Way = seen.to_pixel
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))
-    x, y = seen.to_map(*at)
+    x, y = seen.to_map(*np.concatenate([at, _rim(shape)], axis=1))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return exact
     x = in_turn(seen.crs, x, x[0])
     box = (float(x.min()), float(x.max()), float(y.min()), float(y.max()))
+    x, y = x[:_CHECKED], y[:_CHECKED]
     lattice: _Lattice | None = None
     for nodes in _NODES:
         lattice = _Lattice(box, nodes, exact if lattice is None else partial(_better, lattice, seen))
@@ -79,6 +80,15 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> W
         if _good_enough(np.stack(quick(x, y)) - at, ground, nodes):
             return quick
     return exact
+
+
+def _rim(shape: tuple[int, int]) -> Floats:
+    """Columns and rows (2, n) along the edge of an image."""
+    along = np.linspace(-0.5, 0.5, 129)
+    side = np.full(along.shape, 0.5)
+    square = np.concatenate([[along, side], [along, -side], [side, along], [-side, along]], axis=1)
+    centre = np.array([[shape[1] - 1.0], [shape[0] - 1.0]]) / 2
+    return np.asarray(centre + square * [[shape[1]], [shape[0]]])
 
 
 def _good_enough(errors: Floats, ground: Ground, nodes: int) -> bool:
