@@ -7,9 +7,10 @@ import pickle
 import numpy as np
 import pytest
 
-from xcoreg.warp.lattice import PATCH, Patches, make_patch
+from xcoreg.warp.lattice import Patches, make_patch
 
 SIZE = (2000, 2000)
+PATCH = 1024  # of these tests
 WHOLE = (slice(0, PATCH), slice(0, PATCH))
 ALLOWED = 0.002
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCH", "Patch", "Patches", "make_patch", "patch_block", "patches_met"]
 
-PATCH = 1024  # output px; whole cells of the widest lattice
+PATCH = 2048  # output px; whole cells of the widest lattice
 _WIDEST, _FINEST = 64, 4  # output px
 _FEWEST = 4  # nodes along an axis, for a cubic
 _FAR = 16.0  # source px: a cell this far beyond the image needs no better positions
@@ -265,7 +265,7 @@ def patches_met(rows: slice, cols: slice) -> Iterator[tuple[tuple[int, int], Blo
 
     Examples
     --------
-    >>> [at for at, part in patches_met(slice(1000, 1030), slice(0, 9))]
+    >>> [at for at, part in patches_met(slice(2000, 2060), slice(0, 9))]
     [(0, 0), (1, 0)]
     """
     for i in range(rows.start // PATCH, (rows.stop - 1) // PATCH + 1):
@@ -282,8 +282,8 @@ def patch_block(at: tuple[int, int], shape: tuple[int, int]) -> Block:
 
     Examples
     --------
-    >>> patch_block((0, 1), (100, 1500))
-    (slice(0, 100, None), slice(1024, 1500, None))
+    >>> patch_block((0, 1), (100, 2500))
+    (slice(0, 100, None), slice(2048, 2500, None))
     """
     row, col = (slice(n * PATCH, min((n + 1) * PATCH, size)) for n, size in zip(at, shape, strict=True))
     return row, col
