@@ -78,10 +78,11 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
             require("zarr", extra="zarr")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Zarr 3 has yet to adopt what keeps the order of the variables
-                later = dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=True, compute=False)
-                lazy.finish(later)
+                with lazy.everywhere():
+                    dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=True)
         else:
-            lazy.finish(dataset.to_netcdf(place, engine=_engine(), encoding=encoding, compute=False))
+            with lazy.everywhere():
+                dataset.to_netcdf(place, engine=_engine(), encoding=encoding)
     except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
 

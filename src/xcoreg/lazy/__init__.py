@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from xcoreg.lazy.blocks import map_output_blocks
 from xcoreg.lazy.cluster import run_each, threads_here
-from xcoreg.lazy.tasks import compute_all, computing, finish, fused, is_lazy, run_tasks, token
+from xcoreg.lazy.tasks import compute_all, computing, everywhere, fused, is_lazy, run_tasks, token
 
 __all__ = [
     "compute_all",
     "computing",
-    "finish",
+    "everywhere",
     "fused",
     "is_lazy",
     "map_output_blocks",

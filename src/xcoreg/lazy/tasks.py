@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["compute_all", "computing", "finish", "fused", "is_lazy", "run_tasks", "token"]
+__all__ = ["compute_all", "computing", "everywhere", "fused", "is_lazy", "run_tasks", "token"]
 
 
 # Just below what glibc takes for too large to keep (32 MiB).
@@ -66,20 +66,25 @@ def _elsewhere(item: Any) -> bool:
     return any("Future" in type(value).__name__ for value in dict(item.__dask_graph__()).values())
 
 
-def finish(work: Any) -> None:
-    """Do what was put off: what xarray's writers return with ``compute=False``.
-
-    Parameters
-    ----------
-    work : dask Delayed or None
-        None where nothing is left to do.
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """Let libraries that compute by themselves do it as :func:`computing` says; the whole program does meanwhile.
 
     Examples
     --------
-    >>> finish(None)
+    >>> import dask.array as da
+    >>> with computing(scheduler="synchronous"), everywhere():
+    ...     int(da.arange(3, chunks=2).sum())
+    3
     """
-    if work is not None:
-        _compute([work])
+    how = _HOW.get()
+    if not how:
+        yield
+        return
+    import dask.config
+
+    with dask.config.set(how):
+        yield
 
 
 def token(*values: Any) -> str:
