@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import RasterioIOError
 
 from xcoreg import batch, load_fit, open_raster, write_raster
 from xcoreg.errors import OptionError
@@ -186,3 +187,17 @@ def test_targets_placed_by_control_points(scenes):
     plain, made = (open_raster(scenes.out / f"{name}.tif").values.astype(float) for name in ("a", "placed"))
     inside = (slice(None), slice(20, -20), slice(20, -20))
     assert np.abs(plain - made)[inside].mean() < 0.01 * plain[inside].std()
+
+
+def test_images_on_the_web_are_tried_again_and_told_by_their_addresses(scenes, monkeypatch):
+    monkeypatch.setattr("xcoreg.jobs.scene._WAITS", (0.0,))
+    tries = []
+
+    def fail(path, **_):
+        tries.append(path)
+        raise RasterioIOError("/vsicurl?list_dir=no&max_retry=4&url=https%3A%2F%2Fhost%2Fx.tif, band 1: cut short")
+
+    monkeypatch.setattr("xcoreg.io.open_raster", fail)
+    found = batch(["https://host/x.tif"], scenes.out, ref=scenes.ref)
+    assert len(tries) == 2
+    assert "out of reach: https://host/x.tif, band 1: cut short" in found.records[0]["reason"]

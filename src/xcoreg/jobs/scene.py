@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 from rasterio.errors import RasterioError
@@ -35,6 +37,7 @@ DONE, REFUSED, FAILED = "done", "refused", "failed"
 FORMAT = "xcoreg scene"
 
 _VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".kml", ".gml")
+_WEB = re.compile(r"/?vsicurl\?[^\s']*url=([^\s',]+)")
 _WAITS = (1.0, 4.0)  # seconds before an image on the web is asked for again
 
 
@@ -115,6 +118,7 @@ def failed(work: Work, pair: Pair, error: Any, signature: str = "") -> dict[str,
 def _in_words(error: BaseException) -> str:
     cause = error.__cause__ if "previous exception" in str(error) and error.__cause__ is not None else error
     text = " ".join(str(cause).split())
+    text = _WEB.sub(lambda found: unquote(found[1]), text)  # as the user has written it
     if isinstance(error, RasterioError):
         return f"an image cannot be read, it may be damaged or out of reach: {text}"
     if isinstance(error, MemoryError):
