@@ -60,7 +60,8 @@ class Translation:
         cov = np.asarray(self.cov, np.float64)
         if cov.shape not in ((2, 2), (3, 3)):
             raise ValueError(f"the covariance of a translation is 2 x 2 or 3 x 3, not of shape {cov.shape}")
-        object.__setattr__(self, "cov", nested(cov))
+        # An inverse is symmetric but for its last digit, which depends on the library that computes it.
+        object.__setattr__(self, "cov", nested((cov + cov.T) / 2))
         object.__setattr__(self, "scatter", nested(self.scatter))
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
