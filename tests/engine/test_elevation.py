@@ -215,3 +215,9 @@ def test_an_offset_alone_claims_nothing_of_places(both):
     assert (shift.dx, shift.dy) == (0.0, 0.0)
     assert np.isnan(shift.cov).any()
     assert shift.sigma_z > 0
+
+
+def test_options_of_images_are_refused(both):
+    for option in ({"windows": 3}, {"contrast": "any"}):
+        with pytest.raises(xcoreg.OptionError, match=next(iter(option))):
+            both.tgt.coreg.match(both.ref, matcher="nuth_kaab", **option)

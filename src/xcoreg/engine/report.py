@@ -11,8 +11,9 @@ from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.core.status import Status
 from xcoreg.engine.trials import to_points
-from xcoreg.errors import MatchError
+from xcoreg.errors import MatchError, TooFewTiePoints
 from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
+from xcoreg.plan import LocalOptions
 from xcoreg.result import Coregistration, Quality, Shift, current_versions
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def failure(fit: Coregistration, options: Options) -> MatchError:
     MatchError
     """
     counts = ", ".join(f"{n} {name}" for name, n in fit.points.counts().items()) or "none"
+    if isinstance(options, LocalOptions) and fit.status is Status.NO_PEAK and fit.points.ok.any():
+        text = f"too few tie points to be believed: {len(fit.points)} windows tried: {counts}; give less spacing="
+        return TooFewTiePoints(f"{text}, another window=, or use match for one shift", fit.points)
     reason = fit.status.reason
     if fit.status is Status.OUTLIER:
         reason = f"the windows tell different shifts ({_range(fit.points)})"

@@ -74,7 +74,7 @@ class Options:
     max_shift : float, optional
         Largest correction on each axis, target px. Default: two fifths of the largest window tried.
     windows : int
-        Number of windows of the first round.
+        Number of windows of the first round; for images alone.
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
     where, ref_where : DataArray, geometry, GeoDataFrame or callable, optional
@@ -263,6 +263,8 @@ def _check_choices(options: Options) -> None:
         raise OptionError(str(error)) from error
     if (callable(options.matcher) or terms is not None) and options.contrast != "same":
         raise OptionError("contrast belongs to the phase matcher: other matchers decide that by themselves")
+    if terms is not None and options.windows != Options.windows:
+        raise OptionError("windows belongs to images: elevation models are compared as a whole; leave it out")
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher != "phase":
