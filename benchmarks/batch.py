@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Report, arguments
+from common import CACHE, Report, arguments
 from process import run
 
 from xcoreg import write_raster
@@ -99,11 +99,10 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 def main() -> None:
     """Run all parts."""
-    cache = Path(tempfile.gettempdir()) / "xcoreg-bench"
     parts = ("shift", "warp", "stopped")
     args = arguments(
         __doc__ or "",
-        cache={"type": Path, "default": cache, "help": "where the scenes are kept"},
+        cache=CACHE,
         parts={"nargs": "*", "choices": parts, "default": parts, "help": "some of the parts"},
     )
     count = _SCENES_QUICK if args.quick else _SCENES

@@ -7,7 +7,9 @@ import json
 import multiprocessing
 import os
 import platform
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +22,12 @@ import xarray as xr
 from affine import Affine
 
 NORTH_UP = Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
+# The option of every program that simulates large scenes once and keeps them.
+CACHE: dict[str, Any] = {
+    "type": Path,
+    "default": Path(os.environ.get("XCOREG_BENCH_CACHE") or Path(tempfile.gettempdir()) / "xcoreg-bench"),
+    "help": "where the scenes are kept; default $XCOREG_BENCH_CACHE, or a folder among the temporary ones",
+}
 
 
 def arguments(about: str, **more: dict[str, Any]) -> argparse.Namespace:
@@ -27,7 +35,7 @@ def arguments(about: str, **more: dict[str, Any]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="few pairs: a look, not a measurement")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="also write the tables here: .md, or .json with every number")
+    parser.add_argument("--out", type=Path, help="also write the tables here, as .md and as .json")
     for name, options in more.items():
         parser.add_argument(f"--{name}", **options)
     return parser.parse_args()
@@ -39,8 +47,9 @@ class Report:
     def __init__(self, title: str) -> None:
         self.title = title
         self.parts: list[tuple[str, list[dict[str, Any]], str]] = []
+        self.machine = machine()
         self._start = time.perf_counter()
-        print(f"# {title}\n\n{machine()}\n", flush=True)
+        print(f"# {title}\n\n{self.machine}\n", flush=True)
 
     def table(self, heading: str, rows: Sequence[dict[str, Any]], note: str = "") -> None:
         """Add a table and print it."""
@@ -53,25 +62,51 @@ class Report:
         print(f"({took})")
         if path is None:
             return
-        if path.suffix == ".json":
-            parts = [{"heading": heading, "rows": rows, "note": note} for heading, rows, note in self.parts]
-            text = json.dumps({"title": self.title, "machine": machine(), "tables": parts}, indent=1, default=str)
-        else:
-            parts = [f"## {h}\n\n{markdown(rows)}\n" + (f"\n{note}\n" if note else "") for h, rows, note in self.parts]
-            text = "\n".join([f"# {self.title}\n\n{machine()}, {took}\n", *parts])
-        path.write_text(text + "\n", encoding="utf-8")
+        parts = [{"heading": heading, "rows": rows, "note": note} for heading, rows, note in self.parts]
+        told = json.dumps({"title": self.title, "machine": self.machine, "tables": parts}, indent=1, default=str)
+        tables = [f"## {h}\n\n{markdown(rows)}\n" + (f"\n{note}\n" if note else "") for h, rows, note in self.parts]
+        text = "\n".join([f"# {self.title}\n\n{self.machine}, {took}\n", *tables])
+        path.with_suffix(".json").write_text(told + "\n", encoding="utf-8")
+        path.with_suffix(".md").write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 
 def machine() -> str:
-    """Versions and processors in one line."""
+    """Tell versions and the machine in one line: what a time depends on, nothing that says whose machine it is."""
     from importlib.metadata import version
 
+    import rasterio
     import scipy
 
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 if hasattr(os, "sysconf") else np.nan
     return (
-        f"xcoreg {version('xcoreg')}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"scipy {scipy.__version__}, {os.cpu_count()} CPUs"
+        f"xcoreg {version('xcoreg')} ({_commit()}), Python {platform.python_version()}, numpy {np.__version__}, "
+        f"scipy {scipy.__version__}, GDAL {rasterio.__gdal_version__}; {platform.system()}, {_processor()}, "
+        f"{os.cpu_count()} CPUs, {memory:.0f} GiB, load {os.getloadavg()[0]:.1f} at the start; "
+        f"{time.strftime('%Y-%m-%d')}"
     )
+
+
+def _processor() -> str:
+    """Tell the model of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Tell the commit that is measured, and whether the sources differ from it."""
+    here = Path(__file__).resolve().parents[1]
+    try:
+        asked = [
+            subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "src"))
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "commit unknown"
+    return f"commit {asked[0]}" + (", changed" if asked[1] else "")
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import dask
 import numpy as np
 import rasterio
-from common import Report, arguments
+from common import CACHE, Report, arguments
 from process import often
 from rasterio.windows import Window
 from scipy.ndimage import gaussian_filter, map_coordinates, shift
@@ -230,7 +230,7 @@ def memory(report: Report, cache: Path, *, large: bool) -> None:
 def main() -> None:
     args = arguments(
         str(__doc__).splitlines()[0],
-        cache={"type": Path, "default": Path.home() / ".cache" / "xcoreg-bench"},
+        cache=CACHE,
         parts={"nargs": "*", "default": [], "help": "some of: known shifts mosaics same hooker speed memory"},
     )
     warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
-from common import Report, arguments
+from common import CACHE, Report, arguments
 from process import often
 from scipy import fft
 
@@ -260,11 +260,10 @@ def _copying(source: Path, goal: Path) -> float:
 
 def main() -> None:
     """Run all parts, or those named."""
-    cache = Path(tempfile.gettempdir()) / "xcoreg-bench"
     parts = ("clear", "clouds", "real", "speed")
     args = arguments(
         __doc__ or "",
-        cache={"type": Path, "default": cache, "help": "where the scenes are kept"},
+        cache=CACHE,
         parts={"nargs": "*", "choices": parts, "default": parts, "help": "some of the parts"},
     )
     report = Report("Fields of shifts")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
-from common import NORTH_UP, Report, arguments
+from common import CACHE, NORTH_UP, Report, arguments
 from process import run
 from rasterio.windows import Window
 
@@ -145,11 +145,10 @@ def workers(cache: Path, side: int, window: int, spacing: float, times: int) -> 
 
 def main() -> None:
     """Run all parts, or those named."""
-    cache = Path(tempfile.gettempdir()) / "xcoreg-bench"
     parts = ("sides", "lazy", "workers")
     args = arguments(
         __doc__ or "",
-        cache={"type": Path, "default": cache, "help": "where the scenes are kept"},
+        cache=CACHE,
         parts={"nargs": "*", "choices": parts, "default": parts, "help": "some of the parts"},
         sides={"nargs": "*", "type": int, "help": "sizes of the scenes, px a side"},
         window={"type": int, "default": 64},

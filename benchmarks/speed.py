@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from common import NORTH_UP, Report, arguments
+from common import CACHE, NORTH_UP, Report, arguments
 from process import often
 from scipy import fft
 
@@ -112,8 +112,7 @@ def _rate(function: Any, seconds: float) -> float:
 
 
 def main() -> None:
-    cache = Path(tempfile.gettempdir()) / "xcoreg-bench"
-    args = arguments(__doc__ or "", cache={"type": Path, "default": cache, "help": "where the large pair is kept"})
+    args = arguments(__doc__ or "", cache=CACHE)
     report = Report("Speed and memory")
     side, times = (_SIDE_QUICK, 1) if args.quick else (_SIDE, 5)
     note = (

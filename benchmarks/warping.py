@@ -1,13 +1,13 @@
 """Warp a whole scene by a smooth field, file to file, and tell time and memory beside the floor of reading and writing.
 
-The scene (10980 x 10980 uint16, tiled and deflated, with a wedge without data) is made once into --room. Every measured
-run is a process of its own, interpreter start included. Then interpolation alone is set beside GDAL's, same kernel.
+The scene (10980 x 10980 uint16, tiled and deflated, with a wedge without data) is made once and kept under --cache.
+Every measured run is a process of its own, interpreter start included. Then interpolation alone is set beside GDAL's,
+same kernel.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import rasterio
-from common import NORTH_UP, Report, arguments, image
+from common import CACHE, NORTH_UP, Report, arguments, image
 from process import run
 from rasterio.warp import Resampling, reproject
 
@@ -111,7 +111,7 @@ def timed(*work: str | Path) -> dict[str, float]:
 
 def whole_scenes(room: Path, size: int, seed: int, times: int) -> list[dict[str, Any]]:
     """Files to files, best of a few, each warp beside a copy."""
-    source, goal = room / f"scene_{size}_{seed}.tif", room / "out.tif"
+    source, goal = room / f"warping_{size}_{seed}.tif", room / "warping_out.tif"
     make(source, size, seed)
     rows = []
     for kernel in KERNELS:
@@ -156,15 +156,16 @@ def main() -> None:
         print(time.process_time())
         return
     about = __doc__ or ""
-    args = arguments(about, size={"type": int, "help": "side of the scene, px; default 10980"}, room={"type": Path})
+    args = arguments(about, size={"type": int, "help": "side of the scene, px; default 10980"}, cache=CACHE)
     size = args.size or (3000 if args.quick else 10980)
-    room = args.room or Path(tempfile.gettempdir()) / "xcoreg-warping"
-    room.mkdir(parents=True, exist_ok=True)
+    args.cache.mkdir(parents=True, exist_ok=True)
     report = Report("Warping by a field")
     times = 1 if args.quick else 3
     note = "Wanted for cubic at 10980: 10 s and 1 GB. A copy reads all and writes all with the same creation options."
     report.table(
-        f"{size} x {size} uint16, field up to 2.5 px, file to file", whole_scenes(room, size, args.seed, times), note
+        f"{size} x {size} uint16, field up to 2.5 px, file to file",
+        whole_scenes(args.cache, size, args.seed, times),
+        note,
     )
     note = "Processor time, one thread each. Wanted: 0.5 or more. GDAL shifts; it has no fields."
     report.table("Interpolation in memory", beside_gdal(min(size, 4000), args.seed, times), note)
