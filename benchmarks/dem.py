@@ -25,8 +25,8 @@ import xcoreg
 from xcoreg.engine import compare_points
 from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair, elevations
 
-_SHAPE, _SIDE = (985, 1332), 10_000
-_TRUTH, _GSD = np.array([9.2, 2.7, -2.0]), 20.0
+SHAPE, _SIDE = (985, 1332), 10_000
+TRUTH, _GSD = np.array([9.2, 2.7, -2.0]), 20.0
 _DATA = Path(os.environ.get("XCOREG_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 _HOOKER = {"13APR19": "13APR19WV01DEM3", "13APR18": "13APR18WV01DEM1", "11AUG16": "11AUG16WV01DEM1"}
 
@@ -56,9 +56,9 @@ def real_pair(seed: int) -> DemPair:
     drawn = dem_pair(heights.shape, glaciers=0.1, seed=seed)
     lost = drawn.clean.values - drawn.ref.values
     # What the simulation adds to its own terrain is added to the real one.
-    noise = drawn.tgt.values - elevations_of(drawn, seed) - (-_TRUTH[2])
-    moved = shift(heights, (_TRUTH[1] / _GSD, -_TRUTH[0] / _GSD), order=5, mode="nearest")
-    ref, tgt = ((heights - lost).astype(np.float32), (moved - _TRUTH[2] + noise).astype(np.float32))
+    noise = drawn.tgt.values - elevations_of(drawn, seed) - (-TRUTH[2])
+    moved = shift(heights, (TRUTH[1] / _GSD, -TRUTH[0] / _GSD), order=5, mode="nearest")
+    ref, tgt = ((heights - lost).astype(np.float32), (moved - TRUTH[2] + noise).astype(np.float32))
     return DemPair(
         drawn.ref.copy(data=ref), drawn.tgt.copy(data=tgt), drawn.stable, drawn.shift, drawn.clean, drawn.field
     )
@@ -66,7 +66,7 @@ def real_pair(seed: int) -> DemPair:
 
 def elevations_of(drawn: DemPair, seed: int) -> np.ndarray:
     """Draw the target of a simulated pair again, without noise."""
-    calm = dem_pair(drawn.ref.shape, shift=(*_TRUTH[:2], 0.0), noise=DemNoise(0, 0, 5, 0), glaciers=0.1, seed=seed)
+    calm = dem_pair(drawn.ref.shape, shift=(*TRUTH[:2], 0.0), noise=DemNoise(0, 0, 5, 0), glaciers=0.1, seed=seed)
     return np.asarray(calm.tgt.values)
 
 
@@ -77,7 +77,7 @@ def shifts(report: Report, make: Any, name: str, n: int) -> None:
         for seed in range(n):
             both = make(seed)
             fit = both.tgt.coreg.match(both.ref, matcher=matcher, where=both.stable if masked else None)
-            off.append(vector(fit) - _TRUTH)
+            off.append(vector(fit) - TRUTH)
             told.append(np.sqrt(np.diag(fit.shift.cov3)))
             before.append(fit.quality.dh_nmad_before)
             after.append(fit.quality.dh_nmad_after)
@@ -104,7 +104,7 @@ def left_by(both: DemPair, dx: Any, dy: Any, dz: Any) -> np.ndarray:
 def mosaics(report: Report, seeds: range) -> None:
     rows = []
     for seed in seeds:
-        both = dem_pair(_SHAPE, shift=(9.2, 2.7, -2.0), mosaic=Mosaic(), seed=seed)
+        both = dem_pair(SHAPE, shift=(9.2, 2.7, -2.0), mosaic=Mosaic(), seed=seed)
         floor, before = nmad(left_by(both, *both.field)), nmad(left_by(both, 0.0, 0.0, 0.0))
         x, y = np.meshgrid(both.tgt.x, both.tgt.y)
         for block in (125, 250):
@@ -119,7 +119,7 @@ def mosaics(report: Report, seeds: range) -> None:
                 | {"elapsed s": took, "processor s": cpu}
             )
     note = "NMAD, m; wanted: a ratio of 1.25 at 125 px, 1.35 at 250 px; 4 s."
-    report.table(f"Ramps and a mosaic of 4 x 5 tiles, {_SHAPE[0]} x {_SHAPE[1]} px", rows, note)
+    report.table(f"Ramps and a mosaic of 4 x 5 tiles, {SHAPE[0]} x {SHAPE[1]} px", rows, note)
 
 
 def sameness(report: Report) -> None:
@@ -217,7 +217,7 @@ def files(cache: Path, shape: tuple[int, int]) -> tuple[Path, Path]:
 
 def memory(report: Report, cache: Path, *, large: bool) -> None:
     rows = []
-    for shape, block in ((_SHAPE, 125), ((_SIDE, _SIDE), 250))[: 1 + large]:
+    for shape, block in ((SHAPE, 125), ((_SIDE, _SIDE), 250))[: 1 + large]:
         run = often(1 if shape[0] == _SIDE else 3, sys.executable, "-c", _LOCAL, *files(cache, shape), str(block))
         told = [float(part) for part in run.text.split()]
         rows.append(
@@ -239,7 +239,7 @@ def main() -> None:
     real = (_DATA / "dem_hooker").is_dir()
     jobs = {
         "known": lambda: known(report) if real else None,
-        "shifts": lambda: shifts(report, lambda seed: dem_pair(_SHAPE, glaciers=0.1, seed=seed), "fractal terrain", n),
+        "shifts": lambda: shifts(report, lambda seed: dem_pair(SHAPE, glaciers=0.1, seed=seed), "fractal terrain", n),
         "real": lambda: shifts(report, real_pair, "terrain of SRTM", n) if real else None,
         "mosaics": lambda: mosaics(report, range(1, 2 if args.quick else 6)),
         "same": lambda: sameness(report),

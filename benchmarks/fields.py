@@ -130,16 +130,21 @@ def again(fit: Any, tgt: Any, ref: Any, window: int, spacing: int) -> dict[str, 
         source = tgt.encoding.get("source")
         lazy = xcoreg.open_raster(source, chunks="auto") if source else tgt.chunk()
         xcoreg.write_raster(lazy.coreg.apply(fit), path)
-        half = spacing / 2
-        a, _, _, _, e, _ = fit.transform
-        places = np.stack([fit.points.x + a * half, fit.points.y + e * half], -1)
-        points = xcoreg.tie_points(xcoreg.open_raster(path), ref, points=places, window=window)
+        return left(path, ref, fit, window, spacing)
+
+
+def left(path: Path, ref: Any, fit: Any, window: int, spacing: float) -> dict[str, Any]:
+    """Match a warped image with the reference, on windows between those of the fit."""
+    half = spacing / 2
+    a, _, _, _, e, _ = fit.transform
+    places = np.stack([fit.points.x + a * half, fit.points.y + e * half], -1)
+    points = xcoreg.tie_points(xcoreg.open_raster(path), ref, points=places, window=window)
     ok = points.ok
-    left = np.hypot(points.dcol[ok], points.drow[ok])
+    length = np.hypot(points.dcol[ok], points.drow[ok])
     return {
         "points": int(ok.sum()),
-        "median px": float(np.median(left)),
-        "RMSE px": float(np.sqrt((left**2).mean())),
+        "median px": float(np.median(length)),
+        "RMSE px": float(np.sqrt((length**2).mean())),
         "CE90 px": ce90(points.dcol[ok], points.drow[ok]),
     }
 
@@ -202,7 +207,7 @@ def speed(one: Scene, times: int) -> list[dict[str, Any]]:
             out = Path(folder) / "points.csv"
             options = ("--spacing", str(_SPACING), "--window", str(window))
             done = often(times, sys.executable, "-m", "xcoreg", "points", one.ref, one.tgt, out, *options, made=out)
-            count = len(_table(one, window))
+            count = len(laid_out(one, window, _SPACING))
             floor = _transforms(window, count)
             row = {"job": f"points, window {window}", "windows": count, "s": done.seconds}
             row |= {"peak MB": round(done.megabytes), "transforms alone s": floor, "reading alone s": _reading(one)}
@@ -222,12 +227,13 @@ def speed(one: Scene, times: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(one: Scene, window: int) -> Any:
+def laid_out(one: Scene, window: int, spacing: float) -> np.ndarray:
+    """(n, 2) centres of the windows that xcoreg lays out, map coordinates."""
     from xcoreg.engine.scene import prepare
     from xcoreg.plan import LocalOptions, lay_out
 
     ready = prepare(*(xcoreg.open_raster(path) for path in (one.tgt, one.ref)), LocalOptions())
-    return lay_out(ready.overlap, ready.extent, ready.target.grid.affine, ready.linear, _SPACING, window)
+    return lay_out(ready.overlap, ready.extent, ready.target.grid.affine, ready.linear, spacing, window)
 
 
 def _transforms(window: int, count: int) -> float:

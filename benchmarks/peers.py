@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-__all__ = ["PEERS"]
+__all__ = ["ALL", "PEERS", "Peer"]
 
 Peer = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 
@@ -39,10 +39,11 @@ def _ecc(ref: np.ndarray, tgt: np.ndarray) -> tuple[float, float]:
     return float(warp[0, 2]), float(warp[1, 2])
 
 
-_ALL: dict[str, tuple[str, Peer]] = {
+# Each with the module that has to be there.
+ALL: dict[str, tuple[str, Peer]] = {
     "scikit-image": ("skimage", _skimage),
     "cv2.phaseCorrelate": ("cv2", _phase_correlate),
     "cv2 ECC": ("cv2", _ecc),
 }
 
-PEERS: dict[str, Peer] = {name: peer for name, (module, peer) in _ALL.items() if find_spec(module)}
+PEERS: dict[str, Peer] = {name: peer for name, (module, peer) in ALL.items() if find_spec(module)}

@@ -23,7 +23,7 @@ import xcoreg
 from xcoreg.core.matchers import phase_match
 from xcoreg.simulate import Acquisition, Texture, pair, window_pairs
 
-_TRUTH = (0.357, -1.566)
+TRUTH = (0.357, -1.566)
 _SIDE, _SIDE_QUICK = 10980, 3000
 
 
@@ -37,7 +37,7 @@ def big_pair(cache: Path, side: int) -> tuple[Path, Path]:
     cache.mkdir(parents=True, exist_ok=True)
     how = Acquisition(wedge=0.15)
     start = time.perf_counter()
-    both = pair((side, side), shift=_TRUTH, snr_db=30, ref=how, tgt=how, seed=42)
+    both = pair((side, side), shift=TRUTH, snr_db=30, ref=how, tgt=how, seed=42)
     for path, array in zip(paths, (both.ref, both.tgt), strict=True):
         profile = {"driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint16", "nodata": 0}
         tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "num_threads": 2}
@@ -58,7 +58,7 @@ def whole_jobs(ref: Path, tgt: Path, times: int) -> list[dict[str, Any]]:
         rows.append({"job": "xcoreg shift REF TGT OUT", "s": shift.seconds, "peak MB": round(shift.megabytes)})
         match = often(times, sys.executable, "-m", "xcoreg", "match", ref, tgt)
     told = json.loads(match.text)
-    error = np.array([told["shift"]["dx"] / 10, -told["shift"]["dy"] / 10]) - _TRUTH
+    error = np.array([told["shift"]["dx"] / 10, -told["shift"]["dy"] / 10]) - TRUTH
     found = {"error px": "({:+.4f}, {:+.4f})".format(*error)}
     rows.append({"job": "xcoreg match REF TGT", "s": match.seconds, "peak MB": round(match.megabytes), **found})
     images = [xcoreg.open_raster(path) for path in (ref, tgt)]
