@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import dask
 import dask.array as da
 import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg import lazy
 from xcoreg.simulate import pair, smooth_field
 
 SIZE = 700
@@ -121,20 +118,3 @@ def test_graphs_grow_with_the_chunks_of_the_output_and_equal_ones_share_their_na
     tasks = len(one.__dask_graph__())
     assert tasks < 12 * one.npartitions
     assert target.coreg.apply(fit, like=images[1], resampling="bilinear").data.name != one.name
-
-
-def test_windows_of_a_field_compute_every_chunk_once(images, in_memory, monkeypatch):
-    seen, once = [], []
-    target, reference = (counted(image, 100, seen) for image in images[:2])
-    run = lazy.run_tasks
-
-    def watched(*args):
-        before = len(seen)
-        found = run(*args)
-        once.append(Counter(seen[before:]).most_common(1)[0][1])
-        return found
-
-    monkeypatch.setattr(lazy, "run_tasks", watched)
-    monkeypatch.setattr("xcoreg.engine.many._GROUP", 4)
-    assert_same(results(target, reference), in_memory[0])
-    assert set(once) == {2}  # the target and the reference

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from xcoreg import lazy
 from xcoreg.core.status import Status
 from xcoreg.engine.cascade import Guess, guess_field
 from xcoreg.engine.elevation import block_points, elevation_failure, lay_blocks
@@ -83,8 +84,9 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    scene, points = _find(target, reference, checked)
-    fit = build_field(scene, checked, points)
+    with lazy.keeping():
+        scene, points = _find(target, reference, checked)
+        fit = build_field(scene, checked, points)
     if not fit.ok and checked.errors == "raise":
         raise failure(fit, checked) if checked.terms is None else elevation_failure(fit)
     return fit
@@ -118,7 +120,9 @@ def tie_points(
     >>> round(float(np.median(points.dcol[points.ok])), 1)
     0.7
     """
-    return _find(target, reference, check_options(dict(options), kind=LocalOptions))[1]
+    checked = check_options(dict(options), kind=LocalOptions)
+    with lazy.keeping():
+        return _find(target, reference, checked)[1]
 
 
 def _find(

@@ -81,15 +81,15 @@ def match_many(
     groups = tiles(places, scene.linear, search.size, most)
     items = [(places[group], guess[group]) for group in groups]
     told = None if done is None else _counting(done, len(places) / len(groups))
-    # Images that are computed are part of the graph: what two groups need is computed once.
+    # What several groups need of an image that is computed is computed once.
     ahead = [scene.ahead(*item, search.size) for item in items]
     return Trials.joined(lazy.run_tasks(_match_group, _Job(scene, search), items, told, ahead), groups)
 
 
-def _match_group(job: _Job, item: tuple[Floats, Floats], held: tuple[Any, Any]) -> Trials:
+def _match_group(job: _Job, item: tuple[Floats, Floats]) -> Trials:
     places, guess = item
     search = job.search
-    near = job.scene.hold(places, guess, search.size, held)
+    near = job.scene.hold(places, guess, search.size)
     step = max(1, _PART_PIXELS // search.size**2)
     parts = [np.arange(start, min(start + step, len(places))) for start in range(0, len(places), step)]
     found = [

@@ -62,8 +62,8 @@ class Scene:
     linear: tuple[float, float, float, float]
     mask: Mask | None
 
-    def ahead(self, places: Floats, guess: Floats, size: int) -> tuple[Any, Any]:
-        """Cut what :meth:`hold` reads out of images that are computed; None of others.
+    def ahead(self, places: Floats, guess: Floats, size: int) -> list[Any]:
+        """Tell what matching some windows takes, for images that dask computes.
 
         Parameters
         ----------
@@ -72,15 +72,16 @@ class Scene:
 
         Returns
         -------
-        (target, reference) : dask.array.Array or None
+        list of (dask.array.Array, boxes)
+            As :func:`xcoreg.lazy.run_tasks` takes it.
         """
         both = np.concatenate([places, places + guess])
-        return (
-            self.target_cutter.ahead(places[:, 0], places[:, 1], size),
-            self.reference_cutter.ahead(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM),
-        )
+        return [
+            *self.target_cutter.ahead(places[:, 0], places[:, 1], size),
+            *self.reference_cutter.ahead(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM),
+        ]
 
-    def hold(self, places: Floats, guess: Floats, size: int, held: tuple[Any, Any] = (None, None)) -> Scene:
+    def hold(self, places: Floats, guess: Floats, size: int) -> Scene:
         """Read the neighbourhood of some windows once; cutting them, and cutting them again, then costs no reading.
 
         Parameters
@@ -89,8 +90,6 @@ class Scene:
             Centres and expected corrections, CRS units of the target.
         size : int
             Side of the windows, px of the matching lattice.
-        held : (target, reference)
-            What is there, where it is known: computed from :meth:`ahead`.
 
         Returns
         -------
@@ -99,8 +98,8 @@ class Scene:
         both = np.concatenate([places, places + guess])
         return replace(
             self,
-            target_cutter=self.target_cutter.hold(places[:, 0], places[:, 1], size, held[0]),
-            reference_cutter=self.reference_cutter.hold(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM, held[1]),
+            target_cutter=self.target_cutter.hold(places[:, 0], places[:, 1], size),
+            reference_cutter=self.reference_cutter.hold(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM),
         )
 
 

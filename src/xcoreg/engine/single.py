@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from xcoreg import lazy
 from xcoreg.core.status import Status
 from xcoreg.engine.doubt import bends, locks
 from xcoreg.engine.elevation import elevation_failure, is_points, match_elevation, match_points
@@ -89,14 +90,15 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
-    if is_points(reference):
-        fit = match_points(target, reference, checked)
-    else:
-        scene = prepare(target, reference, checked)
-        if checked.terms is None:
-            fit = build_fit(scene, checked, *_search(scene, checked))
+    with lazy.keeping():
+        if is_points(reference):
+            fit = match_points(target, reference, checked)
         else:
-            fit = match_elevation(scene, checked)
+            scene = prepare(target, reference, checked)
+            if checked.terms is None:
+                fit = build_fit(scene, checked, *_search(scene, checked))
+            else:
+                fit = match_elevation(scene, checked)
     if not fit.ok and checked.errors == "raise":
         raise elevation_failure(fit) if "elevation" in fit.settings else failure(fit, checked)
     return fit

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from xcoreg.lazy.blocks import map_output_blocks
 from xcoreg.lazy.cluster import run_each, threads_here
-from xcoreg.lazy.tasks import compute_all, computing, everywhere, fused, is_lazy, run_tasks, token
+from xcoreg.lazy.groups import run_tasks
+from xcoreg.lazy.kept import Lacking, hollow, keeping, noting, read_windows, remember
+from xcoreg.lazy.tasks import compute_all, computing, everywhere, fused, is_lazy, is_read, token
 
 __all__ = [
+    "Lacking",
     "compute_all",
     "computing",
     "everywhere",
     "fused",
+    "hollow",
     "is_lazy",
+    "is_read",
+    "keeping",
     "map_output_blocks",
+    "noting",
+    "read_windows",
+    "remember",
     "run_each",
     "run_tasks",
     "threads_here",

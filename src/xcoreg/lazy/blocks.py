@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, product
+from itertools import pairwise, product
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from xcoreg.lazy.chunks import cuts_along, edges_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,10 +64,10 @@ def map_output_blocks(
     name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
     # One key for the function: its tasks share it instead of each carrying a copy.
     graph: dict[Any, Any] = {worker: function}
-    edges = [_edges(sizes) for sizes in source.chunks[-2:]]
+    edges = [edges_of(sizes) for sizes in source.chunks[-2:]]
     for (i, rows), (j, cols) in product(*(list(enumerate(_spans(sizes))) for sizes in chunks)):
         box = box_of(rows, cols)
-        cuts = [_cuts(*span, sizes) for span, sizes in zip((box[:2], box[2:]), edges, strict=True)]
+        cuts = [cuts_along(*span, sizes) for span, sizes in zip((box[:2], box[2:]), edges, strict=True)]
         for lead in product(*(range(len(sizes)) for sizes in source.chunks[:-2])):
             pieces: list[Any] = []
             for (row, row_cut), (col, col_cut) in product(*cuts):
@@ -103,18 +105,5 @@ class _Block:
         return function(window, self.box, self.rows, self.cols)
 
 
-def _edges(sizes: Sequence[int]) -> list[int]:
-    return [0, *accumulate(sizes)]
-
-
 def _spans(sizes: Sequence[int]) -> Iterator[slice]:
-    return (slice(start, stop) for start, stop in pairwise(_edges(sizes)))
-
-
-def _cuts(start: int, stop: int, edges: Sequence[int]) -> list[tuple[int, slice]]:
-    """Chunks that a span meets, and the part of each."""
-    return [
-        (chunk, slice(max(start, low) - low, min(stop, high) - low))
-        for chunk, (low, high) in enumerate(pairwise(edges))
-        if low < stop and start < high
-    ]
+    return (slice(start, stop) for start, stop in pairwise(edges_of(sizes)))

@@ -1,4 +1,4 @@
-"""Computing, and running independent tasks, on whatever scheduler dask has."""
+"""Computing on whatever scheduler dask has, or one that was chosen for this thread."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ import numpy as np
 from xcoreg.lazy.cluster import threads_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["compute_all", "computing", "everywhere", "fused", "is_lazy", "run_tasks", "token"]
-
-
-# Just below what glibc takes for too large to keep (32 MiB).
-_LARGEST_KEPT = 31 << 20
+__all__ = [
+    "chosen",
+    "client_of",
+    "cluster",
+    "compute_all",
+    "compute_items",
+    "computing",
+    "everywhere",
+    "fused",
+    "is_lazy",
+    "is_read",
+    "token",
+]
 
 # What `computing` has asked for in this thread.
 _HOW: ContextVar[Mapping[str, Any] | None] = ContextVar("how", default=None)
@@ -51,14 +59,72 @@ def computing(**how: Any) -> Iterator[None]:
         _HOW.reset(before)
 
 
-def _compute(items: Sequence[Any]) -> tuple[Any, ...]:
+def chosen() -> Mapping[str, Any]:
+    """Tell what :func:`computing` has asked for in this thread."""
+    return _HOW.get() or {}
+
+
+def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
+    """Compute dask collections together, as :func:`computing` says.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> [int(one) for one in compute_items([da.arange(3, chunks=2).sum()])]
+    [3]
+    """
     from dask.base import compute
 
-    how = _HOW.get() or {}
+    how = chosen()
     if how.get("scheduler") == "synchronous" and threads_here() is not None and any(map(_elsewhere, items)):
         how = {}
     done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
     return done
+
+
+def client_of(item: Any) -> Any:
+    """Find the cluster that computes a collection, or keeps parts of it.
+
+    Parameters
+    ----------
+    item : dask collection
+
+    Returns
+    -------
+    distributed.Client or None
+        None when this program computes it, in threads or processes of its own.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> client_of(da.zeros(3)) is None
+    True
+    """
+    client = cluster()
+    if client is not None or threads_here() is None or not _elsewhere(item):
+        return client
+    from distributed import get_client
+
+    return get_client()
+
+
+def cluster() -> Any:
+    """Find the cluster that computes in this thread.
+
+    Returns
+    -------
+    distributed.Client or None
+
+    Examples
+    --------
+    >>> cluster() is None
+    True
+    """
+    from dask.base import get_scheduler
+
+    get: Any = get_scheduler(scheduler=chosen().get("scheduler"))  # type: ignore[no-untyped-call]
+    client = getattr(get, "__self__", None)
+    return client if hasattr(client, "persist") else None
 
 
 def _elsewhere(item: Any) -> bool:
@@ -132,6 +198,40 @@ def is_lazy(data: Any) -> bool:
     return hasattr(data, "__dask_graph__") and getattr(data, "chunks", None) is not None
 
 
+def is_read(array: Any, names: tuple[str, ...]) -> bool:
+    """Tell whether an array is read from somewhere, or in memory already, not computed.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+    names : tuple of str
+        What the names of arrays begin with that are read.
+
+    Returns
+    -------
+    bool
+        Also for what was cut out of such an array.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> image = da.from_array(np.zeros(9), chunks=3)
+    >>> is_read(image[2:7], ("array-",)), is_read(image + 1, ("array-",)), is_read((image + 1).persist(), ("array-",))
+    (True, False, True)
+    """
+    from dask.highlevelgraph import MaterializedLayer
+
+    graph, name = array.__dask_graph__(), array.name
+    while not name.startswith(names):
+        layer, before = graph.layers.get(name), graph.dependencies.get(name, ())
+        if isinstance(layer, MaterializedLayer) and isinstance(next(iter(layer.values()), None), np.ndarray):
+            return True
+        if not name.startswith("getitem-") or len(before) != 1:
+            return False
+        name = next(iter(before))
+    return True
+
+
 def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
     """Bring several arrays into memory, all lazy ones in a single computation.
 
@@ -155,7 +255,7 @@ def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
     lazy = [item for item in plain if is_lazy(item)]
     if not lazy:
         return [np.asarray(item) for item in plain]
-    done = iter(_compute(lazy))
+    done = iter(compute_items(lazy))
     return [np.asarray(next(done) if is_lazy(item) else item) for item in plain]
 
 
@@ -184,90 +284,3 @@ def fused(window: Any) -> Any:
     from dask.base import optimize
 
     return optimize(window)[0]  # type: ignore[no-untyped-call]
-
-
-def run_tasks(
-    function: Callable[..., Any],
-    shared: Any,
-    items: Sequence[Any],
-    done: Callable[[int], None] | None = None,
-    ahead: Sequence[tuple[Any, ...]] | None = None,
-) -> list[Any]:
-    """Call a function once per item, as independent tasks of dask's current scheduler (threads by default).
-
-    Parameters
-    ----------
-    function : callable (shared, item[, arrays]) -> result
-    shared : object
-        What all tasks need; handed over once, not copied into each of them.
-    items : sequence
-        Small things; what their tasks return should be small, too.
-    done : callable (number), optional
-        Told how many tasks have ended, as they end; not by a distributed scheduler, which tells at the end.
-    ahead : sequence of tuples of dask arrays, optional
-        One tuple per item: arrays that are computed before its task, which gets a tuple of their values. What several
-        of them need is computed once. None stays None.
-
-    Returns
-    -------
-    list
-        Results in the order of the items.
-
-    Examples
-    --------
-    >>> run_tasks(lambda base, item: base + item, 10, [1, 2])
-    [11, 12]
-    """
-    if len(items) < 2 and not any(one is not None for row in ahead or () for one in row):
-        rest = [()] * len(items) if ahead is None else [(row,) for row in ahead]
-        return [_told(function(shared, item, *more), done) for item, more in zip(items, rest, strict=True)]
-    from dask.callbacks import Callback
-    from dask.delayed import delayed
-
-    common = delayed(_Box(shared), pure=False, traverse=False)
-    task = delayed(_call, pure=False)
-    if ahead is None:
-        work = [task(function, common, _Box(item)) for item in items]
-    else:
-        work = [
-            task(function, common, _Box(item), [_pieces(one) for one in row])
-            for item, row in zip(items, ahead, strict=True)
-        ]
-
-    def ended(_key: Any, result: Any, *_rest: Any) -> None:
-        if done is not None and isinstance(result, _Box) and result.answer:
-            done(1)
-
-    with Callback(posttask=ended):  # type: ignore[no-untyped-call]
-        return [box.value for box in _compute(work)]
-
-
-class _Box:
-    """Keeps dask from looking into what a task is given or returns: a dataclass it would search for images to load."""
-
-    __slots__ = ("answer", "value")
-
-    def __init__(self, value: Any, answer: bool = False) -> None:
-        self.value, self.answer = value, answer
-
-
-def _call(function: Callable[..., Any], shared: _Box, item: _Box, *ahead: list[Any]) -> _Box:
-    # The C library of Linux hands memory back to the system, page by page, unless a block of this size has been freed
-    # before: arrays of every step would be mapped anew, which takes a quarter of the time.
-    np.empty(_LARGEST_KEPT, np.uint8)
-    arrays = (tuple(None if one is None else np.block(one) for one in row) for row in ahead)
-    # What a worker of a cluster reads in a task it reads by itself: it would send it to the cluster as new tasks.
-    alone = {"scheduler": "synchronous"} if threads_here() is not None else _HOW.get() or {}
-    with computing(**alone):
-        return _Box(function(shared.value, item.value, *arrays), answer=True)
-
-
-def _pieces(array: Any) -> Any:
-    """Chunks of an array, nested as its axes are; as a whole it would be optimised by itself, and share nothing."""
-    return None if array is None else array.to_delayed(optimize_graph=False).tolist()
-
-
-def _told(result: Any, done: Callable[[int], None] | None) -> Any:
-    if done is not None:
-        done(1)
-    return result

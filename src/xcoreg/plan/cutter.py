@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg import lazy
 from xcoreg.core.sample import sample, shrink
 from xcoreg.georef import in_turn, linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
 from xcoreg.plan.places import scale_of, window_nodes, window_places
-from xcoreg.raster import hold, middle_of, window_of
+from xcoreg.raster import hold, middle_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,35 +98,38 @@ class Cutter:
         arrays, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
         values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
         level = np.empty(len(x))
+        lacking: list[Any] = []
         # One window after the other: each stays in the processor's cache.
         for at, (own, good) in enumerate(arrays):
             valid[at] = good
             if self.mask is not None:
-                valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
+                with lazy.noting(lacking):
+                    valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
             values[at], level[at] = _levelled(own, valid[at])
+        if lacking:
+            raise lazy.Lacking(lacking)
         at_x, at_y = (np.asarray(part, np.float64) for part in centres)
         return Cut(values, valid, at_x, at_y, level)
 
-    def hold(self, x: Floats, y: Floats, size: int, held: NDArray[Any] | None = None) -> Cutter:
+    def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
         """Read the neighbourhood of some windows once, to cut them, and others near them, from memory.
 
         Parameters
         ----------
         x, y, size
             As for :meth:`cut`.
-        held : array, optional
-            What is there, from :meth:`ahead`.
 
         Returns
         -------
         Cutter
-            Cuts the same windows; those that reach beyond the neighbourhood are read as before.
+            Cuts the same windows; those that reach beyond the neighbourhood are read as before, as are all when they
+            lie so far apart that each is better read by itself.
         """
         box = self._neighbourhood(x, y, size)
-        return self if box is None else replace(self, raster=hold(self.raster, box, held))
+        return self if box is None else replace(self, raster=hold(self.raster, box))
 
-    def ahead(self, x: Floats, y: Floats, size: int) -> Any:
-        """Cut the neighbourhood of some windows out of an image that is computed, to be computed with others.
+    def ahead(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
+        """Tell what cutting some windows takes, for an image that dask computes.
 
         Parameters
         ----------
@@ -134,14 +138,18 @@ class Cutter:
 
         Returns
         -------
-        dask.array.Array or None
-            None where the pixels are stored, or windows lie so far apart that each is better read by itself.
+        list of (dask.array.Array, boxes)
+            Empty for pixels that are stored.
         """
-        box = self._neighbourhood(x, y, size)
-        return None if box is None else window_of(self.raster, box)
+        if not self.raster.is_computed:
+            return []
+        return [(self.raster.data.data, [self.raster.clip(box) for box in self._boxes(x, y, size)])]
+
+    def _boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
+        return (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)[0]
 
     def _neighbourhood(self, x: Floats, y: Floats, size: int) -> Box | None:
-        boxes, _ = (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)
+        boxes = self._boxes(x, y, size)
         edges = np.array([box for box in boxes if box[1] > box[0] and box[3] > box[2]]).reshape(-1, 4)
         if not len(edges):
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.coarse import Look, look
 from xcoreg.raster.grid import grid_of, middle_of, placed_by
-from xcoreg.raster.held import hold, window_of
+from xcoreg.raster.held import hold
 from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import find_nodata, nodata_of
 from xcoreg.raster.outline import footprint, overlap
@@ -27,5 +27,4 @@ __all__ = [
     "placed_by",
     "spatial_dims",
     "to_band",
-    "window_of",
 ]

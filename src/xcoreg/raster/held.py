@@ -6,16 +6,13 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from xcoreg.raster.image import Raster
-from xcoreg.raster.source import is_stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from xcoreg.raster.source import Box
 
-__all__ = ["hold", "window_of"]
+__all__ = ["hold"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +22,7 @@ class _HeldRaster(Raster):
     box: Box = (0, 0, 0, 0)
     held: Any = None
 
-    def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
+    def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[Any]:
         """Read windows as they are stored, from memory where all of them lie there."""
         row0, row1, col0, col1 = self.box
         inside = all(row0 <= r0 and r1 <= row1 and col0 <= c0 and c1 <= col1 for r0, r1, c0, c1 in boxes)
@@ -34,45 +31,7 @@ class _HeldRaster(Raster):
         return [self.held[r0 - row0 : r1 - row0 : step[0], c0 - col0 : c1 - col0 : step[1]] for r0, r1, c0, c1 in boxes]
 
 
-def window_of(raster: Raster, box: Box) -> Any:
-    """Cut a box out of a raster that dask computes, without computing it: for those who put several into one graph.
-
-    Parameters
-    ----------
-    raster, box
-        As for :func:`hold`.
-
-    Returns
-    -------
-    dask.array.Array or None
-        None for pixels that are stored: reading them at once costs nothing twice.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from affine import Affine
-    >>> from xarray import DataArray
-    >>> from xcoreg.raster import make_raster
-    >>> image = DataArray(np.arange(6.0).reshape(2, 3), dims=("y", "x")).rio.write_crs("EPSG:32633")
-    >>> image = image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)).chunk(2)
-    >>> window_of(make_raster(image, nodata=9), (0, 1, 0, 2)) is None
-    True
-    >>> window_of(make_raster(2 * image, nodata=9), (0, 1, 0, 2)).compute()
-    array([[0., 2.]])
-    """
-    if is_stored(raster.variable):
-        return None
-    row0, row1, col0, col1 = _inner(raster, box)
-    return raster.data.data[row0:row1, col0:col1]
-
-
-def _inner(raster: Raster, box: Box) -> Box:
-    rows, cols = raster.shape
-    row0, col0 = min(max(box[0], 0), rows), min(max(box[2], 0), cols)
-    return row0, max(row0, min(box[1], rows)), col0, max(col0, min(box[3], cols))
-
-
-def hold(raster: Raster, box: Box, held: NDArray[Any] | None = None) -> Raster:
+def hold(raster: Raster, box: Box) -> Raster:
     """Read one box of a raster now, and windows inside of it from memory later.
 
     Parameters
@@ -81,13 +40,12 @@ def hold(raster: Raster, box: Box, held: NDArray[Any] | None = None) -> Raster:
         From :func:`xcoreg.raster.make_raster`.
     box : (row0, row1, col0, col1)
         Half-open, px; cut to the image.
-    held : array, optional
-        Its pixels, where they are known: of :func:`window_of`.
 
     Returns
     -------
     Raster
-        Reads the same values as `raster`; windows that leave the box are read as before.
+        Reads the same values as `raster`; windows that leave the box are read as before. One that dask computes is
+        returned as it is: its chunks are kept anyway, and between windows there may be some that nobody needs.
 
     Examples
     --------
@@ -100,6 +58,8 @@ def hold(raster: Raster, box: Box, held: NDArray[Any] | None = None) -> Raster:
     >>> hold(raster, (0, 1, 0, 9)).read(0, 1, 1, 3)[0].tolist()
     [[1.0, 2.0]]
     """
-    inner = _inner(raster, box)
+    if raster.is_computed:
+        return raster
+    inner = raster.clip(box)
     known = {f.name: getattr(raster, f.name) for f in fields(Raster)}
-    return _HeldRaster(**known, box=inner, held=raster.read_raw([inner])[0] if held is None else held)
+    return _HeldRaster(**known, box=inner, held=raster.read_raw([inner])[0])

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xarray import DataArray, Dataset, Variable
 
+from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import as_number, search_corners, stored_nodata, valid_of
-from xcoreg.raster.source import read_boxes
+from xcoreg.raster.source import is_stored, read_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -91,6 +92,19 @@ class Raster:
         """Whether the data are dask's."""
         return self.variable.chunks is not None
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether dask has to compute the data, not only to read them."""
+        return not is_stored(self.variable)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let an image that is computed travel without its graph: who works on it elsewhere is given its chunks."""
+        known = dict(self.__dict__)
+        if self.is_computed:
+            data = DataArray(lazy.hollow(self.data.data), dims=self.data.dims)
+            known |= {"data": data, "variable": data.variable, "lead": ()}
+        return known
+
     def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window at full resolution.
 
@@ -122,8 +136,28 @@ class Raster:
             As :meth:`read` returns them, in the order of `boxes`.
         """
         wanted = list(boxes)
-        inner = [self._clip(box) for box in wanted]
+        inner = [self.clip(box) for box in wanted]
         return [self._pad(*pair) for pair in zip(wanted, inner, self.read_raw(inner), strict=True)]
+
+    def clip(self, box: Box) -> Box:
+        """Cut a box to the image.
+
+        Parameters
+        ----------
+        box : (row0, row1, col0, col1)
+            As for :meth:`read`.
+
+        Returns
+        -------
+        (row0, row1, col0, col1)
+            Empty where nothing is left.
+        """
+        row0, row1, col0, col1 = (int(edge) for edge in box)
+        if row1 < row0 or col1 < col0:
+            raise OptionError(f"the window {box} is turned around: rows and columns go up")
+        rows, cols = self.shape
+        low, left = min(max(row0, 0), rows), min(max(col0, 0), cols)
+        return low, max(low, min(row1, rows)), left, max(left, min(col1, cols))
 
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
         """Read windows as they are stored, with no mask.
@@ -140,6 +174,8 @@ class Raster:
         list of arrays
             In the dtype of the image.
         """
+        if self.is_computed:
+            return lazy.read_windows(self.data.data, boxes, step)
         y_dim, x_dim = self.data.dims
         return read_boxes(self.variable, dict(self.lead), (y_dim, x_dim), boxes, step)
 
@@ -157,14 +193,6 @@ class Raster:
             False for nodata, NaN and infinities.
         """
         return valid_of(raw, self.nodata)
-
-    def _clip(self, box: Box) -> Box:
-        row0, row1, col0, col1 = (int(edge) for edge in box)
-        if row1 < row0 or col1 < col0:
-            raise OptionError(f"the window {box} is turned around: rows and columns go up")
-        rows, cols = self.shape
-        low, left = min(max(row0, 0), rows), min(max(col0, 0), cols)
-        return low, max(low, min(row1, rows)), left, max(left, min(col1, cols))
 
     def _pad(self, box: Box, inner: Box, raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = box[1] - box[0], box[3] - box[2]
@@ -232,6 +260,8 @@ def make_raster(
     marker = as_number(nodata, name) if nodata is not None else stored_nodata(array)
     source = "given" if nodata is not None else "none" if marker is None else "file"
     raster = Raster(data, grid_of(array, name, dims), marker, name, source, array.variable, tuple(lead.items()))
+    if raster.is_computed:
+        lazy.remember(data.data)
     return raster if marker is not None else _with_found_nodata(raster)
 
 

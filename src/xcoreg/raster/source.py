@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from xcoreg import lazy
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
@@ -31,7 +33,7 @@ def is_stored(variable: Variable) -> bool:
     Returns
     -------
     bool
-        False for what dask computes.
+        False for what dask computes. Parts of what is stored, and what was persisted here, are stored.
 
     Examples
     --------
@@ -39,7 +41,7 @@ def is_stored(variable: Variable) -> bool:
     >>> is_stored(Variable("x", [1, 2]))
     True
     """
-    return variable.chunks is None or str(getattr(variable.data, "name", "")).startswith(_STORED)
+    return variable.chunks is None or lazy.is_read(variable.data, _STORED)
 
 
 def read_boxes(
@@ -83,8 +85,6 @@ def read_boxes(
         parts.append(variable.isel(window).transpose(*dims))
     if variable.chunks is None:
         return [np.asarray(part.values) for part in parts]
-    from xcoreg import lazy  # dask is only loaded for dask data
-
     fused = len(parts) > 1 and is_stored(variable)
     windows = [lazy.fused(part.data) if fused else part.data for part in parts]
     return [np.asarray(block) for block in lazy.compute_all(windows)]
