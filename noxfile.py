@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -12,15 +13,18 @@ nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 BENCHMARKS = [
-    "accuracy",
     "acceptance",
+    "accuracy",
+    "batch",
     "breaks",
+    "compare",
     "dem",
     "fields",
     "georef",
     "matching",
     "real",
     "resampling",
+    "scaling",
     "speed",
     "warping",
 ]
@@ -58,12 +62,48 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure accuracy, refusals, broken cases, real pairs and speed; `-- --quick breaks` takes a quick look."""
-    session.install(".[plot]", "scikit-image", "opencv-python-headless")
-    options = [arg for arg in session.posargs if arg.startswith("-")]
-    for name in [arg for arg in session.posargs if not arg.startswith("-")] or BENCHMARKS:
+    """Run the benchmarks, all or those named, into benchmarks/report/; `-- --quick breaks` takes a quick look.
+
+    Large scenes are kept in $XCOREG_BENCH_CACHE. AROSICS takes part where GDAL's headers and a compiler are found.
+    """
+    session.install(".[bench]", "xdem", "scikit-learn")
+    if config := shutil.which("gdal-config"):
+        gdal = session.run(config, "--version", external=True, silent=True)
+        session.install("setuptools>=77", "wheel", "numpy>=2")
+        tried = ("--no-build-isolation", f"gdal=={str(gdal).strip()}", "arosics")
+        session.run("python", "-m", "pip", "install", "--quiet", *tried, success_codes=[0, 1])
+    options = [arg for arg in session.posargs if arg not in BENCHMARKS]
+    for name in [arg for arg in session.posargs if arg in BENCHMARKS] or BENCHMARKS:
         report = [] if options else ["--out", f"benchmarks/report/{name}.md"]
         session.run("python", f"benchmarks/{name}.py", *options, *report)
+    if not options:
+        session.run("python", "benchmarks/page.py")
+
+
+@nox.session
+def regress(session: nox.Session) -> None:
+    """Time the parts of the work and keep the times; `-- --benchmark-compare` tells them from those kept last.
+
+    `-- --against COMMIT` measures that commit first, on the same machine within the same minutes, and fails where the
+    least time of a part has grown by a quarter.
+    """
+    args = list(session.posargs)
+    run = ("python", "-m", "pytest")
+    session.install(".[bench]")
+    if "--against" in args:
+        at = args.index("--against")
+        commit = args[at + 1]
+        args[at : at + 2] = ["--benchmark-compare", "--benchmark-compare-fail=min:25%", "--benchmark-group-by=name"]
+        tree = Path(session.create_tmp()).resolve() / "before"
+        shutil.rmtree(tree, ignore_errors=True)
+        session.run("git", "archive", "--format=zip", f"--output={tree}.zip", commit, external=True)
+        shutil.unpack_archive(f"{tree}.zip", tree)
+        session.install("--force-reinstall", "--no-deps", str(tree))
+        with session.chdir("benchmarks/regressions"):  # what that commit cannot do yet fails, and is not compared
+            session.run(*run, "--benchmark-save=before", success_codes=[0, 1])
+        session.install("--force-reinstall", "--no-deps", ".")
+    with session.chdir("benchmarks/regressions"):
+        session.run(*run, "--benchmark-autosave", *args)
 
 
 @nox.session

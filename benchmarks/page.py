@@ -1,0 +1,162 @@
+"""Write the tables and the picture of docs/benchmarks/index.md from the reports: `python benchmarks/page.py`.
+
+Between `<!-- begin NAME -->` and `<!-- end NAME -->` stands what a report says, and nothing that none says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from common import markdown
+
+__all__ = ["PAGE", "fill"]
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "benchmarks" / "index.md"
+PICTURE = PAGE.with_name("scaling.svg")
+Rows = list[dict[str, Any]]
+# Headings of the comparison begin so; what stands in the first column, and what tells how good an answer is.
+_JOBS = (
+    ("One shift", "one shift, {size}", "error px"),
+    ("Tie points .* window 64", "tie points, window 64", "RMSE px"),
+    ("Tie points .* window 256", "tie points, window 256", "RMSE px"),
+    ("Warping", "warping by a field", "left: median px"),
+    ("Elevation models: ", "elevation models, one shift", "RMSE per axis m"),
+    ("Elevation models in blocks", "elevation models, blocks", "NMAD m"),
+    (r"\d+ scenes", "a batch of {count} scenes", "RMSE px"),
+)
+
+
+def told(name: str) -> dict[str, Any] | None:
+    """Read a report, if it was ever written."""
+    path = HERE / "report" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def side_by_side(report: dict[str, Any]) -> str:
+    """Set the programs beside each other: a line for each job and program."""
+    rows = []
+    for pattern, name, quality in _JOBS:
+        for table in report["tables"]:
+            if not re.match(pattern, table["heading"]):
+                continue
+            first = next(
+                (row["s"] for row in table["rows"] if row["program"].startswith("xcoreg") and "s" in row), None
+            )
+            size, count = (re.search(what, table["heading"]) for what in (r"\d+ x \d+ px", r"^\d+"))
+            job = name.format(size=size and size[0], count=count and count[0])
+            rows += [_line(job if at == 0 else "", row, quality, first) for at, row in enumerate(table["rows"])]
+    return markdown(rows)
+
+
+def _line(job: str, row: dict[str, Any], quality: str, first: float | None) -> dict[str, Any]:
+    line = {"job": f"**{job}**" if job else "", "program": row["program"]}
+    if "s" in row:
+        ratio = f"x {row['s'] / first:.3g}" if first else ""
+        line |= {"time": f"{row['s']:.3g} s", "xcoreg = 1": ratio, "memory": f"{row['peak MB'] / 1000:.2g} GB"}
+        line["points per second"] = f"{row['points/s']:.0f}" if "points/s" in row else ""
+    if quality in row:
+        value, unit = row[quality], quality.split()[-1]
+        kind = quality.removesuffix(unit).strip()
+        line["error"] = f"{value} {unit}" if isinstance(value, str) else f"{kind} {value:.2g} {unit}"
+    return line | {"": row.get("remark", "")}
+
+
+def scaling(report: dict[str, Any]) -> str:
+    """Tell time per pixel and memory by size, and what workers are worth."""
+    sides, _, *workers = _sorted(report)
+    base = next((row["ns/px"] for row in sides["rows"] if row["side"] == 10000), sides["rows"][-1]["ns/px"])
+    rows = [
+        {
+            "side": f"{row['side']} px",
+            "time": f"{row['s']:.3g} s",
+            "per pixel": f"{row['ns/px']:.3g} ns",
+            "10 000 px = 1": f"{row['ns/px'] / base:.2f}",
+            "memory": f"{row['peak MB'] / 1000:.2g} GB",
+        }
+        for row in sides["rows"]
+    ]
+    parts = [
+        f"{sides['heading']}:",
+        markdown(rows),
+        "![Time per pixel and memory by the side of the scene](scaling.svg)",
+    ]
+    for table in workers:
+        told = [f"{row['workers']} {row['s']:.3g} s" for row in table["rows"]]
+        worth = [f"{row['speed, 1 = one']:.2f}" for row in table["rows"] if row.get("speed, 1 = one")]
+        parts.append(f"{table['heading']}: {', '.join(told)}; two are worth {' and '.join(worth)} of one.")
+    return "\n\n".join(parts)
+
+
+def _sorted(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sizes, graphs, workers: a report may lack the later ones."""
+    kinds = ("`xcoreg warp`", "Building graphs", "Local matcher")
+    found = [[table for table in report["tables"] if table["heading"].startswith(kind)] for kind in kinds]
+    return [found[0][0], found[1][0] if found[1] else {}, *found[2]]
+
+
+def batches(report: dict[str, Any]) -> str:
+    """Tell seconds per scene and memory by workers."""
+    rows = []
+    for table in report["tables"]:
+        for row in table["rows"]:
+            if "s/scene" in row:
+                line = {"job": table["heading"], "workers": row["workers"], "time": f"{row['s']:.3g} s"}
+                line |= {"per scene": f"{row['s/scene']:.2g} s", "RMSE": f"{row['RMSE px']:.2g} px"}
+                rows.append(line)
+    return markdown(rows)
+
+
+PARTS = {"side by side": ("compare", side_by_side), "scaling": ("scaling", scaling), "batch": ("batch", batches)}
+
+
+def fill(page: str) -> str:
+    """Put what the reports say between the marks of a page."""
+    for name, (report, write) in PARTS.items():
+        found = told(report)
+        text = "Not measured yet."
+        if found is not None:
+            text = f"{write(found)}\n\n[{found['title']}](report/{report}.md): {found['machine']}"
+        marks = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+        page = re.sub(
+            f"{re.escape(marks[0])}.*?{re.escape(marks[1])}",
+            lambda _, text=text, marks=marks: f"{marks[0]}\n\n{text}\n\n{marks[1]}",
+            page,
+            flags=re.DOTALL,
+        )
+    return page
+
+
+def draw(report: dict[str, Any]) -> None:
+    """Draw time per pixel and memory over the side of the scene."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams |= {"svg.hashsalt": "xcoreg", "svg.fonttype": "none", "font.family": "sans-serif"}
+    rows = _sorted(report)[0]["rows"]
+    figure = Figure(figsize=(8.0, 2.8), layout="constrained")
+    for axes, (name, label, scale) in zip(
+        figure.subplots(1, 2), (("ns/px", "ns per pixel", 1), ("peak MB", "peak memory, GB", 1000)), strict=True
+    ):
+        axes.plot([row["side"] for row in rows], [row[name] / scale for row in rows], "o-", color="#1f6f8b")
+        axes.set_xscale("log")
+        axes.set_xticks([row["side"] for row in rows], [f"{row['side'] // 1000}k" for row in rows])
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("side of the scene, px")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def main() -> None:
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    if found := told("scaling"):
+        draw(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The benchmark programs: all are listed, all can be asked for help, and the page of results shows their reports."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parents[1]
+BENCHMARKS = HERE / "benchmarks"
+
+pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="installed without the benchmarks")
+
+
+def programs():
+    """Those that take the arguments every benchmark takes."""
+    return sorted(path.stem for path in BENCHMARKS.glob("*.py") if "= arguments(" in path.read_text(encoding="utf-8"))
+
+
+def test_there_are_programs():
+    assert {"compare", "scaling", "batch", "accuracy"} <= set(programs())
+
+
+def test_nox_runs_every_program():
+    tree = ast.parse((HERE / "noxfile.py").read_text(encoding="utf-8"))
+    found = [node.value for node in tree.body if isinstance(node, ast.Assign) and "BENCHMARKS" in ast.unparse(node)]
+    assert ast.literal_eval(found[0]) == programs()
+
+
+def test_the_readme_lists_every_program():
+    rows = re.findall(r"^\| `(\w+)\.py`", (BENCHMARKS / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(rows) == programs()
+
+
+# One process for all: what they import is imported once.
+_HELP = """
+import runpy, sys
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as done:
+        print(path, done.code)
+"""
+
+
+def test_every_program_tells_how_it_is_used():
+    paths = [str(BENCHMARKS / f"{name}.py") for name in programs()]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+    done = subprocess.run(
+        [sys.executable, "-c", _HELP, *paths], capture_output=True, text=True, env=environment, check=True
+    )
+    assert [line for line in done.stdout.splitlines() if line.endswith(".py 0")] == [f"{path} 0" for path in paths]
+    assert done.stdout.count("--quick") >= len(paths)
+
+
+def test_regressions_are_a_project_of_their_own():
+    folder = BENCHMARKS / "regressions"
+    assert (folder / "pytest.ini").exists()
+    assert not list(folder.glob("test_*.py"))
+    told = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("bench_*.py"))
+    for part in ("import", "read_windows", "matcher", "scout", "refine", "robust_fit", "warp_tile", "batch"):
+        assert f"def bench_{part}(" in told
+
+
+def test_reports_name_the_machine_and_nobody():
+    for path in (BENCHMARKS / "report").glob("*.json"):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        assert re.search(r"commit \w+.*Python 3.*numpy.*GDAL.*CPUs.*GiB", told["machine"])
+        assert told["machine"] in path.with_suffix(".md").read_text(encoding="utf-8")
+        assert not re.search(r"(?<![\w.])/(tmp|home|work|root|opt)/", json.dumps(told))
+
+
+def test_the_page_of_results_shows_the_reports():
+    code = "import page; text = page.PAGE.read_text(encoding='utf-8'); print(page.fill(text) == text)"
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "True", "run `python benchmarks/page.py`"
