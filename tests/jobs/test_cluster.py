@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from xcoreg import batch, lazy, open_raster
+from xcoreg import batch, lazy, open_raster, write_raster
 from xcoreg.errors import OptionError
 from xcoreg.jobs.run import _told
 
@@ -46,6 +46,15 @@ def test_a_cluster_computes_the_same_bits(made, cluster, chunks, monkeypatch):
         found = tgt.coreg.apply(again, like=ref).values
     assert again == fit
     np.testing.assert_array_equal(found, warped)
+
+
+@pytest.mark.parametrize("name", ["a.nc", "a.zarr", "a.tif"])
+def test_what_a_cluster_computes_is_written(made, cluster, tmp_path, name):
+    pytest.importorskip({"nc": "netCDF4", "zarr": "zarr", "tif": "rasterio"}[name.rpartition(".")[2]])
+    image = open_raster(made / "a.tif", chunks=100)
+    with distributed.Client(cluster):
+        write_raster(image + np.uint16(1), tmp_path / name)
+    np.testing.assert_array_equal(open_raster(tmp_path / name).squeeze(), image.values.squeeze() + 1)
 
 
 def test_what_the_cluster_keeps_is_used_where_it_is(made, cluster, monkeypatch):

@@ -1,22 +1,27 @@
-"""NetCDF and Zarr, written by xarray."""
+"""NetCDF and Zarr: laid out by xarray, then filled chunk by chunk."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xarray import DataArray, Dataset
+from xarray.conventions import encode_cf_variable
 
-from xcoreg import lazy
-from xcoreg.errors import OptionError, require
-from xcoreg.raster import spatial_dims
+from xcoreg.errors import GridError, OptionError, require
+from xcoreg.io.stream import pour
+from xcoreg.raster import grid_of, spatial_dims
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
+    from xarray import Variable
 
 __all__ = ["write_store"]
 
@@ -31,8 +36,12 @@ _FOREIGN = (
     "original_shape",
     "contiguous",
 )
-_LARGE = 256_000_000  # bytes; larger lazy images go through dask to be written piece by piece
+# Of an encoding, what tells how values become stored ones, not how the file keeps them.
+_CODING = ("_FillValue", "missing_value", "dtype", "scale_factor", "add_offset", "units", "calendar", "grid_mapping")
+_LARGE = 256_000_000  # bytes; larger images that are no dask arrays are written piece by piece all the same
 _PIECE = 2048  # px
+_CACHE = 4_000_000  # bytes of a NetCDF file's chunks kept: they come whole and do not come again
+_TILE = 512  # px, about the longest side of the chunks of a NetCDF file
 
 
 def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Mapping[str, Any]) -> None:
@@ -70,21 +79,79 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
     )
     if kind == "netCDF":
         _check_coordinates(dataset)
-    dataset = dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()})
+    dataset = _placed(dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()}))
     dataset.attrs = _plain_attrs(dataset.attrs)
-    encoding: Any = {name: dict(creation) for name in dataset.data_vars} if creation else None
+    streamed = [name for name, one in dataset.variables.items() if one.chunks is not None and _is_image(one)]
+    # Whatever else is lazy is small.
+    rest = [name for name, one in dataset.variables.items() if one.chunks is not None and name not in streamed]
+    dataset = dataset.assign({name: dataset[name].compute() for name in rest}) if rest else dataset
     try:
         if kind == "Zarr":
-            require("zarr", extra="zarr")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Zarr 3 has yet to adopt what keeps the order of the variables
-                with lazy.everywhere():
-                    dataset.to_zarr(place, mode="w", encoding=encoding, consolidated=True)
+            _write_zarr(dataset, place, creation, streamed)
         else:
-            with lazy.everywhere():
-                dataset.to_netcdf(place, engine=_engine(), encoding=encoding)
+            _write_netcdf(dataset, place, creation, streamed)
     except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
+
+
+def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
+    zarr = require("zarr", extra="zarr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Zarr 3 has yet to adopt what keeps the order of the variables
+        how: Any = {"encoding": _encoding(dataset, creation), "consolidated": True, "compute": False}
+        dataset.to_zarr(place, mode="w", **how)
+        group = zarr.open_group(str(place), mode="r+")
+        pour(_encoded(dataset, streamed), _Store([group[name] for name in streamed]), travels=True)
+
+
+def _write_netcdf(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
+    for one in (dataset.data_vars[name].variable for name in streamed if name in dataset.data_vars):
+        one.encoding["chunksizes"] = tuple(_inner(max(sizes)) for sizes in one.chunks or ())
+    engine = _engine()
+    dataset.to_netcdf(place, engine=engine, encoding=_encoding(dataset, creation), compute=False)
+    if not streamed:
+        return
+    library = require("h5netcdf" if engine == "h5netcdf" else "netCDF4", extra="netcdf")
+    with library.File(place, "r+") if engine == "h5netcdf" else library.Dataset(place, "r+") as file:
+        arrays = [file.variables[name] for name in streamed]
+        for one in arrays if engine == "netcdf4" else ():
+            one.set_auto_maskandscale(False)
+            one.set_var_chunk_cache(size=_CACHE)
+        pour(_encoded(dataset, streamed), _Store(arrays))
+
+
+@dataclass(frozen=True)
+class _Store:
+    """Puts blocks into the arrays of an open store."""
+
+    arrays: list[Any]
+
+    def __call__(self, number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
+        self.arrays[number][window] = block
+
+
+def _is_image(variable: Variable) -> bool:
+    return variable.ndim > 1 and variable.dtype.kind in "biufc"
+
+
+def _encoded(dataset: Dataset, names: Sequence[Hashable]) -> list[Any]:
+    """Arrays as they are stored: masked and scaled images go back to their markers and counts."""
+    return [encode_cf_variable(dataset.variables[name], name=name).data for name in names]
+
+
+def _encoding(dataset: Dataset, creation: Mapping[str, Any]) -> Any:
+    """Collect the encoding of all variables; xarray forgets their own where it is given any."""
+    if not creation:
+        return None
+    kept = _CODING if "contiguous" in creation else (*_CODING, "chunksizes")
+    own = {name: {key: one.encoding[key] for key in kept if key in one.encoding} for name, one in dataset.items()}
+    return {name: {**encoding, **creation} for name, encoding in own.items()}
+
+
+def _inner(side: int) -> int:
+    """Choose the side of a file's chunks so that a whole number of them make a chunk of the image."""
+    least = -(-side // _TILE)
+    return next((side // n for n in range(least, 2 * least + 1) if side % n == 0), side)
 
 
 def _check_coordinates(dataset: Dataset) -> None:
@@ -94,6 +161,21 @@ def _check_coordinates(dataset: Dataset) -> None:
         raise OptionError(
             "NetCDF places pixels by 1-D coordinates, and the image has none (rotated, perhaps): write GeoTIFF or Zarr"
         )
+
+
+def _placed(dataset: Dataset) -> Dataset:
+    """Tell CRS and transform as CF and GDAL do, not by coordinates alone."""
+    y_dim, x_dim = spatial_dims(dataset, "the image")
+    try:
+        grid = grid_of(dataset, "the image")
+    except GridError:
+        return dataset
+    if grid.crs is None:
+        return dataset
+    dataset = dataset.rio.set_spatial_dims(x_dim, y_dim).rio.write_transform(grid.affine)
+    named = y_dim in dataset.coords and x_dim in dataset.coords
+    told: Dataset = dataset.rio.write_coordinate_system() if named else dataset
+    return told
 
 
 def _engine() -> Any:
@@ -114,8 +196,7 @@ def _plain(array: DataArray) -> DataArray:
     if plain.attrs.get("scale_factor") == 1 and plain.attrs.get("add_offset") == 0:
         del plain.attrs["scale_factor"], plain.attrs["add_offset"]
     if plain.chunks is None:
-        lazy = not isinstance(getattr(plain.variable, "_data", None), np.ndarray)
-        return plain.chunk(dict.fromkeys(plain.dims[-2:], _PIECE)) if lazy and plain.nbytes > _LARGE else plain
+        return plain.chunk(dict.fromkeys(plain.dims[-2:], _PIECE)) if plain.nbytes > _LARGE else plain
     # Stores want chunks of one size; the last may be smaller.
     return plain.chunk({dim: max(sizes) for dim, sizes in plain.chunksizes.items()})
 

@@ -1,0 +1,184 @@
+"""Lazy images poured into a file block by block, in an order that holds few blocks at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from functools import partial, reduce
+from itertools import product
+from operator import add
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from xarray import Variable
+
+from xcoreg import lazy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Window = tuple[slice, ...]
+    Put = Callable[[int, Window, NDArray[Any]], None]
+    Piece = tuple[int, Window]  # which image, and which chunks of its leading axes
+
+__all__ = ["pour"]
+
+_HELD = 256_000_000  # bytes of chunks that may be alive at once
+_ROWS = 3  # rows of chunks alive where every block needs its neighbours: a warp does
+_NARROW = 3  # chunks; strips narrower than that would compute too much twice
+
+
+def pour(images: Sequence[Any], put: Put, *, travels: bool = False) -> None:
+    """Compute lazy images and hand on every block once, holding few blocks at a time whatever the size of the images.
+
+    Scenes are cut into strips of columns. Within a strip, no block of a row is handed on before the row above is done:
+    left to itself, dask starts somewhere in the middle, and what blocks share with their neighbours is held for many
+    rows. Chunks that two strips share are computed for each of them.
+
+    Parameters
+    ----------
+    images : sequence of dask arrays (..., n_rows, n_cols)
+        Those whose chunks agree along the last two axes are computed together, as far as memory allows.
+    put : callable (image number, window, block)
+        What is done with a block; `window` tells its place, one slice per axis. Called in any thread, by one at a time
+        unless it travels.
+    travels : bool
+        Whether `put` can be called in other processes, and by several threads at once. Otherwise blocks that are
+        computed in other processes are brought to this one, a row of a strip at a time.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> out = np.zeros((4, 6), int)
+    >>> pour([da.arange(24, chunks=5).reshape(4, 6)], lambda number, window, block: out.__setitem__(window, block))
+    >>> out[3]
+    array([18, 19, 20, 21, 22, 23])
+    """
+    arrays = list(images)
+    tap = None if travels else _Tap(put)
+    here = travels or _is_here()
+    try:
+        for pieces, wide in _courses(arrays):
+            n_cols = arrays[pieces[0][0]].numblocks[-1]
+            for start in range(0, n_cols, wide):
+                strip = slice(start, min(start + wide, n_cols))
+                here = here and _flows(arrays, pieces, strip, put if tap is None else tap)
+                if not here:
+                    _carry(arrays, pieces, strip, put)
+    finally:
+        if tap is not None:
+            tap.close()
+
+
+class _Tap:
+    """Lets one block after another through to a file that is open in this process."""
+
+    def __init__(self, put: Put) -> None:
+        self._put, self._lock, self._open, self.left = put, threading.Lock(), True, False
+
+    def __call__(self, number: int, window: Window, block: NDArray[Any]) -> None:
+        with self._lock:
+            if self._open:  # threads may still be working when one of them has failed
+                self._put(number, window, block)
+
+    def __reduce__(self) -> NoReturn:
+        self.left = True
+        raise TypeError("an open file does not travel")
+
+    def close(self) -> None:
+        with self._lock:
+            self._open = False
+
+
+def _is_here() -> bool:
+    """Tell whether tasks run in this process."""
+    probe = Variable("n", np.zeros(1)).chunk().data.map_blocks(_pid, dtype=np.int64, meta=np.zeros(0, np.int64))
+    return int(lazy.compute_all([probe])[0][0]) == os.getpid()
+
+
+def _pid(block: NDArray[Any]) -> NDArray[np.int64]:
+    return np.full(block.shape, os.getpid())
+
+
+def _courses(arrays: Sequence[Any]) -> Iterator[tuple[list[Piece], int]]:
+    """Tell what is computed side by side, and how many chunks wide its strips are."""
+    if not arrays:
+        return
+    n_cols = arrays[0].numblocks[-1]
+    every = [(number, (slice(None),) * (array.ndim - 2)) for number, array in enumerate(arrays)]
+    wide = _HELD // (_ROWS * sum(_column(arrays[number], leads) for number, leads in every))
+    if len({array.chunks[-2:] for array in arrays}) == 1 and wide >= min(_NARROW, n_cols):
+        yield every, _even(wide, n_cols)
+        return
+    for number, array in enumerate(arrays):
+        for lead in np.ndindex(array.numblocks[:-2]):
+            leads = tuple(slice(at, at + 1) for at in lead)
+            wide = _HELD // (_ROWS * max(_column(array, leads), 1))
+            yield [(number, leads)], _even(wide, array.numblocks[-1])
+
+
+def _column(array: Any, leads: Window) -> int:
+    """Bytes of one chunk of rows and columns, through the chunks of some leading axes."""
+    deep = [sum(sizes[cut]) for sizes, cut in zip(array.chunks[:-2], leads, strict=True)]
+    return int(np.prod([*deep, *(max(sizes) for sizes in array.chunks[-2:]), array.dtype.itemsize], dtype=np.int64))
+
+
+def _even(wide: int, n_cols: int) -> int:
+    """Make strips of about the same width; every thread has a block of a row to work on."""
+    wide = max(wide, os.cpu_count() or 1)
+    return -(-n_cols // -(-n_cols // wide))
+
+
+def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put | _Tap) -> bool:
+    """Let the tasks themselves hand on their blocks; False if they are to be computed elsewhere and cannot."""
+    gate: Any = None
+    for row in range(arrays[pieces[0][0]].numblocks[-2]):
+        done = []
+        for number, leads in pieces:
+            part, corner = _part(arrays[number], (*leads, slice(row, row + 1), strip))
+            task = partial(_hand_on, put=put, number=number, corner=corner)
+            # A name by chance: the same image may be written twice at a time, and each block of each has to be.
+            how = {"chunks": tuple((1,) * n for n in part.numblocks), "name": f"xcoreg-put-{uuid.uuid4().hex}"}
+            gates = () if gate is None else (gate,)
+            done.append(part.map_blocks(task, *gates, **how, dtype=np.uint8, meta=np.empty((0,) * part.ndim, np.uint8)))
+        gate = reduce(add, [one.max() for one in done])
+    try:
+        lazy.compute_all([] if gate is None else [gate])
+    except Exception:
+        if isinstance(put, _Tap) and put.left:
+            return False
+        raise
+    return True
+
+
+def _hand_on(
+    block: NDArray[Any], _gate: Any = None, *, put: Put, number: int, corner: tuple[int, ...], block_info: Any = None
+) -> NDArray[np.uint8]:
+    place = block_info[0]["array-location"]
+    put(number, tuple(slice(at + low, at + high) for at, (low, high) in zip(corner, place, strict=True)), block)
+    return np.zeros((1,) * block.ndim, np.uint8)
+
+
+def _carry(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put) -> None:
+    """Bring blocks here, a row of chunks at a time, and hand them on."""
+    for row in range(arrays[pieces[0][0]].numblocks[-2]):
+        parts = [(number, *_part(arrays[number], (*leads, slice(row, row + 1), strip))) for number, leads in pieces]
+        blocks = lazy.compute_all([part for _, part, _ in parts])
+        for (number, part, corner), whole in zip(parts, blocks, strict=True):
+            for cut in product(*(_spans(sizes) for sizes in part.chunks)):
+                window = tuple(slice(at + one.start, at + one.stop) for at, one in zip(corner, cut, strict=True))
+                put(number, window, whole[cut])
+
+
+def _part(array: Any, chunks: Window) -> tuple[Any, tuple[int, ...]]:
+    """Cut out some chunks; also tells at which pixel they start."""
+    corner = tuple(sum(sizes[: cut.start or 0]) for sizes, cut in zip(array.chunks, chunks, strict=True))
+    return array.blocks[chunks], corner
+
+
+def _spans(sizes: Sequence[int]) -> list[slice]:
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]

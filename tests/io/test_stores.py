@@ -1,0 +1,126 @@
+"""NetCDF and Zarr: what is in them, and how much memory it takes to fill them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xcoreg import open_raster, write_raster
+
+FORMATS = pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
+
+
+@pytest.fixture(autouse=True)
+def _extras(request):
+    name = getattr(request.node, "callspec", None)
+    name = name.params.get("name", "a.zarr") if name else "a.zarr"
+    pytest.importorskip({"nc": "netCDF4", "zarr": "zarr"}[name.rpartition(".")[2]])
+
+
+@FORMATS
+@pytest.mark.parametrize("lazy", [False, True])
+def test_options_of_the_format_leave_nodata_and_place_alone(image, tmp_path, name, lazy):
+    options = {"zlib": True} if name == "a.nc" else {"chunks": (1, 32, 32)}
+    path = write_raster(image.chunk(y=32, x=32) if lazy else image, tmp_path / name, **options)
+    again = open_raster(path)
+    np.testing.assert_array_equal(again, image)
+    assert again.rio.nodata == 0
+    assert again.rio.crs == image.rio.crs
+    assert again.attrs["scale_factor"] == image.attrs["scale_factor"]
+
+
+@FORMATS
+def test_coordinates_alone_are_enough_to_place_an_image(image, tmp_path, name):
+    plain = image.drop_vars("spatial_ref").rio.write_crs(image.rio.crs)
+    assert "GeoTransform" not in plain.spatial_ref.attrs
+    again = open_raster(write_raster(plain, tmp_path / name))
+    assert again.rio.transform().almost_equals(image.rio.transform(), 1e-6)
+    with xr.open_dataset(tmp_path / name, decode_coords="all") as seen:
+        assert seen.x.attrs["standard_name"] == "projection_x_coordinate"
+        assert "spatial_ref" in seen.coords
+    assert "standard_name" not in image.x.attrs
+
+
+@FORMATS
+def test_what_is_masked_and_scaled_is_stored_as_counts(image, tmp_path, name):
+    first = write_raster(image, tmp_path / "a.tif")
+    import rioxarray
+
+    scaled = rioxarray.open_rasterio(first, mask_and_scale=True, chunks={"x": 40, "y": 32})
+    again = open_raster(write_raster(scaled, tmp_path / name))
+    assert again.dtype == "uint16"
+    np.testing.assert_array_equal(again, image)
+
+
+@FORMATS
+def test_times_bands_and_other_variables_are_kept(image, tmp_path, name):
+    scene = xr.Dataset({"cube": image.expand_dims(time=np.array(["2026-01-01", "2026-01-09"], "M8[ns]")).chunk(x=40)})
+    scene["quality"] = image[0].drop_vars("band").chunk(y=20) > 9
+    scene["line_time"] = ("y", np.arange(70.0))
+    scene["line_time"] = scene.line_time.chunk(y=20)
+    write_raster(scene, tmp_path / name)
+    with xr.open_dataset(tmp_path / name, decode_coords="all", mask_and_scale=False) as again:
+        np.testing.assert_array_equal(again.cube, scene.cube)
+        np.testing.assert_array_equal(again.quality.astype(bool), scene.quality)
+        np.testing.assert_array_equal(again.line_time, scene.line_time)
+        np.testing.assert_array_equal(again.time, scene.time)
+
+
+def test_a_zarr_store_tells_everything_in_one_place(image, tmp_path):
+    write_raster(image.chunk(y=32, x=40), tmp_path / "a.zarr")
+    told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+    assert set(told) == {"image", "band", "x", "y", "spatial_ref"}
+    assert told["image"]["chunk_grid"]["configuration"]["chunk_shape"] == [3, 32, 40]
+
+
+def test_chunks_of_a_netcdf_file_fit_into_those_of_the_image(image, tmp_path):
+    netcdf = pytest.importorskip("netCDF4")
+    large = image[0].drop_vars("band").pad(y=(0, 1930), x=(0, 1910), constant_values=0).drop_vars(["x", "y"])
+    large = large.assign_coords(y=-10.0 * np.arange(2000), x=10.0 * np.arange(2000)).astype("uint8")
+    write_raster(large.chunk(y=1536, x=1100), tmp_path / "a.nc")
+    with netcdf.Dataset(tmp_path / "a.nc") as file:
+        assert file["image"].chunking() == [512, 275]
+
+
+WRITE = """
+import resource, sys
+import dask.array as da
+import numpy as np
+import rioxarray
+from affine import Affine
+from xarray import DataArray
+import xcoreg
+from xcoreg.io import stream, write_raster
+from xcoreg.simulate import pair
+
+path, width = sys.argv[1], int(sys.argv[2])
+stream._HELD = 10_000_000
+both = pair((128, 128), shift=(0.6, -0.4), seed=1)
+fit = both.tgt.coreg.match(both.ref)
+pixels = da.ones((4096, width), chunks=512, dtype="uint16").map_blocks(np.multiply, np.uint16(7), dtype="uint16")
+grid = both.ref.rio.transform()
+image = DataArray(pixels, dims=("y", "x")).rio.write_crs(both.ref.rio.crs).rio.write_transform(grid)
+y, x = grid.f + grid.e * (np.arange(4096) + 0.5), grid.c + grid.a * (np.arange(width) + 0.5)
+image = image.assign_coords(y=y, x=x)
+fixed = image.coreg.apply(fit, align_grid=True, resampling="nearest")
+write_raster(fixed, path)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def peak_of(path, width):
+    """Largest memory in MB of a program that writes a scene of computed pixels."""
+    run = subprocess.run([sys.executable, "-c", WRITE, path, str(width)], capture_output=True, text=True, check=True)
+    return int(run.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is not told there")
+@FORMATS
+def test_memory_does_not_grow_with_the_scene(tmp_path, name):
+    narrow, wide = (peak_of(tmp_path / name, width) for width in (8192, 32768))
+    assert wide - narrow < 45  # MB; the pixels of the wide scene take 268
