@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 
 import dask
@@ -10,7 +11,19 @@ import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg.lazy import compute_all, computing, is_lazy, map_output_blocks, run_each, run_tasks, token
+from xcoreg.lazy import (
+    compute_all,
+    computing,
+    is_lazy,
+    keeping,
+    map_output_blocks,
+    read_windows,
+    remember,
+    run_each,
+    run_tasks,
+    token,
+)
+from xcoreg.lazy.kept import Kept
 
 
 class Counter:
@@ -157,3 +170,86 @@ def test_one_failure_does_not_end_the_others():
     (_, first), (_, second) = run_each(lambda item: 1 / item, [0, 2])
     assert isinstance(first, ZeroDivisionError)
     assert second == 0.5
+
+
+@pytest.mark.parametrize("chunks", [(10, 20), (3, 7), (1, 4)])
+@pytest.mark.parametrize("step", [(1, 1), (3, 2), (7, 25)])
+def test_windows_of_computed_images_are_those_of_the_values(chunks, step):
+    values = np.arange(200).reshape(10, 20)
+    source = da.from_array(values, chunks=chunks) + 0
+    boxes = [(0, 10, 0, 20), (2, 9, 3, 8), (5, 6, 19, 20), (4, 4, 0, 3), (9, 10, 0, 20)]
+    with keeping():
+        for found in (read_windows(source, boxes, step), read_windows(source, boxes, step)):
+            for window, (r0, r1, c0, c1) in zip(found, boxes, strict=True):
+                np.testing.assert_array_equal(window, values[r0 : r1 : step[0], c0 : c1 : step[1]])
+
+
+def noted(seen, chunk=5):
+    """Ones whose chunks note where they are computed."""
+
+    def watch(block, block_id=None):
+        seen.append(block_id)
+        return block
+
+    return da.map_blocks(watch, da.ones((10, 20), chunks=chunk), dtype=float, meta=np.empty((0, 0)))
+
+
+def total(array, box):
+    return float(read_windows(array, [box])[0].sum())
+
+
+def test_a_task_that_lacks_chunks_is_run_again_with_them():
+    seen, ended = [], []
+    boxes = [(0, 2, 0, 2), (0, 2, 0, 20), (0, 10, 0, 20), (0, 1, 18, 20)]
+    source = noted(seen)
+    with keeping():
+        remember(source)
+        found = run_tasks(total, source, boxes, ended.append, [[(source, [(0, 1, 0, 1)])]] * 4)
+    assert found == [4, 40, 200, 2]
+    assert len(seen) == len(set(seen)) == 8
+    assert sum(ended) == 4
+
+
+def test_chunks_that_nobody_asks_for_are_left_alone():
+    seen = []
+    source = noted(seen)
+    assert run_tasks(total, source, [(0, 2, 0, 2), (0, 2, 0, 6)], ahead=[[(source, [(0, 2, 0, 6)])]] * 2) == [4, 12]
+    assert sorted(seen) == [(0, 0), (0, 1)]
+
+
+def test_stores_within_stores_are_one_and_end_with_the_outermost():
+    seen = []
+    source = noted(seen)
+    with keeping():
+        for _ in range(2):
+            with keeping():
+                read_windows(source, [(0, 1, 0, 1)])
+    read_windows(source, [(0, 1, 0, 1)])
+    assert seen == [(0, 0)] * 2
+
+
+def test_parts_of_larger_arrays_are_kept_without_the_rest():
+    kept, whole = Kept(10**9), np.zeros((100, 100))
+    assert kept.put(("a", 0, 0), whole[:10, :10]).open().base is None
+    assert kept.put(("b", 0, 0), whole).open() is whole
+
+
+def test_what_travels_keeps_in_files_that_all_can_read(tmp_path):
+    with dask.config.set({"temporary-directory": str(tmp_path)}):
+        kept = Kept(10**9)
+        away = pickle.loads(pickle.dumps(kept))
+    key = ("a/b c", 1, 2)
+    away.put(key, np.arange(6).reshape(2, 3))
+    chunk = pickle.loads(pickle.dumps(kept.get(key)))
+    assert chunk.open().tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert kept.get(("a/b c", 2, 1)) is None
+    kept.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_folder_chunks_are_handed_on(tmp_path, caplog):
+    with dask.config.set({"temporary-directory": str(tmp_path / "missing")}):
+        kept = Kept(0)
+        assert kept.put(("a", 0, 0), np.ones((1, 1))).open().tolist() == [[1.0]]
+    assert kept.get(("a", 0, 0)) is None
+    assert "no folder for chunks" in caplog.text
