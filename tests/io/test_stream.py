@@ -79,7 +79,7 @@ def test_rows_come_one_after_another_and_three_of_them_are_alive(scheduler):
     alive = Alive(40, 6)
     with dask.config.set(scheduler=scheduler):
         _, windows = collect([alive.smeared()])
-    starts = [window[0].start for _, window in windows]
+    starts = [(window[0].start, window[1].start) for _, window in windows]
     assert starts == sorted(starts)
     assert len(alive.made) == 40 * 6
     assert alive.most <= 3 * 6 + 4

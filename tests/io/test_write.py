@@ -53,6 +53,33 @@ def test_dask_images_are_written_alike(image, tmp_path, name):
     assert_same(open_raster(path), image)
 
 
+@pytest.fixture
+def large():
+    """Three bands that fill several tiles."""
+    pixels = np.random.default_rng(6).integers(1, 4000, (3, 1100, 1300)).astype("uint16")
+    return DataArray(pixels, dims=("band", "y", "x")).rio.write_crs("EPSG:32633").rio.write_transform(ROTATED)
+
+
+@pytest.mark.parametrize("options", [{}, {"tiled": "no"}, {"interleave": "band"}, {"driver": "COG"}])
+def test_tiles_are_the_same_bytes_whoever_computes_them(large, tmp_path, options):
+    path = write_raster(large, tmp_path / "a.tif", **options)
+    np.testing.assert_array_equal(open_raster(path), large)
+    made = []
+    for number, (chunks, scheduler) in enumerate([(256, "threads"), (256, "synchronous"), (700, "threads")]):
+        with dask.config.set(scheduler=scheduler):
+            lazy = large.chunk(y=chunks, x=chunks)
+            made.append(write_raster(lazy, tmp_path / f"{number}.tif", **options))
+        np.testing.assert_array_equal(open_raster(made[-1]), large)
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_variables_of_other_chunks_become_bands_of_one_file(large, tmp_path):
+    scene = Dataset(
+        {"red": large[0].chunk(x=300), "nir": large[1].chunk(y=512, x=512), "both": large[1:].chunk(band=1)}
+    )
+    np.testing.assert_array_equal(open_raster(write_raster(scene, tmp_path / "a.tif")), large[[0, 1, 1, 2]])
+
+
 def test_metadata_survive(image, tmp_path):
     path = write_raster(image, tmp_path / "a.tif")
     with rasterio.open(path) as file:

@@ -43,8 +43,8 @@ def pour(images: Sequence[Any], put: Put, *, travels: bool = False) -> None:
     images : sequence of dask arrays (..., n_rows, n_cols)
         Those whose chunks agree along the last two axes are computed together, as far as memory allows.
     put : callable (image number, window, block)
-        What is done with a block; `window` tells its place, one slice per axis. Called in any thread, by one at a time
-        unless it travels.
+        What is done with a block; `window` tells its place, one slice per axis. Called in any thread, but by one at a
+        time and always in the same order unless it travels.
     travels : bool
         Whether `put` can be called in other processes, and by several threads at once. Otherwise blocks that are
         computed in other processes are brought to this one, a row of a strip at a time.
@@ -74,15 +74,20 @@ def pour(images: Sequence[Any], put: Put, *, travels: bool = False) -> None:
 
 
 class _Tap:
-    """Lets one block after another through to a file that is open in this process."""
+    """Lets one block after another through to a file that is open in this process, always in the same order."""
 
     def __init__(self, put: Put) -> None:
         self._put, self._lock, self._open, self.left = put, threading.Lock(), True, False
+        self.turn = 0
+        self._waiting: dict[int, tuple[int, Window, NDArray[Any]]] = {}
 
-    def __call__(self, number: int, window: Window, block: NDArray[Any]) -> None:
+    def __call__(self, turn: int, number: int, window: Window, block: NDArray[Any]) -> None:
         with self._lock:
-            if self._open:  # threads may still be working when one of them has failed
-                self._put(number, window, block)
+            if self._open:  # threads may work on after one of them has failed
+                self._waiting[turn] = number, window, block
+            while self.turn in self._waiting:
+                self._put(*self._waiting.pop(self.turn))
+                self.turn += 1
 
     def __reduce__(self) -> NoReturn:
         self.left = True
@@ -91,6 +96,7 @@ class _Tap:
     def close(self) -> None:
         with self._lock:
             self._open = False
+            self._waiting.clear()
 
 
 def _is_here() -> bool:
@@ -109,15 +115,20 @@ def _courses(arrays: Sequence[Any]) -> Iterator[tuple[list[Piece], int]]:
         return
     n_cols = arrays[0].numblocks[-1]
     every = [(number, (slice(None),) * (array.ndim - 2)) for number, array in enumerate(arrays)]
-    wide = _HELD // (_ROWS * sum(_column(arrays[number], leads) for number, leads in every))
+    wide = _wide([(arrays[number], leads) for number, leads in every])
     if len({array.chunks[-2:] for array in arrays}) == 1 and wide >= min(_NARROW, n_cols):
         yield every, _even(wide, n_cols)
         return
     for number, array in enumerate(arrays):
         for lead in np.ndindex(array.numblocks[:-2]):
             leads = tuple(slice(at, at + 1) for at in lead)
-            wide = _HELD // (_ROWS * max(_column(array, leads), 1))
-            yield [(number, leads)], _even(wide, array.numblocks[-1])
+            yield [(number, leads)], _even(_wide([(array, leads)]), array.numblocks[-1])
+
+
+def _wide(parts: Sequence[tuple[Any, Window]]) -> int:
+    """Tell how many chunks wide a strip may be: one for every thread, unless chunks are very large."""
+    most = _HELD / (_ROWS * max(1, sum(_column(array, leads) for array, leads in parts)))
+    return int(max(most, min(os.cpu_count() or 1, 4 * most)))
 
 
 def _column(array: Any, leads: Window) -> int:
@@ -127,23 +138,24 @@ def _column(array: Any, leads: Window) -> int:
 
 
 def _even(wide: int, n_cols: int) -> int:
-    """Make strips of about the same width; every thread has a block of a row to work on."""
-    wide = max(wide, os.cpu_count() or 1)
-    return -(-n_cols // -(-n_cols // wide))
+    """Make strips of about the same width."""
+    return -(-n_cols // -(-n_cols // max(wide, 1)))
 
 
 def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put | _Tap) -> bool:
     """Let the tasks themselves hand on their blocks; False if they are to be computed elsewhere and cannot."""
     gate: Any = None
+    turn = put.turn if isinstance(put, _Tap) else 0
     for row in range(arrays[pieces[0][0]].numblocks[-2]):
         done = []
         for number, leads in pieces:
             part, corner = _part(arrays[number], (*leads, slice(row, row + 1), strip))
-            task = partial(_hand_on, put=put, number=number, corner=corner)
+            task = partial(_hand_on, put=put, number=number, corner=corner, turn=turn)
             # A name by chance: the same image may be written twice at a time, and each block of each has to be.
             how = {"chunks": tuple((1,) * n for n in part.numblocks), "name": f"xcoreg-put-{uuid.uuid4().hex}"}
             gates = () if gate is None else (gate,)
             done.append(part.map_blocks(task, *gates, **how, dtype=np.uint8, meta=np.empty((0,) * part.ndim, np.uint8)))
+            turn += part.npartitions
         gate = reduce(add, [one.max() for one in done])
     try:
         lazy.compute_all([] if gate is None else [gate])
@@ -154,11 +166,17 @@ def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Pu
     return True
 
 
-def _hand_on(
-    block: NDArray[Any], _gate: Any = None, *, put: Put, number: int, corner: tuple[int, ...], block_info: Any = None
-) -> NDArray[np.uint8]:
-    place = block_info[0]["array-location"]
-    put(number, tuple(slice(at + low, at + high) for at, (low, high) in zip(corner, place, strict=True)), block)
+def _hand_on(block: NDArray[Any], _gate: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
+    """Work as a task: hand on a block, and return next to nothing."""
+    me, put = block_info[0], what["put"]
+    window = tuple(
+        slice(at + low, at + high) for at, (low, high) in zip(what["corner"], me["array-location"], strict=True)
+    )
+    if isinstance(put, _Tap):
+        turn = what["turn"] + int(np.ravel_multi_index(me["chunk-location"], me["num-chunks"]))
+        put(turn, what["number"], window, block)
+    else:
+        put(what["number"], window, block)
     return np.zeros((1,) * block.ndim, np.uint8)
 
 

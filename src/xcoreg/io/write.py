@@ -8,6 +8,7 @@ import re
 import tempfile
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.paths import check_output, new_file
 from xcoreg.io.profile import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
+from xcoreg.io.stream import pour
 from xcoreg.io.whole import DiskFull, check_whole, telling_full
 
 if TYPE_CHECKING:
@@ -256,12 +258,32 @@ def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, An
     options = {key: value for key, value in profile.items() if key != "creation"}
     with rasterio.open(place, "w", **options, **profile["creation"]) as file:
         metadata_of(image).write(file)
-        for (top, left), block in _blocks(parts_of(image), profile["dtype"]):
+        parts = parts_of(image)
+        if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
+            pour([_layers(parts)], partial(_put, file, profile["dtype"]))
+            return
+        for (top, left), block in _blocks(parts, profile["dtype"]):
             file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
 
 
+def _layers(parts: list[DataArray]) -> Any:
+    """Stack parts to one dask array (band, row, column), all bands of a place in one chunk that ends with a tile."""
+    dims = ("layer", *parts[0].dims[-2:])
+    arrays = [_encoded(part, {}).data for part in parts]
+    layers = [Variable(dims, one if one.ndim == 3 else one[None]) for one in arrays]
+    stack = layers[0] if len(layers) == 1 else Variable.concat(layers, "layer")  # type: ignore[no-untyped-call]
+    sides = {dim: max(1, round(max(stack.chunksizes[dim]) / _TILE)) * _TILE for dim in dims[1:]}
+    return stack.chunk({"layer": -1, **sides}).data
+
+
+def _put(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
+    _, rows, cols = window
+    where = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+    file.write(_stored(block, dtype), window=where)
+
+
 def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
-    """Cut the image into blocks, row by row, that are computed and written one after another.
+    """Cut an image in memory or in a file, or for a file of whole rows, into blocks that are written one after another.
 
     Along its own chunks where it has them, several of which make a block; across them only where a tile of the file
     ends, too. Whole rows of what has no chunks.
