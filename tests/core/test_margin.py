@@ -35,10 +35,19 @@ def test_frames_without_a_move_are_shared():
     assert fade_frame((8, 8), np.eye(5, 2, dtype=np.intp)).weight.shape == (5, 8, 8)
 
 
-def test_slopes_of_frames_are_those_of_their_weights():
-    frame = fade_frame((24, 31), np.array([[2, -3]]))
-    for own, general in zip(frame[1:], slopes(frame.weight), strict=True):
-        assert own == pytest.approx(general, abs=1e-5)
+@pytest.mark.parametrize("move", [(2, -3), (0, 0)])
+def test_leans_of_frames_are_slopes_over_their_weights(move):
+    frame = fade_frame((24, 31), np.array([move]))
+    inside = frame.weight > 0
+    for lean, slope in zip(frame[1:], slopes(frame.weight), strict=True):
+        assert (lean * frame.weight)[inside] == pytest.approx(slope[inside], abs=1e-5)
+
+
+def test_leans_around_holes_are_slopes_over_their_weights():
+    seen = np.random.default_rng(1).random((2, 24, 31)) > 0.02
+    margin = fade(seen)
+    for lean, slope in zip(margin[1:], slopes(margin.weight), strict=True):
+        assert lean * margin.weight == pytest.approx(np.where(margin.weight > 0, slope, 0), abs=1e-5)
 
 
 def test_slopes_are_derivatives_per_pixel():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from xcoreg.core.spectrum import forward, inverse, modes_for, ramps, rings_for, taper
+from xcoreg.core.spectrum import HIGHEST, forward, inverse, modes_for, ramps, rings_for, taper
 
 SHAPES = [(16, 16), (17, 17), (63, 63), (64, 64), (64, 48), (115, 115), (125, 125), (250, 251), (256, 256)]
 
@@ -66,14 +66,14 @@ def test_inverse_undoes_forward_in_single_precision(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_modes_of_an_image_bring_it_back_below_the_nyquist_radius(shape):
+def test_modes_of_an_image_bring_it_back_within_their_radius(shape):
     modes = modes_for(*shape)
     image = np.random.default_rng(4).standard_normal((2, *shape)).astype(np.float32)
     back = inverse(modes.plane(modes.take(forward(image))), shape)
     plane = fft.fft2(image)
     down, across = (fft.fftfreq(size).astype(np.float32) for size in shape)
     radius = np.hypot(down[:, None], across[None])
-    wanted = fft.ifft2(np.where((radius < 0.5) & (radius > 0), plane, 0)).real
+    wanted = fft.ifft2(np.where((radius < HIGHEST) & (radius > 0), plane, 0)).real
     assert np.abs(back - wanted).max() < 1e-4
 
 

@@ -22,11 +22,14 @@ _FADE = np.array([0.15, 0.7, 0.97])
 
 
 class Margin(NamedTuple):
-    """A weight of pixels and its slopes per pixel along columns and rows, (n, rows, cols) float32 each."""
+    """A weight of pixels, (n, rows, cols) float32, and its slopes over itself along columns and rows.
+
+    Slopes are per pixel, and 0 where the weight is; their shapes broadcast to that of the weight.
+    """
 
     weight: Floats
-    slope_x: Floats
-    slope_y: Floats
+    lean_x: Floats
+    lean_y: Floats
 
 
 def fade_frame(shape: tuple[int, int], move: NDArray[np.intp]) -> Margin:
@@ -51,9 +54,8 @@ def fade_frame(shape: tuple[int, int], move: NDArray[np.intp]) -> Margin:
     if not move.any():
         move = move[:1]
     down, across = (_side(size, move[:, axis])[:, :, None] for axis, size in ((1, shape[0]), (0, shape[1])))
-    steep_down, steep_across = slopes(down)[1], slopes(across)[1]
-    across, steep_across = across.swapaxes(1, 2), steep_across.swapaxes(1, 2)
-    return Margin(down * across, down * steep_across, steep_down * across)
+    lean_y, lean_x = (_over(slopes(side)[1], side) for side in (down, across))
+    return Margin(down * across.swapaxes(1, 2), lean_x.swapaxes(1, 2), lean_y)
 
 
 def fade(seen: Bools) -> Margin:
@@ -79,7 +81,8 @@ def fade(seen: Bools) -> Margin:
     for step in steps[1:]:
         seen = _shrunk(seen)
         out += seen * step
-    return Margin(out, *slopes(out))
+    slope_x, slope_y = slopes(out)
+    return Margin(out, _over(slope_x, out), _over(slope_y, out))
 
 
 def slopes(weight: Floats) -> tuple[Floats, Floats]:
@@ -108,6 +111,11 @@ def _side(size: int, move: NDArray[np.intp]) -> Floats:
     return np.append(_FADE, (1, 0)).astype(np.float32)[
         np.where(inward < 0, len(_FADE) + 1, np.minimum(inward, len(_FADE)))
     ]
+
+
+def _over(slope: Floats, weight: Floats) -> Floats:
+    """Slope over weight, 0 where the weight is."""
+    return np.divide(slope, weight, out=np.zeros_like(slope), where=weight > 0)
 
 
 def _shrunk(seen: Bools) -> Bools:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
+    # Reference and target, and where they are valid.
+    _Windows = tuple[Floats, Floats, Bools, Bools]
 
 __all__ = ["phase_match", "phase_scout", "similarity_after"]
 
@@ -30,6 +32,8 @@ _LEAST_SIDE = 8
 _CHANCE = -3.0
 # A rival peak this high makes a pattern ambiguous.
 _RIVAL = 0.75
+# One pair of so many rows tells whether there is texture.
+_SAMPLED = 4
 # Largest standard deviation of a useful answer, px, and fewest Fourier modes it may rest on (a slope has a few).
 _VAGUE, _FEWEST_MODES = 0.5, 6.0
 # The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
@@ -38,8 +42,8 @@ _DRIFT, _LAST_STEP = 1.5, 0.01
 _SPOTS = 4.0
 # The phases alone may contradict by this much, px, and by this many standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
-# Pixels count in full for the similarity where the margin's weight is above this.
-_FULL = 0.99
+# Shorter corrections may leave windows as like as they were, px.
+_FAR = 0.5
 # Pixels in flight at once: what a step makes shall still be in the processor's cache when the next one needs it.
 _BATCH_PIXELS = 1 << 19
 
@@ -53,6 +57,7 @@ def phase_match(
     *,
     max_shift: float | None = None,
     contrast: str = "same",
+    compare: bool = True,
 ) -> Matches:
     """Match a batch of windows to the Cramer-Rao bound.
 
@@ -66,6 +71,8 @@ def phase_match(
         Largest correction looked for on each axis, px; default two fifths of the window.
     contrast : {"same", "reversed", "any"}
         Whether what is bright in one image is bright in the other. "any" tries both signs.
+    compare : bool
+        Tell `ssim_before` of every window; otherwise of those alone that lie far off, where an answer depends on it.
 
     Returns
     -------
@@ -88,13 +95,14 @@ def phase_match(
     limit = _limit(ref.shape, max_shift)
     cuts = _batches(ref.shape)
     return Matches.concatenate(
-        [_match_batch(ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut], limit, contrast) for cut in cuts]
+        [_match_batch((ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut]), limit, contrast, compare) for cut in cuts]
     )
 
 
-def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, limit: float, contrast: str) -> Matches:
+def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) -> Matches:
     """Match windows that fit into memory together; the hopeless ones are not tried."""
-    (ref, tgt), status = _usable(ref, tgt, ref_valid, tgt_valid)
+    ref_valid, tgt_valid = windows[2:]
+    (ref, tgt), status = _usable(*windows)
     out = {
         "move": np.full((len(ref), 2), np.nan),
         "cov": np.full((len(ref), 2, 2), np.nan),
@@ -108,7 +116,8 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
         if use.size:
             # What is all of the batch need not be copied.
             one = slice(None) if use.size == len(ref) else use
-            status[use], values = _match_usable(ref[one], tgt[one], ref_valid[one], tgt_valid[one], limit, contrast)
+            some = ref[one], tgt[one], ref_valid[one], tgt_valid[one]
+            status[use], values = _match_usable(some, limit, contrast, compare)
             for column, value in zip(out.values(), values, strict=True):
                 column[use] = value
     return Matches(
@@ -128,18 +137,23 @@ def _match_batch(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, l
 
 
 def _match_usable(
-    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, limit: float, contrast: str
+    windows: _Windows, limit: float, contrast: str, compare: bool
 ) -> tuple[NDArray[np.int8], tuple[Floats, ...]]:
     """Status, and columns of the answer, of clean windows; the target is turned about where its contrast is."""
-    peaks = correlate(ref, tgt, ref_valid, tgt_valid, max_shift=limit, contrast=contrast)
+    ref, tgt, ref_valid, tgt_valid = windows
+    peaks = correlate(*windows, max_shift=limit, contrast=contrast)
     tgt[peaks.height < 0] *= -1
     fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
     valid = ref_valid & tgt_valid
-    before = likeness(ref, tgt, valid)
-    after, parts, middle = agreement(fine.aligned.ref, fine.aligned.tgt, fine.aligned.weight > _FULL)
+    before = np.full(len(ref), np.nan)
+    asked = np.flatnonzero(compare | (np.abs(fine.move).max(1) > _FAR))
+    if asked.size:
+        before[asked] = likeness(ref[asked], tgt[asked], valid[asked])
+    near = fine.aligned
+    after, parts, middle = agreement(near.ref, near.tgt, near.full, near.cells)
     again = repeats(ref, tgt, valid, fine.move, limit, peaks.power)
     doubts = _doubts(peaks, fine, again, (before, after), limit)
-    one_spot = parts < _SPOTS * np.minimum(1, 2 * (fine.aligned.weight > 0).mean((1, 2)))
+    one_spot = parts < _SPOTS * np.minimum(1, 2 * (near.weight > 0).mean((1, 2)))
     status = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
     return status, (fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase, middle)
 
@@ -163,14 +177,14 @@ def _usable(
 
 
 def _clean(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
-    """Windows without their mean, zero where invalid, and the largest modulus each had."""
+    """Windows without their mean, zero where invalid, and the largest modulus each had in some of its rows."""
     n = len(image)
     whole = bool(valid.all())
     out = np.asarray(image, np.float32) if whole else np.where(valid, image, 0).astype(np.float32, copy=False)
-    flat = out.reshape(n, -1)
-    biggest = np.maximum(flat.max(1), -flat.min(1))
+    some = out[:, ::_SAMPLED].reshape(n, -1)
+    biggest = np.maximum(some.max(1), -some.min(1))
     count = np.maximum(valid.reshape(n, -1).sum(1), 1).astype(np.float32)
-    mean = flat.sum(1) / count
+    mean = out.reshape(n, -1).sum(1) / count
     out = out - mean[:, None, None]
     if not whole:
         out *= valid
@@ -179,13 +193,14 @@ def _clean(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
 
 def _textured(centred: Floats, valid: Bools, biggest: Floats) -> Bools:
     """Tell where more than a hundredth of a window changes, by more than rounding."""
-    # Every other row tells as much as all of them.
-    here, above = centred[:, 1::2], centred[:, : centred.shape[1] // 2 * 2 : 2]
+    pairs = centred.shape[1] // _SAMPLED
+    here, above = (centred[:, k::_SAMPLED][:, :pairs] for k in (1, 0))
     rough = np.abs(np.diff(here, axis=2))
     rough += np.abs(here[:, :, 1:] - above[:, :, 1:])
     changes = rough > (1e-6 * biggest)[:, None, None]
     if not valid.all():
-        changes &= valid[:, 1::2, 1:] & valid[:, 1::2, :-1] & valid[:, : centred.shape[1] // 2 * 2 : 2, 1:]
+        seen, over = (valid[:, k::_SAMPLED][:, :pairs] for k in (1, 0))
+        changes &= seen[:, :, 1:] & seen[:, :, :-1] & over[:, :, 1:]
     return np.asarray(changes.reshape(len(centred), -1).sum(1) > 0.01 * changes[0].size)
 
 
@@ -279,7 +294,7 @@ def _doubts(
         | ~(np.abs(fine.move - peaks.move).max(1) < _DRIFT),
         Status.TOO_FAR: ~(np.abs(fine.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma)),
-        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(fine.move).max(1) > 0.5),
+        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(fine.move).max(1) > _FAR),
     }
     for reason, doubt in reasons.items():
         status[doubt & (status == Status.OK)] = reason

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft as sfft
+
+from xcoreg.core.cells import CELL, Cells
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -19,8 +20,6 @@ __all__ = ["agreement", "ce90", "crlb", "likeness", "nmad", "participation", "ss
 
 # Parts of a window along each side.
 _PARTS = 8
-# Neighbourhoods of the structural similarity are made of 2 x 2 cells of so many pixels on a side.
-_CELL = 4
 # Its two constants, for images of unit variance.
 _SSIM_C1, _SSIM_C2 = 0.01, 0.03
 
@@ -49,7 +48,7 @@ def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
     >>> ssim(image, 3 * image + 5, np.ones(image.shape, bool)).round(3).tolist()
     [1.0]
     """
-    return _ssim(_cells(_centred(a, valid), _centred(b, valid), valid, _CELL))
+    return _ssim(Cells.of(_centred(a, valid), _centred(b, valid), valid))
 
 
 def likeness(a: Floats, b: Floats, valid: Bools) -> Floats:
@@ -61,7 +60,7 @@ def likeness(a: Floats, b: Floats, valid: Bools) -> Floats:
     >>> likeness(image, image, np.ones((1, 64, 64), bool)).round(3).tolist()
     [1.0]
     """
-    return _ssim(_cells(a, b, valid, _CELL))
+    return _ssim(Cells.of(a, b, valid))
 
 
 def participation(a: Floats, b: Floats, valid: Bools) -> Floats:
@@ -88,10 +87,10 @@ def participation(a: Floats, b: Floats, valid: Bools) -> Floats:
     >>> bool(participation(spot, spot, np.ones(spot.shape, bool))[0] < 2)
     True
     """
-    return _spread_of(_shared(_cells(_centred(a, valid), _centred(b, valid), valid, _fine(a.shape)), a.shape)[0])
+    return _spread_of(_shared(Cells.of(_centred(a, valid), _centred(b, valid), valid, _fine(a.shape)), a.shape)[0])
 
 
-def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats, Floats]:
+def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) -> tuple[Floats, Floats, Floats]:
     """`ssim` and `participation` of windows that are nearly centred, in less time, and where they agree.
 
     Parameters
@@ -100,6 +99,8 @@ def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats, Float
         Finite windows whose mean is small, at least 8 x 8.
     valid : (n or 1, rows, cols) bool
         Pixels that count.
+    cells : Cells, optional
+        Their sums over cells, where they are known.
 
     Returns
     -------
@@ -114,23 +115,11 @@ def agreement(a: Floats, b: Floats, valid: Bools) -> tuple[Floats, Floats, Float
     >>> round(float(like[0]), 3), bool(parts[0] > 60)
     (1.0, True)
     """
-    cells = _cells(a, b, valid, _CELL)
+    cells = Cells.of(a, b, valid) if cells is None else cells
     side = _fine(a.shape)
-    shared, own, seen = _shared(cells if side == _CELL else _cells(a, b, valid, side), a.shape)
+    fine = cells if side == cells.side else Cells.of(a, b, valid, side)
+    shared, own, seen = _shared(fine, a.shape)
     return _ssim(cells), _spread_of(shared), _middle(shared, own, seen, a.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Sums over square cells, (n, down, across) each: weight, both images, squares and products."""
-
-    side: int
-    w: Floats
-    a: Floats
-    b: Floats
-    aa: Floats
-    bb: Floats
-    ab: Floats
 
 
 def _centred(image: Floats, valid: Bools) -> Floats:
@@ -142,33 +131,7 @@ def _centred(image: Floats, valid: Bools) -> Floats:
     return np.asarray(np.where(valid, clean - mean[:, None, None], 0), np.float32)
 
 
-def _cells(a: Floats, b: Floats, valid: Bools, side: int) -> _Cells:
-    """Sum over cells; the last ones may reach beyond the windows, where nothing has weight."""
-    ragged = any(size % side or size < 2 * side for size in a.shape[1:])
-    if ragged:
-        pad = [(0, 0), *((0, max(-size % side, 2 * side - size)) for size in a.shape[1:])]
-        a, b, valid = np.pad(a, pad), np.pad(b, pad), np.pad(valid, pad)
-    whole = bool(valid.all())
-    weight = np.asarray(valid, np.float32)
-    if not whole:
-        a, b = a * weight, b * weight
-    n, rows, cols = a.shape
-    a4, b4 = (part.reshape(n, rows // side, side, cols) for part in (a, b))
-    sums = [np.einsum("nqrc,nqrc->nqc", *pair) for pair in ((a4, a4), (b4, b4), (a4, b4))]
-    sums = [a4.sum(2), b4.sum(2), *sums]
-    count = weight.reshape(len(weight), rows // side, side, cols).sum(2)
-    return _Cells(side, *(_across(part, side) for part in (count, *sums)))
-
-
-def _across(rows: Floats, side: int) -> Floats:
-    """Sum over so many columns each."""
-    out = rows[:, :, ::side].copy()
-    for k in range(1, side):
-        out += rows[:, :, k::side]
-    return out
-
-
-def _ssim(cells: _Cells) -> Floats:
+def _ssim(cells: Cells) -> Floats:
     """Structural similarity over 2 x 2 cells each."""
     n = len(cells.a)
     pixels = np.maximum(cells.w.reshape(len(cells.w), -1).sum(1), 1)
@@ -199,10 +162,10 @@ def _fours(cells: Floats) -> Floats:
 
 def _fine(shape: tuple[int, ...]) -> int:
     """Side of cells over which what varies slowly is constant."""
-    return int(np.clip(min(shape[1:]) // (2 * _PARTS), 1, _CELL))
+    return int(np.clip(min(shape[1:]) // (2 * _PARTS), 1, CELL))
 
 
-def _shared(cells: _Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+def _shared(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
     """Sum over 8 x 8 parts what does not vary slowly: products, mean squares; and tell the share that is seen."""
     sigma = min(shape[1:]) / _PARTS / 2 / cells.side
     down, across = (_smoother(size, sigma) for size in cells.a.shape[1:])

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import fft
 
+from xcoreg.core.cells import Cells
+from xcoreg.core.changes import removed, stand_out, unchanged
 from xcoreg.core.margin import fade, fade_frame
-from xcoreg.core.smooth import box_sum
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, ramps
 from xcoreg.core.subpixel import moved
 from xcoreg.core.weigh import SYSTEMATIC, Products, Settled, confirm, covariance, settle
@@ -40,26 +41,45 @@ __all__ = ["SYSTEMATIC", "Aligned", "Refined", "refine"]
 _MOST_LOOKS, _NEAR = 12, 0.1
 # The same once pixels are weighed: their weights depend on the shift.
 _NEAR_WEIGHED = 0.02
-# Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
-_CHANGED, _BOX = 4.0, 5
-# What usually differs is measured at every fourth pixel. Less than this share of the difference is not worth weighing.
-_STRIDE, _WORTH = 4, 5e-3
+# Changes that make up less than this share of the difference are not worth weighing.
+_WORTH = 5e-3
+# Pixels count in full for the similarity where the margin's weight is above this.
+_FULL = 0.99
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """Both windows read half the shift apart, with equal mean and spread, faded out by their weight.
+    """Both windows brought together, with equal mean and spread, faded out by their weight.
 
     Attributes
     ----------
     ref, tgt : (n, rows, cols) float32
     weight : (n, rows, cols) float32
         0 where either is invalid, rising to 1 away from there; n is 1 where all windows share it.
+    cells : Cells
+        Their sums over small cells, where the weight is full.
     """
 
     ref: Floats
     tgt: Floats
     weight: Floats
+    cells: Cells
+
+    @classmethod
+    def of(cls, ref: Floats, tgt: Floats, weight: Floats) -> Aligned:
+        """Sum over cells."""
+        return cls(ref, tgt, weight, Cells.of(ref, tgt, weight > _FULL))
+
+    @property
+    def full(self) -> Bools:
+        """Where pixels count in full, (n or 1, rows, cols)."""
+        return self.weight > _FULL
+
+    def put(self, index: NDArray[np.intp], ref: Floats, tgt: Floats) -> None:
+        """Replace some of the windows."""
+        self.ref[index], self.tgt[index] = ref, tgt
+        full = self.full if len(self.weight) == 1 else self.full[index]
+        self.cells.put(index, Cells.of(ref, tgt, full))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +147,7 @@ class _Pair:
 
     modes: Modes
     weight: Floats
+    ref: Floats
     # Mean of both windows times the slopes of the weight.
     edge_x: Floats
     edge_y: Floats
@@ -141,7 +162,7 @@ class _Pair:
             return self
         weight = self.weight if len(self.weight) == 1 else self.weight[index]
         planes, flat = (_four(lambda part: part[index], four) for four in (self.planes, self.flat))
-        return _Pair(self.modes, weight, self.edge_x[index], self.edge_y[index], planes, flat)
+        return _Pair(self.modes, weight, self.ref[index], self.edge_x[index], self.edge_y[index], planes, flat)
 
 
 def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: Floats) -> Refined:
@@ -174,7 +195,7 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
     look, products, settled = _settle(pair, rest)
     found = _found(look, products, settled, pair.weight, pair.modes)
     rest += settled.move
-    aligned = Aligned(*_read(pair, rest), pair.weight)
+    aligned = Aligned.of(pair.ref, _brought(pair, rest), pair.weight)
     _weigh(pair, rest, aligned, found)
     found.move[:] = whole + rest
     return Refined(**vars(found), aligned=aligned)
@@ -189,27 +210,26 @@ def _pair(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, whole: N
         inside = moved(np.ones(ref.shape, bool), whole)
         margin = fade(ref_valid & moved(tgt_valid, whole) & inside)
     weight = margin.weight
-    images = [_standard(image, weight) for image in (ref, moved(np.asarray(tgt), whole))]
-    mean = images[0] + images[1]
+    first, second = (_standard(image, weight) for image in (ref, moved(np.asarray(tgt), whole)))
+    mean = first + second
     mean *= 0.5
-    edges = [_levelled(slope * mean, weight) for slope in margin[1:]]
+    edges = [_levelled(mean * lean, weight) for lean in margin[1:]]
     modes = modes_for(*shape)
-    first, second, edge_x, edge_y = (forward(image) for image in (images[0] * weight, images[1] * weight, *edges))
-    planes = first, second, edge_x, edge_y
-    return _Pair(modes, weight, edges[0], edges[1], planes, _four(modes.take, planes))
+    planes = forward(first), forward(second), forward(edges[0]), forward(edges[1])
+    return _Pair(modes, weight, first, edges[0], edges[1], planes, _four(modes.take, planes))
 
 
 def _standard(image: Floats, weight: Floats) -> Floats:
-    """Zero mean and unit variance under a weight."""
+    """Zero mean and unit variance under a weight, faded out by it."""
     n = len(image)
     total = np.maximum(_sum(weight), 1e-6)
-    work = image * weight
-    out = np.asarray(image - (_sum(work) / total)[:, None, None], np.float32)
-    np.multiply(out, weight, out=work)
-    flat = work.reshape(n, -1)
+    flat, one = image.reshape(n, -1), weight.reshape(len(weight), -1)
+    out = image - (np.vecdot(flat, one) / total)[:, None, None]
+    out *= weight
+    flat = out.reshape(n, -1)
     scale = np.sqrt(np.vecdot(flat, flat) / total)
     out *= (1 / np.where(scale > 0, scale, 1)).astype(np.float32)[:, None, None]
-    return out
+    return np.asarray(out)
 
 
 def _levelled(image: Floats, weight: Floats) -> Floats:
@@ -275,6 +295,17 @@ def _read(pair: _Pair, rest: Floats) -> tuple[Floats, Floats]:
     return inverse(first, pair.modes.shape), inverse(second, pair.modes.shape)
 
 
+def _brought(pair: _Pair, rest: Floats) -> Floats:
+    """Pixels of the target's windows where the reference's are, the margin being where it was."""
+    across, down = ramps(pair.modes.shape, -rest)
+    second = pair.planes[1] * down[:, :, None]
+    second *= across[:, None, :]
+    out = inverse(second, pair.modes.shape)
+    for edge, move in zip((pair.edge_x, pair.edge_y), rest.T.astype(np.float32), strict=True):
+        out += move[:, None, None] * edge
+    return out
+
+
 def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
     across, down = ramps(pair.modes.shape, rest / 2)
     first = pair.planes[0] * down[:, :, None]
@@ -286,25 +317,15 @@ def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
 
 def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found) -> None:
     """Settle windows in which something has changed once more, with less weight there."""
-    index = np.arange(len(rest))
-    for turn in range(_MOST_LOOKS):
+    index = _changed(aligned)
+    for _ in range(_MOST_LOOKS):
         if not index.size:
             return
         some = pair.take(index)
-        if turn:
-            aligned.ref[index], aligned.tgt[index] = _read(some, rest[index])
-        difference = _difference(some, rest[index], aligned, index)
-        weight = _unchanged(aligned, difference, some.weight, index)
-        if turn == 0:
-            if weight is None:
-                return
-            kept = np.flatnonzero(_removed(difference, weight) > _WORTH)
-            index, difference, weight = index[kept], difference[kept], weight[kept]
-            some = pair.take(index)
-        if weight is None:
-            weight = np.ones_like(difference)
-        if not index.size:
-            return
+        ref, tgt = _read(some, rest[index])
+        aligned.put(index, ref, tgt)
+        difference = _difference(some, rest[index], ref, tgt)
+        weight = unchanged(difference, ref + tgt, some.weight)
         look = _weighed_look(some, rest[index], weight, difference)
         products = Products.of(look.residual, look.slope_x, look.slope_y, pair.modes)
         settled = settle(products, pair.modes)
@@ -314,9 +335,20 @@ def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found) -> None:
         index = index[step > _NEAR_WEIGHED]
 
 
-def _difference(pair: _Pair, rest: Floats, aligned: Aligned, index: NDArray[np.intp]) -> Floats:
+def _changed(aligned: Aligned) -> NDArray[np.intp]:
+    """Windows whose answer would be another one without the pixels that have changed."""
+    index = np.flatnonzero(stand_out(aligned.cells))
+    if not index.size:
+        return index
+    ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
+    difference = ref - tgt
+    weight = unchanged(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
+    return index[removed(difference, weight) > _WORTH]
+
+
+def _difference(pair: _Pair, rest: Floats, ref: Floats, tgt: Floats) -> Floats:
     """Difference of the aligned windows, without that of their margins."""
-    out = aligned.ref[index] - aligned.tgt[index]
+    out = ref - tgt
     move = rest.astype(np.float32)[:, :, None, None]
     out -= move[:, 0] * pair.edge_x
     out -= move[:, 1] * pair.edge_y
@@ -337,51 +369,6 @@ def _weighed_look(pair: _Pair, rest: Floats, weight: Floats, difference: Floats)
     slope_y = mean * (turn * rows)[:, None] - turned * pair.planes[3]
     images = inverse(mean, shape), difference, inverse(slope_x, shape), inverse(slope_y, shape)
     return _Look(*(modes.take(forward(weight * image)) for image in images))
-
-
-def _unchanged(aligned: Aligned, difference: Floats, mask: Floats, index: NDArray[np.intp]) -> Floats | None:
-    """Weight of every pixel: 1, less where the neighbourhood differs far more than usual (clouds, cars); None if none.
-
-    What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
-    """
-    energy, squares = difference * difference, mask * mask
-    # These neighbourhoods cover everything: what stands out does so in one of them.
-    few = box_sum(energy, _BOX, _STRIDE) / np.maximum(box_sum(squares, _BOX, _STRIDE), 1e-3 * _BOX**2)
-    mean = aligned.ref[index] + aligned.tgt[index]
-    rough = np.zeros_like(mean)
-    np.subtract(mean[:, 1:], mean[:, :-1], out=rough[:, 1:])
-    rough *= rough
-    across = mean[:, :, 1:] - mean[:, :, :-1]
-    across *= across
-    rough[:, :, 1:] += across
-    rough = np.where(mask[:, ::_STRIDE, ::_STRIDE] > 0, box_sum(rough, _BOX, _STRIDE), 0)
-    limit = (_CHANGED * np.maximum(_usual(few, rough), 1e-12)).astype(np.float32)
-    loud = np.flatnonzero(few.reshape(len(few), -1).max(1) > limit)
-    if not loud.size:
-        return None
-    local = box_sum(energy[loud], _BOX)
-    local /= np.maximum(box_sum(squares if len(squares) == 1 else squares[loud], _BOX), 1e-3 * _BOX**2)
-    weight = np.ones_like(energy)
-    weight[loud] = np.minimum(1, limit[loud, None, None] / np.maximum(local, 1e-12))
-    return weight
-
-
-def _usual(local: Floats, rough: Floats) -> Floats:
-    """Median difference of every window over its rougher half."""
-    local, rough = local.reshape(len(local), -1), rough.reshape(len(rough), -1)
-    at = np.arange(len(local))
-    there = (rough > 0).sum(1)
-    middle = np.minimum(rough.shape[1] - there + there // 2, rough.shape[1] - 1)
-    half = np.sort(rough, axis=1)[at, middle][:, None]
-    some = np.where(rough >= half, local, np.inf)
-    return np.asarray(np.sort(some, axis=1)[at, np.isfinite(some).sum(1) // 2])
-
-
-def _removed(difference: Floats, weight: Floats) -> Floats:
-    """Share of the difference that the weights take away."""
-    n = len(difference)
-    energy = (difference * difference).reshape(n, -1)
-    return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
 
 
 def _found(look: _Look, products: Products, settled: Settled, weight: Floats, modes: Modes) -> _Found:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-__all__ = ["Modes", "Rings", "forward", "inverse", "modes_for", "ramps", "rings_for", "taper"]
+__all__ = ["HIGHEST", "Modes", "Rings", "forward", "inverse", "modes_for", "ramps", "rings_for", "taper"]
 
 _Value = TypeVar("_Value", bound=np.generic)
 
-# Modes lie within this radial frequency, cycles per pixel.
-_NYQUIST = 0.5
+# Modes lie within this radial frequency, cycles per pixel: what lies beyond is aliased, and no weight counts it.
+HIGHEST = 0.45
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def rings_for(rows: int, cols: int) -> Rings:
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """The informative disc of the half plane (below the Nyquist radius, without the mean), sorted by ring.
+    """The informative disc of the half plane (within `HIGHEST`, without the mean), sorted by ring.
 
     Of the conjugate pairs in the first column one is dropped, so that every mode stands for two of the whole plane.
 
@@ -198,13 +198,13 @@ def modes_for(rows: int, cols: int) -> Modes:
     Examples
     --------
     >>> modes = modes_for(64, 64)
-    >>> int(modes.count.sum()), len(modes.index)  # pi / 4 of the plane
-    (3204, 1602)
+    >>> int(modes.count.sum()), len(modes.index)  # 0.45^2 pi of the plane
+    (2600, 1300)
     """
     rings = rings_for(rows, cols)
     row, col = np.divmod(np.arange(rings.index.size), cols // 2 + 1)
     fx, fy, radius = rings.fx[0, col], rings.fy[row, 0], rings.radius.ravel()
-    kept = np.flatnonzero((radius < _NYQUIST) & ((fx > 0) | (fy > 0)))
+    kept = np.flatnonzero((radius < HIGHEST) & ((fx > 0) | (fy > 0)))
     kept = kept[np.argsort(rings.index[kept], kind="stable")]
     starts = np.flatnonzero(np.diff(rings.index[kept], prepend=-1))
     sizes = np.diff(starts, append=len(kept))

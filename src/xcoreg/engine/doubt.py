@@ -65,7 +65,7 @@ def bends(scene: Scene, trials: Trials, members: NDArray[np.bool_], move: Floats
     if size < _QUARTER or not members.any():
         return None
     at = _members(trials, members)
-    match = partial(phase_match, max_shift=0.1 * size, contrast=contrast)
+    match = partial(phase_match, max_shift=0.1 * size, contrast=contrast, compare=False)
     found = match_windows(scene, _quarters(at.places, size, scene), size, at.shifts.repeat(4, axis=0), match)
     ok = found.matches.ok
     if ok.sum() < _SURE:

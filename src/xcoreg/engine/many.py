@@ -26,7 +26,7 @@ __all__ = ["Search", "match_many", "progress_bar"]
 # Pixels of the windows of one group, and windows at most: what a task holds in memory.
 _GROUP_PIXELS, _GROUP = 3 << 19, 256
 # Pixels of windows that are cut and matched together: arrays of this size are used again, larger ones fetched anew.
-_PART_PIXELS = 1 << 20
+_PART_PIXELS = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)

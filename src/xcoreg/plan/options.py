@@ -123,7 +123,8 @@ class Options:
         """Give the matcher as a function of a batch of windows, searching ``limit`` pixels of the matching grid."""
         if callable(self.matcher):
             return self.matcher
-        return partial(phase_match, max_shift=limit, contrast=self.contrast)
+        # The similarity of windows as they came is told by the engine, for any matcher.
+        return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False)
 
     def scout_function(self, limit: float | None) -> Matcher | None:
         """Give the cheap first look that belongs to the matcher, if there is one."""
