@@ -44,22 +44,3 @@ def test_a_folder_is_no_output(tmp_path):
 def test_two_grids_cannot_be_asked_for(tmp_path):
     with pytest.raises(OptionError, match="choose one"):
         Delivery(tmp_path / "out.tif", align_grid=True, like="ref.tif").check()
-
-
-@pytest.mark.parametrize(
-    ("options", "plain"),
-    [
-        ({}, True),
-        ({"driver": "gtiff"}, True),
-        ({"driver": "COG"}, False),
-        ({"align_grid": True}, False),
-        ({"like": "ref.tif"}, False),
-        ({"creation": {"compress": "zstd"}}, False),
-    ],
-)
-def test_only_a_plain_geotiff_is_copied(tmp_path, options, plain):
-    assert Delivery(tmp_path / "out.TIF", **options).is_plain_move is plain
-
-
-def test_another_suffix_is_another_format(tmp_path):
-    assert not Delivery(tmp_path / "out.nc").is_plain_move

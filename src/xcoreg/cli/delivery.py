@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xcoreg.cli.inputs import open_image
 from xcoreg.cli.options import creation_options
 from xcoreg.errors import OptionError
 
@@ -41,8 +40,8 @@ class Delivery:
 
     Examples
     --------
-    >>> Delivery(Path("out.tif"), driver="COG").is_plain_move
-    False
+    >>> Delivery(Path("out.tif"), driver="COG").resampling
+    'cubic'
     """
 
     path: Path
@@ -72,14 +71,6 @@ class Delivery:
         names = ("align_grid", "like", "resampling", "driver", "overwrite")
         vertical = options.pop("vertical", None)
         return cls(Path(path), creation=creation, vertical=vertical, **{name: options.pop(name) for name in names})
-
-    @property
-    def is_plain_move(self) -> bool:
-        """Whether a GeoTIFF is asked for without resampling or creation options."""
-        from xcoreg.io.write import driver_for
-
-        resampled = self.align_grid or self.like is not None
-        return driver_for(self.path, self.driver) == "GTiff" and not resampled and not self.creation
 
     def check(self, *inputs: str) -> None:
         """Refuse an output that cannot be, before the work is done.
@@ -115,31 +106,8 @@ class Delivery:
         nodata : float, optional
             Nodata value of the image, where the file does not tell.
         """
-        from xcoreg import io, warp
-        from xcoreg.rectify import needs_rectifying
-        from xcoreg.warp.vertical import raises
+        from xcoreg.jobs.deliver import deliver
 
-        image = open_image(source, chunks="auto")
-        moves = fit.model is not None and fit.model.kind == "translation"
-        moves = moves and not raises(image, fit, self.vertical, self.resampling)
-        if self.is_plain_move and moves and _is_geotiff(source) and not needs_rectifying(image):
-            io.copy_moved(source, self.path, warp.apply(image, fit, vertical=False).rio.transform())
-            return
-        like = None if self.like is None else open_image(self.like)
-        options: dict[str, Any] = {"align_grid": self.align_grid, "like": like}
-        options |= {"resampling": self.resampling, "nodata": nodata, "vertical": self.vertical}
-        fixed = image.coreg.apply(fit, **options)
-        io.write_raster(fixed, self.path, driver=self.driver, overwrite=self.overwrite, **(self.creation or {}))
-
-
-def _is_geotiff(source: str) -> bool:
-    import rasterio
-
-    from xcoreg.io.paths import local_path
-
-    path = local_path(source)
-    if path is None or not path.is_file():
-        return False
-    with rasterio.open(path) as image:
-        # a file placed by control points has no transform of its own that could be moved
-        return image.driver == "GTiff" and not image.gcps[0]
+        moving = {name: getattr(self, name) for name in ("align_grid", "like", "resampling", "vertical")}
+        how: dict[str, Any] = {"driver": self.driver, "creation": self.creation, "overwrite": self.overwrite}
+        deliver(source, fit, self.path, nodata=nodata, **moving, **how)

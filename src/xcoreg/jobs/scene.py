@@ -15,13 +15,13 @@ from urllib.parse import unquote
 import numpy as np
 from rasterio.errors import RasterioError
 
-from xcoreg import engine, io, lazy, warp
+from xcoreg import engine, io, lazy
 from xcoreg.core.plain import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.io.paths import local_path, new_file
-from xcoreg.rectify import needs_rectifying, on_map, rectify_by
+from xcoreg.jobs.deliver import deliver
+from xcoreg.rectify import needs_rectifying, on_map
 from xcoreg.result import current_versions
-from xcoreg.warp.vertical import raises
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,30 +185,10 @@ def _masked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _deliver(work: Work, pair: Pair, fit: Coregistration) -> None:
-    """Write the corrected image: a GeoTIFF that is only moved is copied as it is."""
-    goal, moving = work.goals(pair.name).image, dict(work.moving)
-    image = io.open_raster(pair.target, chunks="auto")
-    resampled = moving.get("align_grid") or "like" in moving or "resolution" in moving
-    changed = resampled or fit.is_field or needs_rectifying(image)
-    changed = changed or raises(image, fit, moving.get("vertical"), moving.get("resampling", "cubic"))
-    if not (changed or work.creation) and work.driver == "GTiff" and _is_geotiff(pair.target):
-        io.copy_moved(pair.target, goal, warp.apply(image, fit, vertical=False).rio.transform())
-        return
-    if isinstance(moving.get("like"), str):
-        like = moving["like"]
-        moving["like"] = io.open_raster(pair.reference if like == "reference" else like)
-    correct = rectify_by if needs_rectifying(image) else warp.apply
-    io.write_raster(correct(image, fit, **moving), goal, driver=work.driver, **work.creation)
-
-
-def _is_geotiff(path: str) -> bool:
-    import rasterio
-
-    if local_path(path) is None:
-        return False
-    with rasterio.open(path) as image:
-        # a file placed by control points has no transform of its own that could be moved
-        return image.driver == "GTiff" and not image.gcps[0]
+    moving = dict(work.moving)
+    if isinstance(moving.get("like"), str) and moving["like"] == "reference":
+        moving["like"] = pair.reference
+    deliver(pair.target, fit, work.goals(pair.name).image, driver=work.driver, creation=work.creation, **moving)
 
 
 @contextmanager
