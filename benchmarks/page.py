@@ -56,7 +56,7 @@ def _line(job: str, row: dict[str, Any], quality: str, first: float | None) -> d
     line = {"job": f"**{job}**" if job else "", "program": row["program"]}
     if "s" in row:
         ratio = f"x {row['s'] / first:.3g}" if first else ""
-        line |= {"time": f"{row['s']:.3g} s", "xcoreg = 1": ratio, "memory": f"{row['peak MB'] / 1000:.2g} GB"}
+        line |= {"time": f"{row['s']:.3g} s", "time, xcoreg = 1": ratio, "memory": f"{row['peak MB'] / 1000:.2g} GB"}
         line["points per second"] = f"{row['points/s']:.0f}" if "points/s" in row else ""
     if quality in row:
         value, unit = row[quality], quality.split()[-1]
@@ -68,26 +68,18 @@ def _line(job: str, row: dict[str, Any], quality: str, first: float | None) -> d
 def scaling(report: dict[str, Any]) -> str:
     """Tell time per pixel and memory by size, and what workers are worth."""
     sides, _, *workers = _sorted(report)
-    base = next((row["ns/px"] for row in sides["rows"] if row["side"] == 10000), sides["rows"][-1]["ns/px"])
-    rows = [
-        {
-            "side": f"{row['side']} px",
-            "time": f"{row['s']:.3g} s",
-            "per pixel": f"{row['ns/px']:.3g} ns",
-            "10 000 px = 1": f"{row['ns/px'] / base:.2f}",
-            "memory": f"{row['peak MB'] / 1000:.2g} GB",
-        }
-        for row in sides["rows"]
-    ]
-    parts = [
-        f"{sides['heading']}:",
-        markdown(rows),
-        "![Time per pixel and memory by the side of the scene](scaling.svg)",
-    ]
+    base = next((row["ns/px"] for row in sides["rows"] if row["side"] == 10000), None)
+    rows = []
+    for row in sides["rows"]:
+        line = {"side": f"{row['side']} px", "time": f"{row['s']:.3g} s", "per pixel": f"{row['ns/px']:.0f} ns"}
+        line["10000 px = 1"] = f"{row['ns/px'] / base:.2f}" if base else ""
+        rows.append(line | {"memory": f"{row['peak MB'] / 1000:.2g} GB"})
+    picture = "![Time per pixel and memory by the side of the scene](scaling.svg)"
+    parts = [f"{sides['heading']}:", markdown(rows), picture]
     for table in workers:
-        told = [f"{row['workers']} {row['s']:.3g} s" for row in table["rows"]]
+        times = [f"{row['workers']} {row['s']:.3g} s" for row in table["rows"]]
         worth = [f"{row['speed, 1 = one']:.2f}" for row in table["rows"] if row.get("speed, 1 = one")]
-        parts.append(f"{table['heading']}: {', '.join(told)}; two are worth {' and '.join(worth)} of one.")
+        parts.append(f"{table['heading']}: {', '.join(times)}; two are worth {' and '.join(worth)} times one.")
     return "\n\n".join(parts)
 
 
@@ -135,20 +127,24 @@ def draw(report: dict[str, Any]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    from xcoreg.plot.style import GOOD
+
     mpl.rcParams |= {"svg.hashsalt": "xcoreg", "svg.fonttype": "none", "font.family": "sans-serif"}
     rows = _sorted(report)[0]["rows"]
     figure = Figure(figsize=(8.0, 2.8), layout="constrained")
-    for axes, (name, label, scale) in zip(
-        figure.subplots(1, 2), (("ns/px", "ns per pixel", 1), ("peak MB", "peak memory, GB", 1000)), strict=True
-    ):
-        axes.plot([row["side"] for row in rows], [row[name] / scale for row in rows], "o-", color="#1f6f8b")
-        axes.set_xscale("log")
-        axes.set_xticks([row["side"] for row in rows], [f"{row['side'] // 1000}k" for row in rows])
+    time, memory = figure.subplots(1, 2)
+    sides = [row["side"] for row in rows]
+    time.loglog(sides, [row["ns/px"] for row in rows], "o-", color=GOOD)
+    time.set_ylim(bottom=100)
+    memory.semilogx(sides, [row["peak MB"] / 1000 for row in rows], "o-", color=GOOD)
+    memory.set_ylim(bottom=0)
+    for axes, label in ((time, "ns per pixel"), (memory, "peak memory, GB")):
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(sides, [f"{side // 1000}k" for side in sides])
         axes.set_xlabel("side of the scene, px")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
+    time.set_yticks([100, 300, 1000, 3000], ["100", "300", "1000", "3000"])
     figure.savefig(PICTURE, metadata={"Date": None})
 
 
