@@ -75,8 +75,61 @@ def test_reports_name_the_machine_and_nobody():
         assert not re.search(r"(?<![\w.])/(tmp|home|work|root|opt)/", json.dumps(told))
 
 
-def test_the_page_of_results_shows_the_reports():
-    code = "import page; text = page.PAGE.read_text(encoding='utf-8'); print(page.fill(text) == text)"
+def among_the_benchmarks(code):
+    """Run a few lines where the modules of the benchmarks can be imported; what they print last, as JSON."""
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.strip() == "True", "run `python benchmarks/page.py`"
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_the_page_of_results_shows_the_reports():
+    code = "import page; text = page.PAGE.read_text(encoding='utf-8'); print(int(page.fill(text) == text))"
+    assert among_the_benchmarks(code), "run `python benchmarks/page.py`"
+
+
+_ATTEMPTS = """
+import json, sys
+from process import attempt
+busy = "sum(range(10**6)); print('done'); x = bytearray(10**8)"
+jobs = {"fine": busy, "broken": "raise ValueError('no such scene')", "late": "import time; time.sleep(60)"}
+runs = {name: attempt(sys.executable, "-c", code, patience=5.0) for name, code in jobs.items()}
+print(json.dumps({name: run._asdict() for name, run in runs.items()}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are weighed where there is wait4")
+def test_a_program_that_fails_or_hangs_is_told_so():
+    told = among_the_benchmarks(_ATTEMPTS)
+    fine = told["fine"]
+    assert (fine["text"], fine["trouble"]) == ("done\n", "")
+    assert 0 < fine["processor"] < 5
+    assert 100 < fine["megabytes"] < 300
+    assert told["broken"]["trouble"] == "ValueError: no such scene"
+    assert told["late"]["trouble"] == "stopped after 5 s"
+    assert 5 <= told["late"]["seconds"] < 30
+
+
+_MISSING = """
+import json
+from pathlib import Path
+import rivals
+from compare import row
+from contests import Contest, Entry
+rivals.MODULES["nobody"] = "a_module_that_is_not_there"
+contest = Contest("global", "", {}, (Entry("nobody"),), lambda out, told: {})
+print(json.dumps([rivals.version("nobody"), row(contest, contest.entries[0], Path(), None)]))
+"""
+
+
+def test_a_program_that_is_not_installed_has_a_line():
+    assert among_the_benchmarks(_MISSING) == [None, {"program": "nobody", "remark": "not installed"}]
+
+
+def test_every_job_of_the_comparison_is_known():
+    code = "import json, rivals; print(json.dumps({job: list(each) for job, each in rivals.JOBS.items()}))"
+    jobs = among_the_benchmarks(code)
+    assert set(jobs) == {"global", "local", "warp", "dem", "blocks", "batch"}
+    assert all(names[0] == "xcoreg" for names in jobs.values())
+    assert {"AROSICS", "xDEM", "cv2 ECC", "cv2.phaseCorrelate", "scikit-image"} <= {
+        name for names in jobs.values() for name in names
+    }
