@@ -131,6 +131,48 @@ def test_whoever_computes(computing, far, logs, monkeypatch, tmp_path):
     assert not list(tmp_path.glob(".xcoreg-*"))
 
 
+def smooth(block):
+    """A focal filter, which needs a pixel around each chunk."""
+    return block // 2 + np.roll(block, 1, 0) // 4 + np.roll(block, 1, 1) // 4
+
+
+def focal(image):
+    return image.copy(data=image.data.map_overlap(smooth, depth=1, boundary="nearest", dtype=image.dtype))
+
+
+UPSTREAM = {
+    "other chunks": lambda t, r: (t.chunk(x=70, y=130), r.chunk(x=300, y=90), None),
+    "a focal filter": lambda t, r: (focal(t), focal(r), None),
+    "a mean over all": lambda t, r: ((t - t.mean()).astype("float32"), r - r.mean() / 2, None),
+    "a mask of the same": lambda t, r: (t * 1.0, r * 1.0, (t > 0) & (r > 0)),
+    "bands of a cube": lambda t, r: (t + 0 * r, r + 0 * t, None),
+}
+
+
+@pytest.mark.parametrize("how", UPSTREAM)
+def test_what_chunks_are_made_from_is_computed_once(how, near, logs, monkeypatch):
+    monkeypatch.setattr("xcoreg.engine.many._GROUP", 16)
+    images = [image.assign_coords(near.ref.coords) for image in (near.tgt, near.ref)]
+    in_memory = UPSTREAM[how](*(image.chunk(x=200, y=200) for image in images))
+    computed = UPSTREAM[how](*(counted(image, log, 200) for image, log in zip(images, logs, strict=False)))
+    found, wanted = (
+        told(tgt.coreg.match_local(ref, where=where, nodata=-1, ref_nodata=-1, **LOCAL))
+        for tgt, ref, where in (computed, [one if one is None else one.compute() for one in in_memory])
+    )
+    assert found == wanted
+    assert [set(times(log).values()) for log in logs[:2]] == [{1}] * 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_whoever_computes_what_chunks_are_made_from(computing, near, logs, tmp_path):
+    both = [counted(image, log, 200) for image, log in zip((near.tgt, near.ref), logs, strict=False)]
+    both = [(image - image.mean()).chunk(x=150, y=150).assign_attrs(image.attrs) for image in both]
+    with dask.config.set({KEY: "600 kB", "temporary-directory": str(tmp_path)}):
+        both[0].coreg.match(both[1], where=both[0] > -1e9, nodata=-1e9, ref_nodata=-1e9)
+    assert [set(times(log).values()) for log in logs[:2]] == [{1}] * 2
+    assert not list(tmp_path.glob(".xcoreg-*"))
+
+
 def test_elevation_models_are_computed_once(logs, monkeypatch):
     monkeypatch.setattr("xcoreg.engine.many._GROUP", 8)
     both = dem_pair((300, 300), seed=2)

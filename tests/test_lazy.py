@@ -23,7 +23,7 @@ from xcoreg.lazy import (
     run_tasks,
     token,
 )
-from xcoreg.lazy.kept import Kept
+from xcoreg.lazy.store import Kept
 
 
 class Counter:

@@ -11,7 +11,7 @@ import shapely
 
 from xcoreg.errors import OptionError
 from xcoreg.plan import Cutter, as_mask, make_cutters
-from xcoreg.raster import Look, Raster, footprint, look, make_raster, overlap
+from xcoreg.raster import Look, Raster, footprint, look, make_raster, overlap, with_marker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,16 +120,20 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     GridError, OptionError
         When the images or options cannot be used together.
     """
-    target = make_raster(target_image, band=options.band, nodata=options.nodata, name="target")
-    reference = make_raster(reference_image, band=options.ref_band, nodata=options.ref_nodata, name="reference")
+    # All images are known before the first pixel is asked for: what they share is computed once.
+    bare = (
+        make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False),
+        make_raster(reference_image, band=options.ref_band, nodata=options.ref_nodata, name="reference", search=False),
+    )
+    crs = bare[0].grid.crs
+    masks = as_mask(options.where, crs), as_mask(options.ref_where, bare[1].grid.crs, "ref_where")
+    target, reference = (with_marker(raster) for raster in bare)
     looks = look(target), look(reference)
     outlines = (
         _outline(target, looks[0], options.footprint, "footprint"),
         _outline(reference, looks[1], options.ref_footprint, "ref_footprint"),
     )
     shared = overlap(outlines[0], target.grid.crs, outlines[1], reference.grid.crs)
-    crs = target.grid.crs
-    masks = as_mask(options.where, crs), _as_reference_mask(options.ref_where, reference)
     cutters = make_cutters(target, reference)
     # A mask of the reference is asked about positions in the CRS of the target, where its windows are told.
     moved = _in_target_crs(masks[1], crs, reference.grid.crs)
@@ -159,10 +163,6 @@ def _outline(raster: Raster, coarse: Look, given: Any, option: str) -> Any:
     if not isinstance(outline, shapely.Geometry) or outline.area == 0:
         raise OptionError(f"{option} must be a polygon (shapely geometry, WKT or GeoDataFrame) in the CRS of its image")
     return outline
-
-
-def _as_reference_mask(where: Any, reference: Raster) -> Mask | None:
-    return as_mask(where, reference.grid.crs, "ref_where")
 
 
 def _in_target_crs(mask: Mask | None, target_crs: Any, own_crs: Any) -> Mask | None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from xcoreg.lazy.chunks import chunks_under
 from xcoreg.lazy.cluster import threads_here
-from xcoreg.lazy.kept import Given, Kept, Lacking, keeping, store_here
+from xcoreg.lazy.kept import keeping, store_here
+from xcoreg.lazy.store import Given, Kept, Lacking
 from xcoreg.lazy.tasks import chosen, cluster, compute_items, computing
 
 if TYPE_CHECKING:

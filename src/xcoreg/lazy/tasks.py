@@ -25,7 +25,6 @@ __all__ = [
     "everywhere",
     "fused",
     "is_lazy",
-    "is_read",
     "token",
 ]
 
@@ -196,40 +195,6 @@ def is_lazy(data: Any) -> bool:
     False
     """
     return hasattr(data, "__dask_graph__") and getattr(data, "chunks", None) is not None
-
-
-def is_read(array: Any, names: tuple[str, ...]) -> bool:
-    """Tell whether an array is read from somewhere, or in memory already, not computed.
-
-    Parameters
-    ----------
-    array : dask.array.Array
-    names : tuple of str
-        What the names of arrays begin with that are read.
-
-    Returns
-    -------
-    bool
-        Also for what was cut out of such an array.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> image = da.from_array(np.zeros(9), chunks=3)
-    >>> is_read(image[2:7], ("array-",)), is_read(image + 1, ("array-",)), is_read((image + 1).persist(), ("array-",))
-    (True, False, True)
-    """
-    from dask.highlevelgraph import MaterializedLayer
-
-    graph, name = array.__dask_graph__(), array.name
-    while not name.startswith(names):
-        layer, before = graph.layers.get(name), graph.dependencies.get(name, ())
-        if isinstance(layer, MaterializedLayer) and isinstance(next(iter(layer.values()), None), np.ndarray):
-            return True
-        if not name.startswith("getitem-") or len(before) != 1:
-            return False
-        name = next(iter(before))
-    return True
 
 
 def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:

@@ -6,7 +6,7 @@ from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.coarse import Look, look
 from xcoreg.raster.grid import grid_of, middle_of, placed_by
 from xcoreg.raster.held import hold
-from xcoreg.raster.image import Raster, make_raster
+from xcoreg.raster.image import Raster, make_raster, with_marker
 from xcoreg.raster.nodata import find_nodata, nodata_of
 from xcoreg.raster.outline import footprint, overlap
 from xcoreg.raster.source import Box
@@ -27,4 +27,5 @@ __all__ = [
     "placed_by",
     "spatial_dims",
     "to_band",
+    "with_marker",
 ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from xcoreg.raster.source import Box
 
-__all__ = ["Raster", "make_raster"]
+__all__ = ["Raster", "make_raster", "with_marker"]
 
 logger = logging.getLogger("xcoreg")
 
@@ -218,6 +218,7 @@ def make_raster(
     band: int | str | None = None,
     nodata: float | None = None,
     name: str = "target",
+    search: bool = True,
 ) -> Raster:
     """Take one band of an image as a :class:`Raster`.
 
@@ -231,6 +232,8 @@ def make_raster(
         Marker to use instead of the stored one; may be NaN or -inf.
     name : str
         What messages call the image.
+    search : bool
+        Look for a marker where none is known. False: leave that to :func:`with_marker`.
 
     Returns
     -------
@@ -262,10 +265,29 @@ def make_raster(
     raster = Raster(data, grid_of(array, name, dims), marker, name, source, array.variable, tuple(lead.items()))
     if raster.is_computed:
         lazy.remember(data.data)
-    return raster if marker is not None else _with_found_nodata(raster)
+    return with_marker(raster) if search else raster
 
 
-def _with_found_nodata(raster: Raster) -> Raster:
+def with_marker(raster: Raster) -> Raster:
+    """Look for nodata in the corners of an image, where none is known.
+
+    Parameters
+    ----------
+    raster : Raster
+
+    Returns
+    -------
+    Raster
+
+    Examples
+    --------
+    >>> image = DataArray(np.pad(np.arange(1, 101).reshape(10, 10), 5), dims=("y", "x")).rio.write_crs("EPSG:32633")
+    >>> bare = make_raster(image.assign_coords(x=10.0 * np.arange(20), y=-10.0 * np.arange(20)), search=False)
+    >>> bare.nodata, with_marker(bare).nodata
+    (None, 0)
+    """
+    if raster.nodata is not None:
+        return raster
     found = search_corners(raster.read_raw, raster.shape)
     if found is None:
         return raster

@@ -19,9 +19,6 @@ __all__ = ["Box", "is_stored", "read_boxes"]
 #: Rows row0 <= row < row1 and columns col0 <= col < col1: (row0, row1, col0, col1), px.
 Box: TypeAlias = "tuple[int, int, int, int]"
 
-# Names that rioxarray, xarray and dask give to arrays that are read, not computed.
-_STORED = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-")
-
 
 def is_stored(variable: Variable) -> bool:
     """Tell whether a variable's pixels are read from somewhere, in memory or in a file, not computed.
@@ -41,7 +38,7 @@ def is_stored(variable: Variable) -> bool:
     >>> is_stored(Variable("x", [1, 2]))
     True
     """
-    return variable.chunks is None or lazy.is_read(variable.data, _STORED)
+    return variable.chunks is None or lazy.is_read(variable.data)
 
 
 def read_boxes(

@@ -1,0 +1,309 @@
+"""Chunks that dask computes, and what several of them are made from, kept by this program or by a cluster."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+import tempfile
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+
+from xcoreg.lazy.tasks import client_of, compute_items
+from xcoreg.lazy.upstream import is_task, shared_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from xcoreg.lazy.chunks import Cut, Key
+
+__all__ = ["Chunk", "Given", "Kept", "Lacking"]
+
+logger = logging.getLogger("xcoreg")
+
+
+class Lacking(Exception):
+    """A task was not given all chunks that it needs.
+
+    Parameters
+    ----------
+    keys : list of (name, row, col)
+        The others.
+    """
+
+    def __init__(self, keys: list[Key]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+
+class Chunk:
+    """A chunk, or what chunks are made from, in memory or in a file."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Any) -> None:
+        self._place = place
+
+    def open(self) -> Any:
+        """Get the pixels; of a file those alone are read that are looked at."""
+        return _loaded(self._place, "r") if isinstance(self._place, Path) else self._place
+
+    def load(self) -> Any:
+        """Get everything, for functions that may write into it as into any array of dask."""
+        return _loaded(self._place, None) if isinstance(self._place, Path) else self._place
+
+
+class Given:
+    """What a task may read: chunks it was given, and those kept by others of its process.
+
+    Parameters
+    ----------
+    chunks : mapping of (name, row, col) to Chunk or array
+    behind : Kept, optional
+    """
+
+    def __init__(self, chunks: Mapping[Key, Any], behind: Kept | None = None) -> None:
+        self._chunks, self._behind = dict(chunks), behind
+
+    def remember(self, array: Any) -> None:
+        """Let :class:`Kept` know an array."""
+        if self._behind is not None:
+            self._behind.remember(array)
+
+    def fetch(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
+        """Cut parts out of chunks, or tell which ones are lacking."""
+        pixels = {key: self._find(key) for key in wanted}
+        lacking = [key for key, chunk in pixels.items() if chunk is None]
+        if lacking:
+            self.remember(array)
+            raise Lacking(lacking)
+        return {key: _picked(pixels[key], cuts) for key, cuts in wanted.items()}
+
+    def _find(self, key: Key) -> NDArray[Any] | None:
+        chunk = self._chunks.get(key)
+        if chunk is None and self._behind is not None:
+            chunk = self._behind.get(key)
+        if isinstance(chunk, Chunk):
+            chunk = self._chunks[key] = chunk.open()
+        return chunk
+
+
+class Kept:
+    """Chunks kept by this program, or for it by the workers of a cluster.
+
+    Where it is sent to another process it keeps everything in files there.
+
+    Parameters
+    ----------
+    room : int
+        Bytes to be kept in memory.
+    folder : Path, optional
+        For the rest; made when it is needed.
+    """
+
+    def __init__(self, room: int, folder: Path | None = None) -> None:
+        self._room, self._folder, self._lock = room, folder, Lock()
+        self._here: dict[Hashable, Any] = {}
+        self._far: dict[Hashable, Any] = {}
+        self._arrays: dict[str, Any] = {}
+        self._shared: frozenset[Hashable] | None = None
+        self._clients: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Kept, (0, self._room_on_disk())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._here, self._far, self._arrays = {}, {}, {}
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def remember(self, array: Any) -> None:
+        """Know an array by its name: tasks ask for its chunks by that."""
+        if array.name not in self._arrays:
+            self._arrays[array.name], self._shared = array, None
+
+    def get(self, key: Hashable) -> Chunk | None:
+        """Get a chunk, if it is kept in memory or in a file."""
+        if key in self._here:
+            return Chunk(self._here[key])
+        path = None if self._folder is None else _path(self._folder, key)
+        return Chunk(path) if path is not None and path.exists() else None
+
+    def put(self, key: Hashable, value: Any) -> Chunk:
+        """Keep a chunk, or what chunks are made from, in memory while there is room."""
+        from dask.sizeof import sizeof
+
+        known = self.get(key)
+        if known is not None:
+            return known
+        size = int(sizeof(value))
+        with self._lock:
+            fits = size <= self._room
+            self._room -= size if fits else 0
+        if fits:
+            self._here[key] = _owned(value)
+            return Chunk(self._here[key])
+        return self._written(key, value)
+
+    def pass_on(self, key: Hashable, value: Any) -> Any:
+        """Keep what chunks are made from, and hand it on to them."""
+        self.put(key, value)
+        return value
+
+    def nodes(self, keys: Iterable[Key]) -> dict[Key, Any]:
+        """Find chunks of arrays that are known, or how they are computed and kept.
+
+        Parameters
+        ----------
+        keys : iterable of (name, row, col)
+
+        Returns
+        -------
+        dict
+            Key to what may be handed to a task, which gets a :class:`Chunk` or the pixels for it.
+        """
+        wanted: dict[str, dict[Key, None]] = {}
+        for key in keys:
+            wanted.setdefault(key[0], {})[key] = None
+        found: dict[Key, Any] = {}
+        for name, own in wanted.items():
+            if name not in self._clients:
+                self._clients[name] = client_of(self._arrays[name])
+            find = self._nodes_here if self._clients[name] is None else self._nodes_there
+            found |= find(self._arrays[name], list(own))
+        return found
+
+    def _nodes_here(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
+        found: dict[Key, Any] = {key: self.get(key) for key in keys}
+        missing = [key for key, chunk in found.items() if chunk is None]
+        if not missing:
+            return found
+        graph, shared = _graph_of(array, missing, self._shared_keys())
+        for key in shared:
+            chunk = self.get(key)
+            graph[key] = (partial(self.pass_on, key), graph[key]) if chunk is None else (chunk.load,)
+        graph |= {("xcoreg-kept", *key): (partial(self._keep, key), key) for key in missing}
+        ends = _collections(f"xcoreg-kept-{array.name}", graph, [("xcoreg-kept", *key) for key in missing])
+        return found | dict(zip(missing, ends, strict=True))
+
+    def _keep(self, key: Key, pixels: Any) -> Chunk:
+        return self.put(key, np.asarray(pixels))
+
+    def _nodes_there(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
+        missing = [key for key in keys if key not in self._far]
+        if missing:
+            graph, shared = _graph_of(array, missing, self._shared_keys())
+            for key in shared & self._far.keys():
+                graph[key] = self._far[key].__dask_graph__()[key]
+            new: list[Any] = [*missing, *(shared - self._far.keys() - set(missing))]
+            there = self._clients[array.name].persist(_collections(array.name, graph, new))
+            self._far.update(zip(new, there, strict=True))
+        return {key: self._far[key] for key in keys}
+
+    def _shared_keys(self) -> frozenset[Hashable]:
+        if self._shared is None:
+            self._shared = shared_keys(list(self._arrays.values()))
+        return self._shared
+
+    def fetch(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
+        """Cut parts out of chunks; those not yet kept are computed, all together."""
+        from dask.delayed import delayed
+
+        self.remember(array)
+        nodes = self.nodes(wanted)
+        pick = delayed(_copied, pure=False)
+        found = {key: _picked(node.open(), wanted[key]) for key, node in nodes.items() if isinstance(node, Chunk)}
+        rest = [key for key in wanted if key not in found]
+        parts = compute_items([pick(nodes[key], partial(_picked, cuts=wanted[key])) for key in rest]) if rest else ()
+        return found | dict(zip(rest, parts, strict=True))
+
+    def _written(self, key: Hashable, value: Any) -> Chunk:
+        """Keep a chunk in a file; on a full disk it is not kept."""
+        folder = self._room_on_disk()
+        if folder is None:
+            return Chunk(value)
+        path, part = _path(folder, key), folder / f"{uuid4().hex}.part"
+        try:
+            with part.open("wb") as file:
+                _save(file, value)
+            part.replace(path)
+        except Exception as error:  # noqa: BLE001 - a full disk, or something that cannot be written: so be it
+            logger.warning("chunk not kept, it may be computed again: %s", error)
+            part.unlink(missing_ok=True)
+            return Chunk(value)
+        return Chunk(path)
+
+    def _room_on_disk(self) -> Path | None:
+        import dask.config
+
+        from xcoreg.io.rooms import make_room
+
+        with self._lock:
+            if self._folder is None:
+                parent = dask.config.get("temporary-directory", None) or tempfile.gettempdir()
+                try:
+                    self._folder = make_room(Path(parent) / "chunks")
+                except OSError as error:
+                    logger.warning("no folder for chunks in %s: %s", parent, error)
+            return self._folder
+
+
+def _graph_of(array: Any, keys: list[Key], shared: frozenset[Hashable]) -> tuple[dict[Any, Any], set[Hashable]]:
+    """Give the graph that computes some chunks, and what it shares with that of others and has to compute."""
+    whole = array.__dask_graph__()
+    needed = shared.intersection(whole.cull(set(keys)).keys()) if shared else set()
+    graph = dict(array.__dask_optimize__(whole, [*keys, *needed]))
+    return graph, {key for key in needed if is_task(graph[key])}
+
+
+def _collections(name: str, graph: dict[Any, Any], keys: Sequence[Hashable]) -> list[Any]:
+    """Make a collection of each of some keys, all over one graph."""
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    layered = HighLevelGraph({name: graph}, {name: set()})
+    return [Delayed(key, layered, layer=name) for key in keys]  # type: ignore[no-untyped-call]
+
+
+def _copied(chunk: Any, pick: Any) -> list[NDArray[Any]]:
+    """Pick parts of a chunk, which may go then."""
+    pixels = chunk.open() if isinstance(chunk, Chunk) else chunk
+    return [np.array(part) for part in pick(pixels)]
+
+
+def _picked(pixels: Any, cuts: list[Cut]) -> list[Any]:
+    return [pixels[cut] for cut in cuts]
+
+
+def _owned(value: Any) -> Any:
+    """Copy what is a part of a larger array, which would be kept with it."""
+    base = getattr(value, "base", None)
+    return value.copy() if isinstance(base, np.ndarray) and base.nbytes > value.nbytes else value
+
+
+def _path(folder: Path, key: Hashable) -> Path:
+    return folder / sha256(repr(key).encode()).hexdigest()
+
+
+def _save(file: Any, value: Any) -> None:
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        np.save(file, value)
+    else:
+        pickle.dump(value, file, protocol=5)
+
+
+def _loaded(path: Path, mode: Any) -> Any:
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            file.seek(0)
+            return pickle.load(file)
+    return np.load(path, mmap_mode=mode)
