@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from xcoreg.cli.batch import batch
@@ -13,6 +11,7 @@ from xcoreg.cli.fields import points, warp
 from xcoreg.cli.georef import georef
 from xcoreg.cli.info import info
 from xcoreg.cli.locate import locate
+from xcoreg.cli.memory import keep_memory
 from xcoreg.cli.moving import apply, match, shift
 
 __all__ = ["cli", "main"]
@@ -41,6 +40,5 @@ def main() -> None:
     >>> sorted(cli.commands)
     ['apply', 'batch', 'dem', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
     """
-    # GDAL would keep a twentieth of the memory's worth of decoded blocks; each is needed by a few windows in a row.
-    os.environ.setdefault("GDAL_CACHEMAX", "64")
+    keep_memory()
     cli(prog_name="xcoreg")
