@@ -24,7 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self): self.answer(False)
     def do_GET(self): self.answer(True)
     def answer(self, body):
-        if next(number) % 3 == 0 and sys.argv[2] != "whole":  # every third request
+        third = next(number) % 3 == 0
+        if third and sys.argv[2] in ("busy", "dropping"):
             os.write(1, f"dropped {self.path} 0\n".encode())
             if sys.argv[2] == "busy":
                 self.send_response(503)
@@ -45,6 +46,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if data is not None and span:
             self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(data)}")
         self.end_headers()
+        if body and part and third and sys.argv[2] == "cutting":  # half of what was announced
+            part = part[: len(part) // 2]
+            os.write(1, f"cut {self.path} {len(part)}\n".encode())
+            self.wfile.write(part)
+            self.close_connection = True
+            return self.connection.shutdown(2)
         os.write(1, f"{self.command} {self.path} {len(part or b'') if body else 0}\n".encode())  # whole lines only
         if body and part:
             self.wfile.write(part)
@@ -84,9 +91,9 @@ def server(tmp_path):
     running.process.wait()
 
 
-@pytest.fixture(params=["busy", "dropping"])
+@pytest.fixture(params=["busy", "dropping", "cutting"])
 def bad_server(request, tmp_path):
-    """A server that fails every third request: it says so, or just hangs up."""
+    """A server that fails every third request: it says so, or just hangs up, or does so halfway."""
     folder = tmp_path / "web"
     folder.mkdir()
     running = Server(folder, tmp_path / "server.log", request.param)

@@ -17,6 +17,7 @@ from xarray import DataArray, Dataset, open_zarr
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import read_prj
 from xcoreg.io.paths import DELAY, RETRIES, NoSuchFile, gdal_path, local_path
+from xcoreg.io.web import ask_again, make_patient
 from xcoreg.raster import to_band
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def open_raster(
             found: DataArray | Dataset = _open_zarr(path, group)
         else:
             found = _open_gdal(path, spelled, variable, cache=chunks is None, group=group)
+            if where is None:
+                _be_patient_with(found, spelled)
     image = _beside(_named(_choose(found, variable, str(path))), where)
     if band is not None:
         image = to_band(image, band, str(path))
@@ -103,12 +106,14 @@ def _be_patient() -> None:
             set_gdal_config(name, value)
 
 
+def _be_patient_with(image: DataArray | Dataset, spelled: str) -> None:
+    for one in [image] if isinstance(image, DataArray) else image.data_vars.values():
+        make_patient(one.variable, spelled)
+
+
 def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        with rasterio.open(spelled) as file:
-            rotated = bool(file.transform.b or file.transform.d)
-            inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
-            empty = file.count == 0 and not inner
+        rotated, inner, empty = _survey(spelled) if local_path(path) else ask_again(lambda: _survey(spelled), spelled)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:
@@ -125,6 +130,13 @@ def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) ->
         raise OptionError(f"{path} holds variables on {len(image)} grids ({shapes}): name one, variable=...")
     result: DataArray | Dataset = image
     return result
+
+
+def _survey(spelled: str) -> tuple[bool, list[str], bool]:
+    """Tell whether a raster is rotated, which rasters it holds, and whether it holds nothing."""
+    with rasterio.open(spelled) as file:
+        inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
+        return bool(file.transform.b or file.transform.d), inner, file.count == 0 and not inner
 
 
 def _unreadable(path: Any, message: str) -> OptionError:

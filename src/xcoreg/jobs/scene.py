@@ -18,7 +18,8 @@ from rasterio.errors import RasterioError
 from xcoreg import engine, io, lazy
 from xcoreg.core.plain import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
-from xcoreg.io.paths import local_path, new_file
+from xcoreg.io.paths import gdal_path, local_path, new_file
+from xcoreg.io.web import forget
 from xcoreg.jobs.deliver import deliver
 from xcoreg.rectify import needs_rectifying, on_map
 from xcoreg.result import current_versions
@@ -150,7 +151,9 @@ def _patiently(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
         except (RasterioError, OptionError, OSError) as error:
             if wait is None or not remote or isinstance(error, FileNotFoundError):
                 raise
-            time.sleep(wait)
+        for path in (pair.target, pair.reference):
+            forget(gdal_path(path))
+        time.sleep(wait)
     raise AssertionError  # pragma: no cover
 
 

@@ -1,0 +1,61 @@
+"""Answers of web servers that were cut off."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.errors import RasterioIOError
+
+from xcoreg.io import open_raster, write_raster
+from xcoreg.io.paths import gdal_path
+from xcoreg.io.web import ask_again, forget
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr("xcoreg.io.paths.DELAY", 0.001)
+
+
+def test_gdal_keeps_what_was_cut_off_until_it_is_told_to_forget(server, image):
+    """The server hands out the first half of the file, then the whole: GDAL does not look again by itself."""
+    write_raster(image, server.folder / "whole.tif", compress="none")
+    whole = (server.folder / "whole.tif").read_bytes()
+    (server.folder / "a.tif").write_bytes(whole[: len(whole) // 2])
+    path = gdal_path(f"{server.url}/a.tif")
+
+    def read():
+        with rasterio.open(path) as file:
+            return file.read()
+
+    with pytest.raises(RasterioIOError):
+        read()
+    (server.folder / "a.tif").write_bytes(whole)
+    with pytest.raises(RasterioIOError):
+        read()
+    forget(path)
+    np.testing.assert_array_equal(read(), image)
+
+
+def test_a_patient_image_travels(server, image):
+    write_raster(image, server.folder / "a.tif")
+    read = pickle.loads(pickle.dumps(open_raster(f"{server.url}/a.tif")))
+    np.testing.assert_array_equal(read, image)
+
+
+def test_a_job_is_tried_three_times_unless_the_answer_is_final():
+    said = iter(["cut", "HTTP response code: 404", "never asked"])
+
+    def job():
+        asked.append(next(said))
+        raise RasterioIOError(asked[-1])
+
+    asked = []
+    with pytest.raises(RasterioIOError, match="404"):
+        ask_again(job, "a.tif")
+    assert len(asked) == 2
+    said = iter("abcd")
+    with pytest.raises(RasterioIOError, match="c"):
+        ask_again(job, "a.tif")
