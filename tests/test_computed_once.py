@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg import tie_points
+from xcoreg import compare_points, tie_points
 from xcoreg.raster import make_raster
 from xcoreg.simulate import dem_pair, pair, smooth_field
 
@@ -181,6 +181,18 @@ def test_elevation_models_are_computed_once(logs, monkeypatch):
     found = counted(both.tgt, logs[0], 64).coreg.match_local(counted(both.ref, logs[1], 90), **how)
     assert found.points == wanted.points
     assert found.model.to_dict() == wanted.model.to_dict()
+    assert [set(times(log).values()) for log in logs[:2]] == [{1}] * 2
+
+
+def test_points_look_at_each_chunk_once(logs):
+    gpd = pytest.importorskip("geopandas")
+    both = dem_pair((300, 300), seed=2)
+    rows, cols = np.random.default_rng(0).integers(5, 295, (2, 400))
+    places = gpd.points_from_xy(both.ref.x[cols], both.ref.y[rows], both.ref.values[rows, cols], crs=both.ref.rio.crs)
+    points = gpd.GeoDataFrame(geometry=places)
+    wanted = both.tgt.coreg.match(points, matcher="nuth_kaab")
+    assert counted(both.tgt, logs[0], 64).coreg.match(points, matcher="nuth_kaab") == wanted
+    assert compare_points(counted(both.tgt, logs[1], 64), points).count == compare_points(both.tgt, points).count
     assert [set(times(log).values()) for log in logs[:2]] == [{1}] * 2
 
 

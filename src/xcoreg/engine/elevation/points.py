@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from xcoreg import lazy
 from xcoreg.core.dem import Terms, solve
 from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.quality import nmad
@@ -178,9 +179,10 @@ def compare_points(
     >>> told.count, round(told.median, 1)
     (50, 2.0)
     """
-    raster = make_raster(dem, nodata=nodata, name="elevation model")
-    heights = heights_over(raster, points, z, where)
-    samples, origin = point_samples(raster, heights)
+    with lazy.keeping():
+        raster = make_raster(dem, nodata=nodata, name="elevation model")
+        heights = heights_over(raster, points, z, where)
+        samples, origin = point_samples(raster, heights)
     linear = linear_of(raster.grid.affine)
     metres = metres_per_pixel(raster.grid.crs, linear, float(np.mean(heights.y)) if len(heights.y) else 0.0)
     off, slope, aspect = (np.full(len(points), np.nan) for _ in range(3))
