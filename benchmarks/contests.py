@@ -90,9 +90,11 @@ def one_shift(cache: Path, _: Path, size: Scale) -> Iterator[Contest]:
     yield Contest("global", heading, {"ref": str(ref), "tgt": str(tgt)}, entries, judge, note)
 
 
-def _local_task(cache: Path, room: Path, size: Scale, window: int) -> tuple[fields.Scene, dict[str, Any]]:
-    one = fields.scene(cache, size.side, 0.0)
-    places = room / f"places_{window}.npy"
+def _local_task(
+    cache: Path, room: Path, size: Scale, window: int, clouds: float
+) -> tuple[fields.Scene, dict[str, Any]]:
+    one = fields.scene(cache, size.side, clouds)
+    places = room / f"places_{window}_{round(100 * clouds)}.npy"
     with rasterio.open(one.tgt) as file:
         at = file.transform
     x, y = fields.laid_out(one, window, size.spacing).T
@@ -104,31 +106,44 @@ def _local_task(cache: Path, room: Path, size: Scale, window: int) -> tuple[fiel
 def local(cache: Path, room: Path, size: Scale) -> Iterator[Contest]:
     """Ask for tie points on a grid, windows of 64 and of 256 px."""
     for window in (64, 256):
-        one, task = _local_task(cache, room, size, window)
+        yield _points(cache, room, size, window, 0.0)
 
-        def judge(out: Path, told: dict[str, Any], one: fields.Scene = one) -> dict[str, Any]:
-            with np.load(out) as kept:
-                points = SimpleNamespace(**kept)
-            points.size = points.size.astype(int)
-            length = np.hypot(*fields.errors(points, one.truth).T)[points.ok]
-            far = int((length > _WRONG).sum())
-            row = {"points": told["tried"], "accepted": len(length), "RMSE px": float(np.sqrt((length**2).mean() / 2))}
-            row |= {"largest px": float(length.max(initial=0)), "> 1 px": far}
-            return row | {"remark": "wrong answers accepted" if far else ""}
 
-        note = "RMSE per axis over accepted points, against the true field averaged over each window. The correlators "
-        note += (
-            "are asked for one window after another, those of xcoreg, as far as they hold no nodata; they refuse none."
-        )
-        heading = f"Tie points every {size.spacing} px, window {window}, {size.side} x {size.side} px, field of 2.5 px"
-        entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "scikit-image")
-        yield Contest("local", heading, task, entries, judge, note, suffix=f"_{window}.npz")
+def clouds(cache: Path, room: Path, size: Scale) -> Iterator[Contest]:
+    """Ask for tie points where two fifths of each image are hidden, and nobody tells where."""
+    yield _points(cache, room, size, 128, 0.4)
+
+
+def _points(cache: Path, room: Path, size: Scale, window: int, hidden: float) -> Contest:
+    one, task = _local_task(cache, room, size, window, hidden)
+
+    def judge(out: Path, told: dict[str, Any]) -> dict[str, Any]:
+        with np.load(out) as kept:
+            points = SimpleNamespace(**kept)
+        points.size = points.size.astype(int)
+        length = np.hypot(*fields.errors(points, one.truth).T)[points.ok]
+        far = int((length > _WRONG).sum())
+        row = {"points": told["tried"], "accepted": len(length), "RMSE px": float(np.sqrt((length**2).mean() / 2))}
+        row |= {"largest px": float(length.max(initial=0)), "> 1 px": far}
+        return row | {"remark": "wrong answers accepted" if far else ""}
+
+    note = (
+        "RMSE per axis of accepted points against the true field averaged over each window. The correlators are asked "
+    )
+    note += "for one window after another, those of xcoreg, as far as they hold no nodata; they refuse none."
+    under = f", {hidden:.0%} of either image under clouds of its own" if hidden else ""
+    heading = (
+        f"Tie points every {size.spacing} px, window {window}, {size.side} x {size.side} px, field of 2.5 px{under}"
+    )
+    entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "scikit-image")
+    suffix = f"_{window}_{round(100 * hidden)}.npz"
+    return Contest("local", heading, task, entries, judge, note, suffix=suffix)
 
 
 def warp(cache: Path, room: Path, size: Scale) -> Iterator[Contest]:
     """Ask for the target, warped by tie points of window 256."""
-    one, task = _local_task(cache, room, size, 256)
-    points = {name: room / f"local_{name}_256.npz" for name in ("xcoreg", "AROSICS")}
+    one, task = _local_task(cache, room, size, 256, 0.0)
+    points = {name: room / f"local_{name}_256_0.npz" for name in ("xcoreg", "AROSICS")}
     how = {"tgt": str(one.tgt), "points": str(points["xcoreg"]), "fit": f"{points['xcoreg']}.fit.json"}
     how |= {"arosics": f"{points['AROSICS']}.arosics", "lattice": str(room / "lattice.npy"), "step": _STEP}
 
@@ -235,6 +250,7 @@ def many(cache: Path, _: Path, size: Scale) -> Iterator[Contest]:
 PARTS: dict[str, Callable[[Path, Path, Scale], Iterator[Contest]]] = {
     "global": one_shift,
     "local": local,
+    "clouds": clouds,
     "warp": warp,
     "dem": heights,
     "batch": many,

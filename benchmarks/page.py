@@ -21,8 +21,9 @@ Rows = list[dict[str, Any]]
 # Headings of the comparison begin so; what stands in the first column, and what tells how good an answer is.
 _JOBS = (
     ("One shift", "one shift, {size}", "error px"),
-    ("Tie points .* window 64", "tie points, window 64", "RMSE px"),
-    ("Tie points .* window 256", "tie points, window 256", "RMSE px"),
+    ("Tie points .* window 64,", "tie points, window 64", "RMSE px"),
+    ("Tie points .* window 256,", "tie points, window 256", "RMSE px"),
+    ("Tie points .* clouds", "tie points, window 128, 40 % under clouds", "RMSE px"),
     ("Warping", "warping by a field", "left: median px"),
     ("Elevation models: ", "elevation models, one shift", "RMSE per axis m"),
     ("Elevation models in blocks", "elevation models, blocks", "NMAD m"),
@@ -62,7 +63,8 @@ def _line(job: str, row: dict[str, Any], quality: str, first: float | None) -> d
         value, unit = row[quality], quality.split()[-1]
         kind = quality.removesuffix(unit).strip()
         line["error"] = f"{value} {unit}" if isinstance(value, str) else f"{kind} {value:.2g} {unit}"
-    return line | {"": row.get("remark", "")}
+    wrong = row.get("> 1 px")
+    return line | {"": f"{wrong} off by > 1 px" if wrong else row.get("remark", "")}
 
 
 def scaling(report: dict[str, Any]) -> str:
