@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,9 +47,15 @@ def attempt(*command: str | Path, patience: float = 0.0) -> Run:
     trouble = ""
     if code:
         print(told.stderr, file=sys.stderr)
-        last = told.stderr.strip().splitlines()
-        trouble = f"stopped after {patience:.0f} s" if 0 < patience <= seconds else (last or [f"ended with {code}"])[-1]
+        trouble = f"stopped after {patience:.0f} s" if 0 < patience <= seconds else _reason(told.stderr, code)
     return Run(seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6, text, processor, trouble)
+
+
+def _reason(told: str, code: int) -> str:
+    """Give the line that names the exception; interpreters may say more at their end."""
+    lines = told.strip().splitlines()
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)(: .*)?$", line)]
+    return (named or lines or [f"ended with {code}"])[-1]
 
 
 def run(*command: str | Path) -> Run:
