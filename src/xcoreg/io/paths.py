@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -15,7 +16,6 @@ from xcoreg.errors import OptionError
 from xcoreg.io.rooms import make_room
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 __all__ = ["NoSuchFile", "check_output", "gdal_path", "local_path", "new_file", "same_file"]
@@ -184,7 +184,8 @@ def new_file(goal: Path) -> Iterator[Path]:
     """
     room = make_room(goal)
     try:
-        yield room / goal.name
+        with _emptied_on_failure(room):
+            yield room / goal.name
         for suffix in _SIDECARS:
             goal.with_name(goal.name + suffix).unlink(missing_ok=True)
         # The file itself comes last: whoever sees it finds its sidecars in place.
@@ -196,6 +197,18 @@ def new_file(goal: Path) -> Iterator[Path]:
             if not room.exists():
                 break
             time.sleep(wait)
+
+
+@contextmanager
+def _emptied_on_failure(room: Path) -> Iterator[None]:
+    """Give back the room on the disk even of files that a library fails to close: HDF5 does when the disk is full."""
+    try:
+        yield
+    except BaseException:
+        for made in room.rglob("*"):
+            with suppress(OSError):
+                os.truncate(made, 0)
+        raise
 
 
 def _replace(made: Path, goal: Path, room: Path) -> None:

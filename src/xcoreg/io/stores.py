@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import uuid
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,7 @@ _FOREIGN = (
 )
 # Of an encoding, what tells how values become stored ones, not how the file keeps them.
 _CODING = ("_FillValue", "missing_value", "dtype", "scale_factor", "add_offset", "units", "calendar", "grid_mapping")
-_LARGE = 256_000_000  # bytes; larger images that are no dask arrays are written piece by piece all the same
-_PIECE = 2048  # px
+_PIECE = 2048  # px, side of the chunks of what is no dask array
 _CACHE = 4_000_000  # bytes of a NetCDF file's chunks kept: they come whole and do not come again
 _TILE = 512  # px, about the longest side of the chunks of a NetCDF file
 
@@ -195,8 +195,9 @@ def _plain(array: DataArray) -> DataArray:
     plain.encoding.setdefault("_FillValue", marker)  # None: xarray would mark NaN
     if plain.attrs.get("scale_factor") == 1 and plain.attrs.get("add_offset") == 0:
         del plain.attrs["scale_factor"], plain.attrs["add_offset"]
-    if plain.chunks is None:
-        return plain.chunk(dict.fromkeys(plain.dims[-2:], _PIECE)) if plain.nbytes > _LARGE else plain
+    if plain.chunks is None and _is_image(plain.variable):  # written piece by piece, too
+        pieces = {**dict.fromkeys(plain.dims, 1), **dict.fromkeys(plain.dims[-2:], _PIECE)}
+        return plain.chunk(pieces, token=uuid.uuid4().hex)  # or all pixels would be hashed for a name
     # Stores want chunks of one size; the last may be smaller.
     return plain.chunk({dim: max(sizes) for dim, sizes in plain.chunksizes.items()})
 
