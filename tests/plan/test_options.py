@@ -65,7 +65,7 @@ def test_a_function_is_a_matcher():
 
 def test_the_phase_matcher_is_told_limit_and_contrast():
     function = check_options({"contrast": "reversed"}).match_function(3.0)
-    assert function.keywords == {"max_shift": 3.0, "contrast": "reversed"}
+    assert function.keywords == {"max_shift": 3.0, "contrast": "reversed", "compare": False}
 
 
 def test_the_phase_matcher_runs():

@@ -105,7 +105,7 @@ class Cutter:
             if self.mask is not None:
                 with lazy.noting(lacking):
                     valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
-            values[at], level[at] = _levelled(own, valid[at])
+            level[at] = _levelled(own, valid[at], values[at])
         if lacking:
             raise lazy.Lacking(lacking)
         at_x, at_y = (np.asarray(part, np.float64) for part in centres)
@@ -213,13 +213,18 @@ class Cutter:
         return [_resample(*item) for item in zip(read, boxes, zip(*places, strict=True), strict=True)], centres
 
 
-def _levelled(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Take the mean of its valid pixels from a window; 0 where not valid."""
-    if valid.all():
-        mean = values.mean(dtype=np.float64)
-        return np.asarray(values - mean), float(mean)
-    mean = values[valid].mean(dtype=np.float64) if valid.any() else np.float64(0)
-    return np.where(valid, values - mean, 0), float(mean)
+def _levelled(own: Floats, valid: NDArray[np.bool_], out: Floats) -> float:
+    """Write a window without the mean of its valid pixels, 0 where not valid; tell what was taken away."""
+    whole = bool(valid.all())
+    some = own if whole else own[valid]
+    with np.errstate(over="ignore"):
+        level = some.mean() if some.size else own.dtype.type(0)
+    if not np.isfinite(level):
+        level = own.dtype.type(some.mean(dtype=np.float64))
+    np.subtract(own, level, out=out, casting="same_kind")
+    if not whole:
+        np.copyto(out, 0, where=~valid)
+    return float(level)
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
