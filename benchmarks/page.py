@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks" / "index.md"
 PICTURE = PAGE.with_name("scaling.svg")
 Rows = list[dict[str, Any]]
+_HEAD = ("xcoreg", "AROSICS", "xDEM", "cv2 ECC")
 # Headings of the comparison begin so; what stands in the first column, and what tells how good an answer is.
 _JOBS = (
     ("One shift", "one shift, {size}", "error px"),
@@ -38,33 +40,52 @@ def told(name: str) -> dict[str, Any] | None:
 
 
 def side_by_side(report: dict[str, Any]) -> str:
-    """Set the programs beside each other: a line for each job and program."""
-    rows = []
+    """Set the programs beside each other: a headline, then a table for each job."""
+    head, parts = [], []
+    for name, quality, rows in _jobs(report):
+        ours = next((row for row in rows if row["program"].startswith("xcoreg") and "s" in row), None)
+        first = ours["s"] if ours else None
+        head.append({"job": name} | {column: _short(rows, column, quality, first) for column in _HEAD})
+        parts.append(f"**{name[0].upper()}{name[1:]}**\n\n{markdown([_line(row, quality, first) for row in rows])}")
+    used = [column for column in ("job", *_HEAD) if any(row[column] for row in head)]
+    return "\n\n".join([markdown([{column: row[column] for column in used} for row in head]), *parts])
+
+
+def _jobs(report: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
+    """Name, measure of quality and rows of each comparison."""
     for pattern, name, quality in _JOBS:
         for table in report["tables"]:
-            if not re.match(pattern, table["heading"]):
-                continue
-            first = next(
-                (row["s"] for row in table["rows"] if row["program"].startswith("xcoreg") and "s" in row), None
-            )
-            size, count = (re.search(what, table["heading"]) for what in (r"\d+ x \d+ px", r"^\d+"))
-            job = name.format(size=size and size[0], count=count and count[0])
-            rows += [_line(job if at == 0 else "", row, quality, first) for at, row in enumerate(table["rows"])]
-    return markdown(rows)
+            if re.match(pattern, table["heading"]):
+                size, count = (re.search(what, table["heading"]) for what in (r"\d+ x \d+ px", r"^\d+"))
+                yield name.format(size=size and size[0], count=count and count[0]), quality, table["rows"]
 
 
-def _line(job: str, row: dict[str, Any], quality: str, first: float | None) -> dict[str, Any]:
-    line = {"job": f"**{job}**" if job else "", "program": row["program"]}
+def _short(rows: Rows, program: str, quality: str, first: float | None) -> str:
+    """One answer in a few words: the first row of a program."""
+    row = next((row for row in rows if row["program"].startswith(program)), {})
+    if "s" not in row:
+        return str(row.get("remark", ""))
+    times = f"{row['s'] / first:.2g} x the time" if first and program != "xcoreg" else f"{row['s']:.3g} s"
+    return ", ".join([times, *([_worth(row, quality)] if quality in row else ["failed"])])
+
+
+def _worth(row: dict[str, Any], quality: str) -> str:
+    value, unit = row[quality], quality.split()[-1]
+    return f"{value} {unit}" if isinstance(value, str) else f"{value:.2g} {unit}"
+
+
+def _line(row: dict[str, Any], quality: str, first: float | None) -> dict[str, Any]:
+    line = {"program": row["program"]}
     if "s" in row:
-        ratio = f"x {row['s'] / first:.3g}" if first else ""
-        line |= {"time": f"{row['s']:.3g} s", "time, xcoreg = 1": ratio, "memory": f"{row['peak MB'] / 1000:.2g} GB"}
-        line["points per second"] = f"{row['points/s']:.0f}" if "points/s" in row else ""
+        line |= {"time": f"{row['s']:.3g} s", "xcoreg = 1": f"{row['s'] / first:.3g}" if first else ""}
+        line["memory"] = f"{row['peak MB'] / 1000:.2g} GB"
+    if "points/s" in row:
+        line |= {"points/s": f"{row['points/s']:.0f}", "accepted": f"{row['accepted']} of {row['points']}"}
+        line["off by > 1 px"] = str(row["> 1 px"])
     if quality in row:
-        value, unit = row[quality], quality.split()[-1]
-        kind = quality.removesuffix(unit).strip()
-        line["error"] = f"{value} {unit}" if isinstance(value, str) else f"{kind} {value:.2g} {unit}"
-    wrong = row.get("> 1 px")
-    return line | {"": f"{wrong} off by > 1 px" if wrong else row.get("remark", "")}
+        line[quality.rpartition(" ")[0]] = _worth(row, quality)
+    remark = row.get("remark", "")
+    return line | ({"remark": remark} if remark and not remark.startswith("wrong answers") else {})
 
 
 def scaling(report: dict[str, Any]) -> str:
