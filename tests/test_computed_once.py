@@ -93,6 +93,13 @@ def test_an_estimate_computes_no_chunk_twice(verb, scene, logs, request):
         assert set(times(log).values()) == {1}
 
 
+@pytest.mark.parametrize("chunk", [256, 512, 1000, 2048, -1])
+def test_chunks_of_computed_images_change_nothing(chunk, near, logs):
+    images = [counted(image, log, chunk) for image, log in zip((near.tgt, near.ref), logs, strict=False)]
+    assert VERBS["match_local"](*images, None) == VERBS["match_local"](near.tgt, near.ref, None)
+    assert [set(times(log).values()) for log in logs[:2]] == [{1}] * 2
+
+
 SCHEDULERS = ["synchronous", "threads", "processes", "distributed"]
 
 
