@@ -40,11 +40,11 @@ def test_no_file_is_left_that_could_not_grow(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 900 kB, where such a thing can be made."""
+def small_disk(request, tmp_path):
+    """A file system of 900 kB, or as much as is asked for, where such a thing can be made."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', '900k')}", "tmpfs", folder]
     try:
         made = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -64,6 +64,38 @@ def test_a_batch_tells_of_a_full_disk_and_goes_on_when_there_is_room(small_disk,
     assert "the disk is full" in found.records[0]["reason"]
     assert list((small_disk / "out").glob("*.tif")) == []
     assert batch([paths["tgt"]], small_disk / "out", ref=paths["ref"], align_grid=True)
+
+
+FILLING = """
+import os, sys
+import numpy as np
+import rioxarray
+from pathlib import Path
+from xarray import DataArray
+from xcoreg import write_raster
+
+folder = Path(sys.argv[1])
+noise = np.random.default_rng(0).integers(0, 60000, (1600, 1600)).astype("uint16")
+image = DataArray(noise, dims=("y", "x")).rio.write_crs("EPSG:32633")
+image = image.assign_coords(y=-10.0 * np.arange(1600), x=10.0 * np.arange(1600))
+for name in sys.argv[2:]:
+    for each in (image, image.chunk(y=400, x=400)):
+        try:
+            write_raster(each, folder / name)
+            print("written", name)
+        except OSError as error:
+            print(type(error).__name__, error, os.listdir(folder), os.statvfs(folder).f_bfree * 4096)
+"""
+
+
+@pytest.mark.parametrize("small_disk", ["3m"], indirect=True)
+@pytest.mark.parametrize("name", ["a.nc", "a.zarr", "a.tif"])
+def test_a_full_disk_is_told_and_its_room_given_back(small_disk, name):
+    pytest.importorskip({"nc": "netCDF4", "zarr": "zarr", "tif": "rasterio"}[name.rpartition(".")[2]])
+    run = subprocess.run([sys.executable, "-c", FILLING, small_disk, name], capture_output=True, text=True, check=True)
+    told = f"DiskFull [Errno 28] the disk is full: '{small_disk}' [] {3 << 20}"
+    assert run.stdout.splitlines() == [told, told], run.stderr
+    assert list(small_disk.iterdir()) == []
 
 
 def test_blocks_that_are_missing_are_seen(tmp_path):

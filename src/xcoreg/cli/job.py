@@ -132,6 +132,7 @@ class Talk:
     def __init__(self, *, verbose: bool = False, quiet: bool = False) -> None:
         self.verbose = verbose
         self.quiet = quiet
+        self.last_warning = ""
 
     @property
     def progress(self) -> bool:
@@ -150,6 +151,7 @@ class Talk:
 
     def warn(self, text: str) -> None:
         """Tell what may surprise."""
+        self.last_warning = text
         if not self.quiet:
             click.echo(f"Warning: {text}", err=True)
 
@@ -202,6 +204,10 @@ class Job(click.Command):
             with talk.listening():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            if not talk.last_warning.startswith("interrupted"):  # or the command has said more than is known here
+                talk.warn("interrupted: outputs that were not finished are not there")
             raise
         except Exception as error:  # the border to the shell: whatever it is, say it and set the code
             if not isinstance(error, (CoregError, *_BAD_INPUT)):

@@ -1,0 +1,74 @@
+"""Programs stopped while they write: the output is absent, or the old one stays, and the next run clears up."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from xcoreg import load_fit, match, open_raster, write_raster
+from xcoreg.jobs.deliver import deliver
+from xcoreg.simulate import pair
+
+SLOW = """
+import sys, time
+from xcoreg import io
+from xcoreg.cli import main
+
+write = io.write_raster
+
+def pause(block):
+    if block[0, 0, -1] == 7:  # the last block: the others are on the disk
+        print("writing", flush=True)
+        time.sleep(2)
+    return block
+
+def slowly(image, *args, **options):
+    image = image.chunk(y=256, x=256)
+    return write(image.copy(data=image.data.map_blocks(pause, dtype=image.dtype)), *args, **options)
+
+io.write_raster = slowly
+sys.argv = ["xcoreg", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A target of 1024 x 1024 px whose last block ends with a 7, and a fit of it."""
+    folder = tmp_path_factory.mktemp("scene")
+    both = pair((1024, 1024), shift=(0.5, 0.5), seed=1)
+    match(both.tgt, both.ref).save(folder / "fit.json")
+    pixels = np.full((1, 1024, 1024), 3, "uint16") + (np.arange(1024) % 3).astype("uint16")
+    pixels[0, 768, 1023] = 7
+    image = both.tgt.expand_dims(band=[1]).copy(data=pixels)
+    write_raster(image, folder / "tgt.tif")
+    return folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("name", ["cog.tif", "a.zarr"])
+def test_a_writer_that_is_stopped_leaves_no_half_file(made, tmp_path, name, number):
+    if name == "a.zarr":
+        pytest.importorskip("zarr")
+    driver, out = "COG" if name == "cog.tif" else "Zarr", tmp_path / name
+    call = ["apply", made / "fit.json", made / "tgt.tif", out, "--driver", driver]
+    command = [sys.executable, "-c", SLOW, *map(str, call)]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert program.stdout.readline() == "writing\n"
+    assert [path.name.startswith(".xcoreg") for path in tmp_path.iterdir()] == [True]
+    program.send_signal(number)
+    _, said = program.communicate(timeout=60)
+    assert program.returncode != 0
+    assert not out.exists()
+    if number == signal.SIGINT:
+        assert "interrupted: outputs that were not finished are not there" in said
+        assert "Traceback" not in said
+        assert list(tmp_path.iterdir()) == []
+    deliver(str(made / "tgt.tif"), load_fit(made / "fit.json"), out, driver=driver)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    np.testing.assert_array_equal(open_raster(out).squeeze(), open_raster(made / "tgt.tif").squeeze())
