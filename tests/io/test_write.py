@@ -57,7 +57,8 @@ def test_dask_images_are_written_alike(image, tmp_path, name):
 def large():
     """Three bands that fill several tiles."""
     pixels = np.random.default_rng(6).integers(1, 4000, (3, 1100, 1300)).astype("uint16")
-    return DataArray(pixels, dims=("band", "y", "x")).rio.write_crs("EPSG:32633").rio.write_transform(ROTATED)
+    made = DataArray(pixels, dims=("band", "y", "x")).rio.write_crs("EPSG:32633")
+    return made.assign_coords(y=5.9e6 - 10 * np.arange(1100), x=3e5 + 10 * np.arange(1300))
 
 
 @pytest.mark.parametrize("options", [{}, {"tiled": "no"}, {"interleave": "band"}, {"driver": "COG"}])
@@ -200,6 +201,18 @@ def test_a_failing_computation_leaves_nothing(image, tmp_path):
         write_raster(broken, tmp_path / "a.tif")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
     assert (tmp_path / "a.tif").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.nc", "b.zarr"])
+def test_a_damaged_source_is_to_blame_not_the_output(large, tmp_path, name):
+    needs(name)
+    path = write_raster(large, tmp_path / "a.tif")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(rasterio.errors.RasterioIOError, match="Read failed") as caught:
+        write_raster(open_raster(path, chunks="auto"), tmp_path / name)
+    assert "a.tif, band" in str(caught.value.__cause__)
+    assert [made.name for made in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_old_sidecars_do_not_speak_for_the_new_file(image, tmp_path):

@@ -92,6 +92,8 @@ def write_raster(
         read-only file, the file the image is read from, or in a folder that does not exist or is read-only.
     DiskFull
         An OSError.
+    RasterioIOError
+        When the file that a lazy image is read from is damaged.
 
     Examples
     --------
@@ -117,6 +119,8 @@ def write_raster(
     except DiskFull:
         raise
     except (RasterioError, CPLE_BaseError, OSError) as error:
+        if str(error).startswith("Read failed"):  # the image, which is damaged, not the output
+            raise
         raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
     return goal
 
