@@ -71,6 +71,26 @@ def test_times_bands_and_other_variables_are_kept(image, tmp_path, name):
         np.testing.assert_array_equal(again.time, scene.time)
 
 
+@FORMATS
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [("uint8", 255), ("int16", -32767), ("uint16", 65535), ("int32", -2147483647), ("uint32", 2**32 - 1)],
+)
+def test_no_value_of_an_image_without_nodata_is_lost(image, tmp_path, name, dtype, fill):
+    plain = image.drop_attrs().astype(dtype)
+    plain = plain.rio.write_crs(image.rio.crs).rio.write_transform(image.rio.transform())
+    assert plain.rio.nodata is None
+    plain[0, 0, 0] = fill
+    again = open_raster(write_raster(plain, tmp_path / name))
+    assert again.rio.nodata is None
+    np.testing.assert_array_equal(again, plain)
+    marked = open_raster(write_raster(plain.rio.write_nodata(fill), tmp_path / f"marked{name}"))
+    assert marked.rio.nodata == fill
+    two = xr.Dataset({"one": plain[0].drop_vars("band"), "two": plain[1].drop_vars("band").rio.write_nodata(fill)})
+    again = open_raster(write_raster(two, tmp_path / f"two{name}"))
+    assert (again["one"].rio.nodata, again["two"].rio.nodata) == (None, fill)
+
+
 def test_a_zarr_store_tells_everything_in_one_place(image, tmp_path):
     write_raster(image.chunk(y=32, x=40), tmp_path / "a.zarr")
     told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["consolidated_metadata"]["metadata"]

@@ -60,7 +60,8 @@ def open_raster(
     Returns
     -------
     DataArray or Dataset
-        (band, y, x) in the stored dtype, unscaled and unmasked; the marker is ``da.rio.nodata``. A Dataset for files
+        (band, y, x) in the stored dtype, unscaled and unmasked; the marker is ``da.rio.nodata`` (of integers in NetCDF:
+        only if the file names one). A Dataset for files
         with several variables. Rotated images carry their transform but no coordinates.
 
     Raises
@@ -128,8 +129,30 @@ def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) ->
     if isinstance(image, list):
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
         raise OptionError(f"{path} holds variables on {len(image)} grids ({shapes}): name one, variable=...")
-    result: DataArray | Dataset = image
-    return result
+    if isinstance(image, Dataset):
+        return image.assign({name: _without_default(one) for name, one in image.data_vars.items()})
+    return _without_default(image)
+
+
+def _without_default(image: DataArray) -> DataArray:
+    """Drop a marker that stands nowhere in the file: GDAL takes what NetCDF fills unwritten integers with for one."""
+    kind, marker = image.dtype, image.attrs.get("_FillValue")
+    if marker is None or kind.kind not in "iu" or int(marker) not in _default_fills(kind):
+        return image
+    with rasterio.open(image.encoding["source"]) as file:
+        if file.driver != "netCDF" or {"_FillValue", "missing_value"} & file.tags(1).keys():
+            return image
+    plain = image.copy(deep=False)
+    del plain.attrs["_FillValue"]
+    return plain
+
+
+def _default_fills(kind: np.dtype[Any]) -> tuple[int, ...]:
+    """Tell NetCDF's own fill values of an integer type, as GDAL hands them on."""
+    ends = np.iinfo(kind)
+    if kind.itemsize == 8:
+        return int(ends.min), int(ends.min) + 2, int(ends.max), int(ends.max) - 1
+    return (int(ends.max if kind.kind == "u" else ends.min + 1),)
 
 
 def _survey(spelled: str) -> tuple[bool, list[str], bool]:
