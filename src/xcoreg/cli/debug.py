@@ -9,10 +9,11 @@ import numpy as np
 
 from xcoreg.cli.inputs import brought_to
 from xcoreg.cli.layers import Layer, write_layers
-from xcoreg.errors import MissingDependency, OptionError
+from xcoreg.errors import MissingDependency, NoOverlap, OptionError
 
 if TYPE_CHECKING:
     from xcoreg.engine import Scene
+    from xcoreg.plan import Options
     from xcoreg.points import TiePoints
     from xcoreg.raster import Raster
 
@@ -38,7 +39,7 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
     Returns
     -------
     list of Path
-        The files; no figures where matplotlib is not installed.
+        The files; no figures where matplotlib is not installed, and footprints alone where the images do not overlap.
 
     Raises
     ------
@@ -53,12 +54,31 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
         goal.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"cannot make the folder {goal}: {error.strerror}; name another one") from error
-    scene = prepare(tgt, ref, check_options(options))
+    checked = check_options(options)
+    try:
+        scene = prepare(tgt, ref, checked)
+    except NoOverlap:
+        return _write_outlines(goal, ref, tgt, checked)
     points = getattr(found, "points", found)
     written = write_layers(goal, _layers(scene, points), scene.target.grid.crs)
     if points is not None and len(points):
         written += _draw(goal, scene, points, options.get("contrast", "same"))
     return written
+
+
+def _write_outlines(goal: Path, ref: Any, tgt: Any, options: Options) -> list[Path]:
+    """Show where two images lie that do not meet."""
+    from xcoreg.raster import footprint, look, make_raster
+
+    rasters = {
+        "footprint_reference": make_raster(ref, band=options.ref_band, nodata=options.ref_nodata, name="reference"),
+        "footprint_target": make_raster(tgt, band=options.band, nodata=options.nodata, name="target"),
+    }
+    crs = rasters["footprint_target"].grid.crs
+    outlines = {name: brought_to(footprint(one, look(one)), one.grid.crs, crs) for name, one in rasters.items()}
+    # What lies on the other side of the Earth may have no place in the CRS of the target.
+    seen = [Layer(name, [outline]) for name, outline in outlines.items() if np.isfinite(outline.bounds).all()]
+    return write_layers(goal, seen, crs)
 
 
 def _layers(scene: Scene, points: TiePoints | None) -> list[Layer]:
