@@ -52,9 +52,22 @@ def test_a_cluster_computes_the_same_bits(made, cluster, chunks, monkeypatch):
 def test_what_a_cluster_computes_is_written(made, cluster, tmp_path, name):
     pytest.importorskip({"nc": "netCDF4", "zarr": "zarr", "tif": "rasterio"}[name.rpartition(".")[2]])
     image = open_raster(made / "a.tif", chunks=100)
+    large = image.pad(y=(0, 400), x=(0, 300), constant_values=9).drop_vars(["x", "y"])  # several tiles
+    large = large.assign_coords(y=-10.0 * np.arange(656), x=10.0 * np.arange(556)).rio.write_transform()
     with distributed.Client(cluster):
-        write_raster(image + np.uint16(1), tmp_path / name)
-    np.testing.assert_array_equal(open_raster(tmp_path / name).squeeze(), image.values.squeeze() + 1)
+        write_raster(large + np.uint16(1), tmp_path / name)
+        np.testing.assert_array_equal(open_raster(tmp_path / name).squeeze(), large.values.squeeze() + 1)
+
+
+@pytest.mark.parametrize("name", ["b.nc", "b.zarr"])
+def test_pixels_in_memory_are_not_sent_to_a_cluster(made, cluster, tmp_path, name):
+    pytest.importorskip({"nc": "netCDF4", "zarr": "zarr"}[name.rpartition(".")[2]])
+    image = open_raster(made / "a.tif").load()
+    with distributed.Client(cluster) as client:
+        before = len(client.get_task_stream())
+        write_raster(image, tmp_path / name)
+        assert len(client.get_task_stream()) == before
+    np.testing.assert_array_equal(open_raster(tmp_path / name).squeeze(), image.squeeze())
 
 
 def test_what_the_cluster_keeps_is_used_where_it_is(made, cluster, monkeypatch):

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import uuid
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from xarray import DataArray, Dataset
 from xarray.conventions import encode_cf_variable
 
+from xcoreg import lazy
 from xcoreg.errors import GridError, OptionError, require
 from xcoreg.io.stream import pour
 from xcoreg.raster import grid_of, spatial_dims
@@ -79,6 +81,7 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
     )
     if kind == "netCDF":
         _check_coordinates(dataset)
+    here = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
     dataset = _placed(dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()}))
     dataset.attrs = _plain_attrs(dataset.attrs)
     streamed = [name for name, one in dataset.variables.items() if one.chunks is not None and _is_image(one)]
@@ -86,12 +89,15 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
     rest = [name for name, one in dataset.variables.items() if one.chunks is not None and name not in streamed]
     dataset = dataset.assign({name: dataset[name].compute() for name in rest}) if rest else dataset
     try:
-        if kind == "Zarr":
-            _write_zarr(dataset, place, creation, streamed)
-        else:
-            _write_netcdf(dataset, place, creation, streamed)
+        with here:
+            (_write_zarr if kind == "Zarr" else _write_netcdf)(dataset, place, creation, streamed)
     except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
+
+
+def _computing_here() -> AbstractContextManager[None]:
+    """Cut up pixels that are in memory or in a file without any cluster: it would have to be sent them first."""
+    return lazy.computing(scheduler="threads" if lazy.threads_here() is None else "synchronous")
 
 
 def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
