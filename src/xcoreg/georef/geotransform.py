@@ -40,8 +40,8 @@ def from_geotransform(geotransform: Sequence[float]) -> Affine:
 
     Examples
     --------
-    >>> from_geotransform((590000, 20, 0, 4928000, 0, -20)) @ (950, 700)
-    (609000.0, 4914000.0)
+    >>> tuple(from_geotransform((590000, 20, 0, 4928000, 0, -20)))[:6]
+    (20.0, 0.0, 590000.0, 0.0, -20.0, 4928000.0)
     """
     numbers = [float(value) for value in geotransform]
     if len(numbers) != 6 or not np.isfinite(numbers).all():

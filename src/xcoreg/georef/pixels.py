@@ -21,6 +21,7 @@ __all__ = [
     "linear_of",
     "map_to_pixel",
     "pixel_to_map",
+    "resized",
     "translate",
     "vector_to_map",
     "vector_to_pixel",
@@ -259,3 +260,31 @@ def translate(transform: Affine | Sequence[float], dx: float, dy: float) -> Affi
     """
     a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
     return Affine(a, b, c + float(dx), d, e, f + float(dy))
+
+
+def resized(
+    transform: Affine | Sequence[float], steps: tuple[float, float], corner: tuple[float, float] = (0, 0)
+) -> Affine:
+    """Give the transform of pixels that are so many times as large.
+
+    Parameters
+    ----------
+    transform : Affine or sequence of six floats (a, b, c, d, e, f)
+        Pixel corner to map.
+    steps : (float, float)
+        Old pixels per new one along (columns, rows).
+    corner : (float, float)
+        Outer corner of the first new pixel in old pixels, (column, row).
+
+    Returns
+    -------
+    Affine
+
+    Examples
+    --------
+    >>> tuple(resized(Affine(10, 0, 300000, 0, -10, 5900040), (2, 3), (1, 0)))[:6]
+    (20.0, 0.0, 300010.0, 0.0, -30.0, 5900040.0)
+    """
+    a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
+    (across, down), (col, row) = steps, corner
+    return Affine(a * across, b * down, c + a * col + b * row, d * across, e * down, f + d * col + e * row)

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
@@ -120,7 +119,7 @@ def node_grid(fit: Coregistration, resolution: float | tuple[float, float] | Non
     shape = max(1, math.ceil(rows / steps[1] - 1e-9)), max(1, math.ceil(cols / steps[0] - 1e-9))
     if shape[0] * shape[1] > 1e8:
         raise OptionError(f"resolution={resolution} gives {shape[0]} x {shape[1]} nodes: choose a coarser one")
-    return GeoBox(shape, Affine(*fit.transform) @ Affine.scale(*steps), fit.crs_wkt)
+    return GeoBox(shape, georef.resized(fit.transform, steps), fit.crs_wkt)
 
 
 def _two(resolution: float | tuple[float, float]) -> tuple[float, float]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
@@ -158,7 +157,7 @@ def _common_grid(tgt: Raster, ref: Raster) -> tuple[GeoBox, int]:
         spans.append((start, stop))
     longest = max(stop - start for start, stop in spans)
     step = -(-longest // _SIDE)
-    affine = Affine(*tgt.grid.affine[:6]) @ Affine.translation(spans[1][0], spans[0][0]) @ Affine.scale(step)
+    affine = georef.resized(tgt.grid.affine, (step, step), (spans[1][0], spans[0][0]))
     rows, cols = (max((stop - start) // step, 1) for start, stop in spans)
     return GeoBox((rows, cols), affine, tgt.grid.crs), step
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from xcoreg.georef import resized
 from xcoreg.raster.file import file_behind
 from xcoreg.raster.lattice import Lattice
 from xcoreg.raster.survey import lattice_step, survey
@@ -122,6 +122,7 @@ def look(raster: Raster, size: int = 512) -> Look:
 
     Examples
     --------
+    >>> from affine import Affine
     >>> from xarray import DataArray
     >>> from xcoreg.raster import make_raster
     >>> image = DataArray(np.ones((40, 60)), dims=("y", "x")).rio.write_crs("EPSG:32633")
@@ -152,5 +153,4 @@ def _markers(raster: Raster, level: FileLevel | None) -> tuple[float | None, ...
 
 def _coarse_grid(raster: Raster, shape: tuple[int, int], lattice: Lattice) -> GeoBox:
     y, x = (full / size * step for full, size, step in zip(raster.shape, shape, lattice.step, strict=True))
-    a, b, c, d, e, f = tuple(raster.grid.affine)[:6]
-    return GeoBox(lattice.seen.shape, Affine(a * x, b * y, c, d * x, e * y, f), raster.grid.crs)
+    return GeoBox(lattice.seen.shape, resized(raster.grid.affine, (x, y)), raster.grid.crs)

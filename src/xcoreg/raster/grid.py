@@ -82,7 +82,8 @@ def middle_of(grid: GeoBox) -> float:
     180.0
     """
     rows, cols = grid.shape
-    return float((grid.affine @ (cols / 2, rows / 2))[0])
+    a, b, c = tuple(grid.affine)[:3]
+    return float(c + a * cols / 2 + b * rows / 2)
 
 
 def placed_by(image: Image) -> str | None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import rioxarray  # noqa: F401  (registers the accessor used below)
 import xarray as xr
-from affine import Affine
 
 from xcoreg.errors import OptionError
-from xcoreg.georef import linear_of, vector_to_map
+from xcoreg.georef import linear_of, resized, vector_to_map
 from xcoreg.simulate.camera import Camera
 from xcoreg.simulate.displacement import Constant
 from xcoreg.simulate.ground import Ground
@@ -211,8 +210,7 @@ def _seen_at(move: Displacement, by: int) -> Displacement:
 
 def _georeferenced(values: NDArray[np.generic], product: Product, how: Acquisition) -> xr.DataArray:
     """Wrap pixels as rioxarray would read them."""
-    a, b, c, d, e, f = product.transform[:6]
-    transform = Affine(a * how.coarser, b * how.coarser, c, d * how.coarser, e * how.coarser, f)
+    transform = resized(product.transform, (how.coarser, how.coarser))
     array: xr.DataArray = xr.DataArray(values, dims=("y", "x"))
     if transform.b == 0 and transform.d == 0:
         rows, cols = values.shape
