@@ -68,6 +68,23 @@ def told(fit):
     return {key: value for key, value in fit.to_dict().items() if key not in ("log", "settings")}
 
 
+LOOKS = {
+    "nodata": lambda t, _: t.coreg.nodata,
+    "footprint": lambda t, _: t.coreg.footprint(),
+    "overlap": lambda t, r: t.coreg.overlap(r),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_who_looks_at_an_image_computes_no_chunk_twice(near, logs, look):
+    ref, tgt = (image.copy() for image in (near.ref, near.tgt))
+    tgt[:30, :] = 0  # nodata that no metadata tell is looked for in the corners
+    tgt, ref = (counted(image.rio.write_nodata(None), log) for image, log in zip((tgt, ref), logs, strict=False))
+    look(tgt, ref)
+    assert set(times(logs[0]).values()) == {1}
+    assert set(times(logs[1]).values()) <= {1}
+
+
 VERBS = {
     "match": lambda t, r, _: told(t.coreg.match(r)),
     "match_local": lambda t, r, _: told(t.coreg.match_local(r, **LOCAL)),

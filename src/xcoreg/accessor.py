@@ -74,9 +74,11 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.nodata
         0
         """
+        from xcoreg.lazy import keeping
         from xcoreg.raster import make_raster
 
-        return make_raster(self._image).nodata
+        with keeping():
+            return make_raster(self._image).nodata
 
     def footprint(self, **options: Any) -> Any:
         """Outline of the valid data.
@@ -97,9 +99,11 @@ class CoregAccessor:
         >>> xcoreg.simulate.pair((40, 60), seed=1).tgt.coreg.footprint().bounds
         (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
+        from xcoreg.lazy import keeping
         from xcoreg.raster import footprint, make_raster
 
-        return footprint(make_raster(self._image, **options))
+        with keeping():
+            return footprint(make_raster(self._image, **options))
 
     def overlap(self, ref: Image) -> Any:
         """Area where both images have valid data.
@@ -121,10 +125,12 @@ class CoregAccessor:
         >>> round(tgt.coreg.overlap(ref).area / tgt.coreg.footprint().area, 2)
         0.91
         """
+        from xcoreg.lazy import keeping
         from xcoreg.raster import footprint, make_raster, overlap
 
-        target, reference = make_raster(self._image), make_raster(ref, name="reference")
-        return overlap(footprint(target), target.grid.crs, footprint(reference), reference.grid.crs)
+        with keeping():
+            target, reference = make_raster(self._image), make_raster(ref, name="reference")
+            return overlap(footprint(target), target.grid.crs, footprint(reference), reference.grid.crs)
 
     def match(self, ref: Image, **options: Unpack[MatchOptions]) -> Coregistration:
         """Measure the shift onto a reference; see :func:`xcoreg.match` for options and errors.
