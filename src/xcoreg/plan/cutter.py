@@ -95,20 +95,11 @@ class Cutter:
             Its centres are as near to the wanted ones as whole pixels of the image allow.
         """
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        arrays, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
-        values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
-        level = np.empty(len(x))
-        lacking: list[Any] = []
-        # One window after the other: each stays in the processor's cache.
-        for at, (own, good) in enumerate(arrays):
-            valid[at] = good
-            if self.mask is not None:
-                with lazy.noting(lacking):
-                    valid[at] &= self.mask(*self._positions(float(centres[0][at]), float(centres[1][at]), size))
-            level[at] = _levelled(own, valid[at], values[at])
-        if lacking:
-            raise lazy.Lacking(lacking)
+        values, valid, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
+        if self.mask is not None:
+            valid &= self._allowed(self.mask, centres, size)
         at_x, at_y = (np.asarray(part, np.float64) for part in centres)
+        values, level = _levelled(values, valid)
         return Cut(values, valid, at_x, at_y, level)
 
     def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
@@ -180,13 +171,13 @@ class Cutter:
         own = pixel_to_map(affine, col0 + half_x, row0 + half_y)
         return boxes, transform_points(self.raster.grid.crs, self.crs, *own, near=x)
 
-    def _native(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], Centres]:
+    def _native(self, x: Floats, y: Floats, size: int) -> tuple[Floats, NDArray[np.bool_], Centres]:
         across, down = self.factor or (1, 1)
         boxes, centres = self._native_boxes(x, y, size)
-        arrays = self.raster.read_many(boxes)
+        values, valid = self.raster.read_stack(boxes)
         if (across, down) != (1, 1):
-            arrays = [shrink(values, valid, (down, across)) for values, valid in arrays]
-        return arrays, centres
+            values, valid = shrink(values, valid, (down, across))
+        return values.reshape(-1, size, size), valid.reshape(-1, size, size), centres
 
     def _resampled_centres(self, x: Floats, y: Floats, size: int) -> Centres:
         affine, crs = self.raster.grid.affine, self.raster.grid.crs
@@ -206,25 +197,44 @@ class Cutter:
         rows, cols = window_nodes(centres, self.linear, size, self._to_own)
         return [_around(*pair, size, self.raster.shape) for pair in zip(rows, cols, strict=True)], centres
 
-    def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[list[Any], Centres]:
+    def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[Floats, NDArray[np.bool_], Centres]:
         boxes, centres = self._resampled_boxes(x, y, size)
         places = window_places(centres, self.linear, size, self._to_own)
+        values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
+        # One window after the other: each stays in the processor's cache.
         read = self.raster.read_many(boxes)
-        return [_resample(*item) for item in zip(read, boxes, zip(*places, strict=True), strict=True)], centres
+        for at, item in enumerate(zip(read, boxes, zip(*places, strict=True), strict=True)):
+            values[at], valid[at] = _resample(*item)
+        return values, valid, centres
+
+    def _allowed(self, mask: Mask, centres: Centres, size: int) -> NDArray[np.bool_]:
+        """Where the mask lets windows be used."""
+        lacking: list[Any] = []
+        out = np.ones((len(centres[0]), size, size), bool)
+        for at, centre in enumerate(zip(*centres, strict=True)):
+            with lazy.noting(lacking):
+                out[at] = mask(*self._positions(float(centre[0]), float(centre[1]), size))
+        if lacking:
+            raise lazy.Lacking(lacking)
+        return out
 
 
-def _levelled(own: Floats, valid: NDArray[np.bool_], out: Floats) -> float:
-    """Write a window without the mean of its valid pixels, 0 where not valid; tell what was taken away."""
-    whole = bool(valid.all())
-    some = own if whole else own[valid]
+def _levelled(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Take the mean of its valid pixels from each window, leaving 0 where not valid; tell what was taken away."""
+    n = len(values)
+    if not valid.all():
+        np.copyto(values, 0, where=~valid)
+    flat, count = values.reshape(n, -1), np.maximum(valid.reshape(n, -1).sum(1), 1)
+    # A mean of so many numbers need not be exact, for what is taken away is told.
     with np.errstate(over="ignore"):
-        level = some.mean() if some.size else own.dtype.type(0)
-    if not np.isfinite(level):
-        level = own.dtype.type(some.mean(dtype=np.float64))
-    np.subtract(own, level, out=out, casting="same_kind")
-    if not whole:
-        np.copyto(out, 0, where=~valid)
-    return float(level)
+        level = flat.sum(1) / count.astype(values.dtype)
+    huge = ~np.isfinite(level)
+    if huge.any():
+        level[huge] = flat[huge].sum(1, dtype=np.float64) / count[huge]
+    values -= level[:, None, None]
+    if not valid.all():
+        np.copyto(values, 0, where=~valid)
+    return np.asarray(values, np.float32), level.astype(np.float64)
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
