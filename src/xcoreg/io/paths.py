@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["NoSuchFile", "check_output", "gdal_path", "local_path", "new_file", "same_file"]
 
 RETRIES, DELAY = 4, 0.5  # of requests that fail for the moment; seconds before the first, then longer
+_LATE = 0.05  # seconds
 # What GDAL and xarray put beside a raster; old ones would speak for the new file.
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
@@ -205,6 +206,7 @@ def _emptied_on_failure(room: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        time.sleep(_LATE)  # other threads end what they are writing, and would make the folder anew
         for made in room.rglob("*"):
             with suppress(OSError):
                 os.truncate(made, 0)

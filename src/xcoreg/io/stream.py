@@ -58,19 +58,18 @@ def pour(images: Sequence[Any], put: Put, *, travels: bool = False) -> None:
     array([18, 19, 20, 21, 22, 23])
     """
     arrays = list(images)
-    tap = None if travels else _Tap(put)
+    tap = _Doors(put) if travels else _Tap(put)
     here = travels or _is_here()
     try:
         for pieces, wide in _courses(arrays):
             n_cols = arrays[pieces[0][0]].numblocks[-1]
             for start in range(0, n_cols, wide):
                 strip = slice(start, min(start + wide, n_cols))
-                here = here and _flows(arrays, pieces, strip, put if tap is None else tap)
+                here = here and _flows(arrays, pieces, strip, tap)
                 if not here:
                     _carry(arrays, pieces, strip, put)
     finally:
-        if tap is not None:
-            tap.close()
+        tap.close()
 
 
 class _Tap:
@@ -97,6 +96,35 @@ class _Tap:
         with self._lock:
             self._open = False
             self._waiting.clear()
+
+
+class _Doors:
+    """Lets any number of blocks through at a time; once closed, none is on its way any more in this process."""
+
+    turn, left = 0, False
+
+    def __init__(self, put: Put) -> None:
+        self._put, self._inside, self._open, self._moved = put, 0, True, threading.Condition()
+
+    def __call__(self, _turn: int, number: int, window: Window, block: NDArray[Any]) -> None:
+        with self._moved:
+            if not self._open:
+                return
+            self._inside += 1
+        try:
+            self._put(number, window, block)
+        finally:
+            with self._moved:
+                self._inside -= 1
+                self._moved.notify_all()
+
+    def __reduce__(self) -> Any:
+        return _Doors, (self._put,)
+
+    def close(self) -> None:
+        with self._moved:
+            self._open = False
+            self._moved.wait_for(lambda: self._inside == 0)
 
 
 def _is_here() -> bool:
@@ -142,15 +170,15 @@ def _even(wide: int, n_cols: int) -> int:
     return -(-n_cols // -(-n_cols // max(wide, 1)))
 
 
-def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put | _Tap) -> bool:
+def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, tap: _Tap | _Doors) -> bool:
     """Let the tasks themselves hand on their blocks; False if they are to be computed elsewhere and cannot."""
     gate: Any = None
-    turn = put.turn if isinstance(put, _Tap) else 0
+    turn = tap.turn
     for row in range(arrays[pieces[0][0]].numblocks[-2]):
         done = []
         for number, leads in pieces:
             part, corner = _part(arrays[number], (*leads, slice(row, row + 1), strip))
-            task = partial(_hand_on, put=put, number=number, corner=corner, turn=turn)
+            task = partial(_hand_on, tap=tap, number=number, corner=corner, turn=turn)
             # A name by chance: the same image may be written twice at a time, and each block of each has to be.
             how = {"chunks": tuple((1,) * n for n in part.numblocks), "name": f"xcoreg-put-{uuid.uuid4().hex}"}
             gates = () if gate is None else (gate,)
@@ -160,7 +188,7 @@ def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Pu
     try:
         lazy.compute_all([] if gate is None else [gate])
     except Exception:
-        if isinstance(put, _Tap) and put.left:
+        if tap.left:
             return False
         raise
     return True
@@ -168,15 +196,12 @@ def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Pu
 
 def _hand_on(block: NDArray[Any], _gate: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
     """Work as a task: hand on a block, and return next to nothing."""
-    me, put = block_info[0], what["put"]
+    me = block_info[0]
     window = tuple(
         slice(at + low, at + high) for at, (low, high) in zip(what["corner"], me["array-location"], strict=True)
     )
-    if isinstance(put, _Tap):
-        turn = what["turn"] + int(np.ravel_multi_index(me["chunk-location"], me["num-chunks"]))
-        put(turn, what["number"], window, block)
-    else:
-        put(what["number"], window, block)
+    turn = what["turn"] + int(np.ravel_multi_index(me["chunk-location"], me["num-chunks"]))
+    what["tap"](turn, what["number"], window, block)
     return np.zeros((1,) * block.ndim, np.uint8)
 
 
