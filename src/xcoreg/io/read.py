@@ -114,7 +114,7 @@ def _be_patient_with(image: DataArray | Dataset, spelled: str) -> None:
 
 def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty = _survey(spelled) if local_path(path) else ask_again(lambda: _survey(spelled), spelled)
+        rotated, inner, empty = ask_again(lambda: _survey(spelled), spelled)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:

@@ -30,13 +30,13 @@ def forget(path: str) -> None:
     Parameters
     ----------
     path : str
-        As GDAL opens it. Anything but "/vsi..." and "scheme://..." is left alone.
+        As GDAL opens it. Local ones are left alone.
 
     Examples
     --------
     >>> forget("a.tif")
     """
-    if not path.startswith("/vsi") and "://" not in path:
+    if not _is_remote(path):
         return
     # GDAL drops what it keeps of an address when a handle is closed that was opened with this setting.
     with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsi"), warnings.catch_warnings(), suppress(RasterioError):
@@ -51,7 +51,7 @@ def ask_again(job: Callable[[], _Result], path: str) -> _Result:
     ----------
     job : callable () -> result
     path : str
-        As GDAL opens it.
+        As GDAL opens it. What goes wrong with local ones is not tried again.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def ask_again(job: Callable[[], _Result], path: str) -> _Result:
     >>> ask_again(lambda: 7, "/vsicurl/https://example.com/a.tif")
     7
     """
-    for turn in range(_AGAIN):
+    for turn in range(_AGAIN if _is_remote(path) else 0):
         try:
             return job()
         except RasterioError as error:
@@ -77,6 +77,10 @@ def ask_again(job: Callable[[], _Result], path: str) -> _Result:
         forget(path)
         time.sleep(paths.DELAY * 4**turn)
     return job()
+
+
+def _is_remote(path: str) -> bool:
+    return path.startswith("/vsi") or "://" in path
 
 
 def _is_final(error: RasterioError) -> bool:
