@@ -58,6 +58,18 @@ def test_what_is_masked_and_scaled_is_stored_as_counts(image, tmp_path, name):
 
 
 @FORMATS
+@pytest.mark.parametrize("dtype", ["float16", "bool", "int64", "float64"])
+@pytest.mark.parametrize("order", [("band", "y", "x"), ("y", "x", "band")])
+def test_any_order_of_dimensions_and_any_type(image, tmp_path, name, dtype, order):
+    plain = image.drop_attrs().drop_vars("band").astype(dtype).transpose(*order).chunk(y=17, x=33)
+    write_raster(plain, tmp_path / name)
+    opener = xr.open_zarr if name == "a.zarr" else xr.open_dataset
+    with opener(tmp_path / name, decode_coords="all") as again:
+        assert again["image"].dims == order
+        np.testing.assert_array_equal(again["image"], plain)
+
+
+@FORMATS
 def test_times_bands_and_other_variables_are_kept(image, tmp_path, name):
     scene = xr.Dataset({"cube": image.expand_dims(time=np.array(["2026-01-01", "2026-01-09"], "M8[ns]")).chunk(x=40)})
     scene["quality"] = image[0].drop_vars("band").chunk(y=20) > 9

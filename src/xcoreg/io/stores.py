@@ -81,6 +81,8 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
     )
     if kind == "netCDF":
         _check_coordinates(dataset)
+        halves = [name for name, one in dataset.data_vars.items() if one.dtype == np.float16]
+        dataset = dataset.assign({name: dataset[name].astype(np.float32) for name in halves})
     here = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
     dataset = _placed(dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()}))
     dataset.attrs = _plain_attrs(dataset.attrs)
