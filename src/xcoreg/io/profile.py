@@ -33,6 +33,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
 }
 _PREDICTED = ("deflate", "lzw", "zstd")
+_UNPREDICTED = ("int64", "uint64", "complex64", "complex128", "complex_int16")  # not by every libtiff
 _BLOCK = 512  # px, side of the tiles of a GeoTIFF
 
 
@@ -138,7 +139,7 @@ def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[
             del chosen["tiled"]
         else:
             chosen.update(blockxsize=_BLOCK, blockysize=_BLOCK)
-        if str(options.get("compress", "deflate")).lower() in _PREDICTED and not dtype.startswith("complex"):
+        if str(options.get("compress", "deflate")).lower() in _PREDICTED and dtype not in _UNPREDICTED:
             chosen["predictor"] = 3 if dtype.startswith("float") else 2
     return chosen
 
