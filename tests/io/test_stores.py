@@ -19,7 +19,7 @@ FORMATS = pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
 def _extras(request):
     name = getattr(request.node, "callspec", None)
     name = name.params.get("name", "a.zarr") if name else "a.zarr"
-    pytest.importorskip({"nc": "netCDF4", "zarr": "zarr"}[name.rpartition(".")[2]])
+    pytest.importorskip({"nc": "netCDF4", "zarr": "zarr", "tif": "rasterio"}[name.rpartition(".")[2]])
 
 
 @FORMATS
@@ -101,6 +101,20 @@ def test_no_value_of_an_image_without_nodata_is_lost(image, tmp_path, name, dtyp
     two = xr.Dataset({"one": plain[0].drop_vars("band"), "two": plain[1].drop_vars("band").rio.write_nodata(fill)})
     again = open_raster(write_raster(two, tmp_path / f"two{name}"))
     assert (again["one"].rio.nodata, again["two"].rio.nodata) == (None, fill)
+
+
+@pytest.mark.parametrize("name", ["a.nc", "a.tif"])
+@pytest.mark.parametrize("chunks", [None, "auto"])
+def test_a_file_that_was_replaced_is_read_anew(image, tmp_path, name, chunks):
+    kept = []
+    for number in range(3):  # with the older ones still open
+        write_raster(image + np.uint16(number), tmp_path / name)
+        kept.append(open_raster(tmp_path / name, chunks=chunks))
+        np.testing.assert_array_equal(kept[-1], image + np.uint16(number))
+    again = open_raster(tmp_path / name, chunks=chunks)
+    if chunks:
+        assert again.data.name == kept[-1].data.name
+        assert again.data.name != kept[0].data.name
 
 
 def test_a_zarr_store_tells_everything_in_one_place(image, tmp_path):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_raster"]
 
+_BY_NAME = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library knows open files by their names alone
+_SEEN: dict[str, tuple[tuple[int, ...], int]] = {}  # such files, as they were when last opened, and how often replaced
 _CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16
 
 
@@ -83,6 +85,8 @@ def open_raster(
         _be_patient()
     if where is not None and not where.exists():
         raise NoSuchFile(f"{path} does not exist")
+    if where is not None and where.suffix.lower() in _BY_NAME:
+        spelled = _spelled_anew(where)
     with warnings.catch_warnings():
         # Whether a transform is needed is for the caller to say.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -98,6 +102,16 @@ def open_raster(
     if nodata is not None:
         image = _with_nodata(image, nodata, str(path))
     return image if chunks is None else _chunked(image, spelled, chunks)
+
+
+def _spelled_anew(path: Path) -> str:
+    """Spell the path of a file that was replaced in another way, or its old content is read while that is open."""
+    stat, name = path.stat(), str(path.absolute())
+    stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    before, turn = _SEEN.get(name, (stamp, 0))
+    turn += stamp != before
+    _SEEN[name] = stamp, turn
+    return f"{path.parent}{os.sep}{f'.{os.sep}' * turn}{path.name}" if turn else str(path)
 
 
 def _be_patient() -> None:
