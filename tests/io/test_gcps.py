@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from xcoreg import georef
 from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.io import open_raster, write_raster
 from xcoreg.io.gcps import write_gcps
 from xcoreg.io.paths import NoSuchFile
 from xcoreg.points import TiePoints
@@ -141,3 +142,22 @@ def test_an_image_without_a_place_is_refused(tmp_path):
         rasterio.open(tmp_path / "a.tif", "w", **profile).close()
     with pytest.raises(NotGeoreferenced, match="has no transform"):
         write_gcps(tmp_path / "a.tif", make_points(), tmp_path / "b.tif")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("options", [{}, {"driver": "COG"}])
+@pytest.mark.parametrize("chunks", [None, 100])
+def test_an_image_with_control_points_keeps_them_when_written(image, tmp_path, options, chunks):
+    placed = write_gcps(image, make_points(), tmp_path / "placed.tif")
+    opened = open_raster(placed, chunks=chunks)
+    with rasterio.open(placed) as file:
+        before, crs = file.gcps
+    with rasterio.open(write_raster(opened, tmp_path / "copy.tif", **options)) as file:
+        after, kept = file.gcps
+        assert kept == crs
+        assert file.transform.is_identity
+        for name in ("row", "col", "x", "y"):
+            np.testing.assert_allclose([getattr(p, name) for p in after], [getattr(p, name) for p in before])
+        np.testing.assert_array_equal(file.read(), opened)
+    with rasterio.open(write_raster(opened[:, 50:], tmp_path / "part.tif", **options)) as file:
+        assert file.gcps[0] == []  # they count the pixels of the whole

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
@@ -32,6 +35,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
     "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
 }
+_WITH_GCPS = ("GTiff", "COG")
 _PREDICTED = ("deflate", "lzw", "zstd")
 _UNPREDICTED = ("int64", "uint64", "complex64", "complex128", "complex_int16")  # not by every libtiff
 _BLOCK = 512  # px, side of the tiles of a GeoTIFF
@@ -124,6 +128,9 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "transform": transform,
         "nodata": _nodata_for(parts[0], dtype),
     }
+    gcps = _gcps_of(parts[0]) if transform is None and driver in _WITH_GCPS else None
+    if gcps:
+        profile["gcps"] = gcps
     options = {str(key).lower(): value for key, value in creation.items()}
     if options.keys() & profile.keys():
         raise OptionError(
@@ -170,6 +177,19 @@ def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None
         transform = image.rio.transform()
         return crs.to_wkt() if crs else None, None if transform == Affine.identity() else transform
     return grid.crs.to_wkt() if grid.crs is not None else None, grid.affine
+
+
+def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
+    """Control points of an image that is not known to be a part of its file: they count the pixels of the whole."""
+    gcps: list[GroundControlPoint] | None = part.rio.get_gcps()
+    source = part.encoding.get("source")
+    if gcps and isinstance(source, str):
+        try:
+            with rasterio.open(source) as file:
+                return gcps if (file.height, file.width) == part.shape[-2:] else None
+        except RasterioError:
+            return None
+    return gcps
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,9 @@ def write_raster(
     Returns
     -------
     Path
-        What was written. CRS, transform, dtype, nodata, scale and offset, band names and attributes are kept; booleans
-        become uint8, half floats float32. GeoTIFFs are tiled and deflated unless `creation` says otherwise.
+        What was written. CRS, transform (in GeoTIFFs: or positions of control points), dtype, nodata, scale and
+        offset, band names and attributes are kept; booleans become uint8, half floats float32. GeoTIFFs are tiled and
+        deflated unless `creation` says otherwise.
 
     Raises
     ------
@@ -337,7 +338,7 @@ def _check(place: Path, profile: dict[str, Any]) -> None:
     """Read the new file's description: some formats change a dtype or lose a transform without a word."""
     with rasterio.open(place) as file:
         made = file.height, file.width, file.count, file.dtypes[0]
-        found, crs = file.transform, file.crs
+        found, crs = file.transform, file.crs or file.gcps[1]
     wanted = profile["height"], profile["width"], profile["count"], profile["dtype"]
     driver, transform = profile["driver"], profile["transform"]
     if made != wanted:
