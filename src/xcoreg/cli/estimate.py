@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xcoreg.cli.inputs import open_image, polygon, use_only
-from xcoreg.errors import MatchError, OptionError, require
+from xcoreg.errors import MatchError, NoOverlap, OptionError, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +57,11 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
     images, chosen = _opened(ref, tgt, options)
     try:
         fit = match(images[1], images[0], progress=talk.progress, **chosen)
-    except MatchError as error:
-        _tell_windows(error.points, talk)
+    except (MatchError, NoOverlap) as error:
+        points = getattr(error, "points", None)
+        _tell_windows(points, talk)
         if debug:
-            _write_debug(debug, images, chosen, error.points, talk)
+            _write_debug(debug, images, chosen, points, talk)
         raise
     if debug:
         _write_debug(debug, images, chosen, fit, talk)

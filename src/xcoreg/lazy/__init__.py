@@ -7,14 +7,13 @@ from xcoreg.lazy.cluster import run_each, threads_here
 from xcoreg.lazy.groups import run_tasks
 from xcoreg.lazy.kept import hollow, keeping, noting, read_windows, remember
 from xcoreg.lazy.store import Lacking
-from xcoreg.lazy.tasks import compute_all, computing, everywhere, fused, is_lazy, token
+from xcoreg.lazy.tasks import compute_all, computing, fused, is_lazy, token
 from xcoreg.lazy.upstream import is_read
 
 __all__ = [
     "Lacking",
     "compute_all",
     "computing",
-    "everywhere",
     "fused",
     "hollow",
     "is_lazy",

@@ -22,7 +22,6 @@ __all__ = [
     "compute_all",
     "compute_items",
     "computing",
-    "everywhere",
     "fused",
     "is_lazy",
     "token",
@@ -129,27 +128,6 @@ def cluster() -> Any:
 def _elsewhere(item: Any) -> bool:
     """Tell whether parts of a collection are kept on workers of a cluster, where it alone can find them."""
     return any("Future" in type(value).__name__ for value in dict(item.__dask_graph__()).values())
-
-
-@contextmanager
-def everywhere() -> Iterator[None]:
-    """Let libraries that compute by themselves do it as :func:`computing` says; the whole program does meanwhile.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> with computing(scheduler="synchronous"), everywhere():
-    ...     int(da.arange(3, chunks=2).sum())
-    3
-    """
-    how = _HOW.get()
-    if not how:
-        yield
-        return
-    import dask.config
-
-    with dask.config.set(how):
-        yield
 
 
 def token(*values: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,11 +73,14 @@ class FileLevel:
             list(pool.map(lambda batch: self._fill_batch(lattice, batch), batches))
 
     def _fill_batch(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
+        from xcoreg.io.web import ask_again  # io stands on this floor, too, and needs rasters
+
         options = {} if self.level is None else {"overview_level": self.level}
-        with rasterio.open(self.path, **options) as file:
+        with ask_again(partial(rasterio.open, self.path, **options), self.path) as file:
             for box in boxes:
                 row0, row1, col0, col1 = box
-                lattice.put(box, file.read(self.band, window=Window(col0, row0, col1 - col0, row1 - row0)))
+                window = Window(col0, row0, col1 - col0, row1 - row0)
+                lattice.put(box, ask_again(partial(file.read, self.band, window=window), self.path))
 
 
 def file_behind(raster: Raster, size: int) -> FileLevel | None:
