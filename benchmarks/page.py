@@ -101,8 +101,11 @@ def scaling(report: dict[str, Any]) -> str:
     parts = [f"{sides['heading']}:", markdown(rows), picture]
     for table in workers:
         times = [f"{row['workers']} {row['s']:.3g} s" for row in table["rows"]]
-        worth = [f"{row['speed, 1 = one']:.2f}" for row in table["rows"] if row.get("speed, 1 = one")]
-        parts.append(f"{table['heading']}: {', '.join(times)}; two are worth {' and '.join(worth)} times one.")
+        worth, bare = (
+            " and ".join(f"{row[name]:.2f}" for row in table["rows"] if row.get(name))
+            for name in ("s, one / two", "s without filters, one / two")
+        )
+        parts.append(f"{table['heading']}: {', '.join(times)}; two are worth {worth} of one, without filters {bare}.")
     return "\n\n".join(parts)
 
 

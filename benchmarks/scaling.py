@@ -116,24 +116,31 @@ def laziness(cache: Path, side: int) -> list[dict[str, Any]]:
 
 
 def workers(cache: Path, side: int, window: int, spacing: float, times: int) -> list[dict[str, Any]]:
-    """Time the local matcher on one and two threads, and on one and two processes, in turns."""
+    """Time the local matcher on one and two threads, and on one and two processes, in turns; without filters, too.
+
+    Filters look at all tie points together, in one thread.
+    """
     ref, tgt = (xcoreg.open_raster(path) for path in scene(cache, side))
 
-    def once() -> float:
+    def once(**options: Any) -> float:
         start = time.perf_counter()
-        xcoreg.tie_points(tgt, ref, spacing=spacing, window=window)
+        xcoreg.tie_points(tgt, ref, spacing=spacing, window=window, **options)
         return time.perf_counter() - start
 
     rows = []
     for kind, at_work in (("thread", _threads), ("process", _processes)):
-        best = {1: np.inf, 2: np.inf}
-        for _ in range(times):
-            for n in best:
-                with at_work(n, once):
-                    best[n] = min(best[n], once())
-        rows.append({"workers": f"1 {kind}", "s": best[1]})
-        rows.append({"workers": f"2 {kind}{'es' if kind == 'process' else 's'}", "s": best[2]})
-        rows[-1]["speed, 1 = one"] = best[1] / best[2]
+        times_of: dict[tuple[str, int], list[float]] = {}
+        for n in (1, 2) * times:
+            with at_work(n, once):
+                times_of.setdefault(("s", n), []).append(once())
+                times_of.setdefault(("s without filters", n), []).append(once(filters=()))
+        best = {key: min(each) for key, each in times_of.items()}
+        for n in (1, 2):
+            row: dict[str, Any] = {"workers": f"{n} {kind}{'' if n == 1 else 'es' if kind == 'process' else 's'}"}
+            for name in ("s", "s without filters"):
+                row |= {name: best[name, n]}
+                row |= {f"{name}, one / two": best[name, 1] / best[name, 2]} if n == 2 else {}
+            rows.append(row)
     return rows
 
 
