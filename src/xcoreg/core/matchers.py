@@ -143,7 +143,7 @@ def _match_usable(
     ref, tgt, ref_valid, tgt_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
     tgt[peaks.height < 0] *= -1
-    fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move)
+    fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move, ~(peaks.log10_chance < _CHANCE))
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
     asked = np.flatnonzero(compare | (np.abs(fine.move).max(1) > _FAR))

@@ -165,7 +165,9 @@ class _Pair:
         return _Pair(self.modes, weight, self.ref[index], self.edge_x[index], self.edge_y[index], planes, flat)
 
 
-def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: Floats) -> Refined:
+def refine(
+    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: Floats, hopeless: Bools | None = None
+) -> Refined:
     """Refine shifts that are right to about half a pixel.
 
     Parameters
@@ -176,6 +178,8 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
         Pixels that are False carry no weight.
     start : (n, 2) float
         Correction target -> reference, px, along (col, row).
+    hopeless : (n,) bool, optional
+        Windows whose answer will not be used: what has changed in them is not looked for, which takes long.
 
     Returns
     -------
@@ -196,7 +200,8 @@ def refine(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: 
     found = _found(look, products, settled, pair.weight, pair.modes)
     rest += settled.move
     aligned = Aligned.of(pair.ref, _brought(pair, rest), pair.weight)
-    _weigh(pair, rest, aligned, found)
+    changed = stand_out(aligned.cells)
+    _weigh(pair, rest, aligned, found, np.flatnonzero(changed if hopeless is None else changed & ~hopeless))
     found.move[:] = whole + rest
     return Refined(**vars(found), aligned=aligned)
 
@@ -315,9 +320,9 @@ def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
     return first, second
 
 
-def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found) -> None:
+def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found, suspects: NDArray[np.intp]) -> None:
     """Settle windows in which something has changed once more, with less weight there."""
-    index = _changed(aligned)
+    index = _changed(aligned, suspects)
     for _ in range(_MOST_LOOKS):
         if not index.size:
             return
@@ -335,9 +340,8 @@ def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found) -> None:
         index = index[step > _NEAR_WEIGHED]
 
 
-def _changed(aligned: Aligned) -> NDArray[np.intp]:
-    """Windows whose answer would be another one without the pixels that have changed."""
-    index = np.flatnonzero(stand_out(aligned.cells))
+def _changed(aligned: Aligned, index: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those of some windows whose answer would be another one without the pixels that have changed."""
     if not index.size:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight

@@ -43,6 +43,17 @@ def as_crs(crs: Any) -> CRS:
     """
     if isinstance(crs, CRS):
         return crs
+    # Objects of other libraries write themselves out as text each time; grids are asked for theirs a great many times.
+    known = type(crs).__hash__ is not None and hasattr(crs, "to_wkt")
+    return _written_once(crs) if known else _read(crs)
+
+
+@lru_cache(maxsize=128)
+def _written_once(crs: Any) -> CRS:
+    return _read(crs)
+
+
+def _read(crs: Any) -> CRS:
     found = crs if isinstance(crs, int) else text_of(crs)
     if found is None:
         raise OptionError("the CRS is unknown (empty): name it, for example 'EPSG:32633'")
