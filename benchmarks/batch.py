@@ -68,28 +68,35 @@ def whole(cache: Path, count: int, seed: int, verb: str) -> list[dict[str, Any]]
 def interrupted(cache: Path, count: int, seed: int) -> list[dict[str, Any]]:
     """Kill the program again and again, and compare what it leaves in the end."""
     targets, ref, _ = scenes(cache, count, seed)
-    rows = []
+    rows, rest = [], np.random.default_rng(seed)
     with tempfile.TemporaryDirectory(dir=cache) as room:
         straight = Path(room) / "straight"
         run(*command(targets, ref, straight, "--align-grid"))
         for name in ("SIGKILL", "SIGINT"):
             out, kills = Path(room) / name, 0
-            while True:
-                program = subprocess.Popen(
-                    command(targets, ref, out, "--align-grid", "--workers", "2"), stderr=subprocess.DEVNULL
-                )
-                try:
-                    program.wait(12 + 2 * kills)
-                    break
-                except subprocess.TimeoutExpired:
-                    program.send_signal(getattr(signal, name))
-                    program.wait()
-                    kills += 1
+            call = command(targets, ref, out, "--align-grid", "--workers", "2")
+            while _runs_on(program := subprocess.Popen(call, stderr=subprocess.DEVNULL), out, count // 9 + 1, rest):
+                program.send_signal(getattr(signal, name))
+                program.wait()
+                kills += 1
+            if not kills:
+                raise RuntimeError("the program was done before it could be stopped")
             same = _bytes(out) == _bytes(straight)
             left = len(list(out.rglob(".xcoreg*")))
             rows.append({"signal": name, "times stopped": kills, "same files": same, "left behind": left})
             shutil.rmtree(out)
     return rows
+
+
+def _runs_on(program: subprocess.Popen[bytes], out: Path, more: int, rest: np.random.Generator) -> bool:
+    """Wait until so many more scenes are done, and part of the next; False when the program has ended."""
+    enough = len(list(out.glob("scenes/*.json"))) + more
+    while program.poll() is None:
+        if len(list(out.glob("scenes/*.json"))) >= enough:
+            time.sleep(rest.uniform(0, 0.3))
+            return program.poll() is None
+        time.sleep(0.02)
+    return False
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
