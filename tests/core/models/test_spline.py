@@ -83,5 +83,5 @@ def test_three_thousand_points_are_quick(case):
     start = time.process_time()
     model.predict(4e5 + x, 5e6 + y)
     assert model.kind == "spline"
-    assert chosen < 10  # about 1.5 s on an idle core
+    assert chosen < 30  # about 1.2 s on an idle core; a shared machine has taken ten times that
     assert time.process_time() - start < 2  # about 0.2 s
