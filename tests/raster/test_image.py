@@ -35,6 +35,33 @@ def test_outside_the_image_is_zero_and_not_valid(make_image, noise, box):
     np.testing.assert_array_equal(valid, inside[cut])
 
 
+BOXES = {
+    "inside": [(0, 8, 0, 8), (10, 18, 30, 38)],
+    "beyond": [(-3, 5, 0, 8), (10, 18, 396, 404)],
+    "outside": [(-20, -12, 0, 8), (900, 908, 0, 8)],
+}
+
+
+@pytest.mark.parametrize("boxes", BOXES.values(), ids=BOXES)
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_windows_read_together_are_those_read_alone(make_image, noise, boxes, dtype):
+    values = noise.astype(dtype)
+    values[12:14, 31:33] = 7
+    if dtype != "uint16":
+        values[2, 3] = np.nan
+    raster = make_raster(make_image(values), nodata=7)
+    together = raster.read_stack(boxes)
+    for at, box in enumerate(boxes):
+        for stacked, alone in zip(together, raster.read(*box), strict=True):
+            np.testing.assert_array_equal(stacked[at], alone)
+            assert stacked.dtype == alone.dtype
+
+
+def test_no_windows_read_together_are_none(make_image, noise):
+    values, valid = make_raster(make_image(noise), nodata=0).read_stack([])
+    assert (len(values), len(valid)) == (0, 0)
+
+
 def test_nan_and_infinities_never_leave(make_image):
     pixels = np.array([[1.0, np.nan], [np.inf, -np.inf]])
     values, valid = make_raster(make_image(pixels)).read(0, 2, 0, 2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
 
-__all__ = ["agreement", "ce90", "crlb", "likeness", "nmad", "participation", "ssim"]
+__all__ = ["agreement", "ce90", "crlb", "likeness", "nmad", "ssim"]
 
 # Parts of a window along each side.
 _PARTS = 8
@@ -63,35 +63,10 @@ def likeness(a: Floats, b: Floats, valid: Bools) -> Floats:
     return _ssim(Cells.of(a, b, valid))
 
 
-def participation(a: Floats, b: Floats, valid: Bools) -> Floats:
-    """Tell over how many of 64 equal parts of a window the agreement of two images is spread.
+def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) -> tuple[Floats, Floats, Floats]:
+    """Tell how like windows are that are nearly centred, over how much of them that is spread, and where.
 
     A blob fits any other blob with a perfect peak; what betrays it is that all the agreement lies in one spot.
-
-    Parameters
-    ----------
-    a, b : (n, rows, cols) float
-        Aligned windows, finite, at least 8 x 8.
-    valid : (n, rows, cols) bool
-        Pixels that count.
-
-    Returns
-    -------
-    (n,) float64
-        ``sum(c)^2 / sum(c^2)`` over the parts, `c` being the sum of products of the windows without their slow
-        variation: 64 for agreement everywhere, 1 for agreement in one part.
-
-    Examples
-    --------
-    >>> spot = np.zeros((1, 64, 64)); spot[0, 18:22, 18:22] = 1
-    >>> bool(participation(spot, spot, np.ones(spot.shape, bool))[0] < 2)
-    True
-    """
-    return _spread_of(_shared(Cells.of(_centred(a, valid), _centred(b, valid), valid, _fine(a.shape)), a.shape)[0])
-
-
-def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) -> tuple[Floats, Floats, Floats]:
-    """`ssim` and `participation` of windows that are nearly centred, in less time, and where they agree.
 
     Parameters
     ----------
@@ -104,7 +79,11 @@ def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) ->
 
     Returns
     -------
-    ssim, participation : (n,) float64
+    ssim : (n,) float64
+        As :func:`likeness` tells it.
+    participation : (n,) float64
+        ``sum(c)^2 / sum(c^2)`` over 64 equal parts, `c` being the sum of products of the windows without their slow
+        variation: 64 for agreement everywhere, 1 for agreement in one part.
     middle : (n, 2) float64
         Centre of the parts that agree, weighted by how much they have in common, px along (col, row) from the centre.
 
@@ -114,6 +93,10 @@ def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) ->
     >>> like, parts, middle = agreement(image, image, np.ones((1, 64, 64), bool))
     >>> round(float(like[0]), 3), bool(parts[0] > 60)
     (1.0, True)
+    >>> spot = np.zeros((1, 64, 64), np.float32)
+    >>> spot[0, 18:22, 18:22] = 1
+    >>> bool(agreement(spot, spot, spot >= 0)[1][0] < 2)
+    True
     """
     cells = Cells.of(a, b, valid) if cells is None else cells
     side = _fine(a.shape)
