@@ -21,21 +21,30 @@ SRC = Path(__file__).resolve().parent.parent / "src" / "xcoreg"
 
 # The floors of the house, ground floor first. A module may import its own floor and those below.
 FLOORS = (
-    ("errors",),
+    ("errors", "files"),
     ("core",),
-    ("points", "result", "shift", "summary", "georef"),
+    ("points", "result", "results", "shift", "summary", "georef"),
     ("plan", "raster", "io", "lazy", "simulate", "datasets", "filters"),
-    ("engine", "warp", "stack", "rectify", "locate"),
-    ("plot", "report", "jobs"),
+    ("engine", "matching", "warp", "rectify", "locate"),
+    ("plot", "report", "jobs", "batches"),
     ("accessor", "cli"),
     ("__init__", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 # Methods that hand a result to the floor above because users look for them there. Each must be a late import.
-STAIRS = {("result", "plot"), ("result", "report"), ("result", "io"), ("points", "plot")}
+STAIRS = {
+    ("result", "plot"),
+    ("result", "report"),
+    ("result", "io"),
+    ("points", "plot"),
+    ("results", "plot"),
+    ("results", "report"),
+    ("results", "io"),
+    ("results", "warp"),
+}
 
-LONGEST_FILE = 400
+LONGEST_FILE = 300  # lines of code: docstrings, comments and blank lines do not count
 LONGEST_FUNCTION = 50
 IMPORT_BUDGET = 0.15  # seconds on top of `import rioxarray`
 
@@ -129,6 +138,13 @@ def code_lines(source: str) -> set[int]:
     return {line for tok in tokens if tok.type not in skip for line in range(tok.start[0], tok.end[0] + 1)}
 
 
+def docstring_lines(tree: ast.Module) -> set[int]:
+    """Numbers of the lines that docstrings take."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds) and ast.get_docstring(node, clean=False)]
+    return {line for node in nodes for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)}
+
+
 def function_lengths(source: str) -> list[tuple[str, int]]:
     """Every function with its lines of code, without docstring, comments and blank lines."""
     code = code_lines(source)
@@ -180,8 +196,8 @@ def test_core_imports_numpy_scipy_and_core_alone(path):
 
 @every_module
 def test_files_stay_short(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST_FILE
+    source = path.read_text(encoding="utf-8")
+    assert len(code_lines(source) - docstring_lines(ast.parse(source))) <= LONGEST_FILE
 
 
 @every_module
