@@ -12,7 +12,7 @@ import numpy as np
 from common import Report, arguments, image
 from peers import PEERS
 
-from xcoreg.core.matchers import phase_match
+from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches
 from xcoreg.simulate import Texture, WindowPairs, blob_mask, pair, window_pairs
 

@@ -20,7 +20,7 @@ import numpy as np
 from common import CACHE, Report, arguments
 from process import run
 
-from xcoreg import write_raster
+from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
 
 _SIDE, _SCENES, _SCENES_QUICK = 1500, 50, 6

@@ -230,7 +230,8 @@ def speed(one: Scene, times: int) -> list[dict[str, Any]]:
 def laid_out(one: Scene, window: int, spacing: float) -> np.ndarray:
     """(n, 2) centres of the windows that xcoreg lays out, map coordinates."""
     from xcoreg.engine.scene import prepare
-    from xcoreg.plan import LocalOptions, lay_out
+    from xcoreg.plan.layout import lay_out
+    from xcoreg.plan.options import LocalOptions
 
     ready = prepare(*(xcoreg.open_raster(path) for path in (one.tgt, one.ref)), LocalOptions())
     return lay_out(ready.overlap, ready.extent, ready.target.grid.affine, ready.linear, spacing, window)

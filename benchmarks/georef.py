@@ -23,7 +23,7 @@ from xarray import DataArray
 from xcoreg.errors import LowSupport
 from xcoreg.georef import GCPs, fit_gcps, read_gcps
 from xcoreg.locate import locate, place
-from xcoreg.rectify import rectify
+from xcoreg.rectify.image import rectify
 
 SIDE = 5000
 TILE = 40  # px: along rows this short GDAL's shortcut, straight lines true to 0.125 px, does not matter

@@ -16,7 +16,7 @@ import numpy as np
 from common import Report, arguments
 from scipy import fft
 
-from xcoreg.core.matchers import phase_match, phase_scout
+from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.simulate import blob_mask, window_pairs
 
 _SIZES, _TURNS = (64, 128, 256), 5

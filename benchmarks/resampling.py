@@ -16,12 +16,13 @@ from common import NORTH_UP, Report, arguments, image
 from odc.geo.geobox import GeoBox
 from rasterio.warp import Resampling, reproject
 
-from xcoreg import apply
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.warp.apply_fit import apply
 
 CRS = "EPSG:32633"
 DX, DY = 3.57, 15.66

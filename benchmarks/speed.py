@@ -20,7 +20,7 @@ from process import often
 from scipy import fft
 
 import xcoreg
-from xcoreg.core.matchers import phase_match
+from xcoreg.core.matcher import phase_match
 from xcoreg.simulate import Acquisition, Texture, pair, window_pairs
 
 TRUTH = (0.357, -1.566)

@@ -20,9 +20,10 @@ from process import run
 from rasterio.warp import Resampling, reproject
 
 import xcoreg
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality
+from xcoreg.core.matches import Status
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
 from xcoreg.simulate import smooth_field
 
 CRS = "EPSG:32633"

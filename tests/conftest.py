@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from xcoreg import georef
+from xcoreg.core.matches import Status
 from xcoreg.core.models import assess_model
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality, Shift
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

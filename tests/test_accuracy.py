@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from xcoreg.core.matchers import phase_match
+from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches
 from xcoreg.simulate import Texture, WindowPairs, blob_mask, window_pairs
 

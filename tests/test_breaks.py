@@ -10,10 +10,12 @@ import rasterio.warp
 import xarray as xr
 from affine import Affine
 
-from xcoreg import CoregError, apply, match
+from xcoreg.engine.single import match
+from xcoreg.errors import CoregError
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.result import Coregistration
+from xcoreg.result.fit import Coregistration
 from xcoreg.simulate import Acquisition, Product, SimulatedPair, pair, similarity
+from xcoreg.warp.apply_fit import apply
 
 SHIFT = (0.357, -1.566)
 SIZE = 240

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg import compare_points, tie_points
-from xcoreg.raster import make_raster
+from xcoreg.engine.elevation.points import compare_points
+from xcoreg.engine.local import tie_points
+from xcoreg.raster.image import make_raster
 from xcoreg.simulate import dem_pair, pair, smooth_field
 
 SIZE, CHUNK = 700, 100

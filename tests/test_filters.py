@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from xcoreg import filters
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.filters import run_filters
-from xcoreg.points import TiePoints
+from xcoreg.points.table import TiePoints
 
 N = 15
 

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 from scipy import fft, ndimage
 
-from xcoreg import CoregError, match
 from xcoreg.datasets import sentinel2_pair
-from xcoreg.errors import GridError, NoOverlap
+from xcoreg.engine.single import match
+from xcoreg.errors import CoregError, GridError, NoOverlap
 from xcoreg.simulate import Acquisition, Product, Texture, pair
 
 SIZES = (64, 96, 128)

@@ -5,11 +5,14 @@ import pickle
 import numpy as np
 import pytest
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
 from xcoreg.errors import MatchError, OptionError
-from xcoreg.points import TiePoints
-from xcoreg.result import SCHEMA, Coregistration, Quality, Shift, current_versions, load_fit
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import SCHEMA, Coregistration
+from xcoreg.result.load import current_versions, load_fit
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 COV = ((4e-4, 1e-5), (1e-5, 3e-4))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.matchers import phase_match, phase_scout
+from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.core.models import choose_model
 from xcoreg.core.refine import refine
 from xcoreg.simulate import blob_mask, window_pairs

@@ -26,12 +26,13 @@ from xcoreg.errors import (
 )
 
 if TYPE_CHECKING:
-    from xcoreg import datasets, filters, georef, simulate
-    from xcoreg.core.matchers import phase_match
-    from xcoreg.core.matches import Matches
+    pass
+    from xcoreg.core.matcher import phase_match
+    from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
-    from xcoreg.core.status import Status
-    from xcoreg.engine import PointStatistics, compare_points, match, match_local, tie_points
+    from xcoreg.engine.elevation.points import PointStatistics, compare_points
+    from xcoreg.engine.local import match_local, tie_points
+    from xcoreg.engine.single import match
     from xcoreg.georef import (
         Corners,
         GCPs,
@@ -46,12 +47,16 @@ if TYPE_CHECKING:
         to_geotransform,
         transform_points,
     )
-    from xcoreg.io import open_raster, write_raster
-    from xcoreg.jobs import batch
-    from xcoreg.plan import inside, outside
-    from xcoreg.points import TiePoints
-    from xcoreg.result import Coregistration, Quality, Shift, load_fit
-    from xcoreg.warp import apply
+    from xcoreg.io.read import open_raster
+    from xcoreg.io.write import write_raster
+    from xcoreg.jobs.run import batch
+    from xcoreg.plan.outlines import inside, outside
+    from xcoreg.points.table import TiePoints
+    from xcoreg.result.fit import Coregistration
+    from xcoreg.result.load import load_fit
+    from xcoreg.result.quality import Quality
+    from xcoreg.shift import Shift
+    from xcoreg.warp.apply_fit import apply
 
 __version__ = "0.1.0"
 
@@ -64,7 +69,7 @@ _HOMES = {
     "PointStatistics": "xcoreg.engine",
     "Quality": "xcoreg.result",
     "Shift": "xcoreg.result",
-    "Status": "xcoreg.core.status",
+    "Status": "xcoreg.core.matches",
     "TiePoints": "xcoreg.points",
     "apply": "xcoreg.warp",
     "batch": "xcoreg.jobs",
@@ -81,7 +86,7 @@ _HOMES = {
     "open_raster": "xcoreg.io",
     "outside": "xcoreg.plan",
     "parse_crs": "xcoreg.georef",
-    "phase_match": "xcoreg.core.matchers",
+    "phase_match": "xcoreg.core.matcher",
     "pixel_to_lonlat": "xcoreg.georef",
     "pixel_to_map": "xcoreg.georef",
     "read_gcps": "xcoreg.georef",

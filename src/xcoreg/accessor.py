@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from xcoreg.georef import GCPs
     from xcoreg.locate import Located
-    from xcoreg.plan import MatchLocalOptions, MatchOptions
-    from xcoreg.result import Coregistration
+    from xcoreg.plan.options import MatchLocalOptions, MatchOptions
+    from xcoreg.result.fit import Coregistration
 
     Image = xr.DataArray | xr.Dataset
 
@@ -45,7 +45,7 @@ class CoregAccessor:
         self._image = image
 
     def __repr__(self) -> str:
-        from xcoreg.summary import tell_accessor
+        from xcoreg.summary.tell import tell_accessor
 
         return tell_accessor(lambda: self.grid)
 
@@ -60,7 +60,7 @@ class CoregAccessor:
         >>> grid.crs.epsg, tuple(grid.shape), grid.affine.a
         (32633, (40, 60), 10.0)
         """
-        from xcoreg.raster import grid_of
+        from xcoreg.raster.grid import grid_of
 
         return grid_of(self._image)
 
@@ -75,7 +75,7 @@ class CoregAccessor:
         0
         """
         from xcoreg.lazy import keeping
-        from xcoreg.raster import make_raster
+        from xcoreg.raster.image import make_raster
 
         with keeping():
             return make_raster(self._image).nodata
@@ -100,7 +100,8 @@ class CoregAccessor:
         (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
         from xcoreg.lazy import keeping
-        from xcoreg.raster import footprint, make_raster
+        from xcoreg.raster.image import make_raster
+        from xcoreg.raster.outline import footprint
 
         with keeping():
             return footprint(make_raster(self._image, **options))
@@ -126,7 +127,8 @@ class CoregAccessor:
         0.91
         """
         from xcoreg.lazy import keeping
-        from xcoreg.raster import footprint, make_raster, overlap
+        from xcoreg.raster.image import make_raster
+        from xcoreg.raster.outline import footprint, overlap
 
         with keeping():
             target, reference = make_raster(self._image), make_raster(ref, name="reference")
@@ -155,7 +157,7 @@ class CoregAccessor:
         >>> round(shift.dx, 1), round(shift.dy, 1), round(shift.dcol, 2), round(shift.drow, 2)
         (12.5, 5.0, 1.25, -0.5)
         """
-        from xcoreg.engine import match
+        from xcoreg.engine.single import match
 
         return match(self._image, ref, **options)
 
@@ -181,7 +183,7 @@ class CoregAccessor:
         >>> fit.points
         TiePoints(25 windows: 25 OK)
         """
-        from xcoreg.engine import match_local
+        from xcoreg.engine.local import match_local
 
         return match_local(self._image, ref, **options)
 
@@ -210,8 +212,9 @@ class CoregAccessor:
         >>> bool((fixed.values == scene.tgt.values).all()), round(float(fixed.x[0] - scene.tgt.x[0]), 1)
         (True, 12.5)
         """
-        from xcoreg.rectify import needs_rectifying, rectify_by
-        from xcoreg.warp import apply
+        from xcoreg.rectify.onto import rectify_by
+        from xcoreg.rectify.placing import needs_rectifying
+        from xcoreg.warp.apply_fit import apply
 
         if needs_rectifying(self._image):
             return rectify_by(self._image, fit, **options)  # type: ignore[type-var]
@@ -240,8 +243,8 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.ref.coreg.grid
         True
         """
-        from xcoreg.plan import check_options
-        from xcoreg.rectify import on_map
+        from xcoreg.plan.options import check_options
+        from xcoreg.rectify.onto import on_map
 
         matching, moving = _split(options)
         check_options(matching, _MOVING)
@@ -273,8 +276,8 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.tgt.coreg.grid
         True
         """
-        from xcoreg.plan import LocalOptions, check_options
-        from xcoreg.rectify import on_map
+        from xcoreg.plan.options import LocalOptions, check_options
+        from xcoreg.rectify.onto import on_map
 
         matching, moving = _split(options)
         check_options(matching, _MOVING, kind=LocalOptions)
@@ -292,7 +295,7 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None  # it has a transform instead
         True
         """
-        from xcoreg.rectify import gcps_of
+        from xcoreg.rectify.placing import gcps_of
 
         return gcps_of(self._image)
 
@@ -321,7 +324,7 @@ class CoregAccessor:
         >>> raw.coreg.rectify(points, resolution=10).shape
         (50, 100)
         """
-        from xcoreg.rectify import rectify
+        from xcoreg.rectify.image import rectify
 
         return rectify(self._image, ground, **options)  # type: ignore[type-var]
 

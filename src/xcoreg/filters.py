@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.filters import neighbour_residuals
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Degenerate, assess_model
-from xcoreg.core.status import Status
+from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
-from xcoreg.points import TiePoints
+from xcoreg.points.table import TiePoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

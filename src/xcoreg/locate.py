@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.kernels import KERNELS, nearest_index, reach
-from xcoreg.core.sample import sample
+from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.quick import quick_to_map, quick_to_pixel
-from xcoreg.raster import to_band
+from xcoreg.raster.bands import to_band
 from xcoreg.raster.nodata import stored_nodata, valid_of
-from xcoreg.rectify import as_ground
-from xcoreg.rectify.placing import shape_of
+from xcoreg.rectify.placing import as_ground, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

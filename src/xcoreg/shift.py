@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg import georef, summary
-from xcoreg.points import shift_angle
+from xcoreg.points.angle import shift_angle
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -12,7 +12,7 @@ from xcoreg.simulate import pair
 @pytest.fixture
 def folder(tmp_path):
     """Two targets that match their reference, and one that does not."""
-    from xcoreg import write_raster
+    from xcoreg.io.write import write_raster
 
     for name, shift in {"a": (0.5, 0.25), "b": (-1.0, 2.0)}.items():
         both = pair((256, 256), shift=shift, seed=5)

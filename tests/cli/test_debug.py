@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from xcoreg.cli.debug import write_debug
-from xcoreg.io import open_raster
+from xcoreg.io.read import open_raster
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32635", "EPSG:3857"])

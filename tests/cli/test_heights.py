@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
 from xcoreg.shift import Shift
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.cells import Cells
+from xcoreg.core.quality import Cells
 
 
 def drawn(seed, shape=(2, 24, 32)):

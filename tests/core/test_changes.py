@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.cells import Cells
-from xcoreg.core.changes import removed, stand_out, unchanged
-from xcoreg.core.smooth import smooth
+from xcoreg.core.quality import Cells, smooth
+from xcoreg.core.weights import removed, stand_out, unchanged
 
 
 def drawn(n=6, size=64, noise=0.05, seed=0):

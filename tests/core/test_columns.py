@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.columns import count_statuses, freeze, tell_counts
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status, count_statuses, freeze, tell_counts
 
 
 def test_freeze_copies_and_locks():

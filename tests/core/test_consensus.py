@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.consensus import agreeing, combine
+from xcoreg.core.robust import agreeing, combine
 
 EYE = np.eye(2)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xcoreg.core.filters import neighbour_residuals
+from xcoreg.core.robust import neighbour_residuals
 
 
 def mesh(n=12):

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from xcoreg.core.matchers import phase_match
-from xcoreg.core.matches import Matches
-from xcoreg.core.status import Status
+from xcoreg.core.matcher import phase_match
+from xcoreg.core.matches import Matches, Status
 from xcoreg.simulate import WindowPairs, window_pairs
 
 N, SIDE = 20, 64
@@ -100,7 +99,7 @@ def test_threads_change_nothing(pairs, matches):
 
 
 def test_batches_change_nothing(pairs, matches, monkeypatch):
-    monkeypatch.setattr("xcoreg.core.matchers._BATCH_PIXELS", 3 * SIDE * SIDE)
+    monkeypatch.setattr("xcoreg.core.matcher._BATCH_PIXELS", 3 * SIDE * SIDE)
     assert np.array_equal(moves(run(pairs)), moves(matches))
 
 

@@ -3,8 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from xcoreg.core.matches import Matches
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Matches, Status
 
 
 def three():

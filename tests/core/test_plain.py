@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from xcoreg.core.plain import decode, decode_column, encode, encode_column
+from xcoreg.core.matches import decode, decode_column, encode, encode_column
 
 
 def through_json(value):

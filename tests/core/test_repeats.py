@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.repeats import repeats
+from xcoreg.core.matcher import repeats
 from xcoreg.simulate import window_pairs
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcoreg.core.sample import KERNELS, sample, sample_axes, sample_separable, shrink
+from xcoreg.core.kernels import KERNELS
+from xcoreg.core.sampling import sample, sample_axes, sample_separable, shrink
 
 SMOOTH = ("bilinear", "cubic", "lanczos")
 ALL = tuple(KERNELS)

@@ -1,6 +1,6 @@
 import pytest
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 
 
 def test_numbers_are_fixed_because_files_store_them():

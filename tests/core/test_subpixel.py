@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcoreg.core.subpixel import FourierShift, moved, recut
+from xcoreg.core.spectrum import FourierShift, moved, recut
 
 ROWS, COLS = np.mgrid[:64, :80].astype(np.float64)
 INNER = (slice(5, -5), slice(5, -5))

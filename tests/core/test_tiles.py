@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core import tiles
-from xcoreg.core.sample import sample
+from xcoreg.core.sampling import sample
 from xcoreg.core.tiles import sample_list, sample_tile
 
 SMOOTH = ("bilinear", "cubic", "lanczos")

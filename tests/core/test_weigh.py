@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.spectrum import modes_for
-from xcoreg.core.weigh import Products, confirm, covariance, settle
+from xcoreg.core.weights import Products, confirm, covariance, settle
 
 MODES = modes_for(64, 64)
 TURN = 2j * np.pi

@@ -94,11 +94,13 @@ def run_commands(code):
 
 README_NEEDS = """
 import numpy as _n
-from xcoreg import GCPs as _G
+from xcoreg.georef.gcps import GCPs as _G
 from xcoreg.georef import attach_gcps as _a
 _col, _row = (one.ravel() for one in _n.meshgrid([0, 390, 779], [0, 390, 779]))
 _a("tgt.tif", _G(_col, _row, 337305 + 10 * _col, 5852695 - 10 * _row, crs="EPSG:32633"), "swath.tif")
-from xcoreg import datasets as _d, open_raster as _o, write_raster as _w
+from xcoreg import datasets as _d
+from xcoreg.io.read import open_raster as _o
+from xcoreg.io.write import write_raster as _w
 _o("clouds.tif").pipe(_w, "clouds_20m.tif")
 _r, _t = _d.sentinel2_pair()
 _t.coreg.match(_r).save("fit.json")

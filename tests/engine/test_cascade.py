@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.status import Status
-from xcoreg.engine import tie_points
+from xcoreg.core.matches import Status
 from xcoreg.engine.cascade import Guess, interpolate
+from xcoreg.engine.local import tie_points
 
 
 def mesh(n, step):

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.matchers import phase_match
-from xcoreg.engine import match, prepare
+from xcoreg.core.matcher import phase_match
 from xcoreg.engine.doubt import bends, locks
+from xcoreg.engine.scene import prepare
+from xcoreg.engine.single import match
 from xcoreg.engine.trials import match_windows
 from xcoreg.georef import vector_to_pixel
-from xcoreg.plan import check_options
+from xcoreg.plan.options import check_options
 from xcoreg.simulate import Acquisition, pair, similarity
 
 CENTRE = np.array([[301500.0, 5898540.0]])

@@ -13,7 +13,7 @@ from affine import Affine
 from xarray import DataArray
 
 import xcoreg
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.simulate.terrain import DemNoise, dem_pair, elevations
 
 DATA = Path(os.environ.get("XCOREG_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

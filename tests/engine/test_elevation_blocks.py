@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xcoreg
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.simulate.terrain import DemNoise, Mosaic, dem_pair
 
 CALM = DemNoise(0.3, 0.0, 5.0, 0.0)
@@ -141,7 +141,7 @@ def test_places_of_ones_own_are_used(ramp):
 @pytest.mark.slow
 @pytest.mark.parametrize(("block", "limit"), [(125, 1.25), (250, 1.35)])
 def test_a_mosaic_comes_near_to_what_the_truth_leaves(block, limit):
-    from xcoreg.core.sample import sample
+    from xcoreg.core.sampling import sample
 
     both = dem_pair((985, 1332), mosaic=Mosaic(), seed=1)
     fit = both.tgt.coreg.match_local(both.ref, matcher="nuth_kaab", spacing=block, window=block)

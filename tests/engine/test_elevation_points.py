@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import xcoreg
-from xcoreg.core.status import Status
-from xcoreg.engine import compare_points
+from xcoreg.core.matches import Status
+from xcoreg.engine.elevation.points import compare_points
 from xcoreg.simulate.terrain import DemNoise, dem_pair
 
 gpd = pytest.importorskip("geopandas")

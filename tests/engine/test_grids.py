@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from xcoreg.engine import match
+from xcoreg.engine.single import match
 from xcoreg.georef import transform_points
 from xcoreg.simulate import Acquisition, pair
 

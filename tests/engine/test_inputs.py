@@ -8,7 +8,7 @@ import rioxarray
 import shapely
 import xarray as xr
 
-from xcoreg.engine import match
+from xcoreg.engine.single import match
 from xcoreg.errors import OptionError
 from xcoreg.simulate import Acquisition, pair
 

@@ -9,8 +9,8 @@ import shapely
 from affine import Affine
 
 import xcoreg
-from xcoreg.core.status import Status
-from xcoreg.engine import match_local, tie_points
+from xcoreg.core.matches import Status
+from xcoreg.engine.local import match_local, tie_points
 from xcoreg.errors import LowSupport, MatchError, OptionError, TooFewTiePoints
 from xcoreg.simulate import Acquisition, pair, similarity, smooth_field
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from xcoreg import open_raster, tie_points
 from xcoreg.core.quality import ce90
+from xcoreg.engine.local import tie_points
+from xcoreg.io.read import open_raster
 
 SPACING, WINDOW = 100, 128
 CLOUD = 2500  # digital numbers

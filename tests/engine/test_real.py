@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rioxarray
 
-from xcoreg.engine import match
+from xcoreg.engine.single import match
 from xcoreg.georef import gsd
 
 SA = "aerial_s2_l8_south_africa/"

@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 
 import xcoreg
-from xcoreg.core.matches import Matches
-from xcoreg.core.status import Status
-from xcoreg.engine import prepare
+from xcoreg.core.matches import Matches, Status
 from xcoreg.engine.report import build_fit, failure
+from xcoreg.engine.scene import prepare
 from xcoreg.engine.trials import Trials
 from xcoreg.engine.verdict import Verdict
 from xcoreg.errors import MatchError
-from xcoreg.plan import check_options
+from xcoreg.plan.options import check_options
 
 SEED_000 = (0.357885632465, 0.433837319984 - 2)
 

@@ -3,10 +3,10 @@ import pytest
 import shapely
 from affine import Affine
 
-from xcoreg.engine import prepare
+from xcoreg.engine.scene import prepare
 from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import transform_points
-from xcoreg.plan import check_options
+from xcoreg.plan.options import check_options
 
 UTM = "EPSG:32633"
 HALF = shapely.box(300000, 5897640, 301300, 5900040)

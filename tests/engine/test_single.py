@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import shapely
 
-from xcoreg.core.matchers import phase_match
-from xcoreg.core.matches import Matches
-from xcoreg.core.status import Status
-from xcoreg.engine import match
+from xcoreg.core.matcher import phase_match
+from xcoreg.core.matches import Matches, Status
+from xcoreg.engine.single import match
 from xcoreg.errors import GridError, MatchError, OptionError
 from xcoreg.simulate import Acquisition, Product, pair, similarity
 

@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from xcoreg.core.matchers import phase_match
-from xcoreg.core.matches import Matches
-from xcoreg.core.status import Status
-from xcoreg.engine import prepare
+from xcoreg.core.matcher import phase_match
+from xcoreg.core.matches import Matches, Status
+from xcoreg.engine.scene import prepare
 from xcoreg.engine.trials import Trials, match_windows, to_points
 from xcoreg.errors import OptionError
-from xcoreg.plan import check_options
+from xcoreg.plan.options import check_options
 
 PLACES = np.array([[300800.0, 5899200.0], [301600.0, 5898600.0], [301200.0, 5898900.0]])
 NOWHERE = np.zeros((3, 2))

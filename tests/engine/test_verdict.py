@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.engine.verdict import judge
 
 SURE = 95.0

@@ -10,9 +10,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import DataArray
 
-from xcoreg.engine import match
-from xcoreg.raster import grid_of
-from xcoreg.rectify import rectify
+from xcoreg.engine.single import match
+from xcoreg.raster.grid import grid_of
+from xcoreg.rectify.image import rectify
 from xcoreg.simulate import pair
 
 SHIFT = (2.37, -1.62)  # dcol, drow, target px

@@ -9,7 +9,8 @@ from affine import Affine
 from xarray import DataArray
 
 from xcoreg.georef import full_turn, in_turn, lonlat_to_pixel, transform_points
-from xcoreg.raster import grid_of, overlap
+from xcoreg.raster.grid import grid_of
+from xcoreg.raster.outline import overlap
 from xcoreg.simulate import pair, smooth_field
 
 

@@ -5,13 +5,14 @@ from affine import Affine as Transform
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
+from xcoreg.core.matches import Status
 from xcoreg.core.models import fit_model
-from xcoreg.core.status import Status
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.field import displacement_raster, node_grid, write_field
-from xcoreg.points import TiePoints
-from xcoreg.raster import grid_of
-from xcoreg.result import Coregistration, Quality
+from xcoreg.points.table import TiePoints
+from xcoreg.raster.grid import grid_of
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 TURNED = (9.8, 1.7, 500000.0, 1.7, -9.8, 5900000.0)

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-from xcoreg import batch, open_raster, write_raster
+from xcoreg.io.read import open_raster
 from xcoreg.io.whole import check_whole
+from xcoreg.io.write import write_raster
+from xcoreg.jobs.run import batch
 from xcoreg.simulate import pair
 
 LIMITED = """
@@ -17,7 +19,7 @@ import numpy as np
 import rioxarray
 from pathlib import Path
 from xarray import DataArray
-from xcoreg import write_raster
+from xcoreg.io.write import write_raster
 
 folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 60000, (1200, 1200)).astype("uint16")
@@ -72,7 +74,7 @@ import numpy as np
 import rioxarray
 from pathlib import Path
 from xarray import DataArray
-from xcoreg import write_raster
+from xcoreg.io.write import write_raster
 
 folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 60000, (1600, 1600)).astype("uint16")

@@ -9,10 +9,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from xcoreg import georef
 from xcoreg.errors import NotGeoreferenced, OptionError
-from xcoreg.io import open_raster, write_raster
 from xcoreg.io.gcps import write_gcps
 from xcoreg.io.paths import NoSuchFile
-from xcoreg.points import TiePoints
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
+from xcoreg.points.table import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 SIZE = 240
@@ -111,7 +112,7 @@ def test_gdal_warps_to_where_the_truth_lies(image, options):
 def test_points_in_another_crs_are_brought_to_the_image(image):
     pytest.importorskip("geopandas")
     here = make_points()
-    from xcoreg.points import as_points
+    from xcoreg.points.given import as_points
 
     there = as_points(here, "EPSG:4326", (1.5e-4, 0, 12, 0, -1e-4, 53.3))
     write_gcps(image, there, image.with_name("out.tif"))

@@ -9,8 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from xcoreg import load_fit, match, open_raster, write_raster
+from xcoreg.engine.single import match
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
 from xcoreg.jobs.deliver import deliver
+from xcoreg.result.load import load_fit
 from xcoreg.simulate import pair
 
 SLOW = """

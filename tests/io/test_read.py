@@ -10,8 +10,14 @@ from xarray import Dataset
 
 from xcoreg.errors import CoregError, OptionError
 from xcoreg.georef import write_prj, write_world_file
-from xcoreg.io import NoSuchFile, open_raster, write_raster
-from xcoreg.raster import footprint, grid_of, look, make_raster, to_band
+from xcoreg.io.paths import NoSuchFile
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
+from xcoreg.raster.bands import to_band
+from xcoreg.raster.coarse import look
+from xcoreg.raster.grid import grid_of
+from xcoreg.raster.image import make_raster
+from xcoreg.raster.outline import footprint
 
 
 def test_native_dtype_and_marker(data_dir):

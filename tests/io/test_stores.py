@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xcoreg import open_raster, write_raster
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
 
 FORMATS = pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
 
@@ -146,7 +147,8 @@ import rioxarray
 from affine import Affine
 from xarray import DataArray
 import xcoreg
-from xcoreg.io import stream, write_raster
+from xcoreg.io import stream
+from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
 
 path, width = sys.argv[1], int(sys.argv[2])

@@ -9,9 +9,10 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from xcoreg.io import open_raster, write_raster
 from xcoreg.io.paths import gdal_path
+from xcoreg.io.read import open_raster
 from xcoreg.io.web import ask_again, forget
+from xcoreg.io.write import write_raster
 
 
 @pytest.fixture(autouse=True)

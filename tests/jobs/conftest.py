@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from xcoreg import write_raster
+from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
 
 SHIFTS = {"a": (0.4, -0.3), "b": (1.25, 0.5), "c": (-2.0, 1.5)}

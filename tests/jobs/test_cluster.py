@@ -8,9 +8,11 @@ import signal
 import numpy as np
 import pytest
 
-from xcoreg import batch, lazy, open_raster, write_raster
+from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.jobs.run import _told
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
+from xcoreg.jobs.run import _told, batch
 
 distributed = pytest.importorskip("distributed")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xcoreg import match, open_raster
+from xcoreg.engine.single import match
+from xcoreg.io.read import open_raster
 from xcoreg.jobs.deliver import deliver, is_plain
 
 

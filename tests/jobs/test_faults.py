@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from xcoreg import batch
+from xcoreg.jobs.run import batch
 
 SLOW = """
 import sys, time

@@ -7,7 +7,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from xcoreg import batch, load_fit
+from xcoreg.jobs.run import batch
+from xcoreg.result.load import load_fit
 
 GRID = Affine(20, 0, 5e5, 0, -20, 5.1e6)
 

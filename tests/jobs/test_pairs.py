@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from xcoreg.errors import OptionError
-from xcoreg.io import NoSuchFile
-from xcoreg.jobs import read_pairs
+from xcoreg.io.paths import NoSuchFile
+from xcoreg.jobs.pairs import read_pairs
 
 
 def names(pairs):

@@ -12,9 +12,12 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from xcoreg import batch, load_fit, open_raster, write_raster
 from xcoreg.errors import OptionError
 from xcoreg.georef import GCPs, attach_gcps, transform_points
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
+from xcoreg.jobs.run import batch
+from xcoreg.result.load import load_fit
 from xcoreg.simulate import pair
 
 

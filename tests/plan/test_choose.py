@@ -4,8 +4,10 @@ import shapely
 from affine import Affine
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.plan import as_mask, choose_centres, overlap_size, spread_out, window_size
-from xcoreg.raster import look, make_raster
+from xcoreg.plan.choose import choose_centres, overlap_size, spread_out, window_size
+from xcoreg.plan.masks import as_mask
+from xcoreg.raster.coarse import look
+from xcoreg.raster.image import make_raster
 
 UTM = "EPSG:32633"
 NORTH_UP = (10.0, 0.0, 0.0, -10.0)

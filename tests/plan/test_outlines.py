@@ -12,7 +12,7 @@ from shapely.geometry import box, mapping
 
 from xcoreg.errors import OptionError
 from xcoreg.georef import transform_points
-from xcoreg.plan import as_mask
+from xcoreg.plan.masks import as_mask
 from xcoreg.plan.outlines import inside, outside, read_outlines, united
 
 UTM = "EPSG:32633"

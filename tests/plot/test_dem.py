@@ -7,14 +7,16 @@ import pytest
 from affine import Affine
 from xarray import DataArray
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
 from xcoreg.errors import NoOverlap, OptionError
 from xcoreg.plot.dem import draw_aspect, draw_block, has_blocks, plot_blocks, plot_dem, scale_of
 from xcoreg.plot.differences import HeightStats, differences, metres_per_unit
 from xcoreg.plot.style import new_figure
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality, Shift
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 pytest.importorskip("matplotlib")
 

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from xcoreg import georef
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import MatchError
 from xcoreg.plot import plot_fit, plot_model, plot_points, save_figure
 from xcoreg.plot.fields import sheets_of

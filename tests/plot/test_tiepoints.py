@@ -9,11 +9,13 @@ from xarray import DataArray
 pytest.importorskip("matplotlib")
 
 from xcoreg import georef
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
 from xcoreg.plot import plot_fit, plot_points, save_figure
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality, Shift
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 LINEAR = georef.linear_of(GRID)

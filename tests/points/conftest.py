@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pyproj import CRS
 
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
+from xcoreg.core.matches import Status
+from xcoreg.points.table import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 

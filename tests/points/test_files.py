@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from pyproj import CRS
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points import TiePoints
+from xcoreg.points.table import TiePoints
 
 gpd = pytest.importorskip("geopandas")
 

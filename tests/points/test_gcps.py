@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points import TiePoints
 from xcoreg.points.gcps import thin
+from xcoreg.points.table import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyproj import CRS
 
-from xcoreg.points import TiePoints
+from xcoreg.points.table import TiePoints
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from pyproj import CRS
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points import TiePoints, replacing, shift_angle
+from xcoreg.points.angle import shift_angle
+from xcoreg.points.atomic import replacing
+from xcoreg.points.table import TiePoints
 
 UTM = CRS.from_epsg(32633).to_wkt()
 

@@ -7,7 +7,7 @@ import pytest
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
-from xcoreg.raster import spatial_dims, to_band
+from xcoreg.raster.bands import spatial_dims, to_band
 
 CUBE = np.arange(24.0).reshape(3, 2, 4)
 

@@ -12,9 +12,10 @@ from affine import Affine
 from scipy import ndimage
 from xarray import open_dataset
 
-from xcoreg.io import open_raster
-from xcoreg.raster import look, make_raster
+from xcoreg.io.read import open_raster
+from xcoreg.raster.coarse import look
 from xcoreg.raster.file import FileLevel, file_behind
+from xcoreg.raster.image import make_raster
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xcoreg.raster import hold, make_raster
+from xcoreg.raster.held import hold
+from xcoreg.raster.image import make_raster
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from affine import Affine
 
 from xcoreg.errors import GridError, NoOverlap
 from xcoreg.georef import transform_points
-from xcoreg.raster import footprint, make_raster, overlap
+from xcoreg.raster.image import make_raster
+from xcoreg.raster.outline import footprint, overlap
 
 
 def vertices(polygon):

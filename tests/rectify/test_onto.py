@@ -8,7 +8,7 @@ import pytest
 import xcoreg
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import GCPs, attach_gcps, transform_points
-from xcoreg.raster import grid_of, placed_by
+from xcoreg.raster.grid import grid_of, placed_by
 from xcoreg.simulate import pair, smooth_field
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -15,8 +15,10 @@ from xarray import DataArray
 import xcoreg
 from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
-from xcoreg.raster import grid_of
-from xcoreg.rectify import gcps_of, ground_of, needs_rectifying, rectify, rectify_onto
+from xcoreg.raster.grid import grid_of
+from xcoreg.rectify.image import rectify
+from xcoreg.rectify.onto import rectify_onto
+from xcoreg.rectify.placing import gcps_of, ground_of, needs_rectifying
 from xcoreg.simulate import pair
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

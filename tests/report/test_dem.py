@@ -9,12 +9,14 @@ import pytest
 from affine import Affine
 from xarray import DataArray
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
-from xcoreg.report import write_report
+from xcoreg.points.table import TiePoints
 from xcoreg.report.dem import height_answer, is_elevation
-from xcoreg.result import Coregistration, Quality, Shift
+from xcoreg.report.write import write_report
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 pytest.importorskip("matplotlib")
 

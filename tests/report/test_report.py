@@ -12,11 +12,11 @@ from xarray import DataArray
 pytest.importorskip("matplotlib")
 pytest.importorskip("PIL.Image")
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.report import write_report
 from xcoreg.report.windows import choose_windows
 from xcoreg.report.words import answer
+from xcoreg.report.write import write_report
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 VOID = {"meta", "img", "input", "br"}

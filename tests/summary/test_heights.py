@@ -3,10 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality, Shift
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 from xcoreg.summary.heights import dz_text, height_rows
 
 QUALITY = Quality(

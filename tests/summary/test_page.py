@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
+from xcoreg.core.matches import Status
+from xcoreg.points.table import TiePoints
 from xcoreg.summary.sketch import sketch
 
 

@@ -1,9 +1,11 @@
 import pytest
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality, Shift
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 LINEAR = (10.0, 0.0, 0.0, -10.0)
 CORNERS = [[319090.0, 5790510.0], [351800.0, 5899940.0], [409790.0, 5900040.0], [409790.0, 5790250.0]]

@@ -8,11 +8,12 @@ import pytest
 from affine import Affine
 from xarray import DataArray
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.core.status import Status
 from xcoreg.georef import as_crs, pixel_to_map
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
 
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)
 UTM = "EPSG:32633"

@@ -14,11 +14,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import Dataset
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import CoregWarning, MatchError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.raster import grid_of
-from xcoreg.warp import apply
+from xcoreg.raster.grid import grid_of
+from xcoreg.warp.apply_fit import apply
 
 WITH_NODATA = {"_FillValue": np.uint16(0)}
 SOUTH_UP = Affine(10, 0, 300000, 0, 10, 5899440)

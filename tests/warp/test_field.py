@@ -16,7 +16,7 @@ from scipy.ndimage import binary_erosion
 from xcoreg.core.kernels import KERNELS
 from xcoreg.core.models import KINDS, fit_model
 from xcoreg.errors import CoregWarning, Extrapolation
-from xcoreg.warp import apply
+from xcoreg.warp.apply_fit import apply
 from xcoreg.warp.displacement import Displacement, Grid
 from xcoreg.warp.mapping import TOLERANCE, compose
 

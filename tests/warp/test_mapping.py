@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.models import Translation
-from xcoreg.warp import apply
+from xcoreg.warp.apply_fit import apply
 from xcoreg.warp.displacement import Displacement, Grid
 from xcoreg.warp.mapping import TOLERANCE, Mapping, compose, outline
 
@@ -195,6 +195,6 @@ def test_outline_reaches_the_edges():
 
 
 def _grid_of(image):
-    from xcoreg.raster import grid_of
+    from xcoreg.raster.grid import grid_of
 
     return grid_of(image)

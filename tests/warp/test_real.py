@@ -7,8 +7,8 @@ import pytest
 import rioxarray
 
 from xcoreg.georef import same_crs
-from xcoreg.raster import grid_of
-from xcoreg.warp import apply
+from xcoreg.raster.grid import grid_of
+from xcoreg.warp.apply_fit import apply
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 from affine import Affine
 from rasterio.warp import Resampling, reproject
 
-from xcoreg.warp import apply
+from xcoreg.warp.apply_fit import apply
 
 
 def seconds(work):

@@ -17,8 +17,8 @@ from xarray import Dataset
 from xcoreg.core.models import Translation
 from xcoreg.errors import OptionError
 from xcoreg.georef import pixel_to_map, transform_points
-from xcoreg.raster import grid_of
-from xcoreg.warp import apply
+from xcoreg.raster.grid import grid_of
+from xcoreg.warp.apply_fit import apply
 from xcoreg.warp.displacement import Displacement, Grid
 from xcoreg.warp.mapping import compose
 from xcoreg.warp.vertical import TOLERANCE, Rise, in_place

@@ -69,7 +69,7 @@ def batch(jobs: tuple[str, ...], out: str, talk: Talk, **options: Any) -> None:
     index.html. Run the same command again to go on where it stopped: what is done is not done again. Exit codes: 0 all
     corrected, 3 some refused (no trustworthy match), 1 some failed.
     """
-    from xcoreg.jobs import batch as run
+    from xcoreg.jobs.run import batch as run
 
     workers, scheduler = options.pop("workers"), options.pop("scheduler")
     if workers is not None and scheduler is not None:

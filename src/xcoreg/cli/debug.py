@@ -12,10 +12,10 @@ from xcoreg.cli.layers import Layer, write_layers
 from xcoreg.errors import MissingDependency, NoOverlap, OptionError
 
 if TYPE_CHECKING:
-    from xcoreg.engine import Scene
-    from xcoreg.plan import Options
-    from xcoreg.points import TiePoints
-    from xcoreg.raster import Raster
+    from xcoreg.engine.scene import Scene
+    from xcoreg.plan.options import Options
+    from xcoreg.points.table import TiePoints
+    from xcoreg.raster.image import Raster
 
 __all__ = ["write_debug"]
 
@@ -46,8 +46,8 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
     OptionError
         When the folder cannot be made.
     """
-    from xcoreg.engine import prepare
-    from xcoreg.plan import check_options
+    from xcoreg.engine.scene import prepare
+    from xcoreg.plan.options import check_options
 
     goal = Path(folder)
     try:
@@ -62,13 +62,15 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
     points = getattr(found, "points", found)
     written = write_layers(goal, _layers(scene, points), scene.target.grid.crs)
     if points is not None and len(points):
-        written += _draw(goal, scene, points, options.get("contrast", "same"))
+        written += _draw_debug(goal, scene, points, options.get("contrast", "same"))
     return written
 
 
 def _write_outlines(goal: Path, ref: Any, tgt: Any, options: Options) -> list[Path]:
     """Show where two images lie that do not meet."""
-    from xcoreg.raster import footprint, look, make_raster
+    from xcoreg.raster.coarse import look
+    from xcoreg.raster.image import make_raster
+    from xcoreg.raster.outline import footprint
 
     rasters = {
         "footprint_reference": make_raster(ref, band=options.ref_band, nodata=options.ref_nodata, name="reference"),
@@ -110,7 +112,7 @@ def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
     return np.column_stack(pixel_to_map(tgt.grid.affine, cols, rows))
 
 
-def _draw(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[Path]:
+def _draw_debug(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[Path]:
     """Figures of the windows that come first: trusted ones, then those that correlate best."""
     try:
         from xcoreg.plot import plot_surface, plot_windows, save_figure
@@ -133,7 +135,7 @@ def _draw(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[
 
 
 def _status(points: TiePoints, i: int) -> str:
-    from xcoreg.core.status import Status
+    from xcoreg.core.matches import Status
 
     return Status(int(points.status[i])).reason
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xcoreg.cli.job import Talk
-    from xcoreg.points import TiePoints
-    from xcoreg.result import Coregistration
+    from xcoreg.points.table import TiePoints
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["KEPT", "Keeping", "Matched", "apart", "find_points", "match_files", "match_files_locally", "report"]
 
@@ -50,7 +50,7 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
     MatchError
         When there is no trustworthy answer; with `debug`, footprints and windows are written all the same.
     """
-    from xcoreg.engine import match
+    from xcoreg.engine.single import match
 
     debug = options.pop("debug")
     keep = Keeping.take(options, (ref, tgt))
@@ -87,7 +87,7 @@ def match_files_locally(ref: str, tgt: str, options: dict[str, Any], talk: Talk)
     MatchError
         When there is no trustworthy answer.
     """
-    from xcoreg.engine import match_local
+    from xcoreg.engine.local import match_local
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
@@ -117,7 +117,7 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Any:
     if any(options[name] for name in KEPT if name != "gcps"):
         matched = match_files_locally(ref, tgt, options, talk)
         return matched.fit.points, matched.tgt
-    from xcoreg.engine import tie_points
+    from xcoreg.engine.local import tie_points
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
@@ -212,7 +212,8 @@ def apart(goals: dict[str, Any]) -> None:
 
 def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any], dict[str, Any]]:
     """Open the images, and what the options name; leave out options that were not given."""
-    from xcoreg.rectify import needs_rectifying, on_map
+    from xcoreg.rectify.onto import on_map
+    from xcoreg.rectify.placing import needs_rectifying
 
     images = open_image(ref), open_image(tgt)
     if needs_rectifying(images[1]):  # by control points or RPCs: the answer is told on a map
@@ -257,7 +258,7 @@ def report(fit: Coregistration) -> dict[str, Any]:
         `answer` first: the shift in map units and target pixels, its uncertainty and quality; then all that
         :meth:`Coregistration.save` writes, so that the text is a fit file too.
     """
-    from xcoreg.core.plain import encode_column
+    from xcoreg.core.matches import encode_column
 
     shift, quality = fit.shift, fit.quality
     answer: dict[str, Any] = {"ok": fit.ok, "status": fit.status.name}

@@ -38,7 +38,10 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     import shapely
 
     from xcoreg.errors import GridError, NotGeoreferenced
-    from xcoreg.raster import footprint, look, make_raster, to_band
+    from xcoreg.raster.bands import to_band
+    from xcoreg.raster.coarse import look
+    from xcoreg.raster.image import make_raster
+    from xcoreg.raster.outline import footprint
 
     image = open_image(path)
     plane = to_band(image, band, "image")
@@ -165,7 +168,7 @@ def _ground_facts(image: Any) -> dict[str, Any]:
     from xcoreg.errors import CoregError
     from xcoreg.georef import GCPFit
     from xcoreg.locate import place
-    from xcoreg.rectify import ground_of
+    from xcoreg.rectify.placing import ground_of
 
     try:
         ground = ground_of(image)

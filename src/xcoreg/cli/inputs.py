@@ -25,7 +25,7 @@ def open_image(path: str, *, chunks: Any = None) -> Any:
     -------
     DataArray or Dataset
     """
-    from xcoreg.io import open_raster
+    from xcoreg.io.read import open_raster
 
     return open_raster(path, chunks=chunks)
 

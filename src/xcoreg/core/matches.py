@@ -1,21 +1,264 @@
-"""What a matcher returns: one row of numbers per window."""
+"""What a matcher returns: one row of numbers per window.
+
+Values to plain JSON types and back, without losing a digit.
+
+Why a window, or a whole job, can or cannot be trusted.
+
+Frozen columns: the few lines that every columnar value of the package shares.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-
-from xcoreg.core.columns import MISSING, freeze, tell_counts
-from xcoreg.core.status import Status
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
 
-__all__ = ["Matches"]
+__all__ = [
+    "MISSING",
+    "Matches",
+    "Status",
+    "count_statuses",
+    "decode",
+    "decode_column",
+    "encode",
+    "encode_column",
+    "freeze",
+    "tell_counts",
+]
+
+# JSON has no NaN and no infinity: inside free-form settings, where null has its own meaning, they travel under a tag.
+_TAG = "float"
+
+
+def encode(value: Any) -> Any:
+    """Turn a setting into plain JSON types.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, strings, None, arrays, and mappings or sequences of them. Floats that are not finite are tagged;
+        a function becomes its name; anything else its text.
+
+    Returns
+    -------
+    dict, list, str, int, float, bool or None
+
+    Examples
+    --------
+    >>> encode({"nodata": float("-inf"), "at": (1, np.float64(2.5)), "matcher": math.hypot})
+    {'nodata': {'float': '-inf'}, 'at': [1, 2.5], 'matcher': 'hypot'}
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {_TAG: str(float(value))}
+    if isinstance(value, bool | str | None):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [encode(item) for item in value]
+    return getattr(value, "__qualname__", None) or str(value)
+
+
+def decode(value: Any) -> Any:
+    """Undo :func:`encode`.
+
+    Examples
+    --------
+    >>> decode({"nodata": {"float": "-inf"}, "at": [1, 2.5]})
+    {'nodata': -inf, 'at': [1, 2.5]}
+    """
+    if isinstance(value, dict):
+        if set(value) == {_TAG} and isinstance(value[_TAG], str):
+            return float(value[_TAG])
+        return {key: decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    return value
+
+
+def encode_column(values: Any) -> Any:
+    """Turn numbers into (nested) lists: NaN becomes null, infinities the text 'inf' or '-inf'.
+
+    Examples
+    --------
+    >>> encode_column([[0.1, float("nan")], [float("inf"), 2.0]])
+    [[0.1, None], ['inf', 2.0]]
+    """
+    plain = values.tolist() if isinstance(values, np.generic | np.ndarray) else values
+    if isinstance(plain, list | tuple):
+        return [encode_column(item) for item in plain]
+    if isinstance(plain, float) and not math.isfinite(plain):
+        return None if math.isnan(plain) else str(plain)
+    return plain
+
+
+def decode_column(values: Any) -> NDArray[np.float64]:
+    """Undo :func:`encode_column`.
+
+    Raises
+    ------
+    ValueError
+        When something in it is not a number.
+
+    Examples
+    --------
+    >>> decode_column([[0.1, None], ["inf", 2.0]])
+    array([[0.1, nan],
+           [inf, 2. ]])
+    """
+    return np.array(_floats(values), np.float64)
+
+
+def _floats(values: Any) -> Any:
+    if isinstance(values, list | tuple):
+        return [_floats(item) for item in values]
+    if isinstance(values, int | float | str):
+        return float(values)
+    if values is None:
+        return math.nan
+    raise ValueError(f"expected a number, found {type(values).__name__}")
+
+
+class Status(IntEnum):
+    """Verdict on one window, or on the answer of a whole job.
+
+    `OK` is zero, every other value names one reason for distrust. The numbers are stored in files and in int8
+    columns: they never change meaning.
+
+    Examples
+    --------
+    >>> Status(4).name
+    'AMBIGUOUS'
+    >>> Status.AMBIGUOUS.reason
+    'a second shift fits nearly as well (repetitive pattern)'
+    """
+
+    OK = 0
+    NO_DATA = 1
+    FLAT = 2
+    NO_PEAK = 3
+    AMBIGUOUS = 4
+    TOO_FAR = 5
+    UNCONSTRAINED = 6
+    NOT_CONVERGED = 7
+    DISAGREES = 8
+    NOT_IMPROVED = 9
+    OUTLIER = 10
+    MASKED = 11
+    OUTSIDE = 12
+
+    def __str__(self) -> str:
+        """Its name: an IntEnum would print as a bare number."""
+        return self.name
+
+    @property
+    def reason(self) -> str:
+        """One clause for people: why the window is or is not trusted."""
+        return _REASONS[self]
+
+    @property
+    def ok(self) -> bool:
+        """True for `Status.OK` alone."""
+        return self is Status.OK
+
+
+_REASONS = {
+    Status.OK: "the answer was confirmed",
+    Status.NO_DATA: "too few valid pixels in common",
+    Status.FLAT: "no texture to match",
+    Status.NO_PEAK: "no shift makes the images correlate above chance",
+    Status.AMBIGUOUS: "a second shift fits nearly as well (repetitive pattern)",
+    Status.TOO_FAR: "the best shift is beyond max_shift",
+    Status.UNCONSTRAINED: "the texture leaves the shift undetermined in one direction",
+    Status.NOT_CONVERGED: "the sub-pixel refinement did not converge",
+    Status.DISAGREES: "two ways of measuring the shift disagree",
+    Status.NOT_IMPROVED: "the images are not more alike after the shift than before",
+    Status.OUTLIER: "the shift contradicts that of the other windows",
+    Status.MASKED: "excluded by the mask given as where",
+    Status.OUTSIDE: "outside the overlap of the two images",
+}
+
+
+# Default of a column that was left out. It is `Any` so that dataclass fields keep the type of a filled column.
+MISSING: Any = None
+
+
+def freeze(name: str, values: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """Copy values into a read-only array of a given shape and dtype.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column, for the message.
+    values : array_like
+        A scalar is taken as a column of one row.
+    shape : tuple of int
+        The rows come first.
+    dtype : numpy scalar type
+        Type of the column.
+
+    Returns
+    -------
+    ndarray
+        Read-only, not shared with the caller.
+
+    Raises
+    ------
+    ValueError
+        When the shape differs.
+
+    Examples
+    --------
+    >>> freeze("dx", [1, 2], (2,), np.float64)
+    array([1., 2.])
+    >>> freeze("dx", [1, 2], (3,), np.float64)
+    Traceback (most recent call last):
+        ...
+    ValueError: column 'dx' has shape (2,), needed (3,)
+    """
+    array = np.array(values, dtype)
+    if array.ndim == 0 and shape == (1,):
+        array = array.reshape(1)
+    if array.shape != shape:
+        raise ValueError(f"column {name!r} has shape {array.shape}, needed {shape}")
+    array.flags.writeable = False
+    return array
+
+
+def count_statuses(status: NDArray[np.int8]) -> dict[str, int]:
+    """Rows per status name, in the order of the codes, those that occur only.
+
+    Examples
+    --------
+    >>> count_statuses(np.array([0, 2, 0], np.int8))
+    {'OK': 2, 'FLAT': 1}
+    """
+    codes, counts = np.unique(status, return_counts=True)
+    return {Status(int(code)).name: int(n) for code, n in zip(codes, counts, strict=True)}
+
+
+def tell_counts(status: NDArray[np.int8]) -> str:
+    """Rows per status as a short text.
+
+    Examples
+    --------
+    >>> tell_counts(np.array([0, 2, 0], np.int8))
+    '2 OK, 1 FLAT'
+    """
+    return ", ".join(f"{n} {name}" for name, n in count_statuses(status).items()) or "none"
+
 
 _INNER = {"cov": (2, 2), "cov_z": (3,)}
 # Columns a matcher may leave out, and what stands in for them.

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import log_ndtr
 
-from xcoreg.core.smooth import box_sum, smooth
+from xcoreg.core.quality import box_sum, smooth
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 
 if TYPE_CHECKING:

@@ -1,14 +1,19 @@
-"""Measures of agreement and of accuracy: structural similarity, the Cramer-Rao bound, robust spread."""
+"""Measures of agreement and of accuracy: structural similarity, the Cramer-Rao bound, robust spread.
+
+Smoothing of batches of windows, and sums over small neighbourhoods.
+
+Sums over small square cells of two windows: all that their similarity, and what changed between them, need.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft as sfft
-
-from xcoreg.core.cells import CELL, Cells
+from scipy import ndimage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -16,7 +21,172 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]
 
-__all__ = ["agreement", "ce90", "crlb", "likeness", "nmad", "ssim"]
+__all__ = ["CELL", "Cells", "agreement", "box_sum", "ce90", "crlb", "likeness", "nmad", "smooth", "ssim"]
+
+_PASSES = 3
+_NARROW = 2.0
+
+
+def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
+    """Smooth each window by a Gaussian, or by three running means of the same width where it is wide.
+
+    Parameters
+    ----------
+    images : (n, rows, cols) float
+    sigma : float
+        Standard deviation, px.
+    mode : str
+        What lies beyond the border, as in :mod:`scipy.ndimage`.
+
+    Returns
+    -------
+    (n, rows, cols) float
+        In the dtype of `images`.
+
+    Examples
+    --------
+    >>> spike = np.eye(1, 61, 30)[None]
+    >>> wide = smooth(spike, 4.0)[0, 0]
+    >>> round(float((wide * (np.arange(61) - 30) ** 2).sum() ** 0.5), 1)  # the nearest odd width
+    4.5
+    """
+    if sigma <= _NARROW:
+        return np.asarray(ndimage.gaussian_filter(images, (0, sigma, sigma), mode=mode))
+    # The variance of a running mean over w pixels is (w^2 - 1) / 12; an even width would shift the image.
+    width = round(float(np.sqrt(12 * sigma**2 / _PASSES + 1))) | 1
+    for _ in range(_PASSES):
+        images = ndimage.uniform_filter(images, (0, width, width), mode=mode)
+    return np.asarray(images)
+
+
+def box_sum(images: Floats, side: int, stride: int = 1) -> Floats:
+    """Sum over the square neighbourhood of every pixel; nothing lies beyond the border.
+
+    Parameters
+    ----------
+    images : (n, rows, cols) float
+    side : int
+        Of the neighbourhood, px; odd.
+    stride : int
+        Only every so many rows and columns are told.
+
+    Returns
+    -------
+    (n, rows, cols) float
+        In the dtype of `images`.
+
+    Examples
+    --------
+    >>> box_sum(np.ones((1, 3, 4)), 3)[0].tolist()
+    [[4.0, 6.0, 6.0, 4.0], [6.0, 9.0, 9.0, 6.0], [4.0, 6.0, 6.0, 4.0]]
+    """
+    # A few shifted additions stay in the cache: ten times as fast as a general filter.
+    down = _axis_sum(images.swapaxes(1, 2), side, stride).swapaxes(1, 2)
+    return _axis_sum(down, side, stride)
+
+
+def _axis_sum(images: Floats, side: int, stride: int) -> Floats:
+    """Sum along the last axis."""
+    size = images.shape[2]
+    out = images[:, :, ::stride].copy(order="K")
+    for k in range(1, side // 2 + 1):
+        after = images[:, :, k::stride]
+        out[:, :, : after.shape[2]] += after
+        first = -(-k // stride)  # places whose neighbour k to the left exists
+        before = images[:, :, first * stride - k : max(size - k, 0) : stride]
+        out[:, :, first : first + before.shape[2]] += before
+    return out
+
+
+# Pixels on a side. Neighbourhoods of the structural similarity are 2 x 2 of them.
+CELL = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Sums over the cells of n pairs of windows.
+
+    Attributes
+    ----------
+    side : int
+        Of a cell, px.
+    w : (n or 1, down, across) float32
+        Number of pixels that count; 1 row where it is the same for all windows.
+    a, b, aa, bb, ab : (n, down, across) float32
+        Both windows, their squares and products, over the pixels that count.
+
+    Examples
+    --------
+    >>> ones = np.ones((1, 8, 8), np.float32)
+    >>> cells = Cells.of(ones, 3 * ones, ones > 0)
+    >>> cells.ab.tolist()
+    [[[48.0, 48.0], [48.0, 48.0]]]
+    """
+
+    side: int
+    w: Floats
+    a: Floats
+    b: Floats
+    aa: Floats
+    bb: Floats
+    ab: Floats
+
+    @classmethod
+    def of(cls, a: Floats, b: Floats, valid: Bools, side: int = CELL) -> Cells:
+        """Sum over cells; the last ones may reach beyond the windows, where nothing has weight.
+
+        Parameters
+        ----------
+        a, b : (n, rows, cols) float32
+            Finite windows whose mean is small.
+        valid : (n or 1, rows, cols) bool
+            Pixels that count.
+        side : int
+            Of the cells, px.
+
+        Returns
+        -------
+        Cells
+        """
+        if any(size % side or size < 2 * side for size in a.shape[1:]):
+            pad = [(0, 0), *((0, max(-size % side, 2 * side - size)) for size in a.shape[1:])]
+            a, b, valid = np.pad(a, pad), np.pad(b, pad), np.pad(valid, pad)
+        weight = np.asarray(valid, np.float32)
+        if not valid.all():
+            a, b = a * weight, b * weight
+        n, rows, cols = a.shape
+        a4, b4 = (part.reshape(n, rows // side, side, cols) for part in (a, b))
+        sums = [np.einsum("nqrc,nqrc->nqc", *pair) for pair in ((a4, a4), (b4, b4), (a4, b4))]
+        count = weight.reshape(len(weight), rows // side, side, cols).sum(2)
+        return cls(side, *(_across(part, side) for part in (count, a4.sum(2), b4.sum(2), *sums)))
+
+    def put(self, index: NDArray[np.intp], part: Cells) -> None:
+        """Put the cells of some windows in the place of those that are here."""
+        for name in (f.name for f in fields(self)[2:]):
+            getattr(self, name)[index] = getattr(part, name)
+
+    def apart(self) -> Floats:
+        """Mean square difference of the windows in every cell, 0 in those that count for less than half."""
+        change = np.maximum(self.aa + self.bb - 2 * self.ab, 0)
+        return np.asarray(np.where(self._counts(), change / np.maximum(self.w, 1), 0))
+
+    def rough(self) -> Floats:
+        """Variance of the sum of both windows within every cell, 0 in those that count for less than half."""
+        mean = (self.a + self.b) / np.maximum(self.w, 1)
+        power = (self.aa + self.bb + 2 * self.ab) / np.maximum(self.w, 1)
+        return np.asarray(np.where(self._counts(), np.maximum(power - mean * mean, 0), 0))
+
+    def _counts(self) -> Bools:
+        return np.asarray(self.w > 0.5 * self.side**2)
+
+
+def _across(rows: Floats, side: int) -> Floats:
+    """Sum over so many columns each."""
+    out = rows[:, :, ::side].copy()
+    for k in range(1, side):
+        out += rows[:, :, k::side]
+    return out
+
 
 # Parts of a window along each side.
 _PARTS = 8

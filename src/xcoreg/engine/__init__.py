@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xcoreg.engine.elevation import PointStatistics, compare_points
+from xcoreg.engine.elevation.points import PointStatistics, compare_points
 from xcoreg.engine.local import match_local, tie_points
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.single import match

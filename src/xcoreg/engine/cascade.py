@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg.core.filters import neighbour_residuals
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
+from xcoreg.core.robust import neighbour_residuals
 from xcoreg.engine.many import Search, match_many
 from xcoreg.georef import vector_to_pixel
-from xcoreg.plan import lay_out, overlap_size
+from xcoreg.plan.choose import overlap_size
+from xcoreg.plan.layout import lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ _TIMES, _LEAST = 4.0, 4.0
 _FEWEST = 3
 _NEAREST = 4
 # An anchor that lies this far from its neighbours, matching px, and this many times their scatter, is left out.
-_OFF, _OFF_SIGMAS = 3.0, 6.0
+_OFF_CASCADE, _OFF_SIGMAS = 3.0, 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ def _agreed(trials: Trials, scene: Scene, before: Guess) -> Guess:
     pixels = np.stack(vector_to_pixel(scene.linear, *moves.T), -1)
     off, scatter = neighbour_residuals(places, pixels)
     length = np.hypot(*off.T)
-    keep = length <= np.maximum(_OFF, _OFF_SIGMAS * scatter)
+    keep = length <= np.maximum(_OFF_CASCADE, _OFF_SIGMAS * scatter)
     if int(keep.sum()) < _FEWEST:
         return before
     error = float(np.percentile(length[keep], 75))

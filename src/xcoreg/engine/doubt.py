@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg.core.matchers import phase_match
-from xcoreg.core.sample import shrink
+from xcoreg.core.matcher import phase_match
+from xcoreg.core.sampling import shrink
 from xcoreg.engine.trials import Trials, match_windows
 from xcoreg.georef import vector_to_map, vector_to_pixel
 

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
-from xcoreg.core.status import Status
-from xcoreg.engine.elevation import Comparison, choose_lifted
+from xcoreg.engine.elevation.field import Comparison, choose_lifted
 from xcoreg.engine.report import scene_settings, unit_of
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints
 from xcoreg.georef import linear_of, vector_to_pixel
-from xcoreg.result import Coregistration, Quality, Shift, current_versions
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.load import current_versions
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.engine.scene import Scene
-    from xcoreg.plan import LocalOptions
-    from xcoreg.points import TiePoints
+    from xcoreg.plan.options import LocalOptions
+    from xcoreg.points.table import TiePoints
 
     Floats = NDArray[np.floating]
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.engine.cascade import Guess, guess_field
-from xcoreg.engine.elevation import block_points, elevation_failure, lay_blocks
+from xcoreg.engine.elevation.blocks import block_points, lay_blocks
+from xcoreg.engine.elevation.single import elevation_failure
 from xcoreg.engine.field import build_field
 from xcoreg.engine.many import Search, match_many, progress_bar
 from xcoreg.engine.report import failure
@@ -20,8 +21,10 @@ from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.single import target_pixels
 from xcoreg.engine.trials import Trials, to_points
 from xcoreg.filters import run_filters
-from xcoreg.plan import LocalOptions, MatchLocalOptions, check_options, default_spacing, lay_out, local_window
-from xcoreg.points import TiePoints, as_points
+from xcoreg.plan.layout import default_spacing, lay_out, local_window
+from xcoreg.plan.options import LocalOptions, MatchLocalOptions, check_options
+from xcoreg.points.given import as_points
+from xcoreg.points.table import TiePoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.floating]
     Image = DataArray | Dataset

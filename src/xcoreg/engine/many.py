@@ -10,7 +10,7 @@ import numpy as np
 
 from xcoreg import lazy
 from xcoreg.engine.trials import Trials, match_windows
-from xcoreg.plan import tiles
+from xcoreg.plan.layout import tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
-from xcoreg.core.status import Status
 from xcoreg.engine.trials import to_points
 from xcoreg.errors import MatchError, TooFewTiePoints
 from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
-from xcoreg.plan import LocalOptions
-from xcoreg.result import Coregistration, Quality, Shift, current_versions
+from xcoreg.plan.options import LocalOptions
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.load import current_versions
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 if TYPE_CHECKING:
     from xcoreg.engine.scene import Scene
     from xcoreg.engine.trials import Trials
     from xcoreg.engine.verdict import Verdict
-    from xcoreg.plan import Options
-    from xcoreg.points import TiePoints
+    from xcoreg.plan.options import Options
+    from xcoreg.points.table import TiePoints
 
 __all__ = ["build_fit", "failure", "scene_settings", "unit_of"]
 

@@ -10,14 +10,18 @@ import numpy as np
 import shapely
 
 from xcoreg.errors import OptionError
-from xcoreg.plan import Cutter, as_mask, make_cutters
-from xcoreg.raster import Look, Raster, footprint, look, make_raster, overlap, with_marker
+from xcoreg.plan.cutter import Cutter, make_cutters
+from xcoreg.plan.masks import as_mask
+from xcoreg.raster.coarse import Look, look
+from xcoreg.raster.image import Raster, make_raster, with_marker
+from xcoreg.raster.outline import footprint, overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    from xcoreg.plan import Mask, Options
+    from xcoreg.plan.masks import Mask
+    from xcoreg.plan.options import Options
 
     Floats = NDArray[np.floating]
 

@@ -10,31 +10,25 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.engine.doubt import bends, locks
-from xcoreg.engine.elevation import elevation_failure, is_points, match_elevation, match_points
+from xcoreg.engine.elevation.points import match_points
+from xcoreg.engine.elevation.samples import is_points
+from xcoreg.engine.elevation.single import elevation_failure, match_elevation
 from xcoreg.engine.report import build_fit, failure
 from xcoreg.engine.scene import Scene, prepare
 from xcoreg.engine.trials import Trials, match_windows
 from xcoreg.engine.verdict import Verdict, judge
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
-from xcoreg.plan import (
-    MatchOptions,
-    Options,
-    check_options,
-    choose_centres,
-    keep_inside,
-    overlap_size,
-    spread_out,
-    window_size,
-)
+from xcoreg.plan.choose import choose_centres, keep_inside, overlap_size, spread_out, window_size
+from xcoreg.plan.options import MatchOptions, Options, check_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.floating]
 

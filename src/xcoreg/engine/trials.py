@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.dem import cov3_to_map
-from xcoreg.core.matchers import similarity_after
-from xcoreg.core.matches import Matches
+from xcoreg.core.matcher import similarity_after
+from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import likeness
-from xcoreg.core.status import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.points import TiePoints
+from xcoreg.points.table import TiePoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.engine.scene import Scene
-    from xcoreg.plan import Cut
+    from xcoreg.plan.cutter import Cut
 
     Floats = NDArray[np.floating]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg.core.consensus import agreeing, combine
-from xcoreg.core.refine import SYSTEMATIC
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
+from xcoreg.core.robust import agreeing, combine
+from xcoreg.core.weights import SYSTEMATIC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

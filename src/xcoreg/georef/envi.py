@@ -97,13 +97,13 @@ def envi_text(gcps: GCPs) -> str:
     600005.0 4999985.0 1.5 2.5
     """
     tall = bool(gcps.z.any())
-    head = ["; ENVI Image to Map GCP File", *_told_crs(gcps), f"; Map ({'x,y,elev' if tall else 'x,y'}), Image (x,y)"]
+    head = ["; ENVI Image to Map GCP File", *_header_crs(gcps), f"; Map ({'x,y,elev' if tall else 'x,y'}), Image (x,y)"]
     columns = [gcps.x, gcps.y, *([gcps.z] if tall else []), gcps.pixel + _FIRST, gcps.line + _FIRST]
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return "\n".join([*head, ";", *(" ".join(map(repr, row)) for row in rows)]) + "\n"
 
 
-def _told_crs(gcps: GCPs) -> list[str]:
+def _header_crs(gcps: GCPs) -> list[str]:
     if gcps.crs is None:
         return []
     code = epsg_of(gcps.crs) or 0

@@ -89,7 +89,7 @@ def fit_gcps(
 
     Examples
     --------
-    >>> from xcoreg.georef import GCPs
+    >>> from xcoreg.georef.gcps import GCPs
     >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 20))
     >>> fit = fit_gcps(GCPs(col, row, 500 + 2 * col, 900 - 2 * row, crs=32633))
     >>> fit.model, round(fit.transform.a, 9)

@@ -16,7 +16,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef.envi import envi_text, parse_envi
 from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.spelling import epsg_of, parse_crs
-from xcoreg.points import replacing
+from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -104,7 +104,8 @@ class GCPFit:
 
     Examples
     --------
-    >>> from xcoreg.georef import GCPs, fit_gcps
+    >>> from xcoreg.georef.fitting import fit_gcps
+    >>> from xcoreg.georef.gcps import GCPs
     >>> gcps = GCPs([0, 100, 0, 100], [0, 0, 50, 50], [5, 1005, 5, 1005], [-5, -5, -505, -505], crs=32633)
     >>> fit = fit_gcps(gcps, "affine")
     >>> x, y = fit.to_map(10, 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from xcoreg.errors import OptionError
-from xcoreg.points import replacing
+from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from pyproj import CRS
@@ -49,7 +49,8 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     --------
     >>> import tempfile
     >>> import numpy as np, rasterio
-    >>> from xcoreg.georef import GCPs, read_gcps
+    >>> from xcoreg.georef.gcpfiles import read_gcps
+    >>> from xcoreg.georef.gcps import GCPs
     >>> profile = {"driver": "GTiff", "width": 9, "height": 5, "count": 1, "dtype": "uint8"}
     >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")

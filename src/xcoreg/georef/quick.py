@@ -55,7 +55,8 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> W
 
     Examples
     --------
-    >>> from xcoreg.georef import GCPs, fit_gcps
+    >>> from xcoreg.georef.fitting import fit_gcps
+    >>> from xcoreg.georef.gcps import GCPs
     >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 30))
     >>> fit = fit_gcps(GCPs(col, row, 500 + 10 * col + 1e-3 * col * row, 900 - 10 * row, crs=32633), "tps")
     >>> found_col, found_row = quick_to_pixel(fit, (100, 100))(*fit.to_map(col, row))
@@ -115,7 +116,8 @@ def quick_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way
 
     Examples
     --------
-    >>> from xcoreg.georef import GCPs, fit_gcps
+    >>> from xcoreg.georef.fitting import fit_gcps
+    >>> from xcoreg.georef.gcps import GCPs
     >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 30))
     >>> fit = fit_gcps(GCPs(col, row, 500 + 10 * col + 1e-3 * col * row, 900 - 10 * row, crs=32633), "tps")
     >>> x, y = quick_to_map(fit, (100, 100))(col, row)

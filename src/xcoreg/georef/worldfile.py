@@ -13,7 +13,7 @@ from xcoreg.errors import OptionError
 from xcoreg.georef.crs import as_crs
 from xcoreg.georef.pixels import linear_of, pixel_to_map
 from xcoreg.georef.spelling import parse_crs
-from xcoreg.points import replacing
+from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

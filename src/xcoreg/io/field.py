@@ -13,7 +13,7 @@ from xcoreg import georef
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
 from xcoreg.points.given import turn_cov
-from xcoreg.raster import grid_of
+from xcoreg.raster.grid import grid_of
 
 if TYPE_CHECKING:
     import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.float64]
 
@@ -65,9 +65,10 @@ def displacement_raster(
     Examples
     --------
     >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.core.status import Status
-    >>> from xcoreg.points import TiePoints
-    >>> from xcoreg.result import Coregistration, Quality
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.points.table import TiePoints
+    >>> from xcoreg.result.fit import Coregistration
+    >>> from xcoreg.result.quality import Quality
     >>> model = Translation(3.0, 4.0, cov=((0.04, 0.0), (0.0, 0.01)))
     >>> fit = Coregistration(model, TiePoints(*([[]] * 9)), Quality(), Status.OK, None, "EPSG:32633",
     ...                      (10, 0, 0, 0, -10, 0), (40, 60))

@@ -14,7 +14,8 @@ from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
-from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata
 
 if TYPE_CHECKING:

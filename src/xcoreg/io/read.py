@@ -18,7 +18,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef import read_prj
 from xcoreg.io.paths import DELAY, RETRIES, NoSuchFile, gdal_path, local_path
 from xcoreg.io.web import ask_again, make_patient
-from xcoreg.raster import to_band
+from xcoreg.raster.bands import to_band
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping

@@ -17,7 +17,8 @@ from xarray.conventions import encode_cf_variable
 from xcoreg import lazy
 from xcoreg.errors import GridError, OptionError, require
 from xcoreg.io.stream import pour
-from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.grid import grid_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

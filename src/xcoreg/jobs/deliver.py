@@ -9,14 +9,15 @@ import rasterio
 from xcoreg import io, warp
 from xcoreg.io.paths import local_path
 from xcoreg.io.write import driver_for
-from xcoreg.rectify import needs_rectifying, rectify_by
+from xcoreg.rectify.onto import rectify_by
+from xcoreg.rectify.placing import needs_rectifying
 from xcoreg.warp.vertical import raises
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["deliver", "is_plain"]
 

@@ -16,20 +16,21 @@ import numpy as np
 from rasterio.errors import RasterioError
 
 from xcoreg import engine, io, lazy
-from xcoreg.core.plain import encode_column
+from xcoreg.core.matches import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.io.paths import gdal_path, local_path, new_file
 from xcoreg.io.web import forget
 from xcoreg.jobs.deliver import deliver
-from xcoreg.rectify import needs_rectifying, on_map
-from xcoreg.result import current_versions
+from xcoreg.rectify.onto import on_map
+from xcoreg.rectify.placing import needs_rectifying
+from xcoreg.result.load import current_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xcoreg.jobs.pairs import Pair
     from xcoreg.jobs.work import Work
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["DONE", "FAILED", "FORMAT", "REFUSED", "correct_scene", "failed", "read_record", "write_record"]
 

@@ -12,8 +12,8 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import OptionError, require
 from xcoreg.io.paths import local_path
 from xcoreg.io.write import driver_for
-from xcoreg.plan import LocalOptions, Options, check_options
-from xcoreg.result import current_versions
+from xcoreg.plan.options import LocalOptions, Options, check_options
+from xcoreg.result.load import current_versions
 
 if TYPE_CHECKING:
     from xcoreg.jobs.pairs import Pair

@@ -10,13 +10,13 @@ from scipy import ndimage
 
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import map_to_pixel, transform_points, vector_to_map, vector_to_pixel
-from xcoreg.raster import middle_of
+from xcoreg.raster.grid import middle_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plan.masks import Mask
-    from xcoreg.raster import Look
+    from xcoreg.raster.coarse import Look
 
     Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["default_spacing", "lay_out", "local_window", "tiles"]
 
-_USUAL_SPACING, _USUAL_WINDOW, _LEAST_WINDOW = 200.0, 256, 64
+_USUAL_SPACING, _USUAL_LOCAL_WINDOW, _LEAST_LOCAL_WINDOW = 200.0, 256, 64
 # A small image gets so many windows along its longer side, and windows of this share of its shorter one.
 _ALONG, _SHARE = 12, 5
 
@@ -46,7 +46,7 @@ def local_window(overlap: Any, linear: Linear) -> int:
     96
     """
     side = int(min(overlap_size(overlap, linear)))
-    return int(np.clip(side // _SHARE // 2 * 2, min(_LEAST_WINDOW, side), _USUAL_WINDOW))
+    return int(np.clip(side // _SHARE // 2 * 2, min(_LEAST_LOCAL_WINDOW, side), _USUAL_LOCAL_WINDOW))
 
 
 def lay_out(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: float, size: int) -> Floats:

@@ -13,7 +13,8 @@ from xarray import DataArray
 from xcoreg.errors import OptionError
 from xcoreg.georef import in_turn, map_to_pixel, same_crs, transform_points
 from xcoreg.plan.outlines import Where, inside, is_vector, outside, read_outlines, united
-from xcoreg.raster import Raster, make_raster, middle_of
+from xcoreg.raster.grid import middle_of
+from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import stored_nodata
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _file_mask(path: str | os.PathLike[str], crs: Any, name: str) -> Mask:
         outline, own = read_outlines(path, name)
         own = crs if own is None else own
         return _seen_from(crs, own, _outline_mask(outline, own))
-    from xcoreg.io import open_raster
+    from xcoreg.io.read import open_raster
 
     return _raster_mask(open_raster(path, band=1), crs, name)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict, TypeVar, overload
 import numpy as np
 
 from xcoreg.core.dem import NAMES, Terms, parse_terms
-from xcoreg.core.matchers import phase_match, phase_scout
+from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.errors import OptionError
 
 __all__ = ["LocalOptions", "MatchLocalOptions", "MatchOptions", "Options", "check_options"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plot.residuals import Residuals
-    from xcoreg.points import TiePoints
+    from xcoreg.points.table import TiePoints
 
 __all__ = ["draw_histogram", "draw_rose", "draw_verdicts"]
 

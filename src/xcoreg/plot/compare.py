@@ -11,14 +11,14 @@ from xcoreg import georef
 from xcoreg.errors import NoOverlap
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
 from xcoreg.plot.view import View, render, strongest_place
-from xcoreg.raster import make_raster
+from xcoreg.raster.image import make_raster
 from xcoreg.shift import Shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plot.view import Shown
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["plot_before_after"]
 

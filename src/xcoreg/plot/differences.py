@@ -11,27 +11,28 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
+from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
-from xcoreg.core.status import Status
 from xcoreg.errors import CoregWarning, NoOverlap
-from xcoreg.plan import as_mask
+from xcoreg.plan.masks import as_mask
 from xcoreg.plot.view import outline
-from xcoreg.points import TiePoints
-from xcoreg.raster import make_raster
-from xcoreg.result import Coregistration, Quality
-from xcoreg.warp import apply
+from xcoreg.points.table import TiePoints
+from xcoreg.raster.image import make_raster
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.quality import Quality
+from xcoreg.warp.apply_fit import apply
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.raster import Raster
+    from xcoreg.raster.image import Raster
 
     Floats = NDArray[np.float64]
 
 __all__ = ["Differences", "HeightStats", "differences", "metres_per_unit"]
 
-_SIDE = 1500  # px: larger overlaps are looked at on a coarser grid
+_DIFFERENCE_SIDE = 1500  # px: larger overlaps are looked at on a coarser grid
 _LARGE, _CHUNK = 1 << 24, 2048  # px of an image that is read part by part, and sides of a part
 
 
@@ -156,7 +157,7 @@ def _common_grid(tgt: Raster, ref: Raster) -> tuple[GeoBox, int]:
             raise NoOverlap("the two elevation models do not meet: look at both with xcoreg.plot.plot_fit")
         spans.append((start, stop))
     longest = max(stop - start for start, stop in spans)
-    step = -(-longest // _SIDE)
+    step = -(-longest // _DIFFERENCE_SIDE)
     affine = georef.resized(tgt.grid.affine, (step, step), (spans[1][0], spans[0][0]))
     rows, cols = (max((stop - start) // step, 1) for start, stop in spans)
     return GeoBox((rows, cols), affine, tgt.grid.crs), step

@@ -11,8 +11,8 @@ from xcoreg import georef
 from xcoreg.errors import NoOverlap, OptionError, require
 from xcoreg.plot.style import contrast, new_figure, plain_ticks, stretch
 from xcoreg.plot.view import View, render, strongest_place
-from xcoreg.points import replacing
-from xcoreg.raster import make_raster
+from xcoreg.points.atomic import replacing
+from xcoreg.raster.image import make_raster
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.plot.view import outline
 from xcoreg.points.gcps import thin
-from xcoreg.raster import look, make_raster
+from xcoreg.raster.coarse import look
+from xcoreg.raster.image import make_raster
 from xcoreg.summary.statuses import LOOKS, ordered
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xcoreg.points import TiePoints
+    from xcoreg.points.table import TiePoints
 
     Floats = NDArray[np.float64]
 

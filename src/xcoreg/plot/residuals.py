@@ -12,7 +12,7 @@ from xcoreg import georef
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from xcoreg import georef
-from xcoreg.core.sample import sample
+from xcoreg.core.sampling import sample
 from xcoreg.plot.style import contrast, stretch
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def render(raster: Any, views: Sequence[View], kernel: str = "cubic") -> list[Sh
     views : sequence of View
         The parts to show, in any CRS.
     kernel : str
-        As in :func:`xcoreg.core.sample.sample`.
+        As in :func:`xcoreg.core.sampling.sample`.
 
     Returns
     -------

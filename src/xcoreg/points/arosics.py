@@ -33,7 +33,7 @@ def guess_spacing(points: TiePoints) -> int:
 
     Examples
     --------
-    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.points.table import TiePoints
     >>> col = [100, 300, 500]
     >>> guess_spacing(TiePoints([0, 1, 2], [9, 9, 9], col, col, col, [0] * 3, [0] * 3, [0] * 3, [0] * 3))
     200
@@ -82,7 +82,7 @@ def arosics_columns(
 
     Examples
     --------
-    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.points.table import TiePoints
     >>> points = TiePoints([0], [199.5], [5199.5], [352000], [5898040], [3], [4], [0.3], [-0.4])
     >>> table = arosics_columns(points, (10, 0, 300000, 0, -10, 5900040), (10980, 10980), 200, -9999)
     >>> [float(table[name][0]) for name in ("POINT_ID", "X_IM", "X_UTM", "X_SHIFT_M")]

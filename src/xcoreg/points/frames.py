@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
 
     Examples
     --------
-    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.points.table import TiePoints
     >>> x = [0, 1, 100, 101]
     >>> thin(TiePoints(x, x, x, x, [0] * 4, x, x, x, x), 2).tolist()
     [0, 2]
@@ -89,7 +89,7 @@ def gcps_of(points: TiePoints, transform: Sequence[float], *, max_points: int | 
 
     Examples
     --------
-    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.points.table import TiePoints
     >>> points = TiePoints([7], [0], [0], [5], [-5], [3], [4], [0.3], [-0.4])
     >>> gcp = gcps_of(points, (10, 0, 0, 0, -10, 0))[0]
     >>> gcp.row, gcp.col, gcp.x, gcp.y, gcp.id

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from xcoreg import georef, summary
-from xcoreg.core.columns import MISSING, count_statuses, freeze, tell_counts
-from xcoreg.core.plain import decode_column, encode_column
-from xcoreg.core.status import Status
+from xcoreg.core.matches import MISSING, Status, count_statuses, decode_column, encode_column, freeze, tell_counts
 from xcoreg.points import frames
 from xcoreg.points.angle import shift_angle
 from xcoreg.points.files import read_frame, save_points
@@ -56,7 +54,7 @@ class TiePoints:
     score, reliability, ssim_before, ssim_after : (n,) float, optional
         Correlation once aligned, confidence in percent, similarity before and after; NaN where unknown.
     status : (n,) int8, optional
-        Values of :class:`~xcoreg.core.status.Status`; default OK.
+        Values of :class:`~xcoreg.core.matches.Status`; default OK.
     size : (n,) int, optional
         Side of the window, target px.
     cov_z : (n, 3) float, optional

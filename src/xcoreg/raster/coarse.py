@@ -124,7 +124,7 @@ def look(raster: Raster, size: int = 512) -> Look:
     --------
     >>> from affine import Affine
     >>> from xarray import DataArray
-    >>> from xcoreg.raster import make_raster
+    >>> from xcoreg.raster.image import make_raster
     >>> image = DataArray(np.ones((40, 60)), dims=("y", "x")).rio.write_crs("EPSG:32633")
     >>> seen = look(make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=0), size=20)
     >>> seen.values.shape, seen.grid.resolution.x

@@ -52,7 +52,7 @@ def hold(raster: Raster, box: Box) -> Raster:
     >>> import numpy as np
     >>> from affine import Affine
     >>> from xarray import DataArray
-    >>> from xcoreg.raster import make_raster
+    >>> from xcoreg.raster.image import make_raster
     >>> image = DataArray(np.arange(6.0).reshape(2, 3), dims=("y", "x")).rio.write_crs("EPSG:32633")
     >>> raster = make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=9)
     >>> hold(raster, (0, 1, 0, 9)).read(0, 1, 1, 3)[0].tolist()

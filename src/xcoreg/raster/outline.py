@@ -55,7 +55,7 @@ def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygo
     --------
     >>> from affine import Affine
     >>> from xarray import DataArray
-    >>> from xcoreg.raster import make_raster
+    >>> from xcoreg.raster.image import make_raster
     >>> image = DataArray(np.pad(np.ones((4, 4)), 2), dims=("y", "x")).rio.write_crs("EPSG:32633")
     >>> footprint(make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=0)).bounds
     (500020.0, 4999940.0, 500060.0, 4999980.0)

@@ -14,7 +14,7 @@ from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef.gcps import unrolled
-from xcoreg.raster import spatial_dims
+from xcoreg.raster.bands import spatial_dims
 from xcoreg.rectify.placing import as_ground, shape_of
 from xcoreg.warp.apply_fit import Job, resampled
 from xcoreg.warp.displacement import Grid

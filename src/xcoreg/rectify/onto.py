@@ -12,7 +12,7 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.errors import MatchError, NotGeoreferenced, OptionError
 from xcoreg.lazy import token
-from xcoreg.raster import grid_of
+from xcoreg.raster.grid import grid_of
 from xcoreg.rectify.image import GroundMove, map_grid, rectify
 from xcoreg.rectify.placing import as_ground, needs_rectifying, shape_of
 from xcoreg.warp.displacement import Displacement, Grid
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.float64]
 
 __all__ = ["MovedGround", "on_map", "rectify_by", "rectify_onto"]
 
-_Image = TypeVar("_Image", DataArray, Dataset)
+_ImageType = TypeVar("_Image", DataArray, Dataset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,9 @@ class MovedGround:
         return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
-def on_map(image: _Image, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None) -> _Image:
+def on_map(
+    image: _ImageType, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None
+) -> _ImageType:
     """Bring an image that has no transform into the CRS of a reference, to be matched there.
 
     Parameters
@@ -103,7 +105,7 @@ def on_map(image: _Image, ref: DataArray | Dataset, ground: Any = None, *, nodat
     return rectify(image, ground, crs=grid_of(ref, "the reference").crs, nodata=nodata)
 
 
-def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
+def rectify_by(image: _ImageType, fit: Coregistration, ground: Any = None, **options: Any) -> _ImageType:
     """Rectify an image and correct it by a fit, in one interpolation.
 
     Parameters
@@ -158,8 +160,8 @@ def _lattice(moved: MovedGround, image: DataArray | Dataset, fit: Coregistration
 
 
 def rectify_onto(
-    image: _Image, ref: DataArray | Dataset, ground: Any = None, *, local: bool = False, **options: Any
-) -> tuple[_Image, Coregistration]:
+    image: _ImageType, ref: DataArray | Dataset, ground: Any = None, *, local: bool = False, **options: Any
+) -> tuple[_ImageType, Coregistration]:
     """Rectify an image, match it with a reference, and rectify it once more with what was found: one interpolation.
 
     Parameters
@@ -187,7 +189,8 @@ def rectify_onto(
     MatchError
         When there is no trustworthy match.
     """
-    from xcoreg.engine import match, match_local
+    from xcoreg.engine.local import match_local
+    from xcoreg.engine.single import match
 
     moving = {name: options.pop(name) for name in MOVING if name in options}
     found = as_ground(ground, image)

@@ -12,8 +12,8 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
-from xcoreg.raster import grid_of, middle_of, placed_by, spatial_dims
-from xcoreg.raster.bands import pick_variable
+from xcoreg.raster.bands import pick_variable, spatial_dims
+from xcoreg.raster.grid import grid_of, middle_of, placed_by
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground

@@ -15,15 +15,15 @@ from xcoreg.errors import CoregWarning, NoOverlap
 from xcoreg.plot.flicker import greys_of
 from xcoreg.plot.residuals import residuals_of
 from xcoreg.plot.view import View, render
-from xcoreg.raster import make_raster
+from xcoreg.raster.image import make_raster
 from xcoreg.report.html import escape
 from xcoreg.report.pictures import image_source
-from xcoreg.warp import apply
+from xcoreg.warp.apply_fit import apply
 
 if TYPE_CHECKING:
     from xcoreg.plot.flicker import Greys
     from xcoreg.plot.view import Shown
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["Chosen", "choose_windows", "flicker_html"]
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.summary import correction_range, is_local, model_name, short_unit
+from xcoreg.summary.field import correction_range, is_local, model_name
+from xcoreg.summary.numbers import short_unit
 
 if TYPE_CHECKING:
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["answer", "pixel_size", "px", "unit_of"]
 

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from xcoreg.errors import OptionError, require
-from xcoreg.io import open_raster
-from xcoreg.points import replacing
+from xcoreg.io.read import open_raster
+from xcoreg.points.atomic import replacing
 from xcoreg.report import tables
 from xcoreg.report.dem import block_figures, height_answer, height_section, is_elevation
 from xcoreg.report.html import escape, page, paragraphs, section
 from xcoreg.report.pictures import chart_figures, map_figure, model_figures
 from xcoreg.report.windows import choose_windows, flicker_html
 from xcoreg.report.words import answer
-from xcoreg.summary import is_local
+from xcoreg.summary.field import is_local
 
 if TYPE_CHECKING:
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["ReportOptions", "write_report"]
 
@@ -122,7 +122,7 @@ def _image(image: Any, name: str) -> Any:
 
 
 def _one_band(image: Any, band: Any) -> Any:
-    from xcoreg.raster import make_raster
+    from xcoreg.raster.image import make_raster
 
     return make_raster(image, band=band, name="background").data
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xcoreg import georef, summary
+from xcoreg.core.matches import Status, decode, decode_column, encode, encode_column
 from xcoreg.core.models import Model, model_from_dict
-from xcoreg.core.plain import decode, decode_column, encode, encode_column
-from xcoreg.core.status import Status
 from xcoreg.errors import MatchError, OptionError
-from xcoreg.points import TiePoints, replacing
+from xcoreg.points.atomic import replacing
+from xcoreg.points.table import TiePoints
 from xcoreg.result.quality import Quality
 from xcoreg.shift import Shift
 
@@ -51,7 +51,7 @@ class Coregistration:
     shape : (rows, cols)
         Of the target, px.
     settings : dict
-        Options and interim results; whatever is no JSON type becomes its text (see `xcoreg.core.plain`). Known keys:
+        Options and interim results; whatever is no JSON type becomes its text (see `xcoreg.core.matches`). Known keys:
         `ref_grid` with `transform`, `shape`, `crs`, and `interim` as described in :mod:`xcoreg.summary`.
     versions : dict
         Of the programs that made it.
@@ -208,7 +208,7 @@ class Coregistration:
         Path
             Of the page.
         """
-        from xcoreg.report import write_report
+        from xcoreg.report.write import write_report
 
         return write_report(self, path, target, reference, **options)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.errors import NotGeoreferenced, require
 from xcoreg.summary.sketch import corners_of
 from xcoreg.summary.statuses import LOOKS, ordered
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xcoreg.points import TiePoints
-    from xcoreg.result import Coregistration
+    from xcoreg.points.table import TiePoints
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.float64]
 
 __all__ = ["explore_fit"]
 
-_ARROW = 0.8  # of the distance between windows: the length of an arrow of median length
+_ARROW_SCALE = 0.8  # of the distance between windows: the length of an arrow of median length
 
 
 def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
@@ -98,7 +98,7 @@ def _exaggeration(fit: Coregistration, good: TiePoints) -> float:
     a, b, d, e = georef.linear_of(fit.transform)
     ground = abs(a * e - b * d) * fit.shape[0] * fit.shape[1]
     middle = float(np.median(good.length)) if len(good) else 0.0
-    return _ARROW * math.sqrt(ground / max(len(fit.points), 1)) / middle if middle > 0 else 1.0
+    return _ARROW_SCALE * math.sqrt(ground / max(len(fit.points), 1)) / middle if middle > 0 else 1.0
 
 
 def _lonlat(crs_wkt: str, x: Any, y: Any) -> Floats:

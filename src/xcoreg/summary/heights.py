@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
     from xcoreg.result.quality import Quality
     from xcoreg.shift import Shift
 
@@ -81,7 +81,7 @@ def tell_heights(quality: Quality) -> str:
 
     Examples
     --------
-    >>> from xcoreg.result import Quality
+    >>> from xcoreg.result.quality import Quality
     >>> tell_heights(Quality(dh_nmad_before=3.361, dh_nmad_after=1.097))
     ', NMAD 3.36 -> 1.10'
     """

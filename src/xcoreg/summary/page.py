@@ -15,8 +15,8 @@ from xcoreg.summary.tell import fit_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xcoreg.points import TiePoints
-    from xcoreg.result import Coregistration
+    from xcoreg.points.table import TiePoints
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["html_fit", "html_points"]
 
@@ -46,9 +46,10 @@ def html_fit(fit: Coregistration) -> str:
 
     Examples
     --------
-    >>> from xcoreg.core.status import Status
-    >>> from xcoreg.points import TiePoints
-    >>> from xcoreg.result import Coregistration, Quality
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.points.table import TiePoints
+    >>> from xcoreg.result.fit import Coregistration
+    >>> from xcoreg.result.quality import Quality
     >>> points = TiePoints(*([[]] * 9))
     >>> html_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))[:13]
     '<div><strong>'
@@ -82,7 +83,7 @@ def html_points(points: TiePoints) -> str:
 
     Examples
     --------
-    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.points.table import TiePoints
     >>> "<strong>TiePoints: 1 of 1 trusted</strong>" in html_points(TiePoints([0], *[[1.0]] * 8))
     True
     """

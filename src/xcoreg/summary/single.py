@@ -20,7 +20,7 @@ from xcoreg.summary.numbers import UNITS, decimals, map_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
     from xcoreg.shift import Shift
 
 __all__ = ["quality_rows", "single_rows"]

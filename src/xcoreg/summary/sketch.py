@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.summary.statuses import LOOKS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xcoreg.points import TiePoints
+    from xcoreg.points.table import TiePoints
 
     Floats = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def sketch(points: TiePoints, outline: Sequence[Sequence[float]] = ()) -> str:
 
     Examples
     --------
-    >>> from xcoreg.points import TiePoints
+    >>> from xcoreg.points.table import TiePoints
     >>> points = TiePoints([0, 1], [0, 0], [0, 9], [0.0, 90.0], [0.0, 0.0], [3, 3], [4, 4], [0.3, 0.3], [-0.4, -0.4])
     >>> picture = sketch(points)
     >>> picture.startswith("<svg"), picture.count("<line")

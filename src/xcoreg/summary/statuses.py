@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 
 __all__ = ["LOOKS", "ordered"]
 

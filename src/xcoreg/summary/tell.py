@@ -14,7 +14,7 @@ from xcoreg.summary.single import single_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
 
 __all__ = ["fit_rows", "summarise", "tell_accessor", "tell_fit"]
 
@@ -33,9 +33,10 @@ def tell_fit(fit: Coregistration) -> str:
 
     Examples
     --------
-    >>> from xcoreg.core.status import Status
-    >>> from xcoreg.points import TiePoints
-    >>> from xcoreg.result import Coregistration, Quality
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.points.table import TiePoints
+    >>> from xcoreg.result.fit import Coregistration
+    >>> from xcoreg.result.quality import Quality
     >>> points = TiePoints(*([[]] * 9))
     >>> tell_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))
     'FLAT: no texture to match, 0 of 0 windows agree'
@@ -81,9 +82,10 @@ def summarise(fit: Coregistration) -> str:
 
     Examples
     --------
-    >>> from xcoreg.core.status import Status
-    >>> from xcoreg.points import TiePoints
-    >>> from xcoreg.result import Coregistration, Quality
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.points.table import TiePoints
+    >>> from xcoreg.result.fit import Coregistration
+    >>> from xcoreg.result.quality import Quality
     >>> points = TiePoints(*([[]] * 9))
     >>> print(summarise(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9))))
     Coregistration: FLAT, no texture to match

@@ -13,7 +13,8 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError
-from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import as_number, stored_nodata
 from xcoreg.warp.displacement import Displacement, Grid
 from xcoreg.warp.doubts import doubts
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from xcoreg.result import Coregistration
+    from xcoreg.result.fit import Coregistration
     from xcoreg.warp.options import ApplyOptions
 
 __all__ = ["Job", "apply", "resampled"]
@@ -103,7 +104,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -
     Notes
     -----
     An output pixel has a value where the nearest source pixel has one; near missing pixels the kernel gives way to a
-    weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sample`). Integers
+    weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sampling`). Integers
     are rounded, half way to the even neighbour, and saturate. Where output pixels are source pixels, after a shift by
     whole pixels say, these are copied bit by bit. A correction is carried into another CRS at the centre of the
     image. Missing heights stay missing. Two-dimensional coordinates such as lon(y, x) are kept unchanged when the
@@ -112,9 +113,10 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -
     Examples
     --------
     >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.core.status import Status
-    >>> from xcoreg.points import TiePoints
-    >>> from xcoreg.result import Coregistration, Quality
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.points.table import TiePoints
+    >>> from xcoreg.result.fit import Coregistration
+    >>> from xcoreg.result.quality import Quality
     >>> points = TiePoints([0], [0], [0], [0], [0], [3.0], [20.0], [0.3], [-2.0])
     >>> fit = Coregistration(Translation(3.0, 20.0), points, Quality(), Status.OK, None, "EPSG:32633",
     ...                      (10, 0, 0, 0, -10, 0), (4, 4))

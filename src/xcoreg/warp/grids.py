@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["aligned_grid", "reference_grid"]
 
-_ROUND_OFF = 1e-5  # px
+_GRID_ROUND_OFF = 1e-5  # px
 
 
 def aligned_grid(
@@ -85,8 +85,8 @@ def _scaled(image: Grid, resolution: float | tuple[float, float] | None) -> geor
 
 def _whole(positions: Any) -> tuple[int, int]:
     """First pixel edge and number of pixels that cover positions counted in pixels."""
-    low = math.floor(float(positions.min()) + _ROUND_OFF)
-    return low, max(math.ceil(float(positions.max()) - _ROUND_OFF) - low, 1)
+    low = math.floor(float(positions.min()) + _GRID_ROUND_OFF)
+    return low, max(math.ceil(float(positions.max()) - _GRID_ROUND_OFF) - low, 1)
 
 
 def reference_grid(settings: dict[str, Any], given: Any = None) -> Grid:

@@ -11,7 +11,8 @@ from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset, Variable
 
 from xcoreg import georef
-from xcoreg.raster import grid_of, spatial_dims
+from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata
 from xcoreg.warp.displacement import Grid
 

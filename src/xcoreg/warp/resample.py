@@ -9,7 +9,7 @@ import numpy as np
 
 from xcoreg import lazy
 from xcoreg.core.kernels import reach, ticked
-from xcoreg.core.sample import sample, sample_axes, shrink
+from xcoreg.core.sampling import sample, sample_axes, shrink
 from xcoreg.raster.nodata import valid_of
 
 if TYPE_CHECKING:

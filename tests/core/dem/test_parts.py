@@ -7,9 +7,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from xcoreg.core.dem import cov3_to_map, parse_terms
-from xcoreg.core.dem.classic import azimuth_bins, fit_cosine, slope_azimuth
-from xcoreg.core.dem.move import moved
-from xcoreg.core.dem.noise import correlation_length, sandwich
+from xcoreg.core.dem.covariance import correlation_length, sandwich
+from xcoreg.core.dem.observations import moved
+from xcoreg.core.dem.solve import azimuth_bins, fit_cosine, slope_azimuth
 
 
 @pytest.mark.parametrize("move", [(0.3, -0.7), (2.0, 1.0), (-3.4, 5.25)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.dem import Patch, parse_terms, solve
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.simulate.terrain import DemNoise, dem_pair
 
 GSD = 20.0

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.models.blocks import assemble, factorise, quadratic, trace_product
-from xcoreg.core.models.bspline import make_lattice
+from xcoreg.core.models.bspline import assemble, factorise, make_lattice, quadratic, trace_product
 
 
 def dense(matrix):

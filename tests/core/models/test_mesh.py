@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 
-from xcoreg.core.models.mesh import make_mesh, triangulate
+from xcoreg.core.models.triangulation import make_mesh, triangulate
 
 
 def test_positions_are_located_like_scipy_does():

@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.models.calibrate import Stated, calibrate
-from xcoreg.core.models.linear import fit_linear
-from xcoreg.core.models.scatter import excess, first_scatter, inverses, normalised, student, trust
+from xcoreg.core.models.leastsq import fit_linear
+from xcoreg.core.models.uncertainty import (
+    Stated,
+    calibrate,
+    excess,
+    first_scatter,
+    inverses,
+    normalised,
+    student,
+    trust,
+)
 
 UNIT = np.eye(2)
 

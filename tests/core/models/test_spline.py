@@ -5,9 +5,8 @@ import pytest
 
 from xcoreg.core.models import choose_model, fit_model
 from xcoreg.core.models.fit import fit_ties
-from xcoreg.core.models.levels import fit_levels
-from xcoreg.core.models.smoothing import solve, solve_together
-from xcoreg.core.models.ties import make_ties
+from xcoreg.core.models.leastsq import make_ties
+from xcoreg.core.models.smoothing import fit_levels, solve, solve_together
 
 
 def test_a_wave_is_followed_between_the_points(case, truth):

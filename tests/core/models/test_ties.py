@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.models.ties import folds_of, half_planes, make_ties, typical_spacing
+from xcoreg.core.models.leastsq import folds_of, half_planes, make_ties, typical_spacing
 
 
 def test_points_are_sorted_scaled_and_put_back():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from xcoreg.core.dem.matcher import ElevationMatcher
-from xcoreg.core.dem.patches import Patch, Samples, gradients
-from xcoreg.core.dem.solve import Solution, solve
-from xcoreg.core.dem.terms import NAMES, Terms, parse_terms
-from xcoreg.core.dem.uncertainty import cov3_to_map
+from xcoreg.core.dem.covariance import cov3_to_map
+from xcoreg.core.dem.equations import NAMES, Terms, parse_terms
+from xcoreg.core.dem.observations import Patch, Samples, gradients
+from xcoreg.core.dem.solve import ElevationMatcher, Solution, solve
 
 __all__ = [
     "NAMES",

@@ -1,27 +1,161 @@
-"""Robust least squares between two elevation models: shift, offset and ramp, re-sampled until nothing moves."""
+"""Robust least squares between two elevation models: shift, offset and ramp, re-sampled until nothing moves.
+
+The solution of Nuth & Kääb (2011) as it was published: medians by azimuth and a cosine.
+
+Elevation matchers over batches of windows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from xcoreg.core.dem.classic import classic_step
-from xcoreg.core.dem.normal import Basis, Equations, Scale, gather, spread_of
-from xcoreg.core.dem.uncertainty import classic_covariance, covariance, length_of
-from xcoreg.core.status import Status
+from xcoreg.core.dem.covariance import classic_covariance, covariance, length_of
+from xcoreg.core.dem.equations import Basis, Equations, Scale, Terms, gather, spread_of
+from xcoreg.core.dem.observations import Patch
+from xcoreg.core.matches import Matches, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.core.dem.patches import Observed, Samples
-    from xcoreg.core.dem.terms import Terms
+    from xcoreg.core.dem.observations import Observed, Samples
 
     Floats = NDArray[np.floating]
+    Bools = NDArray[np.bool_]
 
-__all__ = ["Solution", "solve"]
+__all__ = [
+    "BINS",
+    "ElevationMatcher",
+    "Solution",
+    "azimuth_bins",
+    "classic_step",
+    "fit_cosine",
+    "slope_azimuth",
+    "solve",
+]
+
+#: Bins of azimuth.
+BINS = 72
+# What is flatter, m per m, is left out: it is divided by. Bins with fewer samples say nothing.
+_LEAST_SLOPE, _FEWEST_PIXELS = 0.03, 8
+
+
+def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[Floats, Floats]:
+    """Tangent of the slope and downslope azimuth.
+
+    Parameters
+    ----------
+    col, row : (n,) float
+        Rise per px to the right and down.
+    to_metres : (2, 2) float, optional
+        Metres to the East and North (rows) per px to the right and down (columns); default: square pixels of a metre,
+        North up.
+
+    Returns
+    -------
+    tangent, azimuth : (n,) float
+        m per m; radians clockwise from North.
+
+    Examples
+    --------
+    >>> tangent, azimuth = slope_azimuth(np.array([-10.0]), np.array([0.0]), np.diag([20.0, -20.0]))
+    >>> float(tangent[0]), float(np.degrees(azimuth[0]))
+    (0.5, 90.0)
+    """
+    matrix = np.diag([1.0, -1.0]) if to_metres is None else np.asarray(to_metres, np.float64)
+    inverse = np.linalg.inv(matrix)
+    east = col * inverse[0, 0] + row * inverse[1, 0]
+    north = col * inverse[0, 1] + row * inverse[1, 1]
+    return np.hypot(east, north), np.arctan2(-east, -north)
+
+
+def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """Medians by azimuth.
+
+    Parameters
+    ----------
+    azimuth : (n,) float
+        Radians.
+    values : (n,) float
+
+    Returns
+    -------
+    middle : (72,) float64
+        Azimuth of the bins, radians.
+    median : (72,) float64
+        NaN where a bin has too few samples.
+    count : (72,) int
+
+    Examples
+    --------
+    >>> angle = np.linspace(0, 2 * np.pi, 7200, endpoint=False)
+    >>> middle, median, count = azimuth_bins(angle, np.cos(angle))
+    >>> float(np.abs(median - np.cos(middle)).max()) < 0.01, int(count[0])
+    (True, 100)
+    """
+    index = np.floor(np.mod(azimuth, 2 * np.pi) / (2 * np.pi) * BINS).astype(np.intp) % BINS
+    order = np.argsort(index, kind="stable")
+    count = np.bincount(index, minlength=BINS)
+    ends = np.cumsum(count)
+    median = np.full(BINS, np.nan)
+    for one, (stop, n) in enumerate(zip(ends.tolist(), count.tolist(), strict=True)):
+        if n >= _FEWEST_PIXELS:
+            median[one] = np.median(values[order[stop - n : stop]])
+    return (np.arange(BINS) + 0.5) * 2 * np.pi / BINS, median, count
+
+
+def fit_cosine(azimuth: Floats, median: Floats, count: NDArray[np.intp]) -> tuple[float, float, float]:
+    """Fit ``east sin(azimuth) + north cos(azimuth) + rest`` to medians, weighted by their samples.
+
+    Examples
+    --------
+    >>> angle = np.linspace(0, 6, 60)
+    >>> fit = fit_cosine(angle, 3 * np.sin(angle) - np.cos(angle) + 0.5, np.ones(60, int))
+    >>> tuple(round(value, 6) for value in fit)
+    (3.0, -1.0, 0.5)
+    """
+    known = np.isfinite(median)
+    if known.sum() < 6:
+        return np.nan, np.nan, np.nan
+    design = np.stack([np.sin(azimuth[known]), np.cos(azimuth[known]), np.ones(int(known.sum()))], -1)
+    root = np.sqrt(count[known])[:, None]
+    east, north, rest = np.linalg.lstsq(design * root, median[known] * root[:, 0], rcond=None)[0].tolist()
+    return east, north, rest
+
+
+def classic_step(seen: Sequence[Observed], equations: Equations, to_metres: Floats | None) -> Floats:
+    """Find how much farther the target has to move, px.
+
+    Parameters
+    ----------
+    seen : sequence of Observed
+    equations : Equations
+        For the vertical part, which is taken away first.
+    to_metres : (2, 2) float, optional
+        As for :func:`slope_azimuth`.
+
+    Returns
+    -------
+    (2,) float64
+        (dcol, drow); NaN where too few azimuths are there.
+    """
+    tangents, azimuths, values = [], [], []
+    for one, left, columns, weight in zip(seen, equations.left, equations.columns, equations.weights, strict=True):
+        tangent, azimuth = slope_azimuth(one.col, one.row, to_metres)
+        # Without the part that the shift explains: that is what is to be found here.
+        vertical = left + equations.solution[0] * columns[0] + equations.solution[1] * columns[1]
+        use = (tangent > _LEAST_SLOPE) & (weight > 0)
+        tangents.append(tangent[use])
+        azimuths.append(azimuth[use])
+        values.append(vertical[use])
+    ratio = np.concatenate(values) / np.concatenate(tangents)
+    east, north, _ = fit_cosine(*azimuth_bins(np.concatenate(azimuths), ratio))
+    matrix = np.diag([1.0, -1.0]) if to_metres is None else np.asarray(to_metres, np.float64)
+    return np.asarray(np.linalg.solve(matrix, np.array([east, north])))
+
 
 # Samples that are needed, and the step, px, below which the target is not sampled again.
 _FEWEST, _STILL = 100, 1e-3
@@ -120,7 +254,8 @@ def solve(
 
     Examples
     --------
-    >>> from xcoreg.core.dem import Patch, parse_terms
+    >>> from xcoreg.core.dem.equations import parse_terms
+    >>> from xcoreg.core.dem.observations import Patch
     >>> rows, cols = np.mgrid[:64, :64].astype(np.float32)
     >>> hill = lambda dc, dr: 99 * np.exp(-((cols - 30 - dc) ** 2 + (rows - 33 - dr) ** 2) / 500)
     >>> ok = np.ones((64, 64), bool)
@@ -285,3 +420,69 @@ def _nothing(job: _Job, status: Status, seen: list[Observed]) -> Solution:
     count = sum(len(one.dh) for one in seen)
     unknown = np.full(2, np.nan), np.full(m, np.nan)
     return Solution(status, *unknown, cov, job.basis, count, median_before=spread.median, nmad_before=spread.nmad)
+
+
+@dataclass(frozen=True, eq=False)
+class ElevationMatcher:
+    """Match each window of two elevation models by itself.
+
+    Parameters
+    ----------
+    terms : Terms
+        What is estimated; of a tilt the height in the middle of the window is told.
+    max_shift : float
+        Largest correction along an axis, px.
+    to_metres : (2, 2) float, optional
+        As for :func:`xcoreg.core.dem.solve`.
+
+    Examples
+    --------
+    >>> rows, cols = np.mgrid[:64, :64].astype(np.float32)
+    >>> hill = lambda dc: 99 * np.exp(-((cols - 30 - dc) ** 2 + (rows - 33) ** 2) / 500)[None]
+    >>> ok = np.ones((1, 64, 64), bool)
+    >>> m = ElevationMatcher(Terms(shift=True))(hill(0.5), hill(0.0) + 2, ok, ok)
+    >>> m.dcol.round(2).tolist(), m.dz.round(2).tolist(), m.ok.tolist()
+    ([0.5], [-2.0], [True])
+    """
+
+    #: Windows come without their mean heights: the caller adds these to `dz`.
+    heights: ClassVar[bool] = True
+
+    terms: Terms
+    max_shift: float = np.inf
+    to_metres: Floats | None = None
+
+    def __call__(self, ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, /) -> Matches:
+        """Match windows.
+
+        Parameters
+        ----------
+        ref, tgt : (n, rows, cols) float32
+            Elevations.
+        ref_valid, tgt_valid : (n, rows, cols) bool
+
+        Returns
+        -------
+        Matches
+            Infinite variances, and NaN, where the terrain of a window says nothing.
+        """
+        found = [
+            solve([Patch(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
+            for one in zip(ref, tgt, ref_valid, tgt_valid, strict=True)
+        ]
+        return _matches(found)
+
+
+def _matches(found: list[Solution]) -> Matches:
+    cov = np.array([one.cov[:3, :3] for one in found]).reshape(-1, 3, 3)
+    moves = np.array([one.move for one in found]).reshape(-1, 2)
+    columns = {name: [getattr(one, name) for one in found] for name in ("count", "nmad_before", "nmad_after")}
+    return Matches(
+        moves[:, 0],
+        moves[:, 1],
+        cov=cov[:, :2, :2],
+        cov_z=cov[:, 2, :],
+        dz=np.array([one.height[0] for one in found]),
+        status=np.array([int(one.status) for one in found], np.int8),
+        **{name: np.array(values, np.float64) for name, values in columns.items()},
+    )

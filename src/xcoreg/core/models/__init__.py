@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from xcoreg.core.models.base import Degenerate, Model
-from xcoreg.core.models.choose import Choice, assess_model, choose_heights, choose_model
-from xcoreg.core.models.custom import Custom
-from xcoreg.core.models.fit import KINDS, KINDS_AUTO, fit_model
-from xcoreg.core.models.lifted import Lifted
-from xcoreg.core.models.piecewise import Piecewise
+from xcoreg.core.models.base import Degenerate, Lifted, Model, Translation
+from xcoreg.core.models.fit import KINDS, KINDS_AUTO, Custom, fit_model
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
+from xcoreg.core.models.select import Choice, assess_model, choose_heights, choose_model
 from xcoreg.core.models.spline import Spline
-from xcoreg.core.models.translation import Translation
+from xcoreg.core.models.triangulation import Piecewise
 
 __all__ = [
     "KINDS",

@@ -1,19 +1,27 @@
-"""What every displacement model offers, and what those fitted to tie points have in common."""
+"""What every displacement model offers, and what those fitted to tie points have in common.
+
+A fitted model with what it says of points that it has not seen.
+
+One correction for every place.
+
+A displacement model with a vertical part of its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xcoreg.core.plain import decode_column, encode_column
+from xcoreg.core.matches import decode_column, encode_column
+from xcoreg.core.robust import combine
+
+__all__ = ["Degenerate", "Fitted", "Floats", "Level", "Lifted", "Model", "Outcome", "Pairs", "Translation", "nested"]
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
-
-__all__ = ["Degenerate", "Fitted", "Floats", "Level", "Model", "Pairs", "nested"]
 
 
 class Degenerate(ValueError):
@@ -201,3 +209,284 @@ class Fitted(Level):
         """Choose what `repr` shows."""
         spread = np.sqrt(np.diag(np.array(self.scatter)))
         return {"n": self.n, "scatter": f"({spread[0]:.3g}, {spread[-1]:.3g})", "spacing": f"{self.spacing:.4g}"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fitted model with what it says of points that it has not seen, in the units of :class:`Ties`.
+
+    Parameters
+    ----------
+    model : Model
+    off : (n, k) float64
+        Observed minus predicted by the fit without the point.
+    held_out_cov : (n, k, k) float64
+        What the covariance of `off` should be.
+    parameters : float
+        Effective number, per component.
+    """
+
+    model: Any
+    off: Floats
+    held_out_cov: Floats
+    parameters: float
+
+    @property
+    def squared(self) -> Floats:
+        """Squared length of each withheld residual."""
+        return np.asarray((self.off**2).sum(1))
+
+
+_UNKNOWN = ((np.nan, np.nan), (np.nan, np.nan))
+_NONE = ((0.0, 0.0), (0.0, 0.0))
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One correction for every place.
+
+    Parameters
+    ----------
+    dx, dy : float
+        Correction target -> reference along x and y, in the units of x and y.
+    dz : float
+        Vertical correction, in units of the values.
+    cov : nested tuple, 2 x 2 or 3 x 3
+        Covariance of `(dx, dy)` or `(dx, dy, dz)`; NaN when unknown.
+    scatter : nested tuple, 2 x 2
+        Covariance of what tie points show beyond this correction and their own covariances.
+
+    Raises
+    ------
+    ValueError
+        When `cov` has another shape.
+
+    Examples
+    --------
+    >>> model = Translation(3.5, 15.5, cov=((0.04, 0.0), (0.0, 0.01)))
+    >>> dx, dy = model.predict([0.0, 100.0], 0.0)
+    >>> dx
+    array([3.5, 3.5])
+    """
+
+    kind: ClassVar[str] = "translation"
+
+    dx: float
+    dy: float
+    dz: float = 0.0
+    cov: tuple[tuple[float, ...], ...] = _UNKNOWN
+    scatter: tuple[tuple[float, ...], ...] = field(default=_NONE, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("dx", "dy", "dz"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        cov = np.asarray(self.cov, np.float64)
+        if cov.shape not in ((2, 2), (3, 3)):
+            raise ValueError(f"the covariance of a translation is 2 x 2 or 3 x 3, not of shape {cov.shape}")
+        # An inverse is symmetric but for its last digit, which depends on the library that computes it.
+        object.__setattr__(self, "cov", nested((cov + cov.T) / 2))
+        object.__setattr__(self, "scatter", nested(self.scatter))
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        dx, dy : float64 arrays
+            The correction, in the units of x and y.
+
+        Examples
+        --------
+        >>> dx, dy = Translation(1.0, -2.0).predict(500.0, [0.0, 10.0])
+        >>> dy
+        array([-2., -2.])
+        """
+        lost = np.isnan(x) | np.isnan(y)
+        return np.where(lost, np.nan, self.dx), np.where(lost, np.nan, self.dy)
+
+    @property
+    def dz_constant(self) -> float:
+        """The vertical correction for every place."""
+        return self.dz
+
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Vertical correction at map positions; NaN where a position is NaN.
+
+        Examples
+        --------
+        >>> Translation(1.0, -2.0, 0.5).predict_dz(500.0, [0.0, 10.0])
+        array([0.5, 0.5])
+        """
+        return np.where(np.isnan(x) | np.isnan(y), np.nan, self.dz)
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Covariance of the correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), units of x and y squared.
+
+        Examples
+        --------
+        >>> Translation(0.0, 0.0, cov=((4.0, 0.0), (0.0, 1.0))).predict_cov([1.0, 2.0], 0.0).shape
+        (2, 2, 2)
+        """
+        shape = np.broadcast_shapes(np.shape(x), np.shape(y))
+        return np.broadcast_to(np.array(self.cov)[:2, :2], (*shape, 2, 2)).copy()
+
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+        """Nowhere: one correction holds everywhere or not at all.
+
+        Examples
+        --------
+        >>> Translation(1.0, 2.0).extrapolates([0.0, 1e9], 0.0)
+        array([False, False])
+        """
+        return np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), bool)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types.
+
+        Examples
+        --------
+        >>> Translation(1.0, 2.0).to_dict()["cov"]
+        [[None, None], [None, None]]
+        """
+        values = {name: encode_column(getattr(self, name)) for name in ("dx", "dy", "dz", "cov", "scatter")}
+        return {"kind": self.kind, **values}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Translation:
+        """Undo :meth:`to_dict`.
+
+        Examples
+        --------
+        >>> Translation.from_dict(Translation(1.0, 2.0).to_dict()).dy
+        2.0
+        """
+        dx, dy, dz = (float(decode_column(data[name])) for name in ("dx", "dy", "dz"))
+        scatter = decode_column(data.get("scatter", _NONE))  # files of version 0.1.0 have none
+        return cls(dx, dy, dz, nested(decode_column(data["cov"])), nested(scatter))
+
+    @classmethod
+    def fit(cls, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Translation:
+        """Covariance-weighted mean of the corrections of several windows.
+
+        Parameters
+        ----------
+        x, y : (n,) array_like
+            Positions; a translation does not depend on them.
+        dx, dy : (n,) array_like
+            Corrections; rows that are not finite are left out.
+        cov : (n, 2, 2) array_like, optional
+            Their covariances. Rows that have none (NaN, not positive definite) count like the mean of the others;
+            without any, all windows count the same and the covariance comes from their scatter.
+
+        Returns
+        -------
+        Translation
+            By :func:`xcoreg.core.robust.combine`: where the windows contradict each other by more than their own
+            covariances allow, the covariance tells how well one shift describes them, not how well each was measured.
+
+        Raises
+        ------
+        ValueError
+            When no correction is finite.
+
+        Examples
+        --------
+        >>> cov = [[[0.01, 0], [0, 0.01]], [[0.04, 0], [0, 0.01]]]
+        >>> model = Translation.fit([0, 1], [0, 1], [1.0, 1.1], [2.0, 2.1], cov)
+        >>> round(model.dx, 6), round(model.dy, 6), round(model.cov[0][0], 6)
+        (1.02, 2.05, 0.008)
+        """
+        shape = np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(dx), np.shape(dy))
+        moves = np.stack([np.broadcast_to(np.asarray(d, np.float64), shape).ravel() for d in (dx, dy)], axis=-1)
+        known = np.isfinite(moves).all(axis=-1)
+        if not known.any():
+            raise ValueError("no window has a finite shift")
+        covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
+        mean, mean_cov = combine(moves[known], covs[known])
+        return cls(float(mean[0]), float(mean[1]), cov=nested(mean_cov))
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Two models, one of places and one of heights: their errors are taken to be independent.
+
+    Parameters
+    ----------
+    horizontal : Model
+        Of (dx, dy), CRS units.
+    vertical : Model
+        Its first component is dz, in units of the values.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models.base import Translation
+    >>> from xcoreg.core.models.fit import fit_model
+    >>> tilt = fit_model("affine", [0, 1, 0, 1], [0, 0, 1, 1], [5.0, 6.0, 5.0, 6.0], 0.0)
+    >>> model = Lifted(Translation(3.0, 15.0), tilt)
+    >>> model.kind, model.predict_dz([0.0, 2.0], 0.0).round(6).tolist(), model.dz_constant
+    ('translation', [5.0, 7.0], None)
+    """
+
+    horizontal: Model
+    vertical: Model
+
+    @property
+    def kind(self) -> str:
+        """Kind of the horizontal part: what moving a transform, or resampling, depends on."""
+        return self.horizontal.kind
+
+    @property
+    def scatter(self) -> Pairs:
+        """Of the horizontal part."""
+        return self.horizontal.scatter
+
+    @property
+    def dz_constant(self) -> float | None:
+        """The one vertical correction for every place, None where it varies."""
+        return float(self.vertical.predict(0.0, 0.0)[0]) if self.vertical.kind == "translation" else None
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Horizontal correction (dx, dy) at map positions, CRS units."""
+        return self.horizontal.predict(x, y)
+
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Vertical correction at map positions, in units of the values; NaN where a position is NaN."""
+        return self.vertical.predict(x, y)[0]
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance (..., 2, 2) of (dx, dy) at map positions."""
+        return self.horizontal.predict_cov(x, y)
+
+    def predict_var_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Variance of dz at map positions."""
+        return np.asarray(self.vertical.predict_cov(x, y)[..., 0, 0])
+
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+        """Tell where either part has left its tie points behind."""
+        return self.horizontal.extrapolates(x, y) | self.vertical.extrapolates(x, y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"kind": "lifted", "horizontal": self.horizontal.to_dict(), "vertical": self.vertical.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Lifted:
+        """Undo :meth:`to_dict`."""
+        from xcoreg.core.models import model_from_dict
+
+        return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))

@@ -1,18 +1,39 @@
-"""Cubic B-splines on a square lattice: values, and the bending energy between them."""
+"""Cubic B-splines on a square lattice: values, and the bending energy between them.
+
+Symmetric matrices of overlapping splines: Cholesky factor, solution and the covariances next to the diagonal.
+
+A matrix is held as an array (blocks, 2 b, b): of each block of columns, the square on the diagonal and the square below
+it. Splines overlap with those of the next rows alone: there is nothing else.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg import lapack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.core.models.base import Floats
 
-__all__ = ["ROWS_PER_BLOCK", "Lattice", "bending", "cubic", "make_lattice"]
+    Ints = NDArray[np.intp]
+
+__all__ = [
+    "ROWS_PER_BLOCK",
+    "Factor",
+    "Lattice",
+    "assemble",
+    "bending",
+    "cubic",
+    "factorise",
+    "make_lattice",
+    "quadratic",
+    "trace_product",
+]
 
 #: Splines that overlap are at most so many rows apart: rows are put into blocks of this height.
 ROWS_PER_BLOCK = 3
@@ -167,3 +188,162 @@ def bending(lattice: Lattice) -> tuple[list[Floats], list[Floats]]:
     rows, cols = (_products(size - 3) for size in lattice.shape)
     factor = 1 / lattice.step**2
     return [rows[2] * factor, rows[1] * 2 * factor, rows[0] * factor], [cols[0], cols[1], cols[2]]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Cholesky factor of a block matrix.
+
+    Parameters
+    ----------
+    inverse : (blocks, b, b) float64
+        Inverses of the triangles on the diagonal.
+    below : (blocks - 1, b, b) float64
+        Squares below them.
+    """
+
+    inverse: Floats
+    below: Floats
+
+    def solve(self, right: Floats) -> Floats:
+        """Solve for one right-hand side, (blocks * b,)."""
+        parts = right.reshape(len(self.inverse), -1).copy()
+        for j, inverse in enumerate(self.inverse):
+            if j:
+                parts[j] -= self.below[j - 1] @ parts[j - 1]
+            parts[j] = inverse @ parts[j]
+        for j in range(len(parts) - 1, -1, -1):
+            if j + 1 < len(parts):
+                parts[j] -= self.below[j].T @ parts[j + 1]
+            parts[j] = self.inverse[j].T @ parts[j]
+        return np.asarray(parts.ravel())
+
+    def covariance(self) -> Floats:
+        """Invert, as far as the matrix itself reaches (Takahashi's recursion), in the form of the matrix."""
+        count, b, _ = self.inverse.shape
+        out = np.zeros((count, 2 * b, b))
+        for j in range(count - 1, -1, -1):
+            out[j, :b] = self.inverse[j].T @ self.inverse[j]
+            if j + 1 < count:
+                back = self.below[j] @ self.inverse[j]
+                out[j, b:] = -out[j + 1, :b] @ back
+                out[j, :b] -= back.T @ out[j, b:]
+        return out
+
+
+def factorise(matrix: Floats) -> Factor:
+    """Cholesky factor; only the lower triangle on the diagonal is read.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        When the matrix is not positive definite.
+
+    Examples
+    --------
+    >>> matrix = np.array([[[2.0], [1.0]], [[2.0], [0.0]]])  # 2 1; 1 2
+    >>> factorise(matrix).solve(np.array([3.0, 3.0])).round(9).tolist()
+    [1.0, 1.0]
+    """
+    count, _, b = matrix.shape
+    inverse, below = np.zeros((count, b, b)), np.zeros((max(count - 1, 0), b, b))
+    for j in range(count):
+        square = matrix[j, :b].copy()
+        if j:
+            square -= below[j - 1] @ below[j - 1].T
+        triangle, wrong = lapack.dpotrf(square, lower=1, clean=1)
+        if wrong:
+            raise np.linalg.LinAlgError("the matrix is not positive definite")
+        inverse[j] = lapack.dtrtri(triangle, lower=1)[0]
+        if j + 1 < count:
+            below[j] = matrix[j, b:] @ inverse[j].T
+    return Factor(inverse, below)
+
+
+def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precision: Floats) -> Floats:
+    """Sum ``value value' x precision`` over points.
+
+    Parameters
+    ----------
+    shape : (blocks, 2 b, b)
+    splines : (n, 16) int
+        The splines that see each point, in rising order.
+    values : (n, 16) float64
+    precision : (n, k, k) float64
+        Weights of the points; spline s of component a is unknown ``s k + a``.
+
+    Returns
+    -------
+    shape float64
+        The lower triangle.
+
+    Examples
+    --------
+    >>> assemble((1, 4, 2), np.array([[0, 1]]), np.array([[1.0, 2.0]]), np.array([[[3.0]]]))[0, :2].tolist()
+    [[3.0, 0.0], [6.0, 12.0]]
+    """
+    k = precision.shape[1]
+    unknowns = splines.shape[1] * k
+    first, second = np.tril_indices(unknowns)
+    (a, c), (b, d) = np.divmod(first, k), np.divmod(second, k)
+    places = _places(shape, splines[:, a] * k + c, splines[:, b] * k + d)
+    sums = np.bincount(places.ravel(), (values[:, a] * values[:, b] * precision[:, c, d]).ravel(), int(np.prod(shape)))
+    return np.asarray(sums.reshape(shape))
+
+
+def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floats:
+    """Covariance of what splines sum up to at points.
+
+    Parameters
+    ----------
+    covariance : (blocks, 2 b, b) float64
+    splines : (n, 16) int
+    values : (n, 16) float64
+    k : int
+        Components.
+
+    Returns
+    -------
+    (n, k, k) float64
+
+    Examples
+    --------
+    >>> covariance = np.array([[[1.0, 0.5], [0.5, 1.0], [0.0, 0.0], [0.0, 0.0]]])
+    >>> quadratic(covariance, np.array([[0, 1]]), np.array([[1.0, 1.0]]), 1).tolist()
+    [[[3.0]]]
+    """
+    flat, shape = covariance.ravel(), covariance.shape
+    out = np.zeros((len(splines), k, k))
+    reach = range(splines.shape[1])
+    for c, d in zip(*np.tril_indices(k), strict=True):
+        total = np.zeros(len(splines))
+        for a, b in product(reach, reach):
+            if c == d and b > a:
+                continue
+            first, second = splines[:, a] * k + c, splines[:, b] * k + d
+            places = _places(shape, np.maximum(first, second), np.minimum(first, second))
+            total += (2.0 if c == d and b < a else 1.0) * values[:, a] * values[:, b] * flat[places]
+        out[:, c, d] = out[:, d, c] = total
+    return out
+
+
+def trace_product(first: Floats, second: Floats) -> float:
+    """Trace of the product of two matrices, the second a lower triangle.
+
+    Examples
+    --------
+    >>> full, triangle = np.array([[1.0, 0.5], [0.5, 1.0]]), np.array([[2.0, 0.0], [1.0, 2.0]])
+    >>> trace_product(np.pad(full, ((0, 2), (0, 0)))[None], np.pad(triangle, ((0, 2), (0, 0)))[None])
+    5.0
+    """
+    b = first.shape[2]
+    diagonal = np.arange(b)
+    twice = 2 * float(np.einsum("jab,jab->", first, second))
+    return twice - float((first[:, diagonal, diagonal] * second[:, diagonal, diagonal]).sum())
+
+
+def _places(shape: tuple[int, ...], row: Ints, col: Ints) -> Ints:
+    """Where the element (row, col) of the lower triangle is held."""
+    b = shape[2]
+    block = col // b
+    return np.asarray((block * shape[1] + row - block * b) * b + col - block * b)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xcoreg.core.models.base import Degenerate, Fitted, nested
-from xcoreg.core.models.linear import LinearFit, fit_linear
-from xcoreg.core.models.ties import half_planes
+from xcoreg.core.models.leastsq import LinearFit, fit_linear, half_planes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from xcoreg.core.models.base import Floats
-    from xcoreg.core.models.ties import Ties
+    from xcoreg.core.models.leastsq import Ties
+
 
 __all__ = ["Affine", "Polynomial", "Polynomial2", "Polynomial3", "design_of", "exponents", "fit_polynomial"]
 
@@ -62,7 +62,7 @@ class Polynomial(Fitted):
 
     Examples
     --------
-    >>> from xcoreg.core.models import fit_model
+    >>> from xcoreg.core.models.fit import fit_model
     >>> x, y = np.meshgrid(np.arange(0.0, 500.0, 100.0), np.arange(0.0, 500.0, 100.0))
     >>> model = fit_model("affine", x, y, 1e-3 * x, 2 - 1e-3 * y)
     >>> dx, dy = model.predict([0.0, 1000.0], 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from xcoreg.core.dem import ElevationMatcher, Terms
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.engine.elevation.single import settle, target_pixels
 from xcoreg.engine.elevation.windows import to_metres
 from xcoreg.engine.many import Search, match_many, progress_bar
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.engine.scene import Scene
-    from xcoreg.plan import LocalOptions
-    from xcoreg.points import TiePoints
+    from xcoreg.plan.options import LocalOptions
+    from xcoreg.points.table import TiePoints
 
     Floats = NDArray[np.floating]
 

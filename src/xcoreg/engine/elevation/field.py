@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.dem import Patch, Terms
-from xcoreg.core.dem.normal import Scale, spread_of
+from xcoreg.core.dem.equations import Scale, spread_of
 from xcoreg.core.models import (
     Choice,
     Degenerate,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.engine.scene import Scene
-    from xcoreg.points import TiePoints
+    from xcoreg.points.table import TiePoints
 
     Floats = NDArray[np.floating]
 

@@ -11,23 +11,23 @@ import shapely
 
 from xcoreg import lazy
 from xcoreg.core.dem import Terms, solve
-from xcoreg.core.dem.classic import slope_azimuth
+from xcoreg.core.dem.solve import slope_azimuth
+from xcoreg.core.matches import Status
 from xcoreg.core.quality import nmad
-from xcoreg.core.status import Status
 from xcoreg.engine.elevation.samples import PointSamples, heights_over, point_samples
 from xcoreg.engine.elevation.single import Settled, fit_of, unconstrained
 from xcoreg.engine.elevation.windows import metres_per_pixel
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.georef import linear_of, vector_to_map, vector_to_pixel
-from xcoreg.raster import make_raster
+from xcoreg.raster.image import make_raster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    from xcoreg.plan import Options
-    from xcoreg.raster import Raster
-    from xcoreg.result import Coregistration
+    from xcoreg.plan.options import Options
+    from xcoreg.raster.image import Raster
+    from xcoreg.result.fit import Coregistration
 
     Floats = NDArray[np.floating]
 

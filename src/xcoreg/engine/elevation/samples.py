@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.dem.patches import Observed, observed
-from xcoreg.core.sample import sample
+from xcoreg.core.dem.observations import Observed, observed
+from xcoreg.core.sampling import sample
 from xcoreg.errors import NoOverlap, OptionError
 from xcoreg.georef import linear_of, map_to_pixel, transform_points, vector_to_map
-from xcoreg.plan import as_mask
+from xcoreg.plan.masks import as_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.raster import Raster
+    from xcoreg.raster.image import Raster
 
     Floats = NDArray[np.floating]
 

@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.dem import Solution, Terms, cov3_to_map, solve
-from xcoreg.core.status import Status
+from xcoreg.core.matches import Status
 from xcoreg.engine.elevation.convert import model_of
 from xcoreg.engine.elevation.windows import cover, to_metres
 from xcoreg.engine.report import scene_settings
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.points import TiePoints
-from xcoreg.result import Coregistration, Quality, Shift, current_versions
+from xcoreg.points.table import TiePoints
+from xcoreg.result.fit import Coregistration
+from xcoreg.result.load import current_versions
+from xcoreg.result.quality import Quality
+from xcoreg.shift import Shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.core.dem import Samples
     from xcoreg.engine.scene import Scene
-    from xcoreg.plan import Options
-    from xcoreg.raster import Raster
+    from xcoreg.plan.options import Options
+    from xcoreg.raster.image import Raster
 
     Floats = NDArray[np.floating]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["KERNELS", "sample", "sample_axes", "sample_separable", "shrink", "work_dtype"]
+__all__ = ["sample", "sample_axes", "sample_separable", "shrink"]
 
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
 

@@ -9,16 +9,16 @@ import numpy as np
 
 from xcoreg.core.models.base import Degenerate
 from xcoreg.core.models.fit import KINDS_AUTO, fit_ties, heights_of, ties_of
-from xcoreg.core.models.scatter import biweight_loss
+from xcoreg.core.models.uncertainty import biweight_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
-    from xcoreg.core.models.base import Floats, Model
-    from xcoreg.core.models.outcome import Outcome
-    from xcoreg.core.models.ties import Ties
+    from xcoreg.core.models.base import Floats, Model, Outcome
+    from xcoreg.core.models.leastsq import Ties
+
 
 __all__ = ["Choice", "assess_model", "choose_heights", "choose_model"]
 

@@ -1,0 +1,448 @@
+"""Fitting a triangulation to tie points.
+
+A triangulation, and where positions lie in it.
+
+Linear between tie points: a triangulation that passes through all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy.spatial import ConvexHull, Delaunay, QhullError
+
+from xcoreg.core.models.base import Degenerate, Fitted, Outcome, nested
+from xcoreg.core.models.leastsq import folds_of, half_planes
+from xcoreg.core.models.polynomial import Affine, fit_polynomial
+from xcoreg.core.models.smoothing import first_look
+from xcoreg.core.models.uncertainty import Stated, calibrate, excess, normalised, trust
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from xcoreg.core.models.base import Floats
+    from xcoreg.core.models.leastsq import Ties
+
+    Ints = NDArray[np.intp]
+    Bools = NDArray[np.bool_]
+
+__all__ = ["Mesh", "Piecewise", "Place", "fit_piecewise", "make_mesh", "triangulate"]
+
+_CHUNK = 1 << 14  # positions at a time: what is worked on stays in the cache
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where positions lie: a triangle's corners and their shares.
+
+    Parameters
+    ----------
+    corners : (n, 3) int
+    shares : (n, 3) float64
+        Of the corners; they sum to 1 and none is negative.
+    beyond : (n,) float64
+        Distance to the mesh; a position outside counts for the nearest one inside.
+    """
+
+    corners: Ints
+    shares: Floats
+    beyond: Floats
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangulation with a table of the triangles near each cell of a grid; make it with :func:`make_mesh`.
+
+    Parameters
+    ----------
+    x, y : (n,) float64
+    triangles : (m, 3) int
+    outline : (corners, 2) float64
+        Convex hull, counterclockwise.
+    edges : (m, 2, 2) float64
+        From a position relative to its third corner to the shares of the first two.
+    low, size : (2,) float64
+        Lower corner of the grid, size of its cells along x and y.
+    cells : (int, int)
+        Along x and y.
+    first : (cells + 1,) int
+        Where the triangles of each cell start in `near`.
+    near : int array
+    """
+
+    x: Floats
+    y: Floats
+    triangles: Ints
+    outline: Floats
+    edges: Floats
+    low: Floats
+    size: Floats
+    cells: tuple[int, int]
+    first: Ints
+    near: Ints
+
+    def locate(self, x: Floats, y: Floats) -> Place:
+        """Find positions (n,), all finite; the outcome for one does not depend on the others."""
+        parts = [self._locate(x[i : i + _CHUNK], y[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK)]
+        return Place(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _locate(self, x: Floats, y: Floats) -> tuple[Ints, Floats, Floats]:
+        x, y, beyond = self._pull_in(x, y)
+        cell = self._cell(x, 0) * self.cells[1] + self._cell(y, 1)
+        start, count = self.first[cell], self.first[cell + 1] - self.first[cell]
+        best, least = np.zeros(x.shape, np.intp), np.full(x.shape, -np.inf)
+        shares = np.zeros((len(x), 3))
+        for i in range(int(count.max(initial=0))):
+            open_ = np.flatnonzero((least < 0) & (count > i))
+            if not open_.size:
+                break
+            triangle = self.near[start[open_] + i]
+            found = self._shares(triangle, x[open_], y[open_])
+            worst = found.min(1)
+            better = worst > least[open_]
+            chosen = open_[better]
+            best[chosen], least[chosen], shares[chosen] = triangle[better], worst[better], found[better]
+        shares = np.maximum(shares, 0)
+        return self.triangles[best], shares / (shares[:, :1] + shares[:, 1:2] + shares[:, 2:]), beyond
+
+    def _cell(self, at: Floats, axis: int) -> Ints:
+        cell = np.floor((at - self.low[axis]) / self.size[axis])
+        return np.asarray(np.clip(cell, 0, self.cells[axis] - 1).astype(np.intp))
+
+    def _shares(self, triangle: Ints, x: Floats, y: Floats) -> Floats:
+        third, edges = self.triangles[triangle, 2], self.edges[triangle]
+        dx, dy = x - self.x[third], y - self.y[third]
+        a = edges[:, 0, 0] * dx + edges[:, 0, 1] * dy
+        b = edges[:, 1, 0] * dx + edges[:, 1, 1] * dy
+        return np.stack([a, b, 1 - a - b], 1)
+
+    def _pull_in(self, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+        """Replace positions outside by the nearest ones of the outline, and tell how far those are."""
+        ends = np.roll(self.outline, -1, axis=0)
+        outside = np.zeros(x.shape, bool)
+        for (ax, ay), (bx, by) in zip(self.outline, ends, strict=True):
+            outside |= (bx - ax) * (y - ay) - (by - ay) * (x - ax) < 0
+        at = np.flatnonzero(outside)
+        if not at.size:
+            return x, y, np.zeros(x.shape)
+        px, py = x[at], y[at]
+        near_x, near_y, best = px, py, np.full(at.shape, np.inf)
+        for (ax, ay), (bx, by) in zip(self.outline, ends, strict=True):
+            ex, ey = bx - ax, by - ay
+            along = np.clip(((px - ax) * ex + (py - ay) * ey) / (ex * ex + ey * ey), 0, 1)
+            qx, qy = ax + along * ex, ay + along * ey
+            far = (px - qx) ** 2 + (py - qy) ** 2
+            near_x, near_y = np.where(far < best, qx, near_x), np.where(far < best, qy, near_y)
+            best = np.minimum(far, best)
+        x, y, beyond = x.copy(), y.copy(), np.zeros(x.shape)
+        x[at], y[at], beyond[at] = near_x, near_y, np.sqrt(best)
+        return x, y, beyond
+
+
+def triangulate(x: Floats, y: Floats) -> Ints:
+    """Delaunay triangulation.
+
+    Raises
+    ------
+    scipy.spatial.QhullError
+        When the points span no area.
+
+    Examples
+    --------
+    >>> len(triangulate(np.array([0.0, 1.0, 0.0, 1.1]), np.array([0.0, 0.0, 1.0, 1.0])))
+    2
+    """
+    places = np.column_stack([x - x.mean(), y - y.mean()])
+    triangles = Delaunay(places).simplices.astype(np.intp)
+    return np.asarray(triangles[np.lexsort(np.sort(triangles, axis=1).T[::-1])])
+
+
+def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
+    """Prepare a triangulation for finding positions in it.
+
+    Parameters
+    ----------
+    x, y : (n,) float64
+        Corners.
+    triangles : (m, 3) int
+
+    Returns
+    -------
+    Mesh
+
+    Examples
+    --------
+    >>> x, y = np.array([0.0, 2.0, 0.0]), np.array([0.0, 0.0, 2.0])
+    >>> place = make_mesh(x, y, np.array([[0, 1, 2]])).locate(np.array([1.0, 4.0]), np.array([0.0, 0.0]))
+    >>> place.shares.tolist(), place.beyond.tolist()
+    ([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], [0.0, 2.0])
+    """
+    middle = np.array([x.mean(), y.mean()])
+    hull = ConvexHull(np.column_stack([x, y]) - middle).vertices
+    first, second, third = (np.stack([x[corner], y[corner]], 1) for corner in triangles.T)
+    sides = np.stack([first - third, second - third], 2)
+    flat = np.abs(np.linalg.det(sides)) <= 1e-12 * (sides**2).sum((1, 2))
+    triangles, sides = triangles[~flat], sides[~flat]
+    if not len(triangles):
+        raise QhullError("the triangles have no area")
+    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    along = max(int(np.sqrt(len(triangles))), 1)
+    size = np.maximum(high - low, 1e-300) / along
+    first_of, near = _table(x, y, triangles, low, size, along)
+    outline = np.column_stack([x[hull], y[hull]])
+    return Mesh(x, y, triangles, outline, np.linalg.inv(sides), low, size, (along, along), first_of, near)
+
+
+def _table(x: Floats, y: Floats, triangles: Ints, low: Floats, size: Floats, along: int) -> tuple[Ints, Ints]:
+    """List, for each cell of a grid, the triangles whose box touches it."""
+    spans: list[Ints] = []
+    for values, start, step in ((x, low[0], size[0]), (y, low[1], size[1])):
+        ends = (values[triangles].min(1), values[triangles].max(1))
+        # A hair wider: round-off must not put a position beside the cells of its triangle.
+        for end, hair in zip(ends, (-1e-6, 1e-6), strict=True):
+            spans.append(np.clip(np.floor((end - start) / step + hair), 0, along - 1).astype(np.intp))
+    x0, x1, y0, y1 = spans
+    tall = y1 - y0 + 1
+    count = (x1 - x0 + 1) * tall
+    which = np.repeat(np.arange(len(triangles)), count)
+    inside = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    cell = (x0[which] + inside // tall[which]) * along + y0[which] + inside % tall[which]
+    order = np.argsort(cell, kind="stable")
+    first = np.searchsorted(cell[order], np.arange(along * along + 1))
+    return np.asarray(first, np.intp), which[order]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Piecewise(Fitted):
+    """Delaunay triangles; make one with :func:`xcoreg.core.models.fit_model`.
+
+    Parameters
+    ----------
+    centre : (2,) float64
+        Map position (x, y) of the origin of the corners.
+    corners : (m, 2) float64
+        Tie points, CRS units from the centre.
+    triangles : (t, 3) int
+        Numbers of corners.
+    plane : (3, k) float64
+        The trend: its value at the centre, its slopes along x and y.
+    values : (m, k) float64
+        Corrections less the trend, CRS units.
+    covs : (m, 3) float64
+        Their covariances (xx, xy, yy).
+    roughness : (3,) float64
+        Covariance of what triangles miss, per square of the distance to their corners.
+    sharp : float
+        Power to which the shares of the corners are taken: 1 is linear, more goes over from one to the next within a
+        shorter distance, as where tiles of a mosaic meet.
+
+    Notes
+    -----
+    Outside of the triangles what is left over the trend stays as it is at the nearest point of their outline.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models.fit import fit_model
+    >>> x, y = (p.ravel() for p in np.meshgrid(np.arange(0.0, 500.0, 100.0), np.arange(0.0, 500.0, 100.0)))
+    >>> model = fit_model("piecewise", x, y, np.abs(x - 200), 0.01 * x)
+    >>> dx, dy = model.predict([150.0, 350.0, np.nan], 25.0)
+    >>> dx.round(6).tolist(), dy.round(6).tolist()
+    ([50.0, 150.0, nan], [1.5, 3.5, nan])
+    """
+
+    kind = "piecewise"
+    arrays: ClassVar[dict[str, type]] = {
+        **dict.fromkeys(("hull", "centre", "corners", "plane", "values", "covs", "roughness"), np.float64),
+        "triangles": np.intp,
+    }
+
+    centre: Floats
+    corners: Floats
+    triangles: Any
+    plane: Floats
+    values: Floats
+    covs: Floats
+    roughness: Floats
+    sharp: float = 1.0
+
+    _mesh: ClassVar[Mesh]  # made from the fields by each object for itself
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        x, y = self.corners.T.copy()
+        object.__setattr__(self, "_mesh", make_mesh(x, y, self.triangles))
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        dx, dy : float64 arrays
+            The correction, CRS units; NaN where a position is not finite.
+        """
+        u, v, known = self._local(x, y)
+        place = self._mesh.locate(u, v)
+        shares = self._shares(place)
+        out = np.full((2, known.size), np.nan)
+        for c, (level, slope_x, slope_y) in enumerate(self.plane.T[:2]):
+            rest = (self.values[place.corners[:, i], c] * shares[:, i] for i in range(3))
+            out[c, known.ravel()] = level + slope_x * u + slope_y * v + sum(rest)
+        return out[0].reshape(known.shape), out[1].reshape(known.shape)
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance of the correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), CRS units squared: that of the corners, and what a straight line between them may miss.
+        """
+        u, v, known = self._local(x, y)
+        place = self._mesh.locate(u, v)
+        reach, shares = reach_of(self._mesh, place, u, v), self._shares(place)
+        out = np.full((known.size, 2, 2), np.nan)
+        for part, a, b in ((0, 0, 0), (1, 0, 1), (2, 1, 1)):
+            own = sum(self.covs[place.corners[:, i], part] * shares[:, i] ** 2 for i in range(3))
+            out[known.ravel(), a, b] = out[known.ravel(), b, a] = own + self.roughness[part] * reach
+        return out.reshape(*known.shape, 2, 2)
+
+    def _shares(self, place: Place) -> Floats:
+        if self.sharp == 1.0:
+            return place.shares
+        power = np.maximum(place.shares, 0.0) ** self.sharp
+        return np.asarray(power / (power[:, :1] + power[:, 1:2] + power[:, 2:]))
+
+    def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        known = np.isfinite(x) & np.isfinite(y)
+        return x[known] - self.centre[0], y[known] - self.centre[1], known
+
+    def _summary(self) -> dict[str, Any]:
+        return {**super()._summary(), "triangles": len(self.triangles)}
+
+
+def reach_of(mesh: Mesh, place: Place, x: Floats, y: Floats) -> Floats:
+    """Mean squared distance of positions to the corners that they are interpolated between, by their shares.
+
+    Examples
+    --------
+    >>> mesh = make_mesh(np.array([0.0, 2.0, 0.0]), np.array([0.0, 0.0, 2.0]), np.array([[0, 1, 2]]))
+    >>> at = np.array([1.0]), np.array([0.0])
+    >>> reach_of(mesh, mesh.locate(*at), *at).tolist()
+    [1.0]
+    """
+    out = np.zeros(x.shape)
+    for i in range(3):
+        corner = place.corners[:, i]
+        out += place.shares[:, i] * ((mesh.x[corner] - x) ** 2 + (mesh.y[corner] - y) ** 2)
+    return out
+
+
+_FEWEST = 6
+_ROUNDS = 5
+
+
+def fit_piecewise(ties: Ties, folds: int = 10) -> Outcome:
+    """Fit a triangulation through the tie points that do not contradict all of their neighbours.
+
+    Parameters
+    ----------
+    ties : Ties
+    folds : int
+
+    Returns
+    -------
+    Outcome
+        What triangles miss is judged by points withheld in folds that are spread over the area.
+
+    Raises
+    ------
+    Degenerate
+        Where the points are too few, on a line or clustered.
+    """
+    plane = fit_polynomial(Affine, ties)[1].coef
+    rest = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
+    used = np.asarray((first_look(rest)[1] > 0) & _first_of_place(ties))
+    if used.sum() < _FEWEST:
+        raise Degenerate(f"{int(used.sum())} places are too few for piecewise: it needs {_FEWEST}", _FEWEST)
+    try:
+        off, own, reach = _withheld(rest, used, folds)
+        corners = rest.subset(used)
+        triangles = triangulate(corners.u, corners.v)
+    except QhullError as error:
+        raise Degenerate(f"the {len(ties)} tie points are too clustered for piecewise", _FEWEST) from error
+    rough, weights = _roughness(off, ties.covs + own, reach)
+    spread = own + reach[:, None, None] * rough
+    factor, scatter = calibrate(off, Stated(spread, ties.covs, np.zeros_like(rough)), weights, 3)
+    model = _model(ties, corners, triangles, plane, factor * rough, nested(scatter[:2, :2] * ties.unit**2))
+    return Outcome(model, off, factor * spread + ties.covs + scatter, float(used.sum()))
+
+
+def _first_of_place(ties: Ties) -> Bools:
+    first = np.unique(np.column_stack([ties.u, ties.v]), axis=0, return_index=True)[1]
+    out = np.zeros(len(ties), bool)
+    out[first] = True
+    return out
+
+
+def _withheld(ties: Ties, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
+    """Residuals of withheld points, the covariance that the corners give their prediction, and its reach."""
+    off, own, reach = np.zeros_like(ties.values), np.zeros_like(ties.covs), np.zeros(len(ties))
+    fold_of = folds_of(ties, folds)
+    for fold in range(int(fold_of.max()) + 1):
+        out, corners = fold_of == fold, ties.subset(used & (fold_of != fold))
+        mesh = make_mesh(corners.u, corners.v, triangulate(corners.u, corners.v))
+        off[out], own[out], reach[out] = _at(mesh, corners, ties.subset(out))
+    return off, own, reach
+
+
+def _at(mesh: Mesh, corners: Ties, points: Ties) -> tuple[Floats, Floats, Floats]:
+    place = mesh.locate(points.u, points.v)
+    fit = np.einsum("nik,ni->nk", corners.values[place.corners], place.shares)
+    own = np.einsum("niab,ni->nab", corners.covs[place.corners], place.shares**2)
+    return points.values - fit, own, reach_of(mesh, place, points.u, points.v)
+
+
+def _roughness(off: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """Covariance per squared distance to the corners that explains the withheld residuals, and robust weights."""
+    reach = np.maximum(reach, 1e-6 * np.median(reach))
+    unit, wide = off / np.sqrt(reach)[:, None], covs / reach[:, None, None]
+    k = off.shape[1]
+    rough = np.diag(np.median(unit**2, axis=0)) + 1e-14 * np.eye(k)
+    for _ in range(_ROUNDS):
+        weights = trust(normalised(unit, wide + rough), k)
+        rough = excess(unit, wide, np.ones(len(off)), weights) + 1e-14 * np.eye(k)
+    return rough, weights
+
+
+def _model(
+    ties: Ties, corners: Ties, triangles: Ints, plane: Floats, rough: Floats, scatter: tuple[tuple[float, ...], ...]
+) -> Piecewise:
+    square, second = ties.unit**2, min(plane.shape[1] - 1, 1)  # one quantity alone stands for both
+    three = [0, 0, second], [0, second, second]
+    covs = corners.covs[:, *three] * square
+    return Piecewise(
+        n=len(ties),
+        scatter=scatter,
+        spacing=ties.spacing * ties.scale,
+        hull=half_planes(ties.x, ties.y),
+        centre=np.array(ties.centre),
+        corners=np.column_stack([corners.u, corners.v]) * ties.scale,
+        triangles=triangles,
+        plane=plane[:, [0, second]] * ties.unit / np.array([1, ties.scale, ties.scale])[:, None],
+        values=corners.values[:, [0, second]] * ties.unit,
+        covs=covs,
+        roughness=rough[*three] * square / ties.scale**2,
+    )
