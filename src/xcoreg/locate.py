@@ -11,7 +11,7 @@ from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
-from xcoreg.georef.quick import quick_to_map, quick_to_pixel
+from xcoreg.georef.ground import quick_to_map, quick_to_pixel
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.nodata import stored_nodata, valid_of
 from xcoreg.rectify.placing import as_ground, shape_of
@@ -158,7 +158,7 @@ def locate(
     Notes
     -----
     Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px
-    (:func:`xcoreg.georef.quick.quick_to_pixel`).
+    (:func:`xcoreg.georef.ground.quick_to_pixel`).
 
     Examples
     --------

@@ -10,7 +10,7 @@ import pytest
 from rasterio.transform import GCPTransformer, from_gcps
 
 from xcoreg.errors import LowSupport, OptionError
-from xcoreg.georef import GCPs, fit_gcps, read_gcps, splines
+from xcoreg.georef import GCPs, fit_gcps, read_gcps, surfaces
 
 SHAPE = (600, 800)
 COUNTS = {1: 3, 2: 6, 3: 10, 4: 15, 5: 21}
@@ -113,9 +113,9 @@ def test_a_spline_meets_every_point():
 def test_patches_meet_every_point_and_equal_the_one_spline(monkeypatch):
     gcps = scattered(1200, noise=3.0)
     whole = fit_gcps(gcps, "tps")
-    monkeypatch.setattr("xcoreg.georef.fitting.WHOLE", 100)
+    monkeypatch.setattr("xcoreg.georef.gcp_fit.WHOLE", 100)
     fit = fit_gcps(gcps, "tps")
-    assert isinstance(fit.surface, splines.Patches)
+    assert isinstance(fit.surface, surfaces.Patches)
     assert fit.residuals.rmse_r < 1e-6
     grid = np.meshgrid(np.linspace(20, 780, 60), np.linspace(20, 580, 60))
     apart = np.subtract(fit.to_map(*grid), whole.to_map(*grid))

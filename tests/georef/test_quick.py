@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.georef import GCPs, fit_gcps, read_rpcs, transform_points
-from xcoreg.georef.quick import TOLERANCE, quick_to_map, quick_to_pixel
+from xcoreg.georef.ground import TOLERANCE, quick_to_map, quick_to_pixel
 
 
 def swath(noise, seed=1):

@@ -22,16 +22,7 @@ from scipy import fft
 
 from xcoreg.core.quality import Cells
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, moved, ramps
-from xcoreg.core.weights import (
-    Products,
-    Settled,
-    confirm,
-    covariance,
-    removed,
-    settle,
-    stand_out,
-    unchanged,
-)
+from xcoreg.core.weights import Products, Settled, confirm, covariance, removed, settle, stand_out, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

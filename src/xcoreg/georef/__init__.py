@@ -10,32 +10,46 @@ Conventions, used everywhere:
 
 from __future__ import annotations
 
-from xcoreg.georef.crs import as_crs, full_turn, in_turn, local_displacement, same_crs, transform_points
-from xcoreg.georef.fitting import fit_gcps
-from xcoreg.georef.gcpfiles import csv_text, read_gcps, save_gcps
-from xcoreg.georef.gcpfit import GCPFit, Residuals
-from xcoreg.georef.gcpimages import attach_gcps
+from xcoreg.georef.crs import (
+    as_crs,
+    epsg_of,
+    full_turn,
+    in_turn,
+    local_displacement,
+    parse_crs,
+    same_crs,
+    transform_points,
+)
+from xcoreg.georef.gcp_files import attach_gcps, csv_text, read_gcps, save_gcps
+from xcoreg.georef.gcp_fit import GCPFit, Residuals, fit_gcps
 from xcoreg.georef.gcps import GCPs
-from xcoreg.georef.geotransform import from_geotransform, lonlat_to_pixel, pixel_to_lonlat, to_geotransform
-from xcoreg.georef.ground import AffineGround, CornerGround, Corners, Ground, RPCGround, read_rpcs
-from xcoreg.georef.pixels import (
+from xcoreg.georef.ground import (
+    AffineGround,
+    CornerGround,
+    Corners,
+    Ground,
+    RPCGround,
+    from_geotransform,
+    lonlat_to_pixel,
+    pixel_to_lonlat,
+    read_rpcs,
+    to_geotransform,
+)
+from xcoreg.georef.transform import (
     Linear,
     cov_to_map,
     cov_to_pixel,
+    find_georeference,
     gsd,
     linear_of,
     map_to_pixel,
     pixel_to_map,
+    read_prj,
+    read_world_file,
     resized,
     translate,
     vector_to_map,
     vector_to_pixel,
-)
-from xcoreg.georef.spelling import epsg_of, parse_crs
-from xcoreg.georef.worldfile import (
-    find_georeference,
-    read_prj,
-    read_world_file,
     world_file,
     write_prj,
     write_world_file,

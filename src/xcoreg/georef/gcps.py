@@ -9,9 +9,8 @@ import numpy as np
 from affine import Affine
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef.crs import as_crs, full_turn, same_crs, transform_points
-from xcoreg.georef.pixels import map_to_pixel, pixel_to_map
-from xcoreg.georef.spelling import parse_crs
+from xcoreg.georef.crs import as_crs, full_turn, parse_crs, same_crs, transform_points
+from xcoreg.georef.transform import map_to_pixel, pixel_to_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
     from pyproj import CRS
+
 
 __all__ = ["GCPs"]
 
@@ -298,7 +298,7 @@ class GCPs:
         Path
             What was written.
         """
-        from xcoreg.georef.gcpfiles import save_gcps
+        from xcoreg.georef.gcp_files import save_gcps
 
         return save_gcps(self, path)
 

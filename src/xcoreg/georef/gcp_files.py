@@ -1,4 +1,8 @@
-"""Files of ground control points: CSV, QGIS .points, ENVI .pts, GeoPackage, and rasters that carry them.
+"""Images that carry control points in the place of a transform.
+
+ENVI's lists of ground control points (.pts).
+
+Files of ground control points: CSV, QGIS .points, ENVI .pts, GeoPackage, and rasters that carry them.
 
 All of them count pixels from the corner of the image (GDAL's way), each in its own manner: see :func:`read_gcps`.
 """
@@ -6,24 +10,129 @@ All of them count pixels from the corner of the image (GDAL's way), each in its 
 from __future__ import annotations
 
 import csv
+import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from xcoreg.errors import OptionError, require
-from xcoreg.georef.envi import envi_text, parse_envi
+from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
-from xcoreg.georef.spelling import epsg_of, parse_crs
 from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyproj import CRS
+
     Table = dict[str, list[str]]
 
-__all__ = ["LIST_SUFFIXES", "csv_text", "read_gcps", "save_gcps"]
+__all__ = ["LIST_SUFFIXES", "attach_gcps", "csv_text", "envi_text", "parse_envi", "read_gcps", "save_gcps"]
+
+_WKT = re.compile(r"coordinate system string\s*=\s*\{(.*)\}", re.IGNORECASE)
+_INFO = re.compile(r"projection info\s*=\s*\{([^}]*)\}", re.IGNORECASE)
+_FIRST = 1.0  # ENVI's number of the corner of the first pixel
+
+
+def parse_envi(text: str, name: str = "the list") -> GCPs:
+    r"""Read ENVI's list of points.
+
+    Parameters
+    ----------
+    text : str
+        Comments after semicolons; rows of map x, map y, (elevation,) image x, image y. The corner of the first pixel
+        is (1, 1).
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    GCPs
+        With the CRS of the header: a WKT, or the projection info of Geographic Lat/Lon and UTM on WGS-84; None else.
+
+    Raises
+    ------
+    OptionError
+        When rows do not hold four or five numbers.
+
+    Examples
+    --------
+    >>> gcps = parse_envi("; projection info = {UTM, 33, North, WGS-84, units=Meters}\n600005 4999995 1.5 1.5")
+    >>> gcps.col, gcps.crs.to_epsg()
+    (array([0.]), 32633)
+    """
+    head = "\n".join(line for line in text.splitlines() if line.lstrip().startswith(";"))
+    try:
+        rows = [[float(part) for part in line.split()] for line in text.splitlines() if _holds_data(line)]
+    except ValueError as error:
+        raise OptionError(f"{name} does not hold numbers: {error}") from error
+    if {len(row) for row in rows} not in ({4}, {5}):
+        raise OptionError(f"{name} needs rows of map x, map y, (elevation,) image x, image y")
+    columns = np.array(rows).T
+    z = columns[2] if len(columns) == 5 else np.zeros(len(rows))
+    pixel, line = columns[-2:] - _FIRST
+    return GCPs.from_gdal(pixel, line, columns[0], columns[1], z=z, crs=_crs_of(head))
+
+
+def _holds_data(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith(";")
+
+
+def _crs_of(head: str) -> CRS | None:
+    wkt, info = _WKT.search(head), _INFO.search(head)
+    if wkt:
+        return parse_crs(wkt[1])
+    parts = [part.strip().lower() for part in info[1].split(",")] if info else []
+    if not any(part in ("wgs-84", "wgs 84", "wgs84") for part in parts):
+        return None
+    if parts[0].startswith("geographic"):
+        return parse_crs(4326)
+    if parts[0] == "utm" and parts[1].isdecimal():
+        return parse_crs(f"UTM {parts[1]} {'S' if parts[2].startswith('s') else 'N'}")
+    return None
+
+
+def envi_text(gcps: GCPs) -> str:
+    """Write ENVI's list of points.
+
+    Parameters
+    ----------
+    gcps : GCPs
+
+    Returns
+    -------
+    str
+        With elevations where a point has one; the CRS as projection info where ENVI has a word for it, and as WKT.
+
+    Examples
+    --------
+    >>> print(envi_text(GCPs([0.0], [1.0], [600005.0], [4999985.0], crs=32633)).splitlines()[-1])
+    600005.0 4999985.0 1.5 2.5
+    """
+    tall = bool(gcps.z.any())
+    head = ["; ENVI Image to Map GCP File", *_header_crs(gcps), f"; Map ({'x,y,elev' if tall else 'x,y'}), Image (x,y)"]
+    columns = [gcps.x, gcps.y, *([gcps.z] if tall else []), gcps.pixel + _FIRST, gcps.line + _FIRST]
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return "\n".join([*head, ";", *(" ".join(map(repr, row)) for row in rows)]) + "\n"
+
+
+def _header_crs(gcps: GCPs) -> list[str]:
+    if gcps.crs is None:
+        return []
+    code = epsg_of(gcps.crs) or 0
+    lines = []
+    if code == 4326:
+        lines = ["; projection info = {Geographic Lat/Lon, WGS-84, units=Degrees}"]
+    elif 32601 <= code <= 32660 or 32701 <= code <= 32760:
+        side = "South" if code > 32700 else "North"
+        lines = [f"; projection info = {{UTM, {code % 100}, {side}, WGS-84, units=Meters}}"]
+    wkt = gcps.crs.to_wkt("WKT1_ESRI") or gcps.crs.to_wkt()
+    return [*lines, f"; coordinate system string = {{{wkt}}}"]
+
 
 _NAMES = {
     "pixel": ("pixel", "imagex", "image_x"),
@@ -257,3 +366,122 @@ def _write_vectors(gcps: GCPs, path: Path, driver: str) -> None:
     table = gpd.GeoDataFrame(columns, geometry=gpd.points_from_xy(gcps.x, gcps.y), crs=gcps.crs)
     # RFC 7946 wants longitude and latitude
     (table.to_crs(4326) if driver == "GeoJSON" and gcps.crs is not None else table).to_file(path, driver=driver)
+
+
+_CREATION = {"tiled": "YES", "compress": "DEFLATE", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"}
+_SUFFIXES = (".vrt", ".tif", ".tiff", "")
+
+
+def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
+    """Write a copy of an image that carries ground control points instead of a transform.
+
+    Parameters
+    ----------
+    image : str or Path
+        Any raster GDAL reads.
+    gcps : GCPs
+        Positions in the image and on the ground.
+    out : str or Path
+        `.vrt`: a small text that refers to the image, and keeps names and remarks of the points. `.tif`: a GeoTIFF with
+        a copy of the pixels, which keeps neither.
+
+    Returns
+    -------
+    Path
+        What was written. `gdalwarp`, QGIS and rasterio warp it to where the points say, and so does xcoreg.
+
+    Raises
+    ------
+    OptionError
+        When the image cannot be read, or is the output itself, or for another format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, rasterio
+    >>> from xcoreg.georef.gcp_files import read_gcps
+    >>> from xcoreg.georef.gcps import GCPs
+    >>> profile = {"driver": "GTiff", "width": 9, "height": 5, "count": 1, "dtype": "uint8"}
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     with rasterio.open(Path(folder, "a.tif"), "w", **profile) as file:
+    ...         file.write(np.ones((1, 5, 9), np.uint8))
+    ...     gcps = GCPs([0, 8, 0], [0, 0, 4], [5, 85, 5], [95, 95, 55], crs="EPSG:32633")
+    ...     read_gcps(attach_gcps(Path(folder, "a.tif"), gcps, Path(folder, "b.vrt")))
+    GCPs(3 points, WGS 84 / UTM zone 33N)
+    """
+    import rasterio
+    import rasterio.shutil
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    goal = Path(out)
+    suffix = goal.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise OptionError(f"images carry control points as .tif and .vrt, not {suffix}")
+    local = Path(image).exists()
+    if local and goal.exists() and goal.samefile(image):
+        raise OptionError(f"the output {goal} is the input itself: give another path")
+    source = str(Path(image).resolve()) if local else str(image)
+    try:
+        with replacing(goal) as place, warnings.catch_warnings(), rasterio.Env():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            virtual = _vrt(source, gcps, place.with_name("plain.vrt"), goal.parent if suffix == ".vrt" else None)
+            if suffix == ".vrt":
+                place.write_bytes(virtual)
+            else:
+                between = place.with_name("gcps.vrt")
+                between.write_bytes(virtual)
+                rasterio.shutil.copy(between, place, driver="GTiff", **_CREATION)
+                between.unlink()
+    except (RasterioError, CPLE_BaseError) as error:
+        raise OptionError(f"{image} cannot be copied to {goal}: {error}") from error
+    return goal
+
+
+def _vrt(source: str, gcps: GCPs, room: Path, folder: Path | None) -> bytes:
+    """Describe an image by GDAL itself, then put control points in the place of its transform."""
+    import rasterio.shutil
+
+    rasterio.shutil.copy(source, room, driver="VRT")
+    tree = ET.fromstring(room.read_bytes())
+    room.unlink()
+    for name in ("SRS", "GeoTransform", "GCPList"):
+        for old in tree.findall(name):
+            tree.remove(old)
+    for link in tree.iter("SourceFilename"):
+        _point_to_source(link, room.parent, folder)
+    points = ET.Element("GCPList", Projection="" if gcps.crs is None else _wkt(gcps.crs))
+    columns = {"Pixel": gcps.pixel, "Line": gcps.line, "X": gcps.x, "Y": gcps.y, "Z": gcps.z}
+    # All digits: GDAL itself would write four after the point of a pixel.
+    texts = {"Id": gcps.id, "Info": gcps.info, **{key: map(repr, each.tolist()) for key, each in columns.items()}}
+    for row in zip(*texts.values(), strict=True):
+        ET.SubElement(points, "GCP", dict(zip(texts, row, strict=True)))
+    tree.insert(0, points)
+    ET.indent(tree)
+    text: bytes = ET.tostring(tree, encoding="utf-8")
+    return text
+
+
+def _wkt(crs: CRS) -> str:
+    """WKT for any version of GDAL, where it has words for the CRS."""
+    from pyproj.exceptions import CRSError
+
+    try:
+        return str(crs.to_wkt("WKT1_GDAL"))
+    except CRSError:
+        return str(crs.to_wkt())
+
+
+def _point_to_source(link: Any, room: Path, folder: Path | None) -> None:
+    """Say where the pixels are: as seen from the folder of the VRT where that can be said, so that both can move."""
+    text = link.text or ""
+    path = Path(os.path.normpath(room / text)) if link.get("relativeToVRT") == "1" else Path(text)
+    if not path.exists():  # an address, or a part of a file
+        return
+    try:
+        relative = None if folder is None else os.path.relpath(path, folder.resolve())
+    except ValueError:  # another drive
+        relative = None
+    link.set("relativeToVRT", "0" if relative is None else "1")
+    link.text = str(path) if relative is None else Path(relative).as_posix()

@@ -1,32 +1,327 @@
-"""Fitting a map between an image and the ground to control points."""
+"""Fitting a map between an image and the ground to control points.
+
+A fitted map between an image and the ground: both ways, with its residuals and its covariance.
+"""
 
 from __future__ import annotations
 
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from affine import Affine
 
 from xcoreg.errors import LowSupport, OptionError
-from xcoreg.georef.gcpfit import GCPFit, residuals_of
+from xcoreg.georef.crs import in_turn
 from xcoreg.georef.leastsq import condition, fit_homography, fit_polynomial, robust_weights
-from xcoreg.georef.splines import WHOLE, fit_patches, fit_spline
-from xcoreg.georef.surfaces import Scale
+from xcoreg.georef.surfaces import WHOLE, Homography, Polynomial, Scale, first_guess, fit_patches, fit_spline, solve
+from xcoreg.georef.transform import cov_to_pixel, vector_to_pixel
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from numpy.typing import ArrayLike, NDArray
+    from pyproj import CRS
 
     from xcoreg.georef.gcps import GCPs
     from xcoreg.georef.leastsq import Solution
+    from xcoreg.georef.surfaces import Polynomial as Plane
     from xcoreg.georef.surfaces import Surface
 
     Floats: TypeAlias = "NDArray[np.float64]"
 
-__all__ = ["MODELS", "fit_gcps"]
+__all__ = ["MODELS", "GCPFit", "Residuals", "fit_gcps"]
+
+_TOLERANCE = 1e-7  # px, of the last step of the inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Residuals of control points: observed minus predicted.
+
+    Parameters
+    ----------
+    dx, dy : (n,) float
+        On the ground, CRS units; NaN where unknown.
+    dcol, drow : (n,) float
+        The same in the image, px.
+    used : (n,) bool
+        Points that count in the root mean squares.
+
+    Examples
+    --------
+    >>> two = np.array([3.0, -3.0])
+    >>> Residuals(two, two * 0, two / 10, two * 0, np.array([True, True])).rmse_x
+    3.0
+    """
+
+    dx: Floats
+    dy: Floats
+    dcol: Floats
+    drow: Floats
+    used: NDArray[np.bool_]
+
+    @property
+    def rmse_x(self) -> float:
+        """Root mean square along x, CRS units."""
+        return _rms(self.dx[self.used])
+
+    @property
+    def rmse_y(self) -> float:
+        """Root mean square along y, CRS units."""
+        return _rms(self.dy[self.used])
+
+    @property
+    def rmse_r(self) -> float:
+        """Radial root mean square, CRS units."""
+        return float(np.hypot(self.rmse_x, self.rmse_y))
+
+    @property
+    def rmse_px(self) -> float:
+        """Radial root mean square in the image, px."""
+        return float(np.hypot(_rms(self.dcol[self.used]), _rms(self.drow[self.used])))
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt(np.mean(values * values))) if values.size else float("nan")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GCPFit:
+    """Where an image lies, by its control points; made by :func:`xcoreg.georef.fit_gcps`.
+
+    Parameters
+    ----------
+    model : str
+        "affine", "polynomial", "homography" or "tps".
+    order : int or None
+        Of the polynomial.
+    gcps : GCPs
+        The points; their longitudes do not jump (:meth:`GCPs.continuous`).
+    surface, scale
+        The map in scaled coordinates.
+    weights : (n,) float
+        Of the points: as given, times what a robust fit made of them.
+    residuals, left_out : Residuals
+        Against the fit, and of every point against the fit to all others.
+    normal : (p, p) float or None
+        Inverse normal matrix of the parameters in scaled coordinates; None for a spline.
+
+    Examples
+    --------
+    >>> from xcoreg.georef.gcp_fit import fit_gcps
+    >>> from xcoreg.georef.gcps import GCPs
+    >>> gcps = GCPs([0, 100, 0, 100], [0, 0, 50, 50], [5, 1005, 5, 1005], [-5, -5, -505, -505], crs=32633)
+    >>> fit = fit_gcps(gcps, "affine")
+    >>> x, y = fit.to_map(10, 0)
+    >>> round(float(x), 9), round(float(y), 9)
+    (105.0, -5.0)
+    """
+
+    model: str
+    order: int | None
+    gcps: GCPs
+    surface: Surface
+    scale: Scale
+    weights: Floats
+    residuals: Residuals
+    left_out: Residuals
+    normal: Floats | None = None
+
+    def __repr__(self) -> str:
+        name = f"polynomial of order {self.order}" if self.model == "polynomial" else self.model
+        return (
+            f"GCPFit({name}, {len(self.gcps)} points, rmse {self.residuals.rmse_px:.3g} px, "
+            f"left out {self.left_out.rmse_px:.3g} px)"
+        )
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        crs = None if self.crs is None else self.crs.to_wkt()
+        columns = (self.gcps.col, self.gcps.row, self.gcps.x, self.gcps.y, self.weights)
+        return ("xcoreg.GCPFit", self.model, self.order, crs, *(column.tobytes() for column in columns))
+
+    @property
+    def crs(self) -> CRS | None:
+        """Of the ground."""
+        return self.gcps.crs
+
+    @property
+    def transform(self) -> Affine:
+        """The affine from pixel corners to the ground, of an affine fit.
+
+        Raises
+        ------
+        OptionError
+            For any other model.
+        """
+        if not isinstance(self.surface, Polynomial) or self.surface.order != 1:
+            raise OptionError(f"a fit of model {self.model!r} has no affine transform: fit_gcps(gcps, model='affine')")
+        (_, by_u, by_v), scale = self.surface.coefs, self.scale
+        a, d = by_u[0] * scale.x[1] / scale.col[1], by_u[1] * scale.y[1] / scale.col[1]
+        b, e = by_v[0] * scale.x[1] / scale.row[1], by_v[1] * scale.y[1] / scale.row[1]
+        x, y = self.to_map(-0.5, -0.5)
+        return Affine(float(a), float(b), float(x), float(d), float(e), float(y))
+
+    def to_map(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats]:
+        """Ground coordinates of pixel positions.
+
+        Parameters
+        ----------
+        col, row : float or array
+            Position, px; an integer is the centre of a pixel.
+
+        Returns
+        -------
+        x, y : float64, the shape of the input
+            Units of the CRS; longitudes do not jump at the antimeridian but pass 180 degrees.
+        """
+        cols, rows = np.broadcast_arrays(np.asarray(col, np.float64), np.asarray(row, np.float64))
+        with np.errstate(all="ignore"):  # far outside, powers may overflow
+            return self.scale.to_ground(*self.surface.at(*self.scale.to_unit(cols, rows)))
+
+    def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Pixel positions of ground coordinates; the inverse of :meth:`to_map`, to 1e-6 px.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Units of the CRS; longitudes may be given in any turn.
+
+        Returns
+        -------
+        col, row : float64, the shape of the input
+            Position, px; an integer is the centre of a pixel. NaN where no position is found.
+        """
+        xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        shape = xs.shape
+        scaled_x, scaled_y = self.scale.from_ground(in_turn(self.crs, xs, self.scale.x[0]).ravel(), ys.ravel())
+        if isinstance(self.surface, Homography):
+            u, v = self.surface.inverse().at(scaled_x, scaled_y)
+        elif self.order == 1:
+            u, v = _plane_back(self.surface, scaled_x, scaled_y)
+        else:
+            tolerance = _TOLERANCE / max(self.scale.col[1], self.scale.row[1])
+            u, v = solve(self.surface, scaled_x, scaled_y, self._guesses, max(tolerance, 1e-13))
+        col, row = self.scale.to_pixel(u, v)
+        return col.reshape(shape), row.reshape(shape)
+
+    @cached_property
+    def _guesses(self) -> tuple[Plane, Plane]:
+        return first_guess(self.surface)
+
+    def linear_at(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+        """Linear part (a, b, d, e) of the map at pixel positions, CRS units per px.
+
+        Parameters
+        ----------
+        col, row : float or array
+
+        Returns
+        -------
+        four float64 arrays
+            dx = a dcol + b drow and dy = d dcol + e drow.
+        """
+        xu, xv, yu, yv = self.surface.slopes(*self.scale.to_unit(col, row))
+        (_, by_col), (_, by_row), (_, by_x), (_, by_y) = self.scale.col, self.scale.row, self.scale.x, self.scale.y
+        return xu * by_x / by_col, xv * by_x / by_row, yu * by_y / by_col, yv * by_y / by_row
+
+    def cov_at(self, col: ArrayLike, row: ArrayLike) -> Floats:
+        """Covariance of the predicted ground coordinates at pixel positions.
+
+        Parameters
+        ----------
+        col, row : float or array
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), CRS units²: how well the fit knows the place, the model being right. From the scatter of the
+            residuals. NaN for a spline, which has none, and where there are no more points than parameters.
+        """
+        u, v = np.broadcast_arrays(*self.scale.to_unit(np.asarray(col, np.float64), np.asarray(row, np.float64)))
+        if self.normal is None:
+            return np.full((*u.shape, 2, 2), np.nan)
+        scatter = self._scatter()
+        if isinstance(self.surface, Polynomial):
+            terms = self.surface.terms(u, v)
+            spread = np.einsum("...i,ij,...j->...", terms, self.normal, terms)
+            return np.asarray(spread[..., None, None] * scatter)
+        slopes = _homography_slopes(self.surface, u, v)
+        size = np.array([self.scale.x[1], self.scale.y[1]])
+        cov = slopes @ self.normal @ np.swapaxes(slopes, -1, -2) * np.outer(size, size)
+        return np.asarray(cov * np.trace(scatter) / 2 / size[0] ** 2)
+
+    def _scatter(self) -> Floats:
+        """Covariance (2, 2) of an observation of weight one, CRS units²."""
+        parameters = 4 if self.normal is None or self.normal.shape[0] == 8 else self.normal.shape[0]
+        free = int((self.weights > 0).sum()) - parameters
+        if free < 1:
+            return np.full((2, 2), np.nan)
+        residuals = np.stack([self.residuals.dx, self.residuals.dy], axis=-1)
+        return np.asarray(np.einsum("n,ni,nj->ij", self.weights, residuals, residuals) / free)
+
+    def cov_px_at(self, col: float, row: float) -> Floats:
+        """Covariance of the fit at one position, carried into the image: axes (col, row), px²."""
+        a, b, d, e = (float(value) for value in self.linear_at(col, row))
+        return cov_to_pixel((a, b, d, e), self.cov_at(col, row))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tell the fit in plain JSON types, without the points.
+
+        Returns
+        -------
+        dict
+            NaN is None.
+        """
+        found: dict[str, Any] = {"model": self.model, "order": self.order, "n": len(self.gcps)}
+        for name, each in (("rmse", self.residuals), ("left_out_rmse", self.left_out)):
+            values = {"x": each.rmse_x, "y": each.rmse_y, "r": each.rmse_r, "px": each.rmse_px}
+            found[name] = {key: value if np.isfinite(value) else None for key, value in values.items()}
+        found["left_out_by_fit"] = [self.gcps.id[i] for i in np.flatnonzero(self.weights <= 0)]
+        return found
+
+
+def residuals_of(fit_linear: Any, difference: Floats, used: NDArray[np.bool_]) -> Residuals:
+    """Complete residuals on the ground (n, 2) by those in the image.
+
+    Parameters
+    ----------
+    fit_linear : four (n,) arrays
+        Linear part of the map at the points.
+    difference : (n, 2) float
+        Observed minus predicted, CRS units.
+    used : (n,) bool
+
+    Returns
+    -------
+    Residuals
+    """
+    with np.errstate(all="ignore"):
+        dcol, drow = vector_to_pixel(fit_linear, difference[:, 0], difference[:, 1])
+    return Residuals(difference[:, 0], difference[:, 1], dcol, drow, used)
+
+
+def _plane_back(surface: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    (x0, y0), (a, d), (b, e) = surface.coefs
+    det = a * e - b * d
+    dx, dy = x - x0, y - y0
+    return (e * dx - b * dy) / det, (a * dy - d * dx) / det
+
+
+def _homography_slopes(surface: Surface, u: Floats, v: Floats) -> Floats:
+    """Slopes (..., 2, 8) of ground coordinates by the parameters of a homography."""
+    x, y = surface.at(u, v)
+    (_, _, _), (_, _, _), (g, h, _) = surface.matrix  # type: ignore[attr-defined]
+    w: Floats = g * u + h * v + 1.0
+    zero, one = np.zeros_like(u), np.ones_like(u)
+    by_x = np.stack([u, v, one, zero, zero, zero, -u * x, -v * x], axis=-1)
+    by_y = np.stack([zero, zero, zero, u, v, one, -u * y, -v * y], axis=-1)
+    slopes: Floats = np.stack([by_x, by_y], axis=-2) / w[..., None, None]
+    return slopes
+
 
 #: Names of the models.
 MODELS = ("auto", "affine", "polynomial", "homography", "tps")
