@@ -19,9 +19,8 @@ from rasterio.warp import Resampling, reproject
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply_fit import apply
 
 CRS = "EPSG:32633"

@@ -21,9 +21,8 @@ from rasterio.warp import Resampling, reproject
 
 import xcoreg
 from xcoreg.core.matches import Status
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.tiepoints import TiePoints
 from xcoreg.simulate import smooth_field
 
 CRS = "EPSG:32633"

@@ -11,10 +11,9 @@ import pytest
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.core.models import assess_model
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

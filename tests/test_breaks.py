@@ -13,7 +13,7 @@ from affine import Affine
 from xcoreg.engine.single import match
 from xcoreg.errors import CoregError
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.result.fit import Coregistration
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.simulate import Acquisition, Product, SimulatedPair, pair, similarity
 from xcoreg.warp.apply_fit import apply
 

@@ -7,7 +7,7 @@ from xcoreg import filters
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.filters import run_filters
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 N = 15
 

@@ -8,11 +8,9 @@ import pytest
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.errors import MatchError, OptionError
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import SCHEMA, Coregistration
-from xcoreg.result.load import current_versions, load_fit
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import SCHEMA, Coregistration, Quality, current_versions, load_fit
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 COV = ((4e-4, 1e-5), (1e-5, 3e-4))
 

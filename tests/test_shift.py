@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from xcoreg.shift import Shift
+from xcoreg.results.shift import Shift
 
 NORTH_UP = (10.0, 0.0, 0.0, -10.0)
 SEED = Shift.from_pixels(0.357885632465, 0.433837319984 - 2, NORTH_UP, [[4e-6, 1e-6], [1e-6, 3e-6]])

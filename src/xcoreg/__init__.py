@@ -51,26 +51,24 @@ if TYPE_CHECKING:
     from xcoreg.io.write import write_raster
     from xcoreg.jobs.run import batch
     from xcoreg.plan.outlines import inside, outside
-    from xcoreg.points.table import TiePoints
-    from xcoreg.result.fit import Coregistration
-    from xcoreg.result.load import load_fit
-    from xcoreg.result.quality import Quality
-    from xcoreg.shift import Shift
+    from xcoreg.results.coregistration import Coregistration, Quality, load_fit
+    from xcoreg.results.shift import Shift
+    from xcoreg.results.tiepoints import TiePoints
     from xcoreg.warp.apply_fit import apply
 
 __version__ = "0.1.0"
 
 # Where each public name lives: it is imported when first asked for, so that `import xcoreg` stays cheap.
 _HOMES = {
-    "Coregistration": "xcoreg.result",
+    "Coregistration": "xcoreg.results",
     "Corners": "xcoreg.georef",
     "GCPs": "xcoreg.georef",
     "Matches": "xcoreg.core.matches",
     "PointStatistics": "xcoreg.engine",
-    "Quality": "xcoreg.result",
-    "Shift": "xcoreg.result",
+    "Quality": "xcoreg.results",
+    "Shift": "xcoreg.results",
     "Status": "xcoreg.core.matches",
-    "TiePoints": "xcoreg.points",
+    "TiePoints": "xcoreg.results",
     "apply": "xcoreg.warp",
     "batch": "xcoreg.jobs",
     "compare_points": "xcoreg.engine",
@@ -78,7 +76,7 @@ _HOMES = {
     "fit_gcps": "xcoreg.georef",
     "from_geotransform": "xcoreg.georef",
     "inside": "xcoreg.plan",
-    "load_fit": "xcoreg.result",
+    "load_fit": "xcoreg.results",
     "lonlat_to_pixel": "xcoreg.georef",
     "map_to_pixel": "xcoreg.georef",
     "match": "xcoreg.engine",

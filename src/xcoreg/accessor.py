@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xcoreg.georef import GCPs
     from xcoreg.locate import Located
     from xcoreg.plan.options import MatchLocalOptions, MatchOptions
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Image = xr.DataArray | xr.Dataset
 
@@ -45,7 +45,7 @@ class CoregAccessor:
         self._image = image
 
     def __repr__(self) -> str:
-        from xcoreg.summary.tell import tell_accessor
+        from xcoreg.results.text import tell_accessor
 
         return tell_accessor(lambda: self.grid)
 

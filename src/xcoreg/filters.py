@@ -19,7 +19,7 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Degenerate, assess_model
 from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

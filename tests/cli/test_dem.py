@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from shapely.geometry import box, mapping
 
 from xcoreg.cli import cli
-from xcoreg.result.load import load_fit
+from xcoreg.results.coregistration import load_fit
 
 GRID = Affine(20, 0, 5e5, 0, -20, 5.1e6)
 TRUTH = (12.0, -7.0, -2.5)

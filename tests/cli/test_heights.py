@@ -8,10 +8,9 @@ import rasterio
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 
 @pytest.fixture

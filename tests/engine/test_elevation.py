@@ -85,7 +85,7 @@ def test_a_tilt_becomes_a_model_of_heights(order):
     assert fit.model.kind == "translation"
     assert np.abs(fit.model.predict_dz(x, y) - bent).max() < 0.05
     assert fit.shift.dz == pytest.approx(2.0, abs=0.02)
-    assert xcoreg.result.Coregistration.from_dict(fit.to_dict()) == fit
+    assert xcoreg.results.coregistration.Coregistration.from_dict(fit.to_dict()) == fit
 
 
 def test_a_tilt_of_a_moved_model_counts_from_its_own_places():

@@ -13,7 +13,7 @@ from xcoreg.io.gcps import write_gcps
 from xcoreg.io.paths import NoSuchFile
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 SIZE = 240
@@ -112,7 +112,7 @@ def test_gdal_warps_to_where_the_truth_lies(image, options):
 def test_points_in_another_crs_are_brought_to_the_image(image):
     pytest.importorskip("geopandas")
     here = make_points()
-    from xcoreg.points.given import as_points
+    from xcoreg.results.external import as_points
 
     there = as_points(here, "EPSG:4326", (1.5e-4, 0, 12, 0, -1e-4, 53.3))
     write_gcps(image, there, image.with_name("out.tif"))

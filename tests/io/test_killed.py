@@ -13,7 +13,7 @@ from xcoreg.engine.single import match
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
 from xcoreg.jobs.deliver import deliver
-from xcoreg.result.load import load_fit
+from xcoreg.results.coregistration import load_fit
 from xcoreg.simulate import pair
 
 SLOW = """

@@ -14,10 +14,9 @@ from xcoreg.core.models import Translation
 from xcoreg.errors import NoOverlap
 from xcoreg.plot import plot_before_after
 from xcoreg.plot.style import save_figure
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900000)
 # Content that lies 2 rows low and 3 columns left is put right by 3 columns and -2 rows.

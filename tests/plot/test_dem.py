@@ -13,10 +13,9 @@ from xcoreg.errors import NoOverlap, OptionError
 from xcoreg.plot.dem import draw_aspect, draw_block, has_blocks, plot_blocks, plot_dem, scale_of
 from xcoreg.plot.differences import HeightStats, differences, metres_per_unit
 from xcoreg.plot.style import new_figure
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 pytest.importorskip("matplotlib")
 

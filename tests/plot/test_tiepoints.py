@@ -12,10 +12,9 @@ from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.plot import plot_fit, plot_points, save_figure
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 LINEAR = georef.linear_of(GRID)

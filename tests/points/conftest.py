@@ -7,7 +7,7 @@ import pytest
 from pyproj import CRS
 
 from xcoreg.core.matches import Status
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 

@@ -7,7 +7,7 @@ from pyproj import CRS
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 gpd = pytest.importorskip("geopandas")
 
@@ -80,7 +80,7 @@ def test_the_columns_of_arosics(points, tmp_path, suffix):
 
 def test_point_id_of_seed_000():
     one = TiePoints([0], [199.5], [5199.5], [352000], [5898040], [3.724704], [2.855005], [0.37247], [-0.2855])
-    from xcoreg.points.arosics import arosics_columns
+    from xcoreg.results.tables import arosics_columns
 
     table = arosics_columns(one, GRID, (10980, 10980), 200, -9999.0)
     assert (table["POINT_ID"][0], table["X_UTM"][0], table["Y_UTM"][0]) == (81, 352000.0, 5898040.0)

@@ -3,8 +3,7 @@ import pytest
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points.gcps import thin
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints, thin
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 

@@ -4,8 +4,8 @@ from pyproj import CRS
 
 from xcoreg import georef
 from xcoreg.errors import OptionError
-from xcoreg.points.given import as_points
-from xcoreg.points.table import TiePoints
+from xcoreg.results.external import as_points
+from xcoreg.results.tiepoints import TiePoints
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 UTM = "EPSG:32633"

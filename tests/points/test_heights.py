@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyproj import CRS
 
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pyproj import CRS
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points.angle import shift_angle
 from xcoreg.points.atomic import replacing
-from xcoreg.points.table import TiePoints
+from xcoreg.results.shift import shift_angle
+from xcoreg.results.tiepoints import TiePoints
 
 UTM = CRS.from_epsg(32633).to_wkt()
 

@@ -11,12 +11,11 @@ from xarray import DataArray
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.points.table import TiePoints
 from xcoreg.report.dem import height_answer, is_elevation
 from xcoreg.report.write import write_report
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 pytest.importorskip("matplotlib")
 

@@ -5,11 +5,10 @@ import pytest
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
-from xcoreg.summary.heights import dz_text, height_rows
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.text import dz_text, height_rows
+from xcoreg.results.tiepoints import TiePoints
 
 QUALITY = Quality(
     n_windows=1, n_ok=1, dh_count=1000, iterations=3, dh_nmad_before=3.361, dh_nmad_after=1.097,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.points.table import TiePoints
-from xcoreg.summary.sketch import sketch
+from xcoreg.results.html import sketch
+from xcoreg.results.tiepoints import TiePoints
 
 
 def tree(page):

@@ -2,10 +2,9 @@ import pytest
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 LINEAR = (10.0, 0.0, 0.0, -10.0)
 CORNERS = [[319090.0, 5790510.0], [351800.0, 5899940.0], [409790.0, 5900040.0], [409790.0, 5790250.0]]

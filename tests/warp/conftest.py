@@ -11,9 +11,8 @@ from xarray import DataArray
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.georef import as_crs, pixel_to_map
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.tiepoints import TiePoints
 
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)
 UTM = "EPSG:32633"

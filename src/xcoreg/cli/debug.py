@@ -14,8 +14,8 @@ from xcoreg.errors import MissingDependency, NoOverlap, OptionError
 if TYPE_CHECKING:
     from xcoreg.engine.scene import Scene
     from xcoreg.plan.options import Options
-    from xcoreg.points.table import TiePoints
     from xcoreg.raster.image import Raster
+    from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["write_debug"]
 

@@ -10,7 +10,7 @@ from xcoreg.cli.options import creation_options
 from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["Delivery"]
 

@@ -17,7 +17,7 @@ from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
     from xcoreg.cli.job import Talk
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["dem", "tell_heights"]
 
@@ -82,7 +82,7 @@ def dem(ref: str, tgt: str, out: str, talk: Talk, exclude: bool, table: str | No
 def _check(options: dict[str, Any], exclude: bool, table: str | None) -> None:
     """Refuse options that do not go together, before any work."""
     from xcoreg.io.paths import check_output
-    from xcoreg.points.files import check_suffix
+    from xcoreg.results.tables import check_suffix
 
     if exclude and options["where"] is None:
         raise OptionError("--exclude needs --stable with a mask or outlines of what has changed")

@@ -15,7 +15,7 @@ from xcoreg.errors import MissingDependency, OptionError
 
 if TYPE_CHECKING:
     from xcoreg.cli.job import Talk
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["demo"]
 

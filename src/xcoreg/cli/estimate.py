@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xcoreg.cli.job import Talk
-    from xcoreg.points.table import TiePoints
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
+    from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["KEPT", "Keeping", "Matched", "apart", "find_points", "match_files", "match_files_locally", "report"]
 

@@ -63,7 +63,7 @@ def points(ref: str, tgt: str, out: str, talk: Talk, columns: str, overwrite: bo
     too, with the reason in the column status.
     """
     from xcoreg.io.paths import check_output
-    from xcoreg.points.files import check_suffix
+    from xcoreg.results.tables import check_suffix
 
     goal = Path(out)
     check_output(goal, inputs=(ref, tgt))

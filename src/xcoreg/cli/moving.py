@@ -14,7 +14,7 @@ from xcoreg.cli.options import match_options, talk_options, write_options
 
 if TYPE_CHECKING:
     from xcoreg.cli.job import Talk
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["apply", "match", "shift", "tell_result"]
 
@@ -115,7 +115,7 @@ def apply(fit: str, image: str, out: str, talk: Talk, nodata: float | None, **op
     IMAGE may be another band, a mask, or a product of another pixel size or CRS of the same scene. Resample masks
     with --resampling nearest.
     """
-    from xcoreg.result.load import load_fit
+    from xcoreg.results.coregistration import load_fit
 
     delivery = Delivery.take(out, options)
     delivery.check(image, fit)

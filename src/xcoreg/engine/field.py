@@ -15,17 +15,15 @@ from xcoreg.engine.elevation.field import Comparison, choose_lifted
 from xcoreg.engine.report import scene_settings, unit_of
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints
 from xcoreg.georef import linear_of, vector_to_pixel
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.load import current_versions
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.engine.scene import Scene
     from xcoreg.plan.options import LocalOptions
-    from xcoreg.points.table import TiePoints
+    from xcoreg.results.tiepoints import TiePoints
 
     Floats = NDArray[np.floating]
 

@@ -23,8 +23,8 @@ from xcoreg.engine.trials import Trials, to_points
 from xcoreg.filters import run_filters
 from xcoreg.plan.layout import default_spacing, lay_out, local_window
 from xcoreg.plan.options import LocalOptions, MatchLocalOptions, check_options
-from xcoreg.points.given import as_points
-from xcoreg.points.table import TiePoints
+from xcoreg.results.external import as_points
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.floating]
     Image = DataArray | Dataset

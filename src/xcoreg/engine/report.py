@@ -14,17 +14,15 @@ from xcoreg.engine.trials import to_points
 from xcoreg.errors import MatchError, TooFewTiePoints
 from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
 from xcoreg.plan.options import LocalOptions
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.load import current_versions
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
     from xcoreg.engine.scene import Scene
     from xcoreg.engine.trials import Trials
     from xcoreg.engine.verdict import Verdict
     from xcoreg.plan.options import Options
-    from xcoreg.points.table import TiePoints
+    from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["build_fit", "failure", "scene_settings", "unit_of"]
 

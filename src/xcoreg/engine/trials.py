@@ -13,7 +13,7 @@ from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import likeness
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.points.table import TiePoints
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
-from xcoreg.points.given import turn_cov
 from xcoreg.raster.grid import grid_of
+from xcoreg.results.external import turn_cov
 
 if TYPE_CHECKING:
     import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.float64]
 
@@ -66,9 +66,9 @@ def displacement_raster(
     --------
     >>> from xcoreg.core.models import Translation
     >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.points.table import TiePoints
-    >>> from xcoreg.result.fit import Coregistration
-    >>> from xcoreg.result.quality import Quality
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> from xcoreg.results.coregistration import Coregistration
+    >>> from xcoreg.results.coregistration import Quality
     >>> model = Translation(3.0, 4.0, cov=((0.04, 0.0), (0.0, 0.01)))
     >>> fit = Coregistration(model, TiePoints(*([[]] * 9)), Quality(), Status.OK, None, "EPSG:32633",
     ...                      (10, 0, 0, 0, -10, 0), (40, 60))

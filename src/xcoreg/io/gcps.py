@@ -13,8 +13,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import GCPs, attach_gcps
 from xcoreg.io.paths import NoSuchFile, check_output, gdal_path, local_path
-from xcoreg.points.given import as_points
-from xcoreg.points.table import TiePoints
+from xcoreg.results.external import as_points
+from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["write_gcps"]
 

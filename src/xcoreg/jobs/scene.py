@@ -23,14 +23,14 @@ from xcoreg.io.web import forget
 from xcoreg.jobs.deliver import deliver
 from xcoreg.rectify.onto import on_map
 from xcoreg.rectify.placing import needs_rectifying
-from xcoreg.result.load import current_versions
+from xcoreg.results.coregistration import current_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xcoreg.jobs.pairs import Pair
     from xcoreg.jobs.work import Work
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["DONE", "FAILED", "FORMAT", "REFUSED", "correct_scene", "failed", "read_record", "write_record"]
 

@@ -13,7 +13,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.io.paths import local_path
 from xcoreg.io.write import driver_for
 from xcoreg.plan.options import LocalOptions, Options, check_options
-from xcoreg.result.load import current_versions
+from xcoreg.results.coregistration import current_versions
 
 if TYPE_CHECKING:
     from xcoreg.jobs.pairs import Pair

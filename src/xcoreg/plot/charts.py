@@ -8,13 +8,13 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.plot.style import BAD, GOOD
-from xcoreg.summary.statuses import LOOKS, ordered
+from xcoreg.results.html import LOOKS, ordered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plot.residuals import Residuals
-    from xcoreg.points.table import TiePoints
+    from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["draw_histogram", "draw_rose", "draw_verdicts"]
 

@@ -12,13 +12,13 @@ from xcoreg.errors import NoOverlap
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
 from xcoreg.plot.view import View, render, strongest_place
 from xcoreg.raster.image import make_raster
-from xcoreg.shift import Shift
+from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plot.view import Shown
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["plot_before_after"]
 

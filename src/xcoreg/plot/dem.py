@@ -14,12 +14,12 @@ from xcoreg.plot.differences import Differences, differences, metres_per_unit
 from xcoreg.plot.maps import nice, set_aspect
 from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
 from xcoreg.plot.view import outline
-from xcoreg.summary.numbers import short_unit
+from xcoreg.results.text import short_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.float64]
 

@@ -17,10 +17,9 @@ from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap
 from xcoreg.plan.masks import as_mask
 from xcoreg.plot.view import outline
-from xcoreg.points.table import TiePoints
 from xcoreg.raster.image import make_raster
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.quality import Quality
+from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply_fit import apply
 
 if TYPE_CHECKING:

@@ -16,14 +16,13 @@ from xcoreg.plot.maps import draw_map, look_at
 from xcoreg.plot.residuals import residuals_of
 from xcoreg.plot.style import BAD, new_figure, plain_ticks
 from xcoreg.plot.view import outline
-from xcoreg.summary.field import model_name
-from xcoreg.summary.numbers import short_unit
+from xcoreg.results.text import model_name, short_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plot.residuals import Residuals
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.float64]
 

@@ -13,17 +13,17 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.plot.view import outline
-from xcoreg.points.gcps import thin
 from xcoreg.raster.coarse import look
 from xcoreg.raster.image import make_raster
-from xcoreg.summary.statuses import LOOKS, ordered
+from xcoreg.results.html import LOOKS, ordered
+from xcoreg.results.tiepoints import thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from xcoreg.points.table import TiePoints
+    from xcoreg.results.tiepoints import TiePoints
 
     Floats = NDArray[np.float64]
 

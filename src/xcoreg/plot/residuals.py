@@ -12,7 +12,7 @@ from xcoreg import georef
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.float64]
 

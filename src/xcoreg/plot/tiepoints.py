@@ -13,13 +13,13 @@ from xcoreg.plot.fields import plot_field
 from xcoreg.plot.maps import FEW, draw_map
 from xcoreg.plot.style import BAD, GOOD, new_figure
 from xcoreg.plot.view import outline
-from xcoreg.summary.field import is_local
+from xcoreg.results.text import is_local
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.points.table import TiePoints
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
+    from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["plot_fit", "plot_points"]
 
@@ -82,7 +82,7 @@ def plot_points(points: TiePoints, background: Any = None) -> Any:
 
     Examples
     --------
-    >>> from xcoreg.points.table import TiePoints
+    >>> from xcoreg.results.tiepoints import TiePoints
     >>> figure = plot_points(TiePoints([0], [9.5], [9.5], [100], [200], [3], [4], [0.3], [-0.4]))
     >>> figure.axes[0].get_title()
     '1 windows: 1 OK'

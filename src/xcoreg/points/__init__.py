@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from xcoreg.points.angle import shift_angle
 from xcoreg.points.atomic import replacing
-from xcoreg.points.gcps import gcps_of
-from xcoreg.points.given import as_points
-from xcoreg.points.table import TiePoints
+from xcoreg.results.external import as_points
+from xcoreg.results.shift import shift_angle
+from xcoreg.results.tiepoints import TiePoints, gcps_of
 
 __all__ = ["TiePoints", "as_points", "gcps_of", "replacing", "shift_angle"]

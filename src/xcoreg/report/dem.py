@@ -14,7 +14,7 @@ from xcoreg.report.pictures import figure_html
 
 if TYPE_CHECKING:
     from xcoreg.plot.differences import Differences
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["block_figures", "height_answer", "height_section", "is_elevation"]
 

@@ -21,7 +21,7 @@ from xcoreg.report.html import escape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["chart_figures", "figure_html", "image_source", "map_figure", "model_figures"]
 

@@ -10,14 +10,13 @@ from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.report.html import escape, table
 from xcoreg.report.words import pixel_size, px, unit_of
-from xcoreg.summary.field import model_name
-from xcoreg.summary.statuses import LOOKS, ordered
-from xcoreg.summary.tell import fit_rows
+from xcoreg.results.html import LOOKS, ordered
+from xcoreg.results.text import fit_rows, model_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["accuracy", "grids", "models", "settings", "story", "verdicts"]
 
@@ -114,7 +113,7 @@ def _grid(name: str, crs: Any, transform: Any, shape: Any) -> Iterator[list[str]
 
 
 def _unit(crs: Any) -> str:
-    from xcoreg.summary.numbers import short_unit
+    from xcoreg.results.text import short_unit
 
     return short_unit(georef.as_crs(crs).axis_info[0].unit_name) if crs else ""
 

@@ -23,7 +23,7 @@ from xcoreg.warp.apply_fit import apply
 if TYPE_CHECKING:
     from xcoreg.plot.flicker import Greys
     from xcoreg.plot.view import Shown
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["Chosen", "choose_windows", "flicker_html"]
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.summary.field import correction_range, is_local, model_name
-from xcoreg.summary.numbers import short_unit
+from xcoreg.results.text import correction_range, is_local, model_name, short_unit
 
 if TYPE_CHECKING:
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["answer", "pixel_size", "px", "unit_of"]
 

@@ -15,10 +15,10 @@ from xcoreg.report.html import escape, page, paragraphs, section
 from xcoreg.report.pictures import chart_figures, map_figure, model_figures
 from xcoreg.report.windows import choose_windows, flicker_html
 from xcoreg.report.words import answer
-from xcoreg.summary.field import is_local
+from xcoreg.results.text import is_local
 
 if TYPE_CHECKING:
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
 __all__ = ["ReportOptions", "write_report"]
 

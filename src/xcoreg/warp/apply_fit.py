@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.options import ApplyOptions
 
 __all__ = ["Job", "apply", "resampled"]
@@ -114,9 +114,9 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -
     --------
     >>> from xcoreg.core.models import Translation
     >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.points.table import TiePoints
-    >>> from xcoreg.result.fit import Coregistration
-    >>> from xcoreg.result.quality import Quality
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> from xcoreg.results.coregistration import Coregistration
+    >>> from xcoreg.results.coregistration import Quality
     >>> points = TiePoints([0], [0], [0], [0], [0], [3.0], [20.0], [0.3], [-2.0])
     >>> fit = Coregistration(Translation(3.0, 20.0), points, Quality(), Status.OK, None, "EPSG:32633",
     ...                      (10, 0, 0, 0, -10, 0), (4, 4))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray
 
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.displacement import Displacement, Grid
     from xcoreg.warp.mapping import Mapping
 

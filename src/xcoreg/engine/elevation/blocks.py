@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from xcoreg.engine.scene import Scene
     from xcoreg.plan.options import LocalOptions
-    from xcoreg.points.table import TiePoints
+    from xcoreg.results.tiepoints import TiePoints
 
     Floats = NDArray[np.floating]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from xcoreg.plan.options import Options
     from xcoreg.raster.image import Raster
-    from xcoreg.result.fit import Coregistration
+    from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.floating]
 

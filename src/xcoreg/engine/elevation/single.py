@@ -15,11 +15,9 @@ from xcoreg.engine.elevation.windows import cover, to_metres
 from xcoreg.engine.report import scene_settings
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.points.table import TiePoints
-from xcoreg.result.fit import Coregistration
-from xcoreg.result.load import current_versions
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

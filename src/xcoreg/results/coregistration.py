@@ -1,27 +1,102 @@
-"""What was found for a pair of images, as one frozen value."""
+"""Reading a result back, and the versions it depends on.
+
+How far an answer can be trusted.
+
+What was found for a pair of images, as one frozen value.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xcoreg import georef, summary
+from xcoreg import georef
 from xcoreg.core.matches import Status, decode, decode_column, encode, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.points.atomic import replacing
-from xcoreg.points.table import TiePoints
-from xcoreg.result.quality import Quality
-from xcoreg.shift import Shift
+from xcoreg.results.html import explore_fit, html_fit
+from xcoreg.results.shift import Shift
+from xcoreg.results.text import summarise, tell_fit
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from affine import Affine
     from xarray import DataArray
 
-__all__ = ["FORMAT", "SCHEMA", "Coregistration"]
+
+__all__ = ["FORMAT", "SCHEMA", "Coregistration", "Quality", "current_versions", "load_fit"]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far an answer can be trusted; NaN where unknown.
+
+    Parameters
+    ----------
+    reliability : float
+        Confidence in the match, percent.
+    score : float
+        Correlation of reference and corrected target inside the window.
+    ssim_before, ssim_after : float
+        Structural similarity before and after the correction.
+    n_windows, n_ok : int
+        Windows tried, and those that agree.
+    spread_px : float
+        Robust spread of the windows about the answer, target px.
+    phase_dcol, phase_drow : float
+        Phase-only answer minus refined answer, target px.
+    warnings : tuple of str
+        What the user should know.
+    n_check : int
+        Points withheld from the fit, or predicted without their own part in it, on which the next six were measured.
+    median_before, median_after, rmse_before, rmse_after, ce90_before, ce90_after : float
+        Length of what is between the images before the correction, and of what is left after it, on those points,
+        target px: median, radial root mean square, and 90th percentile.
+    dh_count, iterations : int
+        Of elevation models: pixels (or points) compared, and samplings of the target until nothing moved.
+    dh_median_before, dh_median_after, dh_nmad_before, dh_nmad_after : float
+        Median and NMAD there of reference minus target, before and after the correction, units of the values.
+
+    Examples
+    --------
+    >>> Quality(reliability=98.0, n_windows=9, n_ok=8).n_ok
+    8
+    """
+
+    reliability: float = math.nan
+    score: float = math.nan
+    ssim_before: float = math.nan
+    ssim_after: float = math.nan
+    n_windows: int = 0
+    n_ok: int = 0
+    spread_px: float = math.nan
+    phase_dcol: float = math.nan
+    phase_drow: float = math.nan
+    warnings: tuple[str, ...] = ()
+    n_check: int = 0
+    median_before: float = math.nan
+    median_after: float = math.nan
+    rmse_before: float = math.nan
+    rmse_after: float = math.nan
+    ce90_before: float = math.nan
+    ce90_after: float = math.nan
+    dh_count: int = 0
+    iterations: int = 0
+    dh_median_before: float = math.nan
+    dh_median_after: float = math.nan
+    dh_nmad_before: float = math.nan
+    dh_nmad_after: float = math.nan
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            make = {int: int, tuple: tuple}.get(type(one.default), float)
+            object.__setattr__(self, one.name, make(getattr(self, one.name)))
+
 
 #: Version of the file format; raised when an older xcoreg could misread a file.
 SCHEMA = 1
@@ -52,7 +127,7 @@ class Coregistration:
         Of the target, px.
     settings : dict
         Options and interim results; whatever is no JSON type becomes its text (see `xcoreg.core.matches`). Known keys:
-        `ref_grid` with `transform`, `shape`, `crs`, and `interim` as described in :mod:`xcoreg.summary`.
+        `ref_grid` with `transform`, `shape`, `crs`, and `interim` as described in :mod:`xcoreg.results`.
     versions : dict
         Of the programs that made it.
     log : tuple of str
@@ -122,10 +197,10 @@ class Coregistration:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Coregistration({summary.tell_fit(self)})"
+        return f"Coregistration({tell_fit(self)})"
 
     def _repr_html_(self) -> str:
-        return summary.html_fit(self)
+        return html_fit(self)
 
     @property
     def moved_transform(self) -> Affine:
@@ -157,7 +232,7 @@ class Coregistration:
             Lines: corners, window, whole-pixel, sub-pixel and total shifts in every unit, length, angle, transform
             before and after, quality.
         """
-        return summary.summarise(self)
+        return summarise(self)
 
     def plot(self, background: Any = None) -> Any:
         """Draw the windows, the correction and what is left; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
@@ -176,7 +251,7 @@ class Coregistration:
         return plot_fit(self, background)
 
     def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-        """Draw the windows on an interactive map; see :func:`xcoreg.summary.explore_fit`. Needs the extra `explore`.
+        """Draw the windows on an interactive map; see :func:`xcoreg.results.html.explore_fit`. Needs the extra `explore`.
 
         Parameters
         ----------
@@ -189,7 +264,7 @@ class Coregistration:
         -------
         folium.Map
         """
-        return summary.explore_fit(self, tiles=tiles, exaggerate=exaggerate)
+        return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
     def report(self, path: str | Path, target: Any = None, reference: Any = None, **options: Any) -> Path:
         """Write one self-contained HTML page; see :func:`xcoreg.report.write_report`. Needs the extra `plot`.
@@ -228,7 +303,7 @@ class Coregistration:
         self.points.save(path, columns=columns, nodata=nodata, transform=self.transform, shape=self.shape, spacing=step)
 
     def gcps(self, *, max_points: int | None = None) -> list[Any]:
-        """Ground control points of the trusted windows; see :func:`xcoreg.points.gcps_of`.
+        """Ground control points of the trusted windows; see :func:`xcoreg.results.tiepoints.gcps_of`.
 
         Parameters
         ----------
@@ -318,3 +393,68 @@ def _columns_to_dict(values: Shift | Quality) -> dict[str, Any]:
 def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
     texts = {"unit", "warnings"} | ({"cov_z"} if data.get("cov_z") is None else set())
     return {name: value if name in texts else decode_column(value) for name, value in data.items()}
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of the programs a result depends on.
+
+    Examples
+    --------
+    >>> sorted(current_versions())
+    ['numpy', 'rasterio', 'scipy', 'xcoreg']
+    """
+    found = {}
+    for name in ("xcoreg", "numpy", "scipy", "rasterio"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def load_fit(path: str | Path) -> Coregistration:
+    """Read a result written by :meth:`Coregistration.save`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The JSON file.
+
+    Returns
+    -------
+    Coregistration
+        Equal to the one that was saved, to the last digit.
+
+    Raises
+    ------
+    OptionError
+        When there is no such file, it holds something else, is damaged, or was written by a newer xcoreg.
+
+    Examples
+    --------
+    >>> import tempfile, xcoreg
+    >>> scene = xcoreg.simulate.pair((300, 300), shift=(1.25, -0.5), seed=1)
+    >>> fit = scene.tgt.coreg.match(scene.ref)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fit.save(f"{folder}/fit.json")
+    ...     load_fit(f"{folder}/fit.json") == fit
+    True
+    """
+    source = Path(path)
+    try:
+        data = json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise OptionError(f"there is no file {source}: a fit is written by fit.save(path)") from error
+    except OSError as error:
+        raise OptionError(f"cannot read {source}: {error.strerror}") from error
+    except ValueError as error:
+        raise OptionError(f"{source} is no fit of xcoreg: it is not JSON ({error})") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("schema"), int):
+        raise OptionError(f"{source} is no fit of xcoreg: it is JSON without the mark {FORMAT!r}")
+    if data["schema"] > SCHEMA:
+        found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
+        raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")
+    try:
+        return Coregistration.from_dict(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error

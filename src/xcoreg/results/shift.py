@@ -1,4 +1,7 @@
-"""One shift with its uncertainty, in map units and pixels."""
+"""One shift with its uncertainty, in map units and pixels.
+
+The direction of a shift, as people tell it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg import georef, summary
-from xcoreg.points.angle import shift_angle
+from xcoreg import georef
+from xcoreg.results.text import tell_shift
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Cov", "Shift"]
+
+__all__ = ["Cov", "Shift", "shift_angle"]
+
+
+def shift_angle(dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
+    """Direction in which the target lies as seen from the reference, clockwise from North.
+
+    Parameters
+    ----------
+    dx, dy : float or array
+        Correction along the CRS axes, any unit; x East, y North.
+
+    Returns
+    -------
+    float64 array
+        Degrees, 0 <= angle < 360; 180 for no shift.
+
+    Examples
+    --------
+    >>> round(float(shift_angle(3.578856, 15.661627)), 6)
+    192.87172
+    """
+    return np.asarray((np.degrees(np.arctan2(dx, dy)) + 180.0) % 360.0)
+
 
 #: A covariance as nested tuples.
 Cov = tuple[tuple[float, float], tuple[float, float]]
@@ -156,7 +182,7 @@ class Shift:
         return float(shift_angle(self.dx, self.dy))
 
     def __str__(self) -> str:
-        return summary.tell_shift(self)
+        return tell_shift(self)
 
     def __repr__(self) -> str:
         return f"Shift({self})"

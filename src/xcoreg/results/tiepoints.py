@@ -1,18 +1,23 @@
-"""Tie points: one row per window that was tried, whatever became of it."""
+"""Tie points: one row per window that was tried, whatever became of it.
+
+Tie points as ground control points.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from xcoreg import georef, summary
+from xcoreg import georef
 from xcoreg.core.matches import MISSING, Status, count_statuses, decode_column, encode_column, freeze, tell_counts
-from xcoreg.points import frames
-from xcoreg.points.angle import shift_angle
-from xcoreg.points.files import read_frame, save_points
-from xcoreg.points.gcps import gcps_of
+from xcoreg.errors import OptionError
+from xcoreg.results import tables
+from xcoreg.results.html import html_points
+from xcoreg.results.shift import shift_angle
+from xcoreg.results.tables import read_frame, save_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +25,110 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["TiePoints", "shift_angle"]
+
+__all__ = ["TiePoints", "gcps_of", "thin"]
+
+_FINER = 200  # grids tried
+
+
+def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
+    """Choose well spread rows of a table.
+
+    Parameters
+    ----------
+    points : TiePoints
+        All of them are candidates.
+    max_points : int
+        How many to keep at most.
+
+    Returns
+    -------
+    (k,) int
+        Rising indices: the best measured point of each cell of the finest square grid that leaves few enough.
+
+    Examples
+    --------
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> x = [0, 1, 100, 101]
+    >>> thin(TiePoints(x, x, x, x, [0] * 4, x, x, x, x), 2).tolist()
+    [0, 2]
+    """
+    n = len(points)
+    if n <= max_points:
+        return np.arange(n)
+    error = np.nan_to_num(np.trace(points.cov, axis1=1, axis2=2), nan=np.inf)
+    best_first = np.argsort(error, kind="stable")
+    width = max(float(np.ptp(points.x)), float(np.ptp(points.y)), 1e-300)
+    left, bottom = points.x.min(), points.y.min()
+    kept, cells = best_first[:1], math.isqrt(max_points)
+    # Finer and finer, for the points may lie in a corner of the cells: the last that is few enough is kept.
+    for _ in range(_FINER):
+        step = width * (1 + 1e-9) / cells
+        place = np.floor(np.stack([points.x - left, points.y - bottom]) / step)
+        _, first = np.unique(place[0, best_first] * (cells + 1) + place[1, best_first], return_index=True)
+        if first.size > max_points:
+            break
+        kept, cells = best_first[first], cells + max(1, cells // 16)
+    return np.sort(kept)
+
+
+def gcps_of(points: TiePoints, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
+    """Ground control points for GDAL: where a place of the target lies on the map of the reference.
+
+    Parameters
+    ----------
+    points : TiePoints
+        The trusted ones are taken.
+    transform : six floats (a, b, c, d, e, f)
+        Of the target, pixel corner to map.
+    max_points : int, optional
+        Thin them to at most so many, evenly over the area.
+
+    Returns
+    -------
+    list of rasterio.control.GroundControlPoint
+        `row` and `col` of the target counted from the corner of the first pixel, as GDAL counts (its centre is
+        0.5, 0.5); `x`, `y` the corrected position; `id` the window; `info` the uncertainty in CRS units.
+
+    Raises
+    ------
+    OptionError
+        When no point is trusted, or `max_points` is below one.
+
+    Examples
+    --------
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> points = TiePoints([7], [0], [0], [5], [-5], [3], [4], [0.3], [-0.4])
+    >>> gcp = gcps_of(points, (10, 0, 0, 0, -10, 0))[0]
+    >>> gcp.row, gcp.col, gcp.x, gcp.y, gcp.id
+    (0.5, 0.5, 8.0, -1.0, '7')
+    """
+    from rasterio.control import GroundControlPoint
+
+    good = points.take((points.status == Status.OK) & np.isfinite(points.dx) & np.isfinite(points.dy))
+    if len(good) == 0:
+        raise OptionError(f"no tie point is trusted, so there are no ground control points: {points!r}")
+    if max_points is not None:
+        if max_points < 1:
+            raise OptionError(f"max_points={max_points} keeps no ground control point: give 1 or more")
+        good = good.take(thin(good, max_points))
+    # From the map position: row and col of tie points made elsewhere may be those of another image.
+    col, row = georef.map_to_pixel(transform, good.x, good.y)
+    x, y = good.x + good.dx, good.y + good.dy
+    sigma = np.sqrt(np.maximum(good.cov[:, [0, 1], [0, 1]], 0.0))
+    return [
+        GroundControlPoint(
+            row=float(row[i]) + 0.5,
+            col=float(col[i]) + 0.5,
+            x=float(x[i]),
+            y=float(y[i]),
+            z=0.0,
+            id=str(good.window[i]),
+            info="" if np.isnan(sigma[i]).any() else f"sigma_x={sigma[i, 0]:.6g} sigma_y={sigma[i, 1]:.6g}",
+        )
+        for i in range(len(good))
+    ]
+
 
 _OPTIONAL = {"dz": 0.0, "size": 0}
 _UNKNOWN = ("cov", "cov_z", "score", "reliability", "ssim_before", "ssim_after", "count", "nmad_before", "nmad_after")
@@ -116,7 +224,7 @@ class TiePoints:
         return f"TiePoints({len(self)} windows: {tell_counts(self.status)})"
 
     def _repr_html_(self) -> str:
-        return summary.html_points(self)
+        return html_points(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TiePoints):
@@ -239,7 +347,7 @@ class TiePoints:
         >>> points.to_dataframe()[["dx", "dy", "length", "status"]].to_dict("records")
         [{'dx': 3.0, 'dy': 4.0, 'length': 5.0, 'status': 'OK'}]
         """
-        return frames.to_frame(self)
+        return tables.to_frame(self)
 
     def to_geodataframe(self) -> Any:
         """Add a point geometry at (x, y) to the table of :meth:`to_dataframe`; needs the extra `vector`.
@@ -259,7 +367,7 @@ class TiePoints:
         >>> TiePoints([0], [0], [0], [5], [6], [3], [4], [3], [-4]).to_geodataframe().geometry.x.tolist()
         [5.0]
         """
-        return frames.with_geometry(self.to_dataframe(), self.x, self.y, self.crs_wkt)
+        return tables.with_geometry(self.to_dataframe(), self.x, self.y, self.crs_wkt)
 
     @classmethod
     def from_geodataframe(cls, frame: Any, *, transform: Sequence[float] | None = None) -> TiePoints:
@@ -293,7 +401,7 @@ class TiePoints:
         >>> TiePoints.from_geodataframe(points.to_geodataframe()) == points
         True
         """
-        columns, crs = frames.from_frame(frame, transform)
+        columns, crs = tables.from_frame(frame, transform)
         return cls(**columns, crs_wkt=crs)
 
     @classmethod
@@ -322,7 +430,7 @@ class TiePoints:
         return cls.from_geodataframe(read_frame(path), transform=transform)
 
     def to_gcps(self, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
-        """Ground control points of the trusted windows, for GDAL and rasterio; see :func:`xcoreg.points.gcps_of`.
+        """Ground control points of the trusted windows, for GDAL and rasterio; see :func:`xcoreg.results.tiepoints.gcps_of`.
 
         `transform` is the target's affine (a, b, c, d, e, f); `max_points` thins them out evenly.
 
@@ -363,7 +471,7 @@ class TiePoints:
             longitude and latitude as RFC 7946 demands; the columns x and y stay in the CRS of the target, which a
             column `crs` tells, as it does in CSV.
         columns : {"xcoreg", "arosics"}
-            Names: of :meth:`to_dataframe`, or those of :func:`xcoreg.points.arosics.arosics_columns`.
+            Names: of :meth:`to_dataframe`, or those of :func:`xcoreg.results.tables.arosics_columns`.
         nodata : float, optional
             Stands for missing numbers; default: none for "xcoreg" (empty, null), -9999 for "arosics".
         transform, shape, spacing : optional

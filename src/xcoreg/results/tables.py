@@ -1,7 +1,14 @@
-"""Tie points as tables of pandas and geopandas, and back, whoever made them."""
+"""Tie points in files: one format per suffix, written whole or not at all.
+
+Tie points as tables of pandas and geopandas, and back, whoever made them.
+
+The table of tie points as AROSICS writes it: its column names, corner coordinates and missing values.
+"""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,18 +16,33 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
+from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from xcoreg.points.table import TiePoints
+    from xcoreg.results.tiepoints import TiePoints
 
     Floats = NDArray[np.float64]
 
-__all__ = ["crs_of_frame", "from_frame", "has_corrections", "plain_frame", "positions_of", "short_crs", "to_frame",
-           "with_geometry"]  # fmt: skip
+__all__ = [
+    "Grid",
+    "arosics_columns",
+    "check_suffix",
+    "crs_of_frame",
+    "from_frame",
+    "guess_spacing",
+    "has_corrections",
+    "plain_frame",
+    "positions_of",
+    "read_frame",
+    "save_points",
+    "short_crs",
+    "to_frame",
+    "with_geometry",
+]
 
 # Names under which columns are found, ours first, then those of AROSICS old and new.
 _X = ("x", "X_UTM", "X_MAP"), ("y", "Y_UTM", "Y_MAP")
@@ -42,7 +64,7 @@ _CURE = "rename the columns to dx and dy (CRS units, added to the target's coord
 
 
 def to_frame(points: TiePoints) -> Any:
-    """Table for people; see :meth:`xcoreg.points.TiePoints.to_dataframe`."""
+    """Table for people; see :meth:`xcoreg.results.tiepoints.TiePoints.to_dataframe`."""
     with np.errstate(invalid="ignore"):
         sigma_x, sigma_y = np.sqrt(points.cov[:, 0, 0]), np.sqrt(points.cov[:, 1, 1])
     plain = {name: getattr(points, name) for name in ("window", "row", "col", "x", "y", "dx", "dy", "dz")}
@@ -176,12 +198,12 @@ def positions_of(frame: Any) -> tuple[Floats, Floats]:
 
 
 def from_frame(frame: Any, transform: Sequence[float] | None = None) -> tuple[dict[str, Any], str | None]:
-    """Columns of tie points from a table; see :meth:`xcoreg.points.TiePoints.from_geodataframe`.
+    """Columns of tie points from a table; see :meth:`xcoreg.results.tiepoints.TiePoints.from_geodataframe`.
 
     Returns
     -------
     columns : dict
-        What :class:`xcoreg.points.TiePoints` is made of.
+        What :class:`xcoreg.results.tiepoints.TiePoints` is made of.
     crs : str or None
         WKT.
     """
@@ -309,3 +331,232 @@ def _first(frame: Any, names: Sequence[str]) -> Floats | None:
 def _told(frame: Any) -> str:
     names = [str(name) for name in frame.columns]
     return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "") or "no columns"
+
+
+def guess_spacing(points: TiePoints) -> int:
+    """Distance between the windows of a grid.
+
+    Parameters
+    ----------
+    points : TiePoints
+        On a regular grid, or not.
+
+    Returns
+    -------
+    int
+        Target px, at least 1: the most frequent step between the columns that occur, or between the rows.
+
+    Examples
+    --------
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> col = [100, 300, 500]
+    >>> guess_spacing(TiePoints([0, 1, 2], [9, 9, 9], col, col, col, [0] * 3, [0] * 3, [0] * 3, [0] * 3))
+    200
+    """
+    for axis in (points.col, points.row):
+        steps = np.diff(np.unique(np.rint(axis[np.isfinite(axis)])))
+        if steps.size:
+            values, counts = np.unique(steps, return_counts=True)
+            return max(1, int(values[np.argmax(counts)]))
+    return 1
+
+
+def arosics_columns(
+    points: TiePoints,
+    transform: Sequence[float] | None,
+    shape: tuple[int, int] | None,
+    spacing: int | None,
+    nodata: float,
+) -> dict[str, Any]:
+    """Columns under the names that AROSICS gives them.
+
+    Parameters
+    ----------
+    points : TiePoints
+        With row and col of the target.
+    transform : six floats (a, b, c, d, e, f)
+        Of the target, pixel corner to map.
+    shape : (rows, cols)
+        Of the target, px.
+    spacing : int, optional
+        Distance of the windows, target px; default: :func:`guess_spacing`.
+    nodata : float
+        Stands for the shift of every window that is not trusted: this table has no column for the reason.
+
+    Returns
+    -------
+    dict of arrays
+        POINT_ID, X_IM, Y_IM, X_UTM, Y_UTM, X_WIN_SIZE, Y_WIN_SIZE, X_SHIFT_PX, Y_SHIFT_PX, X_SHIFT_M, Y_SHIFT_M,
+        ABS_SHIFT, ANGLE, in this order. X_IM and Y_IM are the column and row of the pixel that the window's centre
+        lies in, X_UTM and Y_UTM the map coordinates of that pixel's upper left corner.
+
+    Raises
+    ------
+    OptionError
+        Without transform or shape.
+
+    Examples
+    --------
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> points = TiePoints([0], [199.5], [5199.5], [352000], [5898040], [3], [4], [0.3], [-0.4])
+    >>> table = arosics_columns(points, (10, 0, 300000, 0, -10, 5900040), (10980, 10980), 200, -9999)
+    >>> [float(table[name][0]) for name in ("POINT_ID", "X_IM", "X_UTM", "X_SHIFT_M")]
+    [81.0, 5200.0, 352000.0, 3.0]
+    """
+    if transform is None or shape is None:
+        raise OptionError(
+            "the columns of AROSICS need the grid of the target: fit.save_points(path, columns='arosics'), or "
+            "points.save(path, columns='arosics', transform=..., shape=(rows, cols))"
+        )
+    if not (np.isfinite(points.row).all() and np.isfinite(points.col).all()):
+        raise OptionError("tie points without row and col have no place in the columns of AROSICS: load them with "
+                          "transform= of the target")  # fmt: skip
+    # A hair's breadth keeps a centre between two pixels in the right one, whatever its last digit is.
+    x_im, y_im = (np.floor(axis + 0.5 + 1e-6).astype(np.int64) for axis in (points.col, points.row))
+    x, y = georef.pixel_to_map(transform, x_im - 0.5, y_im - 0.5)
+    res = spacing or guess_spacing(points)
+    n_cols = math.ceil(shape[1] / res)
+    shifts = {
+        "X_SHIFT_PX": points.dcol, "Y_SHIFT_PX": points.drow, "X_SHIFT_M": points.dx, "Y_SHIFT_M": points.dy,
+        "ABS_SHIFT": points.length, "ANGLE": points.angle,
+    }  # fmt: skip
+    return {
+        "POINT_ID": (y_im // res) * n_cols + x_im // res,
+        "X_IM": x_im, "Y_IM": y_im, "X_UTM": x, "Y_UTM": y,
+        "X_WIN_SIZE": points.size, "Y_WIN_SIZE": points.size,
+        **{name: np.where(points.ok & np.isfinite(values), values, nodata) for name, values in shifts.items()},
+    }  # fmt: skip
+
+
+#: Affine (a, b, c, d, e, f), (rows, cols) and distance of the windows in px: of the target, None where unknown.
+Grid = tuple["Sequence[float] | None", "tuple[int, int] | None", "int | None"]
+_DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".json": "GeoJSON", ".shp": "ESRI Shapefile"}
+_KNOWN = (*_DRIVERS, ".parquet", ".csv")
+# A shapefile cuts names after ten characters: cut them so that they stay distinct.
+_SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssim_aft", "nmad_before": "nmad_bef"}
+_LONG = {short: name for name, short in _SHORT.items()}
+
+
+def check_suffix(path: Path) -> str:
+    """Name the format of a file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        Its suffix in lower case.
+
+    Raises
+    ------
+    OptionError
+        When it is none of the known ones.
+
+    Examples
+    --------
+    >>> check_suffix(Path("a.GPKG"))
+    '.gpkg'
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _KNOWN:
+        raise OptionError(f"tie points cannot be kept as {path.name!r}: use one of {', '.join(_KNOWN)}")
+    return suffix
+
+
+def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float | None, grid: Grid) -> None:
+    """Write tie points to a file; see :meth:`xcoreg.results.tiepoints.TiePoints.save`.
+
+    Parameters
+    ----------
+    points : TiePoints
+    path : str or Path
+        The suffix names the format.
+    columns : {"xcoreg", "arosics"}
+    nodata : float, optional
+        Stands for missing numbers.
+    grid : (transform, shape, spacing)
+        Of the target, each may be None.
+
+    Raises
+    ------
+    OptionError
+        When an option is unknown, the grid is needed and missing, or the place cannot be written.
+    """
+    suffix = check_suffix(Path(path))
+    if columns not in ("xcoreg", "arosics"):
+        raise OptionError(f"columns={columns!r} is unknown: choose 'xcoreg' or 'arosics'")
+    if columns == "arosics":
+        marker = -9999.0 if nodata is None else nodata
+        table = plain_frame(arosics_columns(points, *grid, marker))
+        x, y = table["X_UTM"], table["Y_UTM"]
+    else:
+        table, x, y = points.to_dataframe(), points.x, points.y
+        table = table if nodata is None else table.fillna(nodata)
+    crs = short_crs(points.crs_wkt)
+    if suffix != ".csv":
+        table = with_geometry(table, x, y, crs)
+    if crs is not None and suffix in (".csv", ".geojson", ".json"):
+        table = table.assign(crs=crs)  # these formats have no other place for it
+    with replacing(path) as temporary:
+        if suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        elif suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            _write_vector(table, temporary, suffix)
+
+
+def _write_vector(frame: Any, path: Path, suffix: str) -> None:
+    driver = _DRIVERS[suffix]
+    if driver == "GeoJSON":
+        # GDAL writes what looks like rounding error without its last digits; RFC 7946 knows no infinities.
+        plain = frame.replace([float("inf"), float("-inf")], None)
+        path.write_text(plain.to_json(na="null", drop_id=True, to_wgs84=frame.crs is not None), encoding="utf-8")
+        return
+    if suffix == ".shp":
+        frame = frame.rename(columns=_SHORT)
+    # An empty layer has no first geometry to take the type from.
+    frame.to_file(path, driver=driver, engine="pyogrio", index=False, geometry_type="Point")
+
+
+def read_frame(path: str | Path) -> Any:
+    """Read a table of points.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any of the formats that can be written.
+
+    Returns
+    -------
+    DataFrame for .csv, else GeoDataFrame
+
+    Raises
+    ------
+    OptionError
+        When there is no such file, or it cannot be read.
+    MissingDependency
+        When the extra `vector` is needed and not installed.
+    """
+    source, suffix = Path(path), check_suffix(Path(path))
+    if not source.exists():
+        raise OptionError(f"there is no file {source}: tie points are written by points.save(path)")
+    gpd = None if suffix == ".csv" else require("geopandas", extra="vector")
+    try:
+        if gpd is None:
+            return _read_csv(source)
+        if suffix == ".parquet":
+            return gpd.read_parquet(source)
+        frame = gpd.read_file(source, engine="pyogrio")
+        return frame.rename(columns=_LONG) if suffix == ".shp" else frame
+    except Exception as error:  # readers of four libraries raise what they like
+        raise OptionError(f"{source} cannot be read as tie points: {error}") from error
+
+
+def _read_csv(source: Path) -> Any:
+    import pandas as pd
+
+    # As text: the parser for numbers may be wrong in the last digit.
+    return pd.read_csv(source, dtype=str)

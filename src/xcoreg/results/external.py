@@ -10,9 +10,9 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.errors import OptionError
-from xcoreg.points import frames
-from xcoreg.points.files import read_frame
-from xcoreg.points.table import TiePoints
+from xcoreg.results import tables
+from xcoreg.results.tables import read_frame
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +62,11 @@ def as_points(given: Any, crs: Any, transform: Sequence[float]) -> TiePoints | N
     if hasattr(given, "geom_type") and not hasattr(given, "columns"):
         given = given.rename("geometry").to_frame()
     if not isinstance(given, TiePoints) and hasattr(given, "columns"):
-        if frames.has_corrections(given):
+        if tables.has_corrections(given):
             given = _tie_points(given, transform)
         else:
             source = _crs_needed(given)
-            x, y = _carry(frames.positions_of(given), source, crs)
+            x, y = _carry(tables.positions_of(given), source, crs)
             return np.stack([x, y], axis=-1)
     if isinstance(given, TiePoints):
         return _bring(given, crs, transform)
@@ -81,7 +81,7 @@ def _tie_points(frame: Any, transform: Sequence[float]) -> TiePoints:
 
 
 def _crs_needed(frame: Any) -> str | None:
-    source = frames.crs_of_frame(frame)
+    source = tables.crs_of_frame(frame)
     if source is None and hasattr(frame, "geom_type"):
         raise OptionError("the tie points have geometries without a CRS: set it with frame.set_crs('EPSG:...') first")
     return source

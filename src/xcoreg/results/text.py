@@ -1,0 +1,578 @@
+"""Results told to people, in text.
+
+Numbers with their uncertainty, and a shift in one line.
+
+A field of shifts, line by line.
+
+What a correction did to elevation differences, line by line.
+
+How one shift came about, line by line.
+
+What happened on the way is read from `fit.settings["interim"]`, every key optional, values as the engine found them:
+
+- `tgt_corners`, `ref_corners`, `overlap_corners`: lists of (x, y), vertices of the footprints, each in its own CRS;
+- `window`: `x`, `y` (centre, CRS of the target), `size` (px of the matching grid);
+- `linear`: linear part (a, b, d, e) of the matching grid, in the CRS of the target;
+- `integer`, `subpixel`: (dcol, drow), the two parts of the shift, px of the matching grid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import georef
+from xcoreg.core.matches import Status
+from xcoreg.errors import GridError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from xcoreg.results.coregistration import Coregistration, Quality
+    from xcoreg.results.shift import Shift
+
+
+__all__ = [
+    "UNITS",
+    "correction_range",
+    "decimals",
+    "dz_text",
+    "field_rows",
+    "fit_rows",
+    "height_rows",
+    "is_local",
+    "map_text",
+    "model_name",
+    "number",
+    "quality_rows",
+    "short_unit",
+    "single_rows",
+    "summarise",
+    "tell_accessor",
+    "tell_field",
+    "tell_fit",
+    "tell_heights",
+    "tell_shift",
+]
+
+#: Short names of units.
+UNITS = {"metre": "m", "meter": "m", "degree": "°", "foot": "ft", "US survey foot": "ft", "kilometre": "km"}
+
+
+def decimals(sigma: float, step: float) -> int:
+    """Digits after the point: two digits of the uncertainty, or a thousandth of a step where there is none.
+
+    Examples
+    --------
+    >>> decimals(0.012, 1.0), decimals(float("nan"), 10.0)
+    (3, 2)
+    """
+    known = math.isfinite(sigma) and sigma > 0
+    exponent = math.floor(math.log10(sigma)) - 1 if known else math.floor(math.log10(step)) - 3
+    return min(max(-exponent, 0), 12)
+
+
+def number(value: float, sigma: float, step: float, unit: str = "") -> str:
+    """Write a signed number with its standard deviation, where that is known.
+
+    Examples
+    --------
+    >>> number(1.23456, 0.012, 1.0, " m")
+    '+1.235±0.012 m'
+    """
+    digits = decimals(sigma, step)
+    error = f"±{sigma:.{digits}f}" if math.isfinite(sigma) else ""
+    return f"{value:+.{digits}f}{error}{unit}"
+
+
+def short_unit(name: str) -> str:
+    """Spell a unit as it follows a number.
+
+    Examples
+    --------
+    >>> short_unit("metre"), short_unit("degree")
+    (' m', '°')
+    """
+    unit = UNITS.get(name, name)
+    return unit if unit == "°" else f" {unit}"
+
+
+def map_text(shift: Shift) -> str:
+    """Tell a shift in map units, with its uncertainty."""
+    unit = short_unit(shift.unit)
+    step = math.hypot(shift.linear[0], shift.linear[2])
+    (sx, sy), text = shift.sigma, ""
+    if shift.dz:
+        text = f", dz={dz_text(shift)}"
+    return f"dx={number(shift.dx, sx, step, unit)}, dy={number(shift.dy, sy, step, unit)}{text}"
+
+
+def tell_shift(shift: Shift) -> str:
+    """Tell a shift in one line.
+
+    Parameters
+    ----------
+    shift : Shift
+
+    Returns
+    -------
+    str
+        Map units, then target pixels, with standard deviations where they are known.
+
+    Examples
+    --------
+    >>> from xcoreg.results.shift import Shift
+    >>> tell_shift(Shift(30.0, 20.0, linear=(10.0, 0.0, 0.0, -10.0)))
+    'dx=+30.00 m, dy=+20.00 m (dcol=+3.000, drow=-2.000 px)'
+    """
+    sc, sr = shift.sigma_px
+    return f"{map_text(shift)} (dcol={number(shift.dcol, sc, 1.0)}, drow={number(shift.drow, sr, 1.0)} px)"
+
+
+_NAMES = {
+    "translation": "one shift everywhere",
+    "affine": "affine (shift, rotation, scale, shear)",
+    "polynomial2": "polynomial of order 2",
+    "polynomial3": "polynomial of order 3",
+    "piecewise": "piecewise linear",
+    "spline": "smoothing spline",
+    "tps": "thin-plate spline",
+}
+
+
+def is_local(fit: Coregistration) -> bool:
+    """Whether a fit comes from a grid of windows and a model of the field, be it a translation in the end.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    bool
+    """
+    return fit.is_field or "assessment" in fit.settings
+
+
+def model_name(kind: str) -> str:
+    """Name a kind of model in words.
+
+    Examples
+    --------
+    >>> model_name("polynomial2")
+    'polynomial of order 2'
+    """
+    return _NAMES.get(kind, kind)
+
+
+def correction_range(fit: Coregistration) -> dict[str, NDArray[np.float64]]:
+    """Correction of the model at the trusted tie points.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        With a model.
+
+    Returns
+    -------
+    dict
+        dx, dy (CRS units), dcol, drow and length (target px), each (n,) float64.
+    """
+    good = fit.points.take(fit.points.ok)
+    model: Any = fit.model
+    dx, dy = (np.asarray(axis, np.float64) for axis in model.predict(good.x, good.y))
+    dcol, drow = georef.vector_to_pixel(georef.linear_of(fit.transform), dx, dy)
+    return {"dx": dx, "dy": dy, "dcol": dcol, "drow": drow, "length": np.hypot(dcol, drow)}
+
+
+def tell_field(fit: Coregistration) -> str:
+    """Tell a field in one line.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        With a model.
+
+    Returns
+    -------
+    str
+        Status, model, range of the correction, residuals, tie points.
+    """
+    q, kind = fit.quality, "?" if fit.model is None else fit.model.kind
+    span = correction_range(fit)["length"]
+    told = f", correction {span.min():.2f} to {span.max():.2f} px" if span.size else ""
+    if math.isfinite(q.rmse_after):
+        told += f", RMSE {_px(q.rmse_before)} -> {_px(q.rmse_after)} px on {q.n_check} withheld points"
+    told += tell_heights(q)
+    verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
+    return f"{verdict}, {kind}{told}, {q.n_ok} of {q.n_windows} windows kept"
+
+
+def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Tell a field, its tie points and what it leaves: pairs of a name and a text.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Yields
+    ------
+    name, text : str
+    """
+    if fit.model is not None:
+        yield "model", _model_text(fit)
+        yield from _range_rows(fit) if fit.is_field else ()
+    if fit.shift is not None:
+        yield (
+            "mean correction" if fit.is_field else "correction",
+            str(fit.shift) if not fit.is_field else map_text(fit.shift),
+        )
+    yield from height_rows(fit)
+    yield from _point_rows(fit)
+    yield from _residual_rows(fit)
+    q = fit.quality
+    if math.isfinite(q.reliability):
+        yield "reliability", f"{q.reliability:.1f} % (median of the windows kept)"
+    if math.isfinite(q.ssim_before) and math.isfinite(q.ssim_after):
+        yield "similarity (SSIM)", f"{q.ssim_before:.3f} before, {q.ssim_after:.3f} after"
+    yield from (("warning", text) for text in q.warnings)
+
+
+def _model_text(fit: Coregistration) -> str:
+    kind = "?" if fit.model is None else fit.model.kind
+    tried = [row["kind"] for row in (fit.settings.get("assessment") or {}).get("models", [])]
+    why = f", the simplest within one standard error of the best of {len(tried)}" if len(tried) > 1 else ""
+    return model_name(kind) + why
+
+
+def _range_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    span = correction_range(fit)
+    if span["length"].size == 0:
+        return
+    unit, step = short_unit("metre" if fit.shift is None else fit.shift.unit), max(georef.gsd(fit.transform))
+    for axis, pixel in (("dx", "dcol"), ("dy", "drow")):
+        low, high, digits = span[axis].min(), span[axis].max(), max(decimals(math.nan, step) - 1, 0)
+        yield (
+            f"correction {axis}",
+            (
+                f"{low:+.{digits}f} to {high:+.{digits}f}{unit} "
+                f"({pixel} {span[pixel].min():+.3f} to {span[pixel].max():+.3f} px)"
+            ),
+        )
+    length = span["length"]
+    yield "length", f"{length.min():.3f} to {length.max():.3f} px, median {np.median(length):.3f} px"
+
+
+def _point_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    counts = fit.points.counts()
+    yield "windows kept", f"{counts.get('OK', 0)} of {len(fit.points)} tried"
+    for name, n in sorted(counts.items(), key=lambda item: -item[1]):
+        if name != "OK":
+            yield f"  {name}", f"{n}: {Status[name].reason}"
+
+
+def _residual_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    q = fit.quality
+    if q.n_check and math.isfinite(q.rmse_after):
+        yield "on withheld points", f"{q.n_check} points, each predicted without itself; target px"
+        for name, key in (("  median", "median"), ("  RMSE (radial)", "rmse"), ("  CE90", "ce90")):
+            yield name, f"{_px(getattr(q, f'{key}_before'))} before, {_px(getattr(q, f'{key}_after'))} after"
+    sigma = _scatter_px(fit)
+    if sigma is not None:
+        yield "scatter", f"{_px(sigma[0])} px along columns, {_px(sigma[1])} px along rows, beyond the model"
+
+
+def _scatter_px(fit: Coregistration) -> tuple[float, float] | None:
+    """Tell, as standard deviations, what tie points show beyond the model and their own covariances, target px."""
+    scatter = np.asarray(getattr(fit.model, "scatter", np.nan), np.float64)
+    if scatter.shape != (2, 2) or not np.isfinite(scatter).all():
+        return None
+    cov = georef.cov_to_pixel(georef.linear_of(fit.transform), scatter)
+    return math.sqrt(max(cov[0, 0], 0.0)), math.sqrt(max(cov[1, 1], 0.0))
+
+
+def _px(value: float) -> str:
+    """Three decimals, or two digits where that is less."""
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.2g}"
+
+
+def dz_text(shift: Shift) -> str:
+    """Write a vertical correction with its standard deviation, where that is known.
+
+    Parameters
+    ----------
+    shift : Shift
+
+    Returns
+    -------
+    str
+        In units of the values.
+
+    Examples
+    --------
+    >>> from xcoreg.results.shift import Shift
+    >>> dz_text(Shift(0.0, 0.0, dz=-1.99612))
+    '-1.996'
+    """
+    sigma = shift.sigma_z
+    if not (math.isfinite(sigma) and sigma > 0):
+        return f"{shift.dz:+.3f}"
+    digits = min(max(1 - math.floor(math.log10(sigma)), 0), 6)
+    return f"{shift.dz:+.{digits}f}±{sigma:.{digits}f}"
+
+
+def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Tell the vertical correction and the differences of heights before and after: pairs of a name and a text.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        Of anything: images give no rows.
+
+    Yields
+    ------
+    name, text : str
+    """
+    q = fit.quality
+    if fit.is_field and fit.model is not None and fit.model.dz_constant is None:
+        good = fit.points.take(fit.points.ok)
+        model: Any = fit.model
+        dz = np.asarray(model.predict_dz(good.x, good.y), np.float64)
+        if dz.size:
+            yield "correction dz", f"{dz.min():+.3f} to {dz.max():+.3f}, units of the values"
+    if q.dh_count:
+        yield "heights compared", f"{q.dh_count} pixels{f', {q.iterations} iterations' if q.iterations else ''}"
+    if math.isfinite(q.dh_nmad_before):
+        yield "differences, NMAD", f"{q.dh_nmad_before:.3f} before, {_known(q.dh_nmad_after)} after"
+        yield "differences, median", f"{q.dh_median_before:+.3f} before, {_known(q.dh_median_after, '+')} after"
+
+
+def tell_heights(quality: Quality) -> str:
+    """Tell what became of the spread of height differences, for one line; empty where there are none.
+
+    Parameters
+    ----------
+    quality : Quality
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from xcoreg.results.coregistration import Quality
+    >>> tell_heights(Quality(dh_nmad_before=3.361, dh_nmad_after=1.097))
+    ', NMAD 3.36 -> 1.10'
+    """
+    if not math.isfinite(quality.dh_nmad_before):
+        return ""
+    after = f"{quality.dh_nmad_after:.2f}" if math.isfinite(quality.dh_nmad_after) else "unknown"
+    return f", NMAD {quality.dh_nmad_before:.2f} -> {after}"
+
+
+def _known(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}" if math.isfinite(value) else "unknown"
+
+
+_SHOWN_CORNERS = 6
+
+
+def _corners(points: Sequence[Sequence[float]]) -> str:
+    shown = "  ".join(f"({x:.12g}, {y:.12g})" for x, y in points[:_SHOWN_CORNERS])
+    return shown + (f"  and {len(points) - _SHOWN_CORNERS} more" if len(points) > _SHOWN_CORNERS else "")
+
+
+def _place_rows(interim: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    names = {"tgt_corners": "target corners", "ref_corners": "reference corners", "overlap_corners": "overlap corners"}
+    yield from ((text, _corners(interim[key])) for key, text in names.items() if interim.get(key))
+    window = interim.get("window")
+    if window:
+        size = window["size"]
+        yield "matching window", f"centre x {window['x']:.12g}, y {window['y']:.12g}; {size} x {size} px"
+
+
+def _pixel_rows(fit: Coregistration, shift: Shift, interim: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, text in (("integer", "whole-pixel shift"), ("subpixel", "sub-pixel shift")):
+        if interim.get(key):
+            dcol, drow = interim[key]
+            digits = 0 if key == "integer" else 6
+            yield text, f"col {dcol:+.{digits}f}, row {drow:+.{digits}f} matching px"
+    totals = {"matching": _in_matching_px(shift, interim), "reference": _in_reference_px(fit, shift)}
+    for name, total in totals.items():
+        if total is not None:
+            yield "total shift", f"col {total[0]:+.6f}, row {total[1]:+.6f} {name} px"
+    (sc, sr), unknown = shift.sigma_px, math.isnan(shift.sigma_px[0])
+    error = "" if unknown else f" (± {sc:.4f}, {sr:.4f})"
+    yield "total shift", f"col {shift.dcol:+.6f}, row {shift.drow:+.6f} target px{error}"
+
+
+def _in_matching_px(shift: Shift, interim: dict[str, Any]) -> tuple[float, float] | None:
+    if not interim.get("linear"):
+        return None
+    dcol, drow = georef.vector_to_pixel(tuple(interim["linear"]), shift.dx, shift.dy)
+    return float(dcol), float(drow)
+
+
+def _in_reference_px(fit: Coregistration, shift: Shift) -> tuple[float, float] | None:
+    grid = fit.settings.get("ref_grid")
+    if not grid or not grid.get("crs") or not fit.crs_wkt:
+        return None
+    centre = georef.pixel_to_map(fit.transform, fit.shape[1] / 2, fit.shape[0] / 2)
+    x, y = georef.transform_points(fit.crs_wkt, grid["crs"], *centre)
+    dx, dy = georef.local_displacement(x, y, shift.dx, shift.dy, fit.crs_wkt, grid["crs"])
+    dcol, drow = georef.vector_to_pixel(georef.linear_of(grid["transform"]), dx, dy)
+    return float(dcol), float(drow)
+
+
+def _map_rows(fit: Coregistration, shift: Shift) -> Iterator[tuple[str, str]]:
+    unit = UNITS.get(shift.unit, shift.unit)
+    digits = decimals(max(shift.sigma), math.hypot(shift.linear[0], shift.linear[2]))
+    yield "map shift", map_text(shift)
+    yield "length", f"{shift.length:.{digits}f} {unit}"
+    yield "angle", f"{shift.angle:.3f}° clockwise from North: there lies the target as seen from the reference"
+    yield "geotransform before", _geotransform(fit.transform)
+    moved = georef.translate(fit.transform, shift.dx, shift.dy)
+    yield ("geotransform after" if fit.ok else "it would become"), _geotransform(moved)
+
+
+def _geotransform(transform: Any) -> str:
+    a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
+    return f"{c!r}, {a!r}, {b!r}, {f!r}, {d!r}, {e!r}"
+
+
+def single_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Tell how one shift came about: pairs of a name and a text."""
+    interim = fit.settings.get("interim") or {}
+    yield from _place_rows(interim)
+    if fit.shift is not None:
+        yield from _pixel_rows(fit, fit.shift, interim)
+        yield from _map_rows(fit, fit.shift)
+    yield from quality_rows(fit)
+
+
+def quality_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Tell how far it can be trusted."""
+    q = fit.quality
+    yield from height_rows(fit)
+    if math.isfinite(q.reliability):
+        yield "reliability", f"{q.reliability:.1f} %"
+    if math.isfinite(q.score):
+        yield "correlation", f"{q.score:.3f} inside the window, once corrected"
+    if math.isfinite(q.ssim_before) and math.isfinite(q.ssim_after):
+        yield "similarity (SSIM)", f"{q.ssim_before:.3f} before, {q.ssim_after:.3f} after"
+    others = ", ".join(f"{n} {name}" for name, n in fit.points.counts().items() if name != "OK")
+    spread = f", spread {q.spread_px:.3f} px" if math.isfinite(q.spread_px) else ""
+    yield "windows", f"{q.n_ok} of {q.n_windows} agree{f' ({others})' if others else ''}{spread}"
+    if math.isfinite(q.phase_dcol) and math.isfinite(q.phase_drow):
+        yield "phase-only answer", f"differs by col {q.phase_dcol:+.3f}, row {q.phase_drow:+.3f} px"
+    yield from (("warning", text) for text in q.warnings)
+
+
+def tell_fit(fit: Coregistration) -> str:
+    """Tell a result in one line.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    str
+        Status, shift, reliability, windows.
+
+    Examples
+    --------
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> from xcoreg.results.coregistration import Coregistration
+    >>> from xcoreg.results.coregistration import Quality
+    >>> points = TiePoints(*([[]] * 9))
+    >>> tell_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))
+    'FLAT: no texture to match, 0 of 0 windows agree'
+    """
+    if is_local(fit) and fit.model is not None:
+        return tell_field(fit)
+    found = "" if fit.shift is None else f", {map_text(fit.shift)}"
+    verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
+    sure = f", reliability {fit.quality.reliability:.0f} %" if math.isfinite(fit.quality.reliability) else ""
+    sure += tell_heights(fit.quality)
+    return f"{verdict}{found}{sure}, {fit.quality.n_ok} of {fit.quality.n_windows} windows agree"
+
+
+def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Tell a result as pairs of a name and a text.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    iterator of (str, str)
+    """
+    return field_rows(fit) if is_local(fit) else single_rows(fit)
+
+
+def _heading(fit: Coregistration) -> str:
+    return f"Coregistration: {fit.status.name}, {fit.status.reason}"
+
+
+def summarise(fit: Coregistration) -> str:
+    """Tell a result and its interim results, one line each.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    str
+        A heading and aligned lines, no newline at the end.
+
+    Examples
+    --------
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> from xcoreg.results.coregistration import Coregistration
+    >>> from xcoreg.results.coregistration import Quality
+    >>> points = TiePoints(*([[]] * 9))
+    >>> print(summarise(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9))))
+    Coregistration: FLAT, no texture to match
+      windows              0 of 0 agree
+    """
+    return "\n".join([_heading(fit), *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
+
+
+def tell_accessor(grid: Callable[[], Any]) -> str:
+    """Tell in one line what `.coreg` of an image offers.
+
+    Parameters
+    ----------
+    grid : callable
+        Gives the image's GeoBox, or raises GridError.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from odc.geo.geobox import GeoBox
+    >>> tell_accessor(lambda: GeoBox((20, 30), (10, 0, 0, 0, -10, 0), "EPSG:32633"))[:56]
+    '<.coreg of an image of 20 x 30 px (rows x columns), EPSG'
+    """
+    try:
+        found = grid()
+        rows, cols = found.shape
+        crs = found.crs.epsg if found.crs is not None else None
+        code = f"EPSG:{crs}" if crs else "CRS without a code" if found.crs is not None else "no CRS"
+        image = f"an image of {rows} x {cols} px (rows x columns), {code}"
+    except GridError as error:
+        image = f"an image that is not placed ({error})"
+    return f"<.coreg of {image}: match, match_local, apply, ... see help(...)>"
