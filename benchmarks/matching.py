@@ -20,7 +20,7 @@ from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.simulate import blob_mask, window_pairs
 
 _SIZES, _TURNS = (64, 128, 256), 5
-# Once a block of this size was freed memory is kept, as the tasks of the engine keep it (xcoreg.lazy.groups).
+# Once a block of this size was freed memory is kept, as the tasks of the engine keep it (xcoreg.lazy.execute).
 _LARGEST_KEPT = 31 << 20
 
 

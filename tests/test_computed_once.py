@@ -16,7 +16,7 @@ from xarray import DataArray
 
 from xcoreg.engine.elevation.points import compare_points
 from xcoreg.engine.local import tie_points
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 from xcoreg.simulate import dem_pair, pair, smooth_field
 
 SIZE, CHUNK = 700, 100

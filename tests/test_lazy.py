@@ -23,7 +23,7 @@ from xcoreg.lazy import (
     run_tasks,
     token,
 )
-from xcoreg.lazy.store import Kept
+from xcoreg.lazy.chunkstore import Kept
 
 
 class Counter:

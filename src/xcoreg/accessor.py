@@ -75,7 +75,7 @@ class CoregAccessor:
         0
         """
         from xcoreg.lazy import keeping
-        from xcoreg.raster.image import make_raster
+        from xcoreg.raster.raster import make_raster
 
         with keeping():
             return make_raster(self._image).nodata
@@ -86,7 +86,7 @@ class CoregAccessor:
         Parameters
         ----------
         **options
-            `band` and `nodata`, as for :func:`xcoreg.raster.make_raster`.
+            `band` and `nodata`, as for :func:`xcoreg.raster.raster.make_raster`.
 
         Returns
         -------
@@ -100,8 +100,8 @@ class CoregAccessor:
         (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
         from xcoreg.lazy import keeping
-        from xcoreg.raster.image import make_raster
-        from xcoreg.raster.outline import footprint
+        from xcoreg.raster.footprint import footprint
+        from xcoreg.raster.raster import make_raster
 
         with keeping():
             return footprint(make_raster(self._image, **options))
@@ -127,8 +127,8 @@ class CoregAccessor:
         0.91
         """
         from xcoreg.lazy import keeping
-        from xcoreg.raster.image import make_raster
-        from xcoreg.raster.outline import footprint, overlap
+        from xcoreg.raster.footprint import footprint, overlap
+        from xcoreg.raster.raster import make_raster
 
         with keeping():
             target, reference = make_raster(self._image), make_raster(ref, name="reference")

@@ -154,11 +154,11 @@ def test_one_place_takes_a_handful_of_computations(wide):
 
 
 def test_windows_are_all_that_is_read_of_a_large_file(files, monkeypatch):
-    from xcoreg.raster.source import read_boxes
+    from xcoreg.raster.nodata import read_boxes
 
     boxes = []
     monkeypatch.setattr(
-        "xcoreg.raster.image.read_boxes", lambda *args: boxes.extend(args[3]) or read_boxes(*args)
+        "xcoreg.raster.raster.read_boxes", lambda *args: boxes.extend(args[3]) or read_boxes(*args)
     )  # fmt: skip
     tgt, ref = (rioxarray.open_rasterio(files / f"{name}.tif") for name in ("tgt", "ref"))
     match(tgt, ref, at=(303000.0, 5897000.0), window=96)

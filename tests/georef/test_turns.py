@@ -9,8 +9,8 @@ from affine import Affine
 from xarray import DataArray
 
 from xcoreg.georef import full_turn, in_turn, lonlat_to_pixel, transform_points
+from xcoreg.raster.footprint import overlap
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.outline import overlap
 from xcoreg.simulate import pair, smooth_field
 
 

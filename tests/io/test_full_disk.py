@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from xcoreg.files import check_whole
 from xcoreg.io.read import open_raster
-from xcoreg.io.whole import check_whole
 from xcoreg.io.write import write_raster
 from xcoreg.jobs.run import batch
 from xcoreg.simulate import pair

@@ -9,9 +9,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from xcoreg import georef
 from xcoreg.errors import NotGeoreferenced, OptionError
-from xcoreg.io.gcps import write_gcps
-from xcoreg.io.paths import NoSuchFile
+from xcoreg.files import NoSuchFile
 from xcoreg.io.read import open_raster
+from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import write_raster
 from xcoreg.results.tiepoints import TiePoints
 

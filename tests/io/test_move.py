@@ -8,10 +8,9 @@ import rasterio
 from affine import Affine
 
 from xcoreg.errors import OptionError
+from xcoreg.files import NoSuchFile
 from xcoreg.georef import translate
-from xcoreg.io.move import copy_moved
-from xcoreg.io.paths import NoSuchFile
-from xcoreg.io.write import write_raster
+from xcoreg.io.write import copy_moved, write_raster
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 MOVED = translate(GRID, 3.57885632466, 15.6616268)

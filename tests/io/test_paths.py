@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xcoreg.errors import OptionError
-from xcoreg.io.paths import check_output, gdal_path, local_path, new_file, same_file
+from xcoreg.files import check_output, gdal_path, local_path, new_file, same_file
 
 
 def test_web_addresses_carry_their_settings():

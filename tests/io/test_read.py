@@ -9,15 +9,15 @@ from affine import Affine
 from xarray import Dataset
 
 from xcoreg.errors import CoregError, OptionError
+from xcoreg.files import NoSuchFile
 from xcoreg.georef import write_prj, write_world_file
-from xcoreg.io.paths import NoSuchFile
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
 from xcoreg.raster.bands import to_band
-from xcoreg.raster.coarse import look
+from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.image import make_raster
-from xcoreg.raster.outline import footprint
+from xcoreg.raster.overview import look
+from xcoreg.raster.raster import make_raster
 
 
 def test_native_dtype_and_marker(data_dir):
@@ -198,7 +198,7 @@ def test_an_empty_prj_is_unknown_and_a_wrong_one_is_told(tmp_path):
 
 @pytest.mark.parametrize("chunks", [None, "auto"])
 def test_a_server_that_fails_every_third_request_is_asked_again(bad_server, image, chunks, monkeypatch):
-    monkeypatch.setattr("xcoreg.io.paths.DELAY", 0.01)
+    monkeypatch.setattr("xcoreg.files.DELAY", 0.01)
     write_raster(image, bad_server.folder / "a.tif", blockxsize=16, blockysize=16)
     read = open_raster(f"{bad_server.url}/a.tif", chunks=chunks)
     windows = [(slice(row, row + 20), slice(row, row + 30)) for row in (40, 0, 20)]

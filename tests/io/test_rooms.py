@@ -5,13 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from xcoreg.io.paths import new_file
-from xcoreg.io.rooms import make_room, sweep
+from xcoreg.files import make_room, new_file, sweep
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xcoreg.io.rooms import make_room
+from xcoreg.files import make_room
 for name in sys.argv[2:]:
     (make_room(Path(sys.argv[1], name)) / name).write_text("half")
 os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

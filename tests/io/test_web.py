@@ -9,15 +9,14 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from xcoreg.io.paths import gdal_path
+from xcoreg.files import ask_again, forget, gdal_path
 from xcoreg.io.read import open_raster
-from xcoreg.io.web import ask_again, forget
 from xcoreg.io.write import write_raster
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr("xcoreg.io.paths.DELAY", 0.001)
+    monkeypatch.setattr("xcoreg.files.DELAY", 0.001)
 
 
 def test_gdal_keeps_what_was_cut_off_until_it_is_told_to_forget(server, image):
@@ -47,7 +46,7 @@ def test_a_patient_image_travels(server, image):
 
 
 def test_a_job_is_tried_three_times_unless_the_answer_is_final(monkeypatch):
-    monkeypatch.setattr("xcoreg.io.web.forget", lambda path: None)
+    monkeypatch.setattr("xcoreg.files.forget", lambda path: None)
     said, asked = iter(["cut", "HTTP response code: 404", "a", "b", "c", "d"]), []
 
     def job():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xcoreg.errors import OptionError
-from xcoreg.io.paths import NoSuchFile
+from xcoreg.files import NoSuchFile
 from xcoreg.jobs.pairs import read_pairs
 
 

@@ -6,8 +6,8 @@ from affine import Affine
 from xcoreg.errors import GridError, OptionError
 from xcoreg.plan.choose import choose_centres, overlap_size, spread_out, window_size
 from xcoreg.plan.masks import as_mask
-from xcoreg.raster.coarse import look
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.overview import look
+from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"
 NORTH_UP = (10.0, 0.0, 0.0, -10.0)

@@ -5,7 +5,7 @@ from affine import Affine
 
 from xcoreg.georef import transform_points, vector_to_map
 from xcoreg.plan.cutter import make_cutters
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)

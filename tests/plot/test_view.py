@@ -6,7 +6,7 @@ from pyproj import Transformer
 from xarray import DataArray
 
 from xcoreg.plot.view import View, outline, render, strongest_place
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"
 

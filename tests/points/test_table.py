@@ -8,7 +8,7 @@ from pyproj import CRS
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.points.atomic import replacing
+from xcoreg.files import replacing
 from xcoreg.results.shift import shift_angle
 from xcoreg.results.tiepoints import TiePoints
 

@@ -13,9 +13,9 @@ from scipy import ndimage
 from xarray import open_dataset
 
 from xcoreg.io.read import open_raster
-from xcoreg.raster.coarse import look
-from xcoreg.raster.file import FileLevel, file_behind
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.levels import FileLevel, file_behind
+from xcoreg.raster.overview import look
+from xcoreg.raster.raster import make_raster
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 
@@ -93,9 +93,9 @@ def test_a_file_without_overviews_is_not_read_whole(tiled, pixels):
             super()._fill_batch(lattice, boxes)
 
     with (
-        mock.patch("xcoreg.raster.file.FileLevel", Counted),
-        mock.patch("xcoreg.raster.survey._WHOLE", 1_000_000),
-        mock.patch("xcoreg.raster.survey._BUDGET", 8_000_000),
+        mock.patch("xcoreg.raster.levels.FileLevel", Counted),
+        mock.patch("xcoreg.raster.overview._WHOLE", 1_000_000),
+        mock.patch("xcoreg.raster.overview._BUDGET", 8_000_000),
     ):
         taken = look(make_raster(rioxarray.open_rasterio(tiled)))
     assert sum(decoded) <= 8_000_000
@@ -105,7 +105,10 @@ def test_a_file_without_overviews_is_not_read_whole(tiled, pixels):
 
 
 def test_strips_are_sampled_row_by_row(striped, pixels):
-    with mock.patch("xcoreg.raster.survey._WHOLE", 1_000_000), mock.patch("xcoreg.raster.survey._BUDGET", 6_400_000):
+    with (
+        mock.patch("xcoreg.raster.overview._WHOLE", 1_000_000),
+        mock.patch("xcoreg.raster.overview._BUDGET", 6_400_000),
+    ):
         taken = look(make_raster(rioxarray.open_rasterio(striped)))
     rows, cols = taken.valid.shape
     assert (rows, cols) == (100, 500)
@@ -179,7 +182,7 @@ def test_computed_dask_images_give_the_samples_of_memory(make_image, pixels):
     image = make_image(pixels, _FillValue=0)
     exact = look(make_raster(image))
     lazy = make_raster(image.chunk(x=500, y=500) * np.uint16(1), nodata=0)
-    with mock.patch("xcoreg.raster.survey._BUDGET", 8_000_000):
+    with mock.patch("xcoreg.raster.overview._BUDGET", 8_000_000):
         taken = look(lazy)
     assert 0.3 < taken.seen.mean() < 0.6
     np.testing.assert_array_equal(taken.values[taken.seen], exact.values[taken.seen])

@@ -13,7 +13,7 @@ from xarray import DataArray, Dataset, open_dataset
 from xcoreg.errors import NotGeoreferenced
 from xcoreg.io.read import open_raster
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 ROTATED = Affine(9.8, 1.7, 500000, 1.7, -9.8, 5000000)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.raster.held import hold
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import hold, make_raster
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def test_reads_the_same_windows_within_and_beyond_what_is_held(raster, box):
 
 def test_reads_what_is_held_from_memory_alone(raster, monkeypatch):
     held = hold(raster, (0, 20, 10, 30))
-    monkeypatch.setattr("xcoreg.raster.image.read_boxes", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("xcoreg.raster.raster.read_boxes", lambda *_: pytest.fail("read again"))
     values, valid = held.read(6, 16, 12, 30)
     assert values.shape == (10, 18)
     assert valid.all()

@@ -13,7 +13,7 @@ import rioxarray
 from xarray import DataArray, Variable
 
 from xcoreg.errors import OptionError
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 
 
 def test_a_window_and_its_valid_mask(make_image, noise):

@@ -8,8 +8,8 @@ import rioxarray
 from xarray import DataArray
 
 from xcoreg.errors import OptionError
-from xcoreg.raster.image import make_raster
 from xcoreg.raster.nodata import find_nodata, nodata_of, valid_of
+from xcoreg.raster.raster import make_raster
 
 BUSY = np.arange(9).reshape(3, 3)
 

@@ -10,8 +10,8 @@ from affine import Affine
 
 from xcoreg.errors import GridError, NoOverlap
 from xcoreg.georef import transform_points
-from xcoreg.raster.image import make_raster
-from xcoreg.raster.outline import footprint, overlap
+from xcoreg.raster.footprint import footprint, overlap
+from xcoreg.raster.raster import make_raster
 
 
 def vertices(polygon):

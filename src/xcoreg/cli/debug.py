@@ -14,7 +14,7 @@ from xcoreg.errors import MissingDependency, NoOverlap, OptionError
 if TYPE_CHECKING:
     from xcoreg.engine.scene import Scene
     from xcoreg.plan.options import Options
-    from xcoreg.raster.image import Raster
+    from xcoreg.raster.raster import Raster
     from xcoreg.results.tiepoints import TiePoints
 
 __all__ = ["write_debug"]
@@ -68,9 +68,9 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
 
 def _write_outlines(goal: Path, ref: Any, tgt: Any, options: Options) -> list[Path]:
     """Show where two images lie that do not meet."""
-    from xcoreg.raster.coarse import look
-    from xcoreg.raster.image import make_raster
-    from xcoreg.raster.outline import footprint
+    from xcoreg.raster.footprint import footprint
+    from xcoreg.raster.overview import look
+    from xcoreg.raster.raster import make_raster
 
     rasters = {
         "footprint_reference": make_raster(ref, band=options.ref_band, nodata=options.ref_nodata, name="reference"),

@@ -85,7 +85,7 @@ class Delivery:
         OptionError
             When the output is one of the inputs, exists already, has no format, or cannot be written.
         """
-        from xcoreg.io.paths import check_output
+        from xcoreg.files import check_output
         from xcoreg.io.write import check_header, driver_for
 
         check_output(self.path, inputs=inputs)

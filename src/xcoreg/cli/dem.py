@@ -81,7 +81,7 @@ def dem(ref: str, tgt: str, out: str, talk: Talk, exclude: bool, table: str | No
 
 def _check(options: dict[str, Any], exclude: bool, table: str | None) -> None:
     """Refuse options that do not go together, before any work."""
-    from xcoreg.io.paths import check_output
+    from xcoreg.files import check_output
     from xcoreg.results.tables import check_suffix
 
     if exclude and options["where"] is None:

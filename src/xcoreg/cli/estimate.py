@@ -123,7 +123,7 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Any:
     images, chosen = _opened(ref, tgt, options)
     found = tie_points(images[1], images[0], progress=talk.progress, **chosen)
     if "gcps" in keep.goals and found.ok.any():
-        from xcoreg.io.gcps import write_gcps
+        from xcoreg.io.stores import write_gcps
 
         write_gcps(tgt, found, keep.goals["gcps"])
         talk.say("gcps", keep.goals["gcps"])
@@ -151,7 +151,7 @@ class Keeping:
     @classmethod
     def take(cls, options: dict[str, Any], images: tuple[str, str]) -> Keeping:
         """Take the options that concern these files out of the dictionary, and refuse files that cannot be written."""
-        from xcoreg.io.paths import check_output
+        from xcoreg.files import check_output
 
         goals = {name: options.pop(name) for name in KEPT if options.get(name)}
         for name in KEPT:
@@ -167,7 +167,7 @@ class Keeping:
     def write(self, matched: Matched, talk: Talk) -> None:
         """Write them."""
         from xcoreg.io.field import write_field
-        from xcoreg.io.gcps import write_gcps
+        from xcoreg.io.stores import write_gcps
 
         fit = matched.fit
         writers: dict[str, Callable[[str], Any]] = {

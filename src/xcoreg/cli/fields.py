@@ -62,7 +62,7 @@ def points(ref: str, tgt: str, out: str, talk: Talk, columns: str, overwrite: bo
     The suffix of OUT tells the format: .gpkg, .geojson, .parquet, .shp or .csv. Windows that failed are in the table,
     too, with the reason in the column status.
     """
-    from xcoreg.io.paths import check_output
+    from xcoreg.files import check_output
     from xcoreg.results.tables import check_suffix
 
     goal = Path(out)

@@ -84,8 +84,8 @@ def fit(source: str, talk: Talk, model: str, order: int | None, robust: bool, cr
 @talk_options
 def attach(image: str, points: str, out: str, talk: Talk, crs: str | None, overwrite: bool) -> None:
     """Write a copy of IMAGE to OUT (GeoTIFF or VRT) that carries the control points of POINTS."""
+    from xcoreg.files import check_output
     from xcoreg.georef import attach_gcps, read_gcps
-    from xcoreg.io.paths import check_output
 
     check_output(out, inputs=(image, points), overwrite=overwrite)
     talk.say("wrote", str(attach_gcps(image, read_gcps(points, crs), out)))
@@ -110,7 +110,7 @@ def attach(image: str, points: str, out: str, talk: Talk, crs: str | None, overw
 @talk_options
 def rectify(image: str, out: str, talk: Talk, **options: Any) -> None:
     """Bring IMAGE, known by control points, RPCs or corners, onto a map grid: OUT."""
-    from xcoreg.io.paths import check_output
+    from xcoreg.files import check_output
     from xcoreg.io.write import write_raster
     from xcoreg.rectify.image import rectify as run
     from xcoreg.rectify.placing import gcps_of

@@ -39,9 +39,9 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
 
     from xcoreg.errors import GridError, NotGeoreferenced
     from xcoreg.raster.bands import to_band
-    from xcoreg.raster.coarse import look
-    from xcoreg.raster.image import make_raster
-    from xcoreg.raster.outline import footprint
+    from xcoreg.raster.footprint import footprint
+    from xcoreg.raster.overview import look
+    from xcoreg.raster.raster import make_raster
 
     image = open_image(path)
     plane = to_band(image, band, "image")

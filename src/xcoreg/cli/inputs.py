@@ -19,7 +19,7 @@ def open_image(path: str, *, chunks: Any = None) -> Any:
     ----------
     path : str
     chunks : optional
-        As for :func:`xcoreg.io.open_raster`.
+        As for :func:`xcoreg.io.read.open_raster`.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
 def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
     import geopandas as gpd
 
-    from xcoreg.points.atomic import replacing
+    from xcoreg.files import replacing
 
     with replacing(path) as temporary:
         for layer in layers:
@@ -70,7 +70,7 @@ def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
 def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:
     import shapely
 
-    from xcoreg.points.atomic import replacing
+    from xcoreg.files import replacing
 
     features = []
     for i, geometry in enumerate(layer.geometries):

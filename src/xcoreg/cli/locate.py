@@ -182,7 +182,7 @@ def locate(image: str, table: str, talk: Talk, **options: Any) -> None:
     if options["out"] is None:
         click.echo(text, nl=False)
     else:
-        from xcoreg.points.atomic import replacing
+        from xcoreg.files import replacing
 
         with replacing(options["out"]) as temporary:
             temporary.write_text(text, encoding="utf-8")

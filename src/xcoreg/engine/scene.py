@@ -12,9 +12,9 @@ import shapely
 from xcoreg.errors import OptionError
 from xcoreg.plan.cutter import Cutter, make_cutters
 from xcoreg.plan.masks import as_mask
-from xcoreg.raster.coarse import Look, look
-from xcoreg.raster.image import Raster, make_raster, with_marker
-from xcoreg.raster.outline import footprint, overlap
+from xcoreg.raster.footprint import footprint, overlap
+from xcoreg.raster.overview import Look, look
+from xcoreg.raster.raster import Raster, make_raster, with_marker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

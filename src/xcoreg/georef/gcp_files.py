@@ -20,9 +20,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from xcoreg.errors import OptionError, require
+from xcoreg.files import replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
-from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ import numpy as np
 from affine import Affine
 
 from xcoreg.errors import OptionError
+from xcoreg.files import replacing
 from xcoreg.georef.crs import as_crs, parse_crs
-from xcoreg.points.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

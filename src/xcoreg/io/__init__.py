@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from xcoreg.io.move import copy_moved
-from xcoreg.io.paths import NoSuchFile, check_output
+from xcoreg.files import NoSuchFile, check_output
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import write_raster
+from xcoreg.io.write import copy_moved, write_raster
 
 __all__ = ["NoSuchFile", "check_output", "copy_moved", "open_raster", "write_raster"]

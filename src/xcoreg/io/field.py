@@ -221,7 +221,7 @@ def write_field(
     fit, resolution, like
         As in :func:`displacement_raster`.
     path : str or path
-        `.tif` for GeoTIFF, or what :func:`xcoreg.io.write_raster` knows.
+        `.tif` for GeoTIFF, or what :func:`xcoreg.io.write.write_raster` knows.
     **creation
         Creation options of the driver.
 

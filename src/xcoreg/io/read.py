@@ -15,9 +15,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
+from xcoreg.files import DELAY, RETRIES, NoSuchFile, ask_again, gdal_path, local_path, make_patient
 from xcoreg.georef import read_prj
-from xcoreg.io.paths import DELAY, RETRIES, NoSuchFile, gdal_path, local_path
-from xcoreg.io.web import ask_again, make_patient
 from xcoreg.raster.bands import to_band
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def open_raster(
     --------
     >>> open_raster("missing.tif")
     Traceback (most recent call last):
-    xcoreg.io.paths.NoSuchFile: missing.tif does not exist
+    xcoreg.files.NoSuchFile: missing.tif does not exist
     """
     spelled = gdal_path(path)
     where = local_path(path)

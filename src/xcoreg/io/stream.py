@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Window = tuple[slice, ...]
     Put = Callable[[int, Window, NDArray[Any]], None]
-    Piece = tuple[int, Window]  # which image, and which chunks of its leading axes
+    Piece = tuple[int, Window]
 
 __all__ = ["pour"]
 

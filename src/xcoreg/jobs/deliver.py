@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import rasterio
 
-from xcoreg import io, warp
-from xcoreg.io.paths import local_path
+from xcoreg import warp
+from xcoreg.files import local_path
 from xcoreg.io.write import driver_for
 from xcoreg.rectify.onto import rectify_by
 from xcoreg.rectify.placing import needs_rectifying
@@ -55,14 +55,14 @@ def deliver(
     Path
         The output.
     """
-    image = io.open_raster(source, chunks="auto")
+    image = open_raster(source, chunks="auto")
     if is_plain(goal, driver, creation, moving) and _only_moves(image, fit, moving) and _is_geotiff(source):
-        return io.copy_moved(source, goal, warp.apply(image, fit, vertical=False).rio.transform())
+        return copy_moved(source, goal, warp.apply(image, fit, vertical=False).rio.transform())
     if isinstance(moving.get("like"), str):
-        moving["like"] = io.open_raster(moving["like"])
+        moving["like"] = open_raster(moving["like"])
     correct = rectify_by if needs_rectifying(image) else warp.apply
     fixed = correct(image, fit, **moving)
-    return io.write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
+    return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
 
 
 def is_plain(

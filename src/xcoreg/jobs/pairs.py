@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoreg.errors import OptionError
-from xcoreg.io.paths import NoSuchFile, local_path
+from xcoreg.files import NoSuchFile, local_path
 
 __all__ = ["Pair", "read_pairs"]
 

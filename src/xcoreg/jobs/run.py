@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.io.paths import local_path
-from xcoreg.io.rooms import sweep
+from xcoreg.files import local_path, sweep
 from xcoreg.jobs.pairs import Pair, read_pairs
 from xcoreg.jobs.scene import DONE, FAILED, REFUSED, correct_scene, failed, read_record
 from xcoreg.jobs.tell import Batch, tell_counts, write_manifest, write_page

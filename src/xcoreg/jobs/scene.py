@@ -15,11 +15,10 @@ from urllib.parse import unquote
 import numpy as np
 from rasterio.errors import RasterioError
 
-from xcoreg import engine, io, lazy
+from xcoreg import engine, lazy
 from xcoreg.core.matches import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
-from xcoreg.io.paths import gdal_path, local_path, new_file
-from xcoreg.io.web import forget
+from xcoreg.files import forget, gdal_path, local_path, new_file
 from xcoreg.jobs.deliver import deliver
 from xcoreg.rectify.onto import on_map
 from xcoreg.rectify.placing import needs_rectifying
@@ -161,9 +160,9 @@ def _patiently(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
 def _corrected(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
     goals = work.goals(pair.name)
     with clock.running("match"):
-        tgt, ref = io.open_raster(pair.target), io.open_raster(pair.reference)
+        tgt, ref = open_raster(pair.target), open_raster(pair.reference)
         if needs_rectifying(tgt):  # by control points or RPCs: the answer is told on a map
-            tgt = on_map(io.open_raster(pair.target, chunks="auto"), ref, nodata=work.moving.get("nodata"))
+            tgt = on_map(open_raster(pair.target, chunks="auto"), ref, nodata=work.moving.get("nodata"))
         function = engine.match_local if work.verb == "warp" else engine.match
         fit = function(tgt, ref, **_masked(work.matching))
     with clock.running("write"):
@@ -184,7 +183,7 @@ def _masked(options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(path, str) and path.lower().endswith(_VECTORS):
             opened[name] = require("geopandas", extra="vector").read_file(path)
         elif isinstance(path, str):
-            opened[name] = io.open_raster(path, band=1)
+            opened[name] = open_raster(path, band=1)
     return options | opened
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xcoreg.errors import require
-from xcoreg.io.paths import new_file
+from xcoreg.files import new_file
 from xcoreg.jobs.scene import DONE, FAILED, REFUSED
 from xcoreg.jobs.work import SCENES
 from xcoreg.report.html import escape, page, paragraphs, section, table

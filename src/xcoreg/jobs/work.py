@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xcoreg import lazy
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import OptionError, require
-from xcoreg.io.paths import local_path
+from xcoreg.files import local_path
 from xcoreg.io.write import driver_for
 from xcoreg.plan.options import LocalOptions, Options, check_options
 from xcoreg.results.coregistration import current_versions

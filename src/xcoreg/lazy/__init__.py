@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from xcoreg.lazy.blocks import map_output_blocks
-from xcoreg.lazy.cluster import run_each, threads_here
-from xcoreg.lazy.groups import run_tasks
-from xcoreg.lazy.kept import hollow, keeping, noting, read_windows, remember
-from xcoreg.lazy.store import Lacking
-from xcoreg.lazy.tasks import compute_all, computing, fused, is_lazy, token
-from xcoreg.lazy.upstream import is_read
+from xcoreg.lazy.chunkstore import Lacking, is_read
+from xcoreg.lazy.execute import hollow, keeping, noting, read_windows, remember, run_tasks
+from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, run_each, threads_here, token
 
 __all__ = [
     "Lacking",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plan.masks import Mask
-    from xcoreg.raster.coarse import Look
+    from xcoreg.raster.overview import Look
 
     Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]

@@ -12,14 +12,14 @@ from xcoreg.core.sampling import sample, shrink
 from xcoreg.georef import in_turn, linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
 from xcoreg.plan.places import scale_of, window_nodes, window_places
 from xcoreg.raster.grid import middle_of
-from xcoreg.raster.held import hold
+from xcoreg.raster.raster import hold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.plan.masks import Mask
-    from xcoreg.raster.image import Raster
-    from xcoreg.raster.source import Box
+    from xcoreg.raster.nodata import Box
+    from xcoreg.raster.raster import Raster
 
     Floats = NDArray[np.floating]
     Centres = tuple[Floats, Floats]

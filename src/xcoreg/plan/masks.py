@@ -14,8 +14,8 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import in_turn, map_to_pixel, same_crs, transform_points
 from xcoreg.plan.outlines import Where, inside, is_vector, outside, read_outlines, united
 from xcoreg.raster.grid import middle_of
-from xcoreg.raster.image import Raster, make_raster
 from xcoreg.raster.nodata import stored_nodata
+from xcoreg.raster.raster import Raster, make_raster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from xcoreg import georef
 from xcoreg.errors import NoOverlap
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
 from xcoreg.plot.view import View, render, strongest_place
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:

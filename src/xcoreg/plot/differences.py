@@ -17,7 +17,7 @@ from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap
 from xcoreg.plan.masks import as_mask
 from xcoreg.plot.view import outline
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply_fit import apply
@@ -25,7 +25,7 @@ from xcoreg.warp.apply_fit import apply
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.raster.image import Raster
+    from xcoreg.raster.raster import Raster
 
     Floats = NDArray[np.float64]
 

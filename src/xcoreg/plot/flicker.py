@@ -9,10 +9,10 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.errors import NoOverlap, OptionError, require
+from xcoreg.files import replacing
 from xcoreg.plot.style import contrast, new_figure, plain_ticks, stretch
 from xcoreg.plot.view import View, render, strongest_place
-from xcoreg.points.atomic import replacing
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.plot.view import outline
-from xcoreg.raster.coarse import look
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.overview import look
+from xcoreg.raster.raster import make_raster
 from xcoreg.results.html import LOOKS, ordered
 from xcoreg.results.tiepoints import thin
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.errors import OptionError, require
-from xcoreg.points.atomic import replacing
+from xcoreg.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -73,7 +73,7 @@ def render(raster: Any, views: Sequence[View], kernel: str = "cubic") -> list[Sh
     Parameters
     ----------
     raster : Raster
-        From :func:`xcoreg.raster.make_raster`, on any grid.
+        From :func:`xcoreg.raster.raster.make_raster`, on any grid.
     views : sequence of View
         The parts to show, in any CRS.
     kernel : str

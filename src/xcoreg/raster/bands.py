@@ -14,8 +14,8 @@ from xcoreg.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["Image", "check_dtype", "pick_band", "pick_variable", "spatial_dims", "to_band"]
 
+__all__ = ["Image", "check_dtype", "pick_band", "pick_variable", "spatial_dims", "to_band"]
 
 Image: TypeAlias = DataArray | Dataset
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+
 __all__ = ["grid_of", "middle_of", "placed_by"]
 
 

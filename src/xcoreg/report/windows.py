@@ -15,7 +15,7 @@ from xcoreg.errors import CoregWarning, NoOverlap
 from xcoreg.plot.flicker import greys_of
 from xcoreg.plot.residuals import residuals_of
 from xcoreg.plot.view import View, render
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 from xcoreg.report.html import escape
 from xcoreg.report.pictures import image_source
 from xcoreg.warp.apply_fit import apply

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from xcoreg.errors import OptionError, require
+from xcoreg.files import replacing
 from xcoreg.io.read import open_raster
-from xcoreg.points.atomic import replacing
 from xcoreg.report import tables
 from xcoreg.report.dem import block_figures, height_answer, height_section, is_elevation
 from xcoreg.report.html import escape, page, paragraphs, section
@@ -122,7 +122,7 @@ def _image(image: Any, name: str) -> Any:
 
 
 def _one_band(image: Any, band: Any) -> Any:
-    from xcoreg.raster.image import make_raster
+    from xcoreg.raster.raster import make_raster
 
     return make_raster(image, band=band, name="background").data
 

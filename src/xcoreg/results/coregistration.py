@@ -18,7 +18,7 @@ from xcoreg import georef
 from xcoreg.core.matches import Status, decode, decode_column, encode, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
-from xcoreg.points.atomic import replacing
+from xcoreg.files import replacing
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import summarise, tell_fit

@@ -16,7 +16,7 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
-from xcoreg.points.atomic import replacing
+from xcoreg.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

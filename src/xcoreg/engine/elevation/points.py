@@ -19,14 +19,14 @@ from xcoreg.engine.elevation.single import Settled, fit_of, unconstrained
 from xcoreg.engine.elevation.windows import metres_per_pixel
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.georef import linear_of, vector_to_map, vector_to_pixel
-from xcoreg.raster.image import make_raster
+from xcoreg.raster.raster import make_raster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
     from xcoreg.plan.options import Options
-    from xcoreg.raster.image import Raster
+    from xcoreg.raster.raster import Raster
     from xcoreg.results.coregistration import Coregistration
 
     Floats = NDArray[np.floating]

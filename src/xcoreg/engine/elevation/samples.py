@@ -16,7 +16,7 @@ from xcoreg.plan.masks import as_mask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.raster.image import Raster
+    from xcoreg.raster.raster import Raster
 
     Floats = NDArray[np.floating]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xcoreg.core.dem import Samples
     from xcoreg.engine.scene import Scene
     from xcoreg.plan.options import Options
-    from xcoreg.raster.image import Raster
+    from xcoreg.raster.raster import Raster
 
     Floats = NDArray[np.floating]
 

@@ -21,6 +21,7 @@ from xcoreg.raster.nodata import stored_nodata
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 __all__ = ["Metadata", "metadata_of", "parts_of", "profile_of"]
 
 # Kept in places of their own, or true of the old pixels alone.

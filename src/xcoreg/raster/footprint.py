@@ -11,14 +11,15 @@ from scipy import ndimage
 
 from xcoreg.errors import GridError, NoOverlap
 from xcoreg.georef import full_turn, in_turn, linear_of, transform_points, vector_to_map
-from xcoreg.raster.coarse import look as take_look
+from xcoreg.raster.overview import look as take_look
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
-    from xcoreg.raster.coarse import Look
-    from xcoreg.raster.image import Raster
+    from xcoreg.raster.overview import Look
+    from xcoreg.raster.raster import Raster
+
 
 __all__ = ["footprint", "overlap"]
 
@@ -36,7 +37,7 @@ def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygo
     Parameters
     ----------
     raster : Raster
-        From :func:`xcoreg.raster.make_raster`.
+        From :func:`xcoreg.raster.raster.make_raster`.
     look : Look, optional
         A coarse look taken before; by default one is taken here.
 
@@ -55,7 +56,7 @@ def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygo
     --------
     >>> from affine import Affine
     >>> from xarray import DataArray
-    >>> from xcoreg.raster.image import make_raster
+    >>> from xcoreg.raster.raster import make_raster
     >>> image = DataArray(np.pad(np.ones((4, 4)), 2), dims=("y", "x")).rio.write_crs("EPSG:32633")
     >>> footprint(make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=0)).bounds
     (500020.0, 4999940.0, 500060.0, 4999980.0)

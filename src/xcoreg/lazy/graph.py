@@ -1,0 +1,616 @@
+"""Long jobs, one after another or on the workers of a cluster.
+
+Computing on whatever scheduler dask has, or one that was chosen for this thread.
+
+Lazy arrays made block by block.
+
+Windows of a chunked array: the chunks they meet, and the parts of these they are put together from.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise, product
+from operator import getitem
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from xcoreg.errors import OptionError, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+__all__ = [
+    "Box",
+    "Cut",
+    "Key",
+    "chosen",
+    "chunks_under",
+    "client_of",
+    "cluster",
+    "compute_all",
+    "compute_items",
+    "computing",
+    "cuts_along",
+    "edges_of",
+    "fused",
+    "is_lazy",
+    "map_output_blocks",
+    "parts_of",
+    "put_together",
+    "run_each",
+    "threads_here",
+    "token",
+]
+
+# What `computing` has asked for in this thread.
+_HOW: ContextVar[Mapping[str, Any] | None] = ContextVar("how", default=None)
+
+
+@contextmanager
+def computing(**how: Any) -> Iterator[None]:
+    """Choose, for this thread alone, how everything in here is computed.
+
+    Unlike ``dask.config.set``, which is the whole program's: several threads of one worker would undo each other's
+    choice.
+
+    Parameters
+    ----------
+    **how
+        As for ``dask.compute``: `scheduler`, `num_workers`, ...
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> with computing(scheduler="synchronous"):
+    ...     compute_all([da.arange(3, chunks=2)])
+    [array([0, 1, 2])]
+    """
+    before = _HOW.set(how)
+    try:
+        yield
+    finally:
+        _HOW.reset(before)
+
+
+def chosen() -> Mapping[str, Any]:
+    """Tell what :func:`computing` has asked for in this thread."""
+    return _HOW.get() or {}
+
+
+def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
+    """Compute dask collections together, as :func:`computing` says.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> [int(one) for one in compute_items([da.arange(3, chunks=2).sum()])]
+    [3]
+    """
+    from dask.base import compute
+
+    how = chosen()
+    if how.get("scheduler") == "synchronous" and threads_here() is not None and any(map(_elsewhere, items)):
+        how = {}
+    done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
+    return done
+
+
+def client_of(item: Any) -> Any:
+    """Find the cluster that computes a collection, or keeps parts of it.
+
+    Parameters
+    ----------
+    item : dask collection
+
+    Returns
+    -------
+    distributed.Client or None
+        None when this program computes it, in threads or processes of its own.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> client_of(da.zeros(3)) is None
+    True
+    """
+    client = cluster()
+    if client is not None or threads_here() is None or not _elsewhere(item):
+        return client
+    from distributed import get_client
+
+    return get_client()
+
+
+def cluster() -> Any:
+    """Find the cluster that computes in this thread.
+
+    Returns
+    -------
+    distributed.Client or None
+
+    Examples
+    --------
+    >>> cluster() is None
+    True
+    """
+    from dask.base import get_scheduler
+
+    get: Any = get_scheduler(scheduler=chosen().get("scheduler"))  # type: ignore[no-untyped-call]
+    client = getattr(get, "__self__", None)
+    return client if hasattr(client, "persist") else None
+
+
+def _elsewhere(item: Any) -> bool:
+    """Tell whether parts of a collection are kept on workers of a cluster, where it alone can find them."""
+    return any("Future" in type(value).__name__ for value in dict(item.__dask_graph__()).values())
+
+
+def token(*values: Any) -> str:
+    """Name values by what they are.
+
+    Parameters
+    ----------
+    *values
+        Plain values, arrays, images, functions.
+
+    Returns
+    -------
+    str
+        The same for equal values, in every process.
+
+    Examples
+    --------
+    >>> token({"a": 1}, "b") == token({"a": 1}, "b")
+    True
+    """
+    from dask.base import tokenize
+
+    name: str = tokenize(*values)
+    return name
+
+
+def is_lazy(data: Any) -> bool:
+    """Tell whether data are a dask collection, without importing dask.
+
+    Parameters
+    ----------
+    data : object
+        A numpy or dask array, a DataArray, anything.
+
+    Returns
+    -------
+    bool
+        True for a dask array and for a DataArray that wraps one.
+
+    Examples
+    --------
+    >>> is_lazy(np.zeros(3))
+    False
+    """
+    return hasattr(data, "__dask_graph__") and getattr(data, "chunks", None) is not None
+
+
+def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
+    """Bring several arrays into memory, all lazy ones in a single computation.
+
+    Parameters
+    ----------
+    items : sequence of array-like
+        numpy or dask arrays, or DataArrays over either (or over a file). The scheduler is dask's current one.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        The values, in the same order.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> compute_all([da.arange(3, chunks=2), np.zeros(1)])
+    [array([0, 1, 2]), array([0.])]
+    """
+    plain = [getattr(item, "data", item) if is_lazy(item) else item for item in items]
+    lazy = [item for item in plain if is_lazy(item)]
+    if not lazy:
+        return [np.asarray(item) for item in plain]
+    done = iter(compute_items(lazy))
+    return [np.asarray(next(done) if is_lazy(item) else item) for item in plain]
+
+
+def fused(window: Any) -> Any:
+    """Fuse a window cut from stored data with the reading of it, so that the window alone is read.
+
+    Several windows of one chunk would otherwise share the chunk, and load it whole. Of computed data they should: a
+    chunk would be computed once for each window.
+
+    Parameters
+    ----------
+    window : dask array
+        Sliced, not computed.
+
+    Returns
+    -------
+    dask array
+        The same values.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> fused(da.arange(9, chunks=9)[2:4]).compute()
+    array([2, 3])
+    """
+    from dask.base import optimize
+
+    return optimize(window)[0]  # type: ignore[no-untyped-call]
+
+
+def map_output_blocks(
+    function: Callable[..., NDArray[Any]],
+    source: Any,
+    chunks: tuple[tuple[int, ...], tuple[int, ...]],
+    box_of: Callable[[slice, slice], tuple[int, int, int, int]],
+    dtype: Any,
+) -> Any:
+    """Make a lazy array block by block, each from the one window of a source that it needs.
+
+    Parameters
+    ----------
+    function : callable (window, box, rows, cols) -> block
+        Gets the (..., row1 - row0, col1 - col0) pixels of `box` and the block's place in the output; returns its
+        (..., n_rows, n_cols) values. A small object with a deterministic token, such as a frozen dataclass.
+    source : dask.array.Array (..., n_rows, n_cols)
+        Leading axes keep their chunks.
+    chunks : (rows, cols)
+        Chunks of the output along its last two axes.
+    box_of : callable (rows, cols) -> (row0, row1, col0, col1)
+        The window of the source for a block of the output, inside of the source; empty is allowed.
+    dtype : dtype-like
+        Of the output.
+
+    Returns
+    -------
+    dask.array.Array
+        Nothing is computed. The names in its graph follow from the source, the function and the chunks alone.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> source = da.arange(12, chunks=5).reshape(1, 12)
+    >>> flip = lambda window, box, rows, cols: window[:, ::-1]
+    >>> box_of = lambda rows, cols: (0, 1, 12 - cols.stop, 12 - cols.start)
+    >>> map_output_blocks(flip, source, ((1,), (6, 6)), box_of, source.dtype).compute()
+    array([[11, 10,  9,  8,  7,  6,  5,  4,  3,  2,  1,  0]])
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    token = tokenize(function, source.name, chunks, str(dtype))
+    name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
+    # One key for the function: its tasks share it instead of each carrying a copy.
+    graph: dict[Any, Any] = {worker: function}
+    edges = [edges_of(sizes) for sizes in source.chunks[-2:]]
+    for (i, rows), (j, cols) in product(*(list(enumerate(_spans(sizes))) for sizes in chunks)):
+        box = box_of(rows, cols)
+        cuts = [cuts_along(*span, sizes) for span, sizes in zip((box[:2], box[2:]), edges, strict=True)]
+        for lead in product(*(range(len(sizes)) for sizes in source.chunks[:-2])):
+            pieces: list[Any] = []
+            for (row, row_cut), (col, col_cut) in product(*cuts):
+                key = (window, *lead, i, j, row, col)
+                every = (slice(None),) * len(lead)
+                graph[key] = (getitem, (source.name, *lead, row, col), (*every, row_cut, col_cut))
+                pieces.append(key)
+            layers = tuple(sizes[at] for sizes, at in zip(source.chunks[:-2], lead, strict=True))
+            how = _Block(layers, len(cuts[1]), box, rows, cols, str(source.dtype))
+            graph[(name, *lead, i, j)] = (how, worker, pieces)
+    layered = HighLevelGraph.from_collections(name, graph, dependencies=[source])
+    meta = np.empty((0,) * source.ndim, dtype=dtype)
+    return da.Array(layered, name, (*source.chunks[:-2], *chunks), meta=meta)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One task: puts the pieces of a window together and calls the function."""
+
+    layers: tuple[int, ...]
+    n_cols: int
+    box: tuple[int, int, int, int]
+    rows: slice
+    cols: slice
+    dtype: str
+
+    def __call__(self, function: Callable[..., NDArray[Any]], pieces: list[NDArray[Any]]) -> NDArray[Any]:
+        if not pieces:
+            window = np.empty((*self.layers, 0, 0), dtype=self.dtype)
+        elif len(pieces) == 1:
+            window = pieces[0]
+        else:
+            strips = [pieces[at : at + self.n_cols] for at in range(0, len(pieces), self.n_cols)]
+            window = np.concatenate([np.concatenate(strip, axis=-1) for strip in strips], axis=-2)
+        return function(window, self.box, self.rows, self.cols)
+
+
+def _spans(sizes: Sequence[int]) -> Iterator[slice]:
+    return (slice(start, stop) for start, stop in pairwise(edges_of(sizes)))
+
+
+#: Rows row0 <= row < row1 and columns col0 <= col < col1: (row0, row1, col0, col1), px.
+Box: TypeAlias = "tuple[int, int, int, int]"
+
+#: A chunk of a two-dimensional dask array: its name, row and column of chunks.
+Key: TypeAlias = "tuple[str, int, int]"
+#: Rows and columns of a chunk.
+Cut: TypeAlias = "tuple[slice, slice]"
+
+
+def edges_of(sizes: Sequence[int]) -> list[int]:
+    """Edges of chunks along an axis, from their sizes."""
+    return [0, *accumulate(sizes)]
+
+
+def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> list[tuple[int, slice]]:
+    """Chunks that a span meets, and the part of each.
+
+    Parameters
+    ----------
+    start, stop : int
+        Half-open.
+    edges : sequence of int
+        From :func:`edges_of`.
+    step : int
+        Every so many pixels are wanted, from `start` on.
+
+    Returns
+    -------
+    list of (chunk, slice)
+
+    Examples
+    --------
+    >>> cuts_along(1, 8, edges_of((3, 3, 3)), 4)
+    [(0, slice(1, 3, 4)), (1, slice(2, 3, 4))]
+    """
+    out = []
+    for chunk, (low, high) in enumerate(pairwise(edges)):
+        first = start if start >= low else start + -(-(low - start) // step) * step
+        last = min(stop, high)
+        if first < last:
+            out.append((chunk, slice(first - low, last - low, step)))
+    return out
+
+
+def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[tuple[Key, Cut]]]:
+    """Parts of chunks that make a window, row by row.
+
+    Parameters
+    ----------
+    array : dask.array.Array (n_rows, n_cols)
+    box : (row0, row1, col0, col1)
+        Inside the array.
+    step : (rows, columns)
+        Every so many are wanted.
+
+    Returns
+    -------
+    list of lists of (key, (rows, columns))
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> [[key[1:] for key, _ in row] for row in parts_of(da.zeros((9, 9), chunks=3), (2, 3, 2, 4))]
+    [[(0, 0), (0, 1)]]
+    """
+    down, across = (
+        cuts_along(*span, edges_of(sizes), each)
+        for span, sizes, each in zip((box[:2], box[2:]), array.chunks, step, strict=True)
+    )
+    return [[((array.name, row, col), (rows, cols)) for col, cols in across] for row, rows in down]
+
+
+def chunks_under(array: Any, boxes: Sequence[Box]) -> list[Key]:
+    """Chunks that any of some windows meets, each once.
+
+    Parameters
+    ----------
+    array : dask.array.Array (n_rows, n_cols)
+    boxes : sequence of (row0, row1, col0, col1)
+        Inside the array.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> [key[1:] for key in chunks_under(da.zeros((9, 9), chunks=3), [(2, 3, 2, 4), (0, 1, 0, 1)])]
+    [(0, 0), (0, 1)]
+    """
+    return list({key: None for box in boxes for row in parts_of(array, box) for key, _ in row})
+
+
+def put_together(
+    array: Any,
+    boxes: Sequence[Box],
+    step: tuple[int, int],
+    fetch: Callable[[dict[Key, list[Cut]]], dict[Key, list[Any]]],
+) -> list[NDArray[Any]]:
+    """Make windows from parts of chunks that somebody fetches.
+
+    Parameters
+    ----------
+    array : dask.array.Array (n_rows, n_cols)
+    boxes : sequence of (row0, row1, col0, col1)
+        Inside the array.
+    step : (rows, columns)
+        Every so many are wanted.
+    fetch : callable (cuts of each chunk) -> pixels of each cut of each chunk
+        Asked once.
+
+    Returns
+    -------
+    list of arrays
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> fetch = lambda cuts: {key: [np.full((1, 2), key[2]) for _ in own] for key, own in cuts.items()}
+    >>> put_together(da.zeros((9, 9), chunks=3), [(0, 1, 1, 5)], (1, 1), fetch)
+    [array([[0, 0, 1, 1]])]
+    """
+    plans = [parts_of(array, box, step) for box in boxes]
+    wanted: dict[Key, list[Cut]] = {}
+    for key, cut in (part for plan in plans for row in plan for part in row):
+        wanted.setdefault(key, []).append(cut)
+    supply = {key: iter(parts) for key, parts in fetch(wanted).items()}
+    return [
+        _joined([[next(supply[key]) for key, _ in row] for row in plan], box, step, array.dtype)
+        for plan, box in zip(plans, boxes, strict=True)
+    ]
+
+
+def _joined(rows: list[list[NDArray[Any]]], box: Box, step: tuple[int, int], dtype: Any) -> NDArray[Any]:
+    if not rows or not rows[0]:
+        return np.empty((len(range(box[0], box[1], step[0])), len(range(box[2], box[3], step[1]))), dtype)
+    strips = [row[0] if len(row) == 1 else np.concatenate(row, axis=1) for row in rows]
+    return strips[0] if len(strips) == 1 else np.concatenate(strips, axis=0)
+
+
+_PATIENCE = 60  # seconds for a scheduler to answer and for its first worker to appear
+_DEATHS = 1  # a job that has lost so many workers is given one more, and no further
+# Dask lets its workers hand every freed block back to the system: arrays of each step are then mapped anew, which
+# costs half of the time of matching.
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+
+
+def run_each(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    memory: str | int | None = None,
+) -> Generator[tuple[int, Any]]:
+    """Call a function once per item, and hand on what it returns as it comes.
+
+    Parameters
+    ----------
+    function : callable (item) -> result
+        Both small; they travel.
+    items : sequence
+    scheduler : str, optional
+        Address of a distributed scheduler, "tcp://...". No more items are sent to it than its workers have threads.
+    workers : int, optional
+        Processes of one thread each on this machine. Default: none, items are worked on in this process.
+    memory : str or int, optional
+        What each process may hold, "2GB" or bytes: it writes to disk beyond 60 % and is replaced beyond 95 %.
+
+    Yields
+    ------
+    index : int
+    result : object
+        What the function returned, or the exception that ended it. One that took two workers down with it is a
+        `KilledWorker`.
+
+    Raises
+    ------
+    OptionError
+        When the scheduler does not answer or has no worker, or both it and `workers` are given.
+    MissingDependency
+        Without distributed.
+
+    Examples
+    --------
+    >>> list(run_each(abs, [-1, "a"]))
+    [(0, 1), (1, TypeError("bad operand type for abs(): 'str'"))]
+    """
+    if scheduler is None and workers is None:
+        if memory is not None:
+            raise OptionError("memory= bounds the processes of workers=: give their number, too")
+        yield from ((at, _outcome(partial(function, item))) for at, item in enumerate(items))
+        return
+    with ExitStack() as stack:
+        yield from _spread(_client(stack, scheduler, workers, memory), function, items)
+
+
+def threads_here() -> int | None:
+    """Tell how many jobs a worker of a cluster runs side by side in this process; None outside of one.
+
+    Examples
+    --------
+    >>> threads_here() is None
+    True
+    """
+    import sys
+
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:
+        return None
+
+
+def _outcome(job: Callable[[], Any]) -> Any:
+    try:
+        return job()
+    except Exception as error:  # noqa: BLE001 - whatever ended one job must not end the others
+        return error
+
+
+def _client(stack: ExitStack, scheduler: str | None, workers: int | None, memory: str | int | None) -> Any:
+    if scheduler is not None and (workers is not None or memory is not None):
+        raise OptionError("scheduler= has workers of its own: leave out workers= and memory=")
+    distributed = require("distributed", extra="distributed")
+    if scheduler is None:
+        import dask.config
+
+        if not isinstance(workers, int) or workers < 1:
+            raise OptionError(f"workers is {workers!r}: give the number of processes, at least 1")
+        environ = {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **_MALLOC}
+        config = {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.nanny.pre-spawn-environ": environ}
+        stack.enter_context(dask.config.set(config))
+        limit = "auto" if memory is None else memory
+        how = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "memory_limit": limit}
+        cluster = stack.enter_context(distributed.LocalCluster(**how, dashboard_address="127.0.0.1:0"))
+        return stack.enter_context(distributed.Client(cluster))
+    try:
+        client = stack.enter_context(distributed.Client(scheduler, timeout=_PATIENCE))
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise OptionError(f"the scheduler {scheduler} cannot be used: {error}") from error
+    return client
+
+
+def _spread(client: Any, function: Callable[[Any], Any], items: Sequence[Any]) -> Generator[tuple[int, Any]]:
+    """Keep every thread of the cluster busy, and nothing waiting: what a dying worker had in its queue is blamed."""
+    from distributed import as_completed
+
+    ahead = iter(enumerate(items))
+    known: dict[Any, int] = {}
+    running: Any = as_completed()  # type: ignore[no-untyped-call]
+
+    def send(number: int) -> None:
+        for _, (at, item) in zip(range(number), ahead, strict=False):
+            future = client.submit(function, item, pure=False)
+            known[future] = at
+            running.add(future)
+
+    try:
+        send(_threads(client))
+        for future in running:
+            at = known.pop(future)
+            yield at, _outcome(future.result)
+            del future
+            send(_threads(client) - len(known))
+    finally:
+        client.cancel(list(known))
+
+
+def _threads(client: Any) -> int:
+    return max(1, int(sum(client.nthreads().values())))
