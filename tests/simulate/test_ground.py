@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xcoreg.simulate import Constant, Texture, smooth_field
-from xcoreg.simulate.ground import Ground
+from xcoreg.simulate.scene import Ground
 
 
 def a_ground(side=200, **texture):

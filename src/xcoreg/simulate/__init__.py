@@ -4,13 +4,20 @@ A shift is the correction, ``x_ref = x_tgt + dcol``: content at target pixel ``(
 ``(row + drow, col + dcol)``.
 """
 
-from xcoreg.simulate.blobs import blob_mask
-from xcoreg.simulate.displacement import Constant, Displacement, Similarity, SmoothField, similarity, smooth_field
-from xcoreg.simulate.options import Acquisition, Product
-from xcoreg.simulate.pair import SimulatedPair, pair
-from xcoreg.simulate.scene import Scene, Texture
+from xcoreg.simulate.pair import Acquisition, Product, SimulatedPair, blob_mask, pair
+from xcoreg.simulate.scene import (
+    Constant,
+    Displacement,
+    Scene,
+    Similarity,
+    SmoothField,
+    Texture,
+    WindowPairs,
+    similarity,
+    smooth_field,
+    window_pairs,
+)
 from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair
-from xcoreg.simulate.windows import WindowPairs, window_pairs
 
 __all__ = [
     "Acquisition",

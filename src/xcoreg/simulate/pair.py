@@ -1,28 +1,350 @@
-"""Two georeferenced images of one simulated ground, and the true correction between them."""
+"""Two georeferenced images of one simulated ground, and the true correction between them.
+
+How an image is taken and what file it becomes.
+
+From the continuous ground to the pixels of one image, strip by strip.
+
+Smooth random blobs: masks with holes, and clouds with soft edges.
+"""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers the accessor used below)
 import xarray as xr
+from affine import Affine
+from scipy import ndimage
 
 from xcoreg.errors import OptionError
 from xcoreg.georef import linear_of, resized, vector_to_map
-from xcoreg.simulate.camera import Camera
-from xcoreg.simulate.displacement import Constant
-from xcoreg.simulate.ground import Ground
-from xcoreg.simulate.options import Acquisition, Product
-from xcoreg.simulate.scene import Texture
+from xcoreg.simulate.scene import Constant, Ground, Texture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xcoreg.simulate.displacement import Displacement
+    from xcoreg.simulate.scene import Displacement, View
 
-__all__ = ["SimulatedPair", "pair"]
+
+__all__ = ["Acquisition", "Camera", "Clouds", "Product", "SimulatedPair", "blob_mask", "pair"]
+
+_NORTH_UP = Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
+# mean and standard deviation of the land, in digital numbers
+_LEVELS = {
+    "uint8": (120.0, 25.0),
+    "uint16": (2000.0, 400.0),
+    "int16": (2000.0, 400.0),
+    "int32": (2000.0, 400.0),
+    "uint32": (2000.0, 400.0),
+    "float32": (0.25, 0.05),
+    "float64": (0.25, 0.05),
+}
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What happens to one of the two images.
+
+    Parameters
+    ----------
+    gain, offset : float
+        The digital number is ``mean + gain * (value - mean) + offset``; a negative gain reverses the
+        contrast of the land, not of clouds.
+    clouds : float
+        Fraction of the image under clouds: bright, smooth, with soft edges, and never the same in two images.
+    wedge : float
+        Fraction of the image beyond a slanted swath edge, filled with nodata: on the left of the reference, on the
+        right of the target.
+    blur : float
+        Standard deviation of a further Gaussian over the whole image, in pixels.
+    resampled_from : int
+        Average squares of so many pixels and interpolate them back (cubic convolution), as a product resampled from a
+        coarser band; 1 does nothing.
+    coarser : int
+        Average squares of so many pixels into one: an image of that many times the GSD, on the same place.
+
+    Examples
+    --------
+    >>> Acquisition(gain=-1.0, clouds=0.2).clouds
+    0.2
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    clouds: float = 0.0
+    wedge: float = 0.0
+    blur: float = 0.0
+    resampled_from: int = 1
+    coarser: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can have."""
+        for name in ("clouds", "wedge"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} is a fraction from 0 to 1, not {getattr(self, name)}")
+        for name in ("resampled_from", "coarser"):
+            if getattr(self, name) < 1 or int(getattr(self, name)) != getattr(self, name):
+                raise OptionError(f"{name} is a whole number of pixels from 1 up, not {getattr(self, name)}")
+        if self.blur < 0:
+            raise OptionError(f"blur is a standard deviation in pixels, not {self.blur}")
+
+
+@dataclass(frozen=True)
+class Product:
+    """The raster that the images become.
+
+    Parameters
+    ----------
+    dtype : str
+        uint8, uint16, int16, int32, uint32, float32 or float64.
+    nodata : float or None
+        Stored marker of missing pixels; no valid pixel of an integer image has this value.
+    transform : Affine
+        Of both images before `Acquisition.coarser`; rotated and south-up ones are welcome.
+    crs : str or CRS or None
+        Anything that rasterio understands; None leaves the images without.
+    mean, std : float or None
+        Level and contrast of the land in digital numbers; the defaults suit the dtype.
+
+    Examples
+    --------
+    >>> Product(dtype="uint8").level
+    (120.0, 25.0)
+    """
+
+    dtype: str = "uint16"
+    nodata: float | None = 0
+    transform: Affine = _NORTH_UP
+    crs: object = "EPSG:32633"
+    mean: float | None = None
+    std: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a dtype no image has."""
+        if np.dtype(self.dtype).name not in _LEVELS:
+            raise OptionError(f"dtype {self.dtype!r} cannot be simulated: choose one of {', '.join(_LEVELS)}")
+
+    @property
+    def level(self) -> tuple[float, float]:
+        """Mean and standard deviation of the land in digital numbers."""
+        mean, std = _LEVELS[np.dtype(self.dtype).name]
+        return (mean if self.mean is None else self.mean, std if self.std is None else self.std)
+
+
+_STRIP = 2**19  # pixels worked on at a time
+_SLANT = 0.2  # columns per row of a swath edge
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """Everything that turns a view of the ground into an image.
+
+    Parameters
+    ----------
+    view : View
+        The ground on the pixel grid before `Acquisition.coarser`, zero mean.
+    share : float
+        Factor on the ground.
+    noise : float
+        Standard deviation of the noise, on the scale of the ground.
+    acquisition, product
+        What happens, and what it becomes.
+    right : bool
+        On which side the swath ends.
+    """
+
+    view: View
+    share: float
+    noise: float
+    acquisition: Acquisition
+    product: Product
+    right: bool = False
+
+    def take(
+        self, shape: tuple[int, int], seed: np.random.SeedSequence
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Take an image.
+
+        Parameters
+        ----------
+        shape : (rows, cols)
+            Size of the image that comes out.
+        seed : numpy.random.SeedSequence
+            Source of noise and clouds.
+
+        Returns
+        -------
+        (image, cloud)
+            The pixels in the dtype of the product, and where clouds are.
+        """
+        sky, grain = seed.spawn(2)
+        clouds = None
+        if self.acquisition.clouds > 0:
+            clouds = Clouds.draw(shape, self.acquisition.clouds, np.random.default_rng(sky))
+        image = np.empty(shape, self.product.dtype)
+        # one byte for the whole image where there is nothing to tell
+        cloud = np.zeros(shape, bool) if clouds else np.broadcast_to(np.bool_(False), shape)
+        step = max(_STRIP // shape[1], 1)
+        starts = range(0, shape[0], step)
+
+        def strip(start: int, own: np.random.SeedSequence) -> None:
+            stop = min(start + step, shape[0])
+            values = self._ground(start, stop, shape[1])
+            if clouds:
+                height = clouds.height(start, stop, 0, shape[1])
+                cloud[start:stop] = height > 0
+                values = veil(values, height)
+            values += self.noise * np.random.default_rng(own).standard_normal(values.shape, np.float32)
+            image[start:stop] = self._numbers(values, start, shape)
+
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            list(pool.map(strip, starts, grain.spawn(len(starts))))
+        return image, cloud
+
+    def _ground(self, start: int, stop: int, cols: int) -> NDArray[np.float32]:
+        """Look at rows start..stop of the image, which is coarser than the view by a whole factor."""
+        by = self.acquisition.coarser
+        fine = resampled(self.view, self.acquisition.resampled_from)(start * by, stop * by, 0, cols * by)
+        # a reversed contrast is the land's: clouds stay bright
+        share = -self.share if self.acquisition.gain < 0 else self.share
+        return np.asarray(share * _means(fine, by), np.float32)
+
+    def _numbers(self, values: NDArray[np.float32], start: int, shape: tuple[int, int]) -> NDArray[np.generic]:
+        """Scale to digital numbers, keep them in range and off the nodata value, mark what the swath misses."""
+        mean, std = self.product.level
+        numbers = mean + self.acquisition.offset + abs(self.acquisition.gain) * std * values.astype(np.float64)
+        dtype, nodata = np.dtype(self.product.dtype), self.product.nodata
+        if dtype.kind in "iu":
+            numbers = np.rint(numbers).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+            if nodata is not None:
+                numbers[numbers == nodata] += 1 if nodata < np.iinfo(dtype).max else -1
+        if self.acquisition.wedge > 0:
+            numbers[self._missed(np.arange(start, start + len(values)), shape)] = 0 if nodata is None else nodata
+        return numbers.astype(dtype)
+
+    def _missed(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return where the swath does not reach: beyond a slanted line that cuts off the wanted fraction."""
+        cols = np.arange(shape[1])[::-1] if self.right else np.arange(shape[1])
+        place = cols + _SLANT * rows[:, None]
+        every = np.arange(shape[1]) + _SLANT * np.linspace(0, shape[0] - 1, 64)[:, None]
+        return np.asarray(place < np.quantile(every, self.acquisition.wedge))
+
+
+def resampled(view: View, by: int) -> View:
+    """Average squares of `by` pixels, then interpolate back to the pixels by cubic convolution."""
+    if by == 1:
+        return view
+
+    def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+        (top, bottom, down), (left, right, across) = _back(r0, r1, by), _back(c0, c1, by)
+        coarse = _means(view(top * by, bottom * by, left * by, right * by), by)
+        return np.asarray(down @ coarse @ across.T, np.float32)
+
+    return read
+
+
+def _back(start: int, stop: int, by: int) -> tuple[int, int, NDArray[np.float64]]:
+    """Return first and last + 1 coarse pixel needed by start..stop, and the weights (stop - start, coarse)."""
+    at = (np.arange(start, stop) + 0.5) / by - 0.5
+    first, last = int(np.floor(at[0])) - 1, int(np.floor(at[-1])) + 3
+    away = np.abs(at[:, None] - np.arange(first, last))
+    near = 1.5 * away**3 - 2.5 * away**2 + 1
+    far = -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+    return first, last, np.where(away <= 1, near, np.where(away < 2, far, 0.0))
+
+
+def _means(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
+    """Average squares of pixels: the larger pixel sees just what its parts see together."""
+    if by == 1:
+        return values
+    rows, cols = values.shape
+    return np.asarray(values.reshape(rows // by, by, cols // by, by).mean((1, 3)), np.float32)
+
+
+_COARSE = 256  # cells along the longer side of a cloud field
+_SOFT = 0.5  # from the edge of a cloud to its opaque part, standard deviations of the field
+_BRIGHT = 4.0  # edge of an opaque cloud over the mean of the land, standard deviations of the land
+
+
+def blob_mask(
+    shape: tuple[int, ...], fraction: float, *, scale: float | None = None, seed: int = 0
+) -> NDArray[np.bool_]:
+    """Draw masks made of blobs.
+
+    Parameters
+    ----------
+    shape : (rows, cols) or (n, rows, cols)
+        One mask or a batch of independent ones.
+    fraction : float
+        Part of each mask that is True, 0 to 1: met to the pixel.
+    scale : float, optional
+        Correlation length in pixels; an eighth of the longer side by default.
+    seed : int
+        Equal seeds give equal masks.
+
+    Returns
+    -------
+    array of bool
+        True inside the blobs.
+
+    Examples
+    --------
+    >>> float(blob_mask((64, 64), 0.25, seed=3).mean())
+    0.25
+    """
+    rng = np.random.default_rng(seed)
+    scale = max(shape[-2:]) / 8 if scale is None else scale
+    noise = rng.standard_normal(shape)
+    smooth = ndimage.gaussian_filter(noise, (0,) * (len(shape) - 2) + (scale, scale), mode="wrap")
+    order = smooth.reshape(*shape[:-2], -1).argsort(axis=-1).argsort(axis=-1)
+    return np.asarray(order.reshape(shape) < round(fraction * shape[-2] * shape[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Clouds:
+    """Clouds over one image: a smooth field on a coarse grid, cut at the level that gives the wanted cover.
+
+    Parameters
+    ----------
+    field : (m, n) float
+        The field in standard deviations over the level; cloud where positive.
+    cell : float
+        Image pixels per coarse cell.
+    """
+
+    field: NDArray[np.float64]
+    cell: float
+
+    @classmethod
+    def draw(cls, shape: tuple[int, int], fraction: float, rng: np.random.Generator) -> Clouds:
+        """Draw clouds that cover a fraction of an image of a shape (rows, cols)."""
+        cell = max(max(shape) / _COARSE, 1.0)
+        rows, cols = (int(np.ceil(n / cell)) + 1 for n in shape)
+        # a field wider than the image, so that its two borders are not alike
+        noise = rng.standard_normal((rows + max(rows // 2, 4), cols + max(cols // 2, 4)))
+        smooth = ndimage.gaussian_filter(noise, max(rows, cols) / 20, mode="wrap")[:rows, :cols]
+        level = np.quantile(smooth, 1 - fraction)
+        return cls((smooth - level) / max(float(smooth.std()), 1e-30), cell)
+
+    def height(self, r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+        """Return the field at the pixels of a box, interpolated linearly; cloud where positive."""
+        down, across = (np.arange(a, b) / self.cell for a, b in ((r0, r1), (c0, c1)))
+        top, left = (at.astype(int).clip(0, n - 2) for at, n in zip((down, across), self.field.shape, strict=True))
+        low, high = (down - top)[:, None], across - left
+        strip = (1 - low) * self.field[top] + low * self.field[top + 1]
+        return np.asarray((1 - high) * strip[:, left] + high * strip[:, left + 1], np.float32)
+
+
+def veil(values: NDArray[np.float32], height: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cover land (zero mean, unit variance) with clouds of a given height: soft edges, brighter where thicker."""
+    opacity = np.clip(height / _SOFT, 0, 1)
+    opacity = opacity**2 * (3 - 2 * opacity)
+    return np.asarray(values + opacity * (_BRIGHT + height - values), np.float32)
+
 
 _LOOK = 2**20  # pixels from which the variance is taken
 

@@ -1,17 +1,378 @@
-"""A continuous random scene, seen through optics and square pixels, whose value at any place is known."""
+"""A continuous random scene, seen through optics and square pixels, whose value at any place is known.
+
+A scene of any extent: one torus, or many pieces of one, blended so that nothing repeats.
+
+True corrections: for every target pixel, where the reference shows the same thing.
+
+Many small pairs of windows at once, for measuring accuracy and calibration.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
-__all__ = ["Scene", "Texture"]
+    from numpy.typing import ArrayLike, NDArray
+
+
+__all__ = [
+    "Constant",
+    "Displacement",
+    "Ground",
+    "Scene",
+    "Similarity",
+    "SmoothField",
+    "Texture",
+    "View",
+    "WindowPairs",
+    "similarity",
+    "smooth_field",
+    "window_pairs",
+]
+
+_PIECE = 1024  # torus of a mosaic, px
+_PITCH = 896  # distance of its pieces, px
+_BLEND = 64  # width over which neighbours mix, px
+_PER_PERIOD = 2.7  # samples under the spline per shortest period ...
+_FINEST = 8  # ... but no more than so many per pixel, for the sake of memory
+_ORDER = 5
+
+
+class View(Protocol):
+    """The ground sampled on the pixels of one image: rows r0..r1 and columns c0..c1, which may lie outside it."""
+
+    def __call__(self, r0: int, r1: int, c0: int, c1: int, /) -> NDArray[np.float32]:
+        """Return the pixels, (r1 - r0, c1 - c0)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """A continuous scene over the whole plane.
+
+    With ``rolls`` the ground at ``x`` is ``sum_b w_b(x) scene(x + rolls[b])`` over the pieces ``b`` that reach ``x``,
+    with known weights whose squares sum to one: still a function known everywhere.
+
+    Parameters
+    ----------
+    scene : Scene
+        The torus.
+    rolls : (m, m, 2) int or None
+        Offsets (row, col) of the pieces, or None: the torus itself, repeated.
+    """
+
+    scene: Scene
+    rolls: NDArray[np.int64] | None = None
+
+    @classmethod
+    def draw(cls, shape: tuple[int, int], texture: Texture, rng: np.random.Generator) -> Ground:
+        """Draw the ground for images of a shape.
+
+        Parameters
+        ----------
+        shape : (rows, cols)
+            Size of the images in pixels. Where they fit, the torus is larger than them, else there are many pieces.
+        texture : Texture
+            Spectrum and optics.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        Ground
+            The scene.
+        """
+        side = max(shape)
+        if texture.period or side <= _PIECE:
+            torus = texture.period or fft.next_fast_len(side + max(side // 4, 64))
+            return cls(Scene.draw(torus, texture, rng, dtype=np.complex64))
+        scene = Scene.draw(_PIECE, texture, rng, dtype=np.complex64)
+        return cls(scene, rng.integers(0, _PIECE, (64, 64, 2)))
+
+    def blurred(self, sigma: float) -> Ground:
+        """Return the ground seen through a further Gaussian of so many pixels."""
+        return Ground(self.scene.blurred(sigma), self.rolls)
+
+    def view(self, displacement: Displacement) -> View:
+        """Look at the ground from an image displaced against it.
+
+        Parameters
+        ----------
+        displacement : Displacement
+            Pixel ``x`` of the image shows the ground at ``x + displacement(x)``.
+
+        Returns
+        -------
+        View
+            Exact for a `Constant`; else a spline of order 5 through several samples per pixel.
+        """
+        if isinstance(displacement, Constant):
+            return _shifted(self, displacement)
+        return _warped(self, displacement)
+
+
+def _shifted(ground: Ground, shift: Constant) -> View:
+    image = ground.scene.image((shift.dcol, shift.drow)).astype(np.float32, copy=False)
+
+    def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+        if ground.rolls is None:
+            return image[np.ix_(np.arange(r0, r1) % len(image), np.arange(c0, c1) % len(image))]
+        out = np.zeros((r1 - r0, c1 - c0), np.float32)
+        for top, bottom, i in _pieces(r0, r1, shift.drow):
+            down = _weight(np.arange(top, bottom, dtype=np.float64) + shift.drow, i)[:, None]
+            for left, right, j in _pieces(c0, c1, shift.dcol):
+                roll = ground.rolls[i % 64, j % 64]
+                rows = (np.arange(top, bottom) + roll[0]) % len(image)
+                cols = (np.arange(left, right) + roll[1]) % len(image)
+                across = _weight(np.arange(left, right, dtype=np.float64) + shift.dcol, j)
+                out[top - r0 : bottom - r0, left - c0 : right - c0] += image[np.ix_(rows, cols)] * down * across
+        return out
+
+    return read
+
+
+def _warped(ground: Ground, displacement: Displacement) -> View:
+    highest = (ground.scene.modes.shape[1] - 1) / ground.scene.size
+    finer = min(max(int(np.ceil(_PER_PERIOD * highest)), 4), _FINEST)
+    samples = ground.scene.image(finer=finer)
+    spline = ndimage.spline_filter(samples, order=_ORDER, output=np.float32, mode="grid-wrap")
+
+    def sample(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
+        at = [rows * finer, cols * finer]
+        return np.asarray(
+            ndimage.map_coordinates(spline, at, np.float32, order=_ORDER, mode="grid-wrap", prefilter=False)
+        )
+
+    def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+        rows, cols = np.arange(r0, r1, dtype=np.float64)[:, None], np.arange(c0, c1, dtype=np.float64)
+        dcol, drow = displacement(rows, cols)
+        rows, cols = np.broadcast_arrays(rows + drow, cols + dcol)
+        if ground.rolls is None:
+            return sample(rows, cols)
+        out = np.zeros(rows.shape, np.float32)
+        for i in _numbers(rows.min(), rows.max()):
+            down = _reached(rows, i, axis=1)
+            for j in _numbers(cols.min(), cols.max()):
+                box = (down, _reached(cols, j, axis=0))
+                roll = ground.rolls[i % 64, j % 64]
+                weight = _weight(rows[box], i) * _weight(cols[box], j)
+                out[box] += weight * sample(rows[box] + roll[0], cols[box] + roll[1])
+        return out
+
+    return read
+
+
+def _reached(at: NDArray[np.float64], number: int, *, axis: int) -> slice:
+    """Return the rows (axis=1) or columns (axis=0) that have positions within a piece."""
+    start = number * _PITCH
+    hit = np.flatnonzero((at.max(axis) >= start) & (at.min(axis) <= start + _PITCH + _BLEND))
+    return slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0)
+
+
+def _numbers(first: float, last: float) -> range:
+    """Return the numbers of the pieces that reach positions first..last."""
+    return range(int((first - _BLEND) // _PITCH), int(last // _PITCH) + 1)
+
+
+def _pieces(start: int, stop: int, shift: float) -> Iterator[tuple[int, int, int]]:
+    """Yield (first, last + 1, number) of the pieces that reach pixels start..stop moved by a shift."""
+    for i in _numbers(start + shift, stop - 1 + shift):
+        first = max(start, int(np.floor(i * _PITCH - shift)))
+        last = min(stop, int(np.ceil((i + 1) * _PITCH + _BLEND - shift)) + 1)
+        if first < last:
+            yield first, last, i
+
+
+def _weight(at: NDArray[np.float64], number: int) -> NDArray[np.float32]:
+    """Return the weight of a piece along one axis: squares of neighbours sum to one."""
+    inside = (at - number * _PITCH) / _BLEND
+    rise = np.clip(inside, 0, 1)
+    fall = np.clip(inside - _PITCH / _BLEND, 0, 1)
+    smooth = np.sin(np.pi / 2 * rise**2 * (3 - 2 * rise)) * np.cos(np.pi / 2 * fall**2 * (3 - 2 * fall))
+    return np.asarray(smooth, np.float32)
+
+
+Vectors: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
+
+
+class Displacement(Protocol):
+    """A function from target pixels ``(rows, cols)`` to the correction ``(dcol, drow)`` in target pixels.
+
+    Integer rows and columns are pixel centres; the two arguments broadcast, and so do the results.
+    """
+
+    def __call__(self, rows: ArrayLike, cols: ArrayLike, /) -> Vectors:
+        """Return the correction at target pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same correction everywhere.
+
+    Parameters
+    ----------
+    dcol, drow : float
+        Pixels to the right and down.
+
+    Examples
+    --------
+    >>> dcol, drow = Constant(0.5, -2.0)([0, 1], [5, 6])
+    >>> drow
+    array([-2., -2.])
+    """
+
+    dcol: float
+    drow: float
+
+    def __call__(self, rows: ArrayLike, cols: ArrayLike, /) -> Vectors:
+        """Return the correction at target pixels."""
+        shape = np.broadcast_shapes(np.shape(rows), np.shape(cols))
+        return np.full(shape, self.dcol), np.full(shape, self.drow)
+
+
+@dataclass(frozen=True)
+class SmoothField:
+    """A sum of slow waves, each a product of one cosine along rows and one along columns.
+
+    Parameters
+    ----------
+    dcol, drow : tuple of waves
+        A wave is ``(amplitude, row frequency, row phase, column frequency, column phase)``, in pixels and radians.
+
+    Examples
+    --------
+    >>> field = SmoothField(dcol=((2.0, 0.0, 0.0, 0.0, 0.0),), drow=())
+    >>> float(field(10, 20)[0])
+    2.0
+    """
+
+    dcol: tuple[tuple[float, ...], ...]
+    drow: tuple[tuple[float, ...], ...]
+
+    def __call__(self, rows: ArrayLike, cols: ArrayLike, /) -> Vectors:
+        """Return the correction at target pixels."""
+        row, col = np.asarray(rows, np.float64), np.asarray(cols, np.float64)
+        return _waves(self.dcol, row, col), _waves(self.drow, row, col)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """A rotation and a change of scale about a point, then a shift.
+
+    Parameters
+    ----------
+    center : (col, row)
+        The point which only the shift moves.
+    degrees : float
+        Rotation from the target to the reference, clockwise on the screen.
+    scale : float
+        Size of the content in the reference over that in the target.
+    shift : (dcol, drow)
+        Correction at the centre, in pixels.
+
+    Examples
+    --------
+    >>> dcol, drow = Similarity(center=(0.0, 0.0), degrees=90.0)([0.0], [1.0])
+    >>> [round(float(v), 6) for v in (dcol[0], drow[0])]
+    [-1.0, 1.0]
+    """
+
+    center: tuple[float, float]
+    degrees: float = 0.0
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def __call__(self, rows: ArrayLike, cols: ArrayLike, /) -> Vectors:
+        """Return the correction at target pixels."""
+        col, row = np.asarray(cols, np.float64) - self.center[0], np.asarray(rows, np.float64) - self.center[1]
+        turn = np.radians(self.degrees)
+        cos, sin = self.scale * np.cos(turn), self.scale * np.sin(turn)
+        return cos * col - sin * row - col + self.shift[0], sin * col + cos * row - row + self.shift[1]
+
+
+def similarity(
+    shape: tuple[int, int], *, degrees: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
+) -> Similarity:
+    """Rotate and scale about the centre of an image.
+
+    Parameters
+    ----------
+    shape : (rows, cols)
+        Size of the target.
+    degrees, scale, shift
+        As in `Similarity`.
+
+    Returns
+    -------
+    Similarity
+        The true correction.
+
+    Examples
+    --------
+    >>> similarity((101, 201), degrees=1.0).center
+    (100.0, 50.0)
+    """
+    return Similarity(((shape[1] - 1) / 2, (shape[0] - 1) / 2), degrees, scale, shift)
+
+
+def smooth_field(
+    shape: tuple[int, int], amplitude: float, *, seed: int = 0, waves: int = 3, turns: float = 1.0
+) -> SmoothField:
+    """Draw a smooth field of corrections.
+
+    Parameters
+    ----------
+    shape : (rows, cols)
+        Size of the target.
+    amplitude : float
+        No component of the correction exceeds this, in pixels.
+    seed : int
+        Equal seeds give equal fields.
+    waves : int
+        Number of waves per component.
+    turns : float
+        The fastest wave has so many periods across the image.
+
+    Returns
+    -------
+    SmoothField
+        The true correction.
+
+    Examples
+    --------
+    >>> field = smooth_field((500, 500), 2.5, seed=1)
+    >>> dcol, drow = field([[0], [499]], [[0, 250]])
+    >>> bool(abs(dcol).max() <= 2.5), drow.shape
+    (True, (2, 2))
+    """
+    rng = np.random.default_rng(seed)
+
+    def component() -> tuple[tuple[float, ...], ...]:
+        size = rng.uniform(0.5, 1.0, waves)
+        size *= amplitude / size.sum()
+        turn = 2 * np.pi * turns * rng.uniform(0.3, 1.0, (2, waves)) / np.reshape(shape, (2, 1))
+        phase = rng.uniform(0, 2 * np.pi, (2, waves))
+        columns = np.column_stack([size, turn[0], phase[0], turn[1], phase[1]])
+        return tuple(tuple(map(float, wave)) for wave in columns)
+
+    return SmoothField(component(), component())
+
+
+def _waves(
+    waves: tuple[tuple[float, ...], ...], row: NDArray[np.float64], col: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    out = np.zeros(np.broadcast_shapes(row.shape, col.shape))
+    for size, row_turn, row_phase, col_turn, col_phase in waves:
+        out += size * np.cos(row_turn * row + row_phase) * np.cos(col_turn * col + col_phase)
+    return out
+
 
 # Modes which optics dim below this are left out: the scene is what remains, so nothing becomes inexact.
 _DIM = 1e-3
@@ -184,3 +545,117 @@ def _fold(modes: NDArray[np.complexfloating], first: int, size: int) -> NDArray[
         out[at : at + take] += modes[start : start + take]
         start += take
     return out
+
+
+class WindowPairs(NamedTuple):
+    """A batch of pairs of windows and their truth.
+
+    Attributes
+    ----------
+    ref, tgt : (n, size, size) float32
+        Noisy windows.
+    clean : (n, size, size) float32
+        The reference windows before noise.
+    truth : (n, 2) float64
+        Correction (dcol, drow) in pixels, ``x_ref = x_tgt + dcol``; NaN for unrelated pairs.
+    sigma : (n,) float64
+        Standard deviation of the noise, the same in both windows of a pair.
+    bound : (n, 2, 2) float64
+        Cramer-Rao bound ``2 sigma**2 G**-1`` on the covariance of the correction, axes (col, row), pixels squared.
+        ``G`` sums the products of the scene's exact derivatives over the window, so the jump between opposite
+        borders of a window, which makes spectral derivatives of a crop too steep, plays no part.
+    """
+
+    ref: NDArray[np.float32]
+    tgt: NDArray[np.float32]
+    clean: NDArray[np.float32]
+    truth: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    bound: NDArray[np.float64]
+
+
+def window_pairs(
+    n: int,
+    size: int,
+    snr_db: float,
+    *,
+    max_shift: float = 1.5,
+    seed: int = 0,
+    texture: Texture | None = None,
+    unrelated: bool = False,
+) -> WindowPairs:
+    """Draw pairs of windows, each cut from a larger scene of its own, shifted exactly.
+
+    Parameters
+    ----------
+    n : int
+        Number of pairs.
+    size : int
+        Side of the windows in pixels.
+    snr_db : float
+        Variance of the noise-free reference window over that of the noise, in decibel; ``inf`` adds no noise, ``-inf``
+        gives nothing but noise of unit variance.
+    max_shift : float
+        Corrections are uniform in ``[-max_shift, max_shift]`` on both axes.
+    seed : int
+        Equal seeds give equal pairs.
+    texture : Texture, optional
+        Spectrum and optics.
+    unrelated : bool
+        Cut the target from another scene.
+
+    Returns
+    -------
+    WindowPairs
+        Windows, truth and noise.
+
+    Examples
+    --------
+    >>> batch = window_pairs(3, 32, 20.0, seed=1)
+    >>> batch.ref.shape, batch.truth.shape
+    ((3, 32, 32), (3, 2))
+    """
+    texture = texture or Texture()
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(-max_shift, max_shift, (n, 2))
+    ref, tgt, clean = (np.empty((n, size, size), np.float32) for _ in range(3))
+    sigma, bound = np.empty(n), np.empty((n, 2, 2))
+    torus = texture.period or fft.next_fast_len(max(2 * size, size + 128, size + 2 * int(np.ceil(max_shift))))
+    for i in range(n):
+        scene = Scene.draw(torus, texture, rng, dtype=np.complex64)
+        other = Scene.draw(torus, texture, rng, dtype=np.complex64) if unrelated else scene
+        row, col = rng.integers(0, torus, 2)
+        clean[i] = _cut(scene.image(), row, col, size)
+        moved = _cut(other.image((truth[i, 0], truth[i, 1])), row, col, size)
+        slopes = np.stack([_cut(part.image(), row, col, size) for part in scene.gradient()])
+        share, sigma[i] = _noise(clean[i], snr_db)
+        bound[i] = _bound(share * slopes, sigma[i])
+        clean[i] *= share
+        noise = sigma[i] * rng.standard_normal((2, size, size), dtype=np.float32)
+        ref[i], tgt[i] = clean[i] + noise[0], share * moved + noise[1]
+    if unrelated or snr_db == -np.inf:
+        truth[:] = np.nan
+        bound[:] = np.nan
+    return WindowPairs(ref, tgt, clean, truth, sigma, bound)
+
+
+def _cut(image: NDArray[np.floating], row: int, col: int, size: int) -> NDArray[np.floating]:
+    """Cut a window from a torus."""
+    rows, cols = (np.arange(at, at + size) % len(image) for at in (row, col))
+    return image[np.ix_(rows, cols)]
+
+
+def _noise(clean: NDArray[np.float32], snr_db: float) -> tuple[float, float]:
+    """Return the factor on the scene and the standard deviation of the noise."""
+    if snr_db == -np.inf:
+        return 0.0, 1.0
+    return 1.0, float(clean.std(dtype=np.float64) * 10 ** (-snr_db / 20))
+
+
+def _bound(slopes: NDArray[np.floating], sigma: float) -> NDArray[np.float64]:
+    """Return the Cramer-Rao bound of two equally noisy windows with slopes (2, rows, cols) along (col, row)."""
+    flat = slopes.reshape(2, -1).astype(np.float64)
+    fisher = flat @ flat.T
+    if np.linalg.det(fisher) <= 0:
+        return np.full((2, 2), np.inf)
+    return np.asarray(2 * sigma**2 * np.linalg.inv(fisher), dtype=np.float64)
