@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from scipy.ndimage import gaussian_filter, map_coordinates, shift
 
 import xcoreg
-from xcoreg.engine.elevation.points import compare_points
+from xcoreg.matching.points import compare_points
 from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair, elevations
 
 SHAPE, _SIDE = (985, 1332), 10_000

@@ -40,7 +40,7 @@ def test_star_import_brings_all():
 
 
 def test_a_name_is_imported_once():
-    assert xcoreg.match is importlib.import_module("xcoreg.engine").match
+    assert xcoreg.match is importlib.import_module("xcoreg.matching").match
     assert "match" in vars(xcoreg)
 
 
@@ -55,7 +55,7 @@ def python(script):
 
 
 def test_the_top_level_is_lazy():
-    script = "import sys, xcoreg; print([m for m in ('scipy', 'xcoreg.engine', 'xcoreg.io') if m in sys.modules])"
+    script = "import sys, xcoreg; print([m for m in ('scipy', 'xcoreg.matching', 'xcoreg.io') if m in sys.modules])"
     assert python(script) == "[]"
 
 

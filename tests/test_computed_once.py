@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg.engine.elevation.points import compare_points
-from xcoreg.engine.local import tie_points
+from xcoreg.matching.field import tie_points
+from xcoreg.matching.points import compare_points
 from xcoreg.raster.raster import make_raster
 from xcoreg.simulate import dem_pair, pair, smooth_field
 
@@ -145,7 +145,7 @@ def computing(request):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_whoever_computes(computing, far, logs, monkeypatch, tmp_path):
-    monkeypatch.setattr("xcoreg.engine.many._GROUP", 16)
+    monkeypatch.setattr("xcoreg.matching.windows._GROUP", 16)
     where = DataArray(np.ones((SIZE, SIZE), "uint8"), far.ref.coords, ("y", "x"))
     images = [far.tgt, far.ref, where]
     wanted = VERBS["where"](*images)
@@ -176,7 +176,7 @@ UPSTREAM = {
 
 @pytest.mark.parametrize("how", UPSTREAM)
 def test_what_chunks_are_made_from_is_computed_once(how, near, logs, monkeypatch):
-    monkeypatch.setattr("xcoreg.engine.many._GROUP", 16)
+    monkeypatch.setattr("xcoreg.matching.windows._GROUP", 16)
     images = [image.assign_coords(near.ref.coords) for image in (near.tgt, near.ref)]
     in_memory = UPSTREAM[how](*(image.chunk(x=200, y=200) for image in images))
     computed = UPSTREAM[how](*(counted(image, log, 200) for image, log in zip(images, logs, strict=False)))
@@ -199,7 +199,7 @@ def test_whoever_computes_what_chunks_are_made_from(computing, near, logs, tmp_p
 
 
 def test_elevation_models_are_computed_once(logs, monkeypatch):
-    monkeypatch.setattr("xcoreg.engine.many._GROUP", 8)
+    monkeypatch.setattr("xcoreg.matching.windows._GROUP", 8)
     both = dem_pair((300, 300), seed=2)
     how = {"matcher": "nuth_kaab", "spacing": 75, "window": 75}
     wanted = both.tgt.coreg.match_local(both.ref, **how)

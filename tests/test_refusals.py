@@ -8,8 +8,8 @@ import xarray as xr
 from scipy import fft, ndimage
 
 from xcoreg.datasets import sentinel2_pair
-from xcoreg.engine.single import match
 from xcoreg.errors import CoregError, GridError, NoOverlap
+from xcoreg.matching.shift import match
 from xcoreg.simulate import Acquisition, Product, Texture, pair
 
 SIZES = (64, 96, 128)

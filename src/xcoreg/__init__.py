@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
-    from xcoreg.engine.elevation.points import PointStatistics, compare_points
-    from xcoreg.engine.local import match_local, tie_points
-    from xcoreg.engine.single import match
     from xcoreg.georef import (
         Corners,
         GCPs,
@@ -50,7 +47,10 @@ if TYPE_CHECKING:
     from xcoreg.io.read import open_raster
     from xcoreg.io.write import write_raster
     from xcoreg.jobs.run import batch
-    from xcoreg.plan.outlines import inside, outside
+    from xcoreg.matching.field import match_local, tie_points
+    from xcoreg.matching.masks import inside, outside
+    from xcoreg.matching.points import PointStatistics, compare_points
+    from xcoreg.matching.shift import match
     from xcoreg.results.coregistration import Coregistration, Quality, load_fit
     from xcoreg.results.shift import Shift
     from xcoreg.results.tiepoints import TiePoints
@@ -64,31 +64,31 @@ _HOMES = {
     "Corners": "xcoreg.georef",
     "GCPs": "xcoreg.georef",
     "Matches": "xcoreg.core.matches",
-    "PointStatistics": "xcoreg.engine",
+    "PointStatistics": "xcoreg.matching",
     "Quality": "xcoreg.results",
     "Shift": "xcoreg.results",
     "Status": "xcoreg.core.matches",
     "TiePoints": "xcoreg.results",
     "apply": "xcoreg.warp",
     "batch": "xcoreg.jobs",
-    "compare_points": "xcoreg.engine",
+    "compare_points": "xcoreg.matching",
     "crlb": "xcoreg.core.quality",
     "fit_gcps": "xcoreg.georef",
     "from_geotransform": "xcoreg.georef",
-    "inside": "xcoreg.plan",
+    "inside": "xcoreg.matching",
     "load_fit": "xcoreg.results",
     "lonlat_to_pixel": "xcoreg.georef",
     "map_to_pixel": "xcoreg.georef",
-    "match": "xcoreg.engine",
-    "match_local": "xcoreg.engine",
+    "match": "xcoreg.matching",
+    "match_local": "xcoreg.matching",
     "open_raster": "xcoreg.io",
-    "outside": "xcoreg.plan",
+    "outside": "xcoreg.matching",
     "parse_crs": "xcoreg.georef",
     "phase_match": "xcoreg.core.matcher",
     "pixel_to_lonlat": "xcoreg.georef",
     "pixel_to_map": "xcoreg.georef",
     "read_gcps": "xcoreg.georef",
-    "tie_points": "xcoreg.engine",
+    "tie_points": "xcoreg.matching",
     "to_geotransform": "xcoreg.georef",
     "transform_points": "xcoreg.georef",
     "write_raster": "xcoreg.io",

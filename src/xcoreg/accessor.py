@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from xcoreg.georef import GCPs
     from xcoreg.locate import Located
-    from xcoreg.plan.options import MatchLocalOptions, MatchOptions
+    from xcoreg.matching.options import MatchLocalOptions, MatchOptions
     from xcoreg.results.coregistration import Coregistration
 
     Image = xr.DataArray | xr.Dataset
@@ -157,7 +157,7 @@ class CoregAccessor:
         >>> round(shift.dx, 1), round(shift.dy, 1), round(shift.dcol, 2), round(shift.drow, 2)
         (12.5, 5.0, 1.25, -0.5)
         """
-        from xcoreg.engine.single import match
+        from xcoreg.matching.shift import match
 
         return match(self._image, ref, **options)
 
@@ -183,7 +183,7 @@ class CoregAccessor:
         >>> fit.points
         TiePoints(25 windows: 25 OK)
         """
-        from xcoreg.engine.local import match_local
+        from xcoreg.matching.field import match_local
 
         return match_local(self._image, ref, **options)
 
@@ -243,7 +243,7 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.ref.coreg.grid
         True
         """
-        from xcoreg.plan.options import check_options
+        from xcoreg.matching.options import check_options
         from xcoreg.rectify.onto import on_map
 
         matching, moving = _split(options)
@@ -276,7 +276,7 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.tgt.coreg.grid
         True
         """
-        from xcoreg.plan.options import LocalOptions, check_options
+        from xcoreg.matching.options import LocalOptions, check_options
         from xcoreg.rectify.onto import on_map
 
         matching, moving = _split(options)

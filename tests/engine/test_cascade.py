@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.engine.cascade import Guess, interpolate
-from xcoreg.engine.local import tie_points
+from xcoreg.matching.field import tie_points
+from xcoreg.matching.windows import Guess, interpolate
 
 
 def mesh(n, step):

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matcher import phase_match
-from xcoreg.engine.doubt import bends, locks
-from xcoreg.engine.scene import prepare
-from xcoreg.engine.single import match
-from xcoreg.engine.trials import match_windows
 from xcoreg.georef import vector_to_pixel
-from xcoreg.plan.options import check_options
+from xcoreg.matching.acceptance import bends, locks
+from xcoreg.matching.options import check_options
+from xcoreg.matching.scene import prepare
+from xcoreg.matching.shift import match
+from xcoreg.matching.windows import match_windows
 from xcoreg.simulate import Acquisition, pair, similarity
 
 CENTRE = np.array([[301500.0, 5898540.0]])

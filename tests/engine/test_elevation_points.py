@@ -10,7 +10,7 @@ import pytest
 
 import xcoreg
 from xcoreg.core.matches import Status
-from xcoreg.engine.elevation.points import compare_points
+from xcoreg.matching.points import compare_points
 from xcoreg.simulate.terrain import DemNoise, dem_pair
 
 gpd = pytest.importorskip("geopandas")

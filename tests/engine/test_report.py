@@ -3,12 +3,12 @@ import pytest
 
 import xcoreg
 from xcoreg.core.matches import Matches, Status
-from xcoreg.engine.report import build_fit, failure
-from xcoreg.engine.scene import prepare
-from xcoreg.engine.trials import Trials
-from xcoreg.engine.verdict import Verdict
 from xcoreg.errors import MatchError
-from xcoreg.plan.options import check_options
+from xcoreg.matching.acceptance import Verdict
+from xcoreg.matching.options import check_options
+from xcoreg.matching.result import build_fit, failure
+from xcoreg.matching.scene import prepare
+from xcoreg.matching.windows import Trials
 
 SEED_000 = (0.357885632465, 0.433837319984 - 2)
 

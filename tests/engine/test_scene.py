@@ -3,10 +3,10 @@ import pytest
 import shapely
 from affine import Affine
 
-from xcoreg.engine.scene import prepare
 from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import transform_points
-from xcoreg.plan.options import check_options
+from xcoreg.matching.options import check_options
+from xcoreg.matching.scene import prepare
 
 UTM = "EPSG:32633"
 HALF = shapely.box(300000, 5897640, 301300, 5900040)
@@ -57,7 +57,7 @@ def test_known_footprints_are_not_searched(plain, monkeypatch):
     def refuse(*_):
         raise AssertionError("searched for a footprint that was given")
 
-    monkeypatch.setattr("xcoreg.engine.scene.footprint", refuse)
+    monkeypatch.setattr("xcoreg.matching.scene.footprint", refuse)
     scene = run(plain.tgt, plain.ref, footprint=HALF, ref_footprint=HALF)
     assert scene.footprints == (HALF, HALF)
 

@@ -4,10 +4,10 @@ from affine import Affine
 
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
-from xcoreg.engine.scene import prepare
-from xcoreg.engine.trials import Trials, match_windows, to_points
 from xcoreg.errors import OptionError
-from xcoreg.plan.options import check_options
+from xcoreg.matching.options import check_options
+from xcoreg.matching.scene import prepare
+from xcoreg.matching.windows import Trials, match_windows, to_points
 
 PLACES = np.array([[300800.0, 5899200.0], [301600.0, 5898600.0], [301200.0, 5898900.0]])
 NOWHERE = np.zeros((3, 2))

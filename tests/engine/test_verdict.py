@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.engine.verdict import judge
+from xcoreg.matching.acceptance import judge
 
 SURE = 95.0
 

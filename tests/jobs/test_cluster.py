@@ -38,7 +38,7 @@ def test_workers_make_the_same_files(scenes, cluster):
 
 @pytest.mark.parametrize("chunks", [None, 100])
 def test_a_cluster_computes_the_same_bits(made, cluster, chunks, monkeypatch):
-    monkeypatch.setattr("xcoreg.engine.many._GROUP", 8)  # several tasks
+    monkeypatch.setattr("xcoreg.matching.windows._GROUP", 8)  # several tasks
     ref, tgt = (open_raster(made / name, chunks=chunks) for name in ("ref.tif", "a.tif"))
     how = {"window": 32, "spacing": 40}
     fit = tgt.coreg.match_local(ref, **how)
@@ -73,7 +73,7 @@ def test_pixels_in_memory_are_not_sent_to_a_cluster(made, cluster, tmp_path, nam
 
 
 def test_what_the_cluster_keeps_is_used_where_it_is(made, cluster, monkeypatch):
-    monkeypatch.setattr("xcoreg.engine.many._GROUP", 8)
+    monkeypatch.setattr("xcoreg.matching.windows._GROUP", 8)
     ref, tgt = (open_raster(made / name, chunks=100) for name in ("ref.tif", "a.tif"))
     how = {"window": 32, "spacing": 40}
     fit = tgt.coreg.match_local(ref, **how)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xcoreg.engine.single import match
 from xcoreg.io.read import open_raster
 from xcoreg.jobs.deliver import deliver, is_plain
+from xcoreg.matching.shift import match
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import shapely
 from affine import Affine
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.plan.choose import choose_centres, overlap_size, spread_out, window_size
-from xcoreg.plan.masks import as_mask
+from xcoreg.matching.masks import as_mask
+from xcoreg.matching.placement import choose_centres, overlap_size, spread_out, window_size
 from xcoreg.raster.overview import look
 from xcoreg.raster.raster import make_raster
 

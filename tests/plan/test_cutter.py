@@ -4,7 +4,7 @@ import pytest
 from affine import Affine
 
 from xcoreg.georef import transform_points, vector_to_map
-from xcoreg.plan.cutter import make_cutters
+from xcoreg.matching.cutter import make_cutters
 from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"

@@ -5,7 +5,7 @@ from affine import Affine
 
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import transform_points
-from xcoreg.plan.masks import as_mask
+from xcoreg.matching.masks import as_mask
 
 UTM = "EPSG:32633"
 WEST_HALF = shapely.box(300000, 5899040, 300500, 5900040)

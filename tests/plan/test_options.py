@@ -3,7 +3,7 @@ import pytest
 
 from xcoreg.core.matches import Matches
 from xcoreg.errors import OptionError
-from xcoreg.plan.options import Options, check_options
+from xcoreg.matching.options import Options, check_options
 from xcoreg.simulate import window_pairs
 
 

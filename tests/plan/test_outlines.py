@@ -12,8 +12,7 @@ from shapely.geometry import box, mapping
 
 from xcoreg.errors import OptionError
 from xcoreg.georef import transform_points
-from xcoreg.plan.masks import as_mask
-from xcoreg.plan.outlines import inside, outside, read_outlines, united
+from xcoreg.matching.masks import as_mask, inside, outside, read_outlines, united
 
 UTM = "EPSG:32633"
 WEST_HALF = box(300000, 5899040, 300500, 5900040)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xcoreg.georef import transform_points, vector_to_map
-from xcoreg.plan.places import scale_of, window_nodes, window_places
+from xcoreg.matching.cutter import scale_of, window_nodes, window_places
 
 LINEAR = (10.0, 0.0, 0.0, -10.0)
 CENTRES = np.array([300000.0, 420000.0]), np.array([5900000.0, 5800000.0])

@@ -12,8 +12,8 @@ from xcoreg.cli.layers import Layer, write_layers
 from xcoreg.errors import MissingDependency, NoOverlap, OptionError
 
 if TYPE_CHECKING:
-    from xcoreg.engine.scene import Scene
-    from xcoreg.plan.options import Options
+    from xcoreg.matching.options import Options
+    from xcoreg.matching.scene import Scene
     from xcoreg.raster.raster import Raster
     from xcoreg.results.tiepoints import TiePoints
 
@@ -46,8 +46,8 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
     OptionError
         When the folder cannot be made.
     """
-    from xcoreg.engine.scene import prepare
-    from xcoreg.plan.options import check_options
+    from xcoreg.matching.options import check_options
+    from xcoreg.matching.scene import prepare
 
     goal = Path(folder)
     try:

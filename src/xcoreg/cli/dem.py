@@ -98,7 +98,7 @@ def _check(options: dict[str, Any], exclude: bool, table: str | None) -> None:
 
 def _estimate(ref: str, tgt: str, options: dict[str, Any], talk: Talk, exclude: bool) -> Coregistration:
     """Match, by blocks or as one."""
-    from xcoreg.plan.outlines import outside
+    from xcoreg.matching.masks import outside
 
     names = [name.strip() for name in options.pop("matcher").split(",") if name.strip()]
     options["matcher"] = names[0] if len(names) == 1 else names

@@ -28,15 +28,15 @@ def demo(talk: Talk, out: str) -> None:
 
     Writes the corrected GeoTIFF, the fit and a picture into a folder, replacing those of an earlier run.
     """
-    from xcoreg import datasets, engine
+    from xcoreg import datasets
 
     folder = _made(Path(out))
     ref_path, tgt_path = (str(datasets.path(name)) for name in datasets.NAMES)
     ref, tgt = open_image(ref_path), open_image(tgt_path)
-    fit = engine.match(tgt, ref, progress=talk.progress)
+    fit = match(tgt, ref, progress=talk.progress)
     Delivery(folder / "corrected.tif", overwrite=True).write(tgt_path, fit)
     fixed = open_image(str(folder / "corrected.tif"))
-    again = engine.match(fixed, ref, progress=talk.progress)
+    again = match(fixed, ref, progress=talk.progress)
     fit.save(folder / "fit.json")
     _tell(fit, again)
     talk.detail(fit.summary())

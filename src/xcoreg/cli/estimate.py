@@ -50,7 +50,7 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
     MatchError
         When there is no trustworthy answer; with `debug`, footprints and windows are written all the same.
     """
-    from xcoreg.engine.single import match
+    from xcoreg.matching.shift import match
 
     debug = options.pop("debug")
     keep = Keeping.take(options, (ref, tgt))
@@ -87,7 +87,7 @@ def match_files_locally(ref: str, tgt: str, options: dict[str, Any], talk: Talk)
     MatchError
         When there is no trustworthy answer.
     """
-    from xcoreg.engine.local import match_local
+    from xcoreg.matching.field import match_local
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
@@ -117,7 +117,7 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Any:
     if any(options[name] for name in KEPT if name != "gcps"):
         matched = match_files_locally(ref, tgt, options, talk)
         return matched.fit.points, matched.tgt
-    from xcoreg.engine.local import tie_points
+    from xcoreg.matching.field import tie_points
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)

@@ -59,7 +59,7 @@ def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
     """
     import shapely
 
-    from xcoreg.plan.outlines import VECTOR_SUFFIXES, is_vector, read_outlines
+    from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_outlines
 
     if text is None:
         return None
@@ -91,7 +91,7 @@ def use_only(path: Any, crs: Any, option: str) -> Any:
     -------
     DataArray, shapely geometry in `crs`, or None
     """
-    from xcoreg.plan.outlines import is_vector
+    from xcoreg.matching.masks import is_vector
 
     if path is not None and not isinstance(path, str):
         return path

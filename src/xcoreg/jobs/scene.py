@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 from rasterio.errors import RasterioError
 
-from xcoreg import engine, lazy
+from xcoreg import lazy
 from xcoreg.core.matches import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.files import forget, gdal_path, local_path, new_file
@@ -163,7 +163,7 @@ def _corrected(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
         if needs_rectifying(tgt):  # by control points or RPCs: the answer is told on a map
             tgt = on_map(open_raster(pair.target, chunks="auto"), ref, nodata=work.moving.get("nodata"))
-        function = engine.match_local if work.verb == "warp" else engine.match
+        function = match_local if work.verb == "warp" else match
         fit = function(tgt, ref, **_masked(work.matching))
     with clock.running("write"):
         with new_file(goals.fit) as place:

@@ -12,7 +12,7 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import OptionError, require
 from xcoreg.files import local_path
 from xcoreg.io.write import driver_for
-from xcoreg.plan.options import LocalOptions, Options, check_options
+from xcoreg.matching.options import LocalOptions, Options, check_options
 from xcoreg.results.coregistration import current_versions
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap
-from xcoreg.plan.masks import as_mask
+from xcoreg.matching.masks import as_mask
 from xcoreg.plot.view import outline
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.coregistration import Coregistration, Quality

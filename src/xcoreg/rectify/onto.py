@@ -189,8 +189,8 @@ def rectify_onto(
     MatchError
         When there is no trustworthy match.
     """
-    from xcoreg.engine.local import match_local
-    from xcoreg.engine.single import match
+    from xcoreg.matching.field import match_local
+    from xcoreg.matching.shift import match
 
     moving = {name: options.pop(name) for name in MOVING if name in options}
     found = as_ground(ground, image)

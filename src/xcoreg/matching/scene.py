@@ -10,8 +10,8 @@ import numpy as np
 import shapely
 
 from xcoreg.errors import OptionError
-from xcoreg.plan.cutter import Cutter, make_cutters
-from xcoreg.plan.masks import as_mask
+from xcoreg.matching.cutter import Cutter, make_cutters
+from xcoreg.matching.masks import as_mask
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Look, look
 from xcoreg.raster.raster import Raster, make_raster, with_marker
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    from xcoreg.plan.masks import Mask
-    from xcoreg.plan.options import Options
+    from xcoreg.matching.masks import Mask
+    from xcoreg.matching.options import Options
 
     Floats = NDArray[np.floating]
 

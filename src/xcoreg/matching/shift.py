@@ -11,18 +11,16 @@ import numpy as np
 
 from xcoreg import lazy
 from xcoreg.core.matches import Status
-from xcoreg.engine.doubt import bends, locks
-from xcoreg.engine.elevation.points import match_points
-from xcoreg.engine.elevation.samples import is_points
-from xcoreg.engine.elevation.single import elevation_failure, match_elevation
-from xcoreg.engine.report import build_fit, failure
-from xcoreg.engine.scene import Scene, prepare
-from xcoreg.engine.trials import Trials, match_windows
-from xcoreg.engine.verdict import Verdict, judge
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
-from xcoreg.plan.choose import choose_centres, keep_inside, overlap_size, spread_out, window_size
-from xcoreg.plan.options import MatchOptions, Options, check_options
+from xcoreg.matching.acceptance import Verdict, bends, judge, locks
+from xcoreg.matching.elevation import elevation_failure, match_elevation
+from xcoreg.matching.options import MatchOptions, Options, check_options
+from xcoreg.matching.placement import choose_centres, keep_inside, overlap_size, spread_out, window_size
+from xcoreg.matching.points import is_points, match_points
+from xcoreg.matching.result import build_fit, failure
+from xcoreg.matching.scene import Scene, prepare
+from xcoreg.matching.windows import Trials, match_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +57,7 @@ def match(
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
     **options
-        See :class:`xcoreg.plan.Options`.
+        See :class:`xcoreg.matching.options.Options`.
 
     Returns
     -------

@@ -78,7 +78,7 @@ class Options:
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
     where, ref_where : DataArray, geometry, GeoDataFrame or callable, optional
-        Use the image only where true (inside); see :func:`xcoreg.plan.masks.as_mask`.
+        Use the image only where true (inside); see :func:`xcoreg.matching.masks.as_mask`.
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, optional

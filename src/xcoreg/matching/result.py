@@ -10,19 +10,20 @@ import shapely
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
-from xcoreg.engine.trials import to_points
 from xcoreg.errors import MatchError, TooFewTiePoints
 from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
-from xcoreg.plan.options import LocalOptions
+from xcoreg.matching.options import LocalOptions
+from xcoreg.matching.windows import to_points
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
-    from xcoreg.engine.scene import Scene
-    from xcoreg.engine.trials import Trials
-    from xcoreg.engine.verdict import Verdict
-    from xcoreg.plan.options import Options
+    from xcoreg.matching.acceptance import Verdict
+    from xcoreg.matching.options import Options
+    from xcoreg.matching.scene import Scene
+    from xcoreg.matching.windows import Trials
     from xcoreg.results.tiepoints import TiePoints
+
 
 __all__ = ["build_fit", "failure", "scene_settings", "unit_of"]
 

@@ -1,4 +1,9 @@
-"""`match` between two elevation models: one shift, one offset or one tilt for all of them."""
+"""`match` between two elevation models: one shift, one offset or one tilt for all of them.
+
+From pixels to the map: corrections of elevation models, their covariances, their models.
+
+Windows of two elevation models that together cover what they share.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 
-from xcoreg.core.dem import Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem import Patch, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
-from xcoreg.engine.elevation.convert import model_of
-from xcoreg.engine.elevation.windows import cover, to_metres
-from xcoreg.engine.report import scene_settings
+from xcoreg.core.models import Affine, Lifted, Model, Polynomial2, Translation
+from xcoreg.core.models.base import nested
+from xcoreg.core.models.polynomial import design_of
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
+from xcoreg.matching.result import scene_settings
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
@@ -23,13 +30,179 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.core.dem import Samples
-    from xcoreg.engine.scene import Scene
-    from xcoreg.plan.options import Options
+    from xcoreg.matching.options import Options
+    from xcoreg.matching.scene import Scene
     from xcoreg.raster.raster import Raster
 
     Floats = NDArray[np.floating]
+    Linear = tuple[float, float, float, float]
 
-__all__ = ["Settled", "elevation_failure", "fit_of", "match_elevation", "settle", "target_pixels", "unconstrained"]
+__all__ = [
+    "Settled",
+    "cover",
+    "elevation_failure",
+    "fit_of",
+    "match_elevation",
+    "metres_per_pixel",
+    "model_of",
+    "settle",
+    "target_pixels",
+    "to_metres",
+    "unconstrained",
+]
+
+_RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
+
+
+def _order(found: Solution) -> int:
+    return int(max(sum(powers) for powers in found.basis.powers))
+
+
+def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Model:
+    """Make the model that a solution describes.
+
+    Parameters
+    ----------
+    found : Solution
+    linear : (a, b, d, e)
+        Of the matching lattice, CRS units per px.
+    origin : (x, y)
+        Where the lattice's px are counted from, CRS units.
+
+    Returns
+    -------
+    Model
+        A translation with dz, or a constant shift with a polynomial of heights over target positions.
+    """
+    dx, dy = (float(part) for part in vector_to_map(linear, *found.move))
+    cov = cov3_to_map(linear, found.cov[None, :3, :3])[0]
+    if not _order(found):
+        return Translation(dx, dy, float(found.height[0]), nested(cov))
+    # The same polynomial in map coordinates: both lattices of places, one turned into the other.
+    u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4)))
+    cols, rows = (found.basis.centre[axis] + found.basis.scale * part for axis, part in enumerate((u, v)))
+    x, y = vector_to_map(linear, cols, rows)
+    # Heights are looked up where the target says they are, before it is moved.
+    x, y = x + origin[0] - dx, y + origin[1] - dy
+    centre, scale = np.array([x.mean(), y.mean()]), float(max(np.ptp(x), np.ptp(y))) / 2
+    order = _order(found)
+    turn = np.linalg.pinv(design_of((x - centre[0]) / scale, (y - centre[1]) / scale, order)) @ design_of(u, v, order)
+    ramp = _RAMPS[order](
+        n=found.count,
+        scatter=((0.0,),),
+        spacing=0.0,
+        hull=np.empty((0, 3)),
+        centre=centre,
+        scale=scale,
+        coef=(turn @ found.height)[:, None],
+        cov=(turn @ found.cov[2:, 2:] @ turn.T)[:, None, :, None],
+    )
+    return Lifted(Translation(dx, dy, cov=nested(cov[:2, :2])), ramp)
+
+
+# Side of windows and pixels of all of them together: a part of a large scene tells as much as anyone can use.
+_SIDE, _MOST = 448, 2_500_000
+_ALONE = 256
+_GOLDEN = 0.6180339887498949
+
+
+def cover(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[Patch]:
+    """Cut windows side by side over the overlap; of a large one an even selection.
+
+    Parameters
+    ----------
+    scene : Scene
+    at : (x, y), optional
+        Cut one window there, CRS units of the target.
+    window : int, optional
+        Its side, px of the matching lattice; default 256.
+
+    Returns
+    -------
+    list of Patch
+        Their `centre` is counted from the middle of the overlap, px of the matching lattice.
+    """
+    corners = shapely.get_coordinates(scene.extent)
+    cols, rows = vector_to_pixel(scene.linear, corners[:, 0], corners[:, 1])
+    spans = float(np.ptp(cols)), float(np.ptp(rows))
+    size = int(np.ceil(max(span / max(round(span / _SIDE), 1) for span in spans)))
+    mesh = np.meshgrid(
+        *(
+            low + (np.arange(int(np.ceil(span / size - 1e-6))) + 0.5) * size
+            for low, span in zip((cols.min(), rows.min()), spans, strict=True)
+        )
+    )
+    x, y = vector_to_map(scene.linear, *(part.ravel() for part in mesh))
+    use = _selection(x, y, size, scene)
+    if at is not None:
+        x, y, use, size = np.array([at[0]]), np.array([at[1]]), np.array([0]), window or _ALONE
+    target = scene.target_cutter.cut(x[use], y[use], size)
+    reference = scene.reference_cutter.cut(target.x, target.y, size)
+    base = np.stack(vector_to_pixel(scene.linear, reference.x - target.x, reference.y - target.y), -1)
+    middle = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
+    centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
+    return [
+        Patch(
+            reference.values[at],
+            target.values[at],
+            reference.valid[at],
+            target.valid[at],
+            (float(centre[at, 0]), float(centre[at, 1])),
+            (float(base[at, 0]), float(base[at, 1])),
+            float(reference.level[at] - target.level[at]),
+        )
+        for at in range(len(target.x))
+    ]
+
+
+def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:
+    """Windows that meet the overlap of the valid data, no more than can be used."""
+    off_x, off_y = vector_to_map(scene.linear, np.array([-1, 1, 1, -1]) * size / 2, np.array([-1, -1, 1, 1]) * size / 2)
+    squares = shapely.polygons(np.stack([x[:, None] + off_x, y[:, None] + off_y], -1))
+    shapely.prepare(scene.overlap)
+    use = np.flatnonzero(shapely.intersects(scene.overlap, squares))
+    most = max(_MOST // size**2, 1)
+    # In this order any first part of them is spread evenly.
+    order = np.argsort((np.arange(len(use)) * _GOLDEN) % 1, kind="stable")
+    return np.sort(use[order[:most]])
+
+
+def to_metres(scene: Scene) -> Floats:
+    """Metres to the East and North per matching pixel in the middle of the overlap, see :func:`metres_per_pixel`."""
+    return metres_per_pixel(
+        scene.target.grid.crs, scene.linear, (scene.overlap.bounds[1] + scene.overlap.bounds[3]) / 2
+    )
+
+
+def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
+    """Metres to the East and North (rows) per pixel to the right and down (columns).
+
+    Parameters
+    ----------
+    crs : CRS
+    linear : (a, b, d, e)
+        CRS units per px.
+    y : float
+        Where degrees are turned into metres, CRS units: on the ellipsoid of WGS 84.
+
+    Returns
+    -------
+    (2, 2) float64
+
+    Examples
+    --------
+    >>> metres_per_pixel("EPSG:4326", (0.001, 0.0, 0.0, -0.001), 60.0).round(1).tolist()
+    [[55.8, 0.0], [0.0, -111.4]]
+    """
+    known, (a, b, d, e) = as_crs(crs), linear
+    unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
+    if known.is_geographic:
+        phi, degree = float(np.radians(y * np.degrees(unit[0]))), float(np.degrees(unit[0]))
+        east = 111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi)
+        north = 111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi)
+        unit = degree * np.array([east, north])
+    return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))
+
 
 # What the words of images would not tell about terrain: the reason, and what to try.
 _REASONS = {
