@@ -22,8 +22,8 @@ from xarray import DataArray
 
 from xcoreg.errors import LowSupport
 from xcoreg.georef import GCPs, fit_gcps, read_gcps
-from xcoreg.locate import locate, place
-from xcoreg.rectify.image import rectify
+from xcoreg.warp.locate import locate, place
+from xcoreg.warp.rectify import rectify
 
 SIDE = 5000
 TILE = 40  # px: along rows this short GDAL's shortcut, straight lines true to 0.125 px, does not matter

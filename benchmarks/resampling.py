@@ -21,7 +21,7 @@ from xcoreg.core.models import Translation
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.tiepoints import TiePoints
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 CRS = "EPSG:32633"
 DX, DY = 3.57, 15.66

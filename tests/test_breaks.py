@@ -15,7 +15,7 @@ from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
 from xcoreg.matching.shift import match
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.simulate import Acquisition, Product, SimulatedPair, pair, similarity
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 SHIFT = (0.357, -1.566)
 SIZE = 240

@@ -12,7 +12,7 @@ from xarray import DataArray, Dataset
 import xcoreg
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import Corners, GCPs, fit_gcps, read_rpcs, transform_points
-from xcoreg.locate import locate, place
+from xcoreg.warp.locate import locate, place
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SWATH = Corners((-52, -68), (-47, -68.3), (-47.6, -70.2), (-53, -69.9), plane="EPSG:3412")

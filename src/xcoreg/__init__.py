@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration, Quality, load_fit
     from xcoreg.results.shift import Shift
     from xcoreg.results.tiepoints import TiePoints
-    from xcoreg.warp.apply_fit import apply
+    from xcoreg.warp.apply import apply
 
 __version__ = "0.1.0"
 

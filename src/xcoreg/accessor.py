@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from xcoreg.georef import GCPs
-    from xcoreg.locate import Located
     from xcoreg.matching.options import MatchLocalOptions, MatchOptions
     from xcoreg.results.coregistration import Coregistration
+    from xcoreg.warp.locate import Located
 
     Image = xr.DataArray | xr.Dataset
 
@@ -212,9 +212,8 @@ class CoregAccessor:
         >>> bool((fixed.values == scene.tgt.values).all()), round(float(fixed.x[0] - scene.tgt.x[0]), 1)
         (True, 12.5)
         """
-        from xcoreg.rectify.onto import rectify_by
-        from xcoreg.rectify.placing import needs_rectifying
-        from xcoreg.warp.apply_fit import apply
+        from xcoreg.warp.apply import apply
+        from xcoreg.warp.rectify import needs_rectifying, rectify_by
 
         if needs_rectifying(self._image):
             return rectify_by(self._image, fit, **options)  # type: ignore[type-var]
@@ -244,7 +243,7 @@ class CoregAccessor:
         True
         """
         from xcoreg.matching.options import check_options
-        from xcoreg.rectify.onto import on_map
+        from xcoreg.warp.rectify import on_map
 
         matching, moving = _split(options)
         check_options(matching, _MOVING)
@@ -277,7 +276,7 @@ class CoregAccessor:
         True
         """
         from xcoreg.matching.options import LocalOptions, check_options
-        from xcoreg.rectify.onto import on_map
+        from xcoreg.warp.rectify import on_map
 
         matching, moving = _split(options)
         check_options(matching, _MOVING, kind=LocalOptions)
@@ -295,12 +294,12 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None  # it has a transform instead
         True
         """
-        from xcoreg.rectify.placing import gcps_of
+        from xcoreg.warp.rectify import gcps_of
 
         return gcps_of(self._image)
 
     def rectify(self, ground: Any = None, **options: Any) -> Image:
-        """Bring an image known by control points, RPCs or corners onto a map grid; see :func:`xcoreg.rectify.rectify`.
+        """Bring an image known by control points, RPCs or corners onto a map grid; see :func:`xcoreg.warp.rectify.rectify`.
 
         Parameters
         ----------
@@ -324,12 +323,12 @@ class CoregAccessor:
         >>> raw.coreg.rectify(points, resolution=10).shape
         (50, 100)
         """
-        from xcoreg.rectify.image import rectify
+        from xcoreg.warp.rectify import rectify
 
         return rectify(self._image, ground, **options)  # type: ignore[type-var]
 
     def locate(self, points: Any, **options: Any) -> Located:
-        """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.locate.locate`.
+        """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.warp.locate.locate`.
 
         Parameters
         ----------
@@ -351,12 +350,12 @@ class CoregAccessor:
         >>> found.col.round(1), found.row.round(1), found.value
         (array([419.7]), array([230.8]), array([840.]))
         """
-        from xcoreg.locate import locate
+        from xcoreg.warp.locate import locate
 
         return locate(self._image, points, **options)
 
     def place(self, col: ArrayLike, row: ArrayLike, **options: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Find where positions in the image lie on the ground; see :func:`xcoreg.locate.place`.
+        """Find where positions in the image lie on the ground; see :func:`xcoreg.warp.locate.place`.
 
         Parameters
         ----------
@@ -378,7 +377,7 @@ class CoregAccessor:
         >>> round(float(lon), 4), round(float(lat), 4)
         (12.65, 52.78)
         """
-        from xcoreg.locate import place
+        from xcoreg.warp.locate import place
 
         return place(self._image, col, row, **options)
 

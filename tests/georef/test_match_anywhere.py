@@ -12,8 +12,8 @@ from xarray import DataArray
 
 from xcoreg.matching.shift import match
 from xcoreg.raster.grid import grid_of
-from xcoreg.rectify.image import rectify
 from xcoreg.simulate import pair
+from xcoreg.warp.rectify import rectify
 
 SHIFT = (2.37, -1.62)  # dcol, drow, target px
 SIZE = 320

@@ -8,10 +8,10 @@ from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.core.models import fit_model
 from xcoreg.errors import MatchError, OptionError
-from xcoreg.io.field import displacement_raster, node_grid, write_field
 from xcoreg.raster.grid import grid_of
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.tiepoints import TiePoints
+from xcoreg.warp.field_raster import displacement_raster, node_grid, write_field
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 TURNED = (9.8, 1.7, 500000.0, 1.7, -9.8, 5900000.0)

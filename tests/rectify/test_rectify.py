@@ -16,10 +16,8 @@ import xcoreg
 from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
 from xcoreg.raster.grid import grid_of
-from xcoreg.rectify.image import rectify
-from xcoreg.rectify.onto import rectify_onto
-from xcoreg.rectify.placing import gcps_of, ground_of, needs_rectifying
 from xcoreg.simulate import pair
+from xcoreg.warp.rectify import gcps_of, ground_of, needs_rectifying, rectify, rectify_onto
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SWATH = "sar_gcps/rio-tiler_S1A_IW_GRDH_20180716_iw-vv.tiff"

@@ -18,7 +18,7 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import CoregWarning, MatchError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 WITH_NODATA = {"_FillValue": np.uint16(0)}
 SOUTH_UP = Affine(10, 0, 300000, 0, 10, 5899440)

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg.core.models import Translation
 from xcoreg.errors import GridError
 from xcoreg.georef import transform_points
-from xcoreg.warp.displacement import Displacement, Grid
+from xcoreg.warp.mapping import Displacement, Grid
 
 UTM33 = "EPSG:32633"
 

@@ -16,9 +16,8 @@ from scipy.ndimage import binary_erosion
 from xcoreg.core.kernels import KERNELS
 from xcoreg.core.models import KINDS, fit_model
 from xcoreg.errors import CoregWarning, Extrapolation
-from xcoreg.warp.apply_fit import apply
-from xcoreg.warp.displacement import Displacement, Grid
-from xcoreg.warp.mapping import TOLERANCE, compose
+from xcoreg.warp.apply import apply
+from xcoreg.warp.mapping import TOLERANCE, Displacement, Grid, compose
 
 UTM32 = "EPSG:32632"
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64")

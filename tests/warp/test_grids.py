@@ -10,8 +10,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg.core.models import Translation
 from xcoreg.errors import OptionError
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.warp.displacement import Displacement, Grid
-from xcoreg.warp.grids import aligned_grid, reference_grid
+from xcoreg.warp.mapping import Displacement, Grid, aligned_grid, reference_grid
 
 UTM33 = "EPSG:32633"
 

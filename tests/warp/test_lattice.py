@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from xcoreg.warp.lattice import Patches, make_patch
+from xcoreg.warp.positions import Patches, make_patch
 
 SIZE = (2000, 2000)
 PATCH = 1024  # of these tests
@@ -116,7 +116,7 @@ def test_patches_are_made_once_and_forgotten_in_the_end(monkeypatch):
     get((0, 0))
     get((0, 0))
     assert made == [(0, 0)]
-    monkeypatch.setattr("xcoreg.warp.lattice._KEPT", 1)
+    monkeypatch.setattr("xcoreg.warp.positions._KEPT", 1)
     get((0, 1))
     get((0, 0))
     assert made == [(0, 0), (0, 1), (0, 0)]

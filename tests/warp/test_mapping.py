@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from xcoreg.core.models import Translation
-from xcoreg.warp.apply_fit import apply
-from xcoreg.warp.displacement import Displacement, Grid
-from xcoreg.warp.mapping import TOLERANCE, Mapping, compose, outline
+from xcoreg.warp.apply import apply
+from xcoreg.warp.mapping import TOLERANCE, Displacement, Grid, Mapping, compose, outline
 
 UTM33, UTM32, DEGREES = "EPSG:32633", "EPSG:32632", "EPSG:4326"
 SOURCE = Grid((10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), (1000, 1200), UTM33)

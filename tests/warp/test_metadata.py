@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg.errors import NotGeoreferenced
 from xcoreg.georef import as_crs
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 BOTH = pytest.mark.parametrize("align", [False, True], ids=["moved", "aligned"])
 

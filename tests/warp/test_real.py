@@ -8,7 +8,7 @@ import rioxarray
 
 from xcoreg.georef import same_crs
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 
 @pytest.fixture

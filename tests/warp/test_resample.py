@@ -8,7 +8,7 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 from xcoreg.warp.resample import Resampler, finish
 
 

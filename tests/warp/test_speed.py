@@ -8,7 +8,7 @@ import numpy as np
 from affine import Affine
 from rasterio.warp import Resampling, reproject
 
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 
 def seconds(work):

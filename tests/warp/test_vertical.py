@@ -18,9 +18,8 @@ from xcoreg.core.models import Translation
 from xcoreg.errors import OptionError
 from xcoreg.georef import pixel_to_map, transform_points
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.apply_fit import apply
-from xcoreg.warp.displacement import Displacement, Grid
-from xcoreg.warp.mapping import compose
+from xcoreg.warp.apply import apply
+from xcoreg.warp.mapping import Displacement, Grid, compose
 from xcoreg.warp.vertical import TOLERANCE, Rise, in_place
 
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)

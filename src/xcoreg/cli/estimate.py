@@ -166,8 +166,8 @@ class Keeping:
 
     def write(self, matched: Matched, talk: Talk) -> None:
         """Write them."""
-        from xcoreg.io.field import write_field
         from xcoreg.io.stores import write_gcps
+        from xcoreg.warp.field_raster import write_field
 
         fit = matched.fit
         writers: dict[str, Callable[[str], Any]] = {
@@ -212,8 +212,7 @@ def apart(goals: dict[str, Any]) -> None:
 
 def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any], dict[str, Any]]:
     """Open the images, and what the options name; leave out options that were not given."""
-    from xcoreg.rectify.onto import on_map
-    from xcoreg.rectify.placing import needs_rectifying
+    from xcoreg.warp.rectify import needs_rectifying, on_map
 
     images = open_image(ref), open_image(tgt)
     if needs_rectifying(images[1]):  # by control points or RPCs: the answer is told on a map

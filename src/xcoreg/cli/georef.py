@@ -112,8 +112,8 @@ def rectify(image: str, out: str, talk: Talk, **options: Any) -> None:
     """Bring IMAGE, known by control points, RPCs or corners, onto a map grid: OUT."""
     from xcoreg.files import check_output
     from xcoreg.io.write import write_raster
-    from xcoreg.rectify.image import rectify as run
-    from xcoreg.rectify.placing import gcps_of
+    from xcoreg.warp.rectify import gcps_of
+    from xcoreg.warp.rectify import rectify as run
 
     check_output(out, inputs=(image,), overwrite=options["overwrite"])
     opened = open_image(image, chunks="auto")

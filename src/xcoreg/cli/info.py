@@ -91,7 +91,7 @@ def _axes(transform: Any, shape: tuple[int, int]) -> dict[str, Any]:
 
 def _axes_alone(image: Any) -> dict[str, Any]:
     """Tell the transform of an image that has no CRS."""
-    from xcoreg.rectify.placing import shape_of
+    from xcoreg.warp.rectify import shape_of
 
     transform = image.rio.transform()
     return {} if transform.is_identity else _axes(transform, shape_of(image))
@@ -167,8 +167,8 @@ def _ground_facts(image: Any) -> dict[str, Any]:
     """Tell where an image without a transform lies, by its control points or RPCs."""
     from xcoreg.errors import CoregError
     from xcoreg.georef import GCPFit
-    from xcoreg.locate import place
-    from xcoreg.rectify.placing import ground_of
+    from xcoreg.warp.locate import place
+    from xcoreg.warp.rectify import ground_of
 
     try:
         ground = ground_of(image)

@@ -191,7 +191,7 @@ def locate(image: str, table: str, talk: Talk, **options: Any) -> None:
 
 
 def _located(image: Any, x: Any, y: Any, crs: Any, ground: Any, options: dict[str, Any]) -> dict[str, Any]:
-    from xcoreg.locate import locate as find
+    from xcoreg.warp.locate import locate as find
 
     names = ("normalized", "band", "resampling", "height")
     found = find(image, (x, y), crs=crs, ground=ground, **{name: options[name] for name in names}).to_dict()
@@ -199,7 +199,7 @@ def _located(image: Any, x: Any, y: Any, crs: Any, ground: Any, options: dict[st
 
 
 def _placed(image: Any, x: Any, y: Any, crs: Any, ground: Any, options: dict[str, Any]) -> dict[str, Any]:
-    from xcoreg.locate import place
+    from xcoreg.warp.locate import place
 
     names = ("normalized", "height")
     lon, lat = place(image, x, y, crs=crs, ground=ground, **{name: options[name] for name in names})

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import rasterio
 
-from xcoreg import warp
+pass  # REMOVED
 from xcoreg.files import local_path
 from xcoreg.io.write import driver_for
-from xcoreg.rectify.onto import rectify_by
-from xcoreg.rectify.placing import needs_rectifying
+from xcoreg.warp.rectify import needs_rectifying, rectify_by
 from xcoreg.warp.vertical import raises
 
 if TYPE_CHECKING:
@@ -57,10 +56,10 @@ def deliver(
     """
     image = open_raster(source, chunks="auto")
     if is_plain(goal, driver, creation, moving) and _only_moves(image, fit, moving) and _is_geotiff(source):
-        return copy_moved(source, goal, warp.apply(image, fit, vertical=False).rio.transform())
+        return copy_moved(source, goal, apply(image, fit, vertical=False).rio.transform())
     if isinstance(moving.get("like"), str):
         moving["like"] = open_raster(moving["like"])
-    correct = rectify_by if needs_rectifying(image) else warp.apply
+    correct = rectify_by if needs_rectifying(image) else apply
     fixed = correct(image, fit, **moving)
     return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
 

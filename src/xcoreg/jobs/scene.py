@@ -20,9 +20,8 @@ from xcoreg.core.matches import encode_column
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.files import forget, gdal_path, local_path, new_file
 from xcoreg.jobs.deliver import deliver
-from xcoreg.rectify.onto import on_map
-from xcoreg.rectify.placing import needs_rectifying
 from xcoreg.results.coregistration import current_versions
+from xcoreg.warp.rectify import needs_rectifying, on_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from xcoreg.plot.view import outline
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.tiepoints import TiePoints
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

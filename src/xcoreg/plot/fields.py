@@ -10,13 +10,13 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.errors import MatchError, require
-from xcoreg.io.field import displacement_raster, node_grid
 from xcoreg.plot.charts import draw_histogram, draw_rose, draw_verdicts
 from xcoreg.plot.maps import draw_map, look_at
 from xcoreg.plot.residuals import residuals_of
 from xcoreg.plot.style import BAD, new_figure, plain_ticks
 from xcoreg.plot.view import outline
 from xcoreg.results.text import model_name, short_unit
+from xcoreg.warp.field_raster import displacement_raster, node_grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from xcoreg.plot.view import View, render
 from xcoreg.raster.raster import make_raster
 from xcoreg.report.html import escape
 from xcoreg.report.pictures import image_source
-from xcoreg.warp.apply_fit import apply
+from xcoreg.warp.apply import apply
 
 if TYPE_CHECKING:
     from xcoreg.plot.flicker import Greys

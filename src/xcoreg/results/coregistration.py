@@ -318,7 +318,7 @@ class Coregistration:
         return self.points.to_gcps(self.transform, max_points=max_points)
 
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
-        """Evaluate the correction on a grid; see :func:`xcoreg.io.field.displacement_raster`.
+        """Evaluate the correction on a grid; see :func:`xcoreg.warp.field_raster.displacement_raster`.
 
         Parameters
         ----------
@@ -332,7 +332,7 @@ class Coregistration:
         DataArray
             Bands dx, dy and sigma, CRS units.
         """
-        from xcoreg.io.field import displacement_raster
+        from xcoreg.warp.field_raster import displacement_raster
 
         return displacement_raster(self, resolution=resolution, like=like)
 

@@ -14,7 +14,7 @@ from xcoreg import georef
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata
-from xcoreg.warp.displacement import Grid
+from xcoreg.warp.mapping import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

@@ -3,7 +3,7 @@
 The correction dz is a function of the position in the *target*: ``z_ref = z_tgt + dz``. An output pixel takes its
 height from a source position; dz is that of the same position, so that x, y and z come right in one interpolation.
 Where dz varies it is exact on a lattice of output pixels and interpolated in between, within `TOLERANCE`, as positions
-are (:mod:`xcoreg.warp.lattice`): heights do not depend on the blocks that are asked for.
+are (:mod:`xcoreg.warp.positions`): heights do not depend on the blocks that are asked for.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.errors import OptionError
 from xcoreg.raster.nodata import valid_of
-from xcoreg.warp.lattice import Patch, Patches, make_patch, patch_block, patches_met
+from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from xarray import DataArray
 
     from xcoreg.results.coregistration import Coregistration
-    from xcoreg.warp.displacement import Displacement, Grid
-    from xcoreg.warp.mapping import Mapping
+    from xcoreg.warp.mapping import Displacement, Grid, Mapping
 
     Floats = NDArray[np.float64]
 
@@ -51,7 +50,7 @@ class Rise:
     Examples
     --------
     >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.warp.displacement import Displacement, Grid
+    >>> from xcoreg.warp.mapping import Displacement, Grid
     >>> grid = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (3, 2), "EPSG:32633")
     >>> move = Displacement.of(Translation(3.0, 5.0, -2.0), "EPSG:32633", grid)
     >>> heights = np.array([[100.0, -9999.0]], dtype="f4")

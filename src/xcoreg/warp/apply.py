@@ -1,4 +1,9 @@
-"""From a fit and an image to the corrected image."""
+"""From a fit and an image to the corrected image.
+
+What a user may ask of `apply`.
+
+What is to be said of a displacement field before an image is warped by it, from a few thousand places.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +12,170 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast
 
 import numpy as np
 from xarray import DataArray, Dataset
 
-from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError
+from xcoreg import georef
+from xcoreg.core.kernels import KERNELS
+from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import as_number, stored_nodata
-from xcoreg.warp.displacement import Displacement, Grid
-from xcoreg.warp.doubts import doubts
-from xcoreg.warp.grids import aligned_grid, reference_grid
-from xcoreg.warp.mapping import Mapping, compose, outline
+from xcoreg.warp.mapping import Displacement, Grid, Mapping, aligned_grid, compose, outline, reference_grid
 from xcoreg.warp.metadata import Frame, frame_like, frame_near, moved, note, regridded
-from xcoreg.warp.options import How
 from xcoreg.warp.resample import Resampler, resample
 from xcoreg.warp.vertical import Rise, in_place, is_raised, raised_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from xcoreg.results.coregistration import Coregistration
-    from xcoreg.warp.options import ApplyOptions
+    from numpy.typing import NDArray
 
-__all__ = ["Job", "apply", "resampled"]
+    from xcoreg.results.coregistration import Coregistration
+
+    Floats = NDArray[np.floating]
+
+__all__ = ["ApplyOptions", "How", "Job", "apply", "doubts", "resampled"]
+
+
+class ApplyOptions(TypedDict, total=False):
+    """Keyword options of :func:`xcoreg.apply`, which tells what they mean."""
+
+    align_grid: bool
+    like: Any
+    resolution: float | tuple[float, float] | None
+    resampling: str
+    nodata: float | None
+    ref_grid: Any
+    vertical: bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class How:
+    """The options of :func:`xcoreg.apply`, checked.
+
+    Raises
+    ------
+    OptionError
+        For a kernel that is unknown, and for two output grids.
+
+    Examples
+    --------
+    >>> How(resolution=20).is_regrid
+    True
+    """
+
+    align_grid: bool = False
+    like: Any = None
+    resolution: float | tuple[float, float] | None = None
+    resampling: str = "cubic"
+    nodata: float | None = None
+    ref_grid: Any = None
+    vertical: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.resampling not in KERNELS:
+            raise OptionError(f"resampling={self.resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+        if self.is_aligned and self.like is not None:
+            raise OptionError(
+                "like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them"
+            )
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the lattice of the reference is asked for."""
+        return self.align_grid or self.resolution is not None or self.ref_grid is not None
+
+    @property
+    def is_regrid(self) -> bool:
+        """Whether an output grid is asked for at all."""
+        return self.is_aligned or self.like is not None
+
+
+_PLACES = 65  # along each axis of the output
+_CONSIDERABLE = 0.01  # of the output on the image
+_UNSOLVED = 0.01  # px
+# Beyond its tie points a model that is known this well (standard deviation, px) is as good as between them: every image
+# has a rim of half a window.
+_KNOWN = 0.1
+
+
+def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
+    """Tell where a field is used beyond its tie points, and where it has no inverse.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Of the warp. No pixel is looked at: all of the output that falls on the image counts.
+
+    Yields
+    ------
+    message : str
+        With the share of the output and the cure.
+    category : type
+        Of the warning.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models import Translation
+    >>> from xcoreg.warp.mapping import Displacement, Grid
+    >>> from xcoreg.warp.mapping import compose
+    >>> grid = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (50, 50), "EPSG:32633")
+    >>> list(doubts(compose(grid, grid, Displacement.of(Translation(25.0, 10.0), "EPSG:32633", grid))))
+    []
+    """
+    move, source = mapping.move, mapping.source
+    if move.constant is not None:
+        return
+    # Middles of 65 x 65 parts of equal size: each place stands for its part, none for the rim.
+    parts = [(np.arange(_PLACES) + 0.5) * (size / _PLACES) - 0.5 for size in mapping.out.shape]
+    out_row, out_col = np.repeat(parts[0], _PLACES), np.tile(parts[1], _PLACES)
+    row, col = mapping.exact(out_row, out_col)
+    with np.errstate(invalid="ignore"):
+        inside = (np.abs(row - source.shape[0] / 2 + 0.5) <= source.shape[0] / 2) & (
+            np.abs(col - source.shape[1] / 2 + 0.5) <= source.shape[1] / 2
+        )
+    if not inside.any():
+        return
+    x, y = georef.pixel_to_map(source.transform, col[inside], row[inside])
+    at = georef.transform_points(move.crs, move.fit_crs, x, y)
+    guessed = _guessed(move.model, *at, move.pixel)
+    share = float(np.mean(guessed))
+    if share > _CONSIDERABLE:
+        yield (
+            f"{share:.0%} of the output lies where the model ({move.model.kind}) extrapolates, far from its "
+            "tie points, and may be off by a good part of a pixel: match with more windows there, choose a simpler "
+            "model, or leave these pixels out",
+            Extrapolation,
+        )
+    (a, b), (c, d) = move.slope(x, y)
+    wanted = np.stack(georef.pixel_to_map(mapping.out.transform, out_col[inside], out_row[inside]))
+    wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, wanted[0], wanted[1], near=source.centre[0]))
+    missed = np.hypot(*(np.stack([x, y]) + np.stack(move.at(x, y)) - wanted))
+    folded = float(np.mean(((1 + a) * (1 + d) <= b * c) | (missed > _UNSOLVED * move.pixel)))
+    if folded > 0:
+        yield (
+            f"the correction folds over itself or is torn on about {folded:.1%} of the output: neighbours would change "
+            "places or part, so these pixels cannot be trusted; remove tie points that contradict each other, or "
+            "choose a smoother model",
+            CoregWarning,
+        )
+
+
+def _guessed(model: Any, x: Floats, y: Floats, pixel: float) -> NDArray[np.bool_]:
+    """Tell where a model extrapolates without knowing well."""
+    tells, spread = getattr(model, "extrapolates", None), getattr(model, "predict_cov", None)
+    if tells is None:
+        return np.zeros(np.shape(x), bool)
+    beyond = np.asarray(tells(x, y), bool)
+    if spread is not None and beyond.any():
+        cov = spread(np.asarray(x)[beyond], np.asarray(y)[beyond])
+        beyond[beyond] = ~(np.sqrt(np.trace(cov, axis1=-2, axis2=-1) / 2) < _KNOWN * pixel)
+    return beyond
+
 
 _Image = TypeVar("_Image", DataArray, Dataset)
 
@@ -55,7 +198,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -
         A trusted result.
     align_grid : bool
         Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
-        corrected image, outwards to whole pixels (see :func:`xcoreg.warp.grids.aligned_grid`).
+        corrected image, outwards to whole pixels (see :func:`xcoreg.warp.mapping.aligned_grid`).
     like : DataArray, Dataset or GeoBox, optional
         Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
     resolution : float or (float, float), optional

@@ -14,7 +14,7 @@ from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, t
 from xcoreg.georef.ground import quick_to_map, quick_to_pixel
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.nodata import stored_nodata, valid_of
-from xcoreg.rectify.placing import as_ground, shape_of
+from xcoreg.warp.rectify import as_ground, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

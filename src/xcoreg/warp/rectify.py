@@ -1,0 +1,631 @@
+"""Images without a transform moved onto a reference: rectified, matched, and rectified again with the correction.
+
+How an image tells where it lies: its transform, its control points or its RPCs.
+
+From an image with control points, RPCs or corners to an image on a map grid.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rioxarray.exceptions import RioXarrayError
+from xarray import DataArray, Dataset
+
+from xcoreg import georef
+from xcoreg.core.kernels import KERNELS
+from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
+from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
+from xcoreg.georef.gcps import unrolled
+from xcoreg.lazy import token
+from xcoreg.raster.bands import pick_variable, spatial_dims
+from xcoreg.raster.grid import grid_of, middle_of, placed_by
+from xcoreg.warp.apply import How, Job, resampled
+from xcoreg.warp.mapping import Displacement, Grid, compose, outline, reference_grid
+from xcoreg.warp.metadata import frame_like, frame_near, regridded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xcoreg.georef import Ground
+    from xcoreg.results.coregistration import Coregistration
+
+    Floats = NDArray[np.float64]
+
+__all__ = [
+    "GroundMove",
+    "MovedGround",
+    "as_ground",
+    "gcps_of",
+    "ground_of",
+    "map_grid",
+    "needs_rectifying",
+    "on_map",
+    "rectify",
+    "rectify_by",
+    "rectify_onto",
+    "shape_of",
+]
+
+
+def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
+    """Rows and columns of an image.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+
+    Returns
+    -------
+    rows, columns : int
+
+    Examples
+    --------
+    >>> shape_of(DataArray([[1, 2, 3]], dims=("y", "x")))
+    (1, 3)
+    """
+    y_dim, x_dim = spatial_dims(image, "the image")
+    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
+
+
+def gcps_of(image: DataArray | Dataset) -> GCPs | None:
+    """Control points that an image carries.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        As rioxarray or :func:`xcoreg.open_raster` opens it: the points are in the attributes of its grid mapping.
+
+    Returns
+    -------
+    GCPs or None
+
+    Raises
+    ------
+    OptionError
+        When the image was cut out of its file: its points still count the pixels of the whole.
+    """
+    band = pick_variable(image, None, "the image")[0]
+    try:
+        mapping = band.rio.grid_mapping
+        text = band.coords[mapping].attrs.get("gcps") if mapping in band.coords else None
+    except RioXarrayError:
+        text = None
+    if text is None:
+        return None
+    _check_whole(band)
+    features = json.loads(text)["features"] if isinstance(text, str) else text["features"]
+    places = [feature["geometry"]["coordinates"] for feature in features]
+    told = [feature["properties"] for feature in features]
+    gcps = GCPs.from_gdal(
+        [each["col"] for each in told],
+        [each["row"] for each in told],
+        [place[0] for place in places],
+        [place[1] for place in places],
+        z=[place[2] if len(place) > 2 else 0.0 for place in places],
+        id=tuple(str(each.get("id", "")) for each in told),
+        info=tuple(str(each.get("info") or "") for each in told),
+        crs=band.rio.crs,
+    )
+    return gcps if len(gcps) else None
+
+
+def _check_whole(band: DataArray) -> None:
+    """Refuse an image that is known to be a part of its file: nothing tells which part."""
+    import rasterio
+
+    source = band.encoding.get("source")
+    if not isinstance(source, str):
+        return
+    try:
+        with rasterio.open(source) as file:
+            whole = (file.height, file.width)
+    except rasterio.errors.RasterioError:
+        return
+    if shape_of(band) != whole:
+        raise OptionError(
+            f"the image has {shape_of(band)} rows and columns, its file {whole}: its control points or RPCs count the "
+            "pixels of the whole; rectify first, then cut"
+        )
+
+
+def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
+    """Find where an image lies, by whatever it carries.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+    height : float
+        Of the ground over the ellipsoid, m, for an image with RPCs.
+
+    Returns
+    -------
+    Ground
+        Its transform and CRS where it has both; else its control points, fitted (:func:`xcoreg.georef.fit_gcps`,
+        model "auto"); else the RPCs of the file it was opened from.
+
+    Raises
+    ------
+    NotGeoreferenced
+        When it carries none of them.
+    """
+    try:
+        grid = grid_of(image, "the image")
+        return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
+    except NotGeoreferenced as error:
+        gcps = gcps_of(image)
+        if gcps is not None:
+            return fit_gcps(gcps)
+        band = pick_variable(image, None, "the image")[0]
+        source = band.encoding.get("source")
+        if isinstance(source, str) and source:
+            try:
+                rpcs = read_rpcs(source, height)
+            except OptionError:
+                raise error from None
+            _check_whole(band)
+            return rpcs
+        raise
+
+
+def needs_rectifying(image: DataArray | Dataset) -> bool:
+    """Tell whether an image is known by control points or RPCs alone.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+
+    Returns
+    -------
+    bool
+        False too where nothing tells its place.
+
+    Examples
+    --------
+    >>> needs_rectifying(DataArray([[0, 1], [2, 3]], dims=("y", "x")))
+    False
+    """
+    try:
+        grid_of(image, "the image")
+    except NotGeoreferenced:
+        return placed_by(image) is not None
+    return False
+
+
+def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
+    """Make a ground of anything that tells one.
+
+    Parameters
+    ----------
+    ground : object
+        None (what the image carries), GCPs (fitted with model "auto"), a GCPFit or other ground, Corners, an RPC of
+        rasterio, an Affine (in the CRS of the image), or the path of a list of control points or of a raster.
+    image : DataArray, Dataset or None
+        The image that is placed.
+    height : float
+        Of the ground over the ellipsoid, m, for RPCs.
+
+    Returns
+    -------
+    Ground
+
+    Raises
+    ------
+    OptionError
+        For anything else.
+
+    Examples
+    --------
+    >>> square = DataArray([[0, 1], [2, 3]], dims=("y", "x"))
+    >>> x, y = as_ground(Corners((0, 8), (8, 8), (8, 0), (0, 0), crs=32633), square).to_map(0, 0)
+    >>> round(float(x), 6), round(float(y), 6)
+    (2.0, 6.0)
+    """
+    if ground is None:
+        if image is None:
+            raise OptionError("nothing tells where the image lies: give an image, GCPs, RPCs or Corners")
+        return ground_of(image, height)
+    if isinstance(ground, GCPs):
+        return fit_gcps(ground)
+    if isinstance(ground, Corners):
+        return ground.ground(shape_of(image) if image is not None else (1, 1))
+    if isinstance(ground, Affine):
+        return AffineGround(ground, None if image is None else image.rio.crs)
+    if isinstance(ground, str | Path):
+        return fit_gcps(read_gcps(ground))
+    if hasattr(ground, "line_num_coeff"):
+        return RPCGround(ground, height)
+    if all(hasattr(ground, name) for name in ("crs", "to_map", "to_pixel")):
+        found: Ground = ground
+        return found
+    raise OptionError(f"a {type(ground).__name__} does not tell where an image lies: give GCPs, RPCs or Corners")
+
+
+_Image = TypeVar("_Image", DataArray, Dataset)
+_PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # a grid whose map coordinates are corners of pixels
+_ROUND_OFF = 1e-6  # px
+_PLACE = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a grid mapping
+
+
+@dataclass(frozen=True, eq=False)
+class GroundMove:
+    """A ground as the displacement from pixel coordinates to the map: what `compose` takes in place of a correction.
+
+    Parameters
+    ----------
+    ground : Ground
+    middle : float, optional
+        Longitude of the middle of the image: the ground is asked in the turn around it.
+    """
+
+    ground: Any
+    middle: float | None = None
+    constant: None = None
+
+    def __dask_tokenize__(self) -> Any:
+        from pickle import dumps
+
+        tell = getattr(self.ground, "__dask_tokenize__", None)
+        told = tell() if tell is not None else dumps(self.ground)
+        return ("xcoreg.GroundMove", told, self.middle)
+
+    def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Displacement of pixel corner coordinates (x, y) to the map."""
+        to_x, to_y = self.ground.to_map(*georef.map_to_pixel(_PIXELS, x, y))
+        return to_x - x, to_y - y
+
+    def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Pixel corner coordinates of map coordinates."""
+        if self.middle is not None:
+            x = georef.in_turn(self.ground.crs, x, self.middle)
+        return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
+
+
+def rectify(
+    image: _Image,
+    ground: Any = None,
+    *,
+    like: Any = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    resampling: str = "cubic",
+    nodata: float | None = None,
+    height: float = 0.0,
+) -> _Image:
+    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        dask arrays stay lazy.
+    ground : optional
+        Where the image lies: GCPs, a :class:`xcoreg.georef.GCPFit` (to choose the model), an RPC of rasterio,
+        :class:`xcoreg.georef.Corners`, a path of control points. Default: what the image carries.
+    like : DataArray, Dataset or GeoBox, optional
+        Rectify to exactly this grid.
+    crs : CRS in any spelling, optional
+        Of the output, in place of `like`; default: that of the ground.
+    resolution : float or (float, float), optional
+        Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
+    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+        As for :func:`xcoreg.apply`.
+    nodata : float, optional
+        Marks missing pixels; default: the stored marker.
+    height : float
+        Of the ground over the ellipsoid, m, for RPCs.
+
+    Returns
+    -------
+    DataArray or Dataset
+        North up; pixel edges at multiples of the pixel size, unless `like` says otherwise.
+
+    Raises
+    ------
+    NotGeoreferenced
+        When nothing tells where the image lies, or in which CRS.
+    OptionError
+        For options that do not go together.
+    NoOverlap
+        When no pixel of the output falls on the image.
+    """
+    if resampling not in KERNELS:
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+    if like is not None and (crs is not None or resolution is not None):
+        raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
+    found = as_ground(ground, image, height)
+    if found.crs is None:
+        raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
+    dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    source = Grid(_PIXELS, shape, georef.as_crs(found.crs).to_wkt())
+    if isinstance(like, DataArray | Dataset):
+        frame = frame_like(like)
+    else:
+        grid = Grid.of(like) if like is not None else map_grid(found, shape, crs, resolution)
+        frame = frame_near(_bare(image), dims, source, grid)
+    mapping = compose(frame.grid, source, cast("Any", _move(found, shape)))
+    if mapping is None:
+        raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
+    job = Job(mapping, frame, resampling, nodata)
+    told = getattr(found, "told", {"model": getattr(found, "model", type(found).__name__)})
+    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **told}
+    return cast("_Image", regridded(_bare(image), dims, frame, partial(resampled, job=job), record))
+
+
+def _move(ground: Any, shape: tuple[int, int]) -> GroundMove:
+    """See a ground as a displacement, asked in the turn of longitudes that the middle of the image lies in."""
+    middle = float(ground.to_map((shape[1] - 1) / 2, (shape[0] - 1) / 2)[0])
+    return GroundMove(ground, middle if math.isfinite(middle) else None)
+
+
+def _bare(image: Any) -> Any:
+    """Take off what tells the place of the old pixels: control points, transform, and the CRS of either."""
+    out = image.copy(deep=False)
+    for name, coord in image.coords.items():
+        if _PLACE & set(coord.attrs):
+            attrs = {key: value for key, value in coord.attrs.items() if key not in _PLACE}
+            out = out.assign_coords({name: coord.variable.copy(deep=False)})
+            out.coords[name].attrs = attrs
+    return out
+
+
+def map_grid(
+    ground: Ground,
+    shape: tuple[int, int],
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    anchor: tuple[float, float] = (0.0, 0.0),
+) -> Grid:
+    """Choose a map grid for an image.
+
+    Parameters
+    ----------
+    ground : Ground
+        Where the image lies.
+    shape : (rows, columns)
+        Of the image.
+    crs : CRS in any spelling, optional
+        Default: that of the ground.
+    resolution : float or (float, float), optional
+        Pixel size (x, y), units of `crs`.
+    anchor : (float, float)
+        A corner of its lattice (x, y).
+
+    Returns
+    -------
+    Grid
+        North up, reaching outwards to whole pixels, its pixel edges at multiples of the pixel size from the anchor.
+
+    Raises
+    ------
+    OptionError
+        When the resolution is not positive.
+    GridError
+        When the image has no place in the CRS.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> ground = georef.AffineGround(Affine(0, 10, 500, -10, 0, 900), "EPSG:32633")
+    >>> map_grid(ground, (20, 40)).transform, map_grid(ground, (20, 40)).shape
+    ((10.0, 0.0, 500.0, 0.0, -10.0, 900.0), (40, 20))
+    """
+    goal = georef.as_crs(ground.crs if crs is None else crs)
+    row, col = outline(shape, 65)
+    x, y = _in_crs(ground, goal, col, row)
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise GridError(f"no pixel of the image has a place in {goal.name!r}")
+    x, y = x[known], y[known]
+    size = _pixel_size(ground, goal, shape) if resolution is None else np.broadcast_to(resolution, (2,))
+    if not (np.isfinite(size).all() and (np.asarray(size) > 0).all()):
+        raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
+    by_x, by_y = float(size[0]), float(size[1])
+    (first, n_cols), (last, n_rows) = _whole((x - anchor[0]) / by_x), _whole((anchor[1] - y) / by_y)
+    transform = (by_x, 0.0, anchor[0] + first * by_x, 0.0, -by_y, anchor[1] - last * by_y)
+    return Grid(transform, (n_rows, n_cols), goal.to_wkt())
+
+
+def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats, Floats]:
+    x, y = georef.transform_points(ground.crs, goal, *ground.to_map(col, row))
+    full = georef.full_turn(goal)
+    if full is not None:
+        known = np.isfinite(x)
+        x[known] = unrolled(x[known], full)
+    return x, y
+
+
+def _pixel_size(ground: Ground, goal: Any, shape: tuple[int, int]) -> Floats:
+    """Side of a square with the area of a pixel in the middle of the image."""
+    row, col = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    x, y = _in_crs(ground, goal, col + np.array([-0.5, 0.5, 0, 0]), row + np.array([0, 0, -0.5, 0.5]))
+    area = abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
+    if not (np.isfinite(area) and area > 0):
+        raise GridError("the middle of the image has no size on the map: give resolution=")
+    return np.full(2, math.sqrt(area))
+
+
+def _whole(edges: Floats) -> tuple[int, int]:
+    low = math.floor(float(edges.min()) + _ROUND_OFF)
+    return low, max(math.ceil(float(edges.max()) - _ROUND_OFF) - low, 1)
+
+
+_ImageType = TypeVar("_Image", DataArray, Dataset)
+
+
+@dataclass(frozen=True, eq=False)
+class MovedGround:
+    """A ground with a correction on top, in the CRS of the correction.
+
+    Parameters
+    ----------
+    ground : Ground
+    move : Displacement
+        Added to where the ground places a pixel; in its own CRS.
+    """
+
+    ground: Any
+    move: Displacement
+
+    def __dask_tokenize__(self) -> Any:
+        return ("xcoreg.MovedGround", GroundMove(self.ground).__dask_tokenize__(), token(self.move))
+
+    @property
+    def crs(self) -> Any:
+        """That of the correction."""
+        return georef.as_crs(self.move.crs)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the history of an image says of it."""
+        told: dict[str, Any] = {"model": getattr(self.ground, "model", type(self.ground).__name__)}
+        told["correction"] = getattr(self.move.model, "kind", None)
+        if self.move.constant is not None:
+            told["dx"], told["dy"] = self.move.constant
+        return told
+
+    def to_map(self, col: Any, row: Any) -> tuple[Floats, Floats]:
+        """Ground coordinates of pixel positions."""
+        x, y = georef.transform_points(self.ground.crs, self.crs, *self.ground.to_map(col, row))
+        dx, dy = self.move.at(x, y)
+        return x + dx, y + dy
+
+    def to_pixel(self, x: Any, y: Any) -> tuple[Floats, Floats]:
+        """Pixel positions of ground coordinates."""
+        before = georef.transform_points(self.crs, self.ground.crs, *self.move.undo(x, y))
+        return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
+
+
+def on_map(
+    image: _ImageType, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None
+) -> _ImageType:
+    """Bring an image that has no transform into the CRS of a reference, to be matched there.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+    ref : DataArray or Dataset
+    ground : optional
+        As for :func:`rectify`.
+    nodata : float, optional
+        Marks missing pixels; default: the stored marker.
+
+    Returns
+    -------
+    DataArray or Dataset
+        The very same object where it has a transform and a CRS, and no ground is given.
+
+    Examples
+    --------
+    >>> image = DataArray([[0, 1], [2, 3]], {"y": [15.0, 5.0], "x": [5.0, 15.0]}, ("y", "x")).rio.write_crs(32633)
+    >>> on_map(image, image) is image
+    True
+    """
+    if ground is None and not needs_rectifying(image):
+        return image
+    return rectify(image, ground, crs=grid_of(ref, "the reference").crs, nodata=nodata)
+
+
+def rectify_by(image: _ImageType, fit: Coregistration, ground: Any = None, **options: Any) -> _ImageType:
+    """Rectify an image and correct it by a fit, in one interpolation.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        dask arrays stay lazy.
+    fit : Coregistration
+        Of this image, rectified, or of another one of the same product.
+    ground : optional
+        As for :func:`rectify`.
+    **options
+        Of :func:`xcoreg.apply`. Without any grid the output has the CRS of the fit and the image's own pixel size.
+
+    Returns
+    -------
+    DataArray or Dataset
+        In place: made from the original pixels.
+
+    Raises
+    ------
+    MatchError
+        When the fit is not to be trusted.
+    OptionError
+        For options that do not go together, and for corrections of heights.
+    NotGeoreferenced
+        When nothing tells where the image lies, or the fit does not know its CRS.
+    """
+    how = How(**options)
+    if not fit.ok or fit.model is None:
+        raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
+    if not fit.crs_wkt:
+        raise NotGeoreferenced("the fit does not know the CRS of its target: give the image a transform first")
+    if how.vertical or (how.vertical is None and getattr(fit.model, "dz_constant", 0.0) != 0.0):
+        raise OptionError(
+            "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
+            "leave them as they are, vertical=False"
+        )
+    frame = Grid(cast("Any", tuple(fit.transform)[:6]), fit.shape, georef.as_crs(fit.crs_wkt).to_wkt())
+    moved = MovedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
+    like = _lattice(moved, image, fit, how) if how.like is None else how.like
+    return rectify(image, moved, like=like, resampling=how.resampling, nodata=how.nodata)
+
+
+def _lattice(moved: MovedGround, image: DataArray | Dataset, fit: Coregistration, how: How) -> GeoBox:
+    """Grid over the corrected image, on the lattice of the reference where that is asked for."""
+    anchor = (0.0, 0.0)
+    if how.is_aligned:
+        ref = reference_grid(fit.settings, how.ref_grid)
+        anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(ref.crs, moved.crs) else anchor
+    made = map_grid(moved, shape_of(image), moved.crs, how.resolution, anchor)
+    return GeoBox(made.shape, Affine(*made.transform), moved.crs)
+
+
+def rectify_onto(
+    image: _ImageType, ref: DataArray | Dataset, ground: Any = None, *, local: bool = False, **options: Any
+) -> tuple[_ImageType, Coregistration]:
+    """Rectify an image, match it with a reference, and rectify it once more with what was found: one interpolation.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The target, known by control points, RPCs or corners alone.
+    ref : DataArray or Dataset
+        The reference.
+    ground : optional
+        As for :func:`rectify`.
+    local : bool
+        Measure a field of shifts in place of one.
+    **options
+        Of :func:`rectify_by`, and of :func:`xcoreg.match` or :func:`xcoreg.match_local`.
+
+    Returns
+    -------
+    image : DataArray or Dataset
+        In place: made from the original pixels.
+    fit : Coregistration
+        In units of the CRS of the reference, its pixels those of the rectified image.
+
+    Raises
+    ------
+    MatchError
+        When there is no trustworthy match.
+    """
+    from xcoreg.matching.field import match_local
+    from xcoreg.matching.shift import match
+
+    moving = {name: options.pop(name) for name in MOVING if name in options}
+    found = as_ground(ground, image)
+    straight = on_map(image, ref, found, nodata=moving.get("nodata"))
+    fit = (match_local if local else match)(straight, ref, **options)
+    return rectify_by(image, fit, found, **moving), fit
+
+
+#: Options of :func:`rectify_by`.
+MOVING = ("like", "align_grid", "resolution", "ref_grid", "resampling", "nodata", "vertical")
