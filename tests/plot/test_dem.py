@@ -10,8 +10,17 @@ from xarray import DataArray
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.errors import NoOverlap, OptionError
-from xcoreg.plot.dem import draw_aspect, draw_block, has_blocks, plot_blocks, plot_dem, scale_of
-from xcoreg.plot.differences import HeightStats, differences, metres_per_unit
+from xcoreg.plot.dem import (
+    HeightStats,
+    differences,
+    draw_aspect,
+    draw_block,
+    has_blocks,
+    metres_per_unit,
+    plot_blocks,
+    plot_dem,
+    scale_of,
+)
 from xcoreg.plot.style import new_figure
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.shift import Shift
@@ -101,7 +110,7 @@ def test_slopes_of_degrees_are_on_the_ground():
 
 def test_large_models_are_looked_at_on_a_coarser_grid(monkeypatch, pair):
     target, reference, fit = pair
-    monkeypatch.setattr("xcoreg.plot.differences._SIDE", 60)
+    monkeypatch.setattr("xcoreg.plot.dem._SIDE", 60)
     found = differences(fit, target, reference)
     assert found.coarser == 3
     assert tuple(found.grid.shape) == (40, 50)

@@ -11,7 +11,7 @@ from xcoreg.errors import MatchError
 from xcoreg.plot import plot_fit, plot_model, plot_points, save_figure
 from xcoreg.plot.fields import sheets_of
 from xcoreg.plot.maps import nice
-from xcoreg.plot.residuals import residuals_of
+from xcoreg.plot.style import residuals_of
 
 LONLAT = (1e-4, 0.0, 12.0, 0.0, -1e-4, 53.0)
 TURNED = (9.2, 3.8, 500000.0, 3.8, -9.2, 5900000.0)

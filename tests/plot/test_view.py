@@ -5,7 +5,7 @@ from affine import Affine
 from pyproj import Transformer
 from xarray import DataArray
 
-from xcoreg.plot.view import View, outline, render, strongest_place
+from xcoreg.plot.compare import View, outline, render, strongest_place
 from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"

@@ -11,7 +11,7 @@ from xarray import DataArray
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.report.dem import height_answer, is_elevation
+from xcoreg.report.sections import height_answer, is_elevation
 from xcoreg.report.write import write_report
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.shift import Shift

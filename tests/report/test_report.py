@@ -14,8 +14,8 @@ pytest.importorskip("PIL.Image")
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.report.windows import choose_windows
-from xcoreg.report.words import answer
+from xcoreg.report.html import choose_windows
+from xcoreg.report.sections import answer
 from xcoreg.report.write import write_report
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)

@@ -6,13 +6,10 @@ and any thread may draw. Notebooks show it, `figure.savefig(path)` or :func:`sav
 
 from __future__ import annotations
 
-from xcoreg.plot.compare import plot_before_after
-from xcoreg.plot.debug import plot_surface, plot_windows
+from xcoreg.plot.compare import plot_before_after, plot_surface, plot_windows, save_flicker
 from xcoreg.plot.dem import plot_blocks, plot_dem
-from xcoreg.plot.fields import plot_field, plot_model
-from xcoreg.plot.flicker import save_flicker
+from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
 from xcoreg.plot.style import save_figure
-from xcoreg.plot.tiepoints import plot_fit, plot_points
 
 __all__ = [
     "plot_before_after",

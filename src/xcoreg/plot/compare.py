@@ -1,26 +1,230 @@
-"""Before and after, side by side on one cut-out."""
+"""Before and after, side by side on one cut-out.
+
+Cut-outs of images on any grid, shown on one small display grid.
+
+Before and after as a flicker: the eye sees a jump of a tenth of a pixel.
+
+What a matcher saw: the windows it was given and the correlation surface it searched.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from xcoreg import georef
-from xcoreg.errors import NoOverlap
+from xcoreg.core.sampling import sample
+from xcoreg.errors import NoOverlap, OptionError, require
+from xcoreg.files import replacing
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
-from xcoreg.plot.view import View, render, strongest_place
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-    from xcoreg.plot.view import Shown
     from xcoreg.results.coregistration import Coregistration
 
-__all__ = ["plot_before_after"]
+    Shown = tuple[NDArray[Any], NDArray[np.bool_]]
+    Grey = NDArray[np.float64]
+    Image = NDArray[Any]
+    Mask = NDArray[np.bool_]
+
+__all__ = [
+    "Greys",
+    "View",
+    "greys_of",
+    "outline",
+    "plot_before_after",
+    "plot_surface",
+    "plot_windows",
+    "render",
+    "save_flicker",
+    "strongest_place",
+]
+
+_SIDE = 480  # display pixels
+_SMOOTH = 2.0  # px of the target
+_LOOKS = 9  # places looked at along each axis to find strong structure
+
+
+@dataclass(frozen=True)
+class View:
+    """A square of the map, North up.
+
+    Parameters
+    ----------
+    crs : object
+        Any spelling of a CRS.
+    x, y : float
+        Centre.
+    width : float
+        Side, CRS units.
+    side : int
+        Display pixels along each axis.
+
+    Examples
+    --------
+    >>> View("EPSG:32633", 100.0, 200.0, 40.0).extent
+    (80.0, 120.0, 180.0, 220.0)
+    """
+
+    crs: Any
+    x: float
+    y: float
+    width: float
+    side: int = _SIDE
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top: what matplotlib's imshow takes."""
+        half = self.width / 2
+        return self.x - half, self.x + half, self.y - half, self.y + half
+
+    def mesh(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Map coordinates of the display pixels' centres, y falling with the rows."""
+        steps = ((np.arange(self.side) + 0.5) / self.side - 0.5) * self.width
+        x, y = np.meshgrid(self.x + steps, self.y - steps)
+        return x, y
+
+
+def render(raster: Any, views: Sequence[View], kernel: str = "cubic") -> list[Shown]:
+    """Show parts of an image on display grids; reads only those parts, all of them at once.
+
+    Parameters
+    ----------
+    raster : Raster
+        From :func:`xcoreg.raster.raster.make_raster`, on any grid.
+    views : sequence of View
+        The parts to show, in any CRS.
+    kernel : str
+        As in :func:`xcoreg.core.sampling.sample`.
+
+    Returns
+    -------
+    list of (values, valid)
+        Each (side, side) float and bool.
+    """
+    places = [_place(raster.grid, view) for view in views]
+    boxes = [_box(rows, cols, halo, raster.grid.shape) for rows, cols, halo in places]
+    return [
+        sample(read[0], read[1], rows - box[0], cols - box[2], kernel, scale=(halo / 4, halo / 4))
+        for (rows, cols, halo), box, read in zip(places, boxes, raster.read_many(boxes), strict=True)
+    ]
+
+
+def _place(grid: Any, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Rows and columns of the display pixels in an image, and how far around them to read."""
+    x, y = georef.transform_points(view.crs, grid.crs, *view.mesh())
+    cols, rows = georef.map_to_pixel(grid.affine, x, y)
+    known = np.isfinite(rows) & np.isfinite(cols)
+    rows, cols = np.where(known, rows, -1e9), np.where(known, cols, -1e9)
+    span = max((float(np.ptp(axis[known])) for axis in (rows, cols)), default=0.0) if known.any() else 0.0
+    return rows, cols, 4 * max(1, math.ceil(span / view.side))
+
+
+def _box(
+    rows: NDArray[np.float64], cols: NDArray[np.float64], halo: int, shape: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    row0, row1 = _reach(rows, halo, shape[0])
+    col0, col1 = _reach(cols, halo, shape[1])
+    # Where nothing lies inside, one pixel is read: an empty window cannot be interpolated.
+    return (row0, row1, col0, col1) if row0 < row1 and col0 < col1 else (0, 1, 0, 1)
+
+
+def _reach(positions: NDArray[np.float64], halo: int, length: int) -> tuple[int, int]:
+    start, stop = math.floor(positions.min()) - halo, math.ceil(positions.max()) + halo + 1
+    return max(start, 0), min(stop, length)
+
+
+def outline(transform: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Corners of a grid on its map, closed.
+
+    Parameters
+    ----------
+    transform : Affine or six floats
+    shape : (rows, cols)
+
+    Returns
+    -------
+    (5, 2) float64
+        x, y.
+
+    Examples
+    --------
+    >>> outline((10, 0, 100, 0, -10, 200), (2, 3))[2].tolist()
+    [130.0, 180.0]
+    """
+    rows, cols = shape
+    col, row = np.array([0, cols, cols, 0, 0]) - 0.5, np.array([0, 0, rows, rows, 0]) - 0.5
+    return np.stack(georef.pixel_to_map(transform, col, row), axis=-1)
+
+
+def strongest_place(ref: Any, tgt: Any, width: float) -> tuple[float, float]:
+    """Find a place where both images hold strong and common structure.
+
+    Parameters
+    ----------
+    ref, tgt : Raster
+        `tgt` as corrected: clouds and changes have structure of their own, but none that both images share.
+    width : float
+        Side of the cut-out, CRS units of the target.
+
+    Returns
+    -------
+    x, y : float
+        Centre of the best of a few dozen places of the overlap, CRS of the target; the middle of the overlap when
+        nothing is shared.
+    """
+    left, right, bottom, top = _common_bounds(ref, tgt)
+    xs, ys = _places(left, right, width), _places(bottom, top, width)
+    side = int(np.clip(width / max(georef.gsd(tgt.grid.affine)), 16, 96))
+    views = [View(tgt.grid.crs, x, y, width, side) for x in xs for y in ys]
+    pairs = zip(render(ref, views, "bilinear"), render(tgt, views, "bilinear"), strict=True)
+    scores = [_common_structure(*one, *other) for one, other in pairs]
+    if max(scores) <= 0:
+        return (left + right) / 2, (bottom + top) / 2
+    best = views[int(np.argmax(scores))]
+    return best.x, best.y
+
+
+def _places(low: float, high: float, width: float) -> NDArray[np.float64]:
+    return (
+        np.linspace(low + width / 2, high - width / 2, _LOOKS) if high - low > width else np.array([(low + high) / 2])
+    )
+
+
+def _common_bounds(ref: Any, tgt: Any) -> tuple[float, float, float, float]:
+    mine = outline(tgt.grid.affine, tgt.grid.shape)
+    other = outline(ref.grid.affine, ref.grid.shape)
+    x, y = georef.transform_points(ref.grid.crs, tgt.grid.crs, other[:, 0], other[:, 1])
+    left, right = max(mine[:, 0].min(), x.min()), min(mine[:, 0].max(), x.max())
+    bottom, top = max(mine[:, 1].min(), y.min()), min(mine[:, 1].max(), y.max())
+    return left, right, bottom, top
+
+
+def _common_structure(
+    ref: NDArray[Any], ref_valid: NDArray[np.bool_], tgt: NDArray[Any], tgt_valid: NDArray[np.bool_]
+) -> float:
+    """Strength of the edges both images show, 0 to 1, each image in its own contrast."""
+    if (ref_valid & tgt_valid).mean() < 0.98:
+        return 0.0
+    shown = [(image, valid) for image, valid in ((ref, ref_valid), (tgt, tgt_valid))]
+    # As it will be displayed, for structure that the contrast hides tells a viewer nothing; smoothed, for lines and
+    # outlines show a shift better than the texture of a forest.
+    greys = [gaussian_filter(stretch(*one, *contrast([one])), _SMOOTH) for one in shown]
+    edges = [np.asarray(np.gradient(grey)) for grey in greys]
+    # Edges in common, as a geometric mean of strengths: what one image alone shows (clouds, crops) adds nothing.
+    shared, own = float(np.sum(edges[0] * edges[1])), math.sqrt(float(np.prod([np.sum(edge**2) for edge in edges])))
+    return max(shared, 0.0) ** 2 / own / ref.size if own > 0 else 0.0
+
 
 _SMALLEST, _LARGEST = 64, 160  # side of the cut-out, target px
 
@@ -121,3 +325,222 @@ def _agreement(ref: NDArray[Any], tgt: NDArray[Any]) -> str:
         return "difference"
     rms, r = float(np.sqrt(np.mean((tgt - ref) ** 2))), float(np.corrcoef(ref, tgt)[0, 1])
     return f"difference: RMS {rms:.3f}, correlation {r:.3f}"
+
+
+_SIZE = 96  # side of a cut-out, target px
+
+
+@dataclass(frozen=True)
+class Greys:
+    """Three pictures of one place, grey values 0 to 1, and how alike they are.
+
+    Parameters
+    ----------
+    ref, before, after : (side, side) float64
+        The target has one contrast before and after.
+    r_before, r_after : float
+        Correlation with the reference; NaN where it has none.
+    """
+
+    ref: Grey
+    before: Grey
+    after: Grey
+    r_before: float
+    r_after: float
+
+
+def greys_of(ref: Shown, before: Shown, after: Shown) -> Greys:
+    """Give three cut-outs the contrast they are shown with.
+
+    Parameters
+    ----------
+    ref, before, after : (values, valid)
+        On one display grid.
+
+    Returns
+    -------
+    Greys
+    """
+    both = ref[1] & before[1] & after[1]
+    tone = contrast([before, after])
+    grey = stretch(*ref, *contrast([ref])), stretch(*before, *tone), stretch(*after, *tone)
+    return Greys(*grey, _correlation(grey[0][both], grey[1][both]), _correlation(grey[0][both], grey[2][both]))
+
+
+def _correlation(one: Grey, two: Grey) -> float:
+    if one.size < 9 or one.std() == 0 or two.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(one, two)[0, 1])
+
+
+def save_flicker(
+    path: str | Path,
+    ref: Any,
+    tgt: Any,
+    fixed: Any,
+    *,
+    at: tuple[float, float] | None = None,
+    size: int = _SIZE,
+    band: Any = None,
+    ref_band: Any = None,
+) -> None:
+    """Write an animated GIF that flicks between reference and target, before and after the correction side by side.
+
+    Parameters
+    ----------
+    path : str or Path
+        `.gif`.
+    ref, tgt, fixed : DataArray or Dataset
+        Reference, target before and target after, each on any grid and in any CRS; only the cut-out is read.
+    at : (x, y), optional
+        Centre of the cut-out, CRS of `fixed`; default: where both images show strong common structure.
+    size : int
+        Side of the cut-out, px of `fixed`.
+    band, ref_band : optional
+        Band to show, as in `match`.
+
+    Raises
+    ------
+    OptionError
+        When the path is no `.gif` or cannot be written.
+    NoOverlap
+        When the images have no valid pixel in common there.
+    MissingDependency
+        When matplotlib is not installed.
+    """
+    if not str(path).lower().endswith(".gif"):
+        raise OptionError(f"a flicker is an animated GIF, not {path}: give a path that ends in .gif")
+    one = make_raster(ref, band=ref_band, name="reference")
+    two, three = (make_raster(image, band=band, name=name) for image, name in ((tgt, "target"), (fixed, "corrected")))
+    width = size * max(georef.gsd(three.grid.affine))
+    x, y = at or strongest_place(one, three, width)
+    view = View(three.grid.crs, x, y, width)
+    shown = [render(raster, [view])[0] for raster in (one, two, three)]
+    if not (shown[0][1] & shown[1][1] & shown[2][1]).any():
+        raise NoOverlap(f"the images share no valid pixel around ({x:.10g}, {y:.10g}): give another at=(x, y)")
+    _animate(path, greys_of(*shown), view)
+
+
+def _animate(path: str | Path, greys: Greys, view: View) -> None:
+    figure = new_figure(10.4, 5.6)
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    images = []
+    for one, name, r in zip(axes, ("before", "after"), (greys.r_before, greys.r_after), strict=True):
+        look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+        images.append(one.imshow(greys.ref, extent=view.extent, **look))
+        one.set_title(f"{name}: correlation {r:.3f}", fontsize=13)
+        plain_ticks(one)
+    writer = require("matplotlib.animation", extra="plot").PillowWriter(fps=2)
+    with replacing(path) as temporary, writer.saving(figure, str(temporary), dpi=80):
+        for name, pair in (("reference", (greys.ref, greys.ref)), ("TARGET", (greys.before, greys.after))):
+            for image, values in zip(images, pair, strict=True):
+                image.set_data(values)
+            figure.suptitle(name, fontsize=14)
+            writer.grab_frame()
+
+
+_CLOSE = 8  # half side of the close-up, px
+
+
+def plot_windows(
+    ref: tuple[Image, Mask], before: tuple[Image, Mask], after: tuple[Image, Mask], *, title: str = ""
+) -> Any:
+    """Show the windows that were matched, on the matching grid.
+
+    Parameters
+    ----------
+    ref, before, after : (values, valid)
+        Each (rows, cols): the reference, and the target as it was and as corrected. Pixels that are not valid are
+        shown mid-grey.
+    title : str
+        For the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Above the three windows, below the red/cyan composites before and after, and their difference after.
+
+    Examples
+    --------
+    >>> window = np.eye(16), np.ones((16, 16), bool)
+    >>> len(plot_windows(window, window, window).axes)
+    6
+    """
+    figure = new_figure(12.5, 8.6)
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    tone = contrast([before, after])
+    greys = [stretch(*ref, *contrast([ref])), stretch(*before, *tone), stretch(*after, *tone)]
+    for one, grey, name in zip(axes[0], greys, ("reference", "target before", "target after"), strict=True):
+        one.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        one.set_title(name)
+    for one, grey, name in zip(axes[1], greys[1:], ("before", "after"), strict=False):
+        one.imshow(red_cyan(greys[0], grey), interpolation="nearest")
+        one.set_title(f"{name}: red reference, cyan target")
+    both = ref[1] & after[1]
+    difference = np.where(both, greys[2] - greys[0], np.nan)
+    axes[1, 2].imshow(difference, cmap="RdBu_r", vmin=-0.6, vmax=0.6, interpolation="nearest")
+    axes[1, 2].set_title("after: target minus reference")
+    for one in axes[:, 0]:
+        one.set_ylabel("row, matching px")
+    for one in axes[1]:
+        one.set_xlabel("column, matching px")
+    figure.suptitle(title or "matched windows")
+    return figure
+
+
+def plot_surface(surface: Image, peak: tuple[float, float], *, title: str = "") -> Any:
+    """Show a correlation surface with its peak.
+
+    Parameters
+    ----------
+    surface : (rows, cols) float
+        Correlation per shift, no shift in the middle, at `[rows // 2, cols // 2]`.
+    peak : (dcol, drow)
+        The answer, px of the matching grid.
+    title : str
+        For the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The whole surface, a close-up of the peak, and the two profiles through it.
+
+    Examples
+    --------
+    >>> surface = np.zeros((32, 32))
+    >>> surface[16 - 2, 16 + 3] = 1.0
+    >>> plot_surface(surface, (3.2, -1.9)).axes[0].get_xlabel()
+    'dcol, px (right)'
+    """
+    rows, cols = surface.shape
+    row0, col0 = rows // 2, cols // 2
+    extent = (-col0 - 0.5, cols - col0 - 0.5, rows - row0 - 0.5, -row0 - 0.5)
+    figure = new_figure(14.5, 4.8)
+    whole, close, profile = figure.subplots(1, 3)
+    image = None
+    for axes in (whole, close):
+        image = axes.imshow(surface, extent=extent, cmap="viridis", interpolation="nearest")
+        axes.axhline(0, color="white", lw=0.6, ls=":")
+        axes.axvline(0, color="white", lw=0.6, ls=":")
+        axes.set(xlabel="dcol, px (right)", ylabel="drow, px (down)")
+    figure.colorbar(image, ax=close, shrink=0.8, label="correlation")
+    whole.plot(*peak, "o", mfc="none", mec="red", ms=18, mew=1.8)
+    whole.set_title("all shifts")
+    close.plot(*peak, "+", color="red", ms=16, mew=1.8)
+    close.set_xlim(round(peak[0]) - _CLOSE - 0.5, round(peak[0]) + _CLOSE + 0.5)
+    close.set_ylim(round(peak[1]) + _CLOSE + 0.5, round(peak[1]) - _CLOSE - 0.5)
+    close.set_title(f"peak at dcol={peak[0]:+.3f}, drow={peak[1]:+.3f} px")
+    _draw_profiles(profile, surface, peak)
+    figure.suptitle(title or "correlation surface")
+    return figure
+
+
+def _draw_profiles(axes: Any, surface: Image, peak: tuple[float, float]) -> None:
+    rows, cols = surface.shape
+    row = int(np.clip(round(peak[1]) + rows // 2, 0, rows - 1))
+    col = int(np.clip(round(peak[0]) + cols // 2, 0, cols - 1))
+    axes.plot(np.arange(cols) - cols // 2, surface[row], lw=1, label="through the peak, along columns")
+    axes.plot(np.arange(rows) - rows // 2, surface[:, col], lw=1, label="through the peak, along rows")
+    axes.axhline(float(np.std(surface)) * 3, color="0.6", lw=0.8, ls="--", label="3 standard deviations")
+    axes.set(xlabel="shift, px", title="profiles")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)

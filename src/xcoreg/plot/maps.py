@@ -11,8 +11,8 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import require
+from xcoreg.plot.compare import outline
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
-from xcoreg.plot.view import outline
 from xcoreg.raster.overview import look
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.html import LOOKS, ordered

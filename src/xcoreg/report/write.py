@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 from xcoreg.io.read import open_raster
-from xcoreg.report import tables
-from xcoreg.report.dem import block_figures, height_answer, height_section, is_elevation
-from xcoreg.report.html import escape, page, paragraphs, section
-from xcoreg.report.pictures import chart_figures, map_figure, model_figures
-from xcoreg.report.windows import choose_windows, flicker_html
-from xcoreg.report.words import answer
+from xcoreg.report import sections
+from xcoreg.report.html import (
+    chart_figures,
+    choose_windows,
+    escape,
+    flicker_html,
+    map_figure,
+    model_figures,
+    page,
+    paragraphs,
+    section,
+)
+from xcoreg.report.sections import answer, block_figures, height_answer, height_section, is_elevation
 from xcoreg.results.text import is_local
 
 if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
+
 
 __all__ = ["ReportOptions", "write_report"]
 
@@ -83,9 +91,9 @@ def write_report(
     if heights and fit.ok:
         body.append(section("Differences of elevation", height_section(fit, (tgt, ref), options.get("where"), bands)))
         body.append(section("Blocks", block_figures(fit)))
-    body.append(section("Accuracy", tables.accuracy(fit)))
+    body.append(section("Accuracy", sections.accuracy(fit)))
     if is_local(fit) or not heights:
-        body.append(section("Tie points", map_figure(fit, background) + tables.verdicts(fit)))
+        body.append(section("Tie points", map_figure(fit, background) + sections.verdicts(fit)))
     if tgt is not None and ref is not None and fit.ok and not heights:
         flicks = flicker_html(fit, tgt, ref, choose_windows(fit, options.get("windows", 4)), bands)
         body.append(section("Before and after", flicks))
@@ -93,10 +101,10 @@ def write_report(
         body.append(section("Residuals and directions", _grid(chart_figures(fit))))
     told = "The correction and its uncertainty" if is_local(fit) else "The correction"
     body.append(section(told, _grid(model_figures(fit)) if fit.is_field else ""))
-    body.append(section("Models compared", tables.models(fit)))
-    body.append(section("In numbers", tables.story(fit)))
-    body.append(section("Grids", tables.grids(fit)))
-    body.append(section("Settings and versions", tables.settings(fit)))
+    body.append(section("Models compared", sections.models(fit)))
+    body.append(section("In numbers", sections.story(fit)))
+    body.append(section("Grids", sections.grids(fit)))
+    body.append(section("Settings and versions", sections.settings(fit)))
     body.append(_log(fit))
     goal = Path(path)
     with replacing(goal) as temporary:

@@ -267,7 +267,7 @@ class Coregistration:
         return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
     def report(self, path: str | Path, target: Any = None, reference: Any = None, **options: Any) -> Path:
-        """Write one self-contained HTML page; see :func:`xcoreg.report.write_report`. Needs the extra `plot`.
+        """Write one self-contained HTML page; see :func:`xcoreg.report.write.write_report`. Needs the extra `plot`.
 
         Parameters
         ----------
@@ -276,7 +276,7 @@ class Coregistration:
         target, reference : DataArray or Dataset, optional
             The images, for pictures of both before and after.
         **options
-            Of :func:`xcoreg.report.write_report`.
+            Of :func:`xcoreg.report.write.write_report`.
 
         Returns
         -------

@@ -1,0 +1,442 @@
+"""The section of a report that tells of elevations: differences before and after, aspect, blocks.
+
+The answer of a fit in words.
+
+The tables of a report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg import georef
+from xcoreg.core.matches import Status
+from xcoreg.errors import NoOverlap
+from xcoreg.plot.dem import (
+    HeightStats,
+    differences,
+    draw_aspect,
+    draw_block,
+    draw_difference,
+    draw_heights,
+    has_blocks,
+    width_of,
+)
+from xcoreg.plot.style import new_figure
+from xcoreg.report.html import escape, figure_html, paragraphs, table
+from xcoreg.results.html import LOOKS, ordered
+from xcoreg.results.text import correction_range, fit_rows, is_local, model_name, short_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xcoreg.plot.dem import Differences
+    from xcoreg.results.coregistration import Coregistration
+
+
+__all__ = [
+    "accuracy",
+    "answer",
+    "block_figures",
+    "grids",
+    "height_answer",
+    "height_section",
+    "is_elevation",
+    "models",
+    "pixel_size",
+    "px",
+    "settings",
+    "story",
+    "unit_of",
+    "verdicts",
+]
+
+_WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
+
+
+def px(value: float) -> str:
+    """Write a length in pixels with the digits that tell something.
+
+    Examples
+    --------
+    >>> px(1.9412), px(0.0371), px(float("nan"))
+    ('1.94', '0.037', 'unknown')
+    """
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
+
+
+def pixel_size(fit: Coregistration) -> float:
+    """Tell the side of a square as large as a pixel, CRS units."""
+    a, b, d, e = georef.linear_of(fit.transform)
+    return math.sqrt(abs(a * e - b * d))
+
+
+def unit_of(fit: Coregistration) -> str:
+    """Spell the unit of the CRS as it follows a number."""
+    name = "metre" if fit.crs_wkt is None else georef.as_crs(fit.crs_wkt).axis_info[0].unit_name
+    return short_unit(name)
+
+
+def answer(fit: Coregistration) -> list[str]:
+    """Tell what was found, how sure it is, and what to do with it.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    list of str
+        Sentences, the most important first.
+    """
+    if not fit.ok:
+        return [
+            f"No trustworthy answer was found: {fit.status.reason}.",
+            "The target was not corrected, and this fit will not be applied. The table of windows tells what stood in "
+            "the way of each of them.",
+        ]
+    lines = [*_offset(fit)]
+    if is_local(fit):
+        lines += [*_field(fit)]
+    elif fit.quality.n_windows and not fit.quality.dh_count:
+        q = fit.quality
+        sure = f", reliability {q.reliability:.0f} %" if math.isfinite(q.reliability) else ""
+        lines.append(f"{q.n_ok} of {q.n_windows} windows agree on it{sure}.")
+    return lines
+
+
+def _offset(fit: Coregistration) -> list[str]:
+    shift = fit.shift
+    if shift is None:
+        return []
+    pixels = math.hypot(shift.dcol, shift.drow)
+    unit = unit_of(fit)
+    ground = "" if unit == "°" else f" ({shift.length:.3g}{unit})"
+    kind = "On average the" if fit.is_field else "The"
+    sigma = max(shift.sigma_px)
+    sure = f" ± {px(sigma)}" if math.isfinite(sigma) and not fit.is_field else ""
+    if pixels < 0.005 or (math.isfinite(sigma) and pixels < 2 * sigma):
+        return [f"{kind} target lies where the reference lies: the shift of {px(pixels)}{sure} px is not significant."]
+    wind = _WINDS[int((shift.angle + 22.5) // 45) % 8]
+    return [
+        f"{kind} target lies {px(pixels)}{sure} px{ground} {wind} of the reference, and is moved back by that much."
+    ]
+
+
+def _field(fit: Coregistration) -> list[str]:
+    q, kind = fit.quality, "" if fit.model is None else fit.model.kind
+    lines = []
+    if fit.is_field:
+        span = correction_range(fit)["length"]
+        lines.append(
+            f"The correction is not the same everywhere: it is {px(float(span.min()))} to {px(float(span.max()))} px "
+            f"long, and is described by this model: {model_name(kind)}."
+        )
+    else:
+        lines.append("One shift describes the whole image: no model that varies from place to place predicts better.")
+    if math.isfinite(q.rmse_after):
+        lines.append(
+            f"Tie points that were withheld from the fit were {px(q.median_before)} px off before (median) and are "
+            f"{px(q.median_after)} px off after it; 90 % of them by less than {px(q.ce90_after)} px."
+        )
+        if q.rmse_after >= 0.95 * q.rmse_before:
+            lines.append(
+                "The correction makes no difference that these points can tell: the images lay on each other already, "
+                "as well as could be measured."
+            )
+    lines += [*_sure(fit)]
+    lines.append(f"{q.n_ok} of {q.n_windows} windows were trusted; every other one has a reason, told below.")
+    return lines
+
+
+def _sure(fit: Coregistration) -> list[str]:
+    """Uncertainty of the model at its own tie points."""
+    good = fit.points.take(fit.points.ok)
+    model: Any = fit.model
+    if model is None or len(good) == 0:
+        return []
+    cov = georef.cov_to_pixel(georef.linear_of(fit.transform), model.predict_cov(good.x, good.y))
+    sigma = np.sqrt(np.maximum(np.linalg.eigvalsh(np.nan_to_num(cov))[:, -1], 0.0))
+    if not (np.isfinite(cov).all() and (sigma > 0).all()):
+        return []
+    low, high = px(float(sigma.min())), px(float(sigma.max()))
+    span = low if low == high else f"{low} to {high}"
+    return [f"Between its tie points the model itself is sure to {span} px (one standard deviation)."]
+
+
+_GLYPHS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "X": "✖", "P": "✚", ">": "▶", "<": "◀", "d": "◆", "h": "⬢"}
+_LONGEST = 400  # characters of a setting
+_ELSEWHERE = {"assessment", "interim", "ref_grid"}
+
+
+def accuracy(fit: Coregistration) -> str:
+    """Tell residuals before and after on withheld points, or nothing where there are none."""
+    q, size, unit = fit.quality, pixel_size(fit), unit_of(fit)
+    if not (q.n_check and math.isfinite(q.rmse_after)):
+        return ""
+    on_ground = unit != "°"
+    rows = []
+    for name, key in (("Median", "median"), ("RMSE, radial", "rmse"), ("CE90 (90 % are below)", "ce90")):
+        before, after = getattr(q, f"{key}_before"), getattr(q, f"{key}_after")
+        ground = [f"{before * size:.3g}{unit}", f"{after * size:.3g}{unit}"] if on_ground else []
+        gain = f"{before / after:.1f} ×" if after > 0 else ""
+        rows.append([name, f"{px(before)} px", f"{px(after)} px", *ground, gain])
+    head = ["Radial error", "before", "after", *(["before", "after"] if on_ground else []), "smaller by"]
+    caption = f"On {q.n_check} tie points, each predicted by a fit without it. Before: without any correction."
+    return table(head, rows, caption=caption, numbers=len(head) - 1)
+
+
+def models(fit: Coregistration) -> str:
+    """Compare the models that were tried, if any."""
+    tried = (fit.settings.get("assessment") or {}).get("models") or []
+    size = pixel_size(fit)
+    rows = []
+    for one in tried:
+        mark = "*" if one.get("chosen") else ""
+        error = _find(one, "rmse_r", "held_out")
+        score, spread = _find(one, "score"), _find(one, "error", "se")
+        numbers = [f"{px(value / size)}" if math.isfinite(value) else "–" for value in (error, score, spread)]
+        if spread == 0:
+            numbers[2] = "best"
+        count = _find(one, "parameters")
+        note = "chosen" if one.get("chosen") else ""
+        note = str(one.get("reason") or note)
+        parameters = f"{2 * count:.0f}" if math.isfinite(count) else "–"
+        rows.append([mark + escape(model_name(str(one.get("kind")))), *numbers, parameters, escape(note)])
+    caption = (
+        "Error at withheld points, target px: RMSE (radial); robust and weighted, which the choice goes by; one "
+        "standard error of its distance to the best. The simplest model within one standard error is taken."
+    )
+    head = ["Model", "RMSE", "robust", "± to the best", "parameters", ""]
+    return table(head, rows, caption=caption, numbers=4) if rows else ""
+
+
+def _find(row: dict[str, Any], *names: str) -> float:
+    found = next((row[name] for name in names if isinstance(row.get(name), int | float)), math.nan)
+    return float(found)
+
+
+def verdicts(fit: Coregistration) -> str:
+    """Tell what became of the windows, with reasons."""
+    n = max(len(fit.points), 1)
+    rows = []
+    for status, count in ordered(fit.points.counts()):
+        marker, colour = LOOKS[status]
+        glyph = f'<span style="color:{colour}" aria-hidden="true">{_GLYPHS[marker]}</span>'
+        bar = f'<span class="bar" style="width:{max(100 * count / n, 0.5):.1f}px;background:{colour}"></span>'
+        reason = "trusted" if status is Status.OK else status.reason
+        rows.append([f"{glyph} {status.name}", str(count), f"{100 * count / n:.1f} %", bar, escape(reason)])
+    return table(["Status", "windows", "share", "", "meaning"], rows, numbers=2)
+
+
+def story(fit: Coregistration) -> str:
+    """Tell every line of the summary, but the verdicts, which have a table of their own."""
+    rows = ((name.strip(), text) for name, text in fit_rows(fit))
+    return table([], ([escape(name), escape(text)] for name, text in rows if name not in Status.__members__))
+
+
+def grids(fit: Coregistration) -> str:
+    """Tell where target and reference lie."""
+    rows = [*_grid("Target", fit.crs_wkt, fit.transform, fit.shape)]
+    ref = fit.settings.get("ref_grid")
+    if isinstance(ref, dict) and "transform" in ref:
+        rows += [*_grid("Reference", ref.get("crs"), ref["transform"], ref.get("shape"))]
+    return table([], rows)
+
+
+def _grid(name: str, crs: Any, transform: Any, shape: Any) -> Iterator[list[str]]:
+    if shape is not None:
+        yield [f"{name}, size", f"{shape[1]} columns × {shape[0]} rows"]
+    size = georef.gsd(transform)
+    yield [f"{name}, pixel", escape(f"{size[0]:.10g} × {size[1]:.10g}{_unit(crs)}")]
+    yield [f"{name}, transform", escape(", ".join(f"{float(value):.12g}" for value in tuple(transform)[:6]))]
+    if crs:
+        known = georef.as_crs(crs)
+        code = known.to_authority(min_confidence=100)
+        yield [f"{name}, CRS", escape(known.name + (f" ({':'.join(code)})" if code else ""))]
+
+
+def _unit(crs: Any) -> str:
+    from xcoreg.results.text import short_unit
+
+    return short_unit(georef.as_crs(crs).axis_info[0].unit_name) if crs else ""
+
+
+def settings(fit: Coregistration) -> str:
+    """Tell options and versions."""
+    flat: dict[str, Any] = {}
+    for key, value in fit.settings.items():
+        if key not in _ELSEWHERE:
+            flat |= value if key == "options" and isinstance(value, dict) else {key: value}
+    rows = [[escape(key), escape(_short(value))] for key, value in flat.items()]
+    rows += [[escape(f"version of {name}"), escape(text)] for name, text in fit.versions.items()]
+    return table([], rows) if rows else ""
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text)} characters)"
+
+
+_ROWS = (
+    ("Median", "median", "+.3f"),
+    ("NMAD", "nmad", ".3f"),
+    ("LE90 (90 % are below)", "le90", ".3f"),
+    ("RMSE", "rmse", ".3f"),
+)
+
+
+def is_elevation(fit: Coregistration) -> bool:
+    """Tell whether a fit is one of elevation models.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    bool
+    """
+    return fit.has_dz or fit.quality.dh_count > 0
+
+
+def height_answer(fit: Coregistration) -> list[str]:
+    """Tell in words what became of the heights.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    list of str
+        Sentences; none for a fit that is not trusted.
+    """
+    if not fit.ok or fit.model is None or fit.shift is None:
+        return []
+    lines, dz = [], fit.shift.dz
+    mean = "" if fit.model.dz_constant is not None else " on average"
+    if dz:
+        lines.append(f"It lies {abs(dz):.3g} m too {'low' if dz > 0 else 'high'}{mean}: {dz:+.3f} m is added to it.")
+    q = fit.quality
+    if q.dh_count and math.isfinite(q.dh_nmad_after):
+        lines.append(
+            f"On the ground that counts, differences of elevation scatter by {q.dh_nmad_before:.3g} m before and "
+            f"{q.dh_nmad_after:.3g} m after the correction (NMAD); their median is {q.dh_median_before:+.3g} m and "
+            f"{q.dh_median_after:+.3g} m ({q.dh_count} pixels)."
+        )
+    return lines
+
+
+def height_section(fit: Coregistration, images: tuple[Any, Any], where: Any, bands: tuple[Any, Any]) -> str:
+    """Compare the elevations before and after: a table, two maps, the distribution, and aspect.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        Trusted.
+    images : (target, reference)
+        None where not at hand; then only what the fit knows is told.
+    where : optional
+        Ground that counts, as in `match`.
+    bands : (band, ref_band)
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    if images[0] is None or images[1] is None:
+        return _known(fit)
+    try:
+        found = differences(fit, *images, where, band=bands[0], ref_band=bands[1])
+    except NoOverlap:
+        return _known(fit)
+    return _compared(found, where is not None) + "".join(
+        f'<div class="grid">{"".join(f"<div>{one}</div>" for one in pair)}</div>'
+        for pair in (_maps(found), _charts(found, fit))
+    )
+
+
+def _known(fit: Coregistration) -> str:
+    """Tell what the fit itself knows of the differences."""
+    q = fit.quality
+    if not q.dh_count:
+        return ""
+    numbers = (("Median", q.dh_median_before, q.dh_median_after), ("NMAD", q.dh_nmad_before, q.dh_nmad_after))
+    rows = [[name, f"{before:.3f} m", f"{after:.3f} m"] for name, before, after in numbers]
+    caption = f"Reference minus target on {q.dh_count} pixels."
+    return table(["Differences", "before", "after"], rows, caption=caption, numbers=2)
+
+
+def _compared(found: Differences, masked: bool) -> str:
+    """Make a table of what the differences are like, on the ground that counts and on the rest."""
+    rows = _rows(found.stats("before"), found.stats("after"), "")
+    rest = found.stats("before", used=False), found.stats("after", used=False)
+    if masked and rest[0].n:
+        rows += _rows(*rest, ", elsewhere")
+    caption = f"Reference minus target, on {found.stats('after').n} pixels"
+    caption += " where the mask is true." if masked else "."
+    if found.coarser > 1:
+        caption += f" Both were averaged over {found.coarser} × {found.coarser} pixels of the target."
+    return table(["Differences", "before", "after"], rows, caption=caption, numbers=2)
+
+
+def _rows(before: HeightStats, after: HeightStats, ground: str) -> list[list[str]]:
+    return [
+        [f"{name}{ground}", f"{getattr(before, key):{spec}} m", f"{getattr(after, key):{spec}} m"]
+        for name, key, spec in _ROWS
+    ]
+
+
+def _maps(found: Differences) -> list[str]:
+    size = 4.4 * width_of(found.grid.affine, found.grid.shape, found.grid.crs) + 1.9, 5.4
+    made = []
+    for which in ("before", "after"):
+        figure = new_figure(*size)
+        draw_difference(figure, figure.add_subplot(), found, which)
+        told = found.stats(which)
+        alt = f"Map of reference minus target {which} the correction: median {told.median:.2f}, NMAD {told.nmad:.2f} m."
+        made.append(figure_html(figure, alt))
+    return made
+
+
+def _charts(found: Differences, fit: Coregistration) -> list[str]:
+    told = found.stats("before"), found.stats("after")
+    first, second = new_figure(6, 4.4), new_figure(6, 4.4)
+    draw_heights(first.add_subplot(), found)
+    draw_aspect(second.add_subplot(), found, fit)
+    alt = f"Histogram of reference minus target: NMAD {told[0].nmad:.2f} m before and {told[1].nmad:.2f} m after."
+    what = "Where the medians before follow the curve, a horizontal shift explains them; after it they lie on a line."
+    return [figure_html(first, alt), figure_html(second, "Differences over slope against aspect.", what)]
+
+
+def block_figures(fit: Coregistration) -> str:
+    """Draw dx, dy and dz of every block, where there are blocks.
+
+    Parameters
+    ----------
+    fit : Coregistration
+
+    Returns
+    -------
+    str
+        HTML; empty without blocks.
+    """
+    if not has_blocks(fit):
+        return ""
+    wide = width_of(fit.transform, fit.shape, fit.crs_wkt)
+    cells = []
+    for name in ("dx", "dy", "dz"):
+        figure = new_figure(4.2 * wide + 1.9, 5.2)
+        draw_block(figure, figure.add_subplot(), fit, name)
+        alt = f"Map of {name} per block; {int(fit.points.ok.sum())} of {len(fit.points)} blocks are trusted."
+        cells.append(f"<div>{figure_html(figure, alt)}</div>")
+    told = paragraphs(["Corrections as each block tells them; blocks that were refused are crossed out."], "faint")
+    return f'{told}<div class="grid">{"".join(cells)}</div>'
