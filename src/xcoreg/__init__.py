@@ -27,6 +27,7 @@ from xcoreg.errors import (
 
 if TYPE_CHECKING:
     pass
+    from xcoreg.batches.run import batch
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     )
     from xcoreg.io.read import open_raster
     from xcoreg.io.write import write_raster
-    from xcoreg.jobs.run import batch
     from xcoreg.matching.field import match_local, tie_points
     from xcoreg.matching.masks import inside, outside
     from xcoreg.matching.points import PointStatistics, compare_points
@@ -70,7 +70,7 @@ _HOMES = {
     "Status": "xcoreg.core.matches",
     "TiePoints": "xcoreg.results",
     "apply": "xcoreg.warp",
-    "batch": "xcoreg.jobs",
+    "batch": "xcoreg.batches",
     "compare_points": "xcoreg.matching",
     "crlb": "xcoreg.core.quality",
     "fit_gcps": "xcoreg.georef",

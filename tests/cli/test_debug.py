@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from xcoreg.cli.debug import write_debug
+from xcoreg.cli.demo import write_debug
 from xcoreg.io.read import open_raster
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from xcoreg.cli.delivery import Delivery
+from xcoreg.cli.inputs import Delivery
 from xcoreg.errors import OptionError
 
 

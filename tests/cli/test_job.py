@@ -5,8 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from xcoreg.cli.job import Job
-from xcoreg.cli.options import talk_options
+from xcoreg.cli.common import Job, talk_options
 from xcoreg.errors import LowSupport, MatchError, NoOverlap, NotGeoreferenced, OptionError
 
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from xcoreg.batches.run import batch
 from xcoreg.files import check_whole
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.jobs.run import batch
 from xcoreg.simulate import pair
 
 LIMITED = """

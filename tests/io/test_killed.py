@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from xcoreg.batches.scene import deliver
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.jobs.deliver import deliver
 from xcoreg.matching.shift import match
 from xcoreg.results.coregistration import load_fit
 from xcoreg.simulate import pair

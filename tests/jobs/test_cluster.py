@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from xcoreg import lazy
+from xcoreg.batches.run import _told, batch
 from xcoreg.errors import OptionError
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.jobs.run import _told, batch
 
 distributed = pytest.importorskip("distributed")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xcoreg.batches.scene import deliver, is_plain
 from xcoreg.io.read import open_raster
-from xcoreg.jobs.deliver import deliver, is_plain
 from xcoreg.matching.shift import match
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from xcoreg.jobs.run import batch
+from xcoreg.batches.run import batch
 
 SLOW = """
 import sys, time

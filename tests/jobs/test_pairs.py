@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from xcoreg.batches.pairs import read_pairs
 from xcoreg.errors import OptionError
 from xcoreg.files import NoSuchFile
-from xcoreg.jobs.pairs import read_pairs
 
 
 def names(pairs):

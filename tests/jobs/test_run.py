@@ -12,11 +12,11 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
+from xcoreg.batches.run import batch
 from xcoreg.errors import OptionError
 from xcoreg.georef import GCPs, attach_gcps, transform_points
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.jobs.run import batch
 from xcoreg.results.coregistration import load_fit
 from xcoreg.simulate import pair
 
@@ -193,7 +193,7 @@ def test_targets_placed_by_control_points(scenes):
 
 
 def test_images_on_the_web_are_tried_again_and_told_by_their_addresses(scenes, monkeypatch):
-    monkeypatch.setattr("xcoreg.jobs.scene._WAITS", (0.0,))
+    monkeypatch.setattr("xcoreg.batches.scene._WAITS", (0.0,))
     tries = []
 
     def fail(path, **_):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import click
 
 from xcoreg.cli.batch import batch
-from xcoreg.cli.dem import dem
+from xcoreg.cli.common import keep_memory
 from xcoreg.cli.demo import demo
-from xcoreg.cli.fields import points, warp
-from xcoreg.cli.georef import georef
+from xcoreg.cli.fields import dem, points, warp
+from xcoreg.cli.georef import georef, locate
 from xcoreg.cli.info import info
-from xcoreg.cli.locate import locate
-from xcoreg.cli.memory import keep_memory
-from xcoreg.cli.moving import apply, match, shift
+from xcoreg.cli.match import apply, match, shift
 
 __all__ = ["cli", "main"]
 

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xcoreg.cli.job import Failure, Job, NoMatch
-from xcoreg.cli.options import creation_options, local_options, match_options, talk_options, write_options
+from xcoreg.cli.common import (
+    Failure,
+    Job,
+    NoMatch,
+    creation_options,
+    local_options,
+    match_options,
+    talk_options,
+    write_options,
+)
 from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xcoreg.cli.job import Talk
+    from xcoreg.cli.common import Talk
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,7 +77,7 @@ def batch(jobs: tuple[str, ...], out: str, talk: Talk, **options: Any) -> None:
     index.html. Run the same command again to go on where it stopped: what is done is not done again. Exit codes: 0 all
     corrected, 3 some refused (no trustworthy match), 1 some failed.
     """
-    from xcoreg.jobs.run import batch as run
+    from xcoreg.batches.run import batch as run
 
     workers, scheduler = options.pop("workers"), options.pop("scheduler")
     if workers is not None and scheduler is not None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xcoreg.cli.common import Job, band_option, talk_options, with_cure
 from xcoreg.cli.inputs import open_image
-from xcoreg.cli.job import Job, with_cure
-from xcoreg.cli.options import band_option, talk_options
 
 if TYPE_CHECKING:
-    from xcoreg.cli.job import Talk
+    from xcoreg.cli.common import Talk
+
 
 __all__ = ["describe", "info"]
 
