@@ -7,30 +7,35 @@ target's coordinates: ``x_ref = x_tgt + dx``. Importing the package registers ``
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
-from xcoreg import accessor as _accessor  # noqa: F401 - registers .coreg
-from xcoreg.errors import (
-    CoregError,
-    CoregWarning,
-    EagerLoad,
-    Extrapolation,
-    GridError,
-    LowSupport,
-    MatchError,
-    MissingDependency,
-    NoOverlap,
-    NotGeoreferenced,
-    OptionError,
-    TooFewTiePoints,
-)
-
 if TYPE_CHECKING:
-    pass
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    from xcoreg import datasets, filters, georef, simulate
     from xcoreg.batches.run import batch
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
+    from xcoreg.coregister import apply, match, match_local, shift_to, tie_points, warp_to
+    from xcoreg.errors import (
+        CoregError,
+        CoregWarning,
+        EagerLoad,
+        Extrapolation,
+        GridError,
+        LowSupport,
+        MatchError,
+        MissingDependency,
+        NoOverlap,
+        NotGeoreferenced,
+        OptionError,
+        TooFewTiePoints,
+    )
     from xcoreg.georef import (
         Corners,
         GCPs,
@@ -47,53 +52,40 @@ if TYPE_CHECKING:
     )
     from xcoreg.io.read import open_raster
     from xcoreg.io.write import write_raster
-    from xcoreg.matching.field import match_local, tie_points
     from xcoreg.matching.masks import inside, outside
     from xcoreg.matching.points import PointStatistics, compare_points
-    from xcoreg.matching.shift import match
     from xcoreg.results.coregistration import Coregistration, Quality, load_fit
     from xcoreg.results.shift import Shift
     from xcoreg.results.tiepoints import TiePoints
-    from xcoreg.warp.apply import apply
 
 __version__ = "0.1.0"
 
 # Where each public name lives: it is imported when first asked for, so that `import xcoreg` stays cheap.
 _HOMES = {
-    "Coregistration": "xcoreg.results",
-    "Corners": "xcoreg.georef",
-    "GCPs": "xcoreg.georef",
-    "Matches": "xcoreg.core.matches",
-    "PointStatistics": "xcoreg.matching",
-    "Quality": "xcoreg.results",
-    "Shift": "xcoreg.results",
-    "Status": "xcoreg.core.matches",
-    "TiePoints": "xcoreg.results",
-    "apply": "xcoreg.warp",
-    "batch": "xcoreg.batches",
-    "compare_points": "xcoreg.matching",
-    "crlb": "xcoreg.core.quality",
-    "fit_gcps": "xcoreg.georef",
-    "from_geotransform": "xcoreg.georef",
-    "inside": "xcoreg.matching",
-    "load_fit": "xcoreg.results",
-    "lonlat_to_pixel": "xcoreg.georef",
-    "map_to_pixel": "xcoreg.georef",
-    "match": "xcoreg.matching",
-    "match_local": "xcoreg.matching",
-    "open_raster": "xcoreg.io",
-    "outside": "xcoreg.matching",
-    "parse_crs": "xcoreg.georef",
-    "phase_match": "xcoreg.core.matcher",
-    "pixel_to_lonlat": "xcoreg.georef",
-    "pixel_to_map": "xcoreg.georef",
-    "read_gcps": "xcoreg.georef",
-    "tie_points": "xcoreg.matching",
-    "to_geotransform": "xcoreg.georef",
-    "transform_points": "xcoreg.georef",
-    "write_raster": "xcoreg.io",
+    "batches.run": "batch",
+    "core.matcher": "phase_match",
+    "core.matches": "Matches Status",
+    "core.quality": "crlb",
+    "coregister": "apply match match_local shift_to tie_points warp_to",
+    "errors": (
+        "CoregError CoregWarning EagerLoad Extrapolation GridError LowSupport MatchError "
+        "MissingDependency NoOverlap NotGeoreferenced OptionError TooFewTiePoints"
+    ),
+    "georef": (
+        "Corners GCPs fit_gcps from_geotransform lonlat_to_pixel map_to_pixel parse_crs "
+        "pixel_to_lonlat pixel_to_map read_gcps to_geotransform transform_points"
+    ),
+    "io.read": "open_raster",
+    "io.write": "write_raster",
+    "matching.masks": "inside outside",
+    "matching.points": "PointStatistics compare_points",
+    "results.coregistration": "Coregistration Quality load_fit",
+    "results.shift": "Shift",
+    "results.tiepoints": "TiePoints",
 }
-_MODULES = ("datasets", "filters", "georef", "plot", "simulate")
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+_PUBLIC_MODULES = ("datasets", "filters", "georef", "plot", "simulate")
+_PACKAGES = ("coregister", "core", "io", "lazy", "matching", "raster", "report", "results", "warp")
 
 __all__ = [
     "CoregError",
@@ -139,19 +131,21 @@ __all__ = [
     "pixel_to_lonlat",
     "pixel_to_map",
     "read_gcps",
+    "shift_to",
     "simulate",
     "tie_points",
     "to_geotransform",
     "transform_points",
+    "warp_to",
     "write_raster",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in _MODULES:
+    """Import a public name, or a part of the package, when it is first asked for."""
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f"xcoreg.{_HOME_OF[name]}"), name)
+    elif name in (*_PUBLIC_MODULES, *_PACKAGES):
         value = importlib.import_module(f"xcoreg.{name}")
     else:
         raise AttributeError(f"module 'xcoreg' has no attribute {name!r}")
@@ -160,5 +154,33 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List every public name, imported or not."""
-    return sorted({*globals(), *_HOMES, *_MODULES})
+    """List the public names alone."""
+    return sorted([*__all__, "plot", "__version__", "__doc__"])
+
+
+class _RegisterAccessor(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Registers `.coreg` once xarray is imported, so that `import xcoreg` need not wait for xarray and pandas."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+        if fullname != "xarray":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            self._loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        importlib.import_module("xcoreg.accessor")
+
+
+if "xarray" in sys.modules:
+    importlib.import_module("xcoreg.accessor")
+else:
+    sys.meta_path.insert(0, _RegisterAccessor())

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import xarray as xr
 
+import xcoreg
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from odc.geo.geobox import GeoBox
 
+    from xcoreg.coregister import ShiftToOptions, WarpToOptions
     from xcoreg.georef import GCPs
     from xcoreg.matching.options import MatchLocalOptions, MatchOptions
     from xcoreg.results.coregistration import Coregistration
+    from xcoreg.warp.apply import ApplyOptions
     from xcoreg.warp.locate import Located
 
     Image = xr.DataArray | xr.Dataset
@@ -45,9 +49,7 @@ class CoregAccessor:
         self._image = image
 
     def __repr__(self) -> str:
-        from xcoreg.results.text import tell_accessor
-
-        return tell_accessor(lambda: self.grid)
+        return xcoreg.coregister.tell_accessor(lambda: self.grid)
 
     @property
     def grid(self) -> GeoBox:
@@ -60,9 +62,7 @@ class CoregAccessor:
         >>> grid.crs.epsg, tuple(grid.shape), grid.affine.a
         (32633, (40, 60), 10.0)
         """
-        from xcoreg.raster.grid import grid_of
-
-        return grid_of(self._image)
+        return xcoreg.coregister.grid_of(self._image)
 
     @property
     def nodata(self) -> float | int | None:
@@ -74,11 +74,7 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.nodata
         0
         """
-        from xcoreg.lazy import keeping
-        from xcoreg.raster.raster import make_raster
-
-        with keeping():
-            return make_raster(self._image).nodata
+        return xcoreg.coregister.nodata(self._image)
 
     def footprint(self, **options: Any) -> Any:
         """Outline of the valid data.
@@ -99,12 +95,7 @@ class CoregAccessor:
         >>> xcoreg.simulate.pair((40, 60), seed=1).tgt.coreg.footprint().bounds
         (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
-        from xcoreg.lazy import keeping
-        from xcoreg.raster.footprint import footprint
-        from xcoreg.raster.raster import make_raster
-
-        with keeping():
-            return footprint(make_raster(self._image, **options))
+        return xcoreg.coregister.footprint(self._image, **options)
 
     def overlap(self, ref: Image) -> Any:
         """Area where both images have valid data.
@@ -126,15 +117,9 @@ class CoregAccessor:
         >>> round(tgt.coreg.overlap(ref).area / tgt.coreg.footprint().area, 2)
         0.91
         """
-        from xcoreg.lazy import keeping
-        from xcoreg.raster.footprint import footprint, overlap
-        from xcoreg.raster.raster import make_raster
+        return xcoreg.coregister.overlap(self._image, ref)
 
-        with keeping():
-            target, reference = make_raster(self._image), make_raster(ref, name="reference")
-            return overlap(footprint(target), target.grid.crs, footprint(reference), reference.grid.crs)
-
-    def match(self, ref: Image, **options: Unpack[MatchOptions]) -> Coregistration:
+    def match(self, ref: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
         """Measure the shift onto a reference; see :func:`xcoreg.match` for options and errors.
 
         Parameters
@@ -157,11 +142,9 @@ class CoregAccessor:
         >>> round(shift.dx, 1), round(shift.dy, 1), round(shift.dcol, 2), round(shift.drow, 2)
         (12.5, 5.0, 1.25, -0.5)
         """
-        from xcoreg.matching.shift import match
+        return xcoreg.match(self._image, ref, ground=ground, **options)
 
-        return match(self._image, ref, **options)
-
-    def match_local(self, ref: Image, **options: Unpack[MatchLocalOptions]) -> Coregistration:
+    def match_local(self, ref: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]) -> Coregistration:
         """Measure a field of shifts onto a reference; see :func:`xcoreg.match_local` for options and errors.
 
         Parameters
@@ -183,11 +166,9 @@ class CoregAccessor:
         >>> fit.points
         TiePoints(25 windows: 25 OK)
         """
-        from xcoreg.matching.field import match_local
+        return xcoreg.match_local(self._image, ref, ground=ground, **options)
 
-        return match_local(self._image, ref, **options)
-
-    def apply(self, fit: Coregistration, **options: Any) -> Image:
+    def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyOptions]) -> Image:
         """Put this image in place by a fit; see :func:`xcoreg.apply`.
 
         Parameters
@@ -212,14 +193,9 @@ class CoregAccessor:
         >>> bool((fixed.values == scene.tgt.values).all()), round(float(fixed.x[0] - scene.tgt.x[0]), 1)
         (True, 12.5)
         """
-        from xcoreg.warp.apply import apply
-        from xcoreg.warp.rectify import needs_rectifying, rectify_by
+        return xcoreg.apply(self._image, fit, ground=ground, **options)  # type: ignore[type-var]
 
-        if needs_rectifying(self._image):
-            return rectify_by(self._image, fit, **options)  # type: ignore[type-var]
-        return apply(self._image, fit, **options)  # type: ignore[type-var]
-
-    def shift_to(self, ref: Image, **options: Any) -> Image:
+    def shift_to(self, ref: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
         """Match and apply in one step: ``apply(match(ref))``.
 
         Parameters
@@ -242,16 +218,9 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.ref.coreg.grid
         True
         """
-        from xcoreg.matching.options import check_options
-        from xcoreg.warp.rectify import on_map
+        return xcoreg.shift_to(self._image, ref, ground=ground, **options)  # type: ignore[type-var]
 
-        matching, moving = _split(options)
-        check_options(matching, _MOVING)
-        target = on_map(self._image, ref, nodata=moving.get("nodata"))  # type: ignore[type-var]
-        fit = CoregAccessor(target).match(ref, **matching)
-        return self.apply(fit, **moving)
-
-    def warp_to(self, ref: Image, **options: Any) -> Image:
+    def warp_to(self, ref: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
         """Measure a field of shifts and warp by it in one step: ``apply(match_local(ref))``, one interpolation.
 
         Parameters
@@ -275,14 +244,7 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.tgt.coreg.grid
         True
         """
-        from xcoreg.matching.options import LocalOptions, check_options
-        from xcoreg.warp.rectify import on_map
-
-        matching, moving = _split(options)
-        check_options(matching, _MOVING, kind=LocalOptions)
-        target = on_map(self._image, ref, nodata=moving.get("nodata"))  # type: ignore[type-var]
-        fit = CoregAccessor(target).match_local(ref, **matching)
-        return self.apply(fit, **moving)
+        return xcoreg.warp_to(self._image, ref, ground=ground, **options)  # type: ignore[type-var]
 
     @property
     def gcps(self) -> GCPs | None:
@@ -294,12 +256,10 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None  # it has a transform instead
         True
         """
-        from xcoreg.warp.rectify import gcps_of
-
-        return gcps_of(self._image)
+        return xcoreg.coregister.gcps_of(self._image)
 
     def rectify(self, ground: Any = None, **options: Any) -> Image:
-        """Bring an image known by control points, RPCs or corners onto a map grid; see :func:`xcoreg.warp.rectify.rectify`.
+        """Rectify an image known by control points, RPCs or corners; see :func:`xcoreg.warp.rectify.rectify`.
 
         Parameters
         ----------
@@ -323,9 +283,7 @@ class CoregAccessor:
         >>> raw.coreg.rectify(points, resolution=10).shape
         (50, 100)
         """
-        from xcoreg.warp.rectify import rectify
-
-        return rectify(self._image, ground, **options)  # type: ignore[type-var]
+        return xcoreg.coregister.rectify(self._image, ground, **options)  # type: ignore[type-var]
 
     def locate(self, points: Any, **options: Any) -> Located:
         """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.warp.locate.locate`.
@@ -350,9 +308,7 @@ class CoregAccessor:
         >>> found.col.round(1), found.row.round(1), found.value
         (array([419.7]), array([230.8]), array([840.]))
         """
-        from xcoreg.warp.locate import locate
-
-        return locate(self._image, points, **options)
+        return xcoreg.coregister.locate(self._image, points, **options)
 
     def place(self, col: ArrayLike, row: ArrayLike, **options: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Find where positions in the image lie on the ground; see :func:`xcoreg.warp.locate.place`.
@@ -377,16 +333,4 @@ class CoregAccessor:
         >>> round(float(lon), 4), round(float(lat), 4)
         (12.65, 52.78)
         """
-        from xcoreg.warp.locate import place
-
-        return place(self._image, col, row, **options)
-
-
-# Of `apply`; what else is given belongs to the matching, which knows how to complain about a name it never heard.
-_MOVING = ("align_grid", "like", "resolution", "resampling", "nodata", "ref_grid", "vertical")
-
-
-def _split(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Options of `match` and of `apply`; both are told the marker of missing pixels."""
-    moving = {name: value for name, value in options.items() if name in _MOVING}
-    return {name: value for name, value in options.items() if name not in _MOVING or name == "nodata"}, moving
+        return xcoreg.coregister.place(self._image, col, row, **options)

@@ -19,22 +19,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
-import rasterio
 from rasterio.errors import RasterioError
 
 from xcoreg import lazy
 from xcoreg.core.kernels import KERNELS
 from xcoreg.core.matches import encode_column
+from xcoreg.coregister import correct_file, match, match_local
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.files import forget, gdal_path, local_path, new_file
+from xcoreg.io.read import open_raster
 from xcoreg.io.write import driver_for
 from xcoreg.matching.options import LocalOptions, Options, check_options
 from xcoreg.results.coregistration import current_versions
-from xcoreg.warp.rectify import needs_rectifying, on_map, rectify_by
-from xcoreg.warp.vertical import raises
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from xcoreg.batches.pairs import Pair
     from xcoreg.results.coregistration import Coregistration
@@ -49,9 +48,7 @@ __all__ = [
     "Goals",
     "Work",
     "correct_scene",
-    "deliver",
     "failed",
-    "is_plain",
     "make_work",
     "read_record",
     "write_record",
@@ -185,8 +182,6 @@ def _corrected(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
     goals = work.goals(pair.name)
     with clock.running("match"):
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
-        if needs_rectifying(tgt):  # by control points or RPCs: the answer is told on a map
-            tgt = on_map(open_raster(pair.target, chunks="auto"), ref, nodata=work.moving.get("nodata"))
         function = match_local if work.verb == "warp" else match
         fit = function(tgt, ref, **_masked(work.matching))
     with clock.running("write"):
@@ -215,7 +210,7 @@ def _deliver(work: Work, pair: Pair, fit: Coregistration) -> None:
     moving = dict(work.moving)
     if isinstance(moving.get("like"), str) and moving["like"] == "reference":
         moving["like"] = pair.reference
-    deliver(pair.target, fit, work.goals(pair.name).image, driver=work.driver, creation=work.creation, **moving)
+    correct_file(pair.target, fit, work.goals(pair.name).image, driver=work.driver, creation=work.creation, **moving)
 
 
 @contextmanager
@@ -426,90 +421,3 @@ def _plain(value: Any) -> Any:
 
 
 pass  # REMOVED
-
-
-def deliver(
-    source: str,
-    fit: Coregistration,
-    goal: Path,
-    *,
-    driver: str | None = None,
-    creation: Mapping[str, Any] | None = None,
-    overwrite: bool = True,
-    **moving: Any,
-) -> Path:
-    """Correct an image by a fit and write it, whole or not at all.
-
-    Parameters
-    ----------
-    source : str
-        Path, URL or GDAL name of the image.
-    fit : Coregistration
-    goal : Path
-        The output. A GeoTIFF that is only moved is copied byte by byte.
-    driver : str, optional
-        GDAL's name of the format, if not by extension.
-    creation : mapping, optional
-        Creation options.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    **moving
-        Options of :func:`xcoreg.apply`; `like` may be a path.
-
-    Returns
-    -------
-    Path
-        The output.
-    """
-    image = open_raster(source, chunks="auto")
-    if is_plain(goal, driver, creation, moving) and _only_moves(image, fit, moving) and _is_geotiff(source):
-        return copy_moved(source, goal, apply(image, fit, vertical=False).rio.transform())
-    if isinstance(moving.get("like"), str):
-        moving["like"] = open_raster(moving["like"])
-    correct = rectify_by if needs_rectifying(image) else apply
-    fixed = correct(image, fit, **moving)
-    return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
-
-
-def is_plain(
-    goal: Path,
-    driver: str | None = None,
-    creation: Mapping[str, Any] | None = None,
-    moving: Mapping[str, Any] | None = None,
-) -> bool:
-    """Tell whether a GeoTIFF is asked for, on no other grid and without creation options.
-
-    Parameters
-    ----------
-    goal, driver, creation, moving
-        As for :func:`deliver`.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> is_plain(Path("out.tif")), is_plain(Path("out.tif"), "COG"), is_plain(Path("out.tif"), moving={"like": "a.tif"})
-    (True, False, False)
-    """
-    asked = moving or {}
-    resampled = asked.get("align_grid") or any(asked.get(name) is not None for name in ("like", "resolution"))
-    return not (creation or resampled) and driver_for(goal, driver) == "GTiff"
-
-
-def _only_moves(image: Any, fit: Coregistration, moving: Mapping[str, Any]) -> bool:
-    """Tell whether the pixels stay as they are."""
-    if fit.model is None or fit.is_field or needs_rectifying(image):
-        return False
-    return not raises(image, fit, moving.get("vertical"), moving.get("resampling") or "cubic")
-
-
-def _is_geotiff(source: str) -> bool:
-    path = local_path(source)
-    if path is None or not path.is_file():
-        return False
-    with rasterio.open(path) as image:
-        # a file placed by control points has no transform of its own that could be moved
-        return image.driver == "GTiff" and not image.gcps[0]

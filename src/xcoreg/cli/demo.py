@@ -43,6 +43,7 @@ def demo(talk: Talk, out: str) -> None:
     Writes the corrected GeoTIFF, the fit and a picture into a folder, replacing those of an earlier run.
     """
     from xcoreg import datasets
+    from xcoreg.coregister import match
 
     folder = _made(Path(out))
     ref_path, tgt_path = (str(datasets.path(name)) for name in datasets.NAMES)

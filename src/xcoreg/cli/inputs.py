@@ -226,8 +226,8 @@ class Delivery:
         nodata : float, optional
             Nodata value of the image, where the file does not tell.
         """
-        from xcoreg.batches.scene import deliver
+        from xcoreg.coregister import correct_file
 
         moving = {name: getattr(self, name) for name in ("align_grid", "like", "resampling", "vertical")}
         how: dict[str, Any] = {"driver": self.driver, "creation": self.creation, "overwrite": self.overwrite}
-        deliver(source, fit, self.path, nodata=nodata, **moving, **how)
+        correct_file(source, fit, self.path, nodata=nodata, **moving, **how)

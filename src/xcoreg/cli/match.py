@@ -71,7 +71,7 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
     MatchError
         When there is no trustworthy answer; with `debug`, footprints and windows are written all the same.
     """
-    from xcoreg.matching.shift import match
+    from xcoreg.coregister import match
 
     debug = options.pop("debug")
     keep = Keeping.take(options, (ref, tgt))
@@ -108,7 +108,7 @@ def match_files_locally(ref: str, tgt: str, options: dict[str, Any], talk: Talk)
     MatchError
         When there is no trustworthy answer.
     """
-    from xcoreg.matching.field import match_local
+    from xcoreg.coregister import match_local
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
@@ -138,7 +138,7 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Any:
     if any(options[name] for name in KEPT if name != "gcps"):
         matched = match_files_locally(ref, tgt, options, talk)
         return matched.fit.points, matched.tgt
-    from xcoreg.matching.field import tie_points
+    from xcoreg.coregister import tie_points
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
@@ -233,11 +233,7 @@ def apart(goals: dict[str, Any]) -> None:
 
 def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any], dict[str, Any]]:
     """Open the images, and what the options name; leave out options that were not given."""
-    from xcoreg.warp.rectify import needs_rectifying, on_map
-
     images = open_image(ref), open_image(tgt)
-    if needs_rectifying(images[1]):  # by control points or RPCs: the answer is told on a map
-        images = images[0], on_map(open_image(tgt, chunks="auto"), images[0], nodata=options.get("nodata"))
     chosen = {name: value for name, value in options.items() if value is not None}
     for side, image in zip(("ref_", ""), images, strict=True):
         crs = image.rio.crs

@@ -55,42 +55,7 @@ _NEAR, _ENOUGH = 2.5, 6
 def match_local(
     target: DataArray | Dataset, reference: DataArray | Dataset, **options: Unpack[MatchLocalOptions]
 ) -> Coregistration:
-    """Measure a field of shifts between two images: tie points on a grid, outliers flagged, a model fitted.
-
-    Parameters
-    ----------
-    target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, any leading dimensions.
-    reference : DataArray or Dataset
-        The image that is right; any CRS and GSD.
-    **options
-        See :class:`xcoreg.matching.options.LocalOptions`.
-
-    Returns
-    -------
-    Coregistration
-        With every window that was tried in `points`, and a model that predicts the correction (``x_ref = x_tgt + dx``)
-        and its uncertainty anywhere, in CRS units of the target. :func:`xcoreg.apply` warps by it, with one
-        interpolation.
-
-    Raises
-    ------
-    MatchError
-        When nothing can be trusted; not with ``errors="return"``. TooFewTiePoints when too few are left for the model
-        that was asked for.
-    GridError
-        When the images do not overlap or lack a georeference.
-    OptionError
-        When an option or an image cannot be used.
-
-    Examples
-    --------
-    >>> from xcoreg.simulate import pair, smooth_field
-    >>> scene = pair((512, 512), shift=smooth_field((512, 512), 1.5, seed=2), seed=3)
-    >>> fit = match_local(scene.tgt, scene.ref, spacing=48, window=64)
-    >>> fit.ok, int(fit.points.ok.sum()) > 70
-    (True, True)
-    """
+    """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     checked = check_options(dict(options), kind=LocalOptions)
     with lazy.keeping():
         scene, points = _find(target, reference, checked)
@@ -103,31 +68,7 @@ def match_local(
 def tie_points(
     target: DataArray | Dataset, reference: DataArray | Dataset, **options: Unpack[MatchLocalOptions]
 ) -> TiePoints:
-    """Find tie points on a grid and flag outliers; no model is fitted.
-
-    Parameters
-    ----------
-    target, reference, **options
-        As for :func:`match_local`.
-
-    Returns
-    -------
-    TiePoints
-        Every window that was tried.
-
-    Raises
-    ------
-    GridError, OptionError
-        As :func:`match_local`.
-
-    Examples
-    --------
-    >>> from xcoreg.simulate import pair
-    >>> scene = pair((300, 300), shift=(0.7, -1.2), seed=3)
-    >>> points = tie_points(scene.tgt, scene.ref, spacing=48, window=64)
-    >>> round(float(np.median(points.dcol[points.ok])), 1)
-    0.7
-    """
+    """Find the tie points of a field of shifts alone; see :func:`xcoreg.tie_points`."""
     checked = check_options(dict(options), kind=LocalOptions)
     with lazy.keeping():
         return _find(target, reference, checked)[1]

@@ -48,39 +48,7 @@ _ENOUGH = 4
 def match(
     target: DataArray | Dataset, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
 ) -> Coregistration:
-    """Measure the shift between two images.
-
-    Parameters
-    ----------
-    target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, any leading dimensions.
-    reference : DataArray or Dataset
-        The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
-    **options
-        See :class:`xcoreg.matching.options.Options`.
-
-    Returns
-    -------
-    Coregistration
-        The correction target -> reference (``x_ref = x_tgt + dx``) with its covariance, and every window tried.
-
-    Raises
-    ------
-    MatchError
-        When nothing can be trusted; it tells the reason and carries the windows. Not with ``errors="return"``.
-    GridError
-        When the images do not overlap or lack a georeference.
-    OptionError
-        When an option or an image cannot be used.
-
-    Examples
-    --------
-    >>> from xcoreg.simulate import pair
-    >>> scene = pair((300, 300), shift=(0.7, -1.2), seed=3)
-    >>> fit = match(scene.tgt, scene.ref)
-    >>> round(fit.shift.dcol, 1), round(fit.shift.drow, 1), fit.ok
-    (0.7, -1.2, True)
-    """
+    """Measure one shift for the whole image; see :func:`xcoreg.match`."""
     checked = check_options(dict(options))
     with lazy.keeping():
         if is_points(reference):

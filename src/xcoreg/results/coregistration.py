@@ -251,7 +251,7 @@ class Coregistration:
         return plot_fit(self, background)
 
     def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-        """Draw the windows on an interactive map; see :func:`xcoreg.results.html.explore_fit`. Needs the extra `explore`.
+        """Draw the windows on an interactive map. Needs the extra `explore`.
 
         Parameters
         ----------

@@ -430,7 +430,7 @@ class TiePoints:
         return cls.from_geodataframe(read_frame(path), transform=transform)
 
     def to_gcps(self, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
-        """Ground control points of the trusted windows, for GDAL and rasterio; see :func:`xcoreg.results.tiepoints.gcps_of`.
+        """Ground control points of the trusted windows, for GDAL and rasterio.
 
         `transform` is the target's affine (a, b, c, d, e, f); `max_points` thins them out evenly.
 

@@ -53,6 +53,10 @@ class ApplyOptions(TypedDict, total=False):
     vertical: bool | None
 
 
+#: Names of the options of :func:`xcoreg.apply`.
+APPLY_OPTIONS = tuple(ApplyOptions.__annotations__)
+
+
 @dataclass(frozen=True, eq=False)
 class How:
     """The options of :func:`xcoreg.apply`, checked.
@@ -181,93 +185,7 @@ _Image = TypeVar("_Image", DataArray, Dataset)
 
 
 def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -> _Image:
-    """Correct an image by a fit.
-
-    Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
-    pixels are the very same object, nothing is read or computed. With either of them the image is interpolated, once:
-    from every output pixel through its CRS, the CRS of the image and the inverse of the correction to a position
-    between source pixels. dask arrays stay lazy both ways. A fit of elevation models also knows dz, which is added to
-    the heights, either way: ``z_ref = z_tgt + dz``, dz at the position in the target that a height comes from.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
-        a Dataset every variable over the spatial dimensions is corrected, the others are left alone.
-    fit : Coregistration
-        A trusted result.
-    align_grid : bool
-        Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
-        corrected image, outwards to whole pixels (see :func:`xcoreg.warp.mapping.aligned_grid`).
-    like : DataArray, Dataset or GeoBox, optional
-        Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
-    resolution : float or (float, float), optional
-        Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
-        Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
-        widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
-    nodata : float, optional
-        Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the very
-        grid of the fit's target, the one the match has found there (not with "nearest": it may be a mask). Pixels are
-        not searched for one here, that would compute lazy data.
-    ref_grid : GeoBox, optional
-        Lattice instead of that of the fit's reference; implies `align_grid`.
-    vertical : bool, optional
-        Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
-        integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
-        same product; True for heights in unsigned integers.
-
-    Returns
-    -------
-    DataArray or Dataset
-        As the image: dtype, attributes, names, encoding and coordinates other than the spatial ones are kept. What
-        was done is appended to the attribute ``xcoreg``, a JSON list. Integers that dz is added to become float32
-        (float64 beyond 16 bits).
-
-    Raises
-    ------
-    MatchError
-        When the fit is not to be trusted.
-    OptionError
-        For options that do not go together, for images of complex or other non-numeric type, and for a vertical
-        correction that is asked for where there is none.
-    NotGeoreferenced
-        When the image or `like` has no CRS or no transform.
-    NoOverlap
-        When the corrected image and `like` do not meet.
-
-    Warns
-    -----
-    CoregWarning
-        When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded. When
-        a field of displacements folds over itself.
-    Extrapolation
-        When more than 1 % of the output lies where the model extrapolates.
-
-    Notes
-    -----
-    An output pixel has a value where the nearest source pixel has one; near missing pixels the kernel gives way to a
-    weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sampling`). Integers
-    are rounded, half way to the even neighbour, and saturate. Where output pixels are source pixels, after a shift by
-    whole pixels say, these are copied bit by bit. A correction is carried into another CRS at the centre of the
-    image. Missing heights stay missing. Two-dimensional coordinates such as lon(y, x) are kept unchanged when the
-    transform is moved, and dropped when the image is interpolated; xc and yc of rioxarray are moved.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> from xcoreg.results.coregistration import Coregistration
-    >>> from xcoreg.results.coregistration import Quality
-    >>> points = TiePoints([0], [0], [0], [0], [0], [3.0], [20.0], [0.3], [-2.0])
-    >>> fit = Coregistration(Translation(3.0, 20.0), points, Quality(), Status.OK, None, "EPSG:32633",
-    ...                      (10, 0, 0, 0, -10, 0), (4, 4))
-    >>> coords = {"y": [-5.0, -15.0], "x": [5.0, 15.0]}
-    >>> image = DataArray(np.arange(4.0).reshape(2, 2), coords, ("y", "x")).rio.write_crs("EPSG:32633")
-    >>> apply(image, fit).x.values, apply(image, fit).y.values
-    (array([ 8., 18.]), array([15.,  5.]))
-    """
+    """Correct an image that has a transform by a fit; see :func:`xcoreg.apply`."""
     how = How(**options)
     _check(image, fit)
     dims = spatial_dims(image, "the image")

@@ -48,10 +48,9 @@ __all__ = [
     "ground_of",
     "map_grid",
     "needs_rectifying",
-    "on_map",
+    "rectified_to",
     "rectify",
     "rectify_by",
-    "rectify_onto",
     "shape_of",
 ]
 
@@ -457,9 +456,6 @@ def _whole(edges: Floats) -> tuple[int, int]:
     return low, max(math.ceil(float(edges.max()) - _ROUND_OFF) - low, 1)
 
 
-_ImageType = TypeVar("_Image", DataArray, Dataset)
-
-
 @dataclass(frozen=True, eq=False)
 class MovedGround:
     """A ground with a correction on top, in the CRS of the correction.
@@ -503,9 +499,7 @@ class MovedGround:
         return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
-def on_map(
-    image: _ImageType, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None
-) -> _ImageType:
+def rectified_to(image: _Image, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None) -> _Image:
     """Bring an image that has no transform into the CRS of a reference, to be matched there.
 
     Parameters
@@ -525,7 +519,7 @@ def on_map(
     Examples
     --------
     >>> image = DataArray([[0, 1], [2, 3]], {"y": [15.0, 5.0], "x": [5.0, 15.0]}, ("y", "x")).rio.write_crs(32633)
-    >>> on_map(image, image) is image
+    >>> rectified_to(image, image) is image
     True
     """
     if ground is None and not needs_rectifying(image):
@@ -533,7 +527,7 @@ def on_map(
     return rectify(image, ground, crs=grid_of(ref, "the reference").crs, nodata=nodata)
 
 
-def rectify_by(image: _ImageType, fit: Coregistration, ground: Any = None, **options: Any) -> _ImageType:
+def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
     """Rectify an image and correct it by a fit, in one interpolation.
 
     Parameters
@@ -585,47 +579,3 @@ def _lattice(moved: MovedGround, image: DataArray | Dataset, fit: Coregistration
         anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(ref.crs, moved.crs) else anchor
     made = map_grid(moved, shape_of(image), moved.crs, how.resolution, anchor)
     return GeoBox(made.shape, Affine(*made.transform), moved.crs)
-
-
-def rectify_onto(
-    image: _ImageType, ref: DataArray | Dataset, ground: Any = None, *, local: bool = False, **options: Any
-) -> tuple[_ImageType, Coregistration]:
-    """Rectify an image, match it with a reference, and rectify it once more with what was found: one interpolation.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        The target, known by control points, RPCs or corners alone.
-    ref : DataArray or Dataset
-        The reference.
-    ground : optional
-        As for :func:`rectify`.
-    local : bool
-        Measure a field of shifts in place of one.
-    **options
-        Of :func:`rectify_by`, and of :func:`xcoreg.match` or :func:`xcoreg.match_local`.
-
-    Returns
-    -------
-    image : DataArray or Dataset
-        In place: made from the original pixels.
-    fit : Coregistration
-        In units of the CRS of the reference, its pixels those of the rectified image.
-
-    Raises
-    ------
-    MatchError
-        When there is no trustworthy match.
-    """
-    from xcoreg.matching.field import match_local
-    from xcoreg.matching.shift import match
-
-    moving = {name: options.pop(name) for name in MOVING if name in options}
-    found = as_ground(ground, image)
-    straight = on_map(image, ref, found, nodata=moving.get("nodata"))
-    fit = (match_local if local else match)(straight, ref, **options)
-    return rectify_by(image, fit, found, **moving), fit
-
-
-#: Options of :func:`rectify_by`.
-MOVING = ("like", "align_grid", "resolution", "ref_grid", "resampling", "nodata", "vertical")

@@ -1,0 +1,450 @@
+"""What accessor, command line and batches share: match, apply, and both at once, for images of every kind.
+
+An image that is known by control points, RPCs or corners alone is rectified before it is matched; when the fit is
+applied its own pixels are interpolated once, with the correction. Every other image has a transform, which is moved,
+or is resampled once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+import rasterio
+from xarray import DataArray, Dataset
+
+from xcoreg import lazy
+from xcoreg.files import local_path
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import copy_moved, driver_for, write_raster
+from xcoreg.matching import field, shift
+from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options
+from xcoreg.raster.footprint import footprint as footprint_of
+from xcoreg.raster.footprint import overlap as overlap_of
+from xcoreg.raster.grid import grid_of
+from xcoreg.raster.raster import make_raster
+from xcoreg.results.text import tell_accessor
+from xcoreg.warp import apply as warping
+from xcoreg.warp.apply import APPLY_OPTIONS, ApplyOptions
+from xcoreg.warp.locate import locate, place
+from xcoreg.warp.rectify import as_ground, gcps_of, needs_rectifying, rectified_to, rectify, rectify_by
+from xcoreg.warp.vertical import raises
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xcoreg.results.coregistration import Coregistration
+    from xcoreg.results.tiepoints import TiePoints
+
+__all__ = [
+    "apply",
+    "correct_file",
+    "footprint",
+    "gcps_of",
+    "grid_of",
+    "locate",
+    "match",
+    "match_local",
+    "moves_only",
+    "nodata",
+    "overlap",
+    "place",
+    "rectify",
+    "shift_to",
+    "tell_accessor",
+    "tie_points",
+    "warp_to",
+]
+
+Image = TypeVar("Image", DataArray, Dataset)
+
+
+class ShiftToOptions(MatchOptions, ApplyOptions, total=False):  # type: ignore[misc]  # nodata means the same in both
+    """Keyword options of `shift_to`: those of `match` and of `apply`."""
+
+
+class WarpToOptions(MatchLocalOptions, ApplyOptions, total=False):  # type: ignore[misc]
+    """Keyword options of `warp_to`: those of `match_local` and of `apply`."""
+
+
+def nodata(image: DataArray | Dataset) -> float | int | None:
+    """Stored marker of missing pixels, or the one found from the image corners, or None."""
+    with lazy.keeping():
+        return make_raster(image).nodata
+
+
+def footprint(image: DataArray | Dataset, **options: Any) -> Any:
+    """Polygon of the valid data, in the CRS of the image; options of :func:`xcoreg.raster.raster.make_raster`."""
+    with lazy.keeping():
+        return footprint_of(make_raster(image, **options))
+
+
+def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
+    """Polygon where both images have valid data, in the CRS of the target."""
+    with lazy.keeping():
+        one, other = make_raster(target), make_raster(reference, name="reference")
+        return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
+
+
+def match(
+    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchOptions]
+) -> Coregistration:
+    """Measure the shift between two images.
+
+    Parameters
+    ----------
+    target : DataArray or Dataset
+        The image that is off: georeferenced, any CRS, any leading dimensions.
+    reference : DataArray or Dataset
+        The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
+    ground : optional
+        What tells where a target without a transform lies, in place of what it carries: GCPs, a fit of them, RPCs,
+        Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    **options
+        See :class:`xcoreg.matching.options.Options`.
+
+    Returns
+    -------
+    Coregistration
+        The correction target -> reference (``x_ref = x_tgt + dx``) with its covariance, and every window tried.
+
+    Raises
+    ------
+    MatchError
+        When nothing can be trusted; it tells the reason and carries the windows. Not with ``errors="return"``.
+    GridError
+        When the images do not overlap or lack a georeference.
+    OptionError
+        When an option or an image cannot be used.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair
+    >>> scene = pair((300, 300), shift=(0.7, -1.2), seed=3)
+    >>> fit = match(scene.tgt, scene.ref)
+    >>> round(fit.shift.dcol, 1), round(fit.shift.drow, 1), fit.ok
+    (0.7, -1.2, True)
+    """
+    return shift.match(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
+
+
+def match_local(
+    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
+) -> Coregistration:
+    """Measure a field of shifts between two images: tie points on a grid, outliers flagged, a model fitted.
+
+    Parameters
+    ----------
+    target : DataArray or Dataset
+        The image that is off: georeferenced, any CRS, any leading dimensions.
+    reference : DataArray or Dataset
+        The image that is right; any CRS and GSD.
+    ground : optional
+        What tells where a target without a transform lies, in place of what it carries: GCPs, a fit of them, RPCs,
+        Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    **options
+        See :class:`xcoreg.matching.options.LocalOptions`.
+
+    Returns
+    -------
+    Coregistration
+        With every window that was tried in `points`, and a model that predicts the correction (``x_ref = x_tgt + dx``)
+        and its uncertainty anywhere, in CRS units of the target. :func:`xcoreg.apply` warps by it, with one
+        interpolation.
+
+    Raises
+    ------
+    MatchError
+        When nothing can be trusted; not with ``errors="return"``. TooFewTiePoints when too few are left for the model
+        that was asked for.
+    GridError
+        When the images do not overlap or lack a georeference.
+    OptionError
+        When an option or an image cannot be used.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair, smooth_field
+    >>> scene = pair((512, 512), shift=smooth_field((512, 512), 1.5, seed=2), seed=3)
+    >>> fit = match_local(scene.tgt, scene.ref, spacing=48, window=64)
+    >>> fit.ok, int(fit.points.ok.sum()) > 70
+    (True, True)
+    """
+    return field.match_local(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
+
+
+def tie_points(
+    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
+) -> TiePoints:
+    """Find tie points on a grid and flag outliers; no model is fitted.
+
+    Parameters
+    ----------
+    target, reference, **options
+        As for :func:`match_local`.
+
+    Returns
+    -------
+    TiePoints
+        Every window that was tried.
+
+    Raises
+    ------
+    GridError, OptionError
+        As :func:`match_local`.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair
+    >>> scene = pair((300, 300), shift=(0.7, -1.2), seed=3)
+    >>> points = tie_points(scene.tgt, scene.ref, spacing=48, window=64)
+    >>> round(float(np.median(points.dcol[points.ok])), 1)
+    0.7
+    """
+    return field.tie_points(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
+
+
+def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyOptions]) -> Image:
+    """Correct an image by a fit.
+
+    Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
+    pixels are the very same object, nothing is read or computed. With either of them the image is interpolated, once:
+    from every output pixel through its CRS, the CRS of the image and the inverse of the correction to a position
+    between source pixels. dask arrays stay lazy both ways. A fit of elevation models also knows dz, which is added to
+    the heights, either way: ``z_ref = z_tgt + dz``, dz at the position in the target that a height comes from.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
+        a Dataset every variable over the spatial dimensions is corrected, the others are left alone.
+    fit : Coregistration
+        A trusted result.
+    ground : optional
+        What tells where an image without a transform lies, in place of what it carries. Such an image is rectified:
+        its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
+    align_grid : bool
+        Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
+        corrected image, outwards to whole pixels (see :func:`xcoreg.warp.mapping.aligned_grid`).
+    like : DataArray, Dataset or GeoBox, optional
+        Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
+    resolution : float or (float, float), optional
+        Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
+    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+        Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
+        widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
+    nodata : float, optional
+        Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the very
+        grid of the fit's target, the one the match has found there (not with "nearest": it may be a mask). Pixels are
+        not searched for one here, that would compute lazy data.
+    ref_grid : GeoBox, optional
+        Lattice instead of that of the fit's reference; implies `align_grid`.
+    vertical : bool, optional
+        Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
+        integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
+        same product; True for heights in unsigned integers.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the image: dtype, attributes, names, encoding and coordinates other than the spatial ones are kept. What
+        was done is appended to the attribute ``xcoreg``, a JSON list. Integers that dz is added to become float32
+        (float64 beyond 16 bits).
+
+    Raises
+    ------
+    MatchError
+        When the fit is not to be trusted.
+    OptionError
+        For options that do not go together, for images of complex or other non-numeric type, and for a vertical
+        correction that is asked for where there is none.
+    NotGeoreferenced
+        When the image or `like` has no CRS or no transform.
+    NoOverlap
+        When the corrected image and `like` do not meet.
+
+    Warns
+    -----
+    CoregWarning
+        When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded. When
+        a field of displacements folds over itself.
+    Extrapolation
+        When more than 1 % of the output lies where the model extrapolates.
+
+    Notes
+    -----
+    An output pixel has a value where the nearest source pixel has one; near missing pixels the kernel gives way to a
+    weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sampling`). Integers
+    are rounded, half way to the even neighbour, and saturate. Where output pixels are source pixels, after a shift by
+    whole pixels say, these are copied bit by bit. A correction is carried into another CRS at the centre of the
+    image. Missing heights stay missing. Two-dimensional coordinates such as lon(y, x) are kept unchanged when the
+    transform is moved, and dropped when the image is interpolated; xc and yc of rioxarray are moved.
+
+    Examples
+    --------
+    >>> from xcoreg.core.models import Translation
+    >>> from xcoreg.core.matches import Status
+    >>> from xcoreg.results.tiepoints import TiePoints
+    >>> from xcoreg.results.coregistration import Coregistration
+    >>> from xcoreg.results.coregistration import Quality
+    >>> points = TiePoints([0], [0], [0], [0], [0], [3.0], [20.0], [0.3], [-2.0])
+    >>> fit = Coregistration(Translation(3.0, 20.0), points, Quality(), Status.OK, None, "EPSG:32633",
+    ...                      (10, 0, 0, 0, -10, 0), (4, 4))
+    >>> coords = {"y": [-5.0, -15.0], "x": [5.0, 15.0]}
+    >>> image = DataArray(np.arange(4.0).reshape(2, 2), coords, ("y", "x")).rio.write_crs("EPSG:32633")
+    >>> apply(image, fit).x.values, apply(image, fit).y.values
+    (array([ 8., 18.]), array([15.,  5.]))
+    """
+    if ground is not None or _is_unplaced(image):
+        return rectify_by(image, fit, ground, **options)
+    return warping.apply(image, fit, **options)
+
+
+def shift_to(target: Image, reference: Any, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
+    """Match and apply one shift in one step: ``apply(target, match(target, reference))``.
+
+    Parameters
+    ----------
+    target : DataArray or Dataset
+        The image that moves.
+    reference : DataArray or Dataset
+        The image that stays; any CRS and GSD.
+    ground : optional
+        As for :func:`match`.
+    **options
+        Of :func:`match` and of :func:`apply`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the target, in place: its transform moved and its pixels untouched, unless an output grid is asked for.
+
+    Raises
+    ------
+    MatchError
+        When nothing can be trusted.
+    OptionError
+        For an unknown option, before any work.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair
+    >>> scene = pair((256, 256), shift=(1.25, -0.5), seed=1)
+    >>> fixed = shift_to(scene.tgt, scene.ref, like=scene.ref)
+    >>> fixed.coreg.grid == scene.ref.coreg.grid
+    True
+    """
+    matching, applying = _split(dict(options), Options)
+    return apply(target, match(target, reference, ground=ground, **matching), ground=ground, **applying)
+
+
+def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
+    """Match a field of shifts and warp by it in one step: ``apply(target, match_local(target, reference))``.
+
+    Parameters
+    ----------
+    target : DataArray or Dataset
+        The image that moves.
+    reference : DataArray or Dataset
+        The image that stays; any CRS and GSD.
+    ground : optional
+        As for :func:`match`.
+    **options
+        Of :func:`match_local` and of :func:`apply`. Without an output grid that of the target is kept.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the target, interpolated once; lazy if the target is.
+
+    Raises
+    ------
+    MatchError
+        When nothing can be trusted.
+    OptionError
+        For an unknown option, before any work.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair, smooth_field
+    >>> scene = pair((256, 256), shift=smooth_field((256, 256), 1.5, seed=2), seed=1)
+    >>> warp_to(scene.tgt, scene.ref, spacing=32, window=48).shape
+    (256, 256)
+    """
+    matching, applying = _split(dict(options), LocalOptions)
+    return apply(target, match_local(target, reference, ground=ground, **matching), ground=ground, **applying)
+
+
+def correct_file(
+    source: str,
+    fit: Coregistration,
+    goal: Path,
+    *,
+    driver: str | None = None,
+    creation: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
+    **applying: Any,
+) -> Path:
+    """Correct an image by a fit and write it, whole or not at all; `like` may be a path.
+
+    A GeoTIFF that is only moved is copied byte by byte.
+    """
+    image = open_raster(source, chunks="auto")
+    plain = moves_only(goal, driver, creation, applying)
+    if plain and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
+        return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
+    if isinstance(applying.get("like"), str):
+        applying["like"] = open_raster(applying["like"])
+    return write_raster(apply(image, fit, **applying), goal, driver=driver, overwrite=overwrite, **(creation or {}))
+
+
+def moves_only(
+    goal: Path,
+    driver: str | None = None,
+    creation: Mapping[str, Any] | None = None,
+    applying: Mapping[str, Any] | None = None,
+) -> bool:
+    """Whether a GeoTIFF is asked for, on no other grid and without creation options.
+
+    >>> from pathlib import Path
+    >>> moves_only(Path("a.tif")), moves_only(Path("a.tif"), "COG"), moves_only(Path("a.tif"), applying={"like": "b"})
+    (True, False, False)
+    """
+    asked = applying or {}
+    resampled = asked.get("align_grid") or any(asked.get(name) is not None for name in ("like", "resolution"))
+    return not (creation or resampled) and driver_for(goal, driver) == "GTiff"
+
+
+def _with_transform(target: Any, reference: Any, ground: Any, nodata: float | None) -> Any:
+    """Rectify a target that has no transform into the CRS of the reference; any other is returned as it is."""
+    if ground is None and not _is_unplaced(target):
+        return target
+    return rectified_to(target, reference, as_ground(ground, target), nodata=nodata)
+
+
+def _is_unplaced(image: Any) -> bool:
+    return isinstance(image, DataArray | Dataset) and needs_rectifying(image)
+
+
+def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Any, Any]:
+    """Options of the matching, checked, and those of `apply`; nodata belongs to both."""
+    applying = {name: value for name, value in options.items() if name in APPLY_OPTIONS}
+    matching = {name: value for name, value in options.items() if name not in APPLY_OPTIONS or name == "nodata"}
+    check_options(matching, APPLY_OPTIONS, kind=kind)
+    return matching, applying
+
+
+def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) -> bool:
+    """Whether moving the transform is all there is to do."""
+    if fit.model is None or fit.is_field or needs_rectifying(image):
+        return False
+    return not raises(image, fit, applying.get("vertical"), applying.get("resampling") or "cubic")
+
+
+def _is_geotiff(source: str) -> bool:
+    path = local_path(source)
+    if path is None or not path.is_file():
+        return False
+    with rasterio.open(path) as image:
+        # a file georeferenced by control points has no transform of its own that could be moved
+        return image.driver == "GTiff" and not image.gcps[0]
