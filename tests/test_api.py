@@ -28,6 +28,17 @@ def test_names_of_the_design_are_public():
     assert wanted <= set(xcoreg.__all__)
 
 
+def test_only_public_names_are_listed():
+    assert {name for name in dir(xcoreg) if not name.startswith("__")} == {*xcoreg.__all__, "plot"}
+
+
+@pytest.mark.parametrize("first", ["import xcoreg, xarray", "import xarray, xcoreg"])
+def test_the_accessor_is_there_whichever_is_imported_first(first):
+    assert (
+        python(f"{first}; print(hasattr(xarray.DataArray, 'coreg'), hasattr(xarray.Dataset, 'coreg'))") == "True True"
+    )
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'xcoreg' has no attribute 'mathc'"):
         xcoreg.mathc  # noqa: B018
@@ -40,7 +51,7 @@ def test_star_import_brings_all():
 
 
 def test_a_name_is_imported_once():
-    assert xcoreg.match is importlib.import_module("xcoreg.matching").match
+    assert xcoreg.match is importlib.import_module("xcoreg.coregister").match
     assert "match" in vars(xcoreg)
 
 
@@ -55,7 +66,7 @@ def python(script):
 
 
 def test_the_top_level_is_lazy():
-    script = "import sys, xcoreg; print([m for m in ('scipy', 'xcoreg.matching', 'xcoreg.io') if m in sys.modules])"
+    script = "import sys, xcoreg; print([m for m in ('scipy', 'xarray', 'xcoreg.matching', 'xcoreg.io') if m in sys.modules])"
     assert python(script) == "[]"
 
 

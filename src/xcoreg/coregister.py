@@ -68,19 +68,19 @@ class WarpToOptions(MatchLocalOptions, ApplyOptions, total=False):  # type: igno
 
 
 def nodata(image: DataArray | Dataset) -> float | int | None:
-    """Stored marker of missing pixels, or the one found from the image corners, or None."""
+    """Give the stored marker of missing pixels, or the one found from the image corners, or None."""
     with lazy.keeping():
         return make_raster(image).nodata
 
 
 def footprint(image: DataArray | Dataset, **options: Any) -> Any:
-    """Polygon of the valid data, in the CRS of the image; options of :func:`xcoreg.raster.raster.make_raster`."""
+    """Outline the valid data, in the CRS of the image; options of :func:`xcoreg.raster.raster.make_raster`."""
     with lazy.keeping():
         return footprint_of(make_raster(image, **options))
 
 
 def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
-    """Polygon where both images have valid data, in the CRS of the target."""
+    """Outline where both images have valid data, in the CRS of the target."""
     with lazy.keeping():
         one, other = make_raster(target), make_raster(reference, name="reference")
         return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
@@ -180,7 +180,7 @@ def tie_points(
 
     Parameters
     ----------
-    target, reference, **options
+    target, reference, ground, **options
         As for :func:`match_local`.
 
     Returns
@@ -198,8 +198,8 @@ def tie_points(
     >>> from xcoreg.simulate import pair
     >>> scene = pair((300, 300), shift=(0.7, -1.2), seed=3)
     >>> points = tie_points(scene.tgt, scene.ref, spacing=48, window=64)
-    >>> round(float(np.median(points.dcol[points.ok])), 1)
-    0.7
+    >>> bool(abs(points.dcol[points.ok] - 0.7).max() < 0.1)
+    True
     """
     return field.tie_points(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
 
@@ -282,18 +282,11 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
 
     Examples
     --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> from xcoreg.results.coregistration import Coregistration
-    >>> from xcoreg.results.coregistration import Quality
-    >>> points = TiePoints([0], [0], [0], [0], [0], [3.0], [20.0], [0.3], [-2.0])
-    >>> fit = Coregistration(Translation(3.0, 20.0), points, Quality(), Status.OK, None, "EPSG:32633",
-    ...                      (10, 0, 0, 0, -10, 0), (4, 4))
-    >>> coords = {"y": [-5.0, -15.0], "x": [5.0, 15.0]}
-    >>> image = DataArray(np.arange(4.0).reshape(2, 2), coords, ("y", "x")).rio.write_crs("EPSG:32633")
-    >>> apply(image, fit).x.values, apply(image, fit).y.values
-    (array([ 8., 18.]), array([15.,  5.]))
+    >>> from xcoreg.simulate import pair
+    >>> scene = pair((256, 256), shift=(1.25, -0.5), seed=1)
+    >>> fixed = apply(scene.tgt, match(scene.tgt, scene.ref))
+    >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
+    (12.5, True)
     """
     if ground is not None or _is_unplaced(image):
         return rectify_by(image, fit, ground, **options)

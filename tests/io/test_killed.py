@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from xcoreg.batches.scene import deliver
+from xcoreg.coregister import correct_file
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
 from xcoreg.matching.shift import match
@@ -18,10 +18,10 @@ from xcoreg.simulate import pair
 
 SLOW = """
 import sys, time
-from xcoreg import io
+from xcoreg import coregister
 from xcoreg.cli import main
 
-write = io.write_raster
+write = coregister.write_raster
 
 def pause(block):
     if block[0, 0, -1] == 7:  # the last block: the others are on the disk
@@ -33,7 +33,7 @@ def slowly(image, *args, **options):
     image = image.chunk(y=256, x=256)
     return write(image.copy(data=image.data.map_blocks(pause, dtype=image.dtype)), *args, **options)
 
-io.write_raster = slowly
+coregister.write_raster = slowly
 sys.argv = ["xcoreg", *sys.argv[1:]]
 main()
 """
@@ -72,6 +72,6 @@ def test_a_writer_that_is_stopped_leaves_no_half_file(made, tmp_path, name, numb
         assert "interrupted: outputs that were not finished are not there" in said
         assert "Traceback" not in said
         assert list(tmp_path.iterdir()) == []
-    deliver(str(made / "tgt.tif"), load_fit(made / "fit.json"), out, driver=driver)
+    correct_file(str(made / "tgt.tif"), load_fit(made / "fit.json"), out, driver=driver)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     np.testing.assert_array_equal(open_raster(out).squeeze(), open_raster(made / "tgt.tif").squeeze())

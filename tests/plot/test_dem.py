@@ -110,7 +110,7 @@ def test_slopes_of_degrees_are_on_the_ground():
 
 def test_large_models_are_looked_at_on_a_coarser_grid(monkeypatch, pair):
     target, reference, fit = pair
-    monkeypatch.setattr("xcoreg.plot.dem._SIDE", 60)
+    monkeypatch.setattr("xcoreg.plot.dem._DIFFERENCE_SIDE", 60)
     found = differences(fit, target, reference)
     assert found.coarser == 3
     assert tuple(found.grid.shape) == (40, 50)

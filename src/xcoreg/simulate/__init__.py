@@ -4,7 +4,7 @@ A shift is the correction, ``x_ref = x_tgt + dcol``: content at target pixel ``(
 ``(row + drow, col + dcol)``.
 """
 
-from xcoreg.simulate.pair import Acquisition, Product, SimulatedPair, blob_mask, pair
+from xcoreg.simulate.pairs import Acquisition, Product, SimulatedPair, blob_mask, pair
 from xcoreg.simulate.scene import (
     Constant,
     Displacement,

@@ -12,7 +12,7 @@ from affine import Affine
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
-from xcoreg.simulate.pair import blob_mask
+from xcoreg.simulate.pairs import blob_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

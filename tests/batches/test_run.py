@@ -200,7 +200,7 @@ def test_images_on_the_web_are_tried_again_and_told_by_their_addresses(scenes, m
         tries.append(path)
         raise RasterioIOError("/vsicurl?list_dir=no&max_retry=4&url=https%3A%2F%2Fhost%2Fx.tif, band 1: cut short")
 
-    monkeypatch.setattr("xcoreg.io.read.open_raster", fail)
+    monkeypatch.setattr("xcoreg.batches.scene.open_raster", fail)
     found = batch(["https://host/x.tif"], scenes.out, ref=scenes.ref)
     assert len(tries) == 2
     assert "out of reach: https://host/x.tif, band 1: cut short" in found.records[0]["reason"]

@@ -148,7 +148,7 @@ def test_blur_smooths_one_image_and_keeps_the_ratio():
 
 def test_result_does_not_depend_on_strips(monkeypatch):
     whole = pair((90, 40), snr_db=np.inf, seed=15, tgt=Acquisition(clouds=0.2, wedge=0.1, resampled_from=2))
-    monkeypatch.setattr("xcoreg.simulate.pair._STRIP", 40 * 7)
+    monkeypatch.setattr("xcoreg.simulate.pairs._STRIP", 40 * 7)
     strips = pair((90, 40), snr_db=np.inf, seed=15, tgt=Acquisition(clouds=0.2, wedge=0.1, resampled_from=2))
     assert np.array_equal(whole.tgt.values, strips.tgt.values)
 

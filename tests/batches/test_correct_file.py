@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xcoreg.batches.scene import deliver, is_plain
+from xcoreg.coregister import correct_file, moves_only
 from xcoreg.io.read import open_raster
 from xcoreg.matching.shift import match
 
@@ -27,19 +27,19 @@ from xcoreg.matching.shift import match
     ],
 )
 def test_only_a_plain_geotiff_is_copied(name, options, plain):
-    assert is_plain(Path(name), **options) is plain
+    assert moves_only(Path(name), **options) is plain
 
 
 def test_a_geotiff_that_moves_keeps_its_bytes_and_others_their_pixels(scenes):
     scenes.out.mkdir()
     source = scenes.targets[0]
     fit = match(open_raster(source), open_raster(scenes.ref))
-    copied = deliver(str(source), fit, scenes.out / "a.tif")
+    copied = correct_file(str(source), fit, scenes.out / "a.tif")
     before, after = source.read_bytes(), copied.read_bytes()
     assert len(before) == len(after)
     assert sum(one != two for one, two in zip(before, after, strict=True)) <= 16
-    written = deliver(str(source), fit, scenes.out / "b.tif", creation={"compress": "lzw"})
+    written = correct_file(str(source), fit, scenes.out / "b.tif", creation={"compress": "lzw"})
     np.testing.assert_array_equal(open_raster(written), open_raster(source))
     assert open_raster(written).rio.transform().almost_equals(open_raster(copied).rio.transform(), 1e-6)
-    onto = deliver(str(source), fit, scenes.out / "c.tif", like=str(scenes.ref))
+    onto = correct_file(str(source), fit, scenes.out / "c.tif", like=str(scenes.ref))
     assert open_raster(onto).rio.transform() == open_raster(scenes.ref).rio.transform()

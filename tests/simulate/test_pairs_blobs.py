@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xcoreg.simulate import blob_mask
-from xcoreg.simulate.pair import Clouds, veil
+from xcoreg.simulate.pairs import Clouds, veil
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 1.0])

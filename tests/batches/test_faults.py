@@ -12,20 +12,20 @@ from xcoreg.batches.run import batch
 
 SLOW = """
 import sys, time
-from xcoreg import io
+from xcoreg import coregister, files
 from xcoreg.cli import main
 
-copy = io.copy_moved
+copy = coregister.copy_moved
 
 def slowly(source, goal, transform):  # stops with half of the second output on the disk
     if goal.name == "b.tif":
-        with io.paths.new_file(goal) as place:
+        with files.new_file(goal) as place:
             place.write_bytes(b"half")
             print("writing", flush=True)
             time.sleep(60)
     return copy(source, goal, transform)
 
-io.copy_moved = slowly
+coregister.copy_moved = slowly
 sys.argv = ["xcoreg", *sys.argv[1:]]
 main()
 """

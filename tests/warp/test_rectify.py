@@ -17,7 +17,7 @@ from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
 from xcoreg.raster.grid import grid_of
 from xcoreg.simulate import pair
-from xcoreg.warp.rectify import gcps_of, ground_of, needs_rectifying, rectify, rectify_onto
+from xcoreg.warp.rectify import gcps_of, ground_of, needs_rectifying, rectify
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SWATH = "sar_gcps/rio-tiler_S1A_IW_GRDH_20180716_iw-vv.tiff"
@@ -197,12 +197,14 @@ def test_an_image_with_points_alone_is_matched_and_interpolated_once():
     at = np.stack(np.meshgrid([0.0, 160, 319], [0.0, 150, 319]), axis=-1).reshape(-1, 2).T
     x, y = grid.affine @ (at + 0.5)
     bare = DataArray(scene.tgt.values.astype(np.float32), dims=("y", "x"))
-    out, fit = rectify_onto(bare, scene.ref, GCPs(at[0], at[1], x, y, crs=grid.crs), like=scene.ref)
+    points = GCPs(at[0], at[1], x, y, crs=grid.crs)
+    fit = xcoreg.match(bare, scene.ref, ground=points)
+    out = xcoreg.shift_to(bare, scene.ref, ground=points, like=scene.ref)
     assert (fit.shift.dx / 10, -fit.shift.dy / 10) == pytest.approx((2.4, -1.3), abs=0.05)
     inner = (slice(20, -20), slice(20, -20))
     moved = scene.tgt.coreg.apply(fit, like=scene.ref)
     np.testing.assert_allclose(out.values[inner], moved.values[inner], atol=0.51)
-    near, _ = rectify_onto(bare, scene.ref, GCPs(at[0], at[1], x, y, crs=grid.crs), align_grid=True)
+    near = bare.coreg.shift_to(scene.ref, ground=points, align_grid=True)
     assert ((grid_of(near).affine.c - grid.affine.c) / 10 + 0.5) % 1 == pytest.approx(0.5, abs=1e-6)
     assert not needs_rectifying(scene.tgt)
     assert ground_of(scene.tgt).crs.to_epsg() == grid.crs.epsg

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -62,3 +64,21 @@ def wide():
 
     cloudy = Acquisition(clouds=0.15)
     return pair((600, 700), shift=(3.3, 2.6), snr_db=20.0, ref=cloudy, tgt=cloudy, seed=2)
+
+
+def build_field(function, shape, transform=ORIGIN, crs=UTM, **options):
+    """An image that holds a function of the map position of its pixel centres."""
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    x, y = pixel_to_map(transform, cols.ravel(), rows.ravel())
+    return build_image(np.reshape(function(x, y), shape), transform, crs, **({"nodata": None} | options))
+
+
+@pytest.fixture
+def make_bare_image():
+    """As `make_image`, without a nodata value."""
+    return partial(build_image, nodata=None)
+
+
+@pytest.fixture
+def make_field():
+    return build_field
