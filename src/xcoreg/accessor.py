@@ -126,6 +126,8 @@ class CoregAccessor:
         ----------
         ref : DataArray or Dataset
             The image that stays; any CRS and GSD.
+        ground : optional
+            What tells where an image without a transform lies, in place of what it carries.
         **options
             `band`, `ref_band`, `window`, `at`, `max_shift`, `windows`, `contrast`, `where`, `ref_where`, `nodata`,
             `ref_nodata`, `footprint`, `ref_footprint`, `matcher`, `progress`, `errors`.
@@ -151,6 +153,8 @@ class CoregAccessor:
         ----------
         ref : DataArray or Dataset
             The image that stays; any CRS and GSD.
+        ground : optional
+            What tells where an image without a transform lies, in place of what it carries.
         **options
             `spacing`, `model`, `filters`, `points`, and those of :meth:`match` but `at` and `windows`.
 
@@ -175,6 +179,8 @@ class CoregAccessor:
         ----------
         fit : Coregistration
             Estimated on this image, or on another one of the same product.
+        ground : optional
+            What tells where an image without a transform lies, in place of what it carries.
         **options
             `align_grid`, `like`, `resolution`, `resampling`, `nodata`: without any of the first three the transform
             is moved and no pixel touched. An image known by control points or RPCs alone is rectified, in the CRS of
@@ -202,6 +208,8 @@ class CoregAccessor:
         ----------
         ref : DataArray or Dataset
             The image that stays.
+        ground : optional
+            What tells where an image without a transform lies, in place of what it carries.
         **options
             Of :meth:`match` and of :meth:`apply`.
 
@@ -227,6 +235,8 @@ class CoregAccessor:
         ----------
         ref : DataArray or Dataset
             The image that stays.
+        ground : optional
+            What tells where an image without a transform lies, in place of what it carries.
         **options
             Of :meth:`match_local` and of :meth:`apply`. Without `like` or `align_grid` the grid of this image is kept.
 

@@ -397,12 +397,7 @@ def moves_only(
     creation: Mapping[str, Any] | None = None,
     applying: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Whether a GeoTIFF is asked for, on no other grid and without creation options.
-
-    >>> from pathlib import Path
-    >>> moves_only(Path("a.tif")), moves_only(Path("a.tif"), "COG"), moves_only(Path("a.tif"), applying={"like": "b"})
-    (True, False, False)
-    """
+    """Whether a GeoTIFF is asked for, on no other grid and without creation options."""
     asked = applying or {}
     resampled = asked.get("align_grid") or any(asked.get(name) is not None for name in ("like", "resolution"))
     return not (creation or resampled) and driver_for(goal, driver) == "GTiff"

@@ -69,27 +69,7 @@ class NoSuchFile(OptionError, FileNotFoundError):
 
 
 def gdal_path(path: str | os.PathLike[str]) -> str:
-    """Spell a path or address so that GDAL reads it, fetching only what is asked for.
-
-    Parameters
-    ----------
-    path : str or path
-        Local path, http(s) address, or anything GDAL or rasterio understands ("/vsi...", "s3://...", "NETCDF:...").
-
-    Returns
-    -------
-    str
-        Web addresses become /vsicurl with the directory listing and the search for sidecar files turned off; what
-        fails for the moment (429, 5xx, a dropped connection) is asked for again up to four times, at growing
-        intervals. The settings travel in the path, so that re-openings, in other processes too, keep them.
-
-    Examples
-    --------
-    >>> gdal_path("https://example.com/a.tif")
-    '/vsicurl?list_dir=no&empty_dir=yes&max_retry=4&retry_delay=0.5&url=https%3A%2F%2Fexample.com%2Fa.tif'
-    >>> gdal_path("data/a.tif")
-    'data/a.tif'
-    """
+    """Spell a path or address so that GDAL reads it, fetching only what is asked for."""
     text = str(path)
     if re.match(r"https?://", text, re.IGNORECASE):
         return f"/vsicurl?list_dir=no&empty_dir=yes&max_retry={RETRIES}&retry_delay={DELAY}&url={quote(text, safe='')}"
@@ -97,22 +77,7 @@ def gdal_path(path: str | os.PathLike[str]) -> str:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path | None:
-    """Tell a local path from an address or a GDAL identifier.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    Path or None
-        None for what the file system does not know: "/vsi...", "scheme://...", "DRIVER:...".
-
-    Examples
-    --------
-    >>> local_path("NETCDF:a.nc:red") is None, local_path("/vsicurl/x") is None
-    (True, True)
-    """
+    """Tell a local path from an address or a GDAL identifier."""
     text = str(path)
     if text.startswith("/vsi") or re.match(r"[A-Za-z0-9_+.-]{2,}:", text):
         return Path(text) if Path(text).exists() else None
@@ -120,21 +85,7 @@ def local_path(path: str | os.PathLike[str]) -> Path | None:
 
 
 def same_file(one: str | os.PathLike[str], two: str | os.PathLike[str]) -> bool:
-    """Tell whether two names mean one existing local file.
-
-    Parameters
-    ----------
-    one, two : str or path
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> same_file("/vsicurl/x", "x")
-    False
-    """
+    """Tell whether two names mean one existing local file."""
     first, second = local_path(one), local_path(two)
     if first is None or second is None or not (first.exists() and second.exists()):
         return False
@@ -144,33 +95,7 @@ def same_file(one: str | os.PathLike[str], two: str | os.PathLike[str]) -> bool:
 def check_output(
     path: str | os.PathLike[str], *, inputs: tuple[str | os.PathLike[str], ...] = (), overwrite: bool = True
 ) -> Path:
-    """Refuse an output that cannot or must not be written, before any work is done.
-
-    Parameters
-    ----------
-    path : str or path
-        The output.
-    inputs : tuple of str or path
-        Files that must survive.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Returns
-    -------
-    Path
-        The output.
-
-    Raises
-    ------
-    OptionError
-        For an input, a folder, a read-only file, a missing or read-only parent folder, or an address.
-
-    Examples
-    --------
-    >>> check_output("no/such/folder/a.tif")
-    Traceback (most recent call last):
-    xcoreg.errors.OptionError: cannot write no/such/folder/a.tif: there is no folder no/such/folder
-    """
+    """Refuse an output that cannot or must not be written, before any work is done."""
     goal = local_path(path)
     if goal is None:
         raise OptionError(f"cannot write to {path}: give a local path")
@@ -201,25 +126,6 @@ def new_file(goal: Path) -> Iterator[Path]:
     """Offer a temporary place beside the goal; what was written there replaces the goal at the end, or vanishes.
 
     What a program that was killed has left there vanishes when the same goal is written again.
-
-    Parameters
-    ----------
-    goal : Path
-        From :func:`check_output`.
-
-    Yields
-    ------
-    Path
-        A path of the same name in a hidden folder beside the goal, so that sidecar files get their right names.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with new_file(folder / "a.txt") as place:
-    ...     _ = place.write_text("whole")
-    >>> [path.name for path in folder.iterdir()]
-    ['a.txt']
     """
     room = make_room(goal)
     try:
@@ -261,53 +167,14 @@ _NAME = re.compile(r"\.xcoreg-(?P<goal>[0-9a-f]{8})-(?P<host>[0-9a-f]{8})-(?P<pi
 
 
 def make_room(goal: Path) -> Path:
-    """Make a folder beside an output that tells what it is for and who made it.
-
-    Parameters
-    ----------
-    goal : Path
-        The output.
-
-    Returns
-    -------
-    Path
-        New, empty, hidden. What programs that are no more have left for the same output is removed.
-
-    Raises
-    ------
-    OSError
-        When the folder of the output does not exist or cannot be written.
-
-    Examples
-    --------
-    >>> room = make_room(Path(tempfile.mkdtemp()) / "a.tif")
-    >>> room.name.startswith(".xcoreg-")
-    True
-    """
+    """Make a folder beside an output that tells what it is for and who made it."""
     sweep(goal.parent, goal.name)
     prefix = f".xcoreg-{_short(goal.name)}-{_short(socket.gethostname())}-{os.getpid()}-"
     return Path(tempfile.mkdtemp(prefix=prefix, dir=goal.parent))
 
 
 def sweep(folder: Path, name: str | None = None) -> int:
-    """Remove rooms of programs of this machine that have ended without doing so.
-
-    Parameters
-    ----------
-    folder : Path
-    name : str, optional
-        Rooms of this output alone.
-
-    Returns
-    -------
-    int
-        How many.
-
-    Examples
-    --------
-    >>> sweep(Path(tempfile.mkdtemp()))
-    0
-    """
+    """Remove rooms of programs of this machine that have ended without doing so."""
     here, count = _short(socket.gethostname()), 0
     try:
         entries = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".xcoreg-")]
@@ -349,23 +216,7 @@ class DiskFull(OSError):
 
 @contextmanager
 def telling_full(folder: Path) -> Iterator[None]:
-    """Name a full disk as the reason why something could not be written: GDAL has many words for that, or none.
-
-    Parameters
-    ----------
-    folder : Path
-        Where it is written.
-
-    Raises
-    ------
-    DiskFull
-        In the place of any error while the disk is full.
-
-    Examples
-    --------
-    >>> with telling_full(Path()):
-    ...     pass
-    """
+    """Name a full disk as the reason why something could not be written: GDAL has many words for that, or none."""
     try:
         yield
     except (RasterioError, CPLE_BaseError, OSError, SystemError, RuntimeError) as error:
@@ -375,26 +226,7 @@ def telling_full(folder: Path) -> Iterator[None]:
 
 
 def check_whole(path: Path, driver: str, sparse: bool = False) -> None:
-    """Refuse a TIFF some of whose blocks were not written, or not to their ends, and an ENVI image that is too short.
-
-    Parameters
-    ----------
-    path : Path
-        The new file.
-    driver : str
-        GDAL's name; other formats tell by themselves.
-    sparse : bool
-        Whether blocks may be missing.
-
-    Raises
-    ------
-    OSError
-        When something is missing.
-
-    Examples
-    --------
-    >>> check_whole(Path("a.png"), "PNG")
-    """
+    """Refuse a TIFF some of whose blocks were not written to their ends, and an ENVI image that is too short."""
     if driver not in (*_TIFFS, "ENVI"):
         return
     size = path.stat().st_size
@@ -429,17 +261,7 @@ _AGAIN = 2  # times that an answer which was cut off is asked for anew, each aft
 
 
 def forget(path: str) -> None:
-    """Let GDAL forget what it has of a remote file: an answer cut off halfway stays in its cache and fails every retry.
-
-    Parameters
-    ----------
-    path : str
-        As GDAL opens it. Local ones are left alone.
-
-    Examples
-    --------
-    >>> forget("a.tif")
-    """
+    """Let GDAL forget a remote file: an answer cut off halfway stays in its cache and fails every retry."""
     if not _is_remote(path):
         return
     # GDAL drops what it keeps of an address when a handle is closed that was opened with this setting.
@@ -449,29 +271,7 @@ def forget(path: str) -> None:
 
 
 def ask_again(job: Callable[[], _Result], path: str) -> _Result:
-    """Do something with a remote file; after an error, forget what is known of the file and try again, twice.
-
-    Parameters
-    ----------
-    job : callable () -> result
-    path : str
-        As GDAL opens it. What goes wrong with local ones is not tried again.
-
-    Returns
-    -------
-    result
-        Of the job.
-
-    Raises
-    ------
-    RasterioError
-        When it fails for good, or there is no such file.
-
-    Examples
-    --------
-    >>> ask_again(lambda: 7, "/vsicurl/https://example.com/a.tif")
-    7
-    """
+    """Do something with a remote file; after an error, forget what is known of the file and try again, twice."""
     for turn in range(_AGAIN if _is_remote(path) else 0):
         try:
             return job()
@@ -494,15 +294,7 @@ def _is_final(error: RasterioError) -> bool:
 
 
 def make_patient(variable: Variable, path: str) -> None:
-    """Let reading of a lazy variable be tried again when an answer was cut off.
-
-    Parameters
-    ----------
-    variable : Variable
-        From rioxarray; changed in place. Others are left alone.
-    path : str
-        As GDAL opens it.
-    """
+    """Let reading of a lazy variable be tried again when an answer was cut off."""
     outer = getattr(variable, "_data", None)
     while outer is not None and type(getattr(outer, "array", None)).__name__ != "RasterioArrayWrapper":
         outer = getattr(outer, "array", None)
@@ -523,31 +315,7 @@ class _Patient(BackendArray):
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Write beside a path, then put what was written in its place: all of it or nothing.
-
-    Parameters
-    ----------
-    path : str or Path
-        The goal. Sidecar files written beside the temporary file move along.
-
-    Yields
-    ------
-    Path
-        A file of the same name in a temporary folder beside the goal.
-
-    Raises
-    ------
-    OptionError
-        When nothing can be written there.
-
-    Examples
-    --------
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("done")
-    ...     [file.name for file in Path(folder).iterdir()]
-    ['a.txt']
-    """
+    """Write beside a path, then put what was written in its place: all of it or nothing."""
     goal = Path(path)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{goal.name}-", dir=goal.parent))

@@ -24,12 +24,8 @@ _COLUMNS = "target, reference (needed unless ref= is given) and name (optional)"
 class Pair:
     """One scene of a batch.
 
-    Parameters
-    ----------
-    target, reference : str
-        Absolute path, URL or GDAL name.
-    name : str
-        What its outputs are called.
+    target, reference : Absolute path, URL or GDAL name.
+    name : What its outputs are called.
     """
 
     target: str
@@ -38,35 +34,7 @@ class Pair:
 
 
 def read_pairs(pairs: Any, ref: str | os.PathLike[str] | None = None) -> list[Pair]:
-    """Make a list of pairs from what a user gives.
-
-    Parameters
-    ----------
-    pairs : path, pattern, DataFrame or sequence
-        A CSV table (target, reference, name; paths from the table's own folder; other columns are left alone), a
-        pattern of target files such as ``"scenes/**/*.tif"``, or a sequence of targets, of (target, reference), or of
-        dictionaries with these keys.
-    ref : path, optional
-        The reference where a pair has none of its own.
-
-    Returns
-    -------
-    list of Pair
-        In the order given, of a pattern in alphabetical order. Names are those of the target files, with as many of
-        their folders as tell them apart.
-
-    Raises
-    ------
-    OptionError
-        When there is no pair, one lacks an image, or two have one name.
-    NoSuchFile
-        When a table, a target or a reference does not exist.
-
-    Examples
-    --------
-    >>> [pair.name for pair in read_pairs(["https://a.org/1/b.tif", "https://a.org/2/b.tif"], ref="https://a.org/c.tif")]
-    ['1_b', '2_b']
-    """
+    """Make a list of pairs from what a user gives."""
     found = [_pair(row, ref, number) for number, row in enumerate(_rows(pairs), 1)]
     if not found:
         raise OptionError(f"there is nothing to do: {pairs!r:.80} names no image")

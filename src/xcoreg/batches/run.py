@@ -299,25 +299,12 @@ class Batch:
 
 
 def tell_counts(counts: dict[str, int]) -> str:
-    """Put counts into words.
-
-    Examples
-    --------
-    >>> tell_counts({"done": 3, "failed": 1})
-    '3 corrected, 1 failed'
-    """
+    """Put counts into words."""
     return ", ".join(f"{n} {_WORDS[status]}" for status, n in counts.items()) or "nothing"
 
 
 def write_manifest(batch: Batch, path: Path) -> None:
-    """Write the table of a batch, whole or not at all.
-
-    Parameters
-    ----------
-    batch : Batch
-    path : Path
-        `.csv`, or `.parquet`, which needs the extra `vector`.
-    """
+    """Write the table of a batch, whole or not at all."""
     with new_file(path) as place:
         if path.suffix.lower() == ".parquet":
             frame = batch.to_dataframe()
@@ -332,14 +319,7 @@ def write_manifest(batch: Batch, path: Path) -> None:
 
 
 def write_page(batch: Batch, path: Path) -> None:
-    """Write an index of all scenes that needs nothing but itself, with links to their files.
-
-    Parameters
-    ----------
-    batch : Batch
-    path : Path
-        `.html`, in the folder of the batch.
-    """
+    """Write an index of all scenes that needs nothing but itself, with links to their files."""
     title = f"{len(batch.records)} scenes: {tell_counts(batch.counts())}"
     kind = "" if batch.ok else ' class="bad"'
     sign = (

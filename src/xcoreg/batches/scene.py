@@ -79,18 +79,7 @@ class _Clock:
 
 
 def correct_scene(work: Work, pair: Pair) -> dict[str, Any]:
-    """Match and correct one scene, and write all its files, the record last.
-
-    Parameters
-    ----------
-    work : Work
-    pair : Pair
-
-    Returns
-    -------
-    dict
-        The record: plain JSON types. Whatever goes wrong is told in there.
-    """
+    """Match and correct one scene, and write all its files, the record last."""
     threads = lazy.threads_here()
     work.clear(pair.name)
     clock = _Clock()
@@ -113,21 +102,7 @@ def correct_scene(work: Work, pair: Pair) -> dict[str, Any]:
 
 
 def failed(work: Work, pair: Pair, error: Any, signature: str = "") -> dict[str, Any]:
-    """Record that a scene was not worked on to its end.
-
-    Parameters
-    ----------
-    work : Work
-    pair : Pair
-    error : Exception
-        The reason.
-    signature : str
-
-    Returns
-    -------
-    dict
-        The record; it is written, too, if that can be done.
-    """
+    """Record that a scene was not worked on to its end."""
     reason = _in_words(error)
     record = {**_head(work, pair), "signature": signature, "status": FAILED, "reason": reason}
     try:
@@ -269,12 +244,9 @@ _SUFFIXES = {"GTiff": ".tif", "COG": ".tif", "netCDF": ".nc", "Zarr": ".zarr", "
 class Goals:
     """Files of one scene.
 
-    Parameters
-    ----------
-    image, fit, record : Path
-        The corrected image; what :meth:`Coregistration.save` writes; what is told of the scene, written last.
-    report : Path or None
-        The page of pictures, if wanted.
+    image, fit, record : The corrected image; what :meth:`Coregistration.save` writes; what is told of the scene,
+        written last.
+    report : The page of pictures, if wanted.
     """
 
     image: Path
@@ -287,22 +259,13 @@ class Goals:
 class Work:
     """What is done with every scene.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the outputs, absolute.
-    verb : {"shift", "warp"}
-        One shift for the whole image, or a field of them.
-    matching, moving : dict
-        Options of `match` or `match_local`, and of `apply`.
-    driver : str
-        GDAL's name of the output format.
-    creation : dict
-        Creation options.
-    report : bool
-        Write a page of pictures for every scene.
-    manifest : {"csv", "parquet"}
-        Format of the table of scenes.
+    folder : Of the outputs, absolute.
+    verb : One shift for the whole image, or a field of them.
+    matching, moving : Options of `match` or `match_local`, and of `apply`.
+    driver : GDAL's name of the output format.
+    creation : Creation options.
+    report : Write a page of pictures for every scene.
+    manifest : Format of the table of scenes.
     """
 
     folder: Path
@@ -341,32 +304,7 @@ class Work:
 
 
 def make_work(folder: Path, verb: str, options: dict[str, Any]) -> Work:
-    """Check the options of a batch.
-
-    Parameters
-    ----------
-    folder : Path
-        Absolute.
-    verb : str
-    options : dict
-        Of matching, of `apply`, and `driver`, `creation`, `report`, `manifest`.
-
-    Returns
-    -------
-    Work
-
-    Raises
-    ------
-    OptionError
-        For an unknown verb or option, or a value that cannot be used.
-    MissingDependency
-        When the page of pictures is wanted without matplotlib.
-
-    Examples
-    --------
-    >>> make_work(Path("/out"), "warp", {"spacing": 100, "driver": "cog"}).goals("a").image.name
-    'a.tif'
-    """
+    """Check the options of a batch."""
     if verb not in ("shift", "warp"):
         raise OptionError(f"verb is {verb!r}: choose 'shift' (one for the whole image) or 'warp' (a field of shifts)")
     also = (*_MOVING, *_WRITING)

@@ -93,23 +93,7 @@ KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
 
 
 def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Tell the floating dtype in which values of a dtype are interpolated.
-
-    Parameters
-    ----------
-    dtype : dtype-like
-        Boolean, integer or floating dtype of the image.
-
-    Returns
-    -------
-    numpy.dtype
-        float32 for up to 16-bit integers, booleans, float16 and float32; float64 otherwise.
-
-    Examples
-    --------
-    >>> work_dtype("uint16"), work_dtype("int32")
-    (dtype('float32'), dtype('float64'))
-    """
+    """Tell the floating dtype in which values of a dtype are interpolated."""
     kind = np.dtype(dtype)
     small = kind.kind in "biu" and kind.itemsize <= 2
     return np.dtype(np.float32 if small or kind in (np.float16, np.float32) else np.float64)
@@ -118,20 +102,7 @@ def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 def nearest_index(position: Array) -> NDArray[np.int64]:
     """Find the pixel nearest to positions; half way belongs to the higher index.
 
-    Parameters
-    ----------
-    position : (...,) float
-        Positions along one axis, px, integer = pixel centre; all finite.
-
-    Returns
-    -------
-    (...,) int64
-        Indices, outside of the array too.
-
-    Examples
-    --------
-    >>> nearest_index(np.array([-0.5, 0.49, 1.5]))
-    array([0, 0, 2])
+    position (...,) float -> (...,) int64.
     """
     index: NDArray[np.int64] = np.floor(ticked(position) + 0.5).astype(np.int64)
     return index
@@ -140,73 +111,20 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 def ticked(position: Array) -> Array:
     """Round positions to 2**-20 px, so that round-off hides no whole pixel.
 
-    Parameters
-    ----------
-    position : (...,) float
-        Positions, px.
-
-    Returns
-    -------
-    (...,) float64
-        Rounded positions. Taking a whole number off them is exact: results do not depend on how an image is cut.
-
-    Examples
-    --------
-    >>> float(ticked(np.float64(3.0000000001)))
-    3.0
+    position (...,) float -> (...,) float64.
     """
     return np.rint(position * _TICKS) / _TICKS
 
 
 def reach(kernel: str, scale: float = 1.0) -> int:
-    """Tell how many taps a kernel has on either side of a position.
-
-    Parameters
-    ----------
-    kernel : str
-        One of `KERNELS`.
-    scale : float
-        Factor by which it is widened, when above 1.
-
-    Returns
-    -------
-    int
-        Half the number of taps.
-
-    Examples
-    --------
-    >>> reach("cubic"), reach("bilinear", 2.5)
-    (2, 3)
-    """
+    """Tell how many taps a kernel has on either side of a position."""
     return math.ceil(KERNELS[kernel][0] * max(scale, 1.0))
 
 
 def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
     """Lay a kernel on the pixels around positions along one axis.
 
-    Parameters
-    ----------
-    position : (n,) float64
-        Positions, px, integer = pixel centre.
-    kernel : str
-        One of `KERNELS`.
-    scale : float
-        Factor by which the kernel is widened, when above 1.
-    dtype : dtype-like
-        Floating dtype of the weights.
-
-    Returns
-    -------
-    first : (n,) int64
-        First pixel under the kernel; the others follow it.
-    weights : list of (n,)
-        Weight of each of them. They sum to 1.
-
-    Examples
-    --------
-    >>> first, weights = taps(np.array([4.25]), "bilinear", 1.0, "float64")
-    >>> first, [float(w[0]) for w in weights]
-    (array([4]), [0.75, 0.25])
+    position (n,) float64 -> first (n,) int64.
     """
     weight_at = KERNELS[kernel][1]
     scale, half = max(scale, 1.0), reach(kernel, scale)
@@ -224,21 +142,7 @@ def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
 def weights_at(part: Array, kernel: str) -> list[Array]:
     """Weights of the taps of a kernel that is not widened.
 
-    Parameters
-    ----------
-    part : (...,) floating
-        How far positions lie beyond the pixel below them, 0 to 1 px.
-    kernel : {"bilinear", "cubic", "lanczos"}
-
-    Returns
-    -------
-    list of (...,)
-        Weight of each tap, in the dtype of `part`; exactly 1 and else 0 where `part` is 0.
-
-    Examples
-    --------
-    >>> [float(weight) for weight in weights_at(np.float64(0.5), "cubic")]
-    [-0.0625, 0.5625, 0.5625, -0.0625]
+    part (...,) floating.
     """
     return _AT_PART[kernel](part)
 
@@ -246,21 +150,7 @@ def weights_at(part: Array, kernel: str) -> list[Array]:
 def slid(values: Array, by_row: list[Array], by_col: list[Array], out: Array) -> None:
     """Sum the weighted taps of a tile whose every tap is a slice of the image, in the order of :func:`gather`.
 
-    Parameters
-    ----------
-    values : (n + len(by_row) - 1, m + len(by_col) - 1) floating
-        Finite values.
-    by_row, by_col : list of (n, m)
-        Weights of the taps along rows and columns.
-    out : (n, m)
-        Written to.
-
-    Examples
-    --------
-    >>> half, out = [np.full((1, 2), 0.5)] * 2, np.empty((1, 2))
-    >>> slid(np.array([[1.0, 2.0, 4.0], [3.0, 4.0, 6.0]]), half, half, out)
-    >>> out
-    array([[2.5, 4. ]])
+    out (n, m).
     """
     n, m = out.shape
     along, tap = np.empty_like(values, shape=out.shape), np.empty_like(values, shape=out.shape)
@@ -280,23 +170,7 @@ def slid(values: Array, by_row: list[Array], by_col: list[Array], out: Array) ->
 def gather(values: Array, by_row: Taps, by_col: Taps) -> Array:
     """Sum the weighted taps of scattered positions.
 
-    Parameters
-    ----------
-    values : (n_rows, n_cols) floating
-        An image that holds every tap.
-    by_row, by_col : taps
-        Taps of the n positions along rows and columns, of the dtype of `values`.
-
-    Returns
-    -------
-    (n,) floating
-        The sums, always added in the same order.
-
-    Examples
-    --------
-    >>> at = taps(np.array([0.5]), "bilinear", 1.0, "float64")
-    >>> gather(np.array([[1.0, 2.0], [3.0, 4.0]]), at, at)
-    array([2.5])
+    values (n_rows, n_cols) floating -> (n,) floating.
     """
     (rows, row_weights), (cols, col_weights) = by_row, by_col
     flat, width = values.ravel(), values.shape[1]
@@ -316,24 +190,7 @@ def gather(values: Array, by_row: Taps, by_col: Taps) -> Array:
 def weigh(data: Array, by_axis: Taps, axis: int) -> Array:
     """Sum the weighted taps along one axis: slices instead of look-ups where positions step by one pixel.
 
-    Parameters
-    ----------
-    data : (n_rows, n_cols) floating
-        An image that holds every tap.
-    by_axis : taps
-        Taps of n positions along the axis, of the dtype of `data`.
-    axis : {0, 1}
-        The axis.
-
-    Returns
-    -------
-    floating
-        The sums, always added in the same order; of length n along the axis.
-
-    Examples
-    --------
-    >>> weigh(np.array([[1.0, 2.0, 4.0]]), taps(np.array([0.5, 1.5]), "bilinear", 1.0, "float64"), 1)
-    array([[1.5, 3. ]])
+    data (n_rows, n_cols) floating.
     """
     first, weights = by_axis
     unit = bool((np.diff(first) == 1).all())

@@ -40,30 +40,8 @@ def repeats(ref: Floats, tgt: Floats, valid: Bools, move: Floats, limit: float, 
     The taper of a phase correlation favours short shifts, so its peaks do not tell. Here the period is looked for in
     the autocorrelation of the reference, and plain correlation of what overlaps judges the shifts it leads to.
 
-    Parameters
-    ----------
-    ref, tgt : (n, rows, cols) float32
-        Windows, finite everywhere.
-    valid : (n, rows, cols) bool
-        Pixels that are valid in both.
-    move : (n, 2) float
-        Correction target -> reference that was found, px, along (col, row).
-    limit : float
-        Largest correction that counts as a rival, px.
-    power : (n, m) float32, optional
-        Power of the tapered reference on its modes, where it is known.
-
-    Returns
-    -------
-    (n,) float64
-        Near 1 in a repetitive pattern, 0 where nothing repeats itself.
-
-    Examples
-    --------
-    >>> wave = np.cos(2 * np.pi * np.arange(64) / 16)
-    >>> tiles = np.float32(wave[:, None] * wave[None, :])[None]
-    >>> round(float(repeats(tiles, tiles, np.ones(tiles.shape, bool), np.zeros((1, 2)), 20)[0]), 3)
-    1.0
+    ref, tgt (n, rows, cols) float32; valid (n, rows, cols) bool; move (n, 2) float; power (n, m) float32, optional ->
+    (n,) float64.
     """
     if power is None:
         modes = modes_for(*ref.shape[1:])
@@ -346,17 +324,7 @@ def _textured(centred: Floats, valid: Bools, biggest: Floats) -> Bools:
 def similarity_after(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> Floats:
     """Structural similarity of windows once the target is corrected.
 
-    Parameters
-    ----------
-    ref, tgt, ref_valid, tgt_valid : (n, rows, cols)
-        As for `phase_match`.
-    move : (n, 2) float
-        Correction target -> reference, px, along (col, row).
-
-    Returns
-    -------
-    (n,) float64
-        See :func:`xcoreg.core.quality.ssim`.
+    ref, tgt, ref_valid, tgt_valid (n, rows, cols); move (n, 2) float -> (n,) float64.
     """
     return ssim(ref, *_aligned(tgt, ref_valid, tgt_valid, move))
 
@@ -382,15 +350,7 @@ def phase_scout(
 ) -> NDArray[np.float64]:
     """Tell whole-pixel corrections where phase correlation is sure of them: a fraction of the work of `phase_match`.
 
-    Parameters
-    ----------
-    ref, tgt, ref_valid, tgt_valid, max_shift, contrast
-        As for `phase_match`.
-
-    Returns
-    -------
-    (n, 2) float64
-        Correction target -> reference, px, along (col, row); 0 where nothing is sure.
+    -> (n, 2) float64.
     """
     limit = _limit(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))

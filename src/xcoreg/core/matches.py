@@ -39,23 +39,7 @@ _TAG = "float"
 
 
 def encode(value: Any) -> Any:
-    """Turn a setting into plain JSON types.
-
-    Parameters
-    ----------
-    value : object
-        Numbers, strings, None, arrays, and mappings or sequences of them. Floats that are not finite are tagged;
-        a function becomes its name; anything else its text.
-
-    Returns
-    -------
-    dict, list, str, int, float, bool or None
-
-    Examples
-    --------
-    >>> encode({"nodata": float("-inf"), "at": (1, np.float64(2.5)), "matcher": math.hypot})
-    {'nodata': {'float': '-inf'}, 'at': [1, 2.5], 'matcher': 'hypot'}
-    """
+    """Turn a setting into plain JSON types."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if isinstance(value, float):
@@ -72,13 +56,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """Undo :func:`encode`.
-
-    Examples
-    --------
-    >>> decode({"nodata": {"float": "-inf"}, "at": [1, 2.5]})
-    {'nodata': -inf, 'at': [1, 2.5]}
-    """
+    """Undo :func:`encode`."""
     if isinstance(value, dict):
         if set(value) == {_TAG} and isinstance(value[_TAG], str):
             return float(value[_TAG])
@@ -89,13 +67,7 @@ def decode(value: Any) -> Any:
 
 
 def encode_column(values: Any) -> Any:
-    """Turn numbers into (nested) lists: NaN becomes null, infinities the text 'inf' or '-inf'.
-
-    Examples
-    --------
-    >>> encode_column([[0.1, float("nan")], [float("inf"), 2.0]])
-    [[0.1, None], ['inf', 2.0]]
-    """
+    """Turn numbers into (nested) lists: NaN becomes null, infinities the text 'inf' or '-inf'."""
     plain = values.tolist() if isinstance(values, np.generic | np.ndarray) else values
     if isinstance(plain, list | tuple):
         return [encode_column(item) for item in plain]
@@ -105,19 +77,7 @@ def encode_column(values: Any) -> Any:
 
 
 def decode_column(values: Any) -> NDArray[np.float64]:
-    """Undo :func:`encode_column`.
-
-    Raises
-    ------
-    ValueError
-        When something in it is not a number.
-
-    Examples
-    --------
-    >>> decode_column([[0.1, None], ["inf", 2.0]])
-    array([[0.1, nan],
-           [inf, 2. ]])
-    """
+    """Undo :func:`encode_column`."""
     return np.array(_floats(values), np.float64)
 
 
@@ -196,38 +156,7 @@ MISSING: Any = None
 
 
 def freeze(name: str, values: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """Copy values into a read-only array of a given shape and dtype.
-
-    Parameters
-    ----------
-    name : str
-        Name of the column, for the message.
-    values : array_like
-        A scalar is taken as a column of one row.
-    shape : tuple of int
-        The rows come first.
-    dtype : numpy scalar type
-        Type of the column.
-
-    Returns
-    -------
-    ndarray
-        Read-only, not shared with the caller.
-
-    Raises
-    ------
-    ValueError
-        When the shape differs.
-
-    Examples
-    --------
-    >>> freeze("dx", [1, 2], (2,), np.float64)
-    array([1., 2.])
-    >>> freeze("dx", [1, 2], (3,), np.float64)
-    Traceback (most recent call last):
-        ...
-    ValueError: column 'dx' has shape (2,), needed (3,)
-    """
+    """Copy values into a read-only array of a given shape and dtype."""
     array = np.array(values, dtype)
     if array.ndim == 0 and shape == (1,):
         array = array.reshape(1)
@@ -238,25 +167,13 @@ def freeze(name: str, values: Any, shape: tuple[int, ...], dtype: type[np.generi
 
 
 def count_statuses(status: NDArray[np.int8]) -> dict[str, int]:
-    """Rows per status name, in the order of the codes, those that occur only.
-
-    Examples
-    --------
-    >>> count_statuses(np.array([0, 2, 0], np.int8))
-    {'OK': 2, 'FLAT': 1}
-    """
+    """Rows per status name, in the order of the codes, those that occur only."""
     codes, counts = np.unique(status, return_counts=True)
     return {Status(int(code)).name: int(n) for code, n in zip(codes, counts, strict=True)}
 
 
 def tell_counts(status: NDArray[np.int8]) -> str:
-    """Rows per status as a short text.
-
-    Examples
-    --------
-    >>> tell_counts(np.array([0, 2, 0], np.int8))
-    '2 OK, 1 FLAT'
-    """
+    """Rows per status as a short text."""
     return ", ".join(f"{n} {name}" for name, n in count_statuses(status).items()) or "none"
 
 

@@ -41,18 +41,13 @@ _TROUGH = 1.2
 class Peaks:
     """The highest peak of each correlation surface.
 
-    Attributes
-    ----------
-    move : (n, 2) float64
-        Correction target -> reference along (col, row), px, right to a fifth of a pixel or so.
-    height : (n,) float64
-        Height of the peak; 1 for a copy moved around, 0 for nothing in common, negative for reversed contrast.
-    log10_chance : (n,) float64
-        Decimal logarithm of the chance that images with nothing in common show so high a peak somewhere in the search.
-    rival : (n,) float64
-        The best of the other peaks, or the height that noise alone reaches, over the peak: 0..1.
-    power : (n, m) float32
-        Power of the tapered reference over the modes of :func:`xcoreg.core.spectrum.modes_for`.
+    move : (n, 2) float64; Correction target -> reference along (col, row), px, right to a fifth of a pixel or so.
+    height : (n,) float64; Height of the peak; 1 for a copy moved around, 0 for nothing in common, negative for reversed
+        contrast.
+    log10_chance : (n,) float64; Decimal logarithm of the chance that images with nothing in common show so high a peak
+        somewhere in the search.
+    rival : (n,) float64; The best of the other peaks, or the height that noise alone reaches, over the peak: 0..1.
+    power : (n, m) float32; Power of the tapered reference over the modes of :func:`xcoreg.core.spectrum.modes_for`.
     """
 
     move: Floats
@@ -65,22 +60,7 @@ class Peaks:
 def fill_invalid(images: Floats, valid: Bools) -> Floats:
     """Fill what is invalid with the smooth surroundings, so that no edge of a mask is a feature.
 
-    Parameters
-    ----------
-    images : (n, rows, cols) float
-        Any values, NaN included, where not valid.
-    valid : (n, rows, cols) bool
-
-    Returns
-    -------
-    (n, rows, cols) float32
-        With the mean of the valid pixels taken away from each window; equal to that where valid.
-
-    Examples
-    --------
-    >>> image = np.array([[[1.0, 2.0, np.nan, 4.0, 5.0]]])
-    >>> fill_invalid(image, np.isfinite(image)).round(1).tolist()
-    [[[-2.0, -1.0, 0.0, 1.0, 2.0]]]
+    images (n, rows, cols) float; valid (n, rows, cols) bool -> (n, rows, cols) float32.
     """
     count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
     clean = np.where(valid, images, 0)
@@ -105,25 +85,7 @@ def fill_invalid(images: Floats, valid: Bools) -> Floats:
 def surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> Floats:
     """Phase-correlation surfaces of a batch of windows.
 
-    Parameters
-    ----------
-    ref, tgt : (n, rows, cols) float32
-        Windows on one grid.
-    ref_valid, tgt_valid : (n, rows, cols) bool
-        Pixels that are False carry no weight.
-
-    Returns
-    -------
-    (n, rows, cols) float32
-        Value at index (r, c) belongs to the correction (c, r), modulo the size of the window.
-
-    Examples
-    --------
-    >>> scene = np.random.default_rng(0).standard_normal((1, 64, 64)).cumsum(1).cumsum(2)
-    >>> ref, tgt, ok = scene[:, 4:36, 4:36], scene[:, 6:38, 3:35], np.ones((1, 32, 32), bool)
-    >>> peak = surface(ref, tgt, ok, ok)[0].argmax()
-    >>> [int(i) for i in np.unravel_index(peak, (32, 32))]  # rows +2, columns -1
-    [2, 31]
+    ref, tgt (n, rows, cols) float32; ref_valid, tgt_valid (n, rows, cols) bool -> (n, rows, cols) float32.
     """
     return _surface(ref, tgt, ref_valid, tgt_valid)[0]
 
@@ -133,18 +95,7 @@ def correlate(
 ) -> Peaks:
     """Find the whole-pixel shift of each pair of windows.
 
-    Parameters
-    ----------
-    ref, tgt, ref_valid, tgt_valid : (n, rows, cols)
-        As for `surface`.
-    max_shift : float
-        Half the side of the square that is searched, px.
-    contrast : {"same", "reversed", "any"}
-        Whether what is bright in one image is bright in the other.
-
-    Returns
-    -------
-    Peaks
+    ref, tgt, ref_valid, tgt_valid (n, rows, cols).
     """
     heights, power = _surface(ref, tgt, ref_valid, tgt_valid)
     sign = np.ones(len(heights), np.float32)

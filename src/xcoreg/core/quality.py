@@ -30,25 +30,7 @@ _NARROW = 2.0
 def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
     """Smooth each window by a Gaussian, or by three running means of the same width where it is wide.
 
-    Parameters
-    ----------
-    images : (n, rows, cols) float
-    sigma : float
-        Standard deviation, px.
-    mode : str
-        What lies beyond the border, as in :mod:`scipy.ndimage`.
-
-    Returns
-    -------
-    (n, rows, cols) float
-        In the dtype of `images`.
-
-    Examples
-    --------
-    >>> spike = np.eye(1, 61, 30)[None]
-    >>> wide = smooth(spike, 4.0)[0, 0]
-    >>> round(float((wide * (np.arange(61) - 30) ** 2).sum() ** 0.5), 1)  # the nearest odd width
-    4.5
+    images (n, rows, cols) float -> (n, rows, cols) float.
     """
     if sigma <= _NARROW:
         return np.asarray(ndimage.gaussian_filter(images, (0, sigma, sigma), mode=mode))
@@ -62,23 +44,7 @@ def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
 def box_sum(images: Floats, side: int, stride: int = 1) -> Floats:
     """Sum over the square neighbourhood of every pixel; nothing lies beyond the border.
 
-    Parameters
-    ----------
-    images : (n, rows, cols) float
-    side : int
-        Of the neighbourhood, px; odd.
-    stride : int
-        Only every so many rows and columns are told.
-
-    Returns
-    -------
-    (n, rows, cols) float
-        In the dtype of `images`.
-
-    Examples
-    --------
-    >>> box_sum(np.ones((1, 3, 4)), 3)[0].tolist()
-    [[4.0, 6.0, 6.0, 4.0], [6.0, 9.0, 9.0, 6.0], [4.0, 6.0, 6.0, 4.0]]
+    images (n, rows, cols) float -> (n, rows, cols) float.
     """
     # A few shifted additions stay in the cache: ten times as fast as a general filter.
     down = _axis_sum(images.swapaxes(1, 2), side, stride).swapaxes(1, 2)
@@ -106,21 +72,9 @@ CELL = 4
 class Cells:
     """Sums over the cells of n pairs of windows.
 
-    Attributes
-    ----------
-    side : int
-        Of a cell, px.
-    w : (n or 1, down, across) float32
-        Number of pixels that count; 1 row where it is the same for all windows.
-    a, b, aa, bb, ab : (n, down, across) float32
-        Both windows, their squares and products, over the pixels that count.
-
-    Examples
-    --------
-    >>> ones = np.ones((1, 8, 8), np.float32)
-    >>> cells = Cells.of(ones, 3 * ones, ones > 0)
-    >>> cells.ab.tolist()
-    [[[48.0, 48.0], [48.0, 48.0]]]
+    side : Of a cell, px.
+    w : (n or 1, down, across) float32; Number of pixels that count; 1 row where it is the same for all windows.
+    a, b, aa, bb, ab : (n, down, across) float32; Both windows, their squares and products, over the pixels that count.
     """
 
     side: int
@@ -135,18 +89,7 @@ class Cells:
     def of(cls, a: Floats, b: Floats, valid: Bools, side: int = CELL) -> Cells:
         """Sum over cells; the last ones may reach beyond the windows, where nothing has weight.
 
-        Parameters
-        ----------
-        a, b : (n, rows, cols) float32
-            Finite windows whose mean is small.
-        valid : (n or 1, rows, cols) bool
-            Pixels that count.
-        side : int
-            Of the cells, px.
-
-        Returns
-        -------
-        Cells
+        a, b (n, rows, cols) float32; valid (n or 1, rows, cols) bool.
         """
         if any(size % side or size < 2 * side for size in a.shape[1:]):
             pad = [(0, 0), *((0, max(-size % side, 2 * side - size)) for size in a.shape[1:])]
@@ -197,39 +140,16 @@ _SSIM_C1, _SSIM_C2 = 0.01, 0.03
 def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
     """Mean structural similarity of pairs of windows, gain and offset of each window taken out first.
 
-    Wang et al. 2004 (doi:10.1109/TIP.2003.819861) on neighbourhoods of 8 x 8 pixels, every fourth along
-    each side, over valid pixels.
+    Wang et al. 2004 (doi:10.1109/TIP.2003.819861) on neighbourhoods of 8 x 8 pixels, every fourth along each side, over
+    valid pixels.
 
-    Parameters
-    ----------
-    a, b : (n, rows, cols) float
-        Finite windows.
-    valid : (n, rows, cols) bool
-        Pixels that count.
-
-    Returns
-    -------
-    (n,) float64
-        1 for equal windows, about 0 for windows with nothing in common; NaN without valid pixels.
-
-    Examples
-    --------
-    >>> image = np.random.default_rng(0).standard_normal((1, 32, 32))
-    >>> ssim(image, 3 * image + 5, np.ones(image.shape, bool)).round(3).tolist()
-    [1.0]
+    a, b (n, rows, cols) float; valid (n, rows, cols) bool -> (n,) float64.
     """
     return _ssim(Cells.of(_centred(a, valid), _centred(b, valid), valid))
 
 
 def likeness(a: Floats, b: Floats, valid: Bools) -> Floats:
-    """`ssim` of windows that are nearly centred (see `agreement`), in less time.
-
-    Examples
-    --------
-    >>> image = np.random.default_rng(0).standard_normal((1, 64, 64)).astype(np.float32)
-    >>> likeness(image, image, np.ones((1, 64, 64), bool)).round(3).tolist()
-    [1.0]
-    """
+    """`ssim` of windows that are nearly centred (see `agreement`), in less time."""
     return _ssim(Cells.of(a, b, valid))
 
 
@@ -238,35 +158,8 @@ def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) ->
 
     A blob fits any other blob with a perfect peak; what betrays it is that all the agreement lies in one spot.
 
-    Parameters
-    ----------
-    a, b : (n, rows, cols) float32
-        Finite windows whose mean is small, at least 8 x 8.
-    valid : (n or 1, rows, cols) bool
-        Pixels that count.
-    cells : Cells, optional
-        Their sums over cells, where they are known.
-
-    Returns
-    -------
-    ssim : (n,) float64
-        As :func:`likeness` tells it.
-    participation : (n,) float64
-        ``sum(c)^2 / sum(c^2)`` over 64 equal parts, `c` being the sum of products of the windows without their slow
-        variation: 64 for agreement everywhere, 1 for agreement in one part.
-    middle : (n, 2) float64
-        Centre of the parts that agree, weighted by how much they have in common, px along (col, row) from the centre.
-
-    Examples
-    --------
-    >>> image = np.random.default_rng(0).standard_normal((1, 64, 64)).astype(np.float32)
-    >>> like, parts, middle = agreement(image, image, np.ones((1, 64, 64), bool))
-    >>> round(float(like[0]), 3), bool(parts[0] > 60)
-    (1.0, True)
-    >>> spot = np.zeros((1, 64, 64), np.float32)
-    >>> spot[0, 18:22, 18:22] = 1
-    >>> bool(agreement(spot, spot, spot >= 0)[1][0] < 2)
-    True
+    a, b (n, rows, cols) float32; valid (n or 1, rows, cols) bool -> ssim (n,) float64; participation (n,) float64;
+    middle (n, 2) float64.
     """
     cells = Cells.of(a, b, valid) if cells is None else cells
     side = _fine(a.shape)
@@ -388,26 +281,14 @@ def crlb(window: Floats, variance: float) -> NDArray[np.float64]:
 
 
 def nmad(values: ArrayLike) -> float:
-    """Normalised median absolute deviation: ``1.4826 median |v - median v|`` over the finite values.
-
-    Examples
-    --------
-    >>> nmad([1.0, 2.0, 3.0, 100.0, float("nan")])
-    1.4826
-    """
+    """Normalised median absolute deviation: ``1.4826 median |v - median v|`` over the finite values."""
     array = np.asarray(values, np.float64)
     array = array[np.isfinite(array)]
     return float(1.4826 * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
 
 
 def ce90(dx: ArrayLike, dy: ArrayLike) -> float:
-    """Circular error: the empirical 90th percentile of the radial distance, over the finite pairs.
-
-    Examples
-    --------
-    >>> ce90([3.0, 3.0, 3.0], [4.0, 4.0, float("nan")])
-    5.0
-    """
+    """Circular error: the empirical 90th percentile of the radial distance, over the finite pairs."""
     radius = np.hypot(np.asarray(dx, np.float64), np.asarray(dy, np.float64))
     radius = radius[np.isfinite(radius)]
     return float(np.percentile(radius, 90)) if radius.size else float("nan")

@@ -54,21 +54,7 @@ class Margin(NamedTuple):
 def fade_frame(shape: tuple[int, int], move: NDArray[np.intp]) -> Margin:
     """Weight of windows that are valid everywhere, one of each pair moved by whole pixels.
 
-    Parameters
-    ----------
-    shape : (rows, cols)
-    move : (n, 2) int
-        Pixels along (col, row); what has left the window has no weight.
-
-    Returns
-    -------
-    Margin
-        n is 1 where nothing moved.
-
-    Examples
-    --------
-    >>> fade_frame((8, 8), np.array([[1, 0]])).weight[0, 4].round(2).astype(float).round(2).tolist()
-    [0.0, 0.15, 0.7, 0.97, 1.0, 0.97, 0.7, 0.15]
+    shape (rows, cols); move (n, 2) int.
     """
     if not move.any():
         move = move[:1]
@@ -80,20 +66,7 @@ def fade_frame(shape: tuple[int, int], move: NDArray[np.intp]) -> Margin:
 def fade(seen: Bools) -> Margin:
     """Weight of windows with holes.
 
-    Parameters
-    ----------
-    seen : (n, rows, cols) bool
-
-    Returns
-    -------
-    Margin
-        Weights are 0 where not seen, 1 from three pixels away.
-
-    Examples
-    --------
-    >>> seen = np.ones((1, 7, 9), bool)
-    >>> fade(seen).weight[0, 3].astype(float).round(2).tolist()
-    [0.15, 0.7, 0.97, 1.0, 1.0, 1.0, 0.97, 0.7, 0.15]
+    seen (n, rows, cols) bool.
     """
     steps = np.diff(_FADE, prepend=0, append=1).astype(np.float32)
     out = seen * steps[0]
@@ -105,14 +78,7 @@ def fade(seen: Bools) -> Margin:
 
 
 def slopes(weight: Floats) -> tuple[Floats, Floats]:
-    """Slopes of a weight along columns and rows, per pixel, as a phase ramp would have them.
-
-    Examples
-    --------
-    >>> wave = np.sin(2 * np.pi * np.arange(8) / 8)
-    >>> slopes(np.float32(np.ones((1, 8, 1)) * wave))[0][0, 0, :3].round(3).tolist()
-    [0.785, 0.555, 0.0]
-    """
+    """Slopes of a weight along columns and rows, per pixel, as a phase ramp would have them."""
     shape = weight.shape[1:]
     plane = forward(weight)
     turn = np.complex64(2j * np.pi)
@@ -160,13 +126,10 @@ _FULL = 0.99
 class Aligned:
     """Both windows brought together, with equal mean and spread, faded out by their weight.
 
-    Attributes
-    ----------
     ref, tgt : (n, rows, cols) float32
-    weight : (n, rows, cols) float32
-        0 where either is invalid, rising to 1 away from there; n is 1 where all windows share it.
-    cells : Cells
-        Their sums over small cells, where the weight is full.
+    weight : (n, rows, cols) float32; 0 where either is invalid, rising to 1 away from there; n is 1 where all windows
+        share it.
+    cells : Their sums over small cells, where the weight is full.
     """
 
     ref: Floats
@@ -195,22 +158,13 @@ class Aligned:
 class Refined:
     """What the refinement says of n windows.
 
-    Attributes
-    ----------
-    move : (n, 2) float64
-        Correction target -> reference, px, along (col, row).
-    cov : (n, 2, 2) float64
-        Its covariance, px²; infinite where the windows say nothing.
-    last_step : (n,) float64
-        Length of the last step, px: not small where the iteration did not converge.
-    score : (n,) float64
-        Correlation of the aligned windows over the informative band, -1..1.
-    phase : (n, 2) float64
-        Answer from the phases alone minus the refined one, px.
-    support : (n,) float64
-        Effective number of Fourier modes that carry the answer.
-    aligned : Aligned
-        What was compared in the end.
+    move : (n, 2) float64; Correction target -> reference, px, along (col, row).
+    cov : (n, 2, 2) float64; Its covariance, px²; infinite where the windows say nothing.
+    last_step : (n,) float64; Length of the last step, px: not small where the iteration did not converge.
+    score : (n,) float64; Correlation of the aligned windows over the informative band, -1..1.
+    phase : (n, 2) float64; Answer from the phases alone minus the refined one, px.
+    support : (n,) float64; Effective number of Fourier modes that carry the answer.
+    aligned : What was compared in the end.
     """
 
     move: Floats
@@ -279,28 +233,8 @@ def refine(
 ) -> Refined:
     """Refine shifts that are right to about half a pixel.
 
-    Parameters
-    ----------
-    ref, tgt : (n, rows, cols) float32
-        Windows on one grid, finite where valid, any gain and offset.
-    ref_valid, tgt_valid : (n, rows, cols) bool
-        Pixels that are False carry no weight.
-    start : (n, 2) float
-        Correction target -> reference, px, along (col, row).
-    hopeless : (n,) bool, optional
-        Windows whose answer will not be used: what has changed in them is not looked for, which takes long.
-
-    Returns
-    -------
-    Refined
-
-    Examples
-    --------
-    >>> from scipy.ndimage import gaussian_filter
-    >>> scene = gaussian_filter(np.random.default_rng(0).standard_normal((1, 80, 80)), (0, 2, 2)).astype(np.float32)
-    >>> ref, tgt, ok = scene[:, 8:72, 8:72], scene[:, 7:71, 9:73], np.ones((1, 64, 64), bool)
-    >>> refine(ref, tgt, ok, ok, np.array([[0.8, -1.1]])).move.round(3).tolist()
-    [[1.0, -1.0]]
+    ref, tgt (n, rows, cols) float32; ref_valid, tgt_valid (n, rows, cols) bool; start (n, 2) float; hopeless (n,) bool,
+    optional.
     """
     whole = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - whole

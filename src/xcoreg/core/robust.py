@@ -26,24 +26,7 @@ _ROUNDS = 200
 def agreeing(moves: Floats, weights: Floats, radius: float) -> Bools:
     """Find the largest group of shifts that lie within a radius of one of them.
 
-    Parameters
-    ----------
-    moves : (n, 2) float
-        Shifts, any unit; rows that are not finite agree with nothing.
-    weights : (n,) float
-        What each window counts, >= 0.
-    radius : float
-        Same unit as `moves`.
-
-    Returns
-    -------
-    (n,) bool
-        The members. Of equal groups the tighter one.
-
-    Examples
-    --------
-    >>> agreeing(np.array([[0, 0], [0.1, 0], [5, 5], [0, 0.2]]), np.ones(4), 0.5).tolist()
-    [True, True, False, True]
+    moves (n, 2) float; weights (n,) float -> (n,) bool.
     """
     finite = np.asarray(np.isfinite(moves).all(1))
     if not finite.any():
@@ -64,24 +47,7 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     Random effects: a common between-window variance is added to every covariance when the windows contradict each other
     beyond the 1 % level, chosen so that they no longer do (Paule & Mandel 1982, doi:10.6028/jres.087.022).
 
-    Parameters
-    ----------
-    moves : (n, 2) float
-        Finite shifts.
-    covs : (n, 2, 2) float
-        Their covariances; what is not positive definite counts like the median of the others.
-
-    Returns
-    -------
-    mean : (2,) float64
-    cov : (2, 2) float64
-        Of the mean; NaN when no covariance is known and there is a single window.
-
-    Examples
-    --------
-    >>> mean, cov = combine(np.array([[1.0, 2.0], [1.1, 2.1]]), np.array([np.eye(2) * 0.01, np.eye(2) * 0.01]))
-    >>> mean.round(6).tolist(), cov.round(6).tolist()
-    ([1.05, 2.05], [[0.005, 0.0], [0.0, 0.005]])
+    moves (n, 2) float; covs (n, 2, 2) float -> mean (2,) float64; cov (2, 2) float64.
     """
     moves, covs = np.asarray(moves, np.float64), _repaired(np.asarray(covs, np.float64), np.asarray(moves, np.float64))
     mean, cov = _weighted(moves, covs)
@@ -156,31 +122,7 @@ _MAD = 1.4826
 def neighbour_residuals(places: Floats, moves: Floats, use: Bools | None = None) -> tuple[Floats, Floats]:
     """Compare every shift with a robust plane through those of its nearest neighbours.
 
-    Parameters
-    ----------
-    places : (n, 2) float
-        Positions, any unit.
-    moves : (n, 2) float
-        Shifts, any unit; rows that are not finite have no residual and are nobody's neighbours.
-    use : (n,) bool, optional
-        Who counts as a neighbour; default all.
-
-    Returns
-    -------
-    residual : (n, 2) float64
-        Shift minus what up to 12 neighbours predict for its place, itself not among them; NaN without neighbours.
-    scatter : (n,) float64
-        Standard deviation, per axis, that the neighbours let expect for it: their own spread about the plane
-        (1.4826 MAD) and the uncertainty of the plane there.
-
-    Examples
-    --------
-    >>> places = np.array([(x, y) for x in range(5) for y in range(5)], float)
-    >>> moves = places * 0.1
-    >>> moves[12] += 3
-    >>> residual, scatter = neighbour_residuals(places, moves)
-    >>> residual[12].round(6).tolist(), bool(np.abs(np.delete(residual, 12, 0)).max() < 1e-6)
-    ([3.0, 3.0], True)
+    places (n, 2) float; moves (n, 2) float; use (n,) bool, optional -> residual (n, 2) float64; scatter (n,) float64.
     """
     n = len(places)
     residual, scatter = np.full((n, 2), np.nan), np.full(n, np.nan)

@@ -46,39 +46,8 @@ def sample(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Interpolate an image at any rows and columns.
 
-    Parameters
-    ----------
-    values : (..., n_rows, n_cols) boolean, integer or floating
-        The image, with any leading axes; all of them are sampled at the same positions.
-    valid : (..., n_rows, n_cols) bool, or None
-        Pixels that may be used; None when all may. What stands in the others is never looked at.
-    rows, cols : float, broadcast together to a shape s
-        Positions in px, integer = pixel centre. Not finite or outside of the image: not valid.
-    kernel : {"nearest", "bilinear", "cubic", "lanczos"}
-        Cubic is Keys' with a = -1/2, lanczos has three lobes.
-    scale : (float, float)
-        How many source pixels one output pixel spans along rows and columns; above 1 the kernel is widened by it, so
-        that a coarser output does not alias. Ignored by "nearest".
-    origin : (int, int)
-        Row and column of the first pixel of `values`, where positions are counted from elsewhere.
-
-    Returns
-    -------
-    out : (..., *s)
-        Values, 0 where not valid. In the dtype of `values` for "nearest", else in ``work_dtype(values.dtype)``.
-    out_valid : (..., *s) bool
-        Where `out` has a value (see the rules at the head of this module).
-
-    Raises
-    ------
-    ValueError
-        For an unknown kernel, or shapes that do not fit.
-
-    Examples
-    --------
-    >>> image = np.arange(20.0).reshape(4, 5)
-    >>> sample(image, None, np.array([1.0, 1.5]), np.array([2.0, 2.25]), "cubic")
-    (array([7.  , 9.75]), array([ True,  True]))
+    values (..., n_rows, n_cols) boolean, integer or floating; valid (..., n_rows, n_cols) bool, or None -> out (...,
+    *s); out_valid (..., *s) bool.
     """
     images, masks, lead = _layers(values, valid, kernel)
     rows, cols = np.broadcast_arrays(np.asarray(rows, dtype=np.float64), np.asarray(cols, dtype=np.float64))
@@ -115,31 +84,10 @@ def sample_axes(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Interpolate an image on the mesh of a vector of rows and a vector of columns.
 
-    The result is that of `sample` on the mesh up to rounding, in a fraction of the time: the weights are separable,
-    and where the steps are of one pixel no index is looked up at all.
+    The result is that of `sample` on the mesh up to rounding, in a fraction of the time: the weights are separable, and
+    where the steps are of one pixel no index is looked up at all.
 
-    Parameters
-    ----------
-    values, valid, kernel, scale
-        As in `sample`.
-    rows : (n,) float
-        Row positions, px, integer = pixel centre; finite.
-    cols : (m,) float
-        Column positions.
-
-    Returns
-    -------
-    out : (..., n, m)
-        As in `sample`.
-    out_valid : (..., n, m) bool
-        Where `out` has a value.
-
-    Examples
-    --------
-    >>> image = np.arange(20.0).reshape(4, 5)
-    >>> sample_axes(image, None, np.array([1.0, 2.0]), np.array([1.5, 2.5]), "cubic")[0]
-    array([[ 6.5,  7.5],
-           [11.5, 12.5]])
+    rows (n,) float; cols (m,) float -> out (..., n, m); out_valid (..., n, m) bool.
     """
     images, masks, lead = _layers(values, valid, kernel)
     rows, cols = ticked(np.asarray(rows, dtype=np.float64)), ticked(np.asarray(cols, dtype=np.float64))
@@ -166,29 +114,7 @@ def sample_separable(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Interpolate an image on a regular grid parallel to its own: a pure shift, or a shift and a change of scale.
 
-    Parameters
-    ----------
-    values, valid, kernel
-        As in `sample`.
-    row0, col0 : float
-        Row and column of the first output pixel in the source, px, integer = pixel centre.
-    drow, dcol : float
-        Source pixels per output pixel along rows and columns; a magnitude above 1 widens the kernel.
-    shape : (int, int)
-        Rows and columns of the output.
-
-    Returns
-    -------
-    out : (..., *shape)
-        As in `sample`.
-    out_valid : (..., *shape) bool
-        Where `out` has a value.
-
-    Examples
-    --------
-    >>> image = np.arange(20.0).reshape(4, 5)
-    >>> sample_separable(image, None, 1.5, 0.5, 1.0, 2.0, (1, 2), "nearest")[0]
-    array([[11., 13.]])
+    -> out (..., *shape); out_valid (..., *shape) bool.
     """
     rows = row0 + drow * np.arange(shape[0], dtype=np.float64)
     cols = col0 + dcol * np.arange(shape[1], dtype=np.float64)
@@ -201,27 +127,8 @@ def shrink(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Average blocks of pixels, by a whole factor, over their valid pixels.
 
-    Parameters
-    ----------
-    values : (..., n_rows, n_cols)
-        The image. Rows and columns that do not fill a block at the end count as missing pixels of it.
-    valid : (..., n_rows, n_cols) bool, or None
-        Pixels that may be used.
-    factor : int or (int, int)
-        Block size along rows and columns.
-
-    Returns
-    -------
-    out : (..., ceil(n_rows / factor), ceil(n_cols / factor)) float32 or float64
-        Means; 0 where not valid. Pixel i covers the source pixels ``factor * i`` to ``factor * (i + 1) - 1``: its
-        centre lies at the source position ``factor * (i + 0.5) - 0.5``.
-    out_valid : bool
-        Where at least half of the block is valid.
-
-    Examples
-    --------
-    >>> shrink(np.array([[1.0, 3.0, 5.0, 7.0]]), np.array([[True, True, True, False]]), (1, 2))
-    (array([[2., 5.]]), array([[ True,  True]]))
+    values (..., n_rows, n_cols); valid (..., n_rows, n_cols) bool, or None -> out (..., ceil(n_rows / factor),
+    ceil(n_cols / factor)) float32 or float64.
     """
     rows, cols = (factor, factor) if isinstance(factor, int) else factor
     if rows < 1 or cols < 1:

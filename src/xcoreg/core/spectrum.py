@@ -44,20 +44,12 @@ HIGHEST = 0.45
 class Rings:
     """The half plane of a real transform, cut into rings of equal radial frequency.
 
-    Attributes
-    ----------
-    fx, fy : (1, cols // 2 + 1) and (rows, 1) float32
-        Frequencies in cycles per pixel.
-    radius : (rows, cols // 2 + 1) float32
-        Radial frequency.
-    index : (rows * (cols // 2 + 1),) int
-        The ring of every frequency.
-    weight : (cols // 2 + 1,) float32
-        2 for columns that stand for a conjugate pair, else 1.
-    count : (n_rings,) float64
-        Number of frequencies of the whole plane in each ring.
-    centre : (n_rings,) float64
-        Root mean square radius of each ring.
+    fx, fy : (1, cols // 2 + 1) and (rows, 1) float32; Frequencies in cycles per pixel.
+    radius : (rows, cols // 2 + 1) float32; Radial frequency.
+    index : The ring of every frequency.
+    weight : (cols // 2 + 1,) float32; 2 for columns that stand for a conjugate pair, else 1.
+    count : (n_rings,) float64; Number of frequencies of the whole plane in each ring.
+    centre : (n_rings,) float64; Root mean square radius of each ring.
     """
 
     fx: Floats
@@ -71,13 +63,7 @@ class Rings:
     def mean(self, power: Floats) -> Floats:
         """Average over each ring.
 
-        Parameters
-        ----------
-        power : (n, rows, cols // 2 + 1) float
-
-        Returns
-        -------
-        (n, n_rings) float64
+        power (n, rows, cols // 2 + 1) float -> (n, n_rings) float64.
         """
         flat = (power * self.weight).reshape(len(power), -1)
         sums = [np.bincount(self.index, weights=one, minlength=len(self.count)) for one in flat]
@@ -86,27 +72,14 @@ class Rings:
     def spread(self, rings: Floats) -> Floats:
         """Give every frequency the value of its ring.
 
-        Parameters
-        ----------
-        rings : (n, n_rings) float
-
-        Returns
-        -------
-        (n, rows, cols // 2 + 1) float32
+        rings (n, n_rings) float -> (n, rows, cols // 2 + 1) float32.
         """
         return rings.astype(np.float32)[:, self.index].reshape(len(rings), *self.radius.shape)
 
 
 @lru_cache(maxsize=32)
 def rings_for(rows: int, cols: int) -> Rings:
-    """Rings of a window, about one frequency step wide, at most 48 of them.
-
-    Examples
-    --------
-    >>> rings = rings_for(64, 64)
-    >>> int(rings.count.sum())
-    4096
-    """
+    """Rings of a window, about one frequency step wide, at most 48 of them."""
     fy = np.asarray(sfft.fftfreq(rows), np.float32)[:, None]
     fx = np.asarray(sfft.rfftfreq(cols), np.float32)[None, :]
     radius = np.hypot(fx, fy)
@@ -130,24 +103,14 @@ class Modes:
 
     Of the conjugate pairs in the first column one is dropped, so that every mode stands for two of the whole plane.
 
-    Attributes
-    ----------
-    shape : (rows, cols)
-        Of the windows.
-    index : (m,) int
-        Place of every mode in the flat half plane.
-    at_row, at_col : (m,) int
-        Its row and column there.
-    fx, fy : (m,) float32
-        Its frequency, cycles per pixel.
-    starts, sizes : (n_rings,) int
-        First mode and number of modes of every ring.
-    count : (n_rings,) float64
-        Number of frequencies of the whole plane in each ring.
-    centre : (n_rings,) float64
-        Root mean square radius of each ring.
-    moments : three (n_rings,) float64
-        Sums over the whole plane of ``fx fx``, ``fx fy`` and ``fy fy``.
+    shape : (rows, cols); Of the windows.
+    index : (m,) int; Place of every mode in the flat half plane.
+    at_row, at_col : (m,) int; Its row and column there.
+    fx, fy : (m,) float32; Its frequency, cycles per pixel.
+    starts, sizes : (n_rings,) int; First mode and number of modes of every ring.
+    count : (n_rings,) float64; Number of frequencies of the whole plane in each ring.
+    centre : (n_rings,) float64; Root mean square radius of each ring.
+    moments : Sums over the whole plane of ``fx fx``, ``fx fy`` and ``fy fy``.
     """
 
     shape: tuple[int, int]
@@ -193,14 +156,7 @@ class Modes:
 
 
 def ramps(shape: tuple[int, int], move: Floats) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
-    """Phase ramps along columns (n, cols // 2 + 1) and rows (n, rows), complex64, for moves (n, 2) in px.
-
-    Examples
-    --------
-    >>> across, down = ramps((8, 8), np.array([[0.0, 2.0]]))
-    >>> across.shape, [complex(v) for v in down[0, :3].round(3)]
-    ((1, 5), [(1+0j), 1j, (-1+0j)])
-    """
+    """Phase ramps along columns (n, cols // 2 + 1) and rows (n, rows), complex64, for moves (n, 2) in px."""
     turn = 2j * np.pi * np.asarray(move, np.float64)
     across, down = (
         np.exp(turn[:, i, None] * f).astype(np.complex64)
@@ -211,14 +167,7 @@ def ramps(shape: tuple[int, int], move: Floats) -> tuple[NDArray[np.complexfloat
 
 @lru_cache(maxsize=32)
 def modes_for(rows: int, cols: int) -> Modes:
-    """Modes of a window, in the rings of `rings_for`.
-
-    Examples
-    --------
-    >>> modes = modes_for(64, 64)
-    >>> int(modes.count.sum()), len(modes.index)  # 0.45^2 pi of the plane
-    (2600, 1300)
-    """
+    """Modes of a window, in the rings of `rings_for`."""
     rings = rings_for(rows, cols)
     row, col = np.divmod(np.arange(rings.index.size), cols // 2 + 1)
     fx, fy, radius = rings.fx[0, col], rings.fy[row, 0], rings.radius.ravel()
@@ -234,13 +183,7 @@ def modes_for(rows: int, cols: int) -> Modes:
 
 @lru_cache(maxsize=32)
 def taper(rows: int, cols: int, share: float = 0.5) -> Floats:
-    """Tukey window, separable: ``share`` of each side is tapered.
-
-    Examples
-    --------
-    >>> float(taper(8, 8, 1.0)[0, 0])
-    0.0
-    """
+    """Tukey window, separable: ``share`` of each side is tapered."""
     return np.outer(_tukey(rows, share), _tukey(cols, share)).astype(np.float32)
 
 
@@ -273,18 +216,7 @@ class FourierShift:
     The windows are made periodic by a seam in which their mirrored ends blend; the shift is a phase ramp, hence exact
     for what the pixels can hold, except within about two pixels of the window's edge.
 
-    Parameters
-    ----------
-    images : (n, rows, cols) float32
-        Finite everywhere.
-
-    Examples
-    --------
-    >>> wave = np.cos(0.4 * np.arange(64, dtype=np.float32))[None, None, :] * np.ones((1, 64, 1), np.float32)
-    >>> mover = FourierShift(wave)
-    >>> moved = mover.image(mover.spectrum(np.array([[0.25, 0.0]])))
-    >>> bool(abs(moved[0, 30, 20] - np.cos(0.4 * 20.25)) < 1e-3)
-    True
+    images : (n, rows, cols) float32; Finite everywhere.
     """
 
     def __init__(self, images: Floats) -> None:
@@ -299,14 +231,7 @@ class FourierShift:
     def spectrum(self, move: Floats) -> Spectra:
         """Spectra of the windows read at ``position + move``.
 
-        Parameters
-        ----------
-        move : (n, 2) float
-            Pixels along (col, row).
-
-        Returns
-        -------
-        (n, ...) complex64
+        move (n, 2) float -> (n, ...) complex64.
         """
         turn = (2j * np.pi * np.asarray(move, np.float64)).astype(np.complex64)
         ramp_x = np.exp(turn[:, 0, None] * self._fx)[:, None, :]
@@ -334,23 +259,7 @@ class FourierShift:
 def recut(images: NDArray[_Pixel], move: NDArray[np.intp]) -> tuple[NDArray[_Pixel], NDArray[np.bool_]]:
     """Read windows at whole-pixel offsets of their own.
 
-    Parameters
-    ----------
-    images : (n, rows, cols) array
-    move : (n, 2) int
-        ``out[i, r, c] = images[i, r + move[i, 1], c + move[i, 0]]``.
-
-    Returns
-    -------
-    out : (n, rows, cols) array
-        The nearest edge pixel stands where the window ends.
-    inside : (n, rows, cols) bool
-        Where the window did not end.
-
-    Examples
-    --------
-    >>> recut(np.arange(3.0).reshape(1, 1, 3), np.array([[1, 0]]))[0].tolist()
-    [[[1.0, 2.0, 2.0]]]
+    images (n, rows, cols) array; move (n, 2) int -> out (n, rows, cols) array; inside (n, rows, cols) bool.
     """
     n, rows, cols = images.shape
     at_row = np.arange(rows)[None, :] + move[:, 1, None]
@@ -364,21 +273,7 @@ def recut(images: NDArray[_Pixel], move: NDArray[np.intp]) -> tuple[NDArray[_Pix
 def moved(images: NDArray[_Pixel], move: NDArray[np.intp]) -> NDArray[_Pixel]:
     """Move windows by whole pixels of their own; zeros come in.
 
-    Parameters
-    ----------
-    images : (n, rows, cols) array
-    move : (n, 2) int
-        ``out[i, r + move[i, 1], c + move[i, 0]] = images[i, r, c]``.
-
-    Returns
-    -------
-    (n, rows, cols) array
-        The windows themselves where none is moved.
-
-    Examples
-    --------
-    >>> moved(np.arange(1, 4).reshape(1, 1, 3), np.array([[1, 0]])).tolist()
-    [[[0, 1, 2]]]
+    images (n, rows, cols) array; move (n, 2) int -> (n, rows, cols) array.
     """
     if not move.any():
         return images

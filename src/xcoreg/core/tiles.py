@@ -39,24 +39,12 @@ _FARTHEST = 2.0**30  # px
 
 
 def parts(size: int, length: int) -> Iterator[slice]:
-    """Cut a length into pieces.
-
-    Examples
-    --------
-    >>> list(parts(5, 3))
-    [slice(0, 3, None), slice(3, 5, None)]
-    """
+    """Cut a length into pieces."""
     return (slice(start, min(start + length, size)) for start in range(0, size, length))
 
 
 def tiles(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Cut a grid into tiles of the size that is worked on at once.
-
-    Examples
-    --------
-    >>> len(list(tiles((300, 500))))
-    4
-    """
+    """Cut a grid into tiles of the size that is worked on at once."""
     return ((rows, cols) for rows in parts(shape[0], _TILE) for cols in parts(shape[1], _TILE))
 
 
@@ -65,30 +53,7 @@ def window(
 ) -> tuple[Array, Bools | None]:
     """Cut a window, reaching over the edge if need be.
 
-    Parameters
-    ----------
-    image : (n_rows, n_cols)
-        The image.
-    mask : (n_rows, n_cols) bool, or None
-        Pixels that may be used; None when all may.
-    first : (int, int)
-        Row and column where the window starts, outside of the image too.
-    shape : (int, int)
-        Of the window.
-    dtype : dtype-like
-        Of the values returned.
-
-    Returns
-    -------
-    values : shape
-        0 where invalid.
-    good : bool, or None
-        Where they count; None when all do.
-
-    Examples
-    --------
-    >>> window(np.array([[1.0, 2.0]]), None, (0, 1), (1, 2), "float64")
-    (array([[2., 0.]]), array([[ True, False]]))
+    image (n_rows, n_cols); mask (n_rows, n_cols) bool, or None.
     """
     low = [max(at, 0) for at in first]
     high = [max(min(at + n, size), lo) for at, n, size, lo in zip(first, shape, image.shape, low, strict=True)]
@@ -104,13 +69,7 @@ def window(
 
 
 def present(by_axis: Taps) -> Taps:
-    """Turn weights into ones where they are not zero.
-
-    Examples
-    --------
-    >>> present((np.array([3]), [np.array([0.0]), np.array([-0.5])]))[1]
-    [array([0.]), array([1.])]
-    """
+    """Turn weights into ones where they are not zero."""
     first, weights = by_axis
     return first, [(weight != 0).astype(weight.dtype) for weight in weights]
 
@@ -120,31 +79,7 @@ def sample_tile(
 ) -> bool:
     """Sample one image at a tile of positions, by slices where these follow its pixels.
 
-    Parameters
-    ----------
-    layer : image (n_rows, n_cols), and its mask or None
-        The image.
-    at : (n, m) float64 rows and columns
-        Positions, px.
-    origin : (int, int)
-        Row and column of the image's first pixel.
-    kernel : {"nearest", "bilinear", "cubic", "lanczos"}
-        Not widened.
-    out, out_valid : (n, m)
-        Written to; zero at the start.
-
-    Returns
-    -------
-    bool
-        False when nothing was done because positions are missing.
-
-    Examples
-    --------
-    >>> at = np.mgrid[:2, :2] + 0.5
-    >>> out, valid = np.zeros((2, 2)), np.zeros((2, 2), bool)
-    >>> sample_tile((np.arange(9.0).reshape(3, 3), None), (at[0], at[1]), (0, 0), "bilinear", out, valid), out
-    (True, array([[2., 3.],
-           [5., 6.]]))
+    at (n, m) float64 rows and columns; out, out_valid (n, m).
     """
     drifts = (_drift(at[0], origin[0], 0), _drift(at[1], origin[1], 1))
     if kernel == "nearest":
@@ -269,24 +204,7 @@ def _ones(weights: list[Array]) -> list[Array]:
 def sample_list(layer: Layer, positions: tuple[Array, Array], how: How, out: Array, out_valid: Bools) -> None:
     """Sample one image at any positions, looking up every tap.
 
-    Parameters
-    ----------
-    layer : image (n_rows, n_cols), and its mask or None
-        The image.
-    positions : (n,) float64 rows and columns
-        Positions, px; not finite: missing.
-    how : (kernel, (float, float))
-        Kernel, and the factors by which it is widened.
-    out, out_valid : (n,)
-        Written to; zero at the start.
-
-    Examples
-    --------
-    >>> out, valid = np.zeros(1), np.zeros(1, bool)
-    >>> at = (np.array([0.5]), np.array([0.5]))
-    >>> sample_list((np.array([[1.0, 2.0], [3.0, 4.0]]), None), at, ("bilinear", (1.0, 1.0)), out, valid)
-    >>> out
-    array([2.5])
+    positions (n,) float64 rows and columns; out, out_valid (n,).
     """
     (image, mask), (kernel, scale) = layer, how
     margins = [reach(kernel, s) + 1 for s in scale]

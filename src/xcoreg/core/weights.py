@@ -40,22 +40,7 @@ _STRIDE = 4
 def stand_out(cells: Cells) -> Bools:
     """Tell in which windows some cells differ so much more than usual that the pixels need to be looked at.
 
-    Parameters
-    ----------
-    cells : Cells
-        Of aligned windows of equal mean and spread.
-
-    Returns
-    -------
-    (n,) bool
-
-    Examples
-    --------
-    >>> from xcoreg.core.quality import Cells
-    >>> a, b = np.random.default_rng(0).standard_normal((2, 2, 64, 64)).astype(np.float32)
-    >>> b[1, 20:24, 20:24] += 9
-    >>> stand_out(Cells.of(a, a + 0.1 * b, np.ones(a.shape, bool))).tolist()
-    [False, True]
+    -> (n,) bool.
     """
     n = len(cells.a)
     apart, rough = cells.apart().reshape(n, -1), cells.rough().reshape(n, -1)
@@ -69,24 +54,7 @@ def unchanged(difference: Floats, both: Floats, mask: Floats) -> Floats:
 
     What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
 
-    Parameters
-    ----------
-    difference, both : (n, rows, cols) float32
-        Difference and sum of aligned windows of equal mean and spread, faded out by their weight.
-    mask : (n or 1, rows, cols) float32
-        That weight.
-
-    Returns
-    -------
-    (n, rows, cols) float32
-
-    Examples
-    --------
-    >>> noise = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 64, 64)).astype(np.float32)
-    >>> noise[0, 0, 20:30, 20:30] += 1
-    >>> weight = unchanged(noise[0], 10 * noise[1], np.ones((1, 64, 64), np.float32))[0]
-    >>> bool(weight[25, 25] < 0.1), float(weight[50, 50])
-    (True, 1.0)
+    difference, both (n, rows, cols) float32; mask (n or 1, rows, cols) float32 -> (n, rows, cols) float32.
     """
     energy, squares = difference * difference, mask * mask
     local = box_sum(energy, _BOX) / np.maximum(box_sum(squares, _BOX), 1e-3 * _BOX**2)
@@ -104,13 +72,7 @@ def unchanged(difference: Floats, both: Floats, mask: Floats) -> Floats:
 
 
 def removed(difference: Floats, weight: Floats) -> Floats:
-    """Tell which share of the difference (n, rows, cols) the weights take away, (n,).
-
-    Examples
-    --------
-    >>> removed(np.ones((1, 2, 2)), np.array([[[0.0, 1.0], [1.0, 1.0]]])).tolist()
-    [0.25]
-    """
+    """Tell which share of the difference (n, rows, cols) the weights take away, (n,)."""
     n = len(difference)
     energy = (difference * difference).reshape(n, -1)
     return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
@@ -140,10 +102,7 @@ _STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
 class Products:
     """Sums over each ring of products of the residual ``r`` and the gradients ``x``, ``y``.
 
-    Attributes
-    ----------
-    table : (n, 7, n_rings) float64
-        ``rr, rx, ry, xx, xy, yy`` and the square of the gradients' power, ``(xx + yy)^2``.
+    table : (n, 7, n_rings) float64; ``rr, rx, ry, xx, xy, yy`` and the square of the gradients' power, ``(xx + yy)^2``.
     """
 
     table: Floats
@@ -172,17 +131,11 @@ class Products:
 class Settled:
     """Where the steps from one look lead.
 
-    Attributes
-    ----------
-    move : (n, 2) float64
-        All steps together, px.
-    last_step : (n,) float64
-        Length of the last one, px.
-    scene, noise : (n, n_rings) float64
-        Power on each ring.
+    move : (n, 2) float64; All steps together, px.
+    last_step : (n,) float64; Length of the last one, px.
+    scene, noise : (n, n_rings) float64; Power on each ring.
     weight : (n, n_rings) float64
-    normal : (n, 2, 2) float64
-        Normal matrix, without what noise adds to it.
+    normal : (n, 2, 2) float64; Normal matrix, without what noise adds to it.
     """
 
     move: Floats
@@ -194,17 +147,7 @@ class Settled:
 
 
 def settle(products: Products, modes: Modes) -> Settled:
-    """Step, weigh anew, and step again until the shift stays.
-
-    Parameters
-    ----------
-    products : Products
-    modes : Modes
-
-    Returns
-    -------
-    Settled
-    """
+    """Step, weigh anew, and step again until the shift stays."""
     n = len(products.table)
     move, last = np.zeros((n, 2)), np.full(n, np.inf)
     for _ in range(_STEPS):
@@ -268,20 +211,7 @@ def _law(shape: tuple[int, int]) -> _Law:
 def covariance(settled: Settled, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
     """Sandwich covariance: the residual's own power seen through the weighted gradients.
 
-    Parameters
-    ----------
-    settled : Settled
-    products : Products
-    used : (n,) float
-        Part of the pixels that carry weight.
-    modes : Modes
-
-    Returns
-    -------
-    cov : (n, 2, 2) float64
-        Infinite where the windows say nothing, px².
-    support : (n,) float64
-        Effective number of modes that carry the answer.
+    used (n,) float -> cov (n, 2, 2) float64; support (n,) float64.
     """
     used = np.maximum(used, 1 / (modes.shape[0] * modes.shape[1]))
     spectrum = settled.weight**2 * 2 * settled.noise / used[:, None]
@@ -300,19 +230,7 @@ def covariance(settled: Settled, products: Products, used: Floats, modes: Modes)
 def confirm(mean: Spectra, residual: Spectra, settled: Settled, modes: Modes) -> tuple[Floats, Floats]:
     """Correlation over the informative band, and what the phases alone would still add.
 
-    Parameters
-    ----------
-    mean, residual : (n, m) complex64
-        Of two aligned windows, on their modes.
-    settled : Settled
-    modes : Modes
-
-    Returns
-    -------
-    score : (n,) float64
-        -1..1.
-    phase : (n, 2) float64
-        Step, px.
+    mean, residual (n, m) complex64 -> score (n,) float64; phase (n, 2) float64.
     """
     scene, noise = settled.scene, settled.noise
     share = _law(modes.shape).band * scene / (scene + noise)

@@ -80,28 +80,7 @@ def parse_crs(crs: Any) -> CRS | None:
 
 
 def text_of(crs: Any) -> CRS | str | int | None:
-    """Reduce any spelling of a CRS to what PROJ reads.
-
-    Parameters
-    ----------
-    crs : object
-        As for :func:`parse_crs`.
-
-    Returns
-    -------
-    pyproj.CRS, str, int or None
-        None when nothing is said.
-
-    Raises
-    ------
-    OptionError
-        When it is no spelling of a CRS.
-
-    Examples
-    --------
-    >>> text_of(("EPSG", 32633)), text_of("  ")
-    ('EPSG:32633', None)
-    """
+    """Reduce any spelling of a CRS to what PROJ reads."""
     if crs is None or isinstance(crs, CRS):
         return crs
     if isinstance(crs, np.integer | int) and not isinstance(crs, bool):
@@ -161,27 +140,7 @@ def _unfiled(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def spelled_crs(text: str | int) -> CRS:
-    """Make the CRS that a text describes, as it is described; equal texts give one cached object.
-
-    Parameters
-    ----------
-    text : str or int
-        Any text that :func:`parse_crs` reads.
-
-    Returns
-    -------
-    pyproj.CRS
-
-    Raises
-    ------
-    OptionError
-        When nobody knows it.
-
-    Examples
-    --------
-    >>> spelled_crs("UTM 17 N").name
-    'WGS 84 / UTM zone 17N'
-    """
+    """Make the CRS that a text describes, as it is described; equal texts give one cached object."""
     spelled = _cleaned(text) if isinstance(text, str) else text
     try:
         return _unbound(CRS.from_user_input(spelled))

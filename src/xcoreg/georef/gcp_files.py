@@ -39,32 +39,7 @@ _FIRST = 1.0  # ENVI's number of the corner of the first pixel
 
 
 def parse_envi(text: str, name: str = "the list") -> GCPs:
-    r"""Read ENVI's list of points.
-
-    Parameters
-    ----------
-    text : str
-        Comments after semicolons; rows of map x, map y, (elevation,) image x, image y. The corner of the first pixel
-        is (1, 1).
-    name : str
-        What messages call it.
-
-    Returns
-    -------
-    GCPs
-        With the CRS of the header: a WKT, or the projection info of Geographic Lat/Lon and UTM on WGS-84; None else.
-
-    Raises
-    ------
-    OptionError
-        When rows do not hold four or five numbers.
-
-    Examples
-    --------
-    >>> gcps = parse_envi("; projection info = {UTM, 33, North, WGS-84, units=Meters}\n600005 4999995 1.5 1.5")
-    >>> gcps.col, gcps.crs.to_epsg()
-    (array([0.]), 32633)
-    """
+    r"""Read ENVI's list of points."""
     head = "\n".join(line for line in text.splitlines() if line.lstrip().startswith(";"))
     try:
         rows = [[float(part) for part in line.split()] for line in text.splitlines() if _holds_data(line)]
@@ -97,22 +72,7 @@ def _crs_of(head: str) -> CRS | None:
 
 
 def envi_text(gcps: GCPs) -> str:
-    """Write ENVI's list of points.
-
-    Parameters
-    ----------
-    gcps : GCPs
-
-    Returns
-    -------
-    str
-        With elevations where a point has one; the CRS as projection info where ENVI has a word for it, and as WKT.
-
-    Examples
-    --------
-    >>> print(envi_text(GCPs([0.0], [1.0], [600005.0], [4999985.0], crs=32633)).splitlines()[-1])
-    600005.0 4999985.0 1.5 2.5
-    """
+    """Write ENVI's list of points."""
     tall = bool(gcps.z.any())
     head = ["; ENVI Image to Map GCP File", *_header_crs(gcps), f"; Map ({'x,y,elev' if tall else 'x,y'}), Image (x,y)"]
     columns = [gcps.x, gcps.y, *([gcps.z] if tall else []), gcps.pixel + _FIRST, gcps.line + _FIRST]

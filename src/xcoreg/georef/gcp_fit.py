@@ -287,17 +287,7 @@ class GCPFit:
 def residuals_of(fit_linear: Any, difference: Floats, used: NDArray[np.bool_]) -> Residuals:
     """Complete residuals on the ground (n, 2) by those in the image.
 
-    Parameters
-    ----------
-    fit_linear : four (n,) arrays
-        Linear part of the map at the points.
-    difference : (n, 2) float
-        Observed minus predicted, CRS units.
-    used : (n,) bool
-
-    Returns
-    -------
-    Residuals
+    difference (n, 2) float; used (n,) bool.
     """
     with np.errstate(all="ignore"):
         dcol, drow = vector_to_pixel(fit_linear, difference[:, 0], difference[:, 1])

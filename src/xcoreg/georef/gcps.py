@@ -306,21 +306,7 @@ class GCPs:
 def unrolled(angles: Sequence[float] | NDArray[np.float64], full: float) -> NDArray[np.float64]:
     """Bring angles into one turn that starts in the widest gap between them.
 
-    Parameters
-    ----------
-    angles : (n,) float
-    full : float
-        A full turn in their unit.
-
-    Returns
-    -------
-    (n,) float64
-        The very same numbers where they span less than half a turn.
-
-    Examples
-    --------
-    >>> unrolled([170.0, -170.0, 175.0], 360.0)
-    array([170., 190., 175.])
+    angles (n,) float -> (n,) float64.
     """
     values = np.asarray(angles, np.float64)
     if np.ptp(values) <= full / 2:

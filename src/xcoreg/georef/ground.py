@@ -62,32 +62,7 @@ _CHECKED = 2000
 def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
     """Make a fast way from the ground to the pixels of an image.
 
-    Parameters
-    ----------
-    ground : Ground
-        Where the image lies.
-    shape : (rows, columns)
-        Of the image.
-    crs : CRS in any spelling, optional
-        Of the points that will be asked for; default: that of the ground.
-
-    Returns
-    -------
-    callable (x, y) -> (col, row)
-        Within the bounds of the image a cubic spline over a lattice of exact positions, beyond them exact. The spline
-        is good enough when at 2000 random places of the image its largest error is below `TOLERANCE`; or, through
-        thousands of noisy control points, its root mean square, the largest being below half the error of points left
-        out of the fit. Otherwise all is exact.
-
-    Examples
-    --------
-    >>> from xcoreg.georef.gcp_fit import fit_gcps
-    >>> from xcoreg.georef.gcps import GCPs
-    >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 30))
-    >>> fit = fit_gcps(GCPs(col, row, 500 + 10 * col + 1e-3 * col * row, 900 - 10 * row, crs=32633), "tps")
-    >>> found_col, found_row = quick_to_pixel(fit, (100, 100))(*fit.to_map(col, row))
-    >>> float(np.abs(found_col - col).max()) < TOLERANCE
-    True
+    shape (rows, columns).
     """
     seen: Any = ground if crs is None else _Seen(ground, crs)
     exact: Way = seen.to_pixel
@@ -127,29 +102,7 @@ def _good_enough(errors: Floats, ground: Ground, nodes: int) -> bool:
 
 
 def quick_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
-    """Make a fast way from the pixels of an image to the ground; the inverse of :func:`quick_to_pixel`.
-
-    Parameters
-    ----------
-    ground, shape, crs
-        As for :func:`quick_to_pixel`.
-
-    Returns
-    -------
-    callable (col, row) -> (x, y)
-        On the image a spline over a lattice, beyond it exact. Where the spline is not good enough, all is exact; so it
-        is where longitudes jump.
-
-    Examples
-    --------
-    >>> from xcoreg.georef.gcp_fit import fit_gcps
-    >>> from xcoreg.georef.gcps import GCPs
-    >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 30))
-    >>> fit = fit_gcps(GCPs(col, row, 500 + 10 * col + 1e-3 * col * row, 900 - 10 * row, crs=32633), "tps")
-    >>> x, y = quick_to_map(fit, (100, 100))(col, row)
-    >>> float(np.abs(x - fit.gcps.x).max()) < 10 * TOLERANCE
-    True
-    """
+    """Make a fast way from the pixels of an image to the ground; the inverse of :func:`quick_to_pixel`."""
     seen: Any = ground if crs is None else _Seen(ground, crs)
     exact: Way = seen.to_map
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))

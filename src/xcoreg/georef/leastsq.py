@@ -28,13 +28,9 @@ _LOOKED_AT = 2000  # points that judge a trial, at most
 class Solution:
     """A fitted surface and what least squares tell about it.
 
-    Parameters
-    ----------
-    surface : Polynomial or Homography
-    leverage : (n, 2, 2) float
-        Part of every point's own coordinates in what is predicted there, each point's weight included.
-    normal : (p, p) float
-        Inverse normal matrix of the parameters: of each axis for polynomials, of both together for the homography.
+    leverage : (n, 2, 2) float; Part of every point's own coordinates in what is predicted there, each point's weight
+        included.
+    normal : Inverse normal matrix of the parameters: of each axis for polynomials, of both together for the homography.
     """
 
     surface: Polynomial | Homography
@@ -54,22 +50,7 @@ class Solution:
 def condition(u: Floats, v: Floats, order: int) -> float:
     """Condition number of a polynomial's terms at points: beyond 1e8 or so they do not determine it.
 
-    Parameters
-    ----------
-    u, v : (n,) float
-        Scaled image coordinates.
-    order : int
-
-    Returns
-    -------
-    float
-        Infinite for fewer points than terms.
-
-    Examples
-    --------
-    >>> u = np.linspace(-1, 1, 9)
-    >>> condition(u, u, 1) > 1e15, condition(u, u * u, 1) < 10
-    (True, True)
+    u, v (n,) float.
     """
     terms = Polynomial(order, np.empty(0)).terms(u, v)
     if terms.shape[0] < terms.shape[1]:
@@ -81,25 +62,7 @@ def condition(u: Floats, v: Floats, order: int) -> float:
 def fit_polynomial(u: Floats, v: Floats, ground: Floats, weights: Floats, order: int) -> Solution:
     """Fit a polynomial by weighted least squares.
 
-    Parameters
-    ----------
-    u, v : (n,) float
-        Scaled image coordinates.
-    ground : (n, 2) float
-        Scaled ground coordinates.
-    weights : (n,) float
-        Not negative.
-    order : int
-
-    Returns
-    -------
-    Solution
-
-    Examples
-    --------
-    >>> u, v = np.random.default_rng(1).uniform(-1, 1, (2, 20))
-    >>> fit_polynomial(u, v, np.stack([u, u * v], axis=-1), np.ones(20), 2).surface.coefs[4].round(9)
-    array([0., 1.])
+    u, v (n,) float; ground (n, 2) float; weights (n,) float.
     """
     terms = Polynomial(order, np.empty(0)).terms(u, v)
     root = np.sqrt(weights)[:, None]
@@ -111,18 +74,7 @@ def fit_polynomial(u: Floats, v: Floats, ground: Floats, weights: Floats, order:
 
 
 def fit_homography(u: Floats, v: Floats, ground: Floats, weights: Floats) -> Solution:
-    """Fit a homography: the direct linear solution, then Gauss and Newton's steps on the residuals on the ground.
-
-    Parameters
-    ----------
-    u, v, ground, weights
-        As for :func:`fit_polynomial`.
-
-    Returns
-    -------
-    Solution
-        Leave-one-out residuals are those of the linearised problem.
-    """
+    """Fit a homography: the direct linear solution, then Gauss and Newton's steps on the residuals on the ground."""
     x, y = ground.T
     root, zero, one = np.sqrt(weights), np.zeros_like(u), np.ones_like(u)
     rows = np.stack([u, v, one, zero, zero, zero, -u * x, -v * x], axis=-1) * root[:, None]
@@ -162,25 +114,7 @@ def robust_weights(
 ) -> Floats:
     """Weigh down points that contradict the others: Tukey's biweight, started at the least median of small samples.
 
-    Parameters
-    ----------
-    fit : callable (rows, weights) -> surface
-        Fit to some of the points.
-    misfit : callable (surface, rows) -> (rows,)
-        Length of the residuals of some of the points.
-    weights : (n,) float
-        Given weights.
-    need : int
-        Points that determine the model.
-
-    Returns
-    -------
-    (n,) float64
-        The given weights times a factor from 0 (left out) to 1.
-
-    Notes
-    -----
-    Samples are drawn with a fixed seed: equal inputs give equal answers.
+    weights (n,) float -> (n,) float64.
     """
     known = np.flatnonzero(weights > 0)
     rng = np.random.default_rng(0)

@@ -43,22 +43,7 @@ _FAR = 3.0  # scaled units: beyond it the cubic guess is of no use
 
 
 def first_guess(surface: Surface, side: float = 1.1, order: int = 3) -> tuple[Polynomial, Polynomial]:
-    """Make cheap guesses of the inverse: a plane, and a cubic that is good inside.
-
-    Parameters
-    ----------
-    surface : Surface
-        From scaled image to scaled ground coordinates.
-    side : float
-        Half the side of the image square over which they are fitted.
-    order : int
-        Of the finer guess.
-
-    Returns
-    -------
-    plane, fine : Polynomial
-        From scaled ground to scaled image coordinates.
-    """
+    """Make cheap guesses of the inverse: a plane, and a cubic that is good inside."""
     u, v = (axis.ravel() for axis in np.meshgrid(*2 * [np.linspace(-side, side, 12)]))
     x, y = surface.at(u, v)
     known = np.isfinite(x) & np.isfinite(y)
@@ -75,28 +60,7 @@ def solve(
 ) -> tuple[Floats, Floats]:
     """Find the image coordinates that a map carries to given ground coordinates, by Newton's steps.
 
-    Parameters
-    ----------
-    surface : Surface
-        From scaled image to scaled ground coordinates.
-    x, y : (n,) float
-        Scaled ground coordinates.
-    guesses : (Polynomial, Polynomial)
-        From :func:`first_guess`.
-    tolerance : float
-        Length of the last step, scaled image units.
-
-    Returns
-    -------
-    u, v : (n,) float64
-        NaN where the steps do not come to rest. Each point's outcome depends on that point alone.
-
-    Examples
-    --------
-    >>> plane = Polynomial(1, np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 4.0]]))
-    >>> u, v = solve(plane, np.array([2.0]), np.array([1.0]), first_guess(plane), 1e-9)
-    >>> u.round(9), v.round(9)
-    (array([0.5]), array([0.25]))
+    x, y (n,) float -> u, v (n,) float64.
     """
     u, v = np.empty(x.shape), np.empty(x.shape)
     for start in range(0, x.size, _CHUNK):
@@ -158,19 +122,8 @@ _AT_ONCE = 1 << 16  # kernel values held at once: they stay in the processor's c
 class Spline:
     """The surface of least bending through points (Duchon 1977, doi:10.1007/BFb0086566): kernel r² log r, plus a plane.
 
-    Parameters
-    ----------
-    u, v : (n,) float
-        The points.
-    coefs : (n + 3, 2) float
-        Weights of the kernels, then constant, u, v; for x and y.
-
-    Examples
-    --------
-    >>> u, v = np.array([-1.0, 1.0, -1.0, 1.0, 0.0]), np.array([-1.0, -1.0, 1.0, 1.0, 0.0])
-    >>> spline, left_out = fit_spline(u, v, np.stack([u * u, v], axis=-1))
-    >>> abs(spline.at(u, v)[0]).round(9)
-    array([1., 1., 1., 1., 0.])
+    u, v : (n,) float; The points.
+    coefs : (n + 3, 2) float; Weights of the kernels, then constant, u, v; for x and y.
     """
 
     u: Floats
@@ -235,24 +188,7 @@ def _kernel(square: Floats) -> Floats:
 def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
     """Lay a spline through points.
 
-    Parameters
-    ----------
-    u, v : (n,) float
-        Where; no two the same, not all on one line.
-    ground : (n, 2) float
-        What.
-
-    Returns
-    -------
-    spline : Spline
-    left_out : (n, 2) float
-        Residual of every point against the spline through the others, in closed form (Rippa 1999,
-        doi:10.1023/A:1018975909870).
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        When the points do not determine a spline.
+    u, v (n,) float; ground (n, 2) float -> left_out (n, 2) float.
     """
     n = u.size
     system = np.zeros((n + 3, n + 3))
@@ -273,16 +209,10 @@ class Patches:
     Each is the spline through the points of its patch alone, so that far points do not act on it, other than in one
     spline through all; what they would add is far below the accuracy of the points.
 
-    Parameters
-    ----------
-    axis : int
-        Along which the border cuts: 0 is u, 1 is v; -1 for a patch that is not cut.
-    border, reach : float
-        Where, and how far either half reaches over it.
-    halves : tuple of Patches
-        Below and above the border; empty for a patch that is not cut.
-    spline : Spline or None
-        Of a patch that is not cut.
+    axis : Along which the border cuts: 0 is u, 1 is v; -1 for a patch that is not cut.
+    border, reach : Where, and how far either half reaches over it.
+    halves : Below and above the border; empty for a patch that is not cut.
+    spline : Of a patch that is not cut.
     """
 
     axis: int
@@ -323,26 +253,7 @@ def _share(position: Floats, border: float, reach: float) -> Floats:
 def fit_patches(u: Floats, v: Floats, ground: Floats) -> tuple[Patches, Floats]:
     """Lay blended splines through thousands of points.
 
-    Parameters
-    ----------
-    u, v : (n,) float
-        Where; no two the same, not all on one line.
-    ground : (n, 2) float
-        What.
-
-    Returns
-    -------
-    patches : Patches
-    left_out : (n, 2) float
-        Residual of every point against the others of the patch that it counts most in.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> u, v = rng.uniform(-1, 1, (2, 500))
-    >>> patches, left_out = fit_patches(u, v, np.stack([u + 0.1 * u * v, v], axis=-1))
-    >>> float(np.abs(patches.at(u, v)[0] - u - 0.1 * u * v).max()) < 1e-12
-    True
+    u, v (n,) float; ground (n, 2) float -> left_out (n, 2) float.
     """
     left_out = np.zeros((u.size, 2))
     most = np.zeros(u.size)
@@ -400,16 +311,7 @@ class Surface(Protocol):
 class Scale:
     """Centres and sizes of the image and of the ground.
 
-    Parameters
-    ----------
-    col, row, x, y : (float, float)
-        Centre and size: a scaled coordinate is (value - centre) / size.
-
-    Examples
-    --------
-    >>> scale = Scale.of(np.array([0.0, 100.0]), np.array([0.0, 50.0]), np.array([5.0, 9.0]), np.array([1.0, 3.0]))
-    >>> [float(value) for value in scale.to_unit(100.0, 25.0)]
-    [1.0, 0.0]
+    col, row, x, y : Centre and size: a scaled coordinate is (value - centre) / size.
     """
 
     col: tuple[float, float]
@@ -444,23 +346,7 @@ class Scale:
 
 
 def exponents(order: int) -> list[tuple[int, int]]:
-    """List the terms u**i v**j of a polynomial.
-
-    Parameters
-    ----------
-    order : int
-        The highest degree.
-
-    Returns
-    -------
-    list of (i, j)
-        By rising degree: (order + 1) (order + 2) / 2 terms.
-
-    Examples
-    --------
-    >>> exponents(1), len(exponents(5))
-    ([(0, 0), (1, 0), (0, 1)], 21)
-    """
+    """List the terms u**i v**j of a polynomial."""
     return [(degree - j, j) for degree in range(order + 1) for j in range(degree + 1)]
 
 
@@ -468,18 +354,8 @@ def exponents(order: int) -> list[tuple[int, int]]:
 class Polynomial:
     """A polynomial in both coordinates.
 
-    Parameters
-    ----------
-    order : int
-        1 is an affine map.
-    coefs : (terms, 2) float
-        Of x and y, in the order of :func:`exponents`.
-
-    Examples
-    --------
-    >>> plane = Polynomial(1, np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]))
-    >>> [float(value) for value in plane.at(np.float64(0.5), np.float64(1.0))]
-    [2.0, 3.0]
+    order : 1 is an affine map.
+    coefs : Of x and y, in the order of :func:`exponents`.
     """
 
     order: int
@@ -528,16 +404,7 @@ class Polynomial:
 class Homography:
     """A plane seen from anywhere: the map of a frame camera over flat ground.
 
-    Parameters
-    ----------
-    matrix : (3, 3) float
-        Of homogeneous coordinates; the last element is 1.
-
-    Examples
-    --------
-    >>> view = Homography(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 1.0]]))
-    >>> [float(value) for value in view.at(np.float64(2.0), np.float64(1.0))]
-    [1.0, 0.5]
+    matrix : (3, 3) float; Of homogeneous coordinates; the last element is 1.
     """
 
     matrix: Floats

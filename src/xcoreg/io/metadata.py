@@ -44,28 +44,7 @@ _BLOCK = 512  # px, side of the tiles of a GeoTIFF
 
 
 def parts_of(image: DataArray | Dataset) -> list[DataArray]:
-    """Split an image into arrays of whole bands, rows before columns.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Leading dimensions of one entry are dropped.
-
-    Returns
-    -------
-    list of DataArray
-        Each (y, x) or (band, y, x); one per variable.
-
-    Raises
-    ------
-    OptionError
-        When there are more dimensions, or variables of several dtypes.
-
-    Examples
-    --------
-    >>> [part.dims for part in parts_of(DataArray(np.zeros((1, 4, 2, 3)), dims=("time", "band", "y", "x")))]
-    [('band', 'y', 'x')]
-    """
+    """Split an image into arrays of whole bands, rows before columns."""
     dims = spatial_dims(image, "the image")
     if isinstance(image, Dataset):
         arrays = [image[name] for name in image.data_vars if set(dims) <= set(image[name].dims)]
@@ -90,32 +69,7 @@ def _flat(array: DataArray, dims: tuple[Any, Any]) -> DataArray:
 
 
 def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe the file to create.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-    driver : str
-        GDAL's name.
-    creation : mapping
-        Creation options, in any case; they win over the defaults.
-
-    Returns
-    -------
-    dict
-        What ``rasterio.open(..., "w")`` needs, and under "creation" the driver's own options.
-
-    Raises
-    ------
-    OptionError
-        When the dtype is none of GDAL's, or an option describes the pixels rather than the file.
-
-    Examples
-    --------
-    >>> profile = profile_of(DataArray(np.zeros((2, 3), "uint16"), dims=("y", "x")), "GTiff", {"COMPRESS": "zstd"})
-    >>> profile["width"], profile["dtype"], profile["creation"]["compress"]
-    (3, 'uint16', 'zstd')
-    """
+    """Describe the file to create."""
     parts = parts_of(image)
     rows, cols = parts[0].shape[-2:]
     crs, transform = _georeference(image)
@@ -198,18 +152,11 @@ def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
 class Metadata:
     """Tags, names, units and scaling of a file.
 
-    Attributes
-    ----------
-    tags : dict of str to str
-        Of the file.
-    band_tags : list of dict
-        Of every band, or empty.
-    names : tuple of str
-        Descriptions of the bands, or empty.
-    units : tuple of str
-        Of the bands, or empty.
-    scales, offsets : tuple of float
-        Of the bands, or empty.
+    tags : Of the file.
+    band_tags : Of every band, or empty.
+    names : Descriptions of the bands, or empty.
+    units : Of the bands, or empty.
+    scales, offsets : Of the bands, or empty.
     """
 
     tags: dict[str, str]
@@ -220,12 +167,7 @@ class Metadata:
     offsets: tuple[float, ...]
 
     def write(self, file: Any) -> None:
-        """Put it into an open rasterio dataset; what does not match its number of bands is left out.
-
-        Parameters
-        ----------
-        file : rasterio DatasetWriter
-        """
+        """Put it into an open rasterio dataset; what does not match its number of bands is left out."""
         count = file.count
         file.update_tags(**self.tags)
         for band, tags in enumerate(self.band_tags[:count], start=1):
@@ -239,22 +181,7 @@ class Metadata:
 
 
 def metadata_of(image: DataArray | Dataset) -> Metadata:
-    """Collect what a file can say about an image.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Attributes and encoding as rioxarray leaves them.
-
-    Returns
-    -------
-    Metadata
-
-    Examples
-    --------
-    >>> metadata_of(DataArray(np.zeros((2, 2)), dims=("y", "x"), attrs={"long_name": "red", "sensor": "MSI"})).tags
-    {'sensor': 'MSI'}
-    """
+    """Collect what a file can say about an image."""
     parts = parts_of(image)
     counts = [part.shape[0] if part.ndim == 3 else 1 for part in parts]
     attrs = {**image.attrs} if isinstance(image, Dataset) else parts[0].attrs

@@ -59,35 +59,7 @@ _TILE = 512  # px, about the longest side of the chunks of a NetCDF file
 
 
 def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Mapping[str, Any]) -> None:
-    """Write NetCDF or Zarr.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Any dimensions.
-    place : Path
-        New file (NetCDF) or folder (Zarr).
-    kind : {"netCDF", "Zarr"}
-    creation : mapping
-        Encoding of every variable (zlib=True, ...).
-
-    Raises
-    ------
-    MissingDependency
-        Without netCDF4 (or h5netcdf and h5py), or zarr.
-    OptionError
-        When xarray refuses the encoding.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> place = Path(tempfile.mkdtemp()) / "a.nc"
-    >>> image = DataArray(np.zeros((2, 3), "u2"), {"y": [2, 1], "x": [1, 2, 3]}, ("y", "x"), name="red")
-    >>> write_store(image, place, "netCDF", {})
-    >>> place.exists()
-    True
-    """
+    """Write NetCDF or Zarr."""
     dataset = (
         image if isinstance(image, Dataset) else image.to_dataset(name="image" if image.name is None else image.name)
     )
@@ -243,34 +215,7 @@ def _plain_value(value: Any) -> Any:
 def write_gcps(
     image: str | os.PathLike[str], points: Any, path: str | os.PathLike[str], *, max_points: int | None = None
 ) -> Path:
-    """Write an image whose place is told by tie points instead of a transform.
-
-    Parameters
-    ----------
-    image : str or path
-        A georeferenced raster that GDAL reads: the target, or another image of the same product.
-    points : TiePoints, GeoDataFrame or path
-        Tie points in any CRS; the trusted ones are used. They are brought to the CRS and the pixels of `image`.
-    path : str or path
-        `.vrt`: a small text that refers to `image`. `.tif`: a GeoTIFF with a copy of the pixels (which keeps
-        positions, but neither ids nor uncertainties of the points).
-    max_points : int, optional
-        Thin the points to at most so many, evenly over the area: splines take time with the cube of their number.
-
-    Returns
-    -------
-    Path
-        What was written. `gdalwarp -tps`, QGIS and rasterio warp it to where the points say.
-
-    Raises
-    ------
-    NoSuchFile
-        Without `image`.
-    NotGeoreferenced
-        When `image` has no transform or no CRS: its pixels have no place to start from.
-    OptionError
-        When there are no tie points, or the output cannot be written.
-    """
+    """Write an image whose place is told by tie points instead of a transform."""
     source, crs, transform = _describe(image)
     known = as_points(points, crs, transform)
     if not isinstance(known, TiePoints):

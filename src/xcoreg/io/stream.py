@@ -32,31 +32,7 @@ _NARROW = 3  # chunks; strips narrower than that would compute too much twice
 
 
 def pour(images: Sequence[Any], put: Put, *, travels: bool = False) -> None:
-    """Compute lazy images and hand on every block once, holding few blocks at a time whatever the size of the images.
-
-    Scenes are cut into strips of columns. Within a strip, no block of a row is handed on before the row above is done:
-    left to itself, dask starts somewhere in the middle, and what blocks share with their neighbours is held for many
-    rows. Chunks that two strips share are computed for each of them.
-
-    Parameters
-    ----------
-    images : sequence of dask arrays (..., n_rows, n_cols)
-        Those whose chunks agree along the last two axes are computed together, as far as memory allows.
-    put : callable (image number, window, block)
-        What is done with a block; `window` tells its place, one slice per axis. Called in any thread, but by one at a
-        time and always in the same order unless it travels.
-    travels : bool
-        Whether `put` can be called in other processes, and by several threads at once. Otherwise blocks that are
-        computed in other processes are brought to this one, a row of a strip at a time.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> out = np.zeros((4, 6), int)
-    >>> pour([da.arange(24, chunks=5).reshape(4, 6)], lambda number, window, block: out.__setitem__(window, block))
-    >>> out[3]
-    array([18, 19, 20, 21, 22, 23])
-    """
+    """Compute lazy images and hand on every block once, holding few blocks at a time whatever the images' size."""
     arrays = list(images)
     tap = _Doors(put) if travels else _Tap(put)
     here = travels or _is_here()

@@ -147,30 +147,7 @@ def _small_cache() -> Iterator[None]:
 
 
 def driver_for(path: Path, driver: str | None = None) -> str:
-    """Name the format of an output.
-
-    Parameters
-    ----------
-    path : Path
-        Its extension counts.
-    driver : str, optional
-        Wins over the extension.
-
-    Returns
-    -------
-    str
-        GDAL's name, or "Zarr".
-
-    Raises
-    ------
-    OptionError
-        For an unknown format, and one that cannot be written.
-
-    Examples
-    --------
-    >>> driver_for(Path("a.tif")), driver_for(Path("a.bsq")), driver_for(Path("a.tif"), "cog")
-    ('GTiff', 'ENVI', 'COG')
-    """
+    """Name the format of an output."""
     suffix = path.suffix.lower()
     if driver is None:
         try:
@@ -187,24 +164,7 @@ def driver_for(path: Path, driver: str | None = None) -> str:
 
 
 def check_header(path: Path, driver: str) -> None:
-    """Refuse an ENVI image whose header would take the place of another image's: a.img and a.bsq share a.hdr.
-
-    Parameters
-    ----------
-    path : Path
-        The output.
-    driver : str
-        From :func:`driver_for`.
-
-    Raises
-    ------
-    OptionError
-        When there is a header, but not the image itself.
-
-    Examples
-    --------
-    >>> check_header(Path("a.bsq"), "ENVI")
-    """
+    """Refuse an ENVI image whose header would take the place of another image's: a.img and a.bsq share a.hdr."""
     header = path.with_suffix(".hdr")
     if driver == "ENVI" and header.exists() and not path.exists():
         raise OptionError(f"cannot write {path}: its header {header} belongs to another image: give another name")
@@ -363,36 +323,7 @@ _EXACT = 1e-6  # px, how close to the wanted place the copy must read
 
 
 def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine) -> Path:
-    """Copy a local GeoTIFF byte by byte and move it.
-
-    Parameters
-    ----------
-    src : str or path
-        A local GeoTIFF.
-    dst : str or path
-        The copy; replaced if it exists. Written beside the goal and renamed.
-    transform : Affine
-        Of the copy, pixel corners to map.
-
-    Returns
-    -------
-    Path
-        The copy. Where only the origin differs, 16 to 32 bytes of it do: pixels, overviews, tags, compression and the
-        layout of a cloud optimised file stay.
-
-    Raises
-    ------
-    NoSuchFile
-        Without `src`.
-    OptionError
-        When `src` is no local GeoTIFF, or `dst` cannot be written.
-
-    Examples
-    --------
-    >>> copy_moved("missing.tif", "out.tif", Affine.identity())
-    Traceback (most recent call last):
-    xcoreg.files.NoSuchFile: missing.tif does not exist
-    """
+    """Copy a local GeoTIFF byte by byte and move it."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")

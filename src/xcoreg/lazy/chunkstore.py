@@ -36,24 +36,7 @@ _READ = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "
 
 
 def is_read(array: Any) -> bool:
-    """Tell whether an array is read from somewhere, or in memory already, not computed.
-
-    Parameters
-    ----------
-    array : dask.array.Array
-
-    Returns
-    -------
-    bool
-        Also for what was cut out of such an array.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> image = da.from_array(np.zeros(9), chunks=3)
-    >>> is_read(image[2:7]), is_read(image + 1), is_read((image + 1).persist())
-    (True, False, True)
-    """
+    """Tell whether an array is read from somewhere, or in memory already, not computed."""
     from dask.highlevelgraph import MaterializedLayer
 
     graph, name = array.__dask_graph__(), array.name
@@ -76,27 +59,7 @@ def is_task(node: Any) -> bool:
 
 
 def shared_keys(arrays: Sequence[Any]) -> frozenset[Hashable]:
-    """Find what several chunks of some images are made from, and is computed itself.
-
-    Parameters
-    ----------
-    arrays : sequence of dask.array.Array
-
-    Returns
-    -------
-    frozenset
-        Keys of their graphs. When these are kept, as chunks are, nothing is computed twice. What leads to one of them,
-        or to one chunk, alone is left out.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> image = da.zeros((4, 4), chunks=2) + 1
-    >>> {key[0] == image.name for key in shared_keys([2 * image, image > 0])}
-    {True}
-    >>> shared_keys([2 * image]), len(shared_keys([image.rechunk((4, 1))]))
-    (frozenset(), 4)
-    """
+    """Find what several chunks of some images are made from, and is computed itself."""
     from dask.highlevelgraph import HighLevelGraph
 
     if not _may_share(arrays):
@@ -170,10 +133,7 @@ logger = logging.getLogger("xcoreg")
 class Lacking(Exception):
     """A task was not given all chunks that it needs.
 
-    Parameters
-    ----------
-    keys : list of (name, row, col)
-        The others.
+    keys : The others.
     """
 
     def __init__(self, keys: list[Key]) -> None:
@@ -199,13 +159,7 @@ class Chunk:
 
 
 class Given:
-    """What a task may read: chunks it was given, and those kept by others of its process.
-
-    Parameters
-    ----------
-    chunks : mapping of (name, row, col) to Chunk or array
-    behind : Kept, optional
-    """
+    """What a task may read: chunks it was given, and those kept by others of its process."""
 
     def __init__(self, chunks: Mapping[Key, Any], behind: Kept | None = None) -> None:
         self._chunks, self._behind = dict(chunks), behind
@@ -238,12 +192,8 @@ class Kept:
 
     Where it is sent to another process it keeps everything in files there.
 
-    Parameters
-    ----------
-    room : int
-        Bytes to be kept in memory.
-    folder : Path, optional
-        For the rest; made when it is needed.
+    room : Bytes to be kept in memory.
+    folder : For the rest; made when it is needed.
     """
 
     def __init__(self, room: int, folder: Path | None = None) -> None:
@@ -297,17 +247,7 @@ class Kept:
         return value
 
     def nodes(self, keys: Iterable[Key]) -> dict[Key, Any]:
-        """Find chunks of arrays that are known, or how they are computed and kept.
-
-        Parameters
-        ----------
-        keys : iterable of (name, row, col)
-
-        Returns
-        -------
-        dict
-            Key to what may be handed to a task, which gets a :class:`Chunk` or the pixels for it.
-        """
+        """Find chunks of arrays that are known, or how they are computed and kept."""
         wanted: dict[str, dict[Key, None]] = {}
         for key in keys:
             wanted.setdefault(key[0], {})[key] = None

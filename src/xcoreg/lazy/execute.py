@@ -45,32 +45,7 @@ def run_tasks(
     done: Callable[[int], None] | None = None,
     ahead: Sequence[Sequence[tuple[Any, Sequence[Box]]]] | None = None,
 ) -> list[Any]:
-    """Call a function once per item, as independent tasks of dask's current scheduler (threads by default).
-
-    Parameters
-    ----------
-    function : callable (shared, item) -> result
-        Reads images that dask computes by :func:`read_windows` alone: then no chunk of them is computed twice.
-    shared : object
-        What all tasks need; handed over once, not copied into each of them.
-    items : sequence
-        Small things; what their tasks return should be small, too.
-    done : callable (number), optional
-        Told how many tasks have ended, as they end; not by a distributed scheduler, which tells at the end.
-    ahead : sequence of sequences of (dask array, boxes), optional
-        For each item, windows of computed images that its task is going to read. A task that needs more than it was
-        given is run again with that.
-
-    Returns
-    -------
-    list
-        Results in the order of the items.
-
-    Examples
-    --------
-    >>> run_tasks(lambda base, item: base + item, 10, [1, 2])
-    [11, 12]
-    """
+    """Call a function once per item, as independent tasks of dask's current scheduler (threads by default)."""
     if len(items) < 2:
         return [_told(function(shared, item), done) for item in items]
     needs = [[key for array, boxes in row for key in chunks_under(array, boxes)] for row in ahead or [()] * len(items)]
@@ -154,17 +129,6 @@ def keeping() -> Iterator[Any]:
 
     A limited part is kept in memory, the rest in a temporary folder (`temporary-directory` of dask's configuration), on
     a cluster by its workers.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> looked = []
-    >>> image = da.zeros((4, 4), chunks=2)
-    >>> image = image.map_blocks(lambda b: looked.append(1) or b, dtype=float, meta=image._meta)
-    >>> with keeping():
-    ...     _ = [read_windows(image, [(0, 1, 0, 3)]) for _ in range(5)]
-    >>> len(looked)
-    2
     """
     store = _STORE.get()
     if store is not None:
@@ -192,29 +156,7 @@ def store_here(store: Kept | Given) -> Iterator[None]:
 def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
     """Read windows of an image that dask computes.
 
-    Parameters
-    ----------
-    array : dask.array.Array (n_rows, n_cols)
-    boxes : sequence of (row0, row1, col0, col1)
-        Inside the image.
-    step : (rows, columns)
-        Take every so many rows and columns.
-
-    Returns
-    -------
-    list of arrays
-        Not to be written into: they may be parts of chunks that are kept.
-
-    Raises
-    ------
-    Lacking
-        In a task of :func:`run_tasks` that was not given all of the chunks.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> read_windows(da.arange(9, chunks=4).reshape(1, 9), [(0, 1, 3, 8)], (1, 2))
-    [array([[3, 5, 7]])]
+    step (rows, columns).
     """
     store = _STORE.get()
     if store is None:
@@ -223,28 +165,14 @@ def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1
 
 
 def remember(array: Any) -> None:
-    """Tell :func:`keeping` of an array of which tasks may need chunks that nobody has foreseen.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> remember(da.zeros((4, 4)))
-    """
+    """Tell :func:`keeping` of an array of which tasks may need chunks that nobody has foreseen."""
     store = _STORE.get()
     if store is not None:
         store.remember(array)
 
 
 def hollow(array: Any) -> Any:
-    """Leave away how an array is computed: name, chunks and dtype suffice for those who are given its chunks.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> image = da.ones((4, 4), chunks=2)
-    >>> hollow(image).name == image.name, len(hollow(image).dask)
-    (True, 0)
-    """
+    """Leave away how an array is computed: name, chunks and dtype suffice for those who are given its chunks."""
     import dask.array as da
 
     return da.Array({}, array.name, array.chunks, meta=array._meta)  # type: ignore[no-untyped-call]
@@ -252,16 +180,7 @@ def hollow(array: Any) -> Any:
 
 @contextmanager
 def noting(keys: list[Key]) -> Iterator[None]:
-    """Note what is lacking, and go on to see what else is.
-
-    Examples
-    --------
-    >>> keys = []
-    >>> with noting(keys):
-    ...     raise Lacking([("image", 0, 0)])
-    >>> keys
-    [('image', 0, 0)]
-    """
+    """Note what is lacking, and go on to see what else is."""
     try:
         yield
     except Lacking as lacking:

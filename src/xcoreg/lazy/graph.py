@@ -60,18 +60,6 @@ def computing(**how: Any) -> Iterator[None]:
 
     Unlike ``dask.config.set``, which is the whole program's: several threads of one worker would undo each other's
     choice.
-
-    Parameters
-    ----------
-    **how
-        As for ``dask.compute``: `scheduler`, `num_workers`, ...
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> with computing(scheduler="synchronous"):
-    ...     compute_all([da.arange(3, chunks=2)])
-    [array([0, 1, 2])]
     """
     before = _HOW.set(how)
     try:
@@ -86,14 +74,7 @@ def chosen() -> Mapping[str, Any]:
 
 
 def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
-    """Compute dask collections together, as :func:`computing` says.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> [int(one) for one in compute_items([da.arange(3, chunks=2).sum()])]
-    [3]
-    """
+    """Compute dask collections together, as :func:`computing` says."""
     from dask.base import compute
 
     how = chosen()
@@ -104,23 +85,7 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def client_of(item: Any) -> Any:
-    """Find the cluster that computes a collection, or keeps parts of it.
-
-    Parameters
-    ----------
-    item : dask collection
-
-    Returns
-    -------
-    distributed.Client or None
-        None when this program computes it, in threads or processes of its own.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> client_of(da.zeros(3)) is None
-    True
-    """
+    """Find the cluster that computes a collection, or keeps parts of it."""
     client = cluster()
     if client is not None or threads_here() is None or not _elsewhere(item):
         return client
@@ -130,17 +95,7 @@ def client_of(item: Any) -> Any:
 
 
 def cluster() -> Any:
-    """Find the cluster that computes in this thread.
-
-    Returns
-    -------
-    distributed.Client or None
-
-    Examples
-    --------
-    >>> cluster() is None
-    True
-    """
+    """Find the cluster that computes in this thread."""
     from dask.base import get_scheduler
 
     get: Any = get_scheduler(scheduler=chosen().get("scheduler"))  # type: ignore[no-untyped-call]
@@ -154,23 +109,7 @@ def _elsewhere(item: Any) -> bool:
 
 
 def token(*values: Any) -> str:
-    """Name values by what they are.
-
-    Parameters
-    ----------
-    *values
-        Plain values, arrays, images, functions.
-
-    Returns
-    -------
-    str
-        The same for equal values, in every process.
-
-    Examples
-    --------
-    >>> token({"a": 1}, "b") == token({"a": 1}, "b")
-    True
-    """
+    """Name values by what they are."""
     from dask.base import tokenize
 
     name: str = tokenize(*values)
@@ -178,45 +117,12 @@ def token(*values: Any) -> str:
 
 
 def is_lazy(data: Any) -> bool:
-    """Tell whether data are a dask collection, without importing dask.
-
-    Parameters
-    ----------
-    data : object
-        A numpy or dask array, a DataArray, anything.
-
-    Returns
-    -------
-    bool
-        True for a dask array and for a DataArray that wraps one.
-
-    Examples
-    --------
-    >>> is_lazy(np.zeros(3))
-    False
-    """
+    """Tell whether data are a dask collection, without importing dask."""
     return hasattr(data, "__dask_graph__") and getattr(data, "chunks", None) is not None
 
 
 def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
-    """Bring several arrays into memory, all lazy ones in a single computation.
-
-    Parameters
-    ----------
-    items : sequence of array-like
-        numpy or dask arrays, or DataArrays over either (or over a file). The scheduler is dask's current one.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        The values, in the same order.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> compute_all([da.arange(3, chunks=2), np.zeros(1)])
-    [array([0, 1, 2]), array([0.])]
-    """
+    """Bring several arrays into memory, all lazy ones in a single computation."""
     plain = [getattr(item, "data", item) if is_lazy(item) else item for item in items]
     lazy = [item for item in plain if is_lazy(item)]
     if not lazy:
@@ -230,22 +136,6 @@ def fused(window: Any) -> Any:
 
     Several windows of one chunk would otherwise share the chunk, and load it whole. Of computed data they should: a
     chunk would be computed once for each window.
-
-    Parameters
-    ----------
-    window : dask array
-        Sliced, not computed.
-
-    Returns
-    -------
-    dask array
-        The same values.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> fused(da.arange(9, chunks=9)[2:4]).compute()
-    array([2, 3])
     """
     from dask.base import optimize
 
@@ -261,33 +151,7 @@ def map_output_blocks(
 ) -> Any:
     """Make a lazy array block by block, each from the one window of a source that it needs.
 
-    Parameters
-    ----------
-    function : callable (window, box, rows, cols) -> block
-        Gets the (..., row1 - row0, col1 - col0) pixels of `box` and the block's place in the output; returns its
-        (..., n_rows, n_cols) values. A small object with a deterministic token, such as a frozen dataclass.
-    source : dask.array.Array (..., n_rows, n_cols)
-        Leading axes keep their chunks.
-    chunks : (rows, cols)
-        Chunks of the output along its last two axes.
-    box_of : callable (rows, cols) -> (row0, row1, col0, col1)
-        The window of the source for a block of the output, inside of the source; empty is allowed.
-    dtype : dtype-like
-        Of the output.
-
-    Returns
-    -------
-    dask.array.Array
-        Nothing is computed. The names in its graph follow from the source, the function and the chunks alone.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> source = da.arange(12, chunks=5).reshape(1, 12)
-    >>> flip = lambda window, box, rows, cols: window[:, ::-1]
-    >>> box_of = lambda rows, cols: (0, 1, 12 - cols.stop, 12 - cols.start)
-    >>> map_output_blocks(flip, source, ((1,), (6, 6)), box_of, source.dtype).compute()
-    array([[11, 10,  9,  8,  7,  6,  5,  4,  3,  2,  1,  0]])
+    chunks (rows, cols).
     """
     import dask.array as da
     from dask.base import tokenize
@@ -357,26 +221,7 @@ def edges_of(sizes: Sequence[int]) -> list[int]:
 
 
 def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> list[tuple[int, slice]]:
-    """Chunks that a span meets, and the part of each.
-
-    Parameters
-    ----------
-    start, stop : int
-        Half-open.
-    edges : sequence of int
-        From :func:`edges_of`.
-    step : int
-        Every so many pixels are wanted, from `start` on.
-
-    Returns
-    -------
-    list of (chunk, slice)
-
-    Examples
-    --------
-    >>> cuts_along(1, 8, edges_of((3, 3, 3)), 4)
-    [(0, slice(1, 3, 4)), (1, slice(2, 3, 4))]
-    """
+    """Chunks that a span meets, and the part of each."""
     out = []
     for chunk, (low, high) in enumerate(pairwise(edges)):
         first = start if start >= low else start + -(-(low - start) // step) * step
@@ -389,23 +234,7 @@ def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> li
 def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[tuple[Key, Cut]]]:
     """Parts of chunks that make a window, row by row.
 
-    Parameters
-    ----------
-    array : dask.array.Array (n_rows, n_cols)
-    box : (row0, row1, col0, col1)
-        Inside the array.
-    step : (rows, columns)
-        Every so many are wanted.
-
-    Returns
-    -------
-    list of lists of (key, (rows, columns))
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> [[key[1:] for key, _ in row] for row in parts_of(da.zeros((9, 9), chunks=3), (2, 3, 2, 4))]
-    [[(0, 0), (0, 1)]]
+    step (rows, columns).
     """
     down, across = (
         cuts_along(*span, edges_of(sizes), each)
@@ -415,20 +244,7 @@ def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[
 
 
 def chunks_under(array: Any, boxes: Sequence[Box]) -> list[Key]:
-    """Chunks that any of some windows meets, each once.
-
-    Parameters
-    ----------
-    array : dask.array.Array (n_rows, n_cols)
-    boxes : sequence of (row0, row1, col0, col1)
-        Inside the array.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> [key[1:] for key in chunks_under(da.zeros((9, 9), chunks=3), [(2, 3, 2, 4), (0, 1, 0, 1)])]
-    [(0, 0), (0, 1)]
-    """
+    """Chunks that any of some windows meets, each once."""
     return list({key: None for box in boxes for row in parts_of(array, box) for key, _ in row})
 
 
@@ -440,26 +256,7 @@ def put_together(
 ) -> list[NDArray[Any]]:
     """Make windows from parts of chunks that somebody fetches.
 
-    Parameters
-    ----------
-    array : dask.array.Array (n_rows, n_cols)
-    boxes : sequence of (row0, row1, col0, col1)
-        Inside the array.
-    step : (rows, columns)
-        Every so many are wanted.
-    fetch : callable (cuts of each chunk) -> pixels of each cut of each chunk
-        Asked once.
-
-    Returns
-    -------
-    list of arrays
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> fetch = lambda cuts: {key: [np.full((1, 2), key[2]) for _ in own] for key, own in cuts.items()}
-    >>> put_together(da.zeros((9, 9), chunks=3), [(0, 1, 1, 5)], (1, 1), fetch)
-    [array([[0, 0, 1, 1]])]
+    step (rows, columns).
     """
     plans = [parts_of(array, box, step) for box in boxes]
     wanted: dict[Key, list[Cut]] = {}
@@ -494,39 +291,7 @@ def run_each(
     workers: int | None = None,
     memory: str | int | None = None,
 ) -> Generator[tuple[int, Any]]:
-    """Call a function once per item, and hand on what it returns as it comes.
-
-    Parameters
-    ----------
-    function : callable (item) -> result
-        Both small; they travel.
-    items : sequence
-    scheduler : str, optional
-        Address of a distributed scheduler, "tcp://...". No more items are sent to it than its workers have threads.
-    workers : int, optional
-        Processes of one thread each on this machine. Default: none, items are worked on in this process.
-    memory : str or int, optional
-        What each process may hold, "2GB" or bytes: it writes to disk beyond 60 % and is replaced beyond 95 %.
-
-    Yields
-    ------
-    index : int
-    result : object
-        What the function returned, or the exception that ended it. One that took two workers down with it is a
-        `KilledWorker`.
-
-    Raises
-    ------
-    OptionError
-        When the scheduler does not answer or has no worker, or both it and `workers` are given.
-    MissingDependency
-        Without distributed.
-
-    Examples
-    --------
-    >>> list(run_each(abs, [-1, "a"]))
-    [(0, 1), (1, TypeError("bad operand type for abs(): 'str'"))]
-    """
+    """Call a function once per item, and hand on what it returns as it comes."""
     if scheduler is None and workers is None:
         if memory is not None:
             raise OptionError("memory= bounds the processes of workers=: give their number, too")
@@ -537,13 +302,7 @@ def run_each(
 
 
 def threads_here() -> int | None:
-    """Tell how many jobs a worker of a cluster runs side by side in this process; None outside of one.
-
-    Examples
-    --------
-    >>> threads_here() is None
-    True
-    """
+    """Tell how many jobs a worker of a cluster runs side by side in this process; None outside of one."""
     import sys
 
     if "distributed" not in sys.modules:

@@ -42,14 +42,9 @@ _MANY, _ALONE_OF_MANY = 4, 85.0
 class Verdict:
     """Which windows carry the answer.
 
-    Attributes
-    ----------
-    status : Status
-        OK, or why nothing can be trusted.
-    members : (n,) bool
-        The windows that agree.
-    move : (2,) float64
-        Correction, px of the matching lattice, along (col, row); NaN without members.
+    status : OK, or why nothing can be trusted.
+    members : (n,) bool; The windows that agree.
+    move : (2,) float64; Correction, px of the matching lattice, along (col, row); NaN without members.
     cov : (2, 2) float64
     """
 
@@ -62,27 +57,7 @@ class Verdict:
 def judge(moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Floats) -> Verdict:
     """Decide whether windows agree on one shift.
 
-    Parameters
-    ----------
-    moves : (n, 2) float
-        Corrections, px of the matching lattice.
-    covs : (n, 2, 2) float
-        Their covariances, px².
-    status : (n,) int8
-        Of each window.
-    reliability : (n,) float
-        Percent; NaN (a matcher that does not tell) counts as full.
-
-    Returns
-    -------
-    Verdict
-
-    Examples
-    --------
-    >>> moves = np.array([[1.0, 2.0], [1.1, 2.0], [9.0, 9.0]])
-    >>> verdict = judge(moves, np.full((3, 2, 2), 0.01 * np.eye(2)), np.zeros(3, np.int8), np.full(3, 90.0))
-    >>> verdict.status.name, verdict.members.tolist(), verdict.move.round(3).tolist()
-    ('OK', [True, True, False], [1.05, 2.0])
+    moves (n, 2) float; covs (n, 2, 2) float; status (n,) int8; reliability (n,) float.
     """
     nothing = np.full(2, np.nan), np.full((2, 2), np.nan)
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
@@ -142,22 +117,7 @@ class _Places:
 def bends(scene: Scene, trials: Trials, members: NDArray[np.bool_], move: Floats, contrast: str) -> Trials | None:
     """Match the quarters of windows: under rotation or scale they tell different shifts.
 
-    Parameters
-    ----------
-    scene : Scene
-    trials : Trials
-        The windows.
-    members : (n,) bool
-        Those that carry the answer.
-    move : (2,) float
-        The answer, matching px.
-    contrast : str
-        As for the matcher.
-
-    Returns
-    -------
-    Trials or None
-        The quarters, when most of those that are sure contradict the answer.
+    members (n,) bool; move (2,) float.
     """
     size = trials.size // 2
     if size < _QUARTER or not members.any():
@@ -175,18 +135,7 @@ def bends(scene: Scene, trials: Trials, members: NDArray[np.bool_], move: Floats
 
 
 def locks(scene: Scene, trials: Trials, members: NDArray[np.bool_], contrast: str) -> bool:
-    """Match windows of coarser pixels: where both images were resampled on one lattice, fine ones lock onto it.
-
-    Parameters
-    ----------
-    scene, trials, members, contrast
-        As for `bends`.
-
-    Returns
-    -------
-    bool
-        True when windows made of pixels two or three times coarser contradict the answer.
-    """
+    """Match windows of coarser pixels: where both images were resampled on one lattice, fine ones lock onto it."""
     at = _members(trials, members)
     places, shifts = at.places[:_WINDOWS], at.shifts[:_WINDOWS]
     if at.size // min(_COARSER) < _COARSE_SIDE or not len(places):

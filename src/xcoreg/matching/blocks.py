@@ -51,21 +51,7 @@ _ASKED, _LEFT = 9, 0.1
 def lay_blocks(scene: Scene, spacing: float) -> Floats:
     """Lay blocks side by side over the whole overlap, about so far apart.
 
-    Parameters
-    ----------
-    scene : Scene
-    spacing : float
-        Target px; stretched so that a whole number of blocks fits.
-
-    Returns
-    -------
-    (n, 2) float64
-        Centres, CRS units of the target, row by row; those whose block meets the valid data of both models.
-
-    Raises
-    ------
-    GridError
-        When there is none.
+    -> (n, 2) float64.
     """
     affine = scene.target.grid.affine
     corners = shapely.get_coordinates(scene.extent)
@@ -88,20 +74,7 @@ def lay_blocks(scene: Scene, spacing: float) -> Floats:
 def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int) -> TiePoints:
     """Match blocks, beginning at the one correction that fits all of them best.
 
-    Parameters
-    ----------
-    scene : Scene
-    options : LocalOptions
-        With an elevation matcher.
-    places : (n, 2) float
-        Centres, CRS units of the target.
-    size : int
-        Side of the blocks, px of the matching lattice.
-
-    Returns
-    -------
-    TiePoints
-        One row per block.
+    places (n, 2) float.
     """
     terms = options.terms or Terms(shift=True)
     guess = np.zeros(2)
@@ -146,12 +119,8 @@ _ENOUGH = 160
 class Comparison:
     """What is between two elevation models.
 
-    Parameters
-    ----------
-    count : int
-        Pixels compared: an even selection.
-    before, after : Scale
-        Median and NMAD of reference minus target.
+    count : Pixels compared: an even selection.
+    before, after : Median and NMAD of reference minus target.
     """
 
     count: int
@@ -160,31 +129,7 @@ class Comparison:
 
 
 def choose_lifted(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
-    """Fit places and heights of blocks.
-
-    Parameters
-    ----------
-    scene : Scene
-    points : TiePoints
-        Those that are OK are used.
-    model : str or object
-        As the option `model`, for each of the two parts. With "auto" triangles, linear or sharp, are tried besides what
-        withheld blocks speak for, and taken where they leave less between the elevation models: these tell more than
-        a few blocks.
-    terms : Terms
-        Without a shift places stay where they are.
-
-    Returns
-    -------
-    choice : Choice
-        Of the horizontal part, with a :class:`Lifted` model; its table has the rows of the heights, too.
-    comparison : Comparison
-
-    Raises
-    ------
-    Degenerate
-        Where the blocks cannot carry the model.
-    """
+    """Fit places and heights of blocks."""
     choices = [_fitted(points, model, terms)]
     if isinstance(model, str) and model == "auto":
         with contextlib.suppress(Degenerate):
@@ -224,18 +169,7 @@ def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
 
 
 def compare(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
-    """Compare two elevation models before and after corrections.
-
-    Parameters
-    ----------
-    scene : Scene
-    models : sequence of Model
-
-    Returns
-    -------
-    list of Comparison
-        One for each.
-    """
+    """Compare two elevation models before and after corrections."""
     west, south, east, north = scene.extent.bounds
     origin = (west + east) / 2, (south + north) / 2
     before: list[Floats] = []

@@ -41,21 +41,7 @@ _NODES = 5
 def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, own: Own) -> tuple[Floats, Floats]:
     """Exact positions of a mesh of points over each window, its borders included.
 
-    Parameters
-    ----------
-    centres : (x, y), (n,) float each
-        Map positions of the windows' centres.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    size : int
-        Side of the windows, px of the matching lattice.
-    own : function (x, y) -> (rows, cols)
-        Pixels of the image at map positions.
-
-    Returns
-    -------
-    rows, cols : (n, 5, 5) float64
-        Pixels of the image, integer = pixel centre; not finite where the image's CRS does not reach.
+    -> rows, cols (n, 5, 5) float64.
     """
     node = _nodes(size)
     dx, dy = vector_to_map(linear, node[None, :], node[:, None])
@@ -66,22 +52,7 @@ def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, own:
 def window_places(centres: tuple[Floats, Floats], linear: Linear, size: int, own: Own) -> tuple[Floats, Floats]:
     """Positions of every pixel of windows.
 
-    Parameters
-    ----------
-    centres, linear, size, own
-        As for `window_nodes`.
-
-    Returns
-    -------
-    rows, cols : (n, size, size) float64
-        Pixels of the image.
-
-    Examples
-    --------
-    >>> double = lambda x, y: (2 * y, 2 * x)
-    >>> rows, cols = window_places((np.zeros(1), np.zeros(1)), (1.0, 0.0, 0.0, 1.0), 3, double)
-    >>> cols[0, 0].round(9).tolist()
-    [-2.0, 0.0, 2.0]
+    -> rows, cols (n, size, size) float64.
     """
     basis = _basis(size)
     rows, cols = (basis @ part @ basis.T for part in window_nodes(centres, linear, size, own))
@@ -99,18 +70,7 @@ def window_places(centres: tuple[Floats, Floats], linear: Linear, size: int, own
 def scale_of(rows: Floats, cols: Floats, size: int) -> tuple[float, float]:
     """Pixels of the image per matching pixel, along its rows and columns.
 
-    Parameters
-    ----------
-    rows, cols : (m, m) float
-        Positions of points spread evenly or nearly so over a window.
-    size : int
-        Side of the window, px of the matching lattice.
-
-    Examples
-    --------
-    >>> cols, rows = np.meshgrid(np.arange(8) * 3.0, np.arange(8) * 2.0)
-    >>> scale_of(rows, cols, 8)
-    (2.0, 3.0)
+    rows, cols (m, m) float.
     """
     step = (size - 1) / (len(rows) - 1) if len(rows) > 1 else 1.0
     along = []
@@ -149,15 +109,10 @@ _SPARSE = 16
 class Cut:
     """Windows of one image on the matching lattice.
 
-    Attributes
-    ----------
-    values : (n, size, size) float32
-        With each window's own mean taken away; 0 where not valid.
+    values : (n, size, size) float32; With each window's own mean taken away; 0 where not valid.
     valid : (n, size, size) bool
-    x, y : (n,) float64
-        Centre of each window, that is of index ``(size - 1) / 2``, CRS units of the target.
-    level : (n,) float64
-        The mean that was taken away.
+    x, y : (n,) float64; Centre of each window, that is of index ``(size - 1) / 2``, CRS units of the target.
+    level : (n,) float64; The mean that was taken away.
     """
 
     values: Floats
@@ -171,18 +126,11 @@ class Cut:
 class Cutter:
     """Cuts windows of one image whose pixels are those of the matching lattice.
 
-    Attributes
-    ----------
-    raster : Raster
-    crs : CRS
-        Of the target: positions are told in it.
-    linear : (a, b, d, e)
-        Linear part of the matching lattice, CRS units of the target per px.
-    factor : (int, int) or None
-        The image's own pixels per matching pixel along (columns, rows) when these are whole numbers and the axes are
-        parallel: then windows are read, and averaged, as they are. None: they are resampled.
-    mask : function of (x, y), optional
-        Where the image may be used, positions in the CRS of the target.
+    crs : Of the target: positions are told in it.
+    linear : Linear part of the matching lattice, CRS units of the target per px.
+    factor : The image's own pixels per matching pixel along (columns, rows) when these are whole numbers and the axes
+        are parallel: then windows are read, and averaged, as they are. None: they are resampled.
+    mask : Where the image may be used, positions in the CRS of the target.
     """
 
     raster: Raster
@@ -194,17 +142,7 @@ class Cutter:
     def cut(self, x: Floats, y: Floats, size: int) -> Cut:
         """Cut windows.
 
-        Parameters
-        ----------
-        x, y : (n,) float
-            Wanted centres, CRS units of the target.
-        size : int
-            Side, px of the matching lattice.
-
-        Returns
-        -------
-        Cut
-            Its centres are as near to the wanted ones as whole pixels of the image allow.
+        x, y (n,) float.
         """
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         values, valid, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
@@ -215,35 +153,12 @@ class Cutter:
         return Cut(values, valid, at_x, at_y, level)
 
     def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
-        """Read the neighbourhood of some windows once, to cut them, and others near them, from memory.
-
-        Parameters
-        ----------
-        x, y, size
-            As for :meth:`cut`.
-
-        Returns
-        -------
-        Cutter
-            Cuts the same windows; those that reach beyond the neighbourhood are read as before, as are all when they
-            lie so far apart that each is better read by itself.
-        """
+        """Read the neighbourhood of some windows once, to cut them, and others near them, from memory."""
         box = self._neighbourhood(x, y, size)
         return self if box is None else replace(self, raster=hold(self.raster, box))
 
     def ahead(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
-        """Tell what cutting some windows takes, for an image that dask computes.
-
-        Parameters
-        ----------
-        x, y, size
-            As for :meth:`cut`.
-
-        Returns
-        -------
-        list of (dask.array.Array, boxes)
-            Empty for pixels that are stored.
-        """
+        """Tell what cutting some windows takes, for an image that dask computes."""
         if not self.raster.is_computed:
             return []
         return [(self.raster.data.data, [self.raster.clip(box) for box in self._boxes(x, y, size)])]
@@ -353,16 +268,6 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
     """Choose the matching lattice and how each image gets there.
 
     Its pixels are those of the coarser image, in the CRS of the target.
-
-    Parameters
-    ----------
-    target, reference : Raster
-
-    Returns
-    -------
-    target_cutter, reference_cutter : Cutter
-    linear : (a, b, d, e)
-        Linear part of the matching lattice, CRS units of the target per px.
     """
     crs = target.grid.crs
     own = linear_of(target.grid.affine)

@@ -59,21 +59,7 @@ def _order(found: Solution) -> int:
 
 
 def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Model:
-    """Make the model that a solution describes.
-
-    Parameters
-    ----------
-    found : Solution
-    linear : (a, b, d, e)
-        Of the matching lattice, CRS units per px.
-    origin : (x, y)
-        Where the lattice's px are counted from, CRS units.
-
-    Returns
-    -------
-    Model
-        A translation with dz, or a constant shift with a polynomial of heights over target positions.
-    """
+    """Make the model that a solution describes."""
     dx, dy = (float(part) for part in vector_to_map(linear, *found.move))
     cov = cov3_to_map(linear, found.cov[None, :3, :3])[0]
     if not _order(found):
@@ -107,21 +93,7 @@ _GOLDEN = 0.6180339887498949
 
 
 def cover(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[Patch]:
-    """Cut windows side by side over the overlap; of a large one an even selection.
-
-    Parameters
-    ----------
-    scene : Scene
-    at : (x, y), optional
-        Cut one window there, CRS units of the target.
-    window : int, optional
-        Its side, px of the matching lattice; default 256.
-
-    Returns
-    -------
-    list of Patch
-        Their `centre` is counted from the middle of the overlap, px of the matching lattice.
-    """
+    """Cut windows side by side over the overlap; of a large one an even selection."""
     corners = shapely.get_coordinates(scene.extent)
     cols, rows = vector_to_pixel(scene.linear, corners[:, 0], corners[:, 1])
     spans = float(np.ptp(cols)), float(np.ptp(rows))
@@ -177,22 +149,7 @@ def to_metres(scene: Scene) -> Floats:
 def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
     """Metres to the East and North (rows) per pixel to the right and down (columns).
 
-    Parameters
-    ----------
-    crs : CRS
-    linear : (a, b, d, e)
-        CRS units per px.
-    y : float
-        Where degrees are turned into metres, CRS units: on the ellipsoid of WGS 84.
-
-    Returns
-    -------
-    (2, 2) float64
-
-    Examples
-    --------
-    >>> metres_per_pixel("EPSG:4326", (0.001, 0.0, 0.0, -0.001), 60.0).round(1).tolist()
-    [[55.8, 0.0], [0.0, -111.4]]
+    -> (2, 2) float64.
     """
     known, (a, b, d, e) = as_crs(crs), linear
     unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
@@ -223,14 +180,8 @@ _REASONS = {
 class Settled:
     """A solution with what it was made from.
 
-    Parameters
-    ----------
-    found : Solution
-    samples : sequence of Samples
-    linear : (a, b, d, e)
-        Of the lattice in which the solution counts, CRS units of the target per px.
-    origin : (x, y)
-        Where its px are counted from.
+    linear : Of the lattice in which the solution counts, CRS units of the target per px.
+    origin : Where its px are counted from.
     """
 
     found: Solution
@@ -251,20 +202,7 @@ def target_pixels(scene: Scene) -> float:
 
 
 def match_elevation(scene: Scene, options: Options) -> Coregistration:
-    """Measure one correction between two elevation models.
-
-    Parameters
-    ----------
-    scene : Scene
-    options : Options
-        With an elevation matcher.
-
-    Returns
-    -------
-    Coregistration
-        One row of tie points, for the whole overlap. Not ok where the terrain does not tell; what it tells along one
-        axis alone is in `points`.
-    """
+    """Measure one correction between two elevation models."""
     settled = settle(scene, options, options.terms or Terms(shift=True))
     return fit_of(scene.target, settled, scene_settings(scene, options), scene.overlap.representative_point())
 
@@ -298,21 +236,7 @@ def unconstrained(found: Solution) -> Solution:
 
 
 def fit_of(target: Raster, settled: Settled, settings: dict[str, Any], place: Any) -> Coregistration:
-    """Put a solution into its final form.
-
-    Parameters
-    ----------
-    target : Raster
-    settled : Settled
-    settings : dict
-        Of the result.
-    place : shapely Point
-        Where the row of the tie points stands, CRS of the target.
-
-    Returns
-    -------
-    Coregistration
-    """
+    """Put a solution into its final form."""
     found, ok = settled.found, settled.found.status is Status.OK
     told = {"correlation_px": found.length, "powers": [list(part) for part in found.basis.powers]}
     return Coregistration(

@@ -182,25 +182,7 @@ _USELESS = (
 
 
 def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
-    """Fit a model to tie points and put everything into the final form.
-
-    Parameters
-    ----------
-    scene : Scene
-    options : LocalOptions
-    points : TiePoints
-        Outliers are flagged.
-
-    Returns
-    -------
-    Coregistration
-        Not ok, and without a model, where the tie points are too few to be believed.
-
-    Raises
-    ------
-    TooFewTiePoints
-        When they cannot carry the model that was asked for.
-    """
+    """Fit a model to tie points and put everything into the final form."""
     status = _verdict(points)
     choice, compared = _choice(options, points, scene) if status is Status.OK else (None, None)
     settings = scene_settings(scene, options)

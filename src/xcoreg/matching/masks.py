@@ -37,14 +37,9 @@ VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".k
 class Where:
     """Places, and whether these or all others are meant; made by :func:`inside` and :func:`outside`.
 
-    Parameters
-    ----------
-    places : optional
-        Whatever `where` may be.
-    crs : CRS in any spelling, optional
-        Of a bare geometry, and of the positions a function is asked about.
-    inverted : bool
-        All other places are meant.
+    places : Whatever `where` may be.
+    crs : Of a bare geometry, and of the positions a function is asked about.
+    inverted : All other places are meant.
     """
 
     places: Any
@@ -100,60 +95,18 @@ def outside(places: Any, crs: Any = None) -> Where:
 
 
 def is_vector(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is that of outlines, by its suffix.
-
-    Examples
-    --------
-    >>> is_vector("glaciers.gpkg"), is_vector("stable.tif")
-    (True, False)
-    """
+    """Tell whether a path is that of outlines, by its suffix."""
     return Path(path).suffix.lower() in VECTOR_SUFFIXES
 
 
 def united(geometries: Any) -> shapely.Geometry:
-    """Unite geometries, mending those that are not valid; missing and empty ones are left out.
-
-    Parameters
-    ----------
-    geometries : iterable of shapely geometry or None
-
-    Returns
-    -------
-    shapely geometry
-        Empty when there is none.
-
-    Examples
-    --------
-    >>> united([shapely.box(0, 0, 1, 1), None, shapely.box(1, 0, 2, 1)]).area
-    2.0
-    """
+    """Unite geometries, mending those that are not valid; missing and empty ones are left out."""
     known = np.array([one for one in geometries if one is not None and not one.is_empty], dtype=object)
     return shapely.union_all(np.where(shapely.is_valid(known), known, shapely.make_valid(known)))
 
 
 def read_outlines(path: str | os.PathLike[str], name: str = "where") -> tuple[shapely.Geometry, Any]:
-    """Read the outlines of a vector file as one geometry.
-
-    Parameters
-    ----------
-    path : str or path
-        GeoJSON, which the base install reads, or another format of :data:`VECTOR_SUFFIXES`.
-    name : str
-        What messages call it.
-
-    Returns
-    -------
-    geometry : shapely geometry
-    crs : CRS in some spelling, or None
-        None when the file does not tell.
-
-    Raises
-    ------
-    OptionError
-        When there is no such file, it cannot be read, or holds no geometry.
-    MissingDependency
-        When the extra `vector` is needed and not installed.
-    """
+    """Read the outlines of a vector file as one geometry."""
     file = Path(path)
     if not file.is_file():
         raise OptionError(f"{name}: there is no file {file}")
@@ -193,39 +146,7 @@ _SPARSE = 1000
 
 
 def as_mask(where: Any, crs: Any, name: str = "where") -> Mask | None:
-    """Turn what a user passes as `where` into a function of map positions.
-
-    Parameters
-    ----------
-    where : DataArray, shapely geometry, GeoDataFrame, GeoSeries, path, callable, inside(...), outside(...) or None
-        A raster on any grid (usable where it is neither zero nor nodata), outlines in any CRS (usable inside), the path
-        of either, or a function of x and y. A geometry is in the CRS of its SRID; without one, and where :func:`inside`
-        or :func:`outside` does not tell, it is taken to be in that of the target (`where`) or reference (`ref_where`).
-        :func:`outside` means all other places: of a raster also those beyond its edges, and its nodata.
-    crs : CRS
-        Of the positions the function will be asked about; also assumed for bare geometries.
-    name : str
-        What messages call it.
-
-    Returns
-    -------
-    callable or None
-        ``mask(x, y)`` -> bool array, for positions in `crs`.
-
-    Raises
-    ------
-    OptionError
-        For anything else, and for files that cannot be read.
-
-    Examples
-    --------
-    >>> mask = as_mask(shapely.box(0, 0, 10, 10), "EPSG:32633")
-    >>> mask(np.array([5.0, 15.0]), np.array([5.0, 5.0])).tolist()
-    [True, False]
-    >>> mask = as_mask(outside(shapely.box(14, 0, 15, 1), "EPSG:4326"), "EPSG:32633")
-    >>> mask(np.array([4e5, 6e5]), np.array([5e4, 5e4])).tolist()
-    [False, True]
-    """
+    """Turn what a user passes as `where` into a function of map positions."""
     if where is None:
         return None
     if isinstance(where, Where):

@@ -178,36 +178,7 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options:
 @overload
 def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: type[_Checked]) -> _Checked: ...
 def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: type[Options] = Options) -> Options:
-    """Check options as a user gave them.
-
-    Parameters
-    ----------
-    given : dict
-        Names and values.
-    also : tuple of str
-        Names that the caller takes besides, for the hint about a name nobody knows.
-    kind : type
-        `Options` or `LocalOptions`.
-
-    Returns
-    -------
-    Options
-        Of that kind.
-
-    Raises
-    ------
-    OptionError
-        For an unknown name or a value that cannot be used.
-
-    Examples
-    --------
-    >>> check_options({"window": 128}).window
-    128
-    >>> check_options({"windw": 128})
-    Traceback (most recent call last):
-        ...
-    xcoreg.errors.OptionError: there is no option 'windw': did you mean 'window'?
-    """
+    """Check options as a user gave them."""
     known = [f.name for f in fields(kind) if not (kind is LocalOptions and f.name in _SINGLE)]
     for name in given:
         if kind is LocalOptions and name in _SINGLE:

@@ -47,49 +47,14 @@ _OVERHANG = 1.25
 
 
 def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
-    """Columns and rows of the matching lattice that the overlap spans.
-
-    Examples
-    --------
-    >>> overlap_size(shapely.box(0, 0, 1000, 500), (10.0, 0.0, 0.0, -10.0))
-    (100.0, 50.0)
-    """
+    """Columns and rows of the matching lattice that the overlap spans."""
     points = shapely.get_coordinates(overlap)
     cols, rows = vector_to_pixel(linear, points[:, 0], points[:, 1])
     return float(np.ptp(cols)), float(np.ptp(rows))
 
 
 def window_size(wanted: int | None, overlap: Any, linear: Linear, extent: Any = None) -> int:
-    """Choose the side of the windows: as wanted, or 256, or less where the overlap is small.
-
-    Parameters
-    ----------
-    wanted : int, optional
-        As the user said.
-    overlap : shapely geometry
-        Of the footprints, CRS of the target.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    extent : shapely geometry, optional
-        Overlap of the grids, holes and wedges included: a wanted window has to fit into that; default `overlap`.
-
-    Returns
-    -------
-    int
-        px of the matching lattice.
-
-    Raises
-    ------
-    OptionError
-        When a wanted window is larger than the overlap.
-    GridError
-        When the overlap is too small to match anything.
-
-    Examples
-    --------
-    >>> window_size(None, shapely.box(0, 0, 1000, 500), (10.0, 0.0, 0.0, -10.0))
-    50
-    """
+    """Choose the side of the windows: as wanted, or 256, or less where the overlap is small."""
     cols, rows = overlap_size(overlap, linear)
     side = round(min(cols, rows))
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"
@@ -114,25 +79,7 @@ def _fitting(wanted: int, room: tuple[float, float]) -> int:
 def keep_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Floats:
     """Move centres so that no window reaches beyond the grids while there is room within.
 
-    Parameters
-    ----------
-    places : (n, 2) float
-        Centres, CRS units of the target.
-    extent : shapely geometry
-        Overlap of the grids, CRS of the target.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    size : int
-        Side of the windows, px.
-
-    Returns
-    -------
-    (n, 2) float64
-
-    Examples
-    --------
-    >>> keep_inside(np.array([[100.0, 320.0]]), shapely.box(0, 0, 640, 640), (10.0, 0.0, 0.0, -10.0), 64).tolist()
-    [[320.0, 320.0]]
+    places (n, 2) float -> (n, 2) float64.
     """
     edge = shapely.get_coordinates(extent)
     cols, rows = vector_to_pixel(linear, edge[:, 0], edge[:, 1])
@@ -149,27 +96,7 @@ def choose_centres(
 ) -> tuple[Floats, Floats]:
     """Rank places for windows by what both images tell there.
 
-    Parameters
-    ----------
-    overlap : shapely geometry
-        In the CRS of the target.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    size : int
-        Side of the windows, px of the matching lattice.
-    looks : (Look, Look)
-        Coarse looks at target and reference.
-    crs : (CRS, CRS)
-        Of target and reference.
-    mask : function, optional
-        False where nothing may be used.
-
-    Returns
-    -------
-    places : (n, 2) float64
-        Centres, CRS units of the target, the most telling first.
-    score : (n,) float64
-        0..1; negative where a window would hold little valid data.
+    -> places (n, 2) float64; score (n,) float64.
     """
     places = _candidates(overlap, linear, size)
     scores, rank = np.ones(len(places)), np.zeros(len(places))
@@ -188,23 +115,7 @@ def choose_centres(
 def spread_out(places: Floats, scores: Floats, n: int, linear: Linear, size: int) -> NDArray[np.intp]:
     """Pick the best places that keep a distance from each other.
 
-    Parameters
-    ----------
-    places : (m, 2) float
-        Ranked, the best first.
-    scores : (m,) float
-        Places below zero are taken only when nothing better is left.
-    n : int
-        How many at most.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    size : int
-        Side of the windows, px. They may overlap by a tenth, lest one piece of evidence be counted twice.
-
-    Returns
-    -------
-    (<= n,) int
-        Indices into `places`.
+    places (m, 2) float; scores (m,) float.
     """
     cols, rows = vector_to_pixel(linear, places[:, 0], places[:, 1])
     taken: list[int] = []
@@ -276,26 +187,13 @@ _ALONG, _SHARE = 12, 5
 
 
 def default_spacing(overlap: Any, affine: Any) -> float:
-    """Choose the distance of windows: 200 target px, less where the overlap is small.
-
-    Examples
-    --------
-    >>> from affine import Affine
-    >>> default_spacing(shapely.box(0, 0, 9600, 4800), Affine(10, 0, 0, 0, -10, 0))
-    80.0
-    """
+    """Choose the distance of windows: 200 target px, less where the overlap is small."""
     longer = max(overlap_size(overlap, linear_of(affine)))
     return float(np.clip(np.floor(longer / _ALONG), 8, _USUAL_SPACING))
 
 
 def local_window(overlap: Any, linear: Linear) -> int:
-    """Choose the side of local windows: 256 px of the matching lattice, less where the overlap is small.
-
-    Examples
-    --------
-    >>> local_window(shapely.box(0, 0, 9600, 4800), (10.0, 0.0, 0.0, -10.0))
-    96
-    """
+    """Choose the side of local windows: 256 px of the matching lattice, less where the overlap is small."""
     side = int(min(overlap_size(overlap, linear)))
     return int(np.clip(side // _SHARE // 2 * 2, min(_LEAST_LOCAL_WINDOW, side), _USUAL_LOCAL_WINDOW))
 
@@ -306,35 +204,7 @@ def lay_out(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: flo
     The lattice is centred in the overlap of the grids such that its windows lie within them; kept are windows whose
     centre lies in the overlap of the valid data, so those at a slanted swath edge are partly empty.
 
-    Parameters
-    ----------
-    overlap, extent : shapely geometry
-        Overlap of the footprints, and of the whole grids, CRS of the target.
-    affine : Affine
-        Of the target.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    spacing : float
-        Distance of centres, target px.
-    size : int
-        Side of the windows, px of the matching lattice.
-
-    Returns
-    -------
-    (n, 2) float64
-        Centres, CRS units of the target, row by row from the upper left of the target.
-
-    Raises
-    ------
-    GridError
-        When no centre falls into the overlap.
-
-    Examples
-    --------
-    >>> from affine import Affine
-    >>> box = shapely.box(0, 0, 1000, 500)
-    >>> lay_out(box, box, Affine(10, 0, 0, 0, -10, 500), (10.0, 0.0, 0.0, -10.0), 20, 20).shape
-    (10, 2)
+    -> (n, 2) float64.
     """
     own = linear_of(affine)
     corners = shapely.get_coordinates(extent)
@@ -353,26 +223,7 @@ def lay_out(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: flo
 def tiles(places: Floats, linear: Linear, size: int, most: int) -> list[NDArray[np.intp]]:
     """Group windows that lie near each other, so that one reading serves a group.
 
-    Parameters
-    ----------
-    places : (n, 2) float
-        Centres, CRS units of the target.
-    linear : (a, b, d, e)
-        Of the matching lattice.
-    size : int
-        Side of the windows, px.
-    most : int
-        Windows per group at most.
-
-    Returns
-    -------
-    list of (m,) int
-        Indices of each group; every window is in one of them.
-
-    Examples
-    --------
-    >>> [group.tolist() for group in tiles(np.array([[0.0, 0], [900, 0], [10, 0]]), (1.0, 0, 0, 1.0), 16, 2)]
-    [[0, 2], [1]]
+    places (n, 2) float.
     """
     col, row = vector_to_pixel(linear, places[:, 0], places[:, 1])
     col, row = col - col.min(initial=np.inf), row - row.min(initial=np.inf)

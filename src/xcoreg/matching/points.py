@@ -59,13 +59,9 @@ _GOLDEN = 0.6180339887498949
 class Heights:
     """Points over a raster.
 
-    Parameters
-    ----------
-    x, y : (n,) float64
-        CRS units of the raster.
+    x, y : (n,) float64; CRS units of the raster.
     z : (n,) float64
-    row : (n,) int
-        Which of the rows given each one was.
+    row : (n,) int; Which of the rows given each one was.
     """
 
     x: Floats
@@ -78,18 +74,12 @@ class Heights:
 class PointSamples:
     """Points over a part of an elevation model, which is the target.
 
-    Parameters
-    ----------
     values : (rows, cols) float32
     valid : (rows, cols) bool
-    col, row : (n,) float64
-        Places of the points in it, px.
-    z : (n,) float64
-        Their heights.
-    origin : (col, row)
-        What is added to places to count in the lattice that all samples share, px.
-    index : (n,) int
-        Which of the rows given each point was.
+    col, row : (n,) float64; Places of the points in it, px.
+    z : (n,) float64; Their heights.
+    origin : What is added to places to count in the lattice that all samples share, px.
+    index : (n,) int; Which of the rows given each point was.
     """
 
     values: Floats
@@ -108,11 +98,7 @@ class PointSamples:
     def observe(self, move: Floats, spare: bool = False) -> Observed:
         """See the model, moved by (dcol, drow) px, at the points.
 
-        Parameters
-        ----------
-        move : (2,) float
-        spare : bool
-            Has no meaning here: only the model has slopes.
+        move (2,) float.
         """
         del spare
         here, slopes, at = self._look(move, _NEAR)
@@ -121,16 +107,7 @@ class PointSamples:
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
         """Tell slopes from noise.
 
-        Parameters
-        ----------
-        move : (2,) float
-
-        Returns
-        -------
-        both, own : (2, 2) float64
-            Sums of products of slopes over a shorter and a longer distance, whose pixels do not share noise, and of the
-            shorter ones' own.
-        count : int
+        move (2,) float -> both, own (2, 2) float64.
         """
         _, near, at = self._look(move, _NEAR)
         _, far, also = self._look(move, _FAR)
@@ -161,41 +138,12 @@ class PointSamples:
 
 
 def is_points(reference: Any) -> bool:
-    """Tell a table of points from an image.
-
-    Examples
-    --------
-    >>> is_points(np.zeros((2, 2)))
-    False
-    """
+    """Tell a table of points from an image."""
     return hasattr(reference, "geometry") and hasattr(reference, "columns")
 
 
 def heights_over(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
-    """Take places and heights from a GeoDataFrame.
-
-    Parameters
-    ----------
-    raster : Raster
-    points : GeoDataFrame
-        Of points; without a CRS taken to be in that of the raster.
-    column : str, optional
-        Where the heights are; default: the third coordinate, or the first of `NAMES` that is there.
-    where : optional
-        Use points only where true, as the option `where`.
-
-    Returns
-    -------
-    Heights
-        Those that are finite, inside of the raster and not masked.
-
-    Raises
-    ------
-    OptionError
-        When heights are not found, or geometries are no points.
-    NoOverlap
-        When no point lies on the raster.
-    """
+    """Take places and heights from a GeoDataFrame."""
     if not (points.geom_type == "Point").all():
         raise OptionError("heights are told by points, the frame has other geometries: use only its points")
     z = _column(points, column)
@@ -232,20 +180,7 @@ def _column(points: Any, column: str | None) -> Floats:
 
 
 def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples], tuple[float, float]]:
-    """Read the raster around points.
-
-    Parameters
-    ----------
-    raster : Raster
-    heights : Heights
-
-    Returns
-    -------
-    samples : list of PointSamples
-        Of each tile that has points, of an even selection of very many.
-    origin : (x, y)
-        Where their lattice counts from, CRS units.
-    """
+    """Read the raster around points."""
     affine = raster.grid.affine
     col, row = map_to_pixel(affine, heights.x, heights.y)
     middle = float(col.mean()), float(row.mean())
@@ -284,21 +219,7 @@ _LEVEL = 2.0
 
 
 def match_points(target: DataArray | Dataset, points: Any, options: Options) -> Coregistration:
-    """Measure the correction of an elevation model by points of known height.
-
-    Parameters
-    ----------
-    target : DataArray or Dataset
-    points : GeoDataFrame
-        The reference; heights in the vertical datum of the model (orthometric against ellipsoidal heights differ by
-        the geoid).
-    options : Options
-        "phase" stands for "nuth_kaab" here.
-
-    Returns
-    -------
-    Coregistration
-    """
+    """Measure the correction of an elevation model by points of known height."""
     if callable(options.matcher) or options.ref_where is not None or options.ref_band is not None:
         raise OptionError("points take an elevation matcher by name; ref_where and ref_band belong to images")
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")

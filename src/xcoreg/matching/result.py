@@ -45,19 +45,7 @@ _ADVICE = {
 
 
 def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Coregistration:
-    """Put the answer of a search into its final form.
-
-    Parameters
-    ----------
-    scene : Scene
-    options : Options
-    trials : list of Trials
-    verdict : Verdict
-
-    Returns
-    -------
-    Coregistration
-    """
+    """Put the answer of a search into its final form."""
     points = to_points(trials, scene)
     own = linear_of(scene.target.grid.affine)
     ok = verdict.status is Status.OK
@@ -90,18 +78,7 @@ def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
 
 
 def failure(fit: Coregistration, options: Options) -> MatchError:
-    """Say why nothing can be trusted, and what to try.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        One that is not ok.
-    options : Options
-
-    Returns
-    -------
-    MatchError
-    """
+    """Say why nothing can be trusted, and what to try."""
     counts = ", ".join(f"{n} {name}" for name, n in fit.points.counts().items()) or "none"
     if isinstance(options, LocalOptions) and fit.status is Status.NO_PEAK and fit.points.ok.any():
         text = f"too few tie points to be believed: {len(fit.points)} windows tried: {counts}; give less spacing="

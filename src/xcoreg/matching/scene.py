@@ -37,22 +37,12 @@ _RECUT_ROOM = 8
 class Scene:
     """What is known of two images before any window is matched.
 
-    Attributes
-    ----------
-    target, reference : Raster
-    looks : (Look, Look)
-        Coarse looks at target and reference.
-    footprints : (geometry, geometry)
-        Valid data of target and reference, each in its own CRS.
-    overlap : geometry
-        Of the footprints, in the CRS of the target.
-    extent : geometry
-        Overlap of the whole grids, valid or not, in the CRS of the target.
-    target_cutter, reference_cutter : Cutter
-    linear : (a, b, d, e)
-        Linear part of the matching lattice, CRS units of the target per px.
-    mask : function, optional
-        Where both images may be used, positions in the CRS of the target.
+    looks : Coarse looks at target and reference.
+    footprints : Valid data of target and reference, each in its own CRS.
+    overlap : Of the footprints, in the CRS of the target.
+    extent : Overlap of the whole grids, valid or not, in the CRS of the target.
+    linear : Linear part of the matching lattice, CRS units of the target per px.
+    mask : Where both images may be used, positions in the CRS of the target.
     """
 
     target: Raster
@@ -67,18 +57,7 @@ class Scene:
     mask: Mask | None
 
     def ahead(self, places: Floats, guess: Floats, size: int) -> list[Any]:
-        """Tell what matching some windows takes, for images that dask computes.
-
-        Parameters
-        ----------
-        places, guess, size
-            As for :meth:`hold`.
-
-        Returns
-        -------
-        list of (dask.array.Array, boxes)
-            As :func:`xcoreg.lazy.run_tasks` takes it.
-        """
+        """Tell what matching some windows takes, for images that dask computes."""
         both = np.concatenate([places, places + guess])
         return [
             *self.target_cutter.ahead(places[:, 0], places[:, 1], size),
@@ -88,16 +67,7 @@ class Scene:
     def hold(self, places: Floats, guess: Floats, size: int) -> Scene:
         """Read the neighbourhood of some windows once; cutting them, and cutting them again, then costs no reading.
 
-        Parameters
-        ----------
-        places, guess : (n, 2) float
-            Centres and expected corrections, CRS units of the target.
-        size : int
-            Side of the windows, px of the matching lattice.
-
-        Returns
-        -------
-        Scene
+        places, guess (n, 2) float.
         """
         both = np.concatenate([places, places + guess])
         return replace(
@@ -108,22 +78,7 @@ class Scene:
 
 
 def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Dataset, options: Options) -> Scene:
-    """Look at two images and find where they overlap.
-
-    Parameters
-    ----------
-    target_image, reference_image : DataArray or Dataset
-    options : Options
-
-    Returns
-    -------
-    Scene
-
-    Raises
-    ------
-    GridError, OptionError
-        When the images or options cannot be used together.
-    """
+    """Look at two images and find where they overlap."""
     # All images are known before the first pixel is asked for: what they share is computed once.
     bare = (
         make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False),

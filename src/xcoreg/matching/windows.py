@@ -44,16 +44,10 @@ _RECUTS, _OFF = 3, 0.6
 class Trials:
     """Matches of some windows with their places.
 
-    Attributes
-    ----------
-    matches : Matches
-        The last match of every window, px of the matching lattice, relative to `base`.
-    x, y : (n,) float64
-        Centres in the target, CRS units of the target.
-    dx, dy : (n,) float64
-        Whole corrections, CRS units of the target.
-    size : int
-        Side of the windows, px of the matching lattice.
+    matches : The last match of every window, px of the matching lattice, relative to `base`.
+    x, y : (n,) float64; Centres in the target, CRS units of the target.
+    dx, dy : (n,) float64; Whole corrections, CRS units of the target.
+    size : Side of the windows, px of the matching lattice.
     """
 
     def __init__(self, x: Floats, y: Floats, size: int, n: int) -> None:
@@ -104,26 +98,7 @@ def match_windows(
 ) -> Trials:
     """Match windows at some places.
 
-    Parameters
-    ----------
-    scene : Scene
-    places : (n, 2) float
-        Centres, CRS units of the target.
-    size : int
-        Side, px of the matching lattice.
-    guess : (n, 2) float
-        Corrections to begin with, CRS units of the target.
-    match : callable
-        The matcher.
-    scout : callable, optional
-        Takes what the matcher takes, and tells whole-pixel corrections (n, 2) cheaply: where they are not zero the
-        reference is cut again before the matcher sees it.
-    as_came : bool
-        Let `ssim_before` tell of the images as they came, not of what the guess makes of them.
-
-    Returns
-    -------
-    Trials
+    places (n, 2) float; guess (n, 2) float.
     """
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
     trials = Trials(target.x, target.y, size, len(places))
@@ -183,19 +158,7 @@ def _compared(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) 
 
 
 def to_points(trials: list[Trials], scene: Scene, *, centroids: bool = False) -> TiePoints:
-    """Tie points of all windows, in map units and target pixels.
-
-    Parameters
-    ----------
-    trials : list of Trials
-    scene : Scene
-    centroids : bool
-        Place each point where its window has data, not at the centre: in a field that matters.
-
-    Returns
-    -------
-    TiePoints
-    """
+    """Tie points of all windows, in map units and target pixels."""
     affine = scene.target.grid.affine
     own = linear_of(affine)
     matches = Matches.concatenate([trial.matches for trial in trials])
@@ -246,14 +209,9 @@ _PART_PIXELS = 1 << 19
 class Search:
     """How windows are looked for.
 
-    Attributes
-    ----------
-    size : int
-        Side of the windows, px of the matching lattice.
-    match : callable
-        The matcher.
-    scout : callable, optional
-        A cheap first look, see :func:`xcoreg.matching.windows.match_windows`.
+    size : Side of the windows, px of the matching lattice.
+    match : The matcher.
+    scout : A cheap first look, see :func:`xcoreg.matching.windows.match_windows`.
     """
 
     size: int
@@ -272,21 +230,7 @@ def match_many(
 ) -> Trials:
     """Match windows at many places.
 
-    Parameters
-    ----------
-    scene : Scene
-    places : (n, 2) float
-        Centres, CRS units of the target.
-    guess : (n, 2) float
-        Corrections to begin with, CRS units of the target.
-    search : Search
-    done : callable (number), optional
-        Told how many windows have been matched, as they are.
-
-    Returns
-    -------
-    Trials
-        In the order of the places. They do not depend on the groups, the scheduler or the number of workers.
+    places (n, 2) float; guess (n, 2) float.
     """
     if not len(places):
         return Trials(places[:, 0], places[:, 1], search.size, 0)
@@ -325,21 +269,7 @@ def _counting(done: Callable[[int], None], each: float) -> Callable[[int], None]
 
 @contextmanager
 def progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar with rate and remaining time on stderr while something lasts, unless stderr is no terminal.
-
-    Parameters
-    ----------
-    total : int
-        Windows to match.
-    label : str
-    shown : bool
-        Whether a bar is wanted.
-
-    Yields
-    ------
-    callable (number) or None
-        To be told of windows that are done.
-    """
+    """Show a bar with rate and remaining time on stderr while something lasts, unless stderr is no terminal."""
     if not shown:
         yield None
         return
@@ -369,16 +299,10 @@ _OFF_CASCADE, _OFF_SIGMAS = 3.0, 6.0
 class Guess:
     """A rough field of corrections.
 
-    Attributes
-    ----------
-    places : (n, 2) float64
-        Anchors, CRS units of the target; none when nothing is known.
-    moves : (n, 2) float64
-        Their corrections, CRS units of the target.
-    error : float
-        Typical error between the anchors, px of the matching lattice; NaN when nothing is known.
-    repeats : bool
-        Whether most anchors sit on a repetitive pattern: small windows could not even tell that.
+    places : (n, 2) float64; Anchors, CRS units of the target; none when nothing is known.
+    moves : (n, 2) float64; Their corrections, CRS units of the target.
+    error : Typical error between the anchors, px of the matching lattice; NaN when nothing is known.
+    repeats : Whether most anchors sit on a repetitive pattern: small windows could not even tell that.
     """
 
     places: Floats
@@ -403,22 +327,7 @@ class Guess:
 def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
     """Interpolate vectors by a plane through the nearest neighbours, weighted by nearness.
 
-    Parameters
-    ----------
-    known : (m, 2) float
-        Places of the vectors.
-    moves : (m, 2) float
-    places : (n, 2) float
-
-    Returns
-    -------
-    (n, 2) float64
-
-    Examples
-    --------
-    >>> known = np.array([[0.0, 0], [2, 0], [0, 2], [2, 2], [4, 0]])
-    >>> interpolate(known, known * 0.5, np.array([[1.0, 1.0]])).round(3).tolist()
-    [[0.5, 0.5]]
+    known (m, 2) float; moves (m, 2) float; places (n, 2) float -> (n, 2) float64.
     """
     from scipy.spatial import cKDTree
 
@@ -443,24 +352,7 @@ def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
 def guess_field(
     scene: Scene, spacing: float, size: int, make: Callable[[int, float | None], Search], limit: float | None
 ) -> Guess:
-    """Find a rough field by sparse windows, level by level, until it is good enough for the small ones.
-
-    Parameters
-    ----------
-    scene : Scene
-    spacing : float
-        Of the small windows, target px: anchors are not set denser.
-    size : int
-        Side of the small windows, px of the matching lattice.
-    make : function (size, radius) -> Search
-        Gives the way of matching windows; radius None: as far as they can hold.
-    limit : float, optional
-        Largest correction, px of the matching lattice.
-
-    Returns
-    -------
-    Guess
-    """
+    """Find a rough field by sparse windows, level by level, until it is good enough for the small ones."""
     guess = Guess(np.empty((0, 2)), np.empty((0, 2)), float("nan"))
     for along in _ALONG:
         places, side = _anchors(scene, along, size)

@@ -59,21 +59,10 @@ _LOOKS = 9  # places looked at along each axis to find strong structure
 class View:
     """A square of the map, North up.
 
-    Parameters
-    ----------
-    crs : object
-        Any spelling of a CRS.
-    x, y : float
-        Centre.
-    width : float
-        Side, CRS units.
-    side : int
-        Display pixels along each axis.
-
-    Examples
-    --------
-    >>> View("EPSG:32633", 100.0, 200.0, 40.0).extent
-    (80.0, 120.0, 180.0, 220.0)
+    crs : Any spelling of a CRS.
+    x, y : Centre.
+    width : Side, CRS units.
+    side : Display pixels along each axis.
     """
 
     crs: Any
@@ -96,22 +85,7 @@ class View:
 
 
 def render(raster: Any, views: Sequence[View], kernel: str = "cubic") -> list[Shown]:
-    """Show parts of an image on display grids; reads only those parts, all of them at once.
-
-    Parameters
-    ----------
-    raster : Raster
-        From :func:`xcoreg.raster.raster.make_raster`, on any grid.
-    views : sequence of View
-        The parts to show, in any CRS.
-    kernel : str
-        As in :func:`xcoreg.core.sampling.sample`.
-
-    Returns
-    -------
-    list of (values, valid)
-        Each (side, side) float and bool.
-    """
+    """Show parts of an image on display grids; reads only those parts, all of them at once."""
     places = [_place(raster.grid, view) for view in views]
     boxes = [_box(rows, cols, halo, raster.grid.shape) for rows, cols, halo in places]
     return [
@@ -147,20 +121,7 @@ def _reach(positions: NDArray[np.float64], halo: int, length: int) -> tuple[int,
 def outline(transform: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Corners of a grid on its map, closed.
 
-    Parameters
-    ----------
-    transform : Affine or six floats
-    shape : (rows, cols)
-
-    Returns
-    -------
-    (5, 2) float64
-        x, y.
-
-    Examples
-    --------
-    >>> outline((10, 0, 100, 0, -10, 200), (2, 3))[2].tolist()
-    [130.0, 180.0]
+    shape (rows, cols) -> (5, 2) float64.
     """
     rows, cols = shape
     col, row = np.array([0, cols, cols, 0, 0]) - 0.5, np.array([0, 0, rows, rows, 0]) - 0.5
@@ -168,21 +129,7 @@ def outline(transform: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def strongest_place(ref: Any, tgt: Any, width: float) -> tuple[float, float]:
-    """Find a place where both images hold strong and common structure.
-
-    Parameters
-    ----------
-    ref, tgt : Raster
-        `tgt` as corrected: clouds and changes have structure of their own, but none that both images share.
-    width : float
-        Side of the cut-out, CRS units of the target.
-
-    Returns
-    -------
-    x, y : float
-        Centre of the best of a few dozen places of the overlap, CRS of the target; the middle of the overlap when
-        nothing is shared.
-    """
+    """Find a place where both images hold strong and common structure."""
     left, right, bottom, top = _common_bounds(ref, tgt)
     xs, ys = _places(left, right, width), _places(bottom, top, width)
     side = int(np.clip(width / max(georef.gsd(tgt.grid.affine)), 16, 96))
@@ -334,12 +281,8 @@ _SIZE = 96  # side of a cut-out, target px
 class Greys:
     """Three pictures of one place, grey values 0 to 1, and how alike they are.
 
-    Parameters
-    ----------
-    ref, before, after : (side, side) float64
-        The target has one contrast before and after.
-    r_before, r_after : float
-        Correlation with the reference; NaN where it has none.
+    ref, before, after : The target has one contrast before and after.
+    r_before, r_after : Correlation with the reference; NaN where it has none.
     """
 
     ref: Grey
@@ -350,17 +293,7 @@ class Greys:
 
 
 def greys_of(ref: Shown, before: Shown, after: Shown) -> Greys:
-    """Give three cut-outs the contrast they are shown with.
-
-    Parameters
-    ----------
-    ref, before, after : (values, valid)
-        On one display grid.
-
-    Returns
-    -------
-    Greys
-    """
+    """Give three cut-outs the contrast they are shown with."""
     both = ref[1] & before[1] & after[1]
     tone = contrast([before, after])
     grey = stretch(*ref, *contrast([ref])), stretch(*before, *tone), stretch(*after, *tone)

@@ -105,20 +105,7 @@ def plot_dem(
 def width_of(transform: Any, shape: Any, crs: Any) -> float:
     """Tell how much wider than high a map of a grid is drawn, within reason.
 
-    Parameters
-    ----------
-    transform : Affine or six floats
-    shape : (rows, cols)
-    crs : CRS in any spelling, or None
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> round(width_of((0.01, 0, 10, 0, -0.01, 60), (100, 150), "EPSG:4326"), 2)
-    0.76
+    shape (rows, cols).
     """
     corners = outline(transform, shape)
     across, up = np.ptp(corners, axis=0)
@@ -145,15 +132,7 @@ def scale_of(found: Differences) -> float:
 
 
 def draw_difference(figure: Any, axes: Any, found: Differences, which: str) -> None:
-    """Draw a map of differences; ground that does not count is pale, voids are grey.
-
-    Parameters
-    ----------
-    figure, axes : matplotlib
-        Where to draw.
-    found : Differences
-    which : {"before", "after"}
-    """
+    """Draw a map of differences; ground that does not count is pale, voids are grey."""
     top, step = scale_of(found), -(-max(found.before.shape) // _SIDE)
     values, used = (array[::step, ::step] for array in (getattr(found, which), found.used))
     colours = require("matplotlib", extra="plot").colormaps["RdBu"]
@@ -174,13 +153,7 @@ def draw_difference(figure: Any, axes: Any, found: Differences, which: str) -> N
 
 
 def draw_heights(axes: Any, found: Differences) -> None:
-    """Draw the distributions of the differences before and after, on the ground that counts.
-
-    Parameters
-    ----------
-    axes : matplotlib axes
-    found : Differences
-    """
+    """Draw the distributions of the differences before and after, on the ground that counts."""
     top = 1.25 * scale_of(found)
     bins = np.linspace(-top, top, 121)
     for which, colour in (("before", _BEFORE), ("after", _AFTER)):
@@ -200,16 +173,7 @@ def draw_heights(axes: Any, found: Differences) -> None:
 
 
 def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
-    """Draw dh / tan(slope) against aspect: a horizontal shift makes a cosine of it (Nuth & Kääb 2011).
-
-    Parameters
-    ----------
-    axes : matplotlib axes
-    found : Differences
-        Slopes of less than 5 degrees are left out.
-    fit : Coregistration
-        Its mean shift gives the curve.
-    """
+    """Draw dh / tan(slope) against aspect: a horizontal shift makes a cosine of it (Nuth & Kääb 2011)."""
     counts = found.used & (found.slope > _STEEP)
     axes.set_title("dh / tan(slope) against aspect", fontsize=11)
     axes.set_xlabel("aspect of the reference (downslope), degrees clockwise from North", fontsize=9)
@@ -266,16 +230,7 @@ def _ground_shift(fit: Coregistration) -> tuple[float, float]:
 
 
 def has_blocks(fit: Coregistration) -> bool:
-    """Tell whether a fit has corrections of several blocks to draw.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether a fit has corrections of several blocks to draw."""
     return len(fit.points) > 1 and bool(fit.points.ok.any()) and bool((fit.points.size > 0).all())
 
 
@@ -309,15 +264,7 @@ def plot_blocks(fit: Coregistration) -> Any:
 
 
 def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
-    """Draw one component of the corrections, block by block.
-
-    Parameters
-    ----------
-    figure, axes : matplotlib
-        Where to draw.
-    fit : Coregistration
-    name : {"dx", "dy", "dz"}
-    """
+    """Draw one component of the corrections, block by block."""
     collections = require("matplotlib.collections", extra="plot")
     values, unit, good = _in_unit(fit, name)
     squares = _squares(fit)
@@ -369,17 +316,8 @@ _LARGE, _CHUNK = 1 << 24, 2048  # px of an image that is read part by part, and 
 class HeightStats:
     """What differences of elevation are like, m.
 
-    Parameters
-    ----------
-    n : int
-        Pixels.
-    median, nmad, le90, rmse : float
-        LE90: 90 % of the differences are smaller, whatever their sign.
-
-    Examples
-    --------
-    >>> HeightStats.of(np.array([1.0, 2.0, 3.0, np.nan])).median
-    2.0
+    n : Pixels.
+    median, nmad, le90, rmse : LE90: 90 % of the differences are smaller, whatever their sign.
     """
 
     n: int
@@ -402,20 +340,12 @@ class HeightStats:
 class Differences:
     """Reference minus target, pixel by pixel.
 
-    Parameters
-    ----------
-    grid : GeoBox
-        Of the arrays; that of the target, cut to the overlap, and coarser where it is large.
-    before, after : (rows, cols) float64
-        Heights, units of the values; NaN unless both are known.
-    used : (rows, cols) bool
-        Ground that counts: known, and where the user's mask is true.
-    slope : (rows, cols) float64
-        Tangent of the slope of the reference; NaN at voids.
-    aspect : (rows, cols) float64
-        Downslope, degrees clockwise from North.
-    coarser : int
-        Pixels of the target per pixel of the grid, along each axis.
+    grid : Of the arrays; that of the target, cut to the overlap, and coarser where it is large.
+    before, after : (rows, cols) float64; Heights, units of the values; NaN unless both are known.
+    used : (rows, cols) bool; Ground that counts: known, and where the user's mask is true.
+    slope : (rows, cols) float64; Tangent of the slope of the reference; NaN at voids.
+    aspect : (rows, cols) float64; Downslope, degrees clockwise from North.
+    coarser : Pixels of the target per pixel of the grid, along each axis.
     """
 
     grid: GeoBox
@@ -434,31 +364,7 @@ class Differences:
 def differences(
     fit: Coregistration, target: Any, reference: Any, where: Any = None, *, band: Any = None, ref_band: Any = None
 ) -> Differences:
-    """Compute elevation differences before and after a correction.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        Trusted.
-    target, reference : DataArray or Dataset
-        The elevation models, as they were matched.
-    where : optional
-        Ground that counts, as in `match`.
-    band, ref_band : optional
-        As in `match`.
-
-    Returns
-    -------
-    Differences
-        Both on the same pixels. Overlaps of more than 1500 px along a side are averaged to a coarser grid. What lies
-        on another grid is interpolated, which smooths its noise: a corrected target most often, the reference where
-        the two have different grids.
-
-    Raises
-    ------
-    NoOverlap
-        When the two do not meet.
-    """
+    """Compute elevation differences before and after a correction."""
     tgt, ref = make_raster(target, band=band, name="target"), make_raster(reference, band=ref_band, name="reference")
     grid, coarser = _common_grid(tgt, ref)
     ground = _read(ref, _still(ref), grid)
@@ -513,24 +419,7 @@ def _read(raster: Raster, fit: Coregistration, grid: GeoBox) -> Floats:
 
 
 def metres_per_unit(crs: Any, lat: float) -> tuple[float, float]:
-    """Length on the ground of one unit of x and of y.
-
-    Parameters
-    ----------
-    crs : CRS in any spelling
-    lat : float
-        Latitude, where the CRS is geographic.
-
-    Returns
-    -------
-    x, y : float
-        Metres.
-
-    Examples
-    --------
-    >>> [round(length) for length in metres_per_unit("EPSG:4326", 60.0)]
-    [55800, 111412]
-    """
+    """Length on the ground of one unit of x and of y."""
     known = georef.as_crs(crs)
     unit = known.axis_info[0].unit_conversion_factor
     if not known.is_geographic:

@@ -79,16 +79,10 @@ def _before_after(fit: Coregistration) -> str:
 class Sheets:
     """A model on a coarse grid, ready to be drawn.
 
-    Parameters
-    ----------
-    x, y : (rows + 1, cols + 1) float64
-        Corners of the nodes on the map.
-    values : (3, rows, cols) float64
-        dx, dy, sigma in `unit`.
-    outside : (rows, cols) bool
-        Where the model extrapolates.
-    unit : str
-        As it follows a number.
+    x, y : (rows + 1, cols + 1) float64; Corners of the nodes on the map.
+    values : (3, rows, cols) float64; dx, dy, sigma in `unit`.
+    outside : (rows, cols) bool; Where the model extrapolates.
+    unit : As it follows a number.
     """
 
     x: Floats
@@ -105,22 +99,7 @@ class Sheets:
 
 
 def sheets_of(fit: Coregistration) -> Sheets:
-    """Evaluate a model for pictures.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    Sheets
-        Degrees become seconds of arc: their numbers can be read.
-
-    Raises
-    ------
-    MatchError
-        When the fit has no model.
-    """
+    """Evaluate a model for pictures."""
     gsd_x, gsd_y = georef.gsd(fit.transform)
     size = max(fit.shape[1] * gsd_x, fit.shape[0] * gsd_y) / _NODES
     grid = node_grid(fit, size)
@@ -143,17 +122,7 @@ _NAMES = {"dx": ("dx, along the x axis", "viridis"), "dy": ("dy, along the y axi
 
 
 def draw_sheet(figure: Any, axes: Any, fit: Coregistration, sheets: Sheets, name: str) -> None:
-    """Draw one part of a model as a map with contours.
-
-    Parameters
-    ----------
-    figure, axes : matplotlib
-        Where to draw.
-    fit : Coregistration
-    sheets : Sheets
-        From :func:`sheets_of`.
-    name : {"dx", "dy", "sigma"}
-    """
+    """Draw one part of a model as a map with contours."""
     values = sheets.values[("dx", "dy", "sigma").index(name)]
     inner = values[~sheets.outside & np.isfinite(values)]
     inner = inner if inner.size else values[np.isfinite(values)]
@@ -207,15 +176,7 @@ def _finish(axes: Any, fit: Coregistration) -> None:
 
 
 def draw_residuals(figure: Any, axes: Any, fit: Coregistration, left: Residuals) -> None:
-    """Draw where the model leaves how much: a dot per tie point, a stroke in the direction of what is left.
-
-    Parameters
-    ----------
-    figure, axes : matplotlib
-        Where to draw.
-    fit : Coregistration
-    left : Residuals
-    """
+    """Draw where the model leaves how much: a dot per tie point, a stroke in the direction of what is left."""
     if len(left):
         length = left.length
         top = max(float(np.percentile(length, 97)), 1e-6)

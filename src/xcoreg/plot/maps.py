@@ -42,21 +42,7 @@ Frame = tuple["Floats", "tuple[float, ...]"]
 def draw_map(
     figure: Any, axes: Any, points: TiePoints, background: Any, frame: Frame | None, *, legend: bool = True
 ) -> None:
-    """Draw tie points on their map.
-
-    Parameters
-    ----------
-    figure, axes : matplotlib
-        Where to draw.
-    points : TiePoints
-    background : DataArray or Dataset, optional
-        An image on any grid.
-    frame : Frame, optional
-        Of the target.
-    legend : bool
-        Whether to draw the windows themselves, where they are few, and to tell verdicts and reasons: not needed where
-        a chart beside the map does.
-    """
+    """Draw tie points on their map."""
     if background is not None:
         draw_background(axes, background, points.crs_wkt)
     if frame is not None:
@@ -79,13 +65,7 @@ def draw_map(
 def look_at(axes: Any, corners: Floats, crs: str | None) -> None:
     """Show the target, or the windows, and a margin, however far the background reaches.
 
-    Parameters
-    ----------
-    axes : matplotlib axes
-    corners : (n, 2) float64
-        x, y.
-    crs : str or None
-        For the aspect: a degree of longitude is shorter than one of latitude.
+    corners (n, 2) float64.
     """
     set_aspect(axes, corners, crs)
     if len(corners) == 0:
@@ -104,16 +84,7 @@ def set_aspect(axes: Any, corners: Floats, crs: str | None) -> None:
 
 
 def draw_background(axes: Any, image: Any, crs: Any) -> None:
-    """Draw a pale look at an image below everything else.
-
-    Parameters
-    ----------
-    axes : matplotlib axes
-    image : DataArray or Dataset
-        On any grid; only a coarse look at it is read.
-    crs : str or None
-        CRS of the axes; default that of the image.
-    """
+    """Draw a pale look at an image below everything else."""
     raster = make_raster(image, name="background")
     coarse = look(raster, size=_LOOK)
     corners = outline(coarse.grid.affine, coarse.values.shape)
@@ -170,13 +141,7 @@ def _draw_marks(axes: Any, points: TiePoints) -> None:
 
 
 def nice(value: float) -> float:
-    """Round to 1, 2 or 5 times a power of ten.
-
-    Examples
-    --------
-    >>> nice(0.37), nice(1.4), nice(8)
-    (0.5, 1.0, 10.0)
-    """
+    """Round to 1, 2 or 5 times a power of ten."""
     if not (math.isfinite(value) and value > 0):
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

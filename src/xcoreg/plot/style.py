@@ -60,27 +60,7 @@ _MIDDLE = 0.4  # grey of the median
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Make an empty figure that no pyplot knows of.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    MissingDependency
-        When matplotlib is not installed.
-
-    Examples
-    --------
-    >>> new_figure(4, 3).axes
-    []
-    """
+    """Make an empty figure that no pyplot knows of."""
     figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height), layout="constrained")
     figure.set_facecolor("white")
     # Notebooks show figures of pyplot; one that pyplot does not know of has to offer its picture itself.
@@ -125,23 +105,7 @@ def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
 
 
 def contrast(images: Sequence[tuple[Image, Mask]]) -> Contrast:
-    """One contrast for several images, from the 2nd to the 98th percentile of their valid values.
-
-    Parameters
-    ----------
-    images : sequence of (values, valid)
-
-    Returns
-    -------
-    low, high, gamma : float
-        `low < high`; the exponent brings the median to a middle grey, within reason.
-
-    Examples
-    --------
-    >>> values = np.arange(101.0)
-    >>> contrast([(values, values >= 0)])[:2]
-    (2.0, 98.0)
-    """
+    """One contrast for several images, from the 2nd to the 98th percentile of their valid values."""
     known = [values[valid & np.isfinite(values)].ravel() for values, valid in images]
     pool = np.concatenate(known) if known else np.empty(0)
     if pool.size == 0:
@@ -155,13 +119,7 @@ def contrast(images: Sequence[tuple[Image, Mask]]) -> Contrast:
 
 
 def stretch(values: Image, valid: Mask, low: float, high: float, gamma: float = 1.0) -> Image:
-    """Grey values 0 to 1 between two limits; mid-grey where there is no value.
-
-    Examples
-    --------
-    >>> stretch(np.array([1.0, 2.0, 9.0]), np.array([True, True, False]), 1.0, 3.0)
-    array([0.  , 0.5 , 0.55])
-    """
+    """Grey values 0 to 1 between two limits; mid-grey where there is no value."""
     grey = np.clip((values - low) / (high - low), 0.0, 1.0) ** gamma
     return np.where(valid & np.isfinite(grey), grey, _MISSING)
 
@@ -170,23 +128,12 @@ def red_cyan(ref: Image, tgt: Image) -> Image:
     """Colour composite of two grey images: the reference in red, the target in green and blue.
 
     Where they agree it is grey; an edge that lies elsewhere in the target gets a red and a cyan fringe.
-
-    Examples
-    --------
-    >>> red_cyan(np.array([[0.2]]), np.array([[0.7]]))[0, 0].tolist()
-    [0.2, 0.7, 0.7]
     """
     return np.stack([ref, tgt, tgt], axis=-1)
 
 
 def checkerboard(ref: Image, tgt: Image, tiles: int = 5) -> Image:
-    """Tiles taken in turn from two grey images, as RGB; those of the target have a faint tint.
-
-    Examples
-    --------
-    >>> checkerboard(np.zeros((2, 2)), np.ones((2, 2)), tiles=2)[..., 0].tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
+    """Tiles taken in turn from two grey images, as RGB; those of the target have a faint tint."""
     rows, cols = ref.shape
     row, col = np.arange(rows) * tiles // rows, np.arange(cols) * tiles // cols
     of_tgt = (row[:, None] + col) % 2 == 1
@@ -208,15 +155,7 @@ _DOTS = 3000
 
 
 def draw_histogram(axes: Any, left: Residuals, *, told: str = "") -> None:
-    """Draw the distribution of residuals along columns and rows.
-
-    Parameters
-    ----------
-    axes : matplotlib axes
-    left : Residuals
-    told : str
-        A second line of the title.
-    """
+    """Draw the distribution of residuals along columns and rows."""
     if len(left) == 0:
         axes.axis("off")
         axes.text(0.5, 0.5, "no residuals", ha="center", va="center", transform=axes.transAxes)
@@ -243,13 +182,7 @@ def draw_histogram(axes: Any, left: Residuals, *, told: str = "") -> None:
 
 
 def draw_rose(axes: Any, points: TiePoints) -> None:
-    """Draw directions and lengths of the trusted corrections, North up, clockwise.
-
-    Parameters
-    ----------
-    axes : polar matplotlib axes
-    points : TiePoints
-    """
+    """Draw directions and lengths of the trusted corrections, North up, clockwise."""
     good = points.take(points.ok & np.isfinite(points.dx) & np.isfinite(points.dy))
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
@@ -280,13 +213,7 @@ def _squeeze(points: TiePoints) -> NDArray[np.float64]:
 
 
 def draw_verdicts(axes: Any, points: TiePoints) -> None:
-    """Draw what became of the windows: a bar per status, in the colours of the map.
-
-    Parameters
-    ----------
-    axes : matplotlib axes
-    points : TiePoints
-    """
+    """Draw what became of the windows: a bar per status, in the colours of the map."""
     rows = ordered(points.counts())
     axes.set_title("What became of the windows", fontsize=11, loc="left")
     axes.axis("off")
@@ -307,18 +234,11 @@ def draw_verdicts(axes: Any, points: TiePoints) -> None:
 class Residuals:
     """Observed minus predicted correction at `n` tie points.
 
-    Parameters
-    ----------
-    window : (n,) int
-        Identifiers.
-    x, y : (n,) float64
-        Map positions.
-    dx, dy : (n,) float64
-        CRS units.
-    dcol, drow : (n,) float64
-        Target px.
-    withheld : bool
-        Whether each point was predicted without itself.
+    window : (n,) int; Identifiers.
+    x, y : (n,) float64; Map positions.
+    dx, dy : (n,) float64; CRS units.
+    dcol, drow : (n,) float64; Target px.
+    withheld : Whether each point was predicted without itself.
     """
 
     window: NDArray[np.int64]
@@ -340,18 +260,7 @@ class Residuals:
 
 
 def residuals_of(fit: Coregistration) -> Residuals:
-    """Residuals of a fit at its trusted tie points.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        Those of withheld points are read from ``settings["assessment"]["check"]``.
-
-    Returns
-    -------
-    Residuals
-        Finite ones only; none without a model.
-    """
+    """Residuals of a fit at its trusted tie points."""
     check = (fit.settings.get("assessment") or {}).get("check") or {}
     good = fit.points.take(fit.points.ok)
     dx, dy = np.full((2, len(good)), np.nan)

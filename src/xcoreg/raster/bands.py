@@ -24,30 +24,7 @@ _SPELLINGS = (("lon", "lat"), ("easting", "northing"), ("X", "Y"), ("Longitude",
 
 
 def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
-    """Names of the row and column dimensions.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        With any spatial dimensions rioxarray knows, or lon/lat, easting/northing.
-    name : str
-        What messages call it.
-
-    Returns
-    -------
-    y_dim, x_dim : hashable
-        In that order, the order of the axes (row, column).
-
-    Raises
-    ------
-    OptionError
-        When none are found.
-
-    Examples
-    --------
-    >>> spatial_dims(DataArray(np.zeros((2, 3, 4)), dims=("band", "lat", "lon")))
-    ('lat', 'lon')
-    """
+    """Names of the row and column dimensions."""
     try:
         return image.rio.y_dim, image.rio.x_dim
     except MissingSpatialDimensionError:
@@ -62,35 +39,7 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
-    """Select one band as a 2-D DataArray, rows first; lazy data stay lazy.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Two spatial dimensions and any leading ones (band, time, ...).
-    band : int or str, optional
-        A number is a label of the band dimension if it is one, else a position counted from 1; a text is a
-        variable of a Dataset, a label, or an entry of `long_name`. Default: the first.
-    name : str
-        What messages call the image.
-
-    Returns
-    -------
-    DataArray
-        Dimensions (rows, columns).
-
-    Raises
-    ------
-    OptionError
-        When there is no such band, when several leading dimensions leave the choice open, or when the
-        image is complex, boolean or no number at all.
-
-    Examples
-    --------
-    >>> image = DataArray(np.arange(24.0).reshape(2, 3, 4), dims=("band", "y", "x"))
-    >>> to_band(image, 2).values[0]
-    array([12., 13., 14., 15.])
-    """
+    """Select one band as a 2-D DataArray, rows first; lazy data stay lazy."""
     array, band = pick_variable(image, band, name)
     y_dim, x_dim = spatial_dims(array, name)
     lead = pick_band(array, (y_dim, x_dim), band, name)
@@ -99,34 +48,7 @@ def to_band(image: Any, band: int | str | None = None, name: str = "target") -> 
 
 
 def pick_variable(image: Any, band: int | str | None, name: str = "target") -> tuple[DataArray, int | str | None]:
-    """Choose the variable of a Dataset; a DataArray is returned as it is.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Variables without the spatial dimensions are passed over.
-    band : int or str, optional
-        See :func:`to_band`.
-    name : str
-        What messages call the image.
-
-    Returns
-    -------
-    array : DataArray
-    band : int, str or None
-        What is left to choose within the variable.
-
-    Raises
-    ------
-    OptionError
-        When `image` is neither, or has no such variable.
-
-    Examples
-    --------
-    >>> scene = Dataset({"red": (("y", "x"), np.zeros((2, 2))), "nir": (("y", "x"), np.ones((2, 2)))})
-    >>> pick_variable(scene, "nir")[0].name
-    'nir'
-    """
+    """Choose the variable of a Dataset; a DataArray is returned as it is."""
     _check_single(band, name)
     if isinstance(image, DataArray):
         return image, band
@@ -150,34 +72,7 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
 def pick_band(
     array: DataArray, dims: tuple[Hashable, Hashable], band: int | str | None, name: str = "target"
 ) -> dict[Hashable, int]:
-    """Positions along the leading dimensions that select one band.
-
-    Parameters
-    ----------
-    array : DataArray
-    dims : (y_dim, x_dim)
-        Its spatial dimensions.
-    band : int or str, optional
-        See :func:`to_band`.
-    name : str
-        What messages call the image.
-
-    Returns
-    -------
-    dict
-        Dimension to position from 0: ready for ``isel``.
-
-    Raises
-    ------
-    OptionError
-        When there is no such band, or when several leading dimensions leave the choice open.
-
-    Examples
-    --------
-    >>> image = DataArray(np.zeros((3, 2, 2)), {"band": [4, 8, 11]}, ("band", "y", "x"))
-    >>> pick_band(image, ("y", "x"), 8)
-    {'band': 1}
-    """
+    """Positions along the leading dimensions that select one band."""
     lead = [dim for dim in array.dims if dim not in dims]
     wide = [dim for dim in lead if array.sizes[dim] > 1]
     empty = [str(dim) for dim in array.dims if array.sizes[dim] == 0]
@@ -229,23 +124,7 @@ def _no_such(band: object, name: str, known: list[str]) -> OptionError:
 
 
 def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
-    """Refuse what is no image of numbers, with the cure.
-
-    Parameters
-    ----------
-    dtype : numpy dtype
-    name : str
-        What messages call the image.
-
-    Raises
-    ------
-    OptionError
-        For complex, boolean and other non-numeric types.
-
-    Examples
-    --------
-    >>> check_dtype(np.dtype("uint16"))
-    """
+    """Refuse what is no image of numbers, with the cure."""
     if dtype.kind == "c":
         raise OptionError(f"{name} is complex ({dtype}): match its magnitude, abs(da)")
     if dtype.kind == "b":

@@ -32,35 +32,7 @@ _EDGE_PARTS = 32  # pieces into which an edge is cut before it is carried to ano
 
 
 def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygon:
-    """Outline the valid data of an image.
-
-    Parameters
-    ----------
-    raster : Raster
-        From :func:`xcoreg.raster.raster.make_raster`.
-    look : Look, optional
-        A coarse look taken before; by default one is taken here.
-
-    Returns
-    -------
-    shapely Polygon or MultiPolygon
-        In the image's CRS, true to about one cell of the look and within the image's rectangle. Holes (clouds) are
-        filled, specks dropped, slanted edges straight.
-
-    Raises
-    ------
-    GridError
-        When nothing is valid.
-
-    Examples
-    --------
-    >>> from affine import Affine
-    >>> from xarray import DataArray
-    >>> from xcoreg.raster.raster import make_raster
-    >>> image = DataArray(np.pad(np.ones((4, 4)), 2), dims=("y", "x")).rio.write_crs("EPSG:32633")
-    >>> footprint(make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=0)).bounds
-    (500020.0, 4999940.0, 500060.0, 4999980.0)
-    """
+    """Outline the valid data of an image."""
     look = look or take_look(raster)
     if not look.valid.any():
         raise GridError(_nothing(raster))
@@ -75,30 +47,7 @@ def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygo
 def overlap(
     target: Polygon | MultiPolygon, target_crs: Any, reference: Polygon | MultiPolygon, reference_crs: Any
 ) -> Polygon | MultiPolygon:
-    """Intersect two footprints, in the target's CRS.
-
-    Parameters
-    ----------
-    target, reference : shapely Polygon or MultiPolygon
-        Footprints, each in its own CRS.
-    target_crs, reference_crs : CRS in any spelling
-
-    Returns
-    -------
-    shapely Polygon or MultiPolygon
-        In `target_crs`.
-
-    Raises
-    ------
-    NoOverlap
-        When they share no area.
-
-    Examples
-    --------
-    >>> shared = overlap(shapely.box(0, 0, 2, 2), "EPSG:32633", shapely.box(1, 1, 3, 3), "EPSG:32633")
-    >>> shared.bounds
-    (1.0, 1.0, 2.0, 2.0)
-    """
+    """Intersect two footprints, in the target's CRS."""
     moved = _beside(_carry(reference, reference_crs, target_crs), target, target_crs)
     shared = _polygons(shapely.intersection(shapely.make_valid(target), moved))
     if shared.area == 0:

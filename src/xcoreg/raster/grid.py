@@ -26,37 +26,7 @@ __all__ = ["grid_of", "middle_of", "placed_by"]
 
 
 def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] | None = None) -> GeoBox:
-    """Grid of an image: CRS, affine and shape; rotated, south-up and lon/lat ones included.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        With a CRS and either 1-D coordinates of pixel centres or a stored GeoTransform.
-        Where the two disagree (after slicing, say), the coordinates are right.
-    name : str
-        What messages call it.
-    dims : (y_dim, x_dim), optional
-        Its spatial dimensions, where they are known already.
-
-    Returns
-    -------
-    GeoBox
-        The affine maps pixel corners; shape is (rows, columns).
-
-    Raises
-    ------
-    NotGeoreferenced
-        Without a CRS, without a transform, or with coordinates that are not evenly spaced.
-    OptionError
-        Without spatial dimensions, or with a CRS nobody knows.
-
-    Examples
-    --------
-    >>> from xarray import DataArray
-    >>> image = DataArray(np.zeros((2, 3)), {"y": [25.0, 15.0], "x": [5.0, 15.0, 25.0]}, ("y", "x"))
-    >>> grid_of(image.rio.write_crs("EPSG:32633")).affine.to_gdal()
-    (0.0, 10.0, 0.0, 30.0, 0.0, -10.0)
-    """
+    """Grid of an image: CRS, affine and shape; rotated, south-up and lon/lat ones included."""
     dims = dims or spatial_dims(image, name)
     if isinstance(image, Dataset):
         image, _ = pick_variable(image, None, name)
@@ -66,46 +36,14 @@ def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] 
 
 
 def middle_of(grid: GeoBox) -> float:
-    """Tell the x of the middle of a grid: its longitude where the CRS has any.
-
-    Parameters
-    ----------
-    grid : GeoBox
-
-    Returns
-    -------
-    float
-        CRS units.
-
-    Examples
-    --------
-    >>> middle_of(GeoBox((10, 40), Affine(0.5, 0, 170, 0, -0.5, 5), "EPSG:4326"))
-    180.0
-    """
+    """Tell the x of the middle of a grid: its longitude where the CRS has any."""
     rows, cols = grid.shape
     a, b, c = tuple(grid.affine)[:3]
     return float(c + a * cols / 2 + b * rows / 2)
 
 
 def placed_by(image: Image) -> str | None:
-    """Name what tells where an image lies besides a transform.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Of a Dataset the variable that is matched by default is looked at.
-
-    Returns
-    -------
-    str or None
-        "ground control points" of its grid mapping, else "RPCs" of the file it was opened from.
-
-    Examples
-    --------
-    >>> from xarray import DataArray
-    >>> placed_by(DataArray(np.zeros((2, 3)), dims=("y", "x"))) is None
-    True
-    """
+    """Name what tells where an image lies besides a transform."""
     if isinstance(image, Dataset):
         image, _ = pick_variable(image, None, "the image")
     if "gcps" in _grid_mapping_attrs(image):

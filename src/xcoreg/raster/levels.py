@@ -36,18 +36,11 @@ __all__ = ["FileLevel", "Lattice", "file_behind"]
 class Lattice:
     """Samples at fixed pixels of an image, filled in block by block; every block fills cells of its own.
 
-    Attributes
-    ----------
-    rows, cols : (n,) int
-        Pixels that are sampled, ascending.
-    step : (rows, columns)
-        Size of a cell, px.
-    markers : tuple
-        Values that are no data.
-    values, gx, gy : (rows, columns) float32
-        See :class:`xcoreg.raster.overview.Look`.
-    valid, seen : (rows, columns) bool
-        Of the cells looked at so far.
+    rows, cols : (n,) int; Pixels that are sampled, ascending.
+    step : (rows, columns); Size of a cell, px.
+    markers : Values that are no data.
+    values, gx, gy : (rows, columns) float32; See :class:`xcoreg.raster.overview.Look`.
+    valid, seen : (rows, columns) bool; Of the cells looked at so far.
     """
 
     rows: NDArray[np.intp]
@@ -64,25 +57,7 @@ class Lattice:
     def empty(cls, shape: tuple[int, int], step: tuple[int, int], markers: tuple[float | None, ...]) -> Lattice:
         """Lay the lattice over an image.
 
-        Parameters
-        ----------
-        shape : (rows, columns)
-            Of the image, px.
-        step : (rows, columns)
-            Size of a cell, px.
-        markers : tuple
-            Values that are no data.
-
-        Returns
-        -------
-        Lattice
-            With nothing seen.
-
-        Examples
-        --------
-        >>> lattice = Lattice.empty((10, 7), (4, 4), (None,))
-        >>> lattice.rows.tolist(), lattice.cols.tolist()
-        ([2, 6, 9], [2, 6])
+        shape (rows, columns); step (rows, columns).
         """
         # The centre pixel of the last, cut cell may lie outside: take the last pixel instead.
         rows, cols = (
@@ -95,41 +70,14 @@ class Lattice:
         )
 
     def cells(self, box: Box) -> tuple[slice, slice]:
-        """Cells whose samples lie in a box.
-
-        Parameters
-        ----------
-        box : (row0, row1, col0, col1)
-            Of the image, px.
-
-        Returns
-        -------
-        rows, columns : slice
-            Of the lattice.
-        """
+        """Cells whose samples lie in a box."""
         row0, row1, col0, col1 = box
         top, bottom = np.searchsorted(self.rows, (row0, row1))
         left, right = np.searchsorted(self.cols, (col0, col1))
         return slice(int(top), int(bottom)), slice(int(left), int(right))
 
     def strided(self, box: Box) -> list[Box]:
-        """Cut a box where its samples are not one step apart: before the last one, which may belong to a cut cell.
-
-        Parameters
-        ----------
-        box : (row0, row1, col0, col1)
-            Of the image, px.
-
-        Returns
-        -------
-        list of boxes
-            One, two or four, each with samples in it.
-
-        Examples
-        --------
-        >>> Lattice.empty((10, 7), (4, 4), (None,)).strided((0, 10, 0, 7))  # rows 2, 6, 9, columns 2, 6
-        [(0, 9, 0, 7), (9, 10, 0, 7)]
-        """
+        """Cut a box where its samples are not one step apart: before the last one, which may belong to a cut cell."""
         parts = []
         for low, high, samples, step in zip(box[::2], box[1::2], (self.rows, self.cols), self.step, strict=True):
             cut = int(samples[-1])
@@ -139,15 +87,7 @@ class Lattice:
         return [each for each in boxes if all(part.stop > part.start for part in self.cells(each))]
 
     def put(self, box: Box, block: NDArray[Any]) -> None:
-        """Take the samples of a block of the image.
-
-        Parameters
-        ----------
-        box : (row0, row1, col0, col1)
-            Where it lies, px.
-        block : (row1 - row0, col1 - col0) array
-            Stored values.
-        """
+        """Take the samples of a block of the image."""
         down, right = self.cells(box)
         rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
         above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
@@ -158,15 +98,7 @@ class Lattice:
         self.gx[down, right][:, before == cols] = np.nan
 
     def put_samples(self, box: Box, here: NDArray[Any], above: NDArray[Any], before: NDArray[Any]) -> None:
-        """Take samples that were picked elsewhere.
-
-        Parameters
-        ----------
-        box : (row0, row1, col0, col1)
-            Where they come from, px.
-        here, above, before : arrays of the cells' shape
-            Stored values of the samples and of their neighbours in the row above and the column before.
-        """
+        """Take samples that were picked elsewhere."""
         at = self.cells(box)
         valid, valid_above, valid_before = (self._is_valid(part) for part in (here, above, before))
         value = np.where(valid, here, 0).astype(np.float32)
@@ -184,9 +116,7 @@ class Lattice:
     def spread(self) -> NDArray[np.bool_]:
         """Give every cell a validity: of one not seen, that of the nearest one seen.
 
-        Returns
-        -------
-        (rows, columns) bool
+        -> (rows, columns) bool.
         """
         if self.seen.all() or not self.seen.any():
             return self.valid
@@ -204,20 +134,12 @@ _THREADS = 2
 class FileLevel:
     """One band of a file at full resolution or at one of its overviews.
 
-    Attributes
-    ----------
-    path : str
-        As GDAL opens it.
-    band : int
-        From 1.
-    level : int or None
-        Overview, from 0; None is full resolution.
-    shape : (rows, columns)
-        At this level.
-    block : (rows, columns)
-        What is decoded at once, px of this level.
-    nodata : float or None
-        Of the file.
+    path : As GDAL opens it.
+    band : From 1.
+    level : Overview, from 0; None is full resolution.
+    shape : (rows, columns); At this level.
+    block : (rows, columns); What is decoded at once, px of this level.
+    nodata : Of the file.
     """
 
     path: str
@@ -228,15 +150,7 @@ class FileLevel:
     nodata: float | None
 
     def fill(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
-        """Read blocks, from several threads, and put their samples into a lattice.
-
-        Parameters
-        ----------
-        lattice : Lattice
-            Changed in place.
-        boxes : sequence of (row0, row1, col0, col1)
-            Inside the level.
-        """
+        """Read blocks, from several threads, and put their samples into a lattice."""
         batches = [boxes[at : at + _BATCH] for at in range(0, len(boxes), _BATCH)]
         if len(batches) == 1:
             self._fill_batch(lattice, batches[0])
@@ -256,21 +170,7 @@ class FileLevel:
 
 
 def file_behind(raster: Raster, size: int) -> FileLevel | None:
-    """Find the file whose pixels a raster shows unchanged, and the level of it that suits a coarse look.
-
-    Parameters
-    ----------
-    raster : Raster
-        From any image.
-    size : int
-        Wanted number of cells along the longer side.
-
-    Returns
-    -------
-    FileLevel or None
-        The coarsest level with enough pixels. None where the pixels are not known to be those of a file: in memory,
-        computed, cut or warped.
-    """
+    """Find the file whose pixels a raster shows unchanged, and the level of it that suits a coarse look."""
     path, band = raster.variable.encoding.get("source"), _band_in_file(raster)
     if band is None or not isinstance(path, str):
         return None

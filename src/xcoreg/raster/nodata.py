@@ -37,32 +37,7 @@ _CORNER = 3  # px, side of the blocks that seed 000 looks at
 
 
 def nodata_of(image: DataArray, given: float | None = None) -> float | int | None:
-    """Nodata of an image: given, else stored, else found from its corners.
-
-    Parameters
-    ----------
-    image : DataArray
-        Georeferenced or not; of several bands the first one's corners are looked at.
-    given : float, optional
-        Wins over everything; may be NaN or -inf.
-
-    Returns
-    -------
-    float, int or None
-        None when nothing marks missing pixels.
-
-    Raises
-    ------
-    OptionError
-        When `given` is no number.
-
-    Examples
-    --------
-    >>> from xarray import DataArray
-    >>> image = DataArray(np.pad(np.arange(1, 101).reshape(10, 10), 5), dims=("y", "x"))
-    >>> nodata_of(image)
-    0
-    """
+    """Nodata of an image: given, else stored, else found from its corners."""
     if given is not None:
         return as_number(given, "the image")
     stored = stored_nodata(image)
@@ -75,24 +50,7 @@ def nodata_of(image: DataArray, given: float | None = None) -> float | int | Non
 
 
 def stored_nodata(image: DataArray) -> float | int | None:
-    """Nodata marker an image carries, in the values it holds.
-
-    Parameters
-    ----------
-    image : DataArray
-        Attributes and encoding as rioxarray, odc-geo and xarray leave them.
-
-    Returns
-    -------
-    float, int or None
-        NaN for data masked on opening.
-
-    Examples
-    --------
-    >>> from xarray import DataArray
-    >>> stored_nodata(DataArray(np.zeros((2, 2)), dims=("y", "x"), attrs={"nodata": -9999}))
-    -9999.0
-    """
+    """Nodata marker an image carries, in the values it holds."""
     try:
         value = image.rio.nodata
     except (OverflowError, ValueError):  # a marker that the dtype cannot hold marks nothing
@@ -110,28 +68,7 @@ def stored_nodata(image: DataArray) -> float | int | None:
 
 
 def as_number(value: Any, name: str) -> float | int:
-    """Take a nodata value given by the user, or say that it is none.
-
-    Parameters
-    ----------
-    value : Any
-    name : str
-        What messages call the image.
-
-    Returns
-    -------
-    float or int
-
-    Raises
-    ------
-    OptionError
-        When it is no number.
-
-    Examples
-    --------
-    >>> as_number(np.float32("-inf"), "target")
-    -inf
-    """
+    """Take a nodata value given by the user, or say that it is none."""
     number = np.asarray(value)
     if number.ndim or number.dtype.kind not in "iuf":
         raise OptionError(f"nodata={value!r} of {name} is not a number")
@@ -141,22 +78,7 @@ def as_number(value: Any, name: str) -> float | int:
 def search_corners(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, int]) -> float | int | None:
     """Look for a nodata value in the corners of an image, and into it so as not to be fooled by a constant one.
 
-    Parameters
-    ----------
-    read : callable
-        List of boxes (row0, row1, col0, col1) to list of arrays of stored values.
-    shape : (rows, columns)
-
-    Returns
-    -------
-    float, int or None
-        See :func:`find_nodata`; None for images too small to have corners.
-
-    Examples
-    --------
-    >>> image = np.pad(np.arange(1, 101).reshape(10, 10), 5)
-    >>> search_corners(lambda boxes: [image[a:b, c:d] for a, b, c, d in boxes], image.shape)
-    0
+    shape (rows, columns).
     """
     rows, cols = shape
     if min(rows, cols) < 2 * _CORNER:
@@ -182,24 +104,7 @@ def _varies(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, i
 
 
 def find_nodata(corners: Sequence[NDArray[Any]]) -> float | int | None:
-    """Find the nodata value from blocks of pixels in the corners of an image.
-
-    Parameters
-    ----------
-    corners : sequence of arrays
-        Stored values, 3 x 3 px each. NaN and infinities are never data and need no marker.
-
-    Returns
-    -------
-    float, int or None
-        The value that all constant blocks share; None when no block is constant or two disagree.
-
-    Examples
-    --------
-    >>> busy = np.arange(9).reshape(3, 3)
-    >>> find_nodata([np.zeros((3, 3), "u2"), busy, busy, np.zeros((3, 3), "u2")])
-    0
-    """
+    """Find the nodata value from blocks of pixels in the corners of an image."""
     constant = {
         block.flat[0].item()
         for block in corners
@@ -209,25 +114,7 @@ def find_nodata(corners: Sequence[NDArray[Any]]) -> float | int | None:
 
 
 def valid_of(raw: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Tell which stored values are data.
-
-    Parameters
-    ----------
-    raw : array
-        Stored values.
-    nodata : float, int or None
-        The marker; NaN and infinities are never data, whatever it is.
-
-    Returns
-    -------
-    bool array
-        True where usable.
-
-    Examples
-    --------
-    >>> valid_of(np.array([0.0, 1.0, np.nan, -np.inf]), 0).tolist()
-    [False, True, False, False]
-    """
+    """Tell which stored values are data."""
     floating = raw.dtype.kind == "f"
     valid = np.isfinite(raw) if floating else np.ones(raw.shape, bool)
     if nodata is None or not np.isfinite(nodata):
@@ -242,23 +129,7 @@ Box: TypeAlias = "tuple[int, int, int, int]"
 
 
 def is_stored(variable: Variable) -> bool:
-    """Tell whether a variable's pixels are read from somewhere, in memory or in a file, not computed.
-
-    Parameters
-    ----------
-    variable : Variable
-
-    Returns
-    -------
-    bool
-        False for what dask computes. Parts of what is stored, and what was persisted here, are stored.
-
-    Examples
-    --------
-    >>> from xarray import Variable
-    >>> is_stored(Variable("x", [1, 2]))
-    True
-    """
+    """Tell whether a variable's pixels are read from somewhere, in memory or in a file, not computed."""
     return variable.chunks is None or lazy.is_read(variable.data)
 
 
@@ -271,31 +142,7 @@ def read_boxes(
 ) -> list[NDArray[Any]]:
     """Read windows of one band as they are stored.
 
-    Parameters
-    ----------
-    variable : Variable
-        In memory, lazily indexed or dask's; for dask this is one computation.
-    lead : mapping of dimension to position
-        What selects the band. Selecting and cutting in one indexing lets a lazy source read the window alone,
-        where dask would otherwise load whole chunks.
-    dims : (y_dim, x_dim)
-        The spatial dimensions.
-    boxes : sequence of (row0, row1, col0, col1)
-        Inside the image.
-    step : (rows, columns)
-        Take every so many rows and columns.
-
-    Returns
-    -------
-    list of (rows, columns) arrays
-        In the variable's dtype.
-
-    Examples
-    --------
-    >>> from xarray import Variable
-    >>> cube = Variable(("band", "y", "x"), np.arange(24).reshape(2, 3, 4))
-    >>> read_boxes(cube, {"band": 1}, ("y", "x"), [(1, 3, 0, 2)])[0].tolist()
-    [[16, 17], [20, 21]]
+    step (rows, columns).
     """
     parts = []
     for row0, row1, col0, col1 in boxes:

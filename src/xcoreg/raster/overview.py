@@ -51,19 +51,7 @@ class Reader(Protocol):
 
 
 def lattice_step(reader: Reader, size: int) -> tuple[int, int]:
-    """Size of the coarse cells.
-
-    Parameters
-    ----------
-    reader : Reader
-    size : int
-        Wanted cells along the longer side.
-
-    Returns
-    -------
-    rows, columns : int
-        Equal, save in large images stored in strips: a row there costs its whole strip.
-    """
+    """Size of the coarse cells."""
     rows, cols = reader.shape
     step = max(1, math.ceil(max(rows, cols) / size))
     if not _is_striped(reader):
@@ -73,14 +61,7 @@ def lattice_step(reader: Reader, size: int) -> tuple[int, int]:
 
 
 def survey(reader: Reader, lattice: Lattice) -> None:
-    """Fill a lattice from an image that must not be read whole if it is large.
-
-    Parameters
-    ----------
-    reader : Reader
-    lattice : Lattice
-        Laid with :func:`lattice_step`; filled in place.
-    """
+    """Fill a lattice from an image that must not be read whole if it is large."""
     rows, cols = reader.shape
     if rows * cols <= _WHOLE:
         depth = max(1, _BAND // cols // reader.block[0]) * reader.block[0]
@@ -180,18 +161,13 @@ logger = logging.getLogger("xcoreg")
 class Look:
     """A coarse look at one band.
 
-    Attributes
-    ----------
-    values : (rows, columns) float32
-        The pixel at the centre of every coarse cell, as stored; 0 where it is not valid or was not looked at.
-    valid : (rows, columns) bool
-        Whether it is data; inferred from the nearest cells that were looked at where `seen` is False.
-    seen : (rows, columns) bool
-        Whether the cell was looked at.
-    gx, gy : (rows, columns) float32
-        Difference to the pixel before, along the columns and the rows; NaN where unknown.
-    grid : GeoBox
-        The coarse cells; its last row and column may reach beyond the image by part of a cell.
+    values : (rows, columns) float32; The pixel at the centre of every coarse cell, as stored; 0 where it is not valid
+        or was not looked at.
+    valid : (rows, columns) bool; Whether it is data; inferred from the nearest cells that were looked at where `seen`
+        is False.
+    seen : (rows, columns) bool; Whether the cell was looked at.
+    gx, gy : (rows, columns) float32; Difference to the pixel before, along the columns and the rows; NaN where unknown.
+    grid : The coarse cells; its last row and column may reach beyond the image by part of a cell.
     """
 
     values: NDArray[np.float32]
@@ -250,32 +226,7 @@ class _ImageReader:
 
 
 def look(raster: Raster, size: int = 512) -> Look:
-    """Take a coarse look at an image.
-
-    Parameters
-    ----------
-    raster : Raster
-        From :func:`xcoreg.raster.raster.make_raster`.
-    size : int
-        Number of cells along the longer side.
-
-    Returns
-    -------
-    Look
-        Of an image in memory and of small ones, every cell is seen. Of an unchanged file with overviews, the
-        coarsest one that is fine enough is read. Of anything else larger, a sparse lattice of its blocks is read,
-        and the blocks along the border of the valid data.
-
-    Examples
-    --------
-    >>> from affine import Affine
-    >>> from xarray import DataArray
-    >>> from xcoreg.raster.raster import make_raster
-    >>> image = DataArray(np.ones((40, 60)), dims=("y", "x")).rio.write_crs("EPSG:32633")
-    >>> seen = look(make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=0), size=20)
-    >>> seen.values.shape, seen.grid.resolution.x
-    ((14, 20), 30.0)
-    """
+    """Take a coarse look at an image."""
     level = file_behind(raster, size)
     reader: Reader = level or _ImageReader(raster)
     step = lattice_step(reader, size)

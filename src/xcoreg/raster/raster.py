@@ -36,34 +36,16 @@ logger = logging.getLogger("xcoreg")
 class Raster:
     """One band of an image: where it lies and how to read windows of it.
 
-    Made by :func:`make_raster`. Nothing is read before :meth:`read`, and then the window alone. Reading is safe
-    from several threads.
+    Made by :func:`make_raster`. Nothing is read before :meth:`read`, and then the window alone. Reading is safe from
+    several threads.
 
-    Attributes
-    ----------
-    data : DataArray
-        The band, (rows, columns), as lazy as it came.
-    grid : GeoBox
-        CRS, affine (pixel corners) and shape.
-    nodata : float, int or None
-        Value of pixels that hold nothing; NaN and infinities never count as data.
-    name : str
-        What messages call it.
-    nodata_source : str
-        "given", "file", "corners" or "none".
-    variable : Variable
-        The unselected variable; slicing it once reads less than slicing a slice.
-    lead : tuple of (dimension, position)
-        What selects the band in `variable`.
-
-    Examples
-    --------
-    >>> from affine import Affine
-    >>> image = DataArray(np.arange(6, dtype="uint8").reshape(2, 3), dims=("y", "x")).rio.write_crs("EPSG:32633")
-    >>> raster = make_raster(image.rio.write_transform(Affine(10, 0, 300000, 0, -10, 5900040)), nodata=0)
-    >>> values, valid = raster.read(0, 2, 0, 2)
-    >>> values.tolist(), values.dtype.name, valid.tolist()
-    ([[0.0, 1.0], [3.0, 4.0]], 'float32', [[False, True], [True, True]])
+    data : The band, (rows, columns), as lazy as it came.
+    grid : CRS, affine (pixel corners) and shape.
+    nodata : Value of pixels that hold nothing; NaN and infinities never count as data.
+    name : What messages call it.
+    nodata_source : "given", "file", "corners" or "none".
+    variable : The unselected variable; slicing it once reads less than slicing a slice.
+    lead : What selects the band in `variable`.
     """
 
     data: DataArray
@@ -109,35 +91,11 @@ class Raster:
         return known
 
     def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a window at full resolution.
-
-        Parameters
-        ----------
-        row0, row1, col0, col1 : int
-            Half-open, px; parts outside the image are allowed.
-
-        Returns
-        -------
-        values : (row1 - row0, col1 - col0) float32 or float64
-            0 where not valid.
-        valid : bool, same shape
-            True where the image holds a finite value that is not nodata.
-        """
+        """Read a window at full resolution."""
         return self.read_many([(row0, row1, col0, col1)])[0]
 
     def read_many(self, boxes: Iterable[Box]) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
-        """Read several windows at once; for dask data this is one computation.
-
-        Parameters
-        ----------
-        boxes : iterable of (row0, row1, col0, col1)
-            As for :meth:`read`.
-
-        Returns
-        -------
-        list of (values, valid)
-            As :meth:`read` returns them, in the order of `boxes`.
-        """
+        """Read several windows at once; for dask data this is one computation."""
         wanted = list(boxes)
         inner = [self.clip(box) for box in wanted]
         return [self._pad(*pair) for pair in zip(wanted, inner, self.read_raw(inner), strict=True)]
@@ -145,15 +103,7 @@ class Raster:
     def read_stack(self, boxes: Sequence[Box]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read several windows of one size at once, in fewer steps than one after the other.
 
-        Parameters
-        ----------
-        boxes : sequence of (row0, row1, col0, col1)
-            As for :meth:`read`.
-
-        Returns
-        -------
-        values, valid : (n, rows, cols)
-            As :meth:`read` returns them.
+        -> values, valid (n, rows, cols).
         """
         inner = [self.clip(box) for box in boxes]
         raws = self.read_raw(inner)
@@ -169,18 +119,7 @@ class Raster:
         return values, valid
 
     def clip(self, box: Box) -> Box:
-        """Cut a box to the image.
-
-        Parameters
-        ----------
-        box : (row0, row1, col0, col1)
-            As for :meth:`read`.
-
-        Returns
-        -------
-        (row0, row1, col0, col1)
-            Empty where nothing is left.
-        """
+        """Cut a box to the image."""
         row0, row1, col0, col1 = (int(edge) for edge in box)
         if row1 < row0 or col1 < col0:
             raise OptionError(f"the window {box} is turned around: rows and columns go up")
@@ -191,17 +130,7 @@ class Raster:
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
         """Read windows as they are stored, with no mask.
 
-        Parameters
-        ----------
-        boxes : sequence of (row0, row1, col0, col1)
-            Inside the image.
-        step : (rows, columns)
-            Take every so many rows and columns.
-
-        Returns
-        -------
-        list of arrays
-            In the dtype of the image.
+        step (rows, columns).
         """
         if self.is_computed:
             return lazy.read_windows(self.data.data, boxes, step)
@@ -209,18 +138,7 @@ class Raster:
         return read_boxes(self.variable, dict(self.lead), (y_dim, x_dim), boxes, step)
 
     def valid_of(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which of the stored values are data.
-
-        Parameters
-        ----------
-        raw : array
-            From :meth:`read_raw`.
-
-        Returns
-        -------
-        bool array
-            False for nodata, NaN and infinities.
-        """
+        """Tell which of the stored values are data."""
         return valid_of(raw, self.nodata)
 
     def _pad(self, box: Box, inner: Box, raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -249,41 +167,7 @@ def make_raster(
     name: str = "target",
     search: bool = True,
 ) -> Raster:
-    """Take one band of an image as a :class:`Raster`.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        From rioxarray, odc-geo, xarray or :func:`xcoreg.open_raster`.
-    band : int or str, optional
-        See :func:`xcoreg.raster.bands.to_band`.
-    nodata : float, optional
-        Marker to use instead of the stored one; may be NaN or -inf.
-    name : str
-        What messages call the image.
-    search : bool
-        Look for a marker where none is known. False: leave that to :func:`with_marker`.
-
-    Returns
-    -------
-    Raster
-        Nothing is read, save four corners of 3 x 3 pixels when no marker is known.
-
-    Raises
-    ------
-    NotGeoreferenced
-        Without CRS or transform.
-    OptionError
-        Without such a band, or for complex and boolean images.
-
-    Examples
-    --------
-    >>> image = DataArray([[0, 7], [8, 9]], {"y": [15.0, 5.0], "x": [5.0, 15.0]}, ("y", "x"))
-    >>> raster = make_raster(image.rio.write_crs("EPSG:32633"), nodata=0)
-    >>> values, valid = raster.read(0, 1, 0, 3)
-    >>> values.tolist(), valid.tolist()
-    ([[0.0, 7.0, 0.0]], [[False, True, False]])
-    """
+    """Take one band of an image as a :class:`Raster`."""
     array, left = pick_variable(image, band, name)
     dims = spatial_dims(image, name)
     lead = pick_band(array, dims, left, name)
@@ -298,23 +182,7 @@ def make_raster(
 
 
 def with_marker(raster: Raster) -> Raster:
-    """Look for nodata in the corners of an image, where none is known.
-
-    Parameters
-    ----------
-    raster : Raster
-
-    Returns
-    -------
-    Raster
-
-    Examples
-    --------
-    >>> image = DataArray(np.pad(np.arange(1, 101).reshape(10, 10), 5), dims=("y", "x")).rio.write_crs("EPSG:32633")
-    >>> bare = make_raster(image.assign_coords(x=10.0 * np.arange(20), y=-10.0 * np.arange(20)), search=False)
-    >>> bare.nodata, with_marker(bare).nodata
-    (None, 0)
-    """
+    """Look for nodata in the corners of an image, where none is known."""
     if raster.nodata is not None:
         return raster
     found = search_corners(raster.read_raw, raster.shape)
@@ -341,32 +209,7 @@ class _HeldRaster(Raster):
 
 
 def hold(raster: Raster, box: Box) -> Raster:
-    """Read one box of a raster now, and windows inside of it from memory later.
-
-    Parameters
-    ----------
-    raster : Raster
-        From :func:`xcoreg.raster.raster.make_raster`.
-    box : (row0, row1, col0, col1)
-        Half-open, px; cut to the image.
-
-    Returns
-    -------
-    Raster
-        Reads the same values as `raster`; windows that leave the box are read as before. One that dask computes is
-        returned as it is: its chunks are kept anyway, and between windows there may be some that nobody needs.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from affine import Affine
-    >>> from xarray import DataArray
-    >>> from xcoreg.raster.raster import make_raster
-    >>> image = DataArray(np.arange(6.0).reshape(2, 3), dims=("y", "x")).rio.write_crs("EPSG:32633")
-    >>> raster = make_raster(image.rio.write_transform(Affine(10, 0, 5e5, 0, -10, 5e6)), nodata=9)
-    >>> hold(raster, (0, 1, 0, 9)).read(0, 1, 1, 3)[0].tolist()
-    [[1.0, 2.0]]
-    """
+    """Read one box of a raster now, and windows inside of it from memory later."""
     if raster.is_computed:
         return raster
     inner = raster.clip(box)

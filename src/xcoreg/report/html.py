@@ -100,38 +100,12 @@ figure,tr,.flick{break-inside:avoid}.switch{display:none}.over{position:static;a
 
 
 def escape(text: object) -> str:
-    """Make a text safe in HTML.
-
-    Examples
-    --------
-    >>> escape("a < b")
-    'a &lt; b'
-    """
+    """Make a text safe in HTML."""
     return html.escape(str(text))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", numbers: int = 0) -> str:
-    """Make a table of cells that are HTML already.
-
-    Parameters
-    ----------
-    head : sequence of str
-        Column names; none for a table of names and values.
-    rows : iterable of sequence of str
-        A first cell that starts with "*" marks the row.
-    caption : str
-    numbers : int
-        How many of the columns after the first hold numbers.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> table([], [["a", "1"]])
-    '<div class="scroll"><table><tbody><tr><th scope="row">a</th><td class="wide">1</td></tr></tbody></table></div>'
-    """
+    """Make a table of cells that are HTML already."""
     kinds = ["", *["n"] * numbers]
 
     def cell(i: int, text: str) -> str:
@@ -152,36 +126,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = 
 
 
 def paragraphs(lines: Iterable[str], kind: str = "") -> str:
-    """Make paragraphs of plain texts.
-
-    Examples
-    --------
-    >>> paragraphs(["a & b"])
-    '<p>a &amp; b</p>'
-    """
+    """Make paragraphs of plain texts."""
     mark = f' class="{kind}"' if kind else ""
     return "".join(f"<p{mark}>{escape(line)}</p>" for line in lines)
 
 
 def section(title: str, body: str) -> str:
-    """Make a section; nothing of an empty one.
-
-    Examples
-    --------
-    >>> section("A", "<p>b</p>")
-    '<section><h2>A</h2><p>b</p></section>'
-    """
+    """Make a section; nothing of an empty one."""
     return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
 
 
 def page(title: str, body: str) -> str:
-    """Make a whole page.
-
-    Examples
-    --------
-    >>> page("A", "b").startswith("<!DOCTYPE html>")
-    True
-    """
+    """Make a whole page."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -195,19 +151,7 @@ _DPI = 100
 def image_source(grey: NDArray[np.float64]) -> str:
     """Pack a grey image into a data URI: WebP where it can be written, else PNG.
 
-    Parameters
-    ----------
-    grey : (rows, cols) float64
-        0 to 1.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> image_source(np.zeros((4, 4)))[:11]
-    'data:image/'
+    grey (rows, cols) float64.
     """
     pillow = require("PIL.Image", extra="plot")
     image = pillow.fromarray(np.rint(np.clip(np.nan_to_num(grey), 0, 1) * 255).astype(np.uint8))
@@ -218,19 +162,7 @@ def image_source(grey: NDArray[np.float64]) -> str:
 
 
 def figure_html(figure: Any, alt: str, caption: str = "") -> str:
-    """Pack a matplotlib figure into an HTML figure.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    alt : str
-        What a reader who cannot see it should know.
-    caption : str
-
-    Returns
-    -------
-    str
-    """
+    """Pack a matplotlib figure into an HTML figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -304,16 +236,10 @@ _SIZES = 56, 128  # smallest and largest side of a cut-out, target px
 class Chosen:
     """A window to be shown.
 
-    Parameters
-    ----------
-    window : int
-        Identifier.
-    x, y : float
-        Corrected position, CRS of the target.
-    residual : float
-        What is left there, target px; NaN when unknown.
-    what : str
-        Why it was chosen.
+    window : Identifier.
+    x, y : Corrected position, CRS of the target.
+    residual : What is left there, target px; NaN when unknown.
+    what : Why it was chosen.
     """
 
     window: int
@@ -324,19 +250,7 @@ class Chosen:
 
 
 def choose_windows(fit: Coregistration, n: int = 4) -> list[Chosen]:
-    """Choose windows that show what the correction is worth: as many good ones as bad ones.
-
-    Parameters
-    ----------
-    fit : Coregistration
-    n : int
-        How many at most.
-
-    Returns
-    -------
-    list of Chosen
-        The worst residuals, and of the small ones those with the highest correlation: they show most.
-    """
+    """Choose windows that show what the correction is worth: as many good ones as bad ones."""
     good, left = fit.points.take(fit.points.ok), residuals_of(fit)
     if len(good) == 0 or n < 1:
         return []
@@ -363,21 +277,7 @@ def choose_windows(fit: Coregistration, n: int = 4) -> list[Chosen]:
 
 
 def flicker_html(fit: Coregistration, target: Any, reference: Any, chosen: list[Chosen], bands: tuple[Any, Any]) -> str:
-    """Cut windows out of the reference and of the target, before and after, and stack them.
-
-    Parameters
-    ----------
-    fit : Coregistration
-    target, reference : DataArray or Dataset
-    chosen : list of Chosen
-    bands : (band, ref_band)
-        To show, as in `match`.
-
-    Returns
-    -------
-    str
-        HTML; empty when no window can be shown.
-    """
+    """Cut windows out of the reference and of the target, before and after, and stack them."""
     tgt, ref = (
         make_raster(target, band=bands[0], name="target"),
         make_raster(reference, band=bands[1], name="reference"),

@@ -59,13 +59,7 @@ _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "w
 
 
 def px(value: float) -> str:
-    """Write a length in pixels with the digits that tell something.
-
-    Examples
-    --------
-    >>> px(1.9412), px(0.0371), px(float("nan"))
-    ('1.94', '0.037', 'unknown')
-    """
+    """Write a length in pixels with the digits that tell something."""
     if not math.isfinite(value):
         return "unknown"
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
@@ -84,17 +78,7 @@ def unit_of(fit: Coregistration) -> str:
 
 
 def answer(fit: Coregistration) -> list[str]:
-    """Tell what was found, how sure it is, and what to do with it.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    list of str
-        Sentences, the most important first.
-    """
+    """Tell what was found, how sure it is, and what to do with it."""
     if not fit.ok:
         return [
             f"No trustworthy answer was found: {fit.status.reason}.",
@@ -293,31 +277,12 @@ _ROWS = (
 
 
 def is_elevation(fit: Coregistration) -> bool:
-    """Tell whether a fit is one of elevation models.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether a fit is one of elevation models."""
     return fit.has_dz or fit.quality.dh_count > 0
 
 
 def height_answer(fit: Coregistration) -> list[str]:
-    """Tell in words what became of the heights.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    list of str
-        Sentences; none for a fit that is not trusted.
-    """
+    """Tell in words what became of the heights."""
     if not fit.ok or fit.model is None or fit.shift is None:
         return []
     lines, dz = [], fit.shift.dz
@@ -335,23 +300,7 @@ def height_answer(fit: Coregistration) -> list[str]:
 
 
 def height_section(fit: Coregistration, images: tuple[Any, Any], where: Any, bands: tuple[Any, Any]) -> str:
-    """Compare the elevations before and after: a table, two maps, the distribution, and aspect.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        Trusted.
-    images : (target, reference)
-        None where not at hand; then only what the fit knows is told.
-    where : optional
-        Ground that counts, as in `match`.
-    bands : (band, ref_band)
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Compare the elevations before and after: a table, two maps, the distribution, and aspect."""
     if images[0] is None or images[1] is None:
         return _known(fit)
     try:
@@ -418,17 +367,7 @@ def _charts(found: Differences, fit: Coregistration) -> list[str]:
 
 
 def block_figures(fit: Coregistration) -> str:
-    """Draw dx, dy and dz of every block, where there are blocks.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    str
-        HTML; empty without blocks.
-    """
+    """Draw dx, dy and dz of every block, where there are blocks."""
     if not has_blocks(fit):
         return ""
     wide = width_of(fit.transform, fit.shape, fit.crs_wkt)

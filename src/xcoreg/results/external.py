@@ -27,36 +27,7 @@ _CLOSE = 1e-6  # px
 
 
 def as_points(given: Any, crs: Any, transform: Sequence[float]) -> TiePoints | NDArray[np.float64]:
-    """Bring tie points, or positions where to match, to a target.
-
-    Parameters
-    ----------
-    given : TiePoints, GeoDataFrame, GeoSeries, DataFrame, path, or (n, 2) array_like
-        Arrays are x, y in the CRS of the target. A table or file with corrections holds whole tie points
-        (:meth:`TiePoints.from_geodataframe` tells the columns), any other holds positions. What has no CRS of its own
-        and could not have one (arrays, tables without geometry, CSV without a column `crs`, tie points without
-        `crs_wkt`) is taken to be in that of the target.
-    crs : CRS in any spelling
-        Of the target.
-    transform : six floats (a, b, c, d, e, f)
-        Of the target, pixel corner to map.
-
-    Returns
-    -------
-    TiePoints or (n, 2) float64 array
-        In the CRS of the target; `row`, `col`, `dcol` and `drow` are its pixels. Positions are x, y.
-
-    Raises
-    ------
-    OptionError
-        When nothing can be read from it, a coordinate is not finite, geometries have no CRS, or a place has none in
-        the CRS of the target.
-
-    Examples
-    --------
-    >>> as_points([[300005.0, 5900035.0]], "EPSG:32633", (10, 0, 300000, 0, -10, 5900040)).shape
-    (1, 2)
-    """
+    """Bring tie points, or positions where to match, to a target."""
     if isinstance(given, str | Path):
         given = read_frame(given)
     if hasattr(given, "geom_type") and not hasattr(given, "columns"):
@@ -137,28 +108,7 @@ def _unless_close(old: tuple[Floats, Floats], new: tuple[Floats, Floats]) -> tup
 def turn_cov(cov: Floats, x: Floats, y: Floats, source: Any, crs: Any, step: float) -> Floats:
     """Carry covariances of displacements into another CRS, by the local Jacobian.
 
-    Parameters
-    ----------
-    cov : (n, 2, 2) float64
-        Axes (x, y), units of `source` squared.
-    x, y : (n,) float64
-        The places, in `crs`.
-    source, crs : CRS in any spelling
-        From and to.
-    step : float
-        Length over which the Jacobian is taken, units of `crs`.
-
-    Returns
-    -------
-    (n, 2, 2) float64
-        Units of `crs` squared.
-
-    Examples
-    --------
-    >>> cov = np.eye(2)[None] * 100.0
-    >>> turned = turn_cov(cov, np.array([15.0]), np.array([52.5]), "EPSG:32633", "EPSG:4326", 1e-4)
-    >>> (np.sqrt(np.diag(turned[0])) * 1e5).round(2).tolist()
-    [14.74, 8.99]
+    cov (n, 2, 2) float64; x, y (n,) float64 -> (n, 2, 2) float64.
     """
     back_x, back_y = georef.transform_points(crs, source, x + step, y)
     there_x, there_y = georef.transform_points(crs, source, x, y)

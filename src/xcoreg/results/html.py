@@ -52,13 +52,7 @@ LOOKS: dict[Status, tuple[str, str]] = {
 
 
 def ordered(counts: dict[str, int]) -> list[tuple[Status, int]]:
-    """List verdicts that occur: the trusted windows first, then the most frequent reasons.
-
-    Examples
-    --------
-    >>> [(status.name, n) for status, n in ordered({"FLAT": 1, "OK": 3, "NO_PEAK": 7})]
-    [('OK', 3), ('NO_PEAK', 7), ('FLAT', 1)]
-    """
+    """List verdicts that occur: the trusted windows first, then the most frequent reasons."""
     rows = [(Status[name], n) for name, n in counts.items()]
     return sorted(rows, key=lambda row: (row[0] != Status.OK, -row[1]))
 
@@ -69,47 +63,12 @@ _MANY = 1500  # windows drawn at most: a page with many fits has to stay light
 
 
 def swatch(status: Status) -> str:
-    """Show the colour of a status, as in the map.
-
-    Parameters
-    ----------
-    status : Status
-
-    Returns
-    -------
-    str
-        HTML.
-
-    Examples
-    --------
-    >>> swatch(Status.OK)
-    '<span style="color:#0072b2">&#9679;</span>'
-    """
+    """Show the colour of a status, as in the map."""
     return f'<span style="color:{LOOKS[status][1]}">&#9679;</span>'
 
 
 def sketch(points: TiePoints, outline: Sequence[Sequence[float]] = ()) -> str:
-    """Draw windows where they lie, north up: an arrow along the correction of each trusted one, dots for the others.
-
-    Parameters
-    ----------
-    points : TiePoints
-    outline : sequence of (x, y)
-        Corners of the target, CRS units; default none.
-
-    Returns
-    -------
-    str
-        An SVG element; all arrows are exaggerated by one factor, which its title tells. Empty without windows.
-
-    Examples
-    --------
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> points = TiePoints([0, 1], [0, 0], [0, 9], [0.0, 90.0], [0.0, 0.0], [3, 3], [4, 4], [0.3, 0.3], [-0.4, -0.4])
-    >>> picture = sketch(points)
-    >>> picture.startswith("<svg"), picture.count("<line")
-    (True, 2)
-    """
+    """Draw windows where they lie, north up: an arrow along the correction of each trusted one, dots for the others."""
     shown = points.take(slice(None, None, max(math.ceil(len(points) / _MANY), 1)))
     shown = shown.take(np.isfinite(shown.x) & np.isfinite(shown.y))
     if not len(shown):
@@ -175,13 +134,7 @@ def _dot(x: float, y: float, status: Status, radius: float) -> str:
 
 
 def corners_of(transform: Sequence[float], shape: tuple[int, int]) -> list[tuple[float, float]]:
-    """Corners of an image on the map, upper left first, clockwise.
-
-    Examples
-    --------
-    >>> corners_of((10.0, 0.0, 500.0, 0.0, -10.0, 900.0), (2, 3))[2]
-    (530.0, 880.0)
-    """
+    """Corners of an image on the map, upper left first, clockwise."""
     rows, cols = shape
     col, row = np.array([0, cols, cols, 0]) - 0.5, np.array([0, 0, rows, rows]) - 0.5
     x, y = georef.pixel_to_map(transform, col, row)
@@ -192,36 +145,7 @@ _ARROW_SCALE = 0.8  # of the distance between windows: the length of an arrow of
 
 
 def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-    """Draw a result on a map to zoom and click in: footprint, windows by status, arrows along the corrections.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        With a CRS.
-    tiles : str or None
-        Background of folium; the browser fetches it. None draws none.
-    exaggerate : float, optional
-        Arrows are so many times as long as the corrections; default: so that they reach nearly to the next window.
-
-    Returns
-    -------
-    folium.Map
-        Shows itself in a notebook; ``.save("map.html")`` writes a page.
-
-    Raises
-    ------
-    MissingDependency
-        When folium is not installed.
-    NotGeoreferenced
-        When the fit has no CRS.
-
-    Examples
-    --------
-    >>> import xcoreg
-    >>> scene = xcoreg.simulate.pair((300, 300), shift=(1.25, -0.5), seed=1)
-    >>> explore_fit(scene.tgt.coreg.match(scene.ref), tiles=None).get_name()[:3]
-    'map'
-    """
+    """Draw a result on a map to zoom and click in: footprint, windows by status, arrows along the corrections."""
     folium = require("folium", extra="explore")
     if fit.crs_wkt is None:
         raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
@@ -294,27 +218,7 @@ _WITHHELD = {"  median": "withheld: median", "  RMSE (radial)": "withheld: RMSE"
 
 
 def html_fit(fit: Coregistration) -> str:
-    """Tell a result as a compact page for notebooks: verdict, numbers, a map of the windows.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    str
-        Escaped HTML, without script, style sheet or anything from outside.
-
-    Examples
-    --------
-    >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> from xcoreg.results.coregistration import Coregistration
-    >>> from xcoreg.results.coregistration import Quality
-    >>> points = TiePoints(*([[]] * 9))
-    >>> html_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))[:13]
-    '<div><strong>'
-    """
+    """Tell a result as a compact page for notebooks: verdict, numbers, a map of the windows."""
     rows = [_own_words(name, text) for name, text in fit_rows(fit)]
     first = [row for row in rows if row[0] in _FIRST and not row[1].endswith(_OTHER_PIXELS)]
     rest = [row for row in rows if row not in first]
@@ -331,23 +235,7 @@ def _own_words(name: str, text: str) -> tuple[str, str]:
 
 
 def html_points(points: TiePoints) -> str:
-    """Tell tie points as a compact page for notebooks: how many of each status, the corrections, a map.
-
-    Parameters
-    ----------
-    points : TiePoints
-
-    Returns
-    -------
-    str
-        Escaped HTML, without script, style sheet or anything from outside.
-
-    Examples
-    --------
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> "<strong>TiePoints: 1 of 1 trusted</strong>" in html_points(TiePoints([0], *[[1.0]] * 8))
-    True
-    """
+    """Tell tie points as a compact page for notebooks: how many of each status, the corrections, a map."""
     good = points.take(points.ok)
     rows = []
     for name, unit in (("dx", "CRS units"), ("dy", "CRS units"), ("dcol", "px"), ("drow", "px")):

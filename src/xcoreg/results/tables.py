@@ -91,38 +91,20 @@ def _heights(points: TiePoints) -> dict[str, Any]:
 
 
 def plain_frame(columns: dict[str, Any]) -> Any:
-    """Table of columns.
-
-    Examples
-    --------
-    >>> plain_frame({"a": [1, 2]}).shape
-    (2, 1)
-    """
+    """Table of columns."""
     import pandas as pd
 
     return pd.DataFrame(columns)
 
 
 def with_geometry(table: Any, x: Any, y: Any, crs: str | None) -> Any:
-    """Add point geometries to a table; needs the extra `vector`.
-
-    Raises
-    ------
-    MissingDependency
-        When geopandas is not installed.
-    """
+    """Add point geometries to a table; needs the extra `vector`."""
     gpd = require("geopandas", extra="vector")
     return gpd.GeoDataFrame(table, geometry=gpd.points_from_xy(x, y), crs=crs)
 
 
 def short_crs(crs: str | None) -> str | None:
-    """Spell a CRS as briefly as it can be without loss: its code where it has one, else WKT.
-
-    Examples
-    --------
-    >>> short_crs(georef.as_crs("EPSG:32633").to_wkt())
-    'EPSG:32633'
-    """
+    """Spell a CRS as briefly as it can be without loss: its code where it has one, else WKT."""
     if crs is None:
         return None
     parsed = georef.as_crs(crs)
@@ -131,13 +113,7 @@ def short_crs(crs: str | None) -> str | None:
 
 
 def crs_of_frame(frame: Any) -> str | None:
-    """CRS of the coordinates in a table, as WKT: the one its column `crs` tells, else its own.
-
-    Raises
-    ------
-    OptionError
-        When the column tells several, or none that is known.
-    """
+    """CRS of the coordinates in a table, as WKT: the one its column `crs` tells, else its own."""
     if "crs" in frame.columns:  # a GeoDataFrame's attribute of this name hides the column
         told = frame["crs"].dropna().unique()
         if len(told) > 1:
@@ -149,31 +125,12 @@ def crs_of_frame(frame: Any) -> str | None:
 
 
 def has_corrections(frame: Any) -> bool:
-    """Whether a table tells corrections, and not positions alone.
-
-    Examples
-    --------
-    >>> has_corrections(plain_frame({"x": [1.0], "y": [2.0]}))
-    False
-    """
+    """Whether a table tells corrections, and not positions alone."""
     return _pair(frame, _MAP) is not None or _pair(frame, _PIXEL) is not None
 
 
 def positions_of(frame: Any) -> tuple[Floats, Floats]:
-    """Positions of a table's rows, in the CRS that :func:`crs_of_frame` tells.
-
-    Raises
-    ------
-    OptionError
-        Without positions, for geometries other than points, and for geometries that were moved to another CRS while
-        the columns were not.
-
-    Examples
-    --------
-    >>> x, y = positions_of(plain_frame({"x": [1.0], "y": [2.0]}))
-    >>> float(y[0])
-    2.0
-    """
+    """Positions of a table's rows, in the CRS that :func:`crs_of_frame` tells."""
     columns = _pair(frame, tuple(zip(*_X, strict=True)))
     if not hasattr(frame, "geom_type"):
         if columns is None:
@@ -198,15 +155,7 @@ def positions_of(frame: Any) -> tuple[Floats, Floats]:
 
 
 def from_frame(frame: Any, transform: Sequence[float] | None = None) -> tuple[dict[str, Any], str | None]:
-    """Columns of tie points from a table; see :meth:`xcoreg.results.tiepoints.TiePoints.from_geodataframe`.
-
-    Returns
-    -------
-    columns : dict
-        What :class:`xcoreg.results.tiepoints.TiePoints` is made of.
-    crs : str or None
-        WKT.
-    """
+    """Columns of tie points from a table; see :meth:`xcoreg.results.tiepoints.TiePoints.from_geodataframe`."""
     if not hasattr(frame, "columns"):
         raise OptionError(f"a {type(frame).__name__} is no table of tie points: give a GeoDataFrame or DataFrame")
     x, y = positions_of(frame)
@@ -334,25 +283,7 @@ def _told(frame: Any) -> str:
 
 
 def guess_spacing(points: TiePoints) -> int:
-    """Distance between the windows of a grid.
-
-    Parameters
-    ----------
-    points : TiePoints
-        On a regular grid, or not.
-
-    Returns
-    -------
-    int
-        Target px, at least 1: the most frequent step between the columns that occur, or between the rows.
-
-    Examples
-    --------
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> col = [100, 300, 500]
-    >>> guess_spacing(TiePoints([0, 1, 2], [9, 9, 9], col, col, col, [0] * 3, [0] * 3, [0] * 3, [0] * 3))
-    200
-    """
+    """Distance between the windows of a grid."""
     for axis in (points.col, points.row):
         steps = np.diff(np.unique(np.rint(axis[np.isfinite(axis)])))
         if steps.size:
@@ -370,38 +301,7 @@ def arosics_columns(
 ) -> dict[str, Any]:
     """Columns under the names that AROSICS gives them.
 
-    Parameters
-    ----------
-    points : TiePoints
-        With row and col of the target.
-    transform : six floats (a, b, c, d, e, f)
-        Of the target, pixel corner to map.
-    shape : (rows, cols)
-        Of the target, px.
-    spacing : int, optional
-        Distance of the windows, target px; default: :func:`guess_spacing`.
-    nodata : float
-        Stands for the shift of every window that is not trusted: this table has no column for the reason.
-
-    Returns
-    -------
-    dict of arrays
-        POINT_ID, X_IM, Y_IM, X_UTM, Y_UTM, X_WIN_SIZE, Y_WIN_SIZE, X_SHIFT_PX, Y_SHIFT_PX, X_SHIFT_M, Y_SHIFT_M,
-        ABS_SHIFT, ANGLE, in this order. X_IM and Y_IM are the column and row of the pixel that the window's centre
-        lies in, X_UTM and Y_UTM the map coordinates of that pixel's upper left corner.
-
-    Raises
-    ------
-    OptionError
-        Without transform or shape.
-
-    Examples
-    --------
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> points = TiePoints([0], [199.5], [5199.5], [352000], [5898040], [3], [4], [0.3], [-0.4])
-    >>> table = arosics_columns(points, (10, 0, 300000, 0, -10, 5900040), (10980, 10980), 200, -9999)
-    >>> [float(table[name][0]) for name in ("POINT_ID", "X_IM", "X_UTM", "X_SHIFT_M")]
-    [81.0, 5200.0, 352000.0, 3.0]
+    shape (rows, cols).
     """
     if transform is None or shape is None:
         raise OptionError(
@@ -438,27 +338,7 @@ _LONG = {short: name for name, short in _SHORT.items()}
 
 
 def check_suffix(path: Path) -> str:
-    """Name the format of a file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-        Its suffix in lower case.
-
-    Raises
-    ------
-    OptionError
-        When it is none of the known ones.
-
-    Examples
-    --------
-    >>> check_suffix(Path("a.GPKG"))
-    '.gpkg'
-    """
+    """Name the format of a file."""
     suffix = path.suffix.lower()
     if suffix not in _KNOWN:
         raise OptionError(f"tie points cannot be kept as {path.name!r}: use one of {', '.join(_KNOWN)}")
@@ -466,24 +346,7 @@ def check_suffix(path: Path) -> str:
 
 
 def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float | None, grid: Grid) -> None:
-    """Write tie points to a file; see :meth:`xcoreg.results.tiepoints.TiePoints.save`.
-
-    Parameters
-    ----------
-    points : TiePoints
-    path : str or Path
-        The suffix names the format.
-    columns : {"xcoreg", "arosics"}
-    nodata : float, optional
-        Stands for missing numbers.
-    grid : (transform, shape, spacing)
-        Of the target, each may be None.
-
-    Raises
-    ------
-    OptionError
-        When an option is unknown, the grid is needed and missing, or the place cannot be written.
-    """
+    """Write tie points to a file; see :meth:`xcoreg.results.tiepoints.TiePoints.save`."""
     suffix = check_suffix(Path(path))
     if columns not in ("xcoreg", "arosics"):
         raise OptionError(f"columns={columns!r} is unknown: choose 'xcoreg' or 'arosics'")
@@ -522,24 +385,7 @@ def _write_vector(frame: Any, path: Path, suffix: str) -> None:
 
 
 def read_frame(path: str | Path) -> Any:
-    """Read a table of points.
-
-    Parameters
-    ----------
-    path : str or Path
-        Any of the formats that can be written.
-
-    Returns
-    -------
-    DataFrame for .csv, else GeoDataFrame
-
-    Raises
-    ------
-    OptionError
-        When there is no such file, or it cannot be read.
-    MissingDependency
-        When the extra `vector` is needed and not installed.
-    """
+    """Read a table of points."""
     source, suffix = Path(path), check_suffix(Path(path))
     if not source.exists():
         raise OptionError(f"there is no file {source}: tie points are written by points.save(path)")

@@ -64,39 +64,21 @@ UNITS = {"metre": "m", "meter": "m", "degree": "°", "foot": "ft", "US survey fo
 
 
 def decimals(sigma: float, step: float) -> int:
-    """Digits after the point: two digits of the uncertainty, or a thousandth of a step where there is none.
-
-    Examples
-    --------
-    >>> decimals(0.012, 1.0), decimals(float("nan"), 10.0)
-    (3, 2)
-    """
+    """Digits after the point: two digits of the uncertainty, or a thousandth of a step where there is none."""
     known = math.isfinite(sigma) and sigma > 0
     exponent = math.floor(math.log10(sigma)) - 1 if known else math.floor(math.log10(step)) - 3
     return min(max(-exponent, 0), 12)
 
 
 def number(value: float, sigma: float, step: float, unit: str = "") -> str:
-    """Write a signed number with its standard deviation, where that is known.
-
-    Examples
-    --------
-    >>> number(1.23456, 0.012, 1.0, " m")
-    '+1.235±0.012 m'
-    """
+    """Write a signed number with its standard deviation, where that is known."""
     digits = decimals(sigma, step)
     error = f"±{sigma:.{digits}f}" if math.isfinite(sigma) else ""
     return f"{value:+.{digits}f}{error}{unit}"
 
 
 def short_unit(name: str) -> str:
-    """Spell a unit as it follows a number.
-
-    Examples
-    --------
-    >>> short_unit("metre"), short_unit("degree")
-    (' m', '°')
-    """
+    """Spell a unit as it follows a number."""
     unit = UNITS.get(name, name)
     return unit if unit == "°" else f" {unit}"
 
@@ -112,23 +94,7 @@ def map_text(shift: Shift) -> str:
 
 
 def tell_shift(shift: Shift) -> str:
-    """Tell a shift in one line.
-
-    Parameters
-    ----------
-    shift : Shift
-
-    Returns
-    -------
-    str
-        Map units, then target pixels, with standard deviations where they are known.
-
-    Examples
-    --------
-    >>> from xcoreg.results.shift import Shift
-    >>> tell_shift(Shift(30.0, 20.0, linear=(10.0, 0.0, 0.0, -10.0)))
-    'dx=+30.00 m, dy=+20.00 m (dcol=+3.000, drow=-2.000 px)'
-    """
+    """Tell a shift in one line."""
     sc, sr = shift.sigma_px
     return f"{map_text(shift)} (dcol={number(shift.dcol, sc, 1.0)}, drow={number(shift.drow, sr, 1.0)} px)"
 
@@ -145,43 +111,17 @@ _NAMES = {
 
 
 def is_local(fit: Coregistration) -> bool:
-    """Whether a fit comes from a grid of windows and a model of the field, be it a translation in the end.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a fit comes from a grid of windows and a model of the field, be it a translation in the end."""
     return fit.is_field or "assessment" in fit.settings
 
 
 def model_name(kind: str) -> str:
-    """Name a kind of model in words.
-
-    Examples
-    --------
-    >>> model_name("polynomial2")
-    'polynomial of order 2'
-    """
+    """Name a kind of model in words."""
     return _NAMES.get(kind, kind)
 
 
 def correction_range(fit: Coregistration) -> dict[str, NDArray[np.float64]]:
-    """Correction of the model at the trusted tie points.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        With a model.
-
-    Returns
-    -------
-    dict
-        dx, dy (CRS units), dcol, drow and length (target px), each (n,) float64.
-    """
+    """Correction of the model at the trusted tie points."""
     good = fit.points.take(fit.points.ok)
     model: Any = fit.model
     dx, dy = (np.asarray(axis, np.float64) for axis in model.predict(good.x, good.y))
@@ -190,18 +130,7 @@ def correction_range(fit: Coregistration) -> dict[str, NDArray[np.float64]]:
 
 
 def tell_field(fit: Coregistration) -> str:
-    """Tell a field in one line.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        With a model.
-
-    Returns
-    -------
-    str
-        Status, model, range of the correction, residuals, tie points.
-    """
+    """Tell a field in one line."""
     q, kind = fit.quality, "?" if fit.model is None else fit.model.kind
     span = correction_range(fit)["length"]
     told = f", correction {span.min():.2f} to {span.max():.2f} px" if span.size else ""
@@ -213,16 +142,7 @@ def tell_field(fit: Coregistration) -> str:
 
 
 def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell a field, its tie points and what it leaves: pairs of a name and a text.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Yields
-    ------
-    name, text : str
-    """
+    """Tell a field, its tie points and what it leaves: pairs of a name and a text."""
     if fit.model is not None:
         yield "model", _model_text(fit)
         yield from _range_rows(fit) if fit.is_field else ()
@@ -303,23 +223,7 @@ def _px(value: float) -> str:
 
 
 def dz_text(shift: Shift) -> str:
-    """Write a vertical correction with its standard deviation, where that is known.
-
-    Parameters
-    ----------
-    shift : Shift
-
-    Returns
-    -------
-    str
-        In units of the values.
-
-    Examples
-    --------
-    >>> from xcoreg.results.shift import Shift
-    >>> dz_text(Shift(0.0, 0.0, dz=-1.99612))
-    '-1.996'
-    """
+    """Write a vertical correction with its standard deviation, where that is known."""
     sigma = shift.sigma_z
     if not (math.isfinite(sigma) and sigma > 0):
         return f"{shift.dz:+.3f}"
@@ -328,17 +232,7 @@ def dz_text(shift: Shift) -> str:
 
 
 def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell the vertical correction and the differences of heights before and after: pairs of a name and a text.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        Of anything: images give no rows.
-
-    Yields
-    ------
-    name, text : str
-    """
+    """Tell the vertical correction and the differences of heights before and after: pairs of a name and a text."""
     q = fit.quality
     if fit.is_field and fit.model is not None and fit.model.dz_constant is None:
         good = fit.points.take(fit.points.ok)
@@ -354,22 +248,7 @@ def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 
 
 def tell_heights(quality: Quality) -> str:
-    """Tell what became of the spread of height differences, for one line; empty where there are none.
-
-    Parameters
-    ----------
-    quality : Quality
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from xcoreg.results.coregistration import Quality
-    >>> tell_heights(Quality(dh_nmad_before=3.361, dh_nmad_after=1.097))
-    ', NMAD 3.36 -> 1.10'
-    """
+    """Tell what became of the spread of height differences, for one line; empty where there are none."""
     if not math.isfinite(quality.dh_nmad_before):
         return ""
     after = f"{quality.dh_nmad_after:.2f}" if math.isfinite(quality.dh_nmad_after) else "unknown"
@@ -475,27 +354,7 @@ def quality_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 
 
 def tell_fit(fit: Coregistration) -> str:
-    """Tell a result in one line.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    str
-        Status, shift, reliability, windows.
-
-    Examples
-    --------
-    >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> from xcoreg.results.coregistration import Coregistration
-    >>> from xcoreg.results.coregistration import Quality
-    >>> points = TiePoints(*([[]] * 9))
-    >>> tell_fit(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9)))
-    'FLAT: no texture to match, 0 of 0 windows agree'
-    """
+    """Tell a result in one line."""
     if is_local(fit) and fit.model is not None:
         return tell_field(fit)
     found = "" if fit.shift is None else f", {map_text(fit.shift)}"
@@ -506,16 +365,7 @@ def tell_fit(fit: Coregistration) -> str:
 
 
 def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell a result as pairs of a name and a text.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    iterator of (str, str)
-    """
+    """Tell a result as pairs of a name and a text."""
     return field_rows(fit) if is_local(fit) else single_rows(fit)
 
 
@@ -524,49 +374,12 @@ def _heading(fit: Coregistration) -> str:
 
 
 def summarise(fit: Coregistration) -> str:
-    """Tell a result and its interim results, one line each.
-
-    Parameters
-    ----------
-    fit : Coregistration
-
-    Returns
-    -------
-    str
-        A heading and aligned lines, no newline at the end.
-
-    Examples
-    --------
-    >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> from xcoreg.results.coregistration import Coregistration
-    >>> from xcoreg.results.coregistration import Quality
-    >>> points = TiePoints(*([[]] * 9))
-    >>> print(summarise(Coregistration(None, points, Quality(), Status.FLAT, None, None, (1, 0, 0, 0, -1, 0), (9, 9))))
-    Coregistration: FLAT, no texture to match
-      windows              0 of 0 agree
-    """
+    """Tell a result and its interim results, one line each."""
     return "\n".join([_heading(fit), *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
 
 
 def tell_accessor(grid: Callable[[], Any]) -> str:
-    """Tell in one line what `.coreg` of an image offers.
-
-    Parameters
-    ----------
-    grid : callable
-        Gives the image's GeoBox, or raises GridError.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from odc.geo.geobox import GeoBox
-    >>> tell_accessor(lambda: GeoBox((20, 30), (10, 0, 0, 0, -10, 0), "EPSG:32633"))[:56]
-    '<.coreg of an image of 20 x 30 px (rows x columns), EPSG'
-    """
+    """Tell in one line what `.coreg` of an image offers."""
     try:
         found = grid()
         rows, cols = found.shape

@@ -34,24 +34,7 @@ _FINER = 200  # grids tried
 def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
     """Choose well spread rows of a table.
 
-    Parameters
-    ----------
-    points : TiePoints
-        All of them are candidates.
-    max_points : int
-        How many to keep at most.
-
-    Returns
-    -------
-    (k,) int
-        Rising indices: the best measured point of each cell of the finest square grid that leaves few enough.
-
-    Examples
-    --------
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> x = [0, 1, 100, 101]
-    >>> thin(TiePoints(x, x, x, x, [0] * 4, x, x, x, x), 2).tolist()
-    [0, 2]
+    -> (k,) int.
     """
     n = len(points)
     if n <= max_points:
@@ -73,36 +56,7 @@ def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
 
 
 def gcps_of(points: TiePoints, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
-    """Ground control points for GDAL: where a place of the target lies on the map of the reference.
-
-    Parameters
-    ----------
-    points : TiePoints
-        The trusted ones are taken.
-    transform : six floats (a, b, c, d, e, f)
-        Of the target, pixel corner to map.
-    max_points : int, optional
-        Thin them to at most so many, evenly over the area.
-
-    Returns
-    -------
-    list of rasterio.control.GroundControlPoint
-        `row` and `col` of the target counted from the corner of the first pixel, as GDAL counts (its centre is
-        0.5, 0.5); `x`, `y` the corrected position; `id` the window; `info` the uncertainty in CRS units.
-
-    Raises
-    ------
-    OptionError
-        When no point is trusted, or `max_points` is below one.
-
-    Examples
-    --------
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> points = TiePoints([7], [0], [0], [5], [-5], [3], [4], [0.3], [-0.4])
-    >>> gcp = gcps_of(points, (10, 0, 0, 0, -10, 0))[0]
-    >>> gcp.row, gcp.col, gcp.x, gcp.y, gcp.id
-    (0.5, 0.5, 8.0, -1.0, '7')
-    """
+    """Ground control points for GDAL: where a place of the target lies on the map of the reference."""
     from rasterio.control import GroundControlPoint
 
     good = points.take((points.status == Status.OK) & np.isfinite(points.dx) & np.isfinite(points.dy))

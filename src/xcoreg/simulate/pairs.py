@@ -143,18 +143,11 @@ _SLANT = 0.2  # columns per row of a swath edge
 class Camera:
     """Everything that turns a view of the ground into an image.
 
-    Parameters
-    ----------
-    view : View
-        The ground on the pixel grid before `Acquisition.coarser`, zero mean.
-    share : float
-        Factor on the ground.
-    noise : float
-        Standard deviation of the noise, on the scale of the ground.
-    acquisition, product
-        What happens, and what it becomes.
-    right : bool
-        On which side the swath ends.
+    view : The ground on the pixel grid before `Acquisition.coarser`, zero mean.
+    share : Factor on the ground.
+    noise : Standard deviation of the noise, on the scale of the ground.
+    acquisition, product : What happens, and what it becomes.
+    right : On which side the swath ends.
     """
 
     view: View
@@ -169,17 +162,7 @@ class Camera:
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Take an image.
 
-        Parameters
-        ----------
-        shape : (rows, cols)
-            Size of the image that comes out.
-        seed : numpy.random.SeedSequence
-            Source of noise and clouds.
-
-        Returns
-        -------
-        (image, cloud)
-            The pixels in the dtype of the product, and where clouds are.
+        shape (rows, cols).
         """
         sky, grain = seed.spawn(2)
         clouds = None
@@ -308,12 +291,8 @@ def blob_mask(
 class Clouds:
     """Clouds over one image: a smooth field on a coarse grid, cut at the level that gives the wanted cover.
 
-    Parameters
-    ----------
-    field : (m, n) float
-        The field in standard deviations over the level; cloud where positive.
-    cell : float
-        Image pixels per coarse cell.
+    field : (m, n) float; The field in standard deviations over the level; cloud where positive.
+    cell : Image pixels per coarse cell.
     """
 
     field: NDArray[np.float64]

@@ -59,12 +59,8 @@ class Ground:
     With ``rolls`` the ground at ``x`` is ``sum_b w_b(x) scene(x + rolls[b])`` over the pieces ``b`` that reach ``x``,
     with known weights whose squares sum to one: still a function known everywhere.
 
-    Parameters
-    ----------
-    scene : Scene
-        The torus.
-    rolls : (m, m, 2) int or None
-        Offsets (row, col) of the pieces, or None: the torus itself, repeated.
+    scene : The torus.
+    rolls : (m, m, 2) int or None; Offsets (row, col) of the pieces, or None: the torus itself, repeated.
     """
 
     scene: Scene
@@ -74,19 +70,7 @@ class Ground:
     def draw(cls, shape: tuple[int, int], texture: Texture, rng: np.random.Generator) -> Ground:
         """Draw the ground for images of a shape.
 
-        Parameters
-        ----------
-        shape : (rows, cols)
-            Size of the images in pixels. Where they fit, the torus is larger than them, else there are many pieces.
-        texture : Texture
-            Spectrum and optics.
-        rng : numpy.random.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        Ground
-            The scene.
+        shape (rows, cols).
         """
         side = max(shape)
         if texture.period or side <= _PIECE:
@@ -100,18 +84,7 @@ class Ground:
         return Ground(self.scene.blurred(sigma), self.rolls)
 
     def view(self, displacement: Displacement) -> View:
-        """Look at the ground from an image displaced against it.
-
-        Parameters
-        ----------
-        displacement : Displacement
-            Pixel ``x`` of the image shows the ground at ``x + displacement(x)``.
-
-        Returns
-        -------
-        View
-            Exact for a `Constant`; else a spline of order 5 through several samples per pixel.
-        """
+        """Look at the ground from an image displaced against it."""
         if isinstance(displacement, Constant):
             return _shifted(self, displacement)
         return _warped(self, displacement)

@@ -59,18 +59,7 @@ APPLY_OPTIONS = tuple(ApplyOptions.__annotations__)
 
 @dataclass(frozen=True, eq=False)
 class How:
-    """The options of :func:`xcoreg.apply`, checked.
-
-    Raises
-    ------
-    OptionError
-        For a kernel that is unknown, and for two output grids.
-
-    Examples
-    --------
-    >>> How(resolution=20).is_regrid
-    True
-    """
+    """The options of :func:`xcoreg.apply`, checked."""
 
     align_grid: bool = False
     like: Any = None
@@ -108,29 +97,7 @@ _KNOWN = 0.1
 
 
 def doubts(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
-    """Tell where a field is used beyond its tie points, and where it has no inverse.
-
-    Parameters
-    ----------
-    mapping : Mapping
-        Of the warp. No pixel is looked at: all of the output that falls on the image counts.
-
-    Yields
-    ------
-    message : str
-        With the share of the output and the cure.
-    category : type
-        Of the warning.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.warp.mapping import Displacement, Grid
-    >>> from xcoreg.warp.mapping import compose
-    >>> grid = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (50, 50), "EPSG:32633")
-    >>> list(doubts(compose(grid, grid, Displacement.of(Translation(25.0, 10.0), "EPSG:32633", grid))))
-    []
-    """
+    """Tell where a field is used beyond its tie points, and where it has no inverse."""
     move, source = mapping.move, mapping.source
     if move.constant is not None:
         return
@@ -238,21 +205,12 @@ def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
 class Job:
     """What is the same for all variables of an image.
 
-    Parameters
-    ----------
-    mapping : Mapping
-        From output pixels to source pixels.
-    frame : Frame
-        The output grid, its dimensions and coordinates.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
-    nodata : float, optional
-        Marks missing pixels; default: the stored marker of each variable.
-    found : float, optional
-        Marker found in the pixels, where none is stored.
-    rise : Rise, optional
-        Correction of heights.
-    lifts : callable (DataArray) -> bool
-        Which variables get it.
+    mapping : From output pixels to source pixels.
+    frame : The output grid, its dimensions and coordinates.
+    nodata : Marks missing pixels; default: the stored marker of each variable.
+    found : Marker found in the pixels, where none is stored.
+    rise : Correction of heights.
+    lifts : Which variables get it.
     """
 
     mapping: Mapping
@@ -267,22 +225,7 @@ class Job:
 def resampled(band: DataArray, job: Job) -> DataArray:
     """Interpolate one array.
 
-    Parameters
-    ----------
-    band : (..., y, x) DataArray
-        dask arrays stay lazy.
-    job : Job
-
-    Returns
-    -------
-    (..., y, x) DataArray
-        On the grid of the job, dtype kept but for corrected heights; coordinates are left to
-        :func:`xcoreg.warp.metadata.regridded`.
-
-    Raises
-    ------
-    OptionError
-        For complex and other non-numeric types, and a nodata value that they cannot hold.
+    band (..., y, x) DataArray -> (..., y, x) DataArray.
     """
     kind = band.dtype.kind
     if kind not in "biuf":

@@ -91,24 +91,7 @@ def displacement_raster(
 
 
 def node_grid(fit: Coregistration, resolution: float | tuple[float, float] | None = None) -> GeoBox:
-    """Coarse grid over the target, turned as it is.
-
-    Parameters
-    ----------
-    fit : Coregistration
-    resolution : float or (float, float), optional
-        As in :func:`displacement_raster`.
-
-    Returns
-    -------
-    GeoBox
-        Over the extent of the target, outwards to whole nodes.
-
-    Raises
-    ------
-    OptionError
-        When the resolution is not positive, or gives more than a hundred million nodes.
-    """
+    """Coarse grid over the target, turned as it is."""
     gsd_x, gsd_y = georef.gsd(fit.transform)
     rows, cols = fit.shape
     if resolution is None:
@@ -214,28 +197,6 @@ def write_field(
     like: Any = None,
     **creation: Any,
 ) -> Path:
-    """Write the correction of a fit as a raster file of three float32 bands: dx, dy, sigma.
-
-    Parameters
-    ----------
-    fit, resolution, like
-        As in :func:`displacement_raster`.
-    path : str or path
-        `.tif` for GeoTIFF, or what :func:`xcoreg.io.write.write_raster` knows.
-    **creation
-        Creation options of the driver.
-
-    Returns
-    -------
-    Path
-        What was written; bands carry their names and units, the file tells sign and model.
-
-    Raises
-    ------
-    MatchError
-        When the fit has no model.
-    OptionError
-        When an option or the place cannot be used.
-    """
+    """Write the correction of a fit as a raster file of three float32 bands: dx, dy, sigma."""
     field = displacement_raster(fit, resolution=resolution, like=like)
     return write_raster(field.astype("float32", keep_attrs=True), path, **creation)

@@ -56,20 +56,9 @@ _APART = 0.5  # px, over which the slope of a displacement is taken
 class Grid:
     """A raster grid in plain numbers: cheap to pickle and to tokenize.
 
-    Parameters
-    ----------
-    transform : six floats (a, b, c, d, e, f)
-        Pixel corner to map.
-    shape : (int, int)
-        Rows and columns.
-    crs : str
-        WKT.
-
-    Examples
-    --------
-    >>> grid = Grid((10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), (100, 200), "EPSG:32633")
-    >>> grid.centre
-    (301000.0, 5899540.0)
+    transform : Pixel corner to map.
+    shape : Rows and columns.
+    crs : WKT.
     """
 
     transform: tuple[float, float, float, float, float, float]
@@ -78,15 +67,7 @@ class Grid:
 
     @classmethod
     def of(cls, geobox: Any) -> Grid:
-        """Read an odc.geo GeoBox.
-
-        Examples
-        --------
-        >>> from odc.geo.geobox import GeoBox
-        >>> from affine import Affine
-        >>> Grid.of(GeoBox((2, 4), Affine(10, 0, 0, 0, -10, 20), "EPSG:32633")).shape
-        (2, 4)
-        """
+        """Read an odc.geo GeoBox."""
         transform = tuple(float(value) for value in tuple(geobox.affine)[:6])
         return cls(transform, (int(geobox.shape[0]), int(geobox.shape[1])), georef.as_crs(geobox.crs).to_wkt())  # type: ignore[arg-type]
 
@@ -101,23 +82,10 @@ class Grid:
 class Displacement:
     """A fitted model, as seen by an image in any CRS.
 
-    Parameters
-    ----------
-    model : Model
-        Correction at places of the CRS of the fit, in its units.
-    fit_crs, crs : str
-        CRS of the fit and of the image, WKT.
-    constant : (float, float) or None
-        The one correction for every place, in units of `crs`, when the model is a translation.
-    pixel : float
-        Size of the image's pixels, units of `crs`: its inverse is found to a small part of it.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> move = Displacement.of(Translation(3.0, 15.0), "EPSG:32633", Grid((1, 0, 0, 0, -1, 0), (9, 9), "EPSG:32633"))
-    >>> move.constant
-    (3.0, 15.0)
+    model : Correction at places of the CRS of the fit, in its units.
+    fit_crs, crs : CRS of the fit and of the image, WKT.
+    constant : The one correction for every place, in units of `crs`, when the model is a translation.
+    pixel : Size of the image's pixels, units of `crs`: its inverse is found to a small part of it.
     """
 
     model: Any
@@ -128,13 +96,7 @@ class Displacement:
 
     @classmethod
     def of(cls, model: Any, fit_crs: str, image: Grid) -> Displacement:
-        """Look at a model from an image; a translation is carried over at the middle of the image.
-
-        Raises
-        ------
-        GridError
-            When the middle of the image has no place in the CRS of the fit.
-        """
+        """Look at a model from an image; a translation is carried over at the middle of the image."""
         moving = cls(model, fit_crs, image.crs, None, min(georef.gsd(image.transform)))
         if model.kind != "translation":
             return moving
@@ -154,12 +116,7 @@ class Displacement:
             return georef.local_displacement(x, y, dx, dy, self.fit_crs, self.crs)
 
     def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Target positions that the correction carries to these positions: q with q + d(q) = p.
-
-        By fixed point, which takes a few steps where the correction changes by less than about a tenth of a pixel per
-        pixel, then by Newton's method for positions that have not arrived. Where a field folds there may be several
-        answers, or none: then the closest one that was met is given.
-        """
+        """Target positions that the correction carries to these positions: q with q + d(q) = p."""
         if self.constant is not None:
             return x - self.constant[0], y - self.constant[1]
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
@@ -222,42 +179,7 @@ _GRID_ROUND_OFF = 1e-5  # px
 def aligned_grid(
     image: Grid, move: Displacement, ref: Grid, resolution: float | tuple[float, float] | None = None
 ) -> Grid:
-    """Lay a grid with the image's pixel size over the corrected image, in step with the lattice of the reference.
-
-    One corner of the reference is a corner of the lattice, and the lattice has the axes and the pixel size of the
-    image. So where the two pixel sizes are equal, or one is a multiple of the other, the pixel edges of the coarser
-    grid are pixel edges of the finer one. With a reference in another CRS the lattice passes through the origin of
-    the image's CRS instead: coordinates of pixel edges are multiples of the pixel size.
-
-    Parameters
-    ----------
-    image, ref : Grid
-        Grids of the image before its correction, and of the reference.
-    move : Displacement
-        The correction.
-    resolution : float or (float, float), optional
-        Pixel size (x, y) of the output in units of the image's CRS; default: that of the image.
-
-    Returns
-    -------
-    Grid
-        It covers the corrected image, reaching outwards to whole pixels.
-
-    Raises
-    ------
-    OptionError
-        When the resolution is not positive.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.warp.mapping import Displacement
-    >>> image = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (50, 40), "EPSG:32633")
-    >>> ref = Grid((20.0, 0.0, 1005.0, 0.0, -20.0, 5.0), (9, 9), "EPSG:32633")
-    >>> move = Displacement.of(Translation(2.0, 0.0), "EPSG:32633", image)
-    >>> aligned_grid(image, move, ref).transform
-    (10.0, 0.0, -5.0, 0.0, -10.0, 5.0)
-    """
+    """Lay a grid with the image's pixel size over the corrected image, in step with the lattice of the reference."""
     linear = _scaled(image, resolution)
     anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(image.crs, ref.crs) else (0.0, 0.0)
     row, col = outline(image.shape, 2 if move.constant is not None else 65)
@@ -289,31 +211,7 @@ def _whole(positions: Any) -> tuple[int, int]:
 
 
 def reference_grid(settings: dict[str, Any], given: Any = None) -> Grid:
-    """Find the grid of the reference that a fit was made with.
-
-    Parameters
-    ----------
-    settings : dict
-        Of the fit; `ref_grid` holds `transform`, `shape` and `crs`.
-    given : GeoBox, optional
-        Used instead when given.
-
-    Returns
-    -------
-    Grid
-        The reference's grid.
-
-    Raises
-    ------
-    OptionError
-        When the fit does not know it.
-
-    Examples
-    --------
-    >>> settings = {"ref_grid": {"transform": [10, 0, 0, 0, -10, 0], "shape": [5, 5], "crs": "EPSG:32633"}}
-    >>> reference_grid(settings).shape
-    (5, 5)
-    """
+    """Find the grid of the reference that a fit was made with."""
     if given is not None:
         return Grid.of(given)
     known = settings.get("ref_grid")
@@ -338,17 +236,11 @@ _COARSER = 1.1  # an output this much coarser than the source is averaged, below
 class Mapping:
     """The source position of every output pixel; make it with :func:`compose`.
 
-    Parameters
-    ----------
-    out, source : Grid
-        Grids of the output and of the image.
-    move : Displacement
-        The correction.
-    matrix : six floats or None
-        (a, b, c, d, e, f) with ``col = a out_col + b out_row + c`` and ``row = d out_col + e out_row + f``, pixel
+    out, source : Grids of the output and of the image.
+    move : The correction.
+    matrix : (a, b, c, d, e, f) with ``col = a out_col + b out_row + c`` and ``row = d out_col + e out_row + f``, pixel
         centres; None for a lattice.
-    scale : (float, float)
-        Source pixels per output pixel along source rows and columns, 1 unless the output is clearly coarser.
+    scale : Source pixels per output pixel along source rows and columns, 1 unless the output is clearly coarser.
     """
 
     out: Grid
@@ -386,18 +278,7 @@ class Mapping:
         )
 
     def exact(self, rows: Any, cols: Any) -> tuple[Floats, Floats]:
-        """Source rows and columns of output rows and columns, through every step of the chain.
-
-        Parameters
-        ----------
-        rows, cols : float, broadcast together
-            Output positions, px, integer = pixel centre.
-
-        Returns
-        -------
-        rows, cols : float64
-            Source positions, NaN where there is none.
-        """
+        """Source rows and columns of output rows and columns, through every step of the chain."""
         x, y = georef.pixel_to_map(self.out.transform, *np.broadcast_arrays(cols, rows))
         with np.errstate(invalid="ignore", over="ignore"):
             x, y = georef.transform_points(self.out.crs, self.source.crs, x, y, near=self.source.centre[0])
@@ -428,22 +309,7 @@ class Mapping:
         return out[0], out[1]
 
     def window(self, rows: slice, cols: slice, margin: int, block: tuple[int, int] = (1, 1)) -> Box:
-        """Source pixels that a block of the output needs.
-
-        Parameters
-        ----------
-        rows, cols : slice
-            The block.
-        margin : int
-            Reach of the kernel, source px.
-        block : (int, int)
-            The window starts and ends at multiples of it (or at the edge of the image), along rows and columns.
-
-        Returns
-        -------
-        Box
-            Inside of the source; (0, 0, 0, 0) when nothing is needed.
-        """
+        """Source pixels that a block of the output needs."""
         spans = [_span(p) for p in self._extremes(rows, cols)]
         box: list[int] = []
         for span, size, unit in zip(spans, self.source.shape, block, strict=True):
@@ -490,51 +356,14 @@ def _span(positions: Floats) -> tuple[float, float] | None:
 def outline(shape: tuple[int, int], n: int = 33) -> tuple[Floats, Floats]:
     """Spread rows and columns over a grid, its edges included.
 
-    Parameters
-    ----------
-    shape : (int, int)
-        Rows and columns of the grid.
-    n : int
-        Points along each axis.
-
-    Returns
-    -------
-    rows, cols : (n * n,) float64
-        Integer = pixel centre: the corners of the grid are at -0.5.
-
-    Examples
-    --------
-    >>> outline((10, 20), 2)[1]
-    array([-0.5, 19.5, -0.5, 19.5])
+    -> rows, cols (n * n,) float64.
     """
     row, col = (np.linspace(-0.5, size - 0.5, n) for size in shape)
     return np.repeat(row, n), np.tile(col, n)
 
 
 def compose(out: Grid, source: Grid, move: Displacement) -> Mapping | None:
-    """Compose grids, CRSs and a displacement into one map.
-
-    Parameters
-    ----------
-    out, source : Grid
-        Grid of the output, and of the image before its correction.
-    move : Displacement
-        The correction, in the CRS of the image.
-
-    Returns
-    -------
-    Mapping or None
-        None when no output pixel falls on the image.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.warp.mapping import Displacement, Grid
-    >>> source = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (50, 50), "EPSG:32633")
-    >>> move = Displacement.of(Translation(25.0, 10.0), "EPSG:32633", source)
-    >>> compose(source, source, move).axes(slice(0, 2), slice(0, 2))
-    (array([1., 2.]), array([-2.5, -1.5]))
-    """
+    """Compose grids, CRSs and a displacement into one map."""
     mapping = Mapping(out, source, move)
     seen = _seen(mapping)
     if seen is None:

@@ -39,16 +39,10 @@ _OF_THE_VALUES = frozenset(["dtype", "scale_factor", "add_offset", "_FillValue"]
 class Frame:
     """The grid of an output and the coordinates that tell it.
 
-    Parameters
-    ----------
-    grid : Grid
-        The grid.
-    dims : (y_dim, x_dim)
-        Names of the spatial dimensions.
-    mapping : hashable
-        Name of the grid mapping coordinate.
-    coords : dict
-        Name to Variable: spatial coordinates and the grid mapping.
+    grid : The grid.
+    dims : Names of the spatial dimensions.
+    mapping : Name of the grid mapping coordinate.
+    coords : Name to Variable: spatial coordinates and the grid mapping.
     """
 
     grid: Grid
@@ -58,26 +52,7 @@ class Frame:
 
 
 def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], record: dict[str, Any]) -> Image:
-    """Shift the georeference of an image and leave its pixels alone.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        The image; its data are shared, not copied, and never computed.
-    dims : (y_dim, x_dim)
-        Its spatial dimensions.
-    old : Grid
-        Its grid.
-    shift : (float, float)
-        Correction (dx, dy), units of its CRS.
-    record : dict
-        What to note in the attribute `xcoreg`.
-
-    Returns
-    -------
-    DataArray or Dataset
-        The same type; coordinates, grid mapping and attributes tell the new place.
-    """
+    """Shift the georeference of an image and leave its pixels alone."""
     transform = georef.translate(old.transform, *shift)
     out = image.copy(deep=False)
     name = _mapping_name(image)
@@ -99,27 +74,7 @@ def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], recor
 def regridded(
     image: Image, dims: Dims, frame: Frame, work: Callable[[DataArray], DataArray], record: dict[str, Any]
 ) -> Image:
-    """Rebuild an image around new pixels on another grid.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        The image before.
-    dims : (y_dim, x_dim)
-        Its spatial dimensions.
-    frame : Frame
-        The new grid.
-    work : callable
-        From a DataArray (..., y, x) to one with the new pixels and dimensions, bare but for attributes and encoding:
-        these are all that stays of the old ones.
-    record : dict
-        What to note in the attribute `xcoreg`.
-
-    Returns
-    -------
-    DataArray or Dataset
-        The same type and order of dimensions. Coordinates that hang on the old pixels are dropped, others are kept.
-    """
+    """Rebuild an image around new pixels on another grid."""
     stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
     old_mapping = _mapping_name(image)
     stale += [name for name in {old_mapping, frame.mapping} if name in image.coords]
@@ -141,22 +96,7 @@ def regridded(
 
 
 def frame_near(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
-    """Describe a grid in the way of the image itself.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        Lends its names and the attributes of its coordinates.
-    dims : (y_dim, x_dim)
-        Its spatial dimensions.
-    old, new : Grid
-        Its grid, and the new one. Where one is in degrees and the other is not, names are those of the new CRS.
-
-    Returns
-    -------
-    Frame
-        The new grid with its coordinates.
-    """
+    """Describe a grid in the way of the image itself."""
     name = _mapping_name(image)
     same = georef.same_crs(old.crs, new.crs)
     degrees = georef.as_crs(new.crs).is_geographic
@@ -171,23 +111,7 @@ def frame_near(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
 
 
 def frame_like(like: Image) -> Frame:
-    """Take over the grid of another image, with its names and coordinates.
-
-    Parameters
-    ----------
-    like : DataArray or Dataset
-        The other image.
-
-    Returns
-    -------
-    Frame
-        Its grid: xarray aligns what is made on it with `like` exactly.
-
-    Raises
-    ------
-    NotGeoreferenced
-        When `like` has no CRS or no transform.
-    """
+    """Take over the grid of another image, with its names and coordinates."""
     dims = spatial_dims(like, "like")
     grid = Grid.of(grid_of(like, "like", dims))
     name = _mapping_name(like)
@@ -288,21 +212,7 @@ def _arrays(image: Image, dims: Dims) -> list[Any]:
 
 
 def note(each: Any, record: dict[str, Any]) -> None:
-    """Append what was done to the attribute `xcoreg`: a JSON list, the latest last.
-
-    Parameters
-    ----------
-    each : DataArray, Dataset or Variable
-        Changed in place.
-    record : dict
-
-    Examples
-    --------
-    >>> image = DataArray([1.0])
-    >>> note(image, {"did": "nothing"})
-    >>> image.attrs
-    {'xcoreg': '[{"did": "nothing"}]'}
-    """
+    """Append what was done to the attribute `xcoreg`: a JSON list, the latest last."""
     try:
         done = json.loads(each.attrs.get("xcoreg", "[]"))
     except (TypeError, ValueError):

@@ -39,22 +39,12 @@ _KEPT = 1 << 27  # bytes of patches kept: those of a scene with a kinked field
 class Patch:
     """Positions of a square of the output.
 
-    Parameters
-    ----------
-    corner : (int, int)
-        Output row and column of the first node.
-    step : int
-        Output px between nodes.
-    nodes : (2, n, m) float64
-        Source rows and columns at the nodes, or whatever other values `exact` gives; NaN where there is none.
-    loose : (2, k) int, (2, k) float64
-        Output rows and columns, rows rising, of pixels that are not linear between nodes, and their positions.
-
-    Examples
-    --------
-    >>> nodes = np.stack([np.zeros((2, 2)), np.array([[0.0, 8.0], [0.0, 8.0]])])
-    >>> Patch((0, 0), 4, nodes, (np.empty((2, 0), int), np.empty((2, 0)))).positions(slice(0, 1), slice(1, 4))[1]
-    array([[2., 4., 6.]])
+    corner : Output row and column of the first node.
+    step : Output px between nodes.
+    nodes : (2, n, m) float64; Source rows and columns at the nodes, or whatever other values `exact` gives; NaN where
+        there is none.
+    loose : (2, k) int, (2, k) float64; Output rows and columns, rows rising, of pixels that are not linear between
+        nodes, and their positions.
     """
 
     corner: tuple[int, int]
@@ -105,31 +95,7 @@ def _knots(span: slice, corner: int, step: int) -> NDArray[np.intp]:
 
 
 def make_patch(exact: Exact, block: Block, size: tuple[int, int] | None, allowed: float) -> Patch:
-    """Find the positions of a patch.
-
-    Parameters
-    ----------
-    exact : callable (rows, cols) -> (rows, cols)
-        Source positions of output positions, px; broadcasts; NaN where there is none. Or other values, any number of
-        them.
-    block : (slice, slice)
-        Rows and columns of the output.
-    size : (int, int) or None
-        Rows and columns of the source, far from which positions need not be right; None for other values.
-    allowed : float
-        Largest error, px; or in the unit of the values.
-
-    Returns
-    -------
-    Patch
-        Positions linear between its nodes.
-
-    Examples
-    --------
-    >>> turn = lambda rows, cols: (rows + 1e-4 * cols**2, cols + 0.0 * rows)
-    >>> make_patch(turn, (slice(0, 64), slice(0, 64)), (64, 64), 0.002).step
-    4
-    """
+    """Find the positions of a patch."""
     row, col = (_WIDEST * np.arange(max(-(-(span.stop - span.start) // _WIDEST) + 1, _FEWEST)) for span in block)
     step, corner = _WIDEST, (block[0].start, block[1].start)
     nodes = np.stack(exact(corner[0] + row[:, None].astype(np.float64), corner[1] + col.astype(np.float64)))
@@ -249,25 +215,7 @@ def _pixels(exact: Exact, cells: NDArray[np.bool_], block: tuple[slice, slice]) 
 
 
 def patches_met(rows: slice, cols: slice) -> Iterator[tuple[tuple[int, int], Block]]:
-    """Patches that a block of the output meets.
-
-    Parameters
-    ----------
-    rows, cols : slice
-        The block.
-
-    Yields
-    ------
-    at : (int, int)
-        Number of the patch along rows and columns.
-    part : (slice, slice)
-        Rows and columns of the block in it.
-
-    Examples
-    --------
-    >>> [at for at, part in patches_met(slice(2000, 2060), slice(0, 9))]
-    [(0, 0), (1, 0)]
-    """
+    """Patches that a block of the output meets."""
     for i in range(rows.start // PATCH, (rows.stop - 1) // PATCH + 1):
         for j in range(cols.start // PATCH, (cols.stop - 1) // PATCH + 1):
             part = tuple(
@@ -278,26 +226,13 @@ def patches_met(rows: slice, cols: slice) -> Iterator[tuple[tuple[int, int], Blo
 
 
 def patch_block(at: tuple[int, int], shape: tuple[int, int]) -> Block:
-    """Rows and columns of a patch in an output of some shape.
-
-    Examples
-    --------
-    >>> patch_block((0, 1), (100, 2500))
-    (slice(0, 100, None), slice(2048, 2500, None))
-    """
+    """Rows and columns of a patch in an output of some shape."""
     row, col = (slice(n * PATCH, min((n + 1) * PATCH, size)) for n, size in zip(at, shape, strict=True))
     return row, col
 
 
 class Patches:
-    """Patches made last, for whoever asks next: bounded, safe between threads, left behind when copied or pickled.
-
-    Examples
-    --------
-    >>> none = (np.empty((2, 0), int), np.empty((2, 0)))
-    >>> Patches().get((0, 0), lambda: Patch((0, 0), 4, np.zeros((2, 2, 2)), none)).step
-    4
-    """
+    """Patches made last, for whoever asks next: bounded, safe between threads, left behind when copied or pickled."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], Patch] = {}

@@ -56,42 +56,13 @@ __all__ = [
 
 
 def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
-    """Rows and columns of an image.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-
-    Returns
-    -------
-    rows, columns : int
-
-    Examples
-    --------
-    >>> shape_of(DataArray([[1, 2, 3]], dims=("y", "x")))
-    (1, 3)
-    """
+    """Rows and columns of an image."""
     y_dim, x_dim = spatial_dims(image, "the image")
     return int(image.sizes[y_dim]), int(image.sizes[x_dim])
 
 
 def gcps_of(image: DataArray | Dataset) -> GCPs | None:
-    """Control points that an image carries.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        As rioxarray or :func:`xcoreg.open_raster` opens it: the points are in the attributes of its grid mapping.
-
-    Returns
-    -------
-    GCPs or None
-
-    Raises
-    ------
-    OptionError
-        When the image was cut out of its file: its points still count the pixels of the whole.
-    """
+    """Control points that an image carries."""
     band = pick_variable(image, None, "the image")[0]
     try:
         mapping = band.rio.grid_mapping
@@ -137,25 +108,7 @@ def _check_whole(band: DataArray) -> None:
 
 
 def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
-    """Find where an image lies, by whatever it carries.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-    height : float
-        Of the ground over the ellipsoid, m, for an image with RPCs.
-
-    Returns
-    -------
-    Ground
-        Its transform and CRS where it has both; else its control points, fitted (:func:`xcoreg.georef.fit_gcps`,
-        model "auto"); else the RPCs of the file it was opened from.
-
-    Raises
-    ------
-    NotGeoreferenced
-        When it carries none of them.
-    """
+    """Find where an image lies, by whatever it carries."""
     try:
         grid = grid_of(image, "the image")
         return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
@@ -176,22 +129,7 @@ def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
 
 
 def needs_rectifying(image: DataArray | Dataset) -> bool:
-    """Tell whether an image is known by control points or RPCs alone.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-
-    Returns
-    -------
-    bool
-        False too where nothing tells its place.
-
-    Examples
-    --------
-    >>> needs_rectifying(DataArray([[0, 1], [2, 3]], dims=("y", "x")))
-    False
-    """
+    """Tell whether an image is known by control points or RPCs alone."""
     try:
         grid_of(image, "the image")
     except NotGeoreferenced:
@@ -200,34 +138,7 @@ def needs_rectifying(image: DataArray | Dataset) -> bool:
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
-    """Make a ground of anything that tells one.
-
-    Parameters
-    ----------
-    ground : object
-        None (what the image carries), GCPs (fitted with model "auto"), a GCPFit or other ground, Corners, an RPC of
-        rasterio, an Affine (in the CRS of the image), or the path of a list of control points or of a raster.
-    image : DataArray, Dataset or None
-        The image that is placed.
-    height : float
-        Of the ground over the ellipsoid, m, for RPCs.
-
-    Returns
-    -------
-    Ground
-
-    Raises
-    ------
-    OptionError
-        For anything else.
-
-    Examples
-    --------
-    >>> square = DataArray([[0, 1], [2, 3]], dims=("y", "x"))
-    >>> x, y = as_ground(Corners((0, 8), (8, 8), (8, 0), (0, 0), crs=32633), square).to_map(0, 0)
-    >>> round(float(x), 6), round(float(y), 6)
-    (2.0, 6.0)
-    """
+    """Make a ground of anything that tells one."""
     if ground is None:
         if image is None:
             raise OptionError("nothing tells where the image lies: give an image, GCPs, RPCs or Corners")
@@ -258,11 +169,7 @@ _PLACE = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a g
 class GroundMove:
     """A ground as the displacement from pixel coordinates to the map: what `compose` takes in place of a correction.
 
-    Parameters
-    ----------
-    ground : Ground
-    middle : float, optional
-        Longitude of the middle of the image: the ground is asked in the turn around it.
+    middle : Longitude of the middle of the image: the ground is asked in the turn around it.
     """
 
     ground: Any
@@ -384,37 +291,7 @@ def map_grid(
 ) -> Grid:
     """Choose a map grid for an image.
 
-    Parameters
-    ----------
-    ground : Ground
-        Where the image lies.
-    shape : (rows, columns)
-        Of the image.
-    crs : CRS in any spelling, optional
-        Default: that of the ground.
-    resolution : float or (float, float), optional
-        Pixel size (x, y), units of `crs`.
-    anchor : (float, float)
-        A corner of its lattice (x, y).
-
-    Returns
-    -------
-    Grid
-        North up, reaching outwards to whole pixels, its pixel edges at multiples of the pixel size from the anchor.
-
-    Raises
-    ------
-    OptionError
-        When the resolution is not positive.
-    GridError
-        When the image has no place in the CRS.
-
-    Examples
-    --------
-    >>> from affine import Affine
-    >>> ground = georef.AffineGround(Affine(0, 10, 500, -10, 0, 900), "EPSG:32633")
-    >>> map_grid(ground, (20, 40)).transform, map_grid(ground, (20, 40)).shape
-    ((10.0, 0.0, 500.0, 0.0, -10.0, 900.0), (40, 20))
+    shape (rows, columns).
     """
     goal = georef.as_crs(ground.crs if crs is None else crs)
     row, col = outline(shape, 65)
@@ -460,11 +337,7 @@ def _whole(edges: Floats) -> tuple[int, int]:
 class MovedGround:
     """A ground with a correction on top, in the CRS of the correction.
 
-    Parameters
-    ----------
-    ground : Ground
-    move : Displacement
-        Added to where the ground places a pixel; in its own CRS.
+    move : Added to where the ground places a pixel; in its own CRS.
     """
 
     ground: Any
@@ -500,61 +373,14 @@ class MovedGround:
 
 
 def rectified_to(image: _Image, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None) -> _Image:
-    """Bring an image that has no transform into the CRS of a reference, to be matched there.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-    ref : DataArray or Dataset
-    ground : optional
-        As for :func:`rectify`.
-    nodata : float, optional
-        Marks missing pixels; default: the stored marker.
-
-    Returns
-    -------
-    DataArray or Dataset
-        The very same object where it has a transform and a CRS, and no ground is given.
-
-    Examples
-    --------
-    >>> image = DataArray([[0, 1], [2, 3]], {"y": [15.0, 5.0], "x": [5.0, 15.0]}, ("y", "x")).rio.write_crs(32633)
-    >>> rectified_to(image, image) is image
-    True
-    """
+    """Bring an image that has no transform into the CRS of a reference, to be matched there."""
     if ground is None and not needs_rectifying(image):
         return image
     return rectify(image, ground, crs=grid_of(ref, "the reference").crs, nodata=nodata)
 
 
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
-    """Rectify an image and correct it by a fit, in one interpolation.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        dask arrays stay lazy.
-    fit : Coregistration
-        Of this image, rectified, or of another one of the same product.
-    ground : optional
-        As for :func:`rectify`.
-    **options
-        Of :func:`xcoreg.apply`. Without any grid the output has the CRS of the fit and the image's own pixel size.
-
-    Returns
-    -------
-    DataArray or Dataset
-        In place: made from the original pixels.
-
-    Raises
-    ------
-    MatchError
-        When the fit is not to be trusted.
-    OptionError
-        For options that do not go together, and for corrections of heights.
-    NotGeoreferenced
-        When nothing tells where the image lies, or the fit does not know its CRS.
-    """
+    """Rectify an image and correct it by a fit, in one interpolation."""
     how = How(**options)
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)

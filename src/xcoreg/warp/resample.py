@@ -37,28 +37,13 @@ _COARSE = 4.0  # from this many source pixels per output pixel on, blocks are av
 class Resampler:
     """What is done to every block of one array.
 
-    Parameters
-    ----------
-    mapping : Mapping or None
-        From output to source pixels; None when they do not meet.
-    shape : (int, int)
-        Rows and columns of the output.
-    kernel : str
-        One of ``core.kernels.KERNELS``.
-    nodata : float, int or None
-        Marks missing pixels of the source, besides NaN and infinity.
-    fill : float, int or bool
-        Written where the output is missing.
-    dtype : str
-        Of the output; that of the source, unless heights are corrected.
-    rise : Rise, optional
-        Correction of heights, added to what was interpolated; `dtype` is floating then.
-
-    Examples
-    --------
-    >>> blank = Resampler(None, (2, 2), "cubic", None, 7, "uint8")
-    >>> blank(np.zeros((0, 0), np.uint8), (0, 0, 0, 0), slice(0, 1), slice(0, 2))
-    array([[7, 7]], dtype=uint8)
+    mapping : From output to source pixels; None when they do not meet.
+    shape : Rows and columns of the output.
+    kernel : One of ``core.kernels.KERNELS``.
+    nodata : Marks missing pixels of the source, besides NaN and infinity.
+    fill : Written where the output is missing.
+    dtype : Of the output; that of the source, unless heights are corrected.
+    rise : Correction of heights, added to what was interpolated; `dtype` is floating then.
     """
 
     mapping: Mapping | None
@@ -82,19 +67,7 @@ class Resampler:
     def __call__(self, source: Array, box: Box, rows: slice, cols: slice) -> Array:
         """Make a block of the output.
 
-        Parameters
-        ----------
-        source : (..., row1 - row0, col1 - col0)
-            The pixels of `box`.
-        box : Box
-            What :meth:`box` told for this block.
-        rows, cols : slice
-            The block.
-
-        Returns
-        -------
-        (..., n_rows, n_cols)
-            The block.
+        source (..., row1 - row0, col1 - col0) -> (..., n_rows, n_cols).
         """
         if self.mapping is None or not source.size:
             shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
@@ -195,29 +168,7 @@ def finish(
 ) -> Array:
     """Bring interpolated values into the dtype of the image.
 
-    Parameters
-    ----------
-    values : (...,) floating
-        Interpolated values.
-    valid : (...,) bool
-        Where they count.
-    dtype : numpy.dtype
-        Integers are rounded, half way to the even neighbour, and saturate at the ends of their range.
-    nodata : float, int or None
-        A value that comes out equal to it is moved to the next one, so that no pixel gets lost.
-    fill : float, int or bool
-        Written where not valid.
-
-    Returns
-    -------
-    (...,) dtype
-        The values.
-
-    Examples
-    --------
-    >>> values = np.array([-3.2, 0.4, 2.5, 300.0, 9.0])
-    >>> finish(values, np.array([True, True, True, True, False]), np.dtype("uint8"), 0, 0)
-    array([  1,   1,   2, 255,   0], dtype=uint8)
+    values (...,) floating; valid (...,) bool -> (...,) dtype.
     """
     if dtype.kind in "iu":
         low, high = _limits(dtype, values.dtype)
@@ -251,17 +202,7 @@ def _beside(marker: Array) -> Any:
 def resample(image: DataArray, resampler: Resampler) -> Any:
     """Run a resampler over an array.
 
-    Parameters
-    ----------
-    image : DataArray (..., y, x)
-        The image; any array in memory, in a file, or of dask. Only the windows that are needed are read.
-    resampler : Resampler
-        What to do.
-
-    Returns
-    -------
-    (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask
-        The output. Its values do not depend on chunks.
+    -> (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask.
     """
     if lazy.is_lazy(image):
         data = image.data

@@ -40,23 +40,8 @@ _SMALLEST_HEIGHTS = 2  # bytes of an integer that holds elevations
 class Rise:
     """The vertical correction of every output pixel; make it with :meth:`of`.
 
-    Parameters
-    ----------
-    mapping : Mapping
-        From output to source pixels, whose `move` holds the model.
-    constant : float or None
-        The one dz for every place, None when it varies.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.warp.mapping import Displacement, Grid
-    >>> grid = Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (3, 2), "EPSG:32633")
-    >>> move = Displacement.of(Translation(3.0, 5.0, -2.0), "EPSG:32633", grid)
-    >>> heights = np.array([[100.0, -9999.0]], dtype="f4")
-    >>> Rise.of(in_place(grid, move)).lift(heights, slice(0, 1), slice(0, 2), -9999)
-    >>> heights
-    array([[   98., -9999.]], dtype=float32)
+    mapping : From output to source pixels, whose `move` holds the model.
+    constant : The one dz for every place, None when it varies.
     """
 
     mapping: Mapping
@@ -114,14 +99,7 @@ class Rise:
     def lift(self, heights: NDArray[Any], rows: slice, cols: slice, nodata: float | None) -> None:
         """Add the correction to a block of heights, in place.
 
-        Parameters
-        ----------
-        heights : (..., n_rows, n_cols) floating
-            Missing ones (nodata, NaN, infinite) stay as they are; no other becomes nodata by accident.
-        rows, cols : slice
-            The block of the output.
-        nodata : float, int or None
-            Marks missing pixels, also those whose dz is unknown; NaN when there is none.
+        heights (..., n_rows, n_cols) floating.
         """
         dz, valid = self.at(rows, cols), valid_of(heights, nodata)
         np.add(heights, dz, out=heights, where=valid, casting="same_kind")
@@ -140,48 +118,14 @@ def _constant(model: Any) -> float | None:
 
 
 def in_place(grid: Grid, move: Displacement) -> Mapping:
-    """Map every pixel to itself: values change, positions do not.
-
-    Parameters
-    ----------
-    grid : Grid
-        Of the image.
-    move : Displacement
-        Holds the model.
-
-    Returns
-    -------
-    Mapping
-    """
+    """Map every pixel to itself: values change, positions do not."""
     from xcoreg.warp.mapping import Mapping
 
     return Mapping(grid, grid, move, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 
 def is_raised(band: DataArray, fit: Coregistration, vertical: bool | None, resampling: str) -> bool:
-    """Decide whether the vertical correction of a fit is for an image.
-
-    Parameters
-    ----------
-    band : DataArray
-        The image.
-    fit : Coregistration
-        With or without a vertical correction.
-    vertical : bool or None
-        What the user wants. None: yes for what may hold heights, floating point and signed integers of 16 bits and
-        more, unless it is resampled with "nearest" as masks are.
-    resampling : str
-        As for :func:`xcoreg.apply`.
-
-    Returns
-    -------
-    bool
-
-    Raises
-    ------
-    OptionError
-        When it is wanted and cannot be: the fit has none, or the image is boolean.
-    """
+    """Decide whether the vertical correction of a fit is for an image."""
     kind = band.dtype.kind
     if vertical is None:
         heights = kind == "f" or (kind == "i" and band.dtype.itemsize >= _SMALLEST_HEIGHTS)
@@ -198,40 +142,13 @@ def is_raised(band: DataArray, fit: Coregistration, vertical: bool | None, resam
 
 
 def raises(image: Any, fit: Coregistration, vertical: bool | None = None, resampling: str = "cubic") -> bool:
-    """Tell whether a fit changes values, not only places: a file must not be copied byte by byte then.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-    fit, vertical, resampling
-        As for :func:`is_raised`.
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether a fit changes values, not only places: a file must not be copied byte by byte then."""
     bands = image.data_vars.values() if hasattr(image, "data_vars") else [image]
     return any(is_raised(band, fit, vertical, resampling) for band in bands)
 
 
 def raised_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Choose the type of corrected heights.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of the image.
-
-    Returns
-    -------
-    numpy.dtype
-        Floating point types stay; integers become float32, or float64 where that does not hold all of them.
-
-    Examples
-    --------
-    >>> [raised_dtype(np.dtype(name)).name for name in ("int16", "int32", "float64")]
-    ['float32', 'float64', 'float64']
-    """
+    """Choose the type of corrected heights."""
     if dtype.kind == "f":
         return dtype
     return np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)

@@ -34,28 +34,7 @@ _ENOUGH = 12
 
 
 def correlation_length(fields: Sequence[Field]) -> float:
-    """Distance over which residuals go together: the integral of their autocorrelation from zero on, px.
-
-    Parameters
-    ----------
-    fields : sequence of (shape, at, residual)
-        Of each window: rows and columns, numbers of its samples row by row, and the residuals there.
-
-    Returns
-    -------
-    float
-        0 for white noise; the mean over the two axes, lags beyond the first without correlation left out.
-
-    Examples
-    --------
-    >>> noise = np.random.default_rng(1).standard_normal((64, 64))
-    >>> field = lambda image: [(image.shape, np.arange(image.size), image.ravel())]
-    >>> correlation_length(field(noise)) < 0.2
-    True
-    >>> from scipy.ndimage import gaussian_filter
-    >>> 3 < correlation_length(field(gaussian_filter(noise, 3))) < 6
-    True
-    """
+    """Distance over which residuals go together: the integral of their autocorrelation from zero on, px."""
     chosen = fields[:: max(1, len(fields) // _ENOUGH)]
     sums: dict[int, float] = {}
     lags = max((_span(shape) // _FARTHEST for shape, _, _ in chosen), default=0)
@@ -94,28 +73,7 @@ def _mean_product(grids: list[tuple[Floats, Floats]], lag: int) -> float:
 def sandwich(shape: tuple[int, int], at: NDArray[np.intp], scores: Floats, length: float) -> Floats:
     """Covariance of the sum of scores over a window whose noise has a correlation length.
 
-    Parameters
-    ----------
-    shape : (rows, cols)
-    at : (n,) int
-        Numbers of the samples, row by row.
-    scores : (m, n) float
-        What each sample adds to each of the normal equations.
-    length : float
-        From :func:`correlation_length`, px.
-
-    Returns
-    -------
-    (m, m) float64
-        Sums of squares over overlapping blocks of two by two cells a few correlation lengths wide: a Bartlett kernel
-        (Newey & West 1987, doi:10.2307/1913610; Conley 1999, doi:10.1016/S0304-4076(98)00084-0), never negative.
-
-    Examples
-    --------
-    >>> noise = np.random.default_rng(1).standard_normal((1, 128 * 128))
-    >>> cov = sandwich((128, 128), np.arange(128 * 128), noise, 0.0)
-    >>> bool(abs(cov[0, 0] / 128**2 - 1) < 0.2)
-    True
+    shape (rows, cols); at (n,) int; scores (m, n) float -> (m, m) float64.
     """
     side = int(min(max(np.ceil(_LENGTHS * length), _LEAST_CELL), max(_span(shape) // _FEWEST_CELLS, 1)))
     rows, cols = -(-shape[0] // side), -(-shape[1] // side)
@@ -149,21 +107,7 @@ def covariance(
 ) -> Floats:
     """Covariance of all unknowns, noise that neighbours share included.
 
-    Parameters
-    ----------
-    samples, seen : sequence
-        Of the last sampling.
-    equations : Equations
-    length : float
-        Correlation length of what is left, px.
-    shift : bool
-        Whether a shift was asked for; its variances are NaN otherwise, not 0.
-
-    Returns
-    -------
-    (2 + m, 2 + m) float64
-        Infinite when the equations cannot be solved. Weights fall with the residuals, so a step has less hold on the
-        sum of scores than the normal matrix says (Huber 1981, 7.6): that is taken into account.
+    -> (2 + m, 2 + m) float64.
     """
     first, inner = 0 if shift else 2, np.zeros_like(equations.normal)
     for one, obs, left, weight, columns in zip(
@@ -222,22 +166,7 @@ def classic_covariance(
 def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArray[np.float64]:
     """Turn the covariance of (dcol, drow, dz) into that of (dx, dy, dz).
 
-    Parameters
-    ----------
-    linear : (a, b, d, e)
-        CRS units per px.
-    cov : (n, 3, 3) float
-        Axes of which nothing is known have an infinite variance, those that nobody asked for NaN.
-
-    Returns
-    -------
-    (n, 3, 3) float64
-        The same of the map axes that such a pixel axis has a part in.
-
-    Examples
-    --------
-    >>> cov3_to_map((20.0, 0.0, 0.0, -20.0), np.diag([np.inf, 1.0, 4.0])[None])[0].diagonal().tolist()
-    [inf, 400.0, 4.0]
+    cov (n, 3, 3) float -> (n, 3, 3) float64.
     """
     a, b, d, e = linear
     turn = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])

@@ -32,22 +32,11 @@ NAMES: dict[str, tuple[str, ...]] = {
 class Terms:
     """What is estimated.
 
-    Parameters
-    ----------
-    shift : bool
-        A horizontal shift (Nuth & Kääb).
-    classic : bool
-        By the binned solution instead of robust least squares.
-    vertical : str
-        How the offset is taken, once the shift is known: "median", "mean" or "weighted" (robust least squares, as
-        always with a ramp).
-    ramp : int
-        Order of the polynomial tilt, 0 for none.
-
-    Examples
-    --------
-    >>> parse_terms(["nuth_kaab", "deramp:2"])
-    Terms(shift=True, classic=False, vertical='weighted', ramp=2)
+    shift : A horizontal shift (Nuth & Kääb).
+    classic : By the binned solution instead of robust least squares.
+    vertical : How the offset is taken, once the shift is known: "median", "mean" or "weighted" (robust least squares,
+        as always with a ramp).
+    ramp : Order of the polynomial tilt, 0 for none.
     """
 
     shift: bool = False
@@ -57,13 +46,7 @@ class Terms:
 
     @property
     def powers(self) -> list[tuple[int, int]]:
-        """Powers of (u, v) of the vertical part, by rising degree.
-
-        Examples
-        --------
-        >>> Terms(ramp=1).powers
-        [(0, 0), (1, 0), (0, 1)]
-        """
+        """Powers of (u, v) of the vertical part, by rising degree."""
         return [(degree - q, q) for degree in range(self.ramp + 1) for q in range(degree + 1)]
 
 
@@ -130,13 +113,7 @@ class Scale:
 
 
 def spread_of(parts: Sequence[Floats]) -> Scale:
-    """Median and NMAD of values in several parts, of an even selection where they are very many.
-
-    Examples
-    --------
-    >>> spread_of([np.array([1.0, 2.0]), np.array([3.0])])
-    Scale(median=2.0, nmad=1.4826)
-    """
+    """Median and NMAD of values in several parts, of an even selection where they are very many."""
     n = sum(len(part) for part in parts)
     if not n:
         return Scale()
@@ -151,13 +128,8 @@ def spread_of(parts: Sequence[Floats]) -> Scale:
 class Basis:
     """Polynomials of the vertical correction over a lattice.
 
-    Parameters
-    ----------
-    powers : tuple of (p, q)
-    centre : (col, row)
-        Where u = v = 0, px.
-    scale : float
-        px per unit of u and v.
+    centre : Where u = v = 0, px.
+    scale : px per unit of u and v.
     """
 
     powers: tuple[tuple[int, int], ...]
@@ -197,13 +169,7 @@ class Basis:
 
 
 def weights_of(left: Floats, middle: float, nmad: float) -> Floats:
-    """Tukey's biweight.
-
-    Examples
-    --------
-    >>> weights_of(np.array([0.0, 99.0]), 0.0, 1.0).tolist()
-    [1.0, 0.0]
-    """
+    """Tukey's biweight."""
     t = (left - middle) / max(_TUKEY * nmad, 1e-6)
     return np.asarray(np.square(np.maximum(1 - np.square(t), 0)))
 
@@ -212,19 +178,12 @@ def weights_of(left: Floats, middle: float, nmad: float) -> Floats:
 class Equations:
     """Weighted normal equations at one sampling.
 
-    Parameters
-    ----------
-    normal : (2 + m, 2 + m) float64
-        With products of the slopes of both models.
-    own : (2 + m, 2 + m) float64
-        With those of each model with itself: more than the terrain tells, yet never negative.
-    solution : (2 + m,) float64
-        (dcol, drow) still to go, and the vertical coefficients; zero steps where no shift is asked for.
-    left : list of (n,) float32
-        Residuals of each window.
-    weights : list of (n,) float32
-    columns : list of list of (n,) float32
-        Design of each window.
+    normal : (2 + m, 2 + m) float64; With products of the slopes of both models.
+    own : (2 + m, 2 + m) float64; With those of each model with itself: more than the terrain tells, yet never negative.
+    solution : (2 + m,) float64; (dcol, drow) still to go, and the vertical coefficients; zero steps where no shift is
+        asked for.
+    left : Residuals of each window.
+    columns : Design of each window.
     """
 
     normal: Floats
@@ -255,19 +214,7 @@ class Equations:
 
 
 def gather(seen: Sequence[Observed], samples: Sequence[Samples], basis: Basis, terms: Terms) -> Equations:
-    """Solve for what is left at one sampling, with robust weights.
-
-    Parameters
-    ----------
-    seen : sequence of Observed
-    samples : sequence of Samples
-    basis : Basis
-    terms : Terms
-
-    Returns
-    -------
-    Equations
-    """
+    """Solve for what is left at one sampling, with robust weights."""
     columns = [
         [-one.col, -one.row, np.ones_like(one.dh), *basis.at(where, one.at)]
         for one, where in zip(seen, samples, strict=True)

@@ -30,13 +30,6 @@ def lagrange(part: float, taps: range = range(-2, 4)) -> Floats:
     """Weights of some pixels for a position `part` behind pixel 0: six are exact for polynomials of degree 5.
 
     Kernels that are not exact for a slope move it: Lanczos' with three lobes by up to 0.015 px.
-
-    Examples
-    --------
-    >>> lagrange(0.0).tolist()
-    [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
-    >>> lagrange(0.25, range(2)).tolist()
-    [0.75, 0.25]
     """
     own = [[(part - other) / (tap - other) for other in taps if other != tap] for tap in taps]
     return np.asarray(np.prod(own, axis=1))
@@ -45,28 +38,8 @@ def lagrange(part: float, taps: range = range(-2, 4)) -> Floats:
 def moved(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
     """Move a window's content.
 
-    Parameters
-    ----------
-    values : (rows, cols) float
-        Finite.
-    valid : (rows, cols) bool
-    move : (2,) float
-        (dcol, drow), px: to the right and down.
-
-    Returns
-    -------
-    out : (rows, cols) float
-        What was at ``(row - drow, col - dcol)``.
-    known : (rows, cols) bool
-        True where every pixel that has a weight is valid and inside. Six along each axis have one; where so many
-        are missing that this would leave next to nothing, two.
-
-    Examples
-    --------
-    >>> image = np.tile(np.arange(9.0), (7, 1))
-    >>> out, known = moved(image, np.ones(image.shape, bool), np.array([0.25, 0.0]))
-    >>> out[3, known[3]].round(6).tolist()
-    [2.75, 3.75, 4.75, 5.75]
+    values (rows, cols) float; valid (rows, cols) bool; move (2,) float -> out (rows, cols) float; known (rows, cols)
+    bool.
     """
     out, known = _both(values, valid, move, range(-2, 4))
     count = np.count_nonzero(known)
@@ -112,19 +85,12 @@ def _slices(length: int, step: int) -> tuple[slice, slice]:
 class Observed:
     """What is seen of the two models at samples, once the target is moved.
 
-    Parameters
-    ----------
-    dh : (n,) float32
-        Reference minus target.
-    col, row : (n,) float32
-        Slope per px to the right and down, the mean of both models.
-    cross : three of (n,) float32
-        Products (col col, col row, row row) of one model's slope with the other's: noise of one knows nothing of the
-        other's, so these tell of the terrain alone, once the models lie on each other.
-    own : three of (n,) float32
-        The same products of each model with itself, their mean.
-    at : (n,) int
-        Numbers of the samples within their window, row by row.
+    dh : (n,) float32; Reference minus target.
+    col, row : (n,) float32; Slope per px to the right and down, the mean of both models.
+    cross : Products (col col, col row, row row) of one model's slope with the other's: noise of one knows nothing of
+        the other's, so these tell of the terrain alone, once the models lie on each other.
+    own : The same products of each model with itself, their mean.
+    at : (n,) int; Numbers of the samples within their window, row by row.
     """
 
     dh: Floats
@@ -159,26 +125,7 @@ class Samples(Protocol):
 def gradients(values: Floats, valid: Bools) -> tuple[Floats, Floats, Bools]:
     """Slopes by central differences, per px.
 
-    Parameters
-    ----------
-    values : (rows, cols) float
-        Elevations.
-    valid : (rows, cols) bool
-
-    Returns
-    -------
-    col, row : (rows, cols) float
-        Rise per px to the right and down; 0 where not known.
-    known : (rows, cols) bool
-        True where the pixel and its four neighbours are valid. Slopes on one side only are not made up: their noise
-        would go along with that of the pixel.
-
-    Examples
-    --------
-    >>> rows, cols = np.mgrid[:3, :3].astype(float)
-    >>> col, row, known = gradients(2 * cols - rows, np.ones((3, 3), bool))
-    >>> float(col[1, 1]), float(row[1, 1]), int(known.sum())
-    (2.0, -1.0, 1)
+    values (rows, cols) float; valid (rows, cols) bool -> col, row (rows, cols) float; known (rows, cols) bool.
     """
     col, row = np.zeros_like(values), np.zeros_like(values)
     known = np.zeros(valid.shape, bool)
@@ -204,25 +151,12 @@ def observed(dh: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Flo
 class Patch:
     """One window of both models on one lattice.
 
-    Parameters
-    ----------
-    ref, tgt : (rows, cols) float32
-        Elevations, each with some level of its own taken away: it is the caller's to keep it.
+    ref, tgt : (rows, cols) float32; Elevations, each with some level of its own taken away: it is the caller's to keep
+        it.
     ref_valid, tgt_valid : (rows, cols) bool
-    centre : (col, row)
-        Middle of the window of the reference in a lattice that all windows share, px.
-    base : (dcol, drow)
-        How far the window of the reference lies from that of the target: a part of every correction, px.
-    level : float
-        Level taken away from the reference minus that taken away from the target.
-
-    Examples
-    --------
-    >>> rows, cols = np.mgrid[:8, :8].astype(np.float32)
-    >>> ok = np.ones((8, 8), bool)
-    >>> seen = Patch(rows * cols, rows * cols, ok, ok).observe(np.array([0.0, 0.0]))
-    >>> len(seen.dh), float(np.abs(seen.dh).max())
-    (36, 0.0)
+    centre : Middle of the window of the reference in a lattice that all windows share, px.
+    base : How far the window of the reference lies from that of the target: a part of every correction, px.
+    level : Level taken away from the reference minus that taken away from the target.
     """
 
     ref: Floats
@@ -245,11 +179,7 @@ class Patch:
     def observe(self, move: Floats, spare: bool = False) -> Observed:
         """See both models, the target moved by (dcol, drow) px.
 
-        Parameters
-        ----------
-        move : (2,) float
-        spare : bool
-            Look at the slopes of the reference alone: cheaper.
+        move (2,) float.
         """
         aligned, seen = moved(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
         col, row, known = self._ref_slopes

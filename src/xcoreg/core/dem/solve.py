@@ -46,24 +46,7 @@ _LEAST_SLOPE, _FEWEST_PIXELS = 0.03, 8
 def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[Floats, Floats]:
     """Tangent of the slope and downslope azimuth.
 
-    Parameters
-    ----------
-    col, row : (n,) float
-        Rise per px to the right and down.
-    to_metres : (2, 2) float, optional
-        Metres to the East and North (rows) per px to the right and down (columns); default: square pixels of a metre,
-        North up.
-
-    Returns
-    -------
-    tangent, azimuth : (n,) float
-        m per m; radians clockwise from North.
-
-    Examples
-    --------
-    >>> tangent, azimuth = slope_azimuth(np.array([-10.0]), np.array([0.0]), np.diag([20.0, -20.0]))
-    >>> float(tangent[0]), float(np.degrees(azimuth[0]))
-    (0.5, 90.0)
+    col, row (n,) float; to_metres (2, 2) float, optional -> tangent, azimuth (n,) float.
     """
     matrix = np.diag([1.0, -1.0]) if to_metres is None else np.asarray(to_metres, np.float64)
     inverse = np.linalg.inv(matrix)
@@ -75,26 +58,7 @@ def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[F
 def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """Medians by azimuth.
 
-    Parameters
-    ----------
-    azimuth : (n,) float
-        Radians.
-    values : (n,) float
-
-    Returns
-    -------
-    middle : (72,) float64
-        Azimuth of the bins, radians.
-    median : (72,) float64
-        NaN where a bin has too few samples.
-    count : (72,) int
-
-    Examples
-    --------
-    >>> angle = np.linspace(0, 2 * np.pi, 7200, endpoint=False)
-    >>> middle, median, count = azimuth_bins(angle, np.cos(angle))
-    >>> float(np.abs(median - np.cos(middle)).max()) < 0.01, int(count[0])
-    (True, 100)
+    azimuth (n,) float; values (n,) float.
     """
     index = np.floor(np.mod(azimuth, 2 * np.pi) / (2 * np.pi) * BINS).astype(np.intp) % BINS
     order = np.argsort(index, kind="stable")
@@ -108,15 +72,7 @@ def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, NDArr
 
 
 def fit_cosine(azimuth: Floats, median: Floats, count: NDArray[np.intp]) -> tuple[float, float, float]:
-    """Fit ``east sin(azimuth) + north cos(azimuth) + rest`` to medians, weighted by their samples.
-
-    Examples
-    --------
-    >>> angle = np.linspace(0, 6, 60)
-    >>> fit = fit_cosine(angle, 3 * np.sin(angle) - np.cos(angle) + 0.5, np.ones(60, int))
-    >>> tuple(round(value, 6) for value in fit)
-    (3.0, -1.0, 0.5)
-    """
+    """Fit ``east sin(azimuth) + north cos(azimuth) + rest`` to medians, weighted by their samples."""
     known = np.isfinite(median)
     if known.sum() < 6:
         return np.nan, np.nan, np.nan
@@ -129,18 +85,7 @@ def fit_cosine(azimuth: Floats, median: Floats, count: NDArray[np.intp]) -> tupl
 def classic_step(seen: Sequence[Observed], equations: Equations, to_metres: Floats | None) -> Floats:
     """Find how much farther the target has to move, px.
 
-    Parameters
-    ----------
-    seen : sequence of Observed
-    equations : Equations
-        For the vertical part, which is taken away first.
-    to_metres : (2, 2) float, optional
-        As for :func:`slope_azimuth`.
-
-    Returns
-    -------
-    (2,) float64
-        (dcol, drow); NaN where too few azimuths are there.
+    to_metres (2, 2) float, optional -> (2,) float64.
     """
     tangents, azimuths, values = [], [], []
     for one, left, columns, weight in zip(seen, equations.left, equations.columns, equations.weights, strict=True):
@@ -174,26 +119,16 @@ _ROUNDING = 1e-6
 class Solution:
     """What was found between two elevation models.
 
-    Parameters
-    ----------
-    status : Status
-    move : (2,) float64
-        Correction target -> reference (dcol, drow), px; NaN along an axis of which the terrain says nothing.
-    height : (m,) float64
-        Coefficients of the vertical correction by rising degree in coordinates scaled by `basis`.
-    cov : (2 + m, 2 + m) float64
-        Covariance of all of these; infinite where the terrain says nothing, NaN for a shift that was not asked for.
-    basis : Basis
-        Centre and scale of the ramp.
-    count : int
-        Samples.
-    median_before, median_after, nmad_before, nmad_after : float
-        Of reference minus target.
-    iterations : int
-    length : float
-        Correlation length of what is left, px.
-    mean : (m,) float64, optional
-        Mean of each polynomial over the samples.
+    move : (2,) float64; Correction target -> reference (dcol, drow), px; NaN along an axis of which the terrain says
+        nothing.
+    height : (m,) float64; Coefficients of the vertical correction by rising degree in coordinates scaled by `basis`.
+    cov : (2 + m, 2 + m) float64; Covariance of all of these; infinite where the terrain says nothing, NaN for a shift
+        that was not asked for.
+    basis : Centre and scale of the ramp.
+    count : Samples.
+    median_before, median_after, nmad_before, nmad_after : Of reference minus target.
+    length : Correlation length of what is left, px.
+    mean : (m,) float64, optional; Mean of each polynomial over the samples.
     """
 
     status: Status
@@ -228,40 +163,7 @@ def solve(
 ) -> Solution:
     """Estimate what is between two elevation models from windows (or points) that share one answer.
 
-    Parameters
-    ----------
-    samples : sequence of Samples
-        Windows of both models.
-    terms : Terms
-        What is estimated.
-    max_shift : float
-        Largest correction along an axis, px.
-    to_metres : (2, 2) float, optional
-        Metres to the East and North per px to the right and down; only the classic solution asks for it.
-    fewest : int
-        Samples that are needed.
-
-    Returns
-    -------
-    Solution
-
-    Notes
-    -----
-    With slopes g per px, the correction s and the offset z: ``dh = z_ref - z_tgt = -g s + z`` (Nuth & Kääb 2011,
-    doi:10.5194/tc-5-271-2011, where slope and azimuth stand for g). Solved by Gauss-Newton with Tukey's weights; the
-    target is sampled anew at the accumulated shift until the step is below 0.001 px. The normal matrix is made of the
-    slopes of one model times those of the other: noise, which slopes of a single model would take for relief, cancels.
-
-    Examples
-    --------
-    >>> from xcoreg.core.dem.equations import parse_terms
-    >>> from xcoreg.core.dem.observations import Patch
-    >>> rows, cols = np.mgrid[:64, :64].astype(np.float32)
-    >>> hill = lambda dc, dr: 99 * np.exp(-((cols - 30 - dc) ** 2 + (rows - 33 - dr) ** 2) / 500)
-    >>> ok = np.ones((64, 64), bool)
-    >>> found = solve([Patch(hill(0.5, -1.0), hill(0, 0) + 2, ok, ok)], parse_terms("nuth_kaab"))
-    >>> found.move.round(2).tolist(), found.height.round(2).tolist(), found.status.name
-    ([0.5, -1.0], [-2.0], 'OK')
+    to_metres (2, 2) float, optional.
     """
     job = _Job(terms, Basis.over(samples, terms), max_shift, to_metres, fewest)
     start = _rough(samples, job) if terms.shift else np.zeros(2)
@@ -455,16 +357,7 @@ class ElevationMatcher:
     def __call__(self, ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, /) -> Matches:
         """Match windows.
 
-        Parameters
-        ----------
-        ref, tgt : (n, rows, cols) float32
-            Elevations.
-        ref_valid, tgt_valid : (n, rows, cols) bool
-
-        Returns
-        -------
-        Matches
-            Infinite variances, and NaN, where the terrain of a window says nothing.
+        ref, tgt (n, rows, cols) float32; ref_valid, tgt_valid (n, rows, cols) bool.
         """
         found = [
             solve([Patch(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)

@@ -37,18 +37,7 @@ _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": Lifte
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:
-    """Rebuild a model from what its `to_dict` gave.
-
-    Raises
-    ------
-    ValueError
-        When the kind is unknown.
-
-    Examples
-    --------
-    >>> model_from_dict({"kind": "translation", "dx": 1.0, "dy": 2.0, "dz": 0.0, "cov": [[1.0, 0.0], [0.0, 1.0]]})
-    Translation(dx=1.0, dy=2.0, dz=0.0, cov=((1.0, 0.0), (0.0, 1.0)))
-    """
+    """Rebuild a model from what its `to_dict` gave."""
     kind = data.get("kind")
     if kind not in _KINDS:
         raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")

@@ -27,17 +27,8 @@ Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
 class Degenerate(ValueError):
     """Tie points that cannot carry a model.
 
-    Parameters
-    ----------
-    message : str
-        What was found.
-    needed : int
-        Tie points, at different places, that the model needs.
-
-    Examples
-    --------
-    >>> Degenerate("3 tie points", needed=4).needed
-    4
+    message : What was found.
+    needed : Tie points, at different places, that the model needs.
     """
 
     def __init__(self, message: str, needed: int) -> None:
@@ -88,40 +79,17 @@ class Model(Protocol):
 
 
 def nested(matrix: ArrayLike) -> Pairs:
-    """Turn a small matrix into tuples of floats.
-
-    Examples
-    --------
-    >>> nested(np.eye(2))
-    ((1.0, 0.0), (0.0, 1.0))
-    """
+    """Turn a small matrix into tuples of floats."""
     return tuple(tuple(float(value) for value in row) for row in np.asarray(matrix, np.float64).tolist())
 
 
 class Level:
-    """A model without a vertical part.
-
-    Examples
-    --------
-    >>> Level().predict_dz([0.0, np.nan], 1.0)
-    array([ 0., nan])
-    """
+    """A model without a vertical part."""
 
     dz_constant: ClassVar[float | None] = 0.0
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Vertical correction at map positions: none.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        float64 array
-            0; NaN where a position is NaN.
-        """
+        """Vertical correction at map positions: none."""
         return np.where(np.isnan(x) | np.isnan(y), np.nan, 0.0)
 
 
@@ -129,16 +97,10 @@ class Level:
 class Fitted(Level):
     """A model fitted to tie points: an immutable record of numbers and arrays.
 
-    Parameters
-    ----------
-    n : int
-        Tie points.
-    scatter : nested tuple, 2 x 2
-        Covariance of what they show beyond the model and their own covariances, CRS units squared.
-    spacing : float
-        Typical distance between them, CRS units.
-    hull : (sides, 3) float64
-        Half-planes `(a, b, c)` with unit normals, ``a x + b y + c <= 0`` inside of all tie points.
+    n : Tie points.
+    scatter : Covariance of what they show beyond the model and their own covariances, CRS units squared.
+    spacing : Typical distance between them, CRS units.
+    hull : Half-planes `(a, b, c)` with unit normals, ``a x + b y + c <= 0`` inside of all tie points.
     """
 
     kind: ClassVar[str] = ""
@@ -157,18 +119,7 @@ class Fitted(Level):
             object.__setattr__(self, name, array)
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
-        """Tell where the model has left its tie points behind.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        bool array
-            True farther outside of the convex hull of the tie points than they lie apart, and where a position is NaN.
-        """
+        """Tell where the model has left its tie points behind."""
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         inside = np.ones(x.shape, bool)
         for a, b, c in self.hull:
@@ -215,15 +166,9 @@ class Fitted(Level):
 class Outcome:
     """A fitted model with what it says of points that it has not seen, in the units of :class:`Ties`.
 
-    Parameters
-    ----------
-    model : Model
-    off : (n, k) float64
-        Observed minus predicted by the fit without the point.
-    held_out_cov : (n, k, k) float64
-        What the covariance of `off` should be.
-    parameters : float
-        Effective number, per component.
+    off : (n, k) float64; Observed minus predicted by the fit without the point.
+    held_out_cov : (n, k, k) float64; What the covariance of `off` should be.
+    parameters : Effective number, per component.
     """
 
     model: Any
@@ -425,21 +370,8 @@ class Translation:
 class Lifted:
     """Two models, one of places and one of heights: their errors are taken to be independent.
 
-    Parameters
-    ----------
-    horizontal : Model
-        Of (dx, dy), CRS units.
-    vertical : Model
-        Its first component is dz, in units of the values.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models.base import Translation
-    >>> from xcoreg.core.models.fit import fit_model
-    >>> tilt = fit_model("affine", [0, 1, 0, 1], [0, 0, 1, 1], [5.0, 6.0, 5.0, 6.0], 0.0)
-    >>> model = Lifted(Translation(3.0, 15.0), tilt)
-    >>> model.kind, model.predict_dz([0.0, 2.0], 0.0).round(6).tolist(), model.dz_constant
-    ('translation', [5.0, 7.0], None)
+    horizontal : Of (dx, dy), CRS units.
+    vertical : Its first component is dz, in units of the values.
     """
 
     horizontal: Model

@@ -45,16 +45,10 @@ _REACH = 4  # splines that are not zero in a cell
 class Lattice:
     """A square lattice of cubic B-splines; rows run along the longer side.
 
-    Parameters
-    ----------
-    origin : (float, float)
-        Lower end of the first cell along rows and columns.
-    step : float
-        Side of a cell.
-    shape : (int, int)
-        Splines along rows and columns: 3 more than cells.
-    swapped : bool
-        True when rows run along u, else along v.
+    origin : Lower end of the first cell along rows and columns.
+    step : Side of a cell.
+    shape : Splines along rows and columns: 3 more than cells.
+    swapped : True when rows run along u, else along v.
     """
 
     origin: tuple[float, float]
@@ -65,16 +59,7 @@ class Lattice:
     def support(self, u: Floats, v: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Find the splines that see a position, and their values there.
 
-        Parameters
-        ----------
-        u, v : (n,) float64
-            Inside of the cells.
-
-        Returns
-        -------
-        splines : (n, 16) int
-            In rising order.
-        values : (n, 16) float64
+        u, v (n,) float64 -> splines (n, 16) int; values (n, 16) float64.
         """
         row, col = (u, v) if self.swapped else (v, u)
         (i, p), (j, q) = (
@@ -90,20 +75,7 @@ class Lattice:
 def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
     """Lay a lattice over points and a margin around them.
 
-    Parameters
-    ----------
-    u, v : (n,) float64
-    step, margin : float
-
-    Returns
-    -------
-    Lattice
-        Its rows are a multiple of `ROWS_PER_BLOCK`.
-
-    Examples
-    --------
-    >>> make_lattice(np.array([0.0, 1.0]), np.array([0.0, 4.0]), 0.5, 0.5).shape
-    (15, 7)
+    u, v (n,) float64.
     """
     swapped = bool(np.ptp(u) > np.ptp(v))
     rows, cols = (u, v) if swapped else (v, u)
@@ -119,24 +91,7 @@ def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
 def cubic(t: Floats, cells: int) -> tuple[NDArray[np.intp], Floats]:
     """Values of the four splines that see a position on an axis.
 
-    Parameters
-    ----------
-    t : float64 array
-        Position in cells from the lower end of the first; those outside count for the nearest cell.
-    cells : int
-
-    Returns
-    -------
-    first : int array
-        The first of the splines.
-    values : (4, ...) float64
-        Their values; they sum to 1.
-
-    Examples
-    --------
-    >>> first, values = cubic(np.array([2.0]), 5)
-    >>> first.tolist(), (6 * values[:, 0]).round(9).tolist()
-    ([2], [1.0, 4.0, 1.0, 0.0])
+    -> values (4, ...) float64.
     """
     first = np.clip(np.floor(t), 0, cells - 1)
     s = t - first
@@ -166,25 +121,7 @@ def _products(cells: int) -> list[Floats]:
 
 
 def bending(lattice: Lattice) -> tuple[list[Floats], list[Floats]]:
-    """Bending energy of a lattice as a sum of three Kronecker products.
-
-    Parameters
-    ----------
-    lattice : Lattice
-
-    Returns
-    -------
-    rows, cols : three matrices each
-        The integral of ``f_uu^2 + 2 f_uv^2 + f_vv^2`` is the sum over them of ``c' (rows x cols) c``.
-
-    Examples
-    --------
-    >>> rows, cols = bending(make_lattice(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.25, 0.0))
-    >>> plane = np.add.outer(np.arange(len(rows[0])), 2.0 * np.arange(len(cols[0])))
-    >>> energy = sum((plane * (r @ plane @ c)).sum() for r, c in zip(rows, cols))
-    >>> abs(round(float(energy), 9))
-    0.0
-    """
+    """Bending energy of a lattice as a sum of three Kronecker products."""
     rows, cols = (_products(size - 3) for size in lattice.shape)
     factor = 1 / lattice.step**2
     return [rows[2] * factor, rows[1] * 2 * factor, rows[0] * factor], [cols[0], cols[1], cols[2]]
@@ -194,12 +131,8 @@ def bending(lattice: Lattice) -> tuple[list[Floats], list[Floats]]:
 class Factor:
     """Cholesky factor of a block matrix.
 
-    Parameters
-    ----------
-    inverse : (blocks, b, b) float64
-        Inverses of the triangles on the diagonal.
-    below : (blocks - 1, b, b) float64
-        Squares below them.
+    inverse : Inverses of the triangles on the diagonal.
+    below : Squares below them.
     """
 
     inverse: Floats
@@ -232,19 +165,7 @@ class Factor:
 
 
 def factorise(matrix: Floats) -> Factor:
-    """Cholesky factor; only the lower triangle on the diagonal is read.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        When the matrix is not positive definite.
-
-    Examples
-    --------
-    >>> matrix = np.array([[[2.0], [1.0]], [[2.0], [0.0]]])  # 2 1; 1 2
-    >>> factorise(matrix).solve(np.array([3.0, 3.0])).round(9).tolist()
-    [1.0, 1.0]
-    """
+    """Cholesky factor; only the lower triangle on the diagonal is read."""
     count, _, b = matrix.shape
     inverse, below = np.zeros((count, b, b)), np.zeros((max(count - 1, 0), b, b))
     for j in range(count):
@@ -263,24 +184,7 @@ def factorise(matrix: Floats) -> Factor:
 def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precision: Floats) -> Floats:
     """Sum ``value value' x precision`` over points.
 
-    Parameters
-    ----------
-    shape : (blocks, 2 b, b)
-    splines : (n, 16) int
-        The splines that see each point, in rising order.
-    values : (n, 16) float64
-    precision : (n, k, k) float64
-        Weights of the points; spline s of component a is unknown ``s k + a``.
-
-    Returns
-    -------
-    shape float64
-        The lower triangle.
-
-    Examples
-    --------
-    >>> assemble((1, 4, 2), np.array([[0, 1]]), np.array([[1.0, 2.0]]), np.array([[[3.0]]]))[0, :2].tolist()
-    [[3.0, 0.0], [6.0, 12.0]]
+    splines (n, 16) int; values (n, 16) float64; precision (n, k, k) float64.
     """
     k = precision.shape[1]
     unknowns = splines.shape[1] * k
@@ -294,23 +198,7 @@ def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precisi
 def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floats:
     """Covariance of what splines sum up to at points.
 
-    Parameters
-    ----------
-    covariance : (blocks, 2 b, b) float64
-    splines : (n, 16) int
-    values : (n, 16) float64
-    k : int
-        Components.
-
-    Returns
-    -------
-    (n, k, k) float64
-
-    Examples
-    --------
-    >>> covariance = np.array([[[1.0, 0.5], [0.5, 1.0], [0.0, 0.0], [0.0, 0.0]]])
-    >>> quadratic(covariance, np.array([[0, 1]]), np.array([[1.0, 1.0]]), 1).tolist()
-    [[[3.0]]]
+    splines (n, 16) int; values (n, 16) float64 -> (n, k, k) float64.
     """
     flat, shape = covariance.ravel(), covariance.shape
     out = np.zeros((len(splines), k, k))
@@ -328,14 +216,7 @@ def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floa
 
 
 def trace_product(first: Floats, second: Floats) -> float:
-    """Trace of the product of two matrices, the second a lower triangle.
-
-    Examples
-    --------
-    >>> full, triangle = np.array([[1.0, 0.5], [0.5, 1.0]]), np.array([[2.0, 0.0], [1.0, 2.0]])
-    >>> trace_product(np.pad(full, ((0, 2), (0, 0)))[None], np.pad(triangle, ((0, 2), (0, 0)))[None])
-    5.0
-    """
+    """Trace of the product of two matrices, the second a lower triangle."""
     b = first.shape[2]
     diagonal = np.arange(b)
     twice = 2 * float(np.einsum("jab,jab->", first, second))

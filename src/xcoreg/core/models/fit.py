@@ -96,19 +96,7 @@ class Custom(Fitted):
 
 
 def fit_custom(maker: Any, ties: Ties, folds: int = 10) -> Outcome:
-    """Fit a user's own model, and judge it by points withheld in folds.
-
-    Parameters
-    ----------
-    maker : object
-        With ``fit(x, y, dx, dy, cov)`` that returns a model.
-    ties : Ties
-    folds : int
-
-    Returns
-    -------
-    Outcome
-    """
+    """Fit a user's own model, and judge it by points withheld in folds."""
     off, fold_of = np.zeros_like(ties.values), folds_of(ties, folds)
     for fold in range(int(fold_of.max()) + 1 if len(ties) > 1 else 0):
         out = fold_of == fold
@@ -193,41 +181,20 @@ _ALSO = {"polynomial": "polynomial2"}
 
 
 def ties_of(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Ties:
-    """Make tie points of two components ready for fitting.
-
-    Examples
-    --------
-    >>> len(ties_of([0.0, 1.0], [0.0, 1.0], [1.0, np.nan], 2.0))
-    1
-    """
+    """Make tie points of two components ready for fitting."""
     shape = np.broadcast_shapes(*(np.shape(p) for p in (x, y, dx, dy)))
     x, y, dx, dy = (np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in (x, y, dx, dy))
     return make_ties(x, y, np.column_stack([dx, dy]), cov)
 
 
 def heights_of(x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Ties:
-    """Make tie points of one component, with its variances, ready for fitting: the model's dx (and dy) is dz.
-
-    Examples
-    --------
-    >>> ties = heights_of([0.0, 1.0, 2.0], [0.0, 1.0, 0.0], [5.0, 6.0, 7.0], [1.0, 1.0, 1.0])
-    >>> fit_ties("translation", ties).model.dx
-    6.0
-    """
+    """Make tie points of one component, with its variances, ready for fitting: the model's dx (and dy) is dz."""
     values, covs = np.asarray(dz, np.float64)[:, None], np.asarray(var, np.float64)[:, None, None]
     return make_ties(x, y, values, covs)
 
 
 def fit_ties(kind: Any, ties: Ties, folds: int = 10) -> Outcome:
-    """Fit a model of a kind; `folds` is for those whose withheld residuals need as many fits.
-
-    Raises
-    ------
-    Degenerate
-        Where the tie points cannot carry it.
-    ValueError
-        When the kind is unknown.
-    """
+    """Fit a model of a kind; `folds` is for those whose withheld residuals need as many fits."""
     if hasattr(kind, "fit"):
         return fit_custom(kind, ties, folds)
     name = _ALSO.get(kind, kind)

@@ -39,26 +39,15 @@ _BITS = 16
 class Ties:
     """Tie points ready for fitting; all numbers are in units of `unit`, positions in units of `scale`.
 
-    Parameters
-    ----------
-    u, v : (n,) float64
-        Centred and scaled positions: within [-1, 1].
-    values : (n, k) float64
-        Corrections (dx, dy, ...).
-    covs : (n, k, k) float64
-        Their covariances, all positive definite.
-    rows : (n,) int
-        Where each stood in what was given.
-    total : int
-        Rows that were given.
-    centre : (float, float)
-        Map position of u = v = 0.
-    scale, unit : float
-        CRS units of one unit of position and of one unit of value.
-    spacing : float
-        Typical distance of neighbours, in units of `scale`.
-    measured : bool
-        True when any covariance was given.
+    u, v : (n,) float64; Centred and scaled positions: within [-1, 1].
+    values : (n, k) float64; Corrections (dx, dy, ...).
+    covs : (n, k, k) float64; Their covariances, all positive definite.
+    rows : (n,) int; Where each stood in what was given.
+    total : Rows that were given.
+    centre : Map position of u = v = 0.
+    scale, unit : CRS units of one unit of position and of one unit of value.
+    spacing : Typical distance of neighbours, in units of `scale`.
+    measured : True when any covariance was given.
     """
 
     u: Floats
@@ -101,30 +90,7 @@ class Ties:
 def make_ties(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | None = None) -> Ties:
     """Make tie points ready for fitting.
 
-    Parameters
-    ----------
-    x, y : (n,) array_like
-        Map positions.
-    values : (n, k) array_like
-        Corrections; rows with anything that is not finite are left out.
-    covs : (n, k, k) array_like, optional
-        Rows without a positive definite one count like the median of the others; without any, all count the same.
-
-    Returns
-    -------
-    Ties
-        Sorted by position: results do not depend on the order of what was given.
-
-    Raises
-    ------
-    Degenerate
-        When no row is finite.
-
-    Examples
-    --------
-    >>> ties = make_ties([2.0, 0.0, np.nan], [0.0, 0.0, 0.0], [[4.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
-    >>> ties.rows.tolist(), ties.u.tolist()
-    ([1, 0], [-1.0, 1.0])
+    x, y (n,) array_like; values (n, k) array_like; covs (n, k, k) array_like, optional.
     """
     moves = np.asarray(values, np.float64)
     x, y = (np.broadcast_to(np.asarray(p, np.float64), len(moves)) for p in (x, y))
@@ -155,14 +121,7 @@ def _usable(covs: Floats) -> tuple[Floats, bool]:
 
 
 def typical_spacing(u: Floats, v: Floats) -> float:
-    """Typical distance of neighbours: the median over the places of that to the fourth nearest.
-
-    Examples
-    --------
-    >>> col, row = np.meshgrid(np.arange(9.0), np.arange(9.0))
-    >>> typical_spacing(col.ravel(), row.ravel())
-    1.0
-    """
+    """Typical distance of neighbours: the median over the places of that to the fourth nearest."""
     places = np.unique(np.column_stack([u, v]), axis=0)
     if len(places) < 2:
         return 0.0
@@ -172,20 +131,7 @@ def typical_spacing(u: Floats, v: Floats) -> float:
 def half_planes(x: Floats, y: Floats) -> Floats:
     """Sides of the convex hull.
 
-    Parameters
-    ----------
-    x, y : (n,) float64
-
-    Returns
-    -------
-    (sides, 3) float64
-        `(a, b, c)` with unit normals, ``a x + b y + c <= 0`` inside; none when the points span no area.
-
-    Examples
-    --------
-    >>> sides = half_planes(np.array([0.0, 4.0, 4.0, 0.0]), np.array([0.0, 0.0, 3.0, 3.0]))
-    >>> (sides @ [5.0, 1.0, 1.0]).max().tolist()
-    1.0
+    x, y (n,) float64.
     """
     middle = np.array([x.mean(), y.mean()])
     try:
@@ -197,13 +143,7 @@ def half_planes(x: Floats, y: Floats) -> Floats:
 
 
 def spread_order(u: Floats, v: Floats) -> NDArray[np.intp]:
-    """Order points along a space-filling curve (Morton), so that every m-th of them is spread over the area.
-
-    Examples
-    --------
-    >>> spread_order(np.array([0.9, -0.9, 0.8, -0.8]), np.array([0.9, -0.9, 0.9, -0.9])).tolist()
-    [1, 3, 2, 0]
-    """
+    """Order points along a space-filling curve (Morton), so that every m-th of them is spread over the area."""
     code = np.zeros(len(u), np.int64)
     cells = [np.clip((p + 1) / 2 * 2**_BITS, 0, 2**_BITS - 1).astype(np.int64) for p in (u, v)]
     for bit in range(_BITS):
@@ -214,20 +154,7 @@ def spread_order(u: Floats, v: Floats) -> NDArray[np.intp]:
 def folds_of(ties: Ties, folds: int) -> NDArray[np.intp]:
     """Part points into folds, each of them spread over the area.
 
-    Parameters
-    ----------
-    ties : Ties
-    folds : int
-        At most; each has a point at least.
-
-    Returns
-    -------
-    (n,) int
-
-    Examples
-    --------
-    >>> folds_of(make_ties([0, 1, 0, 1], [0, 0, 1, 1], np.zeros((4, 2))), 2).tolist()
-    [0, 0, 1, 1]
+    -> (n,) int.
     """
     out = np.empty(len(ties), np.intp)
     out[spread_order(ties.u, ties.v)] = np.arange(len(ties)) % min(folds, len(ties))
@@ -246,17 +173,11 @@ _VARIANCE_FLOOR = 1e-14  # variance below which scatter is round-off of values o
 class LinearFit:
     """What a fit to tie points gives, in the units of the values.
 
-    Parameters
-    ----------
     coef : (m, k) float64
-    cov : (m, k, m, k) float64
-        Covariance of the coefficients.
-    scatter : (k, k) float64
-        Of the points beyond their own covariances; both are calibrated by the withheld residuals.
-    off : (n, k) float64
-        Residual of each point from the fit without it.
-    spread : (n, k, k) float64
-        Covariance of that prediction.
+    cov : (m, k, m, k) float64; Covariance of the coefficients.
+    scatter : (k, k) float64; Of the points beyond their own covariances; both are calibrated by the withheld residuals.
+    off : (n, k) float64; Residual of each point from the fit without it.
+    spread : (n, k, k) float64; Covariance of that prediction.
     """
 
     coef: Floats
@@ -269,28 +190,7 @@ class LinearFit:
 def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
     """Fit coefficients, scatter and robust weights together.
 
-    Parameters
-    ----------
-    design : (n, m) float64
-        The value of each basis function at each point, of order 1.
-    values : (n, k) float64
-        Of order 1.
-    covs : (n, k, k) float64
-        Positive definite.
-
-    Returns
-    -------
-    LinearFit
-        Weights are the inverse of covariance plus scatter, times a robust one by the normalised residual (from a
-        start by least absolute deviations). The scatter is that of :func:`xcoreg.core.models.uncertainty.excess`.
-
-    Examples
-    --------
-    >>> u = np.linspace(-1, 1, 9)
-    >>> design = np.column_stack([np.ones(9), u])
-    >>> fit = fit_linear(design, np.column_stack([1 + u, 2 - u]), np.tile(np.eye(2) * 1e-4, (9, 1, 1)))
-    >>> fit.coef.round(6).tolist()
-    [[1.0, 2.0], [1.0, -1.0]]
+    design (n, m) float64; values (n, k) float64; covs (n, k, k) float64.
     """
     k = values.shape[1]
     scatter, weights = _start(design, values, covs)

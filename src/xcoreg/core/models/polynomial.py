@@ -24,24 +24,12 @@ _NARROW = 5e-3  # least width of the points over their length: windows wander a 
 
 
 def exponents(order: int) -> list[tuple[int, int]]:
-    """Powers of u and v, by rising degree.
-
-    Examples
-    --------
-    >>> exponents(1)
-    [(0, 0), (1, 0), (0, 1)]
-    """
+    """Powers of u and v, by rising degree."""
     return [(degree - q, q) for degree in range(order + 1) for q in range(degree + 1)]
 
 
 def design_of(u: Floats, v: Floats, order: int) -> Floats:
-    """Monomials at positions.
-
-    Examples
-    --------
-    >>> design_of(np.array([2.0]), np.array([3.0]), 2).tolist()
-    [[1.0, 2.0, 3.0, 4.0, 6.0, 9.0]]
-    """
+    """Monomials at positions."""
     return np.stack([u**p * v**q for p, q in exponents(order)], axis=-1)
 
 
@@ -49,27 +37,11 @@ def design_of(u: Floats, v: Floats, order: int) -> Floats:
 class Polynomial(Fitted):
     """Polynomial in centred, scaled coordinates; make one with :func:`xcoreg.core.models.fit_model`.
 
-    Parameters
-    ----------
-    centre : (2,) float64
-        Map position (x, y) of the origin.
-    scale : float
-        CRS units of one unit of the coordinates.
-    coef : (m, k) float64
-        Coefficients of dx, dy by rising degree, CRS units; of one quantity alone (k = 1), which stands for both then.
-    cov : (m, k, m, k) float64
-        Their covariance.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models.fit import fit_model
-    >>> x, y = np.meshgrid(np.arange(0.0, 500.0, 100.0), np.arange(0.0, 500.0, 100.0))
-    >>> model = fit_model("affine", x, y, 1e-3 * x, 2 - 1e-3 * y)
-    >>> dx, dy = model.predict([0.0, 1000.0], 0.0)
-    >>> dx.round(6).tolist(), dy.round(6).tolist()
-    ([0.0, 1.0], [2.0, 2.0])
-    >>> model.extrapolates([0.0, 1000.0], 0.0).tolist()
-    [False, True]
+    centre : (2,) float64; Map position (x, y) of the origin.
+    scale : CRS units of one unit of the coordinates.
+    coef : (m, k) float64; Coefficients of dx, dy by rising degree, CRS units; of one quantity alone (k = 1), which
+        stands for both then.
+    cov : (m, k, m, k) float64; Their covariance.
     """
 
     order: ClassVar[int] = 0
@@ -81,33 +53,14 @@ class Polynomial(Fitted):
     cov: Floats
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        dx, dy : float64 arrays
-            The correction, CRS units.
-        """
+        """Correction at map positions."""
         u, v = self._local(x, y)
         return _horner(self.coef[:, 0], self.order, u, v), _horner(self.coef[:, -1], self.order, u, v)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance of the correction at map positions.
 
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        (..., 2, 2) float64
-            Axes (x, y), CRS units squared.
+        -> (..., 2, 2) float64.
         """
         u, v = self._local(x, y)
         second = min(self.coef.shape[1] - 1, 1)
@@ -163,25 +116,7 @@ def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:
 
 
 def fit_polynomial(kind: type[Polynomial], ties: Ties) -> tuple[Polynomial, LinearFit]:
-    """Fit a polynomial.
-
-    Parameters
-    ----------
-    kind : type
-        One of the classes of this module.
-    ties : Ties
-
-    Returns
-    -------
-    model : Polynomial
-    fit : LinearFit
-        The same in the units of `ties`, with the withheld residuals.
-
-    Raises
-    ------
-    Degenerate
-        Where the points are too few, too clustered or too near to a line (or a conic).
-    """
+    """Fit a polynomial."""
     design = design_of(ties.u, ties.v, kind.order)
     needed = design.shape[1] + 1
     places = len(np.unique(np.column_stack([ties.u, ties.v]), axis=0))

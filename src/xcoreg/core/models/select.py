@@ -32,21 +32,16 @@ _AUTO_NEEDS = {"affine": 5, "polynomial2": 12, "polynomial3": 20, "spline": 20, 
 class Choice:
     """A model with the evidence for it.
 
-    Parameters
-    ----------
-    model : Model
-        The chosen one.
-    table : list of dict
-        A row for each kind that was tried: `kind`; `rmse_r`, the root mean square length of the withheld residuals, CRS
-        units; `score`, the same with weights and robust, by which the choice is made; `error`, one standard error of
-        its difference to the best one's; `parameters` (effective, per component); `chosen`; `reason` why it could not
-        be fitted, or "".
-    residual_dx, residual_dy : (n,) float64
-        Observed minus predicted by the fit without the point, CRS units; NaN for points that were not finite.
-    held_out_cov : (n, 2, 2) float64
-        What their covariance should be: the model's there, the point's own and the scatter, CRS units squared.
-    warnings : tuple of str
-        What the tie points could not carry.
+    model : The chosen one.
+    table : A row for each kind that was tried: `kind`; `rmse_r`, the root mean square length of the withheld residuals,
+        CRS units; `score`, the same with weights and robust, by which the choice is made; `error`, one standard error
+        of its difference to the best one's; `parameters` (effective, per component); `chosen`; `reason` why it could
+        not be fitted, or "".
+    residual_dx, residual_dy : (n,) float64; Observed minus predicted by the fit without the point, CRS units; NaN for
+        points that were not finite.
+    held_out_cov : (n, 2, 2) float64; What their covariance should be: the model's there, the point's own and the
+        scatter, CRS units squared.
+    warnings : What the tie points could not carry.
     """
 
     model: Model
@@ -102,26 +97,7 @@ def _assess(kind: Any, ties: Ties, folds: int = 10) -> Choice:
 def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Choice:
     """Fit a model to one quantity; the model's first component is that quantity.
 
-    Parameters
-    ----------
-    kind : str or object
-        "auto" to choose as :func:`choose_model` does, else as for :func:`assess_model`.
-    x, y, dz, var : (n,) array_like
-        Map positions, the quantity there, and its variance.
-
-    Returns
-    -------
-    Choice
-
-    Raises
-    ------
-    Degenerate
-        Where the tie points cannot carry it.
-
-    Examples
-    --------
-    >>> choose_heights("translation", [0, 1, 2], [0, 1, 0], [1.0, 1.2, 1.4], [1.0, 1.0, 1.0]).model.dx
-    1.2
+    x, y, dz, var (n,) array_like.
     """
     ties = heights_of(x, y, dz, var)
     return _chosen(ties) if isinstance(kind, str) and kind == "auto" else _assess(kind, ties)

@@ -57,17 +57,7 @@ _NORMAL_MAD = 1.4826022185056018
 def first_look(ties: Ties) -> tuple[Floats, Floats]:
     """Compare each point with the median of its neighbours.
 
-    Parameters
-    ----------
-    ties : Ties
-        Freed of their plane.
-
-    Returns
-    -------
-    scatter : (k, k) float64
-        Diagonal: how far points typically are from that median.
-    weights : (n,) float64
-        Zero for those that are far beyond.
+    -> scatter (k, k) float64; weights (n,) float64.
     """
     near = _neighbours(ties, _NEIGHBOURS)
     off = ties.values - np.median(ties.values[near], axis=1)
@@ -82,19 +72,7 @@ def first_look(ties: Ties) -> tuple[Floats, Floats]:
 
 
 def fit_levels(ties: Ties) -> tuple[Basis, State, Smooth]:
-    """Fit a smoothing spline to tie points freed of their plane.
-
-    Parameters
-    ----------
-    ties : Ties
-
-    Returns
-    -------
-    basis : Basis
-        Of the coarsest lattice that leaves no agreement between residuals of neighbours, or of the finest.
-    state : State
-    smooth : Smooth
-    """
+    """Fit a smoothing spline to tie points freed of their plane."""
     scatter, weights = first_look(ties)
     k = ties.values.shape[1]
     state = State(np.full(k, np.inf), scatter, weights)
@@ -157,15 +135,10 @@ _FLOOR = 1e-14
 class Basis:
     """Splines of a lattice at the tie points, and their bending energy.
 
-    Parameters
-    ----------
-    lattice : Lattice
     splines : (n, 16) int
     values : (n, 16) float64
-    penalty : (blocks, 2 b, b) float64
-        Lower triangle, one component.
-    rows, cols : lists of matrices
-        The same as a sum of Kronecker products.
+    penalty : Lower triangle, one component.
+    rows, cols : The same as a sum of Kronecker products.
     """
 
     lattice: Lattice
@@ -209,13 +182,9 @@ class Basis:
 class State:
     """What is estimated along with the coefficients.
 
-    Parameters
-    ----------
-    stiffness : (k,) float64
-        Weight of the bending energy of each component.
+    stiffness : (k,) float64; Weight of the bending energy of each component.
     scatter : (k, k) float64
-    weights : (n,) float64
-        Robust weights.
+    weights : (n,) float64; Robust weights.
     """
 
     stiffness: Floats
@@ -227,21 +196,13 @@ class State:
 class Smooth:
     """A solution.
 
-    Parameters
-    ----------
     coef : (k, m) float64
-    off : (n, k) float64
-        Residuals.
-    spread : (n, k, k) float64
-        Covariance of the fit at the points.
-    precision : (n, k, k) float64
-        Weights of the points.
-    covariance : list of (blocks, 2 b, b) float64
-        Of the coefficients, for each component or for all of them together.
-    freedom : (k,) float64
-        Effective parameters.
-    energy : (k,) float64
-        Bending energies.
+    off : (n, k) float64; Residuals.
+    spread : (n, k, k) float64; Covariance of the fit at the points.
+    precision : (n, k, k) float64; Weights of the points.
+    covariance : Of the coefficients, for each component or for all of them together.
+    freedom : (k,) float64; Effective parameters.
+    energy : (k,) float64; Bending energies.
     """
 
     coef: Floats

@@ -185,21 +185,7 @@ _LOG_GROWTH = 1 / (4 * np.pi)  # of the variance of a plate beyond its supports
 
 
 def fit_spline(ties: Ties) -> Outcome:
-    """Fit a smoothing spline: a robust plane, then splines for what bends.
-
-    Parameters
-    ----------
-    ties : Ties
-
-    Returns
-    -------
-    Outcome
-
-    Raises
-    ------
-    Degenerate
-        Where the points are too few, on a line or clustered.
-    """
+    """Fit a smoothing spline: a robust plane, then splines for what bends."""
     places = len(np.unique(np.column_stack([ties.u, ties.v]), axis=0))
     if places < _FEWEST:
         raise Degenerate(f"{places} places are too few for spline: it needs {_FEWEST}", _FEWEST)

@@ -37,13 +37,9 @@ _CHUNK = 1 << 14  # positions at a time: what is worked on stays in the cache
 class Place:
     """Where positions lie: a triangle's corners and their shares.
 
-    Parameters
-    ----------
     corners : (n, 3) int
-    shares : (n, 3) float64
-        Of the corners; they sum to 1 and none is negative.
-    beyond : (n,) float64
-        Distance to the mesh; a position outside counts for the nearest one inside.
+    shares : (n, 3) float64; Of the corners; they sum to 1 and none is negative.
+    beyond : (n,) float64; Distance to the mesh; a position outside counts for the nearest one inside.
     """
 
     corners: Ints
@@ -55,21 +51,13 @@ class Place:
 class Mesh:
     """A triangulation with a table of the triangles near each cell of a grid; make it with :func:`make_mesh`.
 
-    Parameters
-    ----------
     x, y : (n,) float64
     triangles : (m, 3) int
-    outline : (corners, 2) float64
-        Convex hull, counterclockwise.
-    edges : (m, 2, 2) float64
-        From a position relative to its third corner to the shares of the first two.
-    low, size : (2,) float64
-        Lower corner of the grid, size of its cells along x and y.
-    cells : (int, int)
-        Along x and y.
-    first : (cells + 1,) int
-        Where the triangles of each cell start in `near`.
-    near : int array
+    outline : Convex hull, counterclockwise.
+    edges : (m, 2, 2) float64; From a position relative to its third corner to the shares of the first two.
+    low, size : (2,) float64; Lower corner of the grid, size of its cells along x and y.
+    cells : Along x and y.
+    first : Where the triangles of each cell start in `near`.
     """
 
     x: Floats
@@ -142,18 +130,7 @@ class Mesh:
 
 
 def triangulate(x: Floats, y: Floats) -> Ints:
-    """Delaunay triangulation.
-
-    Raises
-    ------
-    scipy.spatial.QhullError
-        When the points span no area.
-
-    Examples
-    --------
-    >>> len(triangulate(np.array([0.0, 1.0, 0.0, 1.1]), np.array([0.0, 0.0, 1.0, 1.0])))
-    2
-    """
+    """Delaunay triangulation."""
     places = np.column_stack([x - x.mean(), y - y.mean()])
     triangles = Delaunay(places).simplices.astype(np.intp)
     return np.asarray(triangles[np.lexsort(np.sort(triangles, axis=1).T[::-1])])
@@ -162,22 +139,7 @@ def triangulate(x: Floats, y: Floats) -> Ints:
 def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
     """Prepare a triangulation for finding positions in it.
 
-    Parameters
-    ----------
-    x, y : (n,) float64
-        Corners.
-    triangles : (m, 3) int
-
-    Returns
-    -------
-    Mesh
-
-    Examples
-    --------
-    >>> x, y = np.array([0.0, 2.0, 0.0]), np.array([0.0, 0.0, 2.0])
-    >>> place = make_mesh(x, y, np.array([[0, 1, 2]])).locate(np.array([1.0, 4.0]), np.array([0.0, 0.0]))
-    >>> place.shares.tolist(), place.beyond.tolist()
-    ([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], [0.0, 2.0])
+    x, y (n,) float64; triangles (m, 3) int.
     """
     middle = np.array([x.mean(), y.mean()])
     hull = ConvexHull(np.column_stack([x, y]) - middle).vertices
@@ -334,15 +296,7 @@ class Piecewise(Fitted):
 
 
 def reach_of(mesh: Mesh, place: Place, x: Floats, y: Floats) -> Floats:
-    """Mean squared distance of positions to the corners that they are interpolated between, by their shares.
-
-    Examples
-    --------
-    >>> mesh = make_mesh(np.array([0.0, 2.0, 0.0]), np.array([0.0, 0.0, 2.0]), np.array([[0, 1, 2]]))
-    >>> at = np.array([1.0]), np.array([0.0])
-    >>> reach_of(mesh, mesh.locate(*at), *at).tolist()
-    [1.0]
-    """
+    """Mean squared distance of positions to the corners that they are interpolated between, by their shares."""
     out = np.zeros(x.shape)
     for i in range(3):
         corner = place.corners[:, i]
@@ -355,23 +309,7 @@ _ROUNDS = 5
 
 
 def fit_piecewise(ties: Ties, folds: int = 10) -> Outcome:
-    """Fit a triangulation through the tie points that do not contradict all of their neighbours.
-
-    Parameters
-    ----------
-    ties : Ties
-    folds : int
-
-    Returns
-    -------
-    Outcome
-        What triangles miss is judged by points withheld in folds that are spread over the area.
-
-    Raises
-    ------
-    Degenerate
-        Where the points are too few, on a line or clustered.
-    """
+    """Fit a triangulation through the tie points that do not contradict all of their neighbours."""
     plane = fit_polynomial(Affine, ties)[1].coef
     rest = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
     used = np.asarray((first_look(rest)[1] > 0) & _first_of_place(ties))

@@ -43,14 +43,9 @@ _CALIBRATION_STEPS = 24
 class Stated:
     """What a fit states of the residual of a withheld point.
 
-    Parameters
-    ----------
-    spread : (n, k, k) float64
-        Covariance of the prediction.
-    covs : (n, k, k) float64
-        Covariance of the point.
-    scatter : (k, k) float64
-        Covariance of what points show beyond both.
+    spread : (n, k, k) float64; Covariance of the prediction.
+    covs : (n, k, k) float64; Covariance of the point.
+    scatter : (k, k) float64; Covariance of what points show beyond both.
     """
 
     spread: Floats
@@ -76,31 +71,7 @@ class Stated:
 def calibrate(off: Floats, stated: Stated, weights: Floats, parameters: float) -> tuple[float, Floats]:
     """Widen or narrow what a fit states until withheld points lie inside of their ellipses as often as they should.
 
-    Parameters
-    ----------
-    off : (n, k) float64
-        Residuals of withheld points.
-    stated : Stated
-    weights : (n,) float64
-        Robust weights: 0 for points taken for wrong.
-    parameters : float
-        Of the fit, per component: where there are few points more, ellipses get wider as Hotelling's do.
-
-    Returns
-    -------
-    factor : float
-        Of the covariance of the model.
-    scatter : (k, k) float64
-        Wider by the same share, and by that share of the points' own covariance where that is too small. The points'
-        covariances themselves are not touched: where they are too large, they stay so.
-
-    Examples
-    --------
-    >>> off = np.random.default_rng(0).normal(0, 2, (2000, 2))
-    >>> stated = Stated(np.zeros((2000, 2, 2)), np.tile(np.eye(2), (2000, 1, 1)), np.zeros((2, 2)))
-    >>> factor, scatter = calibrate(off, stated, np.ones(2000), 1)
-    >>> scatter.diagonal().round().tolist()
-    [3.0, 3.0]
+    off (n, k) float64; weights (n,) float64 -> scatter (k, k) float64.
     """
     told = len(off) / (len(off) + _FEW)
     few = student(float(weights.sum()) - parameters, off.shape[1])
@@ -140,13 +111,7 @@ _STEPS = 40
 
 
 def inverses(matrices: Floats) -> Floats:
-    """Invert small symmetric matrices.
-
-    Examples
-    --------
-    >>> inverses(np.array([[[2.0, 0.0], [0.0, 4.0]]])).tolist()
-    [[[0.5, 0.0], [0.0, 0.25]]]
-    """
+    """Invert small symmetric matrices."""
     if matrices.shape[-1] != 2:
         return np.asarray(np.linalg.inv(matrices))
     a, b, d = matrices[..., 0, 0], (matrices[..., 0, 1] + matrices[..., 1, 0]) / 2, matrices[..., 1, 1]
@@ -157,19 +122,7 @@ def inverses(matrices: Floats) -> Floats:
 def normalised(off: Floats, covs: Floats) -> Floats:
     """Squared residuals in units of their covariances.
 
-    Parameters
-    ----------
-    off : (n, k) float64
-    covs : (n, k, k) float64
-
-    Returns
-    -------
-    (n,) float64
-
-    Examples
-    --------
-    >>> normalised(np.array([[2.0, 0.0]]), np.array([np.diag([4.0, 1.0])])).tolist()
-    [1.0]
+    off (n, k) float64; covs (n, k, k) float64 -> (n,) float64.
     """
     return np.asarray(np.einsum("ni,nij,nj->n", off, inverses(covs), off))
 
@@ -184,56 +137,21 @@ def trust(squared: Floats, k: int) -> Floats:
 
     Softer weights (Tukey's) make a spline give in wherever it bends most: what it misses there looks like an error.
 
-    Parameters
-    ----------
-    squared : (n,) float64
-        Squared normalised residuals.
-    k : int
-        Components.
-
-    Returns
-    -------
-    (n,) float64
-
-    Examples
-    --------
-    >>> trust(np.array([0.0, 20.0, 1e9]), 2).tolist()
-    [1.0, 1.0, 0.0]
+    squared (n,) float64 -> (n,) float64.
     """
     beyond = (np.sqrt(squared / limit(k)) - 1) / (_GONE - 1)
     return np.asarray((1 - np.clip(beyond, 0, 1) ** 2) ** 2)
 
 
 def biweight_loss(squared: Floats, k: int) -> Floats:
-    """Tukey's loss: the squared residual while it is small, `limit / 3` at most.
-
-    Examples
-    --------
-    >>> biweight_loss(np.array([0.0, 0.01, 1e9]), 2).round(2).tolist()
-    [0.0, 0.01, 8.29]
-    """
+    """Tukey's loss: the squared residual while it is small, `limit / 3` at most."""
     return np.asarray(limit(k) / 3 * (1 - np.clip(1 - squared / limit(k), 0, None) ** 3))
 
 
 def first_scatter(off: Floats, covs: Floats) -> Floats:
     """Rough scatter that half of the points may spoil: medians per component.
 
-    Parameters
-    ----------
-    off : (n, k) float64
-        Residuals.
-    covs : (n, k, k) float64
-        What they should have.
-
-    Returns
-    -------
-    (k, k) float64
-        Diagonal.
-
-    Examples
-    --------
-    >>> first_scatter(np.array([[1.0, 0.0], [-1.0, 0.0], [90.0, 0.0]]), np.zeros((3, 2, 2))).round(2).tolist()
-    [[2.2, 0.0], [0.0, 0.0]]
+    off (n, k) float64; covs (n, k, k) float64 -> (k, k) float64.
     """
     own = np.median(np.diagonal(covs, axis1=1, axis2=2), axis=0)
     return np.diag(np.maximum(np.median(off**2, axis=0) / _NORMAL_MEDIAN - own, 0))
@@ -245,26 +163,7 @@ def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
     Random effects by Paule & Mandel (1982, doi:10.6028/jres.087.022) along the principal axes of the excess (parallax
     scatters along one direction), with robust weights.
 
-    Parameters
-    ----------
-    off : (n, k) float64
-        Residuals.
-    covs : (n, k, k) float64
-        Covariances of the points.
-    left : (n,) float64
-        Share of its error that each point keeps in its residual (1 - leverage).
-    weights : (n,) float64
-        Robust weights.
-
-    Returns
-    -------
-    (k, k) float64
-
-    Examples
-    --------
-    >>> off = np.random.default_rng(1).normal(0, [2.0, 1.0], (4000, 2))
-    >>> excess(off, np.tile(np.eye(2), (4000, 1, 1)), np.ones(4000), np.ones(4000)).diagonal().round().tolist()
-    [3.0, 0.0]
+    off (n, k) float64; covs (n, k, k) float64; left (n,) float64; weights (n,) float64 -> (k, k) float64.
     """
     k = off.shape[1]
     total = weights.sum()
@@ -294,25 +193,7 @@ def _paule_mandel(squares: Floats, own: Floats, goal: float) -> float:
 
 
 def student(freedom: float, k: int) -> float:
-    """How much wider 95 % ellipses are when their covariance comes from few residuals (Hotelling's T²).
-
-    Parameters
-    ----------
-    freedom : float
-        Residuals beyond the parameters that they were fitted with.
-    k : int
-        Components.
-
-    Returns
-    -------
-    float
-        Factor of the covariance, 1 to 10.
-
-    Examples
-    --------
-    >>> round(student(5, 2), 2), round(student(1000, 2), 2)
-    (2.9, 1.0)
-    """
+    """How much wider 95 % ellipses are when their covariance comes from few residuals (Hotelling's T²)."""
     freedom = max(freedom, k + 0.5)
     quantile = k * freedom / (freedom - k + 1) * fdtri(k, freedom - k + 1, 0.95)
     return min(float(quantile / chdtri(k, 0.05)), 10.0)
@@ -321,27 +202,8 @@ def student(freedom: float, k: int) -> float:
 def withheld(off: Floats, spread: Floats, precision: Floats) -> tuple[Floats, Floats]:
     """Residuals of points from the fit without them, in closed form for a linear fit.
 
-    Parameters
-    ----------
-    off : (n, k) float64
-        Residuals of the fit to all points.
-    spread : (n, k, k) float64
-        Covariance of the fit at the points.
-    precision : (n, k, k) float64
-        Weights with which the points entered.
-
-    Returns
-    -------
-    off : (n, k) float64
-        Observed minus predicted without the point.
-    spread : (n, k, k) float64
-        Covariance of that prediction.
-
-    Examples
-    --------
-    >>> off, spread = withheld(np.array([[1.0, 0.0]]), np.eye(2)[None] / 2, np.eye(2)[None])  # the mean of two points
-    >>> off.tolist(), spread[0, 0, 0].tolist()
-    ([[2.0, 0.0]], 1.0)
+    off (n, k) float64; spread (n, k, k) float64; precision (n, k, k) float64 -> off (n, k) float64; spread (n, k, k)
+    float64.
     """
     keep = np.linalg.inv(np.eye(off.shape[1]) - spread @ precision)
     out = keep @ spread
