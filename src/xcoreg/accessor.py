@@ -9,10 +9,10 @@ import xarray as xr
 import xcoreg
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
     from odc.geo.geobox import GeoBox
 
+    from xcoreg.core.arrays import Floats
     from xcoreg.coregister import ShiftToOptions, WarpToOptions
     from xcoreg.georef import GCPs
     from xcoreg.matching.options import MatchLocalOptions, MatchOptions
@@ -320,7 +320,7 @@ class CoregAccessor:
         """
         return xcoreg.coregister.locate(self._image, points, **options)
 
-    def place(self, col: ArrayLike, row: ArrayLike, **options: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def place(self, col: ArrayLike, row: ArrayLike, **options: Any) -> tuple[Floats, Floats]:
         """Find where positions in the image lie on the ground; see :func:`xcoreg.warp.locate.place`.
 
         Parameters

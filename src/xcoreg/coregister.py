@@ -59,11 +59,11 @@ __all__ = [
 Image = TypeVar("Image", DataArray, Dataset)
 
 
-class ShiftToOptions(MatchOptions, ApplyOptions, total=False):  # type: ignore[misc]  # nodata means the same in both
+class ShiftToOptions(MatchOptions, ApplyOptions, total=False):
     """Keyword options of `shift_to`: those of `match` and of `apply`."""
 
 
-class WarpToOptions(MatchLocalOptions, ApplyOptions, total=False):  # type: ignore[misc]
+class WarpToOptions(MatchLocalOptions, ApplyOptions, total=False):
     """Keyword options of `warp_to`: those of `match_local` and of `apply`."""
 
 

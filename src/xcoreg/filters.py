@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.arrays import Bools
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Degenerate, assess_model
 from xcoreg.core.robust import neighbour_residuals
@@ -22,9 +23,8 @@ from xcoreg.errors import OptionError
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-    Bools = NDArray[np.bool_]
 
 __all__ = ["FILTERS", "Filter", "model", "neighbours", "reliability", "run_filters", "ssim"]
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.arrays import Array
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import DTypeLike, NDArray
 
-    Array = NDArray[Any]
     Taps = tuple[NDArray[np.int64], list[Array]]
 
 __all__ = ["KERNELS", "gather", "nearest_index", "reach", "slid", "taps", "ticked", "weigh", "weights_at", "work_dtype"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.phase import Peaks, correlate
 from xcoreg.core.quality import agreement, likeness, smooth, ssim
@@ -20,8 +21,6 @@ from xcoreg.core.spectrum import FourierShift, forward, inverse, modes_for, recu
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
     _Windows = tuple[Floats, Floats, Bools, Bools]
 
 __all__ = ["phase_match", "phase_scout", "repeats", "similarity_after"]

@@ -14,14 +14,13 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import log_ndtr
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.quality import box_sum, smooth
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
 
 __all__ = ["Peaks", "correlate", "fill_invalid", "surface"]
 

@@ -15,11 +15,11 @@ import numpy as np
 from scipy import fft as sfft
 from scipy import ndimage
 
+from xcoreg.core.arrays import Bools, Floats
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
 
 __all__ = ["CELL", "Cells", "agreement", "box_sum", "ce90", "crlb", "likeness", "nmad", "smooth", "ssim"]
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import fft
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.quality import Cells
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, moved, ramps
 from xcoreg.core.weights import Products, Settled, confirm, covariance, removed, settle, stand_out, unchanged
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
     Spectra = NDArray[np.complexfloating]
     _Four = tuple[Spectra, Spectra, Spectra, Spectra]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import chdtri
 
+from xcoreg.core.arrays import Bools, Floats
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
 
 __all__ = ["agreeing", "combine", "neighbour_residuals"]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.arrays import Array
 from xcoreg.core.kernels import KERNELS, nearest_index, reach, taps, ticked, weigh, work_dtype
 from xcoreg.core.tiles import HALF, parts, present, sample_list, sample_tile, tiles, window
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from xcoreg.core.kernels import Taps
 
-    Array = NDArray[Any]
 
 __all__ = ["sample", "sample_axes", "sample_separable", "shrink"]
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from scipy import fft as sfft
 
+from xcoreg.core.arrays import Floats
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
     Spectra = NDArray[np.complexfloating]
 
 __all__ = [

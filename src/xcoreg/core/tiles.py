@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xcoreg.core.arrays import Array, Bools
 from xcoreg.core.kernels import gather, nearest_index, reach, slid, taps, ticked, weights_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
     from xcoreg.core.kernels import Taps
 
-    Array = NDArray[Any]
-    Bools = NDArray[np.bool_]
     Layer = tuple[Array, Bools | None]
     How = tuple[str, tuple[float, float]]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.quality import box_sum
 from xcoreg.core.spectrum import Modes, modes_for
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from xcoreg.core.quality import Cells
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
     Spectra = NDArray[np.complexfloating]
 
 __all__ = ["SYSTEMATIC", "Products", "Settled", "confirm", "covariance", "removed", "settle", "stand_out", "unchanged"]

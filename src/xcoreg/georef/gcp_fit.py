@@ -9,11 +9,12 @@ import sys
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
 
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import LowSupport, OptionError
 from xcoreg.georef.crs import in_turn
 from xcoreg.georef.leastsq import condition, fit_homography, fit_polynomial, robust_weights
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from xcoreg.georef.surfaces import Polynomial as Plane
     from xcoreg.georef.surfaces import Surface
 
-    Floats: TypeAlias = "NDArray[np.float64]"
 
 __all__ = ["MODELS", "GCPFit", "Residuals", "fit_gcps"]
 

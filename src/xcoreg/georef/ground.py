@@ -19,6 +19,7 @@ from affine import Affine
 from pyproj import CRS
 from scipy import ndimage
 
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.georef.crs import as_crs, full_turn, in_turn, parse_crs, transform_points
 from xcoreg.georef.transform import map_to_pixel, pixel_to_map
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Floats: TypeAlias = "NDArray[np.float64]"
     Way: TypeAlias = "Callable[[Floats, Floats], tuple[Floats, Floats]]"
     Box: TypeAlias = "tuple[float, float, float, float]"
     Point: TypeAlias = "tuple[float, float]"
@@ -527,7 +527,7 @@ def to_geotransform(transform: Affine | Sequence[float]) -> tuple[float, float, 
 
 def pixel_to_lonlat(
     transform: Affine | Sequence[float], crs: Any, col: ArrayLike, row: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Longitudes and latitudes (WGS 84) of pixel positions.
 
     Parameters
@@ -555,7 +555,7 @@ def pixel_to_lonlat(
 
 def lonlat_to_pixel(
     transform: Affine | Sequence[float], crs: Any, lon: ArrayLike, lat: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Pixel positions of longitudes and latitudes (WGS 84); the inverse of :func:`pixel_to_lonlat`.
 
     Parameters

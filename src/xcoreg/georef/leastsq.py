@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xcoreg.core.arrays import Floats
 from xcoreg.georef.surfaces import Homography, Polynomial
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats: TypeAlias = "NDArray[np.float64]"
 
 __all__ = ["Solution", "condition", "fit_homography", "fit_polynomial", "robust_weights"]
 

@@ -11,16 +11,16 @@ Thin-plate splines through control points, in one piece or, for thousands of poi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy import linalg
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from xcoreg.core.arrays import Floats, Ints
 
-    Floats: TypeAlias = "NDArray[np.float64]"
-    Ints: TypeAlias = "NDArray[np.intp]"
+if TYPE_CHECKING:
+    pass
+
 
 __all__ = [
     "Homography",

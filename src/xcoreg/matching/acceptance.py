@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
 from xcoreg.core.robust import agreeing, combine
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from xcoreg.matching.scene import Scene
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
 
 __all__ = ["Verdict", "bends", "judge", "locks"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import ElevationMatcher, Patch, Terms
 from xcoreg.core.dem.equations import Scale, spread_of
 from xcoreg.core.matches import Status
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.scene import Scene
     from xcoreg.results.tiepoints import TiePoints
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["Comparison", "block_points", "choose_lifted", "compare", "lay_blocks"]
 

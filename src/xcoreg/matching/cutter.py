@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
+from xcoreg.core.arrays import Floats
 from xcoreg.core.sampling import sample, shrink
 from xcoreg.georef import in_turn, linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
 from xcoreg.raster.grid import middle_of
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.nodata import Box
     from xcoreg.raster.raster import Raster
 
-    Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]
     Own = Callable[[Floats, Floats], tuple[Floats, Floats]]
     Centres = tuple[Floats, Floats]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import Patch, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Affine, Lifted, Model, Polynomial2, Translation
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.scene import Scene
     from xcoreg.raster.raster import Raster
 
-    Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]
 
 __all__ = [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from xcoreg import lazy
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
@@ -36,10 +37,8 @@ from xcoreg.results.tiepoints import TiePoints
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
-    Floats = NDArray[np.floating]
     Image = DataArray | Dataset
 
 __all__ = ["build_field", "match_local", "tie_points"]

@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 from xarray import DataArray
 
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import in_turn, map_to_pixel, same_crs, transform_points
 from xcoreg.raster.grid import middle_of
@@ -25,7 +26,6 @@ from xcoreg.raster.raster import Raster, make_raster
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["VECTOR_SUFFIXES", "Mask", "Where", "as_mask", "inside", "is_vector", "outside", "read_outlines", "united"]
 

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_map, vector_to_pixel
 from xcoreg.raster.grid import middle_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.masks import Mask
     from xcoreg.raster.overview import Look
 
-    Floats = NDArray[np.floating]
     Linear = tuple[float, float, float, float]
 
 __all__ = [

@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 
 from xcoreg import lazy
+from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import Terms, solve
 from xcoreg.core.dem.observations import Observed, observed
 from xcoreg.core.dem.solve import slope_azimuth
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
     from xcoreg.results.coregistration import Coregistration
 
-    Floats = NDArray[np.floating]
 
 __all__ = [
     "Heights",

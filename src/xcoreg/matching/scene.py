@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import as_mask
@@ -17,13 +18,11 @@ from xcoreg.raster.overview import Look, look
 from xcoreg.raster.raster import Raster, make_raster, with_marker
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
     from xcoreg.matching.masks import Mask
     from xcoreg.matching.options import Options
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["Scene", "prepare"]
 

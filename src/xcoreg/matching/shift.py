@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from xcoreg import lazy
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.coregistration import Coregistration
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["match", "target_pixels"]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
+from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.cutter import Cut
     from xcoreg.matching.scene import Scene
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["Guess", "Search", "Trials", "guess_field", "match_many", "match_windows", "progress_bar", "to_points"]
 

@@ -14,6 +14,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from xcoreg.raster.raster import Raster
 
-    Floats = NDArray[np.float64]
 
 __all__ = [
     "Differences",

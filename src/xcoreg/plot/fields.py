@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import MatchError, require
 from xcoreg.plot.compare import outline
 from xcoreg.plot.maps import FEW, draw_map, look_at
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["Sheets", "draw_residuals", "draw_sheet", "plot_field", "plot_fit", "plot_model", "plot_points", "sheets_of"]
 

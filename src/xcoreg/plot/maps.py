@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.compare import outline
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.tiepoints import TiePoints
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["FEW", "Frame", "draw_background", "draw_map", "look_at", "nice", "set_aspect"]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 from xcoreg.results.html import LOOKS, ordered
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     Image = NDArray[Any]
     Mask = NDArray[np.bool_]
-    Floats = NDArray[np.float64]
 
 __all__ = [
     "BAD",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.results import tables
 from xcoreg.results.tables import read_frame
@@ -17,16 +18,13 @@ from xcoreg.results.tiepoints import TiePoints
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
 
 __all__ = ["as_points", "turn_cov"]
 
 _CLOSE = 1e-6  # px
 
 
-def as_points(given: Any, crs: Any, transform: Sequence[float]) -> TiePoints | NDArray[np.float64]:
+def as_points(given: Any, crs: Any, transform: Sequence[float]) -> TiePoints | Floats:
     """Bring tie points, or positions where to match, to a target."""
     if isinstance(given, str | Path):
         given = read_frame(given)
@@ -87,8 +85,9 @@ def _carry(place: tuple[Floats, Floats], source: Any, crs: Any) -> tuple[Floats,
 def _bring(points: TiePoints, crs: Any, transform: Sequence[float]) -> TiePoints:
     """Bring tie points to another CRS and to the pixels of another image."""
     source, linear = points.crs_wkt, georef.linear_of(transform)
+    cov: Floats = points.cov
     x, y = _carry((points.x, points.y), source, crs)
-    dx, dy, cov = points.dx, points.dy, points.cov
+    dx, dy = points.dx, points.dy
     if source is not None and not georef.same_crs(source, crs):
         dx, dy = georef.local_displacement(x, y, dx, dy, source, crs)
         cov = turn_cov(cov, x, y, source, crs, max(georef.gsd(transform)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import NotGeoreferenced, require
 from xcoreg.results.text import fit_rows
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["LOOKS", "corners_of", "explore_fit", "html_fit", "html_points", "ordered", "sketch", "swatch"]
 

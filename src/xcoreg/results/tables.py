@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.tiepoints import TiePoints
 
-    Floats = NDArray[np.float64]
 
 __all__ = [
     "Grid",

@@ -12,12 +12,12 @@ from affine import Affine
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
+from xcoreg.core.arrays import Floats
 from xcoreg.simulate.pairs import blob_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["DemNoise", "DemPair", "Mosaic", "dem_pair", "elevations"]
 

@@ -18,6 +18,7 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError
 from xcoreg.raster.bands import spatial_dims
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.coregistration import Coregistration
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["ApplyOptions", "How", "Job", "apply", "doubts", "resampled"]
 

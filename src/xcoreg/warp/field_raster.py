@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
 from xcoreg.raster.grid import grid_of
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from xcoreg.results.coregistration import Coregistration
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["displacement_raster", "node_grid", "write_field"]
 

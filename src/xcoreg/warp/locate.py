@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.arrays import Floats
 from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from xarray import DataArray, Dataset
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["Located", "locate", "place"]
 

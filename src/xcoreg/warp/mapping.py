@@ -23,16 +23,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import GridError, OptionError
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Floats: TypeAlias = "NDArray[np.float64]"
 
 __all__ = [
     "TOLERANCE",

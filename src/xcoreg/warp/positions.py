@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from xcoreg.core.arrays import Floats
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    Floats: TypeAlias = "NDArray[np.float64]"
     Exact: TypeAlias = "Callable[[Any, Any], tuple[Floats, ...]]"
     Block: TypeAlias = "tuple[slice, slice]"
 
@@ -100,7 +101,7 @@ def make_patch(exact: Exact, block: Block, size: tuple[int, int] | None, allowed
     step, corner = _WIDEST, (block[0].start, block[1].start)
     nodes = np.stack(exact(corner[0] + row[:, None].astype(np.float64), corner[1] + col.astype(np.float64)))
     doubtful = np.ones((row.size - 1, col.size - 1), dtype=bool)
-    loose = np.empty((2, 0), np.intp), np.empty((len(nodes), 0))
+    loose: tuple[NDArray[Any], NDArray[Any]] = np.empty((2, 0), np.intp), np.empty((len(nodes), 0))
     while True:
         fine = _doubled(nodes)
         at = np.nonzero(_new_nodes(doubtful))

@@ -21,6 +21,7 @@ from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
@@ -33,12 +34,9 @@ from xcoreg.warp.mapping import Displacement, Grid, compose, outline, reference_
 from xcoreg.warp.metadata import frame_like, frame_near, regridded
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from xcoreg.georef import Ground
     from xcoreg.results.coregistration import Coregistration
 
-    Floats = NDArray[np.float64]
 
 __all__ = [
     "GroundMove",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
+from xcoreg.core.arrays import Array, Floats
 from xcoreg.core.kernels import reach, ticked
 from xcoreg.core.sampling import sample, sample_axes, shrink
 from xcoreg.raster.nodata import valid_of
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from xcoreg.warp.mapping import Box, Mapping
     from xcoreg.warp.vertical import Rise
 
-    Array = NDArray[Any]
-    Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
+    Positions = tuple[Floats, Floats]
 
 __all__ = ["Resampler", "finish", "resample"]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.raster.nodata import valid_of
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.mapping import Displacement, Grid, Mapping
 
-    Floats = NDArray[np.float64]
 
 __all__ = ["TOLERANCE", "Rise", "in_place", "is_raised", "raised_dtype", "raises"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xcoreg.core.arrays import Floats
 from xcoreg.core.dem.equations import spread_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from xcoreg.core.dem.equations import Equations
     from xcoreg.core.dem.observations import Observed, Samples
 
-    Floats = NDArray[np.floating]
     Field = tuple[tuple[int, int], NDArray[np.intp], Floats]
 
 __all__ = ["classic_covariance", "correlation_length", "cov3_to_map", "covariance", "length_of", "sandwich"]

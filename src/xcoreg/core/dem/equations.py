@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xcoreg.core.arrays import Floats
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.core.dem.observations import Observed, Samples
 
-    Floats = NDArray[np.floating]
 
 __all__ = ["NAMES", "Basis", "Equations", "Scale", "Terms", "gather", "parse_terms", "spread_of", "weights_of"]
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.sampling import shrink
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
     Triple = tuple[Floats, Floats, Floats]
 
 __all__ = ["Observed", "Patch", "Samples", "gradients", "lagrange", "moved", "observed"]

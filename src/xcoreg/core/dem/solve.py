@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.dem.covariance import classic_covariance, covariance, length_of
 from xcoreg.core.dem.equations import Basis, Equations, Scale, Terms, gather, spread_of
 from xcoreg.core.dem.observations import Patch
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from xcoreg.core.dem.observations import Observed, Samples
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
 
 __all__ = [
     "BINS",

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import lapack
 
+from xcoreg.core.arrays import Ints
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.core.models.base import Floats
 
-    Ints = NDArray[np.intp]
 
 __all__ = [
     "ROWS_PER_BLOCK",

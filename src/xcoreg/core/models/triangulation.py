@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
+from xcoreg.core.arrays import Bools, Ints
 from xcoreg.core.models.base import Degenerate, Fitted, Outcome, nested
 from xcoreg.core.models.leastsq import folds_of, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.base import Floats
     from xcoreg.core.models.leastsq import Ties
 
-    Ints = NDArray[np.intp]
-    Bools = NDArray[np.bool_]
 
 __all__ = ["Mesh", "Piecewise", "Place", "fit_piecewise", "make_mesh", "triangulate"]
 
