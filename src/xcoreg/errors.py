@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 __all__ = [
     "CoregError",
@@ -212,3 +214,12 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingDependency(f"this needs {package}: pip install 'xcoreg[{extra}]'") from error
+
+
+def warn_user(message: str, category: type[CoregWarning] = CoregWarning) -> None:
+    """Warn at the first line outside of this package."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "xcoreg":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

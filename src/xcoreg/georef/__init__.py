@@ -21,7 +21,8 @@ from xcoreg.georef.crs import (
     transform_points,
 )
 from xcoreg.georef.gcp_files import attach_gcps, csv_text, read_gcps, save_gcps
-from xcoreg.georef.gcp_fit import GCPFit, Residuals, fit_gcps
+from xcoreg.georef.gcp_fit import GCPFit, Residuals
+from xcoreg.georef.gcp_models import fit_gcps
 from xcoreg.georef.gcps import GCPs
 from xcoreg.georef.ground import (
     AffineGround,

@@ -7,8 +7,6 @@ What is to be said of a displacement field before an image is warped by it, from
 
 from __future__ import annotations
 
-import sys
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +18,7 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError
+from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import as_number, stored_nodata
@@ -31,7 +29,6 @@ from xcoreg.warp.vertical import Rise, in_place, is_raised, raised_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from numpy.typing import NDArray
 
@@ -176,7 +173,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -
     if mapping is None:
         raise NoOverlap(f"no pixel of the output falls on the corrected image: {_where(frame.grid)}, {_where(source)}")
     for message, category in doubts(mapping):
-        _warn(message, category)
+        warn_user(message, category)
     job = _job(mapping, frame, fit, how)
     record = {"did": f"resampled ({how.resampling})", **record}
     return cast("_Image", regridded(image, dims, frame, partial(resampled, job=job), record))
@@ -336,7 +333,7 @@ def _fill(
         return 0, False
     info = np.iinfo(dtype)
     fill = info.min if dtype.kind == "i" else (info.max if kernel == "nearest" else 0)
-    _warn(
+    warn_user(
         f"{_called(band)} ({dtype}) has no nodata value, but pixels without data appear: they are set to "
         f"{fill}, which is recorded as nodata; pass nodata= to choose another"
     )
@@ -345,15 +342,6 @@ def _fill(
 
 def _called(band: DataArray) -> str:
     return "the image" if band.name is None else str(band.name)
-
-
-def _warn(message: str, category: type[CoregWarning] = CoregWarning) -> None:
-    """Warn at the first line outside of this package."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "xcoreg":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
 
 
 def _grid_of_box(like: Any) -> Grid:

@@ -113,7 +113,7 @@ def test_a_spline_meets_every_point():
 def test_patches_meet_every_point_and_equal_the_one_spline(monkeypatch):
     gcps = scattered(1200, noise=3.0)
     whole = fit_gcps(gcps, "tps")
-    monkeypatch.setattr("xcoreg.georef.gcp_fit.WHOLE", 100)
+    monkeypatch.setattr("xcoreg.georef.gcp_models.WHOLE", 100)
     fit = fit_gcps(gcps, "tps")
     assert isinstance(fit.surface, surfaces.Patches)
     assert fit.residuals.rmse_r < 1e-6

@@ -1,0 +1,299 @@
+"""Choosing the model of a map through control points, and fitting it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from xcoreg.core.arrays import Floats
+from xcoreg.errors import LowSupport, OptionError, warn_user
+from xcoreg.georef.gcp_fit import GCPFit, residuals_of
+from xcoreg.georef.leastsq import condition, fit_homography, fit_polynomial, robust_weights
+from xcoreg.georef.surfaces import WHOLE, Scale, fit_patches, fit_spline
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from xcoreg.georef.gcps import GCPs
+    from xcoreg.georef.leastsq import Solution
+    from xcoreg.georef.surfaces import Surface
+
+__all__ = ["MODELS", "fit_gcps"]
+
+#: Names of the models.
+MODELS = ("auto", "affine", "polynomial", "homography", "tps")
+
+_HIGHEST = 5
+_FLAT = 1e-3  # points closer to a line than this part of their extent are on it
+_WILD = 1e7  # condition number beyond which points do not determine a polynomial
+_SAME = 1e-6  # px: points closer than this are one
+_ENOUGH = 1.5  # points per parameter
+_BETTER = 0.9  # a simpler model is better if its left-out error is below this part of the other's
+
+
+def fit_gcps(
+    gcps: GCPs,
+    model: str = "auto",
+    *,
+    order: int | None = None,
+    robust: bool = False,
+    weights: ArrayLike | None = None,
+    crs: Any = None,
+) -> GCPFit:
+    """Fit a map between an image and the ground to control points.
+
+    Parameters
+    ----------
+    gcps : GCPs
+    model : {"auto", "affine", "polynomial", "homography", "tps"}
+        * affine: three points at least;
+        * polynomial: of `order` 1 to 5, with 3, 6, 10, 15 or 21 points at least;
+        * homography: four points at least; the map of a frame camera over flat ground;
+        * tps: the thin-plate spline, exact at the points; three at least. Through more than 1500 points it is blended
+          of overlapping patches of up to 160: as exact, smooth, and within about a tenth of the points' own noise of
+          the one spline through all, which would take minutes to solve;
+        * auto: the simplest whose left-out error is within 10 % of the smallest.
+    order : int, optional
+        Of the polynomial; default: chosen from 1 to 3 as "auto" chooses.
+    robust : bool
+        Weigh down points that contradict the others (Tukey's biweight); not for tps, which meets every point.
+    weights : (n,) float, optional
+        Relative weights, as 1 / variance; not for tps.
+    crs : CRS in any spelling, optional
+        Bring the points there first; to be recommended for longitudes and latitudes near a pole.
+
+    Returns
+    -------
+    GCPFit
+        The map both ways, with residuals, left-out residuals and covariance. Heights are not used.
+
+    Raises
+    ------
+    OptionError
+        For too few points, points on one line or otherwise not determining the model, repeated points, and options
+        that do not fit together.
+
+    Warns
+    -----
+    LowSupport
+        When the order is too high for the points: few more points than parameters, or a lower order predicts points
+        that are left out better.
+
+    Examples
+    --------
+    >>> from xcoreg.georef.gcps import GCPs
+    >>> col, row = np.random.default_rng(1).uniform(0, 100, (2, 20))
+    >>> fit = fit_gcps(GCPs(col, row, 500 + 2 * col, 900 - 2 * row, crs=32633))
+    >>> fit.model, round(fit.transform.a, 9)
+    ('affine', 2.0)
+    """
+    points = (gcps if crs is None else gcps.to_crs(crs)).continuous()
+    given = _weights(points, weights)
+    _check_options(model, order, robust=robust, weighted=weights is not None)
+    _check_points(points, given)
+    work = _Work.of(points, given, robust=robust)
+    if model == "auto":
+        return _best(work, _candidates(work, spline=not robust and weights is None))
+    if model == "polynomial" and order is None:
+        return _best(work, [name for name in _candidates(work, spline=False) if name[1]])
+    name = ("polynomial" if model == "affine" else model, 1 if model == "affine" else order)
+    fit = work.fit(*name)
+    _warn_of_order(work, fit)
+    return fit
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Points in scaled coordinates, ready to be fitted."""
+
+    gcps: GCPs
+    weights: Floats
+    robust: bool
+    scale: Scale
+    u: Floats
+    v: Floats
+    ground: Floats
+
+    @classmethod
+    def of(cls, gcps: GCPs, weights: Floats, *, robust: bool) -> _Work:
+        # One size for columns and rows: a spline bends alike in all directions of the image.
+        scale = Scale.of(gcps.col, gcps.row, gcps.x, gcps.y, square=True)
+        size = max(scale.x[1], scale.y[1])
+        scale = Scale(scale.col, scale.row, (scale.x[0], size), (scale.y[0], size))
+        u, v = scale.to_unit(gcps.col, gcps.row)
+        return cls(gcps, weights, robust, scale, u, v, np.stack(scale.from_ground(gcps.x, gcps.y), axis=-1))
+
+    def fit(self, model: str, order: int | None) -> GCPFit:
+        need = _need(model, order)
+        known = int((self.weights > 0).sum())
+        if known < need:
+            raise OptionError(f"{known} GCPs, but {_named(model, order)} needs at least {need}: take a simpler model")
+        if model == "tps":
+            return self._spline()
+        if model == "polynomial" and condition(*self._used(), order or 1) > _WILD:
+            raise OptionError(
+                f"the {known} GCPs do not determine {_named(model, order)}: on too few lines; lower the order"
+            )
+        weights = self._robust(model, order, need) if self.robust else self.weights
+        solution = self._solved(model, order, np.arange(len(self.gcps)), weights)
+        return self._result(model, order, solution.surface, weights, solution)
+
+    def _used(self) -> tuple[Floats, Floats]:
+        used = self.weights > 0
+        return self.u[used], self.v[used]
+
+    def _solved(self, model: str, order: int | None, rows: NDArray[np.intp], weights: Floats) -> Solution:
+        u, v, ground = self.u[rows], self.v[rows], self.ground[rows]
+        if model == "homography":
+            return fit_homography(u, v, ground, weights)
+        return fit_polynomial(u, v, ground, weights, order or 1)
+
+    def _robust(self, model: str, order: int | None, need: int) -> Floats:
+        def misfit(surface: Surface, rows: NDArray[np.intp]) -> Floats:
+            x, y = surface.at(self.u[rows], self.v[rows])
+            lengths: Floats = np.hypot(self.ground[rows, 0] - x, self.ground[rows, 1] - y)
+            return np.where(np.isnan(lengths), np.inf, lengths)
+
+        weights = robust_weights(
+            lambda rows, w: self._solved(model, order, rows, w).surface, misfit, self.weights, need
+        )
+        if int((weights > 0).sum()) < need:
+            raise OptionError(f"the GCPs contradict each other: fewer than {need} agree on {_named(model, order)}")
+        return weights
+
+    def _spline(self) -> GCPFit:
+        fitter = fit_spline if self.u.size <= WHOLE else fit_patches
+        try:
+            surface, left_out = fitter(self.u, self.v, self.ground)
+        except np.linalg.LinAlgError as error:
+            raise OptionError("the GCPs do not determine a spline: some lie too close together") from error
+        return self._result("tps", None, surface, self.weights, left_out)
+
+    def _result(self, model: str, order: int | None, surface: Surface, weights: Floats, more: Any) -> GCPFit:
+        spline = model == "tps"
+        residuals = self.ground - np.stack(surface.at(self.u, self.v), axis=-1)
+        left_out = more if spline else more.left_out(residuals)
+        size = np.array([self.scale.x[1], self.scale.y[1]])
+        linear = _linear(surface, self.scale, self.u, self.v)
+        used = weights > 0
+        return GCPFit(
+            "affine" if model == "polynomial" and order == 1 else model,
+            order,
+            self.gcps,
+            surface,
+            self.scale,
+            weights,
+            residuals_of(linear, residuals * size, used),
+            residuals_of(linear, left_out * size, used),
+            None if spline else more.normal,
+        )
+
+
+def _linear(surface: Surface, scale: Scale, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    xu, xv, yu, yv = surface.slopes(u, v)
+    by_x, by_y, by_col, by_row = scale.x[1], scale.y[1], scale.col[1], scale.row[1]
+    return xu * by_x / by_col, xv * by_x / by_row, yu * by_y / by_col, yv * by_y / by_row
+
+
+def _need(model: str, order: int | None) -> int:
+    if model == "polynomial":
+        return ((order or 1) + 1) * ((order or 1) + 2) // 2
+    return 4 if model == "homography" else 3
+
+
+def _named(model: str, order: int | None) -> str:
+    if model == "polynomial":
+        return "an affine map" if order == 1 else f"a polynomial of order {order}"
+    return "a homography" if model == "homography" else "a thin-plate spline"
+
+
+def _weights(gcps: GCPs, weights: ArrayLike | None) -> Floats:
+    if weights is None:
+        return np.ones(len(gcps))
+    given = np.asarray(weights, np.float64)
+    if given.shape != (len(gcps),) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise OptionError(f"weights need {len(gcps)} finite numbers that are not negative, one per GCP")
+    return given
+
+
+def _check_options(model: str, order: int | None, *, robust: bool, weighted: bool) -> None:
+    if model not in MODELS:
+        raise OptionError(f"model={model!r} is unknown: choose one of {', '.join(MODELS)}")
+    if order is not None and model != "polynomial" and not (model == "affine" and order == 1):
+        raise OptionError(f"order={order} belongs to model='polynomial', not to {model!r}")
+    if order is not None and (isinstance(order, bool) or order not in range(1, _HIGHEST + 1)):
+        raise OptionError(f"order={order!r} must be a whole number from 1 to {_HIGHEST}")
+    if model == "tps" and (robust or weighted):
+        raise OptionError("a thin-plate spline meets every point: drop bad ones, or take model='polynomial'")
+
+
+def _check_points(gcps: GCPs, weights: Floats) -> None:
+    n = int((weights > 0).sum())
+    if n < 3:
+        raise OptionError(f"{n} GCPs, but no map can be fitted to fewer than 3")
+    size = max(float(np.ptp(gcps.x)), float(np.ptp(gcps.y)), 1e-300)
+    for what, first, second, unit in (
+        ("in the image", gcps.col, gcps.row, _SAME),
+        ("on the ground", gcps.x, gcps.y, size * 1e-10),
+    ):
+        twins = _twins(first, second, unit)
+        if twins is not None:
+            names = " and ".join(gcps.id[i] for i in twins)
+            raise OptionError(f"GCPs {names} are at the same place {what}: drop one, gcps.select(...)")
+        used = np.stack([first[weights > 0], second[weights > 0]])
+        spread = np.linalg.svd((used - used.mean(axis=1, keepdims=True)) / _extent(used), compute_uv=False)
+        if not spread[1] > _FLAT * spread[0]:
+            raise OptionError(f"the {n} GCPs lie on one line {what}: add some beside it")
+
+
+def _extent(values: Floats) -> Floats:
+    """Extents by which both axes are scaled: a swath many times longer than wide is no line."""
+    extent = np.ptp(values, axis=1, keepdims=True)
+    return np.asarray(np.maximum(extent, 1e-6 * extent.max() + 1e-300))
+
+
+def _twins(first: Floats, second: Floats, unit: float) -> tuple[int, int] | None:
+    """Two rows at one place, if any."""
+    pairs = cKDTree(np.stack([first, second], axis=-1)).query_pairs(unit, output_type="ndarray")
+    return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
+
+
+def _candidates(work: _Work, *, spline: bool) -> list[tuple[str, int | None]]:
+    """Models that the points determine with some to spare, simplest first."""
+    n = int((work.weights > 0).sum())
+    found: list[tuple[str, int | None]] = [("polynomial", 1)]
+    for model, order in (("homography", None), ("polynomial", 2), ("polynomial", 3)):
+        spare = n >= _ENOUGH * _need(model, order) and n > _need(model, order) + 1
+        if spare and (order is None or condition(*work._used(), order) < _WILD):
+            found.append((model, order))
+    return [*found, ("tps", None)] if spline and n >= 9 else found
+
+
+def _best(work: _Work, names: list[tuple[str, int | None]]) -> GCPFit:
+    fits = [work.fit(*name) for name in names]
+    errors = np.array([fit.left_out.rmse_px for fit in fits])
+    # Below a ten-thousandth of a pixel differences are round-off.
+    errors = np.where(np.isfinite(errors), np.maximum(errors, 1e-4), np.inf)
+    return fits[int(np.argmax(errors <= errors.min() / _BETTER))]
+
+
+def _warn_of_order(work: _Work, fit: GCPFit) -> None:
+    if fit.model != "polynomial" or fit.order is None:
+        return
+    n, need = int((fit.weights > 0).sum()), _need("polynomial", fit.order)
+    lower = _best(work, [("polynomial", order) for order in range(1, fit.order)])
+    error, simple = fit.left_out.rmse_px, lower.left_out.rmse_px
+    if n < _ENOUGH * need:
+        warn_user(
+            f"{n} GCPs for order {fit.order}, whose polynomial has {need} terms: take more points or a lower order",
+            LowSupport,
+        )
+    elif simple < _BETTER * error and error > 1e-4:
+        warn_user(
+            f"order {fit.order} is too high: it misses points left out of the fit by {error:.3g} px, order "
+            f"{lower.order} by {simple:.3g} px",
+            LowSupport,
+        )
