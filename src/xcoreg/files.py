@@ -40,24 +40,6 @@ if TYPE_CHECKING:
     from xarray import Variable
 
 
-__all__ = [
-    "DiskFull",
-    "NoSuchFile",
-    "ask_again",
-    "check_output",
-    "check_whole",
-    "forget",
-    "gdal_path",
-    "local_path",
-    "make_patient",
-    "make_room",
-    "new_file",
-    "replacing",
-    "same_file",
-    "sweep",
-    "telling_full",
-]
-
 RETRIES, DELAY = 4, 0.5  # of requests that fail for the moment; seconds before the first, then longer
 _LATE = 0.05  # seconds
 # What GDAL and xarray put beside a raster; old ones would speak for the new file.

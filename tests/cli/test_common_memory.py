@@ -6,7 +6,7 @@ import pytest
 LOOP = """
 import resource
 import numpy as np
-from xcoreg.cli.common import keep_memory
+from xcoreg.cli import keep_memory
 {call}
 first = 0
 for i in range(40):
@@ -30,7 +30,7 @@ def test_memory_is_kept_between_windows():
 
 
 def test_what_gdal_holds_is_limited_unless_it_was_set(monkeypatch):
-    from xcoreg.cli.common import keep_memory
+    from xcoreg.cli import keep_memory
 
     monkeypatch.setattr("ctypes.CDLL", lambda name: None)  # this process is not to be changed
     monkeypatch.setenv("GDAL_CACHEMAX", "200")

@@ -3,14 +3,14 @@ import json
 import pytest
 from shapely.geometry import box, shape
 
-from xcoreg.cli.demo import Layer, demo, write_layers
+from xcoreg.cli.demo import Layer, write_layers
 
 # the square 13.0..13.1 E, 52.0..52.1 N in EPSG:32633, by pyproj, to the metre
 UTM = box(362706, 5762743, 369861, 5774048)
 
 
 def test_geojson_serves_where_geopandas_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     given = [Layer("overlap", [UTM]), Layer("windows", [UTM, UTM], {"status": ["OK", "FLAT"], "dx": [1.5, None]})]
     written = write_layers(tmp_path, given, "EPSG:32633")
     assert [path.name for path in written] == ["overlap.geojson", "windows.geojson"]

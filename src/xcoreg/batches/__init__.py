@@ -1,1 +1,1 @@
-"""To be described."""
+"""Many scenes: pairs, one scene, the run, resumable."""

@@ -15,8 +15,6 @@ from typing import Any
 from xcoreg.errors import OptionError
 from xcoreg.files import NoSuchFile, local_path
 
-__all__ = ["Pair", "read_pairs"]
-
 _COLUMNS = "target, reference (needed unless ref= is given) and name (optional)"
 
 

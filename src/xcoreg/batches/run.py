@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tqdm import tqdm
+
 from xcoreg import lazy
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.batches.scene import DONE, FAILED, REFUSED, SCENES, Work, correct_scene, failed, make_work, read_record
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     Tell = Callable[[dict[str, Any]], None]
-
-__all__ = ["Batch", "batch", "write_manifest", "write_page"]
 
 logger = logging.getLogger("xcoreg")
 
@@ -210,7 +210,6 @@ def _teller(progress: bool | Tell, total: int) -> Iterator[Tell]:
     if callable(progress):
         yield progress
         return
-    from tqdm import tqdm
 
     ended: dict[str, int] = {}
     with tqdm(total=total, desc="scenes", unit="scene", disable=None if progress else True) as bar:

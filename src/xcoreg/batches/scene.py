@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
+from rasterio.drivers import raster_driver_extensions
 from rasterio.errors import RasterioError
 
 from xcoreg import lazy
@@ -38,21 +39,6 @@ if TYPE_CHECKING:
     from xcoreg.batches.pairs import Pair
     from xcoreg.results.coregistration import Coregistration
 
-
-__all__ = [
-    "DONE",
-    "FAILED",
-    "FORMAT",
-    "REFUSED",
-    "SCENES",
-    "Goals",
-    "Work",
-    "correct_scene",
-    "failed",
-    "make_work",
-    "read_record",
-    "write_record",
-]
 
 #: A scene was corrected; no trustworthy match was found; anything else went wrong, and is tried again.
 DONE, REFUSED, FAILED = "done", "refused", "failed"
@@ -332,8 +318,6 @@ def make_work(folder: Path, verb: str, options: dict[str, Any]) -> Work:
 
 
 def _suffix(driver: str) -> str:
-    from rasterio.drivers import raster_driver_extensions
-
     others = (f".{suffix}" for suffix, one in raster_driver_extensions().items() if one == driver)
     known = _SUFFIXES.get(driver) or next(others, "")
     if not known:

@@ -1,24 +1,80 @@
-"""The command line: one group, served as `xcoreg` and as `rio coreg`; argument parsing over the same functions."""
+"""The command line: one group, served as `xcoreg` and as `rio coreg`; argument parsing over the same functions.
+
+A command's module is imported when the command is used, so that `xcoreg --help` need not wait for xarray and GDAL.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import importlib
+import os
+
 import click
 
-from xcoreg.cli.batch import batch
-from xcoreg.cli.common import keep_memory
-from xcoreg.cli.demo import demo
-from xcoreg.cli.fields import dem, points, warp
-from xcoreg.cli.georef import georef, locate
-from xcoreg.cli.info import info
-from xcoreg.cli.match import apply, match, shift
+# Module and one line of help of each command, in the order of `xcoreg --help`.
+COMMANDS = {
+    "shift": ("match", "Match TGT with REF by one shift and write the corrected TGT."),
+    "match": ("match", "Measure the shift of TGT against REF, as JSON on stdout."),
+    "warp": ("fields", "Match TGT with REF by a field of shifts and write the warped TGT."),
+    "dem": ("fields", "Align an elevation model with a reference in x, y and z."),
+    "points": ("fields", "Write the tie points between TGT and REF as a table."),
+    "apply": ("match", "Correct another band, mask or pixel size by a saved fit."),
+    "batch": ("batch", "Correct many scenes; resumable."),
+    "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
+    "georef": ("georef", "Control points, world files, CRSs and rectification."),
+    "locate": ("georef", "Find the points of a table in an image: columns, rows, values."),
+    "demo": ("demo", "Match and correct the pair of images that comes with xcoreg."),
+}
 
-__all__ = ["cli", "main"]
+# Parameters of the C library of Linux: what is freed at the end goes back to the system beyond so many bytes, blocks
+# beyond so many bytes are mapped by themselves, and so many heaps serve all threads.
+_TRIM, _MAPPED, _HEAPS = (-1, 256 << 20), (-3, 32 << 20), (-8, 1)
 
 
-@click.group(name="coreg", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def keep_memory() -> bool:
+    """Let the C library keep memory from one window to the next, and tell whether it does; only on Linux.
+
+        GDAL would hold a twentieth of the machine's memory in decoded blocks, and each is needed by a few windows in a
+    row: ``GDAL_CACHEMAX`` is set to 64 MB unless it is set already.
+    """
+    os.environ.setdefault("GDAL_CACHEMAX", "64")
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # no such function, no such library
+        return False
+    taken = [mallopt(*parameter) for parameter in (_TRIM, _MAPPED, _HEAPS)]
+    return all(taken)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None where the name is unknown."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"xcoreg.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    name="coreg",
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="xcoreg")
 def cli() -> None:
-    """Move one georeferenced raster onto another, to a small fraction of a pixel.
+    """Sub-pixel coregistration of georeferenced rasters.
 
     The reference stays where it is, the target moves: x_ref = x_tgt + dx.
 
@@ -26,16 +82,12 @@ def cli() -> None:
     """
 
 
-for command in (match, shift, warp, points, apply, batch, dem, info, georef, locate, demo):
-    cli.add_command(command)
-
-
 def main() -> None:
     """Serve as the program `xcoreg`.
 
     Examples
     --------
-    >>> sorted(cli.commands)
+    >>> sorted(cli.list_commands(click.Context(cli)))
     ['apply', 'batch', 'dem', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
     """
     keep_memory()

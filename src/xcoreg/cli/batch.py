@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from xcoreg.batches.run import batch as run
 from xcoreg.cli.common import (
     Failure,
     Job,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from xcoreg.cli.common import Talk
 
     F = TypeVar("F", bound=Callable[..., Any])
-
-__all__ = ["batch"]
 
 # Options of the commands for one scene that serve here, too.
 _MATCHING = ("band", "ref_band", "window", "max_shift", "contrast", "nodata", "ref_nodata", "where", "ref_where")
@@ -77,8 +76,6 @@ def batch(jobs: tuple[str, ...], out: str, talk: Talk, **options: Any) -> None:
     index.html. Run the same command again to go on where it stopped: what is done is not done again. Exit codes: 0 all
     corrected, 3 some refused (no trustworthy match), 1 some failed.
     """
-    from xcoreg.batches.run import batch as run
-
     workers, scheduler = options.pop("workers"), options.pop("scheduler")
     if workers is not None and scheduler is not None:
         raise OptionError("--workers and --scheduler each say who does the work: choose one")

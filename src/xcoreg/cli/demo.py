@@ -14,11 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import geopandas as gpd
 import numpy as np
+import shapely
+from scipy import ndimage
 
+from xcoreg import datasets
 from xcoreg.cli.common import Job, talk_options
 from xcoreg.cli.inputs import Delivery, brought_to, open_image
+from xcoreg.core.matches import Status
+from xcoreg.core.phase import surface
+from xcoreg.coregister import match
+from xcoreg.datasets import ATTRIBUTION
 from xcoreg.errors import MissingDependency, NoOverlap, OptionError
+from xcoreg.files import replacing
+from xcoreg.georef import linear_of, pixel_to_map, vector_to_pixel
+from xcoreg.matching.options import check_options
+from xcoreg.matching.scene import prepare
+from xcoreg.plot import plot_before_after, plot_surface, plot_windows, save_figure
+from xcoreg.raster.footprint import footprint
+from xcoreg.raster.overview import look
+from xcoreg.raster.raster import make_raster
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -31,9 +47,6 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-__all__ = ["Layer", "demo", "write_debug", "write_layers"]
-
-
 @click.command(cls=Job)
 @click.option("--out", default="xcoreg_demo", show_default=True, metavar="DIR", help="Folder for what is written.")
 @talk_options
@@ -42,9 +55,6 @@ def demo(talk: Talk, out: str) -> None:
 
     Writes the corrected GeoTIFF, the fit and a picture into a folder, replacing those of an earlier run.
     """
-    from xcoreg import datasets
-    from xcoreg.coregister import match
-
     folder = _made(Path(out))
     ref_path, tgt_path = (str(datasets.path(name)) for name in datasets.NAMES)
     ref, tgt = open_image(ref_path), open_image(tgt_path)
@@ -83,9 +93,6 @@ def _tell(fit: Coregistration, again: Coregistration) -> None:
 
 def _draw(path: Path, images: tuple[Any, Any, Any], fit: Coregistration, talk: Talk) -> list[str]:
     try:
-        from xcoreg.datasets import ATTRIBUTION
-        from xcoreg.plot import plot_before_after, save_figure
-
         figure = plot_before_after(*images, fit=fit)
         figure.supxlabel(ATTRIBUTION, fontsize=9, x=0.99, ha="right")
         save_figure(figure, path)
@@ -122,9 +129,6 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
     OptionError
         When the folder cannot be made.
     """
-    from xcoreg.matching.options import check_options
-    from xcoreg.matching.scene import prepare
-
     goal = Path(folder)
     try:
         goal.mkdir(parents=True, exist_ok=True)
@@ -144,10 +148,6 @@ def write_debug(folder: str, ref: Any, tgt: Any, options: dict[str, Any], found:
 
 def _write_outlines(goal: Path, ref: Any, tgt: Any, options: Options) -> list[Path]:
     """Show where two images lie that do not meet."""
-    from xcoreg.raster.footprint import footprint
-    from xcoreg.raster.overview import look
-    from xcoreg.raster.raster import make_raster
-
     rasters = {
         "footprint_reference": make_raster(ref, band=options.ref_band, nodata=options.ref_nodata, name="reference"),
         "footprint_target": make_raster(tgt, band=options.band, nodata=options.nodata, name="target"),
@@ -161,8 +161,6 @@ def _write_outlines(goal: Path, ref: Any, tgt: Any, options: Options) -> list[Pa
 
 def _layers(scene: Scene, points: TiePoints | None) -> list[Layer]:
     """Polygons in the CRS of the target."""
-    import shapely
-
     tgt, ref = scene.footprints
     moved = brought_to(ref, scene.reference.grid.crs, scene.target.grid.crs)
     outlines = {"footprint_reference": moved, "footprint_target": tgt, "overlap": scene.overlap}
@@ -180,8 +178,6 @@ def _plain(column: Any) -> list[Any]:
 
 
 def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
-    from xcoreg.georef import pixel_to_map
-
     half = float(points.size[i]) / 2
     cols = points.col[i] + np.array([-half, half, half, -half])
     rows = points.row[i] + np.array([-half, -half, half, half])
@@ -191,8 +187,6 @@ def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
 def _draw_debug(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[Path]:
     """Figures of the windows that come first: trusted ones, then those that correlate best."""
     try:
-        from xcoreg.plot import plot_surface, plot_windows, save_figure
-
         first = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_DRAWN]
         written = []
         for i in sorted(first.tolist()):
@@ -211,18 +205,11 @@ def _draw_debug(folder: Path, scene: Scene, points: TiePoints, contrast: str) ->
 
 
 def _status(points: TiePoints, i: int) -> str:
-    from xcoreg.core.matches import Status
-
     return Status(int(points.status[i])).reason
 
 
 def _seen(scene: Scene, points: TiePoints, i: int, contrast: str) -> dict[str, Any]:
     """One window of both images on the matching grid, the target also as corrected, and the correlation surface."""
-    from scipy import ndimage
-
-    from xcoreg.core.phase import surface
-    from xcoreg.georef import linear_of, vector_to_pixel
-
     linear, own = scene.linear, linear_of(scene.target.grid.affine)
     ratio = (own[0] * own[3] - own[1] * own[2]) / (linear[0] * linear[3] - linear[1] * linear[2])
     size = max(16, round(points.size[i] * np.sqrt(abs(ratio))))
@@ -286,10 +273,6 @@ def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
 
 
 def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
-    import geopandas as gpd
-
-    from xcoreg.files import replacing
-
     with replacing(path) as temporary:
         for layer in layers:
             table = gpd.GeoDataFrame(layer.columns, geometry=layer.geometries, crs=crs)
@@ -298,10 +281,6 @@ def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
 
 
 def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:
-    import shapely
-
-    from xcoreg.files import replacing
-
     features = []
     for i, geometry in enumerate(layer.geometries):
         shown = json.loads(shapely.to_geojson(brought_to(geometry, crs, "EPSG:4326")))

@@ -16,13 +16,13 @@ from xcoreg.cli.common import MODELS, Job, band_option, local_options, talk_opti
 from xcoreg.cli.inputs import Delivery
 from xcoreg.cli.match import KEPT, apart, find_points, match_files, match_files_locally, tell_result
 from xcoreg.errors import MatchError, OptionError
+from xcoreg.files import check_output
+from xcoreg.matching.masks import outside
+from xcoreg.results.tables import check_suffix
 
 if TYPE_CHECKING:
     from xcoreg.cli.common import Talk
     from xcoreg.results.coregistration import Coregistration
-
-
-__all__ = ["dem", "points", "tell_heights", "warp"]
 
 
 @click.command(cls=Job)
@@ -67,9 +67,6 @@ def points(ref: str, tgt: str, out: str, talk: Talk, columns: str, overwrite: bo
     The suffix of OUT tells the format: .gpkg, .geojson, .parquet, .shp or .csv. Windows that failed are in the table,
     too, with the reason in the column status.
     """
-    from xcoreg.files import check_output
-    from xcoreg.results.tables import check_suffix
-
     goal = Path(out)
     check_output(goal, inputs=(ref, tgt))
     if goal.exists() and not overwrite:
@@ -148,9 +145,6 @@ def dem(ref: str, tgt: str, out: str, talk: Talk, exclude: bool, table: str | No
 
 def _check(options: dict[str, Any], exclude: bool, table: str | None) -> None:
     """Refuse options that do not go together, before any work."""
-    from xcoreg.files import check_output
-    from xcoreg.results.tables import check_suffix
-
     if exclude and options["where"] is None:
         raise OptionError("--exclude needs --stable with a mask or outlines of what has changed")
     asked = [f"--{name}" for name in _LOCAL if options.get(name)]
@@ -165,8 +159,6 @@ def _check(options: dict[str, Any], exclude: bool, table: str | None) -> None:
 
 def _estimate(ref: str, tgt: str, options: dict[str, Any], talk: Talk, exclude: bool) -> Coregistration:
     """Match, by blocks or as one."""
-    from xcoreg.matching.masks import outside
-
     names = [name.strip() for name in options.pop("matcher").split(",") if name.strip()]
     options["matcher"] = names[0] if len(names) == 1 else names
     if exclude:

@@ -16,13 +16,31 @@ import numpy as np
 
 from xcoreg.cli.common import Job, band_option, creation_options, talk_options
 from xcoreg.cli.inputs import open_image
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import NotGeoreferenced, OptionError, require
+from xcoreg.files import check_output, replacing
+from xcoreg.georef import (
+    Corners,
+    as_crs,
+    attach_gcps,
+    csv_text,
+    epsg_of,
+    find_georeference,
+    fit_gcps,
+    parse_crs,
+    read_gcps,
+    save_gcps,
+    write_prj,
+    write_world_file,
+)
+from xcoreg.io.write import write_raster
+from xcoreg.warp.locate import locate as find
+from xcoreg.warp.locate import place
+from xcoreg.warp.rectify import gcps_of
+from xcoreg.warp.rectify import rectify as run
 
 if TYPE_CHECKING:
     from xcoreg.cli.common import Talk
 
-
-__all__ = ["georef", "ground_from", "locate", "read_points"]
 
 _MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 _out = click.argument("out", type=click.Path())
@@ -46,8 +64,6 @@ def georef() -> None:
 @talk_options
 def gcps(source: str, talk: Talk, out: str | None, crs: str | None, to_crs: str | None) -> None:
     """Read the control points of SOURCE (a raster, .csv, .points, .pts, .gpkg); write them to OUT, or CSV to stdout."""
-    from xcoreg.georef import csv_text, read_gcps, save_gcps
-
     points = read_gcps(source, crs)
     points = points if to_crs is None else points.to_crs(to_crs)
     talk.say("gcps", repr(points))
@@ -66,8 +82,6 @@ def gcps(source: str, talk: Talk, out: str | None, crs: str | None, to_crs: str 
 @talk_options
 def fit(source: str, talk: Talk, model: str, order: int | None, robust: bool, crs: str | None) -> None:
     """Fit a map to the control points of SOURCE and write JSON: model, errors, the residuals of every point."""
-    from xcoreg.georef import fit_gcps, read_gcps
-
     found = fit_gcps(read_gcps(source), model, order=order, robust=robust, crs=crs)
     talk.say("fit", repr(found))
     columns = {
@@ -91,9 +105,6 @@ def fit(source: str, talk: Talk, model: str, order: int | None, robust: bool, cr
 @talk_options
 def attach(image: str, points: str, out: str, talk: Talk, crs: str | None, overwrite: bool) -> None:
     """Write a copy of IMAGE to OUT (GeoTIFF or VRT) that carries the control points of POINTS."""
-    from xcoreg.files import check_output
-    from xcoreg.georef import attach_gcps, read_gcps
-
     check_output(out, inputs=(image, points), overwrite=overwrite)
     talk.say("wrote", str(attach_gcps(image, read_gcps(points, crs), out)))
 
@@ -117,18 +128,11 @@ def attach(image: str, points: str, out: str, talk: Talk, crs: str | None, overw
 @talk_options
 def rectify(image: str, out: str, talk: Talk, **options: Any) -> None:
     """Bring IMAGE, known by control points, RPCs or corners, onto a map grid: OUT."""
-    from xcoreg.files import check_output
-    from xcoreg.io.write import write_raster
-    from xcoreg.warp.rectify import gcps_of
-    from xcoreg.warp.rectify import rectify as run
-
     check_output(out, inputs=(image,), overwrite=options["overwrite"])
     opened = open_image(image, chunks="auto")
     ground = ground_from(options["points"], options["corners"] or (), None, options["model"], options["order"])
     own = gcps_of(opened) if ground is None else None
     if own is not None:
-        from xcoreg.georef import fit_gcps
-
         ground = fit_gcps(own, options["model"], order=options["order"])
     if ground is not None:
         talk.say("fit", repr(ground))
@@ -146,9 +150,6 @@ def rectify(image: str, out: str, talk: Talk, **options: Any) -> None:
 @talk_options
 def sidecars(image: str, talk: Talk, crs: str | None) -> None:
     """Write the world file and the .prj file of IMAGE beside it."""
-    from xcoreg.errors import NotGeoreferenced
-    from xcoreg.georef import find_georeference, write_prj, write_world_file
-
     transform, own = find_georeference(image)
     if transform is None:
         raise NotGeoreferenced(f"{image} has no transform")
@@ -162,8 +163,6 @@ def sidecars(image: str, talk: Talk, crs: str | None) -> None:
 @talk_options
 def crs(text: str, talk: Talk) -> None:
     """Tell which CRS TEXT means: a code, a name, WKT, PROJ, a .prj file; JSON with its EPSG code, unit and WKT."""
-    from xcoreg.georef import as_crs, epsg_of, parse_crs
-
     found = as_crs(parse_crs(text))
     code = epsg_of(found)
     talk.say("crs", f"{found.name} ({f'EPSG:{code}' if code else 'no EPSG code'})")
@@ -294,8 +293,6 @@ def ground_from(
     OptionError
         When both are given.
     """
-    from xcoreg.georef import Corners, fit_gcps, read_gcps
-
     if gcps and corners:
         raise OptionError("--gcps and --corners each tell where the image lies: give one of them")
     if gcps:
@@ -340,8 +337,6 @@ def locate(image: str, table: str, talk: Talk, **options: Any) -> None:
     if options["out"] is None:
         click.echo(text, nl=False)
     else:
-        from xcoreg.files import replacing
-
         with replacing(options["out"]) as temporary:
             temporary.write_text(text, encoding="utf-8")
     if "inside" in add:
@@ -349,19 +344,14 @@ def locate(image: str, table: str, talk: Talk, **options: Any) -> None:
 
 
 def _located(image: Any, x: Any, y: Any, crs: Any, ground: Any, options: dict[str, Any]) -> dict[str, Any]:
-    from xcoreg.warp.locate import locate as find
-
     names = ("normalized", "band", "resampling", "height")
     found = find(image, (x, y), crs=crs, ground=ground, **{name: options[name] for name in names}).to_dict()
     return {name: column for name, column in found.items() if name not in ("x", "y")}
 
 
 def _placed(image: Any, x: Any, y: Any, crs: Any, ground: Any, options: dict[str, Any]) -> dict[str, Any]:
-    from xcoreg.warp.locate import place
-
     names = ("normalized", "height")
     lon, lat = place(image, x, y, crs=crs, ground=ground, **{name: options[name] for name in names})
-    from xcoreg.georef import as_crs
 
     return dict(zip(("lon", "lat") if as_crs(crs).is_geographic else ("x", "y"), (lon, lat), strict=True))
 

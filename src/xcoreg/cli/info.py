@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
+import rasterio
+import shapely
+from pyproj import Geod
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.cli.common import Job, band_option, talk_options, with_cure
 from xcoreg.cli.inputs import open_image
+from xcoreg.errors import CoregError, GridError, NotGeoreferenced
+from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, pixel_to_lonlat, transform_points
+from xcoreg.raster.bands import to_band
+from xcoreg.raster.footprint import footprint
+from xcoreg.raster.overview import look
+from xcoreg.raster.raster import make_raster
+from xcoreg.warp.locate import place
+from xcoreg.warp.rectify import ground_of, shape_of
 
 if TYPE_CHECKING:
     from xcoreg.cli.common import Talk
-
-
-__all__ = ["describe", "info"]
 
 
 def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[str, Any]:
@@ -35,14 +46,6 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     dict
         Plain JSON types; `georeference` tells what is missing, and then CRS, corners and footprint are absent.
     """
-    import shapely
-
-    from xcoreg.errors import GridError, NotGeoreferenced
-    from xcoreg.raster.bands import to_band
-    from xcoreg.raster.footprint import footprint
-    from xcoreg.raster.overview import look
-    from xcoreg.raster.raster import make_raster
-
     image = open_image(path)
     plane = to_band(image, band, "image")
     found: dict[str, Any] = {
@@ -67,16 +70,12 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
 
 
 def _place(grid: Any) -> dict[str, Any]:
-    from xcoreg.georef import as_crs
-
     axes = _axes(grid.transform, grid.shape)
     lonlat = {name: _lonlat(grid.crs, *xy) for name, xy in axes["corners"].items()}
     return {**_crs_facts(as_crs(grid.crs)), **axes, "gsd_m": _gsd_in_metres(grid), "corners_lonlat": lonlat}
 
 
 def _axes(transform: Any, shape: tuple[int, int]) -> dict[str, Any]:
-    from xcoreg.georef import gsd
-
     rows, cols = shape
     corners = {"upper_left": (0, 0), "upper_right": (cols, 0), "lower_right": (cols, rows), "lower_left": (0, rows)}
     a, b, c, d, e, f = (float(value) + 0.0 for value in tuple(transform)[:6])  # no minus before a zero
@@ -91,15 +90,11 @@ def _axes(transform: Any, shape: tuple[int, int]) -> dict[str, Any]:
 
 def _axes_alone(image: Any) -> dict[str, Any]:
     """Tell the transform of an image that has no CRS."""
-    from xcoreg.warp.rectify import shape_of
-
     transform = image.rio.transform()
     return {} if transform.is_identity else _axes(transform, shape_of(image))
 
 
 def _crs_facts(crs: Any) -> dict[str, Any]:
-    from xcoreg.georef import epsg_of
-
     code = epsg_of(crs)
     return {
         "crs": f"EPSG:{code}" if code else crs.to_wkt(),
@@ -117,19 +112,12 @@ def _up(a: float, b: float, d: float, e: float) -> str:
 
 
 def _lonlat(crs: Any, x: float, y: float) -> list[float] | None:
-    from xcoreg.georef import transform_points
-
     lon, lat = (float(value) for value in transform_points(crs, "EPSG:4326", x, y))
     return [lon, lat] if math.isfinite(lon) and math.isfinite(lat) else None
 
 
 def _gsd_in_metres(grid: Any) -> list[float] | None:
     """Size of the pixel in the middle, along columns and rows, on the ellipsoid."""
-    import numpy as np
-    from pyproj import Geod
-
-    from xcoreg.georef import pixel_to_lonlat
-
     rows, cols = grid.shape
     col, row = (cols - 1) / 2 + np.array([-0.5, 0.5, 0, 0]), (rows - 1) / 2 + np.array([0, 0, -0.5, 0.5])
     lon, lat = pixel_to_lonlat(grid.transform, grid.crs, col, row)
@@ -140,11 +128,6 @@ def _gsd_in_metres(grid: Any) -> list[float] | None:
 
 def _file_facts(image: Any) -> dict[str, Any]:
     """Tell format, blocks, overviews and control points of the file that an image was opened from."""
-    import warnings
-
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     image = next(iter(image.data_vars.values())) if hasattr(image, "data_vars") else image
     try:
         with warnings.catch_warnings():
@@ -165,11 +148,6 @@ def _file_facts(image: Any) -> dict[str, Any]:
 
 def _ground_facts(image: Any) -> dict[str, Any]:
     """Tell where an image without a transform lies, by its control points or RPCs."""
-    from xcoreg.errors import CoregError
-    from xcoreg.georef import GCPFit
-    from xcoreg.warp.locate import place
-    from xcoreg.warp.rectify import ground_of
-
     try:
         ground = ground_of(image)
     except CoregError:
@@ -185,8 +163,6 @@ def _ground_facts(image: Any) -> dict[str, Any]:
 
 def _digits(grid: Any) -> int:
     """Digits after the point that tell a thousandth of a pixel."""
-    from xcoreg.georef import gsd
-
     return max(0, 3 - math.floor(math.log10(min(gsd(grid.transform)))))
 
 

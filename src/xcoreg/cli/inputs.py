@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import shapely
+
 from xcoreg.cli.common import creation_options
+from xcoreg.coregister import correct_file
 from xcoreg.errors import OptionError
+from xcoreg.files import check_output
+from xcoreg.georef import same_crs, transform_points
+from xcoreg.io.read import open_raster
+from xcoreg.io.write import check_header, driver_for
+from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_outlines
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
     from xcoreg.results.coregistration import Coregistration
-
-
-__all__ = ["Delivery", "brought_to", "open_image", "polygon", "use_only"]
 
 
 def open_image(path: str, *, chunks: Any = None) -> Any:
@@ -34,8 +39,6 @@ def open_image(path: str, *, chunks: Any = None) -> Any:
     -------
     DataArray or Dataset
     """
-    from xcoreg.io.read import open_raster
-
     return open_raster(path, chunks=chunks)
 
 
@@ -66,10 +69,6 @@ def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
     >>> polygon("POLYGON ((0 0, 20 0, 20 10, 0 10, 0 0))", None, "--footprint").area
     200.0
     """
-    import shapely
-
-    from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_outlines
-
     if text is None:
         return None
     if is_vector(text):
@@ -100,8 +99,6 @@ def use_only(path: Any, crs: Any, option: str) -> Any:
     -------
     DataArray, shapely geometry in `crs`, or None
     """
-    from xcoreg.matching.masks import is_vector
-
     if path is not None and not isinstance(path, str):
         return path
     if path is None or is_vector(path):
@@ -123,10 +120,6 @@ def brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:
     shapely geometry
         In `crs`; the same object where the two are equal.
     """
-    import shapely
-
-    from xcoreg.georef import same_crs, transform_points
-
     if same_crs(own, crs):
         return geometry
     west, south, east, north = geometry.bounds
@@ -205,9 +198,6 @@ class Delivery:
         OptionError
             When the output is one of the inputs, exists already, has no format, or cannot be written.
         """
-        from xcoreg.files import check_output
-        from xcoreg.io.write import check_header, driver_for
-
         check_output(self.path, inputs=inputs)
         if self.path.exists() and not self.overwrite:
             raise OptionError(f"the output {self.path} exists already: add --overwrite to replace it")
@@ -226,8 +216,6 @@ class Delivery:
         nodata : float, optional
             Nodata value of the image, where the file does not tell.
         """
-        from xcoreg.coregister import correct_file
-
         moving = {name: getattr(self, name) for name in ("align_grid", "like", "resampling", "vertical")}
         how: dict[str, Any] = {"driver": self.driver, "creation": self.creation, "overwrite": self.overwrite}
         correct_file(source, fit, self.path, nodata=nodata, **moving, **how)

@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xcoreg import coregister
 from xcoreg.cli.common import Job, match_options, talk_options, write_options
+from xcoreg.cli.demo import write_debug
 from xcoreg.cli.inputs import Delivery, open_image, polygon, use_only
+from xcoreg.core.matches import encode_column
+from xcoreg.coregister import match_local, tie_points
 from xcoreg.errors import MatchError, NoOverlap, OptionError, require
+from xcoreg.files import check_output
+from xcoreg.io.stores import write_gcps
+from xcoreg.results.coregistration import load_fit
+from xcoreg.warp.field_raster import write_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,22 +31,6 @@ if TYPE_CHECKING:
     from xcoreg.cli.common import Talk
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
-
-
-__all__ = [
-    "KEPT",
-    "Keeping",
-    "Matched",
-    "apart",
-    "apply",
-    "find_points",
-    "match",
-    "match_files",
-    "match_files_locally",
-    "report",
-    "shift",
-    "tell_result",
-]
 
 
 @dataclass(frozen=True)
@@ -71,13 +63,11 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Matc
     MatchError
         When there is no trustworthy answer; with `debug`, footprints and windows are written all the same.
     """
-    from xcoreg.coregister import match
-
     debug = options.pop("debug")
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
     try:
-        fit = match(images[1], images[0], progress=talk.progress, **chosen)
+        fit = coregister.match(images[1], images[0], progress=talk.progress, **chosen)
     except (MatchError, NoOverlap) as error:
         points = getattr(error, "points", None)
         _tell_windows(points, talk)
@@ -108,8 +98,6 @@ def match_files_locally(ref: str, tgt: str, options: dict[str, Any], talk: Talk)
     MatchError
         When there is no trustworthy answer.
     """
-    from xcoreg.coregister import match_local
-
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
     try:
@@ -138,14 +126,11 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], talk: Talk) -> Any:
     if any(options[name] for name in KEPT if name != "gcps"):
         matched = match_files_locally(ref, tgt, options, talk)
         return matched.fit.points, matched.tgt
-    from xcoreg.coregister import tie_points
 
     keep = Keeping.take(options, (ref, tgt))
     images, chosen = _opened(ref, tgt, options)
     found = tie_points(images[1], images[0], progress=talk.progress, **chosen)
     if "gcps" in keep.goals and found.ok.any():
-        from xcoreg.io.stores import write_gcps
-
         write_gcps(tgt, found, keep.goals["gcps"])
         talk.say("gcps", keep.goals["gcps"])
     return found, images[1]
@@ -172,8 +157,6 @@ class Keeping:
     @classmethod
     def take(cls, options: dict[str, Any], images: tuple[str, str]) -> Keeping:
         """Take the options that concern these files out of the dictionary, and refuse files that cannot be written."""
-        from xcoreg.files import check_output
-
         goals = {name: options.pop(name) for name in KEPT if options.get(name)}
         for name in KEPT:
             options.pop(name, None)
@@ -187,9 +170,6 @@ class Keeping:
 
     def write(self, matched: Matched, talk: Talk) -> None:
         """Write them."""
-        from xcoreg.io.stores import write_gcps
-        from xcoreg.warp.field_raster import write_field
-
         fit = matched.fit
         writers: dict[str, Callable[[str], Any]] = {
             "save_fit": fit.save,
@@ -255,8 +235,6 @@ def _tell_windows(points: TiePoints | None, talk: Talk) -> None:
 
 
 def _write_debug(folder: str, images: tuple[Any, Any], options: dict[str, Any], found: Any, talk: Talk) -> None:
-    from xcoreg.cli.demo import write_debug
-
     for path in write_debug(folder, *images, options, found):
         talk.say("debug", str(path))
 
@@ -274,8 +252,6 @@ def report(fit: Coregistration) -> dict[str, Any]:
         `answer` first: the shift in map units and target pixels, its uncertainty and quality; then all that
         :meth:`Coregistration.save` writes, so that the text is a fit file too.
     """
-    from xcoreg.core.matches import encode_column
-
     shift, quality = fit.shift, fit.quality
     answer: dict[str, Any] = {"ok": fit.ok, "status": fit.status.name}
     if shift is not None:
@@ -384,8 +360,6 @@ def apply(fit: str, image: str, out: str, talk: Talk, nodata: float | None, **op
     IMAGE may be another band, a mask, or a product of another pixel size or CRS of the same scene. Resample masks
     with --resampling nearest.
     """
-    from xcoreg.results.coregistration import load_fit
-
     delivery = Delivery.take(out, options)
     delivery.check(image, fit)
     loaded = load_fit(fit)

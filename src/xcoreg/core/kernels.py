@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     Taps = tuple[NDArray[np.int64], list[Array]]
 
-__all__ = ["KERNELS", "gather", "nearest_index", "reach", "slid", "taps", "ticked", "weigh", "weights_at", "work_dtype"]
-
 _TICKS = float(2**20)
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     _Windows = tuple[Floats, Floats, Bools, Bools]
 
-__all__ = ["phase_match", "phase_scout", "repeats", "similarity_after"]
-
 # A window whose autocorrelation comes up to this again, away from zero, may repeat itself; so many places are tried.
 _AGAIN, _PLACES = 0.5, 4
 # Where the taper leaves less than this of the window in common, the autocorrelation is not trusted.

@@ -21,19 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = [
-    "MISSING",
-    "Matches",
-    "Status",
-    "count_statuses",
-    "decode",
-    "decode_column",
-    "encode",
-    "encode_column",
-    "freeze",
-    "tell_counts",
-]
-
 # JSON has no NaN and no infinity: inside free-form settings, where null has its own meaning, they travel under a tag.
 _TAG = "float"
 

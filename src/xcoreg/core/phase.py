@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["Peaks", "correlate", "fill_invalid", "surface"]
-
 # Beyond this radial frequency a sampled image is mostly aliased.
 _HIGHEST = 0.4
 # Below one and a half cycles per window a taper alone makes spectra agree.

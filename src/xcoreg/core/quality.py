@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = ["CELL", "Cells", "agreement", "box_sum", "ce90", "crlb", "likeness", "nmad", "smooth", "ssim"]
-
 _PASSES = 3
 _NARROW = 2.0
 

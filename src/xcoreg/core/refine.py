@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     Spectra = NDArray[np.complexfloating]
     _Four = tuple[Spectra, Spectra, Spectra, Spectra]
 
-__all__ = ["Aligned", "Margin", "Refined", "fade", "fade_frame", "refine", "slopes"]
-
 # Smooth enough to be read between the pixels, and steep enough to lose hardly any of a window.
 _FADE = np.array([0.15, 0.7, 0.97])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.special import chdtri
 
 from xcoreg.core.arrays import Bools, Floats
@@ -15,8 +16,6 @@ from xcoreg.core.arrays import Bools, Floats
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-__all__ = ["agreeing", "combine", "neighbour_residuals"]
 
 # Windows are taken to differ for real when chance alone would spread them so in 1 of 100 cases.
 _CHANCE = 0.01
@@ -142,8 +141,6 @@ def neighbour_residuals(places: Floats, moves: Floats, use: Bools | None = None)
 
 def _neighbours(places: Floats, ask: NDArray[np.intp], known: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
     """Find the nearest known places, none of them the place itself: (m, k) indices and distances."""
-    from scipy.spatial import cKDTree
-
     count = min(_NEAREST, len(known) - 1)
     far, near = cKDTree(places[known]).query(places[ask], k=range(1, count + 2))
     index = known[near]

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xcoreg.core.kernels import Taps
 
 
-__all__ = ["sample", "sample_axes", "sample_separable", "shrink"]
-
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
 
 

@@ -20,21 +20,6 @@ if TYPE_CHECKING:
 
     Spectra = NDArray[np.complexfloating]
 
-__all__ = [
-    "HIGHEST",
-    "FourierShift",
-    "Modes",
-    "Rings",
-    "forward",
-    "inverse",
-    "modes_for",
-    "moved",
-    "ramps",
-    "recut",
-    "rings_for",
-    "taper",
-]
-
 _Value = TypeVar("_Value", bound=np.generic)
 
 # Modes lie within this radial frequency, cycles per pixel: what lies beyond is aliased, and no weight counts it.

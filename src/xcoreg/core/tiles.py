@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     Layer = tuple[Array, Bools | None]
     How = tuple[str, tuple[float, float]]
 
-__all__ = ["HALF", "parts", "present", "sample_list", "sample_tile", "tiles", "window"]
-
 HALF = 0.5 - 1e-6
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
 _TILE, _SMALLEST = 256, 64  # px, sides of the tiles worked on at once; below, slices cost more than they spare

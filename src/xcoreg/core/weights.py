@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     Spectra = NDArray[np.complexfloating]
 
-__all__ = ["SYSTEMATIC", "Products", "Settled", "confirm", "covariance", "removed", "settle", "stand_out", "unchanged"]
-
 # Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
 _CHANGED, _BOX = 4.0, 5
 # Cells are coarser: this much over the usual in some of them, as a share of all, is reason to look at the pixels.

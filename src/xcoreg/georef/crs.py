@@ -20,19 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = [
-    "as_crs",
-    "epsg_of",
-    "full_turn",
-    "in_turn",
-    "local_displacement",
-    "parse_crs",
-    "same_crs",
-    "spelled_crs",
-    "text_of",
-    "transform_points",
-]
-
 _UNQUOTED = re.compile(r'\b(AUTHORITY|ID)\[\s*"([^"]+)"\s*,\s*(\d+)\s*\]')
 _UTM = re.compile(r"(?:wgs\s*_?(?:19)?84)?[\s/_,-]*utm[\s_-]*(?:zone)?[\s_-]*(\d{1,2})[\s_-]*([ns])", re.IGNORECASE)
 _CODE = re.compile(r"(epsg|esri)[\s/_:-]+(\d+)", re.IGNORECASE)

@@ -10,6 +10,7 @@ All of them count pixels from the corner of the image (GDAL's way), each in its 
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 import warnings
@@ -18,6 +19,11 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import rasterio
+import rasterio.shutil
+from pyproj.exceptions import CRSError
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
@@ -30,8 +36,6 @@ if TYPE_CHECKING:
     from pyproj import CRS
 
     Table = dict[str, list[str]]
-
-__all__ = ["LIST_SUFFIXES", "attach_gcps", "csv_text", "envi_text", "parse_envi", "read_gcps", "save_gcps"]
 
 _WKT = re.compile(r"coordinate system string\s*=\s*\{(.*)\}", re.IGNORECASE)
 _INFO = re.compile(r"projection info\s*=\s*\{([^}]*)\}", re.IGNORECASE)
@@ -202,9 +206,6 @@ def save_gcps(gcps: GCPs, path: str | Path) -> Path:
 
 
 def _read_raster(path: Path | str) -> GCPs:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -295,8 +296,6 @@ def csv_text(gcps: GCPs) -> str:
     >>> csv_text(GCPs([0.0], [1.0], [2.0], [3.0])).splitlines()[1]
     '1,,0.5,1.5,2.0,3.0,0.0'
     """
-    import io
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])
@@ -370,11 +369,6 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     ...     read_gcps(attach_gcps(Path(folder, "a.tif"), gcps, Path(folder, "b.vrt")))
     GCPs(3 points, WGS 84 / UTM zone 33N)
     """
-    import rasterio
-    import rasterio.shutil
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     goal = Path(out)
     suffix = goal.suffix.lower()
     if suffix not in _SUFFIXES:
@@ -401,8 +395,6 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
 
 def _vrt(source: str, gcps: GCPs, room: Path, folder: Path | None) -> bytes:
     """Describe an image by GDAL itself, then put control points in the place of its transform."""
-    import rasterio.shutil
-
     rasterio.shutil.copy(source, room, driver="VRT")
     tree = ET.fromstring(room.read_bytes())
     room.unlink()
@@ -425,8 +417,6 @@ def _vrt(source: str, gcps: GCPs, room: Path, folder: Path | None) -> bytes:
 
 def _wkt(crs: CRS) -> str:
     """WKT for any version of GDAL, where it has words for the CRS."""
-    from pyproj.exceptions import CRSError
-
     try:
         return str(crs.to_wkt("WKT1_GDAL"))
     except CRSError:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xcoreg.georef.surfaces import Surface
 
 
-__all__ = ["GCPFit", "Residuals"]
-
 _TOLERANCE = 1e-7  # px, of the last step of the inverse
 
 

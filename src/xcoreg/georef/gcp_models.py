@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xcoreg.georef.leastsq import Solution
     from xcoreg.georef.surfaces import Surface
 
-__all__ = ["MODELS", "fit_gcps"]
-
 #: Names of the models.
 MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
+from rasterio.control import GroundControlPoint
 
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef.crs import as_crs, full_turn, parse_crs, same_crs, transform_points
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from pyproj import CRS
 
-
-__all__ = ["GCPs"]
 
 # The corner convention of GDAL is that of an affine: the half pixel is taken where all others are.
 _CORNERS = Affine.identity()
@@ -166,8 +165,6 @@ class GCPs:
         -------
         list of rasterio.control.GroundControlPoint
         """
-        from rasterio.control import GroundControlPoint
-
         columns = (self.line, self.pixel, self.x, self.y, self.z)
         rows = zip(*(column.tolist() for column in columns), self.id, self.info, strict=True)
         return [GroundControlPoint(*row) for row in rows]

@@ -15,8 +15,11 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+import rasterio
 from affine import Affine
 from pyproj import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.transform import RPCTransformer
 from scipy import ndimage
 
 from xcoreg.core.arrays import Floats
@@ -33,22 +36,6 @@ if TYPE_CHECKING:
     Way: TypeAlias = "Callable[[Floats, Floats], tuple[Floats, Floats]]"
     Box: TypeAlias = "tuple[float, float, float, float]"
     Point: TypeAlias = "tuple[float, float]"
-
-__all__ = [
-    "TOLERANCE",
-    "AffineGround",
-    "CornerGround",
-    "Corners",
-    "Ground",
-    "RPCGround",
-    "from_geotransform",
-    "lonlat_to_pixel",
-    "pixel_to_lonlat",
-    "quick_to_map",
-    "quick_to_pixel",
-    "read_rpcs",
-    "to_geotransform",
-]
 
 #: Error of a position where it is checked, px.
 TOLERANCE = 2e-3
@@ -416,8 +403,6 @@ class RPCGround:
         return map_to_pixel(_CORNERS, pixel, line)
 
     def _transformer(self) -> Any:
-        from rasterio.transform import RPCTransformer
-
         options = {"RPC_PIXEL_ERROR_THRESHOLD": "1e-7", "RPC_MAX_ITERATIONS": "50"}
         return RPCTransformer(self.rpcs, **options, **({"RPC_DEM": self.dem} if self.dem else {}))
 
@@ -457,9 +442,6 @@ def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> 
     OptionError
         When it cannot be opened, or has none.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["Solution", "condition", "fit_homography", "fit_polynomial", "robust_weights"]
-
 _BIWEIGHT = 4.685  # Tukey's: 95 % efficient for normal errors
 _ROUNDS = 30
 _TRIALS = 500

@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     pass
 
 
-__all__ = [
-    "Homography",
-    "Patches",
-    "Polynomial",
-    "Scale",
-    "Spline",
-    "Surface",
-    "exponents",
-    "first_guess",
-    "fit_patches",
-    "fit_spline",
-    "solve",
-]
-
 _STEPS = 25
 _LONGEST = 0.5  # of a step, scaled units: a quarter of the image
 _CHUNK = 1 << 14  # points worked on at once: the temporaries stay in the processor's cache

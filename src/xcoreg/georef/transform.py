@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import rasterio
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError
 from xcoreg.files import replacing
@@ -23,26 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from pyproj import CRS
 
-
-__all__ = [
-    "Linear",
-    "cov_to_map",
-    "cov_to_pixel",
-    "find_georeference",
-    "gsd",
-    "linear_of",
-    "map_to_pixel",
-    "pixel_to_map",
-    "read_prj",
-    "read_world_file",
-    "resized",
-    "translate",
-    "vector_to_map",
-    "vector_to_pixel",
-    "world_file",
-    "write_prj",
-    "write_world_file",
-]
 
 #: The linear part (a, b, d, e) of an affine: dx = a dcol + b drow, dy = d dcol + e drow.
 Linear: TypeAlias = "tuple[float, float, float, float]"
@@ -483,9 +465,6 @@ def find_georeference(path: str | Path) -> tuple[Affine | None, CRS | None]:
     OptionError
         When the image cannot be opened, or a file beside it cannot be read.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

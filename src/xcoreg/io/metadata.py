@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["Metadata", "metadata_of", "parts_of", "profile_of"]
-
 # Kept in places of their own, or true of the old pixels alone.
 _ELSEWHERE = {
     "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",

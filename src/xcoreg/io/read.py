@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Chunks = str | int | bool | Mapping[Hashable, int] | None
 
-__all__ = ["open_raster"]
-
 _BY_NAME = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library knows open files by their names alone
 _SEEN: dict[str, tuple[tuple[int, ...], int]] = {}  # such files, as they were when last opened, and how often replaced
 _CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16

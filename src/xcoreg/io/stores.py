@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from xarray import Variable
 
 
-__all__ = ["write_gcps", "write_store"]
-
 # Left by whatever file the image was read from; they would bind the new one to its layout.
 _FOREIGN = (
     "source",

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     Put = Callable[[int, Window, NDArray[Any]], None]
     Piece = tuple[int, Window]
 
-__all__ = ["pour"]
-
 _HELD = 256_000_000  # bytes of chunks that may be alive at once
 _ROWS = 3  # rows of chunks alive where every block needs its neighbours: a warp does
 _NARROW = 3  # chunks; strips narrower than that would compute too much twice

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["copy_moved", "driver_for", "write_raster"]
-
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
 _OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # as GDAL's warnings name it
 _HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")

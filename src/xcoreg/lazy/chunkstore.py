@@ -17,8 +17,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import dask.config
 import numpy as np
+from dask.blockwise import Blockwise
+from dask.core import istask
+from dask.delayed import Delayed, delayed
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.sizeof import sizeof
 
+from xcoreg.files import make_room
 from xcoreg.lazy.graph import client_of, compute_items
 
 if TYPE_CHECKING:
@@ -29,16 +36,12 @@ if TYPE_CHECKING:
     from xcoreg.lazy.graph import Cut, Key
 
 
-__all__ = ["Chunk", "Given", "Kept", "Lacking", "is_read", "is_task", "shared_keys"]
-
 # Names that rioxarray, xarray and dask give to arrays that are read, not computed.
 _READ = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-", "original-")
 
 
 def is_read(array: Any) -> bool:
     """Tell whether an array is read from somewhere, or in memory already, not computed."""
-    from dask.highlevelgraph import MaterializedLayer
-
     graph, name = array.__dask_graph__(), array.name
     while not name.startswith(_READ):
         layer, before = graph.layers.get(name), graph.dependencies.get(name, ())
@@ -52,16 +55,12 @@ def is_read(array: Any) -> bool:
 
 def is_task(node: Any) -> bool:
     """Tell whether a node of a graph is to be computed, not at hand."""
-    from dask.core import istask
-
     task: Any = istask
     return bool(task(node)) or (hasattr(node, "dependencies") and type(node).__name__ not in ("DataNode", "Alias"))
 
 
 def shared_keys(arrays: Sequence[Any]) -> frozenset[Hashable]:
     """Find what several chunks of some images are made from, and is computed itself."""
-    from dask.highlevelgraph import HighLevelGraph
-
     if not _may_share(arrays):
         return frozenset()
     before: Any = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays)).get_all_dependencies()
@@ -78,8 +77,6 @@ def _may_share(arrays: Sequence[Any]) -> bool:
 
 def _is_straight(array: Any) -> bool:
     """Tell whether each chunk is made from the chunks at the same place of other arrays."""
-    from dask.blockwise import Blockwise
-
     graph = array.__dask_graph__()
     return all(
         isinstance(layer, Blockwise) and all(blocks == array.numblocks for blocks in layer.numblocks.values())
@@ -227,8 +224,6 @@ class Kept:
 
     def put(self, key: Hashable, value: Any) -> Chunk:
         """Keep a chunk, or what chunks are made from, in memory while there is room."""
-        from dask.sizeof import sizeof
-
         known = self.get(key)
         if known is not None:
             return known
@@ -293,8 +288,6 @@ class Kept:
 
     def fetch(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
         """Cut parts out of chunks; those not yet kept are computed, all together."""
-        from dask.delayed import delayed
-
         self.remember(array)
         nodes = self.nodes(wanted)
         pick = delayed(_copied, pure=False)
@@ -320,10 +313,6 @@ class Kept:
         return Chunk(path)
 
     def _room_on_disk(self) -> Path | None:
-        import dask.config
-
-        from xcoreg.files import make_room
-
         with self._lock:
             if self._folder is None:
                 parent = dask.config.get("temporary-directory", None) or tempfile.gettempdir()
@@ -344,9 +333,6 @@ def _graph_of(array: Any, keys: list[Key], shared: frozenset[Hashable]) -> tuple
 
 def _collections(name: str, graph: dict[Any, Any], keys: Sequence[Hashable]) -> list[Any]:
     """Make a collection of each of some keys, all over one graph."""
-    from dask.delayed import Delayed
-    from dask.highlevelgraph import HighLevelGraph
-
     layered = HighLevelGraph({name: graph}, {name: set()})
     return [Delayed(key, layered, layer=name) for key in keys]  # type: ignore[no-untyped-call]
 

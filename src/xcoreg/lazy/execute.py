@@ -10,7 +10,12 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
+import dask.config
 import numpy as np
+from dask.callbacks import Callback
+from dask.delayed import delayed
+from dask.utils import parse_bytes
 
 from xcoreg.lazy.chunkstore import Given, Kept, Lacking
 from xcoreg.lazy.graph import (
@@ -31,8 +36,6 @@ if TYPE_CHECKING:
 
     from xcoreg.lazy.graph import Box, Key
 
-
-__all__ = ["hollow", "keeping", "noting", "read_windows", "remember", "run_tasks", "store_here"]
 
 # Just below what glibc takes for too large to keep (32 MiB).
 _LARGEST_KEPT = 31 << 20
@@ -77,9 +80,6 @@ def _round(
     function: Any, shared: Any, work: list[tuple[Any, list[Key]]], kept: Kept, done: Callable[[int], None] | None
 ) -> list[_Box]:
     """Run every task that has not answered yet; chunks that several of them need are computed once."""
-    from dask.callbacks import Callback
-    from dask.delayed import delayed
-
     nodes = kept.nodes(key for _, needs in work for key in needs)
     # Workers of a cluster have what they are given alone.
     behind = kept if cluster() is None else None
@@ -173,8 +173,6 @@ def remember(array: Any) -> None:
 
 def hollow(array: Any) -> Any:
     """Leave away how an array is computed: name, chunks and dtype suffice for those who are given its chunks."""
-    import dask.array as da
-
     return da.Array({}, array.name, array.chunks, meta=array._meta)  # type: ignore[no-untyped-call]
 
 
@@ -188,8 +186,5 @@ def noting(keys: list[Key]) -> Iterator[None]:
 
 
 def _budget() -> int:
-    import dask.config
-    from dask.utils import parse_bytes
-
     wanted = parse_bytes(dask.config.get("xcoreg.keep-in-memory", _IN_MEMORY))
     return int(wanted) // (threads_here() or 1)

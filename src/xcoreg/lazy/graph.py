@@ -9,6 +9,7 @@ Windows of a chunked array: the chunks they meet, and the parts of these they ar
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,7 +18,12 @@ from itertools import accumulate, pairwise, product
 from operator import getitem
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import dask.array as da
+import dask.config
 import numpy as np
+from dask.base import compute, get_scheduler, optimize, tokenize
+from dask.highlevelgraph import HighLevelGraph
+from distributed import as_completed, get_client, get_worker
 
 from xcoreg.errors import OptionError, require
 
@@ -26,29 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-__all__ = [
-    "Box",
-    "Cut",
-    "Key",
-    "chosen",
-    "chunks_under",
-    "client_of",
-    "cluster",
-    "compute_all",
-    "compute_items",
-    "computing",
-    "cuts_along",
-    "edges_of",
-    "fused",
-    "is_lazy",
-    "map_output_blocks",
-    "parts_of",
-    "put_together",
-    "run_each",
-    "threads_here",
-    "token",
-]
 
 # What `computing` has asked for in this thread.
 _HOW: ContextVar[Mapping[str, Any] | None] = ContextVar("how", default=None)
@@ -75,8 +58,6 @@ def chosen() -> Mapping[str, Any]:
 
 def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
     """Compute dask collections together, as :func:`computing` says."""
-    from dask.base import compute
-
     how = chosen()
     if how.get("scheduler") == "synchronous" and threads_here() is not None and any(map(_elsewhere, items)):
         how = {}
@@ -89,15 +70,12 @@ def client_of(item: Any) -> Any:
     client = cluster()
     if client is not None or threads_here() is None or not _elsewhere(item):
         return client
-    from distributed import get_client
 
     return get_client()
 
 
 def cluster() -> Any:
     """Find the cluster that computes in this thread."""
-    from dask.base import get_scheduler
-
     get: Any = get_scheduler(scheduler=chosen().get("scheduler"))  # type: ignore[no-untyped-call]
     client = getattr(get, "__self__", None)
     return client if hasattr(client, "persist") else None
@@ -110,8 +88,6 @@ def _elsewhere(item: Any) -> bool:
 
 def token(*values: Any) -> str:
     """Name values by what they are."""
-    from dask.base import tokenize
-
     name: str = tokenize(*values)
     return name
 
@@ -137,8 +113,6 @@ def fused(window: Any) -> Any:
     Several windows of one chunk would otherwise share the chunk, and load it whole. Of computed data they should: a
     chunk would be computed once for each window.
     """
-    from dask.base import optimize
-
     return optimize(window)[0]  # type: ignore[no-untyped-call]
 
 
@@ -153,10 +127,6 @@ def map_output_blocks(
 
     chunks (rows, cols).
     """
-    import dask.array as da
-    from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph
-
     token = tokenize(function, source.name, chunks, str(dtype))
     name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
     # One key for the function: its tasks share it instead of each carrying a copy.
@@ -303,11 +273,8 @@ def run_each(
 
 def threads_here() -> int | None:
     """Tell how many jobs a worker of a cluster runs side by side in this process; None outside of one."""
-    import sys
-
     if "distributed" not in sys.modules:
         return None
-    from distributed import get_worker
 
     try:
         return int(get_worker().state.nthreads)
@@ -327,8 +294,6 @@ def _client(stack: ExitStack, scheduler: str | None, workers: int | None, memory
         raise OptionError("scheduler= has workers of its own: leave out workers= and memory=")
     distributed = require("distributed", extra="distributed")
     if scheduler is None:
-        import dask.config
-
         if not isinstance(workers, int) or workers < 1:
             raise OptionError(f"workers is {workers!r}: give the number of processes, at least 1")
         environ = {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **_MALLOC}
@@ -348,8 +313,6 @@ def _client(stack: ExitStack, scheduler: str | None, workers: int | None, memory
 
 def _spread(client: Any, function: Callable[[Any], Any], items: Sequence[Any]) -> Generator[tuple[int, Any]]:
     """Keep every thread of the cluster busy, and nothing waiting: what a dying worker had in its queue is blamed."""
-    from distributed import as_completed
-
     ahead = iter(enumerate(items))
     known: dict[Any, int] = {}
     running: Any = as_completed()  # type: ignore[no-untyped-call]

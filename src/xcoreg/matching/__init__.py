@@ -1,1 +1,1 @@
-"""To be described."""
+"""Matching: options, masks, windows on a common grid, acceptance, and the answer: one shift, a field, elevation."""

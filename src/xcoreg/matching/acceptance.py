@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.scene import Scene
 
 
-__all__ = ["Verdict", "bends", "judge", "locks"]
-
 # Windows agree within this many matching pixels, and within this many of their own standard deviations.
 _AGREE, _AGREE_SIGMAS = 1.0, 3.0
 # Reliability (percent) that a window needs to stand alone, and that several need together. Windows of unrelated images

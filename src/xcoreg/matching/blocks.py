@@ -21,7 +21,7 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import (
     Choice,
     Degenerate,
-    Lifted,
+    HorizontalVertical,
     Model,
     Piecewise,
     Translation,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.scene import Scene
     from xcoreg.results.tiepoints import TiePoints
 
-
-__all__ = ["Comparison", "block_points", "choose_lifted", "compare", "lay_blocks"]
 
 # Places within a block that are asked whether a mask leaves them, and the share below which the mask is to blame.
 _ASKED, _LEFT = 9, 0.1
@@ -150,7 +148,7 @@ def _sharper(choice: Choice) -> Choice:
         replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part
         for part in (lifted.horizontal, lifted.vertical)
     )
-    return replace(choice, model=Lifted(*parts))
+    return replace(choice, model=HorizontalVertical(*parts))
 
 
 def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
@@ -165,7 +163,7 @@ def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
     heights = choose_heights(copy.deepcopy(model), x, y, points.dz[ok], points.cov_z[ok, 2])
     rows = [{**row, "component": "dx, dy"} for row in flat.table]
     rows += [{**row, "component": "dz"} for row in heights.table]
-    return replace(flat, model=Lifted(flat.model, heights.model), table=rows)
+    return replace(flat, model=HorizontalVertical(flat.model, heights.model), table=rows)
 
 
 def compare(scene: Scene, models: Sequence[Model]) -> list[Comparison]:

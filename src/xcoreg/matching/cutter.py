@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     Own = Callable[[Floats, Floats], tuple[Floats, Floats]]
     Centres = tuple[Floats, Floats]
 
-__all__ = ["Cut", "Cutter", "make_cutters", "scale_of", "window_nodes", "window_places"]
-
 # Exact positions along each side of a window: maps between CRSs bend so little within one that quartics hold them to
 # far less than a thousandth of a pixel, and projecting every pixel would take longer than matching it.
 _NODES = 5

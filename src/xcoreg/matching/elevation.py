@@ -17,7 +17,7 @@ import shapely
 from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import Patch, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
-from xcoreg.core.models import Affine, Lifted, Model, Polynomial2, Translation
+from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation
 from xcoreg.core.models.base import nested
 from xcoreg.core.models.polynomial import design_of
 from xcoreg.errors import MatchError
@@ -36,20 +36,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
 
     Linear = tuple[float, float, float, float]
-
-__all__ = [
-    "Settled",
-    "cover",
-    "elevation_failure",
-    "fit_of",
-    "match_elevation",
-    "metres_per_pixel",
-    "model_of",
-    "settle",
-    "target_pixels",
-    "to_metres",
-    "unconstrained",
-]
 
 _RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
 
@@ -83,7 +69,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
         coef=(turn @ found.height)[:, None],
         cov=(turn @ found.cov[2:, 2:] @ turn.T)[:, None, :, None],
     )
-    return Lifted(Translation(dx, dy, cov=nested(cov[:2, :2])), ramp)
+    return HorizontalVertical(Translation(dx, dy, cov=nested(cov[:2, :2])), ramp)
 
 
 # Side of windows and pixels of all of them together: a part of a large scene tells as much as anyone can use.

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     Image = DataArray | Dataset
 
-__all__ = ["build_field", "match_local", "tie_points"]
-
 logger = logging.getLogger("xcoreg")
 
 # Windows that could be matched if it were known better where to look: they get a second chance.

@@ -19,6 +19,7 @@ from xarray import DataArray
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import in_turn, map_to_pixel, same_crs, transform_points
+from xcoreg.io.read import open_raster
 from xcoreg.raster.grid import middle_of
 from xcoreg.raster.nodata import stored_nodata
 from xcoreg.raster.raster import Raster, make_raster
@@ -26,8 +27,6 @@ from xcoreg.raster.raster import Raster, make_raster
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-__all__ = ["VECTOR_SUFFIXES", "Mask", "Where", "as_mask", "inside", "is_vector", "outside", "read_outlines", "united"]
 
 #: Of files that hold outlines; anything else is a raster.
 VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".kml", ".gml"}
@@ -183,7 +182,6 @@ def _file_mask(path: str | os.PathLike[str], crs: Any, name: str) -> Mask:
         outline, own = read_outlines(path, name)
         own = crs if own is None else own
         return _seen_from(crs, own, _outline_mask(outline, own))
-    from xcoreg.io.read import open_raster
 
     return _raster_mask(open_raster(path, band=1), crs, name)
 

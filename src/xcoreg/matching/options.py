@@ -15,8 +15,6 @@ from xcoreg.core.dem import NAMES, Terms, parse_terms
 from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.errors import OptionError
 
-__all__ = ["LocalOptions", "MatchLocalOptions", "MatchOptions", "Options", "check_options"]
-
 _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
 

@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 
     Linear = tuple[float, float, float, float]
 
-__all__ = [
-    "choose_centres",
-    "default_spacing",
-    "keep_inside",
-    "lay_out",
-    "local_window",
-    "overlap_size",
-    "spread_out",
-    "tiles",
-    "window_size",
-]
-
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SEVERAL, _SHARES = 4, 8
 # Candidates along the longer side of the overlap.

@@ -35,17 +35,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
 
 
-__all__ = [
-    "Heights",
-    "PointSamples",
-    "PointStatistics",
-    "compare_points",
-    "heights_over",
-    "is_points",
-    "match_points",
-    "point_samples",
-]
-
 #: Names of columns that hold heights, tried in this order, whatever their case.
 NAMES = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
 # Pixels are read in tiles of so many on a side, with a margin for corrections; an even selection of very many tiles.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-__all__ = ["build_fit", "failure", "scene_settings", "unit_of"]
-
 _ADVICE = {
     Status.NO_DATA: "check nodata= and where=, or pass at= a place where both images have data",
     Status.FLAT: "pass at= a place with texture in more than one spot, or another band",

@@ -11,6 +11,7 @@ import shapely
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
+from xcoreg.georef import same_crs, transform_points
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import as_mask
 from xcoreg.raster.footprint import footprint, overlap
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.masks import Mask
     from xcoreg.matching.options import Options
 
-
-__all__ = ["Scene", "prepare"]
 
 logger = logging.getLogger("xcoreg")
 
@@ -125,8 +124,6 @@ def _outline(raster: Raster, coarse: Look, given: Any, option: str) -> Any:
 
 def _in_target_crs(mask: Mask | None, target_crs: Any, own_crs: Any) -> Mask | None:
     """Let a mask that knows the reference's CRS be asked in that of the target."""
-    from xcoreg.georef import same_crs, transform_points
-
     if mask is None or same_crs(target_crs, own_crs):
         return mask
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
+from tqdm import tqdm
 
 from xcoreg import lazy
 from xcoreg.core.arrays import Floats
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.coregistration import Coregistration
 
-
-__all__ = ["match", "target_pixels"]
 
 logger = logging.getLogger("xcoreg")
 
@@ -192,6 +191,5 @@ def _progress(rounds: Iterator[tuple[Floats, int]], shown: bool) -> Iterator[tup
     if not shown:
         yield from rounds
         return
-    from tqdm import tqdm
 
     yield from tqdm(rounds, desc="matching", unit="round", leave=False)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
+from tqdm import tqdm
 
 from xcoreg import lazy
 from xcoreg.core.arrays import Floats
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from xcoreg.matching.cutter import Cut
     from xcoreg.matching.scene import Scene
 
-
-__all__ = ["Guess", "Search", "Trials", "guess_field", "match_many", "match_windows", "progress_bar", "to_points"]
 
 # The reference is cut again at the answer this many times at most, where the answer lies off the window by this, px.
 _RECUTS, _OFF = 3, 0.6
@@ -273,7 +273,6 @@ def progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int]
     if not shown:
         yield None
         return
-    from tqdm import tqdm
 
     with tqdm(total=total, desc=label, unit="window", leave=False, disable=None) as bar:
         yield bar.update
@@ -329,8 +328,6 @@ def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
 
     known (m, 2) float; moves (m, 2) float; places (n, 2) float -> (n, 2) float64.
     """
-    from scipy.spatial import cKDTree
-
     count = min(2 * _NEAREST, len(known))
     distance, index = cKDTree(known).query(places, k=range(1, count + 1))
     near = np.maximum(distance[:, -1:], 1e-9 * (1 + np.abs(places).max(initial=0)))

@@ -37,19 +37,6 @@ if TYPE_CHECKING:
     Image = NDArray[Any]
     Mask = NDArray[np.bool_]
 
-__all__ = [
-    "Greys",
-    "View",
-    "greys_of",
-    "outline",
-    "plot_before_after",
-    "plot_surface",
-    "plot_windows",
-    "render",
-    "save_flicker",
-    "strongest_place",
-]
-
 _SIDE = 480  # display pixels
 _SMOOTH = 2.0  # px of the target
 _LOOKS = 9  # places looked at along each axis to find strong structure

@@ -35,22 +35,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
 
 
-__all__ = [
-    "Differences",
-    "HeightStats",
-    "differences",
-    "draw_aspect",
-    "draw_block",
-    "draw_difference",
-    "draw_heights",
-    "has_blocks",
-    "metres_per_unit",
-    "plot_blocks",
-    "plot_dem",
-    "scale_of",
-    "width_of",
-]
-
 _STEEP = 0.0875  # tangent of 5 degrees: below, differences say next to nothing of a horizontal shift
 _BINS = 36
 _FEWEST = 30  # pixels in a bin of aspects

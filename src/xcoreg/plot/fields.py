@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-__all__ = ["Sheets", "draw_residuals", "draw_sheet", "plot_field", "plot_fit", "plot_model", "plot_points", "sheets_of"]
-
 _NODES = 140  # along the longer side of a picture
 _FLAT = 1e-9  # of the value: less variation is rounding
 

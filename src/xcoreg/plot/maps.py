@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.tiepoints import TiePoints
 
-
-__all__ = ["FEW", "Frame", "draw_background", "draw_map", "look_at", "nice", "set_aspect"]
 
 FEW = 60  # up to so many windows each is drawn with its own square and ellipse
 _ARROWS = 500  # of more windows a well spread part gets arrows, the others dots
@@ -108,8 +107,6 @@ def draw_background(axes: Any, image: Any, crs: Any) -> None:
 
 def _filled(coarse: Any) -> NDArray[Any]:
     """Values of a look; what was not looked at takes the nearest cell that was, or plain grey far from any."""
-    from scipy.ndimage import distance_transform_edt
-
     known = coarse.seen & coarse.valid
     if known.all() or not known.any():
         return np.asarray(coarse.values)

@@ -33,24 +33,6 @@ if TYPE_CHECKING:
     Image = NDArray[Any]
     Mask = NDArray[np.bool_]
 
-__all__ = [
-    "BAD",
-    "GOOD",
-    "Contrast",
-    "Residuals",
-    "checkerboard",
-    "contrast",
-    "draw_histogram",
-    "draw_rose",
-    "draw_verdicts",
-    "new_figure",
-    "plain_ticks",
-    "red_cyan",
-    "residuals_of",
-    "save_figure",
-    "stretch",
-]
-
 #: Colours of trusted and distrusted, told apart by colour-blind people too.
 GOOD, BAD = "#0072b2", "#d55e00"
 #: Lower and upper limit, and the exponent after them.

@@ -1,1 +1,1 @@
-"""Images as arrays: DataArray to (values, valid mask, GeoBox), a coarse look, footprints and their overlap."""
+"""Images as arrays: DataArray to (values, valid mask, GeoBox), overviews, footprints and their overlap."""

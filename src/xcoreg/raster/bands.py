@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 
-__all__ = ["Image", "check_dtype", "pick_band", "pick_variable", "spatial_dims", "to_band"]
-
 Image: TypeAlias = DataArray | Dataset
 
 # Names that rioxarray does not know without CF attributes, (x, y).

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
 
 
-__all__ = ["footprint", "overlap"]
-
 _SPECK = 0.01  # parts smaller than this share of the largest one are dropped
 _STRAIGHT = (1.5, 3.0, 6.0)  # cells, how far an edge may lie beside the stairs of the cells' border
 _CORNERS = 4  # vertices of a rectangle, which has no stairs

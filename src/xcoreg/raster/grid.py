@@ -7,8 +7,10 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rioxarray.exceptions import RioXarrayError
 from xarray import Dataset
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from numpy.typing import NDArray
-
-
-__all__ = ["grid_of", "middle_of", "placed_by"]
 
 
 def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] | None = None) -> GeoBox:
@@ -52,9 +51,6 @@ def placed_by(image: Image) -> str | None:
 
 
 def _has_rpcs(source: object) -> bool:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     if not isinstance(source, str) or not source:
         return False
     try:

@@ -17,6 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
 
+from xcoreg.files import ask_again
 from xcoreg.georef import linear_of
 from xcoreg.raster.nodata import valid_of
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from xcoreg.raster.nodata import Box
     from xcoreg.raster.raster import Raster
-
-
-__all__ = ["FileLevel", "Lattice", "file_behind"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +157,6 @@ class FileLevel:
             list(pool.map(lambda batch: self._fill_batch(lattice, batch), batches))
 
     def _fill_batch(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
-        from xcoreg.files import ask_again  # io stands on this floor, too, and needs rasters
-
         options = {} if self.level is None else {"overview_level": self.level}
         with ask_again(partial(rasterio.open, self.path, **options), self.path) as file:
             for box in boxes:

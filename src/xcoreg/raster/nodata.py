@@ -21,18 +21,6 @@ if TYPE_CHECKING:
     from xarray import DataArray, Variable
 
 
-__all__ = [
-    "Box",
-    "as_number",
-    "find_nodata",
-    "is_stored",
-    "nodata_of",
-    "read_boxes",
-    "search_corners",
-    "stored_nodata",
-    "valid_of",
-]
-
 _CORNER = 3  # px, side of the blocks that seed 000 looks at
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
 
 
-__all__ = ["Look", "Reader", "lattice_step", "look", "survey"]
-
 _WHOLE = 9_000_000  # px: smaller images are read whole
 _BAND = 4_000_000  # px of one reading of a whole image
 _BUDGET = 25_000_000  # px of a larger image that may be decoded

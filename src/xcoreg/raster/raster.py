@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from xcoreg.raster.nodata import Box
 
 
-__all__ = ["Raster", "hold", "make_raster", "with_marker"]
-
 logger = logging.getLogger("xcoreg")
 
 

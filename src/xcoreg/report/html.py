@@ -37,23 +37,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
 
 
-__all__ = [
-    "STYLE",
-    "Chosen",
-    "chart_figures",
-    "choose_windows",
-    "escape",
-    "figure_html",
-    "flicker_html",
-    "image_source",
-    "map_figure",
-    "model_figures",
-    "page",
-    "paragraphs",
-    "section",
-    "table",
-]
-
 STYLE = """
 :root{--ink:#1b2530;--faint:#5b6873;--line:#d8dee4;--back:#f4f6f8;--good:#0b6e4f;--bad:#b3123f;--blue:#0072b2}
 *{box-sizing:border-box}

@@ -38,23 +38,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
 
 
-__all__ = [
-    "accuracy",
-    "answer",
-    "block_figures",
-    "grids",
-    "height_answer",
-    "height_section",
-    "is_elevation",
-    "models",
-    "pixel_size",
-    "px",
-    "settings",
-    "story",
-    "unit_of",
-    "verdicts",
-]
-
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
 
@@ -247,8 +230,6 @@ def _grid(name: str, crs: Any, transform: Any, shape: Any) -> Iterator[list[str]
 
 
 def _unit(crs: Any) -> str:
-    from xcoreg.results.text import short_unit
-
     return short_unit(georef.as_crs(crs).axis_info[0].unit_name) if crs else ""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 from xcoreg.io.read import open_raster
+from xcoreg.raster.raster import make_raster
 from xcoreg.report import sections
 from xcoreg.report.html import (
     chart_figures,
@@ -26,9 +27,6 @@ from xcoreg.results.text import is_local
 
 if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
-
-
-__all__ = ["ReportOptions", "write_report"]
 
 
 class ReportOptions(TypedDict, total=False):
@@ -130,8 +128,6 @@ def _image(image: Any, name: str) -> Any:
 
 
 def _one_band(image: Any, band: Any) -> Any:
-    from xcoreg.raster.raster import make_raster
-
     return make_raster(image, band=band, name="background").data
 
 

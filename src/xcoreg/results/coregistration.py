@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
 
-__all__ = ["FORMAT", "SCHEMA", "Coregistration", "Quality", "current_versions", "load_fit"]
-
-
 @dataclass(frozen=True)
 class Quality:
     """How far an answer can be trusted; NaN where unknown.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["as_points", "turn_cov"]
-
 _CLOSE = 1e-6  # px
 
 

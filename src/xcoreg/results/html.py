@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-__all__ = ["LOOKS", "corners_of", "explore_fit", "html_fit", "html_points", "ordered", "sketch", "swatch"]
-
 #: Marker and colour of each status. Colours go by kind: grey where there was nothing to match, yellow where the texture
 #: was to blame, orange where no shift was found, purple and red where one was found and refused.
 LOOKS: dict[Status, tuple[str, str]] = {

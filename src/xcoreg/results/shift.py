@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = ["Cov", "Shift", "shift_angle"]
-
-
 def shift_angle(dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
     """Direction in which the target lies as seen from the reference, clockwise from North."""
     return np.asarray((np.degrees(np.arctan2(dx, dy)) + 180.0) % 360.0)

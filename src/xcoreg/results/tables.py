@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
@@ -26,23 +27,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.tiepoints import TiePoints
 
-
-__all__ = [
-    "Grid",
-    "arosics_columns",
-    "check_suffix",
-    "crs_of_frame",
-    "from_frame",
-    "guess_spacing",
-    "has_corrections",
-    "plain_frame",
-    "positions_of",
-    "read_frame",
-    "save_points",
-    "short_crs",
-    "to_frame",
-    "with_geometry",
-]
 
 # Names under which columns are found, ours first, then those of AROSICS old and new.
 _X = ("x", "X_UTM", "X_MAP"), ("y", "Y_UTM", "Y_MAP")
@@ -92,8 +76,6 @@ def _heights(points: TiePoints) -> dict[str, Any]:
 
 def plain_frame(columns: dict[str, Any]) -> Any:
     """Table of columns."""
-    import pandas as pd
-
     return pd.DataFrame(columns)
 
 
@@ -402,7 +384,5 @@ def read_frame(path: str | Path) -> Any:
 
 
 def _read_csv(source: Path) -> Any:
-    import pandas as pd
-
     # As text: the parser for numbers may be wrong in the last digit.
     return pd.read_csv(source, dtype=str)

@@ -36,29 +36,6 @@ if TYPE_CHECKING:
     from xcoreg.results.shift import Shift
 
 
-__all__ = [
-    "UNITS",
-    "correction_range",
-    "decimals",
-    "dz_text",
-    "field_rows",
-    "fit_rows",
-    "height_rows",
-    "is_local",
-    "map_text",
-    "model_name",
-    "number",
-    "quality_rows",
-    "short_unit",
-    "single_rows",
-    "summarise",
-    "tell_accessor",
-    "tell_field",
-    "tell_fit",
-    "tell_heights",
-    "tell_shift",
-]
-
 #: Short names of units.
 UNITS = {"metre": "m", "meter": "m", "degree": "°", "foot": "ft", "US survey foot": "ft", "kilometre": "km"}
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = ["TiePoints", "gcps_of", "thin"]
-
 _FINER = 200  # grids tried
 
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xcoreg.simulate.scene import Displacement, View
 
 
-__all__ = ["Acquisition", "Camera", "Clouds", "Product", "SimulatedPair", "blob_mask", "pair"]
-
 _NORTH_UP = Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 # mean and standard deviation of the land, in digital numbers
 _LEVELS = {

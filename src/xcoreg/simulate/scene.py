@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = [
-    "Constant",
-    "Displacement",
-    "Ground",
-    "Scene",
-    "Similarity",
-    "SmoothField",
-    "Texture",
-    "View",
-    "WindowPairs",
-    "similarity",
-    "smooth_field",
-    "window_pairs",
-]
-
 _PIECE = 1024  # torus of a mosaic, px
 _PITCH = 896  # distance of its pieces, px
 _BLEND = 64  # width over which neighbours mix, px

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["DemNoise", "DemPair", "Mosaic", "dem_pair", "elevations"]
-
 _MARGIN = 16  # px around the terrain, so that no edge is seen in what moves
 _SMOOTH = 0.8  # px, standard deviation of what a sensor and its gridding make of the terrain
 

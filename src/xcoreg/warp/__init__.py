@@ -1,1 +1,1 @@
-"""Applying a fit: the transform moved and every pixel untouched, or one interpolation onto another grid."""
+"""From a fit to the corrected image: composing the map, resampling once, wrapping; rectifying and locating."""

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
 
 
-__all__ = ["ApplyOptions", "How", "Job", "apply", "doubts", "resampled"]
-
-
 class ApplyOptions(TypedDict, total=False):
     """Keyword options of :func:`xcoreg.apply`, which tells what they mean."""
 
@@ -366,8 +363,6 @@ def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
 
 def _where(grid: Grid) -> str:
     """Tell bounds in degrees, for messages."""
-    from xcoreg import georef
-
     row, col = outline(grid.shape, 2)
     lon, lat = georef.transform_points(grid.crs, "EPSG:4326", *georef.pixel_to_map(grid.transform, col, row))
     return f"lon {lon.min():.4f} to {lon.max():.4f} and lat {lat.min():.4f} to {lat.max():.4f}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
+from scipy.spatial import cKDTree
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from xcoreg.results.coregistration import Coregistration
 
-
-__all__ = ["displacement_raster", "node_grid", "write_field"]
 
 _PER_SPACING = 4  # nodes between two tie points
 _LARGEST, _USUAL = 1000, 100  # nodes along the longer side: at most, and where the spacing tells nothing
@@ -120,7 +119,6 @@ def _usual_step(fit: Coregistration) -> float:
     rows, cols = fit.shape
     if len(good) < 3:
         return max(rows * gsd_y, cols * gsd_x) / _USUAL
-    from scipy.spatial import cKDTree
 
     places = np.stack([good.x, good.y], axis=-1)
     distance, _ = cKDTree(places).query(places, k=2)

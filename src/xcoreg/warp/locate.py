@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
 
-__all__ = ["Located", "locate", "place"]
-
 _CHUNK = 1 << 16  # points worked on at once: the temporaries stay in the processor's cache
 _MANY = 100_000  # points from which on positions that are slow to find are looked up on a lattice
 _BLOCK = 2048  # px, side of a part of the image that is read at once

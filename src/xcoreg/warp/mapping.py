@@ -31,18 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-__all__ = [
-    "TOLERANCE",
-    "Box",
-    "Displacement",
-    "Grid",
-    "Mapping",
-    "aligned_grid",
-    "compose",
-    "outline",
-    "reference_grid",
-]
-
 _STEPS, _NEWTON_STEPS = 5, 20
 _STILL = 1e-6  # px: positions that move by less have arrived
 _ROUND_OFF = 8.0  # or so many units in the last place of the coordinates

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Dims = tuple[Hashable, Hashable]
 
-__all__ = ["Frame", "frame_like", "frame_near", "moved", "note", "regridded"]
-
 # Says how the old pixels lay in their file; of no meaning for new pixels, and wrong chunks make writers fail.
 _OF_THE_FILE = frozenset(
     ["source", "original_shape", "chunks", "chunksizes", "preferred_chunks", "contiguous", "blockxsize", "blockysize"]

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     Exact: TypeAlias = "Callable[[Any, Any], tuple[Floats, ...]]"
     Block: TypeAlias = "tuple[slice, slice]"
 
-__all__ = ["PATCH", "Patch", "Patches", "make_patch", "patch_block", "patches_met"]
-
 PATCH = 2048  # output px; whole cells of the widest lattice
 _WIDEST, _FINEST = 64, 4  # output px
 _FEWEST = 4  # nodes along an axis, for a cubic

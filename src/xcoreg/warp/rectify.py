@@ -12,9 +12,11 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rioxarray.exceptions import RioXarrayError
@@ -36,21 +38,6 @@ from xcoreg.warp.metadata import frame_like, frame_near, regridded
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
     from xcoreg.results.coregistration import Coregistration
-
-
-__all__ = [
-    "GroundMove",
-    "MovedGround",
-    "as_ground",
-    "gcps_of",
-    "ground_of",
-    "map_grid",
-    "needs_rectifying",
-    "rectified_to",
-    "rectify",
-    "rectify_by",
-    "shape_of",
-]
 
 
 def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
@@ -88,8 +75,6 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
 
 def _check_whole(band: DataArray) -> None:
     """Refuse an image that is known to be a part of its file: nothing tells which part."""
-    import rasterio
-
     source = band.encoding.get("source")
     if not isinstance(source, str):
         return
@@ -175,8 +160,6 @@ class GroundMove:
     constant: None = None
 
     def __dask_tokenize__(self) -> Any:
-        from pickle import dumps
-
         tell = getattr(self.ground, "__dask_tokenize__", None)
         told = tell() if tell is not None else dumps(self.ground)
         return ("xcoreg.GroundMove", told, self.middle)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     Positions = tuple[Floats, Floats]
 
-__all__ = ["Resampler", "finish", "resample"]
-
 _BLOCK_PIXELS = 1 << 18  # of output worked on at once when the source is no dask array
 _WIDE, _SQUARE = 4096, 512  # longest block of parallel grids, and of others, whose long blocks have large windows
 _TILE, _LONGEST = 256, 2048  # sides of the blocks of a dask output are multiples of the first up to the second, px

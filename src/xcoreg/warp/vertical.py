@@ -18,6 +18,7 @@ from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.raster.nodata import valid_of
+from xcoreg.warp.mapping import Mapping
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.mapping import Displacement, Grid, Mapping
 
-
-__all__ = ["TOLERANCE", "Rise", "in_place", "is_raised", "raised_dtype", "raises"]
 
 #: Largest error of an interpolated dz where it is checked, in the unit of the heights.
 TOLERANCE = 1e-3
@@ -119,8 +118,6 @@ def _constant(model: Any) -> float | None:
 
 def in_place(grid: Grid, move: Displacement) -> Mapping:
     """Map every pixel to itself: values change, positions do not."""
-    from xcoreg.warp.mapping import Mapping
-
     return Mapping(grid, grid, move, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 

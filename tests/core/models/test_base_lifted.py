@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.models import Lifted, Translation, choose_heights, fit_model, model_from_dict
+from xcoreg.core.models import HorizontalVertical, Translation, choose_heights, fit_model, model_from_dict
 
 X, Y = (part.ravel() for part in np.meshgrid(np.arange(0.0, 900.0, 100.0), np.arange(0.0, 700.0, 100.0)))
 
 
 @pytest.fixture
 def tilted():
-    return Lifted(Translation(3.0, 15.0), fit_model("affine", X, Y, 1.0 + 0.01 * X, 0.0))
+    return HorizontalVertical(Translation(3.0, 15.0), fit_model("affine", X, Y, 1.0 + 0.01 * X, 0.0))
 
 
 def test_a_lifted_model_moves_places_by_one_part_and_heights_by_the_other(tilted):
@@ -25,7 +25,7 @@ def test_a_lifted_model_moves_places_by_one_part_and_heights_by_the_other(tilted
 def test_its_kind_is_that_of_the_horizontal_part(tilted):
     assert tilted.kind == "translation"
     assert tilted.dz_constant is None
-    assert Lifted(fit_model("affine", X, Y, X, Y), Translation(-2.0, 0.0)).dz_constant == -2.0
+    assert HorizontalVertical(fit_model("affine", X, Y, X, Y), Translation(-2.0, 0.0)).dz_constant == -2.0
 
 
 def test_it_travels_as_plain_types(tilted):

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Field = tuple[tuple[int, int], NDArray[np.intp], Floats]
 
-__all__ = ["classic_covariance", "correlation_length", "cov3_to_map", "covariance", "length_of", "sandwich"]
-
 # Lags are looked at up to this part of a window's side; correlation below this is taken for none.
 _FARTHEST, _NONE = 4, 0.05
 # Cells are so many correlation lengths wide, px at least, and so many go along the side of a window at least.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xcoreg.core.dem.observations import Observed, Samples
 
 
-__all__ = ["NAMES", "Basis", "Equations", "Scale", "Terms", "gather", "parse_terms", "spread_of", "weights_of"]
-
 #: Matchers of elevation, with what may stand behind a colon.
 NAMES: dict[str, tuple[str, ...]] = {
     "nuth_kaab": ("robust", "classic"),

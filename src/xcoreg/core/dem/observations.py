@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Triple = tuple[Floats, Floats, Floats]
 
-__all__ = ["Observed", "Patch", "Samples", "gradients", "lagrange", "moved", "observed"]
-
 # Six pixels along each axis may leave less than this share of the valid ones, two so many times more: then these do.
 _LEFT, _MORE = 0.5, 3
 

@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from xcoreg.core.dem.observations import Observed, Samples
 
 
-__all__ = [
-    "BINS",
-    "ElevationMatcher",
-    "Solution",
-    "azimuth_bins",
-    "classic_step",
-    "fit_cosine",
-    "slope_azimuth",
-    "solve",
-]
-
 #: Bins of azimuth.
 BINS = 72
 # What is flatter, m per m, is left out: it is divided by. Bins with fewer samples say nothing.

@@ -18,8 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from xcoreg.core.matches import decode_column, encode_column
 from xcoreg.core.robust import combine
 
-__all__ = ["Degenerate", "Fitted", "Floats", "Level", "Lifted", "Model", "Outcome", "Pairs", "Translation", "nested"]
-
 Floats: TypeAlias = "NDArray[np.float64]"
 Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
 
@@ -364,61 +362,3 @@ class Translation:
         covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
         mean, mean_cov = combine(moves[known], covs[known])
         return cls(float(mean[0]), float(mean[1]), cov=nested(mean_cov))
-
-
-@dataclass(frozen=True)
-class Lifted:
-    """Two models, one of places and one of heights: their errors are taken to be independent.
-
-    horizontal : Of (dx, dy), CRS units.
-    vertical : Its first component is dz, in units of the values.
-    """
-
-    horizontal: Model
-    vertical: Model
-
-    @property
-    def kind(self) -> str:
-        """Kind of the horizontal part: what moving a transform, or resampling, depends on."""
-        return self.horizontal.kind
-
-    @property
-    def scatter(self) -> Pairs:
-        """Of the horizontal part."""
-        return self.horizontal.scatter
-
-    @property
-    def dz_constant(self) -> float | None:
-        """The one vertical correction for every place, None where it varies."""
-        return float(self.vertical.predict(0.0, 0.0)[0]) if self.vertical.kind == "translation" else None
-
-    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Horizontal correction (dx, dy) at map positions, CRS units."""
-        return self.horizontal.predict(x, y)
-
-    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Vertical correction at map positions, in units of the values; NaN where a position is NaN."""
-        return self.vertical.predict(x, y)[0]
-
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance (..., 2, 2) of (dx, dy) at map positions."""
-        return self.horizontal.predict_cov(x, y)
-
-    def predict_var_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Variance of dz at map positions."""
-        return np.asarray(self.vertical.predict_cov(x, y)[..., 0, 0])
-
-    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
-        """Tell where either part has left its tie points behind."""
-        return self.horizontal.extrapolates(x, y) | self.vertical.extrapolates(x, y)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {"kind": "lifted", "horizontal": self.horizontal.to_dict(), "vertical": self.vertical.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Lifted:
-        """Undo :meth:`to_dict`."""
-        from xcoreg.core.models import model_from_dict
-
-        return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))

@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.base import Floats
 
 
-__all__ = [
-    "ROWS_PER_BLOCK",
-    "Factor",
-    "Lattice",
-    "assemble",
-    "bending",
-    "cubic",
-    "factorise",
-    "make_lattice",
-    "quadratic",
-    "trace_product",
-]
-
 #: Splines that overlap are at most so many rows apart: rows are put into blocks of this height.
 ROWS_PER_BLOCK = 3
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from xcoreg.core.arrays import Bools
 from xcoreg.core.models.base import Degenerate, Fitted, Outcome, Pairs, Translation, nested
 from xcoreg.core.models.leastsq import LinearFit, Ties, fit_linear, folds_of, half_planes, make_ties
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
-from xcoreg.core.models.spline import fit_spline
-from xcoreg.core.models.triangulation import fit_piecewise
+from xcoreg.core.models.spline import Spline, fit_spline
+from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
 from xcoreg.core.models.uncertainty import Stated, calibrate, excess, first_scatter, normalised, trust
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from xcoreg.core.models.base import Floats, Model
 
-
-__all__ = ["KINDS", "KINDS_AUTO", "Custom", "fit_custom", "fit_model", "fit_ties", "heights_of", "ties_of"]
 
 _ROUNDS = 5
 
@@ -241,3 +240,71 @@ def fit_model(
     2.0
     """
     return fit_ties(kind, ties_of(x, y, dx, dy, cov)).model  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class HorizontalVertical:
+    """Two models, one of places and one of heights: their errors are taken to be independent.
+
+    horizontal : Of (dx, dy), CRS units.
+    vertical : Its first component is dz, in units of the values.
+    """
+
+    horizontal: Model
+    vertical: Model
+
+    @property
+    def kind(self) -> str:
+        """Kind of the horizontal part: what moving a transform, or resampling, depends on."""
+        return self.horizontal.kind
+
+    @property
+    def scatter(self) -> Pairs:
+        """Of the horizontal part."""
+        return self.horizontal.scatter
+
+    @property
+    def dz_constant(self) -> float | None:
+        """The one vertical correction for every place, None where it varies."""
+        return float(self.vertical.predict(0.0, 0.0)[0]) if self.vertical.kind == "translation" else None
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Horizontal correction (dx, dy) at map positions, CRS units."""
+        return self.horizontal.predict(x, y)
+
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Vertical correction at map positions, in units of the values; NaN where a position is NaN."""
+        return self.vertical.predict(x, y)[0]
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance (..., 2, 2) of (dx, dy) at map positions."""
+        return self.horizontal.predict_cov(x, y)
+
+    def predict_var_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Variance of dz at map positions."""
+        return np.asarray(self.vertical.predict_cov(x, y)[..., 0, 0])
+
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
+        """Where either part has left its tie points behind."""
+        return self.horizontal.extrapolates(x, y) | self.vertical.extrapolates(x, y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"kind": "lifted", "horizontal": self.horizontal.to_dict(), "vertical": self.vertical.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> HorizontalVertical:
+        """Undo :meth:`to_dict`."""
+        return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))
+
+
+_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
+_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
+
+
+def model_from_dict(data: dict[str, Any]) -> Model:
+    """Rebuild a model from what its `to_dict` gave."""
+    kind = data.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
+    return _KINDS[kind].from_dict(data)  # type: ignore[no-any-return]

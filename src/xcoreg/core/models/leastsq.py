@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.base import Floats
 
 
-__all__ = ["LinearFit", "Ties", "fit_linear", "folds_of", "half_planes", "make_ties", "spread_order", "typical_spacing"]
-
 _FLOOR = 1e-7  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
 _BITS = 16
 

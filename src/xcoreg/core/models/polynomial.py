@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.leastsq import Ties
 
 
-__all__ = ["Affine", "Polynomial", "Polynomial2", "Polynomial3", "design_of", "exponents", "fit_polynomial"]
-
 _FLAT = 1e-2  # smallest singular value of the design over the largest, for points that span an area
 _NARROW = 5e-3  # least width of the points over their length: windows wander a little about the places asked for
 

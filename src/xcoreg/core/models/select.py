@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.leastsq import Ties
 
 
-__all__ = ["Choice", "assess_model", "choose_heights", "choose_model"]
-
 _CHI2_MEDIAN = {1: 0.45493642311957283, 2: 1.3862943611198906}  # by degrees of freedom
 _SHARED = 1.45  # ratio of standard errors with and without what ten folds share (Nadeau & Bengio 2003)
 _WORTH = 0.01  # of the squared error

@@ -30,19 +30,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.leastsq import Ties
 
 
-__all__ = [
-    "Basis",
-    "Smooth",
-    "State",
-    "first_look",
-    "fit_levels",
-    "iterate",
-    "loosened",
-    "make_basis",
-    "solve",
-    "solve_together",
-]
-
 _CELLS = 57  # along the longer side at most
 _COARSE = (4.0, 2.0, 1.0)  # sides of the cells, in typical distances of tie points
 _FEWEST = 4  # cells of a coarse lattice along the longer side

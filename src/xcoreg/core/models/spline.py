@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.leastsq import Ties
 
 
-__all__ = ["Spline", "fit_spline"]
-
 _CHUNK = 1 << 13  # positions at a time: what is worked on stays in the cache
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.leastsq import Ties
 
 
-__all__ = ["Mesh", "Piecewise", "Place", "fit_piecewise", "make_mesh", "triangulate"]
-
 _CHUNK = 1 << 14  # positions at a time: what is worked on stays in the cache
 
 

@@ -17,20 +17,6 @@ if TYPE_CHECKING:
     from xcoreg.core.models.base import Floats
 
 
-__all__ = [
-    "Stated",
-    "biweight_loss",
-    "calibrate",
-    "excess",
-    "first_scatter",
-    "inverses",
-    "limit",
-    "normalised",
-    "student",
-    "trust",
-    "withheld",
-]
-
 _SHARES = (0.9, 0.95)  # of the points that should be inside of their ellipses
 _WRONG = 0.02  # of them may be missing because wrong points are outside: ellipses are not blown up for those
 _FEW = 30  # points that tell as much about the shares as the theory does
