@@ -154,7 +154,7 @@ def test_one_place_takes_a_handful_of_computations(wide):
 
 
 def test_windows_are_all_that_is_read_of_a_large_file(files, monkeypatch):
-    from xcoreg.raster.nodata import read_boxes
+    from xcoreg.raster.raster import read_boxes
 
     boxes = []
     monkeypatch.setattr(

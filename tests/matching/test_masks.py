@@ -82,7 +82,7 @@ def test_scattered_positions_are_read_one_by_one(make_bare_image, monkeypatch):
     values = np.random.default_rng(1).integers(0, 2, (400, 400)).astype(np.uint8)
     asked = []
     read_raw = "xcoreg.raster.raster.read_boxes"
-    from xcoreg.raster.nodata import read_boxes
+    from xcoreg.raster.raster import read_boxes
 
     monkeypatch.setattr(read_raw, lambda *args: asked.extend(args[3]) or read_boxes(*args))
     rows, cols = np.array([3, 390, 200, 17]), np.array([380, 5, 111, 250])

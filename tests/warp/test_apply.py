@@ -502,8 +502,8 @@ def test_a_fit_that_failed_is_not_applied(scene, make_image, make_fit):
         ({"resolution": 20, "like": 1}, "give one of them"),
         ({"like": "ref.tif"}, "like= is a str: give a DataArray, a Dataset or a GeoBox"),
         ({"align_grid": True, "resolution": -1}, "positive pixel size"),
-        ({"align_grid": True, "nodata": np.nan}, "nodata=nan cannot stand in an image of uint16"),
-        ({"align_grid": True, "nodata": -1}, "nodata=-1 cannot stand"),
+        ({"align_grid": True, "nodata": np.nan}, "nodata=nan cannot occur in the image, which holds uint16"),
+        ({"align_grid": True, "nodata": -1}, "nodata=-1 cannot occur"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(scene, make_image, make_fit, options, message):

@@ -16,7 +16,7 @@ from xarray import DataArray, Dataset
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.nodata import stored_nodata
+from xcoreg.raster.nodata import file_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "dtype": dtype,
         "crs": crs,
         "transform": transform,
-        "nodata": _nodata_for(parts[0], dtype),
+        "nodata": file_nodata(parts[0], dtype),
     }
     gcps = _gcps_of(parts[0]) if transform is None and driver in _WITH_GCPS else None
     if gcps:
@@ -111,16 +111,6 @@ def _dtype_of(part: DataArray) -> str:
         raise OptionError(f"an image of {dtype} cannot be written: it holds no numbers")
     name = str(dtype.name)
     return {"bool": "uint8", "float16": "float32"}.get(name, name)
-
-
-def _nodata_for(part: DataArray, dtype: str) -> float | int | None:
-    encoded = part.encoding.get("_FillValue")
-    value = stored_nodata(part) if encoded is None else np.asarray(encoded).item()
-    if value is None or np.dtype(dtype).kind not in "iu":
-        return value
-    # A marker that the dtype cannot hold marks nothing.
-    limits = np.iinfo(dtype)
-    return value if np.isfinite(value) and limits.min <= value <= limits.max else None
 
 
 def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None]:

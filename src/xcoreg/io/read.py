@@ -18,6 +18,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, ask_again, gdal_path, local_path, make_patient
 from xcoreg.georef import read_prj
 from xcoreg.raster.bands import to_band
+from xcoreg.raster.nodata import check_fits, netcdf_default_fills
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -148,7 +149,7 @@ def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) ->
 def _without_default(image: DataArray) -> DataArray:
     """Drop a marker that stands nowhere in the file: GDAL takes what NetCDF fills unwritten integers with for one."""
     kind, marker = image.dtype, image.attrs.get("_FillValue")
-    if marker is None or kind.kind not in "iu" or int(marker) not in _default_fills(kind):
+    if marker is None or kind.kind not in "iu" or int(marker) not in netcdf_default_fills(kind):
         return image
     with rasterio.open(image.encoding["source"]) as file:
         if file.driver != "netCDF" or {"_FillValue", "missing_value"} & file.tags(1).keys():
@@ -156,14 +157,6 @@ def _without_default(image: DataArray) -> DataArray:
     plain = image.copy(deep=False)
     del plain.attrs["_FillValue"]
     return plain
-
-
-def _default_fills(kind: np.dtype[Any]) -> tuple[int, ...]:
-    """Tell NetCDF's own fill values of an integer type, as GDAL hands them on."""
-    ends = np.iinfo(kind)
-    if kind.itemsize == 8:
-        return int(ends.min), int(ends.min) + 2, int(ends.max), int(ends.max) - 1
-    return (int(ends.max if kind.kind == "u" else ends.min + 1),)
 
 
 def _survey(spelled: str) -> tuple[bool, list[str], bool]:
@@ -240,15 +233,9 @@ def _beside(image: DataArray | Dataset, where: Path | None) -> DataArray | Datas
 def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataArray | Dataset:
     if isinstance(image, Dataset):
         return image.assign({name: _with_nodata(one, nodata, path) for name, one in image.data_vars.items()})
-    kind = image.dtype
-    if kind.kind in "iu" and (not np.isfinite(nodata) or nodata != int(nodata) or not _fits(int(nodata), kind)):
-        raise OptionError(f"nodata={nodata} cannot occur in {path}, which holds {kind}")
-    result: DataArray = image.rio.write_nodata(kind.type(nodata))
+    check_fits(nodata, image.dtype, path)
+    result: DataArray = image.rio.write_nodata(image.dtype.type(nodata))
     return result
-
-
-def _fits(value: int, kind: np.dtype[Any]) -> bool:
-    return bool(np.iinfo(kind).min <= value <= np.iinfo(kind).max)
 
 
 def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | Dataset:

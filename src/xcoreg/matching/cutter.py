@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xcoreg.lazy.graph import Box
     from xcoreg.matching.masks import Mask
-    from xcoreg.raster.nodata import Box
     from xcoreg.raster.raster import Raster
 
     Linear = tuple[float, float, float, float]

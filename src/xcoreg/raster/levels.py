@@ -19,14 +19,14 @@ from scipy import ndimage
 
 from xcoreg.files import ask_again
 from xcoreg.georef import linear_of
-from xcoreg.raster.nodata import valid_of
+from xcoreg.raster.nodata import valid_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from xcoreg.raster.nodata import Box
+    from xcoreg.lazy.graph import Box
     from xcoreg.raster.raster import Raster
 
 
@@ -108,7 +108,7 @@ class Lattice:
     def _is_valid(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
         valid = np.ones(raw.shape, bool)
         for marker in self.markers:
-            valid &= valid_of(raw, marker)
+            valid &= valid_mask(raw, marker)
         return valid
 
     def spread(self) -> NDArray[np.bool_]:

@@ -1,47 +1,34 @@
-"""Which pixels hold nothing: the stored marker, or the one found from the image corners.
+"""Which pixels are data: the one home of the rules for nodata values and valid masks.
 
-Stored pixels of a variable: only the windows asked for, whatever the variable rests on.
+The nodata value of an image is, in this order, the one given by the user, the one stored with the image, or the one
+found in its corners. NaN and infinity never are data.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.raster.bands import spatial_dims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-    from xarray import DataArray, Variable
+    from numpy.typing import DTypeLike, NDArray
+    from xarray import DataArray
 
+    from xcoreg.core.arrays import Array, Bools
+    from xcoreg.lazy.graph import Box
 
-_CORNER = 3  # px, side of the blocks that seed 000 looks at
-
-
-def nodata_of(image: DataArray, given: float | None = None) -> float | int | None:
-    """Nodata of an image: given, else stored, else found from its corners."""
-    if given is not None:
-        return as_number(given, "the image")
-    stored = stored_nodata(image)
-    if stored is not None or image.dtype.kind not in "iuf":
-        return stored
-    dims = spatial_dims(image, "the image")
-    lead = dict.fromkeys((dim for dim in image.dims if dim not in dims), 0)
-    shape = image.sizes[dims[0]], image.sizes[dims[1]]
-    return search_corners(partial(read_boxes, image.variable, lead, dims), shape)
+_CORNER = 3  # px, side of the blocks that are read in the corners
 
 
 def stored_nodata(image: DataArray) -> float | int | None:
-    """Nodata marker an image carries, in the values it holds."""
+    """Nodata value stored with an image, in the values it holds."""
     try:
         value = image.rio.nodata
-    except (OverflowError, ValueError):  # a marker that the dtype cannot hold marks nothing
+    except (OverflowError, ValueError):  # a nodata value that the dtype cannot hold marks nothing
         value = None
     if value is None:
         value = next(
@@ -55,16 +42,62 @@ def stored_nodata(image: DataArray) -> float | int | None:
     return number.item() if number.ndim == 0 and number.dtype.kind in "iuf" else None
 
 
+def file_nodata(band: DataArray, dtype: DTypeLike) -> float | int | None:
+    """Nodata value of a band in a file of a dtype: that of the encoding of a masked image, else the stored one."""
+    encoded = band.encoding.get("_FillValue")
+    value = stored_nodata(band) if encoded is None else np.asarray(encoded).item()
+    return value if value is None or fits_dtype(value, dtype) else None
+
+
 def as_number(value: Any, name: str) -> float | int:
-    """Take a nodata value given by the user, or say that it is none."""
+    """Check that a nodata value given by the user is a number."""
     number = np.asarray(value)
     if number.ndim or number.dtype.kind not in "iuf":
         raise OptionError(f"nodata={value!r} of {name} is not a number")
     return number.item()  # type: ignore[no-any-return]
 
 
-def search_corners(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, int]) -> float | int | None:
-    """Look for a nodata value in the corners of an image, and into it so as not to be fooled by a constant one.
+def fits_dtype(value: float, dtype: DTypeLike) -> bool:
+    """Whether pixels of a dtype can have a value."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "fc":
+        return True
+    if dtype.kind == "b" or not np.isfinite(value) or value != int(value):
+        return False
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max)
+
+
+def check_fits(value: float, dtype: DTypeLike, name: str) -> None:
+    """Refuse a nodata value that pixels of a dtype cannot have."""
+    if not fits_dtype(value, dtype):
+        raise OptionError(f"nodata={value} cannot occur in {name}, which holds {np.dtype(dtype)}: give another value")
+
+
+def band_nodata(
+    band: DataArray, given: float | None = None, found: Any = None, name: str = "the image"
+) -> float | int | None:
+    """Nodata value of a band without reading its pixels: given, stored or found before, the first that fits it."""
+    if given is not None:
+        number = as_number(given, name)
+        check_fits(number, band.dtype, name)
+        return number
+    for value in (stored_nodata(band), found if isinstance(found, int | float) else None):
+        if value is not None and fits_dtype(value, band.dtype):
+            return value
+    return None
+
+
+def netcdf_default_fills(dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """NetCDF's own fill values of an integer dtype, as GDAL reports them for variables that name none."""
+    limits = np.iinfo(dtype)
+    if dtype.itemsize == 8:
+        return int(limits.min), int(limits.min) + 2, int(limits.max), int(limits.max) - 1
+    return (int(limits.max if dtype.kind == "u" else limits.min + 1),)
+
+
+def search_corners(read: Callable[[list[Box]], list[Array]], shape: tuple[int, int]) -> float | int | None:
+    """Find a nodata value in the corners of an image, and check that the image is not constant.
 
     shape (rows, columns).
     """
@@ -72,16 +105,26 @@ def search_corners(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple
     if min(rows, cols) < 2 * _CORNER:
         return None
     tops, lefts = (0, rows - _CORNER), (0, cols - _CORNER)
-    found = find_nodata(read([_block(top, left) for top in tops for left in lefts]))
+    found = constant_corner(read([_block(top, left) for top in tops for left in lefts]))
     return found if found is not None and _varies(read, shape, found) else None
+
+
+def constant_corner(corners: Sequence[NDArray[Any]]) -> float | int | None:
+    """Value of the constant blocks among those from the corners of an image; None without any, or if they differ."""
+    constant = {
+        block.flat[0].item()
+        for block in corners
+        if block.size and np.isfinite(block.flat[0]) and (block == block.flat[0]).all()
+    }
+    return constant.pop() if len(constant) == 1 else None
 
 
 def _block(row: int, col: int) -> Box:
     return row, row + _CORNER, col, col + _CORNER
 
 
-def _varies(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, int], value: float) -> bool:
-    """Look into the image: a constant one has four equal corners, and they mark nothing."""
+def _varies(read: Callable[[list[Box]], list[Array]], shape: tuple[int, int], value: float) -> bool:
+    """Whether an image holds other values: a constant one has four equal corners, and they mark nothing."""
     rows, cols = shape[0] - _CORNER, shape[1] - _CORNER
     for count in (1, 3, 7):
         parts = [(at + 1) / (count + 1) for at in range(count)]
@@ -91,53 +134,12 @@ def _varies(read: Callable[[list[Box]], list[NDArray[Any]]], shape: tuple[int, i
     return False
 
 
-def find_nodata(corners: Sequence[NDArray[Any]]) -> float | int | None:
-    """Find the nodata value from blocks of pixels in the corners of an image."""
-    constant = {
-        block.flat[0].item()
-        for block in corners
-        if block.size and np.isfinite(block.flat[0]) and (block == block.flat[0]).all()
-    }
-    return constant.pop() if len(constant) == 1 else None
-
-
-def valid_of(raw: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Tell which stored values are data."""
+def valid_mask(raw: Array, nodata: float | None) -> Bools:
+    """Which stored pixels are data."""
     floating = raw.dtype.kind == "f"
     valid = np.isfinite(raw) if floating else np.ones(raw.shape, bool)
     if nodata is None or not np.isfinite(nodata):
         return valid
-    # A float32 image stores the marker rounded to float32.
+    # A float32 image stores the nodata value rounded to float32.
     marker = raw.dtype.type(nodata) if floating else nodata
     return np.asarray(valid & (raw != marker))
-
-
-#: Rows row0 <= row < row1 and columns col0 <= col < col1: (row0, row1, col0, col1), px.
-Box: TypeAlias = "tuple[int, int, int, int]"
-
-
-def is_stored(variable: Variable) -> bool:
-    """Tell whether a variable's pixels are read from somewhere, in memory or in a file, not computed."""
-    return variable.chunks is None or lazy.is_read(variable.data)
-
-
-def read_boxes(
-    variable: Variable,
-    lead: Mapping[Hashable, int],
-    dims: tuple[Hashable, Hashable],
-    boxes: Sequence[Box],
-    step: tuple[int, int] = (1, 1),
-) -> list[NDArray[Any]]:
-    """Read windows of one band as they are stored.
-
-    step (rows, columns).
-    """
-    parts = []
-    for row0, row1, col0, col1 in boxes:
-        window = {**lead, dims[0]: slice(row0, row1, step[0]), dims[1]: slice(col0, col1, step[1])}
-        parts.append(variable.isel(window).transpose(*dims))
-    if variable.chunks is None:
-        return [np.asarray(part.values) for part in parts]
-    fused = len(parts) > 1 and is_stored(variable)
-    windows = [lazy.fused(part.data) if fused else part.data for part in parts]
-    return [np.asarray(block) for block in lazy.compute_all(windows)]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xcoreg.lazy.graph import Box
     from xcoreg.raster.levels import FileLevel
-    from xcoreg.raster.nodata import Box
     from xcoreg.raster.raster import Raster
 
 

@@ -16,15 +16,15 @@ from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.nodata import as_number, is_stored, read_boxes, search_corners, stored_nodata, valid_of
+from xcoreg.raster.nodata import as_number, search_corners, stored_nodata, valid_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from xcoreg.raster.nodata import Box
+    from xcoreg.lazy.graph import Box
 
 
 logger = logging.getLogger("xcoreg")
@@ -78,7 +78,7 @@ class Raster:
     @property
     def is_computed(self) -> bool:
         """Whether dask has to compute the data, not only to read them."""
-        return not is_stored(self.variable)
+        return not _is_stored(self.variable)
 
     def __getstate__(self) -> dict[str, Any]:
         """Let an image that is computed travel without its graph: who works on it elsewhere is given its chunks."""
@@ -110,7 +110,7 @@ class Raster:
             padded = [self._pad(*one) for one in zip(boxes, inner, raws, strict=True)]
             return np.array([own for own, _ in padded], self.work_dtype), np.array([good for _, good in padded], bool)
         raw = np.stack(raws)
-        valid = self.valid_of(raw)
+        valid = self.valid_mask(raw)
         values = raw.astype(self.work_dtype, copy=False)
         if not valid.all():
             np.copyto(values, 0, where=~valid)
@@ -135,14 +135,14 @@ class Raster:
         y_dim, x_dim = self.data.dims
         return read_boxes(self.variable, dict(self.lead), (y_dim, x_dim), boxes, step)
 
-    def valid_of(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which of the stored values are data."""
-        return valid_of(raw, self.nodata)
+    def valid_mask(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the stored pixels are data."""
+        return valid_mask(raw, self.nodata)
 
     def _pad(self, box: Box, inner: Box, raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = box[1] - box[0], box[3] - box[2]
         if raw.shape == shape:
-            part = self.valid_of(raw)
+            part = self.valid_mask(raw)
             if part.all():
                 return raw.astype(self.work_dtype), part
         values = np.zeros(shape, self.work_dtype)
@@ -151,10 +151,37 @@ class Raster:
             slice(inner[0] - box[0], inner[1] - box[0]) if raw.shape[0] else slice(0, 0),
             slice(inner[2] - box[2], inner[3] - box[2]) if raw.shape[1] else slice(0, 0),
         )
-        part = self.valid_of(raw)
+        part = self.valid_mask(raw)
         valid[place] = part
         np.copyto(values[place], raw, where=part, casting="unsafe")
         return values, valid
+
+
+def _is_stored(variable: Variable) -> bool:
+    """Whether pixels are read from memory or a file, not computed by dask."""
+    return variable.chunks is None or lazy.is_read(variable.data)
+
+
+def read_boxes(
+    variable: Variable,
+    lead: Mapping[Hashable, int],
+    dims: tuple[Hashable, Hashable],
+    boxes: Sequence[Box],
+    step: tuple[int, int] = (1, 1),
+) -> list[NDArray[Any]]:
+    """Read windows of one band as they are stored, and nothing else.
+
+    step (rows, columns).
+    """
+    parts = []
+    for row0, row1, col0, col1 in boxes:
+        window = {**lead, dims[0]: slice(row0, row1, step[0]), dims[1]: slice(col0, col1, step[1])}
+        parts.append(variable.isel(window).transpose(*dims))
+    if variable.chunks is None:
+        return [np.asarray(part.values) for part in parts]
+    fused = len(parts) > 1 and _is_stored(variable)
+    windows = [lazy.fused(part.data) if fused else part.data for part in parts]
+    return [np.asarray(block) for block in lazy.compute_all(windows)]
 
 
 def make_raster(

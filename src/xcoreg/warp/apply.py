@@ -21,7 +21,7 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.nodata import as_number, stored_nodata
+from xcoreg.raster.nodata import band_nodata, stored_nodata
 from xcoreg.warp.mapping import Displacement, Grid, Mapping, aligned_grid, compose, outline, reference_grid
 from xcoreg.warp.metadata import Frame, frame_like, frame_near, moved, note, regridded
 from xcoreg.warp.resample import Resampler, resample
@@ -291,25 +291,7 @@ def _limits(band: DataArray) -> tuple[np.floating[Any], np.floating[Any]] | None
 
 def _marker(band: DataArray, job: Job, kernel: str) -> float | int | None:
     """Nodata of an array, without looking at its pixels."""
-    if job.nodata is not None:
-        given = as_number(job.nodata, "the image")
-        if not _fits(given, band.dtype):
-            raise OptionError(f"nodata={given} cannot stand in an image of {band.dtype}: give a value that can")
-        return given
-    stored = stored_nodata(band)
-    if stored is not None and _fits(stored, band.dtype):
-        return stored
-    found = job.found if kernel != "nearest" and isinstance(job.found, int | float) else None
-    return found if found is not None and _fits(found, band.dtype) else None
-
-
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind == "f":
-        return True
-    if dtype.kind == "b" or not np.isfinite(value) or value != int(value):
-        return False
-    info = np.iinfo(dtype)
-    return bool(info.min <= value <= info.max)
+    return band_nodata(band, job.nodata, job.found if kernel != "nearest" else None)
 
 
 def _fill(

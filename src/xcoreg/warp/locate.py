@@ -14,7 +14,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.ground import quick_to_map, quick_to_pixel
 from xcoreg.raster.bands import to_band
-from xcoreg.raster.nodata import stored_nodata, valid_of
+from xcoreg.raster.nodata import stored_nodata, valid_mask
 from xcoreg.warp.rectify import as_ground, shape_of
 
 if TYPE_CHECKING:
@@ -330,6 +330,6 @@ def _from_block(band: DataArray, rows: Floats, cols: Floats, marker: Any, kernel
             for p, size, first in zip((rows, cols), band.shape, low, strict=True)
         )
         values = window[r, c]
-        return np.where(valid_of(values, marker), values.astype(np.float64), np.nan)
-    values, valid = sample(window, valid_of(window, marker), rows - low[0], cols - low[1], kernel)
+        return np.where(valid_mask(values, marker), values.astype(np.float64), np.nan)
+    values, valid = sample(window, valid_mask(window, marker), rows - low[0], cols - low[1], kernel)
     return np.where(valid, values.astype(np.float64), np.nan)

@@ -11,7 +11,7 @@ from xcoreg import lazy
 from xcoreg.core.arrays import Array, Floats
 from xcoreg.core.kernels import reach, ticked
 from xcoreg.core.sampling import sample, sample_axes, shrink
-from xcoreg.raster.nodata import valid_of
+from xcoreg.raster.nodata import valid_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +157,7 @@ class Resampler:
         """Pixels that may be used; None when all may."""
         if source.dtype.kind != "f" and self.nodata is None:
             return None
-        valid = valid_of(source, self.nodata)
+        valid = valid_mask(source, self.nodata)
         return None if valid.all() else valid
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
-from xcoreg.raster.nodata import valid_of
+from xcoreg.raster.nodata import valid_mask
 from xcoreg.warp.mapping import Mapping
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
 
@@ -100,7 +100,7 @@ class Rise:
 
         heights (..., n_rows, n_cols) floating.
         """
-        dz, valid = self.at(rows, cols), valid_of(heights, nodata)
+        dz, valid = self.at(rows, cols), valid_mask(heights, nodata)
         np.add(heights, dz, out=heights, where=valid, casting="same_kind")
         if nodata is not None and np.isfinite(nodata):
             marker = heights.dtype.type(nodata)
