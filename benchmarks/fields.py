@@ -77,7 +77,7 @@ def clear(points: Any, hidden: np.ndarray) -> np.ndarray:
 def inside(fit: Any) -> float:
     """Share of withheld tie points within their predicted 95 % ellipse."""
     ok = fit.points.ok
-    check = fit.settings["assessment"]["check"]
+    check = fit.details.assessment.check
     off = np.stack([check["dx"], check["dy"]], -1)
     spread = (
         fit.model.predict_cov(fit.points.x[ok], fit.points.y[ok]) + fit.points.cov[ok] + np.array(fit.model.scatter)

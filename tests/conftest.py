@@ -12,6 +12,7 @@ from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.core.models import assess_model
 from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.details import Assessment, CheckPoints, Details, TriedModel
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
@@ -56,7 +57,7 @@ def make_field(side=12, kind="polynomial2", grid=GRID, crs="EPSG:32633", withhel
     )
     good = points.take(points.ok)
     choice = assess_model(kind, good.x, good.y, good.dx, good.dy, good.cov)
-    check = {"window": good.window, "dx": choice.residual_dx, "dy": choice.residual_dy}
+    check = CheckPoints(good.window, choice.residual_dx, choice.residual_dy)
     left = np.hypot(*georef.vector_to_pixel(linear, choice.residual_dx, choice.residual_dy))
     before = np.hypot(good.dcol, good.drow)
     errors = {}
@@ -65,10 +66,9 @@ def make_field(side=12, kind="polynomial2", grid=GRID, crs="EPSG:32633", withhel
         errors[f"rmse_{name}"] = np.sqrt(np.mean(values**2))
     quality = Quality(reliability=92.0, n_windows=n, n_ok=len(good), n_check=len(good), **errors)
     shift = Shift(good.dx.mean(), good.dy.mean(), np.eye(2) * 0.01, linear)
-    settings = {"options": {"spacing": 80}, "assessment": {"models": choice.table, "check": check}}
-    return Coregistration(
-        choice.model, points, quality, Status.OK, shift, crs, grid, (1000, 1000), settings if withheld else {}
-    )
+    models = tuple(TriedModel(**row) for row in choice.table)
+    details = Details(options={"spacing": 80}, assessment=Assessment(models, check)) if withheld else Details()
+    return Coregistration(choice.model, points, quality, Status.OK, shift, crs, grid, (1000, 1000), details)
 
 
 @pytest.fixture

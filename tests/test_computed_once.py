@@ -66,7 +66,7 @@ def far():
 
 
 def told(fit):
-    return {key: value for key, value in fit.to_dict().items() if key not in ("log", "settings")}
+    return {key: value for key, value in fit.to_dict().items() if key not in ("details",)}
 
 
 LOOKS = {

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
@@ -114,7 +115,7 @@ def test_points_in_another_crs_are_brought_to_the_image(image):
     here = make_points()
     from xcoreg.results.external import as_points
 
-    there = as_points(here, "EPSG:4326", (1.5e-4, 0, 12, 0, -1e-4, 53.3))
+    there = as_points(here, GeoBox((900, 900), Affine(1.5e-4, 0, 12, 0, -1e-4, 53.3), "EPSG:4326"))
     write_gcps(image, there, image.with_name("out.tif"))
     with rasterio.open(image.with_name("out.tif")) as file:
         assert [gcp.x for gcp in file.gcps[0]] == pytest.approx((here.x + here.dx).tolist(), abs=1e-3)

@@ -145,7 +145,7 @@ def test_what_cannot_be_told_is_named(both, change, options, status):
     tgt, ref = change(both)
     fit = tgt.coreg.match(ref, matcher="nuth_kaab", errors="return", **options)
     assert fit.status is status
-    assert fit.shift is None
+    assert fit.shift_or_none is None
     assert np.isnan(fit.points.dx).all()
     assert np.isinf(fit.points.cov[0].diagonal()).all()
     with pytest.raises(xcoreg.MatchError, match="no trustworthy match"):
@@ -155,7 +155,7 @@ def test_what_cannot_be_told_is_named(both, change, options, status):
 def test_a_limit_is_held(both):
     fit = both.tgt.coreg.match(both.ref, matcher="nuth_kaab", max_shift=0.2, errors="return")
     assert fit.status is Status.TOO_FAR
-    assert fit.shift is None
+    assert fit.shift_or_none is None
 
 
 def test_slopes_that_face_one_way_tell_one_axis(both):

@@ -53,10 +53,10 @@ def test_the_model_predicts_the_field_between_the_windows(field, fit):
 
 def test_the_result_tells_withheld_residuals(fit):
     quality = fit.quality
-    assert quality.n_check == fit.points.ok.sum() == len(fit.settings["assessment"]["check"]["dx"])
+    assert quality.n_check == fit.points.ok.sum() == len(fit.details.assessment.check.dx)
     assert quality.rmse_after < 0.05 < quality.rmse_before
     assert quality.median_after <= quality.ce90_after < quality.ce90_before
-    assert sum(row["chosen"] for row in fit.settings["assessment"]["models"]) == 1
+    assert sum(row.chosen for row in fit.details.assessment.models) == 1
 
 
 def test_the_shift_of_a_field_is_its_mean(fit):

@@ -56,9 +56,9 @@ def test_corner_of_seed_000(scene):
 
 
 def test_the_interim_results_of_seed_000(scene):
-    interim = build(scene, SEED_000).settings["interim"]
-    assert interim["integer"] == [0, -2]
-    assert interim["subpixel"] == pytest.approx([0.357885632465, 0.433837319984])
+    interim = build(scene, SEED_000).details.interim
+    assert interim.integer == (0, -2)
+    assert interim.subpixel == pytest.approx([0.357885632465, 0.433837319984])
 
 
 def test_covariance_is_carried_to_the_map(scene):
@@ -77,7 +77,7 @@ def test_the_target_is_described(scene, plain):
     fit = build(scene, SEED_000)
     assert fit.shape == plain.tgt.shape
     assert fit.transform == (10, 0, 300000, 0, -10, 5900040)
-    assert fit.settings["ref_grid"]["shape"] == [240, 260]
+    assert fit.details.ref_grid.shape == (240, 260)
     assert fit.shift.unit == "metre"
 
 
@@ -86,7 +86,7 @@ def test_a_fit_survives_its_file(scene, tmp_path):
     fit.save(tmp_path / "fit.json")
     back = xcoreg.load_fit(tmp_path / "fit.json")
     assert back.shift == fit.shift
-    assert back.settings["interim"]["subpixel"] == pytest.approx(fit.settings["interim"]["subpixel"])
+    assert back.details.interim.subpixel == pytest.approx(fit.details.interim.subpixel)
     assert back.points.counts() == fit.points.counts()
 
 
@@ -148,7 +148,7 @@ def test_every_failure_tells_reason_counts_and_cure(scene, status):
 def test_a_failed_fit_has_no_shift(scene):
     fit = build(scene, [[1, 2]], Status.NO_PEAK, members=[False], status=[Status.NO_PEAK])
     assert not fit
-    assert fit.shift is None
+    assert fit.shift_or_none is None
     assert fit.model is None
 
 

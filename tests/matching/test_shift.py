@@ -303,6 +303,6 @@ def test_a_returned_failure_cannot_be_applied(plain):
     both = pair((240, 260), shift=None, seed=9)
     fit = match(both.tgt, both.ref, errors="return")
     assert not fit
-    assert fit.shift is None
+    assert fit.shift_or_none is None
     with pytest.raises(MatchError):
         both.tgt.coreg.apply(fit)

@@ -23,6 +23,7 @@ from xcoreg.plot.dem import (
 )
 from xcoreg.plot.style import new_figure
 from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.details import Details
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
@@ -47,14 +48,14 @@ def dem(function, transform=NORTH_UP, shape=(120, 150), crs="EPSG:32633", seed=N
     return image.rio.write_crs(crs).rio.write_transform(transform)
 
 
-def fit_of(target, shift=TRUTH, points=None, model=None, **settings):
+def fit_of(target, shift=TRUTH, points=None, model=None, **details):
     grid = target.coreg.grid
     linear = (grid.affine.a, grid.affine.b, grid.affine.d, grid.affine.e)
     wkt, status = grid.crs.to_wkt(), Status.OK
     one = Shift(*shift[:2], dz=shift[2], linear=linear)
     points = TiePoints(*([[]] * 9)) if points is None else points
     where = tuple(grid.affine)[:6], grid.shape
-    return Coregistration(model or Translation(*shift), points, Quality(), status, one, wkt, *where, settings)
+    return Coregistration(model or Translation(*shift), points, Quality(), status, one, wkt, *where, Details(**details))
 
 
 @pytest.fixture(scope="module")

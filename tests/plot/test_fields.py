@@ -52,7 +52,7 @@ def test_many_arrows_are_thinned_and_the_rest_are_dots(field):
 def test_residuals_are_those_of_withheld_points(fit):
     left = residuals_of(fit)
     assert left.withheld
-    assert np.array_equal(left.dx, fit.settings["assessment"]["check"]["dx"])
+    assert np.array_equal(left.dx, fit.details.assessment.check.dx)
     assert np.array_equal(left.window, fit.points.window[fit.points.ok])
 
 
@@ -110,7 +110,7 @@ def test_fields_of_every_size_and_grid_are_drawn(field, tmp_path, side, grid, cr
 
 
 def test_a_failed_field_is_drawn_but_has_no_model(fit, tmp_path):
-    failed = dataclasses.replace(fit, model=None, shift=None, status=Status.NO_PEAK)
+    failed = dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK)
     figure = plot_fit(failed)
     save_figure(figure, tmp_path / "a.png", dpi=40)
     assert figure.get_suptitle() == "NO_PEAK: no shift makes the images correlate above chance"

@@ -44,7 +44,7 @@ def make(side=3):
 def failed():
     fit = make()
     points = fit.points.with_status(fit.points.ok, Status.NO_PEAK)
-    return dataclasses.replace(fit, model=None, shift=None, status=Status.NO_PEAK, points=points)
+    return dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK, points=points)
 
 
 def quiver(axes):

@@ -17,6 +17,7 @@ from xcoreg.errors import OptionError
 from xcoreg.report.html import choose_windows
 from xcoreg.report.sections import answer
 from xcoreg.report.write import write_report
+from xcoreg.results.details import Details
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)
 VOID = {"meta", "img", "input", "br"}
@@ -107,7 +108,8 @@ def test_without_images_there_are_no_windows(fit, tmp_path):
 
 def test_windows_are_good_ones_and_the_worst(fit):
     chosen = choose_windows(fit, 4)
-    left = np.hypot(fit.settings["assessment"]["check"]["dx"], fit.settings["assessment"]["check"]["dy"]) / 10
+    check = fit.details.assessment.check
+    left = np.hypot(check.dx, check.dy) / 10
     assert [one.what for one in chosen] == ["small residual"] * 2 + ["large residual"] * 2
     assert chosen[-1].residual == pytest.approx(left.max())
     assert chosen[0].residual <= np.percentile(left, 25)
@@ -115,7 +117,7 @@ def test_windows_are_good_ones_and_the_worst(fit):
 
 
 def test_one_shift_is_reported_too(field, tmp_path, scene):
-    fit = dataclasses.replace(field(kind="translation", withheld=False), settings={})
+    fit = dataclasses.replace(field(kind="translation", withheld=False), details=Details())
     fit.report(tmp_path / "r.html", scene, scene, title="A <b> shift")
     page = read(tmp_path / "r.html")
     assert "A <b> shift" in page.text
@@ -125,16 +127,16 @@ def test_one_shift_is_reported_too(field, tmp_path, scene):
 
 
 def test_a_failure_is_reported_with_its_reason(fit, tmp_path, scene):
-    failed = dataclasses.replace(fit, model=None, shift=None, status=Status.NO_PEAK)
+    failed = dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK)
     failed.report(tmp_path / "r.html", scene, scene)
     text = read(tmp_path / "r.html").text
     assert "No trustworthy answer was found: no shift makes" in text
     assert "is moved back" not in text
 
 
-def test_warnings_and_settings_are_escaped(fit, tmp_path):
+def test_warnings_and_options_are_escaped(fit, tmp_path):
     quality = dataclasses.replace(fit.quality, warnings=("few <points>",))
-    odd = dataclasses.replace(fit, quality=quality, settings={**fit.settings, "note": "<script>"}, log=("a & b",))
+    odd = dataclasses.replace(fit, quality=quality, details=Details(options={"note": "<script> a & b"}))
     odd.report(tmp_path / "r.html")
     page = read(tmp_path / "r.html")
     assert "few <points>" in page.text

@@ -9,6 +9,7 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.results.coregistration import SCHEMA, Coregistration, Quality, current_versions, load_fit
+from xcoreg.results.details import Details
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
@@ -34,20 +35,19 @@ def make(**columns):
             "points": points,
             "quality": Quality(reliability=98.5, n_windows=3, n_ok=2, warnings=("few windows",)),
             "status": Status.OK,
-            "shift": Shift(3.578856324660592, 15.661626799963415, COV, (10, 0, 0, -10)),
+            "shift_or_none": Shift(3.578856324660592, 15.661626799963415, COV, (10, 0, 0, -10)),
             "crs_wkt": "EPSG:32633",
             "transform": (10, 0, 300000, 0, -10, 5900040),
             "shape": (10980, 10980),
-            "settings": {"window": 256, "nodata": -math.inf, "at": None, "max_shift": 0.1 + 0.2},
+            "details": Details({"window": 256, "nodata": -math.inf, "at": None, "max_shift": 0.1 + 0.2}),
             "versions": {"xcoreg": "0.1.0"},
-            "log": ("one", "two"),
         }
         | columns
     )
 
 
 def failed():
-    return make(model=None, shift=None, status=Status.NO_PEAK)
+    return make(model=None, shift_or_none=None, status=Status.NO_PEAK)
 
 
 def test_moved_transform_of_seed_000():
@@ -78,11 +78,23 @@ def test_a_fit_cannot_be_changed():
         make().status = Status.OK
 
 
-def test_the_callers_settings_are_not_shared():
-    settings = {"list": [1]}
-    fit = make(settings=settings)
-    settings["list"].append(2)
-    assert fit.settings == {"list": [1]}
+def test_the_callers_options_are_not_shared():
+    options = {"list": [1]}
+    fit = make(details=Details(options))
+    options["list"].append(2)
+    assert fit.details.options == {"list": [1]}
+
+
+def test_a_failed_fit_has_no_shift():
+    with pytest.raises(MatchError, match="there is no shift: no shift makes") as info:
+        _ = failed().shift
+    assert len(info.value.points) == 3
+
+
+def test_the_points_of_a_fit_know_its_grid():
+    fit = make()
+    assert fit.points.grid == fit.grid
+    assert tuple(fit.gcps.x[:2]) == pytest.approx((300103.58, 300203.57))
 
 
 @pytest.mark.parametrize("fit", [make(), failed(), make(points=TiePoints(*[[]] * 9))], ids=["ok", "failed", "no rows"])
@@ -91,12 +103,12 @@ def test_save_and_load_give_the_same_to_the_last_digit(tmp_path, fit):
     back = load_fit(tmp_path / "fit.json")
     assert back == fit
     assert back.points == fit.points
-    assert back.shift == fit.shift
-    assert back.settings == fit.settings
+    assert back.shift_or_none == fit.shift_or_none
+    assert back.details.to_dict() == fit.details.to_dict()
 
 
 def test_unknown_covariances_survive(tmp_path):
-    make(shift=Shift(1.0, 2.0), model=Translation(1.0, 2.0)).save(tmp_path / "fit.json")
+    make(shift_or_none=Shift(1.0, 2.0), model=Translation(1.0, 2.0)).save(tmp_path / "fit.json")
     back = load_fit(tmp_path / "fit.json")
     assert np.isnan(back.shift.cov).all()
     assert np.isnan(back.model.cov).all()
@@ -149,7 +161,7 @@ def test_load_of_a_folder(tmp_path):
         (b"[1, 2]", "without the mark"),
         (b'{"type": "FeatureCollection"}', "without the mark"),
         (b'{"format": "xcoreg fit", "schema": 999}', r"newer xcoreg \(schema 999"),
-        (b'{"format": "xcoreg fit", "schema": 1}', "damaged fit: KeyError"),
+        (b'{"format": "xcoreg fit", "schema": 2}', "damaged fit: KeyError"),
     ],
 )
 def test_load_of_something_else(tmp_path, content, message):

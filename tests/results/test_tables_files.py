@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from xcoreg.core.matches import Status
@@ -11,7 +13,7 @@ from xcoreg.results.tiepoints import TiePoints
 
 gpd = pytest.importorskip("geopandas")
 
-GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
+GRID = GeoBox((1000, 1100), Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), "EPSG:32633")
 EXACT = ["gpkg", "geojson", "parquet", "csv"]
 NAMES = [
     "POINT_ID", "X_IM", "Y_IM", "X_UTM", "Y_UTM", "X_WIN_SIZE", "Y_WIN_SIZE", "X_SHIFT_PX", "Y_SHIFT_PX",
@@ -66,7 +68,7 @@ def test_a_marker_stands_for_missing_numbers(points, tmp_path):
 
 @pytest.mark.parametrize("suffix", [*EXACT, "shp"])
 def test_the_columns_of_arosics(points, tmp_path, suffix):
-    points.save(tmp_path / f"p.{suffix}", columns="arosics", transform=GRID, shape=(1000, 1100))
+    points.on_grid(GRID).save(tmp_path / f"p.{suffix}", columns="arosics")
     path = tmp_path / f"p.{suffix}"
     table = {"csv": pd.read_csv, "parquet": gpd.read_parquet}.get(suffix, gpd.read_file)(path)
     assert [name for name in table.columns if name not in ("geometry", "crs")] == NAMES
@@ -82,7 +84,8 @@ def test_point_id_of_seed_000():
     one = TiePoints([0], [199.5], [5199.5], [352000], [5898040], [3.724704], [2.855005], [0.37247], [-0.2855])
     from xcoreg.results.tables import arosics_columns
 
-    table = arosics_columns(one, GRID, (10980, 10980), 200, -9999.0)
+    grid = GeoBox((10980, 10980), GRID.affine, GRID.crs)
+    table = arosics_columns(one.on_grid(grid, 200), -9999.0)
     assert (table["POINT_ID"][0], table["X_UTM"][0], table["Y_UTM"][0]) == (81, 352000.0, 5898040.0)
     assert table["ABS_SHIFT"][0] == pytest.approx(4.693024, abs=1e-6)
     assert table["ANGLE"][0] == pytest.approx(232.529646, abs=1e-5)
@@ -90,12 +93,12 @@ def test_point_id_of_seed_000():
 
 def test_arosics_columns_at_the_middle_of_a_pixel_name_its_corner(points, tmp_path):
     middle = TiePoints([0], [200.0], [200.0], [302005], [5898035], [1], [1], [0.1], [-0.1])
-    middle.save(tmp_path / "p.csv", columns="arosics", transform=GRID, shape=(1000, 1000))
+    middle.on_grid(GRID).save(tmp_path / "p.csv", columns="arosics")
     assert pd.read_csv(tmp_path / "p.csv")[["X_IM", "X_UTM", "Y_UTM"]].to_numpy().tolist() == [[200, 302000, 5898040]]
 
 
 def test_arosics_files_are_read_as_tie_points(points, tmp_path):
-    points.save(tmp_path / "p.gpkg", columns="arosics", transform=GRID, shape=(1000, 1000))
+    points.on_grid(GRID).save(tmp_path / "p.gpkg", columns="arosics")
     back = TiePoints.load(tmp_path / "p.gpkg")
     assert np.array_equal(back.ok, points.ok)
     np.testing.assert_allclose(back.dx[back.ok], points.dx[points.ok], rtol=1e-12)
@@ -104,7 +107,7 @@ def test_arosics_files_are_read_as_tie_points(points, tmp_path):
 
 
 def test_the_columns_of_arosics_need_the_grid(points, tmp_path):
-    with pytest.raises(OptionError, match=r"fit\.save_points"):
+    with pytest.raises(OptionError, match=r"fit\.points\.save"):
         points.save(tmp_path / "p.csv", columns="arosics")
 
 
@@ -134,16 +137,16 @@ def test_foreign_tie_points_need_only_positions_and_corrections():
 
 
 def test_a_transform_gives_pixels():
-    points = TiePoints.from_geodataframe(foreign(dx=[10.0] * 3, dy=[20.0] * 3), transform=GRID)
+    points = TiePoints.from_geodataframe(foreign(dx=[10.0] * 3, dy=[20.0] * 3), grid=GRID)
     assert points.col.tolist() == [9.5, 29.5, 49.5]
     assert points.drow.tolist() == [-2.0] * 3
 
 
 def test_corrections_in_pixels_need_a_transform():
     frame = foreign(X_SHIFT_PX=[1.0] * 3, Y_SHIFT_PX=[-2.0] * 3)
-    with pytest.raises(OptionError, match="transform="):
+    with pytest.raises(OptionError, match="grid="):
         TiePoints.from_geodataframe(frame)
-    assert TiePoints.from_geodataframe(frame, transform=GRID).dy.tolist() == [20.0] * 3
+    assert TiePoints.from_geodataframe(frame, grid=GRID).dy.tolist() == [20.0] * 3
 
 
 @pytest.mark.parametrize("flags", [[False, True, False], ["False", "True", "-9999"], [0, 1, -9999]])

@@ -41,7 +41,7 @@ def test_a_translation_from_many_windows_is_told_without_a_range(field):
 
 
 def test_a_failed_field_tells_the_reasons(fit):
-    failed = dataclasses.replace(fit, model=None, shift=None, status=Status.NO_PEAK)
+    failed = dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK)
     assert repr(failed).startswith("Coregistration(NO_PEAK: no shift makes")
     assert rows(failed)["windows kept"] == "112 of 144 tried"
 
@@ -79,7 +79,7 @@ def test_fits_saved_before_there_were_fields_still_load(fit):
 def test_points_of_a_fit_are_saved_on_its_grid(fit, tmp_path):
     import pandas as pd
 
-    fit.save_points(tmp_path / "p.csv", columns="arosics")
+    fit.points.save(tmp_path / "p.csv", columns="arosics")
     table = pd.read_csv(tmp_path / "p.csv")
     assert table["POINT_ID"].iloc[-1] == (950 // 80) * 13 + 950 // 80
-    assert len(fit.gcps(max_points=30)) <= 30
+    assert len(fit.points.thin(30).gcps) <= 30

@@ -1,22 +1,25 @@
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.details import Details, Interim, Window
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
 LINEAR = (10.0, 0.0, 0.0, -10.0)
 CORNERS = [[319090.0, 5790510.0], [351800.0, 5899940.0], [409790.0, 5900040.0], [409790.0, 5790250.0]]
-INTERIM = {
-    "tgt_corners": CORNERS,
-    "ref_corners": CORNERS * 2,
-    "window": {"x": 354223, "y": 5805559, "size": 256},
-    "linear": (20.0, 0.0, 0.0, -20.0),
-    "integer": (0, -1),
-    "subpixel": (0.17894281623, 0.21691865999),
-}
-REF_GRID = {"transform": (5, 0, 300000, 0, -5, 5900040), "shape": (10, 10), "crs": "EPSG:32633"}
+INTERIM = Interim(
+    tgt_corners=CORNERS,
+    ref_corners=CORNERS * 2,
+    window=Window(354223, 5805559, 256),
+    linear=(20.0, 0.0, 0.0, -20.0),
+    integer=(0, -1),
+    subpixel=(0.17894281623, 0.21691865999),
+)
+REF_GRID = GeoBox((10, 10), Affine(5, 0, 300000, 0, -5, 5900040), "EPSG:32633")
 
 
 def make(**columns):
@@ -27,11 +30,11 @@ def make(**columns):
             "points": TiePoints([0, 1], *[[0, 0]] * 8, status=[0, 1]),
             "quality": Quality(98.2, 0.93, 0.42, 0.88, 2, 1, 0.031, 0.004, -0.01, ("one <b> window",)),
             "status": Status.OK,
-            "shift": shift,
+            "shift_or_none": shift,
             "crs_wkt": "EPSG:32633",
             "transform": (10, 0, 300000, 0, -10, 5900040),
             "shape": (10980, 10980),
-            "settings": {"interim": INTERIM, "ref_grid": REF_GRID},
+            "details": Details(interim=INTERIM, ref_grid=REF_GRID),
         }
         | columns
     )
@@ -87,20 +90,20 @@ def test_quality_is_told(lines):
 
 
 def test_a_reference_in_another_crs_has_turned_pixels():
-    grid = REF_GRID | {"crs": "EPSG:32634"}
-    total = values(make(settings={"ref_grid": grid}).summary().splitlines(), "total shift")[0]
+    grid = GeoBox(REF_GRID.shape, REF_GRID.affine, "EPSG:32634")
+    total = values(make(details=Details(ref_grid=grid)).summary().splitlines(), "total shift")[0]
     assert total.endswith("reference px")
     assert total != "col +0.715771, row -3.132325 reference px"
 
 
 def test_nothing_is_made_up_when_interim_results_are_missing():
-    text = make(settings={}).summary()
+    text = make(details=Details()).summary()
     assert "corners" not in text
     assert text.count("total shift") == 1
 
 
 def test_a_failure_opens_with_its_reason():
-    text = make(model=None, shift=None, status=Status.FLAT).summary()
+    text = make(model=None, shift_or_none=None, status=Status.FLAT).summary()
     assert text.startswith("Coregistration: FLAT, no texture to match\n")
     assert "shift" not in text
 

@@ -1,27 +1,35 @@
 import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.results.tiepoints import TiePoints, thin
 
-GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
+GRID = GeoBox((1000, 1100), Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), "EPSG:32633")
 
 
 def test_gcps_count_from_the_corner_and_lie_at_the_reference(points):
-    gcps = points.to_gcps(GRID)
+    gcps = points.on_grid(GRID).gcps
     good = points.take(points.ok)
-    assert [gcp.id for gcp in gcps] == [str(window) for window in good.window]
-    assert (gcps[0].col, gcps[0].row) == pytest.approx((200.0, 200.0))
-    assert (gcps[0].x, gcps[0].y) == pytest.approx((302000 + good.dx[0], 5898040 + good.dy[0]))
-    assert gcps[0].info.startswith(f"sigma_x={np.sqrt(good.cov[0, 0, 0]):.6g}")
+    assert list(gcps.id) == [str(window) for window in good.window]
+    assert (gcps.pixel[0], gcps.line[0]) == pytest.approx((200.0, 200.0))
+    assert (gcps.x[0], gcps.y[0]) == pytest.approx((302000 + good.dx[0], 5898040 + good.dy[0]))
+    assert gcps.crs.to_epsg() == 32633
+    assert gcps.info[0].startswith(f"sigma_x={np.sqrt(good.cov[0, 0, 0]):.6g}")
 
 
 def test_no_trusted_point_gives_no_gcps(points):
     with pytest.raises(OptionError, match="no tie point is trusted"):
-        points.with_status(points.ok, Status.MASKED).to_gcps(GRID)
+        _ = points.with_status(points.ok, Status.MASKED).on_grid(GRID).gcps
     with pytest.raises(OptionError, match="max_points=0"):
-        points.to_gcps(GRID, max_points=0)
+        points.thin(0)
+
+
+def test_gcps_need_the_grid_of_the_target(points):
+    with pytest.raises(OptionError, match="do not know the grid"):
+        _ = points.gcps
 
 
 @pytest.mark.parametrize("wanted", [1, 7, 100, 500])

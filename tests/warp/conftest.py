@@ -6,12 +6,14 @@ import dask
 import numpy as np
 import pytest
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from xarray import DataArray
 
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.georef import as_crs, pixel_to_map
 from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.details import Details
 from xcoreg.results.tiepoints import TiePoints
 
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)
@@ -33,11 +35,12 @@ def build_image(data, transform=ORIGIN, crs=UTM, dims=("y", "x"), **parts):
     return image
 
 
-def build_fit(dx=3.5, dy=15.5, crs=UTM, model=None, status=Status.OK, **settings):
+def build_fit(dx=3.5, dy=15.5, crs=UTM, model=None, status=Status.OK, **details):
     points = TiePoints([0], [0], [0], [0], [0], [dx], [dy], [dx / 10], [-dy / 10])
     model = Translation(dx, dy) if model is None else model
-    settings.setdefault("ref_grid", {"transform": tuple(ORIGIN)[:6], "shape": (100, 120), "crs": UTM})
-    return Coregistration(model, points, Quality(), status, None, crs, tuple(ORIGIN)[:6], (100, 120), settings)
+    details.setdefault("ref_grid", GeoBox((100, 120), ORIGIN, UTM))
+    grid = tuple(ORIGIN)[:6], (100, 120)
+    return Coregistration(model, points, Quality(), status, None, crs, *grid, Details(**details))
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def _head(work: Work, pair: Pair) -> dict[str, Any]:
 def _found(fit: Coregistration) -> dict[str, Any]:
     """Put what a fit tells into plain numbers."""
     answer: dict[str, Any] = {"model": None if fit.model is None else fit.model.kind}
-    shift = fit.shift
+    shift = fit.shift_or_none
     if shift is not None:
         names = ("dx", "dy", "unit", "dcol", "drow", "length", "angle")
         answer |= {name: getattr(shift, name) for name in names}

@@ -82,7 +82,7 @@ def _tell(fit: Coregistration, again: Coregistration) -> None:
     quality, shift = fit.quality, fit.shift
     rows = {
         "shift": str(shift),
-        "length": f"{shift.length:.2f} {shift.unit}, angle {shift.angle:.1f}° from North" if shift else "",
+        "length": f"{shift.length:.2f} {shift.unit}, angle {shift.angle:.1f}° from North",
         "left afterwards": str(again.shift),
         "similarity (SSIM)": f"{quality.ssim_before:.3f} before, {quality.ssim_after:.3f} after",
         "reliability": f"{quality.reliability:.0f} %, {quality.n_ok} of {quality.n_windows} windows agree",

@@ -136,7 +136,7 @@ def dem(ref: str, tgt: str, out: str, talk: Talk, exclude: bool, table: str | No
     fit, nodata = _estimate(ref, tgt, options, talk, exclude), options["nodata"]
     tell_heights(fit, talk)
     if table:
-        fit.save_points(table)
+        fit.points.save(table)
         talk.say("table", table)
     heights = fit.has_dz if delivery.vertical is None else delivery.vertical
     replace(delivery, vertical=heights).write(tgt, fit, nodata)

@@ -252,7 +252,7 @@ def report(fit: Coregistration) -> dict[str, Any]:
         `answer` first: the shift in map units and target pixels, its uncertainty and quality; then all that
         :meth:`Coregistration.save` writes, so that the text is a fit file too.
     """
-    shift, quality = fit.shift, fit.quality
+    shift, quality = fit.shift_or_none, fit.quality
     answer: dict[str, Any] = {"ok": fit.ok, "status": fit.status.name}
     if shift is not None:
         (sx, sy), (sc, sr) = shift.sigma, shift.sigma_px

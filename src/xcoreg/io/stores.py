@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset
 from xarray.conventions import encode_cf_variable
@@ -24,7 +25,7 @@ from xarray.conventions import encode_cf_variable
 from xcoreg import lazy
 from xcoreg.errors import GridError, NotGeoreferenced, OptionError, require
 from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path
-from xcoreg.georef import GCPs, attach_gcps
+from xcoreg.georef import attach_gcps
 from xcoreg.io.stream import pour
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
@@ -214,19 +215,19 @@ def write_gcps(
     image: str | os.PathLike[str], points: Any, path: str | os.PathLike[str], *, max_points: int | None = None
 ) -> Path:
     """Write an image whose place is told by tie points instead of a transform."""
-    source, crs, transform = _describe(image)
-    known = as_points(points, crs, transform)
+    source, grid = _describe(image)
+    known = as_points(points, grid)
     if not isinstance(known, TiePoints):
         raise OptionError(
             "there are positions alone, no corrections: match them with tgt.coreg.match_local(points=...)"
         )
     goal = check_output(path, inputs=(image,))
-    gcps = GCPs.from_rasterio(known.to_gcps(transform, max_points=max_points), crs)
-    return attach_gcps(source, gcps, goal)
+    chosen = known if max_points is None else known.thin(max_points)
+    return attach_gcps(source, chosen.gcps, goal)
 
 
-def _describe(image: str | os.PathLike[str]) -> tuple[str, str, tuple[float, ...]]:
-    """GDAL's path, CRS and transform of an image."""
+def _describe(image: str | os.PathLike[str]) -> tuple[str, GeoBox]:
+    """GDAL's path and the grid of an image."""
     local = local_path(image)
     if local is not None and not local.exists():
         raise NoSuchFile(f"{image} does not exist")
@@ -235,10 +236,10 @@ def _describe(image: str | os.PathLike[str]) -> tuple[str, str, tuple[float, ...
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(source) as file:
-                crs, transform = file.crs, file.transform
+                crs, transform, shape = file.crs, file.transform, file.shape
     except RasterioError as error:
         raise OptionError(f"{image} is not a raster that GDAL can read: {error}") from error
     if crs is None or transform.is_identity:
         what = "CRS" if crs is None else "transform"
         raise NotGeoreferenced(f"{image} has no {what}: its pixels have no place that tie points could correct")
-    return source, crs.to_wkt(), tuple(transform)[:6]
+    return source, GeoBox(shape, transform, crs.to_wkt())

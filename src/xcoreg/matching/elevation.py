@@ -22,8 +22,9 @@ from xcoreg.core.models.base import nested
 from xcoreg.core.models.polynomial import design_of
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.matching.result import scene_settings
+from xcoreg.matching.result import scene_details
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.details import Details, ElevationDetails
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
@@ -190,7 +191,7 @@ def target_pixels(scene: Scene) -> float:
 def match_elevation(scene: Scene, options: Options) -> Coregistration:
     """Measure one correction between two elevation models."""
     settled = settle(scene, options, options.terms or Terms(shift=True))
-    return fit_of(scene.target, settled, scene_settings(scene, options), scene.overlap.representative_point())
+    return fit_of(scene.target, settled, scene_details(scene, options), scene.overlap.representative_point())
 
 
 def settle(scene: Scene, options: Options, terms: Terms) -> Settled:
@@ -221,20 +222,20 @@ def unconstrained(found: Solution) -> Solution:
     return replace(found, status=Status.UNCONSTRAINED, move=np.full(2, np.nan), height=np.full(m, np.nan), cov=cov)
 
 
-def fit_of(target: Raster, settled: Settled, settings: dict[str, Any], place: Any) -> Coregistration:
+def fit_of(target: Raster, settled: Settled, details: Details, place: Any) -> Coregistration:
     """Put a solution into its final form."""
     found, ok = settled.found, settled.found.status is Status.OK
-    told = {"correlation_px": found.length, "powers": [list(part) for part in found.basis.powers]}
+    compared = ElevationDetails(float(found.length), tuple(found.basis.powers))
     return Coregistration(
         model=model_of(found, settled.linear, settled.origin) if ok else None,
         points=_points(target, settled, place),
         quality=_quality(found),
         status=found.status,
-        shift=_shift(target, settled) if ok else None,
+        shift_or_none=_shift(target, settled) if ok else None,
         crs_wkt=as_crs(target.grid.crs).to_wkt(),
         transform=tuple(target.grid.affine)[:6],
         shape=target.shape,
-        settings={**settings, "elevation": told},
+        details=replace(details, elevation=compared),
         versions=current_versions(),
     )
 
@@ -262,8 +263,9 @@ def _points(target: Raster, settled: Settled, place: Any) -> TiePoints:
         "drow": drow, "dz": dz, "status": int(found.status), "size": max(target.shape), "count": found.count,
         "nmad_before": found.nmad_before, "nmad_after": found.nmad_after,
     }  # fmt: skip
+    columns = {name: np.atleast_1d(value) for name, value in columns.items()}
     return TiePoints(
-        **{name: np.atleast_1d(value) for name, value in columns.items()},
+        **columns,
         cov=cov[None, :2, :2],
         cov_z=cov[None, 2, :],
         crs_wkt=as_crs(target.grid.crs).to_wkt(),

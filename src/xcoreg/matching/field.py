@@ -25,11 +25,12 @@ from xcoreg.matching.blocks import Comparison, block_points, choose_lifted, lay_
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions, MatchLocalOptions, check_options
 from xcoreg.matching.placement import default_spacing, lay_out, local_window
-from xcoreg.matching.result import failure, scene_settings, unit_of
+from xcoreg.matching.result import failure, scene_details, unit_of
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.shift import target_pixels
 from xcoreg.matching.windows import Guess, Search, Trials, guess_field, match_many, progress_bar, to_points
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.details import Assessment, CheckPoints, TriedModel
 from xcoreg.results.external import as_points
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
@@ -68,15 +69,15 @@ def tie_points(
     """Find the tie points of a field of shifts alone; see :func:`xcoreg.tie_points`."""
     checked = check_options(dict(options), kind=LocalOptions)
     with lazy.keeping():
-        return _find(target, reference, checked)[1]
+        scene, points = _find(target, reference, checked)
+    return points.on_grid(scene.target.grid, checked.spacing)
 
 
 def _find(
     target: DataArray | Dataset, reference: DataArray | Dataset, options: LocalOptions
 ) -> tuple[Scene, TiePoints]:
     scene = prepare(target, reference, options)
-    affine = scene.target.grid.affine
-    given = None if options.points is None else as_points(options.points, scene.target.grid.crs, tuple(affine)[:6])
+    given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
         return scene, run_filters(given, options.filters)
     plan = _plan(scene, options, given)
@@ -182,19 +183,19 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
     """Fit a model to tie points and put everything into the final form."""
     status = _verdict(points)
     choice, compared = _choice(options, points, scene) if status is Status.OK else (None, None)
-    settings = scene_settings(scene, options)
+    details = scene_details(scene, options)
     if choice is not None:
-        settings["assessment"] = _assessment(points, choice)
+        details = replace(details, assessment=_assessment(points, choice))
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
         quality=_lifted(_quality(points, choice, scene), compared),
         status=status,
-        shift=None if choice is None else _mean_shift(points, choice.model, scene),
+        shift_or_none=None if choice is None else _mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
         transform=tuple(scene.target.grid.affine)[:6],
         shape=scene.target.shape,
-        settings=settings,
+        details=details,
         versions=current_versions(),
     )
 
@@ -252,11 +253,10 @@ def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
     return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])))
 
 
-def _assessment(points: TiePoints, choice: Choice) -> dict[str, Any]:
-    """Keep the comparison of models and the residuals of withheld points."""
-    window = points.window[points.ok]
-    check = {"window": window.tolist(), "dx": choice.residual_dx.tolist(), "dy": choice.residual_dy.tolist()}
-    return {"models": choice.table, "check": check}
+def _assessment(points: TiePoints, choice: Choice) -> Assessment:
+    """Record the comparison of models and the residuals at check points."""
+    check = CheckPoints(points.window[points.ok], choice.residual_dx, choice.residual_dy)
+    return Assessment(tuple(TriedModel(**row) for row in choice.table), check)
 
 
 def _lifted(quality: Quality, compared: Comparison | None) -> Quality:

@@ -25,6 +25,7 @@ from xcoreg.georef import linear_of, map_to_pixel, transform_points, vector_to_m
 from xcoreg.matching.elevation import Settled, fit_of, metres_per_pixel, unconstrained
 from xcoreg.matching.masks import as_mask
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.details import Details, Interim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,12 +228,9 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     doubtful = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
     if doubtful and not _has_relief(samples, np.nan_to_num(found.move)):
         found = unconstrained(found)
-    settings = {
-        "options": options.record(),
-        "tgt_nodata": raster.nodata,
-        "interim": {"linear": [float(part) for part in linear], "points": len(heights.x)},
-    }
-    return fit_of(raster, Settled(found, samples, linear, origin), settings, place)
+    interim = Interim(linear=linear, points=len(heights.x))
+    details = Details(options=options.record(), tgt_nodata=raster.nodata, interim=interim)
+    return fit_of(raster, Settled(found, samples, linear, origin), details, place)
 
 
 def _has_relief(samples: list[PointSamples], move: Floats) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.windows import to_points
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.details import Details, Interim, Window
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
@@ -66,11 +68,11 @@ def build_fit(scene: Scene, options: Options, trials: list[Trials], verdict: Ver
         points=points,
         quality=_quality(points, trials, verdict, shift, scene),
         status=verdict.status,
-        shift=shift,
+        shift_or_none=shift,
         crs_wkt=points.crs_wkt,
         transform=tuple(scene.target.grid.affine)[:6],
         shape=scene.target.shape,
-        settings=_settings(scene, options, trials, verdict),
+        details=_details(scene, options, trials, verdict),
         versions=current_versions(),
     )
 
@@ -157,44 +159,37 @@ def unit_of(scene: Scene) -> str:
     return str(as_crs(scene.target.grid.crs).axis_info[0].unit_name)
 
 
-def _settings(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> dict[str, Any]:
-    """Record what the result needs to be applied and told."""
-    settings = scene_settings(scene, options)
+def _details(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Details:
+    """Record how one shift came about."""
+    details = scene_details(scene, options)
     sizes = np.concatenate([np.full(len(one.x), one.size) for one in trials])
     x, y = (np.concatenate([getattr(one, name) for one in trials]) for name in ("x", "y"))
     first = int(np.argmax(verdict.members)) if verdict.members.any() else 0
-    interim = settings["interim"]
-    interim["window"] = {"x": float(x[first]), "y": float(y[first]), "size": int(sizes[first])}
+    interim = replace(details.interim, window=Window(float(x[first]), float(y[first]), int(sizes[first])))
     if verdict.status is Status.OK:
         whole = np.rint(verdict.move)
-        interim["integer"] = [int(part) for part in whole]
-        interim["subpixel"] = [float(part) for part in verdict.move - whole]
-    return settings
+        interim = replace(interim, integer=tuple(whole), subpixel=tuple(verdict.move - whole))
+    return replace(details, interim=interim)
 
 
-def scene_settings(scene: Scene, options: Options) -> dict[str, Any]:
-    """Record of the images and options that every result keeps."""
-    reference = scene.reference.grid
-    return {
-        "options": options.record(),
-        "tgt_nodata": scene.target.nodata,
-        "ref_nodata": scene.reference.nodata,
-        "ref_grid": {
-            "transform": list(reference.affine)[:6],
-            "shape": list(scene.reference.shape),
-            "crs": reference.crs.to_wkt() if reference.crs is not None else None,
-        },
-        "interim": {
-            "tgt_corners": _corners(scene.footprints[0]),
-            "ref_corners": _corners(scene.footprints[1]),
-            "overlap_corners": _corners(scene.overlap),
-            "linear": [float(part) for part in scene.linear],
-        },
-    }
+def scene_details(scene: Scene, options: Options) -> Details:
+    """Record images and options, as every result does."""
+    return Details(
+        options=options.record(),
+        tgt_nodata=scene.target.nodata,
+        ref_nodata=scene.reference.nodata,
+        ref_grid=scene.reference.grid,
+        interim=Interim(
+            tgt_corners=_corners(scene.footprints[0]),
+            ref_corners=_corners(scene.footprints[1]),
+            overlap_corners=_corners(scene.overlap),
+            linear=scene.linear,
+        ),
+    )
 
 
-def _corners(outline: Any) -> list[tuple[float, float]]:
+def _corners(outline: Any) -> tuple[tuple[float, float], ...]:
     parts = shapely.get_parts(outline)
     largest = parts[np.argmax(shapely.area(parts))]
     ring = shapely.get_coordinates(shapely.get_exterior_ring(largest))[:-1]
-    return [(float(x), float(y)) for x, y in ring]
+    return tuple((float(x), float(y)) for x, y in ring)

@@ -59,7 +59,7 @@ def match(
             else:
                 fit = match_elevation(scene, checked)
     if not fit.ok and checked.errors == "raise":
-        raise elevation_failure(fit) if "elevation" in fit.settings else failure(fit, checked)
+        raise elevation_failure(fit) if fit.details.elevation else failure(fit, checked)
     return fit
 
 

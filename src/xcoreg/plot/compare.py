@@ -218,7 +218,7 @@ def plot_before_after(
 def _shift_of(tgt: Any, fixed: Any, fit: Coregistration | None) -> Shift | None:
     """Take the shift from the fit, or from the transforms where only these were moved."""
     if fit is not None:
-        return fit.shift
+        return fit.shift_or_none
     before, after = tuple(tgt.grid.affine)[:6], tuple(fixed.grid.affine)[:6]
     linear = georef.linear_of(before)
     same_pixels = tgt.grid.shape == fixed.grid.shape and linear == georef.linear_of(after)

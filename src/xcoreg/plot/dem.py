@@ -81,7 +81,7 @@ def plot_dem(
         draw_difference(figure, figure.add_subplot(grid[0, i]), found, which)
     draw_heights(figure.add_subplot(grid[1, 0]), found)
     draw_aspect(figure.add_subplot(grid[1, 1]), found, fit)
-    told = "" if fit.shift is None else f"\n{'mean correction' if fit.is_field else 'correction'} {fit.shift}"
+    told = "" if fit.shift_or_none is None else f"\n{'mean correction' if fit.is_field else 'correction'} {fit.shift}"
     figure.suptitle(f"Reference minus target, before and after{told}", fontsize=13)
     return figure
 
@@ -206,7 +206,7 @@ def _binned(aspect: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 def _ground_shift(fit: Coregistration) -> tuple[float, float]:
     """Mean shift to the East and to the North, metres."""
-    if fit.shift is None:
+    if fit.shift_or_none is None:
         return 0.0, 0.0
     _, y = georef.pixel_to_map(fit.transform, fit.shape[1] / 2, fit.shape[0] / 2)
     along_x, along_y = metres_per_unit(fit.crs_wkt, float(y)) if fit.crs_wkt else (1.0, 1.0)
@@ -282,9 +282,9 @@ def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, NDArray[np.bo
 
 def _squares(fit: Coregistration) -> Floats:
     """Corners (n, 4, 2) of the blocks; of overlapping ones each gets its share."""
-    points, spacing = fit.points, (fit.settings.get("options") or {}).get("spacing")
+    points, spacing = fit.points, fit.details.spacing
     side = points.size.astype(np.float64)
-    if isinstance(spacing, int | float) and spacing > 0:
+    if spacing is not None:
         side = np.minimum(side, spacing)
     corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
     half = side[:, None, None] * corner

@@ -263,7 +263,7 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform))
     _draw_shifts(figure.add_subplot(grid[0, 1]), fit)
     _draw_residuals(figure.add_subplot(grid[1, 1]), fit)
-    told = f": {fit.shift}" if fit.shift is not None else f": {fit.status.reason}"
+    told = f": {fit.shift}" if fit.shift_or_none is not None else f": {fit.status.reason}"
     figure.suptitle(f"{fit.status.name}{told}", fontsize=13, color="black" if fit.ok else BAD)
     return figure
 
@@ -312,7 +312,7 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
     axes.scatter(good.dcol, good.drow, s=16, color=GOOD, lw=0, label=told)
     if len(others):
         axes.scatter(others.dcol, others.drow, s=22, marker="x", color=BAD, lw=1, label="other windows")
-    if fit.shift is not None:
+    if fit.shift_or_none is not None:
         centre = fit.shift.dcol, fit.shift.drow
         axes.plot(*centre, "+", color="black", ms=16, mew=1.6, label="the answer", zorder=5)
         _draw_ellipse(axes, centre, np.array(fit.shift.cov_px), {"facecolor": "none", "edgecolor": "black", "lw": 1.2})
@@ -324,7 +324,7 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
 def _frame_shifts(axes: Any, good: TiePoints, covs: NDArray[np.float64], fit: Coregistration) -> None:
     """Look at the trusted windows; distrusted ones may lie anywhere."""
     cols, rows = list(good.dcol), list(good.drow)
-    if fit.shift is not None:
+    if fit.shift_or_none is not None:
         cols, rows = [*cols, fit.shift.dcol], [*rows, fit.shift.drow]
     if cols:
         sigma = np.sqrt(np.median(covs[:, [0, 1], [0, 1]], axis=0)) if len(covs) else np.zeros(2)

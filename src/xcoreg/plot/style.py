@@ -243,15 +243,15 @@ class Residuals:
 
 def residuals_of(fit: Coregistration) -> Residuals:
     """Residuals of a fit at its trusted tie points."""
-    check = (fit.settings.get("assessment") or {}).get("check") or {}
+    assessment = fit.details.assessment
     good = fit.points.take(fit.points.ok)
     dx, dy = np.full((2, len(good)), np.nan)
-    withheld = bool(check.get("window"))
-    if withheld:
-        order = {int(window): i for i, window in enumerate(check["window"])}
+    if assessment is not None:
+        check = assessment.check
+        order = {int(window): i for i, window in enumerate(check.window)}
         at = np.array([order.get(int(window), -1) for window in good.window], int)
-        for out, values in ((dx, check["dx"]), (dy, check["dy"])):
-            out[at >= 0] = np.array(values, np.float64)[at[at >= 0]]
+        for out, values in ((dx, check.dx), (dy, check.dy)):
+            out[at >= 0] = values[at[at >= 0]]
     elif fit.model is not None and len(good):
         model: Any = fit.model
         px, py = model.predict(good.x, good.y)
@@ -259,4 +259,4 @@ def residuals_of(fit: Coregistration) -> Residuals:
     known = np.isfinite(dx) & np.isfinite(dy)
     good, dx, dy = good.take(known), dx[known], dy[known]
     dcol, drow = georef.vector_to_pixel(georef.linear_of(fit.transform), dx, dy)
-    return Residuals(good.window, good.x, good.y, dx, dy, dcol, drow, withheld)
+    return Residuals(good.window, good.x, good.y, dx, dy, dcol, drow, assessment is not None)

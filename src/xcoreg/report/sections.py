@@ -34,6 +34,8 @@ from xcoreg.results.text import correction_range, fit_rows, is_local, model_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from odc.geo.geobox import GeoBox
+
     from xcoreg.plot.dem import Differences
     from xcoreg.results.coregistration import Coregistration
 
@@ -79,7 +81,7 @@ def answer(fit: Coregistration) -> list[str]:
 
 
 def _offset(fit: Coregistration) -> list[str]:
-    shift = fit.shift
+    shift = fit.shift_or_none
     if shift is None:
         return []
     pixels = math.hypot(shift.dcol, shift.drow)
@@ -139,7 +141,6 @@ def _sure(fit: Coregistration) -> list[str]:
 
 _GLYPHS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "X": "✖", "P": "✚", ">": "▶", "<": "◀", "d": "◆", "h": "⬢"}
 _LONGEST = 400  # characters of a setting
-_ELSEWHERE = {"assessment", "interim", "ref_grid"}
 
 
 def accuracy(fit: Coregistration) -> str:
@@ -161,32 +162,22 @@ def accuracy(fit: Coregistration) -> str:
 
 def models(fit: Coregistration) -> str:
     """Compare the models that were tried, if any."""
-    tried = (fit.settings.get("assessment") or {}).get("models") or []
+    tried = () if fit.details.assessment is None else fit.details.assessment.models
     size = pixel_size(fit)
     rows = []
     for one in tried:
-        mark = "*" if one.get("chosen") else ""
-        error = _find(one, "rmse_r", "held_out")
-        score, spread = _find(one, "score"), _find(one, "error", "se")
-        numbers = [f"{px(value / size)}" if math.isfinite(value) else "–" for value in (error, score, spread)]
-        if spread == 0:
-            numbers[2] = "best"
-        count = _find(one, "parameters")
-        note = "chosen" if one.get("chosen") else ""
-        note = str(one.get("reason") or note)
-        parameters = f"{2 * count:.0f}" if math.isfinite(count) else "–"
-        rows.append([mark + escape(model_name(str(one.get("kind")))), *numbers, parameters, escape(note)])
+        values = [px(value / size) if math.isfinite(value) else "–" for value in (one.rmse_r, one.score, one.error)]
+        if one.error == 0:
+            values[2] = "best"
+        parameters = f"{2 * one.parameters:.0f}" if math.isfinite(one.parameters) else "–"
+        name = ("*" if one.chosen else "") + escape(model_name(one.kind))
+        rows.append([name, *values, parameters, escape(one.reason or ("chosen" if one.chosen else ""))])
     caption = (
         "Error at withheld points, target px: RMSE (radial); robust and weighted, which the choice goes by; one "
         "standard error of its distance to the best. The simplest model within one standard error is taken."
     )
     head = ["Model", "RMSE", "robust", "± to the best", "parameters", ""]
     return table(head, rows, caption=caption, numbers=4) if rows else ""
-
-
-def _find(row: dict[str, Any], *names: str) -> float:
-    found = next((row[name] for name in names if isinstance(row.get(name), int | float)), math.nan)
-    return float(found)
 
 
 def verdicts(fit: Coregistration) -> str:
@@ -209,37 +200,27 @@ def story(fit: Coregistration) -> str:
 
 
 def grids(fit: Coregistration) -> str:
-    """Tell where target and reference lie."""
-    rows = [*_grid("Target", fit.crs_wkt, fit.transform, fit.shape)]
-    ref = fit.settings.get("ref_grid")
-    if isinstance(ref, dict) and "transform" in ref:
-        rows += [*_grid("Reference", ref.get("crs"), ref["transform"], ref.get("shape"))]
-    return table([], rows)
+    """Describe the grids of target and reference."""
+    known = {"Target": fit.grid, "Reference": fit.details.ref_grid}
+    return table([], [row for name, grid in known.items() if grid is not None for row in _grid(name, grid)])
 
 
-def _grid(name: str, crs: Any, transform: Any, shape: Any) -> Iterator[list[str]]:
-    if shape is not None:
-        yield [f"{name}, size", f"{shape[1]} columns × {shape[0]} rows"]
-    size = georef.gsd(transform)
-    yield [f"{name}, pixel", escape(f"{size[0]:.10g} × {size[1]:.10g}{_unit(crs)}")]
-    yield [f"{name}, transform", escape(", ".join(f"{float(value):.12g}" for value in tuple(transform)[:6]))]
-    if crs:
-        known = georef.as_crs(crs)
-        code = known.to_authority(min_confidence=100)
-        yield [f"{name}, CRS", escape(known.name + (f" ({':'.join(code)})" if code else ""))]
-
-
-def _unit(crs: Any) -> str:
-    return short_unit(georef.as_crs(crs).axis_info[0].unit_name) if crs else ""
+def _grid(name: str, grid: GeoBox) -> Iterator[list[str]]:
+    yield [f"{name}, size", f"{grid.shape[1]} columns × {grid.shape[0]} rows"]
+    size, crs = georef.gsd(grid.affine), None if grid.crs is None else georef.as_crs(grid.crs)
+    unit = "" if crs is None else short_unit(crs.axis_info[0].unit_name)
+    yield [f"{name}, pixel", escape(f"{size[0]:.10g} × {size[1]:.10g}{unit}")]
+    yield [f"{name}, transform", escape(", ".join(f"{float(value):.12g}" for value in tuple(grid.affine)[:6]))]
+    if crs is not None:
+        code = crs.to_authority(min_confidence=100)
+        yield [f"{name}, CRS", escape(crs.name + (f" ({':'.join(code)})" if code else ""))]
 
 
 def settings(fit: Coregistration) -> str:
-    """Tell options and versions."""
-    flat: dict[str, Any] = {}
-    for key, value in fit.settings.items():
-        if key not in _ELSEWHERE:
-            flat |= value if key == "options" and isinstance(value, dict) else {key: value}
-    rows = [[escape(key), escape(_short(value))] for key, value in flat.items()]
+    """List options and versions."""
+    details = fit.details
+    known = {**details.options, "tgt_nodata": details.tgt_nodata, "ref_nodata": details.ref_nodata}
+    rows = [[escape(key), escape(_short(value))] for key, value in known.items() if value is not None]
     rows += [[escape(f"version of {name}"), escape(text)] for name, text in fit.versions.items()]
     return table([], rows) if rows else ""
 
@@ -264,7 +245,7 @@ def is_elevation(fit: Coregistration) -> bool:
 
 def height_answer(fit: Coregistration) -> list[str]:
     """Tell in words what became of the heights."""
-    if not fit.ok or fit.model is None or fit.shift is None:
+    if not fit.ok or fit.model is None or fit.shift_or_none is None:
         return []
     lines, dz = [], fit.shift.dz
     mean = "" if fit.model.dz_constant is not None else " on average"

@@ -103,7 +103,6 @@ def write_report(
     body.append(section("In numbers", sections.story(fit)))
     body.append(section("Grids", sections.grids(fit)))
     body.append(section("Settings and versions", sections.settings(fit)))
-    body.append(_log(fit))
     goal = Path(path)
     with replacing(goal) as temporary:
         temporary.write_text(page(title, "\n".join(one for one in body if one)), encoding="utf-8")
@@ -112,7 +111,7 @@ def write_report(
 
 def _bands(fit: Coregistration, options: ReportOptions) -> tuple[Any, Any]:
     """Bands to show: as asked, else those of the fit."""
-    chosen, asked = fit.settings.get("options") or {}, (options.get("band"), options.get("ref_band"))
+    chosen, asked = fit.details.options, (options.get("band"), options.get("ref_band"))
     band, ref_band = (
         one if one is not None else chosen.get(name) for one, name in zip(asked, ("band", "ref_band"), strict=True)
     )
@@ -149,11 +148,3 @@ def _header(fit: Coregistration, title: str) -> str:
 def _grid(parts: list[str]) -> str:
     cells = "".join(f"<div>{part}</div>" for part in parts if part)
     return f'<div class="grid">{cells}</div>' if cells else ""
-
-
-def _log(fit: Coregistration) -> str:
-    if not fit.log:
-        return ""
-    lines = "".join(f"<li>{escape(line)}</li>" for line in fit.log)
-    head = f"<summary>Told on the way ({len(fit.log)} lines)</summary>"
-    return f"<section><details>{head}<ul>{lines}</ul></details></section>"

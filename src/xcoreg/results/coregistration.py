@@ -1,9 +1,4 @@
-"""Reading a result back, and the versions it depends on.
-
-How far an answer can be trusted.
-
-What was found for a pair of images, as one frozen value.
-"""
+"""What was found for a pair of images, how far it can be trusted, and its file."""
 
 from __future__ import annotations
 
@@ -14,19 +9,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
 from xcoreg import georef
-from xcoreg.core.matches import Status, decode, decode_column, encode, encode_column
+from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
+from xcoreg.results.details import Details
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import summarise, tell_fit
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from affine import Affine
     from xarray import DataArray
+
+    from xcoreg.georef import GCPs
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Quality:
     ssim_before, ssim_after : float
         Structural similarity before and after the correction.
     n_windows, n_ok : int
-        Windows tried, and those that agree.
+        Windows matched, and those that agree.
     spread_px : float
         Robust spread of the windows about the answer, target px.
     phase_dcol, phase_drow : float
@@ -50,14 +50,14 @@ class Quality:
     warnings : tuple of str
         What the user should know.
     n_check : int
-        Points withheld from the fit, or predicted without their own part in it, on which the next six were measured.
+        Number of check points: tie points that were each predicted by a fit without them (cross-validation).
     median_before, median_after, rmse_before, rmse_after, ce90_before, ce90_after : float
-        Length of what is between the images before the correction, and of what is left after it, on those points,
-        target px: median, radial root mean square, and 90th percentile.
+        Radial residuals at the check points before and after the correction, target px: median, root mean square and
+        90th percentile.
     dh_count, iterations : int
-        Of elevation models: pixels (or points) compared, and samplings of the target until nothing moved.
+        Of elevation models: pixels (or points) compared, and iterations until the solution converged.
     dh_median_before, dh_median_after, dh_nmad_before, dh_nmad_after : float
-        Median and NMAD there of reference minus target, before and after the correction, units of the values.
+        Median and NMAD of reference minus target, before and after the correction, units of the values.
 
     Examples
     --------
@@ -95,40 +95,38 @@ class Quality:
             object.__setattr__(self, one.name, make(getattr(self, one.name)))
 
 
-#: Version of the file format; raised when an older xcoreg could misread a file.
-SCHEMA = 1
+#: Version of the file format; raised when an older xcoreg could misread a file. Version 1 (xcoreg 0.1.0) is read, too.
+SCHEMA = 2
 FORMAT = "xcoreg fit"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Coregistration:
-    """What was found for a pair of images, and all that is needed to apply it; true when trusted.
+    """What was found for a pair of images, and all that is needed to apply it; true when it is trusted.
 
     Parameters
     ----------
     model : Model or None
         Correction at any place, CRS units of the target.
     points : TiePoints
-        Every window that was tried.
+        Every window that was matched, whatever became of it.
     quality : Quality
         How far the answer can be trusted.
     status : Status
         OK, or the reason for distrust.
-    shift : Shift or None
-        The one correction for the whole image; of a field, the mean correction.
+    shift_or_none : Shift or None
+        The one correction for the whole image; of a field, the mean correction; None where nothing was found. Read it
+        as :attr:`shift`, which is always a Shift.
     crs_wkt : str or None
         CRS of the target.
     transform : six floats (a, b, c, d, e, f)
         The target's affine transform before the correction, pixel corner to map.
     shape : (rows, cols)
         Of the target, px.
-    settings : dict
-        Options and interim results; whatever is no JSON type becomes its text (see `xcoreg.core.matches`). Known keys:
-        `ref_grid` with `transform`, `shape`, `crs`, and `interim` as described in :mod:`xcoreg.results`.
+    details : Details
+        Options, grid of the reference, interim results, models that were compared.
     versions : dict
         Of the programs that made it.
-    log : tuple of str
-        Lines told on the way.
 
     Examples
     --------
@@ -147,13 +145,12 @@ class Coregistration:
     points: TiePoints
     quality: Quality
     status: Status
-    shift: Shift | None
+    shift_or_none: Shift | None
     crs_wkt: str | None
     transform: tuple[float, float, float, float, float, float]
     shape: tuple[int, int]
-    settings: dict[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
     versions: dict[str, str] = field(default_factory=dict)
-    log: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows, cols = self.shape
@@ -161,12 +158,11 @@ class Coregistration:
             "status": Status(self.status),
             "transform": tuple(float(value) for value in tuple(self.transform)[:6]),
             "shape": (int(rows), int(cols)),
-            "settings": decode(encode(self.settings)),
             "versions": {str(name): str(text) for name, text in self.versions.items()},
-            "log": tuple(str(line) for line in self.log),
         }
         for name, value in frozen.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "points", self.points.on_grid(self.grid, self.details.spacing))
 
     @property
     def ok(self) -> bool:
@@ -175,6 +171,29 @@ class Coregistration:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    @property
+    def shift(self) -> Shift:
+        """The one correction for the whole image; of a field, the mean correction.
+
+        Raises
+        ------
+        MatchError
+            When no shift was found: `if fit:` tells beforehand.
+        """
+        if self.shift_or_none is None:
+            raise MatchError(f"there is no shift: {self.status.reason}; see fit.points for every window", self.points)
+        return self.shift_or_none
+
+    @property
+    def grid(self) -> GeoBox:
+        """Grid of the target before the correction."""
+        return GeoBox(self.shape, Affine(*self.transform), self.crs_wkt)
+
+    @property
+    def gcps(self) -> GCPs:
+        """Ground control points of the trusted windows; see :attr:`TiePoints.gcps`."""
+        return self.points.gcps
 
     @property
     def is_field(self) -> bool:
@@ -210,7 +229,7 @@ class Coregistration:
         OptionError
             When the correction varies from place to place: moving the transform cannot do it.
         """
-        if self.shift is None or not self.ok:
+        if self.shift_or_none is None or not self.ok:
             raise MatchError(f"there is no trusted shift to move by: {self.status.reason}", self.points)
         if self.is_field:
             raise OptionError(
@@ -284,36 +303,6 @@ class Coregistration:
 
         return write_report(self, path, target, reference, **options)
 
-    def save_points(self, path: str | Path, *, columns: str = "xcoreg", nodata: float | None = None) -> None:
-        """Write the tie points; as :meth:`TiePoints.save`, which needs the target's grid for some columns.
-
-        Parameters
-        ----------
-        path : str or Path
-            `.gpkg`, `.geojson`, `.parquet`, `.shp` or `.csv`.
-        columns : {"xcoreg", "arosics"}
-        nodata : float, optional
-            As in :meth:`TiePoints.save`.
-        """
-        spacing = (self.settings.get("options") or {}).get("spacing")
-        step = int(spacing) if isinstance(spacing, int | float) and 1 <= spacing == int(spacing) else None
-        self.points.save(path, columns=columns, nodata=nodata, transform=self.transform, shape=self.shape, spacing=step)
-
-    def gcps(self, *, max_points: int | None = None) -> list[Any]:
-        """Ground control points of the trusted windows; see :func:`xcoreg.results.tiepoints.gcps_of`.
-
-        Parameters
-        ----------
-        max_points : int, optional
-            So many at most, spread over the image; default all.
-
-        Returns
-        -------
-        list of rasterio.control.GroundControlPoint
-            In pixels of the target and coordinates of its CRS.
-        """
-        return self.points.to_gcps(self.transform, max_points=max_points)
-
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
         """Evaluate the correction on a grid; see :func:`xcoreg.warp.field_raster.displacement_raster`.
 
@@ -339,15 +328,14 @@ class Coregistration:
             "format": FORMAT,
             "schema": SCHEMA,
             "status": self.status.name,
-            "shift": None if self.shift is None else _columns_to_dict(self.shift),
+            "shift": None if self.shift_or_none is None else _columns_to_dict(self.shift_or_none),
             "quality": _columns_to_dict(self.quality),
             "model": None if self.model is None else self.model.to_dict(),
             "crs_wkt": self.crs_wkt,
             "transform": list(self.transform),
             "shape": list(self.shape),
-            "settings": encode(self.settings),
+            "details": self.details.to_dict(),
             "versions": dict(self.versions),
-            "log": list(self.log),
             "points": self.points.to_dict(),
         }
 
@@ -360,9 +348,9 @@ class Coregistration:
             points=TiePoints.from_dict(data["points"]),
             quality=Quality(**_columns_from_dict(quality)),
             status=Status[data["status"]],
-            shift=None if shift is None else Shift(**_columns_from_dict(shift)),
-            settings=decode(data["settings"]),
-            **{name: data[name] for name in ("crs_wkt", "transform", "shape", "versions", "log")},
+            shift_or_none=None if shift is None else Shift(**_columns_from_dict(shift)),
+            details=Details.from_dict(data["details"] if "details" in data else data["settings"]),
+            **{name: data[name] for name in ("crs_wkt", "transform", "shape", "versions")},
         )
 
     def save(self, path: str | Path) -> None:
@@ -439,9 +427,9 @@ def load_fit(path: str | Path) -> Coregistration:
     except OSError as error:
         raise OptionError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
-        raise OptionError(f"{source} is no fit of xcoreg: it is not JSON ({error})") from error
+        raise OptionError(f"{source} is not an xcoreg fit file: it is not JSON ({error})") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("schema"), int):
-        raise OptionError(f"{source} is no fit of xcoreg: it is JSON without the mark {FORMAT!r}")
+        raise OptionError(f"{source} is not an xcoreg fit file: it is JSON without the mark {FORMAT!r}")
     if data["schema"] > SCHEMA:
         found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
         raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")

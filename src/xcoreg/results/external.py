@@ -16,35 +16,34 @@ from xcoreg.results.tables import read_frame
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from odc.geo.geobox import GeoBox
 
 _CLOSE = 1e-6  # px
 
 
-def as_points(given: Any, crs: Any, transform: Sequence[float]) -> TiePoints | Floats:
-    """Bring tie points, or positions where to match, to a target."""
+def as_points(given: Any, grid: GeoBox) -> TiePoints | Floats:
+    """Bring tie points, or positions where to match, to the grid of a target."""
     if isinstance(given, str | Path):
         given = read_frame(given)
     if hasattr(given, "geom_type") and not hasattr(given, "columns"):
         given = given.rename("geometry").to_frame()
     if not isinstance(given, TiePoints) and hasattr(given, "columns"):
         if tables.has_corrections(given):
-            given = _tie_points(given, transform)
+            given = _tie_points(given, grid)
         else:
             source = _crs_needed(given)
-            x, y = _carry(tables.positions_of(given), source, crs)
+            x, y = _carry(tables.positions_of(given), source, grid.crs)
             return np.stack([x, y], axis=-1)
     if isinstance(given, TiePoints):
-        return _bring(given, crs, transform)
+        return _bring(given, grid)
     return _positions(given)
 
 
-def _tie_points(frame: Any, transform: Sequence[float]) -> TiePoints:
+def _tie_points(frame: Any, grid: GeoBox) -> TiePoints:
     _crs_needed(frame)
-    # Corrections told in pixels alone can only be the target's.
+    # Corrections in pixels alone can only be the target's.
     in_pixels = not {"dx", "X_SHIFT_M"} & set(frame.columns)
-    return TiePoints.from_geodataframe(frame, transform=transform if in_pixels else None)
+    return TiePoints.from_geodataframe(frame, grid=grid if in_pixels else None)
 
 
 def _crs_needed(frame: Any) -> str | None:
@@ -80,8 +79,9 @@ def _carry(place: tuple[Floats, Floats], source: Any, crs: Any) -> tuple[Floats,
     return x, y
 
 
-def _bring(points: TiePoints, crs: Any, transform: Sequence[float]) -> TiePoints:
-    """Bring tie points to another CRS and to the pixels of another image."""
+def _bring(points: TiePoints, grid: GeoBox) -> TiePoints:
+    """Bring tie points to the CRS and to the pixels of another image."""
+    crs, transform = grid.crs, tuple(grid.affine)[:6]
     source, linear = points.crs_wkt, georef.linear_of(transform)
     cov: Floats = points.cov
     x, y = _carry((points.x, points.y), source, crs)
@@ -94,6 +94,7 @@ def _bring(points: TiePoints, crs: Any, transform: Sequence[float]) -> TiePoints
     moved: dict[str, Any] = {"x": x, "y": y, "dx": dx, "dy": dy, "cov": cov}
     moved |= {"col": col, "row": row, "dcol": dcol, "drow": drow}
     moved["crs_wkt"] = georef.as_crs(crs).to_wkt()
+    moved |= {"grid": grid, "spacing": None}
     return TiePoints(**{one.name: moved.get(one.name, getattr(points, one.name)) for one in fields(points)})
 
 

@@ -28,6 +28,22 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
+__all__ = [
+    "arosics_columns",
+    "check_suffix",
+    "crs_of_frame",
+    "from_frame",
+    "guess_spacing",
+    "has_corrections",
+    "plain_frame",
+    "positions_of",
+    "read_frame",
+    "save_points",
+    "short_crs",
+    "to_frame",
+    "with_geometry",
+]
+
 # Names under which columns are found, ours first, then those of AROSICS old and new.
 _X = ("x", "X_UTM", "X_MAP"), ("y", "Y_UTM", "Y_MAP")
 _MAP = (("dx", "dy"), ("X_SHIFT_M", "Y_SHIFT_M"))
@@ -179,7 +195,7 @@ def _corrections(frame: Any, transform: Sequence[float] | None) -> tuple[tuple[F
         in_pixels = (unknown, unknown) if linear is None else georef.vector_to_pixel(linear, *on_map)
     elif on_map is None and in_pixels is not None:
         if linear is None:
-            raise OptionError(f"the corrections are in pixels alone: give transform= of the target, or {_CURE}")
+            raise OptionError(f"the corrections are in pixels alone: give grid= of the target, or {_CURE}")
         on_map = georef.vector_to_map(linear, *in_pixels)
     if on_map is None or in_pixels is None:
         raise OptionError(f"the table has no corrections, only {_told(frame)}: {_CURE}")
@@ -274,30 +290,23 @@ def guess_spacing(points: TiePoints) -> int:
     return 1
 
 
-def arosics_columns(
-    points: TiePoints,
-    transform: Sequence[float] | None,
-    shape: tuple[int, int] | None,
-    spacing: int | None,
-    nodata: float,
-) -> dict[str, Any]:
-    """Columns under the names that AROSICS gives them.
-
-    shape (rows, cols).
-    """
-    if transform is None or shape is None:
+def arosics_columns(points: TiePoints, nodata: float) -> dict[str, Any]:
+    """Columns under the names that AROSICS gives them."""
+    grid = points.grid
+    if grid is None:
         raise OptionError(
-            "the columns of AROSICS need the grid of the target: fit.save_points(path, columns='arosics'), or "
-            "points.save(path, columns='arosics', transform=..., shape=(rows, cols))"
+            "the columns of AROSICS need the grid of the target: fit.points.save(path, columns='arosics'), or "
+            "points.on_grid(target.coreg.grid).save(path, columns='arosics')"
         )
     if not (np.isfinite(points.row).all() and np.isfinite(points.col).all()):
         raise OptionError("tie points without row and col have no place in the columns of AROSICS: load them with "
-                          "transform= of the target")  # fmt: skip
+                          "grid= of the target")  # fmt: skip
     # A hair's breadth keeps a centre between two pixels in the right one, whatever its last digit is.
     x_im, y_im = (np.floor(axis + 0.5 + 1e-6).astype(np.int64) for axis in (points.col, points.row))
-    x, y = georef.pixel_to_map(transform, x_im - 0.5, y_im - 0.5)
-    res = spacing or guess_spacing(points)
-    n_cols = math.ceil(shape[1] / res)
+    x, y = georef.pixel_to_map(tuple(grid.affine)[:6], x_im - 0.5, y_im - 0.5)
+    asked = points.spacing
+    res = int(asked) if asked is not None and 1 <= asked == int(asked) else guess_spacing(points)
+    n_cols = math.ceil(grid.shape[1] / res)
     shifts = {
         "X_SHIFT_PX": points.dcol, "Y_SHIFT_PX": points.drow, "X_SHIFT_M": points.dx, "Y_SHIFT_M": points.dy,
         "ABS_SHIFT": points.length, "ANGLE": points.angle,
@@ -310,8 +319,6 @@ def arosics_columns(
     }  # fmt: skip
 
 
-#: Affine (a, b, c, d, e, f), (rows, cols) and distance of the windows in px: of the target, None where unknown.
-Grid = tuple["Sequence[float] | None", "tuple[int, int] | None", "int | None"]
 _DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".json": "GeoJSON", ".shp": "ESRI Shapefile"}
 _KNOWN = (*_DRIVERS, ".parquet", ".csv")
 # A shapefile cuts names after ten characters: cut them so that they stay distinct.
@@ -327,14 +334,14 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float | None, grid: Grid) -> None:
+def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float | None) -> None:
     """Write tie points to a file; see :meth:`xcoreg.results.tiepoints.TiePoints.save`."""
     suffix = check_suffix(Path(path))
     if columns not in ("xcoreg", "arosics"):
         raise OptionError(f"columns={columns!r} is unknown: choose 'xcoreg' or 'arosics'")
     if columns == "arosics":
         marker = -9999.0 if nodata is None else nodata
-        table = plain_frame(arosics_columns(points, *grid, marker))
+        table = plain_frame(arosics_columns(points, marker))
         x, y = table["X_UTM"], table["Y_UTM"]
     else:
         table, x, y = points.to_dataframe(), points.x, points.y

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration, Quality
+    from xcoreg.results.details import Interim
     from xcoreg.results.shift import Shift
 
 
@@ -89,7 +90,7 @@ _NAMES = {
 
 def is_local(fit: Coregistration) -> bool:
     """Whether a fit comes from a grid of windows and a model of the field, be it a translation in the end."""
-    return fit.is_field or "assessment" in fit.settings
+    return fit.is_field or fit.details.assessment is not None
 
 
 def model_name(kind: str) -> str:
@@ -123,7 +124,7 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if fit.model is not None:
         yield "model", _model_text(fit)
         yield from _range_rows(fit) if fit.is_field else ()
-    if fit.shift is not None:
+    if fit.shift_or_none is not None:
         yield (
             "mean correction" if fit.is_field else "correction",
             str(fit.shift) if not fit.is_field else map_text(fit.shift),
@@ -141,7 +142,7 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 
 def _model_text(fit: Coregistration) -> str:
     kind = "?" if fit.model is None else fit.model.kind
-    tried = [row["kind"] for row in (fit.settings.get("assessment") or {}).get("models", [])]
+    tried = () if fit.details.assessment is None else fit.details.assessment.models
     why = f", the simplest within one standard error of the best of {len(tried)}" if len(tried) > 1 else ""
     return model_name(kind) + why
 
@@ -150,7 +151,7 @@ def _range_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     span = correction_range(fit)
     if span["length"].size == 0:
         return
-    unit, step = short_unit("metre" if fit.shift is None else fit.shift.unit), max(georef.gsd(fit.transform))
+    unit, step = short_unit("metre" if fit.shift_or_none is None else fit.shift.unit), max(georef.gsd(fit.transform))
     for axis, pixel in (("dx", "dcol"), ("dy", "drow")):
         low, high, digits = span[axis].min(), span[axis].max(), max(decimals(math.nan, step) - 1, 0)
         yield (
@@ -244,21 +245,20 @@ def _corners(points: Sequence[Sequence[float]]) -> str:
     return shown + (f"  and {len(points) - _SHOWN_CORNERS} more" if len(points) > _SHOWN_CORNERS else "")
 
 
-def _place_rows(interim: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _place_rows(interim: Interim) -> Iterator[tuple[str, str]]:
     names = {"tgt_corners": "target corners", "ref_corners": "reference corners", "overlap_corners": "overlap corners"}
-    yield from ((text, _corners(interim[key])) for key, text in names.items() if interim.get(key))
-    window = interim.get("window")
-    if window:
-        size = window["size"]
-        yield "matching window", f"centre x {window['x']:.12g}, y {window['y']:.12g}; {size} x {size} px"
+    corners = ((text, getattr(interim, key)) for key, text in names.items())
+    yield from ((text, _corners(points)) for text, points in corners if points)
+    window = interim.window
+    if window is not None:
+        size = window.size
+        yield "matching window", f"centre x {window.x:.12g}, y {window.y:.12g}; {size} x {size} px"
 
 
-def _pixel_rows(fit: Coregistration, shift: Shift, interim: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, text in (("integer", "whole-pixel shift"), ("subpixel", "sub-pixel shift")):
-        if interim.get(key):
-            dcol, drow = interim[key]
-            digits = 0 if key == "integer" else 6
-            yield text, f"col {dcol:+.{digits}f}, row {drow:+.{digits}f} matching px"
+def _pixel_rows(fit: Coregistration, shift: Shift, interim: Interim) -> Iterator[tuple[str, str]]:
+    for part, text, digits in ((interim.integer, "whole-pixel shift", 0), (interim.subpixel, "sub-pixel shift", 6)):
+        if part is not None:
+            yield text, f"col {part[0]:+.{digits}f}, row {part[1]:+.{digits}f} matching px"
     totals = {"matching": _in_matching_px(shift, interim), "reference": _in_reference_px(fit, shift)}
     for name, total in totals.items():
         if total is not None:
@@ -268,21 +268,21 @@ def _pixel_rows(fit: Coregistration, shift: Shift, interim: dict[str, Any]) -> I
     yield "total shift", f"col {shift.dcol:+.6f}, row {shift.drow:+.6f} target px{error}"
 
 
-def _in_matching_px(shift: Shift, interim: dict[str, Any]) -> tuple[float, float] | None:
-    if not interim.get("linear"):
+def _in_matching_px(shift: Shift, interim: Interim) -> tuple[float, float] | None:
+    if interim.linear is None:
         return None
-    dcol, drow = georef.vector_to_pixel(tuple(interim["linear"]), shift.dx, shift.dy)
+    dcol, drow = georef.vector_to_pixel(interim.linear, shift.dx, shift.dy)
     return float(dcol), float(drow)
 
 
 def _in_reference_px(fit: Coregistration, shift: Shift) -> tuple[float, float] | None:
-    grid = fit.settings.get("ref_grid")
-    if not grid or not grid.get("crs") or not fit.crs_wkt:
+    grid = fit.details.ref_grid
+    if grid is None or grid.crs is None or not fit.crs_wkt:
         return None
     centre = georef.pixel_to_map(fit.transform, fit.shape[1] / 2, fit.shape[0] / 2)
-    x, y = georef.transform_points(fit.crs_wkt, grid["crs"], *centre)
-    dx, dy = georef.local_displacement(x, y, shift.dx, shift.dy, fit.crs_wkt, grid["crs"])
-    dcol, drow = georef.vector_to_pixel(georef.linear_of(grid["transform"]), dx, dy)
+    x, y = georef.transform_points(fit.crs_wkt, grid.crs, *centre)
+    dx, dy = georef.local_displacement(x, y, shift.dx, shift.dy, fit.crs_wkt, grid.crs)
+    dcol, drow = georef.vector_to_pixel(georef.linear_of(grid.affine), dx, dy)
     return float(dcol), float(drow)
 
 
@@ -304,9 +304,9 @@ def _geotransform(transform: Any) -> str:
 
 def single_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """Tell how one shift came about: pairs of a name and a text."""
-    interim = fit.settings.get("interim") or {}
+    interim = fit.details.interim
     yield from _place_rows(interim)
-    if fit.shift is not None:
+    if fit.shift_or_none is not None:
         yield from _pixel_rows(fit, fit.shift, interim)
         yield from _map_rows(fit, fit.shift)
     yield from quality_rows(fit)
@@ -334,7 +334,7 @@ def tell_fit(fit: Coregistration) -> str:
     """Tell a result in one line."""
     if is_local(fit) and fit.model is not None:
         return tell_field(fit)
-    found = "" if fit.shift is None else f", {map_text(fit.shift)}"
+    found = "" if fit.shift_or_none is None else f", {map_text(fit.shift)}"
     verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
     sure = f", reliability {fit.quality.reliability:.0f} %" if math.isfinite(fit.quality.reliability) else ""
     sure += tell_heights(fit.quality)

@@ -1,11 +1,9 @@
-"""Tie points: one row per window that was tried, whatever became of it.
-
-Tie points as ground control points.
-"""
+"""Tie points: one row per window that was matched, whatever became of it."""
 
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
-
+    from odc.geo.geobox import GeoBox
 
 _FINER = 200  # grids tried
 
@@ -53,38 +51,25 @@ def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
     return np.sort(kept)
 
 
-def gcps_of(points: TiePoints, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
-    """Ground control points for GDAL: where a place of the target lies on the map of the reference."""
-    from rasterio.control import GroundControlPoint
-
-    good = points.take((points.status == Status.OK) & np.isfinite(points.dx) & np.isfinite(points.dy))
+def gcps_of(points: TiePoints, transform: Sequence[float]) -> georef.GCPs:
+    """Ground control points: where places of the target lie on the map of the reference."""
+    good = points.take(points.ok & np.isfinite(points.dx) & np.isfinite(points.dy))
     if len(good) == 0:
         raise OptionError(f"no tie point is trusted, so there are no ground control points: {points!r}")
-    if max_points is not None:
-        if max_points < 1:
-            raise OptionError(f"max_points={max_points} keeps no ground control point: give 1 or more")
-        good = good.take(thin(good, max_points))
     # From the map position: row and col of tie points made elsewhere may be those of another image.
     col, row = georef.map_to_pixel(transform, good.x, good.y)
-    x, y = good.x + good.dx, good.y + good.dy
-    sigma = np.sqrt(np.maximum(good.cov[:, [0, 1], [0, 1]], 0.0))
-    return [
-        GroundControlPoint(
-            row=float(row[i]) + 0.5,
-            col=float(col[i]) + 0.5,
-            x=float(x[i]),
-            y=float(y[i]),
-            z=0.0,
-            id=str(good.window[i]),
-            info="" if np.isnan(sigma[i]).any() else f"sigma_x={sigma[i, 0]:.6g} sigma_y={sigma[i, 1]:.6g}",
-        )
-        for i in range(len(good))
-    ]
+    sigma = np.sqrt(np.maximum(good.cov[:, [0, 1], [0, 1]], 0.0)).tolist()
+    info = tuple("" if math.isnan(sx + sy) else f"sigma_x={sx:.6g} sigma_y={sy:.6g}" for sx, sy in sigma)
+    names = tuple(str(window) for window in good.window)
+    return georef.GCPs(
+        col, row, good.x + good.dx, good.y + good.dy, id=names, info=info, crs=georef.parse_crs(good.crs_wkt)
+    )
 
 
 _OPTIONAL = {"dz": 0.0, "size": 0}
 _UNKNOWN = ("cov", "cov_z", "score", "reliability", "ssim_before", "ssim_after", "count", "nmad_before", "nmad_after")
 _INNER = {"cov": (2, 2), "cov_z": (3,)}
+_NO_COLUMNS = ("crs_wkt", "grid", "spacing")
 _DTYPES: dict[str, type[np.generic]] = {"window": np.int64, "status": np.int8, "size": np.int32}
 
 
@@ -123,6 +108,10 @@ class TiePoints:
         Of elevation models: pixels compared, NMAD of the differences before and after; NaN where unknown.
     crs_wkt : str, optional
         CRS of x, y, dx, dy as WKT.
+    grid : GeoBox, optional
+        Grid of the target; the tie points of a fit have it.
+    spacing : float, optional
+        Distance between the windows that was asked for, target px.
 
     Raises
     ------
@@ -159,6 +148,8 @@ class TiePoints:
     nmad_before: NDArray[np.float64] = MISSING
     nmad_after: NDArray[np.float64] = MISSING
     crs_wkt: str | None = None
+    grid: GeoBox | None = None
+    spacing: float | None = None
 
     def __post_init__(self) -> None:
         n = np.size(self.window)
@@ -256,6 +247,48 @@ class TiePoints:
         rows = np.atleast_1d(np.arange(len(self))[index])
         return self._with(**{name: getattr(self, name)[rows] for name in _COLUMNS})
 
+    def on_grid(self, grid: GeoBox | None, spacing: float | None = None) -> TiePoints:
+        """Tell the tie points which image they belong to.
+
+        Parameters
+        ----------
+        grid : GeoBox or None
+            Of the target, in the CRS of the tie points.
+        spacing : float, optional
+            Distance between the windows, target px.
+
+        Returns
+        -------
+        TiePoints
+            The same columns.
+        """
+        out = copy(self)
+        object.__setattr__(out, "grid", grid)
+        object.__setattr__(out, "spacing", spacing)
+        return out
+
+    def thin(self, max_points: int) -> TiePoints:
+        """Choose trusted windows that are spread evenly, the most precise ones first.
+
+        Parameters
+        ----------
+        max_points : int
+            Number of windows at most.
+
+        Returns
+        -------
+        TiePoints
+
+        Examples
+        --------
+        >>> TiePoints([7, 8], [0, 0], [0, 1], [0, 9], [0, 0], [1, 2], [1, 2], [1, 2], [1, 2]).thin(1)
+        TiePoints(1 windows: 1 OK)
+        """
+        if max_points < 1:
+            raise OptionError(f"max_points={max_points} keeps no tie point: give 1 or more")
+        good = self.take(self.ok & np.isfinite(self.dx) & np.isfinite(self.dy))
+        return good.take(thin(good, max_points))
+
     def _with(self, **columns: Any) -> TiePoints:
         return TiePoints(**{f.name: columns.get(f.name, getattr(self, f.name)) for f in fields(self)})
 
@@ -322,7 +355,7 @@ class TiePoints:
         return tables.with_geometry(self.to_dataframe(), self.x, self.y, self.crs_wkt)
 
     @classmethod
-    def from_geodataframe(cls, frame: Any, *, transform: Sequence[float] | None = None) -> TiePoints:
+    def from_geodataframe(cls, frame: Any, *, grid: GeoBox | None = None) -> TiePoints:
         """Take tie points from a table: what :meth:`to_geodataframe` gave, or made elsewhere.
 
         Parameters
@@ -332,9 +365,9 @@ class TiePoints:
             Y_SHIFT_M as AROSICS names them), in units of the frame's CRS. A column `crs` names the CRS of x, y, dx
             and dy where the frame has none or another. All other columns may be missing. A row is trusted when its
             correction is known and a column `status` (or OUTLIER) says nothing else.
-        transform : six floats (a, b, c, d, e, f), optional
-            Of the target, pixel corner to map: gives row, col, dcol and drow where the frame lacks them; without it
-            they are NaN.
+        grid : GeoBox, optional
+            Of the target (`target.coreg.grid`), in the CRS of the frame: gives row, col, dcol and drow where the frame
+            lacks them; without it they are NaN.
 
         Returns
         -------
@@ -353,19 +386,19 @@ class TiePoints:
         >>> TiePoints.from_geodataframe(points.to_geodataframe()) == points
         True
         """
-        columns, crs = tables.from_frame(frame, transform)
-        return cls(**columns, crs_wkt=crs)
+        columns, crs = tables.from_frame(frame, None if grid is None else tuple(grid.affine)[:6])
+        return cls(**columns, crs_wkt=crs, grid=grid)
 
     @classmethod
-    def load(cls, path: str | Path, *, transform: Sequence[float] | None = None) -> TiePoints:
+    def load(cls, path: str | Path, *, grid: GeoBox | None = None) -> TiePoints:
         """Read tie points from a file: what :meth:`save` wrote, or made elsewhere.
 
         Parameters
         ----------
         path : str or Path
             `.gpkg`, `.geojson`, `.parquet`, `.shp` or `.csv`.
-        transform : six floats, optional
-            As in :meth:`from_geodataframe`, which tells what the columns mean.
+        grid : GeoBox, optional
+            As in :meth:`from_geodataframe`, which describes the columns, too.
 
         Returns
         -------
@@ -379,19 +412,25 @@ class TiePoints:
         MissingDependency
             When the extra `vector` is needed and not installed.
         """
-        return cls.from_geodataframe(read_frame(path), transform=transform)
+        return cls.from_geodataframe(read_frame(path), grid=grid)
 
-    def to_gcps(self, transform: Sequence[float], *, max_points: int | None = None) -> list[Any]:
-        """Ground control points of the trusted windows, for GDAL and rasterio.
-
-        `transform` is the target's affine (a, b, c, d, e, f); `max_points` thins them out evenly.
+    @property
+    def gcps(self) -> georef.GCPs:
+        """Ground control points of the trusted windows: pixels of the target, coordinates of the reference.
 
         Examples
         --------
-        >>> TiePoints([0], [0], [0], [5], [-5], [3], [4], [0.3], [-0.4]).to_gcps((10, 0, 0, 0, -10, 0))[0].x
-        8.0
+        >>> import xcoreg
+        >>> scene = xcoreg.simulate.pair((256, 256), shift=(1.25, -0.5), seed=1)
+        >>> scene.tgt.coreg.match(scene.ref).gcps
+        GCPs(2 points, WGS 84 / UTM zone 33N)
         """
-        return gcps_of(self, transform, max_points=max_points)
+        if self.grid is None:
+            raise OptionError(
+                "the tie points do not know the grid of the target, so they are no ground control points: take those "
+                "of a fit, or points.on_grid(target.coreg.grid)"
+            )
+        return gcps_of(self, tuple(self.grid.affine)[:6])
 
     def plot(self, background: Any = None) -> Any:
         """Draw the windows on the map, over a `background` image; see :func:`xcoreg.plot.plot_points`; extra `plot`.
@@ -404,31 +443,20 @@ class TiePoints:
 
         return plot_points(self, background)
 
-    def save(
-        self,
-        path: str | Path,
-        *,
-        columns: str = "xcoreg",
-        nodata: float | None = None,
-        transform: Sequence[float] | None = None,
-        shape: tuple[int, int] | None = None,
-        spacing: int | None = None,
-    ) -> None:
-        """Write all windows to a file, whole or not at all; the suffix tells the format.
+    def save(self, path: str | Path, *, columns: str = "xcoreg", nodata: float | None = None) -> None:
+        """Write all windows to a file, whole or not at all; the suffix is the format.
 
         Parameters
         ----------
         path : str or Path
             `.gpkg`, `.geojson`, `.parquet`, `.shp` (names cut to ten characters) or `.csv`. GeoJSON geometries are
-            longitude and latitude as RFC 7946 demands; the columns x and y stay in the CRS of the target, which a
-            column `crs` tells, as it does in CSV.
+            longitude and latitude as RFC 7946 demands; the columns x and y stay in the CRS of the target, which is
+            named in a column `crs`, as in CSV.
         columns : {"xcoreg", "arosics"}
-            Names: of :meth:`to_dataframe`, or those of :func:`xcoreg.results.tables.arosics_columns`.
+            Names: of :meth:`to_dataframe`, or those of AROSICS. The latter need the grid of the target, which the tie
+            points of a fit know; others get it by :meth:`on_grid`.
         nodata : float, optional
             Stands for missing numbers; default: none for "xcoreg" (empty, null), -9999 for "arosics".
-        transform, shape, spacing : optional
-            Affine (a, b, c, d, e, f) and (rows, cols) of the target, and the distance of the windows in its pixels:
-            needed for "arosics", where `fit.save_points` knows them.
 
         Raises
         ------
@@ -446,11 +474,10 @@ class TiePoints:
         ...     TiePoints.load(f"{folder}/points.csv") == points
         True
         """
-        grid = (transform, shape, spacing)
-        save_points(self, path, columns, nodata, grid)
+        save_points(self, path, columns, nodata)
 
 
-_COLUMNS = tuple(f.name for f in fields(TiePoints) if f.name != "crs_wkt")
+_COLUMNS = tuple(f.name for f in fields(TiePoints) if f.name not in _NO_COLUMNS)
 
 
 def _same_crs(one: str | None, two: str | None) -> bool:

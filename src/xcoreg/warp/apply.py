@@ -162,7 +162,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyOptions]) -
     elif how.like is not None:
         frame = frame_near(image, dims, source, _grid_of_box(how.like))
     elif how.is_aligned:
-        ref = reference_grid(fit.settings, how.ref_grid)
+        ref = reference_grid(fit.details.ref_grid, how.ref_grid)
         frame = frame_near(image, dims, source, aligned_grid(source, move, ref, how.resolution))
     else:
         frame = frame_near(image, dims, source, source)
@@ -192,7 +192,7 @@ def _job(mapping: Mapping, frame: Frame, fit: Coregistration, how: How) -> Job:
 def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
     """Nodata that the fit knows of the target, for an image on the very grid of the target that is no mask."""
     same = fit.shape == image.shape and np.allclose(fit.transform, image.transform, rtol=1e-12, atol=0.0)
-    return fit.settings.get("tgt_nodata") if same and resampling != "nearest" else None
+    return fit.details.tgt_nodata if same and resampling != "nearest" else None
 
 
 @dataclass(frozen=True)

@@ -195,16 +195,11 @@ def _whole(positions: Any) -> tuple[int, int]:
     return low, max(math.ceil(float(positions.max()) - _GRID_ROUND_OFF) - low, 1)
 
 
-def reference_grid(settings: dict[str, Any], given: Any = None) -> Grid:
-    """Find the grid of the reference that a fit was made with."""
-    if given is not None:
-        return Grid.of(given)
-    known = settings.get("ref_grid")
-    if not known:
+def reference_grid(known: Any, given: Any = None) -> Grid:
+    """Grid of the reference: as given, else the GeoBox that a fit has recorded."""
+    if given is None and known is None:
         raise OptionError("the fit does not know the grid of its reference: pass like=, or ref_grid= with a GeoBox")
-    a, b, c, d, e, f = (float(value) for value in tuple(known["transform"])[:6])
-    rows, cols = known["shape"]
-    return Grid((a, b, c, d, e, f), (int(rows), int(cols)), georef.as_crs(known["crs"]).to_wkt())
+    return Grid.of(known if given is None else given)
 
 
 #: Rows and columns [row0, row1) x [col0, col1) of the source.

@@ -382,7 +382,7 @@ def _lattice(moved: MovedGround, image: DataArray | Dataset, fit: Coregistration
     """Grid over the corrected image, on the lattice of the reference where that is asked for."""
     anchor = (0.0, 0.0)
     if how.is_aligned:
-        ref = reference_grid(fit.settings, how.ref_grid)
+        ref = reference_grid(fit.details.ref_grid, how.ref_grid)
         anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(ref.crs, moved.crs) else anchor
     made = map_grid(moved, shape_of(image), moved.crs, how.resolution, anchor)
     return GeoBox(made.shape, Affine(*made.transform), moved.crs)

@@ -1,0 +1,243 @@
+"""What a fit records besides its answer: options, the grid of the reference, interim results, the models tried."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from xcoreg import georef
+from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core.matches import decode, encode, freeze
+
+_Kind = TypeVar("_Kind")
+Corners = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A matching window: centre in the CRS of the target, side in px of the matching grid."""
+
+    x: float
+    y: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Interim:
+    """How one shift came about; None or empty where it was not recorded.
+
+    Parameters
+    ----------
+    tgt_corners, ref_corners, overlap_corners : tuple of (x, y)
+        Vertices of the footprints and of their overlap: target and overlap in the CRS of the target.
+    linear : tuple of four floats, optional
+        Linear part (a, b, d, e) of the matching grid, CRS of the target.
+    window : Window, optional
+        The first window that agrees with the answer.
+    integer, subpixel : (dcol, drow), optional
+        Whole-pixel and sub-pixel part of the shift, px of the matching grid.
+    points : int, optional
+        Number of points of known height, where these were the reference.
+    """
+
+    tgt_corners: Corners = ()
+    ref_corners: Corners = ()
+    overlap_corners: Corners = ()
+    linear: georef.Linear | None = None
+    window: Window | None = None
+    integer: tuple[int, int] | None = None
+    subpixel: tuple[float, float] | None = None
+    points: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tgt_corners", "ref_corners", "overlap_corners"):
+            _set(self, name, tuple((float(x), float(y)) for x, y in getattr(self, name)))
+        for name, kind in (("linear", float), ("integer", int), ("subpixel", float)):
+            if getattr(self, name) is not None:
+                _set(self, name, tuple(kind(part) for part in getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class TriedModel:
+    """A model that was compared with others, and its error at check points (cross-validation).
+
+    Parameters
+    ----------
+    kind : str
+        Name of the model.
+    rmse_r : float
+        Radial root mean square error, CRS units.
+    score : float
+        The same, robust and weighted: the choice is made by it.
+    error : float
+        One standard error of the difference of its score to the best one.
+    parameters : float
+        Effective number of parameters per component.
+    chosen : bool
+        Whether this is the model of the fit.
+    reason : str
+        Why it could not be fitted.
+    component : str
+        Of elevation models: "dx, dy" or "dz".
+    """
+
+    kind: str
+    rmse_r: float = np.nan
+    score: float = np.nan
+    error: float = np.nan
+    parameters: float = np.nan
+    chosen: bool = False
+    reason: str = ""
+    component: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CheckPoints:
+    """Residuals of tie points, each predicted by a fit without it.
+
+    Parameters
+    ----------
+    window : (n,) int
+        Identifiers of the tie points.
+    dx, dy : (n,) float
+        Observed minus predicted correction, CRS units; NaN where unknown.
+    """
+
+    window: Ints
+    dx: Floats
+    dy: Floats
+
+    def __post_init__(self) -> None:
+        n = (np.size(self.window),)
+        for name, dtype in (("window", np.int64), ("dx", np.float64), ("dy", np.float64)):
+            _set(self, name, freeze(name, getattr(self, name), n, dtype))
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """How a model of a field was chosen: the models tried, and the residuals at check points of the chosen one."""
+
+    models: tuple[TriedModel, ...]
+    check: CheckPoints
+
+
+@dataclass(frozen=True)
+class ElevationDetails:
+    """How elevation models were compared.
+
+    Parameters
+    ----------
+    correlation_px : float
+        Correlation length of the noise, px.
+    powers : tuple of (int, int)
+        Exponents of the polynomial of heights.
+    """
+
+    correlation_px: float
+    powers: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
+
+
+@dataclass(frozen=True, eq=False)
+class Details:
+    """What a fit records besides its answer.
+
+    Parameters
+    ----------
+    options : dict
+        Options that were given, as plain JSON types; whatever is none becomes its text.
+    ref_grid : GeoBox, optional
+        Grid of the reference.
+    tgt_nodata, ref_nodata : number, optional
+        Markers of missing pixels, stored or found.
+    interim : Interim
+        How one shift came about.
+    assessment : Assessment, optional
+        Of a field: how its model was chosen.
+    elevation : ElevationDetails, optional
+        Of two elevation models.
+
+    Examples
+    --------
+    >>> Details(options={"window": 64}).options
+    {'window': 64}
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    ref_grid: GeoBox | None = None
+    tgt_nodata: float | int | None = None
+    ref_nodata: float | int | None = None
+    interim: Interim = field(default_factory=Interim)
+    assessment: Assessment | None = None
+    elevation: ElevationDetails | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("options", "tgt_nodata", "ref_nodata"):
+            _set(self, name, decode(encode(getattr(self, name))))
+
+    @property
+    def spacing(self) -> float | None:
+        """Distance between the windows that was asked for, target px."""
+        given = self.options.get("spacing")
+        return given if isinstance(given, int | float) and given > 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, exact; what is not known is left out."""
+        out = {name: getattr(self, name) for name in ("options", "tgt_nodata", "ref_nodata")}
+        out["ref_grid"] = None if self.ref_grid is None else _grid_to_dict(self.ref_grid)
+        out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
+        if self.assessment is not None:
+            out["assessment"] = asdict(self.assessment)
+        if self.elevation is not None:
+            out["elevation"] = asdict(self.elevation)
+        plain: dict[str, Any] = encode(out)
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Details:
+        """Undo :meth:`to_dict`; unknown keys, such as those of older versions, are ignored."""
+        values = decode(data)
+        return cls(
+            options=values.get("options") or {},
+            ref_grid=_grid_from_dict(values["ref_grid"]) if values.get("ref_grid") else None,
+            tgt_nodata=values.get("tgt_nodata"),
+            ref_nodata=values.get("ref_nodata"),
+            interim=_interim(values.get("interim") or {}),
+            assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
+            elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+        )
+
+
+def _interim(data: dict[str, Any]) -> Interim:
+    window = data.get("window")
+    return _make(Interim, {**data, "window": None if window is None else _make(Window, window)})
+
+
+def _assessment(data: dict[str, Any]) -> Assessment:
+    models = tuple(_make(TriedModel, row) for row in data["models"])
+    return Assessment(models, _make(CheckPoints, data["check"]))
+
+
+def _grid_to_dict(grid: GeoBox) -> dict[str, Any]:
+    crs = None if grid.crs is None else grid.crs.to_wkt()
+    return {"transform": list(grid.affine)[:6], "shape": list(grid.shape), "crs": crs}
+
+
+def _grid_from_dict(data: dict[str, Any]) -> GeoBox:
+    rows, cols = data["shape"]
+    return GeoBox((int(rows), int(cols)), Affine(*data["transform"][:6]), data["crs"])
+
+
+def _make(kind: type[_Kind], data: dict[str, Any]) -> _Kind:
+    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in data.items() if name in known})
+
+
+def _set(frozen: Any, name: str, value: Any) -> None:
+    object.__setattr__(frozen, name, value)
