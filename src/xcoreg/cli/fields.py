@@ -73,14 +73,11 @@ def points(ref: str, tgt: str, out: str, talk: Talk, columns: str, overwrite: bo
         raise OptionError(f"the output {goal} exists already: add --overwrite to replace it")
     check_suffix(goal)
     apart({"OUT": out, **{name: options[name] for name in KEPT}})
-    spacing = round(options["spacing"]) if options["spacing"] else None
-    found, target = find_points(ref, tgt, options, talk)
+    found, _ = find_points(ref, tgt, options, talk)
     if not found.ok.any():
         counts = ", ".join(f"{n} {name}" for name, n in found.counts().items())
         raise MatchError(f"no window could be matched: {counts}", found)
-    grid = target.coreg.grid
-    rows, cols = grid.shape
-    found.save(goal, columns=columns, transform=tuple(grid.affine)[:6], shape=(rows, cols), spacing=spacing)
+    found.save(goal, columns=columns)
     talk.say("points", ", ".join(f"{n} {name}" for name, n in found.counts().items()))
     talk.say("wrote", out)
 

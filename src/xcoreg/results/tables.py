@@ -304,8 +304,7 @@ def arosics_columns(points: TiePoints, nodata: float) -> dict[str, Any]:
     # A hair's breadth keeps a centre between two pixels in the right one, whatever its last digit is.
     x_im, y_im = (np.floor(axis + 0.5 + 1e-6).astype(np.int64) for axis in (points.col, points.row))
     x, y = georef.pixel_to_map(tuple(grid.affine)[:6], x_im - 0.5, y_im - 0.5)
-    asked = points.spacing
-    res = int(asked) if asked is not None and 1 <= asked == int(asked) else guess_spacing(points)
+    res = guess_spacing(points) if points.spacing is None else max(1, round(points.spacing))
     n_cols = math.ceil(grid.shape[1] / res)
     shifts = {
         "X_SHIFT_PX": points.dcol, "Y_SHIFT_PX": points.drow, "X_SHIFT_M": points.dx, "Y_SHIFT_M": points.dy,
