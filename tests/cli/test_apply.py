@@ -40,7 +40,9 @@ def test_all_bands_move_together(run, images, fit_file, make_tif, tmp_path):
         np.testing.assert_array_equal(image.read(), bands)
 
 
-@pytest.mark.parametrize(("text", "word"), [("{}", "not an xcoreg fit file"), ("pixels", "not JSON"), (None, "there is no file")])
+@pytest.mark.parametrize(
+    ("text", "word"), [("{}", "not an xcoreg"), ("pixels", "not JSON"), (None, "there is no file")]
+)
 def test_what_is_no_fit_is_told(run, images, tmp_path, text, word):
     path = tmp_path / "fit.json"
     if text is not None:

@@ -28,22 +28,6 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-__all__ = [
-    "arosics_columns",
-    "check_suffix",
-    "crs_of_frame",
-    "from_frame",
-    "guess_spacing",
-    "has_corrections",
-    "plain_frame",
-    "positions_of",
-    "read_frame",
-    "save_points",
-    "short_crs",
-    "to_frame",
-    "with_geometry",
-]
-
 # Names under which columns are found, ours first, then those of AROSICS old and new.
 _X = ("x", "X_UTM", "X_MAP"), ("y", "Y_UTM", "Y_MAP")
 _MAP = (("dx", "dy"), ("X_SHIFT_M", "Y_SHIFT_M"))
