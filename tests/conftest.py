@@ -1,10 +1,19 @@
-"""Fixtures shared by all tests: where the real images are, a quiet drawing backend, a fit of a field."""
+"""Fixtures shared by all tests: the real images, programs to be stopped, work that is counted, a fit of a field.
+
+No test looks at a clock: another one may run beside it, or ten.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -17,6 +26,8 @@ from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("no clock")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +45,94 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real test images are not at {folder}: set XCOREG_DATA to their folder")
     return folder
+
+
+# What programs to be stopped begin with. `stay` says that its line has been reached, and does not go on before stdin
+# ends: when the test wants it, or is no more. Jobs in the background inherit that interrupts are ignored: not these.
+STAY = """
+import os, signal
+
+def stay():
+    os.write(1, b"here\\n")
+    os.read(0, 1)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+
+class Stopped(NamedTuple):
+    """How a program that was sent a signal has ended."""
+
+    code: int
+    said: str
+
+
+class Program:
+    """A program in Python that calls `stay()` at the place where it is to be stopped."""
+
+    def __init__(self, code: str, *arguments: object) -> None:
+        """Start it, and wait until it is there."""
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", STAY + code, *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        line = self.process.stdout.readline()
+        if line != "here\n":
+            self.process.kill()
+            raise AssertionError(f"ended before it was to be stopped: {line}{self.process.communicate()[1]}")
+
+    def stop(self, number: int) -> Stopped:
+        """Send a signal, let go whatever has survived it, and wait for the end."""
+        self.process.send_signal(number)
+        _, said = self.process.communicate()  # closes stdin
+        return Stopped(self.process.returncode, said)
+
+
+@pytest.fixture
+def program():
+    """Start programs that are stopped at a known place; none outlives the test."""
+    started = []
+
+    def start(code, *arguments):
+        started.append(Program(code, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+class Effort(NamedTuple):
+    """What some work takes on any machine: calls of functions, and megabytes at the peak."""
+
+    calls: int
+    megabytes: float
+
+
+def effort_of(work: Callable[[], Any]) -> Effort:
+    """Count the calls of functions, Python's and others, and the memory of numpy and Python; in this thread alone."""
+    calls = 0
+
+    def count(frame, event, function):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    tracemalloc.start()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return Effort(calls, peak / 1e6)
+
+
+@pytest.fixture
+def effort():
+    """Measure work by what it does: speed that does not depend on what else the machine has to do."""
+    return effort_of
 
 
 GRID = (10.0, 0.0, 300000.0, 0.0, -10.0, 5900000.0)

@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from xcoreg.batches.run import batch
 
-SLOW = """
-import sys, time
+HELD = """
+import sys
 from xcoreg import coregister, files
 from xcoreg.cli import main
 
 copy = coregister.copy_moved
 
-def slowly(source, goal, transform):  # stops with half of the second output on the disk
+def held(source, goal, transform):  # stops with half of the second output on the disk
     if goal.name == "b.tif":
         with files.new_file(goal) as place:
             place.write_bytes(b"half")
-            print("writing", flush=True)
-            time.sleep(60)
+            stay()
     return copy(source, goal, transform)
 
-coregister.copy_moved = slowly
+coregister.copy_moved = held
 sys.argv = ["xcoreg", *sys.argv[1:]]
 main()
 """
 
 
 @pytest.fixture
-def stop(scenes):
+def stop(scenes, program):
     """Run a batch as a program, and send it a signal in the middle of its second writing."""
 
     def run(number):
         call = ["batch", *scenes.targets, "--ref", scenes.ref, "--out", scenes.out]
-        command = [sys.executable, "-c", SLOW, *map(str, call)]
-        program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert program.stdout.readline() == "writing\n"
-        program.send_signal(number)
-        _, said = program.communicate(timeout=30)
-        return program.returncode, said
+        return program(HELD, *call).stop(number)
 
     return run
 

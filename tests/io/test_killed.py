@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -16,24 +15,23 @@ from xcoreg.matching.shift import match
 from xcoreg.results.coregistration import load_fit
 from xcoreg.simulate import pair
 
-SLOW = """
-import sys, time
+HELD = """
+import sys
 from xcoreg import coregister
 from xcoreg.cli import main
 
 write = coregister.write_raster
 
-def pause(block):
+def hold(block):
     if block[0, 0, -1] == 7:  # the last block: the others are on the disk
-        print("writing", flush=True)
-        time.sleep(2)
+        stay()
     return block
 
-def slowly(image, *args, **options):
+def held(image, *args, **options):
     image = image.chunk(y=256, x=256)
-    return write(image.copy(data=image.data.map_blocks(pause, dtype=image.dtype)), *args, **options)
+    return write(image.copy(data=image.data.map_blocks(hold, dtype=image.dtype)), *args, **options)
 
-coregister.write_raster = slowly
+coregister.write_raster = held
 sys.argv = ["xcoreg", *sys.argv[1:]]
 main()
 """
@@ -55,18 +53,14 @@ def made(tmp_path_factory):
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("name", ["cog.tif", "a.zarr"])
-def test_a_writer_that_is_stopped_leaves_no_half_file(made, tmp_path, name, number):
+def test_a_writer_that_is_stopped_leaves_no_half_file(made, program, tmp_path, name, number):
     if name == "a.zarr":
         pytest.importorskip("zarr")
     driver, out = "COG" if name == "cog.tif" else "Zarr", tmp_path / name
-    call = ["apply", made / "fit.json", made / "tgt.tif", out, "--driver", driver]
-    command = [sys.executable, "-c", SLOW, *map(str, call)]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert program.stdout.readline() == "writing\n"
+    writer = program(HELD, "apply", made / "fit.json", made / "tgt.tif", out, "--driver", driver)
     assert [path.name.startswith(".xcoreg") for path in tmp_path.iterdir()] == [True]
-    program.send_signal(number)
-    _, said = program.communicate(timeout=60)
-    assert program.returncode != 0
+    code, said = writer.stop(number)
+    assert code != 0
     assert not out.exists()
     if number == signal.SIGINT:
         assert "interrupted: outputs that were not finished are not there" in said
