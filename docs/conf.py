@@ -45,7 +45,7 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 myst_enable_extensions = ["colon_fence", "deflist"]  # no formulas: MathJax would be fetched by the browser
 myst_heading_anchors = 3
 nb_execution_mode = os.environ.get("XCOREG_DOCS_NOTEBOOKS", "force")  # "off" for a quick look at the pages
-nb_execution_timeout = 180
+nb_execution_timeout = -1  # none: a busy machine takes its time
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 

@@ -91,8 +91,9 @@ _ATTEMPTS = """
 import json, sys
 from process import attempt
 busy = "sum(range(10**6)); print('done'); x = bytearray(10**8)"
-jobs = {"fine": busy, "broken": "raise ValueError('no such scene')", "late": "import time; time.sleep(60)"}
-runs = {name: attempt(sys.executable, "-c", code, patience=5.0) for name, code in jobs.items()}
+late = "import signal; print('waiting', flush=True); signal.pause()"  # for ever
+jobs = {"fine": (busy, 0.0), "broken": ("raise ValueError('no such scene')", 0.0), "late": (late, 1.0)}
+runs = {name: attempt(sys.executable, "-c", code, patience=patience) for name, (code, patience) in jobs.items()}
 print(json.dumps({name: run._asdict() for name, run in runs.items()}))
 """
 
@@ -102,11 +103,12 @@ def test_a_program_that_fails_or_hangs_is_told_so():
     told = among_the_benchmarks(_ATTEMPTS)
     fine = told["fine"]
     assert (fine["text"], fine["trouble"]) == ("done\n", "")
-    assert 0 < fine["processor"] < 5
+    assert fine["processor"] > 0
+    assert fine["seconds"] > 0
     assert 100 < fine["megabytes"] < 300
     assert told["broken"]["trouble"] == "ValueError: no such scene"
-    assert told["late"]["trouble"] == "stopped after 5 s"
-    assert 5 <= told["late"]["seconds"] < 30
+    assert told["late"]["trouble"] == "stopped after 1 s"
+    assert told["late"]["seconds"] >= 1
 
 
 _MISSING = """

@@ -63,7 +63,7 @@ def test_gain_and_offset_change_nothing(pairs, matches):
     assert (bright.status == matches.status).all()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(st.integers(-15, 15), st.integers(-15, 15))
 def test_a_roll_of_whole_pixels_is_exact(dcol, drow):
     scene = gaussian_filter(np.random.default_rng(1).standard_normal((1, SIDE, SIDE)), (0, 1.2, 1.2), mode="wrap")

@@ -194,7 +194,7 @@ def test_a_coarse_pixel_needs_half_of_its_weight():
     assert out_valid.tolist() == [[True, True, True, False]]  # centred at 1.5, 5.5, 9.5 (half) and 13.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(-3, 3), st.floats(-3, 3), st.sampled_from(SMOOTH), st.floats(0, 0.6), st.integers(0, 99))
 def test_a_constant_stays_constant(drow, dcol, kernel, share, seed):
     valid = np.random.default_rng(seed).random((20, 20)) >= share

@@ -60,7 +60,7 @@ def test_recut_keeps_the_dtype():
     assert recut(np.ones((1, 4, 4), bool), np.array([[1, 1]]))[0].dtype == bool
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.integers(-9, 9), st.integers(-9, 9))
 def test_recut_is_a_roll_where_inside(dcol, drow):
     images = np.random.default_rng(4).random((1, 10, 10))
@@ -70,7 +70,7 @@ def test_recut_is_a_roll_where_inside(dcol, drow):
     assert (out[inside] == rolled[inside]).all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.integers(-12, 12), st.integers(-12, 12))
 def test_moved_is_the_inverse_of_recut_with_zeros(dcol, drow):
     images = np.random.default_rng(4).random((2, 10, 10))
