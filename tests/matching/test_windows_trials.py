@@ -60,7 +60,9 @@ def test_the_reference_is_cut_again_at_the_answer(scene):
 
 
 def test_a_small_answer_is_final(scene):
-    match_windows(scene, PLACES, 96, NOWHERE, told((0.4, -0.3)))
+    trials = match_windows(scene, PLACES, 96, NOWHERE, told((0.4, -0.3)))  # a second call would find no answer
+    assert trials.dx == pytest.approx(np.full(3, 4.0))
+    assert trials.dy == pytest.approx(np.full(3, 3.0))
 
 
 def test_an_answer_that_never_settles_is_not_trusted(scene):

@@ -28,20 +28,20 @@ def cells(path, kind="code"):
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
-def show(value):
+def show(value, out):
     """Ask a value for all it offers to a notebook."""
     if value is not None:
-        repr(value)
+        out.write(repr(value))
         for name in SHOWN:
             getattr(value, name, lambda: None)()
 
 
-def run(source, namespace, name):
+def run(source, namespace, name, out):
     tree = ast.parse(source, name)
     last = ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, name, "exec"), namespace)
     if last is not None:
-        show(eval(compile(last, name, "eval"), namespace))
+        show(eval(compile(last, name, "eval"), namespace), out)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -52,10 +52,11 @@ def test_it_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     for missing in EXTRAS:
         if missing in "".join(cells(path)) or missing == "matplotlib":
             pytest.importorskip(missing)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
         for number, source in enumerate(cells(path), 1):
-            run(source, vars(module), f"{path.stem}, cell {number}")
+            run(source, vars(module), f"{path.stem}, cell {number}", out)
+    assert any(character.isdigit() for character in out.getvalue())  # its answer
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 

@@ -17,7 +17,12 @@ def test_the_composite_is_of_before_and_after():
 
 def test_windows_with_missing_pixels_can_be_drawn(tmp_path):
     values, valid = np.ones((16, 16)), np.zeros((16, 16), bool)
-    save_figure(plot_windows((values, valid), (values, valid), (values, valid)), tmp_path / "a.png", dpi=40)
+    figure = plot_windows((values, valid), (values, valid), (values, valid))
+    save_figure(figure, tmp_path / "a.png", dpi=40)
+    assert (tmp_path / "a.png").stat().st_size > 1_000
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    assert all(np.ptp(image) == 0 for image in shown[:5])  # grey, whatever the values are
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown[5])).all()
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (31, 45)])
@@ -38,5 +43,11 @@ def test_the_peak_is_marked_and_told():
     assert close.lines[-1].get_xydata().tolist() == [[4.25, -7.5]]
 
 
-def test_a_peak_at_the_border_can_be_drawn(tmp_path):
-    save_figure(plot_surface(np.zeros((16, 16)), (-8.4, 9.0)), tmp_path / "a.png", dpi=40)
+def test_a_peak_beyond_the_border_can_be_drawn(tmp_path):
+    surface = np.arange(256.0).reshape(16, 16)
+    figure = plot_surface(surface, (-8.4, 9.0))
+    save_figure(figure, tmp_path / "a.png", dpi=40)
+    assert (tmp_path / "a.png").stat().st_size > 1_000
+    along_columns, along_rows = (line.get_ydata() for line in figure.axes[2].lines[:2])
+    np.testing.assert_array_equal(along_columns, surface[15])
+    np.testing.assert_array_equal(along_rows, surface[:, 0])

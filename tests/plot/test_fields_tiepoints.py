@@ -112,7 +112,11 @@ def test_a_failure_is_told_with_its_reason():
 
 def test_no_windows_at_all(tmp_path):
     fit = dataclasses.replace(failed(), points=TiePoints(*[[]] * 9))
-    save_figure(plot_fit(fit), tmp_path / "a.png", dpi=50)
+    figure = plot_fit(fit)
+    save_figure(figure, tmp_path / "a.png", dpi=50)
+    assert (tmp_path / "a.png").stat().st_size > 5_000
+    assert figure.axes[0].get_title() == "0 windows:"
+    assert not any(hasattr(one, "U") for one in figure.axes[0].collections)
 
 
 def test_points_without_fit(tmp_path):
