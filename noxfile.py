@@ -8,7 +8,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.4"
-nox.options.sessions = ["tests", "minimal", "types", "lint"]
+nox.options.sessions = ["tests", "minimal", "slow", "types", "lint"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -42,6 +42,13 @@ def minimal(session: nox.Session) -> None:
     """Run the tests with the base dependencies alone; what needs an extra is skipped."""
     session.install(".", "pytest>=8", "hypothesis>=6.100")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that the others leave out: wider sweeps over what those protect as well."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session

@@ -19,6 +19,7 @@ from xcoreg.matching.points import compare_points
 from xcoreg.raster.raster import make_raster
 from xcoreg.simulate import dem_pair, pair, smooth_field
 
+SLOW = pytest.mark.slow
 SIZE, CHUNK = 700, 100
 LOCAL = {"window": 64, "spacing": 90}
 KEY = "xcoreg.keep-in-memory"
@@ -111,7 +112,7 @@ def test_an_estimate_computes_no_chunk_twice(verb, scene, logs, request):
         assert set(times(log).values()) == {1}
 
 
-@pytest.mark.parametrize("chunk", [256, 512, 1000, 2048, -1])
+@pytest.mark.parametrize("chunk", [256, pytest.param(512, marks=SLOW), 1000, pytest.param(2048, marks=SLOW), -1])
 def test_chunks_of_computed_images_change_nothing(chunk, near, logs):
     images = [counted(image, log, chunk) for image, log in zip((near.tgt, near.ref), logs, strict=False)]
     assert VERBS["match_local"](*images, None) == VERBS["match_local"](near.tgt, near.ref, None)

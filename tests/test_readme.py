@@ -21,6 +21,7 @@ def examples():
     return re.findall(r"```python\n((?:(?!```).)*)```\n\n```text\n(.*?)```", text, re.DOTALL)
 
 
+@pytest.mark.slow  # tests/docs/test_blocks.py runs them as well, one after another in one process
 @pytest.mark.parametrize(("code", "promised"), examples(), ids=range(len(examples())))
 def test_the_examples_print_what_the_readme_says(code, promised):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")

@@ -10,6 +10,7 @@ from xarray import DataArray
 
 from xcoreg.simulate import pair, smooth_field
 
+SLOW = pytest.mark.slow
 SIZE = 700
 LOCAL = {"window": 64, "spacing": 90}
 
@@ -42,7 +43,7 @@ def in_memory(images):
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["one CRS", "two CRSs"])
-@pytest.mark.parametrize("chunk", [256, 512, 1000, 2048, -1])
+@pytest.mark.parametrize("chunk", [256, pytest.param(512, marks=SLOW), 1000, pytest.param(2048, marks=SLOW), -1])
 def test_chunks_change_nothing(images, in_memory, chunk, other):
     target, reference = (image.chunk({"y": chunk, "x": chunk}) for image in (images[0], images[1 + other]))
     assert_same(results(target, reference), in_memory[other])

@@ -171,7 +171,7 @@ def test_there_and_back_again_costs_what_two_half_pixel_shifts_cost(make_image, 
 
 
 @pytest.mark.parametrize("to", ["own", "like", "resolution", "zone"])
-@pytest.mark.parametrize("kernel", ["nearest", "cubic"])
+@pytest.mark.parametrize("kernel", [pytest.param("nearest", marks=pytest.mark.slow), "cubic"])
 def test_bytes_do_not_depend_on_chunks(make_image, make_fit, to, kernel):
     values = pixels("uint16", (1100, 1150))
     values[np.add.outer(np.arange(1100), 2 * np.arange(1150)) > 2600] = 0

@@ -10,7 +10,7 @@ def inside(choice):
     return np.mean(np.einsum("ni,nij,nj->n", off, np.linalg.inv(choice.held_out_cov), off) < 5.991)
 
 
-@pytest.mark.parametrize("understate", [1.0, 2.0])
+@pytest.mark.parametrize("understate", [pytest.param(1.0, marks=pytest.mark.slow), 2.0])
 def test_a_constant_chooses_translation_in_19_of_20_seeds(understate, case):
     kinds = [choose_model(*case("constant", n=100, seed=s, understate=understate).args).model.kind for s in range(20)]
     assert kinds.count("translation") >= 19
@@ -87,8 +87,8 @@ def test_95_percent_of_withheld_points_are_inside_of_their_ellipses(kind, unders
     assert np.mean(shares) == pytest.approx(0.95, abs=0.03)
 
 
-@pytest.mark.parametrize("field", ["constant", "wave", "short"])
-@pytest.mark.parametrize("understate", [1.0, 2.0])
+@pytest.mark.parametrize("field", ["constant", "wave", pytest.param("short", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("understate", [pytest.param(1.0, marks=pytest.mark.slow), 2.0])
 def test_95_percent_of_new_points_are_inside_of_their_ellipses(field, understate, case):
     shares = []
     for seed in range(10):
