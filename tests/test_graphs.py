@@ -63,19 +63,28 @@ def test_the_number_of_tasks_goes_with_the_chunks_of_the_output(both, points):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_names_follow_from_image_fit_and_options(model, both, tmp_path):
+def test_the_same_image_fit_and_options_have_the_same_name(model, both, tmp_path):
     fit = both.tgt.coreg.match_local(both.ref, spacing=100, window=64, model=model)
-    image = both.tgt.chunk(250)
     fit.save(tmp_path / "fit.json")
     with dask.config.set({"tokenize.ensure-deterministic": True}):
-        name = image.coreg.apply(fit, like=both.ref).data.name
-        again = both.tgt.chunk(250).coreg.apply(xcoreg.load_fit(tmp_path / "fit.json"), like=both.ref).data.name
-        others = [
+        name, again = (
+            both.tgt.chunk(250).coreg.apply(one, like=both.ref).data.name
+            for one in (fit, xcoreg.load_fit(tmp_path / "fit.json"))
+        )
+    assert name == again
+
+
+def test_another_image_fit_or_option_has_another_name(both):
+    fit, less = (both.tgt.coreg.match_local(both.ref, spacing=n, window=64, model="affine") for n in (100, 150))
+    image = both.tgt.chunk(250)
+    with dask.config.set({"tokenize.ensure-deterministic": True}):
+        made = [
+            image.coreg.apply(fit, like=both.ref),
+            image.coreg.apply(less, like=both.ref),
             image.coreg.apply(fit, like=both.ref, resampling="bilinear"),
             image.coreg.apply(fit, align_grid=True),
             image.coreg.apply(fit, like=both.ref[1:]),
             (image + 0).assign_attrs(image.attrs).coreg.apply(fit, like=both.ref),
             both.tgt.chunk(200).coreg.apply(fit, like=both.ref),
         ]
-    assert name == again
-    assert len({name, *(other.data.name for other in others)}) == 6
+    assert len({one.data.name for one in made}) == 7

@@ -100,8 +100,11 @@ def test_directions_in_degrees_are_those_on_the_ground(field):
     assert np.abs(np.degrees(turn)).max() < 3  # grid north is not north
 
 
-@pytest.mark.parametrize("side", [2, 4, 60])
-@pytest.mark.parametrize(("grid", "crs"), [(TURNED, "EPSG:32633"), (LONLAT, "EPSG:4326")], ids=["turned", "degrees"])
+@pytest.mark.parametrize(
+    ("side", "grid", "crs"),
+    [(2, TURNED, "EPSG:32633"), (4, LONLAT, "EPSG:4326"), (60, TURNED, "EPSG:32633")],
+    ids=["few", "degrees", "many"],
+)
 def test_fields_of_every_size_and_grid_are_drawn(field, tmp_path, side, grid, crs):
     fit = field(side=side, kind="affine" if side > 2 else "translation", grid=grid, crs=crs)
     save_figure(plot_fit(fit), tmp_path / "a.png", dpi=40)
