@@ -18,7 +18,7 @@ from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
-from xcoreg.files import replacing
+from xcoreg.files import read_csv, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -304,6 +304,7 @@ def arosics_columns(points: TiePoints, nodata: float) -> dict[str, Any]:
 
 _DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".json": "GeoJSON", ".shp": "ESRI Shapefile"}
 _KNOWN = (*_DRIVERS, ".parquet", ".csv")
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")  # cells of a CSV without a value
 # A shapefile cuts names after ten characters: cut them so that they stay distinct.
 _SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssim_aft", "nmad_before": "nmad_bef"}
 _LONG = {short: name for name, short in _SHORT.items()}
@@ -364,15 +365,10 @@ def read_frame(path: str | Path) -> Any:
     gpd = None if suffix == ".csv" else require("geopandas", extra="vector")
     try:
         if gpd is None:
-            return _read_csv(source)
+            return read_csv(source).replace(list(_MISSING), np.nan)
         if suffix == ".parquet":
             return gpd.read_parquet(source)
         frame = gpd.read_file(source, engine="pyogrio")
         return frame.rename(columns=_LONG) if suffix == ".shp" else frame
     except Exception as error:  # readers of four libraries raise what they like
         raise OptionError(f"{source} cannot be read as tie points: {error}") from error
-
-
-def _read_csv(source: Path) -> Any:
-    # As text: the parser for numbers may be wrong in the last digit.
-    return pd.read_csv(source, dtype=str)
