@@ -8,7 +8,15 @@ import sys
 import pytest
 
 from xcoreg.errors import OptionError
-from xcoreg.files import check_output, gdal_path, local_path, make_room, new_file, same_file, sweep
+from xcoreg.files import (
+    check_output,
+    gdal_path,
+    local_path,
+    make_temporary_folder,
+    new_file,
+    remove_stale_folders,
+    same_file,
+)
 
 
 def test_web_addresses_carry_their_settings():
@@ -92,9 +100,9 @@ def test_the_goal_is_untouched_until_the_end(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xcoreg.files import make_room
+from xcoreg.files import make_temporary_folder
 for name in sys.argv[2:]:
-    (make_room(Path(sys.argv[1], name)) / name).write_text("half")
+    (make_temporary_folder(Path(sys.argv[1], name)) / name).write_text("half")
 os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 """
 
@@ -111,18 +119,18 @@ def test_what_a_killed_program_left_vanishes_when_the_goal_is_written_again(tmp_
         place.write_text("whole")
     assert (tmp_path / "a.tif").read_text() == "whole"
     assert len(list(tmp_path.iterdir())) == 2  # what was left of b.tif is none of its business
-    assert sweep(tmp_path) == 1
+    assert remove_stale_folders(tmp_path) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_rooms_in_use_and_strangers_stay(tmp_path):
-    room = make_room(tmp_path / "a.tif")
+    room = make_temporary_folder(tmp_path / "a.tif")
     stranger = tmp_path / ".xcoreg-something"
     stranger.mkdir()
     elsewhere = tmp_path / ".xcoreg-01234567-89abcdef-1-x"  # of another machine
     elsewhere.mkdir()
-    assert sweep(tmp_path) == 0
+    assert remove_stale_folders(tmp_path) == 0
     assert room.is_dir()
     assert stranger.is_dir()
     assert elsewhere.is_dir()
-    assert sweep(tmp_path / "nowhere") == 0
+    assert remove_stale_folders(tmp_path / "nowhere") == 0

@@ -69,19 +69,19 @@ class WarpToOptions(MatchLocalOptions, ApplyOptions, total=False):
 
 def nodata(image: DataArray | Dataset) -> float | int | None:
     """Give the stored marker of missing pixels, or the one found from the image corners, or None."""
-    with lazy.keeping():
+    with lazy.shared_chunks():
         return make_raster(image).nodata
 
 
 def footprint(image: DataArray | Dataset, **options: Any) -> Any:
     """Outline the valid data, in the CRS of the image; options of :func:`xcoreg.raster.raster.make_raster`."""
-    with lazy.keeping():
+    with lazy.shared_chunks():
         return footprint_of(make_raster(image, **options))
 
 
 def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
     """Outline where both images have valid data, in the CRS of the target."""
-    with lazy.keeping():
+    with lazy.shared_chunks():
         one, other = make_raster(target), make_raster(reference, name="reference")
         return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
 

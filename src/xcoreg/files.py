@@ -111,7 +111,7 @@ def new_file(goal: Path) -> Iterator[Path]:
 
     What a program that was killed has left there vanishes when the same goal is written again.
     """
-    room = make_room(goal)
+    room = make_temporary_folder(goal)
     try:
         with _emptied_on_failure(room):
             yield room / goal.name
@@ -150,14 +150,14 @@ def _replace(made: Path, goal: Path, room: Path) -> None:
 _NAME = re.compile(r"\.xcoreg-(?P<goal>[0-9a-f]{8})-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-\w+")
 
 
-def make_room(goal: Path) -> Path:
+def make_temporary_folder(goal: Path) -> Path:
     """Make a folder beside an output that tells what it is for and who made it."""
-    sweep(goal.parent, goal.name)
+    remove_stale_folders(goal.parent, goal.name)
     prefix = f".xcoreg-{_short(goal.name)}-{_short(socket.gethostname())}-{os.getpid()}-"
     return Path(tempfile.mkdtemp(prefix=prefix, dir=goal.parent))
 
 
-def sweep(folder: Path, name: str | None = None) -> int:
+def remove_stale_folders(folder: Path, name: str | None = None) -> int:
     """Remove rooms of programs of this machine that have ended without doing so."""
     here, count = _short(socket.gethostname()), 0
     try:
@@ -199,7 +199,7 @@ class DiskFull(OSError):
 
 
 @contextmanager
-def telling_full(folder: Path) -> Iterator[None]:
+def reporting_disk_full(folder: Path) -> Iterator[None]:
     """Name a full disk as the reason why something could not be written: GDAL has many words for that, or none."""
     try:
         yield
@@ -209,7 +209,7 @@ def telling_full(folder: Path) -> Iterator[None]:
         raise
 
 
-def check_whole(path: Path, driver: str, sparse: bool = False) -> None:
+def check_integrity(path: Path, driver: str, sparse: bool = False) -> None:
     """Refuse a TIFF some of whose blocks were not written to their ends, and an ENVI image that is too short."""
     if driver not in (*_TIFFS, "ENVI"):
         return
@@ -244,8 +244,8 @@ _Result = TypeVar("_Result")
 _AGAIN = 2  # times that an answer which was cut off is asked for anew, each after four times as long
 
 
-def forget(path: str) -> None:
-    """Let GDAL forget a remote file: an answer cut off halfway stays in its cache and fails every retry."""
+def clear_cached(path: str) -> None:
+    """Remove a remote file from GDAL's cache: a response that was cut off stays there and fails every retry."""
     if not _is_remote(path):
         return
     # GDAL drops what it keeps of an address when a handle is closed that was opened with this setting.
@@ -254,15 +254,15 @@ def forget(path: str) -> None:
         rasterio.open(path).close()
 
 
-def ask_again(job: Callable[[], _Result], path: str) -> _Result:
-    """Do something with a remote file; after an error, forget what is known of the file and try again, twice."""
+def retry(job: Callable[[], _Result], path: str) -> _Result:
+    """Read a remote file; after an error clear GDAL's cache of it and try again, twice."""
     for turn in range(_AGAIN if _is_remote(path) else 0):
         try:
             return job()
         except RasterioError as error:
             if _is_final(error):
                 raise
-        forget(path)
+        clear_cached(path)
         time.sleep(DELAY * 4**turn)
     return job()
 
@@ -277,16 +277,16 @@ def _is_final(error: RasterioError) -> bool:
     return any(said in text for said in ("HTTP response code", "No such file", "does not exist", "Access denied"))
 
 
-def make_patient(variable: Variable, path: str) -> None:
+def retry_reads(variable: Variable, path: str) -> None:
     """Let reading of a lazy variable be tried again when an answer was cut off."""
     outer = getattr(variable, "_data", None)
     while outer is not None and type(getattr(outer, "array", None)).__name__ != "RasterioArrayWrapper":
         outer = getattr(outer, "array", None)
     if outer is not None:
-        outer.array = _Patient(outer.array, path)
+        outer.array = _RetryingArray(outer.array, path)
 
 
-class _Patient(BackendArray):
+class _RetryingArray(BackendArray):
     """Pixels of a remote file."""
 
     def __init__(self, array: Any, path: str) -> None:
@@ -294,7 +294,7 @@ class _Patient(BackendArray):
         self.shape, self.dtype = array.shape, array.dtype
 
     def __getitem__(self, key: Any) -> Any:
-        return ask_again(lambda: self.array[key], self.path)
+        return retry(lambda: self.array[key], self.path)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.georef import GCPs, fit_gcps, read_rpcs, transform_points
-from xcoreg.georef.ground import TOLERANCE, quick_to_map, quick_to_pixel
+from xcoreg.georef.ground import TOLERANCE, approximate_to_map, approximate_to_pixel
 
 
 def swath(noise, seed=1):
@@ -19,7 +19,7 @@ def swath(noise, seed=1):
 
 def test_positions_agree_inside_and_beyond_in_any_turn():
     fit = swath(noise=1e-6)
-    quick = quick_to_pixel(fit, (1000, 1000))
+    quick = approximate_to_pixel(fit, (1000, 1000))
     assert quick != fit.to_pixel
     col, row = np.random.default_rng(2).uniform(-100, 1100, (2, 5000))
     x, y = fit.to_map(col, row)
@@ -30,7 +30,7 @@ def test_positions_agree_inside_and_beyond_in_any_turn():
 
 def test_a_rough_map_stays_exact():
     fit = swath(noise=1e-2)
-    assert quick_to_pixel(fit, (1000, 1000)) == fit.to_pixel
+    assert approximate_to_pixel(fit, (1000, 1000)) == fit.to_pixel
 
 
 @pytest.mark.parametrize(("model", "order"), [("polynomial", 3), ("tps", None)])
@@ -42,15 +42,15 @@ def test_points_in_another_crs(model, order):
     fit = fit_gcps(GCPs(col, row, x, y, crs=32633), model, order=order)
     at = rng.uniform(-0.4, 999.4, (2, 5000))
     lonlat = transform_points(32633, 4326, *fit.to_map(*at))
-    found = quick_to_pixel(fit, (1000, 1000), 4326)(*lonlat)
+    found = approximate_to_pixel(fit, (1000, 1000), 4326)(*lonlat)
     assert np.abs(np.subtract(found, at)).max() < 3 * TOLERANCE
-    back = transform_points(4326, 32633, *quick_to_map(fit, (1000, 1000), 4326)(*at))
+    back = transform_points(4326, 32633, *approximate_to_map(fit, (1000, 1000), 4326)(*at))
     assert np.abs(np.subtract(back, fit.to_map(*at))).max() < 3 * TOLERANCE * 10
 
 
 def test_the_lattice_is_taken_for_the_real_rpcs(data_dir):
     ground = read_rpcs(data_dir / "formats" / "RGB.byte.rpc.vrt")
-    quick = quick_to_pixel(ground, (718, 791))
+    quick = approximate_to_pixel(ground, (718, 791))
     assert quick != ground.to_pixel
     at = np.random.default_rng(5).uniform(0, 700, (2, 3000))
     assert np.abs(np.subtract(quick(*ground.to_map(*at)), at)).max() < 3 * TOLERANCE
@@ -58,11 +58,11 @@ def test_the_lattice_is_taken_for_the_real_rpcs(data_dir):
 
 def test_longitudes_that_jump_are_told_as_before():
     fit = swath(noise=0.0)
-    assert quick_to_map(fit, (1000, 1000), 32701) != fit.to_map
+    assert approximate_to_map(fit, (1000, 1000), 32701) != fit.to_map
     at = np.random.default_rng(5).uniform(-100, 1100, (2, 500))
-    np.testing.assert_allclose(quick_to_map(fit, (1000, 1000))(*at), fit.to_map(*at), atol=1e-6)
+    np.testing.assert_allclose(approximate_to_map(fit, (1000, 1000))(*at), fit.to_map(*at), atol=1e-6)
     utm = GCPs(fit.gcps.col, fit.gcps.row, *transform_points(4326, 32701, fit.gcps.x, fit.gcps.y), crs=32701)
-    lon, _ = quick_to_map(fit_gcps(utm, "tps"), (1000, 1000), 4326)(*at)
+    lon, _ = approximate_to_map(fit_gcps(utm, "tps"), (1000, 1000), 4326)(*at)
     assert np.abs(lon).max() <= 180
 
 
@@ -71,7 +71,7 @@ def test_thousands_of_noisy_points_are_looked_up_far_below_their_noise():
     col, row = rng.uniform(0, 3000, (2, 4000))
     x, y = 5e5 + 10 * col + rng.standard_normal(4000), 5e6 - 10 * row + rng.standard_normal(4000)
     fit = fit_gcps(GCPs(col, row, x, y, crs=32633), "tps")
-    quick = quick_to_pixel(fit, (3000, 3000))
+    quick = approximate_to_pixel(fit, (3000, 3000))
     assert quick != fit.to_pixel
     at = rng.uniform(0, 2999, (2, 2000))
     errors = np.subtract(quick(*fit.to_map(*at)), at)

@@ -8,22 +8,22 @@ import shapely
 from affine import Affine
 from xarray import DataArray
 
-from xcoreg.georef import full_turn, in_turn, lonlat_to_pixel, transform_points
+from xcoreg.georef import longitude_period, lonlat_to_pixel, transform_points, wrap_longitude
 from xcoreg.raster.footprint import overlap
 from xcoreg.raster.grid import grid_of
 from xcoreg.simulate import pair, smooth_field
 
 
 def test_a_turn_in_the_unit_of_the_crs():
-    assert full_turn("EPSG:4326") == 360
-    assert full_turn("EPSG:4807") == pytest.approx(400)  # Paris, in grads
-    assert full_turn("EPSG:32633") is None
-    assert full_turn(None) is None
+    assert longitude_period("EPSG:4326") == 360
+    assert longitude_period("EPSG:4807") == pytest.approx(400)  # Paris, in grads
+    assert longitude_period("EPSG:32633") is None
+    assert longitude_period(None) is None
 
 
 def test_longitudes_near_a_place():
-    np.testing.assert_array_equal(in_turn(4326, [-180.0, 180.0, 190.0, np.inf], 0.0), [-180, 180, -170, np.inf])
-    np.testing.assert_array_equal(in_turn(32633, [5e5, 1e9], 0.0), [5e5, 1e9])
+    np.testing.assert_array_equal(wrap_longitude(4326, [-180.0, 180.0, 190.0, np.inf], 0.0), [-180, 180, -170, np.inf])
+    np.testing.assert_array_equal(wrap_longitude(32633, [5e5, 1e9], 0.0), [5e5, 1e9])
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32701"])

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from xcoreg.files import ask_again, forget, gdal_path
+from xcoreg.files import clear_cached, gdal_path, retry
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
 
@@ -35,7 +35,7 @@ def test_gdal_keeps_what_was_cut_off_until_it_is_told_to_forget(server, image):
     (server.folder / "a.tif").write_bytes(whole)
     with pytest.raises(RasterioIOError):
         read()
-    forget(path)
+    clear_cached(path)
     np.testing.assert_array_equal(read(), image)
 
 
@@ -46,7 +46,7 @@ def test_a_patient_image_travels(server, image):
 
 
 def test_a_job_is_tried_three_times_unless_the_answer_is_final(monkeypatch):
-    monkeypatch.setattr("xcoreg.files.forget", lambda path: None)
+    monkeypatch.setattr("xcoreg.files.clear_cached", lambda path: None)
     said, asked = iter(["cut", "HTTP response code: 404", "a", "b", "c", "d"]), []
 
     def job():
@@ -55,5 +55,5 @@ def test_a_job_is_tried_three_times_unless_the_answer_is_final(monkeypatch):
 
     for path, last, n in (("s3://a/b.tif", "404", 2), ("local.tif", "a", 3), ("/vsicurl/b.tif", "d", 6)):
         with pytest.raises(RasterioIOError, match=last):
-            ask_again(job, path)
+            retry(job, path)
         assert len(asked) == n

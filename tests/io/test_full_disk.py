@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from xcoreg.batches.run import batch
-from xcoreg.files import check_whole
+from xcoreg.files import check_integrity
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
@@ -103,11 +103,11 @@ def test_a_full_disk_is_told_and_its_room_given_back(small_disk, name):
 def test_blocks_that_are_missing_are_seen(tmp_path):
     image = pair((600, 600), shift=(0, 0), seed=1).ref
     path = write_raster(image, tmp_path / "a.tif")
-    check_whole(path, "GTiff")
+    check_integrity(path, "GTiff")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 1)
     with pytest.raises(OSError, match="the file is not whole"):
-        check_whole(path, "GTiff")
+        check_integrity(path, "GTiff")
     sparse = write_raster(open_raster(write_raster(image * 0, tmp_path / "b.tif")), tmp_path / "c.tif", sparse_ok=True)
     with pytest.raises(OSError, match="4 of 4 blocks are missing"):
-        check_whole(sparse, "GTiff")
+        check_integrity(sparse, "GTiff")

@@ -16,7 +16,7 @@ from xcoreg.io.write import write_raster
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.overview import look
+from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 
 
@@ -158,7 +158,7 @@ def test_a_window_of_a_web_file_fetches_its_blocks_alone(server, cog):
 def test_a_look_at_a_web_file_takes_an_overview(server, cog, chunks):
     url, _ = cog
     raster = make_raster(open_raster(url, chunks=chunks))
-    outline = footprint(raster, look(raster))
+    outline = footprint(raster, overview_of(raster))
     assert outline.area == pytest.approx(1600 * 2000 * 100, rel=0.01)
     whole = (server.folder / "cog.tif").stat().st_size
     assert server.sent() < 0.1 * whole

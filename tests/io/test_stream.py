@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from xcoreg.io import stream
-from xcoreg.io.stream import pour
+from xcoreg.io.stream import stream_blocks
 from xcoreg.lazy import map_output_blocks
 
 SIDE = 8
@@ -62,7 +62,7 @@ def collect(images, **options):
         windows.append((number, window))
         out[number][window] = block
 
-    pour(images, put, **options)
+    stream_blocks(images, put, **options)
     return out, windows
 
 
@@ -131,5 +131,5 @@ def test_after_an_error_no_block_comes_any_more():
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        pour([alive.image], put)
+        stream_blocks([alive.image], put)
     assert len(seen) <= 2

@@ -15,15 +15,15 @@ from xcoreg.lazy import (
     compute_all,
     computing,
     is_lazy,
-    keeping,
     map_output_blocks,
     read_windows,
-    remember,
+    register,
     run_each,
     run_tasks,
+    shared_chunks,
     token,
 )
-from xcoreg.lazy.chunkstore import Kept
+from xcoreg.lazy.chunkstore import ChunkStore
 
 
 class Counter:
@@ -178,7 +178,7 @@ def test_windows_of_computed_images_are_those_of_the_values(chunks, step):
     values = np.arange(200).reshape(10, 20)
     source = da.from_array(values, chunks=chunks) + 0
     boxes = [(0, 10, 0, 20), (2, 9, 3, 8), (5, 6, 19, 20), (4, 4, 0, 3), (9, 10, 0, 20)]
-    with keeping():
+    with shared_chunks():
         for found in (read_windows(source, boxes, step), read_windows(source, boxes, step)):
             for window, (r0, r1, c0, c1) in zip(found, boxes, strict=True):
                 np.testing.assert_array_equal(window, values[r0 : r1 : step[0], c0 : c1 : step[1]])
@@ -202,8 +202,8 @@ def test_a_task_that_lacks_chunks_is_run_again_with_them():
     seen, ended = [], []
     boxes = [(0, 2, 0, 2), (0, 2, 0, 20), (0, 10, 0, 20), (0, 1, 18, 20)]
     source = noted(seen)
-    with keeping():
-        remember(source)
+    with shared_chunks():
+        register(source)
         found = run_tasks(total, source, boxes, ended.append, [[(source, [(0, 1, 0, 1)])]] * 4)
     assert found == [4, 40, 200, 2]
     assert len(seen) == len(set(seen)) == 8
@@ -220,23 +220,23 @@ def test_chunks_that_nobody_asks_for_are_left_alone():
 def test_stores_within_stores_are_one_and_end_with_the_outermost():
     seen = []
     source = noted(seen)
-    with keeping():
+    with shared_chunks():
         for _ in range(2):
-            with keeping():
+            with shared_chunks():
                 read_windows(source, [(0, 1, 0, 1)])
     read_windows(source, [(0, 1, 0, 1)])
     assert seen == [(0, 0)] * 2
 
 
 def test_parts_of_larger_arrays_are_kept_without_the_rest():
-    kept, whole = Kept(10**9), np.zeros((100, 100))
+    kept, whole = ChunkStore(10**9), np.zeros((100, 100))
     assert kept.put(("a", 0, 0), whole[:10, :10]).open().base is None
     assert kept.put(("b", 0, 0), whole).open() is whole
 
 
 def test_what_travels_keeps_in_files_that_all_can_read(tmp_path):
     with dask.config.set({"temporary-directory": str(tmp_path)}):
-        kept = Kept(10**9)
+        kept = ChunkStore(10**9)
         away = pickle.loads(pickle.dumps(kept))
     key = ("a/b c", 1, 2)
     away.put(key, np.arange(6).reshape(2, 3))
@@ -249,7 +249,7 @@ def test_what_travels_keeps_in_files_that_all_can_read(tmp_path):
 
 def test_without_a_folder_chunks_are_handed_on(tmp_path, caplog):
     with dask.config.set({"temporary-directory": str(tmp_path / "missing")}):
-        kept = Kept(0)
+        kept = ChunkStore(0)
         assert kept.put(("a", 0, 0), np.ones((1, 1))).open().tolist() == [[1.0]]
     assert kept.get(("a", 0, 0)) is None
     assert "no folder for chunks" in caplog.text

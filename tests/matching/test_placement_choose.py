@@ -6,7 +6,7 @@ from affine import Affine
 from xcoreg.errors import GridError, OptionError
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.placement import choose_centres, overlap_size, spread_out, window_size
-from xcoreg.raster.overview import look
+from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"
@@ -21,7 +21,7 @@ def noise(where):
 
 
 def choose(*images, size=64, overlap=BOUNDS, mask=None, crs=(UTM, UTM)):
-    looks = [look(make_raster(image, nodata=0)) for image in images]
+    looks = [overview_of(make_raster(image, nodata=0)) for image in images]
     return choose_centres(overlap, NORTH_UP, size, tuple(looks), crs, mask)
 
 

@@ -14,7 +14,7 @@ from xarray import open_dataset
 
 from xcoreg.io.read import open_raster
 from xcoreg.raster.levels import FileLevel, file_behind
-from xcoreg.raster.overview import look
+from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
@@ -72,14 +72,14 @@ def exact_valid(pixels, taken):
 
 
 def test_in_memory_every_cell_is_seen(make_image, pixels):
-    taken = look(make_raster(make_image(pixels, _FillValue=0)))
+    taken = overview_of(make_raster(make_image(pixels, _FillValue=0)))
     assert taken.seen.all()
     assert taken.values.shape == (500, 500)
     np.testing.assert_array_equal(taken.valid, exact_valid(pixels, taken))
 
 
 def test_cells_lie_where_the_image_lies(make_image, pixels):
-    taken = look(make_raster(make_image(pixels, _FillValue=0)), size=100)
+    taken = overview_of(make_raster(make_image(pixels, _FillValue=0)), size=100)
     assert taken.grid.affine == Affine(400, 0, 300000, 0, -400, 5900040)
     assert taken.grid.crs.epsg == 32633
 
@@ -97,7 +97,7 @@ def test_a_file_without_overviews_is_not_read_whole(tiled, pixels):
         mock.patch("xcoreg.raster.overview._WHOLE", 1_000_000),
         mock.patch("xcoreg.raster.overview._BUDGET", 8_000_000),
     ):
-        taken = look(make_raster(rioxarray.open_rasterio(tiled)))
+        taken = overview_of(make_raster(rioxarray.open_rasterio(tiled)))
     assert sum(decoded) <= 8_000_000
     wrong = taken.valid != exact_valid(pixels, taken)
     assert not wrong[taken.seen].any()
@@ -109,7 +109,7 @@ def test_strips_are_sampled_row_by_row(striped, pixels):
         mock.patch("xcoreg.raster.overview._WHOLE", 1_000_000),
         mock.patch("xcoreg.raster.overview._BUDGET", 6_400_000),
     ):
-        taken = look(make_raster(rioxarray.open_rasterio(striped)))
+        taken = overview_of(make_raster(rioxarray.open_rasterio(striped)))
     rows, cols = taken.valid.shape
     assert (rows, cols) == (100, 500)
     assert taken.seen.all()
@@ -121,7 +121,7 @@ def test_overviews_are_used(with_overviews, pixels):
     raster = make_raster(rioxarray.open_rasterio(with_overviews))
     level = file_behind(raster, 512)
     assert (level.level, level.shape) == (2, (500, 500))
-    taken = look(raster)
+    taken = overview_of(raster)
     assert taken.seen.all()
     assert taken.grid.affine.a == pytest.approx(80)
     assert (taken.valid != exact_valid(pixels, taken)).mean() < 5e-3
@@ -153,15 +153,15 @@ def test_a_mirrored_band_has_no_file_behind(with_overviews, chunks):
 def test_a_moved_image_keeps_its_file_and_its_look_moves_along(with_overviews):
     image = rioxarray.open_rasterio(with_overviews)
     moved = image.assign_coords(x=image.x + 3.5, y=image.y - 1.5)
-    plain, taken = look(make_raster(image)), look(make_raster(moved))
+    plain, taken = overview_of(make_raster(image)), overview_of(make_raster(moved))
     np.testing.assert_array_equal(taken.values, plain.values)
     assert (taken.grid.affine.c, taken.grid.affine.f) == (300003.5, 5900038.5)
 
 
 def test_lazy_images_of_other_libraries(data_dir):
-    by_gdal = look(make_raster(open_raster(data_dir / "formats" / "RGB.nc"), nodata=0))
+    by_gdal = overview_of(make_raster(open_raster(data_dir / "formats" / "RGB.nc"), nodata=0))
     with open_dataset(data_dir / "formats" / "RGB.nc", decode_coords="all", mask_and_scale=False) as scene:
-        by_xarray = look(make_raster(scene, nodata=0))
+        by_xarray = overview_of(make_raster(scene, nodata=0))
     assert by_xarray.seen.all()
     assert by_xarray.valid.mean() == pytest.approx(by_gdal.valid.mean(), abs=0.01)
 
@@ -173,17 +173,17 @@ def test_the_band_behind_is_the_one_selected(data_dir):
 
 
 def test_masked_images_find_the_marker_of_the_file(with_overviews):
-    plain = look(make_raster(rioxarray.open_rasterio(with_overviews)))
-    masked = look(make_raster(rioxarray.open_rasterio(with_overviews, masked=True)))
+    plain = overview_of(make_raster(rioxarray.open_rasterio(with_overviews)))
+    masked = overview_of(make_raster(rioxarray.open_rasterio(with_overviews, masked=True)))
     np.testing.assert_array_equal(masked.valid, plain.valid)
 
 
 def test_computed_dask_images_give_the_samples_of_memory(make_image, pixels):
     image = make_image(pixels, _FillValue=0)
-    exact = look(make_raster(image))
+    exact = overview_of(make_raster(image))
     lazy = make_raster(image.chunk(x=500, y=500) * np.uint16(1), nodata=0)
     with mock.patch("xcoreg.raster.overview._BUDGET", 8_000_000):
-        taken = look(lazy)
+        taken = overview_of(lazy)
     assert 0.3 < taken.seen.mean() < 0.6
     np.testing.assert_array_equal(taken.values[taken.seen], exact.values[taken.seen])
     np.testing.assert_array_equal(taken.gx[taken.seen], exact.gx[taken.seen])
@@ -195,20 +195,20 @@ def test_texture_tells_rough_from_smooth(make_image):
     rows = np.mgrid[:600, :600][0]
     pixels = (1000 + rows).astype("float32")
     pixels[:, 300:] += 40 * np.random.default_rng(1).normal(size=(600, 300))
-    taken = look(make_raster(make_image(pixels)), size=100)
+    taken = overview_of(make_raster(make_image(pixels)), size=100)
     assert np.median(taken.texture[:, :50]) == pytest.approx(1.0)
     assert np.median(taken.texture[:, 51:]) > 500
 
 
 def test_one_pixel_and_nothing_valid(make_image):
-    taken = look(make_raster(make_image(np.array([[7.0]]))))
+    taken = overview_of(make_raster(make_image(np.array([[7.0]]))))
     assert (taken.valid.all(), taken.texture.item()) == (True, 0.0)
-    assert not look(make_raster(make_image(np.full((9, 9), np.nan)))).valid.any()
+    assert not overview_of(make_raster(make_image(np.full((9, 9), np.nan)))).valid.any()
 
 
 def test_rotated_and_south_up(make_image, noise):
     for transform in (Affine(9.8, 1.7, 500000, 1.7, -9.8, 5000000), Affine(10, 0, 0, 0, 10, 0)):
-        grid = look(make_raster(make_image(noise, transform)), size=100).grid
+        grid = overview_of(make_raster(make_image(noise, transform)), size=100).grid
         a, b, c, d, e, f = tuple(transform)[:6]
         assert tuple(grid.affine)[:6] == pytest.approx((4 * a, 4 * b, c, 4 * d, 4 * e, f))
 
@@ -217,7 +217,10 @@ def test_rotated_and_south_up(make_image, noise):
 @pytest.mark.parametrize("chunks", [2048, 500, 470])
 def test_the_last_cell_may_be_cut(make_image, pixels, shape, chunks):
     image = make_image(pixels[: shape[0], : shape[1]])
-    memory, lazy = look(make_raster(image, nodata=0)), look(make_raster(image.chunk(x=chunks, y=chunks), nodata=0))
+    memory, lazy = (
+        overview_of(make_raster(image, nodata=0)),
+        overview_of(make_raster(image.chunk(x=chunks, y=chunks), nodata=0)),
+    )
     np.testing.assert_array_equal(lazy.valid[lazy.seen], memory.valid[lazy.seen])
     np.testing.assert_array_equal(lazy.values[lazy.seen], memory.values[lazy.seen])
     assert lazy.seen[:, -1].any()

@@ -8,7 +8,7 @@ import pytest
 import xcoreg
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import GCPs, attach_gcps, transform_points
-from xcoreg.raster.grid import grid_of, placed_by
+from xcoreg.raster.grid import georeferenced_by, grid_of
 from xcoreg.simulate import pair, smooth_field
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -101,7 +101,7 @@ def test_what_needs_a_transform_names_the_cure(bare, scene):
 
 def test_rpcs_name_the_cure(data_dir):
     image = xcoreg.open_raster(data_dir / "formats" / "RGB.byte.rpc.vrt")
-    assert placed_by(image) == "RPCs"
+    assert georeferenced_by(image) == "RPCs"
     with pytest.raises(NotGeoreferenced, match=r"only RPCs: rectify it first"):
         image.coreg.grid  # noqa: B018
 

@@ -22,7 +22,7 @@ from xcoreg import lazy
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.batches.scene import DONE, FAILED, REFUSED, SCENES, Work, correct_scene, failed, make_work, read_record
 from xcoreg.errors import OptionError, require
-from xcoreg.files import local_path, new_file, sweep
+from xcoreg.files import local_path, new_file, remove_stale_folders
 from xcoreg.report.html import escape, page, paragraphs, section, table
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _run(
                 ledger.write(pause=_PAUSE)
     finally:
         for folder in (work.folder, work.folder / SCENES):
-            sweep(folder)
+            remove_stale_folders(folder)
         ledger.write()
 
 

@@ -27,7 +27,7 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
-from xcoreg.files import forget, gdal_path, local_path, new_file
+from xcoreg.files import clear_cached, gdal_path, local_path, new_file
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import driver_for
 from xcoreg.matching.options import LocalOptions, Options, check_options
@@ -66,7 +66,7 @@ class _Clock:
 
 def correct_scene(work: Work, pair: Pair) -> dict[str, Any]:
     """Match and correct one scene, and write all its files, the record last."""
-    threads = lazy.threads_here()
+    threads = lazy.worker_threads()
     work.clear(pair.name)
     clock = _Clock()
     told: dict[str, Any] = {"signature": work.signature(pair)}
@@ -134,7 +134,7 @@ def _patiently(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
             if wait is None or not remote or isinstance(error, FileNotFoundError):
                 raise
         for path in (pair.target, pair.reference):
-            forget(gdal_path(path))
+            clear_cached(gdal_path(path))
         time.sleep(wait)
     raise AssertionError  # pragma: no cover
 

@@ -33,7 +33,7 @@ from xcoreg.matching.options import check_options
 from xcoreg.matching.scene import prepare
 from xcoreg.plot import plot_before_after, plot_surface, plot_windows, save_figure
 from xcoreg.raster.footprint import footprint
-from xcoreg.raster.overview import look
+from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _write_outlines(goal: Path, ref: Any, tgt: Any, options: Options) -> list[Pa
         "footprint_target": make_raster(tgt, band=options.band, nodata=options.nodata, name="target"),
     }
     crs = rasters["footprint_target"].grid.crs
-    outlines = {name: brought_to(footprint(one, look(one)), one.grid.crs, crs) for name, one in rasters.items()}
+    outlines = {name: brought_to(footprint(one, overview_of(one)), one.grid.crs, crs) for name, one in rasters.items()}
     # What lies on the other side of the Earth may have no place in the CRS of the target.
     seen = [Layer(name, [outline]) for name, outline in outlines.items() if np.isfinite(outline.bounds).all()]
     return write_layers(goal, seen, crs)

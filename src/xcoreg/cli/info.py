@@ -20,7 +20,7 @@ from xcoreg.errors import CoregError, GridError, NotGeoreferenced
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, pixel_to_lonlat, transform_points
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.footprint import footprint
-from xcoreg.raster.overview import look
+from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.warp.locate import place
 from xcoreg.warp.rectify import ground_of, shape_of
@@ -60,7 +60,7 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
         return found | {"georeference": str(error), **_axes_alone(image), **_file_facts(image)} | _ground_facts(image)
     found |= {"georeference": "complete", **_place(raster.grid), **_file_facts(image)}
     found |= {"nodata": _plain(raster.nodata), "nodata_source": raster.nodata_source}
-    coarse = look(raster)
+    coarse = overview_of(raster)
     found["valid_fraction"] = round(float(coarse.valid.mean()), 4)
     try:
         found["footprint"] = shapely.to_wkt(footprint(raster, coarse), rounding_precision=_digits(raster.grid))

@@ -13,12 +13,12 @@ from __future__ import annotations
 from xcoreg.georef.crs import (
     as_crs,
     epsg_of,
-    full_turn,
-    in_turn,
     local_displacement,
+    longitude_period,
     parse_crs,
     same_crs,
     transform_points,
+    wrap_longitude,
 )
 from xcoreg.georef.gcp_files import attach_gcps, csv_text, read_gcps, save_gcps
 from xcoreg.georef.gcp_fit import GCPFit, Residuals
@@ -75,11 +75,10 @@ __all__ = [
     "find_georeference",
     "fit_gcps",
     "from_geotransform",
-    "full_turn",
     "gsd",
-    "in_turn",
     "linear_of",
     "local_displacement",
+    "longitude_period",
     "lonlat_to_pixel",
     "map_to_pixel",
     "parse_crs",
@@ -98,6 +97,7 @@ __all__ = [
     "vector_to_map",
     "vector_to_pixel",
     "world_file",
+    "wrap_longitude",
     "write_prj",
     "write_world_file",
 ]

@@ -293,7 +293,7 @@ def _transformer(src: str, dst: str) -> Transformer:
         raise GridError(f"no transformation is known between {one.name!r} and {two.name!r}") from error
 
 
-def full_turn(crs: Any) -> float | None:
+def longitude_period(crs: Any) -> float | None:
     """Tell how much longitude leads once around the Earth.
 
     Parameters
@@ -307,7 +307,7 @@ def full_turn(crs: Any) -> float | None:
 
     Examples
     --------
-    >>> full_turn("EPSG:4326"), full_turn("EPSG:32633")
+    >>> longitude_period("EPSG:4326"), longitude_period("EPSG:32633")
     (360.0, None)
     """
     found = None if crs is None else as_crs(crs)
@@ -316,7 +316,7 @@ def full_turn(crs: Any) -> float | None:
     return float(np.round(2 * np.pi / found.axis_info[0].unit_conversion_factor, 9))
 
 
-def in_turn(crs: Any, x: ArrayLike, near: ArrayLike) -> NDArray[np.float64]:
+def wrap_longitude(crs: Any, x: ArrayLike, near: ArrayLike) -> NDArray[np.float64]:
     """Tell longitudes in the turn around a place: 180.5 near 179, -179.5 near -179.
 
     Parameters
@@ -334,10 +334,10 @@ def in_turn(crs: Any, x: ArrayLike, near: ArrayLike) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> in_turn("EPSG:4326", [-179.5, 10.0], 179.0)
+    >>> wrap_longitude("EPSG:4326", [-179.5, 10.0], 179.0)
     array([180.5,  10. ])
     """
-    values, full = np.asarray(x, np.float64), full_turn(crs)
+    values, full = np.asarray(x, np.float64), longitude_period(crs)
     if full is None:
         return values
     turns = np.round((np.asarray(near, np.float64) - values) / full)
@@ -356,7 +356,7 @@ def transform_points(
     x, y : float or array
         In `src_crs`: East or longitude first.
     near : float or array, optional
-        Longitude in `dst_crs`: tell longitudes in the turn around it (:func:`in_turn`).
+        Longitude in `dst_crs`: tell longitudes in the turn around it (:func:`wrap_longitude`).
 
     Returns
     -------
@@ -378,11 +378,11 @@ def transform_points(
     """
     xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
     if same_crs(src_crs, dst_crs):
-        return xs.copy() if near is None else in_turn(dst_crs, xs.copy(), near), ys.copy()
+        return xs.copy() if near is None else wrap_longitude(dst_crs, xs.copy(), near), ys.copy()
     transformer = _transformer(as_crs(src_crs).to_wkt(), as_crs(dst_crs).to_wkt())
     out_x, out_y = transformer.transform(xs.ravel(), ys.ravel())
     new_x, new_y = (np.asarray(out, np.float64).reshape(xs.shape) for out in (out_x, out_y))
-    return new_x if near is None else in_turn(dst_crs, new_x, near), new_y
+    return new_x if near is None else wrap_longitude(dst_crs, new_x, near), new_y
 
 
 def local_displacement(

@@ -11,7 +11,7 @@ from affine import Affine
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
-from xcoreg.georef.crs import in_turn
+from xcoreg.georef.crs import wrap_longitude
 from xcoreg.georef.surfaces import Homography, Polynomial, Scale, first_guess, solve
 from xcoreg.georef.transform import cov_to_pixel, vector_to_pixel
 
@@ -185,7 +185,7 @@ class GCPFit:
         """
         xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         shape = xs.shape
-        scaled_x, scaled_y = self.scale.from_ground(in_turn(self.crs, xs, self.scale.x[0]).ravel(), ys.ravel())
+        scaled_x, scaled_y = self.scale.from_ground(wrap_longitude(self.crs, xs, self.scale.x[0]).ravel(), ys.ravel())
         if isinstance(self.surface, Homography):
             u, v = self.surface.inverse().at(scaled_x, scaled_y)
         elif self.order == 1:

@@ -10,7 +10,7 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef.crs import as_crs, full_turn, parse_crs, same_crs, transform_points
+from xcoreg.georef.crs import as_crs, longitude_period, parse_crs, same_crs, transform_points
 from xcoreg.georef.transform import map_to_pixel, pixel_to_map
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class GCPs:
         >>> GCPs([0, 1], [0, 0], [179.5, -179.5], [0, 0], crs=4326).continuous().x
         array([179.5, 180.5])
         """
-        full = full_turn(self.crs)
+        full = longitude_period(self.crs)
         if full is None or not len(self):
             return self
         return replace(self, x=unrolled(self.x, full))

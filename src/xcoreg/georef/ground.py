@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
-from xcoreg.georef.crs import as_crs, full_turn, in_turn, parse_crs, transform_points
+from xcoreg.georef.crs import as_crs, longitude_period, parse_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_pixel, pixel_to_map
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _PAD = 8  # nodes beyond the image: a cubic spline forgets its boundary by a fac
 _CHECKED = 2000
 
 
-def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
+def approximate_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
     """Make a fast way from the ground to the pixels of an image.
 
     shape (rows, columns).
@@ -57,7 +57,7 @@ def quick_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> W
     x, y = seen.to_map(*np.concatenate([at, _rim(shape)], axis=1))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return exact
-    x = in_turn(seen.crs, x, x[0])
+    x = wrap_longitude(seen.crs, x, x[0])
     box = (float(x.min()), float(x.max()), float(y.min()), float(y.max()))
     x, y = x[:_CHECKED], y[:_CHECKED]
     lattice: _Lattice | None = None
@@ -88,14 +88,14 @@ def _good_enough(errors: Floats, ground: Ground, nodes: int) -> bool:
     return largest < TOLERANCE or (usual < TOLERANCE and largest < rough)
 
 
-def quick_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
-    """Make a fast way from the pixels of an image to the ground; the inverse of :func:`quick_to_pixel`."""
+def approximate_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
+    """Make a fast way from the pixels of an image to the ground; the inverse of :func:`approximate_to_pixel`."""
     seen: Any = ground if crs is None else _Seen(ground, crs)
     exact: Way = seen.to_map
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))
     right, down = at + np.array([[1.0], [0.0]]), at + np.array([[0.0], [1.0]])
     here, *steps = (np.stack(exact(*places)) for places in (at, right, down))
-    full = full_turn(seen.crs)
+    full = longitude_period(seen.crs)
     if not np.isfinite([here, *steps]).all() or (full is not None and np.ptp(here[0]) > full / 2):
         return exact
     pixel = min(float(np.median(np.hypot(*(step - here)))) for step in steps)
@@ -144,7 +144,7 @@ class _Lattice:
 def _looked_up(lattice: _Lattice, exact: Way, crs: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Values of the lattice within its box, exact ones beyond."""
     west, east, south, north = lattice.box
-    x = in_turn(crs, x, (west + east) / 2)
+    x = wrap_longitude(crs, x, (west + east) / 2)
     near = (x >= west) & (x <= east) & (y >= south) & (y <= north)
     if near.all():
         return lattice.at(x, y)
@@ -158,7 +158,7 @@ def _better(lattice: _Lattice, ground: Ground, x: Floats, y: Floats) -> tuple[Fl
     """Pixels one Newton step better than those of a lattice: the ground is asked once, for its slope the lattice is."""
     col, row = lattice.at(x, y)
     to_x, to_y = ground.to_map(col, row)
-    by_x, by_y = x - in_turn(ground.crs, to_x, x), y - to_y
+    by_x, by_y = x - wrap_longitude(ground.crs, to_x, x), y - to_y
     dx, dy = lattice.step[0] / 8, lattice.step[1] / 8
     along_x = np.subtract(lattice.at(x + dx, y), lattice.at(x - dx, y)) / (2 * dx)
     along_y = np.subtract(lattice.at(x, y + dy), lattice.at(x, y - dy)) / (2 * dy)
@@ -225,11 +225,11 @@ class AffineGround:
     def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Pixel positions of ground coordinates; of a map in degrees in the turn of the image."""
         xs = np.asarray(x, np.float64)
-        full = full_turn(self.crs)
+        full = longitude_period(self.crs)
         if full is not None:
             # The image may lie across the antimeridian, or run from 0 to 360 degrees.
             half = np.copysign(full / 2, self.transform.a)
-            xs = in_turn(self.crs, xs, self.transform.c + half if self.middle is None else self.middle)
+            xs = wrap_longitude(self.crs, xs, self.transform.c + half if self.middle is None else self.middle)
         return map_to_pixel(self.transform, xs, y)
 
 

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
-from xcoreg.files import DELAY, RETRIES, NoSuchFile, ask_again, gdal_path, local_path, make_patient
+from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import read_prj
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.nodata import check_fits, netcdf_default_fills
@@ -121,12 +121,12 @@ def _be_patient() -> None:
 
 def _be_patient_with(image: DataArray | Dataset, spelled: str) -> None:
     for one in [image] if isinstance(image, DataArray) else image.data_vars.values():
-        make_patient(one.variable, spelled)
+        retry_reads(one.variable, spelled)
 
 
 def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty = ask_again(lambda: _survey(spelled), spelled)
+        rotated, inner, empty = retry(lambda: _survey(spelled), spelled)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:

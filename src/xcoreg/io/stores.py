@@ -26,7 +26,7 @@ from xcoreg import lazy
 from xcoreg.errors import GridError, NotGeoreferenced, OptionError, require
 from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path
 from xcoreg.georef import attach_gcps
-from xcoreg.io.stream import pour
+from xcoreg.io.stream import stream_blocks
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.results.external import as_points
@@ -82,7 +82,7 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
 
 def _computing_here() -> AbstractContextManager[None]:
     """Cut up pixels that are in memory or in a file without any cluster: it would have to be sent them first."""
-    return lazy.computing(scheduler="threads" if lazy.threads_here() is None else "synchronous")
+    return lazy.computing(scheduler="threads" if lazy.worker_threads() is None else "synchronous")
 
 
 def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
@@ -92,7 +92,7 @@ def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], stre
         how: Any = {"encoding": _encoding(dataset, creation), "consolidated": True, "compute": False}
         dataset.to_zarr(place, mode="w", **how)
         group = zarr.open_group(str(place), mode="r+")
-        pour(_encoded(dataset, streamed), _Store([group[name] for name in streamed]), travels=True)
+        stream_blocks(_encoded(dataset, streamed), _Store([group[name] for name in streamed]), picklable=True)
 
 
 def _write_netcdf(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
@@ -108,7 +108,7 @@ def _write_netcdf(dataset: Dataset, place: Path, creation: Mapping[str, Any], st
         for one in arrays if engine == "netcdf4" else ():
             one.set_auto_maskandscale(False)
             one.set_var_chunk_cache(size=_CACHE)
-        pour(_encoded(dataset, streamed), _Store(arrays))
+        stream_blocks(_encoded(dataset, streamed), _Store(arrays))
 
 
 @dataclass(frozen=True)

@@ -29,24 +29,24 @@ _ROWS = 3  # rows of chunks alive where every block needs its neighbours: a warp
 _NARROW = 3  # chunks; strips narrower than that would compute too much twice
 
 
-def pour(images: Sequence[Any], put: Put, *, travels: bool = False) -> None:
+def stream_blocks(images: Sequence[Any], put: Put, *, picklable: bool = False) -> None:
     """Compute lazy images and hand on every block once, holding few blocks at a time whatever the images' size."""
     arrays = list(images)
-    tap = _Doors(put) if travels else _Tap(put)
-    here = travels or _is_here()
+    tap = _ParallelWriter(put) if picklable else _OrderedWriter(put)
+    here = picklable or _runs_here()
     try:
-        for pieces, wide in _courses(arrays):
+        for pieces, wide in _batches(arrays):
             n_cols = arrays[pieces[0][0]].numblocks[-1]
             for start in range(0, n_cols, wide):
                 strip = slice(start, min(start + wide, n_cols))
-                here = here and _flows(arrays, pieces, strip, tap)
+                here = here and _write_in_tasks(arrays, pieces, strip, tap)
                 if not here:
-                    _carry(arrays, pieces, strip, put)
+                    _write_here(arrays, pieces, strip, put)
     finally:
         tap.close()
 
 
-class _Tap:
+class _OrderedWriter:
     """Lets one block after another through to a file that is open in this process, always in the same order."""
 
     def __init__(self, put: Put) -> None:
@@ -72,7 +72,7 @@ class _Tap:
             self._waiting.clear()
 
 
-class _Doors:
+class _ParallelWriter:
     """Lets any number of blocks through at a time; once closed, none is on its way any more in this process."""
 
     turn, left = 0, False
@@ -93,7 +93,7 @@ class _Doors:
                 self._moved.notify_all()
 
     def __reduce__(self) -> Any:
-        return _Doors, (self._put,)
+        return _ParallelWriter, (self._put,)
 
     def close(self) -> None:
         with self._moved:
@@ -101,7 +101,7 @@ class _Doors:
             self._moved.wait_for(lambda: self._inside == 0)
 
 
-def _is_here() -> bool:
+def _runs_here() -> bool:
     """Tell whether tasks run in this process."""
     probe = Variable("n", np.zeros(1)).chunk().data.map_blocks(_pid, dtype=np.int64, meta=np.zeros(0, np.int64))
     return int(lazy.compute_all([probe])[0][0]) == os.getpid()
@@ -111,23 +111,23 @@ def _pid(block: NDArray[Any]) -> NDArray[np.int64]:
     return np.full(block.shape, os.getpid())
 
 
-def _courses(arrays: Sequence[Any]) -> Iterator[tuple[list[Piece], int]]:
+def _batches(arrays: Sequence[Any]) -> Iterator[tuple[list[Piece], int]]:
     """Tell what is computed side by side, and how many chunks wide its strips are."""
     if not arrays:
         return
     n_cols = arrays[0].numblocks[-1]
     every = [(number, (slice(None),) * (array.ndim - 2)) for number, array in enumerate(arrays)]
-    wide = _wide([(arrays[number], leads) for number, leads in every])
+    wide = _strip_width([(arrays[number], leads) for number, leads in every])
     if len({array.chunks[-2:] for array in arrays}) == 1 and wide >= min(_NARROW, n_cols):
-        yield every, _even(wide, n_cols)
+        yield every, _even_width(wide, n_cols)
         return
     for number, array in enumerate(arrays):
         for lead in np.ndindex(array.numblocks[:-2]):
             leads = tuple(slice(at, at + 1) for at in lead)
-            yield [(number, leads)], _even(_wide([(array, leads)]), array.numblocks[-1])
+            yield [(number, leads)], _even_width(_strip_width([(array, leads)]), array.numblocks[-1])
 
 
-def _wide(parts: Sequence[tuple[Any, Window]]) -> int:
+def _strip_width(parts: Sequence[tuple[Any, Window]]) -> int:
     """Tell how many chunks wide a strip may be: one for every thread, unless chunks are very large."""
     most = _HELD / (_ROWS * max(1, sum(_column(array, leads) for array, leads in parts)))
     return int(max(most, min(os.cpu_count() or 1, 4 * most)))
@@ -139,12 +139,14 @@ def _column(array: Any, leads: Window) -> int:
     return int(np.prod([*deep, *(max(sizes) for sizes in array.chunks[-2:]), array.dtype.itemsize], dtype=np.int64))
 
 
-def _even(wide: int, n_cols: int) -> int:
+def _even_width(wide: int, n_cols: int) -> int:
     """Make strips of about the same width."""
     return -(-n_cols // -(-n_cols // max(wide, 1)))
 
 
-def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, tap: _Tap | _Doors) -> bool:
+def _write_in_tasks(
+    arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, tap: _OrderedWriter | _ParallelWriter
+) -> bool:
     """Let the tasks themselves hand on their blocks; False if they are to be computed elsewhere and cannot."""
     gate: Any = None
     turn = tap.turn
@@ -152,7 +154,7 @@ def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, tap: _T
         done = []
         for number, leads in pieces:
             part, corner = _part(arrays[number], (*leads, slice(row, row + 1), strip))
-            task = partial(_hand_on, tap=tap, number=number, corner=corner, turn=turn)
+            task = partial(_write_block, tap=tap, number=number, corner=corner, turn=turn)
             # A name by chance: the same image may be written twice at a time, and each block of each has to be.
             how = {"chunks": tuple((1,) * n for n in part.numblocks), "name": f"xcoreg-put-{uuid.uuid4().hex}"}
             gates = () if gate is None else (gate,)
@@ -168,7 +170,7 @@ def _flows(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, tap: _T
     return True
 
 
-def _hand_on(block: NDArray[Any], _gate: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
+def _write_block(block: NDArray[Any], _gate: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
     """Work as a task: hand on a block, and return next to nothing."""
     me = block_info[0]
     window = tuple(
@@ -179,7 +181,7 @@ def _hand_on(block: NDArray[Any], _gate: Any = None, *, block_info: Any = None, 
     return np.zeros((1,) * block.ndim, np.uint8)
 
 
-def _carry(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put) -> None:
+def _write_here(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put) -> None:
     """Bring blocks here, a row of chunks at a time, and hand them on."""
     for row in range(arrays[pieces[0][0]].numblocks[-2]):
         parts = [(number, *_part(arrays[number], (*leads, slice(row, row + 1), strip))) for number, leads in pieces]

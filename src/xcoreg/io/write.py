@@ -34,11 +34,11 @@ from xarray.conventions import encode_cf_variable
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.files import DiskFull, NoSuchFile, check_output, check_whole, local_path, new_file, telling_full
+from xcoreg.files import DiskFull, NoSuchFile, check_integrity, check_output, local_path, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
-from xcoreg.io.stream import pour
+from xcoreg.io.stream import stream_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -116,7 +116,7 @@ def write_raster(
         with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if name in ("netCDF", "Zarr"):
-                with telling_full(place.parent):
+                with reporting_disk_full(place.parent):
                     write_store(image, place, name, creation)
             else:
                 with _heeding(creation):
@@ -209,18 +209,18 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
     if not issubclass(_writer(driver), BufferedDatasetWriter):
-        with telling_full(place.parent):
+        with reporting_disk_full(place.parent):
             _write_blocks(image, place, profile)
     else:
         # Formats that only copy (COG, JP2, PNG): let them copy from a plain GeoTIFF rather than from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
-            with telling_full(place.parent):
+            with reporting_disk_full(place.parent):
                 _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
                 rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
-    with telling_full(place.parent):
+    with reporting_disk_full(place.parent):
         _check(place, profile)
-        check_whole(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
+        check_integrity(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
 
 
 def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, An
         metadata_of(image).write(file)
         parts = parts_of(image)
         if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
-            pour([_layers(parts)], partial(_put, file, profile["dtype"]))
+            stream_blocks([_layers(parts)], partial(_put, file, profile["dtype"]))
             return
         for (top, left), block in _blocks(parts, profile["dtype"]):
             file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))

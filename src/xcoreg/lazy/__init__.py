@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from xcoreg.lazy.chunkstore import Lacking, is_read
-from xcoreg.lazy.execute import hollow, keeping, noting, read_windows, remember, run_tasks
-from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, run_each, threads_here, token
+from xcoreg.lazy.chunkstore import MissingChunks, is_read
+from xcoreg.lazy.execute import collecting_missing, read_windows, register, run_tasks, shared_chunks, without_graph
+from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, run_each, token, worker_threads
 
 __all__ = [
-    "Lacking",
+    "MissingChunks",
+    "collecting_missing",
     "compute_all",
     "computing",
     "fused",
-    "hollow",
     "is_lazy",
     "is_read",
-    "keeping",
     "map_output_blocks",
-    "noting",
     "read_windows",
-    "remember",
+    "register",
     "run_each",
     "run_tasks",
-    "threads_here",
+    "shared_chunks",
     "token",
+    "without_graph",
+    "worker_threads",
 ]

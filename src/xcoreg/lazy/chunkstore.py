@@ -25,8 +25,8 @@ from dask.delayed import Delayed, delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.sizeof import sizeof
 
-from xcoreg.files import make_room
-from xcoreg.lazy.graph import client_of, compute_items
+from xcoreg.files import make_temporary_folder
+from xcoreg.lazy.graph import client_for, compute_items
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -127,7 +127,7 @@ def _name_of(key: Hashable) -> str:
 logger = logging.getLogger("xcoreg")
 
 
-class Lacking(Exception):
+class MissingChunks(Exception):
     """A task was not given all chunks that it needs.
 
     keys : The others.
@@ -138,7 +138,7 @@ class Lacking(Exception):
         self.keys = keys
 
 
-class Chunk:
+class StoredChunk:
     """A chunk, or what chunks are made from, in memory or in a file."""
 
     __slots__ = ("_place",)
@@ -148,43 +148,43 @@ class Chunk:
 
     def open(self) -> Any:
         """Get the pixels; of a file those alone are read that are looked at."""
-        return _loaded(self._place, "r") if isinstance(self._place, Path) else self._place
+        return _load(self._place, "r") if isinstance(self._place, Path) else self._place
 
     def load(self) -> Any:
         """Get everything, for functions that may write into it as into any array of dask."""
-        return _loaded(self._place, None) if isinstance(self._place, Path) else self._place
+        return _load(self._place, None) if isinstance(self._place, Path) else self._place
 
 
-class Given:
+class TaskChunks:
     """What a task may read: chunks it was given, and those kept by others of its process."""
 
-    def __init__(self, chunks: Mapping[Key, Any], behind: Kept | None = None) -> None:
+    def __init__(self, chunks: Mapping[Key, Any], behind: ChunkStore | None = None) -> None:
         self._chunks, self._behind = dict(chunks), behind
 
-    def remember(self, array: Any) -> None:
-        """Let :class:`Kept` know an array."""
+    def register(self, array: Any) -> None:
+        """Let :class:`ChunkStore` know an array."""
         if self._behind is not None:
-            self._behind.remember(array)
+            self._behind.register(array)
 
-    def fetch(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
-        """Cut parts out of chunks, or tell which ones are lacking."""
+    def read_parts(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
+        """Cut parts out of chunks, or tell which ones are missing."""
         pixels = {key: self._find(key) for key in wanted}
-        lacking = [key for key, chunk in pixels.items() if chunk is None]
-        if lacking:
-            self.remember(array)
-            raise Lacking(lacking)
-        return {key: _picked(pixels[key], cuts) for key, cuts in wanted.items()}
+        missing = [key for key, chunk in pixels.items() if chunk is None]
+        if missing:
+            self.register(array)
+            raise MissingChunks(missing)
+        return {key: _cut_parts(pixels[key], cuts) for key, cuts in wanted.items()}
 
     def _find(self, key: Key) -> NDArray[Any] | None:
         chunk = self._chunks.get(key)
         if chunk is None and self._behind is not None:
             chunk = self._behind.get(key)
-        if isinstance(chunk, Chunk):
+        if isinstance(chunk, StoredChunk):
             chunk = self._chunks[key] = chunk.open()
         return chunk
 
 
-class Kept:
+class ChunkStore:
     """Chunks kept by this program, or for it by the workers of a cluster.
 
     Where it is sent to another process it keeps everything in files there.
@@ -202,7 +202,7 @@ class Kept:
         self._clients: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kept, (0, self._room_on_disk())
+        return ChunkStore, (0, self._room_on_disk())
 
     def close(self) -> None:
         """Let go of everything."""
@@ -210,19 +210,19 @@ class Kept:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def remember(self, array: Any) -> None:
+    def register(self, array: Any) -> None:
         """Know an array by its name: tasks ask for its chunks by that."""
         if array.name not in self._arrays:
             self._arrays[array.name], self._shared = array, None
 
-    def get(self, key: Hashable) -> Chunk | None:
+    def get(self, key: Hashable) -> StoredChunk | None:
         """Get a chunk, if it is kept in memory or in a file."""
         if key in self._here:
-            return Chunk(self._here[key])
+            return StoredChunk(self._here[key])
         path = None if self._folder is None else _path(self._folder, key)
-        return Chunk(path) if path is not None and path.exists() else None
+        return StoredChunk(path) if path is not None and path.exists() else None
 
-    def put(self, key: Hashable, value: Any) -> Chunk:
+    def put(self, key: Hashable, value: Any) -> StoredChunk:
         """Keep a chunk, or what chunks are made from, in memory while there is room."""
         known = self.get(key)
         if known is not None:
@@ -232,11 +232,11 @@ class Kept:
             fits = size <= self._room
             self._room -= size if fits else 0
         if fits:
-            self._here[key] = _owned(value)
-            return Chunk(self._here[key])
-        return self._written(key, value)
+            self._here[key] = _own_copy(value)
+            return StoredChunk(self._here[key])
+        return self._write(key, value)
 
-    def pass_on(self, key: Hashable, value: Any) -> Any:
+    def store_and_return(self, key: Hashable, value: Any) -> Any:
         """Keep what chunks are made from, and hand it on to them."""
         self.put(key, value)
         return value
@@ -249,7 +249,7 @@ class Kept:
         found: dict[Key, Any] = {}
         for name, own in wanted.items():
             if name not in self._clients:
-                self._clients[name] = client_of(self._arrays[name])
+                self._clients[name] = client_for(self._arrays[name])
             find = self._nodes_here if self._clients[name] is None else self._nodes_there
             found |= find(self._arrays[name], list(own))
         return found
@@ -262,12 +262,12 @@ class Kept:
         graph, shared = _graph_of(array, missing, self._shared_keys())
         for key in shared:
             chunk = self.get(key)
-            graph[key] = (partial(self.pass_on, key), graph[key]) if chunk is None else (chunk.load,)
+            graph[key] = (partial(self.store_and_return, key), graph[key]) if chunk is None else (chunk.load,)
         graph |= {("xcoreg-kept", *key): (partial(self._keep, key), key) for key in missing}
         ends = _collections(f"xcoreg-kept-{array.name}", graph, [("xcoreg-kept", *key) for key in missing])
         return found | dict(zip(missing, ends, strict=True))
 
-    def _keep(self, key: Key, pixels: Any) -> Chunk:
+    def _keep(self, key: Key, pixels: Any) -> StoredChunk:
         return self.put(key, np.asarray(pixels))
 
     def _nodes_there(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
@@ -286,21 +286,23 @@ class Kept:
             self._shared = shared_keys(list(self._arrays.values()))
         return self._shared
 
-    def fetch(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
+    def read_parts(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
         """Cut parts out of chunks; those not yet kept are computed, all together."""
-        self.remember(array)
+        self.register(array)
         nodes = self.nodes(wanted)
-        pick = delayed(_copied, pure=False)
-        found = {key: _picked(node.open(), wanted[key]) for key, node in nodes.items() if isinstance(node, Chunk)}
+        pick = delayed(_copy_parts, pure=False)
+        found = {
+            key: _cut_parts(node.open(), wanted[key]) for key, node in nodes.items() if isinstance(node, StoredChunk)
+        }
         rest = [key for key in wanted if key not in found]
-        parts = compute_items([pick(nodes[key], partial(_picked, cuts=wanted[key])) for key in rest]) if rest else ()
+        parts = compute_items([pick(nodes[key], partial(_cut_parts, cuts=wanted[key])) for key in rest]) if rest else ()
         return found | dict(zip(rest, parts, strict=True))
 
-    def _written(self, key: Hashable, value: Any) -> Chunk:
+    def _write(self, key: Hashable, value: Any) -> StoredChunk:
         """Keep a chunk in a file; on a full disk it is not kept."""
         folder = self._room_on_disk()
         if folder is None:
-            return Chunk(value)
+            return StoredChunk(value)
         path, part = _path(folder, key), folder / f"{uuid4().hex}.part"
         try:
             with part.open("wb") as file:
@@ -309,15 +311,15 @@ class Kept:
         except Exception as error:  # noqa: BLE001 - a full disk, or something that cannot be written: so be it
             logger.warning("chunk not kept, it may be computed again: %s", error)
             part.unlink(missing_ok=True)
-            return Chunk(value)
-        return Chunk(path)
+            return StoredChunk(value)
+        return StoredChunk(path)
 
     def _room_on_disk(self) -> Path | None:
         with self._lock:
             if self._folder is None:
                 parent = dask.config.get("temporary-directory", None) or tempfile.gettempdir()
                 try:
-                    self._folder = make_room(Path(parent) / "chunks")
+                    self._folder = make_temporary_folder(Path(parent) / "chunks")
                 except OSError as error:
                     logger.warning("no folder for chunks in %s: %s", parent, error)
             return self._folder
@@ -337,17 +339,17 @@ def _collections(name: str, graph: dict[Any, Any], keys: Sequence[Hashable]) -> 
     return [Delayed(key, layered, layer=name) for key in keys]  # type: ignore[no-untyped-call]
 
 
-def _copied(chunk: Any, pick: Any) -> list[NDArray[Any]]:
+def _copy_parts(chunk: Any, pick: Any) -> list[NDArray[Any]]:
     """Pick parts of a chunk, which may go then."""
-    pixels = chunk.open() if isinstance(chunk, Chunk) else chunk
+    pixels = chunk.open() if isinstance(chunk, StoredChunk) else chunk
     return [np.array(part) for part in pick(pixels)]
 
 
-def _picked(pixels: Any, cuts: list[Cut]) -> list[Any]:
+def _cut_parts(pixels: Any, cuts: list[Cut]) -> list[Any]:
     return [pixels[cut] for cut in cuts]
 
 
-def _owned(value: Any) -> Any:
+def _own_copy(value: Any) -> Any:
     """Copy what is a part of a larger array, which would be kept with it."""
     base = getattr(value, "base", None)
     return value.copy() if isinstance(base, np.ndarray) and base.nbytes > value.nbytes else value
@@ -364,7 +366,7 @@ def _save(file: Any, value: Any) -> None:
         pickle.dump(value, file, protocol=5)
 
 
-def _loaded(path: Path, mode: Any) -> Any:
+def _load(path: Path, mode: Any) -> Any:
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
             file.seek(0)

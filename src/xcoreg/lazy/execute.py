@@ -17,16 +17,16 @@ from dask.callbacks import Callback
 from dask.delayed import delayed
 from dask.utils import parse_bytes
 
-from xcoreg.lazy.chunkstore import Given, Kept, Lacking
+from xcoreg.lazy.chunkstore import ChunkStore, MissingChunks, TaskChunks
 from xcoreg.lazy.graph import (
-    chosen,
+    assemble_windows,
     chunks_under,
-    cluster,
     compute_all,
     compute_items,
+    compute_options,
     computing,
-    put_together,
-    threads_here,
+    current_client,
+    worker_threads,
 )
 
 if TYPE_CHECKING:
@@ -50,17 +50,17 @@ def run_tasks(
 ) -> list[Any]:
     """Call a function once per item, as independent tasks of dask's current scheduler (threads by default)."""
     if len(items) < 2:
-        return [_told(function(shared, item), done) for item in items]
+        return [_reported(function(shared, item), done) for item in items]
     needs = [[key for array, boxes in row for key in chunks_under(array, boxes)] for row in ahead or [()] * len(items)]
     answers: dict[int, Any] = {}
-    with keeping() as kept:
+    with shared_chunks() as kept:
         for array in {one.name: one for row in ahead or () for one, _ in row}.values():
-            kept.remember(array)
+            kept.register(array)
         while len(answers) < len(items):
             todo = [at for at in range(len(items)) if at not in answers]
             found = _round(function, shared, [(items[at], needs[at]) for at in todo], kept, done)
             for at, box in zip(todo, found, strict=True):
-                if isinstance(box.value, Lacking):
+                if isinstance(box.value, MissingChunks):
                     needs[at] += box.value.keys
                 else:
                     answers[at] = box.value
@@ -77,12 +77,12 @@ class _Box:
 
 
 def _round(
-    function: Any, shared: Any, work: list[tuple[Any, list[Key]]], kept: Kept, done: Callable[[int], None] | None
+    function: Any, shared: Any, work: list[tuple[Any, list[Key]]], kept: ChunkStore, done: Callable[[int], None] | None
 ) -> list[_Box]:
     """Run every task that has not answered yet; chunks that several of them need are computed once."""
     nodes = kept.nodes(key for _, needs in work for key in needs)
     # Workers of a cluster have what they are given alone.
-    behind = kept if cluster() is None else None
+    behind = kept if current_client() is None else None
     common = delayed(_Box((function, shared, behind)), pure=False, traverse=False)
     task = delayed(_call, pure=False)
     tasks = [task(common, _Box((item, needs)), [nodes[key] for key in needs]) for item, needs in work]
@@ -101,17 +101,17 @@ def _call(common: _Box, work: _Box, chunks: list[Any]) -> _Box:
     np.empty(_LARGEST_KEPT, np.uint8)
     function, shared, behind = common.value
     item, keys = work.value
-    given = Given(dict(zip(keys, chunks, strict=True)), behind)
+    given = TaskChunks(dict(zip(keys, chunks, strict=True)), behind)
     # What a worker of a cluster reads in a task it reads by itself: it would send it to the cluster as new tasks.
-    alone = {"scheduler": "synchronous"} if threads_here() is not None else chosen()
-    with computing(**alone), store_here(given):
+    alone = {"scheduler": "synchronous"} if worker_threads() is not None else compute_options()
+    with computing(**alone), using_store(given):
         try:
             return _Box(function(shared, item), answer=True)
-        except Lacking as lacking:
-            return _Box(lacking)
+        except MissingChunks as missing:
+            return _Box(missing)
 
 
-def _told(result: Any, done: Callable[[int], None] | None) -> Any:
+def _reported(result: Any, done: Callable[[int], None] | None) -> Any:
     if done is not None:
         done(1)
     return result
@@ -120,11 +120,11 @@ def _told(result: Any, done: Callable[[int], None] | None) -> Any:
 # What is kept in memory, unless dask's configuration tells another number as "xcoreg.keep-in-memory".
 _IN_MEMORY = "512 MiB"
 
-_STORE: ContextVar[Kept | Given | None] = ContextVar("store", default=None)
+_STORE: ContextVar[ChunkStore | TaskChunks | None] = ContextVar("store", default=None)
 
 
 @contextmanager
-def keeping() -> Iterator[Any]:
+def shared_chunks() -> Iterator[Any]:
     """Keep every chunk that is computed for :func:`read_windows` and tasks in here, until the outermost of these ends.
 
     A limited part is kept in memory, the rest in a temporary folder (`temporary-directory` of dask's configuration), on
@@ -134,7 +134,7 @@ def keeping() -> Iterator[Any]:
     if store is not None:
         yield store
         return
-    kept = Kept(_budget())
+    kept = ChunkStore(_budget())
     before = _STORE.set(kept)
     try:
         yield kept
@@ -144,7 +144,7 @@ def keeping() -> Iterator[Any]:
 
 
 @contextmanager
-def store_here(store: Kept | Given) -> Iterator[None]:
+def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
     """Let :func:`read_windows` take chunks from a store."""
     before = _STORE.set(store)
     try:
@@ -161,30 +161,30 @@ def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1
     store = _STORE.get()
     if store is None:
         return compute_all([array[r0 : r1 : step[0], c0 : c1 : step[1]] for r0, r1, c0, c1 in boxes])
-    return put_together(array, boxes, step, partial(store.fetch, array))
+    return assemble_windows(array, boxes, step, partial(store.read_parts, array))
 
 
-def remember(array: Any) -> None:
-    """Tell :func:`keeping` of an array of which tasks may need chunks that nobody has foreseen."""
+def register(array: Any) -> None:
+    """Tell :func:`shared_chunks` of an array of which tasks may need chunks that nobody has foreseen."""
     store = _STORE.get()
     if store is not None:
-        store.remember(array)
+        store.register(array)
 
 
-def hollow(array: Any) -> Any:
+def without_graph(array: Any) -> Any:
     """Leave away how an array is computed: name, chunks and dtype suffice for those who are given its chunks."""
     return da.Array({}, array.name, array.chunks, meta=array._meta)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def noting(keys: list[Key]) -> Iterator[None]:
-    """Note what is lacking, and go on to see what else is."""
+def collecting_missing(keys: list[Key]) -> Iterator[None]:
+    """Note what is missing, and go on to see what else is."""
     try:
         yield
-    except Lacking as lacking:
-        keys += lacking.keys
+    except MissingChunks as missing:
+        keys += missing.keys
 
 
 def _budget() -> int:
     wanted = parse_bytes(dask.config.get("xcoreg.keep-in-memory", _IN_MEMORY))
-    return int(wanted) // (threads_here() or 1)
+    return int(wanted) // (worker_threads() or 1)

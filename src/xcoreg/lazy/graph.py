@@ -51,37 +51,37 @@ def computing(**how: Any) -> Iterator[None]:
         _HOW.reset(before)
 
 
-def chosen() -> Mapping[str, Any]:
+def compute_options() -> Mapping[str, Any]:
     """Tell what :func:`computing` has asked for in this thread."""
     return _HOW.get() or {}
 
 
 def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
     """Compute dask collections together, as :func:`computing` says."""
-    how = chosen()
-    if how.get("scheduler") == "synchronous" and threads_here() is not None and any(map(_elsewhere, items)):
+    how = compute_options()
+    if how.get("scheduler") == "synchronous" and worker_threads() is not None and any(map(_is_on_cluster, items)):
         how = {}
     done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
     return done
 
 
-def client_of(item: Any) -> Any:
+def client_for(item: Any) -> Any:
     """Find the cluster that computes a collection, or keeps parts of it."""
-    client = cluster()
-    if client is not None or threads_here() is None or not _elsewhere(item):
+    client = current_client()
+    if client is not None or worker_threads() is None or not _is_on_cluster(item):
         return client
 
     return get_client()
 
 
-def cluster() -> Any:
+def current_client() -> Any:
     """Find the cluster that computes in this thread."""
-    get: Any = get_scheduler(scheduler=chosen().get("scheduler"))  # type: ignore[no-untyped-call]
+    get: Any = get_scheduler(scheduler=compute_options().get("scheduler"))  # type: ignore[no-untyped-call]
     client = getattr(get, "__self__", None)
     return client if hasattr(client, "persist") else None
 
 
-def _elsewhere(item: Any) -> bool:
+def _is_on_cluster(item: Any) -> bool:
     """Tell whether parts of a collection are kept on workers of a cluster, where it alone can find them."""
     return any("Future" in type(value).__name__ for value in dict(item.__dask_graph__()).values())
 
@@ -218,11 +218,11 @@ def chunks_under(array: Any, boxes: Sequence[Box]) -> list[Key]:
     return list({key: None for box in boxes for row in parts_of(array, box) for key, _ in row})
 
 
-def put_together(
+def assemble_windows(
     array: Any,
     boxes: Sequence[Box],
     step: tuple[int, int],
-    fetch: Callable[[dict[Key, list[Cut]]], dict[Key, list[Any]]],
+    read_parts: Callable[[dict[Key, list[Cut]]], dict[Key, list[Any]]],
 ) -> list[NDArray[Any]]:
     """Make windows from parts of chunks that somebody fetches.
 
@@ -232,14 +232,14 @@ def put_together(
     wanted: dict[Key, list[Cut]] = {}
     for key, cut in (part for plan in plans for row in plan for part in row):
         wanted.setdefault(key, []).append(cut)
-    supply = {key: iter(parts) for key, parts in fetch(wanted).items()}
+    supply = {key: iter(parts) for key, parts in read_parts(wanted).items()}
     return [
-        _joined([[next(supply[key]) for key, _ in row] for row in plan], box, step, array.dtype)
+        _join([[next(supply[key]) for key, _ in row] for row in plan], box, step, array.dtype)
         for plan, box in zip(plans, boxes, strict=True)
     ]
 
 
-def _joined(rows: list[list[NDArray[Any]]], box: Box, step: tuple[int, int], dtype: Any) -> NDArray[Any]:
+def _join(rows: list[list[NDArray[Any]]], box: Box, step: tuple[int, int], dtype: Any) -> NDArray[Any]:
     if not rows or not rows[0]:
         return np.empty((len(range(box[0], box[1], step[0])), len(range(box[2], box[3], step[1]))), dtype)
     strips = [row[0] if len(row) == 1 else np.concatenate(row, axis=1) for row in rows]
@@ -271,7 +271,7 @@ def run_each(
         yield from _spread(_client(stack, scheduler, workers, memory), function, items)
 
 
-def threads_here() -> int | None:
+def worker_threads() -> int | None:
     """Tell how many jobs a worker of a cluster runs side by side in this process; None outside of one."""
     if "distributed" not in sys.modules:
         return None

@@ -14,7 +14,15 @@ import numpy as np
 from xcoreg import lazy
 from xcoreg.core.arrays import Floats
 from xcoreg.core.sampling import sample, shrink
-from xcoreg.georef import in_turn, linear_of, map_to_pixel, pixel_to_map, same_crs, transform_points, vector_to_map
+from xcoreg.georef import (
+    linear_of,
+    map_to_pixel,
+    pixel_to_map,
+    same_crs,
+    transform_points,
+    vector_to_map,
+    wrap_longitude,
+)
 from xcoreg.raster.grid import middle_of
 from xcoreg.raster.raster import hold
 
@@ -237,10 +245,10 @@ class Cutter:
         lacking: list[Any] = []
         out = np.ones((len(centres[0]), size, size), bool)
         for at, centre in enumerate(zip(*centres, strict=True)):
-            with lazy.noting(lacking):
+            with lazy.collecting_missing(lacking):
                 out[at] = mask(*self._positions(float(centre[0]), float(centre[1]), size))
         if lacking:
-            raise lazy.Lacking(lacking)
+            raise lazy.MissingChunks(lacking)
         return out
 
 
@@ -298,7 +306,7 @@ def _linear_in(reference: Raster, target: Raster) -> Linear:
     rows, cols = reference.shape
     col, row = np.array([0, 1, 0]) + (cols - 1) / 2, np.array([0, 0, 1]) + (rows - 1) / 2
     x, y = transform_points(reference.grid.crs, target.grid.crs, *pixel_to_map(reference.grid.affine, col, row))
-    x = in_turn(target.grid.crs, x, x[0])
+    x = wrap_longitude(target.grid.crs, x, x[0])
     return float(x[1] - x[0]), float(x[2] - x[0]), float(y[1] - y[0]), float(y[2] - y[0])
 
 

@@ -55,7 +55,7 @@ def match_local(
 ) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     checked = check_options(dict(options), kind=LocalOptions)
-    with lazy.keeping():
+    with lazy.shared_chunks():
         scene, points = _find(target, reference, checked)
         fit = build_field(scene, checked, points)
     if not fit.ok and checked.errors == "raise":
@@ -68,7 +68,7 @@ def tie_points(
 ) -> TiePoints:
     """Find the tie points of a field of shifts alone; see :func:`xcoreg.tie_points`."""
     checked = check_options(dict(options), kind=LocalOptions)
-    with lazy.keeping():
+    with lazy.shared_chunks():
         scene, points = _find(target, reference, checked)
     return points.on_grid(scene.target.grid, checked.spacing)
 

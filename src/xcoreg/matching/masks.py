@@ -18,7 +18,7 @@ from xarray import DataArray
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError, require
-from xcoreg.georef import in_turn, map_to_pixel, same_crs, transform_points
+from xcoreg.georef import map_to_pixel, same_crs, transform_points, wrap_longitude
 from xcoreg.io.read import open_raster
 from xcoreg.raster.grid import middle_of
 from xcoreg.raster.nodata import stored_nodata
@@ -204,7 +204,7 @@ def _outline_mask(outline: shapely.Geometry, crs: Any) -> Mask:
         return lambda x, y: np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), bool)
     shapely.prepare(outline)
     middle = (outline.bounds[0] + outline.bounds[2]) / 2
-    return lambda x, y: np.asarray(shapely.contains_xy(outline, in_turn(crs, x, middle), y), bool)
+    return lambda x, y: np.asarray(shapely.contains_xy(outline, wrap_longitude(crs, x, middle), y), bool)
 
 
 def _raster_mask(where: DataArray, crs: Any, name: str) -> Mask:

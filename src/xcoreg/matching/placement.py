@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.matching.masks import Mask
-    from xcoreg.raster.overview import Look
+    from xcoreg.raster.overview import Overview
 
     Linear = tuple[float, float, float, float]
 
@@ -80,7 +80,12 @@ def keep_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Float
 
 
 def choose_centres(
-    overlap: Any, linear: Linear, size: int, looks: tuple[Look, Look], crs: tuple[Any, Any], mask: Mask | None = None
+    overlap: Any,
+    linear: Linear,
+    size: int,
+    looks: tuple[Overview, Overview],
+    crs: tuple[Any, Any],
+    mask: Mask | None = None,
 ) -> tuple[Floats, Floats]:
     """Rank places for windows by what both images tell there.
 
@@ -88,8 +93,8 @@ def choose_centres(
     """
     places = _candidates(overlap, linear, size)
     scores, rank = np.ones(len(places)), np.zeros(len(places))
-    for look, own in zip(looks, crs, strict=True):
-        texture, valid = _rated(look, places, crs[0], own, linear, size)
+    for overview, own in zip(looks, crs, strict=True):
+        texture, valid = _rated(overview, places, crs[0], own, linear, size)
         rank = np.argsort(np.argsort(texture, kind="stable"), kind="stable") / max(len(texture) - 1, 1)
         scores = np.minimum(scores, rank - 2 * (valid < 0.5) - (valid < 0.95) * 0.5)
     if mask is not None:
@@ -144,26 +149,26 @@ def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
     return centre if shapely.contains_xy(overlap, *centre[0]) else np.array([[middle.x, middle.y]])
 
 
-def _rated(look: Look, places: Floats, crs: Any, own: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
+def _rated(overview: Overview, places: Floats, crs: Any, own: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
     """Mean texture and valid share of windows at some places."""
-    middle = middle_of(look.grid)
+    middle = middle_of(overview.grid)
     x, y = transform_points(crs, own, places[:, 0], places[:, 1], near=middle)
-    col, row = map_to_pixel(look.grid.affine, x, y)
+    col, row = map_to_pixel(overview.grid.affine, x, y)
     # Side of a window in coarse cells, measured where the windows are: the image may have any CRS.
     dx, dy = np.array([linear[0], linear[1]]) * size, np.array([linear[2], linear[3]]) * size
     here = places[:1]
     corner = transform_points(crs, own, here[:, 0] + dx.sum(), here[:, 1] + dy.sum(), near=middle)
-    far = map_to_pixel(look.grid.affine, *corner)
+    far = map_to_pixel(overview.grid.affine, *corner)
     side = [
         max(1, round(float(np.nan_to_num(abs(f[0] - n[0]), nan=1.0)))) for f, n in zip(far, (col, row), strict=True)
     ]
     box = side[1], side[0]
-    known = (look.seen & look.valid & np.isfinite(look.gx) & np.isfinite(look.gy)).astype(np.float64)
+    known = (overview.seen & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
     count = np.maximum(ndimage.uniform_filter(known, box, mode="constant"), 1e-9)
     # The root tames single bright edges (clouds, roofs): many moderate gradients tell more than a few strong ones.
-    texture = ndimage.uniform_filter(np.sqrt(look.texture) * known, box, mode="constant") / count
-    valid = ndimage.uniform_filter(look.valid.astype(np.float64), box, mode="nearest")
-    rows, cols = look.valid.shape
+    texture = ndimage.uniform_filter(np.sqrt(overview.texture) * known, box, mode="constant") / count
+    valid = ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")
+    rows, cols = overview.valid.shape
     r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)
     c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
     return texture[r, c], valid[r, c]

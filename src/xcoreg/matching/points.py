@@ -327,7 +327,7 @@ def compare_points(
     >>> told.count, round(told.median, 1)
     (50, 2.0)
     """
-    with lazy.keeping():
+    with lazy.shared_chunks():
         raster = make_raster(dem, nodata=nodata, name="elevation model")
         heights = heights_over(raster, points, z, where)
         samples, origin = point_samples(raster, heights)

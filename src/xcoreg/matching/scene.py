@@ -15,7 +15,7 @@ from xcoreg.georef import same_crs, transform_points
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import as_mask
 from xcoreg.raster.footprint import footprint, overlap
-from xcoreg.raster.overview import Look, look
+from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, with_marker
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Scene:
 
     target: Raster
     reference: Raster
-    looks: tuple[Look, Look]
+    looks: tuple[Overview, Overview]
     footprints: tuple[Any, Any]
     overlap: Any
     extent: Any
@@ -85,7 +85,7 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     crs = bare[0].grid.crs
     masks = as_mask(options.where, crs), as_mask(options.ref_where, bare[1].grid.crs, "ref_where")
     target, reference = (with_marker(raster) for raster in bare)
-    looks = look(target), look(reference)
+    looks = overview_of(target), overview_of(reference)
     outlines = (
         _outline(target, looks[0], options.footprint, "footprint"),
         _outline(reference, looks[1], options.ref_footprint, "ref_footprint"),
@@ -109,7 +109,7 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     )
 
 
-def _outline(raster: Raster, coarse: Look, given: Any, option: str) -> Any:
+def _outline(raster: Raster, coarse: Overview, given: Any, option: str) -> Any:
     """Take the footprint that is known, or find it."""
     if given is None:
         return footprint(raster, coarse)

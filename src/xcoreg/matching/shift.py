@@ -49,7 +49,7 @@ def match(
 ) -> Coregistration:
     """Measure one shift for the whole image; see :func:`xcoreg.match`."""
     checked = check_options(dict(options))
-    with lazy.keeping():
+    with lazy.shared_chunks():
         if is_points(reference):
             fit = match_points(target, reference, checked)
         else:

@@ -15,7 +15,7 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.compare import outline
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
-from xcoreg.raster.overview import look
+from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.html import LOOKS, ordered
 from xcoreg.results.tiepoints import thin
@@ -85,7 +85,7 @@ def set_aspect(axes: Any, corners: Floats, crs: str | None) -> None:
 def draw_background(axes: Any, image: Any, crs: Any) -> None:
     """Draw a pale look at an image below everything else."""
     raster = make_raster(image, name="background")
-    coarse = look(raster, size=_LOOK)
+    coarse = overview_of(raster, size=_LOOK)
     corners = outline(coarse.grid.affine, coarse.values.shape)
     x, y = georef.transform_points(raster.grid.crs, crs or raster.grid.crs, corners[:, 0], corners[:, 1])
     left, right, bottom, top = float(x.min()), float(x.max()), float(y.min()), float(y.max())

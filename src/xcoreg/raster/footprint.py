@@ -10,14 +10,14 @@ from rasterio.features import shapes
 from scipy import ndimage
 
 from xcoreg.errors import GridError, NoOverlap
-from xcoreg.georef import full_turn, in_turn, linear_of, transform_points, vector_to_map
-from xcoreg.raster.overview import look as take_look
+from xcoreg.georef import linear_of, longitude_period, transform_points, vector_to_map, wrap_longitude
+from xcoreg.raster.overview import overview_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
-    from xcoreg.raster.overview import Look
+    from xcoreg.raster.overview import Overview
     from xcoreg.raster.raster import Raster
 
 
@@ -29,14 +29,14 @@ _DIFFER = 0.01  # share of the area that may change for the sake of fewer vertic
 _EDGE_PARTS = 32  # pieces into which an edge is cut before it is carried to another CRS
 
 
-def footprint(raster: Raster, look: Look | None = None) -> Polygon | MultiPolygon:
+def footprint(raster: Raster, overview: Overview | None = None) -> Polygon | MultiPolygon:
     """Outline the valid data of an image."""
-    look = look or take_look(raster)
-    if not look.valid.any():
+    overview = overview or overview_of(raster)
+    if not overview.valid.any():
         raise GridError(_nothing(raster))
-    cells = _solid(look.valid)
+    cells = _solid(overview.valid)
     parts = [_straighten(shapely.geometry.shape(part)) for part, _ in shapes(cells.astype(np.uint8), mask=cells)]
-    outline = _to_map(shapely.union_all(parts), look.grid.affine)
+    outline = _to_map(shapely.union_all(parts), overview.grid.affine)
     rows, cols = raster.shape
     inside = shapely.intersection(outline, _to_map(shapely.box(0, 0, cols, rows), raster.grid.affine))
     return _polygons(inside)
@@ -136,7 +136,7 @@ def _carry(geometry: Any, source: Any, target: Any) -> Any:
 
 def _unrolled(geometry: Any, crs: Any) -> Any:
     """Undo the jumps of longitudes along outlines that cross the antimeridian; one around a pole is left as it is."""
-    full = full_turn(crs)
+    full = longitude_period(crs)
     if full is None:
         return geometry
 
@@ -153,13 +153,13 @@ def _unrolled(geometry: Any, crs: Any) -> Any:
 
 def _beside(geometry: Any, other: Any, crs: Any) -> Any:
     """Bring outlines, each as a whole, into the turn of longitudes of others."""
-    if full_turn(crs) is None or geometry.is_empty:
+    if longitude_period(crs) is None or geometry.is_empty:
         return geometry
     middle = (other.bounds[0] + other.bounds[2]) / 2
 
     def turned(part: Any) -> Any:
         centre = (part.bounds[0] + part.bounds[2]) / 2
-        by = float(in_turn(crs, centre, middle)) - centre
+        by = float(wrap_longitude(crs, centre, middle)) - centre
         return shapely.transform(part, lambda points: points + np.array([by, 0.0])) if by else part
 
     return shapely.union_all([turned(part) for part in shapely.get_parts(geometry)])

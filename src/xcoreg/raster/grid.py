@@ -41,7 +41,7 @@ def middle_of(grid: GeoBox) -> float:
     return float(c + a * cols / 2 + b * rows / 2)
 
 
-def placed_by(image: Image) -> str | None:
+def georeferenced_by(image: Image) -> str | None:
     """Name what tells where an image lies besides a transform."""
     if isinstance(image, Dataset):
         image, _ = pick_variable(image, None, "the image")
@@ -80,7 +80,7 @@ def _transform_of(image: Image, dims: tuple[Hashable, Hashable], name: str) -> A
     else:
         affine = _from_coordinates(image, dims, stored, name)
     if affine is None or affine == Affine.identity():
-        other = placed_by(image)
+        other = georeferenced_by(image)
         cure = f", only {other}: rectify it first, da.coreg.rectify(crs=ref.rio.crs)" if other else ""
         raise NotGeoreferenced(
             f"{name} has no transform{cure or ': set it with da.rio.write_transform(affine) or give it x and y'}"

@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
 
-from xcoreg.files import ask_again
+from xcoreg.files import retry
 from xcoreg.georef import linear_of
 from xcoreg.raster.nodata import valid_mask
 
@@ -37,7 +37,7 @@ class Lattice:
     rows, cols : (n,) int; Pixels that are sampled, ascending.
     step : (rows, columns); Size of a cell, px.
     markers : Values that are no data.
-    values, gx, gy : (rows, columns) float32; See :class:`xcoreg.raster.overview.Look`.
+    values, gx, gy : (rows, columns) float32; See :class:`xcoreg.raster.overview.Overview`.
     valid, seen : (rows, columns) bool; Of the cells looked at so far.
     """
 
@@ -158,15 +158,15 @@ class FileLevel:
 
     def _fill_batch(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
         options = {} if self.level is None else {"overview_level": self.level}
-        with ask_again(partial(rasterio.open, self.path, **options), self.path) as file:
+        with retry(partial(rasterio.open, self.path, **options), self.path) as file:
             for box in boxes:
                 row0, row1, col0, col1 = box
                 window = Window(col0, row0, col1 - col0, row1 - row0)
-                lattice.put(box, ask_again(partial(file.read, self.band, window=window), self.path))
+                lattice.put(box, retry(partial(file.read, self.band, window=window), self.path))
 
 
 def file_behind(raster: Raster, size: int) -> FileLevel | None:
-    """Find the file whose pixels a raster shows unchanged, and the level of it that suits a coarse look."""
+    """Find the file whose pixels a raster shows unchanged, and the level of it that suits a coarse overview."""
     path, band = raster.variable.encoding.get("source"), _band_in_file(raster)
     if band is None or not isinstance(path, str):
         return None

@@ -1,6 +1,6 @@
 """A coarse look at an image: a sparse lattice of its pixels, never the whole scene at full resolution.
 
-Which blocks of a large image to read for a coarse look: a few everywhere, all along the border of the valid data.
+Which blocks of a large image to read for a coarse overview: a few everywhere, all along the border of the valid data.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ logger = logging.getLogger("xcoreg")
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Overview:
     """A coarse look at one band.
 
     values : (rows, columns) float32; The pixel at the centre of every coarse cell, as stored; 0 where it is not valid
@@ -223,7 +223,7 @@ class _ImageReader:
             lattice.put_samples(box, *parts[3 * at : 3 * at + 3])
 
 
-def look(raster: Raster, size: int = 512) -> Look:
+def overview_of(raster: Raster, size: int = 512) -> Overview:
     """Take a coarse look at an image."""
     level = file_behind(raster, size)
     reader: Reader = level or _ImageReader(raster)
@@ -237,7 +237,7 @@ def look(raster: Raster, size: int = 512) -> Look:
     share = 100 * lattice.seen.mean()
     logger.debug("%s: looked at %.1f %% of %d x %d coarse cells", raster.name, share, *lattice.seen.shape)
     grid = _coarse_grid(raster, reader.shape, lattice)
-    return Look(lattice.values, lattice.spread(), lattice.seen, lattice.gx, lattice.gy, grid)
+    return Overview(lattice.values, lattice.spread(), lattice.seen, lattice.gx, lattice.gy, grid)
 
 
 def _markers(raster: Raster, level: FileLevel | None) -> tuple[float | None, ...]:

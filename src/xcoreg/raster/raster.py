@@ -84,7 +84,7 @@ class Raster:
         """Let an image that is computed travel without its graph: who works on it elsewhere is given its chunks."""
         known = dict(self.__dict__)
         if self.is_computed:
-            data = DataArray(lazy.hollow(self.data.data), dims=self.data.dims)
+            data = DataArray(lazy.without_graph(self.data.data), dims=self.data.dims)
             known |= {"data": data, "variable": data.variable, "lead": ()}
         return known
 
@@ -202,7 +202,7 @@ def make_raster(
     source = "given" if nodata is not None else "none" if marker is None else "file"
     raster = Raster(data, grid_of(array, name, dims), marker, name, source, array.variable, tuple(lead.items()))
     if raster.is_computed:
-        lazy.remember(data.data)
+        lazy.register(data.data)
     return with_marker(raster) if search else raster
 
 

@@ -12,7 +12,7 @@ from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
-from xcoreg.georef.ground import quick_to_map, quick_to_pixel
+from xcoreg.georef.ground import approximate_to_map, approximate_to_pixel
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.nodata import stored_nodata, valid_mask
 from xcoreg.warp.rectify import as_ground, shape_of
@@ -156,7 +156,7 @@ def locate(
     Notes
     -----
     Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px
-    (:func:`xcoreg.georef.ground.quick_to_pixel`).
+    (:func:`xcoreg.georef.ground.approximate_to_pixel`).
 
     Examples
     --------
@@ -230,7 +230,7 @@ def place(
     if found.crs is None or cols.size <= _MANY or isinstance(found, AffineGround):
         x, y = found.to_map(cols, rows)
         return (x, y) if found.crs is None else transform_points(found.crs, crs, x, y)
-    to_map, x, y = quick_to_map(found, shape, crs), np.empty(cols.size), np.empty(cols.size)
+    to_map, x, y = approximate_to_map(found, shape, crs), np.empty(cols.size), np.empty(cols.size)
     for part in _chunks(cols.size):
         x[part], y[part] = to_map(cols.ravel()[part], rows.ravel()[part])
     return x.reshape(cols.shape), y.reshape(cols.shape)
@@ -271,7 +271,7 @@ def _way(ground: Any, shape: tuple[int, int], crs: Any, n: int) -> Any:
     if ground.crs is None and not isinstance(ground, AffineGround):
         raise OptionError("the CRS of the ground is unknown: give it, gcps.with_crs('EPSG:...')")
     if n > _MANY and not isinstance(ground, AffineGround):
-        return quick_to_pixel(ground, shape, crs)
+        return approximate_to_pixel(ground, shape, crs)
     return lambda x, y: ground.to_pixel(*transform_points(crs, ground.crs, x, y))
 
 

@@ -30,7 +30,7 @@ from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gc
 from xcoreg.georef.gcps import unrolled
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
-from xcoreg.raster.grid import grid_of, middle_of, placed_by
+from xcoreg.raster.grid import georeferenced_by, grid_of, middle_of
 from xcoreg.warp.apply import How, Job, resampled
 from xcoreg.warp.mapping import Displacement, Grid, compose, outline, reference_grid
 from xcoreg.warp.metadata import frame_like, frame_near, regridded
@@ -116,7 +116,7 @@ def needs_rectifying(image: DataArray | Dataset) -> bool:
     try:
         grid_of(image, "the image")
     except NotGeoreferenced:
-        return placed_by(image) is not None
+        return georeferenced_by(image) is not None
     return False
 
 
@@ -172,7 +172,7 @@ class GroundMove:
     def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Pixel corner coordinates of map coordinates."""
         if self.middle is not None:
-            x = georef.in_turn(self.ground.crs, x, self.middle)
+            x = georef.wrap_longitude(self.ground.crs, x, self.middle)
         return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
 
 
@@ -292,7 +292,7 @@ def map_grid(
 
 def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats, Floats]:
     x, y = georef.transform_points(ground.crs, goal, *ground.to_map(col, row))
-    full = georef.full_turn(goal)
+    full = georef.longitude_period(goal)
     if full is not None:
         known = np.isfinite(x)
         x[known] = unrolled(x[known], full)
