@@ -75,7 +75,7 @@ def cell(n: int, size: int, snr: float, exponent: float, seed: int) -> tuple[dic
     parts, others = [], {name: [] for name in PEERS}
     for one in drawn:
         ok = valid[: len(one.ref)]
-        parts.append(errors_of(phase_match(one.ref, one.tgt, ok, ok), one.truth))
+        parts.append(errors_of(phase_match(one.tgt, one.ref, ok, ok), one.truth))
         for name, peer in PEERS.items():
             told = np.array([peer(*both) for both in zip(one.ref, one.tgt, strict=True)])
             others[name].append(told - one.truth)
@@ -146,7 +146,7 @@ def variants(n: int, size: int, snr: float, exponent: float, seed: int) -> list[
 def match(one: WindowPairs, tgt: np.ndarray | None = None, ref: np.ndarray | None = None, **options: Any) -> Errors:
     ref, tgt = one.ref if ref is None else ref, one.tgt if tgt is None else tgt
     valid = np.ones(ref.shape, bool)
-    return errors_of(phase_match(ref, tgt, valid, valid, **options), one.truth)
+    return errors_of(phase_match(tgt, ref, valid, valid, **options), one.truth)
 
 
 def _uint8(values: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ def _masked(one: WindowPairs, fraction: float, seed: int, *, both: bool) -> Erro
     ref = np.where(hidden, np.float32(np.nan), one.ref)
     other = hidden if both else np.zeros_like(hidden)
     tgt = np.where(other, np.float32(1e4), one.tgt)
-    return errors_of(phase_match(ref, tgt, ~hidden, ~other), one.truth)
+    return errors_of(phase_match(tgt, ref, ~other, ~hidden), one.truth)
 
 
 def through_accessor(n: int, size: int, seed: int) -> dict[str, Any]:

@@ -64,9 +64,9 @@ def row(size: int, snr: float, seconds: float, seed: int) -> dict[str, Any]:
     functions = {
         "transforms": lambda: transforms(ref, tgt),
         "together": lambda: together(ref, tgt),
-        "all valid": lambda: phase_match(ref, tgt, ok, ok, compare=False),
-        "half masked": lambda: phase_match(ref, tgt, seen, seen, compare=False),
-        "scout": lambda: phase_scout(ref, tgt, ok, ok),
+        "all valid": lambda: phase_match(tgt, ref, ok, ok, compare=False),
+        "half masked": lambda: phase_match(tgt, ref, seen, seen, compare=False),
+        "scout": lambda: phase_scout(tgt, ref, ok, ok),
     }
     np.empty(_LARGEST_KEPT, np.uint8)
     times = best(functions, seconds)
@@ -81,9 +81,9 @@ def profile(size: int, seed: int) -> None:
     """Print where the time goes."""
     ref, tgt, _ = drawn(size, 20, seed)
     ok = np.ones(ref.shape, bool)
-    phase_match(ref, tgt, ok, ok)
+    phase_match(tgt, ref, ok, ok)
     watch = cProfile.Profile()
-    watch.runcall(phase_match, ref, tgt, ok, ok)
+    watch.runcall(phase_match, tgt, ref, ok, ok)
     pstats.Stats(watch).sort_stats("tottime").print_stats(35)
 
 

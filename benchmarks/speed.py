@@ -95,7 +95,7 @@ def rates(seconds: float) -> list[dict[str, Any]]:
             fft.irfft2(fft.rfft2(ref) * fft.rfft2(tgt).conj())
 
         def matched(ref: np.ndarray = ref, tgt: np.ndarray = tgt, valid: np.ndarray = valid) -> None:
-            phase_match(ref, tgt, valid, valid)
+            phase_match(tgt, ref, valid, valid)
 
         each = {"windows/s": n * _rate(matched, seconds), "transforms alone": n * _rate(floor, seconds)}
         rows.append({"window": size} | {name: round(value) for name, value in each.items()})

@@ -38,7 +38,7 @@ def errors(matches: Matches, pairs: WindowPairs, accepted: float = 1.0) -> np.nd
 def measured(snr: float, exponent: float) -> Measured:
     pairs = drawn(snr, exponent)
     ok = np.ones(pairs.ref.shape, bool)
-    matches = phase_match(pairs.ref, pairs.tgt, ok, ok)
+    matches = phase_match(pairs.tgt, pairs.ref, ok, ok)
     off = errors(matches, pairs)
     nees = np.einsum("ni,nij,nj->n", off, np.linalg.inv(matches.cov), off)
     return Measured(off, nees, float(np.sqrt(np.trace(pairs.bound, axis1=1, axis2=2).mean() / 2)))
@@ -82,7 +82,7 @@ def test_ellipses_hold_their_share_of_the_truths(quantile: float, percent: float
 def test_gain_and_offset_change_nothing(exponent: float) -> None:
     pairs = drawn(20, exponent)
     ok = np.ones(pairs.ref.shape, bool)
-    off = errors(phase_match(pairs.ref, 3.7 * pairs.tgt - 500, ok, ok), pairs)
+    off = errors(phase_match(3.7 * pairs.tgt - 500, pairs.ref, ok, ok), pairs)
     np.testing.assert_allclose(off, measured(20, exponent).error, atol=1e-3)
 
 
@@ -90,20 +90,20 @@ def test_gain_and_offset_change_nothing(exponent: float) -> None:
 def test_reversed_contrast_costs_nothing_when_allowed(contrast: str) -> None:
     pairs = drawn(20, 1.0)
     ok = np.ones(pairs.ref.shape, bool)
-    off = errors(phase_match(pairs.ref, -2 * pairs.tgt, ok, ok, contrast=contrast), pairs)
+    off = errors(phase_match(-2 * pairs.tgt, pairs.ref, ok, ok, contrast=contrast), pairs)
     np.testing.assert_allclose(off, measured(20, 1.0).error, atol=1e-3)
 
 
 def test_reversed_contrast_is_refused_when_nothing_is_said() -> None:
     pairs = drawn(20, 1.0)
     ok = np.ones(pairs.ref.shape, bool)
-    assert not phase_match(pairs.ref, -pairs.tgt, ok, ok).ok.any()
+    assert not phase_match(-pairs.tgt, pairs.ref, ok, ok).ok.any()
 
 
 def test_large_offsets_in_float32_cost_nothing() -> None:
     pairs = drawn(20, 1.0)
     ok = np.ones(pairs.ref.shape, bool)
-    off = errors(phase_match(pairs.ref + 30000, pairs.tgt + 30000, ok, ok), pairs)
+    off = errors(phase_match(pairs.tgt + 30000, pairs.ref + 30000, ok, ok), pairs)
     assert rmse(off) < 1.05 * rmse(measured(20, 1.0).error)
 
 
@@ -111,7 +111,7 @@ def test_eight_bits_cost_little() -> None:
     pairs = drawn(20, 1.0)
     ok = np.ones(pairs.ref.shape, bool)
     ref, tgt = (np.rint(120 + 25 * image / pairs.ref.std()).clip(0, 255) for image in (pairs.ref, pairs.tgt))
-    off = errors(phase_match(ref.astype(np.float32), tgt.astype(np.float32), ok, ok), pairs)
+    off = errors(phase_match(tgt.astype(np.float32), ref.astype(np.float32), ok, ok), pairs)
     assert rmse(off) < 1.1 * rmse(measured(20, 1.0).error)
 
 
@@ -122,5 +122,5 @@ def test_half_a_window_masked_in_blobs_costs_its_pixels(exponent: float, both: b
     hidden = blob_mask(pairs.ref.shape, 0.5, seed=5)
     other = hidden if both else np.zeros_like(hidden)
     ref, tgt = np.where(hidden, np.float32(np.nan), pairs.ref), np.where(other, np.float32(1e4), pairs.tgt)
-    off = errors(phase_match(ref, tgt, ~hidden, ~other), pairs, accepted=0.9)
+    off = errors(phase_match(tgt, ref, ~other, ~hidden), pairs, accepted=0.9)
     assert rmse(off) * np.sqrt(0.5) < 1.5 * rmse(measured(20, exponent).error)

@@ -19,7 +19,7 @@ def windows(request):
     size = request.param
     drawn = window_pairs(_PIXELS // size**2, size, 20, max_shift=1.0, seed=1)
     valid = np.ones(drawn.ref.shape, bool)
-    return drawn.ref, drawn.tgt, valid, valid
+    return drawn.tgt, drawn.ref, valid, valid
 
 
 def bench_matcher(benchmark, windows):
@@ -28,9 +28,9 @@ def bench_matcher(benchmark, windows):
 
 
 def bench_matcher_half_masked(benchmark, windows):
-    ref, tgt, valid, _ = windows
+    tgt, ref, valid, _ = windows
     seen = ~blob_mask(valid.shape, 0.5, seed=2)
-    found = benchmark(phase_match, ref, tgt, seen, seen)
+    found = benchmark(phase_match, tgt, ref, seen, seen)
     assert found.ok.mean() > 0.5
 
 
@@ -40,8 +40,8 @@ def bench_scout(benchmark, windows):
 
 
 def bench_refine(benchmark, windows):
-    ref, tgt, *valid = windows
-    done = benchmark(refine, ref, tgt, *valid, np.zeros((len(ref), 2)))
+    tgt, ref, *valid = windows
+    done = benchmark(refine, tgt, ref, *valid, np.zeros((len(ref), 2)))
     assert np.median(done.last_step) < 0.1
 
 

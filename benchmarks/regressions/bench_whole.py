@@ -39,9 +39,9 @@ def bench_import(benchmark):
     benchmark.pedantic(subprocess.run, ([sys.executable, "-c", "import xcoreg"],), {"check": True}, rounds=7)
 
 
-def _agreed(ref, *_):
+def _agreed(tgt, *_):
     """Match nothing: what is left is reading and cutting windows."""
-    return np.zeros(len(ref)), np.zeros(len(ref))
+    return np.zeros(len(tgt)), np.zeros(len(tgt))
 
 
 @pytest.mark.parametrize("window", [64, 256], ids=lambda size: f"window {size}")

@@ -19,7 +19,7 @@ def everywhere(images):
 
 def run(pairs: WindowPairs, **options):
     ok = everywhere(pairs.ref)
-    return phase_match(pairs.ref, pairs.tgt, ok, ok, **options)
+    return phase_match(pairs.tgt, pairs.ref, ok, ok, **options)
 
 
 def moves(matches):
@@ -74,7 +74,7 @@ def test_a_roll_of_whole_pixels_is_exact(dcol, drow):
 
 def run_one(ref, tgt, **options):
     ref, tgt = np.asarray(ref, np.float32), np.asarray(tgt, np.float32)
-    return phase_match(ref, tgt, everywhere(ref), everywhere(tgt), **options)
+    return phase_match(tgt, ref, everywhere(tgt), everywhere(ref), **options)
 
 
 @pytest.mark.parametrize("side", [33, 64])
@@ -85,9 +85,9 @@ def test_windows_do_not_see_their_neighbours(side, masked):
     ok = everywhere(pairs.ref)
     if masked:
         ok[2:, 8:14, 3:20] = False
-    together = phase_match(pairs.ref, pairs.tgt, ok, ok)
+    together = phase_match(pairs.tgt, pairs.ref, ok, ok)
     cuts = [slice(0, 1), slice(1, 4), slice(4, 9)]
-    parts = Matches.concatenate([phase_match(pairs.ref[c], pairs.tgt[c], ok[c], ok[c]) for c in cuts])
+    parts = Matches.concatenate([phase_match(pairs.tgt[c], pairs.ref[c], ok[c], ok[c]) for c in cuts])
     for name in ("dcol", "drow", "cov", "score", "reliability", "ssim_before", "ssim_after", "status"):
         assert np.array_equal(getattr(together, name), getattr(parts, name)), name
 
@@ -140,7 +140,7 @@ def test_masks_weigh_pixels(pairs):
     valid = everywhere(pairs.tgt)
     valid[:, 15:45, 20:50] = False
     spoiled = np.where(valid, pairs.tgt, 50).astype(np.float32)
-    found = phase_match(pairs.ref, spoiled, everywhere(pairs.ref), valid)
+    found = phase_match(spoiled, pairs.ref, valid, everywhere(pairs.ref))
     assert found.ok.all()
     assert (np.abs(moves(found) - pairs.truth) < 5 * sigma(found)).all()
 
@@ -149,7 +149,7 @@ def test_nothing_invalid_is_read(pairs):
     valid = everywhere(pairs.tgt)
     valid[:, 15:45, 20:50] = False
     answers = [
-        phase_match(pairs.ref, np.where(valid, pairs.tgt, fill).astype(np.float32), everywhere(pairs.ref), valid)
+        phase_match(np.where(valid, pairs.tgt, fill).astype(np.float32), pairs.ref, valid, everywhere(pairs.ref))
         for fill in (0, 1e4)
     ]
     assert np.array_equal(moves(answers[0]), moves(answers[1]))
@@ -196,7 +196,7 @@ def test_windows_of_a_few_pixels_hold_no_data(shape):
 def test_too_few_pixels_in_common_are_no_data(pairs):
     left, right = everywhere(pairs.ref), everywhere(pairs.ref)
     left[:, :, 33:], right[:, :, :31] = False, False
-    assert (phase_match(pairs.ref, pairs.tgt, left, right).status == Status.NO_DATA).all()
+    assert (phase_match(pairs.tgt, pairs.ref, right, left).status == Status.NO_DATA).all()
 
 
 def test_stripes_leave_one_direction_open():

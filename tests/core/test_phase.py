@@ -60,19 +60,19 @@ def test_nothing_valid_becomes_zero():
 def test_a_roll_is_found_exactly(dcol, drow):
     ref = periodic()
     tgt, ok = np.roll(ref, (-drow, -dcol), (1, 2)), everywhere(ref)
-    for heights in surface(ref, tgt, ok, ok):
+    for heights in surface(tgt, ref, ok, ok):
         assert np.unravel_index(heights.argmax(), heights.shape) == (drow % 64, dcol % 64)
 
 
 def test_images_swapped_turn_the_surface_about():
     pairs, ok = window_pairs(3, 64, 20.0, seed=1), np.ones((3, 64, 64), bool)
-    there, back = surface(pairs.ref, pairs.tgt, ok, ok), surface(pairs.tgt, pairs.ref, ok, ok)
+    there, back = surface(pairs.tgt, pairs.ref, ok, ok), surface(pairs.ref, pairs.tgt, ok, ok)
     assert there == pytest.approx(np.roll(back[:, ::-1, ::-1], (1, 1), (1, 2)), abs=1e-5)
 
 
 def test_gain_and_offset_change_nothing():
     pairs, ok = window_pairs(3, 64, 20.0, seed=1), np.ones((3, 64, 64), bool)
-    plain, bright = surface(pairs.ref, pairs.tgt, ok, ok), surface(5 * pairs.ref + 300, 0.1 * pairs.tgt - 2, ok, ok)
+    plain, bright = surface(pairs.tgt, pairs.ref, ok, ok), surface(0.1 * pairs.tgt - 2, 5 * pairs.ref + 300, ok, ok)
     assert bright == pytest.approx(plain, abs=1e-3)
 
 
@@ -80,8 +80,8 @@ def test_values_that_are_not_valid_change_nothing():
     pairs = window_pairs(3, 64, 20.0, seed=1)
     valid = blob(pairs.tgt)
     spoiled = np.where(valid, pairs.tgt, 1e4).astype(np.float32)
-    plain = surface(pairs.ref, pairs.tgt, everywhere(pairs.ref), valid)
-    assert np.array_equal(surface(pairs.ref, spoiled, everywhere(pairs.ref), valid), plain)
+    plain = surface(pairs.tgt, pairs.ref, valid, everywhere(pairs.ref))
+    assert np.array_equal(surface(spoiled, pairs.ref, valid, everywhere(pairs.ref)), plain)
 
 
 # --- peaks -----------------------------------------------------------------------------------------------------------
@@ -90,13 +90,13 @@ def test_values_that_are_not_valid_change_nothing():
 @pytest.mark.parametrize("snr_db", [20.0, 10.0])
 def test_moves_are_right_to_half_a_pixel(snr_db):
     pairs, ok = window_pairs(30, 64, snr_db, max_shift=9.0, seed=2), np.ones((30, 64, 64), bool)
-    peaks = correlate(pairs.ref, pairs.tgt, ok, ok, max_shift=12)
+    peaks = correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=12)
     assert np.abs(peaks.move - pairs.truth).max() < 0.7
 
 
 def test_moves_are_right_with_a_third_masked():
     pairs = window_pairs(30, 64, 20.0, max_shift=5.0, seed=3)
-    peaks = correlate(pairs.ref, pairs.tgt, everywhere(pairs.ref), blob(pairs.tgt), max_shift=12)
+    peaks = correlate(pairs.tgt, pairs.ref, blob(pairs.tgt), everywhere(pairs.ref), max_shift=12)
     assert np.abs(peaks.move - pairs.truth).max() < 0.8
 
 
@@ -104,34 +104,34 @@ def test_a_constant_hole_in_both_is_no_feature():
     pairs = window_pairs(20, 64, 20.0, max_shift=5.0, seed=4)
     valid = blob(pairs.ref)
     ref, tgt = (np.where(valid, image, 0).astype(np.float32) for image in (pairs.ref, pairs.tgt))
-    peaks = correlate(ref, tgt, valid, valid, max_shift=12)
+    peaks = correlate(tgt, ref, valid, valid, max_shift=12)
     assert np.abs(peaks.move - pairs.truth).max() < 0.8
 
 
 def test_nothing_beyond_max_shift_is_found():
     ref, ok = periodic(), everywhere(periodic())
-    peaks = correlate(ref, np.roll(ref, (0, -9), (1, 2)), ok, ok, max_shift=5)
+    peaks = correlate(np.roll(ref, (0, -9), (1, 2)), ref, ok, ok, max_shift=5)
     assert np.abs(peaks.move).max() <= 5.5
 
 
 @pytest.mark.parametrize(("contrast", "sign"), [("reversed", -1), ("any", -1)])
 def test_reversed_contrast_has_a_negative_height(contrast, sign):
     pairs, ok = window_pairs(5, 64, 20.0, seed=5), np.ones((5, 64, 64), bool)
-    peaks = correlate(pairs.ref, -pairs.tgt, ok, ok, max_shift=12, contrast=contrast)
+    peaks = correlate(-pairs.tgt, pairs.ref, ok, ok, max_shift=12, contrast=contrast)
     assert (np.sign(peaks.height) == sign).all()
     assert np.abs(peaks.move - pairs.truth).max() < 0.7
 
 
 def test_any_contrast_finds_the_usual_one_too():
     pairs, ok = window_pairs(5, 64, 20.0, seed=5), np.ones((5, 64, 64), bool)
-    peaks = correlate(pairs.ref, pairs.tgt, ok, ok, max_shift=12, contrast="any")
+    peaks = correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=12, contrast="any")
     assert (peaks.height > 0).all()
 
 
 def test_chance_tells_true_pairs_from_unrelated_ones():
     ok = np.ones((25, 64, 64), bool)
     true, false = (window_pairs(25, 64, 10.0, seed=6, unrelated=apart) for apart in (False, True))
-    told = [correlate(pairs.ref, pairs.tgt, ok, ok, max_shift=25).log10_chance for pairs in (true, false)]
+    told = [correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=25).log10_chance for pairs in (true, false)]
     assert told[0].max() < -10
     assert told[1].min() > -4
 
@@ -139,6 +139,6 @@ def test_chance_tells_true_pairs_from_unrelated_ones():
 def test_rivals_stand_near_the_peak_of_unrelated_pairs_only():
     ok = np.ones((25, 64, 64), bool)
     true, false = (window_pairs(25, 64, 20.0, seed=7, unrelated=apart) for apart in (False, True))
-    told = [np.median(correlate(pairs.ref, pairs.tgt, ok, ok, max_shift=25).rival) for pairs in (true, false)]
+    told = [np.median(correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=25).rival) for pairs in (true, false)]
     assert told[0] < 0.3
     assert told[1] > 0.7

@@ -11,7 +11,7 @@ def run(pairs: WindowPairs, start=None, ref_valid=None, tgt_valid=None):
     ok = np.ones(pairs.ref.shape, bool)
     start = np.rint(pairs.truth) if start is None else start
     ref_valid, tgt_valid = (ok if valid is None else valid for valid in (ref_valid, tgt_valid))
-    return refine(pairs.ref, pairs.tgt, ref_valid, tgt_valid, start)
+    return refine(pairs.tgt, pairs.ref, tgt_valid, ref_valid, start)
 
 
 def sigma(cov):
@@ -53,13 +53,13 @@ def test_there_is_no_bias(pairs, fine):
 
 def test_swapping_negates(pairs, fine):
     ok = np.ones(pairs.ref.shape, bool)
-    back = refine(pairs.tgt, pairs.ref, ok, ok, -np.rint(pairs.truth))
+    back = refine(pairs.ref, pairs.tgt, ok, ok, -np.rint(pairs.truth))
     assert (np.abs(fine.move + back.move) < 0.5 * sigma(fine.cov)).all()
 
 
 def test_gain_and_offset_change_nothing(pairs, fine):
     ok = np.ones(pairs.ref.shape, bool)
-    bright = refine(0.01 * pairs.ref - 3, 40 * pairs.tgt + 500, ok, ok, np.rint(pairs.truth))
+    bright = refine(40 * pairs.tgt + 500, 0.01 * pairs.ref - 3, ok, ok, np.rint(pairs.truth))
     assert np.abs(bright.move - fine.move).max() < 1e-3
 
 
@@ -109,7 +109,7 @@ def test_an_edge_along_the_rows_leaves_the_rows_unknown():
     rng = np.random.default_rng(6)
     ref, tgt = (np.tile(profile, (1, 64, 1)) + 0.5 * rng.standard_normal((1, 64, 64)) for _ in range(2))
     ok = np.ones(ref.shape, bool)
-    cov = refine(ref.astype(np.float32), tgt.astype(np.float32), ok, ok, np.zeros((1, 2))).cov[0]
+    cov = refine(tgt.astype(np.float32), ref.astype(np.float32), ok, ok, np.zeros((1, 2))).cov[0]
     assert cov[0, 0] < 0.05**2
     assert not cov[1, 1] < 50 * cov[0, 0]
 

@@ -192,8 +192,8 @@ def test_the_phase_matcher_as_a_function_is_the_same(fit, plain):
 
 
 def test_a_matcher_may_return_matches(plain):
-    def whole(ref, tgt, ref_valid, tgt_valid):
-        found = phase_match(ref, tgt, ref_valid, tgt_valid)
+    def whole(tgt, ref, tgt_valid, ref_valid):
+        found = phase_match(tgt, ref, tgt_valid, ref_valid)
         return Matches(np.rint(found.dcol), np.rint(found.drow), status=found.status)
 
     fit = match(plain.tgt, plain.ref, matcher=whole)
@@ -201,14 +201,14 @@ def test_a_matcher_may_return_matches(plain):
 
 
 def test_a_matcher_may_return_a_tuple(plain):
-    fit = match(plain.tgt, plain.ref, matcher=lambda ref, *_: (np.full(len(ref), 0.5), np.full(len(ref), -0.25)))
+    fit = match(plain.tgt, plain.ref, matcher=lambda tgt, *_: (np.full(len(tgt), 0.5), np.full(len(tgt), -0.25)))
     assert (fit.shift.dx, fit.shift.dy) == pytest.approx((5.0, 2.5))
 
 
 def test_a_matcher_may_tell_its_covariance(plain):
-    def certain(ref, *_):
-        zero = np.zeros(len(ref))
-        return zero + 0.5, zero - 0.25, np.tile(np.diag([0.01, 0.04]), (len(ref), 1, 1))
+    def certain(tgt, *_):
+        zero = np.zeros(len(tgt))
+        return zero + 0.5, zero - 0.25, np.tile(np.diag([0.01, 0.04]), (len(tgt), 1, 1))
 
     fit = match(plain.tgt, plain.ref, matcher=certain, at=(301300.0, 5898840.0), window=96)
     assert fit.shift.sigma_px == pytest.approx((0.1, 0.2), rel=0.01)
@@ -221,8 +221,8 @@ def test_a_matcher_that_returns_something_else_is_told(plain, answer):
 
 
 def test_a_matcher_that_finds_nothing_is_a_match_error(plain):
-    def nothing(ref, *_):
-        return np.full(len(ref), np.nan), np.zeros(len(ref))
+    def nothing(tgt, *_):
+        return np.full(len(tgt), np.nan), np.zeros(len(tgt))
 
     with pytest.raises(MatchError, match="no trustworthy match"):
         match(plain.tgt, plain.ref, matcher=nothing)

@@ -22,7 +22,7 @@ def told(*answers):
     """A matcher that gives one answer for all windows, another one at each call."""
     left = list(answers)
 
-    def match(ref, tgt, ref_valid, tgt_valid):
+    def match(tgt, ref, tgt_valid, ref_valid):
         dcol, drow = left.pop(0)
         return np.full(len(ref), dcol), np.full(len(ref), drow)
 
@@ -46,7 +46,7 @@ def test_the_arithmetic_of_seed_000(scene):
 def test_the_reference_is_cut_again_at_the_answer(scene):
     seen = []
 
-    def match(ref, tgt, ref_valid, tgt_valid):
+    def match(tgt, ref, tgt_valid, ref_valid):
         seen.append(ref.copy())
         step = 0.0 if len(seen) > 1 else 4.0
         return np.full(len(ref), step), np.zeros(len(ref))
@@ -66,7 +66,7 @@ def test_a_small_answer_is_final(scene):
 
 
 def test_an_answer_that_never_settles_is_not_trusted(scene):
-    trials = match_windows(scene, PLACES, 96, NOWHERE, lambda ref, *_: (np.full(len(ref), 3.0), np.zeros(len(ref))))
+    trials = match_windows(scene, PLACES, 96, NOWHERE, lambda tgt, *_: (np.full(len(tgt), 3.0), np.zeros(len(tgt))))
     assert (trials.matches.status == Status.NOT_CONVERGED).all()
 
 
@@ -78,9 +78,9 @@ def test_a_guess_is_where_the_search_begins(scene):
 
 
 def test_matchers_get_batches_of_windows(scene):
-    def match(ref, tgt, ref_valid, tgt_valid):
-        assert ref.shape == tgt.shape == ref_valid.shape == tgt_valid.shape == (3, 50, 50)
-        assert (ref.dtype, tgt.dtype, ref_valid.dtype, tgt_valid.dtype) == (np.float32, np.float32, bool, bool)
+    def match(tgt, ref, tgt_valid, ref_valid):
+        assert tgt.shape == ref.shape == tgt_valid.shape == ref_valid.shape == (3, 50, 50)
+        assert (tgt.dtype, ref.dtype, tgt_valid.dtype, ref_valid.dtype) == (np.float32, np.float32, bool, bool)
         assert np.isfinite(ref).all()
         return Matches(np.zeros(3), np.zeros(3))
 
@@ -133,7 +133,7 @@ def test_points_are_told_in_pixels_of_the_target(plain, make_image):
     scene = prepare(plain.tgt, coarse, check_options({}))
     cov = np.tile(np.diag([0.01, 0.04]), (3, 1, 1))
     trials = match_windows(
-        scene, PLACES, 20, NOWHERE, lambda ref, *_: (np.full(len(ref), 0.5), np.full(len(ref), 0.1), cov)
+        scene, PLACES, 20, NOWHERE, lambda tgt, *_: (np.full(len(tgt), 0.5), np.full(len(tgt), 0.1), cov)
     )
     points = to_points([trials], scene)
     # The lattices are thirds of a pixel apart at most, and the matcher's step is 0.5 coarse pixels.

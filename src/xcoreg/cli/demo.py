@@ -216,7 +216,7 @@ def _seen(scene: Scene, points: TiePoints, i: int, contrast: str) -> dict[str, A
     place = points.x[i : i + 1], points.y[i : i + 1]
     cuts = [cutter.cut(*place, size) for cutter in (scene.reference_cutter, scene.target_cutter)]
     (ref_values, ref_valid), (values, valid) = ((cut.values[0], cut.valid[0]) for cut in cuts)
-    height = np.fft.fftshift(surface(ref_values[None], values[None], ref_valid[None], valid[None])[0])
+    height = np.fft.fftshift(surface(values[None], ref_values[None], valid[None], ref_valid[None])[0])
     if contrast != "same" and -height.min() > height.max():
         height = -height
     # The two windows begin at whole pixels of their own images: what lies between these is no shift.

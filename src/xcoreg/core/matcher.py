@@ -31,13 +31,13 @@ _COMMON = 0.15
 _TAPERED, _SMOOTHED = 0.6, 0.8
 
 
-def repeats(ref: Floats, tgt: Floats, valid: Bools, move: Floats, limit: float, power: Floats | None = None) -> Floats:
+def repeats(tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, power: Floats | None = None) -> Floats:
     """How well windows fit elsewhere, over how well they fit at the shift that was found.
 
     The taper of a phase correlation favours short shifts, so its peaks do not tell. Here the period is looked for in
     the autocorrelation of the reference, and plain correlation of what overlaps judges the shifts it leads to.
 
-    ref, tgt (n, rows, cols) float32; valid (n, rows, cols) bool; move (n, 2) float; power (n, m) float32, optional ->
+    tgt, ref (n, rows, cols) float32; valid (n, rows, cols) bool; move (n, 2) float; power (n, m) float32, optional ->
     (n,) float64.
     """
     if power is None:
@@ -48,15 +48,15 @@ def repeats(ref: Floats, tgt: Floats, valid: Bools, move: Floats, limit: float, 
     doubtful, lags = _periods(power, ref.shape[1:], limit)
     if not doubtful.size:
         return out
-    first, second = (_sharpened(image[doubtful]) for image in (ref, tgt))
+    sharp_tgt, sharp_ref = (_sharpened(image[doubtful]) for image in (tgt, ref))
     weight = valid[doubtful].astype(np.float32)
     here = np.rint(move[doubtful]).astype(np.intp)
-    best = np.abs(_fit(first, second, weight, here))
+    best = np.abs(_fit(sharp_tgt, sharp_ref, weight, here))
     for lag in np.concatenate([lags, -lags], axis=1).transpose(1, 0, 2):
         there = here + lag
         counts = lag.any(1) & (np.abs(there).max(1) <= limit)
         if counts.any():
-            fit = np.where(counts, np.abs(_fit(first, second, weight, there)), 0)
+            fit = np.where(counts, np.abs(_fit(sharp_tgt, sharp_ref, weight, there)), 0)
             out[doubtful] = np.maximum(out[doubtful], fit / np.maximum(best, 1e-3))
     return np.clip(out, 0, 1)
 
@@ -128,7 +128,7 @@ def _wide(shape: tuple[int, ...]) -> float:
     return max(2.0, min(shape) / 10)
 
 
-def _fit(ref: Floats, tgt: Floats, valid: Floats, move: NDArray[np.intp]) -> Floats:
+def _fit(tgt: Floats, ref: Floats, valid: Floats, move: NDArray[np.intp]) -> Floats:
     """Correlation of the overlapping parts of windows at whole-pixel corrections."""
     cut, inside = recut(tgt, -move)
     weight = valid * recut(valid, -move)[0] * inside
@@ -163,10 +163,10 @@ _BATCH_PIXELS = 1 << 19
 
 
 def phase_match(
-    ref: Floats,
     tgt: Floats,
-    ref_valid: Bools,
+    ref: Floats,
     tgt_valid: Bools,
+    ref_valid: Bools,
     /,
     *,
     max_shift: float | None = None,
@@ -177,9 +177,9 @@ def phase_match(
 
     Parameters
     ----------
-    ref, tgt : (n, rows, cols) float32
+    tgt, ref : (n, rows, cols) float32
         Windows on one grid, any linear radiometry.
-    ref_valid, tgt_valid : (n, rows, cols) bool
+    tgt_valid, ref_valid : (n, rows, cols) bool
         Pixels that are False carry no weight.
     max_shift : float, optional
         Largest correction looked for on each axis, px; default two fifths of the window.
@@ -201,22 +201,22 @@ def phase_match(
     --------
     >>> from scipy.ndimage import gaussian_filter
     >>> scene = gaussian_filter(np.random.default_rng(1).standard_normal((1, 80, 80)), (0, 1, 1)).astype(np.float32)
-    >>> ref, tgt, ok = scene[:, 8:72, 8:72], scene[:, 6:70, 11:75], np.ones((1, 64, 64), bool)
-    >>> m = phase_match(ref, tgt, ok, ok)
+    >>> tgt, ref, ok = scene[:, 6:70, 11:75], scene[:, 8:72, 8:72], np.ones((1, 64, 64), bool)
+    >>> m = phase_match(tgt, ref, ok, ok)
     >>> m.dcol.round(2).tolist(), m.drow.round(2).tolist(), m.ok.tolist()
     ([3.0], [-2.0], [True])
     """
     limit = _limit(ref.shape, max_shift)
     cuts = _batches(ref.shape)
     return Matches.concatenate(
-        [_match_batch((ref[cut], tgt[cut], ref_valid[cut], tgt_valid[cut]), limit, contrast, compare) for cut in cuts]
+        [_match_batch((tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut]), limit, contrast, compare) for cut in cuts]
     )
 
 
 def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) -> Matches:
     """Match windows that fit into memory together; the hopeless ones are not tried."""
-    ref_valid, tgt_valid = windows[2:]
-    (ref, tgt), status = _usable(*windows)
+    tgt_valid, ref_valid = windows[2:]
+    (tgt, ref), status = _usable(*windows)
     out = {
         "move": np.full((len(ref), 2), np.nan),
         "cov": np.full((len(ref), 2, 2), np.nan),
@@ -224,13 +224,13 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
         "phase": np.full((len(ref), 2), np.nan),
         "middle": np.zeros((len(ref), 2)),
     }
-    whole = ref_valid.all((1, 2)) & tgt_valid.all((1, 2))
+    whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
     # Windows with holes and those without go different ways: apart, neither sees the other.
     for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):
         if use.size:
             # What is all of the batch need not be copied.
             one = slice(None) if use.size == len(ref) else use
-            some = ref[one], tgt[one], ref_valid[one], tgt_valid[one]
+            some = tgt[one], ref[one], tgt_valid[one], ref_valid[one]
             status[use], values = _match_usable(some, limit, contrast, compare)
             for column, value in zip(out.values(), values, strict=True):
                 column[use] = value
@@ -254,10 +254,10 @@ def _match_usable(
     windows: _Windows, limit: float, contrast: str, compare: bool
 ) -> tuple[NDArray[np.int8], tuple[Floats, ...]]:
     """Status, and columns of the answer, of clean windows; the target is turned about where its contrast is."""
-    ref, tgt, ref_valid, tgt_valid = windows
+    tgt, ref, tgt_valid, ref_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
     tgt[peaks.height < 0] *= -1
-    fine = refine(ref, tgt, ref_valid, tgt_valid, peaks.move, ~(peaks.log10_chance < _CHANCE))
+    fine = refine(tgt, ref, tgt_valid, ref_valid, peaks.move, ~(peaks.log10_chance < _CHANCE))
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
     asked = np.flatnonzero(compare | (np.abs(fine.move).max(1) > _FAR))
@@ -265,7 +265,7 @@ def _match_usable(
         before[asked] = likeness(ref[asked], tgt[asked], valid[asked])
     near = fine.aligned
     after, parts, middle = agreement(near.ref, near.tgt, near.full, near.cells)
-    again = repeats(ref, tgt, valid, fine.move, limit, peaks.power)
+    again = repeats(tgt, ref, valid, fine.move, limit, peaks.power)
     doubts = _doubts(peaks, fine, again, (before, after), limit)
     one_spot = parts < _SPOTS * np.minimum(1, 2 * (near.weight > 0).mean((1, 2)))
     status = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
@@ -273,12 +273,12 @@ def _match_usable(
 
 
 def _usable(
-    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools
 ) -> tuple[tuple[Floats, Floats], NDArray[np.int8]]:
     """Both windows centred, zero where invalid; NO_DATA and FLAT for those without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
     clean = []
-    for image, valid in ((ref, ref_valid), (tgt, tgt_valid)):
+    for image, valid in ((tgt, tgt_valid), (ref, ref_valid)):
         centred, biggest = _clean(image, valid)
         status[~_textured(centred, valid, biggest)] = Status.FLAT
         clean.append(centred)
@@ -318,15 +318,15 @@ def _textured(centred: Floats, valid: Bools, biggest: Floats) -> Bools:
     return np.asarray(changes.reshape(len(centred), -1).sum(1) > 0.01 * changes[0].size)
 
 
-def similarity_after(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> Floats:
+def similarity_after(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> Floats:
     """Structural similarity of windows once the target is corrected.
 
-    ref, tgt, ref_valid, tgt_valid (n, rows, cols); move (n, 2) float -> (n,) float64.
+    tgt, ref, tgt_valid, ref_valid (n, rows, cols); move (n, 2) float -> (n,) float64.
     """
-    return ssim(ref, *_aligned(tgt, ref_valid, tgt_valid, move))
+    return ssim(ref, *_aligned(tgt, tgt_valid, ref_valid, move))
 
 
-def _aligned(tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
+def _aligned(tgt: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
     """Correct windows of the target, and tell where they and the reference are valid."""
     whole = np.rint(move).astype(np.intp)
     cut, inside = recut(tgt, -whole)
@@ -336,10 +336,10 @@ def _aligned(tgt: Floats, ref_valid: Bools, tgt_valid: Bools, move: Floats) -> t
 
 
 def phase_scout(
-    ref: Floats,
     tgt: Floats,
-    ref_valid: Bools,
+    ref: Floats,
     tgt_valid: Bools,
+    ref_valid: Bools,
     /,
     *,
     max_shift: float | None = None,
@@ -352,8 +352,8 @@ def phase_scout(
     limit = _limit(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
     for cut in _batches(ref.shape):
-        valid = ref_valid[cut], tgt_valid[cut]
-        clean, status = _usable(ref[cut], tgt[cut], *valid)
+        valid = tgt_valid[cut], ref_valid[cut]
+        clean, status = _usable(tgt[cut], ref[cut], *valid)
         use = np.flatnonzero(status == Status.OK)
         if use.size:
             some = [part[use] for part in (*clean, *valid)] if use.size < len(status) else [*clean, *valid]

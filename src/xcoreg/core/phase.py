@@ -79,22 +79,22 @@ def fill_invalid(images: Floats, valid: Bools) -> Floats:
     return out
 
 
-def surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> Floats:
+def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
     """Phase-correlation surfaces of a batch of windows.
 
-    ref, tgt (n, rows, cols) float32; ref_valid, tgt_valid (n, rows, cols) bool -> (n, rows, cols) float32.
+    tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool -> (n, rows, cols) float32.
     """
-    return _surface(ref, tgt, ref_valid, tgt_valid)[0]
+    return _surface(tgt, ref, tgt_valid, ref_valid)[0]
 
 
 def correlate(
-    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, *, max_shift: float, contrast: str = "same"
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, *, max_shift: float, contrast: str = "same"
 ) -> Peaks:
     """Find the whole-pixel shift of each pair of windows.
 
-    ref, tgt, ref_valid, tgt_valid (n, rows, cols).
+    tgt, ref, tgt_valid, ref_valid (n, rows, cols).
     """
-    heights, power = _surface(ref, tgt, ref_valid, tgt_valid)
+    heights, power = _surface(tgt, ref, tgt_valid, ref_valid)
     sign = np.ones(len(heights), np.float32)
     reach = _reach(heights.shape[1:], max_shift)
     if contrast == "reversed":
@@ -107,7 +107,7 @@ def correlate(
     return _peaks(heights, reach, sign, power)
 
 
-def _surface(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools) -> tuple[Floats, Floats]:
+def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats]:
     """Correlation surfaces, and the power of the reference on every mode."""
     shape = ref.shape[1:]
     modes, window = modes_for(*shape), _window(*shape)

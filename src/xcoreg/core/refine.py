@@ -123,30 +123,30 @@ _FULL = 0.99
 class Aligned:
     """Both windows brought together, with equal mean and spread, faded out by their weight.
 
-    ref, tgt : (n, rows, cols) float32
+    tgt, ref : (n, rows, cols) float32
     weight : (n, rows, cols) float32; 0 where either is invalid, rising to 1 away from there; n is 1 where all windows
         share it.
     cells : Their sums over small cells, where the weight is full.
     """
 
-    ref: Floats
     tgt: Floats
+    ref: Floats
     weight: Floats
     cells: Cells
 
     @classmethod
-    def of(cls, ref: Floats, tgt: Floats, weight: Floats) -> Aligned:
+    def of(cls, tgt: Floats, ref: Floats, weight: Floats) -> Aligned:
         """Sum over cells."""
-        return cls(ref, tgt, weight, Cells.of(ref, tgt, weight > _FULL))
+        return cls(tgt, ref, weight, Cells.of(ref, tgt, weight > _FULL))
 
     @property
     def full(self) -> Bools:
         """Where pixels count in full, (n or 1, rows, cols)."""
         return self.weight > _FULL
 
-    def put(self, index: NDArray[np.intp], ref: Floats, tgt: Floats) -> None:
+    def put(self, index: NDArray[np.intp], tgt: Floats, ref: Floats) -> None:
         """Replace some of the windows."""
-        self.ref[index], self.tgt[index] = ref, tgt
+        self.tgt[index], self.ref[index] = tgt, ref
         full = self.full if len(self.weight) == 1 else self.full[index]
         self.cells.put(index, Cells.of(ref, tgt, full))
 
@@ -226,27 +226,27 @@ class _Pair:
 
 
 def refine(
-    ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, start: Floats, hopeless: Bools | None = None
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, start: Floats, hopeless: Bools | None = None
 ) -> Refined:
     """Refine shifts that are right to about half a pixel.
 
-    ref, tgt (n, rows, cols) float32; ref_valid, tgt_valid (n, rows, cols) bool; start (n, 2) float; hopeless (n,) bool,
+    tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool; start (n, 2) float; hopeless (n,) bool,
     optional.
     """
     whole = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - whole
-    pair = _pair(ref, tgt, ref_valid, tgt_valid, whole)
+    pair = _pair(tgt, ref, tgt_valid, ref_valid, whole)
     look, products, settled = _settle(pair, rest)
     found = _found(look, products, settled, pair.weight, pair.modes)
     rest += settled.move
-    aligned = Aligned.of(pair.ref, _brought(pair, rest), pair.weight)
+    aligned = Aligned.of(_brought(pair, rest), pair.ref, pair.weight)
     changed = stand_out(aligned.cells)
     _weigh(pair, rest, aligned, found, np.flatnonzero(changed if hopeless is None else changed & ~hopeless))
     found.move[:] = whole + rest
     return Refined(**vars(found), aligned=aligned)
 
 
-def _pair(ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, whole: NDArray[np.intp]) -> _Pair:
+def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: NDArray[np.intp]) -> _Pair:
     """Bring windows together by whole pixels and transform them."""
     shape = ref.shape[1:]
     if ref_valid.all() and tgt_valid.all():
@@ -337,7 +337,7 @@ def _look(pair: _Pair, rest: Floats) -> _Look:
 def _read(pair: _Pair, rest: Floats) -> tuple[Floats, Floats]:
     """Pixels of both windows half the remaining shift apart."""
     first, second = _turned(pair, rest)
-    return inverse(first, pair.modes.shape), inverse(second, pair.modes.shape)
+    return inverse(second, pair.modes.shape), inverse(first, pair.modes.shape)
 
 
 def _brought(pair: _Pair, rest: Floats) -> Floats:
@@ -367,9 +367,9 @@ def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found, suspects:
         if not index.size:
             return
         some = pair.take(index)
-        ref, tgt = _read(some, rest[index])
-        aligned.put(index, ref, tgt)
-        difference = _difference(some, rest[index], ref, tgt)
+        tgt, ref = _read(some, rest[index])
+        aligned.put(index, tgt, ref)
+        difference = _difference(some, rest[index], tgt, ref)
         weight = unchanged(difference, ref + tgt, some.weight)
         look = _weighed_look(some, rest[index], weight, difference)
         products = Products.of(look.residual, look.slope_x, look.slope_y, pair.modes)
@@ -390,7 +390,7 @@ def _changed(aligned: Aligned, index: NDArray[np.intp]) -> NDArray[np.intp]:
     return index[removed(difference, weight) > _WORTH]
 
 
-def _difference(pair: _Pair, rest: Floats, ref: Floats, tgt: Floats) -> Floats:
+def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:
     """Difference of the aligned windows, without that of their margins."""
     out = ref - tgt
     move = rest.astype(np.float32)[:, :, None, None]

@@ -144,8 +144,8 @@ def locks(scene: Scene, trials: Trials, members: NDArray[np.bool_], contrast: st
     for factor in _COARSER:
         if at.size // factor < _COARSE_SIDE:
             continue
-        ref, tgt = (shrink(cut.values, cut.valid, factor) for cut in (reference, target))
-        found = phase_match(ref[0], tgt[0], ref[1], tgt[1], max_shift=8.0 / factor + 1, contrast=contrast)
+        tgt, ref = (shrink(cut.values, cut.valid, factor) for cut in (target, reference))
+        found = phase_match(tgt[0], ref[0], tgt[1], ref[1], max_shift=8.0 / factor + 1, contrast=contrast)
         told = base + np.stack(vector_to_map(scene.linear, factor * found.dcol, factor * found.drow), -1)
         off = np.hypot(*vector_to_pixel(scene.linear, *(told - shifts).T))
         sigma = factor * np.sqrt(np.trace(found.cov, axis1=1, axis2=2))

@@ -209,6 +209,6 @@ def _pieces(patch: Patch) -> list[Patch]:
                 patch.centre[0] + left + (width - 1) / 2 - (cols - 1) / 2,
                 patch.centre[1] + top + (height - 1) / 2 - (rows - 1) / 2,
             )
-            both = patch.ref[cut], patch.tgt[cut], patch.ref_valid[cut], patch.tgt_valid[cut]
+            both = patch.tgt[cut], patch.ref[cut], patch.tgt_valid[cut], patch.ref_valid[cut]
             out.append(Patch(*both, centre, patch.base, patch.level))
     return out

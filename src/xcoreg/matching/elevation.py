@@ -102,10 +102,10 @@ def cover(scene: Scene, at: tuple[float, float] | None = None, window: int | Non
     centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
     return [
         Patch(
-            reference.values[at],
             target.values[at],
-            reference.valid[at],
+            reference.values[at],
             target.valid[at],
+            reference.valid[at],
             (float(centre[at, 0]), float(centre[at, 1])),
             (float(base[at, 0]), float(base[at, 1])),
             float(reference.level[at] - target.level[at]),

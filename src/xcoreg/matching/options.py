@@ -84,7 +84,7 @@ class Options:
     matcher : "phase", name or names of elevation matchers, or callable
         Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
-        ``matcher(ref, tgt, ref_valid, tgt_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
+        ``matcher(tgt, ref, tgt_valid, ref_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
     z : str, optional
         Column of the heights when the reference is a GeoDataFrame of points; default: their third coordinate, or a
         column called z, height, h, elevation, elev, h_ell or altitude.

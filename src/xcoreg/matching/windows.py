@@ -112,7 +112,7 @@ def match_windows(
     if scout is not None:
         cut = _scouted(scene, target, cut, scout)
     for _ in range(_RECUTS):
-        answer = match(cut.values, target.values[index], cut.valid, target.valid[index])
+        answer = match(target.values[index], cut.values, target.valid[index], cut.valid)
         try:
             matches = Matches.coerce(answer, len(index))
         except ValueError as error:
@@ -135,7 +135,7 @@ def match_windows(
 
 def _scouted(scene: Scene, target: Cut, cut: Cut, scout: Callable[..., Floats]) -> Cut:
     """Cut the windows of the reference again where a cheap look tells that they lie elsewhere."""
-    whole = scout(cut.values, target.values, cut.valid, target.valid)
+    whole = scout(target.values, cut.values, target.valid, cut.valid)
     index = np.flatnonzero(whole.any(1))
     if not index.size:
         return cut
@@ -153,7 +153,7 @@ def _compared(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) 
     if known.all():
         return matches
     move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
-    after = similarity_after(cut.values, target.values[index], cut.valid, target.valid[index], move)
+    after = similarity_after(target.values[index], cut.values, target.valid[index], cut.valid, move)
     return replace(matches, ssim_after=np.where(known, matches.ssim_after, after))
 
 

@@ -148,18 +148,18 @@ def observed(dh: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Flo
 class Patch:
     """One window of both models on one lattice.
 
-    ref, tgt : (rows, cols) float32; Elevations, each with some level of its own taken away: it is the caller's to keep
+    tgt, ref : (rows, cols) float32; Elevations, each with some level of its own taken away: it is the caller's to keep
         it.
-    ref_valid, tgt_valid : (rows, cols) bool
+    tgt_valid, ref_valid : (rows, cols) bool
     centre : Middle of the window of the reference in a lattice that all windows share, px.
     base : How far the window of the reference lies from that of the target: a part of every correction, px.
     level : Level taken away from the reference minus that taken away from the target.
     """
 
-    ref: Floats
     tgt: Floats
-    ref_valid: Bools
+    ref: Floats
     tgt_valid: Bools
+    ref_valid: Bools
     centre: tuple[float, float] = (0.0, 0.0)
     base: tuple[float, float] = (0.0, 0.0)
     level: float = 0.0
@@ -194,9 +194,9 @@ class Patch:
 
     def coarser(self, factor: int) -> Patch:
         """Average pixels: fewer of them, with slopes that reach farther."""
-        ref, tgt = (
+        tgt, ref = (
             shrink(image, valid, (factor, factor))
-            for image, valid in ((self.ref, self.ref_valid), (self.tgt, self.tgt_valid))
+            for image, valid in ((self.tgt, self.tgt_valid), (self.ref, self.ref_valid))
         )
         centre, base = ((part[0] / factor, part[1] / factor) for part in (self.centre, self.base))
-        return Patch(ref[0], tgt[0], ref[1], tgt[1], centre, base, self.level)
+        return Patch(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level)

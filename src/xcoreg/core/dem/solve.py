@@ -330,7 +330,7 @@ class ElevationMatcher:
     >>> rows, cols = np.mgrid[:64, :64].astype(np.float32)
     >>> hill = lambda dc: 99 * np.exp(-((cols - 30 - dc) ** 2 + (rows - 33) ** 2) / 500)[None]
     >>> ok = np.ones((1, 64, 64), bool)
-    >>> m = ElevationMatcher(Terms(shift=True))(hill(0.5), hill(0.0) + 2, ok, ok)
+    >>> m = ElevationMatcher(Terms(shift=True))(hill(0.0) + 2, hill(0.5), ok, ok)
     >>> m.dcol.round(2).tolist(), m.dz.round(2).tolist(), m.ok.tolist()
     ([0.5], [-2.0], [True])
     """
@@ -342,14 +342,14 @@ class ElevationMatcher:
     max_shift: float = np.inf
     to_metres: Floats | None = None
 
-    def __call__(self, ref: Floats, tgt: Floats, ref_valid: Bools, tgt_valid: Bools, /) -> Matches:
+    def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows.
 
-        ref, tgt (n, rows, cols) float32; ref_valid, tgt_valid (n, rows, cols) bool.
+        tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool.
         """
         found = [
             solve([Patch(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
-            for one in zip(ref, tgt, ref_valid, tgt_valid, strict=True)
+            for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)
         ]
         return _matches(found)
 
