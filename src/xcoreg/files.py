@@ -1,13 +1,4 @@
-"""Files that appear whole or not at all.
-
-Paths as GDAL wants them, and outputs that appear whole or not at all.
-
-Temporary folders beside an output, and those that a killed program has left there.
-
-Whether a written file is whole: GDAL's threads lose what the system tells them of a full disk.
-
-Images on the web: what was cut off on its way is asked for again.
-"""
+"""Files: paths for GDAL, outputs that replace a file in one step, integrity checks, retries of remote files, CSV."""
 
 from __future__ import annotations
 
@@ -42,9 +33,9 @@ if TYPE_CHECKING:
     from xarray import Variable
 
 
-RETRIES, DELAY = 4, 0.5  # of requests that fail for the moment; seconds before the first, then longer
-_LATE = 0.05  # seconds
-# What GDAL and xarray put beside a raster; old ones would speak for the new file.
+RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
+_WAIT = 0.05  # seconds for other threads to end their writing
+# Files of GDAL beside a raster, which describe the old pixels.
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
@@ -53,7 +44,7 @@ class NoSuchFile(OptionError, FileNotFoundError):
 
 
 def gdal_path(path: str | os.PathLike[str]) -> str:
-    """Spell a path or address so that GDAL reads it, fetching only what is asked for."""
+    """Path or address as GDAL opens it, with range requests for web addresses."""
     text = str(path)
     if re.match(r"https?://", text, re.IGNORECASE):
         return f"/vsicurl?list_dir=no&empty_dir=yes&max_retry={RETRIES}&retry_delay={DELAY}&url={quote(text, safe='')}"
@@ -61,7 +52,7 @@ def gdal_path(path: str | os.PathLike[str]) -> str:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path | None:
-    """Tell a local path from an address or a GDAL identifier."""
+    """Local path, or None for an address or a GDAL identifier."""
     text = str(path)
     if text.startswith("/vsi") or re.match(r"[A-Za-z0-9_+.-]{2,}:", text):
         return Path(text) if Path(text).exists() else None
@@ -69,7 +60,7 @@ def local_path(path: str | os.PathLike[str]) -> Path | None:
 
 
 def same_file(one: str | os.PathLike[str], two: str | os.PathLike[str]) -> bool:
-    """Tell whether two names mean one existing local file."""
+    """Whether two paths name one existing local file."""
     first, second = local_path(one), local_path(two)
     if first is None or second is None or not (first.exists() and second.exists()):
         return False
@@ -79,7 +70,7 @@ def same_file(one: str | os.PathLike[str], two: str | os.PathLike[str]) -> bool:
 def check_output(
     path: str | os.PathLike[str], *, inputs: tuple[str | os.PathLike[str], ...] = (), overwrite: bool = True
 ) -> Path:
-    """Refuse an output that cannot or must not be written, before any work is done."""
+    """Check that an output can and may be written, before any work is done."""
     goal = local_path(path)
     if goal is None:
         raise OptionError(f"cannot write to {path}: give a local path")
@@ -107,43 +98,54 @@ def _is_zarr(path: Path) -> bool:
 
 @contextmanager
 def new_file(goal: Path) -> Iterator[Path]:
-    """Offer a temporary place beside the goal; what was written there replaces the goal at the end, or vanishes.
+    """Offer a path in a temporary folder beside the output; the file replaces the output at the end, or is deleted.
 
-    What a program that was killed has left there vanishes when the same goal is written again.
+    Temporary folders of killed programs are removed when the same output is written again.
     """
-    room = make_temporary_folder(goal)
+    folder = make_temporary_folder(goal)
     try:
-        with _emptied_on_failure(room):
-            yield room / goal.name
+        with _emptied_on_failure(folder):
+            yield folder / goal.name
         for suffix in _SIDECARS:
             goal.with_name(goal.name + suffix).unlink(missing_ok=True)
-        # The file itself comes last: whoever sees it finds its sidecars in place.
-        for made in sorted(room.iterdir(), key=lambda made: made.name == goal.name):
-            _replace(made, goal.with_name(made.name), room)
+        # The file itself comes last, when its sidecars are in place.
+        for made in sorted(folder.iterdir(), key=lambda made: made.name == goal.name):
+            _replace(made, goal.with_name(made.name), folder)
     finally:
         for wait in (0.05, 0.2, 1.0):  # threads may still be writing when one of them has failed
-            shutil.rmtree(room, ignore_errors=True)
-            if not room.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
                 break
             time.sleep(wait)
 
 
 @contextmanager
-def _emptied_on_failure(room: Path) -> Iterator[None]:
-    """Give back the room on the disk even of files that a library fails to close: HDF5 does when the disk is full."""
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Offer a temporary path as :func:`new_file` does; an OSError becomes an OptionError that names the output."""
+    goal = Path(path)
+    try:
+        with new_file(goal) as temporary:
+            yield temporary
+    except OSError as error:
+        raise OptionError(f"cannot write {goal}: {error.strerror or error} (folder {goal.parent})") from error
+
+
+@contextmanager
+def _emptied_on_failure(folder: Path) -> Iterator[None]:
+    """Free the disk even of files that a library fails to close, as HDF5 does when the disk is full."""
     try:
         yield
     except BaseException:
-        time.sleep(_LATE)  # other threads end what they are writing, and would make the folder anew
-        for made in room.rglob("*"):
+        time.sleep(_WAIT)  # other threads end their writing, which would make the folder again
+        for made in folder.rglob("*"):
             with suppress(OSError):
                 os.truncate(made, 0)
         raise
 
 
-def _replace(made: Path, goal: Path, room: Path) -> None:
+def _replace(made: Path, goal: Path, folder: Path) -> None:
     if goal.is_dir():  # a folder (Zarr) cannot be replaced in one step
-        goal.rename(room / f"{goal.name}.old")
+        goal.rename(folder / f"{goal.name}.old")
     made.replace(goal)
 
 
@@ -151,18 +153,18 @@ _NAME = re.compile(r"\.xcoreg-(?P<goal>[0-9a-f]{8})-(?P<host>[0-9a-f]{8})-(?P<pi
 
 
 def make_temporary_folder(goal: Path) -> Path:
-    """Make a folder beside an output that tells what it is for and who made it."""
+    """Make a folder beside an output, named after the output, the machine and the process."""
     remove_stale_folders(goal.parent, goal.name)
     prefix = f".xcoreg-{_short(goal.name)}-{_short(socket.gethostname())}-{os.getpid()}-"
     return Path(tempfile.mkdtemp(prefix=prefix, dir=goal.parent))
 
 
 def remove_stale_folders(folder: Path, name: str | None = None) -> int:
-    """Remove rooms of programs of this machine that have ended without doing so."""
+    """Remove temporary folders of programs of this machine that were killed; return their number."""
     here, count = _short(socket.gethostname()), 0
     try:
         entries = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".xcoreg-")]
-    except OSError:  # whoever wants to write there will be told
+    except OSError:  # writing there will fail with a message
         return 0
     for entry in entries:
         found = _NAME.fullmatch(entry)
@@ -179,28 +181,28 @@ def _short(text: str) -> str:
 
 
 def _runs(pid: int) -> bool:
-    if os.name == "nt":  # there, asking is killing
+    if os.name == "nt":  # os.kill(pid, 0) would end it
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         return True
     return True
 
 
-_FULL = 1 << 20  # bytes: a disk with less is full
+_FULL = 1 << 20  # bytes; a disk with less free space is full
 _TIFFS = ("GTiff", "COG")
 
 
 class DiskFull(OSError):
-    """There is no room for an output."""
+    """The disk has no space for an output."""
 
 
 @contextmanager
 def reporting_disk_full(folder: Path) -> Iterator[None]:
-    """Name a full disk as the reason why something could not be written: GDAL has many words for that, or none."""
+    """Raise DiskFull where writing failed on a full disk: GDAL and HDF5 report it in many ways, or not at all."""
     try:
         yield
     except (RasterioError, CPLE_BaseError, OSError, SystemError, RuntimeError) as error:
@@ -210,7 +212,7 @@ def reporting_disk_full(folder: Path) -> Iterator[None]:
 
 
 def check_integrity(path: Path, driver: str, sparse: bool = False) -> None:
-    """Refuse a TIFF some of whose blocks were not written to their ends, and an ENVI image that is too short."""
+    """Check that all blocks of a TIFF, and all bytes of an ENVI image, were written."""
     if driver not in (*_TIFFS, "ENVI"):
         return
     size = path.stat().st_size
@@ -218,7 +220,7 @@ def check_integrity(path: Path, driver: str, sparse: bool = False) -> None:
         with rasterio.open(path) as file:
             wanted = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
         if size < wanted:
-            raise OSError(f"the file is not whole: it has {size} of {wanted} bytes")
+            raise OSError(f"the file is incomplete: it has {size} of {wanted} bytes")
         return
     with rasterio.open(path) as file:
         levels = range(-1, len(file.overviews(1)))
@@ -227,11 +229,11 @@ def check_integrity(path: Path, driver: str, sparse: bool = False) -> None:
             ends = list(_ends(file))
         missing = sum(end is None for end in ends)
         if (missing and not sparse) or any(end is not None and end > size for end in ends):
-            raise OSError(f"the file is not whole: {missing} of {len(ends)} blocks are missing, or its end is")
+            raise OSError(f"the file is incomplete: {missing} of {len(ends)} blocks are missing, or its end is")
 
 
 def _ends(file: Any) -> Any:
-    """Where each block ends, bytes from the start of the file; None of a block that is not there."""
+    """End of each block, bytes from the start of the file; None for a missing block."""
     one = str(file.profile.get("interleave", "")).lower() != "band"
     for band in (1,) if one else file.indexes:
         high, wide = file.block_shapes[band - 1]
@@ -241,14 +243,14 @@ def _ends(file: Any) -> Any:
 
 
 _Result = TypeVar("_Result")
-_AGAIN = 2  # times that an answer which was cut off is asked for anew, each after four times as long
+_TRIES = 2  # repetitions after a response that was cut off, each after four times as long
 
 
 def clear_cached(path: str) -> None:
     """Remove a remote file from GDAL's cache: a response that was cut off stays there and fails every retry."""
     if not _is_remote(path):
         return
-    # GDAL drops what it keeps of an address when a handle is closed that was opened with this setting.
+    # GDAL clears its cache of an address when a handle is closed that was opened with this setting.
     with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsi"), warnings.catch_warnings(), suppress(RasterioError):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         rasterio.open(path).close()
@@ -256,14 +258,14 @@ def clear_cached(path: str) -> None:
 
 def retry(job: Callable[[], _Result], path: str) -> _Result:
     """Read a remote file; after an error clear GDAL's cache of it and try again, twice."""
-    for turn in range(_AGAIN if _is_remote(path) else 0):
+    for count in range(_TRIES if _is_remote(path) else 0):
         try:
             return job()
         except RasterioError as error:
             if _is_final(error):
                 raise
         clear_cached(path)
-        time.sleep(DELAY * 4**turn)
+        time.sleep(DELAY * 4**count)
     return job()
 
 
@@ -272,13 +274,13 @@ def _is_remote(path: str) -> bool:
 
 
 def _is_final(error: RasterioError) -> bool:
-    """Tell what asking does not mend: GDAL has asked four times where the server said that it was busy."""
+    """Whether retrying is useless; GDAL itself has retried four times where the server was busy."""
     text = f"{error} {error.__cause__}"
-    return any(said in text for said in ("HTTP response code", "No such file", "does not exist", "Access denied"))
+    return any(words in text for words in ("HTTP response code", "No such file", "does not exist", "Access denied"))
 
 
 def retry_reads(variable: Variable, path: str) -> None:
-    """Let reading of a lazy variable be tried again when an answer was cut off."""
+    """Make reads of a lazy variable retry after a response that was cut off."""
     outer = getattr(variable, "_data", None)
     while outer is not None and type(getattr(outer, "array", None)).__name__ != "RasterioArrayWrapper":
         outer = getattr(outer, "array", None)
@@ -295,25 +297,6 @@ class _RetryingArray(BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         return retry(lambda: self.array[key], self.path)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Write beside a path, then put what was written in its place: all of it or nothing."""
-    goal = Path(path)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{goal.name}-", dir=goal.parent))
-    except OSError as error:
-        raise OptionError(f"cannot write {goal}: {error.strerror} (folder {goal.parent})") from error
-    try:
-        yield folder / goal.name
-        # The goal itself comes last: where it is new, its sidecars are already there.
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == goal.name):
-            file.replace(goal.parent / file.name)
-    except OSError as error:
-        raise OptionError(f"cannot write {goal}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_csv(path: str | os.PathLike[str], *, header: bool = True, spaces: bool = False) -> pd.DataFrame:

@@ -115,7 +115,7 @@ def test_envi_counts_from_one_at_the_corner(tmp_path):
     [
         ("a.csv", "x,y\n1,2\n", "needed are x, y, and pixel, line"),
         ("a.csv", "x,y,col,row\n1,2,three,4\n", "does not hold numbers"),
-        ("a.csv", "x,y,col,row\n1,2\n", "fewer than"),
+        ("a.csv", "x,y,col,row\n1,2\n", "fewer cells than"),
         ("a.csv", "", "no table"),
         ("a.points", "x,y\n1,2\n", "mapX"),
         ("a.pts", "1 2 3\n", "rows of map x"),

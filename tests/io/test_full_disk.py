@@ -106,7 +106,7 @@ def test_blocks_that_are_missing_are_seen(tmp_path):
     check_integrity(path, "GTiff")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 1)
-    with pytest.raises(OSError, match="the file is not whole"):
+    with pytest.raises(OSError, match="the file is incomplete"):
         check_integrity(path, "GTiff")
     sparse = write_raster(open_raster(write_raster(image * 0, tmp_path / "b.tif")), tmp_path / "c.tif", sparse_ok=True)
     with pytest.raises(OSError, match="4 of 4 blocks are missing"):

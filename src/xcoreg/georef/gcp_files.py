@@ -26,7 +26,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError, require
-from xcoreg.files import replacing
+from xcoreg.files import read_csv, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 
@@ -217,19 +217,11 @@ def _read_raster(path: Path | str) -> GCPs:
 
 
 def _read_table(path: Path) -> GCPs:
-    """Read a CSV, or what QGIS writes: the same with names of its own."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    told = [line.partition(":")[2] for line in lines if line.lower().replace(" ", "").startswith("#crs:")]
-    rows = [line for line in lines if line.strip() and not line.startswith("#")]
-    if not rows:
-        raise OptionError(f"{path} holds no table")
-    delimiter = max(",;\t", key=rows[0].count)
-    header = [name.strip().lower() for name in next(csv.reader(rows[:1], delimiter=delimiter))]
-    cells = list(csv.reader(rows[1:], delimiter=delimiter))
-    if any(len(row) < len(header) for row in cells):
-        raise OptionError(f"{path} has rows with fewer than the {len(header)} columns of its header")
-    table = {name: [row[at].strip() for row in cells] for at, name in enumerate(header)}
-    crs = told[0].strip() if told else None
+    """Read a CSV file, or one of QGIS: the same with other names."""
+    cells = read_csv(path)
+    comments = [line.partition(":") for line in cells.attrs["comments"]]
+    crs = next((text.strip() for key, _, text in comments if key.lower().replace(" ", "") == "#crs"), None)
+    table = {name.lower(): cells[name].tolist() for name in cells.columns}
     return _from_qgis(table, crs, path) if path.suffix.lower() == ".points" else _from_columns(table, crs, path)
 
 
