@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from xcoreg.georef import GCPs
     from xcoreg.matching.options import MatchLocalOptions, MatchOptions
     from xcoreg.results.coregistration import Coregistration
-    from xcoreg.warp.apply import ApplyOptions
     from xcoreg.warp.locate import Located
+    from xcoreg.warp.plan import ApplyKeywords
 
     Image = xr.DataArray | xr.Dataset
 
@@ -172,7 +172,7 @@ class CoregAccessor:
         """
         return xcoreg.match_local(self._image, ref, ground=ground, **options)
 
-    def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyOptions]) -> Image:
+    def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
         """Put this image in place by a fit; see :func:`xcoreg.apply`.
 
         Parameters

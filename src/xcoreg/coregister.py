@@ -24,10 +24,10 @@ from xcoreg.raster.grid import grid_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.text import tell_accessor
 from xcoreg.warp import apply as warping
-from xcoreg.warp.apply import APPLY_OPTIONS, ApplyOptions
 from xcoreg.warp.locate import locate, place
+from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords
 from xcoreg.warp.rectify import as_ground, gcps_of, needs_rectifying, rectified_to, rectify, rectify_by
-from xcoreg.warp.vertical import raises
+from xcoreg.warp.vertical import changes_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,11 +59,11 @@ __all__ = [
 Image = TypeVar("Image", DataArray, Dataset)
 
 
-class ShiftToOptions(MatchOptions, ApplyOptions, total=False):
+class ShiftToOptions(MatchOptions, ApplyKeywords, total=False):
     """Keyword options of `shift_to`: those of `match` and of `apply`."""
 
 
-class WarpToOptions(MatchLocalOptions, ApplyOptions, total=False):
+class WarpToOptions(MatchLocalOptions, ApplyKeywords, total=False):
     """Keyword options of `warp_to`: those of `match_local` and of `apply`."""
 
 
@@ -204,7 +204,7 @@ def tie_points(
     return field.tie_points(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
 
 
-def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyOptions]) -> Image:
+def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
     """Correct an image by a fit.
 
     Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
@@ -426,7 +426,7 @@ def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) 
     """Whether moving the transform is all there is to do."""
     if fit.model is None or fit.is_field or needs_rectifying(image):
         return False
-    return not raises(image, fit, applying.get("vertical"), applying.get("resampling") or "cubic")
+    return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "cubic")
 
 
 def _is_geotiff(source: str) -> bool:

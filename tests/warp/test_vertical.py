@@ -20,7 +20,7 @@ from xcoreg.georef import pixel_to_map, transform_points
 from xcoreg.raster.grid import grid_of
 from xcoreg.warp.apply import apply
 from xcoreg.warp.mapping import Displacement, Grid, compose
-from xcoreg.warp.vertical import TOLERANCE, Rise, in_place
+from xcoreg.warp.vertical import TOLERANCE, VerticalCorrection, identity_mapping
 
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)
 LIFT = Translation(3.5, 15.5, -2.25)
@@ -281,7 +281,7 @@ def test_what_cannot_be_raised_is_refused(make_image, make_fit, model, dtype, wo
 def test_dz_of_a_large_output_is_right_wherever_a_block_begins():
     grid = Grid(tuple(ORIGIN)[:6], (1500, 1300), "EPSG:32633")
     move = Displacement.of(Bent(length=2000.0), "EPSG:32633", grid)
-    rise = Rise.of(compose(grid, grid, move))
+    rise = VerticalCorrection.of(compose(grid, grid, move))
     block = slice(1000, 1100), slice(900, 1250)
     found = rise.at(*block)
     row, col = np.mgrid[block]
@@ -298,5 +298,7 @@ def test_a_tilt_needs_a_handful_of_nodes():
             return 1e-3 * (np.asarray(x) - 3e5) - 2e-3 * (np.asarray(y) - 5.9e6)
 
     grid = Grid(tuple(ORIGIN)[:6], (1024, 1024), "EPSG:32633")
-    Rise.of(in_place(grid, Displacement.of(Plane(), "EPSG:32633", grid))).at(slice(0, 1024), slice(0, 1024))
+    VerticalCorrection.of(identity_mapping(grid, Displacement.of(Plane(), "EPSG:32633", grid))).at(
+        slice(0, 1024), slice(0, 1024)
+    )
     assert sum(asked) < 1500

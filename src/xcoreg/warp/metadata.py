@@ -1,4 +1,4 @@
-"""What a DataArray or Dataset says about itself, before and after: coordinates, grid mapping, attributes, encoding."""
+"""What an image carries besides its pixels, before and after: coordinates, grid mapping, attributes, encoding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OF_THE_VALUES = frozenset(["dtype", "scale_factor", "add_offset", "_FillValue"]
 
 @dataclass(frozen=True)
 class Frame:
-    """The grid of an output and the coordinates that tell it.
+    """The grid of an output and the coordinates that describe it.
 
     grid : The grid.
     dims : Names of the spatial dimensions.
@@ -49,7 +49,7 @@ class Frame:
     coords: dict[Hashable, Variable] = field(default_factory=dict)
 
 
-def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], record: dict[str, Any]) -> Image:
+def move_georeference(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], record: dict[str, Any]) -> Image:
     """Shift the georeference of an image and leave its pixels alone."""
     transform = georef.translate(old.transform, *shift)
     out = image.copy(deep=False)
@@ -60,7 +60,7 @@ def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], recor
         out = out.assign({name: coords.pop(name)})
     out = out.assign_coords(coords)
     for each in _arrays(out, dims):
-        note(each, record)
+        add_history(each, record)
         _name_mapping(each, name)
         if "transform" in each.attrs:
             each.attrs["transform"] = tuple(transform)[:6]
@@ -69,7 +69,7 @@ def moved(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], recor
     return out
 
 
-def regridded(
+def wrap_on_grid(
     image: Image, dims: Dims, frame: Frame, work: Callable[[DataArray], DataArray], record: dict[str, Any]
 ) -> Image:
     """Rebuild an image around new pixels on another grid."""
@@ -87,13 +87,13 @@ def regridded(
     out = rest.drop_vars([*bands, *lost]).assign(new)[[name for name in rest.data_vars if name not in lost]]
     out = out.assign_coords(frame.coords)
     out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _OF_THE_FILE)
-    note(out, record)
+    add_history(out, record)
     _name_mapping(out, frame.mapping)
     _keep_dims(out, frame.dims)
     return out
 
 
-def frame_near(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
+def frame_for(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
     """Describe a grid in the way of the image itself."""
     name = _mapping_name(image)
     same = georef.same_crs(old.crs, new.crs)
@@ -134,7 +134,7 @@ def _rebuilt(
     out.encoding = _without(made.encoding, _OF_THE_FILE)
     out.attrs.pop("transform", None)
     out.attrs.pop("crs", None)
-    note(out, record)
+    add_history(out, record)
     _name_mapping(out, frame.mapping)
     _keep_dims(out, frame.dims)
     return out
@@ -170,7 +170,7 @@ def _centres(grid: Grid) -> tuple[Any, Any] | None:
 
 
 def _grid_mapping(old: Variable | None, crs: str, transform: Any) -> Variable:
-    """Grid mapping variable; an old one keeps all that it says but for the transform."""
+    """Grid mapping variable; an old one keeps everything but its transform."""
     c, a, b, f, d, e = (float(transform[at]) for at in (2, 0, 1, 5, 3, 4))
     text = " ".join(map(str, (c, a, b, f, d, e)))
     if old is not None and {"crs_wkt", "spatial_ref"} & set(old.attrs):
@@ -209,7 +209,7 @@ def _arrays(image: Image, dims: Dims) -> list[Any]:
     return [image, *(each.variable for each in image.data_vars.values() if set(dims) <= set(each.dims))]
 
 
-def note(each: Any, record: dict[str, Any]) -> None:
+def add_history(each: Any, record: dict[str, Any]) -> None:
     """Append what was done to the attribute `xcoreg`: a JSON list, the latest last."""
     try:
         done = json.loads(each.attrs.get("xcoreg", "[]"))
@@ -223,7 +223,7 @@ def _without(encoding: dict[Any, Any], keys: frozenset[str]) -> dict[Any, Any]:
 
 
 def _keep_dims(out: Image, dims: Dims) -> None:
-    """Tell rioxarray the spatial dimensions where it would not find them."""
+    """Set for rioxarray the spatial dimensions where it would not find them."""
     try:
         known = (out.rio.y_dim, out.rio.x_dim) == dims
     except RioXarrayError:

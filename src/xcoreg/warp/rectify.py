@@ -31,9 +31,10 @@ from xcoreg.georef.gcps import unrolled
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
 from xcoreg.raster.grid import georeferenced_by, grid_of, middle_of
-from xcoreg.warp.apply import How, Job, resampled
+from xcoreg.warp.apply import resample_band
 from xcoreg.warp.mapping import Displacement, Grid, compose, outline, reference_grid
-from xcoreg.warp.metadata import frame_like, frame_near, regridded
+from xcoreg.warp.metadata import frame_for, frame_like, wrap_on_grid
+from xcoreg.warp.plan import ApplyOptions, WarpPlan
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
@@ -149,7 +150,7 @@ _PLACE = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a g
 
 
 @dataclass(frozen=True, eq=False)
-class GroundMove:
+class GroundMapping:
     """A ground as the displacement from pixel coordinates to the map: what `compose` takes in place of a correction.
 
     middle : Longitude of the middle of the image: the ground is asked in the turn around it.
@@ -160,9 +161,9 @@ class GroundMove:
     constant: None = None
 
     def __dask_tokenize__(self) -> Any:
-        tell = getattr(self.ground, "__dask_tokenize__", None)
-        told = tell() if tell is not None else dumps(self.ground)
-        return ("xcoreg.GroundMove", told, self.middle)
+        tokenize = getattr(self.ground, "__dask_tokenize__", None)
+        identity = tokenize() if tokenize is not None else dumps(self.ground)
+        return ("xcoreg.GroundMapping", identity, self.middle)
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Displacement of pixel corner coordinates (x, y) to the map."""
@@ -236,23 +237,25 @@ def rectify(
         frame = frame_like(like)
     else:
         grid = Grid.of(like) if like is not None else map_grid(found, shape, crs, resolution)
-        frame = frame_near(_bare(image), dims, source, grid)
+        frame = frame_for(_without_georeference(image), dims, source, grid)
     mapping = compose(frame.grid, source, cast("Any", _move(found, shape)))
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
-    job = Job(mapping, frame, resampling, nodata)
-    told = getattr(found, "told", {"model": getattr(found, "model", type(found).__name__)})
-    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **told}
-    return cast("_Image", regridded(_bare(image), dims, frame, partial(resampled, job=job), record))
+    plan = WarpPlan(mapping, frame, resampling, nodata)
+    source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
+    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
+    return cast(
+        "_Image", wrap_on_grid(_without_georeference(image), dims, frame, partial(resample_band, plan=plan), record)
+    )
 
 
-def _move(ground: Any, shape: tuple[int, int]) -> GroundMove:
+def _move(ground: Any, shape: tuple[int, int]) -> GroundMapping:
     """See a ground as a displacement, asked in the turn of longitudes that the middle of the image lies in."""
     middle = float(ground.to_map((shape[1] - 1) / 2, (shape[0] - 1) / 2)[0])
-    return GroundMove(ground, middle if math.isfinite(middle) else None)
+    return GroundMapping(ground, middle if math.isfinite(middle) else None)
 
 
-def _bare(image: Any) -> Any:
+def _without_georeference(image: Any) -> Any:
     """Take off what tells the place of the old pixels: control points, transform, and the CRS of either."""
     out = image.copy(deep=False)
     for name, coord in image.coords.items():
@@ -315,7 +318,7 @@ def _whole(edges: Floats) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class MovedGround:
+class CorrectedGround:
     """A ground with a correction on top, in the CRS of the correction.
 
     move : Added to where the ground places a pixel; in its own CRS.
@@ -325,7 +328,7 @@ class MovedGround:
     move: Displacement
 
     def __dask_tokenize__(self) -> Any:
-        return ("xcoreg.MovedGround", GroundMove(self.ground).__dask_tokenize__(), token(self.move))
+        return ("xcoreg.CorrectedGround", GroundMapping(self.ground).__dask_tokenize__(), token(self.move))
 
     @property
     def crs(self) -> Any:
@@ -333,13 +336,13 @@ class MovedGround:
         return georef.as_crs(self.move.crs)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def history(self) -> dict[str, Any]:
         """What the history of an image says of it."""
-        told: dict[str, Any] = {"model": getattr(self.ground, "model", type(self.ground).__name__)}
-        told["correction"] = getattr(self.move.model, "kind", None)
+        history: dict[str, Any] = {"model": getattr(self.ground, "model", type(self.ground).__name__)}
+        history["correction"] = getattr(self.move.model, "kind", None)
         if self.move.constant is not None:
-            told["dx"], told["dy"] = self.move.constant
-        return told
+            history["dx"], history["dy"] = self.move.constant
+        return history
 
     def to_map(self, col: Any, row: Any) -> tuple[Floats, Floats]:
         """Ground coordinates of pixel positions."""
@@ -362,27 +365,27 @@ def rectified_to(image: _Image, ref: DataArray | Dataset, ground: Any = None, *,
 
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
     """Rectify an image and correct it by a fit, in one interpolation."""
-    how = How(**options)
+    checked = ApplyOptions(**options)
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
     if not fit.crs_wkt:
         raise NotGeoreferenced("the fit does not know the CRS of its target: give the image a transform first")
-    if how.vertical or (how.vertical is None and getattr(fit.model, "dz_constant", 0.0) != 0.0):
+    if checked.vertical or (checked.vertical is None and getattr(fit.model, "dz_constant", 0.0) != 0.0):
         raise OptionError(
             "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
             "leave them as they are, vertical=False"
         )
     frame = Grid(cast("Any", tuple(fit.transform)[:6]), fit.shape, georef.as_crs(fit.crs_wkt).to_wkt())
-    moved = MovedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
-    like = _lattice(moved, image, fit, how) if how.like is None else how.like
-    return rectify(image, moved, like=like, resampling=how.resampling, nodata=how.nodata)
+    moved = CorrectedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
+    like = _lattice(moved, image, fit, checked) if checked.like is None else checked.like
+    return rectify(image, moved, like=like, resampling=checked.resampling, nodata=checked.nodata)
 
 
-def _lattice(moved: MovedGround, image: DataArray | Dataset, fit: Coregistration, how: How) -> GeoBox:
+def _lattice(moved: CorrectedGround, image: DataArray | Dataset, fit: Coregistration, options: ApplyOptions) -> GeoBox:
     """Grid over the corrected image, on the lattice of the reference where that is asked for."""
     anchor = (0.0, 0.0)
-    if how.is_aligned:
-        ref = reference_grid(fit.details.ref_grid, how.ref_grid)
+    if options.is_aligned:
+        ref = reference_grid(fit.details.ref_grid, options.ref_grid)
         anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(ref.crs, moved.crs) else anchor
-    made = map_grid(moved, shape_of(image), moved.crs, how.resolution, anchor)
+    made = map_grid(moved, shape_of(image), moved.crs, options.resolution, anchor)
     return GeoBox(made.shape, Affine(*made.transform), moved.crs)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from xcoreg.warp.mapping import Box, Mapping
-    from xcoreg.warp.vertical import Rise
+    from xcoreg.warp.plan import BandPlan
+    from xcoreg.warp.vertical import VerticalCorrection
 
     Positions = tuple[Floats, Floats]
 
@@ -41,7 +42,7 @@ class Resampler:
     nodata : Marks missing pixels of the source, besides NaN and infinity.
     fill : Written where the output is missing.
     dtype : Of the output; that of the source, unless heights are corrected.
-    rise : Correction of heights, added to what was interpolated; `dtype` is floating then.
+    correction : Of heights, added to what was interpolated; `dtype` is floating then.
     """
 
     mapping: Mapping | None
@@ -50,7 +51,12 @@ class Resampler:
     nodata: float | int | None
     fill: float | int | bool
     dtype: str
-    rise: Rise | None = None
+    correction: VerticalCorrection | None = None
+
+    @classmethod
+    def of(cls, mapping: Mapping | None, shape: tuple[int, int], plan: BandPlan) -> Resampler:
+        """Take over what is decided for a band."""
+        return cls(mapping, shape, plan.kernel, plan.nodata, plan.fill, str(plan.dtype), plan.correction)
 
     def box(self, rows: slice, cols: slice) -> Box:
         """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
@@ -70,12 +76,12 @@ class Resampler:
         if self.mapping is None or not source.size:
             shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
             return np.full(shape, self.fill, dtype=self.dtype)
-        how = self._parallel if self.mapping.separable else self._warped
-        out = how(self.mapping, source, (box[0], box[2]), (rows, cols))
-        if self.rise is not None:
+        make = self._parallel if self.mapping.separable else self._warped
+        out = make(self.mapping, source, (box[0], box[2]), (rows, cols))
+        if self.correction is not None:
             for row, col in _tiles(rows, cols):
                 part = out[..., row.start - rows.start : row.stop - rows.start, :]
-                self.rise.lift(part[..., col.start - cols.start : col.stop - cols.start], row, col, self.nodata)
+                self.correction.add_to(part[..., col.start - cols.start : col.stop - cols.start], row, col, self.nodata)
         return out
 
     def _warped(self, mapping: Mapping, source: Array, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
@@ -93,8 +99,8 @@ class Resampler:
                 goal[...] = self._picked(source, at, origin)
                 continue
             goal[...] = self._between(values, good, at, origin, frame)
-            if self._whole_matter:
-                self._keep_whole(source, at, origin, goal)
+            if self._copies_exactly:
+                self._copy_exact_hits(source, at, origin, goal)
         return out
 
     def _parallel(self, mapping: Mapping, source: Array, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
@@ -126,18 +132,18 @@ class Resampler:
         return finish(out, good, np.dtype(self.dtype), self.nodata, self.fill)
 
     def _averaged(self, source: Array, valid: Array | None) -> tuple[Array, Array | None, tuple[int, int]]:
-        """Average a much finer source, and tell by which factors."""
+        """Average a much finer source, and give the factors."""
         blocks = self._blocks
         return (*(shrink(source, valid, blocks) if blocks != (1, 1) else (source, valid)), blocks)
 
     @property
-    def _whole_matter(self) -> bool:
+    def _copies_exactly(self) -> bool:
         """Whether arithmetic loses something that copying keeps: NaN, infinity, minus zero, integers beyond 2**53."""
         kind = np.dtype(self.dtype)
         unwidened = self.mapping is not None and max(self.mapping.scale) == 1.0
         return unwidened and (kind.kind == "f" or kind.itemsize == 8)
 
-    def _keep_whole(self, source: Array, at: Positions, origin: tuple[int, int], out: Array) -> None:
+    def _copy_exact_hits(self, source: Array, at: Positions, origin: tuple[int, int], out: Array) -> None:
         """Copy the pixels that whole positions hit, as a shift by whole pixels does."""
         row, col = (ticked(position) for position in at)
         n, m = np.nonzero((row == np.rint(row)) & (col == np.rint(col)))  # not true of NaN
@@ -207,7 +213,7 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
         scale = (1.0, 1.0) if resampler.mapping is None else resampler.mapping.scale
         sizes = zip(resampler.shape, data.chunks[-2:], scale, strict=True)
         chunks = tuple(_chunks(size, max(old), coarser) for size, old, coarser in sizes)
-        if resampler.rise is not None and resampler.rise.mapping.still:
+        if resampler.correction is not None and resampler.correction.mapping.still:
             chunks = data.chunks[-2:]
         return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
     out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)

@@ -36,7 +36,7 @@ _SMALLEST_HEIGHTS = 2  # bytes of an integer that holds elevations
 
 
 @dataclass(frozen=True)
-class Rise:
+class VerticalCorrection:
     """The vertical correction of every output pixel; make it with :meth:`of`.
 
     mapping : From output to source pixels, whose `move` holds the model.
@@ -48,7 +48,7 @@ class Rise:
     patches: Patches = field(default_factory=Patches, compare=False, repr=False)
 
     @classmethod
-    def of(cls, mapping: Mapping) -> Rise:
+    def of(cls, mapping: Mapping) -> VerticalCorrection:
         """Take the vertical part of the model of a mapping."""
         return cls(mapping, _constant(mapping.move.model))
 
@@ -95,7 +95,7 @@ class Rise:
 
         return make_patch(exact, block, None, TOLERANCE)
 
-    def lift(self, heights: NDArray[Any], rows: slice, cols: slice, nodata: float | None) -> None:
+    def add_to(self, heights: NDArray[Any], rows: slice, cols: slice, nodata: float | None) -> None:
         """Add the correction to a block of heights, in place.
 
         heights (..., n_rows, n_cols) floating.
@@ -110,18 +110,18 @@ class Rise:
 
 
 def _constant(model: Any) -> float | None:
-    """Give the one dz of a model, 0 where it knows of none."""
+    """Give the one dz of a model, 0 where it has none."""
     found = getattr(model, "dz_constant", 0.0)
     # NaN: not known; heights are left as they are rather than lost.
     return None if found is None else float(np.nan_to_num(found))
 
 
-def in_place(grid: Grid, move: Displacement) -> Mapping:
+def identity_mapping(grid: Grid, move: Displacement) -> Mapping:
     """Map every pixel to itself: values change, positions do not."""
     return Mapping(grid, grid, move, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 
-def is_raised(band: DataArray, fit: Coregistration, vertical: bool | None, resampling: str) -> bool:
+def corrects_heights(band: DataArray, fit: Coregistration, vertical: bool | None, resampling: str) -> bool:
     """Decide whether the vertical correction of a fit is for an image."""
     kind = band.dtype.kind
     if vertical is None:
@@ -138,13 +138,13 @@ def is_raised(band: DataArray, fit: Coregistration, vertical: bool | None, resam
     return vertical
 
 
-def raises(image: Any, fit: Coregistration, vertical: bool | None = None, resampling: str = "cubic") -> bool:
-    """Tell whether a fit changes values, not only places: a file must not be copied byte by byte then."""
+def changes_values(image: Any, fit: Coregistration, vertical: bool | None = None, resampling: str = "cubic") -> bool:
+    """Whether a fit changes values, not only positions: a file must not be copied byte by byte then."""
     bands = image.data_vars.values() if hasattr(image, "data_vars") else [image]
-    return any(is_raised(band, fit, vertical, resampling) for band in bands)
+    return any(corrects_heights(band, fit, vertical, resampling) for band in bands)
 
 
-def raised_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def heights_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Choose the type of corrected heights."""
     if dtype.kind == "f":
         return dtype

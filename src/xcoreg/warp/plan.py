@@ -1,0 +1,191 @@
+"""What becomes of an image and of each of its bands, decided before a pixel is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from xcoreg.core.kernels import KERNELS
+from xcoreg.errors import OptionError, warn_user
+from xcoreg.raster.nodata import band_nodata, stored_nodata
+from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
+
+if TYPE_CHECKING:
+    from xarray import DataArray
+
+    from xcoreg.results.coregistration import Coregistration
+    from xcoreg.warp.mapping import Grid, Mapping
+    from xcoreg.warp.metadata import Frame
+
+    Limits = tuple[np.floating[Any], np.floating[Any]]
+
+
+class ApplyKeywords(TypedDict, total=False):
+    """Keyword options of :func:`xcoreg.apply`, which explains them."""
+
+    align_grid: bool
+    like: Any
+    resolution: float | tuple[float, float] | None
+    resampling: str
+    nodata: float | None
+    ref_grid: Any
+    vertical: bool | None
+
+
+#: Names of the options of :func:`xcoreg.apply`.
+APPLY_OPTIONS = tuple(ApplyKeywords.__annotations__)
+
+
+@dataclass(frozen=True, eq=False)
+class ApplyOptions:
+    """The options of :func:`xcoreg.apply`, checked."""
+
+    align_grid: bool = False
+    like: Any = None
+    resolution: float | tuple[float, float] | None = None
+    resampling: str = "cubic"
+    nodata: float | None = None
+    ref_grid: Any = None
+    vertical: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.resampling not in KERNELS:
+            raise OptionError(f"resampling={self.resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+        if self.is_aligned and self.like is not None:
+            raise OptionError(
+                "like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them"
+            )
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the lattice of the reference is asked for."""
+        return self.align_grid or self.resolution is not None or self.ref_grid is not None
+
+    @property
+    def is_regrid(self) -> bool:
+        """Whether an output grid is asked for at all."""
+        return self.is_aligned or self.like is not None
+
+
+@dataclass(frozen=True)
+class WarpPlan:
+    """What is the same for all bands of an image.
+
+    mapping : From output pixels to source pixels.
+    frame : The output grid, its dimensions and coordinates.
+    nodata : Marks missing pixels; default: the stored marker of each band.
+    found_nodata : Marker that the match has found in the pixels, used where none is stored.
+    fit : Its vertical correction is added to bands that hold heights; None adds nothing.
+    vertical : Whether to add it; None decides by the band.
+    """
+
+    mapping: Mapping
+    frame: Frame
+    resampling: str
+    nodata: float | None = None
+    found_nodata: Any = None
+    fit: Coregistration | None = None
+    vertical: bool | None = None
+    correction: VerticalCorrection | None = None
+
+    def corrects(self, band: DataArray) -> bool:
+        """Whether the vertical correction is for a band."""
+        return self.fit is not None and corrects_heights(band, self.fit, self.vertical, self.resampling)
+
+
+@dataclass(frozen=True)
+class BandPlan:
+    """What becomes of one band.
+
+    kernel : One of ``core.kernels.KERNELS``; booleans are always taken from the nearest pixel.
+    dtype : Of the output; that of the band, unless heights are corrected.
+    nodata : Marks missing pixels of the band, besides NaN and infinity.
+    fill : Value of missing output pixels.
+    records_fill : Whether `fill` has to be recorded as the nodata value of the output.
+    limits : Range that a decoded band (masked, scaled) can take in its file; None where any value can be stored.
+    correction : Added to the heights of the band.
+    """
+
+    kernel: str
+    dtype: np.dtype[Any]
+    nodata: float | int | None
+    fill: float | int | bool
+    records_fill: bool
+    limits: Limits | None
+    correction: VerticalCorrection | None
+
+
+def plan_image(mapping: Mapping, frame: Frame, fit: Coregistration, options: ApplyOptions) -> WarpPlan:
+    """Decide what is the same for all bands."""
+    found = _found_nodata(fit, mapping.source, options.resampling)
+    correction = VerticalCorrection.of(mapping)
+    return WarpPlan(mapping, frame, options.resampling, options.nodata, found, fit, options.vertical, correction)
+
+
+def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
+    """Decide what becomes of one band, without reading its pixels."""
+    kind = band.dtype.kind
+    if kind not in "biuf":
+        cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
+        raise OptionError(f"{_called(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
+    kernel = "nearest" if kind == "b" else plan.resampling
+    correction = plan.correction if plan.corrects(band) else None
+    dtype = band.dtype if correction is None else heights_dtype(band.dtype)
+    nodata = band_nodata(band, plan.nodata, plan.found_nodata if kernel != "nearest" else None)
+    fill, records_fill = _fill(band, nodata, (kernel, dtype), plan.mapping)
+    limits = _limits(band) if correction is None and kernel != "nearest" else None
+    return BandPlan(kernel, dtype, nodata, fill, records_fill, limits, correction)
+
+
+def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
+    """Nodata that the fit knows of the target, for an image on the very grid of the target that is no mask."""
+    same = fit.shape == image.shape and np.allclose(fit.transform, image.transform, rtol=1e-12, atol=0.0)
+    return fit.details.tgt_nodata if same and resampling != "nearest" else None
+
+
+def _fill(
+    band: DataArray, nodata: float | int | None, output: tuple[str, np.dtype[Any]], mapping: Mapping
+) -> tuple[float | int | bool, bool]:
+    """Value of missing output pixels, and whether it has to be recorded as nodata."""
+    kernel, dtype = output
+    if dtype.kind == "b":
+        return False, False
+    if band.dtype.kind == "f" and band.encoding.get("_FillValue") is not None:
+        return np.nan, False  # decoded: missing is NaN, whatever stands in the file
+    if nodata is not None:
+        stored = stored_nodata(band)
+        return nodata, stored is None or not np.array_equal(stored, nodata, equal_nan=True)
+    if dtype.kind == "f":
+        return np.nan, not mapping.covered
+    if mapping.covered:
+        return 0, False
+    info = np.iinfo(dtype)
+    fill = info.min if dtype.kind == "i" else (info.max if kernel == "nearest" else 0)
+    warn_user(
+        f"{_called(band)} ({dtype}) has no nodata value, but pixels without data appear: they are set to "
+        f"{fill}, which is recorded as nodata; pass nodata= to choose another"
+    )
+    return fill, True
+
+
+def _limits(band: DataArray) -> Limits | None:
+    """Range that a decoded image (masked, scaled) can take in its file: beyond it integers would wrap around."""
+    stored = band.encoding.get("dtype", band.encoding.get("rasterio_dtype"))
+    if band.dtype.kind != "f" or stored is None or np.dtype(stored).kind not in "iu":
+        return None
+    info, marker = np.iinfo(stored), band.encoding.get("_FillValue")
+    ends = [info.min + int(marker == info.min), info.max - int(marker == info.max)]
+    scale, offset = (band.encoding.get(key, neutral) for key, neutral in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    low, high = sorted(end * float(scale) + float(offset) for end in ends)
+    kind = band.dtype.type
+    low_kept, high_kept = kind(low), kind(high)  # rounding to the image's own precision must not leave the range
+    return (
+        low_kept if low_kept >= low else np.nextafter(low_kept, kind(np.inf)),
+        high_kept if high_kept <= high else np.nextafter(high_kept, kind(-np.inf)),
+    )
+
+
+def _called(band: DataArray) -> str:
+    return "the image" if band.name is None else str(band.name)
