@@ -3,7 +3,7 @@ import json
 import pytest
 from shapely.geometry import box, mapping
 
-from xcoreg.cli.inputs import polygon, use_only
+from xcoreg.cli.inputs import polygon
 from xcoreg.errors import OptionError
 
 SQUARE = box(13.0, 52.0, 13.1, 52.1)
@@ -21,7 +21,6 @@ def test_wkt_is_taken_as_it_is():
 
 def test_nothing_given_is_none():
     assert polygon(None, None, "--footprint") is None
-    assert use_only(None, None, "--where") is None
 
 
 @pytest.mark.parametrize("kind", ["geometry", "feature", "collection"])
@@ -45,7 +44,7 @@ def test_geojson_that_names_its_crs_is_believed(tmp_path):
 def test_a_geopackage_comes_to_the_crs_of_the_image(tmp_path):
     gpd = pytest.importorskip("geopandas")
     gpd.GeoDataFrame(geometry=[SQUARE], crs="EPSG:4326").to_file(tmp_path / "a.gpkg")
-    found = use_only(str(tmp_path / "a.gpkg"), "EPSG:32633", "--where")
+    found = polygon(str(tmp_path / "a.gpkg"), "EPSG:32633", "--where")
     assert found.bounds == pytest.approx(UTM_BOUNDS, abs=0.1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xcoreg.georef import transform_points, vector_to_map
-from xcoreg.matching.cutter import scale_of, window_nodes, window_places
+from xcoreg.matching.cutter import scale_of, window_nodes, window_positions
 
 LINEAR = (10.0, 0.0, 0.0, -10.0)
 CENTRES = np.array([300000.0, 420000.0]), np.array([5900000.0, 5800000.0])
@@ -22,7 +22,7 @@ def into(crs, step):
 @pytest.mark.parametrize("size", [16, 65, 512])
 def test_positions_are_exact_to_a_thousandth_of_a_pixel(crs, step, size):
     own = into(crs, step)
-    rows, cols = window_places(CENTRES, LINEAR, size, own)
+    rows, cols = window_positions(CENTRES, LINEAR, size, own)
     pixel = np.arange(size) - (size - 1) / 2
     dx, dy = vector_to_map(LINEAR, pixel[None, :], pixel[:, None])
     for i in range(2):
@@ -35,7 +35,7 @@ def test_where_a_crs_ends_every_pixel_is_asked_for():
     def own(x, y):
         return np.where(x > 300040, np.nan, y), x
 
-    rows, _ = window_places((CENTRES[0][:1], CENTRES[1][:1]), LINEAR, 16, own)
+    rows, _ = window_positions((CENTRES[0][:1], CENTRES[1][:1]), LINEAR, 16, own)
     assert np.isnan(rows[0, :, 12:]).all()
     assert np.isfinite(rows[0, :, :11]).all()
 

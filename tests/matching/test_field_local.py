@@ -239,5 +239,5 @@ def test_a_window_half_under_clouds_stands_where_it_is_clear():
 
 def test_a_single_window_is_no_field_and_named_so():
     both = pair((240, 240), shift=(0.7, -1.2), seed=1)
-    with pytest.raises(TooFewTiePoints, match="too few tie points to be believed: 1 windows tried: 1 OK"):
+    with pytest.raises(TooFewTiePoints, match="too few tie points for a trustworthy field: 1 windows tried: 1 OK"):
         match_local(both.tgt, both.ref, spacing=5000, window=64)

@@ -12,7 +12,7 @@ from shapely.geometry import box, mapping
 
 from xcoreg.errors import OptionError
 from xcoreg.georef import transform_points
-from xcoreg.matching.masks import as_mask, inside, outside, read_outlines, united
+from xcoreg.matching.masks import as_mask, inside, outside, read_polygons, union_of
 
 UTM = "EPSG:32633"
 WEST_HALF = box(300000, 5899040, 300500, 5900040)
@@ -93,7 +93,7 @@ def test_a_function_may_speak_another_crs():
 
 def test_invalid_outlines_are_mended():
     bow = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
-    whole = united([bow, None, shapely.Point()])
+    whole = union_of([bow, None, shapely.Point()])
     assert whole.is_valid
     assert whole.area == pytest.approx(2)
 
@@ -108,11 +108,11 @@ def test_an_empty_file_is_told(tmp_path):
     path = tmp_path / "empty.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(OptionError, match="holds no geometry"):
-        read_outlines(path, "--stable")
+        read_polygons(path, "--stable")
 
 
 def test_places_must_be_told():
-    with pytest.raises(OptionError, match="tell the places"):
+    with pytest.raises(OptionError, match="give places"):
         as_mask(outside(None), UTM)
 
 

@@ -20,9 +20,9 @@ def noise(where):
     return lambda x, y: 1000 + np.where(where(x, y), 100, 0.5) * rng.standard_normal(x.size)
 
 
-def choose(*images, size=64, overlap=BOUNDS, mask=None, crs=(UTM, UTM)):
-    looks = [overview_of(make_raster(image, nodata=0)) for image in images]
-    return choose_centres(overlap, NORTH_UP, size, tuple(looks), crs, mask)
+def choose(*images, size=64, overlap=BOUNDS, mask=None):
+    overviews = [overview_of(make_raster(image, nodata=0)) for image in images]
+    return choose_centres(overlap, NORTH_UP, size, tuple(overviews), UTM, mask)
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_the_reference_may_have_another_crs(make_field):
     middle = transform_points(UTM, "EPSG:4326", np.array([302000.0]), np.array([5898040.0]))[0][0]
     grid = Affine(1.5e-4, 0, west[0], 0, -9e-5, north[0])
     reference = make_field(noise(lambda lon, lat: lon > middle), (440, 460), grid, "EPSG:4326")
-    places, _ = choose(target, reference, crs=(UTM, "EPSG:4326"))
+    places, _ = choose(target, reference)
     assert (places[:10, 0] > 302000 + 100).all()
 
 

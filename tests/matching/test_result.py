@@ -4,11 +4,11 @@ import pytest
 import xcoreg
 from xcoreg.core.matches import Matches, Status
 from xcoreg.errors import MatchError
-from xcoreg.matching.acceptance import Verdict
+from xcoreg.matching.acceptance import Acceptance
 from xcoreg.matching.options import check_options
 from xcoreg.matching.result import build_fit, failure
 from xcoreg.matching.scene import prepare
-from xcoreg.matching.windows import Trials
+from xcoreg.matching.windows import WindowMatches
 
 SEED_000 = (0.357885632465, 0.433837319984 - 2)
 
@@ -21,7 +21,7 @@ def scene(plain):
 def trials(moves, status=None, **columns):
     moves = np.asarray(moves, float).reshape(-1, 2)
     n = len(moves)
-    one = Trials(np.full(n, 301000.0), np.full(n, 5899000.0), 96, n)
+    one = WindowMatches(np.full(n, 301000.0), np.full(n, 5899000.0), 96, n)
     cov = np.tile(np.diag([4e-6, 9e-6]), (n, 1, 1))
     one.matches = Matches(moves[:, 0], moves[:, 1], cov=cov, status=status, **columns)
     one.dx, one.dy = 10 * moves[:, 0], -10 * moves[:, 1]
@@ -32,7 +32,7 @@ def build(scene, moves, verdict=Status.OK, members=None, status=None, options=No
     tried = trials(moves, status, **columns)
     members = np.ones(len(tried[0].x), bool) if members is None else np.asarray(members)
     move = np.asarray(moves, float).reshape(-1, 2)[0]
-    answer = Verdict(verdict, members, move, np.diag([4e-6, 9e-6]))
+    answer = Acceptance(verdict, members, move, np.diag([4e-6, 9e-6]))
     return build_fit(scene, check_options(options or {}), tried, answer)
 
 

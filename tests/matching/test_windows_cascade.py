@@ -35,14 +35,14 @@ def test_anchors_in_one_line_do_not_run_away():
 def test_knowing_nothing_means_looking_everywhere():
     nothing = Guess(np.empty((0, 2)), np.empty((0, 2)), float("nan"))
     assert not nothing.at(mesh(2, 10.0)).any()
-    assert nothing.reach(64, None) == pytest.approx(25.6)
-    assert nothing.reach(64, 7.0) == 7.0
+    assert nothing.search_radius(64, None) == pytest.approx(25.6)
+    assert nothing.search_radius(64, 7.0) == 7.0
 
 
 def test_knowing_well_means_looking_near():
     sure = Guess(mesh(3, 100.0), np.zeros((9, 2)), 0.1)
-    assert sure.reach(64, None) == 4.0
-    assert Guess(sure.places, sure.moves, 3.0).reach(64, None) == 13.0
+    assert sure.search_radius(64, None) == 4.0
+    assert Guess(sure.places, sure.moves, 3.0).search_radius(64, None) == 13.0
 
 
 def test_a_pattern_that_repeats_itself_is_ambiguous_even_to_windows_smaller_than_its_period(make_image):

@@ -7,7 +7,7 @@ from xcoreg.core.matches import Matches, Status
 from xcoreg.errors import OptionError
 from xcoreg.matching.options import check_options
 from xcoreg.matching.scene import prepare
-from xcoreg.matching.windows import Trials, match_windows, to_points
+from xcoreg.matching.windows import WindowMatches, match_windows, to_points
 
 PLACES = np.array([[300800.0, 5899200.0], [301600.0, 5898600.0], [301200.0, 5898900.0]])
 NOWHERE = np.zeros((3, 2))
@@ -30,17 +30,17 @@ def told(*answers):
 
 
 def test_corrections_are_found_in_map_units(scene):
-    trials = match_windows(scene, PLACES, 96, NOWHERE, phase_match)
-    assert trials.matches.ok.all()
-    assert trials.dx == pytest.approx(np.full(3, 7.0), abs=0.1)
-    assert trials.dy == pytest.approx(np.full(3, 12.0), abs=0.1)
+    windows = match_windows(scene, PLACES, 96, NOWHERE, phase_match)
+    assert windows.matches.ok.all()
+    assert windows.dx == pytest.approx(np.full(3, 7.0), abs=0.1)
+    assert windows.dy == pytest.approx(np.full(3, 12.0), abs=0.1)
 
 
 def test_the_arithmetic_of_seed_000(scene):
     total = (0.357885632465, 0.433837319984 - 2)
-    trials = match_windows(scene, PLACES, 96, NOWHERE, told(total, (0.357885632465, 0.433837319984)))
-    assert trials.dx == pytest.approx(np.full(3, 3.578856324660592), abs=2e-9)
-    assert trials.dy == pytest.approx(np.full(3, 15.661626799963415), abs=2e-9)
+    windows = match_windows(scene, PLACES, 96, NOWHERE, told(total, (0.357885632465, 0.433837319984)))
+    assert windows.dx == pytest.approx(np.full(3, 3.578856324660592), abs=2e-9)
+    assert windows.dy == pytest.approx(np.full(3, 15.661626799963415), abs=2e-9)
 
 
 def test_the_reference_is_cut_again_at_the_answer(scene):
@@ -60,21 +60,21 @@ def test_the_reference_is_cut_again_at_the_answer(scene):
 
 
 def test_a_small_answer_is_final(scene):
-    trials = match_windows(scene, PLACES, 96, NOWHERE, told((0.4, -0.3)))  # a second call would find no answer
-    assert trials.dx == pytest.approx(np.full(3, 4.0))
-    assert trials.dy == pytest.approx(np.full(3, 3.0))
+    windows = match_windows(scene, PLACES, 96, NOWHERE, told((0.4, -0.3)))  # a second call would find no answer
+    assert windows.dx == pytest.approx(np.full(3, 4.0))
+    assert windows.dy == pytest.approx(np.full(3, 3.0))
 
 
 def test_an_answer_that_never_settles_is_not_trusted(scene):
-    trials = match_windows(scene, PLACES, 96, NOWHERE, lambda tgt, *_: (np.full(len(tgt), 3.0), np.zeros(len(tgt))))
-    assert (trials.matches.status == Status.NOT_CONVERGED).all()
+    windows = match_windows(scene, PLACES, 96, NOWHERE, lambda tgt, *_: (np.full(len(tgt), 3.0), np.zeros(len(tgt))))
+    assert (windows.matches.status == Status.NOT_CONVERGED).all()
 
 
 def test_a_guess_is_where_the_search_begins(scene):
     guess = np.tile([30.0, -20.0], (3, 1))
-    trials = match_windows(scene, PLACES, 96, guess, told((0.25, 0.5)))
-    assert trials.dx == pytest.approx(np.full(3, 32.5))
-    assert trials.dy == pytest.approx(np.full(3, -25.0))
+    windows = match_windows(scene, PLACES, 96, guess, told((0.25, 0.5)))
+    assert windows.dx == pytest.approx(np.full(3, 32.5))
+    assert windows.dy == pytest.approx(np.full(3, -25.0))
 
 
 def test_matchers_get_batches_of_windows(scene):
@@ -104,18 +104,18 @@ def test_a_window_without_an_answer_is_not_cut_again(scene):
     def match(ref, *_):
         return np.array([np.nan, 0.2, 0.3][: len(ref)]), np.zeros(len(ref))
 
-    trials = match_windows(scene, PLACES, 50, NOWHERE, match)
-    assert trials.matches.status.tolist() == [Status.NO_PEAK, Status.OK, Status.OK]
-    assert np.isnan(trials.dx[0])
+    windows = match_windows(scene, PLACES, 50, NOWHERE, match)
+    assert windows.matches.status.tolist() == [Status.NO_PEAK, Status.OK, Status.OK]
+    assert np.isnan(windows.dx[0])
 
 
 def test_rows_are_replaced_in_place():
-    trials = Trials(np.arange(4.0), np.arange(4.0), 32, 4)
+    windows = WindowMatches(np.arange(4.0), np.arange(4.0), 32, 4)
     index = np.array([3, 1])
-    trials.put(index, Matches([30.0, 10.0], [0.0, 0.0]), np.array([300.0, 100.0]), np.zeros(2))
-    assert trials.matches.status.tolist() == [Status.NO_DATA, 0, Status.NO_DATA, 0]
-    assert trials.matches.dcol[[1, 3]].tolist() == [10.0, 30.0]
-    assert trials.dx[[1, 3]].tolist() == [100.0, 300.0]
+    windows.replace_rows(index, Matches([30.0, 10.0], [0.0, 0.0]), np.array([300.0, 100.0]), np.zeros(2))
+    assert windows.matches.status.tolist() == [Status.NO_DATA, 0, Status.NO_DATA, 0]
+    assert windows.matches.dcol[[1, 3]].tolist() == [10.0, 30.0]
+    assert windows.dx[[1, 3]].tolist() == [100.0, 300.0]
 
 
 def test_points_lie_at_the_centres_of_windows(scene):
@@ -132,10 +132,10 @@ def test_points_are_told_in_pixels_of_the_target(plain, make_image):
     coarse = make_image(np.ones((80, 86)), Affine(30, 0, 300000, 0, -30, 5900040), nodata=None)
     scene = prepare(plain.tgt, coarse, check_options({}))
     cov = np.tile(np.diag([0.01, 0.04]), (3, 1, 1))
-    trials = match_windows(
+    windows = match_windows(
         scene, PLACES, 20, NOWHERE, lambda tgt, *_: (np.full(len(tgt), 0.5), np.full(len(tgt), 0.1), cov)
     )
-    points = to_points([trials], scene)
+    points = to_points([windows], scene)
     # The lattices are thirds of a pixel apart at most, and the matcher's step is 0.5 coarse pixels.
     assert np.abs(points.dcol - 1.5).max() <= 1.5 + 1e-6
     assert points.cov[0] == pytest.approx(np.diag([0.01, 0.04]) * 900)

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tqdm import tqdm
-
 from xcoreg import lazy
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.batches.scene import DONE, FAILED, REFUSED, SCENES, Work, correct_scene, failed, make_work, read_record
@@ -210,9 +208,8 @@ def _teller(progress: bool | Tell, total: int) -> Iterator[Tell]:
     if callable(progress):
         yield progress
         return
-
     ended: dict[str, int] = {}
-    with tqdm(total=total, desc="scenes", unit="scene", disable=None if progress else True) as bar:
+    with lazy.progress_bar(total, "scenes", "scene", progress, leave=True) as bar:
 
         def told(record: dict[str, Any]) -> None:
             ended[record["status"]] = ended.get(record["status"], 0) + 1

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 DONE, REFUSED, FAILED = "done", "refused", "failed"
 FORMAT = "xcoreg scene"
 
-_VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".parquet", ".fgb", ".kml", ".gml")
 _WEB = re.compile(r"/?vsicurl\?[^\s']*url=([^\s',]+)")
 _WAITS = (1.0, 4.0)  # seconds before an image on the web is asked for again
 
@@ -144,7 +143,7 @@ def _corrected(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
     with clock.running("match"):
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
         function = match_local if work.verb == "warp" else match
-        fit = function(tgt, ref, **_masked(work.matching))
+        fit = function(tgt, ref, **work.matching)
     with clock.running("write"):
         with new_file(goals.fit) as place:
             fit.save(place)
@@ -153,18 +152,6 @@ def _corrected(work: Work, pair: Pair, clock: _Clock) -> Coregistration:
         with clock.running("report"):
             fit.report(goals.report, target=tgt, reference=ref, title=pair.name)
     return fit
-
-
-def _masked(options: dict[str, Any]) -> dict[str, Any]:
-    """Open the masks that are named by their paths."""
-    opened = {}
-    for name in ("where", "ref_where"):
-        path = options.get(name)
-        if isinstance(path, str) and path.lower().endswith(_VECTORS):
-            opened[name] = require("geopandas", extra="vector").read_file(path)
-        elif isinstance(path, str):
-            opened[name] = open_raster(path, band=1)
-    return options | opened
 
 
 def _deliver(work: Work, pair: Pair, fit: Coregistration) -> None:

@@ -18,7 +18,7 @@ from xcoreg.files import check_output
 from xcoreg.georef import same_crs, transform_points
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import check_header, driver_for
-from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_outlines
+from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_polygons
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -72,7 +72,7 @@ def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
     if text is None:
         return None
     if is_vector(text):
-        found, own = read_outlines(text, option)
+        found, own = read_polygons(text, option)
         return found if crs is None or own is None else brought_to(found, own, crs)
     try:
         return shapely.from_wkt(text)
@@ -81,29 +81,6 @@ def polygon(text: str | None, crs: Any, option: str) -> Geometry | None:
             f"{option} {text[:60]!r} is neither WKT such as 'POLYGON ((...))' nor a vector file "
             f"({', '.join(sorted(VECTOR_SUFFIXES))})"
         ) from error
-
-
-def use_only(path: Any, crs: Any, option: str) -> Any:
-    """Read the mask that an option names.
-
-    Parameters
-    ----------
-    path : str or None
-        Raster, where 0 and nodata mean: leave out; or vector file. Anything else is returned as it is.
-    crs : CRS or None
-        Of the image that the mask is for.
-    option : str
-        Name of the option, for messages.
-
-    Returns
-    -------
-    DataArray, shapely geometry in `crs`, or None
-    """
-    if path is not None and not isinstance(path, str):
-        return path
-    if path is None or is_vector(path):
-        return polygon(path, crs, option)
-    return open_image(path)
 
 
 def brought_to(geometry: Geometry, own: Any, crs: Any) -> Geometry:

@@ -16,12 +16,13 @@ import click
 from xcoreg import coregister
 from xcoreg.cli.common import Job, match_options, talk_options, write_options
 from xcoreg.cli.demo import write_debug
-from xcoreg.cli.inputs import Delivery, open_image, polygon, use_only
+from xcoreg.cli.inputs import Delivery, open_image, polygon
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import match_local, tie_points
 from xcoreg.errors import MatchError, NoOverlap, OptionError, require
 from xcoreg.files import check_output
 from xcoreg.io.stores import write_gcps
+from xcoreg.matching.masks import read_mask
 from xcoreg.results.coregistration import load_fit
 from xcoreg.warp.field_raster import write_field
 
@@ -217,9 +218,11 @@ def _opened(ref: str, tgt: str, options: dict[str, Any]) -> tuple[tuple[Any, Any
     chosen = {name: value for name, value in options.items() if value is not None}
     for side, image in zip(("ref_", ""), images, strict=True):
         crs = image.rio.crs
-        for name, read in ((f"{side}footprint", polygon), (f"{side}where", use_only)):
-            if name in chosen:
-                chosen[name] = read(chosen[name], crs, f"--{name.replace('_', '-')}")
+        footprint, where = f"{side}footprint", f"{side}where"
+        if footprint in chosen:
+            chosen[footprint] = polygon(chosen[footprint], crs, f"--{footprint.replace('_', '-')}")
+        if isinstance(chosen.get(where), str):
+            chosen[where] = read_mask(chosen[where], f"--{where.replace('_', '-')}")
     return images, chosen
 
 

@@ -17,12 +17,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError
 from xcoreg.files import replacing
-from xcoreg.georef.crs import as_crs, parse_crs
+from xcoreg.georef.crs import as_crs, parse_crs, transform_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+    from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
 
@@ -212,6 +213,25 @@ def map_to_pixel(
     dx, dy = np.asarray(x, np.float64) - float(transform[2]), np.asarray(y, np.float64) - float(transform[5])
     col, row = vector_to_pixel(linear_of(transform), dx, dy)
     return np.asarray(col - 0.5), np.asarray(row - 0.5)
+
+
+def map_to_grid(crs: Any, grid: GeoBox, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixel positions (col, row) in a grid of positions in any CRS; longitudes are wrapped to the grid."""
+    return map_to_pixel(grid.affine, *transform_points(crs, grid.crs, x, y, near=middle_of(grid)))
+
+
+def grid_to_map(
+    grid: GeoBox, crs: Any, col: ArrayLike, row: ArrayLike, near: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions (x, y) in any CRS of pixel positions in a grid; longitudes are wrapped around `near`."""
+    return transform_points(grid.crs, crs, *pixel_to_map(grid.affine, col, row), near=near)
+
+
+def middle_of(grid: GeoBox) -> float:
+    """X of the centre of a grid: its longitude in a geographic CRS."""
+    rows, cols = grid.shape
+    a, b, c = tuple(grid.affine)[:3]
+    return float(c + a * cols / 2 + b * rows / 2)
 
 
 def gsd(transform: Affine | Sequence[float]) -> tuple[float, float]:

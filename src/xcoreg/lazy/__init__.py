@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from xcoreg.lazy.chunkstore import MissingChunks, is_read
-from xcoreg.lazy.execute import collecting_missing, read_windows, register, run_tasks, shared_chunks, without_graph
+from xcoreg.lazy.execute import (
+    collecting_missing,
+    progress_bar,
+    read_windows,
+    register,
+    run_tasks,
+    shared_chunks,
+    without_graph,
+)
 from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, run_each, token, worker_threads
 
 __all__ = [
@@ -15,6 +23,7 @@ __all__ = [
     "is_lazy",
     "is_read",
     "map_output_blocks",
+    "progress_bar",
     "read_windows",
     "register",
     "run_each",

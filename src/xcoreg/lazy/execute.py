@@ -16,6 +16,7 @@ import numpy as np
 from dask.callbacks import Callback
 from dask.delayed import delayed
 from dask.utils import parse_bytes
+from tqdm import tqdm
 
 from xcoreg.lazy.chunkstore import ChunkStore, MissingChunks, TaskChunks
 from xcoreg.lazy.graph import (
@@ -65,6 +66,13 @@ def run_tasks(
                 else:
                     answers[at] = box.value
     return [answers[at] for at in range(len(items))]
+
+
+def progress_bar(total: int | None, label: str, unit: str, shown: bool, **style: Any) -> Any:
+    """Make a tqdm bar with rate and remaining time on stderr, hidden unless `shown` and stderr is a terminal."""
+    return tqdm(
+        **{"total": total, "desc": label, "unit": unit, "leave": False, "disable": None if shown else True} | style
+    )
 
 
 class _Box:

@@ -1,7 +1,4 @@
-"""Blocks of two elevation models, each with a correction of its own.
-
-From blocks to a model of places and heights, and what it leaves between two elevation models.
-"""
+"""Blocks of two elevation models, each with its own correction; the model fitted to them and its residual heights."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from xcoreg import lazy
 from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import ElevationMatcher, Patch, Terms
 from xcoreg.core.dem.equations import Scale, spread_of
@@ -31,8 +29,8 @@ from xcoreg.core.models import (
 )
 from xcoreg.errors import GridError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
-from xcoreg.matching.elevation import cover, settle, target_pixels, to_metres
-from xcoreg.matching.windows import Search, Trials, match_many, progress_bar, to_points
+from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
+from xcoreg.matching.windows import Search, WindowMatches, flag_beyond, match_many, to_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,12 +40,12 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-# Places within a block that are asked whether a mask leaves them, and the share below which the mask is to blame.
-_ASKED, _LEFT = 9, 0.1
+# Positions per axis at which a mask is sampled within a block, and the share that counts as masked if less is left.
+_SAMPLES, _UNMASKED = 9, 0.1
 
 
-def lay_blocks(scene: Scene, spacing: float) -> Floats:
-    """Lay blocks side by side over the whole overlap, about so far apart.
+def block_grid(scene: Scene, spacing: float) -> Floats:
+    """Place blocks side by side over the whole overlap, about `spacing` target px apart.
 
     -> (n, 2) float64.
     """
@@ -70,54 +68,51 @@ def lay_blocks(scene: Scene, spacing: float) -> Floats:
 
 
 def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int) -> TiePoints:
-    """Match blocks, beginning at the one correction that fits all of them best.
+    """Match blocks, starting at the correction that fits all of them best.
 
     places (n, 2) float.
     """
     terms = options.terms or Terms(shift=True)
     guess = np.zeros(2)
     if terms.shift:
-        found = settle(scene, options, replace(terms, ramp=0, classic=False)).found
-        if found.status is Status.OK:
-            guess = np.stack(vector_to_map(scene.linear, *found.move))
-    limit = np.inf if options.max_shift is None else options.max_shift * target_pixels(scene) + 1.0
-    search = Search(size, ElevationMatcher(terms, limit, to_metres(scene)))
-    with progress_bar(len(places), "matching", options.progress) as done:
-        trials = match_many(scene, places, np.broadcast_to(guess, places.shape), search, done)
-    trials.doubt(_masked(scene, trials), Status.MASKED)
-    points = to_points([trials], scene)
-    if options.max_shift is not None:
-        far = np.maximum(np.abs(points.dcol), np.abs(points.drow)) > options.max_shift
-        points = points.with_status(far, Status.TOO_FAR)
-    return points
+        whole = solve_overlap(scene, options, replace(terms, ramp=0, classic=False)).found
+        if whole.status is Status.OK:
+            guess = np.stack(vector_to_map(scene.linear, *whole.move))
+    limit = scene.search_limit(options.max_shift)
+    search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene)))
+    with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
+        done = bar.update if options.progress else None
+        found = match_many(scene, places, np.broadcast_to(guess, places.shape), search, done)
+    found.set_status(_masked(scene, found), Status.MASKED)
+    return flag_beyond(to_points([found], scene), options.max_shift)
 
 
-def _masked(scene: Scene, trials: Trials) -> NDArray[np.intp]:
-    """Blocks without data that a mask has taken it from."""
-    empty = np.flatnonzero(trials.matches.status == Status.NO_DATA)
+def _masked(scene: Scene, found: WindowMatches) -> NDArray[np.intp]:
+    """Find blocks without data that a mask covers."""
+    empty = np.flatnonzero(found.matches.status == Status.NO_DATA)
     mask: Callable[..., Any] | None = scene.mask
     if mask is None or not empty.size:
         return empty[:0]
-    steps = (np.arange(_ASKED) + 0.5) / _ASKED - 0.5
-    dx, dy = vector_to_map(scene.linear, *(trials.size * part.ravel() for part in np.meshgrid(steps, steps)))
-    x, y = trials.x[empty, None] + dx, trials.y[empty, None] + dy
-    left = np.asarray(mask(x, y), bool).mean(1)
-    return np.asarray(empty[left < _LEFT])
+    steps = (np.arange(_SAMPLES) + 0.5) / _SAMPLES - 0.5
+    dx, dy = vector_to_map(scene.linear, *(found.size * part.ravel() for part in np.meshgrid(steps, steps)))
+    x, y = found.x[empty, None] + dx, found.y[empty, None] + dy
+    unmasked = np.asarray(mask(x, y), bool).mean(1)
+    return np.asarray(empty[unmasked < _UNMASKED])
 
 
-# Side of the pieces over which a correction counts as one, px, and what the target is read beyond them.
-_PIECE, _REACH = 64, 4
-# Triangles have to leave less than this share; their sharpness.
+# Side of the pieces over which the shift of a model counts as constant, px, and the margin read around them.
+_PIECE, _MARGIN = 64, 4
+# A more complex model must reduce the NMAD of heights to this share; sharpness of triangulated ones.
 _WORTH, _SHARP = 0.99, 3.0
-# So many pieces are compared, an even selection.
+# So many pieces are compared, evenly selected.
 _ENOUGH = 160
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is between two elevation models.
+    """Height differences between two elevation models.
 
-    count : Pixels compared: an even selection.
+    count : Pixels compared, evenly selected.
     before, after : Median and NMAD of reference minus target.
     """
 
@@ -126,23 +121,23 @@ class Comparison:
     after: Scale
 
 
-def choose_lifted(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
-    """Fit places and heights of blocks."""
-    choices = [_fitted(points, model, terms)]
+def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
+    """Fit models of shift and height to blocks; of several, choose by the residual heights."""
+    choices = [_fit_blocks(points, model, terms)]
     if isinstance(model, str) and model == "auto":
         with contextlib.suppress(Degenerate):
-            choices.append(_fitted(points, "piecewise", terms))
+            choices.append(_fit_blocks(points, "piecewise", terms))
             choices.append(_sharper(choices[-1]))
-    told = compare(scene, [choice.model for choice in choices])
+    compared = compare_heights(scene, [choice.model for choice in choices])
     best = 0
-    for at, comparison in enumerate(told):
-        if comparison.after.nmad < _WORTH * told[best].after.nmad:
+    for at, comparison in enumerate(compared):
+        if comparison.after.nmad < _WORTH * compared[best].after.nmad:
             best = at
-    return choices[best], told[best]
+    return choices[best], compared[best]
 
 
 def _sharper(choice: Choice) -> Choice:
-    """Let triangles go over from block to block within a shorter distance."""
+    """Shorten the transition from block to block of a triangulated model."""
     lifted: Any = choice.model
     parts = (
         replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part
@@ -151,7 +146,7 @@ def _sharper(choice: Choice) -> Choice:
     return replace(choice, model=HorizontalVertical(*parts))
 
 
-def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
+def _fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:
     ok = points.ok
     x, y = points.x[ok], points.y[ok]
     columns = x, y, points.dx[ok], points.dy[ok], points.cov[ok]
@@ -166,30 +161,30 @@ def _fitted(points: TiePoints, model: Any, terms: Terms) -> Choice:
     return replace(flat, model=HorizontalVertical(flat.model, heights.model), table=rows)
 
 
-def compare(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
-    """Compare two elevation models before and after corrections."""
+def compare_heights(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
+    """Compare the heights of two elevation models before and after the corrections of some models."""
     west, south, east, north = scene.extent.bounds
     origin = (west + east) / 2, (south + north) / 2
     before: list[Floats] = []
     after: list[list[Floats]] = [[] for _ in models]
-    pieces = [piece for patch in cover(scene) for piece in _pieces(patch)]
+    pieces = [piece for patch in overlap_patches(scene) for piece in _pieces(patch)]
     for piece in pieces[:: -(-len(pieces) // _ENOUGH)] if pieces else []:
         before.append(piece.observe(np.zeros(2), spare=True).dh)
-        for model, left in zip(models, after, strict=True):
-            left.append(_left(piece, model, scene.linear, origin))
+        for model, residuals in zip(models, after, strict=True):
+            residuals.append(_height_residuals(piece, model, scene.linear, origin))
     first = spread_of(before)
-    return [Comparison(sum(len(part) for part in left), first, spread_of(left)) for left in after]
+    return [Comparison(sum(len(part) for part in residuals), first, spread_of(residuals)) for residuals in after]
 
 
-def _left(piece: Patch, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
-    """Take the corrected target from the reference: one shift for a piece, heights bilinear over it."""
+def _height_residuals(piece: Patch, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
+    """Subtract the corrected target from the reference: one shift for a piece, dz bilinear over it."""
     rows, cols = piece.shape
     corners = np.array([0, cols - 1, (rows - 1) * cols, rows * cols - 1])
     x, y = vector_to_map(linear, *piece.positions(corners))
     x, y = x + origin[0], y + origin[1]
     dx, dy = (float(part) for part in model.predict(x.mean(), y.mean()))
     seen = piece.observe(np.stack(vector_to_pixel(linear, dx, dy)), spare=True)
-    # Both are asked for where the target says it is.
+    # The correction is evaluated at the position in the uncorrected target.
     heights = model.predict_dz(x - dx, y - dy).reshape(2, 2)
     down, across = seen.at // cols / max(rows - 1, 1), seen.at % cols / max(cols - 1, 1)
     top, bottom = (line[0] + (line[1] - line[0]) * across for line in heights)
@@ -197,13 +192,13 @@ def _left(piece: Patch, model: Model, linear: Any, origin: tuple[float, float]) 
 
 
 def _pieces(patch: Patch) -> list[Patch]:
-    """Cut a window into pieces that overlap by what interpolation reads."""
+    """Cut a window into pieces that overlap by the margin that interpolation needs."""
     rows, cols = patch.shape
     out = []
     for row in range(0, rows, _PIECE):
         for col in range(0, cols, _PIECE):
-            top, left = max(row - _REACH, 0), max(col - _REACH, 0)
-            cut = slice(top, row + _PIECE + _REACH), slice(left, col + _PIECE + _REACH)
+            top, left = max(row - _MARGIN, 0), max(col - _MARGIN, 0)
+            cut = slice(top, row + _PIECE + _MARGIN), slice(left, col + _PIECE + _MARGIN)
             height, width = patch.ref[cut].shape
             centre = (
                 patch.centre[0] + left + (width - 1) / 2 - (cols - 1) / 2,

@@ -1,6 +1,6 @@
-"""The common grid: windows of both images on parallel lattices, resampled only where that cannot be avoided.
+"""Windows of both images on one matching grid: read as they are where grids allow it, else resampled.
 
-Where the pixels of windows lie in an image on another grid: exact at a few nodes, smooth between.
+The pixels of a resampled window are found exactly at a few nodes and interpolated between them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,8 @@ import numpy as np
 from xcoreg import lazy
 from xcoreg.core.arrays import Floats
 from xcoreg.core.sampling import sample, shrink
-from xcoreg.georef import (
-    linear_of,
-    map_to_pixel,
-    pixel_to_map,
-    same_crs,
-    transform_points,
-    vector_to_map,
-    wrap_longitude,
-)
-from xcoreg.raster.grid import middle_of
+from xcoreg.georef import linear_of, same_crs, vector_to_map, wrap_longitude
+from xcoreg.georef.transform import grid_to_map, map_to_grid
 from xcoreg.raster.raster import hold
 
 if TYPE_CHECKING:
@@ -31,52 +23,54 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xcoreg.georef import Linear
     from xcoreg.lazy.graph import Box
     from xcoreg.matching.masks import Mask
     from xcoreg.raster.raster import Raster
 
-    Linear = tuple[float, float, float, float]
-    Own = Callable[[Floats, Floats], tuple[Floats, Floats]]
+    ToPixel = Callable[[Floats, Floats], tuple[Floats, Floats]]
     Centres = tuple[Floats, Floats]
 
-# Exact positions along each side of a window: maps between CRSs bend so little within one that quartics hold them to
-# far less than a thousandth of a pixel, and projecting every pixel would take longer than matching it.
+# Exact positions along each side of a window. Projections are so smooth within one that quartics through these deviate
+# by far less than a thousandth of a pixel, and projecting every pixel would take longer than matching it.
 _NODES = 5
 
 
-def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, own: Own) -> tuple[Floats, Floats]:
-    """Exact positions of a mesh of points over each window, its borders included.
+def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, to_pixel: ToPixel) -> tuple[Floats, Floats]:
+    """Exact positions in the image of a mesh of nodes over each window, borders included.
 
     -> rows, cols (n, 5, 5) float64.
     """
     node = _nodes(size)
     dx, dy = vector_to_map(linear, node[None, :], node[:, None])
     x, y = (np.asarray(part, np.float64)[:, None, None] for part in centres)
-    return own(x + dx, y + dy)
+    return to_pixel(x + dx, y + dy)
 
 
-def window_places(centres: tuple[Floats, Floats], linear: Linear, size: int, own: Own) -> tuple[Floats, Floats]:
-    """Positions of every pixel of windows.
+def window_positions(
+    centres: tuple[Floats, Floats], linear: Linear, size: int, to_pixel: ToPixel
+) -> tuple[Floats, Floats]:
+    """Positions in the image of every pixel of windows.
 
     -> rows, cols (n, size, size) float64.
     """
     basis = _basis(size)
-    rows, cols = (basis @ part @ basis.T for part in window_nodes(centres, linear, size, own))
+    rows, cols = (basis @ part @ basis.T for part in window_nodes(centres, linear, size, to_pixel))
     lost = np.flatnonzero(~np.isfinite(rows).all((1, 2)))
     if lost.size:
-        # Where the image's CRS ends inside a window, every pixel is asked for.
+        # Where the domain of the image's CRS ends inside a window, every pixel is projected.
         pixel = np.arange(size) - (size - 1) / 2
         dx, dy = vector_to_map(linear, pixel[None, :], pixel[:, None])
-        rows[lost], cols[lost] = own(
+        rows[lost], cols[lost] = to_pixel(
             *(part[lost, None, None] + step for part, step in zip(centres, (dx, dy), strict=True))
         )
     return rows, cols
 
 
 def scale_of(rows: Floats, cols: Floats, size: int) -> tuple[float, float]:
-    """Pixels of the image per matching pixel, along its rows and columns.
+    """Pixels of the image per pixel of the matching grid, along rows and columns.
 
-    rows, cols (m, m) float.
+    rows, cols (m, m) float: positions of one window.
     """
     step = (size - 1) / (len(rows) - 1) if len(rows) > 1 else 1.0
     along = []
@@ -93,7 +87,7 @@ def _nodes(size: int) -> Floats:
 
 @lru_cache(maxsize=16)
 def _basis(size: int) -> Floats:
-    """(size, 5) weights of the nodes at every pixel: Lagrange's polynomials."""
+    """(size, 5) weights of the nodes at every pixel, by Lagrange polynomials."""
     node, pixel = _nodes(size), np.arange(size) - (size - 1) / 2
     out = np.ones((size, _NODES))
     for j in range(_NODES):
@@ -103,22 +97,22 @@ def _basis(size: int) -> Floats:
     return out
 
 
-# Pixel sizes that differ by less than this (in parts of a pixel, over a window of a thousand) are equal.
+# Pixel sizes that differ by less than this part count as equal: a thousandth of a pixel over a window of a thousand.
 _SAME_SIZE = 1e-6
-# Pixels read around a window that is resampled: the reach of the kernel.
+# Pixels read around a window that is resampled: half width of the kernel.
 _MARGIN = 4
-# Windows this sparse are read one by one: their neighbourhood has so many times their pixels.
+# Windows are read one by one where the box around all of them has more than so many times their pixels.
 _SPARSE = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """Windows of one image on the matching lattice.
+    """Windows of one image on the matching grid.
 
-    values : (n, size, size) float32; With each window's own mean taken away; 0 where not valid.
+    values : (n, size, size) float32; minus the mean of each window; 0 where not valid.
     valid : (n, size, size) bool
-    x, y : (n,) float64; Centre of each window, that is of index ``(size - 1) / 2``, CRS units of the target.
-    level : (n,) float64; The mean that was taken away.
+    x, y : (n,) float64; centre of each window, at index ``(size - 1) / 2``, CRS units of the target.
+    level : (n,) float64; the mean that was subtracted.
     """
 
     values: Floats
@@ -130,12 +124,12 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Cutter:
-    """Cuts windows of one image whose pixels are those of the matching lattice.
+    """Cuts windows of one image on the matching grid.
 
-    crs : Of the target: positions are told in it.
-    linear : Linear part of the matching lattice, CRS units of the target per px.
-    factor : The image's own pixels per matching pixel along (columns, rows) when these are whole numbers and the axes
-        are parallel: then windows are read, and averaged, as they are. None: they are resampled.
+    crs : Of the target; all positions are in it.
+    linear : Linear part of the matching grid, CRS units of the target per px.
+    factor : The image's own pixels per matching pixel along (columns, rows) where these are whole numbers and the axes
+        are parallel: windows are then read, and averaged. None: they are resampled.
     mask : Where the image may be used, positions in the CRS of the target.
     """
 
@@ -153,18 +147,17 @@ class Cutter:
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         values, valid, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
         if self.mask is not None:
-            valid &= self._allowed(self.mask, centres, size)
-        at_x, at_y = (np.asarray(part, np.float64) for part in centres)
-        values, level = _levelled(values, valid)
-        return Cut(values, valid, at_x, at_y, level)
+            valid &= self._mask_windows(self.mask, centres, size)
+        values, level = _subtract_mean(values, valid)
+        return Cut(values, valid, np.asarray(centres[0], np.float64), np.asarray(centres[1], np.float64), level)
 
-    def hold(self, x: Floats, y: Floats, size: int) -> Cutter:
-        """Read the neighbourhood of some windows once, to cut them, and others near them, from memory."""
-        box = self._neighbourhood(x, y, size)
+    def cached(self, x: Floats, y: Floats, size: int) -> Cutter:
+        """Read the surroundings of some windows once, to cut these and others near them from memory."""
+        box = self._surroundings(x, y, size)
         return self if box is None else replace(self, raster=hold(self.raster, box))
 
-    def ahead(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
-        """Tell what cutting some windows takes, for an image that dask computes."""
+    def boxes_to_read(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
+        """Boxes that cutting some windows reads, for an image that dask computes."""
         if not self.raster.is_computed:
             return []
         return [(self.raster.data.data, [self.raster.clip(box) for box in self._boxes(x, y, size)])]
@@ -172,15 +165,15 @@ class Cutter:
     def _boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
         return (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)[0]
 
-    def _neighbourhood(self, x: Floats, y: Floats, size: int) -> Box | None:
+    def _surroundings(self, x: Floats, y: Floats, size: int) -> Box | None:
         boxes = self._boxes(x, y, size)
         edges = np.array([box for box in boxes if box[1] > box[0] and box[3] > box[2]]).reshape(-1, 4)
         if not len(edges):
             return None
         row0, col0 = edges[:, [0, 2]].min(0).tolist()
         row1, col1 = edges[:, [1, 3]].max(0).tolist()
-        asked = ((edges[:, 1] - edges[:, 0]) * (edges[:, 3] - edges[:, 2])).sum()
-        if (row1 - row0) * (col1 - col0) > _SPARSE * asked:
+        pixels = ((edges[:, 1] - edges[:, 0]) * (edges[:, 3] - edges[:, 2])).sum()
+        if (row1 - row0) * (col1 - col0) > _SPARSE * pixels:
             return None
         return row0, row1, col0, col1
 
@@ -190,19 +183,13 @@ class Cutter:
         dx, dy = vector_to_map(self.linear, cols, rows)
         return x + dx, y + dy
 
-    def _own(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Positions in the CRS of the image, longitudes in its turn."""
-        return transform_points(self.crs, self.raster.grid.crs, x, y, near=middle_of(self.raster.grid))
-
     def _native_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
         across, down = self.factor or (1, 1)
-        affine = self.raster.grid.affine
-        cols, rows = map_to_pixel(affine, *self._own(x, y))
+        cols, rows = map_to_grid(self.crs, self.raster.grid, x, y)
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
         col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)
         boxes = [(r, r + size * down, c, c + size * across) for r, c in zip(row0.tolist(), col0.tolist(), strict=True)]
-        own = pixel_to_map(affine, col0 + half_x, row0 + half_y)
-        return boxes, transform_points(self.raster.grid.crs, self.crs, *own, near=x)
+        return boxes, grid_to_map(self.raster.grid, self.crs, col0 + half_x, row0 + half_y, near=x)
 
     def _native(self, x: Floats, y: Floats, size: int) -> tuple[Floats, NDArray[np.bool_], Centres]:
         across, down = self.factor or (1, 1)
@@ -213,52 +200,51 @@ class Cutter:
         return values.reshape(-1, size, size), valid.reshape(-1, size, size), centres
 
     def _resampled_centres(self, x: Floats, y: Floats, size: int) -> Centres:
-        affine, crs = self.raster.grid.affine, self.raster.grid.crs
-        # A pixel of the image becomes a pixel of the lattice: grids that are only turned lose nothing then.
+        # A pixel of the image becomes a pixel of the window, so that grids that differ by a quarter turn lose nothing.
         half_x, half_y = vector_to_map(self.linear, (size - 1) / 2 - size // 2, (size - 1) / 2 - size // 2)
-        cols, rows = map_to_pixel(affine, *self._own(x - half_x, y - half_y))
-        near_x, near_y = transform_points(crs, self.crs, *pixel_to_map(affine, np.rint(cols), np.rint(rows)), near=x)
+        cols, rows = map_to_grid(self.crs, self.raster.grid, x - half_x, y - half_y)
+        near_x, near_y = grid_to_map(self.raster.grid, self.crs, np.rint(cols), np.rint(rows), near=x)
         return near_x + half_x, near_y + half_y
 
-    def _to_own(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    def _to_pixel(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Rows and columns of the image at map positions."""
-        col, row = map_to_pixel(self.raster.grid.affine, *self._own(x.ravel(), y.ravel()))
+        col, row = map_to_grid(self.crs, self.raster.grid, x.ravel(), y.ravel())
         return row.reshape(x.shape), col.reshape(x.shape)
 
     def _resampled_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
         centres = self._resampled_centres(x, y, size)
-        rows, cols = window_nodes(centres, self.linear, size, self._to_own)
-        return [_around(*pair, size, self.raster.shape) for pair in zip(rows, cols, strict=True)], centres
+        rows, cols = window_nodes(centres, self.linear, size, self._to_pixel)
+        return [_box_around(*pair, size, self.raster.shape) for pair in zip(rows, cols, strict=True)], centres
 
     def _resampled(self, x: Floats, y: Floats, size: int) -> tuple[Floats, NDArray[np.bool_], Centres]:
         boxes, centres = self._resampled_boxes(x, y, size)
-        places = window_places(centres, self.linear, size, self._to_own)
+        places = window_positions(centres, self.linear, size, self._to_pixel)
         values, valid = np.empty((len(x), size, size), np.float32), np.empty((len(x), size, size), bool)
-        # One window after the other: each stays in the processor's cache.
+        # One window at a time, so that it stays in the processor's cache.
         read = self.raster.read_many(boxes)
         for at, item in enumerate(zip(read, boxes, zip(*places, strict=True), strict=True)):
             values[at], valid[at] = _resample(*item)
         return values, valid, centres
 
-    def _allowed(self, mask: Mask, centres: Centres, size: int) -> NDArray[np.bool_]:
-        """Where the mask lets windows be used."""
-        lacking: list[Any] = []
+    def _mask_windows(self, mask: Mask, centres: Centres, size: int) -> NDArray[np.bool_]:
+        """Where the mask allows pixels of windows to be used."""
+        missing: list[Any] = []
         out = np.ones((len(centres[0]), size, size), bool)
         for at, centre in enumerate(zip(*centres, strict=True)):
-            with lazy.collecting_missing(lacking):
+            with lazy.collecting_missing(missing):
                 out[at] = mask(*self._positions(float(centre[0]), float(centre[1]), size))
-        if lacking:
-            raise lazy.MissingChunks(lacking)
+        if missing:
+            raise lazy.MissingChunks(missing)
         return out
 
 
-def _levelled(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Take the mean of its valid pixels from each window, leaving 0 where not valid; tell what was taken away."""
+def _subtract_mean(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Subtract from each window the mean of its valid pixels, and set the others to 0; return windows and means."""
     n = len(values)
     if not valid.all():
         np.copyto(values, 0, where=~valid)
     flat, count = values.reshape(n, -1), np.maximum(valid.reshape(n, -1).sum(1), 1)
-    # A mean of so many numbers need not be exact, for what is taken away is told.
+    # A float32 sum will do: the mean need not be exact, because exactly what was subtracted is returned.
     with np.errstate(over="ignore"):
         level = flat.sum(1) / count.astype(values.dtype)
     huge = ~np.isfinite(level)
@@ -271,9 +257,9 @@ def _levelled(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, Floats]
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
-    """Choose the matching lattice and how each image gets there.
+    """Choose the matching grid and a cutter for each image.
 
-    Its pixels are those of the coarser image, in the CRS of the target.
+    Pixels of the grid are those of the coarser image, in the CRS of the target.
     """
     crs = target.grid.crs
     own = linear_of(target.grid.affine)
@@ -288,11 +274,11 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
         whole = max(round(ratio), 1)
         step = whole if abs(ratio - whole) < 0.02 * whole else ratio
         linear = tuple(step * part for part in own)  # type: ignore[assignment]
-    cutters = [
-        Cutter(raster, crs, linear, _factor(line, linear) if exact else None)
-        for raster, line, exact in ((target, own, True), (reference, other, together))
-    ]
-    return replace(cutters[0]), replace(cutters[1]), linear
+    return (
+        Cutter(target, crs, linear, _factor(own, linear)),
+        Cutter(reference, crs, linear, _factor(other, linear) if together else None),
+        linear,
+    )
 
 
 def _area(linear: Linear) -> float:
@@ -300,18 +286,18 @@ def _area(linear: Linear) -> float:
 
 
 def _linear_in(reference: Raster, target: Raster) -> Linear:
-    """Linear part of the reference's grid, as it lies in the CRS of the target near the middle of the target."""
+    """Linear part of the reference's grid at its centre, in the CRS of the target."""
     if same_crs(reference.grid.crs, target.grid.crs):
         return linear_of(reference.grid.affine)
     rows, cols = reference.shape
     col, row = np.array([0, 1, 0]) + (cols - 1) / 2, np.array([0, 0, 1]) + (rows - 1) / 2
-    x, y = transform_points(reference.grid.crs, target.grid.crs, *pixel_to_map(reference.grid.affine, col, row))
+    x, y = grid_to_map(reference.grid, target.grid.crs, col, row)
     x = wrap_longitude(target.grid.crs, x, x[0])
     return float(x[1] - x[0]), float(x[2] - x[0]), float(y[1] - y[0]), float(y[2] - y[0])
 
 
 def _factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
-    """Whole numbers of own pixels per matching pixel, for parallel axes that point the same way."""
+    """Whole numbers of own pixels per matching pixel along (columns, rows); None where axes are not parallel."""
     a, b, d, e = own
     factors = []
     for mine, wanted in (((a, d), (matching[0], matching[2])), ((b, e), (matching[1], matching[3]))):
@@ -325,8 +311,8 @@ def _factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
     return factors[0], factors[1]
 
 
-def _around(rows: Floats, cols: Floats, size: int, shape: tuple[int, int]) -> Box:
-    """Box of the image's own pixels around a window, from nodes over it, with the reach of the widened kernel."""
+def _box_around(rows: Floats, cols: Floats, size: int, shape: tuple[int, int]) -> Box:
+    """Box of image pixels around a window, from its nodes, with a margin for the widened kernel."""
     margin = int(np.ceil(_MARGIN * max(*scale_of(rows, cols, size), 1)))
     box = []
     for values, length in ((rows, shape[0]), (cols, shape[1])):
@@ -337,7 +323,7 @@ def _around(rows: Floats, cols: Floats, size: int, shape: tuple[int, int]) -> Bo
 
 
 def _resample(read: Any, box: Box, places: tuple[Floats, Floats]) -> tuple[Any, Any]:
-    """Sample at fractional positions, averaging first where the image is much finer."""
+    """Interpolate at fractional positions; average first where the image is much finer."""
     values, valid = read
     rows, cols = places[0] - box[0], places[1] - box[2]
     if min(values.shape) == 0:

@@ -1,9 +1,4 @@
-"""`match` between two elevation models: one shift, one offset or one tilt for all of them.
-
-From pixels to the map: corrections of elevation models, their covariances, their models.
-
-Windows of two elevation models that together cover what they share.
-"""
+"""`match` between two elevation models: one shift, offset or tilt over their whole overlap."""
 
 from __future__ import annotations
 
@@ -32,11 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.core.dem import Samples
+    from xcoreg.georef import Linear
     from xcoreg.matching.options import Options
     from xcoreg.matching.scene import Scene
     from xcoreg.raster.raster import Raster
 
-    Linear = tuple[float, float, float, float]
 
 _RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
 
@@ -46,16 +41,16 @@ def _order(found: Solution) -> int:
 
 
 def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Model:
-    """Make the model that a solution describes."""
+    """Model in map coordinates of a solution in pixels."""
     dx, dy = (float(part) for part in vector_to_map(linear, *found.move))
     cov = cov3_to_map(linear, found.cov[None, :3, :3])[0]
     if not _order(found):
         return Translation(dx, dy, float(found.height[0]), nested(cov))
-    # The same polynomial in map coordinates: both lattices of places, one turned into the other.
+    # The same polynomial in map coordinates, through its values on a lattice.
     u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4)))
     cols, rows = (found.basis.centre[axis] + found.basis.scale * part for axis, part in enumerate((u, v)))
     x, y = vector_to_map(linear, cols, rows)
-    # Heights are looked up where the target says they are, before it is moved.
+    # Heights are corrected at their position in the target, before it is moved.
     x, y = x + origin[0] - dx, y + origin[1] - dy
     centre, scale = np.array([x.mean(), y.mean()]), float(max(np.ptp(x), np.ptp(y))) / 2
     order = _order(found)
@@ -73,14 +68,14 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
     return HorizontalVertical(Translation(dx, dy, cov=nested(cov[:2, :2])), ramp)
 
 
-# Side of windows and pixels of all of them together: a part of a large scene tells as much as anyone can use.
+# Side of windows, and pixels of all together: more of a large scene would not improve the solution.
 _SIDE, _MOST = 448, 2_500_000
 _ALONE = 256
 _GOLDEN = 0.6180339887498949
 
 
-def cover(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[Patch]:
-    """Cut windows side by side over the overlap; of a large one an even selection."""
+def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[Patch]:
+    """Cut windows side by side over the overlap, evenly thinned if it is large."""
     corners = shapely.get_coordinates(scene.extent)
     cols, rows = vector_to_pixel(scene.linear, corners[:, 0], corners[:, 1])
     spans = float(np.ptp(cols)), float(np.ptp(rows))
@@ -115,13 +110,13 @@ def cover(scene: Scene, at: tuple[float, float] | None = None, window: int | Non
 
 
 def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:
-    """Windows that meet the overlap of the valid data, no more than can be used."""
+    """Select windows that meet the overlap of the valid data, evenly thinned."""
     off_x, off_y = vector_to_map(scene.linear, np.array([-1, 1, 1, -1]) * size / 2, np.array([-1, -1, 1, 1]) * size / 2)
     squares = shapely.polygons(np.stack([x[:, None] + off_x, y[:, None] + off_y], -1))
     shapely.prepare(scene.overlap)
     use = np.flatnonzero(shapely.intersects(scene.overlap, squares))
     most = max(_MOST // size**2, 1)
-    # In this order any first part of them is spread evenly.
+    # In this order the first ones, however many, are spread evenly.
     order = np.argsort((np.arange(len(use)) * _GOLDEN) % 1, kind="stable")
     return np.sort(use[order[:most]])
 
@@ -148,27 +143,27 @@ def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: flo
     return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))
 
 
-# What the words of images would not tell about terrain: the reason, and what to try.
+# For elevation models: why there is no match, and what to try.
 _REASONS = {
     Status.NO_DATA: ("too few valid pixels in common", "check nodata=, where= and that the models overlap"),
     Status.MASKED: ("where= leaves too few pixels", "widen where="),
     Status.FLAT: ("the terrain is flat", "use matcher='vertical' or 'deramp', or widen where= to slopes"),
     Status.UNCONSTRAINED: (
-        "the slopes are too gentle to tell the shift along at least one axis",
+        "the slopes are too gentle to determine the shift along at least one axis",
         "use matcher='vertical', or widen where= to slopes that face other ways",
     ),
     Status.TOO_FAR: ("the best shift is beyond max_shift, or beyond half a window", "raise max_shift="),
-    Status.NOT_CONVERGED: ("the shift does not settle", "check that both show the same terrain, mask with where="),
+    Status.NOT_CONVERGED: ("the shift does not converge", "check that both show the same terrain, mask with where="),
     Status.NOT_IMPROVED: ("heights do not agree better after the correction", "check that both show the same terrain"),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
-    """A solution with what it was made from.
+class OverlapSolution:
+    """A solution with its input.
 
-    linear : Of the lattice in which the solution counts, CRS units of the target per px.
-    origin : Where its px are counted from.
+    linear : Linear part of the grid whose px the solution is in, CRS units of the target per px.
+    origin : Map position of px (0, 0).
     """
 
     found: Solution
@@ -182,56 +177,51 @@ class Settled:
         return np.asarray(cov3_to_map(self.linear, self.found.cov[None, :3, :3])[0])
 
 
-def target_pixels(scene: Scene) -> float:
-    """Tell how many matching pixels make a target pixel."""
-    own, (a, b, d, e) = scene.target.grid.affine, scene.linear
-    return float(np.sqrt(abs(own.a * own.e - own.b * own.d) / abs(a * e - b * d)))
-
-
 def match_elevation(scene: Scene, options: Options) -> Coregistration:
     """Measure one correction between two elevation models."""
-    settled = settle(scene, options, options.terms or Terms(shift=True))
-    return fit_of(scene.target, settled, scene_details(scene, options), scene.overlap.representative_point())
+    solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
+    place = scene.overlap.representative_point()
+    return build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
 
 
-def settle(scene: Scene, options: Options, terms: Terms) -> Settled:
-    """Solve for all windows over the overlap together."""
-    limit = np.inf if options.max_shift is None else options.max_shift * target_pixels(scene)
-    samples = cover(scene, options.at, options.window)
+def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSolution:
+    """Solve for one correction of all windows over the overlap."""
+    limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
+    samples = overlap_patches(scene, options.at, options.window)
     found = solve(samples, terms, max_shift=limit, to_metres=to_metres(scene))
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
-    return Settled(found, samples, scene.linear, ((west + east) / 2, (south + north) / 2))
+    return OverlapSolution(found, samples, scene.linear, ((west + east) / 2, (south + north) / 2))
 
 
 def _has_data(scene: Scene) -> bool:
-    """Tell whether the models would share data, were it not for a mask."""
+    """Whether the models share data where no mask is applied."""
     bare = replace(
         scene,
         target_cutter=replace(scene.target_cutter, mask=None),
         reference_cutter=replace(scene.reference_cutter, mask=None),
     )
-    return any((one.ref_valid & one.tgt_valid).sum() >= 100 for one in cover(bare))
+    return any((one.ref_valid & one.tgt_valid).sum() >= 100 for one in overlap_patches(bare))
 
 
-def unconstrained(found: Solution) -> Solution:
-    """Take a shift back that the terrain does not tell, and the offset that hangs on it."""
+def without_shift(found: Solution) -> Solution:
+    """Remove a shift that the terrain does not determine, and the offset that depends on it."""
     m = len(found.height)
     cov = np.diag(np.full(2 + m, np.inf))
     return replace(found, status=Status.UNCONSTRAINED, move=np.full(2, np.nan), height=np.full(m, np.nan), cov=cov)
 
 
-def fit_of(target: Raster, settled: Settled, details: Details, place: Any) -> Coregistration:
-    """Put a solution into its final form."""
-    found, ok = settled.found, settled.found.status is Status.OK
+def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Details, place: Any) -> Coregistration:
+    """Make the result of a solution."""
+    found, ok = solution.found, solution.found.status is Status.OK
     compared = ElevationDetails(float(found.length), tuple(found.basis.powers))
     return Coregistration(
-        model=model_of(found, settled.linear, settled.origin) if ok else None,
-        points=_points(target, settled, place),
+        model=model_of(found, solution.linear, solution.origin) if ok else None,
+        points=_points(target, solution, place),
         quality=_quality(found),
         status=found.status,
-        shift_or_none=_shift(target, settled) if ok else None,
+        shift_or_none=_shift(target, solution) if ok else None,
         crs_wkt=as_crs(target.grid.crs).to_wkt(),
         transform=tuple(target.grid.affine)[:6],
         shape=target.shape,
@@ -240,9 +230,9 @@ def fit_of(target: Raster, settled: Settled, details: Details, place: Any) -> Co
     )
 
 
-def _shift(target: Raster, settled: Settled) -> Shift:
-    found, cov = settled.found, settled.cov3
-    dx, dy = (float(part) for part in vector_to_map(settled.linear, *found.move))
+def _shift(target: Raster, solution: OverlapSolution) -> Shift:
+    found, cov = solution.found, solution.cov3
+    dx, dy = (float(part) for part in vector_to_map(solution.linear, *found.move))
     dz, var_z = found.mean_height
     (xx, xy), (yx, yy) = cov[:2, :2].tolist()
     tied = (0.0, 0.0) if len(found.height) > 1 else (float(cov[0, 2]), float(cov[1, 2]))
@@ -250,10 +240,10 @@ def _shift(target: Raster, settled: Settled) -> Shift:
     return Shift(dx, dy, ((xx, xy), (yx, yy)), own, dz, unit, (*tied, var_z))
 
 
-def _points(target: Raster, settled: Settled, place: Any) -> TiePoints:
-    """One row for all of the overlap."""
-    found, cov, affine = settled.found, settled.cov3, target.grid.affine
-    dx, dy = vector_to_map(settled.linear, *np.nan_to_num(found.move))
+def _points(target: Raster, solution: OverlapSolution, place: Any) -> TiePoints:
+    """One row for the whole overlap."""
+    found, cov, affine = solution.found, solution.cov3, target.grid.affine
+    dx, dy = vector_to_map(solution.linear, *np.nan_to_num(found.move))
     lost = np.isinf(np.diag(cov))
     dx, dy, dz = (np.where(gone, np.nan, value) for gone, value in zip(lost, (dx, dy, found.height[0]), strict=True))
     col, row = map_to_pixel(affine, place.x, place.y)
@@ -286,7 +276,7 @@ def _quality(found: Solution) -> Quality:
 
 
 def elevation_failure(fit: Coregistration) -> MatchError:
-    """Say why elevation models could not be matched, and what to try."""
+    """Error with the reason why elevation models could not be matched, and what to try."""
     reason, cure = _REASONS.get(fit.status, (fit.status.reason, "check that both show the same terrain"))
     count = f"{fit.quality.dh_count} pixels compared" if len(fit.points) == 1 else f"{len(fit.points)} blocks tried"
     return MatchError(f"no trustworthy match: {reason}; {count}; {cure}", fit.points)

@@ -150,7 +150,7 @@ class LocalOptions(Options):
         elevation models the spacing.
     spacing : float, optional
         Distance between windows, target px; default 200, less where the overlap is small. Blocks of elevation models
-        are stretched a little to cover all of the overlap.
+        are stretched a little to overlap_patches all of the overlap.
     model : str or object
         "auto" (by held-out error), one of :data:`xcoreg.core.models.KINDS`, or an object with
         ``fit(x, y, dx, dy, cov)`` that returns a model.

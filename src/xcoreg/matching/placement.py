@@ -1,7 +1,4 @@
-"""A regular grid of windows over the area that two images share.
-
-Where to put the windows: inside the overlap, where both images tell most, spread over it.
-"""
+"""Places of windows: the best textured ones, spread over the overlap, or a regular grid over it."""
 
 from __future__ import annotations
 
@@ -13,29 +10,29 @@ from scipy import ndimage
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_map, vector_to_pixel
-from xcoreg.raster.grid import middle_of
+from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
+from xcoreg.georef.transform import map_to_grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from xcoreg.georef import Linear
     from xcoreg.matching.masks import Mask
     from xcoreg.raster.overview import Overview
 
-    Linear = tuple[float, float, float, float]
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SEVERAL, _SHARES = 4, 8
 # Candidates along the longer side of the overlap.
 _CANDIDATES = 40
-# Places are ranked in so many classes.
+# Scores of places are rounded to so many classes.
 _CLASSES = 10
-# A window may be this much larger than the overlap: the rest of it is empty.
+# A window may be this many times as large as the overlap.
 _OVERHANG = 1.25
 
 
 def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
-    """Columns and rows of the matching lattice that the overlap spans."""
+    """Columns and rows of a pixel grid that the overlap spans."""
     points = shapely.get_coordinates(overlap)
     cols, rows = vector_to_pixel(linear, points[:, 0], points[:, 1])
     return float(np.ptp(cols)), float(np.ptp(rows))
@@ -49,14 +46,14 @@ def window_size(wanted: int | None, overlap: Any, linear: Linear, extent: Any = 
     if side < _LEAST_WINDOW:
         raise GridError(f"the overlap is only {shape}; matching needs at least {_LEAST_WINDOW} x {_LEAST_WINDOW}")
     if wanted is not None:
-        return _fitting(wanted, overlap_size(overlap if extent is None else extent, linear))
-    # Several windows can contradict each other, one cannot: smaller ones where fewer than four of the usual size fit.
+        return _check_size(wanted, overlap_size(overlap if extent is None else extent, linear))
+    # Only several windows can check each other: smaller ones where fewer than four of the usual size fit.
     fit = int(cols // _USUAL_WINDOW) * int(rows // _USUAL_WINDOW)
     smaller = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SHARES)))
     return min(_USUAL_WINDOW, side, smaller if fit < _SEVERAL else _USUAL_WINDOW)
 
 
-def _fitting(wanted: int, room: tuple[float, float]) -> int:
+def _check_size(wanted: int, room: tuple[float, float]) -> int:
     side = round(min(room))
     if wanted > _OVERHANG * side:
         shape = f"{round(room[0])} x {round(room[1])} px of the matching grid"
@@ -64,8 +61,8 @@ def _fitting(wanted: int, room: tuple[float, float]) -> int:
     return int(wanted)
 
 
-def keep_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Floats:
-    """Move centres so that no window reaches beyond the grids while there is room within.
+def clamp_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Floats:
+    """Move centres so that windows lie inside the grids, as far as these are large enough.
 
     places (n, 2) float -> (n, 2) float64.
     """
@@ -80,21 +77,16 @@ def keep_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Float
 
 
 def choose_centres(
-    overlap: Any,
-    linear: Linear,
-    size: int,
-    looks: tuple[Overview, Overview],
-    crs: tuple[Any, Any],
-    mask: Mask | None = None,
+    overlap: Any, linear: Linear, size: int, overviews: tuple[Overview, Overview], crs: Any, mask: Mask | None = None
 ) -> tuple[Floats, Floats]:
-    """Rank places for windows by what both images tell there.
+    """Rank places for windows by texture and valid data in both images.
 
-    -> places (n, 2) float64; score (n,) float64.
+    -> places (n, 2) float64 in `crs`; score (n,) float64.
     """
     places = _candidates(overlap, linear, size)
     scores, rank = np.ones(len(places)), np.zeros(len(places))
-    for overview, own in zip(looks, crs, strict=True):
-        texture, valid = _rated(overview, places, crs[0], own, linear, size)
+    for overview in overviews:
+        texture, valid = _texture_at(overview, places, crs, linear, size)
         rank = np.argsort(np.argsort(texture, kind="stable"), kind="stable") / max(len(texture) - 1, 1)
         scores = np.minimum(scores, rank - 2 * (valid < 0.5) - (valid < 0.95) * 0.5)
     if mask is not None:
@@ -106,7 +98,7 @@ def choose_centres(
 
 
 def spread_out(places: Floats, scores: Floats, n: int, linear: Linear, size: int) -> NDArray[np.intp]:
-    """Pick the best places that keep a distance from each other.
+    """Choose the best places at a distance from each other; return their indices.
 
     places (m, 2) float; scores (m,) float.
     """
@@ -128,12 +120,12 @@ def spread_out(places: Floats, scores: Floats, n: int, linear: Linear, size: int
 
 
 def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
-    """Centres on a lattice whose windows lie inside the overlap as far as possible."""
+    """Centres on a regular grid whose windows lie inside the overlap, as far as possible."""
     a, b, d, e = linear
     reach = np.hypot(np.hypot(a, d), np.hypot(b, e)) / np.sqrt(2) * size / 2
     west, south, east, north = overlap.bounds
     pixel = np.sqrt(abs(a * e - b * d))
-    # Steps and places hang on nothing that the shift moves: a corrected image is matched where it was before.
+    # Multiples of a round step: a corrected image is matched at the same places as before its correction.
     step = pixel * 2.0 ** np.floor(np.log2(max(max(east - west, north - south) / (_CANDIDATES * pixel), 1)))
     middle = overlap.representative_point()
     x, y = (
@@ -149,23 +141,18 @@ def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
     return centre if shapely.contains_xy(overlap, *centre[0]) else np.array([[middle.x, middle.y]])
 
 
-def _rated(overview: Overview, places: Floats, crs: Any, own: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
+def _texture_at(overview: Overview, places: Floats, crs: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
     """Mean texture and valid share of windows at some places."""
-    middle = middle_of(overview.grid)
-    x, y = transform_points(crs, own, places[:, 0], places[:, 1], near=middle)
-    col, row = map_to_pixel(overview.grid.affine, x, y)
-    # Side of a window in coarse cells, measured where the windows are: the image may have any CRS.
     dx, dy = np.array([linear[0], linear[1]]) * size, np.array([linear[2], linear[3]]) * size
-    here = places[:1]
-    corner = transform_points(crs, own, here[:, 0] + dx.sum(), here[:, 1] + dy.sum(), near=middle)
-    far = map_to_pixel(overview.grid.affine, *corner)
-    side = [
-        max(1, round(float(np.nan_to_num(abs(f[0] - n[0]), nan=1.0)))) for f, n in zip(far, (col, row), strict=True)
-    ]
+    # The last position is the opposite corner of the first window, which measures its side in cells of the overview.
+    x, y = np.append(places[:, 0], places[0, 0] + dx.sum()), np.append(places[:, 1], places[0, 1] + dy.sum())
+    col, row = map_to_grid(crs, overview.grid, x, y)
+    side = [max(1, round(float(np.nan_to_num(abs(at[-1] - at[0]), nan=1.0)))) for at in (col, row)]
+    col, row = col[:-1], row[:-1]
     box = side[1], side[0]
     known = (overview.seen & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
     count = np.maximum(ndimage.uniform_filter(known, box, mode="constant"), 1e-9)
-    # The root tames single bright edges (clouds, roofs): many moderate gradients tell more than a few strong ones.
+    # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     texture = ndimage.uniform_filter(np.sqrt(overview.texture) * known, box, mode="constant") / count
     valid = ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")
     rows, cols = overview.valid.shape
@@ -175,7 +162,7 @@ def _rated(overview: Overview, places: Floats, crs: Any, own: Any, linear: Linea
 
 
 _USUAL_SPACING, _USUAL_LOCAL_WINDOW, _LEAST_LOCAL_WINDOW = 200.0, 256, 64
-# A small image gets so many windows along its longer side, and windows of this share of its shorter one.
+# A small image gets so many windows along its longer side; their side is one part of so many of its shorter one.
 _ALONG, _SHARE = 12, 5
 
 
@@ -186,23 +173,22 @@ def default_spacing(overlap: Any, affine: Any) -> float:
 
 
 def local_window(overlap: Any, linear: Linear) -> int:
-    """Choose the side of local windows: 256 px of the matching lattice, less where the overlap is small."""
+    """Choose the side of local windows: 256 px of the matching grid, less where the overlap is small."""
     side = int(min(overlap_size(overlap, linear)))
     return int(np.clip(side // _SHARE // 2 * 2, min(_LEAST_LOCAL_WINDOW, side), _USUAL_LOCAL_WINDOW))
 
 
-def lay_out(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: float, size: int) -> Floats:
-    """Spread windows over an overlap on a square lattice along the pixels of the target.
+def window_grid(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: float, size: int) -> Floats:
+    """Place windows on a regular grid along the axes of the target, centred in the overlap of both image grids.
 
-    The lattice is centred in the overlap of the grids such that its windows lie within them; kept are windows whose
-    centre lies in the overlap of the valid data, so those at a slanted swath edge are partly empty.
+    Only windows whose centre lies in the overlap of the valid data count; those at a swath edge are partly empty.
 
     -> (n, 2) float64.
     """
     own = linear_of(affine)
     corners = shapely.get_coordinates(extent)
     cols, rows = map_to_pixel(affine, corners[:, 0], corners[:, 1])
-    # Half a window in target pixels along either axis, however the lattice is turned.
+    # Half a window in target pixels along both axes, whatever the angle between the grids.
     edge = vector_to_pixel(own, *vector_to_map(linear, np.array([1, 1]) * size / 2, np.array([-1, 1]) * size / 2))
     axes = [_axis(at.min(), at.max(), np.abs(half).max(), spacing) for at, half in zip((cols, rows), edge, strict=True)]
     mesh = [part.ravel() for part in np.meshgrid(*axes)]
@@ -213,8 +199,8 @@ def lay_out(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: flo
     return np.stack([x[inside], y[inside]], -1)
 
 
-def tiles(places: Floats, linear: Linear, size: int, most: int) -> list[NDArray[np.intp]]:
-    """Group windows that lie near each other, so that one reading serves a group.
+def group_windows(places: Floats, linear: Linear, size: int, most: int) -> list[NDArray[np.intp]]:
+    """Group neighbouring windows, so that each group is read at once.
 
     places (n, 2) float.
     """
@@ -230,7 +216,7 @@ def tiles(places: Floats, linear: Linear, size: int, most: int) -> list[NDArray[
 
 
 def _axis(low: float, high: float, half: float, spacing: float) -> Floats:
-    """Positions of centres along one axis, px: whole ones, so that windows lie on pixels."""
+    """Positions of centres along one axis, whole px, so that windows coincide with pixels."""
     room = high - low - 2 * half
     if room <= 0:
         return np.array([(low + high) / 2])

@@ -1,7 +1,4 @@
-"""An elevation model matched to points of known height (ICESat, GNSS), and compared with them.
-
-Points of known height over an elevation model.
-"""
+"""An elevation model matched to, and compared with, points of known height (ICESat, GNSS)."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from xcoreg.core.quality import nmad
 from xcoreg.core.sampling import sample
 from xcoreg.errors import MatchError, NoOverlap, OptionError
 from xcoreg.georef import linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
-from xcoreg.matching.elevation import Settled, fit_of, metres_per_pixel, unconstrained
+from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metres_per_pixel, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.details import Details, Interim
@@ -38,9 +35,9 @@ if TYPE_CHECKING:
 
 #: Names of columns that hold heights, tried in this order, whatever their case.
 NAMES = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
-# Pixels are read in tiles of so many on a side, with a margin for corrections; an even selection of very many tiles.
+# Pixels are read in tiles of this side, with a margin for corrections; of many tiles this many, evenly selected.
 _TILE, _MARGIN, _MOST = 512, 40, 256
-# Slopes are taken over the first of these distances, px; over the second they have other noise.
+# Slopes are taken over the first of these distances, px; over the second one their noise is independent.
 _NEAR, _FAR = 1, 3
 _GOLDEN = 0.6180339887498949
 
@@ -51,7 +48,7 @@ class Heights:
 
     x, y : (n,) float64; CRS units of the raster.
     z : (n,) float64
-    row : (n,) int; Which of the rows given each one was.
+    row : (n,) int; row of each point in the table.
     """
 
     x: Floats
@@ -66,10 +63,10 @@ class PointSamples:
 
     values : (rows, cols) float32
     valid : (rows, cols) bool
-    col, row : (n,) float64; Places of the points in it, px.
-    z : (n,) float64; Their heights.
-    origin : What is added to places to count in the lattice that all samples share, px.
-    index : (n,) int; Which of the rows given each point was.
+    col, row : (n,) float64; positions of the points in it, px.
+    z : (n,) float64; their heights.
+    origin : Added to positions, gives those in the grid that all samples share, px.
+    index : (n,) int; row of each point in the table.
     """
 
     values: Floats
@@ -82,25 +79,25 @@ class PointSamples:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """One column of points, in the order given: neighbours along a track are neighbours here."""
+        """One column of points in their order, so that neighbours along a track stay neighbours."""
         return len(self.z), 1
 
     def observe(self, move: Floats, spare: bool = False) -> Observed:
-        """See the model, moved by (dcol, drow) px, at the points.
+        """Sample the model, moved by (dcol, drow) px, at the points.
 
         move (2,) float.
         """
         del spare
-        here, slopes, at = self._look(move, _NEAR)
+        here, slopes, at = self._sample(move, _NEAR)
         return observed(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
 
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
-        """Tell slopes from noise.
+        """Products of slopes over two distances, which share no noise, and over one.
 
         move (2,) float -> both, own (2, 2) float64.
         """
-        _, near, at = self._look(move, _NEAR)
-        _, far, also = self._look(move, _FAR)
+        _, near, at = self._sample(move, _NEAR)
+        _, far, also = self._sample(move, _FAR)
         shared = np.isin(at, also), np.isin(also, at)
         first, second = (
             np.stack([part[use] for part in slopes]) for slopes, use in zip((near, far), shared, strict=True)
@@ -108,34 +105,34 @@ class PointSamples:
         both = np.einsum("in,jn->ij", first, second, dtype=np.float64)
         return (both + both.T) / 2, np.einsum("in,jn->ij", first, first, dtype=np.float64), int(shared[0].sum())
 
-    def _look(self, move: Floats, far: int) -> tuple[Floats, tuple[Floats, Floats], NDArray[np.intp]]:
-        """Heights at all points, slopes over a distance at those that have them, and which these are."""
+    def _sample(self, move: Floats, reach: int) -> tuple[Floats, tuple[Floats, Floats], NDArray[np.intp]]:
+        """Heights at all points, slopes over a distance where they are known, and the indices of these points."""
         col, row = self.col - move[0], self.row - move[1]
-        steps = ((0, 0), (far, 0), (-far, 0), (0, far), (0, -far))
+        steps = ((0, 0), (reach, 0), (-reach, 0), (0, reach), (0, -reach))
         seen = [sample(self.values, self.valid, row + down, col + right, "cubic") for right, down in steps]
         at = np.flatnonzero(np.all([good for _, good in seen], axis=0))
         right, left, below, above = (np.asarray(part[at], np.float32) for part, _ in seen[1:])
-        width = np.float32(2 * far)
+        width = np.float32(2 * reach)
         return seen[0][0], ((right - left) / width, (below - above) / width), at
 
     def positions(self, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Columns and rows of samples in the lattice that all share, px."""
+        """Columns and rows of samples in the grid that all share, px."""
         return self.col[at] + self.origin[0], self.row[at] + self.origin[1]
 
     def coarser(self, factor: int) -> None:
-        """Points cannot be averaged."""
+        """Nothing: points cannot be averaged."""
         del factor
 
 
 def is_points(reference: Any) -> bool:
-    """Tell a table of points from an image."""
+    """Whether a reference is a table of points instead of an image."""
     return hasattr(reference, "geometry") and hasattr(reference, "columns")
 
 
-def heights_over(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
-    """Take places and heights from a GeoDataFrame."""
+def heights_on(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
+    """Read positions and heights from a GeoDataFrame."""
     if not (points.geom_type == "Point").all():
-        raise OptionError("heights are told by points, the frame has other geometries: use only its points")
+        raise OptionError("the reference has geometries that are not points: select its points")
     z = _column(points, column)
     crs = raster.grid.crs
     x, y = (np.asarray(part, np.float64) for part in (points.geometry.x, points.geometry.y))
@@ -170,7 +167,7 @@ def _column(points: Any, column: str | None) -> Floats:
 
 
 def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples], tuple[float, float]]:
-    """Read the raster around points."""
+    """Read the raster around points; return the samples and their common origin on the map."""
     affine = raster.grid.affine
     col, row = map_to_pixel(affine, heights.x, heights.y)
     middle = float(col.mean()), float(row.mean())
@@ -198,13 +195,13 @@ def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples],
     return samples, (float(affine.c + x), float(affine.f + y))
 
 
-# Points that are needed, and the edges of the classes of slope, degrees; azimuths go in eight winds.
+# Points needed; edges of the slope classes, degrees; aspect classes.
 _FEWEST = 20
 _SLOPES = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 90.0)
 _WINDS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
-# Slopes have to stand so many times above what those of noise would leave.
+# Slopes must exceed those of pure noise by this factor.
 _ABOVE_NOISE = 2.5
-# Flatter ground, degrees, faces nowhere.
+# Flatter terrain, degrees, has no aspect.
 _LEVEL = 2.0
 
 
@@ -213,7 +210,7 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     if callable(options.matcher) or options.ref_where is not None or options.ref_band is not None:
         raise OptionError("points take an elevation matcher by name; ref_where and ref_band belong to images")
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
-    heights = heights_over(raster, points, options.z, options.where)
+    heights = heights_on(raster, points, options.z, options.where)
     terms = options.terms or Terms(shift=True)
     linear = linear_of(raster.grid.affine)
     place = (
@@ -225,16 +222,16 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
-    doubtful = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
-    if doubtful and not _has_relief(samples, np.nan_to_num(found.move)):
-        found = unconstrained(found)
+    shifted = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
+    if shifted and not _has_relief(samples, np.nan_to_num(found.move)):
+        found = without_shift(found)
     interim = Interim(linear=linear, points=len(heights.x))
     details = Details(options=options.record(), tgt_nodata=raster.nodata, interim=interim)
-    return fit_of(raster, Settled(found, samples, linear, origin), details, place)
+    return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin), details, place)
 
 
 def _has_relief(samples: list[PointSamples], move: Floats) -> bool:
-    """Tell whether slopes along every axis are more than noise: points have none that those of the model could meet."""
+    """Whether slopes along every axis exceed noise; points have no slopes of their own to compare."""
     both, own, count = (sum(part) for part in zip(*(one.relief(move) for one in samples), strict=True))
     size, axes = np.linalg.eigh(both)
     noise = np.abs(np.einsum("ia,ij,ja->a", axes, own - both, axes)) / np.sqrt(max(count, 1))
@@ -258,7 +255,7 @@ class PointStatistics:
         Rows for `pandas.DataFrame`: the class (`slope` from-to in degrees, `aspect` by winds downslope, "flat" below
         2 degrees), then `count`, `median`, `nmad`, `le90`.
     difference : (n,) float64
-        Model minus point for each row of the table, NaN where it could not be told.
+        Model minus point for each row of the table, NaN where unknown.
 
     Examples
     --------
@@ -293,8 +290,8 @@ def compare_points(
     ----------
     dem : DataArray or Dataset
     points : GeoDataFrame
-        Of points, in any CRS. Their heights have to be in the vertical datum of the model: what an orthometric height
-        lacks is the geoid, tens of metres, and no correction of the model.
+        Of points, in any CRS. Their heights must be in the vertical datum of the model: ellipsoidal and orthometric
+        heights differ by tens of metres.
     z : str, optional
         Column of the heights; default: the third coordinate, or a column called z, height, h, elevation, elev, h_ell
         or altitude.
@@ -323,13 +320,13 @@ def compare_points(
     >>> both = dem_pair((60, 60), shift=(0.0, 0.0, -2.0), noise=DemNoise(0.1, 0.0, 1.0, 0.0))
     >>> at = np.arange(5, 55)
     >>> places = gpd.points_from_xy(both.ref.x[at], both.ref.y[at], both.ref.values[at, at], crs="EPSG:32633")
-    >>> told = compare_points(both.tgt, gpd.GeoDataFrame(geometry=places))
-    >>> told.count, round(told.median, 1)
+    >>> found = compare_points(both.tgt, gpd.GeoDataFrame(geometry=places))
+    >>> found.count, round(found.median, 1)
     (50, 2.0)
     """
     with lazy.shared_chunks():
         raster = make_raster(dem, nodata=nodata, name="elevation model")
-        heights = heights_over(raster, points, z, where)
+        heights = heights_on(raster, points, z, where)
         samples, origin = point_samples(raster, heights)
     linear = linear_of(raster.grid.affine)
     metres = metres_per_pixel(raster.grid.crs, linear, float(np.mean(heights.y)) if len(heights.y) else 0.0)
@@ -347,15 +344,15 @@ def compare_points(
 
 
 def _places(positions: tuple[Floats, Floats], move: Floats, linear: Any, origin: tuple[float, float]) -> Any:
-    """Where the model has what a correction puts at positions of its lattice, CRS units."""
+    """Map position in the uncorrected model of corrected positions, px."""
     x, y = vector_to_map(linear, positions[0] - move[0], positions[1] - move[1])
     return x + origin[0], y + origin[1]
 
 
 def _move(fit: Coregistration, one: PointSamples, linear: Any, origin: tuple[float, float]) -> Floats:
-    """Correction in the middle of some points, px."""
+    """Correction at the mean position of some points, px."""
     if fit.model is None:
-        raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
+        raise MatchError(f"the fit is not trustworthy and is not applied: {fit.status.reason}", fit.points)
     cols, rows = one.positions(np.arange(len(one.z)))
     x, y = _places((cols.mean(), rows.mean()), np.zeros(2), linear, origin)
     return np.stack(vector_to_pixel(linear, *(float(part) for part in fit.model.predict(x, y))))

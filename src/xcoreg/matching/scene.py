@@ -1,4 +1,4 @@
-"""Two images made ready for matching: rasters, coarse looks, footprints, overlap, cutters."""
+"""A pair of images prepared for matching: rasters, overviews, footprints, overlap, window cutters."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import shapely
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
-from xcoreg.georef import same_crs, transform_points
 from xcoreg.matching.cutter import Cutter, make_cutters
-from xcoreg.matching.masks import as_mask
+from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, with_marker
@@ -21,120 +20,122 @@ from xcoreg.raster.raster import Raster, make_raster, with_marker
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
+    from xcoreg.georef import Linear
     from xcoreg.matching.masks import Mask
     from xcoreg.matching.options import Options
 
 
 logger = logging.getLogger("xcoreg")
 
-# Pixels read around the windows of the reference: most of those cut again at the answer lie within.
-_RECUT_ROOM = 8
+# Reference windows are read with a margin of this many pixels, enough to cut most of them again at the answer.
+_MARGIN = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """What is known of two images before any window is matched.
 
-    looks : Coarse looks at target and reference.
+    overviews : Of target and reference.
     footprints : Valid data of target and reference, each in its own CRS.
     overlap : Of the footprints, in the CRS of the target.
     extent : Overlap of the whole grids, valid or not, in the CRS of the target.
-    linear : Linear part of the matching lattice, CRS units of the target per px.
+    linear : Linear part of the matching grid, CRS units of the target per px.
     mask : Where both images may be used, positions in the CRS of the target.
     """
 
     target: Raster
     reference: Raster
-    looks: tuple[Overview, Overview]
+    overviews: tuple[Overview, Overview]
     footprints: tuple[Any, Any]
     overlap: Any
     extent: Any
     target_cutter: Cutter
     reference_cutter: Cutter
-    linear: tuple[float, float, float, float]
+    linear: Linear
     mask: Mask | None
 
-    def ahead(self, places: Floats, guess: Floats, size: int) -> list[Any]:
-        """Tell what matching some windows takes, for images that dask computes."""
+    @property
+    def target_pixel(self) -> float:
+        """Side of a target pixel, in pixels of the matching grid."""
+        own, (a, b, d, e) = self.target.grid.affine, self.linear
+        return float(np.sqrt(abs(own.a * own.e - own.b * own.d) / abs(a * e - b * d)))
+
+    @property
+    def matching_pixel(self) -> float:
+        """Side of a pixel of the matching grid, in target pixels."""
+        own, (a, b, d, e) = self.target.grid.affine, self.linear
+        return float(np.sqrt(abs(a * e - b * d)) / np.sqrt(abs(own.a * own.e - own.b * own.d)))
+
+    def search_limit(self, max_shift: float | None) -> float | None:
+        """`max_shift` in pixels of the matching grid, and one more, so that a shift at the limit itself is found."""
+        return None if max_shift is None else max_shift * self.target_pixel + 1.0
+
+    def windows_to_read(self, places: Floats, guess: Floats, size: int) -> list[Any]:
+        """Boxes that matching some windows reads, for images that dask computes.
+
+        places, guess (n, 2) float.
+        """
         both = np.concatenate([places, places + guess])
         return [
-            *self.target_cutter.ahead(places[:, 0], places[:, 1], size),
-            *self.reference_cutter.ahead(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM),
+            *self.target_cutter.boxes_to_read(places[:, 0], places[:, 1], size),
+            *self.reference_cutter.boxes_to_read(both[:, 0], both[:, 1], size + 2 * _MARGIN),
         ]
 
-    def hold(self, places: Floats, guess: Floats, size: int) -> Scene:
-        """Read the neighbourhood of some windows once; cutting them, and cutting them again, then costs no reading.
+    def cached(self, places: Floats, guess: Floats, size: int) -> Scene:
+        """Read the surroundings of some windows once, so that cutting them, also repeatedly, reads nothing.
 
         places, guess (n, 2) float.
         """
         both = np.concatenate([places, places + guess])
         return replace(
             self,
-            target_cutter=self.target_cutter.hold(places[:, 0], places[:, 1], size),
-            reference_cutter=self.reference_cutter.hold(both[:, 0], both[:, 1], size + 2 * _RECUT_ROOM),
+            target_cutter=self.target_cutter.cached(places[:, 0], places[:, 1], size),
+            reference_cutter=self.reference_cutter.cached(both[:, 0], both[:, 1], size + 2 * _MARGIN),
         )
 
 
 def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Dataset, options: Options) -> Scene:
-    """Look at two images and find where they overlap."""
-    # All images are known before the first pixel is asked for: what they share is computed once.
-    bare = (
+    """Read overviews of two images and find their overlap."""
+    # Both rasters are made before the first pixel is read: dask computes what they share once.
+    target, reference = (
         make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False),
         make_raster(reference_image, band=options.ref_band, nodata=options.ref_nodata, name="reference", search=False),
     )
-    crs = bare[0].grid.crs
-    masks = as_mask(options.where, crs), as_mask(options.ref_where, bare[1].grid.crs, "ref_where")
-    target, reference = (with_marker(raster) for raster in bare)
-    looks = overview_of(target), overview_of(reference)
-    outlines = (
-        _outline(target, looks[0], options.footprint, "footprint"),
-        _outline(reference, looks[1], options.ref_footprint, "ref_footprint"),
+    crs, ref_crs = target.grid.crs, reference.grid.crs
+    masks = as_mask(options.where, crs), as_mask(options.ref_where, ref_crs, "ref_where")
+    target, reference = with_marker(target), with_marker(reference)
+    overviews = overview_of(target), overview_of(reference)
+    footprints = (
+        _footprint(target, overviews[0], options.footprint, "footprint"),
+        _footprint(reference, overviews[1], options.ref_footprint, "ref_footprint"),
     )
-    shared = overlap(outlines[0], target.grid.crs, outlines[1], reference.grid.crs)
-    cutters = make_cutters(target, reference)
-    # A mask of the reference is asked about positions in the CRS of the target, where its windows are told.
-    moved = _in_target_crs(masks[1], crs, reference.grid.crs)
-    logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), cutters[2])
+    shared = overlap(footprints[0], crs, footprints[1], ref_crs)
+    target_cutter, reference_cutter, linear = make_cutters(target, reference)
+    # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
+    ref_mask = None if masks[1] is None else mask_in_crs(masks[1], ref_crs, crs)
+    logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
     return Scene(
         target,
         reference,
-        looks,
-        outlines,
+        overviews,
+        footprints,
         shared,
-        overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, reference.grid.crs),
-        replace(cutters[0], mask=masks[0]),
-        replace(cutters[1], mask=moved),
-        cutters[2],
-        _both(masks[0], moved),
+        overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs),
+        replace(target_cutter, mask=masks[0]),
+        replace(reference_cutter, mask=ref_mask),
+        linear,
+        both_masks(masks[0], ref_mask),
     )
 
 
-def _outline(raster: Raster, coarse: Overview, given: Any, option: str) -> Any:
-    """Take the footprint that is known, or find it."""
+def _footprint(raster: Raster, overview: Overview, given: Any, option: str) -> Any:
+    """Take the footprint that the user gave, or find it in the overview."""
     if given is None:
-        return footprint(raster, coarse)
-    outline = shapely.from_wkt(given, on_invalid="ignore") if isinstance(given, str) else given
-    if hasattr(outline, "geometry") and hasattr(outline, "to_crs"):
-        outline = outline.to_crs(raster.grid.crs) if outline.crs is not None else outline
-        outline = outline.geometry.union_all()
-    if not isinstance(outline, shapely.Geometry) or outline.area == 0:
+        return footprint(raster, overview)
+    polygon = shapely.from_wkt(given, on_invalid="ignore") if isinstance(given, str) else given
+    if hasattr(polygon, "geometry") and hasattr(polygon, "to_crs"):
+        polygon = polygon.to_crs(raster.grid.crs) if polygon.crs is not None else polygon
+        polygon = polygon.geometry.union_all()
+    if not isinstance(polygon, shapely.Geometry) or polygon.area == 0:
         raise OptionError(f"{option} must be a polygon (shapely geometry, WKT or GeoDataFrame) in the CRS of its image")
-    return outline
-
-
-def _in_target_crs(mask: Mask | None, target_crs: Any, own_crs: Any) -> Mask | None:
-    """Let a mask that knows the reference's CRS be asked in that of the target."""
-    if mask is None or same_crs(target_crs, own_crs):
-        return mask
-
-    def moved(x: Any, y: Any) -> Any:
-        own = transform_points(target_crs, own_crs, x.ravel(), y.ravel())
-        return mask(*(part.reshape(x.shape) for part in own))
-
-    return moved
-
-
-def _both(first: Mask | None, second: Mask | None) -> Mask | None:
-    if first is None or second is None:
-        return first or second
-    return lambda x, y: first(x, y) & second(x, y)
+    return polygon

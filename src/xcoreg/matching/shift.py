@@ -5,24 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
-from tqdm import tqdm
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
-from xcoreg.matching.acceptance import Verdict, bends, judge, locks
+from xcoreg.matching.acceptance import Acceptance, accept_windows, locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import MatchOptions, Options, check_options
-from xcoreg.matching.placement import choose_centres, keep_inside, overlap_size, spread_out, window_size
+from xcoreg.matching.placement import choose_centres, clamp_inside, overlap_size, spread_out, window_size
 from xcoreg.matching.points import is_points, match_points
 from xcoreg.matching.result import build_fit, failure
 from xcoreg.matching.scene import Scene, prepare
-from xcoreg.matching.windows import Trials, match_windows
+from xcoreg.matching.windows import WindowMatches, match_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,15 +32,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xcoreg")
 
-# Windows that fail are followed by windows this many times larger, fewer of them.
+# After windows that fail come larger ones, by this factor, and this many of them.
 _LARGER = ((2, 5), (4, 3))
 _LARGEST = 1024
-# An answer that fewer windows carry has to stand a second round, too.
+# An answer of fewer windows is confirmed by a second round.
 _FEW = 3
-# A window alone that moves by more than this (px) has to gain this much structural similarity.
-_NEAR, _GAIN = 2.0, 0.03
-# So many sure windows that contradict each other end the search.
-_ENOUGH = 4
+# A single window that moves by more than this (px) must improve the structural similarity by this much.
+_NEAR, _IMPROVEMENT = 2.0, 0.03
+# So many matched windows that contradict each other end the search.
+_MANY = 4
 
 
 def match(
@@ -63,27 +62,28 @@ def match(
     return fit
 
 
-def _search(scene: Scene, options: Options) -> tuple[list[Trials], Verdict]:
+def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Acceptance]:
     """Match windows in rounds until they agree on a shift or no round is left."""
-    trials: list[Trials] = []
-    verdict = Verdict(Status.OUTSIDE, np.zeros(0, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
-    for turn, (places, size) in enumerate(_progress(_rounds(scene, options), options.progress)):
-        found = match_windows(scene, places, size, np.zeros((len(places), 2)), *_functions(scene, options))
-        trials.append(found)
-        verdict = _judge(trials, scene, options)
-        logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, verdict.status.name)
-        if verdict.status is Status.OK and int(verdict.members.sum()) >= _FEW:
-            break
-        if verdict.status is Status.OK and turn:
-            break
-        if verdict.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _ENOUGH:
-            # Many windows are sure, and contradict each other: larger ones would only blur that.
-            return trials, verdict
-    return trials, _doubted(scene, options, trials, verdict)
+    rounds: list[WindowMatches] = []
+    answer = Acceptance.failed(Status.OUTSIDE, 0)
+    limit = scene.search_limit(options.max_shift)
+    functions = options.match_function(limit), options.scout_function(limit)
+    with lazy.progress_bar(None, "matching", "round", options.progress, disable=not options.progress) as bar:
+        for number, (places, size) in enumerate(_rounds(scene, options)):
+            found = match_windows(scene, places, size, np.zeros((len(places), 2)), *functions)
+            rounds.append(found)
+            answer = _accept(rounds, scene, options)
+            bar.update()
+            logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, answer.status.name)
+            if answer.status is Status.OK and (number or int(answer.inliers.sum()) >= _FEW):
+                break
+            if answer.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _MANY:
+                break  # many windows match well and contradict each other: larger ones would only blur that
+    return rounds, _check_answer(scene, options, rounds, answer)
 
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
-    """Places and sizes of the windows of each round."""
+    """Places and size of the windows of each round."""
     first = window_size(options.window, scene.overlap, scene.linear, scene.extent)
     room = max(overlap_size(scene.overlap, scene.linear))
     larger = [(factor * first, n) for factor, n in _LARGER if options.window is None]
@@ -93,19 +93,19 @@ def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
         _check_inside(at[0], scene)
         yield from ((at, size) for size, _ in sizes)
         return
-    for places, size in _chosen(scene, sizes):
-        yield keep_inside(places, scene.extent, scene.linear, size), size
+    for places, size in _chosen_places(scene, sizes):
+        yield clamp_inside(places, scene.extent, scene.linear, size), size
 
 
-def _chosen(scene: Scene, sizes: list[tuple[int, int]]) -> Iterator[tuple[Floats, int]]:
-    """Choose places by what the images tell there; the first size gets a second choice of places."""
-    crs = scene.target.grid.crs, scene.reference.grid.crs
-    for turn, (size, n) in enumerate(sizes):
-        places, scores = choose_centres(scene.overlap, scene.linear, size, scene.looks, crs, scene.mask)
+def _chosen_places(scene: Scene, sizes: list[tuple[int, int]]) -> Iterator[tuple[Floats, int]]:
+    """Choose places by texture and valid data; those of the first size are followed by the next best ones."""
+    crs = scene.target.grid.crs
+    for number, (size, n) in enumerate(sizes):
+        places, scores = choose_centres(scene.overlap, scene.linear, size, scene.overviews, crs, scene.mask)
         chosen = spread_out(places, scores, n, scene.linear, size)
         yield places[chosen], size
         rest = np.setdiff1d(np.arange(len(places)), chosen)
-        if turn == 0 and len(rest) and len(chosen) == n > 1:
+        if number == 0 and len(rest) and len(chosen) == n > 1:
             more = spread_out(places[rest], scores[rest], n, scene.linear, size)
             yield places[rest[more]], size
 
@@ -119,77 +119,52 @@ def _check_inside(at: Floats, scene: Scene) -> None:
         )
 
 
-def _functions(scene: Scene, options: Options) -> tuple[Any, Any]:
-    limit = None
+def _accept(rounds: list[WindowMatches], scene: Scene, options: Options) -> Acceptance:
+    """Decide on all windows so far, without those beyond `max_shift`."""
+    moves, covs, status, reliability = _columns(rounds, scene)
     if options.max_shift is not None:
-        # Half a pixel more than allowed, lest a shift at the limit itself be missed; `_judge` holds to the limit.
-        limit = options.max_shift * target_pixels(scene) + 1.0
-    return options.match_function(limit), options.scout_function(limit)
-
-
-def target_pixels(scene: Scene) -> float:
-    """Tell how many matching pixels make a target pixel."""
-    own = scene.target.grid.affine
-    matching = scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]
-    return float(np.sqrt(abs(own.a * own.e - own.b * own.d) / abs(matching)))
-
-
-def _judge(trials: list[Trials], scene: Scene, options: Options) -> Verdict:
-    """Verdict on all windows so far, those beyond `max_shift` left out."""
-    moves, covs, status, reliability = _columns(trials, scene)
-    if options.max_shift is not None:
-        far = np.abs(moves).max(1) > options.max_shift * target_pixels(scene)
+        far = np.abs(moves).max(1) > options.max_shift * scene.target_pixel
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
-    verdict = judge(moves, covs, status, reliability)
-    if verdict.status is Status.OK and int(verdict.members.sum()) == 1 and not _gained(trials, verdict):
-        return replace(verdict, status=Status.NOT_IMPROVED, members=np.zeros_like(verdict.members))
-    return verdict
+    answer = accept_windows(moves, covs, status, reliability)
+    if answer.status is Status.OK and int(answer.inliers.sum()) == 1 and not _improved(rounds, answer):
+        return replace(answer, status=Status.NOT_IMPROVED, inliers=np.zeros_like(answer.inliers))
+    return answer
 
 
-def _gained(trials: list[Trials], verdict: Verdict) -> bool:
-    """Tell whether a window that stands alone looks more alike once moved: one edge or blob fits many another."""
+def _improved(rounds: list[WindowMatches], answer: Acceptance) -> bool:
+    """Whether a single window gains similarity by its shift: one edge or blob can match many others."""
     before, after = (
-        np.concatenate([getattr(t.matches, name) for t in trials]) for name in ("ssim_before", "ssim_after")
+        np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("ssim_before", "ssim_after")
     )
-    gain = float((after - before)[verdict.members][0])
-    return not gain < _GAIN or bool(np.abs(verdict.move).max() <= _NEAR)
+    gain = float((after - before)[answer.inliers][0])
+    return not gain < _IMPROVEMENT or bool(np.abs(answer.move).max() <= _NEAR)
 
 
-def _columns(trials: list[Trials], scene: Scene) -> tuple[Floats, Floats, NDArray[np.int8], Floats]:
+def _columns(rounds: list[WindowMatches], scene: Scene) -> tuple[Floats, Floats, NDArray[np.int8], Floats]:
     """Whole corrections in matching pixels, their covariances, status and reliability."""
-    dx, dy = (np.concatenate([getattr(one, name) for one in trials]) for name in ("dx", "dy"))
+    dx, dy = (np.concatenate([getattr(one, name) for one in rounds]) for name in ("dx", "dy"))
     moves = np.stack(vector_to_pixel(scene.linear, dx, dy), -1)
     covs, status, reliability = (
-        np.concatenate([getattr(one.matches, name) for one in trials]) for name in ("cov", "status", "reliability")
+        np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("cov", "status", "reliability")
     )
     return moves, covs, status, reliability
 
 
-def _doubted(scene: Scene, options: Options, trials: list[Trials], verdict: Verdict) -> Verdict:
-    """Keep an answer only if parts of its windows, and coarser pixels, tell the same."""
-    if verdict.status is not Status.OK or callable(options.matcher):
-        return verdict
-    last = trials[-1]
-    members = verdict.members[-len(last.x) :]
-    few = int(verdict.members.sum()) < _FEW
-    parts = bends(scene, last, members, verdict.move, options.contrast) if few else None
-    if parts is not None:
-        trials.append(parts)
-        return _overruled(verdict, trials, Status.OUTLIER)
-    if members.any() and locks(scene, last, members, options.contrast):
-        return _overruled(verdict, trials, Status.DISAGREES)
-    return verdict
+def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Acceptance:
+    """Accept an answer only if quarters of its windows, and coarser pixels, agree with it."""
+    if answer.status is not Status.OK or callable(options.matcher):
+        return answer
+    last = rounds[-1]
+    inliers: Bools = answer.inliers[-len(last.x) :]
+    few = int(answer.inliers.sum()) < _FEW
+    quarters = quarters_disagree(scene, last, inliers, answer.move, options.contrast) if few else None
+    if quarters is not None:
+        rounds.append(quarters)
+        return _rejected(answer, rounds, Status.OUTLIER)
+    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.contrast):
+        return _rejected(answer, rounds, Status.DISAGREES)
+    return answer
 
 
-def _overruled(verdict: Verdict, trials: list[Trials], status: Status) -> Verdict:
-    nobody = np.zeros(sum(len(one.x) for one in trials), bool)
-    return replace(verdict, status=status, members=nobody)
-
-
-def _progress(rounds: Iterator[tuple[Floats, int]], shown: bool) -> Iterator[tuple[Floats, int]]:
-    """Show the rounds with a progress bar on stderr, if wanted."""
-    if not shown:
-        yield from rounds
-        return
-
-    yield from tqdm(rounds, desc="matching", unit="round", leave=False)
+def _rejected(answer: Acceptance, rounds: list[WindowMatches], status: Status) -> Acceptance:
+    return replace(answer, status=status, inliers=np.zeros(sum(len(one.x) for one in rounds), bool))

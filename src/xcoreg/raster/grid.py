@@ -34,13 +34,6 @@ def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] 
     return GeoBox(shape, affine, as_crs(_crs_of(image, name)))
 
 
-def middle_of(grid: GeoBox) -> float:
-    """Tell the x of the middle of a grid: its longitude where the CRS has any."""
-    rows, cols = grid.shape
-    a, b, c = tuple(grid.affine)[:3]
-    return float(c + a * cols / 2 + b * rows / 2)
-
-
 def georeferenced_by(image: Image) -> str | None:
     """Name what tells where an image lies besides a transform."""
     if isinstance(image, Dataset):

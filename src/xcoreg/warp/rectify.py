@@ -28,9 +28,10 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
+from xcoreg.georef.transform import middle_of
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
-from xcoreg.raster.grid import georeferenced_by, grid_of, middle_of
+from xcoreg.raster.grid import georeferenced_by, grid_of
 from xcoreg.warp.apply import resample_band
 from xcoreg.warp.mapping import Displacement, Grid, compose, outline, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like, wrap_on_grid

@@ -3,7 +3,7 @@ import pytest
 
 from xcoreg.core.matcher import phase_match
 from xcoreg.georef import vector_to_pixel
-from xcoreg.matching.acceptance import bends, locks
+from xcoreg.matching.acceptance import locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.options import check_options
 from xcoreg.matching.scene import prepare
 from xcoreg.matching.shift import match
@@ -14,28 +14,28 @@ CENTRE = np.array([[301500.0, 5898540.0]])
 ALL = np.ones(1, bool)
 
 
-def first_look(both, size=192):
+def matched(both, size=192):
     scene = prepare(both.tgt, both.ref, check_options({}))
-    trials = match_windows(scene, CENTRE, size, np.zeros((1, 2)), phase_match)
-    move = np.array(vector_to_pixel(scene.linear, trials.dx[0], trials.dy[0]))
-    return scene, trials, move
+    windows = match_windows(scene, CENTRE, size, np.zeros((1, 2)), phase_match)
+    move = np.array(vector_to_pixel(scene.linear, windows.dx[0], windows.dy[0]))
+    return scene, windows, move
 
 
 @pytest.fixture(scope="module")
 def shifted():
-    return first_look(pair((300, 300), shift=(0.7, -1.2), seed=1))
+    return matched(pair((300, 300), shift=(0.7, -1.2), seed=1))
 
 
 def test_quarters_agree_under_one_shift(shifted):
-    scene, trials, move = shifted
-    assert bends(scene, trials, ALL, move, "same") is None
+    scene, windows, move = shifted
+    assert quarters_disagree(scene, windows, ALL, move, "same") is None
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0.7, 1.0), (0.0, 1.01)])
 def test_quarters_contradict_under_rotation_and_scale(degrees, scale):
     turn = similarity((300, 300), degrees=degrees, scale=scale, shift=(0.7, -1.2))
-    scene, trials, move = first_look(pair((300, 300), shift=turn, seed=1))
-    quarters = bends(scene, trials, ALL, move, "same")
+    scene, windows, move = matched(pair((300, 300), shift=turn, seed=1))
+    quarters = quarters_disagree(scene, windows, ALL, move, "same")
     assert quarters.size == 96
     # The corners of a square of 96 px move by so much.
     dcol, drow = vector_to_pixel(scene.linear, quarters.dx, quarters.dy)
@@ -44,19 +44,19 @@ def test_quarters_contradict_under_rotation_and_scale(degrees, scale):
 
 
 def test_small_windows_have_no_quarters():
-    scene, trials, move = first_look(pair((300, 300), shift=(0.7, -1.2), seed=1), 64)
-    assert bends(scene, trials, ALL, move, "same") is None
+    scene, windows, move = matched(pair((300, 300), shift=(0.7, -1.2), seed=1), 64)
+    assert quarters_disagree(scene, windows, ALL, move, "same") is None
 
 
 def test_coarser_pixels_agree_with_true_answers(shifted):
-    scene, trials, _ = shifted
-    assert not locks(scene, trials, ALL, "same")
+    scene, windows, _ = shifted
+    assert not locked_to_pixel_grid(scene, windows, ALL, "same")
 
 
 def test_no_members_are_no_doubt(shifted):
-    scene, trials, move = shifted
-    assert bends(scene, trials, ~ALL, move, "same") is None
-    assert not locks(scene, trials, ~ALL, "same")
+    scene, windows, move = shifted
+    assert quarters_disagree(scene, windows, ~ALL, move, "same") is None
+    assert not locked_to_pixel_grid(scene, windows, ~ALL, "same")
 
 
 @pytest.mark.parametrize("seed", range(3))

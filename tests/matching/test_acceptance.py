@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.matching.acceptance import judge
+from xcoreg.matching.acceptance import accept_windows
 
 SURE = 95.0
 
@@ -12,20 +12,20 @@ def run(moves, status=None, reliability=SURE, sigma=0.01):
     n = len(moves)
     status = np.zeros(n, np.int8) if status is None else np.asarray(status, np.int8)
     covs = np.full((n, 2, 2), sigma**2 * np.eye(2))
-    return judge(moves, covs, status, np.broadcast_to(np.asarray(reliability, float), n))
+    return accept_windows(moves, covs, status, np.broadcast_to(np.asarray(reliability, float), n))
 
 
 def test_windows_that_agree_are_averaged():
-    verdict = run([[1.0, 2.0], [1.1, 2.0], [1.0, 2.1], [0.9, 1.9]])
-    assert verdict.status is Status.OK
-    assert verdict.members.all()
-    assert verdict.move == pytest.approx([1.0, 2.0])
+    answer = run([[1.0, 2.0], [1.1, 2.0], [1.0, 2.1], [0.9, 1.9]])
+    assert answer.status is Status.OK
+    assert answer.inliers.all()
+    assert answer.move == pytest.approx([1.0, 2.0])
 
 
 def test_the_minority_is_left_out():
-    verdict = run([[1, 2], [1, 2], [1.02, 2], [9, 9]])
-    assert verdict.status is Status.OK
-    assert verdict.members.tolist() == [True, True, True, False]
+    answer = run([[1, 2], [1, 2], [1.02, 2], [9, 9]])
+    assert answer.status is Status.OK
+    assert answer.inliers.tolist() == [True, True, True, False]
 
 
 @pytest.mark.parametrize("moves", [[[1, 2], [9, 9]], [[1, 2], [1, 2], [9, 9], [9, 9]], [[1, 2], [5, 5], [9, 9]]])
@@ -34,16 +34,16 @@ def test_windows_that_contradict_each_other_give_no_answer(moves):
 
 
 def test_only_windows_that_are_ok_count():
-    verdict = run([[1, 2], [1, 2], [9, 9], [9, 9], [9, 9]], [0, 0, 3, 3, 3])
-    assert verdict.status is Status.OK
-    assert verdict.members.tolist() == [True, True, False, False, False]
-    assert verdict.move == pytest.approx([1, 2])
+    answer = run([[1, 2], [1, 2], [9, 9], [9, 9], [9, 9]], [0, 0, 3, 3, 3])
+    assert answer.status is Status.OK
+    assert answer.inliers.tolist() == [True, True, False, False, False]
+    assert answer.move == pytest.approx([1, 2])
 
 
 def test_one_sure_window_may_stand_alone():
-    verdict = run([[1, 2]])
-    assert verdict.status is Status.OK
-    assert verdict.move == pytest.approx([1, 2])
+    answer = run([[1, 2]])
+    assert answer.status is Status.OK
+    assert answer.move == pytest.approx([1, 2])
 
 
 def test_one_doubtful_window_may_not():
@@ -69,16 +69,16 @@ def test_a_matcher_that_tells_no_reliability_is_believed():
     ],
 )
 def test_without_a_window_the_commonest_reason_is_told(statuses, reason):
-    verdict = run(np.ones((len(statuses), 2)), statuses)
-    assert verdict.status is reason
-    assert not verdict.members.any()
-    assert np.isnan(verdict.move).all()
+    answer = run(np.ones((len(statuses), 2)), statuses)
+    assert answer.status is reason
+    assert not answer.inliers.any()
+    assert np.isnan(answer.move).all()
 
 
 def test_vague_windows_agree_within_their_uncertainty():
     moves = [[0.0, 0.0], [1.6, 0.0], [0.0, 1.5]]
-    assert run(moves, sigma=1.0).members.all()
-    assert not run(moves, sigma=0.01).members.all()
+    assert run(moves, sigma=1.0).inliers.all()
+    assert not run(moves, sigma=0.01).inliers.all()
 
 
 def test_agreement_narrows_the_covariance():
@@ -88,6 +88,6 @@ def test_agreement_narrows_the_covariance():
 
 def test_windows_without_covariance_agree_all_the_same():
     moves = np.array([[1.0, 2.0], [1.1, 2.0], [1.0, 2.2]])
-    verdict = judge(moves, np.full((3, 2, 2), np.nan), np.zeros(3, np.int8), np.full(3, np.nan))
-    assert verdict.status is Status.OK
-    assert verdict.move == pytest.approx(moves.mean(0))
+    answer = accept_windows(moves, np.full((3, 2, 2), np.nan), np.zeros(3, np.int8), np.full(3, np.nan))
+    assert answer.status is Status.OK
+    assert answer.move == pytest.approx(moves.mean(0))
