@@ -56,7 +56,7 @@ def test_an_empty_crs_is_never_guessed(crs):
 
 
 def test_an_unknown_crs_is_named():
-    with pytest.raises(OptionError, match=r"'EPSG:999999' is unknown: use an authority code"):
+    with pytest.raises(OptionError, match=r"'EPSG:999999' is unknown: give an authority code"):
         as_crs("EPSG:999999")
 
 

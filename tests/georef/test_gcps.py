@@ -114,12 +114,12 @@ def test_envi_counts_from_one_at_the_corner(tmp_path):
     ("name", "text", "message"),
     [
         ("a.csv", "x,y\n1,2\n", "needed are x, y, and pixel, line"),
-        ("a.csv", "x,y,col,row\n1,2,three,4\n", "does not hold numbers"),
+        ("a.csv", "x,y,col,row\n1,2,three,4\n", "cells that are not numbers"),
         ("a.csv", "x,y,col,row\n1,2\n", "fewer cells than"),
         ("a.csv", "", "no table"),
         ("a.points", "x,y\n1,2\n", "mapX"),
         ("a.pts", "1 2 3\n", "rows of map x"),
-        ("a.csv", "x,y,col,row\n", "carries no ground control points"),
+        ("a.csv", "x,y,col,row\n", "has no ground control points"),
     ],
 )
 def test_broken_lists_say_why(tmp_path, name, text, message):

@@ -97,7 +97,7 @@ def test_missing_rpcs_are_named(data_dir):
 
 @pytest.mark.parametrize("order", [(0, 1, 3, 2), (0, 2, 1, 3)], ids=["row by row", "crossed"])
 def test_corners_in_another_order_are_told(order):
-    with pytest.raises(OptionError, match="go round it, upper left, upper right, lower right"):
+    with pytest.raises(OptionError, match="give upper left, upper right, lower right"):
         Corners(*(SWATH[at] for at in order))
     with pytest.raises(OptionError, match="on one line"):
         Corners((0, 0), (1, 1), (2, 2), (3, 3))  # a great circle, nearly

@@ -1,7 +1,4 @@
-"""CRSs: reading their spellings, comparing them, carrying points and displacements between them.
-
-Reading a CRS in any of its spellings, and finding the EPSG code of one that does not tell it.
-"""
+"""CRSs: reading any description, EPSG codes, comparison, transformation of points and displacements, longitudes."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
 _UNQUOTED = re.compile(r'\b(AUTHORITY|ID)\[\s*"([^"]+)"\s*,\s*(\d+)\s*\]')
 _UTM = re.compile(r"(?:wgs\s*_?(?:19)?84)?[\s/_,-]*utm[\s_-]*(?:zone)?[\s_-]*(\d{1,2})[\s_-]*([ns])", re.IGNORECASE)
 _CODE = re.compile(r"(epsg|esri)[\s/_:-]+(\d+)", re.IGNORECASE)
-_SAME = 1e-3  # m: the registry and other makers round scale factors differently
-_NO_CODE = 25  # %, PROJ's lowest confidence: names agree; whether numbers do is looked at here
+_SAME = 1e-3  # m: EPSG and others round scale factors differently
+_LEAST = 25  # %, PROJ's lowest confidence: names agree; whether coordinates do is checked here
 
 
 def parse_crs(crs: Any) -> CRS | None:
@@ -42,12 +39,12 @@ def parse_crs(crs: Any) -> CRS | None:
     -------
     pyproj.CRS or None
         The registered CRS where the description is one of EPSG's (:func:`epsg_of`), else as described. None when
-        unknown (None, empty text, an empty CRS of rasterio): nothing is ever guessed.
+        unknown (None, empty text, an empty CRS of rasterio): no CRS is guessed.
 
     Raises
     ------
     OptionError
-        When something is said that nobody understands.
+        When the description cannot be read.
 
     Examples
     --------
@@ -67,55 +64,45 @@ def parse_crs(crs: Any) -> CRS | None:
 
 
 def text_of(crs: Any) -> CRS | str | int | None:
-    """Reduce any spelling of a CRS to what PROJ reads."""
+    """Reduce any description of a CRS to what PROJ reads; None for an empty one."""
     if crs is None or isinstance(crs, CRS):
         return crs
     if isinstance(crs, np.integer | int) and not isinstance(crs, bool):
         return int(crs)
-    if isinstance(crs, str):
-        return _unfiled(crs.strip()) or None
-    if isinstance(crs, Path):
-        return _unfiled(str(crs)) or None
+    if isinstance(crs, str | Path):
+        return _read_prj_text(str(crs).strip()) or None
     if isinstance(crs, tuple | list) and len(crs) == 2:
         return f"{crs[0]}:{crs[1]}"
     if isinstance(crs, dict):
-        return _from_dict(crs)
+        return _text_of_dict(crs)
     for name in ("to_wkt", "ExportToWkt"):
         method = getattr(crs, name, None)
         if callable(method):
             return str(method()).strip() or None
-    return _held(crs)
-
-
-def _held(holder: Any) -> CRS | str | int | None:
-    """CRS of an image, a table, a dataset or a grid mapping variable."""
-    attrs = getattr(holder, "attrs", None)
+    # The CRS of an image, a table, a dataset or a grid mapping variable.
+    attrs = getattr(crs, "attrs", None)
     if isinstance(attrs, dict) and {"grid_mapping_name", "crs_wkt", "spatial_ref"} & set(attrs):
-        return _from_dict(attrs)
-    if hasattr(holder, "rio"):
-        return text_of(holder.rio.crs)
-    if hasattr(holder, "crs"):
-        return text_of(holder.crs)
-    raise OptionError(f"a {type(holder).__name__} is no CRS: use an authority code such as 'EPSG:32633', WKT or PROJ")
+        return _text_of_dict(attrs)
+    if hasattr(crs, "rio"):
+        return text_of(crs.rio.crs)
+    if hasattr(crs, "crs"):
+        return text_of(crs.crs)
+    raise OptionError(f"a {type(crs).__name__} is not a CRS: give an authority code such as 'EPSG:32633', WKT or PROJ")
 
 
-def _from_dict(data: dict[Any, Any]) -> str | None:
-    if not data:
-        return None
+def _text_of_dict(data: dict[Any, Any]) -> str | None:
     wkt = data.get("crs_wkt") or data.get("spatial_ref")
-    if wkt:
-        return str(wkt)
+    if wkt or not data:
+        return str(wkt) if wkt else None
     try:
-        if "grid_mapping_name" in data:
-            return CRS.from_cf(data).to_wkt()
-        found = CRS.from_json_dict(data) if {"$schema", "type"} & set(data) else CRS.from_dict(data)
-        return found.to_wkt()
+        read = CRS.from_cf if "grid_mapping_name" in data else CRS.from_user_input
+        return read(data).to_wkt()
     except (CRSError, KeyError) as error:
         raise OptionError(f"the CRS {str(data)[:80]} is unknown: {str(error)[:120]}") from error
 
 
-def _unfiled(text: str) -> str:
-    """Text of a .prj file where one is named; the prefix of GDAL for ESRI's WKT goes."""
+def _read_prj_text(text: str) -> str:
+    """Content of a .prj file if the text is its path; GDAL's prefix of ESRI's WKT is removed."""
     bare = text[6:].strip() if text.upper().startswith("ESRI::") else text
     if not bare.lower().endswith(".prj") or "[" in bare:
         return bare
@@ -127,17 +114,20 @@ def _unfiled(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def spelled_crs(text: str | int) -> CRS:
-    """Make the CRS that a text describes, as it is described; equal texts give one cached object."""
-    spelled = _cleaned(text) if isinstance(text, str) else text
+    """CRS of a text or code, as it is described; equal texts give one cached object."""
     try:
-        return _unbound(CRS.from_user_input(spelled))
+        return _unbound(CRS.from_user_input(text))
     except CRSError as error:
+        ours = _proj_spelling(text) if isinstance(text, str) else text
+        if ours != text:
+            return spelled_crs(ours)
         raise OptionError(
-            f"the CRS {str(text)[:80]!r} is unknown: use an authority code such as 'EPSG:32633', WKT or a PROJ string"
+            f"the CRS {str(text)[:80]!r} is unknown: give an authority code such as 'EPSG:32633', WKT or a PROJ string"
         ) from error
 
 
-def _cleaned(text: str) -> str:
+def _proj_spelling(text: str) -> str:
+    """Text that PROJ reads, for one that it does not: codes without quotes or colon, UTM zones without a datum."""
     if "[" in text:
         return _UNQUOTED.sub(r'\1["\2","\3"]', text)
     if text.upper() in ("CRS84", "CRS:84"):
@@ -149,7 +139,7 @@ def _cleaned(text: str) -> str:
 
 
 def _unbound(crs: CRS) -> CRS:
-    """Drop a datum shift of zero from WGS 84 to itself, which old WKT carries along."""
+    """Drop a datum shift of zero from WGS 84 to itself, as old WKT has it."""
     if not crs.is_bound or crs.source_crs is None or crs.coordinate_operation is None:
         return crs
     datum = crs.source_crs.datum
@@ -158,7 +148,7 @@ def _unbound(crs: CRS) -> CRS:
 
 
 def epsg_of(crs: Any) -> int | None:
-    """Find the EPSG code of a CRS, whether it tells it or not.
+    """Find the EPSG code of a CRS, also where its description does not name it.
 
     Parameters
     ----------
@@ -188,12 +178,12 @@ def _epsg_of(crs: CRS) -> int | None:
     sure = crs.to_epsg()
     if sure is not None:
         return int(sure)
-    maybe = crs.to_epsg(min_confidence=_NO_CODE)
+    maybe = crs.to_epsg(min_confidence=_LEAST)
     return int(maybe) if maybe is not None and _same_numbers(crs, CRS.from_epsg(maybe)) else None
 
 
 def _same_numbers(one: CRS, two: CRS) -> bool:
-    """Tell whether two CRSs of one datum give the same coordinates, over the area where the second is used."""
+    """Whether two CRSs of one datum give the same coordinates, over the area of use of the second."""
     if one.datum is None or two.datum is None or one.datum.name != two.datum.name or one.type_name != two.type_name:
         return False
     if not one.is_projected:
@@ -208,7 +198,7 @@ def _same_numbers(one: CRS, two: CRS) -> bool:
 
 
 def as_crs(crs: Any) -> CRS:
-    """Make a pyproj CRS of any spelling of one.
+    """Make a pyproj CRS of any description.
 
     Parameters
     ----------
@@ -223,7 +213,7 @@ def as_crs(crs: Any) -> CRS:
     Raises
     ------
     OptionError
-        When it is empty or nobody knows it.
+        When it is empty or cannot be read.
 
     Examples
     --------
@@ -232,25 +222,25 @@ def as_crs(crs: Any) -> CRS:
     """
     if isinstance(crs, CRS):
         return crs
-    # Objects of other libraries write themselves out as text each time; grids are asked for theirs a great many times.
-    known = type(crs).__hash__ is not None and hasattr(crs, "to_wkt")
-    return _written_once(crs) if known else _read(crs)
+    # Objects of other libraries write their WKT at every call, and grids are asked for their CRS very often.
+    hashable = type(crs).__hash__ is not None and hasattr(crs, "to_wkt")
+    return _read_once(crs) if hashable else _read(crs)
 
 
 @lru_cache(maxsize=128)
-def _written_once(crs: Any) -> CRS:
+def _read_once(crs: Any) -> CRS:
     return _read(crs)
 
 
 def _read(crs: Any) -> CRS:
     found = crs if isinstance(crs, int) else text_of(crs)
     if found is None:
-        raise OptionError("the CRS is unknown (empty): name it, for example 'EPSG:32633'")
+        raise OptionError("the CRS is unknown: name it, for example 'EPSG:32633'")
     return found if isinstance(found, CRS) else spelled_crs(found)
 
 
 def same_crs(first: Any, second: Any) -> bool:
-    """Tell whether two CRSs give a point the same (x, y).
+    """Whether two CRSs give a point the same (x, y).
 
     Axis order, names and a vertical part do not matter; an unknown CRS equals nothing.
 
@@ -290,11 +280,11 @@ def _transformer(src: str, dst: str) -> Transformer:
     try:
         return Transformer.from_crs(one, two, always_xy=True)
     except ProjError as error:
-        raise GridError(f"no transformation is known between {one.name!r} and {two.name!r}") from error
+        raise GridError(f"no transformation is known between {one.name!r} and {two.name!r}: check both") from error
 
 
 def longitude_period(crs: Any) -> float | None:
-    """Tell how much longitude leads once around the Earth.
+    """Longitude of one turn around the Earth.
 
     Parameters
     ----------
@@ -317,20 +307,20 @@ def longitude_period(crs: Any) -> float | None:
 
 
 def wrap_longitude(crs: Any, x: ArrayLike, near: ArrayLike) -> NDArray[np.float64]:
-    """Tell longitudes in the turn around a place: 180.5 near 179, -179.5 near -179.
+    """Wrap longitudes to within half a turn of a place: 180.5 near 179, -179.5 near -179.
 
     Parameters
     ----------
     crs : CRS in any spelling, or None
     x : float or array
-        Longitudes; of a CRS without any, map coordinates, which are left as they are.
+        Longitudes; map coordinates of other CRSs are returned unchanged.
     near : float or array
         The place, in the same unit.
 
     Returns
     -------
     float64 array
-        Within half a turn of the place; numbers that lie there are left as they are.
+        Within half a turn of the place; longitudes that are there already are returned unchanged.
 
     Examples
     --------
@@ -356,19 +346,19 @@ def transform_points(
     x, y : float or array
         In `src_crs`: East or longitude first.
     near : float or array, optional
-        Longitude in `dst_crs`: tell longitudes in the turn around it (:func:`wrap_longitude`).
+        Longitude in `dst_crs`: wrap longitudes to the turn around it (:func:`wrap_longitude`).
 
     Returns
     -------
     x, y : float64, the shape of the input
-        In `dst_crs`; infinite where the point has no image.
+        In `dst_crs`; infinite where the point cannot be transformed.
 
     Raises
     ------
     OptionError
         When a CRS is unknown.
     GridError
-        When no transformation leads from one to the other.
+        When PROJ knows no transformation between them.
 
     Examples
     --------
@@ -388,7 +378,7 @@ def transform_points(
 def local_displacement(
     x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, from_crs: Any, to_crs: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Express a displacement known in one CRS in another, at given places.
+    """Convert a displacement from one CRS to another, at given places.
 
     Parameters
     ----------
@@ -410,8 +400,8 @@ def local_displacement(
 
     Notes
     -----
-    The place and the displaced place are both carried over and back, so the difference is free of the
-    transformation's round-trip error and follows rotation, scale and unit exactly.
+    The place and the displaced place are both transformed there and back, so the difference is free of the
+    round-trip error and follows rotation, scale and unit exactly.
 
     Examples
     --------

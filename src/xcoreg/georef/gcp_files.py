@@ -1,10 +1,6 @@
-"""Images that carry control points in the place of a transform.
+"""Files of ground control points: CSV, QGIS .points, ENVI .pts, vector files, and rasters with control points.
 
-ENVI's lists of ground control points (.pts).
-
-Files of ground control points: CSV, QGIS .points, ENVI .pts, GeoPackage, and rasters that carry them.
-
-All of them count pixels from the corner of the image (GDAL's way), each in its own manner: see :func:`read_gcps`.
+All of them count pixels from the corner of the image, as GDAL does; see :func:`read_gcps` for each.
 """
 
 from __future__ import annotations
@@ -43,12 +39,12 @@ _FIRST = 1.0  # ENVI's number of the corner of the first pixel
 
 
 def parse_envi(text: str, name: str = "the list") -> GCPs:
-    r"""Read ENVI's list of points."""
+    """Read the control points of an ENVI file."""
     head = "\n".join(line for line in text.splitlines() if line.lstrip().startswith(";"))
     try:
         rows = [[float(part) for part in line.split()] for line in text.splitlines() if _holds_data(line)]
     except ValueError as error:
-        raise OptionError(f"{name} does not hold numbers: {error}") from error
+        raise OptionError(f"{name} has cells that are not numbers: {error}") from error
     if {len(row) for row in rows} not in ({4}, {5}):
         raise OptionError(f"{name} needs rows of map x, map y, (elevation,) image x, image y")
     columns = np.array(rows).T
@@ -76,7 +72,7 @@ def _crs_of(head: str) -> CRS | None:
 
 
 def envi_text(gcps: GCPs) -> str:
-    """Write ENVI's list of points."""
+    """Write control points as an ENVI file."""
     tall = bool(gcps.z.any())
     head = ["; ENVI Image to Map GCP File", *_header_crs(gcps), f"; Map ({'x,y,elev' if tall else 'x,y'}), Image (x,y)"]
     columns = [gcps.x, gcps.y, *([gcps.z] if tall else []), gcps.pixel + _FIRST, gcps.line + _FIRST]
@@ -110,25 +106,25 @@ _NAMES = {
     "info": ("info", "remark"),
 }
 _VECTORS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile"}
-#: Suffixes of lists; every other file is taken for a raster.
+#: Suffixes of lists of points; every other file is read as a raster.
 LIST_SUFFIXES = (".csv", ".txt", ".points", ".pts", *_VECTORS)
 
 
 def read_gcps(path: str | Path, crs: Any = None) -> GCPs:
-    """Read ground control points from a raster that carries them, or from a list.
+    """Read ground control points from a raster or from a list.
 
     Parameters
     ----------
     path : str or Path
         * any raster or VRT that GDAL reads;
         * .csv or .txt: a header that names its columns, `pixel` and `line` counted from the corner or `col` and `row`
-          with whole numbers at pixel centres, `x` and `y` (or lon and lat), and maybe `z`, `id`, `info`. A first line
-          ``#CRS: ...`` tells the CRS;
+          with integers at pixel centres, `x` and `y` (or lon and lat), and optionally `z`, `id`, `info`. The CRS is in
+          a line ``#CRS: ...``;
         * .points of QGIS: sourceY counts downwards as a negative number; points that are not enabled are left out;
         * .pts of ENVI: the corner of the first pixel is (1, 1);
         * .gpkg, .geojson or .shp: points with the columns of a CSV.
     crs : CRS in any spelling, optional
-        Of the points on the ground, where the file does not tell it; it wins where the file does.
+        Of the points on the ground; replaces the one in the file.
 
     Returns
     -------
@@ -137,7 +133,7 @@ def read_gcps(path: str | Path, crs: Any = None) -> GCPs:
     Raises
     ------
     OptionError
-        When there is no such file, it carries no points, or they cannot be read.
+        When there is no such file, it has no points, or they cannot be read.
 
     Examples
     --------
@@ -161,7 +157,7 @@ def read_gcps(path: str | Path, crs: Any = None) -> GCPs:
         reader = _read_vectors if suffix in _VECTORS else _read_raster
     gcps = reader(file if suffix in LIST_SUFFIXES else path)  # type: ignore[arg-type]
     if not len(gcps):
-        raise OptionError(f"{path} carries no ground control points")
+        raise OptionError(f"{path} has no ground control points")
     return gcps if crs is None else gcps.with_crs(crs)
 
 
@@ -177,7 +173,7 @@ def save_gcps(gcps: GCPs, path: str | Path) -> Path:
     Returns
     -------
     Path
-        What was written; :func:`read_gcps` reads it back. ENVI and QGIS keep no names, and QGIS no heights.
+        The file; :func:`read_gcps` reads it back. ENVI and QGIS files have no names, those of QGIS no heights.
 
     Raises
     ------
@@ -257,14 +253,14 @@ def _floats(texts: list[str], name: str, path: Path) -> Any:
     try:
         return np.array([float(text) if text else np.nan for text in texts], np.float64)
     except ValueError as error:
-        raise OptionError(f"the column {name} of {path} does not hold numbers: {error}") from error
+        raise OptionError(f"the column {name} of {path} has cells that are not numbers: {error}") from error
 
 
 def _read_envi(path: Path) -> GCPs:
     return parse_envi(path.read_text(encoding="utf-8-sig", errors="replace"), str(path))
 
 
-def _told_crs(gcps: GCPs, *, wkt: bool = False) -> str:
+def _crs_line(gcps: GCPs, *, wkt: bool = False) -> str:
     if gcps.crs is None:
         return ""
     code = epsg_of(gcps.crs)
@@ -293,20 +289,20 @@ def csv_text(gcps: GCPs) -> str:
     writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])
     columns = (gcps.id, gcps.info, gcps.pixel.tolist(), gcps.line.tolist(), gcps.x.tolist(), gcps.y.tolist())
     writer.writerows(zip(*columns, gcps.z.tolist(), strict=True))
-    return _told_crs(gcps) + text.getvalue()
+    return _crs_line(gcps) + text.getvalue()
 
 
 def _qgis_text(gcps: GCPs) -> str:
     rows = zip(gcps.x.tolist(), gcps.y.tolist(), gcps.pixel.tolist(), (-gcps.line).tolist(), strict=True)
     lines = (f"{x!r},{y!r},{pixel!r},{height!r},1,0,0,0\n" for x, y, pixel, height in rows)
-    return _told_crs(gcps, wkt=True) + "mapX,mapY,sourceX,sourceY,enable,dX,dY,residual\n" + "".join(lines)
+    return _crs_line(gcps, wkt=True) + "mapX,mapY,sourceX,sourceY,enable,dX,dY,residual\n" + "".join(lines)
 
 
 def _read_vectors(path: Path) -> GCPs:
     gpd = require("geopandas", extra="vector")
     table = gpd.read_file(path)
     columns = {str(name).lower(): [str(v) for v in table[name]] for name in table.columns if name != "geometry"}
-    # The geometry is what a GIS may have edited: it wins over columns x and y.
+    # A GIS edits the geometry, not the columns x and y.
     columns["x"], columns["y"] = ([repr(float(v)) for v in each] for each in (table.geometry.x, table.geometry.y))
     return _from_columns(columns, parse_crs(table.crs), path)
 
@@ -324,7 +320,7 @@ _SUFFIXES = (".vrt", ".tif", ".tiff", "")
 
 
 def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
-    """Write a copy of an image that carries ground control points instead of a transform.
+    """Write a copy of an image with ground control points instead of a transform.
 
     Parameters
     ----------
@@ -333,13 +329,13 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     gcps : GCPs
         Positions in the image and on the ground.
     out : str or Path
-        `.vrt`: a small text that refers to the image, and keeps names and remarks of the points. `.tif`: a GeoTIFF with
-        a copy of the pixels, which keeps neither.
+        `.vrt`: a small file that refers to the image, with names and remarks of the points. `.tif`: a GeoTIFF with
+        a copy of the pixels, without them.
 
     Returns
     -------
     Path
-        What was written. `gdalwarp`, QGIS and rasterio warp it to where the points say, and so does xcoreg.
+        The file. `gdalwarp`, QGIS, rasterio and xcoreg georeference it by the points.
 
     Raises
     ------
@@ -364,7 +360,7 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     goal = Path(out)
     suffix = goal.suffix.lower()
     if suffix not in _SUFFIXES:
-        raise OptionError(f"images carry control points as .tif and .vrt, not {suffix}")
+        raise OptionError(f"images with control points are written as .tif and .vrt, not {suffix}")
     local = Path(image).exists()
     if local and goal.exists() and goal.samefile(image):
         raise OptionError(f"the output {goal} is the input itself: give another path")
@@ -385,19 +381,19 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     return goal
 
 
-def _vrt(source: str, gcps: GCPs, room: Path, folder: Path | None) -> bytes:
-    """Describe an image by GDAL itself, then put control points in the place of its transform."""
-    rasterio.shutil.copy(source, room, driver="VRT")
-    tree = ET.fromstring(room.read_bytes())
-    room.unlink()
+def _vrt(source: str, gcps: GCPs, vrt: Path, folder: Path | None) -> bytes:
+    """VRT of an image as GDAL writes it, with control points instead of its transform."""
+    rasterio.shutil.copy(source, vrt, driver="VRT")
+    tree = ET.fromstring(vrt.read_bytes())
+    vrt.unlink()
     for name in ("SRS", "GeoTransform", "GCPList"):
         for old in tree.findall(name):
             tree.remove(old)
     for link in tree.iter("SourceFilename"):
-        _point_to_source(link, room.parent, folder)
+        _set_source(link, vrt.parent, folder)
     points = ET.Element("GCPList", Projection="" if gcps.crs is None else _wkt(gcps.crs))
     columns = {"Pixel": gcps.pixel, "Line": gcps.line, "X": gcps.x, "Y": gcps.y, "Z": gcps.z}
-    # All digits: GDAL itself would write four after the point of a pixel.
+    # All digits: GDAL itself would write pixels with four decimals.
     texts = {"Id": gcps.id, "Info": gcps.info, **{key: map(repr, each.tolist()) for key, each in columns.items()}}
     for row in zip(*texts.values(), strict=True):
         ET.SubElement(points, "GCP", dict(zip(texts, row, strict=True)))
@@ -408,18 +404,18 @@ def _vrt(source: str, gcps: GCPs, room: Path, folder: Path | None) -> bytes:
 
 
 def _wkt(crs: CRS) -> str:
-    """WKT for any version of GDAL, where it has words for the CRS."""
+    """WKT for any version of GDAL, where it can describe the CRS."""
     try:
         return str(crs.to_wkt("WKT1_GDAL"))
     except CRSError:
         return str(crs.to_wkt())
 
 
-def _point_to_source(link: Any, room: Path, folder: Path | None) -> None:
-    """Say where the pixels are: as seen from the folder of the VRT where that can be said, so that both can move."""
+def _set_source(link: Any, temporary: Path, folder: Path | None) -> None:
+    """Write the path of the pixels relative to the folder of the VRT where possible, so that both can be moved."""
     text = link.text or ""
-    path = Path(os.path.normpath(room / text)) if link.get("relativeToVRT") == "1" else Path(text)
-    if not path.exists():  # an address, or a part of a file
+    path = Path(os.path.normpath(temporary / text)) if link.get("relativeToVRT") == "1" else Path(text)
+    if not path.exists():  # a web address or a subdataset
         return
     try:
         relative = None if folder is None else os.path.relpath(path, folder.resolve())

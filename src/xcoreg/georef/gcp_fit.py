@@ -12,7 +12,7 @@ from affine import Affine
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.georef.crs import wrap_longitude
-from xcoreg.georef.surfaces import Homography, Polynomial, Scale, first_guess, solve
+from xcoreg.georef.surfaces import Homography, Polynomial, Scale, first_guess, homography_terms, solve
 from xcoreg.georef.transform import cov_to_pixel, vector_to_pixel
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _rms(values: Floats) -> float:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GCPFit:
-    """Where an image lies, by its control points; made by :func:`xcoreg.georef.fit_gcps`.
+    """A map between an image and the ground fitted to control points; made by :func:`xcoreg.georef.fit_gcps`.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class GCPFit:
     surface, scale
         The map in scaled coordinates.
     weights : (n,) float
-        Of the points: as given, times what a robust fit made of them.
+        Of the points: as given, times the robust weights.
     residuals, left_out : Residuals
         Against the fit, and of every point against the fit to all others.
     normal : (p, p) float or None
@@ -176,7 +176,7 @@ class GCPFit:
         Parameters
         ----------
         x, y : float or array
-            Units of the CRS; longitudes may be given in any turn.
+            Units of the CRS; longitudes are wrapped.
 
         Returns
         -------
@@ -212,9 +212,7 @@ class GCPFit:
         four float64 arrays
             dx = a dcol + b drow and dy = d dcol + e drow.
         """
-        xu, xv, yu, yv = self.surface.slopes(*self.scale.to_unit(col, row))
-        (_, by_col), (_, by_row), (_, by_x), (_, by_y) = self.scale.col, self.scale.row, self.scale.x, self.scale.y
-        return xu * by_x / by_col, xv * by_x / by_row, yu * by_y / by_col, yv * by_y / by_row
+        return self.scale.linear(self.surface, *self.scale.to_unit(col, row))
 
     def cov_at(self, col: ArrayLike, row: ArrayLike) -> Floats:
         """Covariance of the predicted ground coordinates at pixel positions.
@@ -226,8 +224,8 @@ class GCPFit:
         Returns
         -------
         (..., 2, 2) float64
-            Axes (x, y), CRS units²: how well the fit knows the place, the model being right. From the scatter of the
-            residuals. NaN for a spline, which has none, and where there are no more points than parameters.
+            Axes (x, y), CRS units², from the scatter of the residuals, if the model is right. NaN for a spline, and
+            where there are no more points than parameters.
         """
         u, v = np.broadcast_arrays(*self.scale.to_unit(np.asarray(col, np.float64), np.asarray(row, np.float64)))
         if self.normal is None:
@@ -252,12 +250,12 @@ class GCPFit:
         return np.asarray(np.einsum("n,ni,nj->ij", self.weights, residuals, residuals) / free)
 
     def cov_px_at(self, col: float, row: float) -> Floats:
-        """Covariance of the fit at one position, carried into the image: axes (col, row), px²."""
+        """Covariance of the fit at one position in the image: axes (col, row), px²."""
         a, b, d, e = (float(value) for value in self.linear_at(col, row))
         return cov_to_pixel((a, b, d, e), self.cov_at(col, row))
 
     def to_dict(self) -> dict[str, Any]:
-        """Tell the fit in plain JSON types, without the points.
+        """Convert the fit to JSON types, without the points.
 
         Returns
         -------
@@ -284,9 +282,7 @@ def residuals_of(fit_linear: Any, difference: Floats, used: NDArray[np.bool_]) -
 
 def _plane_back(surface: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     (x0, y0), (a, d), (b, e) = surface.coefs
-    det = a * e - b * d
-    dx, dy = x - x0, y - y0
-    return (e * dx - b * dy) / det, (a * dy - d * dx) / det
+    return vector_to_pixel((a, b, d, e), x - x0, y - y0)
 
 
 def _homography_slopes(surface: Surface, u: Floats, v: Floats) -> Floats:
@@ -294,8 +290,5 @@ def _homography_slopes(surface: Surface, u: Floats, v: Floats) -> Floats:
     x, y = surface.at(u, v)
     (_, _, _), (_, _, _), (g, h, _) = surface.matrix  # type: ignore[attr-defined]
     w: Floats = g * u + h * v + 1.0
-    zero, one = np.zeros_like(u), np.ones_like(u)
-    by_x = np.stack([u, v, one, zero, zero, zero, -u * x, -v * x], axis=-1)
-    by_y = np.stack([zero, zero, zero, u, v, one, -u * y, -v * y], axis=-1)
-    slopes: Floats = np.stack([by_x, by_y], axis=-2) / w[..., None, None]
+    slopes: Floats = np.stack(homography_terms(u, v, x, y), axis=-2) / w[..., None, None]
     return slopes

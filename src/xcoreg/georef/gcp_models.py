@@ -175,7 +175,7 @@ class _Work:
         residuals = self.ground - np.stack(surface.at(self.u, self.v), axis=-1)
         left_out = more if spline else more.left_out(residuals)
         size = np.array([self.scale.x[1], self.scale.y[1]])
-        linear = _linear(surface, self.scale, self.u, self.v)
+        linear = self.scale.linear(surface, self.u, self.v)
         used = weights > 0
         return GCPFit(
             "affine" if model == "polynomial" and order == 1 else model,
@@ -188,12 +188,6 @@ class _Work:
             residuals_of(linear, left_out * size, used),
             None if spline else more.normal,
         )
-
-
-def _linear(surface: Surface, scale: Scale, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    xu, xv, yu, yv = surface.slopes(u, v)
-    by_x, by_y, by_col, by_row = scale.x[1], scale.y[1], scale.col[1], scale.row[1]
-    return xu * by_x / by_col, xv * by_x / by_row, yu * by_y / by_col, yv * by_y / by_row
 
 
 def _need(model: str, order: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Ground control points: places known in the image and on the ground, as columns."""
+"""Ground control points: positions in the image and on the ground, as columns."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class GCPs:
     x, y : (n,) float
         Position on the ground, units of `crs`, x before y, longitude before latitude.
     z : (n,) float, optional
-        Height; carried along, not used by the fits. Default 0.
+        Height; not used by the fits. Default 0.
     id, info : (n,) str, optional
         Name and remark; default "1", "2", ... and "".
     crs : CRS in any spelling, optional
@@ -50,7 +50,7 @@ class GCPs:
     Raises
     ------
     OptionError
-        When columns differ in length or hold values that are not finite.
+        When columns differ in length or have values that are not finite.
 
     Examples
     --------
@@ -159,7 +159,7 @@ class GCPs:
         return cls.from_gdal(*columns[:4], z=columns[4], crs=crs, **names)
 
     def to_rasterio(self) -> list[Any]:
-        """Give the points as rasterio takes them, counted from the corner.
+        """Convert to control points of rasterio, with pixels counted from the corner.
 
         Returns
         -------
@@ -293,7 +293,7 @@ class GCPs:
         Returns
         -------
         Path
-            What was written.
+            The file.
         """
         from xcoreg.georef.gcp_files import save_gcps
 
@@ -301,7 +301,7 @@ class GCPs:
 
 
 def unrolled(angles: Sequence[float] | NDArray[np.float64], full: float) -> NDArray[np.float64]:
-    """Bring angles into one turn that starts in the widest gap between them.
+    """Wrap angles to one turn that starts in the widest gap between them.
 
     angles (n,) float -> (n,) float64.
     """

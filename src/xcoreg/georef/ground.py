@@ -1,10 +1,7 @@
-"""Where an image lies, in whatever way it is known: an affine, four corners, rational polynomials; control points too.
+"""Georeferences of an image (affine, four corners, RPCs), fast grid approximations of them, and geotransforms.
 
-A *ground* is anything with a `crs`, `to_map(col, row)` and `to_pixel(x, y)`; :class:`xcoreg.georef.GCPFit` is one.
-
-Millions of points through a slow map: a spline over a lattice of exact positions, where that is good enough.
-
-What users of GDAL know: geotransform tuples, and pixels in longitude and latitude.
+A *ground* is anything with a `crs`, `to_map(col, row)` and `to_pixel(x, y)`; :class:`xcoreg.georef.GCPFit` is one. The
+approximation is a cubic spline over a grid of exact positions, used where it is accurate enough.
 """
 
 from __future__ import annotations
@@ -33,45 +30,45 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    Way: TypeAlias = "Callable[[Floats, Floats], tuple[Floats, Floats]]"
+    PointMap: TypeAlias = "Callable[[Floats, Floats], tuple[Floats, Floats]]"
     Box: TypeAlias = "tuple[float, float, float, float]"
     Point: TypeAlias = "tuple[float, float]"
 
-#: Error of a position where it is checked, px.
+#: Largest error of an approximate position, px.
 TOLERANCE = 2e-3
 
-_ROUGH = 0.5  # of the left-out error of control points: largest error of the finest lattice, its mean being small
+_ROUGH = 0.5  # of the left-out error of control points: largest error of the finest grid, if its RMS is small
 _NODES = (32, 96, 256, 512)
-_PAD = 8  # nodes beyond the image: a cubic spline forgets its boundary by a factor of 4 with each
+_PAD = 8  # nodes beyond the image: the effect of its boundary on a cubic spline falls by a factor of 4 with each
 _CHECKED = 2000
 
 
-def approximate_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
-    """Make a fast way from the ground to the pixels of an image.
+def approximate_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> PointMap:
+    """Approximate `ground.to_pixel` by a grid where that is accurate; else return it.
 
     shape (rows, columns).
     """
-    seen: Any = ground if crs is None else _Seen(ground, crs)
-    exact: Way = seen.to_pixel
+    reprojected: Any = ground if crs is None else _Reprojected(ground, crs)
+    exact: PointMap = reprojected.to_pixel
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))
-    x, y = seen.to_map(*np.concatenate([at, _rim(shape)], axis=1))
+    x, y = reprojected.to_map(*np.concatenate([at, _edge_points(shape)], axis=1))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return exact
-    x = wrap_longitude(seen.crs, x, x[0])
+    x = wrap_longitude(reprojected.crs, x, x[0])
     box = (float(x.min()), float(x.max()), float(y.min()), float(y.max()))
     x, y = x[:_CHECKED], y[:_CHECKED]
-    lattice: _Lattice | None = None
+    spline: _GridSpline | None = None
     for nodes in _NODES:
-        lattice = _Lattice(box, nodes, exact if lattice is None else partial(_better, lattice, seen))
-        quick = partial(_looked_up, lattice, exact, seen.crs)
-        if not lattice.known:
+        spline = _GridSpline(box, nodes, exact if spline is None else partial(_newton_step, spline, reprojected))
+        fast = partial(_interpolated, spline, exact, reprojected.crs)
+        if not spline.known:
             return exact
-        if _good_enough(np.stack(quick(x, y)) - at, ground, nodes):
-            return quick
+        if _is_accurate(np.stack(fast(x, y)) - at, ground, nodes):
+            return fast
     return exact
 
 
-def _rim(shape: tuple[int, int]) -> Floats:
+def _edge_points(shape: tuple[int, int]) -> Floats:
     """Columns and rows (2, n) along the edge of an image."""
     along = np.linspace(-0.5, 0.5, 129)
     side = np.full(along.shape, 0.5)
@@ -80,37 +77,37 @@ def _rim(shape: tuple[int, int]) -> Floats:
     return np.asarray(centre + square * [[shape[1]], [shape[0]]])
 
 
-def _good_enough(errors: Floats, ground: Ground, nodes: int) -> bool:
-    """Judge errors (2, n) of a lattice, px, beside those of the control points."""
+def _is_accurate(errors: Floats, ground: Ground, nodes: int) -> bool:
+    """Whether errors (2, n) of a grid, px, are below the tolerance, or small beside those of the control points."""
     left_out = getattr(ground, "left_out", None)
     rough = 0.0 if left_out is None or nodes < _NODES[-1] else _ROUGH * np.nan_to_num(left_out.rmse_px)
     largest, usual = float(np.abs(errors).max()), float(np.sqrt(np.mean(errors * errors)))
     return largest < TOLERANCE or (usual < TOLERANCE and largest < rough)
 
 
-def approximate_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> Way:
-    """Make a fast way from the pixels of an image to the ground; the inverse of :func:`approximate_to_pixel`."""
-    seen: Any = ground if crs is None else _Seen(ground, crs)
-    exact: Way = seen.to_map
+def approximate_to_map(ground: Ground, shape: tuple[int, int], crs: Any = None) -> PointMap:
+    """Approximate `ground.to_map` by a grid where that is accurate; else return it."""
+    reprojected: Any = ground if crs is None else _Reprojected(ground, crs)
+    exact: PointMap = reprojected.to_map
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))
     right, down = at + np.array([[1.0], [0.0]]), at + np.array([[0.0], [1.0]])
     here, *steps = (np.stack(exact(*places)) for places in (at, right, down))
-    full = longitude_period(seen.crs)
+    full = longitude_period(reprojected.crs)
     if not np.isfinite([here, *steps]).all() or (full is not None and np.ptp(here[0]) > full / 2):
         return exact
     pixel = min(float(np.median(np.hypot(*(step - here)))) for step in steps)
     box = (-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5)
     for nodes in _NODES:
-        lattice = _Lattice(box, nodes, exact)
-        quick = partial(_looked_up, lattice, exact, None)
-        if lattice.known and _good_enough((np.stack(quick(*at)) - here) / pixel, ground, nodes):
-            return quick
+        spline = _GridSpline(box, nodes, exact)
+        fast = partial(_interpolated, spline, exact, None)
+        if spline.known and _is_accurate((np.stack(fast(*at)) - here) / pixel, ground, nodes):
+            return fast
     return exact
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A ground asked in another CRS than its own."""
+class _Reprojected:
+    """A ground in another CRS."""
 
     ground: Ground
     crs: Any
@@ -122,10 +119,10 @@ class _Seen:
         return self.ground.to_pixel(*transform_points(self.crs, self.ground.crs, x, y))
 
 
-class _Lattice:
-    """A spline over a lattice of pairs of values, some nodes wider than its box."""
+class _GridSpline:
+    """A cubic spline over a grid of pairs of values, some nodes wider than its box."""
 
-    def __init__(self, box: Box, nodes: int, exact: Way) -> None:
+    def __init__(self, box: Box, nodes: int, exact: PointMap) -> None:
         self.box = box
         self.step = ((box[1] - box[0]) / (nodes - 1), (box[3] - box[2]) / (nodes - 1))
         numbers = np.arange(-_PAD, nodes + _PAD)
@@ -135,40 +132,40 @@ class _Lattice:
         self.coefs = [ndimage.spline_filter(each) for each in found] if self.known else []
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Both values at a place."""
+        """Both values at positions."""
         at = [(y - self.box[2]) / self.step[1] + _PAD, (x - self.box[0]) / self.step[0] + _PAD]
         one, two = (ndimage.map_coordinates(coefs, at, order=3, prefilter=False) for coefs in self.coefs)
         return one, two
 
 
-def _looked_up(lattice: _Lattice, exact: Way, crs: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Values of the lattice within its box, exact ones beyond."""
-    west, east, south, north = lattice.box
+def _interpolated(spline: _GridSpline, exact: PointMap, crs: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Values of the grid within its box, exact ones beyond."""
+    west, east, south, north = spline.box
     x = wrap_longitude(crs, x, (west + east) / 2)
     near = (x >= west) & (x <= east) & (y >= south) & (y <= north)
     if near.all():
-        return lattice.at(x, y)
+        return spline.at(x, y)
     one, two = np.empty(x.shape), np.empty(x.shape)
-    one[near], two[near] = lattice.at(x[near], y[near])
+    one[near], two[near] = spline.at(x[near], y[near])
     one[~near], two[~near] = exact(x[~near], y[~near])
     return one, two
 
 
-def _better(lattice: _Lattice, ground: Ground, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Pixels one Newton step better than those of a lattice: the ground is asked once, for its slope the lattice is."""
-    col, row = lattice.at(x, y)
+def _newton_step(spline: _GridSpline, ground: Ground, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Improve the pixels of a grid by one Newton step, with the slope of the grid."""
+    col, row = spline.at(x, y)
     to_x, to_y = ground.to_map(col, row)
     by_x, by_y = x - wrap_longitude(ground.crs, to_x, x), y - to_y
-    dx, dy = lattice.step[0] / 8, lattice.step[1] / 8
-    along_x = np.subtract(lattice.at(x + dx, y), lattice.at(x - dx, y)) / (2 * dx)
-    along_y = np.subtract(lattice.at(x, y + dy), lattice.at(x, y - dy)) / (2 * dy)
+    dx, dy = spline.step[0] / 8, spline.step[1] / 8
+    along_x = np.subtract(spline.at(x + dx, y), spline.at(x - dx, y)) / (2 * dx)
+    along_y = np.subtract(spline.at(x, y + dy), spline.at(x, y - dy)) / (2 * dy)
     col, row = np.stack([col, row]) + along_x * by_x + along_y * by_y
     return col, row
 
 
 _CORNERS = Affine.identity()
 _FLAT = 1e-3  # ratio of the spreads of corners below which they are on a line
-_CROSSED = 0.25  # residual beyond which corners are in another order, where it is 0.35; of a steep trapezium it is 0.11
+_CROSSED = 0.25  # residual; corners in a wrong order have 0.35, a steep trapezium 0.11
 # The image of the corners in normalised coordinates, in the order ul, ur, lr, ll.
 _SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 
@@ -200,7 +197,7 @@ class AffineGround:
         Pixel corner to map.
     crs : CRS in any spelling, optional
     middle : float, optional
-        x of the middle of the image: longitudes are taken in the turn around it. Default: in the turn that begins
+        x of the middle of the image: longitudes are wrapped to the turn around it. Default: to the turn that begins
         with the first column.
 
     Examples
@@ -223,7 +220,7 @@ class AffineGround:
         return pixel_to_map(self.transform, col, row)
 
     def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Pixel positions of ground coordinates; of a map in degrees in the turn of the image."""
+        """Pixel positions of ground coordinates; longitudes are wrapped to those of the image."""
         xs = np.asarray(x, np.float64)
         full = longitude_period(self.crs)
         if full is not None:
@@ -235,7 +232,7 @@ class AffineGround:
 
 @dataclass(frozen=True)
 class Corners:
-    """The four corners of an image, all that is known of some swaths.
+    """The four corners of an image.
 
     Parameters
     ----------
@@ -244,8 +241,8 @@ class Corners:
     crs : CRS in any spelling
         Of the corners; default longitude and latitude.
     plane : CRS in any spelling, optional
-        Where the affine between corners and image is fitted; default: `crs` itself if it is a projection, else an equal
-        area projection centred on the image, which knows neither poles nor the antimeridian.
+        In which the affine between corners and image is fitted; default: `crs` itself if it is projected, else an equal
+        area projection centred on the image, without poles or antimeridian.
 
     Examples
     --------
@@ -271,16 +268,16 @@ class Corners:
             object.__setattr__(self, name, (float(corner[0]), float(corner[1])))
         spread = np.linalg.svd(self._planar - self._planar.mean(axis=0), compute_uv=False)
         if not spread[1] > _FLAT * spread[0]:
-            raise OptionError("the four corners lie on one line")
+            raise OptionError("the four corners are on one line: check their order and their coordinates")
         if self.residual_rms > _CROSSED:
             raise OptionError(
-                f"no image has these corners (residual {self.residual_rms:.2f} of its size): go round it, upper left, "
+                f"the corners are in a wrong order (residual {self.residual_rms:.2f} of the image): give upper left, "
                 "upper right, lower right, lower left"
             )
 
     @cached_property
     def plane_crs(self) -> CRS:
-        """Where the affine is fitted."""
+        """CRS in which the affine is fitted."""
         if self.plane is not None:
             return as_crs(self.plane)
         crs = as_crs(self.crs)
@@ -338,7 +335,7 @@ class Corners:
         return np.asarray(a * dx + b * dy + 0.5), np.asarray(d * dx + e * dy + 0.5)
 
     def ground(self, shape: tuple[int, int] = (1, 1)) -> CornerGround:
-        """Look at an image of a given shape as lying between these corners.
+        """Georeference an image of a given shape by these corners.
 
         Parameters
         ----------
@@ -367,9 +364,9 @@ class RPCGround:
     ----------
     rpcs : rasterio.rpc.RPC
     height : float
-        Of the ground over the ellipsoid, m: one for the whole image.
+        Of the ground over the ellipsoid, m.
     dem : str, optional
-        A raster of heights GDAL reads, in place of the one height.
+        Raster of heights, used instead of `height`.
 
     Notes
     -----
@@ -396,8 +393,8 @@ class RPCGround:
 
     def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Pixel positions of longitudes and latitudes."""
-        turn = self.rpcs.long_off - 180.0
-        lon = turn + (np.asarray(x, np.float64) - turn) % 360.0
+        west = self.rpcs.long_off - 180.0
+        lon = west + (np.asarray(x, np.float64) - west) % 360.0
         with self._transformer() as transformer:
             line, pixel = self._run(transformer.rowcol, lon, y, op=_unrounded)
         return map_to_pixel(_CORNERS, pixel, line)
@@ -431,7 +428,7 @@ def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> 
     height : float
         Of the ground over the ellipsoid, m.
     dem : str, optional
-        A raster of heights in place of it.
+        Raster of heights, used instead of `height`.
 
     Returns
     -------
@@ -450,7 +447,7 @@ def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> 
     except RasterioError as error:
         raise OptionError(f"{path} cannot be opened: {error}") from error
     if rpcs is None:
-        raise OptionError(f"{path} has no RPCs")
+        raise OptionError(f"{path} has no RPCs: georeference it by control points or corners")
     return RPCGround(rpcs, height, dem)
 
 
@@ -470,7 +467,7 @@ def from_geotransform(geotransform: Sequence[float]) -> Affine:
     Raises
     ------
     OptionError
-        When it is no geotransform that can be inverted.
+        When it has not six finite numbers or cannot be inverted.
 
     Examples
     --------
@@ -524,7 +521,7 @@ def pixel_to_lonlat(
     Returns
     -------
     lon, lat : float64, the shape of the input
-        Degrees; infinite where the pixel lies nowhere.
+        Degrees; infinite where the pixel cannot be transformed.
 
     Examples
     --------
@@ -552,7 +549,7 @@ def lonlat_to_pixel(
     Returns
     -------
     col, row : float64, the shape of the input
-        Position, px; an integer is the centre of a pixel. On a map in degrees longitudes are taken in the turn that
+        Position, px; an integer is the centre of a pixel. On a map in degrees longitudes are wrapped to the turn that
         begins with the first column.
 
     Examples

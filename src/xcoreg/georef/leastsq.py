@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg.core.arrays import Floats
-from xcoreg.georef.surfaces import Homography, Polynomial
+from xcoreg.georef.surfaces import Homography, Polynomial, homography_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 _BIWEIGHT = 4.685  # Tukey's: 95 % efficient for normal errors
 _ROUNDS = 30
-_TRIALS = 500
-_LOOKED_AT = 2000  # points that judge a trial, at most
+_SAMPLES = 500
+_MOST_JUDGES = 2000  # points that rate a sample, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A fitted surface and what least squares tell about it.
+    """A fitted surface with its least-squares statistics.
 
     leverage : (n, 2, 2) float; Part of every point's own coordinates in what is predicted there, each point's weight
         included.
@@ -74,11 +74,9 @@ def fit_polynomial(u: Floats, v: Floats, ground: Floats, weights: Floats, order:
 def fit_homography(u: Floats, v: Floats, ground: Floats, weights: Floats) -> Solution:
     """Fit a homography: the direct linear solution, then Gauss and Newton's steps on the residuals on the ground."""
     x, y = ground.T
-    root, zero, one = np.sqrt(weights), np.zeros_like(u), np.ones_like(u)
-    rows = np.stack([u, v, one, zero, zero, zero, -u * x, -v * x], axis=-1) * root[:, None]
-    more = np.stack([zero, zero, zero, u, v, one, -u * y, -v * y], axis=-1) * root[:, None]
-    wanted = np.concatenate([root * x, root * y])
-    found = np.linalg.lstsq(np.concatenate([rows, more]), wanted, rcond=None)[0]
+    root = np.sqrt(weights)
+    rows = [terms * root[:, None] for terms in homography_terms(u, v, x, y)]
+    found = np.linalg.lstsq(np.concatenate(rows), np.concatenate([root * x, root * y]), rcond=None)[0]
     for _ in range(_ROUNDS):
         slopes, residuals = _linearised(found, u, v, ground, root)
         step = np.linalg.lstsq(slopes, residuals, rcond=None)[0]
@@ -97,11 +95,9 @@ def _linearised(found: Floats, u: Floats, v: Floats, ground: Floats, root: Float
     a, b, c, d, e, f, g, h = found
     w = g * u + h * v + 1.0
     x, y = (a * u + b * v + c) / w, (d * u + e * v + f) / w
-    zero, weight = np.zeros_like(u), root / w
-    by_x = np.stack([u, v, np.ones_like(u), zero, zero, zero, -u * x, -v * x], axis=-1) * weight[:, None]
-    by_y = np.stack([zero, zero, zero, u, v, np.ones_like(u), -u * y, -v * y], axis=-1) * weight[:, None]
-    residuals = np.concatenate([root * (ground[:, 0] - x), root * (ground[:, 1] - y)])
-    return np.concatenate([by_x, by_y]), residuals
+    weight = root / w
+    slopes = np.concatenate([terms * weight[:, None] for terms in homography_terms(u, v, x, y)])
+    return slopes, np.concatenate([root * (ground[:, 0] - x), root * (ground[:, 1] - y)])
 
 
 def robust_weights(
@@ -116,9 +112,9 @@ def robust_weights(
     """
     known = np.flatnonzero(weights > 0)
     rng = np.random.default_rng(0)
-    judges = known if known.size <= _LOOKED_AT else rng.choice(known, _LOOKED_AT, replace=False)
+    judges = known if known.size <= _MOST_JUDGES else rng.choice(known, _MOST_JUDGES, replace=False)
     best, chosen = np.inf, None
-    for _ in range(_TRIALS):
+    for _ in range(_SAMPLES):
         rows = rng.choice(known, min(need + 1, known.size), replace=False)
         try:
             surface = fit(rows, np.ones(rows.size))

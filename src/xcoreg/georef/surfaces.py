@@ -1,35 +1,27 @@
-"""Maps from the image to the ground in centred, scaled coordinates: polynomials and the homography.
+"""Maps from the image to the ground in scaled coordinates, and their inverse: polynomials, homography, splines.
 
-Both sides are scaled to about [-1, 1]: the normal matrix of a cubic in pixels has a condition number of 1e15, in scaled
-coordinates of 1e2.
-
-From the ground back to the image: a map solved for its argument, point by point.
-
-Thin-plate splines through control points, in one piece or, for thousands of points, in patches that blend.
+Image and ground are scaled to about [-1, 1]: the normal matrix of a cubic in pixels has a condition number of 1e15, in
+scaled coordinates of 1e2. For thousands of control points the thin-plate spline is blended of overlapping patches.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import linalg
 
 from xcoreg.core.arrays import Floats, Ints
 
-if TYPE_CHECKING:
-    pass
-
-
 _STEPS = 25
 _LONGEST = 0.5  # of a step, scaled units: a quarter of the image
-_CHUNK = 1 << 14  # points worked on at once: the temporaries stay in the processor's cache
+_CHUNK = 1 << 14  # points computed at once: the temporaries fit into the processor's cache
 _FAR = 3.0  # scaled units: beyond it the cubic guess is of no use
 
 
 def first_guess(surface: Surface, side: float = 1.1, order: int = 3) -> tuple[Polynomial, Polynomial]:
-    """Make cheap guesses of the inverse: a plane, and a cubic that is good inside."""
+    """Guess the inverse: by a plane, and by a cubic that is accurate inside."""
     u, v = (axis.ravel() for axis in np.meshgrid(*2 * [np.linspace(-side, side, 12)]))
     x, y = surface.at(u, v)
     known = np.isfinite(x) & np.isfinite(y)
@@ -44,7 +36,7 @@ def first_guess(surface: Surface, side: float = 1.1, order: int = 3) -> tuple[Po
 def solve(
     surface: Surface, x: Floats, y: Floats, guesses: tuple[Polynomial, Polynomial], tolerance: float
 ) -> tuple[Floats, Floats]:
-    """Find the image coordinates that a map carries to given ground coordinates, by Newton's steps.
+    """Invert a map at ground coordinates by Newton steps.
 
     x, y (n,) float -> u, v (n,) float64.
     """
@@ -58,7 +50,7 @@ def solve(
 def _solve_part(
     surface: Surface, x: Floats, y: Floats, guesses: tuple[Polynomial, Polynomial], tolerance: float
 ) -> tuple[Floats, Floats]:
-    with np.errstate(all="ignore"):  # what runs away is found by not being finite
+    with np.errstate(all="ignore"):  # diverging points end as not finite
         u, v = _start(x, y, guesses)
         out_u, out_v = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         at = np.flatnonzero(np.isfinite(u) & np.isfinite(v))
@@ -96,12 +88,12 @@ def _step(surface: Surface, u: Floats, v: Floats, x: Floats, y: Floats) -> tuple
     return (yv * miss_x - xv * miss_y) / det, (xu * miss_y - yu * miss_x) / det
 
 
-#: Up to so many points a spline is solved in one piece: its cost grows with their third power.
+#: Up to this number of points a spline is solved in one piece: the cost grows with the third power.
 WHOLE = 1500
 _LEAF = 160  # points in a patch, at most
-_TINY = 1e-300  # in the place of 0 under a logarithm: what it is multiplied by is 0
+_TINY = 1e-300  # replaces 0 in a logarithm that is multiplied by 0
 _OVERLAP = 0.1  # of the width of two neighbours, on either side of their border
-_AT_ONCE = 1 << 16  # kernel values held at once: they stay in the processor's cache
+_AT_ONCE = 1 << 16  # kernel values in memory at once: they fit into the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +114,7 @@ class Spline:
         return values[0], values[1]
 
     def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Tell the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
+        """Return the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
         values = self._blocks(u, v, slopes=True)
         return values[0], values[1], values[2], values[3]
 
@@ -172,7 +164,7 @@ def _kernel(square: Floats) -> Floats:
 
 
 def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
-    """Lay a spline through points.
+    """Fit a spline through points.
 
     u, v (n,) float; ground (n, 2) float -> left_out (n, 2) float.
     """
@@ -192,8 +184,8 @@ def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
 class Patches:
     """Splines over a tree of overlapping halves, blended: continuous with its slopes, exact at every point.
 
-    Each is the spline through the points of its patch alone, so that far points do not act on it, other than in one
-    spline through all; what they would add is far below the accuracy of the points.
+    Each is the spline through the points of its patch alone; the effect of points farther away is far below the
+    accuracy of the points.
 
     axis : Along which the border cuts: 0 is u, 1 is v; -1 for a patch that is not cut.
     border, reach : Where, and how far either half reaches over it.
@@ -213,7 +205,7 @@ class Patches:
         return values[0], values[1]
 
     def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Tell the derivatives, but for the small ones of the blending: good enough for Newton's steps."""
+        """Return the derivatives without those of the blending, which are small: for Newton steps."""
         values = self._blend(np.ravel(u), np.ravel(v), "slopes").reshape(4, *np.shape(u))
         return values[0], values[1], values[2], values[3]
 
@@ -237,7 +229,7 @@ def _share(position: Floats, border: float, reach: float) -> Floats:
 
 
 def fit_patches(u: Floats, v: Floats, ground: Floats) -> tuple[Patches, Floats]:
-    """Lay blended splines through thousands of points.
+    """Fit blended splines through thousands of points.
 
     u, v (n,) float; ground (n, 2) float -> left_out (n, 2) float.
     """
@@ -289,7 +281,7 @@ class Surface(Protocol):
         ...
 
     def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Tell the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
+        """Return the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
         ...
 
 
@@ -326,6 +318,12 @@ class Scale:
         """Ground coordinates of scaled ones."""
         return x * self.x[1] + self.x[0], y * self.y[1] + self.y[0]
 
+    def linear(self, surface: Surface, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Linear part (a, b, d, e) of a map at scaled image coordinates, ground units per px."""
+        xu, xv, yu, yv = surface.slopes(u, v)
+        by_x, by_y, by_col, by_row = self.x[1], self.y[1], self.col[1], self.row[1]
+        return xu * by_x / by_col, xv * by_x / by_row, yu * by_y / by_col, yv * by_y / by_row
+
     def from_ground(self, x: Any, y: Any) -> tuple[Floats, Floats]:
         """Undo :meth:`to_ground`."""
         return (np.asarray(x) - self.x[0]) / self.x[1], (np.asarray(y) - self.y[0]) / self.y[1]
@@ -357,7 +355,7 @@ class Polynomial:
         return x, y
 
     def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Tell the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
+        """Return the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
         table = self._table()
         degree = np.arange(self.order + 1.0)
         by_u = np.roll(table * degree[:, None, None], -1, axis=0)
@@ -388,7 +386,7 @@ class Polynomial:
 
 @dataclass(frozen=True, eq=False)
 class Homography:
-    """A plane seen from anywhere: the map of a frame camera over flat ground.
+    """A projective map: that of a frame camera over flat ground.
 
     matrix : (3, 3) float; Of homogeneous coordinates; the last element is 1.
     """
@@ -402,7 +400,7 @@ class Homography:
         return x / w, y / w
 
     def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Tell the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
+        """Return the derivatives (dx/du, dx/dv, dy/du, dy/dv)."""
         (a, b, _), (d, e, _), (g, h, _) = self.matrix
         x, y = self.at(u, v)
         w = g * u + h * v + self.matrix[2, 2]
@@ -412,3 +410,11 @@ class Homography:
         """Map back from the ground to the image."""
         back = np.linalg.inv(self.matrix)
         return Homography(back / back[2, 2])
+
+
+def homography_terms(u: Floats, v: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (..., 8) of the parameters of a homography in x and in y times the denominator."""
+    zero, one = np.zeros_like(u), np.ones_like(u)
+    by_x = np.stack([u, v, one, zero, zero, zero, -u * x, -v * x], axis=-1)
+    by_y = np.stack([zero, zero, zero, u, v, one, -u * y, -v * y], axis=-1)
+    return by_x, by_y

@@ -1,7 +1,4 @@
-"""World files and .prj files: what lies beside an image and says where it is.
-
-Pixels and maps: the affine's linear part, and the one half pixel.
-"""
+"""Affine transforms: pixels and map, vectors and covariances; world files and .prj files."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import rasterio
-from affine import Affine
+from affine import Affine, loadsw
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError
@@ -284,7 +281,7 @@ def translate(transform: Affine | Sequence[float], dx: float, dy: float) -> Affi
 def resized(
     transform: Affine | Sequence[float], steps: tuple[float, float], corner: tuple[float, float] = (0, 0)
 ) -> Affine:
-    """Give the transform of pixels that are so many times as large.
+    """Transform of larger or smaller pixels.
 
     Parameters
     ----------
@@ -309,12 +306,12 @@ def resized(
     return Affine(a * across, b * down, c + a * col + b * row, d * across, e * down, f + d * col + e * row)
 
 
-# Formats whose world files have a suffix of their own, as GDAL looks for them; all know .wld too.
+# Suffixes of the world files that GDAL finds.
 _KNOWN = {".tfw", ".tifw", ".tiffw", ".jgw", ".jpgw", ".jpegw", ".pgw", ".pngw", ".bpw", ".gfw", ".wld", ".j2w", ".blw"}
 
 
 def world_file(path: str | Path) -> Path:
-    """Name the world file of an image, as GDAL looks for it.
+    """Path of the world file of an image, as GDAL finds it.
 
     Parameters
     ----------
@@ -348,18 +345,17 @@ def read_world_file(path: str | Path) -> Affine:
     Parameters
     ----------
     path : str or Path
-        The world file, or the image that it lies beside.
+        The world file, or its image.
 
     Returns
     -------
     Affine
-        Pixel corner to map: the half pixel between it and the file, which tells the centre of the first pixel, is
-        taken off.
+        Pixel corner to map; the file has the centre of the first pixel.
 
     Raises
     ------
     OptionError
-        When there is none, or it does not hold six numbers that can be inverted.
+        When there is none, or it has not six numbers, or they cannot be inverted.
 
     Examples
     --------
@@ -373,17 +369,13 @@ def read_world_file(path: str | Path) -> Affine:
         raise OptionError(f"there is no world file {file}")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     try:
-        # Some programs write in the language of their user, with decimal commas.
-        numbers = [float(part.replace(",", ".")) for part in text.split()][:6]
+        # Some programs write decimal commas.
+        transform = loadsw(" ".join(text.replace(",", ".").split()[:6]))
     except ValueError as error:
-        raise OptionError(f"the world file {file} does not hold numbers: {error}") from error
-    if len(numbers) < 6 or not np.isfinite(numbers).all():
-        raise OptionError(f"the world file {file} holds {len(numbers)} numbers, six are needed: A D B E C F")
-    a, d, b, e, c, f = numbers
-    if a * e - b * d == 0:
-        raise OptionError(f"the world file {file} cannot be inverted: A {a}, D {d}, B {b}, E {e}")
-    x, y = pixel_to_map((a, b, c, d, e, f), -1.0, -1.0)  # from the centre of a pixel back to its corner
-    return Affine(a, b, float(x), d, e, float(y))
+        raise OptionError(f"the world file {file} does not hold six numbers A D B E C F: {error}") from error
+    if not np.isfinite(tuple(transform)).all() or transform.is_degenerate:
+        raise OptionError(f"the world file {file} cannot be inverted: {tuple(transform)[:6]}")
+    return transform
 
 
 def write_world_file(path: str | Path, transform: Affine | Sequence[float]) -> Path:
@@ -392,14 +384,14 @@ def write_world_file(path: str | Path, transform: Affine | Sequence[float]) -> P
     Parameters
     ----------
     path : str or Path
-        The world file, or the image that it is to lie beside.
+        The world file, or its image.
     transform : Affine or sequence of six floats (a, b, c, d, e, f)
         Pixel corner to map.
 
     Returns
     -------
     Path
-        What was written: lines A, D, B, E, C, F, the last two being the centre of the first pixel.
+        The file: lines A, D, B, E, C, F, the last two being the centre of the first pixel.
     """
     file = world_file(path)
     a, b, d, e = linear_of(transform)
@@ -417,7 +409,7 @@ def read_prj(path: str | Path) -> CRS | None:
     Parameters
     ----------
     path : str or Path
-        The .prj file, or the image that it lies beside.
+        The .prj file, or its image.
 
     Returns
     -------
@@ -427,7 +419,7 @@ def read_prj(path: str | Path) -> CRS | None:
     Raises
     ------
     OptionError
-        When nobody knows the CRS.
+        When the CRS cannot be read.
     """
     file = Path(path).with_suffix(".prj")
     try:
@@ -442,31 +434,31 @@ def write_prj(path: str | Path, crs: Any) -> Path:
     Parameters
     ----------
     path : str or Path
-        The .prj file, or the image that it is to lie beside.
+        The .prj file, or its image.
     crs : CRS in any spelling
 
     Returns
     -------
     Path
-        What was written.
+        The file.
 
     Raises
     ------
     OptionError
-        When the CRS is unknown, or cannot be said in ESRI WKT.
+        When the CRS is unknown, or cannot be written as ESRI WKT.
     """
     file = Path(path).with_suffix(".prj")
     parsed = as_crs(crs)
     wkt = parsed.to_wkt("WKT1_ESRI")
     if not wkt:
-        raise OptionError(f"ESRI WKT has no words for the CRS {parsed.name!r}")
+        raise OptionError(f"the CRS {parsed.name!r} cannot be written as ESRI WKT: choose another")
     with replacing(file) as temporary:
         temporary.write_text(wkt, encoding="utf-8")
     return file
 
 
 def find_georeference(path: str | Path) -> tuple[Affine | None, CRS | None]:
-    """Find where an image lies: from the image, from its .aux.xml, its world file and its .prj file.
+    """Find the transform and the CRS of an image in the image, its .aux.xml, its world file and its .prj file.
 
     Parameters
     ----------
@@ -476,14 +468,14 @@ def find_georeference(path: str | Path) -> tuple[Affine | None, CRS | None]:
     Returns
     -------
     transform : Affine or None
-        Pixel corner to map. What GDAL finds (in the image, .aux.xml, or the world files it knows) wins.
+        Pixel corner to map; first what GDAL finds in the image, .aux.xml, or the world files it knows.
     crs : CRS or None
-        A .prj file counts where the image itself names no CRS: GDAL ignores it beside a TIFF.
+        The .prj file is read where the image has no CRS: GDAL ignores it beside a TIFF.
 
     Raises
     ------
     OptionError
-        When the image cannot be opened, or a file beside it cannot be read.
+        When the image, its world file or its .prj file cannot be read.
     """
     try:
         with warnings.catch_warnings():
