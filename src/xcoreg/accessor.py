@@ -49,7 +49,7 @@ class CoregAccessor:
         self._image = image
 
     def __repr__(self) -> str:
-        return xcoreg.coregister.tell_accessor(lambda: self.grid)
+        return xcoreg.coregister.describe_accessor(lambda: self.grid)
 
     @property
     def grid(self) -> GeoBox:

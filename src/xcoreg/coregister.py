@@ -22,7 +22,7 @@ from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.raster import make_raster
-from xcoreg.results.text import tell_accessor
+from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "apply",
     "correct_file",
+    "describe_accessor",
     "footprint",
     "gcps_of",
     "grid_of",
@@ -51,7 +52,6 @@ __all__ = [
     "place",
     "rectify",
     "shift_to",
-    "tell_accessor",
     "tie_points",
     "warp_to",
 ]

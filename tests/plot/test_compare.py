@@ -34,14 +34,14 @@ FIXED = image(TGT.values, MOVED)
 
 @pytest.fixture(scope="module")
 def figure():
-    return plot_before_after(REF, TGT, FIXED)
+    return plot_before_after(TGT, REF, FIXED)
 
 
 def shown(figure, number):
     return np.asarray(figure.axes[number].images[0].get_array())
 
 
-def told(figure, number):
+def numbers(figure, number):
     return [float(text) for text in re.findall(r"\d\.\d+", figure.axes[number].get_title())]
 
 
@@ -52,7 +52,7 @@ def test_after_is_grey_and_before_is_not(figure):
 
 
 def test_the_gain_is_told_in_numbers(figure):
-    (rms_before, r_before), (rms_after, r_after) = told(figure, 2), told(figure, 5)
+    (rms_before, r_before), (rms_after, r_after) = numbers(figure, 2), numbers(figure, 5)
     assert rms_before > 0.1 > 10 * rms_after
     assert r_before < 0.8 < r_after == 1.0
 
@@ -81,7 +81,7 @@ def test_it_can_be_written(figure, tmp_path):
 
 
 def test_the_place_and_size_can_be_given():
-    figure = plot_before_after(REF, TGT, FIXED, at=(301000.0, 5899000.0), size=40)
+    figure = plot_before_after(TGT, REF, FIXED, at=(301000.0, 5899000.0), size=40)
     assert figure.axes[0].images[0].get_extent() == pytest.approx([300800, 301200, 5898800, 5899200])
 
 
@@ -89,39 +89,39 @@ def test_a_resampled_image_takes_its_shift_from_the_fit():
     shift = Shift(30.0, 20.0, ((0.01, 0), (0, 0.01)), (10, 0, 0, -10))
     points = TiePoints(*[[]] * 9)
     fit = Coregistration(Translation(30, 20), points, Quality(), Status.OK, shift, "EPSG:32633", GRID, (200, 200))
-    figure = plot_before_after(REF, TGT, FIXED.isel(y=slice(0, 150)), fit=fit)
+    figure = plot_before_after(TGT, REF, FIXED.isel(y=slice(0, 150)), fit=fit)
     assert "dx=+30.00±0.10 m" in figure.get_suptitle()
 
 
 def test_without_fit_a_resampled_image_tells_no_shift():
-    figure = plot_before_after(REF, TGT, image(FIXED.values[:150], MOVED))
+    figure = plot_before_after(TGT, REF, image(FIXED.values[:150], MOVED))
     assert "dx" not in figure.get_suptitle()
 
 
 def test_a_reference_of_coarser_pixels():
     coarse = REF.coarsen(y=2, x=2).mean()
     coarse = image(coarse.values, Affine(20, 0, 300000, 0, -20, 5900000))
-    figure = plot_before_after(coarse, TGT, FIXED)
-    assert told(figure, 5)[1] > max(told(figure, 2)[1], 0.95)
+    figure = plot_before_after(TGT, coarse, FIXED)
+    assert numbers(figure, 5)[1] > max(numbers(figure, 2)[1], 0.95)
 
 
 def test_dask_data_gives_the_same_picture(figure):
     pytest.importorskip("dask")
-    lazy = plot_before_after(*(one.chunk(y=64, x=64) for one in (REF, TGT, FIXED)))
+    lazy = plot_before_after(*(one.chunk(y=64, x=64) for one in (TGT, REF, FIXED)))
     assert np.array_equal(shown(lazy, 3), shown(figure, 3))
 
 
 def test_bands_can_be_chosen():
     many = DataArray(np.stack([np.zeros_like(FIXED.values), FIXED.values]), dims=("band", "y", "x"))
     many = many.assign_coords(band=[1, 2]).rio.write_crs("EPSG:32633")
-    figure = plot_before_after(REF, many.rio.write_transform(GRID), many.rio.write_transform(MOVED), band=2)
-    assert told(figure, 5)[1] == 1.0
+    figure = plot_before_after(many.rio.write_transform(GRID), REF, many.rio.write_transform(MOVED), band=2)
+    assert numbers(figure, 5)[1] == 1.0
 
 
 def test_nothing_in_common_is_an_error():
     far = image(REF.values, Affine(10, 0, 900000, 0, -10, 5900000))
     with pytest.raises(NoOverlap, match="share no valid pixel"):
-        plot_before_after(far, TGT, FIXED)
+        plot_before_after(TGT, far, FIXED)
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # rioxarray and affine 3
@@ -130,7 +130,7 @@ def test_the_gain_is_seen_on_a_real_pair(data_dir):
     ref, tgt = (rioxarray.open_rasterio(next(folder.glob(f"{name}_*.tif"))) for name in ("ref", "tgt"))
     a, b, c, d, e, f = tuple(tgt.rio.transform())[:6]
     moved = Affine(a, b, c - 6.5, d, e, f - 18.1)
-    figure = plot_before_after(ref, tgt, image(tgt.values[0], moved).rio.write_nodata(0))
-    (rms_before, r_before), (rms_after, r_after) = told(figure, 2), told(figure, 5)
+    figure = plot_before_after(tgt, ref, image(tgt.values[0], moved).rio.write_nodata(0))
+    (rms_before, r_before), (rms_after, r_after) = numbers(figure, 2), numbers(figure, 5)
     assert rms_after < 0.6 * rms_before
     assert r_after > r_before + 0.1

@@ -9,7 +9,7 @@ from xcoreg.plot import plot_surface, plot_windows, save_figure
 def test_the_composite_is_of_before_and_after():
     ref = np.random.default_rng(1).normal(size=(32, 32))
     valid = np.ones(ref.shape, bool)
-    figure = plot_windows((ref, valid), (np.roll(ref, 2, axis=1), valid), (ref, valid))
+    figure = plot_windows((np.roll(ref, 2, axis=1), valid), (ref, valid), (ref, valid))
     before, after = (np.asarray(figure.axes[i].images[0].get_array()) for i in (3, 4))
     assert np.abs(before[..., 0] - before[..., 1]).mean() > 0.2
     assert np.abs(after[..., 0] - after[..., 1]).max() < 5e-3

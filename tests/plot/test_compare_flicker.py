@@ -23,7 +23,7 @@ def test_two_frames_show_reference_and_target(tmp_path):
     from PIL import Image
 
     moved = shift(SCENE, (0, 3), order=3)
-    save_flicker(tmp_path / "a.gif", image(SCENE), image(moved), image(moved, left=-30.0))
+    save_flicker(tmp_path / "a.gif", image(moved), image(SCENE), image(moved, left=-30.0))
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == 2
         first = np.asarray(gif.convert("L"), float)
@@ -42,4 +42,4 @@ def test_only_gif_flickers():
 
 def test_images_apart_are_told(tmp_path):
     with pytest.raises(NoOverlap, match="share no valid pixel"):
-        save_flicker(tmp_path / "a.gif", image(SCENE), image(SCENE, 1e5), image(SCENE, 1e5), at=(401000.0, 5899000.0))
+        save_flicker(tmp_path / "a.gif", image(SCENE, 1e5), image(SCENE), image(SCENE, 1e5), at=(401000.0, 5899000.0))

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import rioxarray  # noqa: F401
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from xarray import DataArray
 
-from xcoreg.plot.compare import View, outline, render, strongest_place
+from xcoreg.plot.compare import View, render, strongest_place
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.html import outline
 
 UTM = "EPSG:32633"
 
@@ -69,7 +71,7 @@ def test_missing_pixels_are_not_shown():
 
 
 def test_the_outline_of_a_rotated_grid_closes():
-    corners = outline(Affine(8, 3, 100, 3, -8, 200), (10, 20))
+    corners = outline(GeoBox((10, 20), Affine(8, 3, 100, 3, -8, 200), None))
     assert corners[0].tolist() == corners[-1].tolist() == [100, 200]
     assert corners[2].tolist() == [100 + 160 + 30, 200 + 60 - 80]
 
@@ -82,7 +84,7 @@ def test_the_strongest_place_holds_structure_of_both():
     ref[280:360, 280:360] += common
     tgt[280:360, 280:360] += common
     grid = Affine(10, 0, 0, 0, -10, 4000)
-    x, y = strongest_place(image(ref, grid), image(tgt, grid), 600.0)
+    x, y = strongest_place(image(tgt, grid), image(ref, grid), 600.0)
     assert 2700 < x < 3700
     assert 300 < y < 1300
 

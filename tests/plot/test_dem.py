@@ -10,13 +10,13 @@ from xarray import DataArray
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.errors import NoOverlap, OptionError
+from xcoreg.matching.elevation import metres_per_pixel
 from xcoreg.plot.dem import (
     HeightStats,
     differences,
     draw_aspect,
     draw_block,
     has_blocks,
-    metres_per_unit,
     plot_blocks,
     plot_dem,
     scale_of,
@@ -103,7 +103,7 @@ def test_slope_and_aspect_of_a_plane(transform, east, north, aspect):
 
 
 def test_slopes_of_degrees_are_on_the_ground():
-    to_east = metres_per_unit("EPSG:4326", 46.0)[0]
+    to_east = metres_per_pixel("EPSG:4326", (1.0, 0.0, 0.0, 1.0), 46.0)[0, 0]
     plane = dem(lambda lon, lat: 0.25 * (lon - 15) * to_east, DEGREES, (30, 40), "EPSG:4326")
     found = differences(fit_of(plane, (0.0, 0.0, 0.0)), plane, plane)
     assert np.median(found.slope) == pytest.approx(0.25, rel=2e-3)
@@ -120,7 +120,7 @@ def test_large_models_are_looked_at_on_a_coarser_grid(monkeypatch, pair):
 
 def test_models_that_do_not_meet(pair):
     far = dem(hills, NORTH_UP @ Affine.translation(900, 0))
-    with pytest.raises(NoOverlap, match="do not meet"):
+    with pytest.raises(NoOverlap, match="do not overlap"):
         differences(pair[2], pair[0], far)
 
 

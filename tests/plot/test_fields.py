@@ -9,7 +9,7 @@ from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import MatchError
 from xcoreg.plot import plot_fit, plot_model, plot_points, save_figure
-from xcoreg.plot.fields import sheets_of
+from xcoreg.plot.fields import evaluate_model
 from xcoreg.plot.maps import nice
 from xcoreg.plot.style import residuals_of
 
@@ -50,18 +50,18 @@ def test_many_arrows_are_thinned_and_the_rest_are_dots(field):
 
 
 def test_residuals_are_those_of_withheld_points(fit):
-    left = residuals_of(fit)
-    assert left.withheld
-    assert np.array_equal(left.dx, fit.details.assessment.check.dx)
-    assert np.array_equal(left.window, fit.points.window[fit.points.ok])
+    residuals = residuals_of(fit)
+    assert residuals.at_check_points
+    assert np.array_equal(residuals.dx, fit.details.assessment.check.dx)
+    assert np.array_equal(residuals.window, fit.points.window[fit.points.ok])
 
 
 def test_residuals_are_those_of_the_fit_without_withheld_ones(field):
     fit = field(withheld=False)
-    left, good = residuals_of(fit), fit.points.take(fit.points.ok)
-    assert not left.withheld
-    assert np.allclose(left.dx, good.dx - fit.model.predict(good.x, good.y)[0])
-    assert np.allclose(left.drow, -left.dy / 10)
+    residuals, good = residuals_of(fit), fit.points.take(fit.points.ok)
+    assert not residuals.at_check_points
+    assert np.allclose(residuals.dx, good.dx - fit.model.predict(good.x, good.y)[0])
+    assert np.allclose(residuals.drow, -residuals.dy / 10)
 
 
 def test_a_window_flagged_later_has_no_residual(fit):
@@ -69,19 +69,19 @@ def test_a_window_flagged_later_has_no_residual(fit):
     assert len(residuals_of(dataclasses.replace(fit, points=points))) == 111
 
 
-def test_sheets_hold_the_model_at_the_centres(fit):
-    sheets = sheets_of(fit)
-    x, y = sheets.centres
-    assert np.allclose(sheets.values[0], fit.model.predict(x, y)[0])
-    assert sheets.outside[0, 0] == fit.model.extrapolates(x[0, 0], y[0, 0])
-    assert sheets.unit == " m"
+def test_grid_hold_the_model_at_the_centres(fit):
+    grid = evaluate_model(fit)
+    x, y = grid.centres
+    assert np.allclose(grid.values[0], fit.model.predict(x, y)[0])
+    assert grid.outside[0, 0] == fit.model.extrapolates(x[0, 0], y[0, 0])
+    assert grid.unit == " m"
 
 
 def test_degrees_are_shown_as_seconds_of_arc(field):
     fit = field(grid=LONLAT, crs="EPSG:4326")
-    sheets = sheets_of(fit)
-    assert sheets.unit == "″"
-    assert sheets.values[0].mean() == pytest.approx(3600e-4, rel=0.3)
+    grid = evaluate_model(fit)
+    assert grid.unit == "″"
+    assert grid.values[0].mean() == pytest.approx(3600e-4, rel=0.3)
 
 
 def test_a_map_in_degrees_has_one_scale_on_the_ground(field):

@@ -40,13 +40,13 @@ def test_stretch_clips_and_greys_out():
 
 
 def test_agreement_is_grey_and_disagreement_is_not():
-    rgb = red_cyan(np.array([[0.3, 0.9]]), np.array([[0.3, 0.1]]))
+    rgb = red_cyan(np.array([[0.3, 0.1]]), np.array([[0.3, 0.9]]))
     assert rgb[0, 0].tolist() == [0.3, 0.3, 0.3]
     assert rgb[0, 1].tolist() == [0.9, 0.1, 0.1]
 
 
 def test_checkerboard_shows_both_in_turn():
-    board = checkerboard(np.zeros((60, 60)), np.ones((60, 60)), tiles=3)
+    board = checkerboard(np.ones((60, 60)), np.zeros((60, 60)), tiles=3)
     assert board[10, 10].tolist() == [0, 0, 0]
     assert board[10, 30].tolist() == [1, 1, 1]
     assert board[..., 1].mean() == pytest.approx(4 / 9)

@@ -84,7 +84,10 @@ def test_the_answer_and_both_errors_are_told(fit, tmp_path):
     fit.report(tmp_path / "r.html")
     text = read(tmp_path / "r.html").text
     q = fit.quality
-    assert f"{q.median_before:.2f} px off before (median) and are {q.median_after:.3f} px off after it" in text
+    assert (
+        f"the median residual is {q.median_before:.2f} px before the correction and {q.median_after:.3f} px after it"
+        in text
+    )
     assert f"RMSE, radial 1.25 px 0.029 px 12.5 m {10 * q.rmse_after:.3g} m" in text
     assert "polynomial of order 2" in text
     assert "no shift makes the images correlate above chance" in text
@@ -110,7 +113,7 @@ def test_windows_are_good_ones_and_the_worst(fit):
     chosen = choose_windows(fit, 4)
     check = fit.details.assessment.check
     left = np.hypot(check.dx, check.dy) / 10
-    assert [one.what for one in chosen] == ["small residual"] * 2 + ["large residual"] * 2
+    assert [one.why for one in chosen] == ["small residual"] * 2 + ["large residual"] * 2
     assert chosen[-1].residual == pytest.approx(left.max())
     assert chosen[0].residual <= np.percentile(left, 25)
     assert len({one.window for one in choose_windows(fit, 50)}) == 50
@@ -130,7 +133,7 @@ def test_a_failure_is_reported_with_its_reason(fit, tmp_path, scene):
     failed = dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK)
     failed.report(tmp_path / "r.html", scene, scene)
     text = read(tmp_path / "r.html").text
-    assert "No trustworthy answer was found: no shift makes" in text
+    assert "No trustworthy match was found: no shift makes" in text
     assert "is moved back" not in text
 
 
@@ -159,7 +162,7 @@ def test_what_cannot_be_used_is_told(fit, tmp_path):
 
 def test_a_correction_that_changes_nothing_is_told(fit):
     quality = dataclasses.replace(fit.quality, rmse_before=0.1, rmse_after=0.1)
-    assert any("makes no difference" in line for line in answer(dataclasses.replace(fit, quality=quality)))
+    assert any("does not reduce the residuals" in line for line in answer(dataclasses.replace(fit, quality=quality)))
 
 
 def test_the_side_where_the_target_lies_is_told(fit):

@@ -13,15 +13,15 @@ def rows(fit):
 
 def test_a_field_is_told_in_one_line(fit):
     assert repr(fit) == (
-        "Coregistration(OK, polynomial2, correction 0.71 to 1.89 px, RMSE 1.249 -> 0.029 px on 112 withheld points, "
-        "112 of 144 windows kept)"
+        "Coregistration(OK, polynomial2, correction 0.71 to 1.89 px, RMSE 1.249 -> 0.029 px at 112 check points, "
+        "112 of 144 windows trusted)"
     )
 
 
 def test_the_summary_tells_model_points_and_residuals(fit):
     told = rows(fit)
     assert told["model"] == "polynomial of order 2"
-    assert told["windows kept"] == "112 of 144 tried"
+    assert told["windows trusted"] == "112 of 144"
     assert told["NO_PEAK"].startswith("19: no shift makes")
     assert told["RMSE (radial)"] == f"{fit.quality.rmse_before:.3f} before, {fit.quality.rmse_after:.3f} after"
     assert "px along columns" in told["scatter"]
@@ -43,7 +43,7 @@ def test_a_translation_from_many_windows_is_told_without_a_range(field):
 def test_a_failed_field_tells_the_reasons(fit):
     failed = dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK)
     assert repr(failed).startswith("Coregistration(NO_PEAK: no shift makes")
-    assert rows(failed)["windows kept"] == "112 of 144 tried"
+    assert rows(failed)["windows trusted"] == "112 of 144"
 
 
 def test_html_is_told_alike(fit):

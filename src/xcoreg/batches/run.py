@@ -330,10 +330,10 @@ def write_page(batch: Batch, path: Path) -> None:
     body = head
     if bad:
         lines = [[_link(batch, one), escape(_WORDS[one["status"]]), escape(one["reason"])] for one in bad]
-        body += section("Not corrected", table(["scene", "", "reason"], lines))
+        body += section("Not corrected", table(["scene", "", "reason"], lines, markup=True))
     if good:
         lines = [_cells(batch, one) for one in good]
-        body += section("Corrected", table(names, lines, numbers=len(names) - 2))
+        body += section("Corrected", table(names, lines, numbers=len(names) - 2, markup=True))
     with new_file(path) as place:
         place.write_text(page(title, body), encoding="utf-8")
 

@@ -65,7 +65,7 @@ def demo(talk: Talk, out: str) -> None:
     fit.save(folder / "fit.json")
     _tell(fit, again)
     talk.detail(fit.summary())
-    drawn = _draw(folder / "before_after.png", (ref, tgt, fixed), fit, talk)
+    drawn = _draw(folder / "before_after.png", (tgt, ref, fixed), fit, talk)
     for name in ("corrected.tif", "fit.json", *drawn):
         click.echo(f"{'wrote':<18}{folder / name}")
 
@@ -193,7 +193,7 @@ def _draw_debug(folder: Path, scene: Scene, points: TiePoints, contrast: str) ->
             seen = _seen(scene, points, i, contrast)
             name, title = f"{int(points.window[i]):03d}", f"window {points.window[i]}: {_status(points, i)}"
             figures = {
-                f"window_{name}.png": plot_windows(seen["ref"], seen["before"], seen["after"], title=title),
+                f"window_{name}.png": plot_windows(seen["before"], seen["ref"], seen["after"], title=title),
                 f"surface_{name}.png": plot_surface(seen["surface"], seen["peak"], title=title),
             }
             for file, figure in figures.items():

@@ -1,4 +1,4 @@
-"""Pictures: before and after, the windows of a fit, and what a matcher saw; needs the extra `plot`.
+"""Figures: before and after, the windows of a fit, and what a matcher saw; needs the extra `plot`.
 
 Every plot function returns a `matplotlib.figure.Figure` made without pyplot: nothing pops up, nothing has to be closed,
 and any thread may draw. Notebooks show it, `figure.savefig(path)` or :func:`save_figure` writes it.

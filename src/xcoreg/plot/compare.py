@@ -1,11 +1,4 @@
-"""Before and after, side by side on one cut-out.
-
-Cut-outs of images on any grid, shown on one small display grid.
-
-Before and after as a flicker: the eye sees a jump of a tenth of a pixel.
-
-What a matcher saw: the windows it was given and the correlation surface it searched.
-"""
+"""Target against reference, before and after a correction: side by side, as a flicker, and as a matcher sees them."""
 
 from __future__ import annotations
 
@@ -22,6 +15,7 @@ from xcoreg.errors import NoOverlap, OptionError, require
 from xcoreg.files import replacing
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.html import outline
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
@@ -30,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xcoreg.raster.raster import Raster
     from xcoreg.results.coregistration import Coregistration
 
     Shown = tuple[NDArray[Any], NDArray[np.bool_]]
@@ -39,7 +34,7 @@ if TYPE_CHECKING:
 
 _SIDE = 480  # display pixels
 _SMOOTH = 2.0  # px of the target
-_LOOKS = 9  # places looked at along each axis to find strong structure
+_PLACES = 9  # places tried along each axis to find strong structure
 
 
 @dataclass(frozen=True)
@@ -105,23 +100,13 @@ def _reach(positions: NDArray[np.float64], halo: int, length: int) -> tuple[int,
     return max(start, 0), min(stop, length)
 
 
-def outline(transform: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Corners of a grid on its map, closed.
-
-    shape (rows, cols) -> (5, 2) float64.
-    """
-    rows, cols = shape
-    col, row = np.array([0, cols, cols, 0, 0]) - 0.5, np.array([0, 0, rows, rows, 0]) - 0.5
-    return np.stack(georef.pixel_to_map(transform, col, row), axis=-1)
-
-
-def strongest_place(ref: Any, tgt: Any, width: float) -> tuple[float, float]:
+def strongest_place(tgt: Any, ref: Any, width: float) -> tuple[float, float]:
     """Find a place where both images hold strong and common structure."""
-    left, right, bottom, top = _common_bounds(ref, tgt)
+    left, right, bottom, top = _common_bounds(tgt, ref)
     xs, ys = _places(left, right, width), _places(bottom, top, width)
     side = int(np.clip(width / max(georef.gsd(tgt.grid.affine)), 16, 96))
     views = [View(tgt.grid.crs, x, y, width, side) for x in xs for y in ys]
-    pairs = zip(render(ref, views, "bilinear"), render(tgt, views, "bilinear"), strict=True)
+    pairs = zip(render(tgt, views, "bilinear"), render(ref, views, "bilinear"), strict=True)
     scores = [_common_structure(*one, *other) for one, other in pairs]
     if max(scores) <= 0:
         return (left + right) / 2, (bottom + top) / 2
@@ -131,13 +116,12 @@ def strongest_place(ref: Any, tgt: Any, width: float) -> tuple[float, float]:
 
 def _places(low: float, high: float, width: float) -> NDArray[np.float64]:
     return (
-        np.linspace(low + width / 2, high - width / 2, _LOOKS) if high - low > width else np.array([(low + high) / 2])
+        np.linspace(low + width / 2, high - width / 2, _PLACES) if high - low > width else np.array([(low + high) / 2])
     )
 
 
-def _common_bounds(ref: Any, tgt: Any) -> tuple[float, float, float, float]:
-    mine = outline(tgt.grid.affine, tgt.grid.shape)
-    other = outline(ref.grid.affine, ref.grid.shape)
+def _common_bounds(tgt: Any, ref: Any) -> tuple[float, float, float, float]:
+    mine, other = outline(tgt.grid), outline(ref.grid)
     x, y = georef.transform_points(ref.grid.crs, tgt.grid.crs, other[:, 0], other[:, 1])
     left, right = max(mine[:, 0].min(), x.min()), min(mine[:, 0].max(), x.max())
     bottom, top = max(mine[:, 1].min(), y.min()), min(mine[:, 1].max(), y.max())
@@ -145,14 +129,14 @@ def _common_bounds(ref: Any, tgt: Any) -> tuple[float, float, float, float]:
 
 
 def _common_structure(
-    ref: NDArray[Any], ref_valid: NDArray[np.bool_], tgt: NDArray[Any], tgt_valid: NDArray[np.bool_]
+    tgt: NDArray[Any], tgt_valid: NDArray[np.bool_], ref: NDArray[Any], ref_valid: NDArray[np.bool_]
 ) -> float:
     """Strength of the edges both images show, 0 to 1, each image in its own contrast."""
     if (ref_valid & tgt_valid).mean() < 0.98:
         return 0.0
     shown = [(image, valid) for image, valid in ((ref, ref_valid), (tgt, tgt_valid))]
-    # As it will be displayed, for structure that the contrast hides tells a viewer nothing; smoothed, for lines and
-    # outlines show a shift better than the texture of a forest.
+    # With the contrast of the display, for structure it hides cannot be seen; smoothed, for lines and outlines show a
+    # shift better than the texture of a forest.
     greys = [gaussian_filter(stretch(*one, *contrast([one])), _SMOOTH) for one in shown]
     edges = [np.asarray(np.gradient(grey)) for grey in greys]
     # Edges in common, as a geometric mean of strengths: what one image alone shows (clouds, crops) adds nothing.
@@ -164,9 +148,9 @@ _SMALLEST, _LARGEST = 64, 160  # side of the cut-out, target px
 
 
 def plot_before_after(
-    ref: Any,
-    tgt: Any,
-    fixed: Any,
+    target: Any,
+    reference: Any,
+    corrected: Any,
     *,
     fit: Coregistration | None = None,
     at: tuple[float, float] | None = None,
@@ -178,16 +162,16 @@ def plot_before_after(
 
     Parameters
     ----------
-    ref, tgt, fixed : DataArray or Dataset
-        Reference, target before and target after, each on any grid and in any CRS. Only the cut-out and a few small
-        windows are read.
+    target, reference, corrected : DataArray or Dataset
+        Target before the correction, reference, and target after it, each on any grid and in any CRS. Only the cut-out
+        and a few small windows are read.
     fit : Coregistration, optional
-        Gives the shift told in the title; without it, it is taken from the transforms of `tgt` and `fixed` where
-        these have the same pixels.
+        Gives the shift in the title; without it, the shift is taken from the transforms of `target` and `corrected`
+        where these have the same pixels.
     at : (x, y), optional
-        Centre of the cut-out, CRS of `fixed`.
+        Centre of the cut-out, CRS of `corrected`.
     size : int, optional
-        Side of the cut-out, px of `fixed`; default: small enough that the shift is seen.
+        Side of the cut-out, px of `corrected`; default: small enough that the shift is seen.
     band, ref_band : optional
         Band to show, as in `match`.
 
@@ -204,15 +188,31 @@ def plot_before_after(
     MissingDependency
         When matplotlib is not installed.
     """
-    one = make_raster(ref, band=ref_band, name="reference")
-    two, three = (make_raster(image, band=band, name=name) for image, name in ((tgt, "target"), (fixed, "corrected")))
-    shift = _shift_of(two, three, fit)
+    tgt, ref, fixed = _rasters(target, reference, corrected, band, ref_band)
+    shift = _shift_of(tgt, fixed, fit)
     pixels = math.hypot(shift.dcol, shift.drow) if shift else 2.0
     side = size or int(np.clip(40 * pixels, _SMALLEST, _LARGEST))
-    width = side * max(georef.gsd(three.grid.affine))
-    x, y = at or strongest_place(one, three, width)
-    view = View(three.grid.crs, x, y, width)
-    return _draw(view, [render(raster, [view])[0] for raster in (one, two, three)], shift)
+    view, shown = _cut_out(tgt, ref, fixed, at, side)
+    return _draw(view, shown, shift)
+
+
+def _rasters(target: Any, reference: Any, corrected: Any, band: Any, ref_band: Any) -> tuple[Raster, Raster, Raster]:
+    tgt = make_raster(target, band=band, name="target")
+    ref = make_raster(reference, band=ref_band, name="reference")
+    return tgt, ref, make_raster(corrected, band=band, name="corrected")
+
+
+def _cut_out(
+    tgt: Raster, ref: Raster, fixed: Raster, at: tuple[float, float] | None, side: int
+) -> tuple[View, tuple[Shown, Shown, Shown]]:
+    """Choose the place to show, and cut it out of target, reference and corrected target."""
+    width = side * max(georef.gsd(fixed.grid.affine))
+    x, y = at or strongest_place(fixed, ref, width)
+    view = View(fixed.grid.crs, x, y, width)
+    before, like, after = (render(raster, [view])[0] for raster in (tgt, ref, fixed))
+    if not (like[1] & before[1] & after[1]).any():
+        raise NoOverlap(f"the images share no valid pixel around ({x:.10g}, {y:.10g}): give another at=(x, y)")
+    return view, (before, like, after)
 
 
 def _shift_of(tgt: Any, fixed: Any, fit: Coregistration | None) -> Shift | None:
@@ -228,24 +228,20 @@ def _shift_of(tgt: Any, fixed: Any, fit: Coregistration | None) -> Shift | None:
     return Shift(after[2] - before[2], after[5] - before[5], linear=linear, unit=unit)
 
 
-def _draw(view: View, shown: list[Shown], shift: Shift | None) -> Any:
-    ref, tgt, fixed = shown
-    if not (ref[1] & tgt[1] & fixed[1]).any():
-        raise NoOverlap(
-            f"the images share no valid pixel around ({view.x:.10g}, {view.y:.10g}): give another at=(x, y)"
-        )
+def _draw(view: View, shown: tuple[Shown, Shown, Shown], shift: Shift | None) -> Any:
+    tgt, ref, fixed = shown
     figure = new_figure(13.5, 9.2)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     grey = stretch(*ref, *contrast([ref]))
     tone = contrast([tgt, fixed])
     for row, (name, image) in zip(axes, (("before", tgt), ("after", fixed)), strict=True):
         other, both = stretch(*image, *tone), ref[1] & image[1]
-        row[0].imshow(red_cyan(grey, other), extent=view.extent)
-        row[1].imshow(checkerboard(grey, other), extent=view.extent)
+        row[0].imshow(red_cyan(other, grey), extent=view.extent)
+        row[1].imshow(checkerboard(other, grey), extent=view.extent)
         difference = np.where(both, other - grey, np.nan)
         row[2].imshow(difference, extent=view.extent, cmap="RdBu_r", vmin=-0.6, vmax=0.6)
         row[0].set_ylabel(name.upper(), fontsize=15, fontweight="bold")
-        row[2].set_title(_agreement(grey[both], other[both]), fontsize=11)
+        row[2].set_title(_agreement(other[both], grey[both]), fontsize=11)
     axes[0, 0].set_title("red: reference, cyan: target, grey: they agree", fontsize=11)
     axes[0, 1].set_title("checkerboard: reference / target (tinted)", fontsize=11)
     for one in axes.flat:
@@ -254,7 +250,7 @@ def _draw(view: View, shown: list[Shown], shift: Shift | None) -> Any:
     return figure
 
 
-def _agreement(ref: NDArray[Any], tgt: NDArray[Any]) -> str:
+def _agreement(tgt: NDArray[Any], ref: NDArray[Any]) -> str:
     if ref.size < 2 or ref.std() == 0 or tgt.std() == 0:
         return "difference"
     rms, r = float(np.sqrt(np.mean((tgt - ref) ** 2))), float(np.corrcoef(ref, tgt)[0, 1])
@@ -266,25 +262,25 @@ _SIZE = 96  # side of a cut-out, target px
 
 @dataclass(frozen=True)
 class Greys:
-    """Three pictures of one place, grey values 0 to 1, and how alike they are.
+    """Three images of one place, grey values 0 to 1, and how alike they are.
 
-    ref, before, after : The target has one contrast before and after.
+    before, ref, after : The target has one contrast before and after.
     r_before, r_after : Correlation with the reference; NaN where it has none.
     """
 
-    ref: Grey
     before: Grey
+    ref: Grey
     after: Grey
     r_before: float
     r_after: float
 
 
-def greys_of(ref: Shown, before: Shown, after: Shown) -> Greys:
-    """Give three cut-outs the contrast they are shown with."""
+def greys_of(before: Shown, ref: Shown, after: Shown) -> Greys:
+    """Stretch three cut-outs to the contrast in which they are shown."""
     both = ref[1] & before[1] & after[1]
     tone = contrast([before, after])
-    grey = stretch(*ref, *contrast([ref])), stretch(*before, *tone), stretch(*after, *tone)
-    return Greys(*grey, _correlation(grey[0][both], grey[1][both]), _correlation(grey[0][both], grey[2][both]))
+    grey = stretch(*before, *tone), stretch(*ref, *contrast([ref])), stretch(*after, *tone)
+    return Greys(*grey, _correlation(grey[1][both], grey[0][both]), _correlation(grey[1][both], grey[2][both]))
 
 
 def _correlation(one: Grey, two: Grey) -> float:
@@ -295,27 +291,28 @@ def _correlation(one: Grey, two: Grey) -> float:
 
 def save_flicker(
     path: str | Path,
-    ref: Any,
-    tgt: Any,
-    fixed: Any,
+    target: Any,
+    reference: Any,
+    corrected: Any,
     *,
     at: tuple[float, float] | None = None,
     size: int = _SIZE,
     band: Any = None,
     ref_band: Any = None,
 ) -> None:
-    """Write an animated GIF that flicks between reference and target, before and after the correction side by side.
+    """Write an animated GIF that switches between reference and target, before and after the correction side by side.
 
     Parameters
     ----------
     path : str or Path
         `.gif`.
-    ref, tgt, fixed : DataArray or Dataset
-        Reference, target before and target after, each on any grid and in any CRS; only the cut-out is read.
+    target, reference, corrected : DataArray or Dataset
+        Target before the correction, reference, and target after it, each on any grid and in any CRS; only the cut-out
+        is read.
     at : (x, y), optional
-        Centre of the cut-out, CRS of `fixed`; default: where both images show strong common structure.
+        Centre of the cut-out, CRS of `corrected`; default: where both images show strong common structure.
     size : int
-        Side of the cut-out, px of `fixed`.
+        Side of the cut-out, px of `corrected`.
     band, ref_band : optional
         Band to show, as in `match`.
 
@@ -330,14 +327,7 @@ def save_flicker(
     """
     if not str(path).lower().endswith(".gif"):
         raise OptionError(f"a flicker is an animated GIF, not {path}: give a path that ends in .gif")
-    one = make_raster(ref, band=ref_band, name="reference")
-    two, three = (make_raster(image, band=band, name=name) for image, name in ((tgt, "target"), (fixed, "corrected")))
-    width = size * max(georef.gsd(three.grid.affine))
-    x, y = at or strongest_place(one, three, width)
-    view = View(three.grid.crs, x, y, width)
-    shown = [render(raster, [view])[0] for raster in (one, two, three)]
-    if not (shown[0][1] & shown[1][1] & shown[2][1]).any():
-        raise NoOverlap(f"the images share no valid pixel around ({x:.10g}, {y:.10g}): give another at=(x, y)")
+    view, shown = _cut_out(*_rasters(target, reference, corrected, band, ref_band), at, size)
     _animate(path, greys_of(*shown), view)
 
 
@@ -346,8 +336,8 @@ def _animate(path: str | Path, greys: Greys, view: View) -> None:
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     images = []
     for one, name, r in zip(axes, ("before", "after"), (greys.r_before, greys.r_after), strict=True):
-        look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
-        images.append(one.imshow(greys.ref, extent=view.extent, **look))
+        style = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+        images.append(one.imshow(greys.ref, extent=view.extent, **style))
         one.set_title(f"{name}: correlation {r:.3f}", fontsize=13)
         plain_ticks(one)
     writer = require("matplotlib.animation", extra="plot").PillowWriter(fps=2)
@@ -363,15 +353,15 @@ _CLOSE = 8  # half side of the close-up, px
 
 
 def plot_windows(
-    ref: tuple[Image, Mask], before: tuple[Image, Mask], after: tuple[Image, Mask], *, title: str = ""
+    target: tuple[Image, Mask], reference: tuple[Image, Mask], corrected: tuple[Image, Mask], *, title: str = ""
 ) -> Any:
     """Show the windows that were matched, on the matching grid.
 
     Parameters
     ----------
-    ref, before, after : (values, valid)
-        Each (rows, cols): the reference, and the target as it was and as corrected. Pixels that are not valid are
-        shown mid-grey.
+    target, reference, corrected : (values, valid)
+        Each (rows, cols): the target before the correction, the reference, and the target after it. Pixels that are not
+        valid are shown mid-grey.
     title : str
         For the figure.
 
@@ -388,16 +378,16 @@ def plot_windows(
     """
     figure = new_figure(12.5, 8.6)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    tone = contrast([before, after])
-    greys = [stretch(*ref, *contrast([ref])), stretch(*before, *tone), stretch(*after, *tone)]
+    tone = contrast([target, corrected])
+    like = stretch(*reference, *contrast([reference]))
+    greys = [like, stretch(*target, *tone), stretch(*corrected, *tone)]
     for one, grey, name in zip(axes[0], greys, ("reference", "target before", "target after"), strict=True):
         one.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         one.set_title(name)
     for one, grey, name in zip(axes[1], greys[1:], ("before", "after"), strict=False):
-        one.imshow(red_cyan(greys[0], grey), interpolation="nearest")
+        one.imshow(red_cyan(grey, like), interpolation="nearest")
         one.set_title(f"{name}: red reference, cyan target")
-    both = ref[1] & after[1]
-    difference = np.where(both, greys[2] - greys[0], np.nan)
+    difference = np.where(reference[1] & corrected[1], greys[2] - like, np.nan)
     axes[1, 2].imshow(difference, cmap="RdBu_r", vmin=-0.6, vmax=0.6, interpolation="nearest")
     axes[1, 2].set_title("after: target minus reference")
     for one in axes[:, 0]:

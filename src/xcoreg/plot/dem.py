@@ -1,7 +1,4 @@
-"""Elevation models before and after: difference maps, histograms, differences against aspect, corrections per block.
-
-Elevation differences before and after a correction, on one grid, with the slopes they lie on.
-"""
+"""Elevation models before and after: difference maps, histograms, differences against aspect, corrections per block."""
 
 from __future__ import annotations
 
@@ -19,12 +16,13 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap, OptionError, require
+from xcoreg.matching.elevation import metres_per_pixel
 from xcoreg.matching.masks import as_mask
-from xcoreg.plot.compare import outline
 from xcoreg.plot.maps import nice, set_aspect
 from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
+from xcoreg.results.html import outline
 from xcoreg.results.text import short_unit
 from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply import apply
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
 
 
-_STEEP = 0.0875  # tangent of 5 degrees: below, differences say next to nothing of a horizontal shift
+_STEEP = 0.0875  # tangent of 5 degrees: on gentler slopes a horizontal shift hardly changes heights
 _BINS = 36
 _FEWEST = 30  # pixels in a bin of aspects
 _MARGIN = 0.03  # of the extent
@@ -56,7 +54,7 @@ def plot_dem(
     target, reference : DataArray or Dataset
         The elevation models.
     where : optional
-        Ground that counts, as in `match`; the rest is drawn pale and left out of the numbers.
+        Stable terrain, as in `match`; the rest is drawn pale and left out of the numbers.
     band, ref_band : optional
         As in `match`.
 
@@ -71,33 +69,30 @@ def plot_dem(
     MissingDependency
         When matplotlib is not installed.
     NoOverlap
-        When the two do not meet.
+        When the two do not overlap.
     """
     found = differences(fit, target, reference, where, band=band, ref_band=ref_band)
-    wide = width_of(found.grid.affine, found.grid.shape, found.grid.crs)
+    wide = aspect_ratio(found.grid)
     figure = new_figure(10.5 * max(wide, 0.9) + 2, 11.5)
     grid = figure.add_gridspec(2, 2, height_ratios=[1.35, 1])
     for i, which in enumerate(("before", "after")):
         draw_difference(figure, figure.add_subplot(grid[0, i]), found, which)
     draw_heights(figure.add_subplot(grid[1, 0]), found)
     draw_aspect(figure.add_subplot(grid[1, 1]), found, fit)
-    told = "" if fit.shift_or_none is None else f"\n{'mean correction' if fit.is_field else 'correction'} {fit.shift}"
-    figure.suptitle(f"Reference minus target, before and after{told}", fontsize=13)
+    shift = "" if fit.shift_or_none is None else f"\n{'mean correction' if fit.is_field else 'correction'} {fit.shift}"
+    figure.suptitle(f"Reference minus target, before and after{shift}", fontsize=13)
     return figure
 
 
-def width_of(transform: Any, shape: Any, crs: Any) -> float:
-    """Tell how much wider than high a map of a grid is drawn, within reason.
-
-    shape (rows, cols).
-    """
-    corners = outline(transform, shape)
+def aspect_ratio(grid: GeoBox) -> float:
+    """Width of a map of a grid over its height on the ground, limited to what can be drawn."""
+    corners = outline(grid)
     across, up = np.ptp(corners, axis=0)
-    along_x, along_y = metres_per_unit(crs, float(corners[:, 1].mean())) if crs is not None else (1.0, 1.0)
+    along_x, along_y = _metres_per_unit(grid.crs, float(corners[:, 1].mean())) if grid.crs is not None else (1.0, 1.0)
     return float(np.clip(across * along_x / (up * along_y), 0.5, 2.2))
 
 
-def _show(axes: Any, corners: Floats, crs: str | None) -> None:
+def _frame(axes: Any, corners: Floats, crs: str | None) -> None:
     """Frame a grid, with a small margin along each axis."""
     axes.plot(*corners.T, color="black", lw=0.8)
     set_aspect(axes, corners, crs)
@@ -116,7 +111,7 @@ def scale_of(found: Differences) -> float:
 
 
 def draw_difference(figure: Any, axes: Any, found: Differences, which: str) -> None:
-    """Draw a map of differences; ground that does not count is pale, voids are grey."""
+    """Draw a map of differences; terrain that is not stable is pale, voids are grey."""
     top, step = scale_of(found), -(-max(found.before.shape) // _SIDE)
     values, used = (array[::step, ::step] for array in (getattr(found, which), found.used))
     colours = require("matplotlib", extra="plot").colormaps["RdBu"]
@@ -125,28 +120,29 @@ def draw_difference(figure: Any, axes: Any, found: Differences, which: str) -> N
     affine, (rows, cols) = found.grid.affine, found.grid.shape
     transforms = require("matplotlib.transforms", extra="plot")
     axes.set_facecolor("0.8")
-    picture = axes.imshow(rgba, extent=(0, cols, rows, 0), interpolation="antialiased")
+    image = axes.imshow(rgba, extent=(0, cols, rows, 0), interpolation="antialiased")
     turn = transforms.Affine2D.from_values(affine.a, affine.d, affine.b, affine.e, affine.c, affine.f)
-    picture.set_transform(turn + axes.transData)
-    _show(axes, outline(affine, (rows, cols)), str(found.grid.crs))
-    told = found.stats(which)
-    axes.set_title(f"{which.capitalize()}: median {told.median:+.2f}, NMAD {told.nmad:.2f} m", fontsize=11)
+    image.set_transform(turn + axes.transData)
+    _frame(axes, outline(found.grid), str(found.grid.crs))
+    stats = found.stats(which)
+    axes.set_title(f"{which.capitalize()}: median {stats.median:+.2f}, NMAD {stats.nmad:.2f} m", fontsize=11)
     scale = require("matplotlib.cm", extra="plot").ScalarMappable(cmap=colours)
     scale.set_clim(-top, top)
     figure.colorbar(scale, ax=axes, shrink=0.8, extend="both", label="reference minus target, m")
 
 
 def draw_heights(axes: Any, found: Differences) -> None:
-    """Draw the distributions of the differences before and after, on the ground that counts."""
+    """Draw the distributions of the differences before and after, on stable terrain."""
     top = 1.25 * scale_of(found)
     bins = np.linspace(-top, top, 121)
     for which, colour in (("before", _BEFORE), ("after", _AFTER)):
-        values, told = getattr(found, which)[found.used], found.stats(which)
+        values, stats = getattr(found, which)[found.used], found.stats(which)
         beyond = np.mean(np.abs(values) > top) if values.size else 0.0
-        label = f"{which}: median {told.median:+.2f}, NMAD {told.nmad:.2f}, LE90 {told.le90:.2f} m; {beyond:.1%} beyond"
+        numbers = f"median {stats.median:+.2f}, NMAD {stats.nmad:.2f}, LE90 {stats.le90:.2f} m"
+        label = f"{which}: {numbers}; {beyond:.1%} beyond"
         axes.hist(values, bins, histtype="stepfilled", color=colour, alpha=0.3)
         axes.hist(values, bins, histtype="step", color=colour, lw=1.4, label=label)
-        axes.axvline(told.median, color=colour, lw=1, ls="--")
+        axes.axvline(stats.median, color=colour, lw=1, ls="--")
     axes.axvline(0, color="black", lw=0.8)
     axes.set_title(f"Differences on {found.stats('after').n:,} pixels".replace(",", " "), fontsize=11)
     axes.set_xlabel("reference minus target, m", fontsize=9)
@@ -179,8 +175,8 @@ def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
     angle = np.linspace(0, 360, 361)
     curve = _cosine(angle, east, north) + middle
     direction = math.degrees(math.atan2(east, north)) % 360
-    told = f"what a shift of {math.hypot(east, north):.2f} m towards {direction:.0f}° makes"
-    axes.plot(angle, curve, color="black", lw=1.4, label=told)
+    label = f"effect of a shift of {math.hypot(east, north):.2f} m towards {direction:.0f}°"
+    axes.plot(angle, curve, color="black", lw=1.4, label=label)
     axes.axhline(0, color="black", lw=0.6)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))
@@ -189,7 +185,7 @@ def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
 
 
 def _cosine(aspect: Floats, east: float, north: float) -> Floats:
-    """Tell what a shift makes of dh / tan(slope), aspect in degrees."""
+    """Effect of a shift on dh / tan(slope), aspect in degrees."""
     out: Floats = east * np.sin(np.radians(aspect)) + north * np.cos(np.radians(aspect))
     return out
 
@@ -209,12 +205,12 @@ def _ground_shift(fit: Coregistration) -> tuple[float, float]:
     if fit.shift_or_none is None:
         return 0.0, 0.0
     _, y = georef.pixel_to_map(fit.transform, fit.shape[1] / 2, fit.shape[0] / 2)
-    along_x, along_y = metres_per_unit(fit.crs_wkt, float(y)) if fit.crs_wkt else (1.0, 1.0)
+    along_x, along_y = _metres_per_unit(fit.crs_wkt, float(y)) if fit.crs_wkt else (1.0, 1.0)
     return fit.shift.dx * along_x, fit.shift.dy * along_y
 
 
 def has_blocks(fit: Coregistration) -> bool:
-    """Tell whether a fit has corrections of several blocks to draw."""
+    """Whether a fit has corrections of several blocks."""
     return len(fit.points) > 1 and bool(fit.points.ok.any()) and bool((fit.points.size > 0).all())
 
 
@@ -239,8 +235,8 @@ def plot_blocks(fit: Coregistration) -> Any:
         When matplotlib is not installed.
     """
     if not has_blocks(fit):
-        raise OptionError("the fit knows no blocks: match with match_local(..., spacing=, window=)")
-    wide = width_of(fit.transform, fit.shape, fit.crs_wkt)
+        raise OptionError("the fit has no blocks: match with match_local(..., spacing=, window=)")
+    wide = aspect_ratio(fit.grid)
     figure = new_figure(3 * (4.0 * wide + 1.6), 5.0)
     for i, name in enumerate(_TITLES):
         draw_block(figure, figure.add_subplot(1, 3, i + 1), fit, name)
@@ -259,15 +255,15 @@ def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
     mesh.set_clim((low + high - spread) / 2, (low + high + spread) / 2)
     axes.add_collection(mesh)
     if (~good).any():
-        look: dict[str, Any] = {"facecolors": "0.9", "edgecolors": "0.55", "hatch": "xx", "lw": 0.3}
-        axes.add_collection(collections.PolyCollection(list(squares[~good]), **look))
-    frame = outline(fit.transform, fit.shape)
-    _show(axes, frame, fit.crs_wkt)
+        style: dict[str, Any] = {"facecolors": "0.9", "edgecolors": "0.55", "hatch": "xx", "lw": 0.3}
+        axes.add_collection(collections.PolyCollection(list(squares[~good]), **style))
+    frame = outline(fit.grid)
+    _frame(axes, frame, fit.crs_wkt)
     edge = require("matplotlib.patches", extra="plot").Polygon(frame, transform=axes.transData)
     for one in axes.collections:
         one.set_clip_path(edge)
-    told = f"median {np.median(shown):+.3g}, NMAD {nmad(shown):.2g}{unit}" if shown.size else "none trusted"
-    axes.set_title(f"{_TITLES[name]}: {told}", fontsize=11)
+    numbers = f"median {np.median(shown):+.3g}, NMAD {nmad(shown):.2g}{unit}" if shown.size else "none trusted"
+    axes.set_title(f"{_TITLES[name]}: {numbers}", fontsize=11)
     figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"correction,{unit}")
 
 
@@ -292,13 +288,13 @@ def _squares(fit: Coregistration) -> Floats:
     return np.stack([points.x[:, None] + dx, points.y[:, None] + dy], axis=-1)
 
 
-_DIFFERENCE_SIDE = 1500  # px: larger overlaps are looked at on a coarser grid
+_DIFFERENCE_SIDE = 1500  # px: larger overlaps are compared on a coarser grid
 _LARGE, _CHUNK = 1 << 24, 2048  # px of an image that is read part by part, and sides of a part
 
 
 @dataclass(frozen=True)
 class HeightStats:
-    """What differences of elevation are like, m.
+    """Statistics of elevation differences, m.
 
     n : Pixels.
     median, nmad, le90, rmse : LE90: 90 % of the differences are smaller, whatever their sign.
@@ -312,7 +308,7 @@ class HeightStats:
 
     @classmethod
     def of(cls, values: Floats) -> HeightStats:
-        """Sum up the finite values; NaN where there are none."""
+        """Statistics of the finite values; NaN where there are none."""
         known = values[np.isfinite(values)]
         if not known.size:
             return cls(0, *[math.nan] * 4)
@@ -326,7 +322,7 @@ class Differences:
 
     grid : Of the arrays; that of the target, cut to the overlap, and coarser where it is large.
     before, after : (rows, cols) float64; Heights, units of the values; NaN unless both are known.
-    used : (rows, cols) bool; Ground that counts: known, and where the user's mask is true.
+    used : (rows, cols) bool; Stable terrain: both heights are known, and the user's mask is true.
     slope : (rows, cols) float64; Tangent of the slope of the reference; NaN at voids.
     aspect : (rows, cols) float64; Downslope, degrees clockwise from North.
     coarser : Pixels of the target per pixel of the grid, along each axis.
@@ -341,7 +337,7 @@ class Differences:
     coarser: int = 1
 
     def stats(self, which: str, *, used: bool = True) -> HeightStats:
-        """Sum up the differences `which` ("before" or "after") on the ground that counts, or on the rest."""
+        """Statistics of the differences "before" or "after" on stable terrain, or on the rest."""
         return HeightStats.of(getattr(self, which)[self.used == used])
 
 
@@ -351,11 +347,11 @@ def differences(
     """Compute elevation differences before and after a correction."""
     tgt, ref = make_raster(target, band=band, name="target"), make_raster(reference, band=ref_band, name="reference")
     grid, coarser = _common_grid(tgt, ref)
-    ground = _read(ref, _still(ref), grid)
-    before, after = ground - _read(tgt, _still(tgt), grid), ground - _read(tgt, fit, grid)
+    heights = _read(ref, _zero_fit(ref), grid)
+    before, after = heights - _read(tgt, _zero_fit(tgt), grid), heights - _read(tgt, fit, grid)
     known = np.isfinite(before) & np.isfinite(after)
     before[~known], after[~known] = np.nan, np.nan
-    slope, aspect = _terrain(ground, grid)
+    slope, aspect = _terrain(heights, grid)
     mask = as_mask(where, grid.crs)
     if mask is not None:
         row, col = np.mgrid[: grid.shape[0], : grid.shape[1]]
@@ -365,7 +361,7 @@ def differences(
 
 def _common_grid(tgt: Raster, ref: Raster) -> tuple[GeoBox, int]:
     """Cut the grid of the target to the reference, and make it coarser where it is large."""
-    corners = outline(ref.grid.affine, ref.shape)
+    corners = outline(ref.grid)
     col, row = georef.map_to_pixel(
         tgt.grid.affine, *georef.transform_points(ref.grid.crs, tgt.grid.crs, corners[:, 0], corners[:, 1])
     )
@@ -373,7 +369,7 @@ def _common_grid(tgt: Raster, ref: Raster) -> tuple[GeoBox, int]:
     for position, size in ((row, tgt.shape[0]), (col, tgt.shape[1])):
         start, stop = max(math.floor(position.min()), 0), min(math.ceil(position.max()) + 1, size)
         if stop <= start:
-            raise NoOverlap("the two elevation models do not meet: look at both with xcoreg.plot.plot_fit")
+            raise NoOverlap("the two elevation models do not overlap: check their CRSs and transforms (.coreg.grid)")
         spans.append((start, stop))
     longest = max(stop - start for start, stop in spans)
     step = -(-longest // _DIFFERENCE_SIDE)
@@ -382,8 +378,8 @@ def _common_grid(tgt: Raster, ref: Raster) -> tuple[GeoBox, int]:
     return GeoBox((rows, cols), affine, tgt.grid.crs), step
 
 
-def _still(raster: Raster) -> Coregistration:
-    """Correct nothing: brings an image onto another grid by the very interpolation of `apply`."""
+def _zero_fit(raster: Raster) -> Coregistration:
+    """Fit without a correction: it brings an image onto another grid with the interpolation of `apply`."""
     nothing = TiePoints(*([[]] * 9))  # type: ignore[arg-type]
     grid = tuple(raster.grid.affine)[:6], raster.shape
     wkt = georef.as_crs(raster.grid.crs).to_wkt()
@@ -393,7 +389,7 @@ def _still(raster: Raster) -> Coregistration:
 def _read(raster: Raster, fit: Coregistration, grid: GeoBox) -> Floats:
     data = raster.data
     if not raster.is_chunked and data.size > _LARGE:
-        data = data.chunk(dict.fromkeys(data.dims, _CHUNK))  # what is in a file stays there
+        data = data.chunk(dict.fromkeys(data.dims, _CHUNK))  # read part by part
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CoregWarning)
         image = apply(data.astype(raster.work_dtype, keep_attrs=True), fit, like=grid, nodata=raster.nodata)
@@ -402,16 +398,10 @@ def _read(raster: Raster, fit: Coregistration, grid: GeoBox) -> Floats:
     return np.where(valid, values, np.nan).astype(np.float64)
 
 
-def metres_per_unit(crs: Any, lat: float) -> tuple[float, float]:
-    """Length on the ground of one unit of x and of y."""
-    known = georef.as_crs(crs)
-    unit = known.axis_info[0].unit_conversion_factor
-    if not known.is_geographic:
-        return unit, unit
-    phi, degree = math.radians(lat), math.degrees(unit)
-    along_x = 111412.84 * math.cos(phi) - 93.5 * math.cos(3 * phi) + 0.118 * math.cos(5 * phi)
-    along_y = 111132.954 - 559.822 * math.cos(2 * phi) + 1.175 * math.cos(4 * phi)
-    return along_x * degree, along_y * degree
+def _metres_per_unit(crs: Any, y: float) -> tuple[float, float]:
+    """Length on the ground of one unit of x and of y; y where, CRS units."""
+    size = metres_per_pixel(crs, (1.0, 0.0, 0.0, 1.0), y)
+    return float(size[0, 0]), float(size[1, 1])
 
 
 def _terrain(heights: Floats, grid: GeoBox) -> tuple[Floats, Floats]:
@@ -422,7 +412,7 @@ def _terrain(heights: Floats, grid: GeoBox) -> tuple[Floats, Floats]:
     a, b, d, e = georef.linear_of(grid.affine)
     det = a * e - b * d
     x, y = grid.extent.boundingbox.left, (grid.extent.boundingbox.bottom + grid.extent.boundingbox.top) / 2
-    size = metres_per_unit(grid.crs, y if math.isfinite(x) else 0.0)
-    # The gradient turns with the inverse, transposed, of what maps pixels.
+    size = _metres_per_unit(grid.crs, y if math.isfinite(x) else 0.0)
+    # A gradient transforms by the inverse transpose of the affine.
     east, north = (e * by_col - d * by_row) / det / size[0], (a * by_row - b * by_col) / det / size[1]
     return np.hypot(east, north), np.degrees(np.arctan2(-east, -north)) % 360.0

@@ -1,7 +1,4 @@
-"""A field of shifts: its tie points with what they leave, and the model between them.
-
-The windows of a fit: where they are, which way they point, how well they agree.
-"""
+"""Fits and fields: tie points on the map, residuals, directions, and the model between the tie points."""
 
 from __future__ import annotations
 
@@ -13,10 +10,11 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
+from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, require
-from xcoreg.plot.compare import outline
-from xcoreg.plot.maps import FEW, draw_map, look_at
-from xcoreg.plot.style import BAD, GOOD, draw_histogram, draw_rose, draw_verdicts, new_figure, plain_ticks, residuals_of
+from xcoreg.plot.maps import FEW, draw_map, zoom_to
+from xcoreg.plot.style import BAD, GOOD, draw_histogram, draw_rose, draw_statuses, new_figure, plain_ticks, residuals_of
+from xcoreg.results.html import outline
 from xcoreg.results.text import is_local, model_name, short_unit
 from xcoreg.warp.field_raster import displacement_raster, node_grid
 
@@ -28,25 +26,25 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 
-_NODES = 140  # along the longer side of a picture
+_NODES = 140  # along the longer side of a map
 _FLAT = 1e-9  # of the value: less variation is rounding
 
 
 def plot_field(fit: Coregistration, background: Any = None) -> Any:
-    """Draw the tie points of a field, and what the model leaves of them.
+    """Draw the tie points of a field and the residuals of its model.
 
     Parameters
     ----------
     fit : Coregistration
         Of a grid of windows.
     background : DataArray or Dataset, optional
-        An image to draw the windows upon.
+        Image below the windows.
 
     Returns
     -------
     matplotlib.figure.Figure
         Left the map with arrows in the colour of their length and a mark for every refused window; right the number of
-        windows per verdict, the residuals (on withheld points where there are such), and the directions.
+        windows per status, the residuals (at check points where there are such), and the directions.
 
     Raises
     ------
@@ -55,14 +53,14 @@ def plot_field(fit: Coregistration, background: Any = None) -> Any:
     """
     figure = new_figure(15, 9.2)
     grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[0.8, 1, 1.25])
-    frame = outline(fit.transform, fit.shape)
+    frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform), legend=False)
-    draw_verdicts(figure.add_subplot(grid[0, 1]), fit.points)
-    draw_histogram(figure.add_subplot(grid[1, 1]), residuals_of(fit), told=_before_after(fit))
+    draw_statuses(figure.add_subplot(grid[0, 1]), fit.points)
+    draw_histogram(figure.add_subplot(grid[1, 1]), residuals_of(fit), note=_before_after(fit))
     draw_rose(figure.add_subplot(grid[2, 1], projection="polar"), fit.points)
     kind = f", {model_name(fit.model.kind)}" if fit.model is not None else ""
-    told = f"{fit.quality.n_ok} of {fit.quality.n_windows} windows kept{kind}" if fit.ok else fit.status.reason
-    figure.suptitle(f"{fit.status.name}: {told}", fontsize=13, color="black" if fit.ok else BAD)
+    title = f"{fit.quality.n_ok} of {fit.quality.n_windows} windows trusted{kind}" if fit.ok else fit.status.reason
+    figure.suptitle(f"{fit.status.name}: {title}", fontsize=13, color="black" if fit.ok else BAD)
     return figure
 
 
@@ -74,8 +72,8 @@ def _before_after(fit: Coregistration) -> str:
 
 
 @dataclass(frozen=True)
-class Sheets:
-    """A model on a coarse grid, ready to be drawn.
+class ModelGrid:
+    """A model evaluated on a coarse grid.
 
     x, y : (rows + 1, cols + 1) float64; Corners of the nodes on the map.
     values : (3, rows, cols) float64; dx, dy, sigma in `unit`.
@@ -96,8 +94,8 @@ class Sheets:
         return x, y
 
 
-def sheets_of(fit: Coregistration) -> Sheets:
-    """Evaluate a model for pictures."""
+def evaluate_model(fit: Coregistration) -> ModelGrid:
+    """Evaluate a model on a grid coarse enough to be drawn."""
     gsd_x, gsd_y = georef.gsd(fit.transform)
     size = max(fit.shape[1] * gsd_x, fit.shape[0] * gsd_y) / _NODES
     grid = node_grid(fit, size)
@@ -112,50 +110,50 @@ def sheets_of(fit: Coregistration) -> Sheets:
     x, y = georef.pixel_to_map(grid.affine, *np.meshgrid(np.arange(cols), np.arange(rows)))
     beyond = getattr(fit.model, "extrapolates", None)
     outside = np.zeros((rows, cols), bool) if beyond is None else np.asarray(beyond(x, y), bool)
-    return Sheets(corner_x, corner_y, values, outside, unit)
+    return ModelGrid(corner_x, corner_y, values, outside, unit)
 
 
 _NAMES = {"dx": ("dx, along the x axis", "viridis"), "dy": ("dy, along the y axis", "viridis"),
           "sigma": ("uncertainty (1 σ, worst direction)", "magma_r")}  # fmt: skip
 
 
-def draw_sheet(figure: Any, axes: Any, fit: Coregistration, sheets: Sheets, name: str) -> None:
-    """Draw one part of a model as a map with contours."""
-    values = sheets.values[("dx", "dy", "sigma").index(name)]
-    inner = values[~sheets.outside & np.isfinite(values)]
+def draw_component(figure: Any, axes: Any, fit: Coregistration, grid: ModelGrid, name: str) -> None:
+    """Draw dx, dy or sigma of a model as a map with contours."""
+    values = grid.values[("dx", "dy", "sigma").index(name)]
+    inner = values[~grid.outside & np.isfinite(values)]
     inner = inner if inner.size else values[np.isfinite(values)]
     low, high = (float(v) for v in np.percentile(inner, [0.5, 99.5])) if inner.size else (0.0, 1.0)
     flat = high - low <= _FLAT * max(abs(low), abs(high), 1e-300)
     pad = max(abs(low) * 0.05, 1e-12) if flat else 0.0
     title, cmap = _NAMES[name]
-    look = {"cmap": cmap, "vmin": low - pad, "vmax": high + pad}
-    image = axes.pcolormesh(sheets.x, sheets.y, values, shading="flat", rasterized=True, **look)
+    style = {"cmap": cmap, "vmin": low - pad, "vmax": high + pad}
+    image = axes.pcolormesh(grid.x, grid.y, values, shading="flat", rasterized=True, **style)
     figure.colorbar(
         image,
         ax=axes,
         shrink=0.8,
-        label="seconds of arc" if sheets.unit == "″" else sheets.unit.strip(),
+        label="seconds of arc" if grid.unit == "″" else grid.unit.strip(),
         extend="neither" if flat else "both",
     )
-    x, y = sheets.centres
+    x, y = grid.centres
     levels = [] if flat or min(values.shape) < 2 else _levels(low, high)
     if len(levels):
         shade = "black" if name != "sigma" else "0.25"
         lines = axes.contour(x, y, values, levels, colors=shade, linewidths=0.7, linestyles="solid")
         axes.clabel(lines, fontsize=7, fmt="%.4g")
-    if sheets.outside.any() and not sheets.outside.all() and min(values.shape) > 1:
-        axes.contourf(x, y, sheets.outside.astype(float), [0.5, 1.5], colors="white", alpha=0.55)
-        axes.contour(x, y, sheets.outside.astype(float), [0.5], colors="white", linewidths=1.2, linestyles="--")
+    if grid.outside.any() and not grid.outside.all() and min(values.shape) > 1:
+        axes.contourf(x, y, grid.outside.astype(float), [0.5, 1.5], colors="white", alpha=0.55)
+        axes.contour(x, y, grid.outside.astype(float), [0.5], colors="white", linewidths=1.2, linestyles="--")
     _draw_places(axes, fit)
     axes.set_title(title, fontsize=11)
-    paled = "; paler: extrapolated" if sheets.outside.any() else ""
-    axes.set_xlabel(f"one value everywhere: {float(inner.mean()) if inner.size else 0:.4g}{sheets.unit}" if flat
-                    else f"dots: tie points{paled}", fontsize=9)  # fmt: skip
+    pale = "; pale: extrapolated" if grid.outside.any() else ""
+    axes.set_xlabel(f"one value everywhere: {float(inner.mean()) if inner.size else 0:.4g}{grid.unit}" if flat
+                    else f"dots: tie points{pale}", fontsize=9)  # fmt: skip
     _finish(axes, fit)
 
 
 def _levels(low: float, high: float) -> list[float]:
-    """Choose round values inside of the range that matters, not of that in the far corners."""
+    """Round values within a range."""
     ticks = require("matplotlib.ticker", extra="plot").MaxNLocator(7).tick_values(low, high)
     return [float(tick) for tick in ticks if low < tick < high]
 
@@ -167,37 +165,38 @@ def _draw_places(axes: Any, fit: Coregistration) -> None:
 
 
 def _finish(axes: Any, fit: Coregistration) -> None:
-    frame = outline(fit.transform, fit.shape)
+    frame = outline(fit.grid)
     axes.plot(*frame.T, color="black", lw=1.0)
-    look_at(axes, frame, fit.crs_wkt)
+    zoom_to(axes, frame, fit.crs_wkt)
     plain_ticks(axes)
 
 
-def draw_residuals(figure: Any, axes: Any, fit: Coregistration, left: Residuals) -> None:
-    """Draw where the model leaves how much: a dot per tie point, a stroke in the direction of what is left."""
-    if len(left):
-        length = left.length
+def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: Residuals) -> None:
+    """Draw residuals on the map: a dot per tie point, a stroke in the direction of its residual."""
+    if len(residuals):
+        length = residuals.length
         top = max(float(np.percentile(length, 97)), 1e-6)
         order = np.argsort(length)  # the worst on top
-        size = float(np.clip(9000 / len(left), 2, 34))
-        dots = axes.scatter(left.x[order], left.y[order], c=length[order], s=size, cmap="YlOrRd", vmin=0, vmax=top,
-                            edgecolors="black", lw=0.3 if size > 8 else 0.0, zorder=3)  # fmt: skip
+        size = float(np.clip(9000 / len(residuals), 2, 34))
+        style: dict[str, Any] = {"cmap": "YlOrRd", "vmin": 0, "vmax": top, "edgecolors": "black", "zorder": 3}
+        edge = 0.3 if size > 8 else 0.0
+        dots = axes.scatter(residuals.x[order], residuals.y[order], c=length[order], s=size, lw=edge, **style)
         figure.colorbar(dots, ax=axes, shrink=0.8, label="residual, target px", extend="max")
-        if len(left) <= 1500:
-            ground = max(float(np.percentile(np.hypot(left.dx, left.dy), 97)), 1e-300)
-            extent = float(np.ptp(outline(fit.transform, fit.shape), axis=0).max())
-            shown = extent * min(0.08, 1.6 / math.sqrt(len(left)))
-            axes.quiver(left.x, left.y, left.dx, left.dy, angles="xy", scale_units="xy", scale=ground / shown,
-                        width=0.003, color="0.15", zorder=3.5)  # fmt: skip
+        if len(residuals) <= 1500:
+            ground = max(float(np.percentile(np.hypot(residuals.dx, residuals.dy), 97)), 1e-300)
+            extent = float(np.ptp(outline(fit.grid), axis=0).max())
+            shown = extent * min(0.08, 1.6 / math.sqrt(len(residuals)))
+            style = {"angles": "xy", "scale_units": "xy", "width": 0.003, "color": "0.15", "zorder": 3.5}
+            axes.quiver(residuals.x, residuals.y, residuals.dx, residuals.dy, scale=ground / shown, **style)
     axes.set_title(
-        "What is left, " + ("on withheld points" if left.withheld else "at the points of the fit"), fontsize=11
+        "Residuals at " + ("check points" if residuals.at_check_points else "the points of the fit"), fontsize=11
     )
     axes.set_xlabel("strokes: observed minus predicted", fontsize=9)
     _finish(axes, fit)
 
 
 def plot_model(fit: Coregistration) -> Any:
-    """Draw the model of a field: its correction along x and y, its uncertainty, and what it leaves.
+    """Draw the model of a field: its correction along x and y, its uncertainty, and its residuals.
 
     Parameters
     ----------
@@ -218,13 +217,13 @@ def plot_model(fit: Coregistration) -> Any:
     """
     if fit.model is None:
         raise MatchError(f"there is no model to draw: {fit.status.reason}", fit.points)
-    across, up = np.ptp(outline(fit.transform, fit.shape), axis=0)
+    across, up = np.ptp(outline(fit.grid), axis=0)
     wide = float(np.clip(across / up, 0.4, 2.2))
     figure = new_figure(2 * (4.9 * wide + 1.9), 11.2)
     axes = figure.subplots(2, 2).ravel()
-    sheets = sheets_of(fit)
+    grid = evaluate_model(fit)
     for one, name in zip(axes, _NAMES, strict=False):
-        draw_sheet(figure, one, fit, sheets, name)
+        draw_component(figure, one, fit, grid, name)
     draw_residuals(figure, axes[3], fit, residuals_of(fit))
     figure.suptitle(f"Model of the correction: {model_name(fit.model.kind)}", fontsize=13)
     return figure
@@ -234,21 +233,21 @@ _ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))  # radius of the 95 % ellipse, st
 
 
 def plot_fit(fit: Coregistration, background: Any = None) -> Any:
-    """Draw a fit: the windows on the map, their shifts with uncertainty, and what is left after the correction.
+    """Draw a fit: the windows on the map, their shifts with uncertainty, and the residuals.
 
     Parameters
     ----------
     fit : Coregistration
         Global or local, trusted or not.
     background : DataArray or Dataset, optional
-        An image to draw the windows upon, on any grid; only a coarse look at it is read.
+        Image below the windows, on any grid; only a coarse overview of it is read.
 
     Returns
     -------
     matplotlib.figure.Figure
         Left the map with one arrow per trusted window (exaggerated, see its key) and a mark with the reason for every
         other; right the shifts in target pixels with 95 % ellipses and the residuals (observed minus predicted). Fields
-        are drawn as :func:`xcoreg.plot.plot_field` tells.
+        are drawn by :func:`xcoreg.plot.plot_field`.
 
     Raises
     ------
@@ -259,12 +258,12 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
         return plot_field(fit, background)
     figure = new_figure(13.5, 7.8)
     grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
-    frame = outline(fit.transform, fit.shape)
+    frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform))
     _draw_shifts(figure.add_subplot(grid[0, 1]), fit)
     _draw_residuals(figure.add_subplot(grid[1, 1]), fit)
-    told = f": {fit.shift}" if fit.shift_or_none is not None else f": {fit.status.reason}"
-    figure.suptitle(f"{fit.status.name}{told}", fontsize=13, color="black" if fit.ok else BAD)
+    title = fit.status.reason if fit.shift_or_none is None else str(fit.shift)
+    figure.suptitle(f"{fit.status.name}: {title}", fontsize=13, color="black" if fit.ok else BAD)
     return figure
 
 
@@ -308,13 +307,13 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
     if len(good) <= FEW:
         for col, row, cov in zip(good.dcol, good.drow, covs, strict=True):
             _draw_ellipse(axes, (col, row), cov, {"facecolor": GOOD, "alpha": 0.18, "lw": 0})
-    told = "trusted windows" + (" (95 % ellipses)" if len(good) <= FEW else "")
-    axes.scatter(good.dcol, good.drow, s=16, color=GOOD, lw=0, label=told)
+    label = "trusted windows" + (" (95 % ellipses)" if len(good) <= FEW else "")
+    axes.scatter(good.dcol, good.drow, s=16, color=GOOD, lw=0, label=label)
     if len(others):
         axes.scatter(others.dcol, others.drow, s=22, marker="x", color=BAD, lw=1, label="other windows")
     if fit.shift_or_none is not None:
         centre = fit.shift.dcol, fit.shift.drow
-        axes.plot(*centre, "+", color="black", ms=16, mew=1.6, label="the answer", zorder=5)
+        axes.plot(*centre, "+", color="black", ms=16, mew=1.6, label="shift of the image", zorder=5)
         _draw_ellipse(axes, centre, np.array(fit.shift.cov_px), {"facecolor": "none", "edgecolor": "black", "lw": 1.2})
     _frame_shifts(axes, good, covs, fit)
     axes.set(xlabel="dcol, target px (right)", ylabel="drow, target px (down)", title="shift of every window")
@@ -322,7 +321,7 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
 
 
 def _frame_shifts(axes: Any, good: TiePoints, covs: NDArray[np.float64], fit: Coregistration) -> None:
-    """Look at the trusted windows; distrusted ones may lie anywhere."""
+    """Show the range of the trusted windows; refused ones may be anywhere."""
     cols, rows = list(good.dcol), list(good.drow)
     if fit.shift_or_none is not None:
         cols, rows = [*cols, fit.shift.dcol], [*rows, fit.shift.drow]
@@ -336,14 +335,14 @@ def _frame_shifts(axes: Any, good: TiePoints, covs: NDArray[np.float64], fit: Co
     axes.set_aspect("equal", adjustable="box")
 
 
-def _draw_ellipse(axes: Any, centre: tuple[float, float], cov: NDArray[np.float64], look: dict[str, Any]) -> None:
+def _draw_ellipse(axes: Any, centre: tuple[float, float], cov: NDArray[np.float64], style: dict[str, Any]) -> None:
     if not np.isfinite(cov).all():
         return
     sizes, turn = np.linalg.eigh(cov)
     width, height = 2 * _ELLIPSE_95 * np.sqrt(np.maximum(sizes, 0.0))
     angle = math.degrees(math.atan2(turn[1, 0], turn[0, 0]))
     patches = require("matplotlib.patches", extra="plot")
-    axes.add_patch(patches.Ellipse(centre, width, height, angle=angle, **look))
+    axes.add_patch(patches.Ellipse(centre, width, height, angle=angle, **style))
 
 
 def _draw_residuals(axes: Any, fit: Coregistration) -> None:
@@ -357,13 +356,13 @@ def _draw_residuals(axes: Any, fit: Coregistration) -> None:
     dcol, drow = georef.vector_to_pixel(linear, good.dx - dx, good.dy - dy)
     sigma = np.sqrt(np.maximum(georef.cov_to_pixel(linear, good.cov)[:, [0, 1], [0, 1]], 0.0))
     for i, (name, values, colour) in enumerate((("dcol", dcol, GOOD), ("drow", drow, BAD))):
-        look = {"color": colour, "label": f"{name}: median {np.median(values):+.3f}, NMAD {_nmad(values):.3f} px"}
+        style = {"color": colour, "label": f"{name}: median {np.median(values):+.3f}, NMAD {nmad(values):.3f} px"}
         if len(good) <= FEW:
             bars = 2 * np.nan_to_num(sigma[:, i])
-            axes.errorbar(np.arange(len(good)) + 0.2 * i, values, bars, fmt="o", ms=4, lw=1, capsize=2, **look)
+            axes.errorbar(np.arange(len(good)) + 0.2 * i, values, bars, fmt="o", ms=4, lw=1, capsize=2, **style)
         else:
             top = max(float(np.percentile(np.abs([dcol, drow]), 98)) * 1.2, 0.01)
-            axes.hist(np.clip(values, -top, top), np.linspace(-top, top, 31), alpha=0.5, **look)
+            axes.hist(np.clip(values, -top, top), np.linspace(-top, top, 31), alpha=0.5, **style)
     _label_residuals(axes, good)
 
 
@@ -377,7 +376,3 @@ def _label_residuals(axes: Any, good: TiePoints) -> None:
         axes.axvline(0, color="black", lw=0.8)
         axes.set(xlabel="residual, target px", ylabel="windows", title="observed minus predicted")
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
-
-
-def _nmad(values: NDArray[np.float64]) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

@@ -13,11 +13,10 @@ from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import require
-from xcoreg.plot.compare import outline
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
-from xcoreg.results.html import LOOKS, ordered
+from xcoreg.results.html import STATUS_STYLES, outline, sort_statuses
 from xcoreg.results.tiepoints import thin
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 FEW = 60  # up to so many windows each is drawn with its own square and ellipse
 _ARROWS = 500  # of more windows a well spread part gets arrows, the others dots
-_LOOK = 512  # pixels of a background
+_SIDE = 512  # pixels of a background
 _NEAR = 3  # cells
 _MARGIN = 0.06  # of the extent
 
@@ -53,15 +52,15 @@ def draw_map(
     good = points.take(points.ok & np.isfinite(points.dx) & np.isfinite(points.dy))
     _draw_arrows(figure, axes, good, corners)
     counts = ", ".join(f"{n} {name}" for name, n in points.counts().items())
-    told = textwrap.fill(f"{len(points)} windows: {counts}", 68)
-    axes.set_title(told if legend else "Tie points and their corrections", fontsize=11)
-    look_at(axes, corners, points.crs_wkt)
+    title = textwrap.fill(f"{len(points)} windows: {counts}", 68)
+    axes.set_title(title if legend else "Tie points and their corrections", fontsize=11)
+    zoom_to(axes, corners, points.crs_wkt)
     plain_ticks(axes)
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), fontsize=8, frameon=False)
 
 
-def look_at(axes: Any, corners: Floats, crs: str | None) -> None:
+def zoom_to(axes: Any, corners: Floats, crs: str | None) -> None:
     """Show the target, or the windows, and a margin, however far the background reaches.
 
     corners (n, 2) float64.
@@ -83,14 +82,14 @@ def set_aspect(axes: Any, corners: Floats, crs: str | None) -> None:
 
 
 def draw_background(axes: Any, image: Any, crs: Any) -> None:
-    """Draw a pale look at an image below everything else."""
+    """Draw a pale overview of an image below everything else."""
     raster = make_raster(image, name="background")
-    coarse = overview_of(raster, size=_LOOK)
-    corners = outline(coarse.grid.affine, coarse.values.shape)
+    coarse = overview_of(raster, size=_SIDE)
+    corners = outline(coarse.grid)
     x, y = georef.transform_points(raster.grid.crs, crs or raster.grid.crs, corners[:, 0], corners[:, 1])
     left, right, bottom, top = float(x.min()), float(x.max()), float(y.min()), float(y.max())
-    # The look is shown through its own grid, so that turned and south-up images and other CRSs come out right.
-    mesh = np.meshgrid(np.linspace(left, right, _LOOK), np.linspace(top, bottom, _LOOK))
+    # The overview is sampled through its own grid, so that rotated and south-up images and other CRSs come out right.
+    mesh = np.meshgrid(np.linspace(left, right, _SIDE), np.linspace(top, bottom, _SIDE))
     places = georef.transform_points(crs or raster.grid.crs, raster.grid.crs, *mesh)
     col, row = (
         np.rint(np.nan_to_num(v, posinf=-9, neginf=-9)) for v in georef.map_to_pixel(coarse.grid.affine, *places)
@@ -100,13 +99,13 @@ def draw_background(axes: Any, image: Any, crs: Any) -> None:
     at = np.where(inside, row, 0).astype(int), np.where(inside, col, 0).astype(int)
     values, valid = _filled(coarse)[at], coarse.valid[at] & inside
     grey = stretch(values, valid, *contrast([(values, valid)]))
-    grey = 0.3 + 0.55 * grey  # paler than the picture: the arrows come first
+    grey = 0.3 + 0.55 * grey  # pale, so that the arrows stand out
     rgba = np.dstack([grey, grey, grey, valid.astype(float)])
     axes.imshow(rgba, extent=(left, right, bottom, top), interpolation="nearest", zorder=0)
 
 
 def _filled(coarse: Any) -> NDArray[Any]:
-    """Values of a look; what was not looked at takes the nearest cell that was, or plain grey far from any."""
+    """Values of an overview; cells that were not read take the nearest one that was, or the median far from any."""
     known = coarse.seen & coarse.valid
     if known.all() or not known.any():
         return np.asarray(coarse.values)
@@ -126,13 +125,13 @@ def _draw_squares(axes: Any, points: TiePoints, transform: Sequence[float]) -> N
 
 
 def _draw_marks(axes: Any, points: TiePoints) -> None:
-    # Thousands of marks must not hide the map, nor each other.
+    # Small marks where there are thousands: they must not hide the map or each other.
     size = float(np.clip(36 * 150 / max(len(points), 1), 1.5, 36))
     edge = {"edgecolors": "black", "lw": 0.5} if size > 12 else {"edgecolors": "none", "lw": 0.0}
-    for status, n in ordered(points.counts()):
+    for status, n in sort_statuses(points.counts()):
         if status == Status.OK:
             continue
-        mine, (marker, colour) = points.status == status, LOOKS[status]
+        mine, (marker, colour) = points.status == status, STATUS_STYLES[status]
         label = f"{status.name} ({n}): {status.reason}"
         axes.scatter(points.x[mine], points.y[mine], s=size, marker=marker, color=colour, label=label, zorder=3, **edge)
 
@@ -152,9 +151,9 @@ def _draw_arrows(figure: Any, axes: Any, good: TiePoints, corners: Floats) -> No
     colour = np.hypot(good.dcol, good.drow) if in_pixels else good.length
     drawn = thin(good, _ARROWS)
     low, high = (float(limit) for limit in np.percentile(colour, [1, 99]))
-    look = {"cmap": "plasma", "clim": (low, high) if high > low else (low - 0.5, low + 0.5)}
+    style = {"cmap": "plasma", "clim": (low, high) if high > low else (low - 0.5, low + 0.5)}
     if len(drawn) < len(good):
-        clim = look["clim"]
+        clim = style["clim"]
         size = float(np.clip(6000 / len(good), 0.6, 6))
         axes.scatter(good.x, good.y, s=size, c=colour, cmap="plasma", vmin=clim[0], vmax=clim[1], lw=0, zorder=3.5)
     # A long arrow reaches as far as the windows lie apart, yet never dominates the map.
@@ -171,7 +170,7 @@ def _draw_arrows(figure: Any, axes: Any, good: TiePoints, corners: Floats) -> No
         edgecolor="black" if few else "white",
         linewidth=0.4 if few else 0.25,
         zorder=4,
-        **look,
+        **style,
     )
     unit = "target px" if in_pixels else "map units"
     figure.colorbar(arrows, ax=axes, shrink=0.7, label=f"length of the correction, {unit}", extend="both")
@@ -180,7 +179,7 @@ def _draw_arrows(figure: Any, axes: Any, good: TiePoints, corners: Floats) -> No
     # Its tip stands at the right of its tail, which stands in the corner.
     width = float(np.ptp(corners[:, 0])) + 2 * _MARGIN * extent
     tip = 0.02 + key / ratio / long * shown / width
-    told = axes.quiverkey(arrows, tip, 0.97, key / ratio, f"{key:g} {unit}", labelpos="E", fontproperties={"size": 9})
-    told.text.set_bbox({"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 1.5})
+    scale = axes.quiverkey(arrows, tip, 0.97, key / ratio, f"{key:g} {unit}", labelpos="E", fontproperties={"size": 9})
+    scale.text.set_bbox({"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 1.5})
     part = f", {len(drawn)} of {len(good)} arrows drawn" if len(drawn) < len(good) else ""
     axes.set_xlabel(f"arrows: the correction, enlarged {shown / long:.3g} times{part}", fontsize=9)

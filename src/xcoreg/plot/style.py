@@ -1,9 +1,4 @@
-"""What all pictures share: figures without state, contrast, composites.
-
-Charts of a fit: residuals, directions, verdicts.
-
-What is left at the tie points: on withheld points where a fit has them, else of the fit itself.
-"""
+"""What figures share: creation without pyplot, contrast, composites, charts of residuals, directions and statuses."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
-from xcoreg.results.html import LOOKS, ordered
+from xcoreg.results.html import STATUS_STYLES, sort_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     Image = NDArray[Any]
     Mask = NDArray[np.bool_]
 
-#: Colours of trusted and distrusted, told apart by colour-blind people too.
+#: Colours of trusted and refused; colour-blind people can distinguish them.
 GOOD, BAD = "#0072b2", "#d55e00"
 #: Lower and upper limit, and the exponent after them.
 Contrast = tuple[float, float, float]
@@ -45,7 +40,7 @@ def new_figure(width: float, height: float) -> Any:
     """Make an empty figure that no pyplot knows of."""
     figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height), layout="constrained")
     figure.set_facecolor("white")
-    # Notebooks show figures of pyplot; one that pyplot does not know of has to offer its picture itself.
+    # Notebooks show the figures of pyplot; a figure without pyplot needs its own representation.
     figure._repr_png_ = partial(_png, figure)
     return figure
 
@@ -57,7 +52,7 @@ def _png(figure: Any) -> bytes:
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
-    """Write a figure, whole or not at all; the suffix tells the format.
+    """Write a figure, whole or not at all; the suffix is the format.
 
     Parameters
     ----------
@@ -106,7 +101,7 @@ def stretch(values: Image, valid: Mask, low: float, high: float, gamma: float = 
     return np.where(valid & np.isfinite(grey), grey, _MISSING)
 
 
-def red_cyan(ref: Image, tgt: Image) -> Image:
+def red_cyan(tgt: Image, ref: Image) -> Image:
     """Colour composite of two grey images: the reference in red, the target in green and blue.
 
     Where they agree it is grey; an edge that lies elsewhere in the target gets a red and a cyan fringe.
@@ -114,12 +109,12 @@ def red_cyan(ref: Image, tgt: Image) -> Image:
     return np.stack([ref, tgt, tgt], axis=-1)
 
 
-def checkerboard(ref: Image, tgt: Image, tiles: int = 5) -> Image:
-    """Tiles taken in turn from two grey images, as RGB; those of the target have a faint tint."""
+def checkerboard(tgt: Image, ref: Image, tiles: int = 5) -> Image:
+    """Alternate tiles of two grey images, as RGB; those of the target have a faint tint."""
     rows, cols = ref.shape
     row, col = np.arange(rows) * tiles // rows, np.arange(cols) * tiles // cols
     of_tgt = (row[:, None] + col) % 2 == 1
-    # The tint tells the tiles apart without hiding a line that breaks at their border; 1 keeps white white.
+    # A faint tint marks the tiles of the target and does not hide lines that break at a border; 1 keeps white white.
     tinted = np.stack([0.9 * tgt + 0.1 * tgt**2, tgt, 0.93 * tgt + 0.07 * np.sqrt(tgt)], axis=-1)
     return np.where(of_tgt[..., None], tinted, ref[..., None])
 
@@ -136,15 +131,15 @@ def plain_ticks(axes: Any) -> None:
 _DOTS = 3000
 
 
-def draw_histogram(axes: Any, left: Residuals, *, told: str = "") -> None:
+def draw_histogram(axes: Any, residuals: Residuals, *, note: str = "") -> None:
     """Draw the distribution of residuals along columns and rows."""
-    if len(left) == 0:
+    if len(residuals) == 0:
         axes.axis("off")
         axes.text(0.5, 0.5, "no residuals", ha="center", va="center", transform=axes.transAxes)
         return
-    values = np.stack([left.dcol, left.drow])
+    values = np.stack([residuals.dcol, residuals.drow])
     top = max(float(np.percentile(np.abs(values), 98)) * 1.25, 1e-3)
-    bins = np.linspace(-top, top, int(np.clip(2 * np.sqrt(len(left)), 11, 61)) // 2 * 2 + 1)
+    bins = np.linspace(-top, top, int(np.clip(2 * np.sqrt(len(residuals)), 11, 61)) // 2 * 2 + 1)
     for name, one, colour in (("dcol (right)", values[0], GOOD), ("drow (down)", values[1], BAD)):
         nmad = 1.4826 * float(np.median(np.abs(one - np.median(one))))
         label = f"{name}: median {np.median(one):+.3f}, NMAD {nmad:.3f} px"
@@ -152,11 +147,11 @@ def draw_histogram(axes: Any, left: Residuals, *, told: str = "") -> None:
         axes.hist(np.clip(one, -top, top), bins, histtype="step", color=colour, lw=1.4, label=label)
     axes.axvline(0, color="black", lw=0.8)
     beyond = int((np.abs(values) > top).any(axis=0).sum())
-    kind = "withheld points" if left.withheld else "points of the fit"
-    title = f"What is left on {len(left)} {kind}" + (f"\n{told}" if told else "")
+    kind = "check points" if residuals.at_check_points else "points of the fit"
+    title = f"Residuals at {len(residuals)} {kind}" + (f"\n{note}" if note else "")
     axes.set_title(title, fontsize=11)
-    note = f" (outermost bins: {beyond} beyond)" if beyond else ""
-    axes.set_xlabel(f"observed minus predicted, target px{note}", fontsize=9)
+    outer = f" (outermost bins: {beyond} beyond)" if beyond else ""
+    axes.set_xlabel(f"observed minus predicted, target px{outer}", fontsize=9)
     axes.set_ylabel("points")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
     axes.legend(fontsize=8, loc="upper right", frameon=False)
@@ -176,7 +171,7 @@ def draw_rose(axes: Any, points: TiePoints) -> None:
         length = np.hypot(good.dcol, good.drow) if in_pixels else good.length
         top = max(float(np.percentile(length, 99)) * 1.12, 1e-12)
         counts, edges = np.histogram(azimuth % (2 * np.pi), np.linspace(0, 2 * np.pi, 37))
-        # Petals tell how many, dots how far; both share the radius, so the petals have no scale of their own.
+        # Petals show numbers, dots lengths; they share the radius, so the petals have no scale of their own.
         axes.bar(edges[:-1], counts / counts.max() * top * 0.97, width=np.diff(edges), align="edge",
                  color=GOOD, alpha=0.22, lw=0.6, edgecolor=GOOD)  # fmt: skip
         dots = slice(None, None, max(1, len(good) // _DOTS))
@@ -194,16 +189,16 @@ def _squeeze(points: TiePoints) -> NDArray[np.float64]:
     return np.cos(np.radians(points.y)) if geographic else np.ones(len(points))
 
 
-def draw_verdicts(axes: Any, points: TiePoints) -> None:
-    """Draw what became of the windows: a bar per status, in the colours of the map."""
-    rows = ordered(points.counts())
-    axes.set_title("What became of the windows", fontsize=11, loc="left")
+def draw_statuses(axes: Any, points: TiePoints) -> None:
+    """Draw the number of windows per status, in the colours of the map."""
+    rows = sort_statuses(points.counts())
+    axes.set_title("Windows by status", fontsize=11, loc="left")
     axes.axis("off")
     if not rows:
         return
     most = max(n for _, n in rows)
     for i, (status, n) in enumerate(rows):
-        marker, colour = LOOKS[status]
+        marker, colour = STATUS_STYLES[status]
         axes.barh(i, n / most * 0.42, left=0.58, color=colour, height=0.62, edgecolor="black", lw=0.4)
         axes.scatter(0.02, i, marker=marker, color=colour, edgecolors="black", lw=0.5, s=34)
         axes.text(0.06, i, f"{status.name.lower().replace('_', ' ')}", va="center", fontsize=9)
@@ -220,7 +215,7 @@ class Residuals:
     x, y : (n,) float64; Map positions.
     dx, dy : (n,) float64; CRS units.
     dcol, drow : (n,) float64; Target px.
-    withheld : Whether each point was predicted without itself.
+    at_check_points : Whether each point was predicted by a fit without it (cross-validation).
     """
 
     window: NDArray[np.int64]
@@ -230,7 +225,7 @@ class Residuals:
     dy: Floats
     dcol: Floats
     drow: Floats
-    withheld: bool
+    at_check_points: bool
 
     def __len__(self) -> int:
         return int(self.window.size)
@@ -242,7 +237,7 @@ class Residuals:
 
 
 def residuals_of(fit: Coregistration) -> Residuals:
-    """Residuals of a fit at its trusted tie points."""
+    """Residuals of a fit at its trusted tie points: at check points where the fit has them, else of the fit itself."""
     assessment = fit.details.assessment
     good = fit.points.take(fit.points.ok)
     dx, dy = np.full((2, len(good)), np.nan)

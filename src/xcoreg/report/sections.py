@@ -1,9 +1,4 @@
-"""The section of a report that tells of elevations: differences before and after, aspect, blocks.
-
-The answer of a fit in words.
-
-The tables of a report.
-"""
+"""Sections of a report: the answer in words, tables, and the differences of elevation models."""
 
 from __future__ import annotations
 
@@ -18,17 +13,17 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import NoOverlap
 from xcoreg.plot.dem import (
     HeightStats,
+    aspect_ratio,
     differences,
     draw_aspect,
     draw_block,
     draw_difference,
     draw_heights,
     has_blocks,
-    width_of,
 )
 from xcoreg.plot.style import new_figure
-from xcoreg.report.html import escape, figure_html, paragraphs, table
-from xcoreg.results.html import LOOKS, ordered
+from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
+from xcoreg.results.html import STATUS_STYLES, sort_statuses
 from xcoreg.results.text import correction_range, fit_rows, is_local, model_name, short_unit
 
 if TYPE_CHECKING:
@@ -44,14 +39,14 @@ _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "w
 
 
 def px(value: float) -> str:
-    """Write a length in pixels with the digits that tell something."""
+    """Write a length in pixels with its significant digits."""
     if not math.isfinite(value):
         return "unknown"
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
 
 
 def pixel_size(fit: Coregistration) -> float:
-    """Tell the side of a square as large as a pixel, CRS units."""
+    """Side of a square as large as a pixel, CRS units."""
     a, b, d, e = georef.linear_of(fit.transform)
     return math.sqrt(abs(a * e - b * d))
 
@@ -63,20 +58,19 @@ def unit_of(fit: Coregistration) -> str:
 
 
 def answer(fit: Coregistration) -> list[str]:
-    """Tell what was found, how sure it is, and what to do with it."""
+    """Say what was found, how precise it is, and what to do with it."""
     if not fit.ok:
         return [
-            f"No trustworthy answer was found: {fit.status.reason}.",
-            "The target was not corrected, and this fit will not be applied. The table of windows tells what stood in "
-            "the way of each of them.",
+            f"No trustworthy match was found: {fit.status.reason}.",
+            "The target was not corrected, and this fit cannot be applied. The table of windows gives the reasons.",
         ]
     lines = [*_offset(fit)]
     if is_local(fit):
         lines += [*_field(fit)]
     elif fit.quality.n_windows and not fit.quality.dh_count:
         q = fit.quality
-        sure = f", reliability {q.reliability:.0f} %" if math.isfinite(q.reliability) else ""
-        lines.append(f"{q.n_ok} of {q.n_windows} windows agree on it{sure}.")
+        reliability = f", reliability {q.reliability:.0f} %" if math.isfinite(q.reliability) else ""
+        lines.append(f"{q.n_ok} of {q.n_windows} windows agree{reliability}.")
     return lines
 
 
@@ -89,12 +83,12 @@ def _offset(fit: Coregistration) -> list[str]:
     ground = "" if unit == "°" else f" ({shift.length:.3g}{unit})"
     kind = "On average the" if fit.is_field else "The"
     sigma = max(shift.sigma_px)
-    sure = f" ± {px(sigma)}" if math.isfinite(sigma) and not fit.is_field else ""
+    error = f" ± {px(sigma)}" if math.isfinite(sigma) and not fit.is_field else ""
     if pixels < 0.005 or (math.isfinite(sigma) and pixels < 2 * sigma):
-        return [f"{kind} target lies where the reference lies: the shift of {px(pixels)}{sure} px is not significant."]
+        return [f"{kind} target is registered already: the shift of {px(pixels)}{error} px is not significant."]
     wind = _WINDS[int((shift.angle + 22.5) // 45) % 8]
     return [
-        f"{kind} target lies {px(pixels)}{sure} px{ground} {wind} of the reference, and is moved back by that much."
+        f"{kind} target lies {px(pixels)}{error} px{ground} {wind} of the reference, and is moved back by that much."
     ]
 
 
@@ -111,20 +105,20 @@ def _field(fit: Coregistration) -> list[str]:
         lines.append("One shift describes the whole image: no model that varies from place to place predicts better.")
     if math.isfinite(q.rmse_after):
         lines.append(
-            f"Tie points that were withheld from the fit were {px(q.median_before)} px off before (median) and are "
-            f"{px(q.median_after)} px off after it; 90 % of them by less than {px(q.ce90_after)} px."
+            f"At check points (cross-validation) the median residual is {px(q.median_before)} px before the correction "
+            f"and {px(q.median_after)} px after it; 90 % of the residuals are below {px(q.ce90_after)} px."
         )
         if q.rmse_after >= 0.95 * q.rmse_before:
             lines.append(
-                "The correction makes no difference that these points can tell: the images lay on each other already, "
-                "as well as could be measured."
+                "The correction does not reduce the residuals: the images were registered before, as well as could be "
+                "measured."
             )
-    lines += [*_sure(fit)]
-    lines.append(f"{q.n_ok} of {q.n_windows} windows were trusted; every other one has a reason, told below.")
+    lines += [*_precision(fit)]
+    lines.append(f"{q.n_ok} of {q.n_windows} windows are trusted; the reasons for the others are given below.")
     return lines
 
 
-def _sure(fit: Coregistration) -> list[str]:
+def _precision(fit: Coregistration) -> list[str]:
     """Uncertainty of the model at its own tie points."""
     good = fit.points.take(fit.points.ok)
     model: Any = fit.model
@@ -136,7 +130,7 @@ def _sure(fit: Coregistration) -> list[str]:
         return []
     low, high = px(float(sigma.min())), px(float(sigma.max()))
     span = low if low == high else f"{low} to {high}"
-    return [f"Between its tie points the model itself is sure to {span} px (one standard deviation)."]
+    return [f"Between the tie points the standard deviation of the model is {span} px."]
 
 
 _GLYPHS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "X": "✖", "P": "✚", ">": "▶", "<": "◀", "d": "◆", "h": "⬢"}
@@ -144,7 +138,7 @@ _LONGEST = 400  # characters of a setting
 
 
 def accuracy(fit: Coregistration) -> str:
-    """Tell residuals before and after on withheld points, or nothing where there are none."""
+    """Residuals before and after at check points; empty where there are none."""
     q, size, unit = fit.quality, pixel_size(fit), unit_of(fit)
     if not (q.n_check and math.isfinite(q.rmse_after)):
         return ""
@@ -156,7 +150,7 @@ def accuracy(fit: Coregistration) -> str:
         gain = f"{before / after:.1f} ×" if after > 0 else ""
         rows.append([name, f"{px(before)} px", f"{px(after)} px", *ground, gain])
     head = ["Radial error", "before", "after", *(["before", "after"] if on_ground else []), "smaller by"]
-    caption = f"On {q.n_check} tie points, each predicted by a fit without it. Before: without any correction."
+    caption = f"At {q.n_check} tie points, each predicted by a fit without it. Before: without any correction."
     return table(head, rows, caption=caption, numbers=len(head) - 1)
 
 
@@ -170,33 +164,33 @@ def models(fit: Coregistration) -> str:
         if one.error == 0:
             values[2] = "best"
         parameters = f"{2 * one.parameters:.0f}" if math.isfinite(one.parameters) else "–"
-        name = ("*" if one.chosen else "") + escape(model_name(one.kind))
+        name = f"<strong>{escape(model_name(one.kind))}</strong>" if one.chosen else escape(model_name(one.kind))
         rows.append([name, *values, parameters, escape(one.reason or ("chosen" if one.chosen else ""))])
     caption = (
-        "Error at withheld points, target px: RMSE (radial); robust and weighted, which the choice goes by; one "
-        "standard error of its distance to the best. The simplest model within one standard error is taken."
+        "Error at check points (cross-validation), target px: radial RMSE; robust and weighted error, which decides; "
+        "one standard error of its distance to the best. The simplest model within one standard error is chosen."
     )
     head = ["Model", "RMSE", "robust", "± to the best", "parameters", ""]
-    return table(head, rows, caption=caption, numbers=4) if rows else ""
+    return table(head, rows, caption=caption, numbers=4, markup=True) if rows else ""
 
 
-def verdicts(fit: Coregistration) -> str:
-    """Tell what became of the windows, with reasons."""
+def statuses(fit: Coregistration) -> str:
+    """Numbers of windows by status, with reasons."""
     n = max(len(fit.points), 1)
     rows = []
-    for status, count in ordered(fit.points.counts()):
-        marker, colour = LOOKS[status]
+    for status, count in sort_statuses(fit.points.counts()):
+        marker, colour = STATUS_STYLES[status]
         glyph = f'<span style="color:{colour}" aria-hidden="true">{_GLYPHS[marker]}</span>'
         bar = f'<span class="bar" style="width:{max(100 * count / n, 0.5):.1f}px;background:{colour}"></span>'
         reason = "trusted" if status is Status.OK else status.reason
         rows.append([f"{glyph} {status.name}", str(count), f"{100 * count / n:.1f} %", bar, escape(reason)])
-    return table(["Status", "windows", "share", "", "meaning"], rows, numbers=2)
+    return table(["Status", "windows", "share", "", "meaning"], rows, numbers=2, markup=True)
 
 
-def story(fit: Coregistration) -> str:
-    """Tell every line of the summary, but the verdicts, which have a table of their own."""
+def summary(fit: Coregistration) -> str:
+    """Every line of the summary but the statuses, which have a table of their own."""
     rows = ((name.strip(), text) for name, text in fit_rows(fit))
-    return table([], ([escape(name), escape(text)] for name, text in rows if name not in Status.__members__))
+    return table([], [row for row in rows if row[0] not in Status.__members__])
 
 
 def grids(fit: Coregistration) -> str:
@@ -209,19 +203,19 @@ def _grid(name: str, grid: GeoBox) -> Iterator[list[str]]:
     yield [f"{name}, size", f"{grid.shape[1]} columns × {grid.shape[0]} rows"]
     size, crs = georef.gsd(grid.affine), None if grid.crs is None else georef.as_crs(grid.crs)
     unit = "" if crs is None else short_unit(crs.axis_info[0].unit_name)
-    yield [f"{name}, pixel", escape(f"{size[0]:.10g} × {size[1]:.10g}{unit}")]
-    yield [f"{name}, transform", escape(", ".join(f"{float(value):.12g}" for value in tuple(grid.affine)[:6]))]
+    yield [f"{name}, pixel", f"{size[0]:.10g} × {size[1]:.10g}{unit}"]
+    yield [f"{name}, transform", ", ".join(f"{float(value):.12g}" for value in tuple(grid.affine)[:6])]
     if crs is not None:
         code = crs.to_authority(min_confidence=100)
-        yield [f"{name}, CRS", escape(crs.name + (f" ({':'.join(code)})" if code else ""))]
+        yield [f"{name}, CRS", crs.name + (f" ({':'.join(code)})" if code else "")]
 
 
-def settings(fit: Coregistration) -> str:
+def options(fit: Coregistration) -> str:
     """List options and versions."""
     details = fit.details
     known = {**details.options, "tgt_nodata": details.tgt_nodata, "ref_nodata": details.ref_nodata}
-    rows = [[escape(key), escape(_short(value))] for key, value in known.items() if value is not None]
-    rows += [[escape(f"version of {name}"), escape(text)] for name, text in fit.versions.items()]
+    rows = [[key, _short(value)] for key, value in known.items() if value is not None]
+    rows += [[f"version of {name}", text] for name, text in fit.versions.items()]
     return table([], rows) if rows else ""
 
 
@@ -239,23 +233,23 @@ _ROWS = (
 
 
 def is_elevation(fit: Coregistration) -> bool:
-    """Tell whether a fit is one of elevation models."""
+    """Whether a fit is one of elevation models."""
     return fit.has_dz or fit.quality.dh_count > 0
 
 
 def height_answer(fit: Coregistration) -> list[str]:
-    """Tell in words what became of the heights."""
+    """Say how heights are corrected."""
     if not fit.ok or fit.model is None or fit.shift_or_none is None:
         return []
     lines, dz = [], fit.shift.dz
     mean = "" if fit.model.dz_constant is not None else " on average"
     if dz:
-        lines.append(f"It lies {abs(dz):.3g} m too {'low' if dz > 0 else 'high'}{mean}: {dz:+.3f} m is added to it.")
+        lines.append(f"Its heights are {abs(dz):.3g} m too {'low' if dz > 0 else 'high'}{mean}: {dz:+.3f} m is added.")
     q = fit.quality
     if q.dh_count and math.isfinite(q.dh_nmad_after):
         lines.append(
-            f"On the ground that counts, differences of elevation scatter by {q.dh_nmad_before:.3g} m before and "
-            f"{q.dh_nmad_after:.3g} m after the correction (NMAD); their median is {q.dh_median_before:+.3g} m and "
+            f"On stable terrain the NMAD of the elevation differences is {q.dh_nmad_before:.3g} m before and "
+            f"{q.dh_nmad_after:.3g} m after the correction, their median {q.dh_median_before:+.3g} m and "
             f"{q.dh_median_after:+.3g} m ({q.dh_count} pixels)."
         )
     return lines
@@ -269,14 +263,11 @@ def height_section(fit: Coregistration, images: tuple[Any, Any], where: Any, ban
         found = differences(fit, *images, where, band=bands[0], ref_band=bands[1])
     except NoOverlap:
         return _known(fit)
-    return _compared(found, where is not None) + "".join(
-        f'<div class="grid">{"".join(f"<div>{one}</div>" for one in pair)}</div>'
-        for pair in (_maps(found), _charts(found, fit))
-    )
+    return _compared(found, where is not None) + side_by_side(_maps(found)) + side_by_side(_charts(found, fit))
 
 
 def _known(fit: Coregistration) -> str:
-    """Tell what the fit itself knows of the differences."""
+    """Differences as the fit has recorded them."""
     q = fit.quality
     if not q.dh_count:
         return ""
@@ -287,7 +278,7 @@ def _known(fit: Coregistration) -> str:
 
 
 def _compared(found: Differences, masked: bool) -> str:
-    """Make a table of what the differences are like, on the ground that counts and on the rest."""
+    """Statistics of the differences, on stable terrain and on the rest."""
     rows = _rows(found.stats("before"), found.stats("after"), "")
     rest = found.stats("before", used=False), found.stats("after", used=False)
     if masked and rest[0].n:
@@ -307,37 +298,37 @@ def _rows(before: HeightStats, after: HeightStats, ground: str) -> list[list[str
 
 
 def _maps(found: Differences) -> list[str]:
-    size = 4.4 * width_of(found.grid.affine, found.grid.shape, found.grid.crs) + 1.9, 5.4
+    size = 4.4 * aspect_ratio(found.grid) + 1.9, 5.4
     made = []
     for which in ("before", "after"):
         figure = new_figure(*size)
         draw_difference(figure, figure.add_subplot(), found, which)
-        told = found.stats(which)
-        alt = f"Map of reference minus target {which} the correction: median {told.median:.2f}, NMAD {told.nmad:.2f} m."
+        stats = found.stats(which)
+        numbers = f"median {stats.median:.2f}, NMAD {stats.nmad:.2f} m"
+        alt = f"Map of reference minus target {which} the correction: {numbers}."
         made.append(figure_html(figure, alt))
     return made
 
 
 def _charts(found: Differences, fit: Coregistration) -> list[str]:
-    told = found.stats("before"), found.stats("after")
+    before, after = found.stats("before"), found.stats("after")
     first, second = new_figure(6, 4.4), new_figure(6, 4.4)
     draw_heights(first.add_subplot(), found)
     draw_aspect(second.add_subplot(), found, fit)
-    alt = f"Histogram of reference minus target: NMAD {told[0].nmad:.2f} m before and {told[1].nmad:.2f} m after."
-    what = "Where the medians before follow the curve, a horizontal shift explains them; after it they lie on a line."
-    return [figure_html(first, alt), figure_html(second, "Differences over slope against aspect.", what)]
+    alt = f"Histogram of reference minus target: NMAD {before.nmad:.2f} m before and {after.nmad:.2f} m after."
+    caption = "Medians that follow the curve are due to a horizontal shift; after the correction they lie on a line."
+    return [figure_html(first, alt), figure_html(second, "Differences over slope against aspect.", caption)]
 
 
 def block_figures(fit: Coregistration) -> str:
     """Draw dx, dy and dz of every block, where there are blocks."""
     if not has_blocks(fit):
         return ""
-    wide = width_of(fit.transform, fit.shape, fit.crs_wkt)
+    wide = aspect_ratio(fit.grid)
     cells = []
     for name in ("dx", "dy", "dz"):
         figure = new_figure(4.2 * wide + 1.9, 5.2)
         draw_block(figure, figure.add_subplot(), fit, name)
         alt = f"Map of {name} per block; {int(fit.points.ok.sum())} of {len(fit.points)} blocks are trusted."
-        cells.append(f"<div>{figure_html(figure, alt)}</div>")
-    told = paragraphs(["Corrections as each block tells them; blocks that were refused are crossed out."], "faint")
-    return f'{told}<div class="grid">{"".join(cells)}</div>'
+        cells.append(figure_html(figure, alt))
+    return paragraphs(["Correction of each block; refused blocks are crossed out."], "faint") + side_by_side(cells)

@@ -21,6 +21,7 @@ from xcoreg.report.html import (
     page,
     paragraphs,
     section,
+    side_by_side,
 )
 from xcoreg.report.sections import answer, block_figures, height_answer, height_section, is_elevation
 from xcoreg.results.text import is_local
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ReportOptions(TypedDict, total=False):
-    """Keyword options of :func:`write_report`, which tells what they mean."""
+    """Keyword options of :func:`write_report`, where they are described."""
 
     band: Any
     ref_band: Any
@@ -46,7 +47,7 @@ def write_report(
     reference: Any = None,
     **options: Unpack[ReportOptions],
 ) -> Path:
-    """Write a fit as one HTML page that needs nothing but itself.
+    """Write a fit as one self-contained HTML page.
 
     Parameters
     ----------
@@ -56,20 +57,20 @@ def write_report(
         `.html`; replaced if it exists.
     target, reference : DataArray, Dataset or path, optional
         The images of the fit. One of them becomes the background of the map; with both, a few windows are shown before
-        and after. Only a coarse look and these windows are read.
+        and after. Only a coarse overview and these windows are read.
     band, ref_band : optional
         Bands to show, as in `match`; default those of the fit.
     title : str
     windows : int
         How many windows to show before and after, half of them with a large residual.
     where : optional
-        Ground that counts in differences of elevation, as in `match`.
+        Stable terrain for differences of elevation, as in `match`.
 
     Returns
     -------
     Path
-        What was written: the answer in words, errors before and after on withheld points, the comparison of models,
-        windows by status, maps, residuals, directions, settings, versions and grids. Of elevation models also the
+        What was written: the answer in words, residuals before and after at check points, the comparison of models,
+        windows by status, maps, residuals, directions, options, versions and grids. Of elevation models also the
         differences before and after, their distribution, differences against aspect, and corrections per block.
 
     Raises
@@ -91,18 +92,18 @@ def write_report(
         body.append(section("Blocks", block_figures(fit)))
     body.append(section("Accuracy", sections.accuracy(fit)))
     if is_local(fit) or not heights:
-        body.append(section("Tie points", map_figure(fit, background) + sections.verdicts(fit)))
+        body.append(section("Tie points", map_figure(fit, background) + sections.statuses(fit)))
     if tgt is not None and ref is not None and fit.ok and not heights:
         flicks = flicker_html(fit, tgt, ref, choose_windows(fit, options.get("windows", 4)), bands)
         body.append(section("Before and after", flicks))
     if is_local(fit) or not heights:
-        body.append(section("Residuals and directions", _grid(chart_figures(fit))))
-    told = "The correction and its uncertainty" if is_local(fit) else "The correction"
-    body.append(section(told, _grid(model_figures(fit)) if fit.is_field else ""))
+        body.append(section("Residuals and directions", side_by_side(chart_figures(fit))))
+    heading = "The correction and its uncertainty" if is_local(fit) else "The correction"
+    body.append(section(heading, side_by_side(model_figures(fit)) if fit.is_field else ""))
     body.append(section("Models compared", sections.models(fit)))
-    body.append(section("In numbers", sections.story(fit)))
+    body.append(section("In numbers", sections.summary(fit)))
     body.append(section("Grids", sections.grids(fit)))
-    body.append(section("Settings and versions", sections.settings(fit)))
+    body.append(section("Options and versions", sections.options(fit)))
     goal = Path(path)
     with replacing(goal) as temporary:
         temporary.write_text(page(title, "\n".join(one for one in body if one)), encoding="utf-8")
@@ -143,8 +144,3 @@ def _header(fit: Coregistration, title: str) -> str:
         f"<header{kind}><h1>{escape(title)} {badge}</h1>{paragraphs(lines[:1], 'lead')}{paragraphs(lines[1:])}{notes}"
         f"{paragraphs([sign], 'faint')}</header>"
     )
-
-
-def _grid(parts: list[str]) -> str:
-    cells = "".join(f"<div>{part}</div>" for part in parts if part)
-    return f'<div class="grid">{cells}</div>' if cells else ""

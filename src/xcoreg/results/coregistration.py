@@ -20,7 +20,7 @@ from xcoreg.files import replacing
 from xcoreg.results.details import Details
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
-from xcoreg.results.text import summarise, tell_fit
+from xcoreg.results.text import describe_fit, summarise
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Coregistration:
         Raises
         ------
         MatchError
-            When no shift was found: `if fit:` tells beforehand.
+            When no shift was found; test `if fit:` before.
         """
         if self.shift_or_none is None:
             raise MatchError(f"there is no shift: {self.status.reason}; see fit.points for every window", self.points)
@@ -213,7 +213,7 @@ class Coregistration:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Coregistration({tell_fit(self)})"
+        return f"Coregistration({describe_fit(self)})"
 
     def _repr_html_(self) -> str:
         return html_fit(self)
@@ -240,7 +240,7 @@ class Coregistration:
         return georef.translate(self.transform, self.shift.dx, self.shift.dy)
 
     def summary(self) -> str:
-        """Tell the result and how it came about, for people.
+        """Describe the result and how it was found.
 
         Returns
         -------

@@ -1,19 +1,18 @@
-"""Results told to people in notebooks: HTML with a small map.
+"""Results in notebooks: HTML with tables and a small map, and an interactive map.
 
-How each verdict is drawn, the same in every picture.
-
-A small map of the windows as inline SVG: no browser needs anything else to show it.
-
-An interactive map of a result; needs the extra `explore`.
+The template is `notebook.html`; the map is inline SVG, so a browser needs nothing else to show it.
 """
 
 from __future__ import annotations
 
 import html
 import math
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
@@ -25,14 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
 
 
+_TEMPLATE = Path(__file__).with_name("notebook.html")
+
 #: Marker and colour of each status. Colours go by kind: grey where there was nothing to match, yellow where the texture
 #: was to blame, orange where no shift was found, purple and red where one was found and refused.
-LOOKS: dict[Status, tuple[str, str]] = {
+STATUS_STYLES: dict[Status, tuple[str, str]] = {
     Status.OK: ("o", "#0072b2"),
     Status.NO_DATA: ("s", "#b8b8b8"),
     Status.MASKED: ("D", "#8f8f8f"),
@@ -49,30 +51,38 @@ LOOKS: dict[Status, tuple[str, str]] = {
 }
 
 
-def ordered(counts: dict[str, int]) -> list[tuple[Status, int]]:
-    """List verdicts that occur: the trusted windows first, then the most frequent reasons."""
+def sort_statuses(counts: dict[str, int]) -> list[tuple[Status, int]]:
+    """Statuses that occur: the trusted windows first, then the most frequent reasons."""
     rows = [(Status[name], n) for name, n in counts.items()]
     return sorted(rows, key=lambda row: (row[0] != Status.OK, -row[1]))
 
 
-_SIDE, _EDGE = 240.0, 10.0  # px on the screen: the longer side of the map, and what is left around it
+_SIDE, _EDGE = 240.0, 10.0  # px on the screen: the longer side of the map, and its margin
 _ARROW = 0.9  # of the distance between windows: the length of the longest arrow
 _MANY = 1500  # windows drawn at most: a page with many fits has to stay light
 
 
-def swatch(status: Status) -> str:
-    """Show the colour of a status, as in the map."""
-    return f'<span style="color:{LOOKS[status][1]}">&#9679;</span>'
+def outline(grid: GeoBox) -> Floats:
+    """Corners of a grid on its map, clockwise from the upper left, closed.
+
+    -> (5, 2) float64.
+    """
+    rows, cols = grid.shape
+    col, row = np.array([0, cols, cols, 0, 0]) - 0.5, np.array([0, 0, rows, rows, 0]) - 0.5
+    return np.stack(georef.pixel_to_map(tuple(grid.affine)[:6], col, row), axis=-1)
 
 
-def sketch(points: TiePoints, outline: Sequence[Sequence[float]] = ()) -> str:
-    """Draw windows where they lie, north up: an arrow along the correction of each trusted one, dots for the others."""
+def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
+    """Draw windows on a map, north up: an arrow along the correction of each trusted one, dots for the others.
+
+    frame (n, 2) float64: outline of the target.
+    """
     shown = points.take(slice(None, None, max(math.ceil(len(points) / _MANY), 1)))
     shown = shown.take(np.isfinite(shown.x) & np.isfinite(shown.y))
     if not len(shown):
         return ""
-    corners = np.asarray(outline, np.float64).reshape(-1, 2)
-    place, (width, height) = _frame(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
+    corners = np.empty((0, 2)) if frame is None else frame
+    place, (width, height) = _fit_to_screen(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
     size = f'width="{width:.0f}" height="{height:.0f}" style="overflow:visible"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">']
     if len(corners):
@@ -86,7 +96,7 @@ def sketch(points: TiePoints, outline: Sequence[Sequence[float]] = ()) -> str:
     return "".join([*parts, title, *arrows, "</svg>"])
 
 
-def _frame(known: Floats) -> tuple[_Place, tuple[float, float]]:
+def _fit_to_screen(known: Floats) -> tuple[_Place, tuple[float, float]]:
     """Map positions to the screen, and its size in px."""
     low, high = known.min(0), known.max(0)
     scale = _SIDE / max(*(high - low), 1e-12)
@@ -105,7 +115,7 @@ class _Place:
 
 
 def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
-    """Draw the corrections; tell by how much they are exaggerated."""
+    """Draw the corrections, and return by how much they are exaggerated."""
     if not len(good):
         return [], 0.0
     start = place(np.stack([good.x, good.y], 1))
@@ -115,7 +125,7 @@ def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
     longest = float(np.hypot(*move.T).max())
     stretch = max(_ARROW * apart, 8.0) / longest if longest > 0 else 0.0
     end = start + move * stretch
-    colour = LOOKS[Status.OK][1]
+    colour = STATUS_STYLES[Status.OK][1]
     lines = [
         f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" stroke="{colour}" stroke-width="1.2"/>'
         f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.8" fill="{colour}"/>'
@@ -125,18 +135,11 @@ def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
 
 
 def _dot(x: float, y: float, status: Status, radius: float) -> str:
+    colour = STATUS_STYLES[status][1]
     return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{LOOKS[status][1]}" stroke="#777" stroke-width="0.4">'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" stroke="#777" stroke-width="0.4">'
         f"<title>{status.name}: {status.reason}</title></circle>"
     )
-
-
-def corners_of(transform: Sequence[float], shape: tuple[int, int]) -> list[tuple[float, float]]:
-    """Corners of an image on the map, upper left first, clockwise."""
-    rows, cols = shape
-    col, row = np.array([0, cols, cols, 0]) - 0.5, np.array([0, 0, rows, rows]) - 0.5
-    x, y = georef.pixel_to_map(transform, col, row)
-    return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
 
 
 _ARROW_SCALE = 0.8  # of the distance between windows: the length of an arrow of median length
@@ -147,16 +150,16 @@ def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate
     folium = require("folium", extra="explore")
     if fit.crs_wkt is None:
         raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
-    outline = _lonlat(fit.crs_wkt, *np.asarray(corners_of(fit.transform, fit.shape)).T)
-    page = folium.Map(tiles=tiles, location=outline.mean(0).tolist(), control_scale=True)
-    folium.Polygon(outline.tolist(), color="#666", weight=1, fill=False, tooltip="target").add_to(page)
+    corners = _lonlat(fit.crs_wkt, *outline(fit.grid).T)
+    page = folium.Map(tiles=tiles, location=corners[:4].mean(0).tolist(), control_scale=True)
+    folium.Polygon(corners[:4].tolist(), color="#666", weight=1, fill=False, tooltip="target").add_to(page)
     points = fit.points.take(np.isfinite(fit.points.x) & np.isfinite(fit.points.y))
     places = _lonlat(fit.crs_wkt, points.x, points.y)
-    for status, n in ordered(points.counts()):
+    for status, n in sort_statuses(points.counts()):
         group = folium.FeatureGroup(name=f"{status.name} ({n})")
         rows = np.flatnonzero(points.status == status)
-        for row, text in zip(rows, _texts(points, rows), strict=True):
-            colour = LOOKS[status][1]
+        for row, text in zip(rows, _tooltips(points, rows), strict=True):
+            colour = STATUS_STYLES[status][1]
             folium.CircleMarker(
                 places[row].tolist(), radius=4, color="#444", weight=0.5, fill_color=colour, fill_opacity=0.9,
                 tooltip=text,
@@ -165,7 +168,7 @@ def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate
             _add_arrows(folium, group, fit, points.take(rows), exaggerate)
         group.add_to(page)
     folium.LayerControl(collapsed=False).add_to(page)
-    page.fit_bounds([outline.min(0).tolist(), outline.max(0).tolist()])
+    page.fit_bounds([corners.min(0).tolist(), corners.max(0).tolist()])
     return page
 
 
@@ -174,7 +177,7 @@ def _add_arrows(folium: Any, group: Any, fit: Coregistration, good: TiePoints, e
     ends = _lonlat(str(fit.crs_wkt), good.x + factor * good.dx, good.y + factor * good.dy)
     starts = _lonlat(str(fit.crs_wkt), good.x, good.y)
     for line in np.stack([starts, ends], 1)[np.isfinite(ends).all(1)]:
-        folium.PolyLine(line.tolist(), color=LOOKS[Status.OK][1], weight=2).add_to(group)
+        folium.PolyLine(line.tolist(), color=STATUS_STYLES[Status.OK][1], weight=2).add_to(group)
 
 
 def _exaggeration(fit: Coregistration, good: TiePoints) -> float:
@@ -191,7 +194,7 @@ def _lonlat(crs_wkt: str, x: Any, y: Any) -> Floats:
     return np.stack([lat, lon], 1)
 
 
-def _texts(points: TiePoints, rows: NDArray[np.intp]) -> Iterator[str]:
+def _tooltips(points: TiePoints, rows: NDArray[np.intp]) -> Iterator[str]:
     for row in rows:
         status = Status(int(points.status[row]))
         lines = [f"window {points.window[row]}: {status.name}", status.reason]
@@ -203,37 +206,60 @@ def _texts(points: TiePoints, rows: NDArray[np.intp]) -> Iterator[str]:
         yield "<br>".join(html.escape(line) for line in lines)
 
 
-_LEFT = "text-align:left;vertical-align:top"
-#: What a fit tells at once; the rest is folded away.
+#: Rows that are shown at once; the others are folded away.
 _FIRST = (
     "model", "map shift", "total shift", "correction", "correction dx", "correction dy", "correction dz", "length",
-    "angle", "windows", "windows kept", "withheld: median", "withheld: RMSE", "withheld: CE90", "reliability",
-    "similarity (SSIM)", "heights compared", "differences, NMAD", "differences, median", "warning",
+    "angle", "windows", "windows trusted", "check points: median", "check points: RMSE", "check points: CE90",
+    "reliability", "similarity (SSIM)", "heights compared", "differences, NMAD", "differences, median", "warning",
 )  # fmt: skip
 _OTHER_PIXELS = ("matching px", "reference px")
-# Rows that stand below a heading in plain text have to speak for themselves here.
-_WITHHELD = {"  median": "withheld: median", "  RMSE (radial)": "withheld: RMSE", "  CE90": "withheld: CE90"}
+# Rows that stand below a heading in plain text need a full name here.
+_FULL_NAMES = {
+    "  median": "check points: median", "  RMSE (radial)": "check points: RMSE", "  CE90": "check points: CE90",
+}  # fmt: skip
+
+
+def fill_template(path: Path, **parts: str) -> str:
+    """Put parts, which are HTML, into a template."""
+    return Template(path.read_text(encoding="utf-8")).substitute(parts)
+
+
+def table_html(
+    rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, escape: bool = True, classes: str = ""
+) -> str:
+    """Make a table; the first cell of each row is its heading. Without `escape` cells are HTML already."""
+    frame = pd.DataFrame([list(row) for row in rows])
+    if frame.empty:
+        return ""
+    frame = frame.set_index(0)
+    frame.index.name = None
+    if head:
+        frame.columns = pd.Index(head[1:], name=head[0])
+    how: dict[str, Any] = {"header": bool(head), "escape": escape, "border": 0, "justify": "inherit"}
+    with pd.option_context("display.max_colwidth", None):
+        text: str = frame.to_html(classes=classes or None, **how)
+    return text
 
 
 def html_fit(fit: Coregistration) -> str:
-    """Tell a result as a compact page for notebooks: verdict, numbers, a map of the windows."""
-    rows = [_own_words(name, text) for name, text in fit_rows(fit)]
+    """Show a result as a compact page for notebooks: status, numbers, a map of the windows."""
+    rows = [_full_names(name, text) for name, text in fit_rows(fit)]
     first = [row for row in rows if row[0] in _FIRST and not row[1].endswith(_OTHER_PIXELS)]
     rest = [row for row in rows if row not in first]
-    mark = f'<span style="color:{"#2a7d2a" if fit.ok else "#b22222"}">{fit.status.name}</span>'
-    head = f"<strong>Coregistration: {mark}</strong>, {html.escape(fit.status.reason)}"
-    more = f"<details><summary>more</summary>{_table(rest)}</details>" if rest else ""
-    return f"<div>{head}{_beside(_table(first) + more, fit.points, corners_of(fit.transform, fit.shape))}</div>"
+    kind = "xcoreg-ok" if fit.ok else "xcoreg-refused"
+    title = f'Coregistration: <span class="{kind}">{fit.status.name}</span>, {html.escape(fit.status.reason)}'
+    more = f"<details><summary>more</summary>{table_html(rest)}</details>" if rest else ""
+    return _notebook_page(title, table_html(first) + more, fit.points, outline(fit.grid))
 
 
-def _own_words(name: str, text: str) -> tuple[str, str]:
-    if name not in _WITHHELD:
-        return name, text
-    return _WITHHELD[name], text.replace(" before", " px before").replace(" after", " px after")
+def _full_names(name: str, text: str) -> tuple[str, str]:
+    if name not in _FULL_NAMES:
+        return name.strip(), text
+    return _FULL_NAMES[name], text.replace(" before", " px before").replace(" after", " px after")
 
 
 def html_points(points: TiePoints) -> str:
-    """Tell tie points as a compact page for notebooks: how many of each status, the corrections, a map."""
+    """Show tie points as a compact page for notebooks: how many of each status, the corrections, a map."""
     good = points.take(points.ok)
     rows = []
     for name, unit in (("dx", "CRS units"), ("dy", "CRS units"), ("dcol", "px"), ("drow", "px")):
@@ -245,8 +271,7 @@ def html_points(points: TiePoints) -> str:
     sigma = _typical_sigma(good)
     if math.isfinite(sigma):
         rows.append(("sigma", f"{sigma:.2g} CRS units per axis, median"))
-    head = f"<strong>TiePoints: {len(good)} of {len(points)} trusted</strong>"
-    return f"<div>{head}{_beside(_table(rows), points)}</div>"
+    return _notebook_page(f"TiePoints: {len(good)} of {len(points)} trusted", table_html(rows), points)
 
 
 def _typical_sigma(points: TiePoints) -> float:
@@ -255,21 +280,11 @@ def _typical_sigma(points: TiePoints) -> float:
     return math.sqrt(max(float(np.median(known)), 0.0)) if known.size else math.nan
 
 
-def _beside(left: str, points: TiePoints, outline: Iterable[tuple[float, float]] = ()) -> str:
+def _notebook_page(title: str, tables: str, points: TiePoints, frame: Floats | None = None) -> str:
     """Numbers to the left, the map to the right with the statuses that occur in it."""
     counts = "".join(
-        f'<div title="{html.escape(status.reason)}">{swatch(status)} {n} {status.name}</div>'
-        for status, n in ordered(points.counts())
+        f'<div title="{html.escape(status.reason)}"><span style="color:{STATUS_STYLES[status][1]}">&#9679;</span> '
+        f"{n} {status.name}</div>"
+        for status, n in sort_statuses(points.counts())
     )
-    right = sketch(points, list(outline)) + f'<div style="font-size:85%">{counts}</div>'
-    flex = "display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start"
-    return f'<div style="{flex}"><div>{left}</div><div>{right}</div></div>'
-
-
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(
-        f'<tr><th style="{_LEFT};white-space:nowrap">{html.escape(name.strip())}</th>'
-        f'<td style="{_LEFT}">{html.escape(text)}</td></tr>'
-        for name, text in rows
-    )
-    return f"<table>{cells}</table>"
+    return fill_template(_TEMPLATE, title=title, tables=tables, map=map_svg(points, frame), counts=counts)

@@ -1,7 +1,4 @@
-"""One shift with its uncertainty, in map units and pixels.
-
-The direction of a shift, as people tell it.
-"""
+"""One shift with its uncertainty, in map units and pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.results.text import tell_shift
+from xcoreg.results.text import describe_shift
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -163,7 +160,7 @@ class Shift:
         return float(shift_angle(self.dx, self.dy))
 
     def __str__(self) -> str:
-        return tell_shift(self)
+        return describe_shift(self)
 
     def __repr__(self) -> str:
         return f"Shift({self})"

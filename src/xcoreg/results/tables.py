@@ -1,9 +1,4 @@
-"""Tie points in files: one format per suffix, written whole or not at all.
-
-Tie points as tables of pandas and geopandas, and back, whoever made them.
-
-The table of tie points as AROSICS writes it: its column names, corner coordinates and missing values.
-"""
+"""Tie points as tables of pandas and geopandas and in files, in xcoreg's columns and in those of AROSICS."""
 
 from __future__ import annotations
 
@@ -95,28 +90,30 @@ def short_crs(crs: str | None) -> str | None:
 
 
 def crs_of_frame(frame: Any) -> str | None:
-    """CRS of the coordinates in a table, as WKT: the one its column `crs` tells, else its own."""
+    """CRS of the coordinates in a table, as WKT: the one named in its column `crs`, else its own."""
     if "crs" in frame.columns:  # a GeoDataFrame's attribute of this name hides the column
-        told = frame["crs"].dropna().unique()
-        if len(told) > 1:
-            raise OptionError(f"the tie points have {len(told)} different CRSs in the column crs: bring them into one")
-        if len(told) == 1:
-            return str(georef.as_crs(told[0]).to_wkt())
+        named = frame["crs"].dropna().unique()
+        if len(named) > 1:
+            raise OptionError(f"the tie points have {len(named)} different CRSs in the column crs: convert them to one")
+        if len(named) == 1:
+            return str(georef.as_crs(named[0]).to_wkt())
     found = frame.crs if hasattr(frame, "geom_type") else frame.attrs.get("crs_wkt")
     return None if found is None else str(georef.as_crs(found).to_wkt())
 
 
 def has_corrections(frame: Any) -> bool:
-    """Whether a table tells corrections, and not positions alone."""
+    """Whether a table has corrections, and not positions alone."""
     return _pair(frame, _MAP) is not None or _pair(frame, _PIXEL) is not None
 
 
 def positions_of(frame: Any) -> tuple[Floats, Floats]:
-    """Positions of a table's rows, in the CRS that :func:`crs_of_frame` tells."""
+    """Positions of a table's rows, in the CRS of :func:`crs_of_frame`."""
     columns = _pair(frame, tuple(zip(*_X, strict=True)))
     if not hasattr(frame, "geom_type"):
         if columns is None:
-            raise OptionError(f"the table has no positions, only {_told(frame)}: add columns x and y (CRS units)")
+            raise OptionError(
+                f"the table has no positions, only {_column_names(frame)}: add columns x and y (CRS units)"
+            )
         return columns
     if "crs" in frame.columns and columns is not None:
         return columns  # as GeoJSON keeps them: geometries in degrees, columns in the CRS of the target
@@ -169,7 +166,7 @@ def from_frame(frame: Any, transform: Sequence[float] | None = None) -> tuple[di
 
 
 def _corrections(frame: Any, transform: Sequence[float] | None) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """Corrections in map units and in pixels, one from the other where only one is told."""
+    """Corrections in map units and in pixels, one from the other where only one is given."""
     on_map, in_pixels = _pair(frame, _MAP), _pair(frame, _PIXEL)
     if len(frame) == 0 and on_map is None:  # GeoJSON without features has no columns either
         on_map = np.empty(0), np.empty(0)
@@ -182,7 +179,7 @@ def _corrections(frame: Any, transform: Sequence[float] | None) -> tuple[tuple[F
             raise OptionError(f"the corrections are in pixels alone: give grid= of the target, or {_CURE}")
         on_map = georef.vector_to_map(linear, *in_pixels)
     if on_map is None or in_pixels is None:
-        raise OptionError(f"the table has no corrections, only {_told(frame)}: {_CURE}")
+        raise OptionError(f"the table has no corrections, only {_column_names(frame)}: {_CURE}")
     return on_map, in_pixels
 
 
@@ -195,18 +192,18 @@ def _cov(frame: Any, n: int) -> Floats:
         elif sigma is not None:
             cov[:, i, i] = sigma**2
     mixed = _first(frame, ("cov_xy",))
-    # Deviations alone tell nothing of a correlation: none is the plain reading.
+    # Standard deviations alone say nothing of a correlation: it is taken as zero.
     plain = np.where(np.isfinite(cov[:, [0, 1], [0, 1]]).all(axis=1), 0.0, np.nan)
     cov[:, 0, 1] = cov[:, 1, 0] = plain if mixed is None else mixed
     return cov
 
 
 def _status(frame: Any, known: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """Verdicts of a table; a row without a correction cannot be trusted, whatever it says."""
+    """Status of every row; without a correction none can be OK."""
     status = np.where(known, np.int8(Status.OK), np.int8(Status.NO_PEAK))
     if "status" in frame.columns:
-        told = np.array([_code(value) for value in frame["status"]], np.int8).reshape(-1)
-        return np.where(known | (told != Status.OK), told, status)
+        given = np.array([_code(value) for value in frame["status"]], np.int8).reshape(-1)
+        return np.where(known | (given != Status.OK), given, status)
     flags = [name for name in ("OUTLIER", "L1_OUTLIER", "L2_OUTLIER", "L3_OUTLIER") if name in frame.columns]
     for name in flags[:1]:
         # True, "True" and 1 mean the same in files of different formats; -9999 stands where nothing was matched.
@@ -259,7 +256,7 @@ def _first(frame: Any, names: Sequence[str]) -> Floats | None:
     return values
 
 
-def _told(frame: Any) -> str:
+def _column_names(frame: Any) -> str:
     names = [str(name) for name in frame.columns]
     return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "") or "no columns"
 
@@ -314,7 +311,7 @@ def check_suffix(path: Path) -> str:
     """Name the format of a file."""
     suffix = path.suffix.lower()
     if suffix not in _KNOWN:
-        raise OptionError(f"tie points cannot be kept as {path.name!r}: use one of {', '.join(_KNOWN)}")
+        raise OptionError(f"tie points cannot be written as {path.name!r}: use one of {', '.join(_KNOWN)}")
     return suffix
 
 

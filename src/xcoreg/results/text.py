@@ -1,20 +1,4 @@
-"""Results told to people, in text.
-
-Numbers with their uncertainty, and a shift in one line.
-
-A field of shifts, line by line.
-
-What a correction did to elevation differences, line by line.
-
-How one shift came about, line by line.
-
-What happened on the way is read from `fit.settings["interim"]`, every key optional, values as the engine found them:
-
-- `tgt_corners`, `ref_corners`, `overlap_corners`: lists of (x, y), vertices of the footprints, each in its own CRS;
-- `window`: `x`, `y` (centre, CRS of the target), `size` (px of the matching grid);
-- `linear`: linear part (a, b, d, e) of the matching grid, in the CRS of the target;
-- `integer`, `subpixel`: (dcol, drow), the two parts of the shift, px of the matching grid.
-"""
+"""Results in words: one line for `repr`, and one line per fact for summaries and reports."""
 
 from __future__ import annotations
 
@@ -62,7 +46,7 @@ def short_unit(name: str) -> str:
 
 
 def map_text(shift: Shift) -> str:
-    """Tell a shift in map units, with its uncertainty."""
+    """Shift in map units, with its uncertainty."""
     unit = short_unit(shift.unit)
     step = math.hypot(shift.linear[0], shift.linear[2])
     (sx, sy), text = shift.sigma, ""
@@ -71,8 +55,8 @@ def map_text(shift: Shift) -> str:
     return f"dx={number(shift.dx, sx, step, unit)}, dy={number(shift.dy, sy, step, unit)}{text}"
 
 
-def tell_shift(shift: Shift) -> str:
-    """Tell a shift in one line."""
+def describe_shift(shift: Shift) -> str:
+    """Shift in one line: map units, then pixels."""
     sc, sr = shift.sigma_px
     return f"{map_text(shift)} (dcol={number(shift.dcol, sc, 1.0)}, drow={number(shift.drow, sr, 1.0)} px)"
 
@@ -89,12 +73,12 @@ _NAMES = {
 
 
 def is_local(fit: Coregistration) -> bool:
-    """Whether a fit comes from a grid of windows and a model of the field, be it a translation in the end."""
+    """Whether a fit comes from `match_local`, even if its model is one shift."""
     return fit.is_field or fit.details.assessment is not None
 
 
 def model_name(kind: str) -> str:
-    """Name a kind of model in words."""
+    """Name of a kind of model."""
     return _NAMES.get(kind, kind)
 
 
@@ -107,20 +91,19 @@ def correction_range(fit: Coregistration) -> dict[str, NDArray[np.float64]]:
     return {"dx": dx, "dy": dy, "dcol": dcol, "drow": drow, "length": np.hypot(dcol, drow)}
 
 
-def tell_field(fit: Coregistration) -> str:
-    """Tell a field in one line."""
+def describe_field(fit: Coregistration) -> str:
+    """Fit of a field in one line."""
     q, kind = fit.quality, "?" if fit.model is None else fit.model.kind
     span = correction_range(fit)["length"]
-    told = f", correction {span.min():.2f} to {span.max():.2f} px" if span.size else ""
+    parts = f", correction {span.min():.2f} to {span.max():.2f} px" if span.size else ""
     if math.isfinite(q.rmse_after):
-        told += f", RMSE {_px(q.rmse_before)} -> {_px(q.rmse_after)} px on {q.n_check} withheld points"
-    told += tell_heights(q)
-    verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
-    return f"{verdict}, {kind}{told}, {q.n_ok} of {q.n_windows} windows kept"
+        parts += f", RMSE {_px(q.rmse_before)} -> {_px(q.rmse_after)} px at {q.n_check} check points"
+    parts += describe_heights(q)
+    return f"{_status(fit)}, {kind}{parts}, {q.n_ok} of {q.n_windows} windows trusted"
 
 
 def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell a field, its tie points and what it leaves: pairs of a name and a text."""
+    """Field, tie points and residuals: pairs of a name and a text."""
     if fit.model is not None:
         yield "model", _model_text(fit)
         yield from _range_rows(fit) if fit.is_field else ()
@@ -134,7 +117,7 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     yield from _residual_rows(fit)
     q = fit.quality
     if math.isfinite(q.reliability):
-        yield "reliability", f"{q.reliability:.1f} % (median of the windows kept)"
+        yield "reliability", f"{q.reliability:.1f} % (median of the trusted windows)"
     if math.isfinite(q.ssim_before) and math.isfinite(q.ssim_after):
         yield "similarity (SSIM)", f"{q.ssim_before:.3f} before, {q.ssim_after:.3f} after"
     yield from (("warning", text) for text in q.warnings)
@@ -167,7 +150,7 @@ def _range_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 
 def _point_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     counts = fit.points.counts()
-    yield "windows kept", f"{counts.get('OK', 0)} of {len(fit.points)} tried"
+    yield "windows trusted", f"{counts.get('OK', 0)} of {len(fit.points)}"
     for name, n in sorted(counts.items(), key=lambda item: -item[1]):
         if name != "OK":
             yield f"  {name}", f"{n}: {Status[name].reason}"
@@ -176,7 +159,7 @@ def _point_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 def _residual_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     q = fit.quality
     if q.n_check and math.isfinite(q.rmse_after):
-        yield "on withheld points", f"{q.n_check} points, each predicted without itself; target px"
+        yield "at check points", f"{q.n_check} points, each predicted by a fit without it; target px"
         for name, key in (("  median", "median"), ("  RMSE (radial)", "rmse"), ("  CE90", "ce90")):
             yield name, f"{_px(getattr(q, f'{key}_before'))} before, {_px(getattr(q, f'{key}_after'))} after"
     sigma = _scatter_px(fit)
@@ -185,7 +168,7 @@ def _residual_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 
 
 def _scatter_px(fit: Coregistration) -> tuple[float, float] | None:
-    """Tell, as standard deviations, what tie points show beyond the model and their own covariances, target px."""
+    """Scatter that neither the model nor the covariances of the tie points explain: standard deviations, target px."""
     scatter = np.asarray(getattr(fit.model, "scatter", np.nan), np.float64)
     if scatter.shape != (2, 2) or not np.isfinite(scatter).all():
         return None
@@ -194,7 +177,7 @@ def _scatter_px(fit: Coregistration) -> tuple[float, float] | None:
 
 
 def _px(value: float) -> str:
-    """Three decimals, or two digits where that is less."""
+    """Three decimals, or two digits of small values."""
     if not math.isfinite(value):
         return "unknown"
     return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.2g}"
@@ -210,7 +193,7 @@ def dz_text(shift: Shift) -> str:
 
 
 def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell the vertical correction and the differences of heights before and after: pairs of a name and a text."""
+    """Vertical correction and differences of elevation before and after: pairs of a name and a text."""
     q = fit.quality
     if fit.is_field and fit.model is not None and fit.model.dz_constant is None:
         good = fit.points.take(fit.points.ok)
@@ -225,8 +208,8 @@ def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
         yield "differences, median", f"{q.dh_median_before:+.3f} before, {_known(q.dh_median_after, '+')} after"
 
 
-def tell_heights(quality: Quality) -> str:
-    """Tell what became of the spread of height differences, for one line; empty where there are none."""
+def describe_heights(quality: Quality) -> str:
+    """NMAD of elevation differences before and after, for one line; empty where there are none."""
     if not math.isfinite(quality.dh_nmad_before):
         return ""
     after = f"{quality.dh_nmad_after:.2f}" if math.isfinite(quality.dh_nmad_after) else "unknown"
@@ -291,7 +274,7 @@ def _map_rows(fit: Coregistration, shift: Shift) -> Iterator[tuple[str, str]]:
     digits = decimals(max(shift.sigma), math.hypot(shift.linear[0], shift.linear[2]))
     yield "map shift", map_text(shift)
     yield "length", f"{shift.length:.{digits}f} {unit}"
-    yield "angle", f"{shift.angle:.3f}° clockwise from North: there lies the target as seen from the reference"
+    yield "angle", f"{shift.angle:.3f}° clockwise from North: direction of the target as seen from the reference"
     yield "geotransform before", _geotransform(fit.transform)
     moved = georef.translate(fit.transform, shift.dx, shift.dy)
     yield ("geotransform after" if fit.ok else "it would become"), _geotransform(moved)
@@ -303,7 +286,7 @@ def _geotransform(transform: Any) -> str:
 
 
 def single_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell how one shift came about: pairs of a name and a text."""
+    """One shift and how it was found: pairs of a name and a text."""
     interim = fit.details.interim
     yield from _place_rows(interim)
     if fit.shift_or_none is not None:
@@ -313,7 +296,7 @@ def single_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 
 
 def quality_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell how far it can be trusted."""
+    """How far a fit can be trusted: pairs of a name and a text."""
     q = fit.quality
     yield from height_rows(fit)
     if math.isfinite(q.reliability):
@@ -330,33 +313,33 @@ def quality_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     yield from (("warning", text) for text in q.warnings)
 
 
-def tell_fit(fit: Coregistration) -> str:
-    """Tell a result in one line."""
+def describe_fit(fit: Coregistration) -> str:
+    """Fit in one line."""
     if is_local(fit) and fit.model is not None:
-        return tell_field(fit)
+        return describe_field(fit)
     found = "" if fit.shift_or_none is None else f", {map_text(fit.shift)}"
-    verdict = fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
-    sure = f", reliability {fit.quality.reliability:.0f} %" if math.isfinite(fit.quality.reliability) else ""
-    sure += tell_heights(fit.quality)
-    return f"{verdict}{found}{sure}, {fit.quality.n_ok} of {fit.quality.n_windows} windows agree"
+    quality = f", reliability {fit.quality.reliability:.0f} %" if math.isfinite(fit.quality.reliability) else ""
+    quality += describe_heights(fit.quality)
+    return f"{_status(fit)}{found}{quality}, {fit.quality.n_ok} of {fit.quality.n_windows} windows agree"
 
 
 def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """Tell a result as pairs of a name and a text."""
+    """All facts of a fit: pairs of a name and a text."""
     return field_rows(fit) if is_local(fit) else single_rows(fit)
 
 
-def _heading(fit: Coregistration) -> str:
-    return f"Coregistration: {fit.status.name}, {fit.status.reason}"
+def _status(fit: Coregistration) -> str:
+    return fit.status.name if fit.ok else f"{fit.status.name}: {fit.status.reason}"
 
 
 def summarise(fit: Coregistration) -> str:
-    """Tell a result and its interim results, one line each."""
-    return "\n".join([_heading(fit), *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
+    """Fit and its interim results, one line each."""
+    heading = f"Coregistration: {fit.status.name}, {fit.status.reason}"
+    return "\n".join([heading, *(f"  {name:<20} {text}" for name, text in fit_rows(fit))])
 
 
-def tell_accessor(grid: Callable[[], Any]) -> str:
-    """Tell in one line what `.coreg` of an image offers."""
+def describe_accessor(grid: Callable[[], Any]) -> str:
+    """Describe in one line what `.coreg` of an image offers."""
     try:
         found = grid()
         rows, cols = found.shape
@@ -364,5 +347,5 @@ def tell_accessor(grid: Callable[[], Any]) -> str:
         code = f"EPSG:{crs}" if crs else "CRS without a code" if found.crs is not None else "no CRS"
         image = f"an image of {rows} x {cols} px (rows x columns), {code}"
     except GridError as error:
-        image = f"an image that is not placed ({error})"
+        image = f"an image that is not georeferenced ({error})"
     return f"<.coreg of {image}: match, match_local, apply, ... see help(...)>"

@@ -39,16 +39,16 @@ def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
     best_first = np.argsort(error, kind="stable")
     width = max(float(np.ptp(points.x)), float(np.ptp(points.y)), 1e-300)
     left, bottom = points.x.min(), points.y.min()
-    kept, cells = best_first[:1], math.isqrt(max_points)
-    # Finer and finer, for the points may lie in a corner of the cells: the last that is few enough is kept.
+    chosen, cells = best_first[:1], math.isqrt(max_points)
+    # Finer and finer, for the points may be clustered: the last grid with few enough occupied cells is used.
     for _ in range(_FINER):
         step = width * (1 + 1e-9) / cells
         place = np.floor(np.stack([points.x - left, points.y - bottom]) / step)
         _, first = np.unique(place[0, best_first] * (cells + 1) + place[1, best_first], return_index=True)
         if first.size > max_points:
             break
-        kept, cells = best_first[first], cells + max(1, cells // 16)
-    return np.sort(kept)
+        chosen, cells = best_first[first], cells + max(1, cells // 16)
+    return np.sort(chosen)
 
 
 def gcps_of(points: TiePoints, transform: Sequence[float]) -> georef.GCPs:
@@ -248,7 +248,7 @@ class TiePoints:
         return self._with(**{name: getattr(self, name)[rows] for name in _COLUMNS})
 
     def on_grid(self, grid: GeoBox | None, spacing: float | None = None) -> TiePoints:
-        """Tell the tie points which image they belong to.
+        """Set the grid of the target, whose pixels the tie points are in.
 
         Parameters
         ----------
