@@ -97,6 +97,18 @@ def _is_zarr(path: Path) -> bool:
 
 
 @contextmanager
+def open_gdal(path: str | os.PathLike[str], mode: str = "r", **options: Any) -> Iterator[Any]:
+    """Open a raster with rasterio, with or without a georeference; its errors become an OptionError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, mode, **options) as file:
+                yield file
+    except RasterioError as error:
+        raise OptionError(f"{path} cannot be opened: {error}") from error
+
+
+@contextmanager
 def new_file(goal: Path) -> Iterator[Path]:
     """Offer a path in a temporary folder beside the output; the file replaces the output at the end, or is deleted.
 
@@ -251,9 +263,8 @@ def clear_cached(path: str) -> None:
     if not _is_remote(path):
         return
     # GDAL clears its cache of an address when a handle is closed that was opened with this setting.
-    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsi"), warnings.catch_warnings(), suppress(RasterioError):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        rasterio.open(path).close()
+    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsi"), suppress(OptionError), open_gdal(path):
+        pass
 
 
 def retry(job: Callable[[], _Result], path: str) -> _Result:

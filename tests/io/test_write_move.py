@@ -81,7 +81,7 @@ def test_what_cannot_be_copied(image, tmp_path):
     envi = write_raster(image, tmp_path / "a.bsq")
     with pytest.raises(NoSuchFile):
         copy_moved(tmp_path / "none.tif", tmp_path / "b.tif", MOVED)
-    with pytest.raises(OptionError, match="no GeoTIFF but ENVI"):
+    with pytest.raises(OptionError, match="is ENVI, not a GeoTIFF"):
         copy_moved(envi, tmp_path / "b.tif", MOVED)
     with pytest.raises(OptionError, match="is the input itself"):
         copy_moved(source, source, MOVED)

@@ -1,4 +1,4 @@
-"""The coarse look: right where it looked, cheap, and the same for every kind of image."""
+"""Overviews: exact where sampled, cheap, and the same for every kind of image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pixels():
 @pytest.fixture(scope="module")
 def tiled(pixels, tmp_path_factory):
     """A tiled file without overviews."""
-    path = tmp_path_factory.mktemp("look") / "tiled.tif"
+    path = tmp_path_factory.mktemp("overview") / "tiled.tif"
     options = {"driver": "GTiff", "dtype": "uint16", "count": 1, "crs": "EPSG:32633", "transform": GRID, "nodata": 0}
     size = {"width": pixels.shape[1], "height": pixels.shape[0]}
     with rasterio.open(path, "w", **options, **size, tiled=True, blockxsize=256, blockysize=256) as file:
@@ -48,7 +48,7 @@ def tiled(pixels, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def striped(pixels, tmp_path_factory):
-    path = tmp_path_factory.mktemp("look") / "striped.tif"
+    path = tmp_path_factory.mktemp("overview") / "striped.tif"
     options = {"driver": "GTiff", "dtype": "uint16", "count": 1, "crs": "EPSG:32633", "transform": GRID, "nodata": 0}
     with rasterio.open(path, "w", **options, width=4000, height=4000, blockysize=16) as file:
         file.write(pixels, 1)
@@ -57,7 +57,7 @@ def striped(pixels, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def with_overviews(tiled, tmp_path_factory):
-    path = tmp_path_factory.mktemp("look") / "overviews.tif"
+    path = tmp_path_factory.mktemp("overview") / "overviews.tif"
     path.write_bytes(tiled.read_bytes())
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
@@ -71,9 +71,9 @@ def exact_valid(pixels, taken):
     return pixels[np.ix_(*at)] > 0
 
 
-def test_in_memory_every_cell_is_seen(make_image, pixels):
+def test_in_memory_every_cell_is_sampled(make_image, pixels):
     taken = overview_of(make_raster(make_image(pixels, _FillValue=0)))
-    assert taken.seen.all()
+    assert taken.sampled.all()
     assert taken.values.shape == (500, 500)
     np.testing.assert_array_equal(taken.valid, exact_valid(pixels, taken))
 
@@ -94,25 +94,25 @@ def test_a_file_without_overviews_is_not_read_whole(tiled, pixels):
 
     with (
         mock.patch("xcoreg.raster.levels.FileLevel", Counted),
-        mock.patch("xcoreg.raster.overview._WHOLE", 1_000_000),
+        mock.patch("xcoreg.raster.overview._SMALL", 1_000_000),
         mock.patch("xcoreg.raster.overview._BUDGET", 8_000_000),
     ):
         taken = overview_of(make_raster(rioxarray.open_rasterio(tiled)))
     assert sum(decoded) <= 8_000_000
     wrong = taken.valid != exact_valid(pixels, taken)
-    assert not wrong[taken.seen].any()
+    assert not wrong[taken.sampled].any()
     assert wrong.mean() < 2e-3
 
 
 def test_strips_are_sampled_row_by_row(striped, pixels):
     with (
-        mock.patch("xcoreg.raster.overview._WHOLE", 1_000_000),
+        mock.patch("xcoreg.raster.overview._SMALL", 1_000_000),
         mock.patch("xcoreg.raster.overview._BUDGET", 6_400_000),
     ):
         taken = overview_of(make_raster(rioxarray.open_rasterio(striped)))
     rows, cols = taken.valid.shape
     assert (rows, cols) == (100, 500)
-    assert taken.seen.all()
+    assert taken.sampled.all()
     assert taken.grid.affine == Affine(80, 0, 300000, 0, -400, 5900040)
     np.testing.assert_array_equal(taken.valid, pixels[20::40, 4::8] > 0)
 
@@ -122,7 +122,7 @@ def test_overviews_are_used(with_overviews, pixels):
     level = file_behind(raster, 512)
     assert (level.level, level.shape) == (2, (500, 500))
     taken = overview_of(raster)
-    assert taken.seen.all()
+    assert taken.sampled.all()
     assert taken.grid.affine.a == pytest.approx(80)
     assert (taken.valid != exact_valid(pixels, taken)).mean() < 5e-3
 
@@ -162,7 +162,7 @@ def test_lazy_images_of_other_libraries(data_dir):
     by_gdal = overview_of(make_raster(open_raster(data_dir / "formats" / "RGB.nc"), nodata=0))
     with open_dataset(data_dir / "formats" / "RGB.nc", decode_coords="all", mask_and_scale=False) as scene:
         by_xarray = overview_of(make_raster(scene, nodata=0))
-    assert by_xarray.seen.all()
+    assert by_xarray.sampled.all()
     assert by_xarray.valid.mean() == pytest.approx(by_gdal.valid.mean(), abs=0.01)
 
 
@@ -184,10 +184,10 @@ def test_computed_dask_images_give_the_samples_of_memory(make_image, pixels):
     lazy = make_raster(image.chunk(x=500, y=500) * np.uint16(1), nodata=0)
     with mock.patch("xcoreg.raster.overview._BUDGET", 8_000_000):
         taken = overview_of(lazy)
-    assert 0.3 < taken.seen.mean() < 0.6
-    np.testing.assert_array_equal(taken.values[taken.seen], exact.values[taken.seen])
-    np.testing.assert_array_equal(taken.gx[taken.seen], exact.gx[taken.seen])
-    np.testing.assert_array_equal(taken.gy[taken.seen], exact.gy[taken.seen])
+    assert 0.3 < taken.sampled.mean() < 0.6
+    np.testing.assert_array_equal(taken.values[taken.sampled], exact.values[taken.sampled])
+    np.testing.assert_array_equal(taken.gx[taken.sampled], exact.gx[taken.sampled])
+    np.testing.assert_array_equal(taken.gy[taken.sampled], exact.gy[taken.sampled])
     assert (taken.valid != exact.valid).mean() < 3e-3
 
 
@@ -221,7 +221,7 @@ def test_the_last_cell_may_be_cut(make_image, pixels, shape, chunks):
         overview_of(make_raster(image, nodata=0)),
         overview_of(make_raster(image.chunk(x=chunks, y=chunks), nodata=0)),
     )
-    np.testing.assert_array_equal(lazy.valid[lazy.seen], memory.valid[lazy.seen])
-    np.testing.assert_array_equal(lazy.values[lazy.seen], memory.values[lazy.seen])
-    assert lazy.seen[:, -1].any()
-    assert lazy.seen[-1].any()
+    np.testing.assert_array_equal(lazy.valid[lazy.sampled], memory.valid[lazy.sampled])
+    np.testing.assert_array_equal(lazy.values[lazy.sampled], memory.values[lazy.sampled])
+    assert lazy.sampled[:, -1].any()
+    assert lazy.sampled[-1].any()

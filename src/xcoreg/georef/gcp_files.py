@@ -22,7 +22,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError, require
-from xcoreg.files import read_csv, replacing
+from xcoreg.files import open_gdal, read_csv, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 
@@ -202,14 +202,8 @@ def save_gcps(gcps: GCPs, path: str | Path) -> Path:
 
 
 def _read_raster(path: Path | str) -> GCPs:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                points, crs = file.gcps
-    except RasterioError as error:
-        raise OptionError(f"{path} cannot be opened: {error}") from error
-    return GCPs.from_rasterio(points, crs)
+    with open_gdal(path) as file:
+        return GCPs.from_rasterio(*file.gcps)
 
 
 def _read_table(path: Path) -> GCPs:

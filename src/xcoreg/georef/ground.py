@@ -6,21 +6,19 @@ approximation is a cubic spline over a grid of exact positions, used where it is
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
-import rasterio
 from affine import Affine
 from pyproj import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import RPCTransformer
 from scipy import ndimage
 
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
+from xcoreg.files import open_gdal
 from xcoreg.georef.crs import as_crs, longitude_period, parse_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_pixel, pixel_to_map
 
@@ -439,13 +437,8 @@ def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> 
     OptionError
         When it cannot be opened, or has none.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                rpcs = file.rpcs
-    except RasterioError as error:
-        raise OptionError(f"{path} cannot be opened: {error}") from error
+    with open_gdal(path) as file:
+        rpcs = file.rpcs
     if rpcs is None:
         raise OptionError(f"{path} has no RPCs: georeference it by control points or corners")
     return RPCGround(rpcs, height, dem)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import rasterio
 from affine import Affine, loadsw
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError
-from xcoreg.files import replacing
+from xcoreg.files import open_gdal, replacing
 from xcoreg.georef.crs import as_crs, parse_crs, transform_points
 
 if TYPE_CHECKING:
@@ -477,13 +474,8 @@ def find_georeference(path: str | Path) -> tuple[Affine | None, CRS | None]:
     OptionError
         When the image, its world file or its .prj file cannot be read.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                transform, crs = file.transform, parse_crs(file.crs)
-    except RasterioError as error:
-        raise OptionError(f"{path} cannot be opened: {error}") from error
+    with open_gdal(path) as file:
+        transform, crs = file.transform, parse_crs(file.crs)
     if transform.is_identity:
         transform = read_world_file(path) if world_file(path).is_file() else None
     return transform, crs if crs is not None else read_prj(path)

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from odc.geo.geobox import GeoBox
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset
 from xarray.conventions import encode_cf_variable
 
 from xcoreg import lazy
 from xcoreg.errors import GridError, NotGeoreferenced, OptionError, require
-from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path
+from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path, open_gdal
 from xcoreg.georef import attach_gcps
 from xcoreg.io.stream import stream_blocks
 from xcoreg.raster.bands import spatial_dims
@@ -232,14 +230,9 @@ def _describe(image: str | os.PathLike[str]) -> tuple[str, GeoBox]:
     if local is not None and not local.exists():
         raise NoSuchFile(f"{image} does not exist")
     source = str(local.resolve()) if local is not None else gdal_path(image)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(source) as file:
-                crs, transform, shape = file.crs, file.transform, file.shape
-    except RasterioError as error:
-        raise OptionError(f"{image} is not a raster that GDAL can read: {error}") from error
+    with open_gdal(source) as file:
+        crs, transform, shape = file.crs, file.transform, file.shape
     if crs is None or transform.is_identity:
         what = "CRS" if crs is None else "transform"
-        raise NotGeoreferenced(f"{image} has no {what}: its pixels have no place that tie points could correct")
+        raise NotGeoreferenced(f"{image} has no {what}: tie points correct positions in a CRS")
     return source, GeoBox(shape, transform, crs.to_wkt())

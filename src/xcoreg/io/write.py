@@ -34,7 +34,16 @@ from xarray.conventions import encode_cf_variable
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.files import DiskFull, NoSuchFile, check_integrity, check_output, local_path, new_file, reporting_disk_full
+from xcoreg.files import (
+    DiskFull,
+    NoSuchFile,
+    check_integrity,
+    check_output,
+    local_path,
+    new_file,
+    open_gdal,
+    reporting_disk_full,
+)
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
@@ -339,16 +348,11 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
 
 
 def _transform_of(path: Path) -> Affine:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                if file.driver != "GTiff":
-                    raise OptionError(f"{path} is no GeoTIFF but {file.driver}: write it with write_raster")
-                transform: Affine = file.transform
-                return transform
-    except RasterioError as error:
-        raise OptionError(f"{path} is not a raster that GDAL can read") from error
+    with open_gdal(path) as file:
+        if file.driver != "GTiff":
+            raise OptionError(f"{path} is {file.driver}, not a GeoTIFF: write it with write_raster")
+        transform: Affine = file.transform
+        return transform
 
 
 def _lies_at(path: Path, transform: Affine) -> bool:
@@ -361,14 +365,12 @@ def _rewrite(place: Path, source: Path, transform: Affine) -> None:
     """Let GDAL set the transform; a cloud optimised layout may be lost."""
     shutil.copyfile(source, place)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-                file.transform = transform
-    except RasterioError as error:
-        raise OptionError(f"the copy of {source} cannot be moved in place: write it with write_raster") from error
+        with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+            file.transform = transform
+    except OptionError as error:
+        raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster") from error
     if not _lies_at(place, transform):
-        raise OptionError(f"the copy of {source} does not take a new transform: write it with write_raster")
+        raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster")
 
 
 def _move_origin(place: Path, old: Affine, new: Affine) -> bool:

@@ -150,7 +150,7 @@ def _texture_at(overview: Overview, places: Floats, crs: Any, linear: Linear, si
     side = [max(1, round(float(np.nan_to_num(abs(at[-1] - at[0]), nan=1.0)))) for at in (col, row)]
     col, row = col[:-1], row[:-1]
     box = side[1], side[0]
-    known = (overview.seen & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
+    known = (overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
     count = np.maximum(ndimage.uniform_filter(known, box, mode="constant"), 1e-9)
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     texture = ndimage.uniform_filter(np.sqrt(overview.texture) * known, box, mode="constant") / count

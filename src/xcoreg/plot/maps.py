@@ -106,7 +106,7 @@ def draw_background(axes: Any, image: Any, crs: Any) -> None:
 
 def _filled(coarse: Any) -> NDArray[Any]:
     """Values of an overview; cells that were not read take the nearest one that was, or the median far from any."""
-    known = coarse.seen & coarse.valid
+    known = coarse.sampled & coarse.valid
     if known.all() or not known.any():
         return np.asarray(coarse.values)
     distance, (row, col) = distance_transform_edt(~known, return_indices=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rioxarray.exceptions import RioXarrayError
 from xarray import Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.files import open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.raster.bands import Image, pick_variable, spatial_dims
 
@@ -47,11 +45,9 @@ def _has_rpcs(source: object) -> bool:
     if not isinstance(source, str) or not source:
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(source) as file:
-                return file.rpcs is not None
-    except RasterioError:
+        with open_gdal(source) as file:
+            return file.rpcs is not None
+    except OptionError:
         return False
 
 

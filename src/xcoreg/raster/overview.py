@@ -1,6 +1,6 @@
-"""A coarse look at an image: a sparse lattice of its pixels, never the whole scene at full resolution.
+"""Overviews: a coarse grid of samples of a band, read without reading a large image at full resolution.
 
-Which blocks of a large image to read for a coarse overview: a few everywhere, all along the border of the valid data.
+Of a large tiled image a few blocks everywhere are read, and all along the border of the valid data.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from xcoreg.georef import resized
-from xcoreg.raster.levels import Lattice, file_behind
+from xcoreg.raster.levels import file_behind
+from xcoreg.raster.nodata import valid_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,15 +28,109 @@ if TYPE_CHECKING:
     from xcoreg.raster.raster import Raster
 
 
-_WHOLE = 9_000_000  # px: smaller images are read whole
-_BAND = 4_000_000  # px of one reading of a whole image
-_BUDGET = 25_000_000  # px of a larger image that may be decoded
-_SPARSE = 5  # blocks per axis that are read before any border is known
-_SPECKS = 2  # fewer samples than this on the side of a block make no border
+_SMALL = 9_000_000  # px; smaller images are read completely
+_STRIP = 4_000_000  # px read at once of a small image
+_BUDGET = 25_000_000  # px decoded of a larger image, at most
+_FIRST = 5  # blocks per axis that are read first
+_LEAST = 2  # samples of either kind along a side of a block that make a border
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples at the centres of coarse cells, filled block by block: values, validity and gradients.
+
+    rows, cols : (n,) int; Pixels that are sampled, ascending.
+    step : (rows, columns); Size of a cell, px.
+    markers : Nodata values.
+    values, gx, gy : (rows, columns) float32; See :class:`Overview`.
+    valid, sampled : (rows, columns) bool; Of the cells sampled so far.
+    """
+
+    rows: NDArray[np.intp]
+    cols: NDArray[np.intp]
+    step: tuple[int, int]
+    markers: tuple[float | None, ...]
+    values: NDArray[np.float32]
+    gx: NDArray[np.float32]
+    gy: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    sampled: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], step: tuple[int, int], markers: tuple[float | None, ...]) -> Samples:
+        """Place the cells on an image.
+
+        shape (rows, columns); step (rows, columns).
+        """
+        # The centre of the last, cut cell may be outside: take the last pixel.
+        rows, cols = (
+            np.minimum(np.arange(0, size, each) + each // 2, size - 1) for size, each in zip(shape, step, strict=True)
+        )
+        cells = rows.size, cols.size
+        gx, gy = np.full(cells, np.nan, np.float32), np.full(cells, np.nan, np.float32)
+        return cls(
+            rows, cols, step, markers, np.zeros(cells, np.float32), gx, gy, np.zeros(cells, bool), np.zeros(cells, bool)
+        )
+
+    def cells(self, box: Box) -> tuple[slice, slice]:
+        """Cells whose samples are in a box."""
+        row0, row1, col0, col1 = box
+        top, bottom = np.searchsorted(self.rows, (row0, row1))
+        left, right = np.searchsorted(self.cols, (col0, col1))
+        return slice(int(top), int(bottom)), slice(int(left), int(right))
+
+    def strided(self, box: Box) -> list[Box]:
+        """Cut a box where its samples are not one step apart: before the last one, whose cell may be cut."""
+        parts = []
+        for low, high, samples, step in zip(box[::2], box[1::2], (self.rows, self.cols), self.step, strict=True):
+            cut = int(samples[-1])
+            uneven = samples.size > 1 and cut - int(samples[-2]) != step and low < cut < high
+            parts.append([(low, cut), (cut, high)] if uneven else [(low, high)])
+        boxes = [(*down, *right) for down in parts[0] for right in parts[1]]
+        return [each for each in boxes if all(part.stop > part.start for part in self.cells(each))]
+
+    def put(self, box: Box, block: NDArray[Any]) -> None:
+        """Store the samples of a block of the image."""
+        down, right = self.cells(box)
+        rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
+        above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
+        here = block[np.ix_(rows, cols)]
+        self.put_samples(box, here, block[np.ix_(above, cols)], block[np.ix_(rows, before)])
+        # On the first line of a block the neighbour is the sample itself.
+        self.gy[down, right][above == rows] = np.nan
+        self.gx[down, right][:, before == cols] = np.nan
+
+    def put_samples(self, box: Box, here: NDArray[Any], above: NDArray[Any], before: NDArray[Any]) -> None:
+        """Store samples with the pixels above and before them."""
+        at = self.cells(box)
+        valid, valid_above, valid_before = (self._is_valid(part) for part in (here, above, before))
+        value = np.where(valid, here, 0).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.gy[at] = np.where(valid & valid_above, value - above.astype(np.float32), np.nan)
+            self.gx[at] = np.where(valid & valid_before, value - before.astype(np.float32), np.nan)
+        self.values[at], self.valid[at], self.sampled[at] = value, valid, True
+
+    def _is_valid(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
+        valid = np.ones(raw.shape, bool)
+        for marker in self.markers:
+            valid &= valid_mask(raw, marker)
+        return valid
+
+    def valid_everywhere(self) -> NDArray[np.bool_]:
+        """Give every cell a validity: a cell that was not sampled has that of the nearest sampled one.
+
+        -> (rows, columns) bool.
+        """
+        if self.sampled.all() or not self.sampled.any():
+            return self.valid
+        nearest = ndimage.distance_transform_edt(
+            ~self.sampled, sampling=self.step, return_distances=False, return_indices=True
+        )
+        return np.asarray(self.valid[tuple(nearest)])
 
 
 class Reader(Protocol):
-    """What can be looked at: an image, or one level of a file."""
+    """A source of samples: an image, or one level of a file."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,11 +140,11 @@ class Reader(Protocol):
     def block(self) -> tuple[int, int]:
         """(rows, columns) that are decoded at once."""
 
-    def fill(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
-        """Read boxes (row0, row1, col0, col1) and put their samples into the lattice."""
+    def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
+        """Read boxes and store their samples."""
 
 
-def lattice_step(reader: Reader, size: int) -> tuple[int, int]:
+def cell_size(reader: Reader, size: int) -> tuple[int, int]:
     """Size of the coarse cells."""
     rows, cols = reader.shape
     step = max(1, math.ceil(max(rows, cols) / size))
@@ -58,32 +154,32 @@ def lattice_step(reader: Reader, size: int) -> tuple[int, int]:
     return max(step, math.ceil(rows / strips)), step
 
 
-def survey(reader: Reader, lattice: Lattice) -> None:
-    """Fill a lattice from an image that must not be read whole if it is large."""
+def read_samples(reader: Reader, samples: Samples) -> None:
+    """Sample an image; a large one is not read completely."""
     rows, cols = reader.shape
-    if rows * cols <= _WHOLE:
-        depth = max(1, _BAND // cols // reader.block[0]) * reader.block[0]
-        reader.fill(lattice, [(top, min(top + depth, rows), 0, cols) for top in range(0, rows, depth)])
+    if rows * cols <= _SMALL:
+        depth = max(1, _STRIP // cols // reader.block[0]) * reader.block[0]
+        reader.fill(samples, [(top, min(top + depth, rows), 0, cols) for top in range(0, rows, depth)])
     elif _is_striped(reader):
         # The sampled row and the one above, for the gradient.
-        reader.fill(lattice, [(max(row - 1, 0), row + 1, 0, cols) for row in lattice.rows.tolist()])
+        reader.fill(samples, [(max(row - 1, 0), row + 1, 0, cols) for row in samples.rows.tolist()])
     else:
-        _Blocks(reader, lattice).visit_all()
+        _BlockSearch(reader, samples).run()
 
 
 def _is_striped(reader: Reader) -> bool:
     rows, cols = reader.shape
-    return rows * cols > _WHOLE and reader.block[1] >= cols and reader.block[0] < rows / 8
+    return rows * cols > _SMALL and reader.block[1] >= cols and reader.block[0] < rows / 8
 
 
-class _Blocks:
-    """The blocks of a tiled image: which were read, and what lies along their sides."""
+class _BlockSearch:
+    """Reads blocks of a tiled image along the border of its valid data."""
 
-    def __init__(self, reader: Reader, lattice: Lattice) -> None:
-        self.reader, self.lattice = reader, lattice
+    def __init__(self, reader: Reader, samples: Samples) -> None:
+        self.reader, self.samples = reader, samples
         self.row_edges, self.col_edges = (
             _edges(size, block, step)
-            for size, block, step in zip(reader.shape, reader.block, lattice.step, strict=True)
+            for size, block, step in zip(reader.shape, reader.block, samples.step, strict=True)
         )
         self.shape = len(self.row_edges) - 1, len(self.col_edges) - 1
         self.read = np.zeros(self.shape, bool)
@@ -91,36 +187,36 @@ class _Blocks:
         self.sides = np.full((4, *self.shape), np.nan)
         self.mixed = np.zeros((4, *self.shape), bool)
 
-    def visit_all(self) -> None:
+    def run(self) -> None:
         rows, cols = self.reader.shape
         budget = max(4, _BUDGET * self.read.size // (rows * cols))
-        todo = self._sparse()
+        todo = self._first_blocks()
         while todo and budget > 0:
-            self._visit(todo[:budget])
+            self._read_blocks(todo[:budget])
             budget -= len(todo)
-            todo = self._wanted()
+            todo = self._next_blocks()
 
-    def _sparse(self) -> list[tuple[int, int]]:
+    def _first_blocks(self) -> list[tuple[int, int]]:
         rows, cols = (
-            np.unique(np.linspace(0, count - 1, min(count, _SPARSE)).round().astype(int)) for count in self.shape
+            np.unique(np.linspace(0, count - 1, min(count, _FIRST)).round().astype(int)) for count in self.shape
         )
         return [(row, col) for row in rows.tolist() for col in cols.tolist()]
 
-    def _visit(self, blocks: list[tuple[int, int]]) -> None:
+    def _read_blocks(self, blocks: list[tuple[int, int]]) -> None:
         boxes = [self._box(*block) for block in blocks]
-        self.reader.fill(self.lattice, boxes)
+        self.reader.fill(self.samples, boxes)
         for (row, col), box in zip(blocks, boxes, strict=True):
-            valid = self.lattice.valid[self.lattice.cells(box)]
+            valid = self.samples.valid[self.samples.cells(box)]
             self.read[row, col] = True
             for side, line in enumerate((valid[:1], valid[-1:], valid[:, :1], valid[:, -1:])):
                 count = int(line.sum())
                 self.sides[side, row, col] = line.mean() if line.size else np.nan
-                self.mixed[side, row, col] = min(count, line.size - count) >= _SPECKS
+                self.mixed[side, row, col] = min(count, line.size - count) >= _LEAST
 
     def _box(self, row: int, col: int) -> Box:
         return self.row_edges[row], self.row_edges[row + 1], self.col_edges[col], self.col_edges[col + 1]
 
-    def _wanted(self) -> list[tuple[int, int]]:
+    def _next_blocks(self) -> list[tuple[int, int]]:
         """Blocks into which a border runs, and those midway between a valid and an empty one."""
         wanted = np.zeros(self.shape, bool)
         top, bottom, left, right = self.mixed
@@ -137,7 +233,7 @@ class _Blocks:
 def _bisect(
     read: NDArray[np.bool_], end: NDArray[np.float64], start: NDArray[np.float64], wanted: NDArray[np.bool_]
 ) -> None:
-    """Want the middle of every gap along axis 0 whose two ends differ; `wanted` is changed in place."""
+    """Mark the middle of every gap along axis 0 whose two ends differ, in `wanted`."""
     for line in range(read.shape[1]):
         at = np.flatnonzero(read[:, line])
         before, after = at[:-1], at[1:]
@@ -157,20 +253,19 @@ logger = logging.getLogger("xcoreg")
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """A coarse look at one band.
+    """Coarse samples of one band.
 
     values : (rows, columns) float32; The pixel at the centre of every coarse cell, as stored; 0 where it is not valid
-        or was not looked at.
-    valid : (rows, columns) bool; Whether it is data; inferred from the nearest cells that were looked at where `seen`
-        is False.
-    seen : (rows, columns) bool; Whether the cell was looked at.
+        or was not sampled.
+    valid : (rows, columns) bool; Whether it is data; where `sampled` is False, that of the nearest sampled cell.
+    sampled : (rows, columns) bool; Whether the cell was sampled.
     gx, gy : (rows, columns) float32; Difference to the pixel before, along the columns and the rows; NaN where unknown.
     grid : The coarse cells; its last row and column may reach beyond the image by part of a cell.
     """
 
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
+    sampled: NDArray[np.bool_]
     gx: NDArray[np.float32]
     gy: NDArray[np.float32]
     grid: GeoBox
@@ -184,7 +279,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class _ImageReader:
-    """Reads the image itself, block by block."""
+    """Reads the image itself."""
 
     raster: Raster
 
@@ -202,50 +297,50 @@ class _ImageReader:
         rows, cols = preferred.get(y_dim), preferred.get(x_dim)
         return (rows, cols) if isinstance(rows, int) and isinstance(cols, int) else (1, self.shape[1])
 
-    def fill(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
-        if self.raster.is_chunked and lattice.step[0] > 1:
-            self._fill_chunked(lattice, boxes)
+    def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
+        if self.raster.is_chunked and samples.step[0] > 1:
+            self._fill_chunked(samples, boxes)
             return
         for box in boxes:
-            lattice.put(box, self.raster.read_raw([box])[0])
+            samples.put(box, self.raster.read_raw([box])[0])
 
-    def _fill_chunked(self, lattice: Lattice, boxes: Sequence[Box]) -> None:
-        """Let dask pick the samples, all in one computation, so that no chunk outlives its task."""
+    def _fill_chunked(self, samples: Samples, boxes: Sequence[Box]) -> None:
+        """Let dask select the samples in one computation, so that no chunk is kept."""
         wanted: list[Box] = []
-        boxes = [part for box in boxes for part in lattice.strided(box)]
+        boxes = [part for box in boxes for part in samples.strided(box)]
         for box in boxes:
-            down, right = lattice.cells(box)
-            row, col = int(lattice.rows[down.start]), int(lattice.cols[right.start])
-            end, last = int(lattice.rows[down.stop - 1]) + 1, int(lattice.cols[right.stop - 1]) + 1
+            down, right = samples.cells(box)
+            row, col = int(samples.rows[down.start]), int(samples.cols[right.start])
+            end, last = int(samples.rows[down.stop - 1]) + 1, int(samples.cols[right.stop - 1]) + 1
             wanted += [(row, end, col, last), (row - 1, end - 1, col, last), (row, end, col - 1, last - 1)]
-        parts = self.raster.read_raw(wanted, lattice.step)
+        parts = self.raster.read_raw(wanted, samples.step)
         for at, box in enumerate(boxes):
-            lattice.put_samples(box, *parts[3 * at : 3 * at + 3])
+            samples.put_samples(box, *parts[3 * at : 3 * at + 3])
 
 
 def overview_of(raster: Raster, size: int = 512) -> Overview:
-    """Take a coarse look at an image."""
+    """Sample an image coarsely, with about `size` cells along its longer side."""
     level = file_behind(raster, size)
     reader: Reader = level or _ImageReader(raster)
-    step = lattice_step(reader, size)
-    lattice = Lattice.empty(reader.shape, step, _markers(raster, level))
+    step = cell_size(reader, size)
+    samples = Samples.empty(reader.shape, step, _nodata_values(raster, level))
     if isinstance(getattr(raster.variable, "_data", None), np.ndarray):
-        whole = 0, reader.shape[0], 0, reader.shape[1]
-        lattice.put(whole, raster.read_raw([whole])[0])
+        everything = 0, reader.shape[0], 0, reader.shape[1]
+        samples.put(everything, raster.read_raw([everything])[0])
     else:
-        survey(reader, lattice)
-    share = 100 * lattice.seen.mean()
-    logger.debug("%s: looked at %.1f %% of %d x %d coarse cells", raster.name, share, *lattice.seen.shape)
-    grid = _coarse_grid(raster, reader.shape, lattice)
-    return Overview(lattice.values, lattice.spread(), lattice.seen, lattice.gx, lattice.gy, grid)
+        read_samples(reader, samples)
+    share = 100 * samples.sampled.mean()
+    logger.debug("%s: sampled %.1f %% of %d x %d coarse cells", raster.name, share, *samples.sampled.shape)
+    grid = _coarse_grid(raster, reader.shape, samples)
+    return Overview(samples.values, samples.valid_everywhere(), samples.sampled, samples.gx, samples.gy, grid)
 
 
-def _markers(raster: Raster, level: FileLevel | None) -> tuple[float | None, ...]:
-    """List what is no data: images masked on opening carry NaN where the file has its own marker."""
+def _nodata_values(raster: Raster, level: FileLevel | None) -> tuple[float | None, ...]:
+    """Nodata values of what is read: an image masked on opening has NaN, its file has another."""
     masked = raster.nodata is not None and math.isnan(raster.nodata)
     return (raster.nodata, level.nodata) if level is not None and masked else (raster.nodata,)
 
 
-def _coarse_grid(raster: Raster, shape: tuple[int, int], lattice: Lattice) -> GeoBox:
-    y, x = (full / size * step for full, size, step in zip(raster.shape, shape, lattice.step, strict=True))
-    return GeoBox(lattice.seen.shape, resized(raster.grid.affine, (x, y)), raster.grid.crs)
+def _coarse_grid(raster: Raster, shape: tuple[int, int], samples: Samples) -> GeoBox:
+    y, x = (full / size * step for full, size, step in zip(raster.shape, shape, samples.step, strict=True))
+    return GeoBox(samples.sampled.shape, resized(raster.grid.affine, (x, y)), raster.grid.crs)
