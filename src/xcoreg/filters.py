@@ -11,7 +11,7 @@ those to flag, or to `TiePoints`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,6 @@ from xcoreg.core.models import Degenerate, assess_model
 from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
 from xcoreg.results.tiepoints import TiePoints
-
-if TYPE_CHECKING:
-    pass
-
 
 __all__ = ["FILTERS", "Filter", "model", "neighbours", "reliability", "run_filters", "ssim"]
 

@@ -1,4 +1,4 @@
-"""Names of the array types that annotations use."""
+"""Names of the array types that annotations use, and the arithmetic of small matrices and polynomials."""
 
 from __future__ import annotations
 
@@ -15,3 +15,20 @@ Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.intp]
 #: Pixels of any type.
 Array: TypeAlias = NDArray[Any]
+#: Values of a Fourier transform.
+Spectra: TypeAlias = NDArray[np.complexfloating[Any, Any]]
+
+
+def symmetric(xx: Floats, xy: Floats, yy: Floats) -> Floats:
+    """Symmetric matrices (..., 2, 2) of their elements."""
+    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+
+
+def exponents(order: int) -> list[tuple[int, int]]:
+    """Powers of u and v in a polynomial, by rising degree."""
+    return [(degree - q, q) for degree in range(order + 1) for q in range(degree + 1)]
+
+
+def monomials(u: Floats, v: Floats, order: int) -> Floats:
+    """Terms (..., m) of a polynomial at positions, in the order of :func:`exponents`."""
+    return np.stack([u**p * v**q for p, q in exponents(order)], axis=-1)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from xcoreg.core.arrays import Array
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import DTypeLike, NDArray
-
-    Taps = tuple[NDArray[np.int64], list[Array]]
+Taps = tuple[NDArray[np.int64], list[Array]]
 
 _TICKS = float(2**20)
 

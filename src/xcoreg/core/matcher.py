@@ -6,22 +6,19 @@ Repetitive patterns: other shifts at which two windows fit as well as at the one
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.phase import Peaks, correlate
 from xcoreg.core.quality import agreement, likeness, smooth, ssim
 from xcoreg.core.refine import Refined, refine
 from xcoreg.core.spectrum import FourierShift, forward, inverse, modes_for, recut, taper
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    _Windows = tuple[Floats, Floats, Bools, Bools]
+_Windows = tuple[Floats, Floats, Bools, Bools]
 
 # A window whose autocorrelation comes up to this again, away from zero, may repeat itself; so many places are tried.
 _AGAIN, _PLACES = 0.5, 4
@@ -61,7 +58,7 @@ def repeats(tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, 
     return np.clip(out, 0, 1)
 
 
-def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[Ints, Ints]:
     """Windows (k,) that resemble themselves again, and at which lags (k, places, 2); zeros where there are fewer."""
     rows, cols = shape
     own = inverse(modes_for(*shape).plane((power * _sharpness(*shape)).astype(np.complex64)), shape)
@@ -79,7 +76,7 @@ def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[NDArr
     return doubtful, _tops(half[doubtful], enough[doubtful], cols)
 
 
-def _tops(again: Floats, enough: Floats, cols: int) -> NDArray[np.intp]:
+def _tops(again: Floats, enough: Floats, cols: int) -> Ints:
     """Lags (n, places, 2) of the nearest peaks of half autocorrelations."""
     n = len(again)
     down, across = np.arange(again.shape[1])[:, None], np.abs(np.fft.fftfreq(cols, 1 / cols))[None, :]
@@ -128,7 +125,7 @@ def _wide(shape: tuple[int, ...]) -> float:
     return max(2.0, min(shape) / 10)
 
 
-def _fit(tgt: Floats, ref: Floats, valid: Floats, move: NDArray[np.intp]) -> Floats:
+def _fit(tgt: Floats, ref: Floats, valid: Floats, move: Ints) -> Floats:
     """Correlation of the overlapping parts of windows at whole-pixel corrections."""
     cut, inside = recut(tgt, -move)
     weight = valid * recut(valid, -move)[0] * inside
@@ -344,7 +341,7 @@ def phase_scout(
     *,
     max_shift: float | None = None,
     contrast: str = "same",
-) -> NDArray[np.float64]:
+) -> Floats:
     """Tell whole-pixel corrections where phase correlation is sure of them: a fraction of the work of `phase_match`.
 
     -> (n, 2) float64.

@@ -10,16 +10,13 @@ Frozen columns: the few lines that every columnar value of the package shares.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 # JSON has no NaN and no infinity: inside free-form settings, where null has its own meaning, they travel under a tag.
 _TAG = "float"

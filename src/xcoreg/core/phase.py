@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 from scipy.special import log_ndtr
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.quality import box_sum, smooth
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 # Beyond this radial frequency a sampled image is mostly aliased.
 _HIGHEST = 0.4
@@ -228,7 +223,7 @@ def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats)
     return Peaks(move, peak * sign, chance, np.clip(rival, 0, 1), power)
 
 
-def _erase(plane: Floats, row: NDArray[np.intp], col: NDArray[np.intp], width: NDArray[np.intp]) -> NDArray[np.intp]:
+def _erase(plane: Floats, row: Ints, col: Ints, width: Ints) -> Ints:
     """Zero the square around a place of each periodic plane; tells how many cells are left."""
     rows, cols = plane.shape[1:]
     for one, r, c, w in zip(plane, row, col, width, strict=True):
@@ -257,7 +252,7 @@ def _calmness(rows: int, cols: int) -> Floats:
     return np.asarray(1 / np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)), np.float32)
 
 
-def _vertex(heights: Floats, at_row: NDArray[np.intp], at_col: NDArray[np.intp], dr: int, dc: int) -> Floats:
+def _vertex(heights: Floats, at_row: Ints, at_col: Ints, dr: int, dc: int) -> Floats:
     """Offset of the vertex of the parabola through the peak and its two neighbours, px."""
     n, rows, cols = heights.shape
     below, here, above = (
@@ -267,7 +262,7 @@ def _vertex(heights: Floats, at_row: NDArray[np.intp], at_col: NDArray[np.intp],
     return np.where(bend < 0, np.clip(0.5 * (below - above) / np.where(bend < 0, bend, -1), -0.5, 0.5), 0.0)
 
 
-def _lobe(heights: Floats, at_row: NDArray[np.intp], at_col: NDArray[np.intp]) -> NDArray[np.intp]:
+def _lobe(heights: Floats, at_row: Ints, at_col: Ints) -> Ints:
     """Half width (px) of the main lobe: where the surface beside the peak has first fallen below a tenth of it."""
     n, rows, cols = heights.shape
     reach = np.arange(1, min(rows, cols) // 4)

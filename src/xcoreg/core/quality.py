@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import fft as sfft
 from scipy import ndimage
 
-from xcoreg.core.arrays import Bools, Floats
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core.robust import NMAD
 
 _PASSES = 3
 _NARROW = 2.0
@@ -101,7 +98,7 @@ class Cells:
         count = weight.reshape(len(weight), rows // side, side, cols).sum(2)
         return cls(side, *(_across(part, side) for part in (count, a4.sum(2), b4.sum(2), *sums)))
 
-    def put(self, index: NDArray[np.intp], part: Cells) -> None:
+    def put(self, index: Ints, part: Cells) -> None:
         """Put the cells of some windows in the place of those that are here."""
         for name in (f.name for f in fields(self)[2:]):
             getattr(self, name)[index] = getattr(part, name)
@@ -282,7 +279,7 @@ def nmad(values: ArrayLike) -> float:
     """Normalised median absolute deviation: ``1.4826 median |v - median v|`` over the finite values."""
     array = np.asarray(values, np.float64)
     array = array[np.isfinite(array)]
-    return float(1.4826 * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
+    return float(NMAD * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
 
 
 def ce90(dx: ArrayLike, dy: ArrayLike) -> float:

@@ -14,24 +14,19 @@ The weight that fades windows out towards their border and towards what is not v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import fft
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core.arrays import Bools, Floats, Ints, Spectra
 from xcoreg.core.quality import Cells
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, moved, ramps
 from xcoreg.core.weights import Products, Settled, confirm, covariance, removed, settle, stand_out, unchanged
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    Spectra = NDArray[np.complexfloating]
-    _Four = tuple[Spectra, Spectra, Spectra, Spectra]
+_Four = tuple[Spectra, Spectra, Spectra, Spectra]
 
 # Smooth enough to be read between the pixels, and steep enough to lose hardly any of a window.
 _FADE = np.array([0.15, 0.7, 0.97])
@@ -48,7 +43,7 @@ class Margin(NamedTuple):
     lean_y: Floats
 
 
-def fade_frame(shape: tuple[int, int], move: NDArray[np.intp]) -> Margin:
+def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
     """Weight of windows that are valid everywhere, one of each pair moved by whole pixels.
 
     shape (rows, cols); move (n, 2) int.
@@ -85,7 +80,7 @@ def slopes(weight: Floats) -> tuple[Floats, Floats]:
     return inverse(plane * (turn * fx), shape), inverse(plane * (turn * fy)[:, None], shape)
 
 
-def _side(size: int, move: NDArray[np.intp]) -> Floats:
+def _side(size: int, move: Ints) -> Floats:
     """Weights (n, size) along one side of windows moved by so many pixels."""
     first, last = np.maximum(move, 0)[:, None], size - 1 + np.minimum(move, 0)[:, None]
     place = np.arange(size)[None]
@@ -144,7 +139,7 @@ class Aligned:
         """Where pixels count in full, (n or 1, rows, cols)."""
         return self.weight > _FULL
 
-    def put(self, index: NDArray[np.intp], tgt: Floats, ref: Floats) -> None:
+    def put(self, index: Ints, tgt: Floats, ref: Floats) -> None:
         """Replace some of the windows."""
         self.tgt[index], self.ref[index] = tgt, ref
         full = self.full if len(self.weight) == 1 else self.full[index]
@@ -216,7 +211,7 @@ class _Pair:
     # Modes of both windows and of both edges.
     flat: _Four
 
-    def take(self, index: NDArray[np.intp]) -> _Pair:
+    def take(self, index: Ints) -> _Pair:
         """Take some of the windows."""
         if len(index) == len(self.planes[0]):
             return self
@@ -246,7 +241,7 @@ def refine(
     return Refined(**vars(found), aligned=aligned)
 
 
-def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: NDArray[np.intp]) -> _Pair:
+def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: Ints) -> _Pair:
     """Bring windows together by whole pixels and transform them."""
     shape = ref.shape[1:]
     if ref_valid.all() and tgt_valid.all():
@@ -301,7 +296,7 @@ def _settle(pair: _Pair, rest: Floats) -> tuple[_Look, Products, Settled]:
     return look, products, settled
 
 
-def _put(whole: Any, index: NDArray[np.intp], part: Any) -> None:
+def _put(whole: Any, index: Ints, part: Any) -> None:
     """Put the rows of one set of columns into another."""
     for name, values in vars(part).items():
         getattr(whole, name)[index] = values
@@ -360,7 +355,7 @@ def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
     return first, second
 
 
-def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found, suspects: NDArray[np.intp]) -> None:
+def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found, suspects: Ints) -> None:
     """Settle windows in which something has changed once more, with less weight there."""
     index = _changed(aligned, suspects)
     for _ in range(_MOST_LOOKS):
@@ -380,7 +375,7 @@ def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found, suspects:
         index = index[step > _NEAR_WEIGHED]
 
 
-def _changed(aligned: Aligned, index: NDArray[np.intp]) -> NDArray[np.intp]:
+def _changed(aligned: Aligned, index: Ints) -> Ints:
     """Those of some windows whose answer would be another one without the pixels that have changed."""
     if not index.size:
         return index

@@ -5,17 +5,11 @@ Agreement of several windows: which of them tell the same shift, and what they s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import chdtri
 
-from xcoreg.core.arrays import Bools, Floats
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+from xcoreg.core.arrays import Bools, Floats, Ints
 
 # Windows are taken to differ for real when chance alone would spread them so in 1 of 100 cases.
 _CHANCE = 0.01
@@ -109,13 +103,26 @@ def _scatter(moves: Floats) -> Floats:
     return np.asarray(np.cov(moves, rowvar=False) + 1e-12 * np.eye(2) if n > 2 else isotropic)
 
 
+# Cut-off in standard deviations at which Tukey's biweight is 95 % efficient for normal errors.
+TUKEY = 4.685
+# Standard deviation of normal errors over the median of their absolute values, and median length of two such errors.
+NMAD, MEDIAN_RADIUS = 1.4826, 1.1774
+
+
+def biweight(t: Floats, least: float = 0.0) -> Floats:
+    """Tukey's biweight of residuals in units of the cut-off: 1 at zero, 0 (or `least` squared) from the cut-off on."""
+    return np.asarray(np.square(np.maximum(1 - np.square(t), least)))
+
+
+def biweight_loss(squared: Floats, limit: float) -> Floats:
+    """Tukey's loss: the squared residual while it is small, a third of `limit`, the square of the cut-off, at most."""
+    return np.asarray(limit / 3 * (1 - np.clip(1 - squared / limit, 0, None) ** 3))
+
+
 _NEAREST = 12
 # A plane takes three of the neighbours; with fewer than this a median is all that can be had.
 _PLANE = 7
 _FILTER_ROUNDS = 6
-# Tukey's biweight gives up on what lies beyond this many standard deviations.
-_TUKEY = 4.685
-_MAD = 1.4826
 
 
 def neighbour_residuals(places: Floats, moves: Floats, use: Bools | None = None) -> tuple[Floats, Floats]:
@@ -139,7 +146,7 @@ def neighbour_residuals(places: Floats, moves: Floats, use: Bools | None = None)
     return residual, scatter
 
 
-def _neighbours(places: Floats, ask: NDArray[np.intp], known: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
+def _neighbours(places: Floats, ask: Ints, known: Ints) -> tuple[Ints, Floats]:
     """Find the nearest known places, none of them the place itself: (m, k) indices and distances."""
     count = min(_NEAREST, len(known) - 1)
     far, near = cKDTree(places[known]).query(places[ask], k=range(1, count + 2))
@@ -156,22 +163,20 @@ def _planes(offset: Floats, moves: Floats) -> tuple[Floats, Floats]:
     count = moves.shape[1]
     middle = np.median(moves, axis=1)
     if count < _PLANE:
-        spread = _MAD * np.median(np.abs(moves - middle[:, None]), axis=1)
+        spread = NMAD * np.median(np.abs(moves - middle[:, None]), axis=1)
         return middle, np.hypot(*spread.T) / np.sqrt(2) * np.sqrt(1 + 1.5 / count)
     design = np.concatenate([np.ones((*offset.shape[:2], 1)), offset], -1)
-    weight = np.ones(moves.shape[:2])
     left = moves - middle[:, None]
     for turn in range(_FILTER_ROUNDS):
         length = np.hypot(left[..., 0], left[..., 1])
-        # The median radius of two normal deviates is 1.1774 of their standard deviation.
-        spread = np.median(length, axis=1) / 1.1774 * (count / (count - 3) if turn else 1)
-        limit = _TUKEY * np.maximum(spread, 1e-12 * (1 + np.abs(middle).max(1)))[:, None]
-        weight = np.clip(1 - (length / limit) ** 2, 1e-6, None) ** 2
+        spread = np.median(length, axis=1) / MEDIAN_RADIUS * (count / (count - 3) if turn else 1)
+        limit = TUKEY * np.maximum(spread, 1e-12 * (1 + np.abs(middle).max(1)))[:, None]
+        weight = biweight(length / limit, 1e-6)
         normal = np.einsum("nk,nki,nkj->nij", weight, design, design) + 1e-9 * np.eye(3)
         right = np.einsum("nk,nki,nkj->nij", weight, design, moves)
         plane = np.linalg.solve(normal, right)
         left = moves - design @ plane
     length = np.hypot(left[..., 0], left[..., 1])
-    spread = np.median(length, axis=1) / 1.1774 * count / (count - 3)
+    spread = np.median(length, axis=1) / MEDIAN_RADIUS * count / (count - 3)
     leverage = np.linalg.inv(normal)[:, 0, 0]
     return plane[:, 0], spread * np.sqrt(1 + leverage)

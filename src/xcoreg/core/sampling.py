@@ -13,35 +13,29 @@ Integer positions are pixel centres. Three rules hold for every kernel:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xcoreg.core.arrays import Array
-from xcoreg.core.kernels import KERNELS, nearest_index, reach, taps, ticked, weigh, work_dtype
+from xcoreg.core.arrays import Array, Bools
+from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, taps, ticked, weigh, work_dtype
 from xcoreg.core.tiles import HALF, parts, present, sample_list, sample_tile, tiles, window
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from xcoreg.core.kernels import Taps
-
 
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
 
 
 def sample(
     values: Array,
-    valid: NDArray[np.bool_] | None,
+    valid: Bools | None,
     rows: Array,
     cols: Array,
     kernel: str = "cubic",
     *,
     scale: tuple[float, float] = (1.0, 1.0),
     origin: tuple[int, int] = (0, 0),
-) -> tuple[Array, NDArray[np.bool_]]:
+) -> tuple[Array, Bools]:
     """Interpolate an image at any rows and columns.
 
     values (..., n_rows, n_cols) boolean, integer or floating; valid (..., n_rows, n_cols) bool, or None -> out (...,
@@ -73,13 +67,13 @@ def _at_any(layer: Any, at: tuple[Array, Array], origin: tuple[int, int], how: A
 
 def sample_axes(
     values: Array,
-    valid: NDArray[np.bool_] | None,
+    valid: Bools | None,
     rows: Array,
     cols: Array,
     kernel: str = "cubic",
     *,
     scale: tuple[float, float] = (1.0, 1.0),
-) -> tuple[Array, NDArray[np.bool_]]:
+) -> tuple[Array, Bools]:
     """Interpolate an image on the mesh of a vector of rows and a vector of columns.
 
     The result is that of `sample` on the mesh up to rounding, in a fraction of the time: the weights are separable, and
@@ -102,14 +96,14 @@ def sample_axes(
 
 def sample_separable(
     values: Array,
-    valid: NDArray[np.bool_] | None,
+    valid: Bools | None,
     row0: float,
     col0: float,
     drow: float,
     dcol: float,
     shape: tuple[int, int],
     kernel: str = "cubic",
-) -> tuple[Array, NDArray[np.bool_]]:
+) -> tuple[Array, Bools]:
     """Interpolate an image on a regular grid parallel to its own: a pure shift, or a shift and a change of scale.
 
     -> out (..., *shape); out_valid (..., *shape) bool.
@@ -120,9 +114,7 @@ def sample_separable(
     return sample_axes(values, valid, rows, cols, kernel, scale=scale)
 
 
-def shrink(
-    values: Array, valid: NDArray[np.bool_] | None, factor: int | tuple[int, int]
-) -> tuple[Array, NDArray[np.bool_]]:
+def shrink(values: Array, valid: Bools | None, factor: int | tuple[int, int]) -> tuple[Array, Bools]:
     """Average blocks of pixels, by a whole factor, over their valid pixels.
 
     values (..., n_rows, n_cols); valid (..., n_rows, n_cols) bool, or None -> out (..., ceil(n_rows / factor),
@@ -147,9 +139,7 @@ def _block_sums(data: Array, rows: int, cols: int) -> Array:
     return sums
 
 
-def _layers(
-    values: Array, valid: NDArray[np.bool_] | None, kernel: str
-) -> tuple[Array, Sequence[NDArray[np.bool_] | None], tuple[int, ...]]:
+def _layers(values: Array, valid: Bools | None, kernel: str) -> tuple[Array, Sequence[Bools | None], tuple[int, ...]]:
     """Flatten the leading axes of an image and of its mask."""
     if kernel not in KERNELS:
         raise ValueError(f"unknown resampling {kernel!r}: choose one of {', '.join(KERNELS)}")
@@ -162,9 +152,7 @@ def _layers(
     return images, list(np.broadcast_to(valid, values.shape).reshape(images.shape)), lead
 
 
-def _nearest_mesh(
-    image: Array, mask: NDArray[np.bool_] | None, at: tuple[Array, Array], out: Array, out_valid: NDArray[np.bool_]
-) -> None:
+def _nearest_mesh(image: Array, mask: Bools | None, at: tuple[Array, Array], out: Array, out_valid: Bools) -> None:
     """Copy the nearest pixels of one image."""
     found = [nearest_index(position) for position in at]
     inside = [np.flatnonzero((i >= 0) & (i < size)) for i, size in zip(found, image.shape, strict=True)]
@@ -188,11 +176,11 @@ def _picked(indices: list[NDArray[np.int64]]) -> Any:
 
 def _kernel_mesh(
     image: Array,
-    mask: NDArray[np.bool_] | None,
+    mask: Bools | None,
     at: tuple[Array, Array],
     how: tuple[str, tuple[float, float]],
     out: Array,
-    out_valid: NDArray[np.bool_],
+    out_valid: Bools,
 ) -> None:
     """Sample one image on a mesh into `out` and `out_valid`, both zero at the start, strip by strip."""
     kernel, scale = how
@@ -213,8 +201,8 @@ def _active(position: Array, size: int, kernel: str, scale: float) -> slice:
 
 
 def _mesh_part(
-    image: Array, mask: NDArray[np.bool_] | None, at: tuple[Array, Array], how: tuple[str, tuple[float, float]]
-) -> tuple[Array, NDArray[np.bool_] | bool]:
+    image: Array, mask: Bools | None, at: tuple[Array, Array], how: tuple[str, tuple[float, float]]
+) -> tuple[Array, Bools | bool]:
     """Sample a strip of a mesh: along rows first, then along columns."""
     kernel, scale = how
     dtype = work_dtype(image.dtype)

@@ -8,17 +8,13 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft as sfft
 
-from xcoreg.core.arrays import Floats
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Spectra = NDArray[np.complexfloating]
+from xcoreg.core.arrays import Bools, Floats, Ints, Spectra
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -41,7 +37,7 @@ class Rings:
     fx: Floats
     fy: Floats
     radius: Floats
-    index: NDArray[np.intp]
+    index: Ints
     weight: Floats
     count: Floats
     centre: Floats
@@ -100,13 +96,13 @@ class Modes:
     """
 
     shape: tuple[int, int]
-    index: NDArray[np.intp]
-    at_row: NDArray[np.intp]
-    at_col: NDArray[np.intp]
+    index: Ints
+    at_row: Ints
+    at_col: Ints
     fx: Floats
     fy: Floats
-    starts: NDArray[np.intp]
-    sizes: NDArray[np.intp]
+    starts: Ints
+    sizes: Ints
     count: Floats
     centre: Floats
     moments: tuple[Floats, Floats, Floats]
@@ -125,7 +121,7 @@ class Modes:
         out[:, :, 0] *= 2
         return out
 
-    def sums(self, values: Floats) -> NDArray[np.float64]:
+    def sums(self, values: Floats) -> Floats:
         """Sum over each ring of the whole plane: (n, m) to (n, n_rings)."""
         return 2 * np.add.reduceat(values, self.starts, axis=1).astype(np.float64)
 
@@ -133,7 +129,7 @@ class Modes:
         """Give every mode the value of its ring: (n, n_rings) to (n, m) float32."""
         return np.repeat(rings.astype(np.float32), self.sizes, axis=1)
 
-    def ramp(self, move: Floats) -> NDArray[np.complexfloating]:
+    def ramp(self, move: Floats) -> Spectra:
         """Phase ramps (n, m) that read windows at ``position + move``, px along (col, row)."""
         across, down = ramps(self.shape, move)
         out = across.take(self.at_col, axis=1, mode="clip")
@@ -141,7 +137,7 @@ class Modes:
         return out
 
 
-def ramps(shape: tuple[int, int], move: Floats) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
+def ramps(shape: tuple[int, int], move: Floats) -> tuple[Spectra, Spectra]:
     """Phase ramps along columns (n, cols // 2 + 1) and rows (n, rows), complex64, for moves (n, 2) in px."""
     turn = 2j * np.pi * np.asarray(move, np.float64)
     across, down = (
@@ -180,12 +176,12 @@ def _tukey(size: int, share: float) -> Floats:
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.minimum(from_edge / max(ramp, 1e-9), 1)))
 
 
-def forward(images: Floats) -> NDArray[np.complexfloating]:
+def forward(images: Floats) -> Spectra:
     """Real transform of a batch of windows."""
     return np.asarray(sfft.rfft2(images, axes=(-2, -1)))
 
 
-def inverse(spectra: NDArray[np.complexfloating], shape: tuple[int, int]) -> Floats:
+def inverse(spectra: Spectra, shape: tuple[int, int]) -> Floats:
     """Inverse of `forward`."""
     return np.asarray(sfft.irfft2(spectra, s=shape, axes=(-2, -1)))
 
@@ -224,7 +220,7 @@ class FourierShift:
         ramp_y = np.exp(turn[:, 1, None] * self._fy[:, 0])[:, :, None]
         return np.asarray((self._spectra * ramp_y) * ramp_x)
 
-    def take(self, index: NDArray[np.intp]) -> FourierShift:
+    def take(self, index: Ints) -> FourierShift:
         """Take some of the windows."""
         if len(index) == len(self._spectra):
             return self
@@ -242,7 +238,7 @@ class FourierShift:
         return self.image(spectra * (turn * self._fx)), self.image(spectra * (turn * self._fy))
 
 
-def recut(images: NDArray[_Pixel], move: NDArray[np.intp]) -> tuple[NDArray[_Pixel], NDArray[np.bool_]]:
+def recut(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel], Bools]:
     """Read windows at whole-pixel offsets of their own.
 
     images (n, rows, cols) array; move (n, 2) int -> out (n, rows, cols) array; inside (n, rows, cols) bool.
@@ -256,7 +252,7 @@ def recut(images: NDArray[_Pixel], move: NDArray[np.intp]) -> tuple[NDArray[_Pix
     return out, good_row[:, :, None] & good_col[:, None, :]
 
 
-def moved(images: NDArray[_Pixel], move: NDArray[np.intp]) -> NDArray[_Pixel]:
+def moved(images: NDArray[_Pixel], move: Ints) -> NDArray[_Pixel]:
     """Move windows by whole pixels of their own; zeros come in.
 
     images (n, rows, cols) array; move (n, 2) int -> (n, rows, cols) array.

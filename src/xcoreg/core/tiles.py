@@ -10,23 +10,17 @@ not follow the pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from xcoreg.core.arrays import Array, Bools
-from xcoreg.core.kernels import gather, nearest_index, reach, slid, taps, ticked, weights_at
+from xcoreg.core.kernels import Taps, gather, nearest_index, reach, slid, taps, ticked, weights_at
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import DTypeLike
-
-    from xcoreg.core.kernels import Taps
-
-    Layer = tuple[Array, Bools | None]
-    How = tuple[str, tuple[float, float]]
+Layer = tuple[Array, Bools | None]
+How = tuple[str, tuple[float, float]]
 
 HALF = 0.5 - 1e-6
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache

@@ -11,20 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools, Floats
-from xcoreg.core.quality import box_sum
+from xcoreg.core.arrays import Bools, Floats, Spectra, symmetric
+from xcoreg.core.quality import Cells, box_sum
 from xcoreg.core.spectrum import Modes, modes_for
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.quality import Cells
-
-    Spectra = NDArray[np.complexfloating]
 
 # Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
 _CHANGED, _BOX = 4.0, 5
@@ -169,7 +162,7 @@ def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Fl
     scene, noise = _powers(products.change(move) * law.to_noise, slope, law)
     weight = law.band * scene / (noise * (2 * scene + noise))
     _, rx, ry, xx, xy, yy, _ = products.weighed(weight).T
-    whole = _symmetric(xx, xy, yy)
+    whole = symmetric(xx, xy, yy)
     # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
     added = np.vecdot(weight * noise, law.slopes / 4)[:, None, None] * np.eye(2)
     return (scene, noise, weight), whole, whole - added, -np.stack([rx, ry], -1)
@@ -213,7 +206,7 @@ def covariance(settled: Settled, products: Products, used: Floats, modes: Modes)
     used = np.maximum(used, 1 / (modes.shape[0] * modes.shape[1]))
     spectrum = settled.weight**2 * 2 * settled.noise / used[:, None]
     *_, xx, xy, yy, _ = products.weighed(spectrum).T
-    middle = _symmetric(xx, xy, yy)
+    middle = symmetric(xx, xy, yy)
     support = used * (xx + yy) ** 2 / np.maximum(products.weighed(spectrum**2)[:, 6], 1e-300)
     with np.errstate(all="ignore"):
         bread = _inverse(settled.normal)
@@ -245,7 +238,7 @@ def confirm(mean: Spectra, residual: Spectra, settled: Settled, modes: Modes) ->
     trust = share**2 / np.maximum(1 - share**2, 0.02)
     sine = imag / np.maximum(np.sqrt(real * real + imag * imag), 1e-30)
     turn = 2 * np.pi
-    normal = turn**2 * _symmetric(*((trust * part).sum(1) for part in modes.moments))
+    normal = turn**2 * symmetric(*((trust * part).sum(1) for part in modes.moments))
     right = turn * np.stack([(trust * modes.sums(f * sine)).sum(1) for f in (modes.fx, modes.fy)], -1)
     return np.clip(score, -1, 1), -_solve(normal, right)
 
@@ -268,11 +261,6 @@ def _power(spectra: Spectra) -> Floats:
 def _inner(a: Spectra, b: Spectra) -> Floats:
     """Real part of ``a`` times the conjugate of ``b``."""
     return np.asarray(a.real * b.real + a.imag * b.imag)
-
-
-def _symmetric(xx: Floats, xy: Floats, yy: Floats) -> Floats:
-    """Matrices (n, 2, 2) of their elements (xx, xy, yy)."""
-    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
 def _solve(normal: Floats, right: Floats) -> Floats:

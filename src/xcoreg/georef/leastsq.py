@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xcoreg.core.arrays import Floats
+from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
 from xcoreg.georef.surfaces import Homography, Polynomial, homography_terms
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_BIWEIGHT = 4.685  # Tukey's: 95 % efficient for normal errors
 _ROUNDS = 30
 _SAMPLES = 500
 _MOST_JUDGES = 2000  # points that rate a sample, at most
@@ -139,6 +139,6 @@ def robust_weights(
 def _biweight(lengths: Floats, known: NDArray[np.bool_], need: int) -> Floats:
     """Tukey's weights of residuals, whose scale comes from their median; corrected for the points the fit used up."""
     n = int(known.sum())
-    spread = float(np.median(lengths[known])) / 1.1774 * (1.0 + 5.0 / max(n - need, 1))
-    t = lengths / max(_BIWEIGHT * spread, 1e-12)
-    return np.where((t < 1) & known, (1 - t * t) ** 2, 0.0)
+    spread = float(np.median(lengths[known])) / MEDIAN_RADIUS * (1.0 + 5.0 / max(n - need, 1))
+    t = lengths / max(TUKEY * spread, 1e-12)
+    return np.where((t < 1) & known, biweight(t), 0.0)

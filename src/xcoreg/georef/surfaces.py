@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import linalg
 
-from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core.arrays import Floats, Ints, exponents, monomials
 
 _STEPS = 25
 _LONGEST = 0.5  # of a step, scaled units: a quarter of the image
@@ -28,7 +28,7 @@ def first_guess(surface: Surface, side: float = 1.1, order: int = 3) -> tuple[Po
     goal = np.stack([u, v], axis=-1)[known]
     guesses = []
     for degree in (1, order):
-        terms = np.stack([x[known] ** i * y[known] ** j for i, j in exponents(degree)], axis=-1)
+        terms = monomials(x[known], y[known], degree)
         guesses.append(Polynomial(degree, np.asarray(np.linalg.lstsq(terms, goal, rcond=None)[0], np.float64)))
     return guesses[0], guesses[1]
 
@@ -329,11 +329,6 @@ class Scale:
         return (np.asarray(x) - self.x[0]) / self.x[1], (np.asarray(y) - self.y[0]) / self.y[1]
 
 
-def exponents(order: int) -> list[tuple[int, int]]:
-    """List the terms u**i v**j of a polynomial."""
-    return [(degree - j, j) for degree in range(order + 1) for j in range(degree + 1)]
-
-
 @dataclass(frozen=True, eq=False)
 class Polynomial:
     """A polynomial in both coordinates.
@@ -347,7 +342,7 @@ class Polynomial:
 
     def terms(self, u: Floats, v: Floats) -> Floats:
         """Values of all terms, (..., terms)."""
-        return np.stack([u**i * v**j for i, j in exponents(self.order)], axis=-1)
+        return monomials(u, v, self.order)
 
     def at(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
         """Ground coordinates (x, y) of image coordinates."""

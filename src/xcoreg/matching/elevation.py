@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Floats, monomials
 from xcoreg.core.dem import Patch, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation
 from xcoreg.core.models.base import nested
-from xcoreg.core.models.polynomial import design_of
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.matching.result import scene_details
@@ -54,7 +53,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
     x, y = x + origin[0] - dx, y + origin[1] - dy
     centre, scale = np.array([x.mean(), y.mean()]), float(max(np.ptp(x), np.ptp(y))) / 2
     order = _order(found)
-    turn = np.linalg.pinv(design_of((x - centre[0]) / scale, (y - centre[1]) / scale, order)) @ design_of(u, v, order)
+    turn = np.linalg.pinv(monomials((x - centre[0]) / scale, (y - centre[1]) / scale, order)) @ monomials(u, v, order)
     ramp = _RAMPS[order](
         n=found.count,
         scatter=((0.0,),),

@@ -6,20 +6,15 @@ How far an answer can be off when the noise of neighbouring pixels goes together
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xcoreg.core.arrays import Floats
-from xcoreg.core.dem.equations import spread_of
+from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core.dem.equations import Equations, spread_of
+from xcoreg.core.dem.observations import Observed, Samples
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.dem.equations import Equations
-    from xcoreg.core.dem.observations import Observed, Samples
-
-    Field = tuple[tuple[int, int], NDArray[np.intp], Floats]
+Field = tuple[tuple[int, int], Ints, Floats]
 
 # Lags are looked at up to this part of a window's side; correlation below this is taken for none.
 _FARTHEST, _NONE = 4, 0.05
@@ -52,7 +47,7 @@ def _span(shape: tuple[int, int]) -> int:
     return max(shape) if min(shape) == 1 else min(shape)
 
 
-def _grid(shape: tuple[int, int], at: NDArray[np.intp], residual: Floats) -> tuple[Floats, Floats]:
+def _grid(shape: tuple[int, int], at: Ints, residual: Floats) -> tuple[Floats, Floats]:
     values, known = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     values.ravel()[at], known.ravel()[at] = residual, 1
     return values, known
@@ -68,7 +63,7 @@ def _mean_product(grids: list[tuple[Floats, Floats]], lag: int) -> float:
     return total / count if count else np.nan
 
 
-def sandwich(shape: tuple[int, int], at: NDArray[np.intp], scores: Floats, length: float) -> Floats:
+def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) -> Floats:
     """Covariance of the sum of scores over a window whose noise has a correlation length.
 
     shape (rows, cols); at (n,) int; scores (m, n) float -> (m, m) float64.

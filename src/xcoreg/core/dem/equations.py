@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from xcoreg.core.arrays import Floats
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.dem.observations import Observed, Samples
-
+from xcoreg.core.arrays import Floats, Ints, exponents
+from xcoreg.core.dem.observations import Observed, Samples
+from xcoreg.core.robust import NMAD, TUKEY, biweight
 
 #: Matchers of elevation, with what may stand behind a colon.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -46,7 +42,7 @@ class Terms:
     @property
     def powers(self) -> list[tuple[int, int]]:
         """Powers of (u, v) of the vertical part, by rising degree."""
-        return [(degree - q, q) for degree in range(self.ramp + 1) for q in range(degree + 1)]
+        return exponents(self.ramp)
 
 
 def parse_terms(matcher: Any) -> Terms | None:
@@ -96,7 +92,6 @@ def parse_terms(matcher: Any) -> Terms | None:
     )
 
 
-_MAD, _TUKEY = 1.4826, 4.685
 # Rounds of weights per sampling; samples that a median is taken of.
 _ROUNDS, _SOME = 3, 60_000
 # Models lie on each other once their slopes agree by this share.
@@ -120,7 +115,7 @@ def spread_of(parts: Sequence[Floats]) -> Scale:
     # A step that shares no factor with common widths, lest a selection follow columns.
     some = np.concatenate([part[:: step | 1] for part in parts])
     median = float(np.median(some))
-    return Scale(median, float(_MAD * np.median(np.abs(some - median))))
+    return Scale(median, float(NMAD * np.median(np.abs(some - median))))
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class Basis:
         """Turn to a lattice of larger pixels."""
         return Basis(self.powers, (self.centre[0] / factor, self.centre[1] / factor), self.scale / factor)
 
-    def at(self, one: Samples, at: NDArray[np.intp]) -> list[Floats]:
+    def at(self, one: Samples, at: Ints) -> list[Floats]:
         """Polynomials beyond the constant at samples."""
         if len(self.powers) < 2:
             return []
@@ -165,12 +160,6 @@ class Basis:
             for part, middle in zip(one.positions(at), self.centre, strict=True)
         )
         return [u**p * v**q for p, q in self.powers[1:]]
-
-
-def weights_of(left: Floats, middle: float, nmad: float) -> Floats:
-    """Tukey's biweight."""
-    t = (left - middle) / max(_TUKEY * nmad, 1e-6)
-    return np.asarray(np.square(np.maximum(1 - np.square(t), 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +217,8 @@ def gather(seen: Sequence[Observed], samples: Sequence[Samples], basis: Basis, t
     for _ in range(_ROUNDS):
         scale = spread_of(left)
         if not plain:
-            weights = [weights_of(part, scale.median, scale.nmad).astype(np.float32) for part in left]
+            cutoff = max(TUKEY * scale.nmad, 1e-6)
+            weights = [biweight((part - scale.median) / cutoff).astype(np.float32) for part in left]
         normal, own, right = _sums(seen, columns, weights)
         near = np.trace(normal[:2, :2]) > _NEAR * np.trace(own[:2, :2])
         try:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.sampling import shrink
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Triple = tuple[Floats, Floats, Floats]
+Triple = tuple[Floats, Floats, Floats]
 
 # Six pixels along each axis may leave less than this share of the valid ones, two so many times more: then these do.
 _LEFT, _MORE = 0.5, 3
@@ -95,7 +92,7 @@ class Observed:
     row: Floats
     cross: Triple
     own: Triple
-    at: NDArray[np.intp]
+    at: Ints
 
 
 class Samples(Protocol):
@@ -110,7 +107,7 @@ class Samples(Protocol):
         """See both models, the target moved by (dcol, drow); slopes of the target may be spared."""
         ...
 
-    def positions(self, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def positions(self, at: Ints) -> tuple[Floats, Floats]:
         """Columns and rows of samples in the lattice that all share, px."""
         ...
 
@@ -187,7 +184,7 @@ class Patch:
         second = first if other is None else (other[0].ravel()[at], other[1].ravel()[at])
         return observed(dh, first, second, at)
 
-    def positions(self, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def positions(self, at: Ints) -> tuple[Floats, Floats]:
         """Columns and rows of samples in the lattice of the reference, px."""
         rows, cols = self.shape
         return at % cols - (cols - 1) / 2 + self.centre[0], at // cols - (rows - 1) / 2 + self.centre[1]

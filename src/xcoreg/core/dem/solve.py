@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.dem.covariance import classic_covariance, covariance, length_of
 from xcoreg.core.dem.equations import Basis, Equations, Scale, Terms, gather, spread_of
-from xcoreg.core.dem.observations import Patch
+from xcoreg.core.dem.observations import Observed, Patch, Samples
 from xcoreg.core.matches import Matches, Status
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.dem.observations import Observed, Samples
-
 
 #: Bins of azimuth.
 BINS = 72
@@ -43,7 +37,7 @@ def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[F
     return np.hypot(east, north), np.arctan2(-east, -north)
 
 
-def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, Ints]:
     """Medians by azimuth.
 
     azimuth (n,) float; values (n,) float.
@@ -59,7 +53,7 @@ def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, NDArr
     return (np.arange(BINS) + 0.5) * 2 * np.pi / BINS, median, count
 
 
-def fit_cosine(azimuth: Floats, median: Floats, count: NDArray[np.intp]) -> tuple[float, float, float]:
+def fit_cosine(azimuth: Floats, median: Floats, count: Ints) -> tuple[float, float, float]:
     """Fit ``east sin(azimuth) + north cos(azimuth) + rest`` to medians, weighted by their samples."""
     known = np.isfinite(median)
     if known.sum() < 6:

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matches import decode_column, encode_column
 from xcoreg.core.robust import combine
 
-Floats: TypeAlias = "NDArray[np.float64]"
 Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
 
 
@@ -67,7 +67,7 @@ class Model(Protocol):
         """Vertical correction at map positions, in units of the values."""
         ...
 
-    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
         """Tell where the model has left its tie points behind."""
         ...
 
@@ -116,7 +116,7 @@ class Fitted(Level):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
-    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
         """Tell where the model has left its tie points behind."""
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         inside = np.ones(x.shape, bool)
@@ -230,7 +230,7 @@ class Translation:
         object.__setattr__(self, "cov", nested((cov + cov.T) / 2))
         object.__setattr__(self, "scatter", nested(self.scatter))
 
-    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions.
 
         Parameters
@@ -257,7 +257,7 @@ class Translation:
         """The vertical correction for every place."""
         return self.dz
 
-    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Vertical correction at map positions; NaN where a position is NaN.
 
         Examples
@@ -267,7 +267,7 @@ class Translation:
         """
         return np.where(np.isnan(x) | np.isnan(y), np.nan, self.dz)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance of the correction at map positions.
 
         Parameters
@@ -288,7 +288,7 @@ class Translation:
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         return np.broadcast_to(np.array(self.cov)[:2, :2], (*shape, 2, 2)).copy()
 
-    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
         """Nowhere: one correction holds everywhere or not at all.
 
         Examples

@@ -10,18 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import lapack
 
-from xcoreg.core.arrays import Ints
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.models.base import Floats
-
+from xcoreg.core.arrays import Floats, Ints
 
 #: Splines that overlap are at most so many rows apart: rows are put into blocks of this height.
 ROWS_PER_BLOCK = 3
@@ -44,7 +37,7 @@ class Lattice:
     shape: tuple[int, int]
     swapped: bool
 
-    def support(self, u: Floats, v: Floats) -> tuple[NDArray[np.intp], Floats]:
+    def support(self, u: Floats, v: Floats) -> tuple[Ints, Floats]:
         """Find the splines that see a position, and their values there.
 
         u, v (n,) float64 -> splines (n, 16) int; values (n, 16) float64.
@@ -76,7 +69,7 @@ def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
     return Lattice((low_row, low_col), step, (max(n_rows, 6), max(n_cols, 4)), swapped)
 
 
-def cubic(t: Floats, cells: int) -> tuple[NDArray[np.intp], Floats]:
+def cubic(t: Floats, cells: int) -> tuple[Ints, Floats]:
     """Values of the four splines that see a position on an axis.
 
     -> values (4, ...) float64.
@@ -98,7 +91,7 @@ def _products(cells: int) -> list[Floats]:
         np.stack([-(r**2), 3 * s**2 - 4 * s, 4 * r - 3 * r**2, s**2]) / 2,
         np.stack([r, 3 * s - 2, 3 * r - 2, s]),
     ]
-    out = []
+    out: list[Floats] = []
     for values in kinds:
         one = (values * weights / 2) @ values.T
         whole = np.zeros((cells + 3, cells + 3))

@@ -5,26 +5,20 @@ A user's own model, with what it does not offer itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from xcoreg.core.arrays import Bools
-from xcoreg.core.models.base import Degenerate, Fitted, Outcome, Pairs, Translation, nested
+from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core.models.base import Degenerate, Fitted, Model, Outcome, Pairs, Translation, nested
 from xcoreg.core.models.leastsq import LinearFit, Ties, fit_linear, folds_of, half_planes, make_ties
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
 from xcoreg.core.models.uncertainty import Stated, calibrate, excess, first_scatter, normalised, trust
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import ArrayLike
-
-    from xcoreg.core.models.base import Floats, Model
-
 
 _ROUNDS = 5
 
@@ -102,7 +96,7 @@ def fit_custom(maker: Any, ties: Ties, folds: int = 10) -> Outcome:
         off[out] = _residuals(_fit(maker, ties.subset(~out)), ties.subset(out))
     model = _fit(maker, ties)  # last: some makers return themselves
     k = off.shape[1]
-    scatter = first_scatter(off, ties.covs) + 1e-14 * np.eye(k)
+    scatter: Floats = first_scatter(off, ties.covs) + 1e-14 * np.eye(k)
     for _ in range(_ROUNDS):
         weights = trust(normalised(off, ties.covs + scatter), k)
         scatter = excess(off, ties.covs, np.ones(len(off)), weights) + 1e-14 * np.eye(k)

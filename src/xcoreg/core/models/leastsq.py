@@ -6,11 +6,12 @@ Tie points made ready for fitting: finite, in one order, with usable covariances
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.models.base import Degenerate
 from xcoreg.core.models.uncertainty import (
     Stated,
@@ -22,12 +23,6 @@ from xcoreg.core.models.uncertainty import (
     trust,
     withheld,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from xcoreg.core.models.base import Floats
-
 
 _FLOOR = 1e-7  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
 _BITS = 16
@@ -52,7 +47,7 @@ class Ties:
     v: Floats
     values: Floats
     covs: Floats
-    rows: NDArray[np.intp]
+    rows: Ints
     total: int
     centre: tuple[float, float]
     scale: float
@@ -73,7 +68,7 @@ class Ties:
         """Map positions, CRS units."""
         return np.asarray(self.v * self.scale + self.centre[1])
 
-    def subset(self, chosen: NDArray[np.bool_]) -> Ties:
+    def subset(self, chosen: Bools) -> Ties:
         """Select some of the points; the units stay."""
         columns = {name: getattr(self, name)[chosen] for name in ("u", "v", "values", "covs", "rows")}
         return replace(self, **columns)
@@ -140,7 +135,7 @@ def half_planes(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.unique(sides, axis=0))
 
 
-def spread_order(u: Floats, v: Floats) -> NDArray[np.intp]:
+def spread_order(u: Floats, v: Floats) -> Ints:
     """Order points along a space-filling curve (Morton), so that every m-th of them is spread over the area."""
     code = np.zeros(len(u), np.int64)
     cells = [np.clip((p + 1) / 2 * 2**_BITS, 0, 2**_BITS - 1).astype(np.int64) for p in (u, v)]
@@ -149,7 +144,7 @@ def spread_order(u: Floats, v: Floats) -> NDArray[np.intp]:
     return np.asarray(np.argsort(code, kind="stable"))
 
 
-def folds_of(ties: Ties, folds: int) -> NDArray[np.intp]:
+def folds_of(ties: Ties, folds: int) -> Ints:
     """Part points into folds, each of them spread over the area.
 
     -> (n,) int.

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from xcoreg.core.arrays import Floats, exponents, monomials, symmetric
 from xcoreg.core.models.base import Degenerate, Fitted, nested
-from xcoreg.core.models.leastsq import LinearFit, fit_linear, half_planes
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from xcoreg.core.models.base import Floats
-    from xcoreg.core.models.leastsq import Ties
-
+from xcoreg.core.models.leastsq import LinearFit, Ties, fit_linear, half_planes
 
 _FLAT = 1e-2  # smallest singular value of the design over the largest, for points that span an area
 _NARROW = 5e-3  # least width of the points over their length: windows wander a little about the places asked for
-
-
-def exponents(order: int) -> list[tuple[int, int]]:
-    """Powers of u and v, by rising degree."""
-    return [(degree - q, q) for degree in range(order + 1) for q in range(degree + 1)]
-
-
-def design_of(u: Floats, v: Floats, order: int) -> Floats:
-    """Monomials at positions."""
-    return np.stack([u**p * v**q for p, q in exponents(order)], axis=-1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,7 +49,7 @@ class Polynomial(Fitted):
         second = min(self.coef.shape[1] - 1, 1)
         pairs = ((0, 0), (0, second), (second, second))
         parts = [_horner(self._squares(a, b), 2 * self.order, u, v) for a, b in pairs]
-        return np.stack([np.stack(parts[:2], -1), np.stack(parts[1:], -1)], -2)
+        return symmetric(*parts)
 
     def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
@@ -115,7 +100,7 @@ def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:
 
 def fit_polynomial(kind: type[Polynomial], ties: Ties) -> tuple[Polynomial, LinearFit]:
     """Fit a polynomial."""
-    design = design_of(ties.u, ties.v, kind.order)
+    design = monomials(ties.u, ties.v, kind.order)
     needed = design.shape[1] + 1
     places = len(np.unique(np.column_stack([ties.u, ties.v]), axis=0))
     if places < needed:
@@ -135,7 +120,7 @@ def _refuse_narrow(ties: Ties, kind: type[Polynomial], needed: int) -> None:
     if widths[1] <= _NARROW * widths[0]:
         raise Degenerate(f"the {len(ties)} tie points lie on a line: {kind.kind} needs {needed} that do not", needed)
     along = places @ axes.T / (widths / np.sqrt(len(ties)))
-    design = design_of(along[:, 0], along[:, 1], kind.order)
+    design = monomials(along[:, 0], along[:, 1], kind.order)
     left, sizes, _ = np.linalg.svd(design / np.sqrt((design**2).mean(0)), full_matrices=False)
     if sizes[-1] <= _FLAT * sizes[0] or (left**2).sum(1).max() > 1 - 1e-6:
         message = f"the {len(ties)} tie points are too clustered for {kind.kind}: it needs {needed} well spread"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from xcoreg.core.models.base import Degenerate
+from xcoreg.core.arrays import Floats
+from xcoreg.core.models.base import Degenerate, Model, Outcome
 from xcoreg.core.models.fit import KINDS_AUTO, fit_ties, heights_of, ties_of
-from xcoreg.core.models.uncertainty import biweight_loss
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike
-
-    from xcoreg.core.models.base import Floats, Model, Outcome
-    from xcoreg.core.models.leastsq import Ties
-
+from xcoreg.core.models.leastsq import Ties
+from xcoreg.core.models.uncertainty import limit
+from xcoreg.core.robust import biweight_loss
 
 _CHI2_MEDIAN = {1: 0.45493642311957283, 2: 1.3862943611198906}  # by degrees of freedom
 _SHARED = 1.45  # ratio of standard errors with and without what ten folds share (Nadeau & Bengio 2003)
@@ -187,10 +183,9 @@ def _weights(ties: Ties, outcomes: dict[str, Outcome]) -> Floats:
 def _losses(ties: Ties, outcomes: dict[str, Outcome]) -> dict[str, Floats]:
     """Robust squared error of each withheld point by each model."""
     weights = _weights(ties, outcomes)
-    losses = {
-        kind: biweight_loss(weights * outcome.squared, ties.values.shape[1]) for kind, outcome in outcomes.items()
-    }
-    return {kind: np.nan_to_num(loss) for kind, loss in losses.items()}  # a single point is not withheld
+    most = limit(ties.values.shape[1])
+    # A single point has no residual: it cannot be left out.
+    return {kind: np.nan_to_num(biweight_loss(weights * one.squared, most)) for kind, one in outcomes.items()}
 
 
 def _choice(

@@ -6,11 +6,11 @@ A smoothing spline by levels: the lattice is refined while neighbours still agre
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from xcoreg.core.arrays import Floats, Ints
 from xcoreg.core.models.bspline import (
     ROWS_PER_BLOCK,
     Lattice,
@@ -21,14 +21,9 @@ from xcoreg.core.models.bspline import (
     quadratic,
     trace_product,
 )
-from xcoreg.core.models.uncertainty import biweight_loss, excess, inverses, normalised, trust, withheld
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.models.base import Floats
-    from xcoreg.core.models.leastsq import Ties
-
+from xcoreg.core.models.leastsq import Ties
+from xcoreg.core.models.uncertainty import excess, inverses, limit, normalised, trust, withheld
+from xcoreg.core.robust import biweight_loss
 
 _CELLS = 57  # along the longer side at most
 _COARSE = (4.0, 2.0, 1.0)  # sides of the cells, in typical distances of tie points
@@ -90,15 +85,15 @@ def _losses(ties: Ties, found: list[tuple[Basis, State, Smooth]]) -> list[float]
     scatter = min((state.scatter for _, state, _ in found), key=np.trace)
     typical = min(float(np.median((off**2).sum(1))) for off in offs)
     wide = ties.covs + scatter + typical / ties.values.shape[1] * np.eye(len(scatter))
-    return [float(biweight_loss(normalised(off, wide), len(scatter)).mean()) for off in offs]
+    return [float(biweight_loss(normalised(off, wide), limit(len(scatter))).mean()) for off in offs]
 
 
-def _neighbours(ties: Ties, count: int) -> NDArray[np.intp]:
+def _neighbours(ties: Ties, count: int) -> Ints:
     places = np.column_stack([ties.u, ties.v])
     return np.asarray(cKDTree(places).query(places, min(count, len(ties) - 1) + 1)[1][:, 1:])
 
 
-def _agreeing(ties: Ties, state: State, smooth: Smooth, near: NDArray[np.intp]) -> bool:
+def _agreeing(ties: Ties, state: State, smooth: Smooth, near: Ints) -> bool:
     """Tell whether residuals of neighbours are alike: then the lattice is too coarse for what is there."""
     variances = np.diagonal(ties.covs + state.scatter, axis1=1, axis2=2)
     unit = smooth.off / np.sqrt(variances) * np.sqrt(state.weights)[:, None]
@@ -129,7 +124,7 @@ class Basis:
     """
 
     lattice: Lattice
-    splines: NDArray[np.intp]
+    splines: Ints
     values: Floats
     penalty: Floats
     rows: list[Floats]

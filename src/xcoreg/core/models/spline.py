@@ -6,22 +6,17 @@ Fitting a smoothing spline to tie points.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from xcoreg.core.arrays import Floats, Ints, symmetric
 from xcoreg.core.models.base import Degenerate, Fitted, Outcome, nested
-from xcoreg.core.models.leastsq import half_planes
+from xcoreg.core.models.leastsq import Ties, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
 from xcoreg.core.models.smoothing import Basis, Smooth, State, first_look, fit_levels, solve_together
 from xcoreg.core.models.uncertainty import Stated, calibrate, inverses, withheld
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from xcoreg.core.models.base import Floats
-    from xcoreg.core.models.leastsq import Ties
-
 
 _CHUNK = 1 << 13  # positions at a time: what is worked on stays in the cache
 
@@ -119,7 +114,7 @@ class Spline(Fitted):
             high = values[i + 1, j] * (1 - right) + values[i + 1, j + 1] * right
             parts.append((low * (1 - up) + high * up) * (1 + 4 * far / self.length**2) + growth * far)
         xx, xy, yy = (np.where(np.isfinite(x) & np.isfinite(y), part, np.nan) for part in parts)
-        return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+        return symmetric(xx, xy, yy)
 
     def _values(self, x: Floats, y: Floats) -> Floats:
         """Corrections (2, n) at positions (n,), element by element: no value depends on its neighbours."""
@@ -143,7 +138,7 @@ class Spline(Fitted):
         return {**super()._summary(), "length": f"{self.length:.4g}", "lattice": self.coef.shape[1:]}
 
 
-def _cell(t: Floats, cells: int) -> tuple[NDArray[np.intp], Floats, Floats]:
+def _cell(t: Floats, cells: int) -> tuple[Ints, Floats, Floats]:
     """Cell, position inside of it, and distance beyond the last cell, all in cells."""
     t = np.where(np.isfinite(t), t, 0.0)
     inside = np.clip(t, 0, cells)
@@ -163,7 +158,7 @@ def _slopes(s: Floats) -> Floats:
     return np.stack([-r * r, s * (3 * s - 4), r * (4 - 3 * r), s * s]) / 2
 
 
-def _sum(plane: Floats, first: NDArray[np.intp], cols: int, across: Floats, along: Floats) -> Floats:
+def _sum(plane: Floats, first: Ints, cols: int, across: Floats, along: Floats) -> Floats:
     out = np.zeros(first.shape)
     for i in range(4):
         line = plane[first + i * cols] * along[0]

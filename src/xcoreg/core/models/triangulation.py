@@ -8,24 +8,18 @@ Linear between tie points: a triangulation that passes through all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
-from xcoreg.core.arrays import Bools, Ints
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.models.base import Degenerate, Fitted, Outcome, nested
-from xcoreg.core.models.leastsq import folds_of, half_planes
+from xcoreg.core.models.leastsq import Ties, folds_of, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
 from xcoreg.core.models.smoothing import first_look
 from xcoreg.core.models.uncertainty import Stated, calibrate, excess, normalised, trust
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from xcoreg.core.models.base import Floats
-    from xcoreg.core.models.leastsq import Ties
-
 
 _CHUNK = 1 << 14  # positions at a time: what is worked on stays in the cache
 
@@ -283,7 +277,7 @@ class Piecewise(Fitted):
         power = np.maximum(place.shares, 0.0) ** self.sharp
         return np.asarray(power / (power[:, :1] + power[:, 1:2] + power[:, 2:]))
 
-    def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, Bools]:
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         known = np.isfinite(x) & np.isfinite(y)
         return x[known] - self.centre[0], y[known] - self.centre[1], known

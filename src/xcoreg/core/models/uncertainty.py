@@ -5,17 +5,14 @@ Making the stated uncertainty agree with what withheld points show.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import chdtri, fdtri
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from xcoreg.core.models.base import Floats
-
+from xcoreg.core.arrays import Floats, symmetric
+from xcoreg.core.robust import biweight
 
 _SHARES = (0.9, 0.95)  # of the points that should be inside of their ellipses
 _WRONG = 0.02  # of them may be missing because wrong points are outside: ellipses are not blown up for those
@@ -102,7 +99,7 @@ def inverses(matrices: Floats) -> Floats:
         return np.asarray(np.linalg.inv(matrices))
     a, b, d = matrices[..., 0, 0], (matrices[..., 0, 1] + matrices[..., 1, 0]) / 2, matrices[..., 1, 1]
     det = a * d - b * b
-    return np.stack([np.stack([d, -b], -1), np.stack([-b, a], -1)], -2) / det[..., None, None]
+    return np.asarray(symmetric(d, -b, a) / det[..., None, None])
 
 
 def normalised(off: Floats, covs: Floats) -> Floats:
@@ -126,12 +123,7 @@ def trust(squared: Floats, k: int) -> Floats:
     squared (n,) float64 -> (n,) float64.
     """
     beyond = (np.sqrt(squared / limit(k)) - 1) / (_GONE - 1)
-    return np.asarray((1 - np.clip(beyond, 0, 1) ** 2) ** 2)
-
-
-def biweight_loss(squared: Floats, k: int) -> Floats:
-    """Tukey's loss: the squared residual while it is small, `limit / 3` at most."""
-    return np.asarray(limit(k) / 3 * (1 - np.clip(1 - squared / limit(k), 0, None) ** 3))
+    return biweight(np.maximum(beyond, 0))
 
 
 def first_scatter(off: Floats, covs: Floats) -> Floats:
