@@ -85,7 +85,7 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 _PUBLIC_MODULES = ("datasets", "filters", "georef", "plot", "simulate")
-_PACKAGES = ("coregister", "core", "io", "lazy", "matching", "raster", "report", "results", "warp")
+_PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "warp")
 
 __all__ = [
     "CoregError",

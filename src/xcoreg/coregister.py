@@ -10,20 +10,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import rasterio
+import shapely
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
+from xcoreg.errors import OptionError
 from xcoreg.files import local_path
+from xcoreg.georef import same_crs
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import copy_moved, driver_for, write_raster
+from xcoreg.io.stores import write_gcps
+from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
 from xcoreg.matching import field, shift
+from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_polygons
 from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options
+from xcoreg.raster.footprint import carry_to_crs
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
+from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords
 from xcoreg.warp.rectify import as_ground, gcps_of, needs_rectifying, rectified_to, rectify, rectify_by
@@ -33,11 +41,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from shapely import Geometry
+
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
 
 __all__ = [
     "apply",
+    "check_format",
+    "check_table_suffix",
     "correct_file",
     "describe_accessor",
     "footprint",
@@ -50,10 +62,13 @@ __all__ = [
     "nodata",
     "overlap",
     "place",
+    "read_footprint",
     "rectify",
     "shift_to",
     "tie_points",
     "warp_to",
+    "write_field",
+    "write_gcps",
 ]
 
 Image = TypeVar("Image", DataArray, Dataset)
@@ -389,6 +404,25 @@ def correct_file(
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
     return write_raster(apply(image, fit, **applying), goal, driver=driver, overwrite=overwrite, **(creation or {}))
+
+
+def check_format(path: Path, driver: str | None = None) -> None:
+    """Refuse an output whose format cannot be written, before any work."""
+    check_header(path, driver_for(path, driver))
+
+
+def read_footprint(text: str, crs: Any, name: str) -> Geometry:
+    """Read the valid area of an image, as WKT in its CRS or from a vector file in any CRS."""
+    if is_vector(text):
+        found, own = read_polygons(text, name)
+        return found if crs is None or own is None or same_crs(own, crs) else carry_to_crs(found, own, crs)
+    try:
+        return shapely.from_wkt(text)
+    except shapely.errors.ShapelyError as error:
+        raise OptionError(
+            f"{name} {text[:60]!r} is neither WKT such as 'POLYGON ((...))' nor a vector file "
+            f"({', '.join(sorted(VECTOR_SUFFIXES))})"
+        ) from error
 
 
 def moves_only(

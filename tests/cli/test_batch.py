@@ -49,6 +49,6 @@ def test_bad_usage_ends_with_2(run, folder):
         "batch", folder / "t_a.tif", "--ref", folder / "ref.tif", "--out", folder / "out", "--workers", 1,
         "--scheduler", "tcp://h:1",
     )  # fmt: skip
-    assert "choose one" in both.stderr
+    assert "give one of them" in both.stderr
     spacing = run("batch", folder / "t_a.tif", "--ref", folder / "ref.tif", "--out", folder / "out", "--spacing", 50)
     assert "there is no option 'spacing'" in spacing.stderr

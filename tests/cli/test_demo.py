@@ -25,7 +25,7 @@ def test_it_finds_the_known_shift(demo):
 
 def test_it_tells_shift_uncertainty_and_quality(demo):
     told = demo[1].stdout
-    for word in ("shift", "±", "left afterwards", "before", "after", "reliability", "windows agree", "corrected.tif"):
+    for word in ("shift", "±", "residual shift", "before", "after", "reliability", "windows agree", "corrected.tif"):
         assert word in told
 
 

@@ -150,7 +150,7 @@ def test_the_same_model_needs_no_correction(run, dems, tmp_path):
         (["--model", "spline"], "--model belongs to blocks: add --block"),
         (["--table", "a.csv"], "--table belongs to blocks"),
         (["--block", "40", "--table", "a.doc"], "a.doc"),
-        (["--block", "-3"], "--block -3 is no side"),
+        (["--block", "-3"], "--block is -3: give a side"),
         (["--matcher", "nuth"], "nuth_kaab"),
         (["--matcher", "deramp:7"], "no variant '7'"),
         (["--band", "4"], "band"),

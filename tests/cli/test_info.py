@@ -78,7 +78,7 @@ def test_place_and_file_are_told_in_full(run, make_tif):
     path = make_tif("turned.tif", values, transform=rasterio.Affine(9.8, 1.7, 5e5, 1.7, -9.8, 5.8e6))
     found = json.loads(run("info", path, "--json").stdout)
     assert found["ellipsoid"] == "WGS 84"
-    assert (found["up"], found["rotation"]) == ("rotated", pytest.approx(9.8411, abs=1e-4))
+    assert (found["orientation"], found["rotation"]) == ("rotated", pytest.approx(9.8411, abs=1e-4))
     assert found["gsd_m"] == pytest.approx([9.9504, 9.9504], abs=0.0005)  # 0.9996 on the central meridian
     assert found["corners_lonlat"]["upper_left"] == pytest.approx([15.0, 52.35], abs=0.02)
     assert (found["format"], found["overviews"], found["n_gcps"]) == ("GTiff", [], 0)
@@ -103,4 +103,4 @@ def test_rpcs_are_told(run, data_dir):
 
 def test_south_up_is_told(run, data_dir):
     found = json.loads(run("info", data_dir / "formats" / "riotiler_inverted_lat.tif", "--json").stdout)
-    assert (found["up"], found["rotation"]) == ("south up", 0.0)
+    assert (found["orientation"], found["rotation"]) == ("south-up", 0.0)

@@ -26,43 +26,40 @@ COMMANDS = {
     "demo": ("demo", "Match and correct the pair of images that comes with xcoreg."),
 }
 
-# Parameters of the C library of Linux: what is freed at the end goes back to the system beyond so many bytes, blocks
-# beyond so many bytes are mapped by themselves, and so many heaps serve all threads.
+# Parameters of mallopt(3) and their values: M_TRIM_THRESHOLD, free bytes at the end that go back to the system;
+# M_MMAP_THRESHOLD, bytes of blocks that are mapped by themselves; M_ARENA_MAX, heaps for all threads.
 _TRIM, _MAPPED, _HEAPS = (-1, 256 << 20), (-3, 32 << 20), (-8, 1)
 
 
-def keep_memory() -> bool:
-    """Let the C library keep memory from one window to the next, and tell whether it does; only on Linux.
+def configure_memory() -> bool:
+    """Let the C library reuse memory from one window to the next; True where it can (Linux).
 
-        GDAL would hold a twentieth of the machine's memory in decoded blocks, and each is needed by a few windows in a
-    row: ``GDAL_CACHEMAX`` is set to 64 MB unless it is set already.
+    GDAL would cache decoded blocks in a twentieth of the machine's memory, but each is needed by a few consecutive
+    windows only: ``GDAL_CACHEMAX`` is set to 64 MB unless it is set already.
     """
     os.environ.setdefault("GDAL_CACHEMAX", "64")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no such function, no such library
         return False
-    taken = [mallopt(*parameter) for parameter in (_TRIM, _MAPPED, _HEAPS)]
-    return all(taken)
+    settings = [mallopt(*setting) for setting in (_TRIM, _MAPPED, _HEAPS)]  # all of them, whatever one returns
+    return all(settings)
 
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Names of the commands."""
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002, D102
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command; None where the name is unknown."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002, D102
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"xcoreg.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the table of commands without importing them."""
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002, D102
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
@@ -90,5 +87,5 @@ def main() -> None:
     >>> sorted(cli.list_commands(click.Context(cli)))
     ['apply', 'batch', 'dem', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
     """
-    keep_memory()
+    configure_memory()
     cli(prog_name="xcoreg")

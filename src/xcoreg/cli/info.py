@@ -1,4 +1,4 @@
-"""The command info: what an image is, as far as matching is concerned."""
+"""The command info: georeference, file, nodata and footprint of an image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import shapely
 from pyproj import Geod
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from xcoreg.cli.common import Job, band_option, talk_options, with_cure
-from xcoreg.cli.inputs import open_image
+from xcoreg.cli.console import ConsoleCommand, with_shell_command
+from xcoreg.cli.options import band_option, console_options
 from xcoreg.errors import CoregError, GridError, NotGeoreferenced
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, pixel_to_lonlat, transform_points
+from xcoreg.io.read import open_raster
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.footprint import footprint
 from xcoreg.raster.overview import overview_of
@@ -26,27 +27,15 @@ from xcoreg.warp.locate import place
 from xcoreg.warp.rectify import ground_of, shape_of
 
 if TYPE_CHECKING:
-    from xcoreg.cli.common import Talk
+    from xcoreg.cli.console import Console
 
 
 def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[str, Any]:
-    """Tell where an image lies and what of it is data, from a coarse look.
+    """Describe an image in plain JSON types: georeference, file, nodata, and valid data as an overview shows them.
 
-    Parameters
-    ----------
-    path : str
-        Path, URL or GDAL name.
-    band : int or str, optional
-        The band to look at; default: the first.
-    nodata : float, optional
-        Nodata value, where it is known better.
-
-    Returns
-    -------
-    dict
-        Plain JSON types; `georeference` tells what is missing, and then CRS, corners and footprint are absent.
+    `georeference` names what is missing; CRS, corners and footprint are absent then.
     """
-    image = open_image(path)
+    image = open_raster(path)
     plane = to_band(image, band, "image")
     found: dict[str, Any] = {
         "path": path,
@@ -57,7 +46,11 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     try:
         raster = make_raster(image, band=band, nodata=nodata, name="image")
     except NotGeoreferenced as error:
-        return found | {"georeference": str(error), **_axes_alone(image), **_file_facts(image)} | _ground_facts(image)
+        return (
+            found
+            | {"georeference": str(error), **_axes_without_crs(image), **_file_facts(image)}
+            | _ground_facts(image)
+        )
     found |= {"georeference": "complete", **_place(raster.grid), **_file_facts(image)}
     found |= {"nodata": _plain(raster.nodata), "nodata_source": raster.nodata_source}
     coarse = overview_of(raster)
@@ -82,14 +75,13 @@ def _axes(transform: Any, shape: tuple[int, int]) -> dict[str, Any]:
     return {
         "gsd": list(gsd(transform)),
         "rotation": math.degrees(math.atan2(d, a)),
-        "up": _up(a, b, d, e),
+        "orientation": _orientation(a, b, d, e),
         "transform": [a, b, c, d, e, f],
         "corners": {name: [a * x + b * y + c, d * x + e * y + f] for name, (x, y) in corners.items()},
     }
 
 
-def _axes_alone(image: Any) -> dict[str, Any]:
-    """Tell the transform of an image that has no CRS."""
+def _axes_without_crs(image: Any) -> dict[str, Any]:
     transform = image.rio.transform()
     return {} if transform.is_identity else _axes(transform, shape_of(image))
 
@@ -104,11 +96,11 @@ def _crs_facts(crs: Any) -> dict[str, Any]:
     }
 
 
-def _up(a: float, b: float, d: float, e: float) -> str:
-    """Say in words how an image lies on its map."""
+def _orientation(a: float, b: float, d: float, e: float) -> str:
+    """Name the orientation of an image on its map."""
     if b or d:
         return "rotated" if a * e - b * d < 0 else "rotated and mirrored"
-    return ("north up" if e < 0 else "south up") + ("" if a > 0 else ", columns to the west")
+    return ("north-up" if e < 0 else "south-up") + ("" if a > 0 else ", columns to the west")
 
 
 def _lonlat(crs: Any, x: float, y: float) -> list[float] | None:
@@ -127,7 +119,7 @@ def _gsd_in_metres(grid: Any) -> list[float] | None:
 
 
 def _file_facts(image: Any) -> dict[str, Any]:
-    """Tell format, blocks, overviews and control points of the file that an image was opened from."""
+    """Format, blocks, overviews and control points of the file that an image was opened from."""
     image = next(iter(image.data_vars.values())) if hasattr(image, "data_vars") else image
     try:
         with warnings.catch_warnings():
@@ -147,7 +139,7 @@ def _file_facts(image: Any) -> dict[str, Any]:
 
 
 def _ground_facts(image: Any) -> dict[str, Any]:
-    """Tell where an image without a transform lies, by its control points or RPCs."""
+    """Georeference of an image without a transform: its control points or RPCs."""
     try:
         ground = ground_of(image)
     except CoregError:
@@ -155,14 +147,14 @@ def _ground_facts(image: Any) -> dict[str, Any]:
     lon, lat = place(image, [0, 1, 1, 0], [0, 0, 1, 1], ground=ground, normalized=True)
     names = ("upper_left", "upper_right", "lower_right", "lower_left")
     corners = {name: [float(x), float(y)] for name, x, y in zip(names, lon, lat, strict=True)}
-    told = {"georeference": "control points" if isinstance(ground, GCPFit) else "RPCs", "corners_lonlat": corners}
+    facts = {"georeference": "control points" if isinstance(ground, GCPFit) else "RPCs", "corners_lonlat": corners}
     if isinstance(ground, GCPFit):
-        told |= {"gcps": {**_crs_facts(ground.crs), **ground.to_dict()}} if ground.crs is not None else {}
-    return told
+        facts |= {"gcps": {**_crs_facts(ground.crs), **ground.to_dict()}} if ground.crs is not None else {}
+    return facts
 
 
 def _digits(grid: Any) -> int:
-    """Digits after the point that tell a thousandth of a pixel."""
+    """Decimals that resolve a thousandth of a pixel."""
     return max(0, 3 - math.floor(math.log10(min(gsd(grid.transform)))))
 
 
@@ -187,10 +179,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "corners_lonlat" in found and "crs" not in found:
         return [*lines, *_ground_lines(found)]
     if "crs" not in found:
-        return [*lines, ("missing", with_cure(found["georeference"])), *_axes_lines(found)]
+        return [*lines, ("missing", with_shell_command(found["georeference"])), *_axes_lines(found)]
     code = found["crs"] if found["crs"].startswith("EPSG") else "no EPSG code"
     nodata = {"none": "none: not stored, and the corners do not show one"}.get(
-        found["nodata_source"], f"{found['nodata']} ({_HOW.get(found['nodata_source'], found['nodata_source'])})"
+        found["nodata_source"],
+        f"{found['nodata']} ({_NODATA_SOURCES.get(found['nodata_source'], found['nodata_source'])})",
     )
     lines += [
         ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}, ellipsoid {found['ellipsoid']}"),
@@ -204,10 +197,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _axes_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "transform" not in found:
         return []
+    rotation = f", columns at {found['rotation']:.6g} degrees" if "rotated" in found["orientation"] else ""
     return [
         ("GSD", "x {:.10g}, y {:.10g}".format(*found["gsd"]) + _metres(found)),
         ("affine", ", ".join(f"{value:.12g}" for value in found["transform"])),
-        ("lies", found["up"] + (f", columns at {found['rotation']:.6g} degrees" if "rotated" in found["up"] else "")),
+        ("axes", found["orientation"] + rotation),
         *((name.replace("_", " "), _corner(found, name)) for name in found["corners"]),
     ]
 
@@ -229,32 +223,33 @@ def _file_words(found: dict[str, Any]) -> str:
 
 
 def _ground_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = [("lies", f"by {found['georeference']}: xcoreg georef rectify puts it on a map grid")]
+    lines = [("georef.", f"{found['georeference']}: use xcoreg georef rectify for a map grid")]
     if "gcps" in found:
         fit = found["gcps"]
         errors = [fit[key]["px"] for key in ("rmse", "left_out_rmse")]
-        told = ", ".join("unknown" if error is None else f"{error:.3g} px" for error in errors)
-        lines.append(("GCPs", f"{fit['n']}, {fit['crs_name']}; {fit['model']}: rmse and left out {told}"))
+        fitted, checked = ("unknown" if error is None else f"{error:.3g} px" for error in errors)
+        text = f"{fit['n']}, {fit['crs_name']}; {fit['model']}: RMSE {fitted}, at check points {checked}"
+        lines.append(("GCPs", text))
     for name, (lon, lat) in found["corners_lonlat"].items():
         lines.append((name.replace("_", " "), f"lon {lon:.6f}, lat {lat:.6f}"))
     return lines
 
 
-_HOW = {"file": "stored in the file", "corners": "found from the corners", "given": "as given"}
+_NODATA_SOURCES = {"file": "stored in the file", "corners": "found from the corners", "given": "as given"}
 
 
-@click.command(cls=Job)
+@click.command(cls=ConsoleCommand)
 @click.argument("image")
-@band_option("--band", "Band to look at: number from 1, or name.  [default: first]")
-@click.option("--nodata", type=float, help="Nodata value, where it is known better (nan and -inf too).")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
-@talk_options
-def info(image: str, talk: Talk, band: Any, nodata: float | None, as_json: bool) -> None:
-    """Tell what IMAGE is: CRS, pixel size, corners, nodata and how it was found, valid fraction, footprint."""
+@band_option("--band", "Band to describe: number from 1, or name.  [default: first]")
+@click.option("--nodata", type=float, help="Nodata value, instead of the one found (nan and -inf too).")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
+@console_options
+def info(image: str, console: Console, band: Any, nodata: float | None, as_json: bool) -> None:
+    """Describe IMAGE: CRS, pixel size, corners, nodata and how it was found, valid fraction, footprint."""
     found = describe(image, band, nodata)
     if as_json:
         click.echo(json.dumps(found, allow_nan=False, indent=1))
     else:
         click.echo("\n".join(f"{name:<12}{text}" for name, text in _lines(found)))
     if "remark" in found:
-        talk.warn(found["remark"])
+        console.warn(found["remark"])

@@ -46,7 +46,7 @@ def overlap(
     target: Polygon | MultiPolygon, target_crs: Any, reference: Polygon | MultiPolygon, reference_crs: Any
 ) -> Polygon | MultiPolygon:
     """Intersect two footprints, in the target's CRS."""
-    moved = _beside(_carry(reference, reference_crs, target_crs), target, target_crs)
+    moved = _beside(carry_to_crs(reference, reference_crs, target_crs), target, target_crs)
     shared = _polygons(shapely.intersection(shapely.make_valid(target), moved))
     if shared.area == 0:
         raise NoOverlap(
@@ -121,7 +121,8 @@ def _polygons(geometry: Any) -> Polygon | MultiPolygon:
     return shapely.multipolygons(whole) if whole else shapely.Polygon()
 
 
-def _carry(geometry: Any, source: Any, target: Any) -> Any:
+def carry_to_crs(geometry: Any, source: Any, target: Any) -> Any:
+    """Carry a geometry to another CRS, with points on its edges so that these may bend; empty where it has no place."""
     length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
     dense = shapely.segmentize(geometry, max(length, 1e-12) / _EDGE_PARTS)
 
@@ -166,7 +167,7 @@ def _beside(geometry: Any, other: Any, crs: Any) -> Any:
 
 
 def _lon_lat(geometry: Any, crs: Any) -> str:
-    moved = _carry(geometry, crs, "EPSG:4326")
+    moved = carry_to_crs(geometry, crs, "EPSG:4326")
     if moved.is_empty:
         return f"bounds {tuple(round(float(edge), 3) for edge in geometry.bounds)} in its CRS"
     west, south, east, north = moved.bounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -158,6 +158,13 @@ class Shift:
     def angle(self) -> float:
         """Where the target lies as seen from the reference: degrees clockwise from North, 0 <= angle < 360."""
         return float(shift_angle(self.dx, self.dy))
+
+    def numbers(self) -> dict[str, Any]:
+        """Give all numbers of the shift, and its unit, by name."""
+        (sigma_x, sigma_y), (sigma_col, sigma_row) = self.sigma, self.sigma_px
+        numbers = {"dx": self.dx, "dy": self.dy, "sigma_x": sigma_x, "sigma_y": sigma_y, "unit": self.unit}
+        numbers |= {"dcol": self.dcol, "drow": self.drow, "sigma_col": sigma_col, "sigma_row": sigma_row}
+        return numbers | {"length": self.length, "angle": self.angle}
 
     def __str__(self) -> str:
         return describe_shift(self)

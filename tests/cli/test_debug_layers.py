@@ -3,7 +3,7 @@ import json
 import pytest
 from shapely.geometry import box, shape
 
-from xcoreg.cli.demo import Layer, write_layers
+from xcoreg.cli.debug import Layer, write_layers
 
 # the square 13.0..13.1 E, 52.0..52.1 N in EPSG:32633, by pyproj, to the metre
 UTM = box(362706, 5762743, 369861, 5774048)

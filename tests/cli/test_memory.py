@@ -6,7 +6,7 @@ import pytest
 LOOP = """
 import resource
 import numpy as np
-from xcoreg.cli import keep_memory
+from xcoreg.cli import configure_memory
 {call}
 first = 0
 for i in range(40):
@@ -25,18 +25,18 @@ def faults(call: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of Linux is told")
 def test_memory_is_kept_between_windows():
-    kept = faults("import sys; sys.exit('not told') if not keep_memory() else None")
+    kept = faults("import sys; sys.exit('not told') if not configure_memory() else None")
     assert kept < 0.2 * faults("")
 
 
 def test_what_gdal_holds_is_limited_unless_it_was_set(monkeypatch):
-    from xcoreg.cli import keep_memory
+    from xcoreg.cli import configure_memory
 
     monkeypatch.setattr("ctypes.CDLL", lambda name: None)  # this process is not to be changed
     monkeypatch.setenv("GDAL_CACHEMAX", "200")
-    assert not keep_memory()
+    assert not configure_memory()
     monkeypatch.delenv("GDAL_CACHEMAX")
-    keep_memory()
+    configure_memory()
     import os
 
     assert os.environ["GDAL_CACHEMAX"] == "64"

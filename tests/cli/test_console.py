@@ -5,21 +5,22 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from xcoreg.cli.common import Job, talk_options
+from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.options import console_options
 from xcoreg.errors import LowSupport, MatchError, NoOverlap, NotGeoreferenced, OptionError
 
 
 def run(body, *arguments):
-    @click.command(cls=Job)
-    @talk_options
-    def command(talk):
-        body(talk)
+    @click.command(cls=ConsoleCommand)
+    @console_options
+    def command(console):
+        body(console)
 
     return CliRunner().invoke(command, arguments)
 
 
 def failing(error):
-    def body(talk):
+    def body(console):
         raise error
 
     return body
@@ -71,9 +72,9 @@ def test_a_bug_names_its_type_and_verbose_shows_where():
 
 
 def test_quiet_leaves_errors_alone():
-    def body(talk):
-        talk.say("shift", "1 m")
-        talk.warn("careful")
+    def body(console):
+        console.print("shift", "1 m")
+        console.warn("careful")
         raise OptionError("no")
 
     assert run(body).stderr == "shift     1 m\nWarning: careful\nError: no\n"
@@ -81,7 +82,7 @@ def test_quiet_leaves_errors_alone():
 
 
 def test_warnings_of_the_library_are_told_and_others_when_verbose():
-    def body(talk):
+    def body(console):
         warnings.warn("2 windows", LowSupport, stacklevel=1)
         warnings.warn("odd tag", RuntimeWarning, stacklevel=1)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
@@ -91,7 +92,7 @@ def test_warnings_of_the_library_are_told_and_others_when_verbose():
 
 
 def test_the_log_is_told_when_verbose():
-    def body(talk):
+    def body(console):
         logging.getLogger("xcoreg").info("window at 3, 4")
 
     assert run(body).stderr == ""
@@ -100,7 +101,7 @@ def test_the_log_is_told_when_verbose():
 
 
 def test_usage_errors_stay_those_of_click():
-    result = run(lambda talk: None, "--no-such-option")
+    result = run(lambda console: None, "--no-such-option")
     assert result.exit_code == 2
     assert "No such option" in result.stderr
 

@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from xcoreg.cli.common import creation_options, match_options, write_options
+from xcoreg.cli.options import creation_options, match_options, write_options
 from xcoreg.errors import OptionError
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from xcoreg.cli.inputs import Delivery
+from xcoreg.cli.options import OutputOptions
 from xcoreg.errors import OptionError
 
 
@@ -15,32 +15,32 @@ def target(tmp_path):
 def test_the_output_must_not_be_an_input(target, spelling):
     goal = target.parent / spelling.format(folder=target.parent.name)
     with pytest.raises(OptionError, match="input itself"):
-        Delivery(goal, overwrite=True).check(str(target))
+        OutputOptions(goal, overwrite=True).check(str(target))
 
 
 def test_a_link_to_an_input_is_that_input(target):
     link = target.parent / "link.tif"
     link.symlink_to(target)
     with pytest.raises(OptionError, match="input itself"):
-        Delivery(link, overwrite=True).check(str(target))
+        OutputOptions(link, overwrite=True).check(str(target))
 
 
 def test_an_existing_file_is_kept_unless_asked(target):
     with pytest.raises(OptionError, match="--overwrite"):
-        Delivery(target).check()
-    Delivery(target, overwrite=True).check()
+        OutputOptions(target).check()
+    OutputOptions(target, overwrite=True).check()
 
 
 def test_a_missing_folder_is_told_before_the_work(tmp_path):
     with pytest.raises(OptionError, match="there is no folder"):
-        Delivery(tmp_path / "no" / "out.tif").check()
+        OutputOptions(tmp_path / "no" / "out.tif").check()
 
 
 def test_a_folder_is_no_output(tmp_path):
     with pytest.raises(OptionError, match="folder"):
-        Delivery(tmp_path, overwrite=True).check()
+        OutputOptions(tmp_path, overwrite=True).check()
 
 
 def test_two_grids_cannot_be_asked_for(tmp_path):
     with pytest.raises(OptionError, match="choose one"):
-        Delivery(tmp_path / "out.tif", align_grid=True, like="ref.tif").check()
+        OutputOptions(tmp_path / "out.tif", align_grid=True, like="ref.tif").check()

@@ -1,0 +1,181 @@
+"""What --debug writes: footprints, overlap and windows as vectors, and figures of what the matcher compared."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from scipy import ndimage
+
+from xcoreg.cli.demo import make_folder
+from xcoreg.core.matches import Status, encode_column
+from xcoreg.core.phase import surface
+from xcoreg.errors import MissingDependency, NoOverlap, require
+from xcoreg.files import replacing
+from xcoreg.georef import linear_of, pixel_to_map, vector_to_pixel
+from xcoreg.matching.options import check_options
+from xcoreg.matching.scene import prepare
+from xcoreg.plot import plot_surface, plot_windows, save_figure
+from xcoreg.raster.footprint import carry_to_crs, footprint
+from xcoreg.raster.raster import make_raster
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+    from xcoreg.matching.options import Options
+    from xcoreg.matching.scene import Scene
+    from xcoreg.raster.raster import Raster
+    from xcoreg.results.tiepoints import TiePoints
+
+_FIGURES = 4  # windows that are plotted
+
+
+def write_debug(folder: str, images: tuple[Any, Any], options: dict[str, Any], points: Any) -> list[Path]:
+    """Write footprints, overlap and windows as vectors, and figures of the best windows; return the files.
+
+    `images` are reference and target, `options` those of `match`, `points` what was matched, if anything. Without
+    matplotlib there are no figures, without overlap there are footprints alone.
+    """
+    path = Path(folder)
+    make_folder(path, "--debug")
+    checked = check_options(options)
+    try:
+        scene = prepare(images[1], images[0], checked)
+    except NoOverlap:
+        return _write_footprints(path, images, checked)
+    written = write_layers(path, _layers(scene, points), scene.target.grid.crs)
+    if points is not None and len(points):
+        written += _plot_windows(path, scene, points, options.get("contrast", "same"))
+    return written
+
+
+def _write_footprints(folder: Path, images: tuple[Any, Any], options: Options) -> list[Path]:
+    """Write the footprints of two images that do not overlap."""
+    ref = make_raster(images[0], band=options.ref_band, nodata=options.ref_nodata, name="reference")
+    tgt = make_raster(images[1], band=options.band, nodata=options.nodata, name="target")
+    crs = tgt.grid.crs
+    footprints = {"reference": carry_to_crs(footprint(ref), ref.grid.crs, crs), "target": footprint(tgt)}
+    # A place on the other side of the Earth may have no position in the CRS of the target.
+    layers = [Layer(f"footprint_{name}", [one]) for name, one in footprints.items() if not one.is_empty]
+    return write_layers(folder, layers, crs)
+
+
+def _layers(scene: Scene, points: TiePoints | None) -> list[Layer]:
+    """Polygons in the CRS of the target."""
+    tgt, ref = scene.footprints
+    ref = carry_to_crs(ref, scene.reference.grid.crs, scene.target.grid.crs)
+    polygons = {"footprint_reference": ref, "footprint_target": tgt, "overlap": scene.overlap}
+    layers = [Layer(name, [polygon]) for name, polygon in polygons.items()]
+    if points is not None and len(points):
+        squares = [shapely.Polygon(_square(scene.target, points, i)) for i in range(len(points))]
+        names = ("window", "x", "y", "dx", "dy", "dcol", "drow", "score", "reliability", "status")
+        table = points.to_dataframe()
+        layers.append(Layer("windows", squares, {name: encode_column(table[name].to_numpy()) for name in names}))
+    return layers
+
+
+def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
+    half = float(points.size[i]) / 2
+    cols = points.col[i] + np.array([-half, half, half, -half])
+    rows = points.row[i] + np.array([-half, -half, half, half])
+    return np.column_stack(pixel_to_map(tgt.grid.affine, cols, rows))
+
+
+def _plot_windows(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[Path]:
+    """Plot the best windows: trusted ones first, then those that correlate best."""
+    best = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_FIGURES]
+    written = []
+    for i in sorted(best.tolist()):
+        window = _window(scene, points, i, contrast)
+        number, reason = int(points.window[i]), Status(int(points.status[i])).reason
+        title = f"window {number}: {reason}"
+        try:
+            figures = {
+                f"window_{number:03d}.png": plot_windows(window.before, window.ref, window.after, title=title),
+                f"surface_{number:03d}.png": plot_surface(window.surface, window.peak, title=title),
+            }
+        except MissingDependency:
+            return []
+        for name, figure in figures.items():
+            save_figure(figure, folder / name)
+            written.append(folder / name)
+    return written
+
+
+@dataclass(frozen=True)
+class _Window:
+    """One window of both images on the matching grid, values and valid pixels, and the correlation surface.
+
+    before, after : The target as it is, and as corrected.
+    peak : (dcol, drow) on the surface, px.
+    """
+
+    ref: Any
+    before: Any
+    after: Any
+    surface: Any
+    peak: tuple[float, float]
+
+
+def _window(scene: Scene, points: TiePoints, i: int, contrast: str) -> _Window:
+    linear, own = scene.linear, linear_of(scene.target.grid.affine)
+    ratio = (own[0] * own[3] - own[1] * own[2]) / (linear[0] * linear[3] - linear[1] * linear[2])
+    size = max(16, round(points.size[i] * np.sqrt(abs(ratio))))
+    place = points.x[i : i + 1], points.y[i : i + 1]
+    cuts = [cutter.cut(*place, size) for cutter in (scene.reference_cutter, scene.target_cutter)]
+    (ref_values, ref_valid), (values, valid) = ((cut.values[0], cut.valid[0]) for cut in cuts)
+    height = np.fft.fftshift(surface(values[None], ref_values[None], valid[None], ref_valid[None])[0])
+    if contrast != "same" and -height.min() > height.max():
+        height = -height
+    # The two windows begin at whole pixels of their own images: the distance between these is not part of the shift.
+    dx, dy = points.dx[i] + cuts[1].x[0] - cuts[0].x[0], points.dy[i] + cuts[1].y[0] - cuts[0].y[0]
+    dcol, drow = (float(part) for part in vector_to_pixel(linear, dx, dy))
+    if not np.isfinite([dcol, drow]).all():
+        row, col = np.unravel_index(np.argmax(height), height.shape)
+        dcol, drow = float(col - size // 2), float(row - size // 2)
+    moved = (
+        ndimage.shift(values, (drow, dcol), order=3),
+        ndimage.shift(valid.astype(np.uint8), (drow, dcol), order=0) > 0,
+    )
+    return _Window((ref_values, ref_valid), (values, valid), moved, height, (dcol, drow))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Features of one kind: a name, geometries, and columns with one value per geometry."""
+
+    name: str
+    geometries: list[Geometry]
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
+    """Write polygons of one CRS into a folder: `debug.gpkg`, or one GeoJSON file per layer without geopandas."""
+    if importlib.util.find_spec("geopandas") is None:
+        return [_write_geojson(folder / f"{layer.name}.geojson", layer, crs) for layer in layers]
+    return [_write_geopackage(folder / "debug.gpkg", layers, crs)]
+
+
+def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
+    gpd = require("geopandas", extra="vector")
+    with replacing(path) as temporary:
+        for layer in layers:
+            table = gpd.GeoDataFrame(layer.columns, geometry=layer.geometries, crs=crs)
+            table.to_file(temporary, layer=layer.name, driver="GPKG", engine="pyogrio")
+    return path
+
+
+def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:
+    features = []
+    for i, geometry in enumerate(layer.geometries):
+        lonlat = json.loads(shapely.to_geojson(carry_to_crs(geometry, crs, "EPSG:4326")))  # as RFC 7946 demands
+        values = {name: column[i] for name, column in layer.columns.items()}
+        features.append({"type": "Feature", "properties": values, "geometry": lonlat})
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    return path

@@ -1,0 +1,260 @@
+"""The options that several commands share, and the files they name: checked before any work, written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import xcoreg
+from xcoreg.errors import OptionError, require
+
+if TYPE_CHECKING:
+    from xcoreg.cli.console import Console
+    from xcoreg.results.coregistration import Coregistration
+
+F = TypeVar("F", bound=Callable[..., Any])
+MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
+RESAMPLING = ("nearest", "bilinear", "cubic", "lanczos")
+RESULT_FILES = ("save_fit", "report", "field", "gcps")
+_CONTRASTS = ("same", "reversed", "any")
+_FILE = click.Path(dir_okay=False)
+_INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points")
+
+
+def group_options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Join several click decorators into one; the help lists them in this order."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def band_option(name: str, text: str) -> Callable[[F], F]:
+    """Make an option that takes a band: its number, from 1, or its name."""
+    return click.option(name, metavar="BAND", callback=_band, help=text)
+
+
+def _band(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    return int(value) if value is not None and value.isdecimal() else value
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip() not in ("", "none"))
+
+
+overwrite_option = click.option(
+    "--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."
+)
+target_nodata_option = click.option("--nodata", type=float, help="Nodata value of the target (nan and -inf too).")
+reference_nodata_option = click.option("--ref-nodata", type=float, help="Nodata value of the reference.")
+fit_option = click.option("--save-fit", type=_FILE, help="Save the fit as JSON, for xcoreg apply.")
+format_options = group_options(
+    click.option("--driver", help="GDAL's name of the output format.  [default: by the suffix of OUT]"),
+    click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of the format; may be repeated."),
+    overwrite_option,
+)
+
+console_options = group_options(
+    click.option("-v", "--verbose", is_flag=True, help="Print interim results too."),
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+)
+
+_shared = group_options(
+    band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
+    band_option("--ref-band", "Band of the reference to match.  [default: first]"),
+    click.option("--max-shift", type=float, help="Largest shift to search, target px.  [default: 0.4 of a window]"),
+    click.option(
+        "--contrast",
+        type=click.Choice(_CONTRASTS),
+        default="same",
+        show_default=True,
+        help="Whether what is bright in one image is bright in the other; 'any' tries both.",
+    ),
+    target_nodata_option,
+    reference_nodata_option,
+    click.option("--footprint", metavar="WKT|FILE", help="Valid area of the target: WKT in its CRS, or a vector file."),
+    click.option("--ref-footprint", metavar="WKT|FILE", help="Valid area of the reference."),
+    click.option("--where", metavar="FILE", help="Match only here: raster mask (not zero) or polygons, of the target."),
+    click.option("--ref-where", metavar="FILE", help="Match only here: raster mask or polygons, of the reference."),
+    fit_option,
+    click.option("--report", type=_FILE, metavar="HTML", help="Write a page with maps, tables and figures."),
+)
+
+match_options = group_options(
+    click.option("--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"),
+    click.option("--windows", type=int, default=9, show_default=True, help="Number of windows to match."),
+    click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
+    _shared,
+    click.option("--debug", type=click.Path(file_okay=False), metavar="DIR", help="Write footprints and figures here."),
+)
+
+local_options = group_options(
+    click.option("--spacing", type=float, help="Distance between windows, target px.  [default: 200, less if small]"),
+    click.option("--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"),
+    click.option(
+        "--model",
+        type=click.Choice(MODELS),
+        default="auto",
+        show_default=True,
+        help="Model of the field; auto chooses by the error at check points.",
+    ),
+    click.option(
+        "--filters",
+        metavar="NAMES",
+        callback=_names,
+        help="Outlier filters, in this order.  [default: reliability,ssim,neighbours,model; none: no filter]",
+    ),
+    click.option("--points", metavar="FILE", help="Match at these points, or use these tie points, instead of a grid."),
+    _shared,
+    click.option("--field", type=_FILE, help="Write the field as GeoTIFF: dx, dy and their standard deviation."),
+    click.option(
+        "--gcps", type=_FILE, help="Write TGT with the tie points as ground control points: GeoTIFF, or VRT over TGT."
+    ),
+)
+
+write_options = group_options(
+    click.option("--align-grid", is_flag=True, help="Resample once, onto the pixel lattice of the reference."),
+    click.option("--like", metavar="RASTER", help="Resample once, onto the grid of this raster."),
+    click.option(
+        "--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True, help="Interpolation kernel."
+    ),
+    click.option(
+        "--vertical/--no-vertical",
+        default=None,
+        help="Add the vertical correction of the fit to the values.  [default: where they may be heights]",
+    ),
+    format_options,
+)
+
+
+def creation_options(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Turn `KEY=VALUE` pairs into a dictionary with lower-case keys.
+
+    Examples
+    --------
+    >>> creation_options(("COMPRESS=zstd", "PREDICTOR=2"))
+    {'compress': 'zstd', 'predictor': '2'}
+    """
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise OptionError(f"--co {pair!r} is not KEY=VALUE: write for example --co COMPRESS=DEFLATE")
+        options[key.lower()] = value
+    return options
+
+
+def check_distinct(paths: dict[str, Any]) -> None:
+    """Refuse two outputs in one file; paths by the name of their option, None where it was not given.
+
+    Examples
+    --------
+    >>> check_distinct({"OUT": "a.tif", "save_fit": "a.json", "report": None})
+    """
+    options: dict[Path, str] = {}
+    for name, given in paths.items():
+        if given is None:
+            continue
+        option, path = name if name.isupper() else f"--{name.replace('_', '-')}", Path(given).absolute()
+        if path in options:
+            raise OptionError(f"{option} and {options[path]} are the same file, {given}: give two names")
+        options[path] = option
+
+
+def check_new(path: Path, inputs: tuple[str, ...], overwrite: bool) -> None:
+    """Refuse an output that cannot be written, is an input, or exists and is not to be replaced."""
+    xcoreg.files.check_output(path, inputs=inputs)
+    if path.exists() and not overwrite:
+        raise OptionError(f"the output {path} exists already: add --overwrite to replace it")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The output that `write_options` describe: path, grid, kernel, vertical correction and format.
+
+    Examples
+    --------
+    >>> OutputOptions(Path("out.tif"), driver="COG").resampling
+    'cubic'
+    """
+
+    path: Path
+    align_grid: bool = False
+    like: str | None = None
+    resampling: str = "cubic"
+    driver: str | None = None
+    creation: dict[str, str] | None = None
+    overwrite: bool = False
+    vertical: bool | None = None
+
+    @classmethod
+    def pop_from(cls, options: dict[str, Any], path: str) -> OutputOptions:
+        """Take the options of the output out of those of a command."""
+        names = ("align_grid", "like", "resampling", "driver", "overwrite", "vertical")
+        return cls(
+            Path(path), creation=creation_options(options.pop("co")), **{name: options.pop(name) for name in names}
+        )
+
+    def check(self, *inputs: str) -> None:
+        """Refuse an output that cannot be written, before any work."""
+        check_new(self.path, inputs, self.overwrite)
+        if self.align_grid and self.like:
+            raise OptionError("--align-grid and --like name two output grids: choose one")
+        xcoreg.coregister.check_format(self.path, self.driver)
+
+    def write(self, image: str, fit: Coregistration, nodata: float | None = None) -> None:
+        """Correct an image by a fit and write it."""
+        grid = {name: getattr(self, name) for name in ("align_grid", "like", "resampling", "vertical")}
+        form: dict[str, Any] = {"driver": self.driver, "creation": self.creation, "overwrite": self.overwrite}
+        xcoreg.coregister.correct_file(image, fit, self.path, nodata=nodata, **grid, **form)
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Files that a command writes besides the image.
+
+    paths : By option: `save_fit` (JSON), `report` (a page), `field` (a raster), `gcps` (the target with them).
+    target : Path of the target.
+    where : Stable terrain, for differences of elevation.
+    """
+
+    paths: dict[str, str]
+    target: str
+    where: Any = None
+
+    @classmethod
+    def pop_from(cls, options: dict[str, Any], images: tuple[str, str]) -> ResultFiles:
+        """Take the options of these files out of those of a command, and refuse what cannot be written."""
+        paths = {name: options.pop(name) for name in RESULT_FILES if options.get(name)}
+        for name in RESULT_FILES:
+            options.pop(name, None)
+        named = [options[name] for name in _INPUT_FILES if options.get(name)]
+        inputs = (*images, *(str(getattr(one, "places", one)) for one in named))
+        for path in paths.values():
+            xcoreg.files.check_output(path, inputs=inputs)
+        check_distinct(paths)
+        if "report" in paths:
+            require("matplotlib", extra="plot")
+        return cls(paths, images[1], options.get("where"))
+
+    def write(self, fit: Coregistration, images: tuple[Any, Any], console: Console) -> None:
+        """Write them; images are reference and target."""
+        writers: dict[str, Callable[[str], Any]] = {
+            "save_fit": fit.save,
+            "report": partial(fit.report, target=images[1], reference=images[0], where=self.where),
+            "field": partial(xcoreg.coregister.write_field, fit),
+            "gcps": partial(xcoreg.coregister.write_gcps, self.target, fit.points),
+        }
+        for name, path in self.paths.items():
+            writers[name](path)
+            console.print(name.removeprefix("save_"), path)
