@@ -51,7 +51,7 @@ def test_after_is_grey_and_before_is_not(figure):
     assert np.abs(after[..., 0] - after[..., 1]).mean() < 2e-3
 
 
-def test_the_gain_is_told_in_numbers(figure):
+def test_the_gain_is_given_in_numbers(figure):
     (rms_before, r_before), (rms_after, r_after) = numbers(figure, 2), numbers(figure, 5)
     assert rms_before > 0.1 > 10 * rms_after
     assert r_before < 0.8 < r_after == 1.0
@@ -93,7 +93,7 @@ def test_a_resampled_image_takes_its_shift_from_the_fit():
     assert "dx=+30.00±0.10 m" in figure.get_suptitle()
 
 
-def test_without_fit_a_resampled_image_tells_no_shift():
+def test_without_fit_a_resampled_image_shows_no_shift():
     figure = plot_before_after(TGT, REF, image(FIXED.values[:150], MOVED))
     assert "dx" not in figure.get_suptitle()
 
@@ -105,7 +105,7 @@ def test_a_reference_of_coarser_pixels():
     assert numbers(figure, 5)[1] > max(numbers(figure, 2)[1], 0.95)
 
 
-def test_dask_data_gives_the_same_picture(figure):
+def test_dask_data_gives_the_same_figure(figure):
     pytest.importorskip("dask")
     lazy = plot_before_after(*(one.chunk(y=64, x=64) for one in (TGT, REF, FIXED)))
     assert np.array_equal(shown(lazy, 3), shown(figure, 3))

@@ -36,7 +36,7 @@ def test_the_pixel_of_a_shift_lies_at_that_shift(shape):
     assert top + (row + 0.5) * (bottom - top) / shape[0] == pytest.approx(-2.0)
 
 
-def test_the_peak_is_marked_and_told():
+def test_the_peak_is_marked_and_named():
     figure = plot_surface(np.random.default_rng(0).normal(size=(64, 64)), (4.25, -7.5))
     close = figure.axes[1]
     assert close.get_title() == "peak at dcol=+4.250, drow=-7.500 px"

@@ -40,6 +40,6 @@ def test_only_gif_flickers():
         save_flicker("a.png", image(SCENE), image(SCENE), image(SCENE))
 
 
-def test_images_apart_are_told(tmp_path):
+def test_images_without_overlap_are_refused(tmp_path):
     with pytest.raises(NoOverlap, match="share no valid pixel"):
         save_flicker(tmp_path / "a.gif", image(SCENE, 1e5), image(SCENE), image(SCENE, 1e5), at=(401000.0, 5899000.0))

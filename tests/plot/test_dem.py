@@ -1,4 +1,4 @@
-"""Pictures of elevation differences: what they show is what is there."""
+"""Figures of elevation differences: what they show is what is there."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_slopes_of_degrees_are_on_the_ground():
     assert np.median(found.slope) == pytest.approx(0.25, rel=2e-3)
 
 
-def test_large_models_are_looked_at_on_a_coarser_grid(monkeypatch, pair):
+def test_large_models_are_compared_on_a_coarser_grid(monkeypatch, pair):
     target, reference, fit = pair
     monkeypatch.setattr("xcoreg.plot.dem._DIFFERENCE_SIDE", 60)
     found = differences(fit, target, reference)
@@ -118,16 +118,16 @@ def test_large_models_are_looked_at_on_a_coarser_grid(monkeypatch, pair):
     assert abs(found.stats("after").median) < 0.1
 
 
-def test_models_that_do_not_meet(pair):
+def test_models_that_do_not_overlap(pair):
     far = dem(hills, NORTH_UP @ Affine.translation(900, 0))
     with pytest.raises(NoOverlap, match="do not overlap"):
         differences(pair[2], pair[0], far)
 
 
 def test_no_differences_have_no_numbers():
-    told = HeightStats.of(np.full(3, np.nan))
-    assert told.n == 0
-    assert np.isnan(told.nmad)
+    found = HeightStats.of(np.full(3, np.nan))
+    assert found.n == 0
+    assert np.isnan(found.nmad)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def titles(figure):
     return [axes.get_title() for axes in figure.axes if axes.get_title()]
 
 
-def test_maps_share_a_scale_and_tell_their_nmad(pair):
+def test_maps_share_a_scale_and_give_their_nmad(pair):
     target, reference, fit = pair
     figure = plot_dem(fit, target, reference)
     found = differences(fit, target, reference)
@@ -148,7 +148,7 @@ def test_maps_share_a_scale_and_tell_their_nmad(pair):
     assert [bar.get_ylim() for bar in bars] == [(-scale_of(found), scale_of(found))] * 2
 
 
-def test_ground_that_does_not_count_is_pale(pair):
+def test_ground_that_is_not_stable_is_pale(pair):
     target, reference, fit = pair
     figure = plot_dem(fit, target, reference, off_glacier)
     alpha = figure.axes[0].images[0].get_array()[..., 3]

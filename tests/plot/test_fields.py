@@ -34,7 +34,7 @@ def test_refused_windows_are_marked_by_status(fit):
     assert {label.split()[0]: n for label, n in marks.items()} == {"NO_PEAK": 19, "OUTLIER": 13}
 
 
-def test_the_key_of_the_arrows_tells_a_round_length(fit):
+def test_the_key_of_the_arrows_is_a_round_length(fit):
     from matplotlib.quiver import QuiverKey
 
     axes = plot_fit(fit).axes[0]
@@ -49,14 +49,14 @@ def test_many_arrows_are_thinned_and_the_rest_are_dots(field):
     assert "arrows drawn" in axes.get_xlabel()
 
 
-def test_residuals_are_those_of_withheld_points(fit):
+def test_residuals_are_those_of_check_points(fit):
     residuals = residuals_of(fit)
     assert residuals.at_check_points
     assert np.array_equal(residuals.dx, fit.details.assessment.check.dx)
     assert np.array_equal(residuals.window, fit.points.window[fit.points.ok])
 
 
-def test_residuals_are_those_of_the_fit_without_withheld_ones(field):
+def test_residuals_are_those_of_the_fit_without_check_points(field):
     fit = field(withheld=False)
     residuals, good = residuals_of(fit), fit.points.take(fit.points.ok)
     assert not residuals.at_check_points

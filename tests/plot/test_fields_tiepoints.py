@@ -66,7 +66,7 @@ def test_distrusted_windows_are_marked_with_their_reason():
     assert "OUTLIER (1): the shift contradicts that of the other windows" in labels
 
 
-def test_the_title_tells_the_shift():
+def test_the_title_gives_the_shift():
     fit = make()
     assert plot_fit(fit).get_suptitle() == f"OK: {fit.shift}"
 
@@ -91,7 +91,7 @@ def test_ellipses_hold_95_percent():
     assert window.height / 2 == pytest.approx(2.4477 * np.sqrt(11e-4), rel=1e-4)
 
 
-def test_residuals_are_told_per_axis():
+def test_residuals_are_given_per_axis():
     _, labels = axes_titled(plot_fit(make(12)), "observed minus").get_legend_handles_labels()
     assert [label[:5] for label in labels] == ["dcol:", "drow:"]
     nmad = float(labels[0].split("NMAD ")[1].split()[0])
@@ -104,7 +104,7 @@ def test_every_kind_of_fit_can_be_drawn(fit, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
-def test_a_failure_is_told_with_its_reason():
+def test_a_failure_is_shown_with_its_reason():
     figure = plot_fit(failed())
     assert figure.get_suptitle() == "NO_PEAK: no shift makes the images correlate above chance"
     assert not any(hasattr(one, "U") for one in figure.axes[0].collections)

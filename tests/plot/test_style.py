@@ -52,7 +52,7 @@ def test_checkerboard_shows_both_in_turn():
     assert board[..., 1].mean() == pytest.approx(4 / 9)
 
 
-def test_save_figure_writes_a_picture(tmp_path):
+def test_save_figure_writes_a_file(tmp_path):
     save_figure(new_figure(1, 1), tmp_path / "a.png", dpi=50)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
@@ -65,13 +65,13 @@ def test_an_unknown_format_leaves_nothing(tmp_path):
 
 def test_pyplot_is_never_loaded():
     script = "import sys, xcoreg.plot as p; p.plot_surface.__doc__; f = p.style.new_figure(1, 1); f.subplots()"
-    told = subprocess.run(
+    found = subprocess.run(
         [sys.executable, "-c", script + "; print('matplotlib.pyplot' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == "False"
+    assert found.stdout.strip() == "False"
 
 
 def test_a_notebook_shows_a_figure_though_pyplot_does_not_know_of_it():

@@ -80,7 +80,7 @@ def test_the_page_needs_nothing_but_itself(fit, tmp_path, scene):
     assert (tmp_path / "r.html").stat().st_size < 5e6
 
 
-def test_the_answer_and_both_errors_are_told(fit, tmp_path):
+def test_the_answer_and_both_errors_are_reported(fit, tmp_path):
     fit.report(tmp_path / "r.html")
     text = read(tmp_path / "r.html").text
     q = fit.quality
@@ -95,11 +95,11 @@ def test_the_answer_and_both_errors_are_told(fit, tmp_path):
     assert "EPSG:32633" in text
 
 
-def test_every_picture_has_a_text(fit, tmp_path, scene):
+def test_every_figure_has_a_text(fit, tmp_path, scene):
     fit.report(tmp_path / "r.html", scene, scene)
-    pictures = read(tmp_path / "r.html").attributes("img")
-    assert len(pictures) == 7 + 4 * 4  # maps and charts; four windows of two pairs
-    assert all(len(picture["alt"]) > 15 for picture in pictures)
+    figures = read(tmp_path / "r.html").attributes("img")
+    assert len(figures) == 7 + 4 * 4  # maps and charts; four windows of two pairs
+    assert all(len(figure["alt"]) > 15 for figure in figures)
 
 
 def test_without_images_there_are_no_windows(fit, tmp_path):
@@ -153,18 +153,18 @@ def test_paths_are_opened(fit, tmp_path, scene):
     assert len(read(tmp_path / "r.html").attributes("img")) == 7 + 4
 
 
-def test_what_cannot_be_used_is_told(fit, tmp_path):
+def test_what_cannot_be_used_is_refused(fit, tmp_path):
     with pytest.raises(OptionError, match="target= is a list"):
         fit.report(tmp_path / "r.html", [1, 2])
     with pytest.raises(OptionError, match="cannot write"):
         fit.report(tmp_path / "nowhere" / "r.html")
 
 
-def test_a_correction_that_changes_nothing_is_told(fit):
+def test_a_correction_that_changes_nothing_is_reported(fit):
     quality = dataclasses.replace(fit.quality, rmse_before=0.1, rmse_after=0.1)
     assert any("does not reduce the residuals" in line for line in answer(dataclasses.replace(fit, quality=quality)))
 
 
-def test_the_side_where_the_target_lies_is_told(fit):
+def test_the_side_where_the_target_lies_is_named(fit):
     # corrected to the east and north, so it lay west and south
     assert "south-west of the reference" in answer(fit)[0]

@@ -1,4 +1,4 @@
-"""What a report tells of elevations."""
+"""The sections of a report on elevation models."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def page_of(fit, tmp_path, *images, **options):
     return write_report(fit, tmp_path / "r.html", *images, **options).read_text()
 
 
-def test_heights_are_told_in_words():
+def test_heights_are_described():
     lines = height_answer(make_fit())
     assert lines[0] == "Its heights are 2.5 m too high: -2.500 m is added."
     assert "5.1 m before and 0.12 m after" in lines[1]
 
 
 @pytest.mark.parametrize("fit", [make_fit(status=Status.FLAT), make_fit(dz=0.0, quality=Quality())])
-def test_nothing_is_told_where_there_is_nothing_to_tell(fit):
+def test_nothing_is_reported_where_nothing_is_known(fit):
     assert height_answer(fit) == []
 
 
@@ -60,7 +60,7 @@ def test_images_are_no_elevations():
     assert not is_elevation(make_fit(dz=0.0, quality=Quality(n_windows=9)))
 
 
-def test_differences_are_compared_on_the_ground_that_counts(tmp_path):
+def test_differences_are_compared_on_the_stable_terrain(tmp_path):
     text = page_of(make_fit(), tmp_path, dem(*TRUTH), dem(), where=lambda x, y: x < 5.012e5)
     assert "Differences of elevation" in text
     assert "where the mask is true" in text
@@ -72,7 +72,7 @@ def test_differences_are_compared_on_the_ground_that_counts(tmp_path):
     assert "windows agree" not in text.partition("In numbers")[0]
 
 
-def test_without_images_the_fit_tells_what_it_knows(tmp_path):
+def test_without_images_the_recorded_differences_are_shown(tmp_path):
     text = page_of(make_fit(), tmp_path)
     assert "on 6300 pixels" in text
     assert "5.100 m" in text

@@ -188,10 +188,10 @@ def test_fits_differ_by_one_number():
     assert make() != "fit"
 
 
-def test_repr_tells_the_shift():
+def test_repr_gives_the_shift():
     assert "dx=+3.579±0.020 m" in repr(make())
     assert "NO_PEAK: no shift makes" in repr(failed())
 
 
-def test_versions_are_told():
+def test_versions_are_recorded():
     assert current_versions()["numpy"] == np.__version__

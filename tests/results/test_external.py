@@ -89,6 +89,6 @@ def test_corrections_in_pixels_are_the_targets():
     assert as_points(table, GRID).dy.tolist() == [-20.0]
 
 
-def test_places_that_the_target_cannot_have_are_told():
+def test_places_that_the_target_cannot_have_are_refused():
     with pytest.raises(OptionError, match="1 of 1 tie points have no place"):
         as_points(positions("EPSG:4326").assign(geometry=positions("EPSG:4326").translate(0, 40)), GRID)

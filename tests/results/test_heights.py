@@ -18,7 +18,7 @@ def lifted():
     return TiePoints([0, 1], *[place] * 8, **columns, **counts, crs_wkt=crs)
 
 
-def test_tables_tell_of_heights_only_where_there_are_some(lifted):
+def test_tables_have_heights_only_where_there_are_some(lifted):
     plain = TiePoints([0], [0], [0], [0], [0], [1], [1], [1], [1])
     assert "sigma_z" not in plain.to_dataframe().columns
     assert lifted.to_dataframe()["sigma_z"].tolist() == pytest.approx([0.2, 0.3])

@@ -18,7 +18,7 @@ def test_the_map_shows_every_window_where_it_lies(fit):
     assert 12.0 < west < east < 12.3
 
 
-def test_arrows_are_exaggerated_as_told(fit):
+def test_arrows_are_exaggerated_as_asked(fit):
     pytest.importorskip("folium")
     little = fit.explore(tiles=None, exaggerate=0).get_root().render()
     assert little.count("L.polyline(") == 112

@@ -23,9 +23,9 @@ def test_a_field_is_shown_with_numbers_counts_and_a_map(fit):
 
 
 def test_the_map_has_an_arrow_for_each_trusted_window_and_a_dot_for_all(fit):
-    picture = map_svg(fit.points)
-    assert picture.count("<line") == 112
-    assert picture.count("<circle") == 144
+    figure = map_svg(fit.points)
+    assert figure.count("<line") == 112
+    assert figure.count("<circle") == 144
 
 
 def test_arrows_point_along_the_correction_with_north_up():
@@ -36,7 +36,7 @@ def test_arrows_point_along_the_correction_with_north_up():
     assert down / right == pytest.approx(-4 / 3, abs=0.02)
 
 
-def test_the_first_rows_tell_pixels_of_the_target_not_of_the_matching_grid(fit):
+def test_the_first_rows_give_pixels_of_the_target_not_of_the_matching_grid(fit):
     page = fit._repr_html_()
     before_more = page.split("<details>")[0]
     assert "matching px" not in before_more
@@ -49,7 +49,7 @@ def test_names_of_users_cannot_break_the_page(fit):
     assert "<script>" not in evil._repr_html_()
 
 
-def test_tie_points_tell_counts_and_corrections(fit):
+def test_tie_points_show_counts_and_corrections(fit):
     page = fit.points._repr_html_()
     tree(page)
     assert "112 of 144 trusted" in page
@@ -63,7 +63,7 @@ def test_no_windows_make_no_map():
     assert "0 of 0 trusted" in empty._repr_html_()
 
 
-def test_refused_windows_tell_why_in_the_map():
+def test_refused_windows_name_the_reason_in_the_map():
     lost = TiePoints([0], [0], [0], [5.0], [6.0], *[[np.nan]] * 4, status=[Status.FLAT])
     assert "FLAT: no texture to match" in map_svg(lost)
 

@@ -180,6 +180,6 @@ def test_polygons_and_words_are_refused():
         TiePoints.from_geodataframe(foreign(dx=[1.0] * 3, dy=[1.0] * 3, status=["OK", "FINE", "OK"]))
 
 
-def test_geojson_tells_the_crs_of_its_columns(points, tmp_path):
+def test_geojson_names_the_crs_of_its_columns(points, tmp_path):
     points.save(tmp_path / "p.geojson")
     assert json.loads((tmp_path / "p.geojson").read_text())["features"][0]["properties"]["crs"] == "EPSG:32633"

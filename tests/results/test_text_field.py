@@ -11,20 +11,20 @@ def rows(fit):
     return {line[:22].strip(): line[22:].strip() for line in fit.summary().splitlines()}
 
 
-def test_a_field_is_told_in_one_line(fit):
+def test_a_field_is_described_in_one_line(fit):
     assert repr(fit) == (
         "Coregistration(OK, polynomial2, correction 0.71 to 1.89 px, RMSE 1.249 -> 0.029 px at 112 check points, "
         "112 of 144 windows trusted)"
     )
 
 
-def test_the_summary_tells_model_points_and_residuals(fit):
-    told = rows(fit)
-    assert told["model"] == "polynomial of order 2"
-    assert told["windows trusted"] == "112 of 144"
-    assert told["NO_PEAK"].startswith("19: no shift makes")
-    assert told["RMSE (radial)"] == f"{fit.quality.rmse_before:.3f} before, {fit.quality.rmse_after:.3f} after"
-    assert "px along columns" in told["scatter"]
+def test_the_summary_gives_model_points_and_residuals(fit):
+    found = rows(fit)
+    assert found["model"] == "polynomial of order 2"
+    assert found["windows trusted"] == "112 of 144"
+    assert found["NO_PEAK"].startswith("19: no shift makes")
+    assert found["RMSE (radial)"] == f"{fit.quality.rmse_before:.3f} before, {fit.quality.rmse_after:.3f} after"
+    assert "px along columns" in found["scatter"]
 
 
 def test_the_range_is_that_of_the_model(fit):
@@ -33,20 +33,20 @@ def test_the_range_is_that_of_the_model(fit):
     assert rows(fit)["correction dx"].startswith(f"{dx.min():+.1f} to {dx.max():+.1f} m (dcol ")
 
 
-def test_a_translation_from_many_windows_is_told_without_a_range(field):
+def test_a_translation_from_many_windows_is_described_without_a_range(field):
     fit = field(kind="translation")
     assert rows(fit)["correction"] == str(fit.shift)
     assert "correction dx" not in rows(fit)
     assert not fit.is_field
 
 
-def test_a_failed_field_tells_the_reasons(fit):
+def test_a_failed_field_gives_the_reasons(fit):
     failed = dataclasses.replace(fit, model=None, shift_or_none=None, status=Status.NO_PEAK)
     assert repr(failed).startswith("Coregistration(NO_PEAK: no shift makes")
     assert rows(failed)["windows trusted"] == "112 of 144"
 
 
-def test_html_is_told_alike(fit):
+def test_html_has_the_same_rows(fit):
     page = fit._repr_html_()
     assert "polynomial of order 2" in page
     assert page.count("<tr>") == page.count("</tr>") > 10

@@ -26,20 +26,20 @@ def lifted():
     )  # fmt: skip
 
 
-def test_dz_is_told_with_its_uncertainty(lifted):
+def test_dz_is_given_with_its_uncertainty(lifted):
     assert dz_text(lifted.shift) == "-2.000±0.050"
     assert "dz=-2.000±0.050" in str(lifted.shift)
 
 
-def test_differences_before_and_after_are_told(lifted):
-    told = dict(height_rows(lifted))
-    assert told["heights compared"] == "1000 pixels, 3 iterations"
-    assert told["differences, NMAD"] == "3.361 before, 1.097 after"
-    assert told["differences, median"] == "-1.960 before, +0.008 after"
-    assert all(text in lifted.summary() for text in told.values())
+def test_differences_before_and_after_are_given(lifted):
+    found = dict(height_rows(lifted))
+    assert found["heights compared"] == "1000 pixels, 3 iterations"
+    assert found["differences, NMAD"] == "3.361 before, 1.097 after"
+    assert found["differences, median"] == "-1.960 before, +0.008 after"
+    assert all(text in lifted.summary() for text in found.values())
 
 
-def test_one_line_tells_the_spread(lifted):
+def test_one_line_gives_the_spread(lifted):
     assert "NMAD 3.36 -> 1.10" in repr(lifted)
 
 
@@ -54,5 +54,5 @@ def test_images_have_no_rows_of_heights(fit):
 
 def test_what_is_unknown_is_called_unknown(lifted):
     quality = dataclasses.replace(QUALITY, dh_nmad_after=float("nan"), dh_median_after=float("nan"))
-    told = dict(height_rows(dataclasses.replace(lifted, quality=quality)))
-    assert told["differences, NMAD"] == "3.361 before, unknown after"
+    found = dict(height_rows(dataclasses.replace(lifted, quality=quality)))
+    assert found["differences, NMAD"] == "3.361 before, unknown after"

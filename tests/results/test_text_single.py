@@ -49,21 +49,21 @@ def values(lines, name):
     return [line[23:] for line in lines if line.startswith(f"  {name:<20} ")]
 
 
-def test_corners_are_told_the_many_cut_short(lines):
+def test_corners_are_listed_the_many_cut_short(lines):
     assert values(lines, "target corners")[0].startswith("(319090, 5790510)  (351800, 5899940)")
     assert values(lines, "reference corners")[0].endswith("and 2 more")
 
 
-def test_the_window_is_told(lines):
+def test_the_window_is_given(lines):
     assert values(lines, "matching window") == ["centre x 354223, y 5805559; 256 x 256 px"]
 
 
-def test_whole_and_sub_pixel_parts_are_told(lines):
+def test_whole_and_sub_pixel_parts_are_given(lines):
     assert values(lines, "whole-pixel shift") == ["col +0, row -1 matching px"]
     assert values(lines, "sub-pixel shift") == ["col +0.178943, row +0.216919 matching px"]
 
 
-def test_totals_are_told_in_all_three_grids(lines):
+def test_totals_are_given_in_all_three_grids(lines):
     assert values(lines, "total shift") == [
         "col +0.178943, row -0.783081 matching px",
         "col +0.715771, row -3.132325 reference px",
@@ -71,18 +71,18 @@ def test_totals_are_told_in_all_three_grids(lines):
     ]
 
 
-def test_length_and_angle_are_told(lines):
+def test_length_and_angle_are_given(lines):
     assert values(lines, "length") == ["16.065 m"]
     assert values(lines, "angle")[0].startswith("192.872°")
 
 
-def test_geotransforms_are_told_to_the_last_digit(lines):
+def test_geotransforms_are_given_to_the_last_digit(lines):
     assert values(lines, "geotransform before") == ["300000.0, 10.0, 0.0, 5900040.0, 0.0, -10.0"]
     after = [float(text) for text in values(lines, "geotransform after")[0].split(", ")]
     assert after == pytest.approx([300003.57885632466, 10, 0, 5900055.6616268, 0, -10], abs=1e-8)
 
 
-def test_quality_is_told(lines):
+def test_quality_is_given(lines):
     assert values(lines, "reliability") == ["98.2 %"]
     assert values(lines, "similarity (SSIM)") == ["0.420 before, 0.880 after"]
     assert values(lines, "windows") == ["1 of 2 agree (1 NO_DATA), spread 0.031 px"]
@@ -108,7 +108,7 @@ def test_a_failure_opens_with_its_reason():
     assert "shift" not in text
 
 
-def test_a_distrusted_shift_is_not_told_as_done():
+def test_a_refused_shift_is_not_shown_as_applied():
     text = make(status=Status.DISAGREES).summary()
     assert "geotransform after" not in text
     assert "it would become" in text

@@ -49,7 +49,7 @@ def test_clustered_points_are_thinned_too():
     assert 10 <= thin(points, 50).size <= 50
 
 
-def test_the_best_measured_points_are_kept():
+def test_the_best_measured_points_are_chosen():
     x = [0.0, 1.0, 100.0, 101.0]
     cov = np.eye(2) * np.array([2.0, 1.0, 1.0, 2.0])[:, None, None]
     points = TiePoints(np.arange(4), x, x, x, [0.0] * 4, *[np.ones(4)] * 4, cov=cov)

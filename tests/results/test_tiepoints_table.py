@@ -132,7 +132,7 @@ def test_pickle_round_trip():
     assert not back.cov.flags.writeable
 
 
-def test_repr_tells_the_counts():
+def test_repr_gives_the_counts():
     assert repr(make()) == "TiePoints(4 windows: 2 OK, 2 OUTLIER)"
     assert repr(make(0)) == "TiePoints(0 windows: none)"
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from xcoreg import georef
+from xcoreg.core.arrays import Array, Bools, Floats
 from xcoreg.core.sampling import sample
 from xcoreg.errors import NoOverlap, OptionError, require
 from xcoreg.files import replacing
@@ -22,16 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from xcoreg.raster.raster import Raster
     from xcoreg.results.coregistration import Coregistration
 
-    Shown = tuple[NDArray[Any], NDArray[np.bool_]]
-    Grey = NDArray[np.float64]
-    Image = NDArray[Any]
-    Mask = NDArray[np.bool_]
 
+#: Values and valid pixels of a cut-out.
+Shown = tuple[Array, Bools]
 _SIDE = 480  # display pixels
 _SMOOTH = 2.0  # px of the target
 _PLACES = 9  # places tried along each axis to find strong structure
@@ -59,7 +56,7 @@ class View:
         half = self.width / 2
         return self.x - half, self.x + half, self.y - half, self.y + half
 
-    def mesh(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def mesh(self) -> tuple[Floats, Floats]:
         """Map coordinates of the display pixels' centres, y falling with the rows."""
         steps = ((np.arange(self.side) + 0.5) / self.side - 0.5) * self.width
         x, y = np.meshgrid(self.x + steps, self.y - steps)
@@ -76,7 +73,7 @@ def render(raster: Any, views: Sequence[View], kernel: str = "cubic") -> list[Sh
     ]
 
 
-def _place(grid: Any, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+def _place(grid: Any, view: View) -> tuple[Floats, Floats, int]:
     """Rows and columns of the display pixels in an image, and how far around them to read."""
     x, y = georef.transform_points(view.crs, grid.crs, *view.mesh())
     cols, rows = georef.map_to_pixel(grid.affine, x, y)
@@ -86,16 +83,14 @@ def _place(grid: Any, view: View) -> tuple[NDArray[np.float64], NDArray[np.float
     return rows, cols, 4 * max(1, math.ceil(span / view.side))
 
 
-def _box(
-    rows: NDArray[np.float64], cols: NDArray[np.float64], halo: int, shape: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _box(rows: Floats, cols: Floats, halo: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     row0, row1 = _reach(rows, halo, shape[0])
     col0, col1 = _reach(cols, halo, shape[1])
     # Where nothing lies inside, one pixel is read: an empty window cannot be interpolated.
     return (row0, row1, col0, col1) if row0 < row1 and col0 < col1 else (0, 1, 0, 1)
 
 
-def _reach(positions: NDArray[np.float64], halo: int, length: int) -> tuple[int, int]:
+def _reach(positions: Floats, halo: int, length: int) -> tuple[int, int]:
     start, stop = math.floor(positions.min()) - halo, math.ceil(positions.max()) + halo + 1
     return max(start, 0), min(stop, length)
 
@@ -114,7 +109,7 @@ def strongest_place(tgt: Any, ref: Any, width: float) -> tuple[float, float]:
     return best.x, best.y
 
 
-def _places(low: float, high: float, width: float) -> NDArray[np.float64]:
+def _places(low: float, high: float, width: float) -> Floats:
     return (
         np.linspace(low + width / 2, high - width / 2, _PLACES) if high - low > width else np.array([(low + high) / 2])
     )
@@ -128,9 +123,7 @@ def _common_bounds(tgt: Any, ref: Any) -> tuple[float, float, float, float]:
     return left, right, bottom, top
 
 
-def _common_structure(
-    tgt: NDArray[Any], tgt_valid: NDArray[np.bool_], ref: NDArray[Any], ref_valid: NDArray[np.bool_]
-) -> float:
+def _common_structure(tgt: Array, tgt_valid: Bools, ref: Array, ref_valid: Bools) -> float:
     """Strength of the edges both images show, 0 to 1, each image in its own contrast."""
     if (ref_valid & tgt_valid).mean() < 0.98:
         return 0.0
@@ -250,7 +243,7 @@ def _draw(view: View, shown: tuple[Shown, Shown, Shown], shift: Shift | None) ->
     return figure
 
 
-def _agreement(tgt: NDArray[Any], ref: NDArray[Any]) -> str:
+def _agreement(tgt: Array, ref: Array) -> str:
     if ref.size < 2 or ref.std() == 0 or tgt.std() == 0:
         return "difference"
     rms, r = float(np.sqrt(np.mean((tgt - ref) ** 2))), float(np.corrcoef(ref, tgt)[0, 1])
@@ -268,9 +261,9 @@ class Greys:
     r_before, r_after : Correlation with the reference; NaN where it has none.
     """
 
-    before: Grey
-    ref: Grey
-    after: Grey
+    before: Floats
+    ref: Floats
+    after: Floats
     r_before: float
     r_after: float
 
@@ -283,7 +276,7 @@ def greys_of(before: Shown, ref: Shown, after: Shown) -> Greys:
     return Greys(*grey, _correlation(grey[1][both], grey[0][both]), _correlation(grey[1][both], grey[2][both]))
 
 
-def _correlation(one: Grey, two: Grey) -> float:
+def _correlation(one: Floats, two: Floats) -> float:
     if one.size < 9 or one.std() == 0 or two.std() == 0:
         return float("nan")
     return float(np.corrcoef(one, two)[0, 1])
@@ -353,7 +346,7 @@ _CLOSE = 8  # half side of the close-up, px
 
 
 def plot_windows(
-    target: tuple[Image, Mask], reference: tuple[Image, Mask], corrected: tuple[Image, Mask], *, title: str = ""
+    target: tuple[Array, Bools], reference: tuple[Array, Bools], corrected: tuple[Array, Bools], *, title: str = ""
 ) -> Any:
     """Show the windows that were matched, on the matching grid.
 
@@ -398,7 +391,7 @@ def plot_windows(
     return figure
 
 
-def plot_surface(surface: Image, peak: tuple[float, float], *, title: str = "") -> Any:
+def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") -> Any:
     """Show a correlation surface with its peak.
 
     Parameters
@@ -445,7 +438,7 @@ def plot_surface(surface: Image, peak: tuple[float, float], *, title: str = "") 
     return figure
 
 
-def _draw_profiles(axes: Any, surface: Image, peak: tuple[float, float]) -> None:
+def _draw_profiles(axes: Any, surface: Array, peak: tuple[float, float]) -> None:
     rows, cols = surface.shape
     row = int(np.clip(round(peak[1]) + rows // 2, 0, rows - 1))
     col = int(np.clip(round(peak[0]) + cols // 2, 0, cols - 1))

@@ -11,7 +11,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
@@ -28,8 +28,6 @@ from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply import apply
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from xcoreg.raster.raster import Raster
 
 
@@ -267,7 +265,7 @@ def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
     figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"correction,{unit}")
 
 
-def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, NDArray[np.bool_]]:
+def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, Bools]:
     """Values of the blocks, their unit as it follows a number, and which are trusted."""
     values, good = np.asarray(getattr(fit.points, name)), fit.points.ok
     if name == "dz":
@@ -331,7 +329,7 @@ class Differences:
     grid: GeoBox
     before: Floats
     after: Floats
-    used: NDArray[np.bool_]
+    used: Bools
     slope: Floats
     aspect: Floats
     coarser: int = 1

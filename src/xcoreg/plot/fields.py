@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, require
 from xcoreg.plot.maps import FEW, draw_map, zoom_to
@@ -19,8 +19,6 @@ from xcoreg.results.text import is_local, model_name, short_unit
 from xcoreg.warp.field_raster import displacement_raster, node_grid
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from xcoreg.plot.style import Residuals
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
@@ -84,7 +82,7 @@ class ModelGrid:
     x: Floats
     y: Floats
     values: Floats
-    outside: NDArray[np.bool_]
+    outside: Bools
     unit: str
 
     @property
@@ -320,7 +318,7 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
-def _frame_shifts(axes: Any, good: TiePoints, covs: NDArray[np.float64], fit: Coregistration) -> None:
+def _frame_shifts(axes: Any, good: TiePoints, covs: Floats, fit: Coregistration) -> None:
     """Show the range of the trusted windows; refused ones may be anywhere."""
     cols, rows = list(good.dcol), list(good.drow)
     if fit.shift_or_none is not None:
@@ -335,7 +333,7 @@ def _frame_shifts(axes: Any, good: TiePoints, covs: NDArray[np.float64], fit: Co
     axes.set_aspect("equal", adjustable="box")
 
 
-def _draw_ellipse(axes: Any, centre: tuple[float, float], cov: NDArray[np.float64], style: dict[str, Any]) -> None:
+def _draw_ellipse(axes: Any, centre: tuple[float, float], cov: Floats, style: dict[str, Any]) -> None:
     if not np.isfinite(cov).all():
         return
     sizes, turn = np.linalg.eigh(cov)

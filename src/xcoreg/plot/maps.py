@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Array, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
@@ -21,8 +21,6 @@ from xcoreg.results.tiepoints import thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from xcoreg.results.tiepoints import TiePoints
 
@@ -104,7 +102,7 @@ def draw_background(axes: Any, image: Any, crs: Any) -> None:
     axes.imshow(rgba, extent=(left, right, bottom, top), interpolation="nearest", zorder=0)
 
 
-def _filled(coarse: Any) -> NDArray[Any]:
+def _filled(coarse: Any) -> Array:
     """Values of an overview; cells that were not read take the nearest one that was, or the median far from any."""
     known = coarse.sampled & coarse.valid
     if known.all() or not known.any():

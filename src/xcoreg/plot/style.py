@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Array, Bools, Floats
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
 
-    Image = NDArray[Any]
-    Mask = NDArray[np.bool_]
 
 #: Colours of trusted and refused; colour-blind people can distinguish them.
 GOOD, BAD = "#0072b2", "#d55e00"
@@ -81,7 +79,7 @@ def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
             raise OptionError(f"cannot draw to {path}: {error}") from error
 
 
-def contrast(images: Sequence[tuple[Image, Mask]]) -> Contrast:
+def contrast(images: Sequence[tuple[Array, Bools]]) -> Contrast:
     """One contrast for several images, from the 2nd to the 98th percentile of their valid values."""
     known = [values[valid & np.isfinite(values)].ravel() for values, valid in images]
     pool = np.concatenate(known) if known else np.empty(0)
@@ -95,13 +93,13 @@ def contrast(images: Sequence[tuple[Image, Mask]]) -> Contrast:
     return low, high, min(max(gamma, 0.4), 1.5)
 
 
-def stretch(values: Image, valid: Mask, low: float, high: float, gamma: float = 1.0) -> Image:
-    """Grey values 0 to 1 between two limits; mid-grey where there is no value."""
+def stretch(values: Array, valid: Bools, low: float, high: float, gamma: float = 1.0) -> Array:
+    """Floats values 0 to 1 between two limits; mid-grey where there is no value."""
     grey = np.clip((values - low) / (high - low), 0.0, 1.0) ** gamma
     return np.where(valid & np.isfinite(grey), grey, _MISSING)
 
 
-def red_cyan(tgt: Image, ref: Image) -> Image:
+def red_cyan(tgt: Array, ref: Array) -> Array:
     """Colour composite of two grey images: the reference in red, the target in green and blue.
 
     Where they agree it is grey; an edge that lies elsewhere in the target gets a red and a cyan fringe.
@@ -109,7 +107,7 @@ def red_cyan(tgt: Image, ref: Image) -> Image:
     return np.stack([ref, tgt, tgt], axis=-1)
 
 
-def checkerboard(tgt: Image, ref: Image, tiles: int = 5) -> Image:
+def checkerboard(tgt: Array, ref: Array, tiles: int = 5) -> Array:
     """Alternate tiles of two grey images, as RGB; those of the target have a faint tint."""
     rows, cols = ref.shape
     row, col = np.arange(rows) * tiles // rows, np.arange(cols) * tiles // cols
@@ -183,7 +181,7 @@ def draw_rose(axes: Any, points: TiePoints) -> None:
     axes.set_title("Direction of the corrections", fontsize=11)
 
 
-def _squeeze(points: TiePoints) -> NDArray[np.float64]:
+def _squeeze(points: TiePoints) -> Floats:
     """Length of a unit of x in units of y, on the ground."""
     geographic = points.crs_wkt is not None and georef.as_crs(points.crs_wkt).is_geographic
     return np.cos(np.radians(points.y)) if geographic else np.ones(len(points))

@@ -16,6 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.errors import CoregWarning, NoOverlap, require
 from xcoreg.plot.compare import View, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
@@ -27,8 +28,6 @@ from xcoreg.warp.apply import apply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
 
     from xcoreg.plot.compare import Greys, Shown
     from xcoreg.results.coregistration import Coregistration
@@ -77,7 +76,7 @@ def page(title: str, body: str) -> str:
 _DPI = 100
 
 
-def image_source(grey: NDArray[np.float64]) -> str:
+def image_source(grey: Floats) -> str:
     """Pack a grey image into a data URI: WebP where it can be written, else PNG.
 
     grey (rows, cols) float64.

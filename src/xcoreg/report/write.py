@@ -1,10 +1,10 @@
-"""Putting a report together."""
+"""Writing a report: a fit as one HTML page."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
@@ -30,71 +30,35 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
 
 
-class ReportOptions(TypedDict, total=False):
-    """Keyword options of :func:`write_report`, where they are described."""
-
-    band: Any
-    ref_band: Any
-    title: str
-    windows: int
-    where: Any
-
-
-def write_report(
+def write_report(  # noqa: PLR0913 - the options of Coregistration.report
     fit: Coregistration,
     path: str | os.PathLike[str],
     target: Any = None,
     reference: Any = None,
-    **options: Unpack[ReportOptions],
+    *,
+    band: Any = None,
+    ref_band: Any = None,
+    title: str = "Coregistration report",
+    windows: int = 4,
+    where: Any = None,
 ) -> Path:
-    """Write a fit as one self-contained HTML page.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        One shift or a field, trusted or not.
-    path : str or path
-        `.html`; replaced if it exists.
-    target, reference : DataArray, Dataset or path, optional
-        The images of the fit. One of them becomes the background of the map; with both, a few windows are shown before
-        and after. Only a coarse overview and these windows are read.
-    band, ref_band : optional
-        Bands to show, as in `match`; default those of the fit.
-    title : str
-    windows : int
-        How many windows to show before and after, half of them with a large residual.
-    where : optional
-        Stable terrain for differences of elevation, as in `match`.
-
-    Returns
-    -------
-    Path
-        What was written: the answer in words, residuals before and after at check points, the comparison of models,
-        windows by status, maps, residuals, directions, options, versions and grids. Of elevation models also the
-        differences before and after, their distribution, differences against aspect, and corrections per block.
-
-    Raises
-    ------
-    OptionError
-        When the place cannot be written, or an image is neither.
-    MissingDependency
-        When the extra `plot` is not installed.
-    """
+    """Write a fit as one HTML page; see :meth:`xcoreg.Coregistration.report`."""
     require("matplotlib.figure", extra="plot")
     tgt, ref = (_image(one, name) for one, name in ((target, "target"), (reference, "reference")))
-    title, bands = options.get("title", "Coregistration report"), _bands(fit, options)
+    given = fit.details.options
+    bands = given.get("band") if band is None else band, given.get("ref_band") if ref_band is None else ref_band
     background = ref if ref is not None else tgt
     if background is not None:
         background = _one_band(background, bands[1] if ref is not None else bands[0])
     body, heights = [_header(fit, title)], is_elevation(fit)
     if heights and fit.ok:
-        body.append(section("Differences of elevation", height_section(fit, (tgt, ref), options.get("where"), bands)))
+        body.append(section("Differences of elevation", height_section(fit, (tgt, ref), where, bands)))
         body.append(section("Blocks", block_figures(fit)))
     body.append(section("Accuracy", sections.accuracy(fit)))
     if is_local(fit) or not heights:
         body.append(section("Tie points", map_figure(fit, background) + sections.statuses(fit)))
     if tgt is not None and ref is not None and fit.ok and not heights:
-        flicks = flicker_html(fit, tgt, ref, choose_windows(fit, options.get("windows", 4)), bands)
+        flicks = flicker_html(fit, tgt, ref, choose_windows(fit, windows), bands)
         body.append(section("Before and after", flicks))
     if is_local(fit) or not heights:
         body.append(section("Residuals and directions", side_by_side(chart_figures(fit))))
@@ -108,15 +72,6 @@ def write_report(
     with replacing(goal) as temporary:
         temporary.write_text(page(title, "\n".join(one for one in body if one)), encoding="utf-8")
     return goal
-
-
-def _bands(fit: Coregistration, options: ReportOptions) -> tuple[Any, Any]:
-    """Bands to show: as asked, else those of the fit."""
-    chosen, asked = fit.details.options, (options.get("band"), options.get("ref_band"))
-    band, ref_band = (
-        one if one is not None else chosen.get(name) for one, name in zip(asked, ("band", "ref_band"), strict=True)
-    )
-    return band, ref_band
 
 
 def _image(image: Any, name: str) -> Any:

@@ -282,26 +282,53 @@ class Coregistration:
         """
         return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
-    def report(self, path: str | Path, target: Any = None, reference: Any = None, **options: Any) -> Path:
-        """Write one self-contained HTML page; see :func:`xcoreg.report.write.write_report`. Needs the extra `plot`.
+    def report(
+        self,
+        path: str | Path,
+        target: Any = None,
+        reference: Any = None,
+        *,
+        band: Any = None,
+        ref_band: Any = None,
+        title: str = "Coregistration report",
+        windows: int = 4,
+        where: Any = None,
+    ) -> Path:
+        """Write one self-contained HTML page. Needs the extra `plot`.
 
         Parameters
         ----------
         path : str or Path
             Where to.
         target, reference : DataArray or Dataset, optional
-            The images, for pictures of both before and after.
-        **options
-            Of :func:`xcoreg.report.write.write_report`.
+            The images (or paths): with both, windows are shown before and after the correction.
+        band, ref_band : optional
+            Bands to show; default those of the fit.
+        title : str
+            Title of the page.
+        windows : int
+            Number of windows to show before and after, half of them with a large residual.
+        where : optional
+            Stable terrain for differences of elevation, as in `match`.
 
         Returns
         -------
         Path
-            Of the page.
+            Of the page: the answer in words, residuals before and after at check points, models compared, windows by
+            status, maps, residuals, directions, options, versions and grids; of elevation models also the differences
+            before and after, their distribution, differences against aspect, and corrections per block.
+
+        Raises
+        ------
+        OptionError
+            When the page cannot be written, or an image is neither an image nor a path.
+        MissingDependency
+            When the extra `plot` is not installed.
         """
         from xcoreg.report.write import write_report
 
-        return write_report(self, path, target, reference, **options)
+        bands = {"band": band, "ref_band": ref_band}
+        return write_report(self, path, target, reference, title=title, windows=windows, where=where, **bands)
 
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
         """Evaluate the correction on a grid; see :func:`xcoreg.warp.field_raster.displacement_raster`.

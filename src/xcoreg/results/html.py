@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Floats, Ints
 from xcoreg.core.matches import Status
 from xcoreg.errors import NotGeoreferenced, require
 from xcoreg.results.text import fit_rows
@@ -23,7 +23,6 @@ from xcoreg.results.text import fit_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
     from xcoreg.results.coregistration import Coregistration
@@ -194,7 +193,7 @@ def _lonlat(crs_wkt: str, x: Any, y: Any) -> Floats:
     return np.stack([lat, lon], 1)
 
 
-def _tooltips(points: TiePoints, rows: NDArray[np.intp]) -> Iterator[str]:
+def _tooltips(points: TiePoints, rows: Ints) -> Iterator[str]:
     for row in rows:
         status = Status(int(points.status[row]))
         lines = [f"window {points.window[row]}: {status.name}", status.reason]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.results.text import describe_shift
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
-def shift_angle(dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
+def shift_angle(dx: ArrayLike, dy: ArrayLike) -> Floats:
     """Direction in which the target lies as seen from the reference, clockwise from North."""
     return np.asarray((np.degrees(np.arctan2(dx, dy)) + 180.0) % 360.0)
 

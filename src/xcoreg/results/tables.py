@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
 from xcoreg.files import read_csv, replacing
@@ -198,7 +198,7 @@ def _cov(frame: Any, n: int) -> Floats:
     return cov
 
 
-def _status(frame: Any, known: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _status(frame: Any, known: Bools) -> NDArray[np.int8]:
     """Status of every row; without a correction none can be OK."""
     status = np.where(known, np.int8(Status.OK), np.int8(Status.NO_PEAK))
     if "status" in frame.columns:

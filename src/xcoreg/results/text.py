@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import GridError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration, Quality
     from xcoreg.results.details import Interim
@@ -82,7 +81,7 @@ def model_name(kind: str) -> str:
     return _NAMES.get(kind, kind)
 
 
-def correction_range(fit: Coregistration) -> dict[str, NDArray[np.float64]]:
+def correction_range(fit: Coregistration) -> dict[str, Floats]:
     """Correction of the model at the trusted tie points."""
     good = fit.points.take(fit.points.ok)
     model: Any = fit.model

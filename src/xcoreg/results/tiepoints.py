@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from xcoreg import georef
+from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.matches import MISSING, Status, count_statuses, decode_column, encode_column, freeze, tell_counts
 from xcoreg.errors import OptionError
 from xcoreg.results import tables
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _FINER = 200  # grids tried
 
 
-def thin(points: TiePoints, max_points: int) -> NDArray[np.intp]:
+def thin(points: TiePoints, max_points: int) -> Ints:
     """Choose well spread rows of a table.
 
     -> (k,) int.
@@ -127,26 +128,26 @@ class TiePoints:
     """
 
     window: NDArray[np.int64]
-    row: NDArray[np.float64]
-    col: NDArray[np.float64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    dx: NDArray[np.float64]
-    dy: NDArray[np.float64]
-    dcol: NDArray[np.float64]
-    drow: NDArray[np.float64]
-    cov: NDArray[np.float64] = MISSING
-    dz: NDArray[np.float64] = MISSING
-    score: NDArray[np.float64] = MISSING
-    reliability: NDArray[np.float64] = MISSING
-    ssim_before: NDArray[np.float64] = MISSING
-    ssim_after: NDArray[np.float64] = MISSING
+    row: Floats
+    col: Floats
+    x: Floats
+    y: Floats
+    dx: Floats
+    dy: Floats
+    dcol: Floats
+    drow: Floats
+    cov: Floats = MISSING
+    dz: Floats = MISSING
+    score: Floats = MISSING
+    reliability: Floats = MISSING
+    ssim_before: Floats = MISSING
+    ssim_after: Floats = MISSING
     status: NDArray[np.int8] = MISSING
     size: NDArray[np.int32] = MISSING
-    cov_z: NDArray[np.float64] = MISSING
-    count: NDArray[np.float64] = MISSING
-    nmad_before: NDArray[np.float64] = MISSING
-    nmad_after: NDArray[np.float64] = MISSING
+    cov_z: Floats = MISSING
+    count: Floats = MISSING
+    nmad_before: Floats = MISSING
+    nmad_after: Floats = MISSING
     crs_wkt: str | None = None
     grid: GeoBox | None = None
     spacing: float | None = None
@@ -182,17 +183,17 @@ class TiePoints:
         return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     @property
-    def ok(self) -> NDArray[np.bool_]:
+    def ok(self) -> Bools:
         """(n,) bool: the windows that are trusted."""
-        return cast("NDArray[np.bool_]", self.status == Status.OK)
+        return cast("Bools", self.status == Status.OK)
 
     @property
-    def length(self) -> NDArray[np.float64]:
+    def length(self) -> Floats:
         """(n,) float64: length of the corrections, CRS units."""
         return np.hypot(self.dx, self.dy)
 
     @property
-    def angle(self) -> NDArray[np.float64]:
+    def angle(self) -> Floats:
         """(n,) float64: direction by :func:`shift_angle`, degrees."""
         return shift_angle(self.dx, self.dy)
 
@@ -278,6 +279,11 @@ class TiePoints:
         Returns
         -------
         TiePoints
+
+        Raises
+        ------
+        OptionError
+            When the number is less than 1.
 
         Examples
         --------
@@ -417,6 +423,11 @@ class TiePoints:
     @property
     def gcps(self) -> georef.GCPs:
         """Ground control points of the trusted windows: pixels of the target, coordinates of the reference.
+
+        Raises
+        ------
+        OptionError
+            When no window is trusted, or the tie points do not know the grid of the target.
 
         Examples
         --------
