@@ -7,13 +7,20 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg.core.models import Translation
 from xcoreg.warp.apply import apply
-from xcoreg.warp.mapping import TOLERANCE, Displacement, Grid, Mapping, compose, outline
+from xcoreg.warp.mapping import TOLERANCE, Displacement, Mapping, compose, outline
+
+
+def make_grid(transform, shape, crs):
+    return GeoBox(shape, Affine(*transform), crs)
+
 
 UTM33, UTM32, DEGREES = "EPSG:32633", "EPSG:32632", "EPSG:4326"
-SOURCE = Grid((10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), (1000, 1200), UTM33)
+SOURCE = make_grid((10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), (1000, 1200), UTM33)
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,9 @@ def block_of(mapping, rows, cols):
 @pytest.mark.parametrize(
     "out",
     [
-        Grid((10.0, 0.0, 700700.0, 0.0, -10.0, 5900000.0), (900, 1100), UTM32),
-        Grid((0.0001, 0.0, 12.01, 0.0, -0.0001, 53.2), (900, 1700), DEGREES),
-        Grid((300.0, 0.0, 4400000.0, 0.0, -300.0, 3400000.0), (400, 500), "EPSG:3035"),
+        make_grid((10.0, 0.0, 700700.0, 0.0, -10.0, 5900000.0), (900, 1100), UTM32),
+        make_grid((0.0001, 0.0, 12.01, 0.0, -0.0001, 53.2), (900, 1700), DEGREES),
+        make_grid((300.0, 0.0, 4400000.0, 0.0, -300.0, 3400000.0), (400, 500), "EPSG:3035"),
     ],
     ids=["zone", "degrees", "laea"],
 )
@@ -55,7 +62,7 @@ def test_another_crs_is_followed_within_tolerance(out):
 
 
 def test_a_block_does_not_depend_on_its_neighbours():
-    out = Grid((10.0, 0.0, 700700.0, 0.0, -10.0, 5900000.0), (300, 300), UTM32)
+    out = make_grid((10.0, 0.0, 700700.0, 0.0, -10.0, 5900000.0), (300, 300), UTM32)
     mapping = compose(out, SOURCE, Displacement.of(Wave(), UTM33, SOURCE))
     full = block_of(mapping, (0, 300), (0, 300))
     for rows, cols in (((0, 64), (0, 64)), ((63, 129), (1, 2)), ((100, 300), (37, 211))):
@@ -72,7 +79,7 @@ def test_a_field_is_undone_exactly():
 
 
 def test_a_field_of_the_fit_is_seen_from_another_crs():
-    image = Grid((0.0001, 0.0, 12.01, 0.0, -0.0001, 53.2), (300, 300), DEGREES)
+    image = make_grid((0.0001, 0.0, 12.01, 0.0, -0.0001, 53.2), (300, 300), DEGREES)
     move = Displacement.of(Wave(), UTM33, image)
     dlon, dlat = move.at(np.array([12.02]), np.array([53.19]))
     assert move.constant is None
@@ -93,7 +100,7 @@ def test_applying_a_field_interpolates_once_onto_the_own_grid(make_image, make_f
     image = make_image(np.sin(row / 9) + np.cos(col / 11))
     out = apply(image, make_fit(model=Wave(size=size)))
     x, y = np.meshgrid(image.x, image.y)
-    move = Displacement.of(Wave(size=size), UTM33, Grid.of(_grid_of(image)))
+    move = Displacement.of(Wave(size=size), UTM33, _grid_of(image))
     back_x, back_y = move.undo(x, y)
     row, col = (image.y.values[0] - back_y) / 10, (back_x - image.x.values[0]) / 10
     inside = (row > 2) & (row < 147) & (col > 2) & (col < 157)
@@ -111,7 +118,7 @@ def test_a_field_is_applied_lazily_with_the_same_bits(make_image, make_fit, chun
 
 
 def test_parallel_grids_are_separable_and_steps_are_clean():
-    out = Grid((20.0, 0.0, 300010.0, 0.0, 20.0, 5895000.0), (200, 300), UTM33)
+    out = make_grid((20.0, 0.0, 300010.0, 0.0, 20.0, 5895000.0), (200, 300), UTM33)
     mapping = compose(out, SOURCE, still())
     assert mapping.separable
     assert not mapping.whole
@@ -121,8 +128,8 @@ def test_parallel_grids_are_separable_and_steps_are_clean():
 
 def test_round_off_of_the_transforms_hides_no_whole_pixels():
     third = 1 / 3
-    source = Grid((third, 0.0, 12.0, 0.0, -third, 53.0), (1000, 1000), UTM33)
-    out = Grid((third, 0.0, 12.0 + 7 * third, 0.0, -0.33333333333, 53.0 - 11 * third), (900, 900), UTM33)
+    source = make_grid((third, 0.0, 12.0, 0.0, -third, 53.0), (1000, 1000), UTM33)
+    out = make_grid((third, 0.0, 12.0 + 7 * third, 0.0, -0.33333333333, 53.0 - 11 * third), (900, 900), UTM33)
     mapping = compose(out, source, still(source))
     assert mapping.whole
     rows, cols = mapping.axes(slice(0, 3), slice(0, 3))
@@ -130,16 +137,16 @@ def test_round_off_of_the_transforms_hides_no_whole_pixels():
 
 
 def test_a_small_change_of_scale_is_no_reason_to_blur():
-    out = Grid((10.5, 0.0, 300000.0, 0.0, -12.0, 5900040.0), (100, 100), UTM33)
+    out = make_grid((10.5, 0.0, 300000.0, 0.0, -12.0, 5900040.0), (100, 100), UTM33)
     assert compose(out, SOURCE, still()).scale == (pytest.approx(1.2), 1.0)
 
 
 @pytest.mark.parametrize(
     "out",
     [
-        Grid((10.0, 0.0, 299000.0, 0.0, -10.0, 5901000.0), (1300, 1500), UTM33),
-        Grid((9.0, 2.0, 299000.0, 2.0, -9.0, 5899000.0), (1300, 1500), UTM33),
-        Grid((10.0, 0.0, 700000.0, 0.0, -10.0, 5901000.0), (1300, 1500), UTM32),
+        make_grid((10.0, 0.0, 299000.0, 0.0, -10.0, 5901000.0), (1300, 1500), UTM33),
+        make_grid((9.0, 2.0, 299000.0, 2.0, -9.0, 5899000.0), (1300, 1500), UTM33),
+        make_grid((10.0, 0.0, 700000.0, 0.0, -10.0, 5901000.0), (1300, 1500), UTM32),
     ],
     ids=["axes", "affine", "lattice"],
 )
@@ -159,13 +166,13 @@ def test_the_window_of_a_block_holds_its_positions_and_little_more(out):
 
 
 def test_a_window_beside_the_image_is_empty():
-    out = Grid((10.0, 0.0, 290000.0, 0.0, -10.0, 5910000.0), (3000, 3000), UTM33)
+    out = make_grid((10.0, 0.0, 290000.0, 0.0, -10.0, 5910000.0), (3000, 3000), UTM33)
     assert compose(out, SOURCE, still()).window(slice(0, 100), slice(0, 100), 3) == (0, 0, 0, 0)
 
 
 def test_places_without_an_image_in_the_other_crs_are_missing():
     # A grid of the whole world around a small image: poles have no place in a transverse Mercator map.
-    world = Grid((1.0, 0.0, -180.0, 0.0, -1.0, 90.0), (180, 360), DEGREES)
+    world = make_grid((1.0, 0.0, -180.0, 0.0, -1.0, 90.0), (180, 360), DEGREES)
     mapping = compose(world, SOURCE, still())
     row, col = mapping.positions(slice(0, 180), slice(0, 360))
     inside = (row > -0.5) & (row < 999.5) & (col > -0.5) & (col < 1199.5)
@@ -180,7 +187,7 @@ def test_covered_means_every_pixel_falls_on_the_image():
 
 
 def test_nothing_in_common_is_no_map():
-    assert compose(Grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (9, 9), UTM33), SOURCE, still()) is None
+    assert compose(make_grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (9, 9), UTM33), SOURCE, still()) is None
 
 
 def test_a_lattice_has_no_axes():

@@ -19,8 +19,13 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import pixel_to_map, transform_points
 from xcoreg.raster.grid import grid_of
 from xcoreg.warp.apply import apply
-from xcoreg.warp.mapping import Displacement, Grid, compose
+from xcoreg.warp.mapping import Displacement, compose
 from xcoreg.warp.vertical import TOLERANCE, VerticalCorrection, identity_mapping
+
+
+def make_grid(transform, shape, crs):
+    return GeoBox(shape, Affine(*transform), crs)
+
 
 ORIGIN = Affine(10, 0, 300000, 0, -10, 5900040)
 LIFT = Translation(3.5, 15.5, -2.25)
@@ -124,7 +129,7 @@ def test_one_interpolation_takes_height_and_dz_from_one_place(make_image, make_f
     dem = make_image(hills(*centres((100, 120))))
     out = apply(dem, make_fit(model=model), like=like, resampling=kernel, vertical=True)
     x, y = centres(like.shape, like.affine)
-    move = Displacement.of(model, "EPSG:32633", Grid.of(grid_of(dem)))
+    move = Displacement.of(model, "EPSG:32633", grid_of(dem))
     at = move.undo(x, y)
     plain = apply(dem, make_fit(model=model), like=like, resampling=kernel, vertical=False)
     assert np.abs(out.values - plain.values - model.predict_dz(*at)).max() < 2 * TOLERANCE
@@ -136,7 +141,7 @@ def test_it_puts_simulated_terrain_right(make_image, make_fit):
     # The reference is made from the target by the definition: z_ref(q + d(q)) = z_tgt(q) + dz(q).
     model, shape = Bent(size=15.0), (100, 120)
     dem = make_image(hills(*centres(shape)))
-    q = Displacement.of(model, "EPSG:32633", Grid.of(grid_of(dem))).undo(*centres(shape))
+    q = Displacement.of(model, "EPSG:32633", grid_of(dem)).undo(*centres(shape))
     truth = hills(*q) + model.predict_dz(*q)
     out = apply(dem, make_fit(model=model), like=dem)
     left = (out.values - truth)[5:-5, 5:-5]
@@ -279,7 +284,7 @@ def test_what_cannot_be_raised_is_refused(make_image, make_fit, model, dtype, wo
 
 
 def test_dz_of_a_large_output_is_right_wherever_a_block_begins():
-    grid = Grid(tuple(ORIGIN)[:6], (1500, 1300), "EPSG:32633")
+    grid = make_grid(tuple(ORIGIN)[:6], (1500, 1300), "EPSG:32633")
     move = Displacement.of(Bent(length=2000.0), "EPSG:32633", grid)
     rise = VerticalCorrection.of(compose(grid, grid, move))
     block = slice(1000, 1100), slice(900, 1250)
@@ -297,7 +302,7 @@ def test_a_tilt_needs_a_handful_of_nodes():
             asked.append(np.size(x))
             return 1e-3 * (np.asarray(x) - 3e5) - 2e-3 * (np.asarray(y) - 5.9e6)
 
-    grid = Grid(tuple(ORIGIN)[:6], (1024, 1024), "EPSG:32633")
+    grid = make_grid(tuple(ORIGIN)[:6], (1024, 1024), "EPSG:32633")
     VerticalCorrection.of(identity_mapping(grid, Displacement.of(Plane(), "EPSG:32633", grid))).at(
         slice(0, 1024), slice(0, 1024)
     )

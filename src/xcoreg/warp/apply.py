@@ -7,14 +7,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
+from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.mapping import Displacement, Grid, Mapping, aligned_grid, compose, outline, reference_grid
+from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, compose, outline, reference_grid
 from xcoreg.warp.metadata import Frame, add_history, frame_for, frame_like, move_georeference, wrap_on_grid
 from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, WarpPlan, plan_band, plan_image
 from xcoreg.warp.resample import Resampler, resample
@@ -51,7 +53,7 @@ def field_warnings(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]
         )
     if not inside.any():
         return
-    x, y = georef.pixel_to_map(source.transform, col[inside], row[inside])
+    x, y = georef.pixel_to_map(source.affine, col[inside], row[inside])
     at = georef.transform_points(move.crs, move.fit_crs, x, y)
     extrapolated = _extrapolates(move.model, *at, move.pixel)
     share = float(np.mean(extrapolated))
@@ -63,8 +65,10 @@ def field_warnings(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]
             Extrapolation,
         )
     (a, b), (c, d) = move.slope(x, y)
-    wanted = np.stack(georef.pixel_to_map(mapping.out.transform, out_col[inside], out_row[inside]))
-    wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, wanted[0], wanted[1], near=source.centre[0]))
+    wanted = np.stack(georef.pixel_to_map(mapping.out.affine, out_col[inside], out_row[inside]))
+    wanted = np.stack(
+        georef.transform_points(mapping.out.crs, source.crs, wanted[0], wanted[1], near=middle_of(source))
+    )
     missed = np.hypot(*(np.stack([x, y]) + np.stack(move.at(x, y)) - wanted))
     folded = float(np.mean(((1 + a) * (1 + d) <= b * c) | (missed > _NOT_INVERTED * move.pixel)))
     if folded > 0:
@@ -96,7 +100,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     checked = ApplyOptions(**options)
     _check(image, fit)
     dims = spatial_dims(image, "the image")
-    source = Grid.of(grid_of(image, "the image", dims))
+    source = grid_of(image, "the image", dims)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     record = _record(fit, move)
     if move.constant is not None and not checked.is_regrid:
@@ -106,7 +110,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     if isinstance(checked.like, DataArray | Dataset):
         frame = frame_like(checked.like)
     elif checked.like is not None:
-        frame = frame_for(image, dims, source, _grid_of_box(checked.like))
+        frame = frame_for(image, dims, source, _as_geobox(checked.like))
     elif checked.is_aligned:
         ref = reference_grid(fit.details.ref_grid, checked.ref_grid)
         frame = frame_for(image, dims, source, aligned_grid(source, move, ref, checked.resolution))
@@ -134,7 +138,7 @@ def _check(image: Any, fit: Coregistration) -> None:
 def resample_band(band: DataArray, plan: WarpPlan) -> DataArray:
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
     decided = plan_band(band, plan)
-    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape, decided))
+    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided))
     out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=dict(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
@@ -175,12 +179,13 @@ def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     return out
 
 
-def _grid_of_box(like: Any) -> Grid:
+def _as_geobox(like: Any) -> GeoBox:
     if not all(hasattr(like, name) for name in ("affine", "shape", "crs")):
         raise OptionError(f"like= is a {type(like).__name__}: give a DataArray, a Dataset or a GeoBox")
     if like.crs is None:
         raise OptionError("like= has no CRS: make the GeoBox with one")
-    return Grid.of(like)
+    grid: GeoBox = like
+    return grid
 
 
 def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
@@ -195,8 +200,8 @@ def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
     return record
 
 
-def _bounds_text(grid: Grid) -> str:
+def _bounds_text(grid: GeoBox) -> str:
     """Bounds in degrees, for messages."""
-    row, col = outline(grid.shape, 2)
-    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", *georef.pixel_to_map(grid.transform, col, row))
+    row, col = outline(grid.shape.yx, 2)
+    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", *georef.pixel_to_map(grid.affine, col, row))
     return f"lon {lon.min():.4f} to {lon.max():.4f} and lat {lat.min():.4f} to {lat.max():.4f}"

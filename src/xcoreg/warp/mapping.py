@@ -21,10 +21,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import GridError, OptionError
+from xcoreg.georef.transform import middle_of
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
 
 if TYPE_CHECKING:
@@ -38,54 +41,29 @@ _APART = 0.5  # px, over which the slope of a displacement is taken
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A raster grid in plain numbers: cheap to pickle and to tokenize.
-
-    transform : Pixel corner to map.
-    shape : Rows and columns.
-    crs : WKT.
-    """
-
-    transform: tuple[float, float, float, float, float, float]
-    shape: tuple[int, int]
-    crs: str
-
-    @classmethod
-    def of(cls, geobox: Any) -> Grid:
-        """Read an odc.geo GeoBox."""
-        transform = tuple(float(value) for value in tuple(geobox.affine)[:6])
-        return cls(transform, (int(geobox.shape[0]), int(geobox.shape[1])), georef.as_crs(geobox.crs).to_wkt())  # type: ignore[arg-type]
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Map position (x, y) of the middle of the grid."""
-        x, y = georef.pixel_to_map(self.transform, self.shape[1] / 2 - 0.5, self.shape[0] / 2 - 0.5)
-        return float(x), float(y)
-
-
-@dataclass(frozen=True)
 class Displacement:
     """A fitted model, as seen by an image in any CRS.
 
     model : Correction at places of the CRS of the fit, in its units.
-    fit_crs, crs : CRS of the fit and of the image, WKT.
+    fit_crs, crs : CRS of the fit and of the image, in any spelling.
     constant : The one correction for every place, in units of `crs`, when the model is a translation.
     pixel : Size of the image's pixels, units of `crs`: its inverse is found to a small part of it.
     """
 
     model: Any
-    fit_crs: str
-    crs: str
+    fit_crs: Any
+    crs: Any
     constant: tuple[float, float] | None
     pixel: float = 1.0
 
     @classmethod
-    def of(cls, model: Any, fit_crs: str, image: Grid) -> Displacement:
+    def of(cls, model: Any, fit_crs: Any, image: GeoBox) -> Displacement:
         """Look at a model from an image; a translation is carried over at the middle of the image."""
-        moving = cls(model, fit_crs, image.crs, None, min(georef.gsd(image.transform)))
+        moving = cls(model, fit_crs, image.crs, None, min(georef.gsd(image.affine)))
         if model.kind != "translation":
             return moving
-        dx, dy = moving.at(*(np.float64(value) for value in image.centre))
+        rows, cols = image.shape
+        dx, dy = moving.at(*georef.pixel_to_map(image.affine, cols / 2 - 0.5, rows / 2 - 0.5))
         if not (np.isfinite(dx) and np.isfinite(dy)):
             raise GridError(
                 "the correction cannot be carried into the CRS of the image: it lies where the fit's has no place"
@@ -162,29 +140,30 @@ _GRID_ROUND_OFF = 1e-5  # px
 
 
 def aligned_grid(
-    image: Grid, move: Displacement, ref: Grid, resolution: float | tuple[float, float] | None = None
-) -> Grid:
+    image: GeoBox, move: Displacement, ref: GeoBox, resolution: float | tuple[float, float] | None = None
+) -> GeoBox:
     """Lay a grid with the image's pixel size over the corrected image, in step with the lattice of the reference."""
     linear = _scaled(image, resolution)
-    anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(image.crs, ref.crs) else (0.0, 0.0)
-    row, col = outline(image.shape, 2 if move.constant is not None else 65)
-    x, y = georef.pixel_to_map(image.transform, col, row)
+    anchor = (ref.affine[2], ref.affine[5]) if georef.same_crs(image.crs, ref.crs) else (0.0, 0.0)
+    row, col = outline(image.shape.yx, 2 if move.constant is not None else 65)
+    x, y = georef.pixel_to_map(image.affine, col, row)
     dx, dy = move.at(x, y)
     at_col, at_row = georef.vector_to_pixel(linear, x + dx - anchor[0], y + dy - anchor[1])
     (first_col, n_cols), (first_row, n_rows) = _whole(at_col), _whole(at_row)
     to_x, to_y = georef.vector_to_map(linear, first_col, first_row)
     a, b, d, e = linear
-    return Grid((a, b, float(anchor[0] + to_x), d, e, float(anchor[1] + to_y)), (n_rows, n_cols), image.crs)
+    affine = Affine(a, b, float(anchor[0] + to_x), d, e, float(anchor[1] + to_y))
+    return GeoBox((n_rows, n_cols), affine, image.crs)
 
 
-def _scaled(image: Grid, resolution: float | tuple[float, float] | None) -> georef.Linear:
-    a, b, d, e = georef.linear_of(image.transform)
+def _scaled(image: GeoBox, resolution: float | tuple[float, float] | None) -> georef.Linear:
+    a, b, d, e = georef.linear_of(image.affine)
     if resolution is None:
         return a, b, d, e
     wanted = np.broadcast_to(np.asarray(resolution, np.float64), (2,))
     if not (np.isfinite(wanted).all() and (wanted > 0).all()):
         raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
-    size = georef.gsd(image.transform)
+    size = georef.gsd(image.affine)
     by_col, by_row = float(wanted[0]) / size[0], float(wanted[1]) / size[1]
     return a * by_col, b * by_row, d * by_col, e * by_row
 
@@ -195,11 +174,12 @@ def _whole(positions: Any) -> tuple[int, int]:
     return low, max(math.ceil(float(positions.max()) - _GRID_ROUND_OFF) - low, 1)
 
 
-def reference_grid(known: Any, given: Any = None) -> Grid:
+def reference_grid(known: Any, given: Any = None) -> GeoBox:
     """Grid of the reference: as given, else the GeoBox that a fit has recorded."""
     if given is None and known is None:
         raise OptionError("the fit does not know the grid of its reference: pass like=, or ref_grid= with a GeoBox")
-    return Grid.of(known if given is None else given)
+    grid: GeoBox = known if given is None else given
+    return grid
 
 
 #: Rows and columns [row0, row1) x [col0, col1) of the source.
@@ -223,8 +203,8 @@ class Mapping:
     scale : Source pixels per output pixel along source rows and columns, 1 unless the output is clearly coarser.
     """
 
-    out: Grid
-    source: Grid
+    out: GeoBox
+    source: GeoBox
     move: Displacement
     matrix: tuple[float, float, float, float, float, float] | None = None
     scale: tuple[float, float] = (1.0, 1.0)
@@ -259,10 +239,10 @@ class Mapping:
 
     def exact(self, rows: Any, cols: Any) -> tuple[Floats, Floats]:
         """Source rows and columns of output rows and columns, through every step of the chain."""
-        x, y = georef.pixel_to_map(self.out.transform, *np.broadcast_arrays(cols, rows))
+        x, y = georef.pixel_to_map(self.out.affine, *np.broadcast_arrays(cols, rows))
         with np.errstate(invalid="ignore", over="ignore"):
-            x, y = georef.transform_points(self.out.crs, self.source.crs, x, y, near=self.source.centre[0])
-            col, row = georef.map_to_pixel(self.source.transform, *self.move.undo(x, y))
+            x, y = georef.transform_points(self.out.crs, self.source.crs, x, y, near=middle_of(self.source))
+            col, row = georef.map_to_pixel(self.source.affine, *self.move.undo(x, y))
         lost = ~(np.isfinite(row) & np.isfinite(col))
         return np.where(lost, np.nan, row), np.where(lost, np.nan, col)
 
@@ -314,8 +294,8 @@ class Mapping:
         return ((self._patch(at), part) for at, part in patches_met(rows, cols))
 
     def _patch(self, at: tuple[int, int]) -> Patch:
-        block, allowed = patch_block(at, self.out.shape), TOLERANCE * min(self.scale)
-        return self.patches.get(at, lambda: make_patch(self.exact, block, self.source.shape, allowed))
+        block, allowed = patch_block(at, self.out.shape.yx), TOLERANCE * min(self.scale)
+        return self.patches.get(at, lambda: make_patch(self.exact, block, self.source.shape.yx, allowed))
 
     @property
     def _matrix(self) -> tuple[float, float, float, float, float, float]:
@@ -342,7 +322,7 @@ def outline(shape: tuple[int, int], n: int = 33) -> tuple[Floats, Floats]:
     return np.repeat(row, n), np.tile(col, n)
 
 
-def compose(out: Grid, source: Grid, move: Displacement) -> Mapping | None:
+def compose(out: GeoBox, source: GeoBox, move: Displacement) -> Mapping | None:
     """Compose grids, CRSs and a displacement into one map."""
     mapping = Mapping(out, source, move)
     seen = _seen(mapping)
@@ -358,11 +338,11 @@ def compose(out: Grid, source: Grid, move: Displacement) -> Mapping | None:
 
 def _seen(mapping: Mapping) -> tuple[slice, slice] | None:
     """Find the part of the output that the image covers, from points spread over the image."""
-    row, col = outline(mapping.source.shape)
-    x, y = georef.pixel_to_map(mapping.source.transform, col, row)
+    row, col = outline(mapping.source.shape.yx)
+    x, y = georef.pixel_to_map(mapping.source.affine, col, row)
     dx, dy = mapping.move.at(x, y)
-    x, y = georef.transform_points(mapping.source.crs, mapping.out.crs, x + dx, y + dy, near=mapping.out.centre[0])
-    out_col, out_row = georef.map_to_pixel(mapping.out.transform, x, y)
+    x, y = georef.transform_points(mapping.source.crs, mapping.out.crs, x + dx, y + dy, near=middle_of(mapping.out))
+    out_col, out_row = georef.map_to_pixel(mapping.out.affine, x, y)
     spans = []
     for positions, size in zip((out_row, out_col), mapping.out.shape, strict=True):
         span = _span(positions)

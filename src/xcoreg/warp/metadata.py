@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset, Variable
 
@@ -14,7 +16,6 @@ from xcoreg import georef
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata
-from xcoreg.warp.mapping import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -43,15 +44,17 @@ class Frame:
     coords : Name to Variable: spatial coordinates and the grid mapping.
     """
 
-    grid: Grid
+    grid: GeoBox
     dims: Dims
     mapping: Hashable
     coords: dict[Hashable, Variable] = field(default_factory=dict)
 
 
-def move_georeference(image: Image, dims: Dims, old: Grid, shift: tuple[float, float], record: dict[str, Any]) -> Image:
+def move_georeference(
+    image: Image, dims: Dims, old: GeoBox, shift: tuple[float, float], record: dict[str, Any]
+) -> Image:
     """Shift the georeference of an image and leave its pixels alone."""
-    transform = georef.translate(old.transform, *shift)
+    transform = georef.translate(old.affine, *shift)
     out = image.copy(deep=False)
     name = _mapping_name(image)
     coords = _moved_coordinates(image, dims, transform, shift)
@@ -93,7 +96,7 @@ def wrap_on_grid(
     return out
 
 
-def frame_for(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
+def frame_for(image: Image, dims: Dims, old: GeoBox, new: GeoBox) -> Frame:
     """Describe a grid in the way of the image itself."""
     name = _mapping_name(image)
     same = georef.same_crs(old.crs, new.crs)
@@ -104,21 +107,21 @@ def frame_for(image: Image, dims: Dims, old: Grid, new: Grid) -> Frame:
     for centres, dim, old_dim in zip(_centres(new) or (), names, dims, strict=False):
         coord = _variable(image, old_dim) if alike else None
         coords[dim] = Variable((dim,), centres, {} if coord is None else coord.attrs)
-    coords[name] = _grid_mapping(_variable(image, name) if same else None, new.crs, new.transform)
+    coords[name] = _grid_mapping(_variable(image, name) if same else None, new.crs, new.affine)
     return Frame(new, names, name, coords)
 
 
 def frame_like(like: Image) -> Frame:
     """Take over the grid of another image, with its names and coordinates."""
     dims = spatial_dims(like, "like")
-    grid = Grid.of(grid_of(like, "like", dims))
+    grid = grid_of(like, "like", dims)
     name = _mapping_name(like)
     coords: dict[Hashable, Variable] = {
         key: like.coords[key].variable
         for key in (*dims, "xc", "yc")
         if key in like.coords and set(like.coords[key].dims) <= set(dims)
     }
-    coords[name] = _grid_mapping(_variable(like, name), grid.crs, grid.transform)
+    coords[name] = _grid_mapping(_variable(like, name), grid.crs, grid.affine)
     return Frame(grid, dims, name, coords)
 
 
@@ -151,7 +154,7 @@ def _moved_coordinates(
         if old is not None and old.dims == dims:
             coords[name] = Variable(old.dims, old.values + move, old.attrs, _without(old.encoding, _OF_THE_VALUES))
     shape = (image.sizes[dims[0]], image.sizes[dims[1]])
-    axes = _centres(Grid((*tuple(transform)[:6],), shape, ""))
+    axes = _centres(GeoBox(shape, Affine(*tuple(transform)[:6]), None))
     for dim, move, centres in zip(dims, (dy, dx), axes or (), strict=False):
         old = _variable(image, dim)
         if old is not None and move:
@@ -159,17 +162,17 @@ def _moved_coordinates(
     return coords
 
 
-def _centres(grid: Grid) -> tuple[Any, Any] | None:
+def _centres(grid: GeoBox) -> tuple[Any, Any] | None:
     """Coordinates (y, x) of the pixel centres along the axes; None for a rotated grid."""
-    _, b, _, d, _, _ = grid.transform
+    _, b, _, d = grid.affine[:4]
     if b or d:
         return None
-    x, _ = georef.pixel_to_map(grid.transform, np.arange(grid.shape[1]), 0)
-    _, y = georef.pixel_to_map(grid.transform, 0, np.arange(grid.shape[0]))
+    x, _ = georef.pixel_to_map(grid.affine, np.arange(grid.shape[1]), 0)
+    _, y = georef.pixel_to_map(grid.affine, 0, np.arange(grid.shape[0]))
     return y, x
 
 
-def _grid_mapping(old: Variable | None, crs: str, transform: Any) -> Variable:
+def _grid_mapping(old: Variable | None, crs: Any, transform: Any) -> Variable:
     """Grid mapping variable; an old one keeps everything but its transform."""
     c, a, b, f, d, e = (float(transform[at]) for at in (2, 0, 1, 5, 3, 4))
     text = " ".join(map(str, (c, a, b, f, d, e)))

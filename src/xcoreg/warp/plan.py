@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import OptionError, warn_user
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from xcoreg.results.coregistration import Coregistration
-    from xcoreg.warp.mapping import Grid, Mapping
+    from xcoreg.warp.mapping import Mapping
     from xcoreg.warp.metadata import Frame
 
     Limits = tuple[np.floating[Any], np.floating[Any]]
@@ -139,9 +140,9 @@ def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
     return BandPlan(kernel, dtype, nodata, fill, records_fill, limits, correction)
 
 
-def _found_nodata(fit: Coregistration, image: Grid, resampling: str) -> Any:
+def _found_nodata(fit: Coregistration, image: GeoBox, resampling: str) -> Any:
     """Nodata that the fit knows of the target, for an image on the very grid of the target that is no mask."""
-    same = fit.shape == image.shape and np.allclose(fit.transform, image.transform, rtol=1e-12, atol=0.0)
+    same = fit.shape == image.shape and np.allclose(fit.transform, image.affine[:6], rtol=1e-12, atol=0.0)
     return fit.details.tgt_nodata if same and resampling != "nearest" else None
 
 

@@ -33,7 +33,7 @@ from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
 from xcoreg.raster.grid import georeferenced_by, grid_of
 from xcoreg.warp.apply import resample_band
-from xcoreg.warp.mapping import Displacement, Grid, compose, outline, reference_grid
+from xcoreg.warp.mapping import Displacement, compose, outline, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like, wrap_on_grid
 from xcoreg.warp.plan import ApplyOptions, WarpPlan
 
@@ -233,11 +233,11 @@ def rectify(
     if found.crs is None:
         raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
     dims, shape = spatial_dims(image, "the image"), shape_of(image)
-    source = Grid(_PIXELS, shape, georef.as_crs(found.crs).to_wkt())
+    source = GeoBox(shape, Affine(*_PIXELS), georef.as_crs(found.crs))
     if isinstance(like, DataArray | Dataset):
         frame = frame_like(like)
     else:
-        grid = Grid.of(like) if like is not None else map_grid(found, shape, crs, resolution)
+        grid = like if like is not None else map_grid(found, shape, crs, resolution)
         frame = frame_for(_without_georeference(image), dims, source, grid)
     mapping = compose(frame.grid, source, cast("Any", _move(found, shape)))
     if mapping is None:
@@ -273,7 +273,7 @@ def map_grid(
     crs: Any = None,
     resolution: float | tuple[float, float] | None = None,
     anchor: tuple[float, float] = (0.0, 0.0),
-) -> Grid:
+) -> GeoBox:
     """Choose a map grid for an image.
 
     shape (rows, columns).
@@ -291,7 +291,7 @@ def map_grid(
     by_x, by_y = float(size[0]), float(size[1])
     (first, n_cols), (last, n_rows) = _whole((x - anchor[0]) / by_x), _whole((anchor[1] - y) / by_y)
     transform = (by_x, 0.0, anchor[0] + first * by_x, 0.0, -by_y, anchor[1] - last * by_y)
-    return Grid(transform, (n_rows, n_cols), goal.to_wkt())
+    return GeoBox((n_rows, n_cols), Affine(*transform), goal)
 
 
 def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats, Floats]:
@@ -376,7 +376,7 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
             "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
             "leave them as they are, vertical=False"
         )
-    frame = Grid(cast("Any", tuple(fit.transform)[:6]), fit.shape, georef.as_crs(fit.crs_wkt).to_wkt())
+    frame = GeoBox(fit.shape, Affine(*fit.transform), georef.as_crs(fit.crs_wkt))
     moved = CorrectedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
     like = _lattice(moved, image, fit, checked) if checked.like is None else checked.like
     return rectify(image, moved, like=like, resampling=checked.resampling, nodata=checked.nodata)
@@ -387,6 +387,5 @@ def _lattice(moved: CorrectedGround, image: DataArray | Dataset, fit: Coregistra
     anchor = (0.0, 0.0)
     if options.is_aligned:
         ref = reference_grid(fit.details.ref_grid, options.ref_grid)
-        anchor = (ref.transform[2], ref.transform[5]) if georef.same_crs(ref.crs, moved.crs) else anchor
-    made = map_grid(moved, shape_of(image), moved.crs, options.resolution, anchor)
-    return GeoBox(made.shape, Affine(*made.transform), moved.crs)
+        anchor = (ref.affine.c, ref.affine.f) if georef.same_crs(ref.crs, moved.crs) else anchor
+    return map_grid(moved, shape_of(image), moved.crs, options.resolution, anchor)

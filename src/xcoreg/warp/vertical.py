@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core.arrays import Floats
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from xcoreg.results.coregistration import Coregistration
-    from xcoreg.warp.mapping import Displacement, Grid, Mapping
+    from xcoreg.warp.mapping import Displacement, Mapping
 
 
 #: Largest error of an interpolated dz where it is checked, in the unit of the heights.
@@ -58,7 +59,7 @@ class VerticalCorrection:
 
     def _of_source(self, row: Floats, col: Floats) -> tuple[Floats]:
         mapping, move = self.mapping, self.mapping.move
-        x, y = georef.pixel_to_map(mapping.source.transform, col, row)
+        x, y = georef.pixel_to_map(mapping.source.affine, col, row)
         with np.errstate(invalid="ignore"):
             x, y = georef.transform_points(move.crs, move.fit_crs, x, y)
         known = np.isfinite(x) & np.isfinite(y)
@@ -78,7 +79,7 @@ class VerticalCorrection:
         return out
 
     def _patch(self, at: tuple[int, int]) -> Patch:
-        block = patch_block(at, self.mapping.out.shape)
+        block = patch_block(at, self.mapping.out.shape.yx)
         if self.mapping.matrix is not None:
             return make_patch(self.exact, block, None, TOLERANCE)
         # Positions are known by now, as well as it takes: a correction need not be undone once more.
@@ -116,7 +117,7 @@ def _constant(model: Any) -> float | None:
     return None if found is None else float(np.nan_to_num(found))
 
 
-def identity_mapping(grid: Grid, move: Displacement) -> Mapping:
+def identity_mapping(grid: GeoBox, move: Displacement) -> Mapping:
     """Map every pixel to itself: values change, positions do not."""
     return Mapping(grid, grid, move, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
