@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import xarray as xr
 
@@ -23,6 +25,33 @@ if TYPE_CHECKING:
     Image = xr.DataArray | xr.Dataset
 
 __all__ = ["CoregAccessor"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class _ShowsOptions:
+    """A method that gets the options of the public function of its name into its signature when it is first used.
+
+    Not before: `import xcoreg` would have to import these functions, and with them all that they need.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.__func__ = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        method = self.__func__
+        signature = inspect.signature(method)
+        shown = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        options = inspect.signature(getattr(xcoreg, method.__name__)).parameters
+        shown |= {name: one for name, one in options.items() if one.kind is one.KEYWORD_ONLY and name not in shown}
+        method.__signature__ = signature.replace(parameters=list(shown.values()))  # type: ignore[attr-defined]
+        setattr(owner, method.__name__, method)
+        return method.__get__(instance, owner)
+
+
+def _shows_options(method: _Method) -> _Method:
+    return _ShowsOptions(method)  # type: ignore[return-value]
 
 
 @xr.register_dataarray_accessor("coreg")  # type: ignore[no-untyped-call]
@@ -119,6 +148,7 @@ class CoregAccessor:
         """
         return xcoreg.coregister.overlap(self._image, ref)
 
+    @_shows_options
     def match(self, ref: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
         """Measure the shift onto a reference; see :func:`xcoreg.match` for options and errors.
 
@@ -129,8 +159,7 @@ class CoregAccessor:
         ground : optional
             What tells where an image without a transform lies, in place of what it carries.
         **options
-            `band`, `ref_band`, `window`, `at`, `max_shift`, `windows`, `contrast`, `where`, `ref_where`, `nodata`,
-            `ref_nodata`, `footprint`, `ref_footprint`, `matcher`, `progress`, `errors`.
+            See :class:`xcoreg.matching.options.Options`.
 
         Returns
         -------
@@ -146,6 +175,7 @@ class CoregAccessor:
         """
         return xcoreg.match(self._image, ref, ground=ground, **options)
 
+    @_shows_options
     def match_local(self, ref: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]) -> Coregistration:
         """Measure a field of shifts onto a reference; see :func:`xcoreg.match_local` for options and errors.
 
@@ -156,7 +186,7 @@ class CoregAccessor:
         ground : optional
             What tells where an image without a transform lies, in place of what it carries.
         **options
-            `spacing`, `model`, `filters`, `points`, and those of :meth:`match` but `at` and `windows`.
+            See :class:`xcoreg.matching.options.LocalOptions`.
 
         Returns
         -------
@@ -172,6 +202,7 @@ class CoregAccessor:
         """
         return xcoreg.match_local(self._image, ref, ground=ground, **options)
 
+    @_shows_options
     def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
         """Put this image in place by a fit; see :func:`xcoreg.apply`.
 
@@ -182,9 +213,8 @@ class CoregAccessor:
         ground : optional
             What tells where an image without a transform lies, in place of what it carries.
         **options
-            `align_grid`, `like`, `resolution`, `resampling`, `nodata`: without any of the first three the transform
-            is moved and no pixel touched. An image known by control points or RPCs alone is rectified, in the CRS of
-            the fit.
+            See :func:`xcoreg.apply`. Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves
+            the transform. An image known by control points or RPCs alone is rectified, in the CRS of the fit.
 
         Returns
         -------
@@ -201,6 +231,7 @@ class CoregAccessor:
         """
         return xcoreg.apply(self._image, fit, ground=ground, **options)  # type: ignore[type-var]
 
+    @_shows_options
     def shift_to(self, ref: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
         """Match and apply in one step: ``apply(match(ref))``.
 
@@ -211,7 +242,7 @@ class CoregAccessor:
         ground : optional
             What tells where an image without a transform lies, in place of what it carries.
         **options
-            Of :meth:`match` and of :meth:`apply`.
+            See :meth:`match` and :meth:`apply`.
 
         Returns
         -------
@@ -228,6 +259,7 @@ class CoregAccessor:
         """
         return xcoreg.shift_to(self._image, ref, ground=ground, **options)  # type: ignore[type-var]
 
+    @_shows_options
     def warp_to(self, ref: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
         """Measure a field of shifts and warp by it in one step: ``apply(match_local(ref))``, one interpolation.
 
@@ -238,7 +270,7 @@ class CoregAccessor:
         ground : optional
             What tells where an image without a transform lies, in place of what it carries.
         **options
-            Of :meth:`match_local` and of :meth:`apply`. Without `like` or `align_grid` the grid of this image is kept.
+            See :meth:`match_local` and :meth:`apply`. Without an output grid that of this image is used.
 
         Returns
         -------

@@ -22,7 +22,14 @@ from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
 from xcoreg.matching import field, shift
 from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_polygons
-from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options
+from xcoreg.matching.options import (
+    LocalOptions,
+    MatchLocalOptions,
+    MatchOptions,
+    Options,
+    check_options,
+    shows_options,
+)
 from xcoreg.raster.footprint import carry_to_crs
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
@@ -33,7 +40,7 @@ from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
-from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords
+from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.rectify import as_ground, gcps_of, needs_rectifying, rectified_to, rectify, rectify_by
 from xcoreg.warp.vertical import changes_values
 
@@ -101,6 +108,7 @@ def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
         return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
 
 
+@shows_options(Options)
 def match(
     target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchOptions]
 ) -> Coregistration:
@@ -143,6 +151,7 @@ def match(
     return shift.match(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
 
 
+@shows_options(LocalOptions)
 def match_local(
     target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
 ) -> Coregistration:
@@ -188,6 +197,7 @@ def match_local(
     return field.match_local(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
 
 
+@shows_options(LocalOptions)
 def tie_points(
     target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
 ) -> TiePoints:
@@ -196,7 +206,7 @@ def tie_points(
     Parameters
     ----------
     target, reference, ground, **options
-        As for :func:`match_local`.
+        See :func:`match_local`.
 
     Returns
     -------
@@ -219,6 +229,7 @@ def tie_points(
     return field.tie_points(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
 
 
+@shows_options(ApplyOptions)
 def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
     """Correct an image by a fit.
 
@@ -308,6 +319,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     return warping.apply(image, fit, **options)
 
 
+@shows_options(Options, ApplyOptions)
 def shift_to(target: Image, reference: Any, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
     """Match and apply one shift in one step: ``apply(target, match(target, reference))``.
 
@@ -320,7 +332,7 @@ def shift_to(target: Image, reference: Any, *, ground: Any = None, **options: Un
     ground : optional
         As for :func:`match`.
     **options
-        Of :func:`match` and of :func:`apply`.
+        See :func:`match` and :func:`apply`.
 
     Returns
     -------
@@ -346,6 +358,7 @@ def shift_to(target: Image, reference: Any, *, ground: Any = None, **options: Un
     return apply(target, match(target, reference, ground=ground, **matching), ground=ground, **applying)
 
 
+@shows_options(LocalOptions, ApplyOptions)
 def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
     """Match a field of shifts and warp by it in one step: ``apply(target, match_local(target, reference))``.
 
@@ -358,7 +371,7 @@ def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unp
     ground : optional
         As for :func:`match`.
     **options
-        Of :func:`match_local` and of :func:`apply`. Without an output grid that of the target is kept.
+        See :func:`match_local` and :func:`apply`. Without an output grid that of the target is used.
 
     Returns
     -------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType, ModuleType
 
 __all__ = [
@@ -214,6 +216,13 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingDependency(f"this needs {package}: pip install 'xcoreg[{extra}]'") from error
+
+
+def unknown_option(name: str, known: Sequence[str]) -> OptionError:
+    """Error for an option that does not exist, with the name that was probably meant."""
+    close = difflib.get_close_matches(name, known, 1)
+    cure = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+    return OptionError(f"there is no option {name!r}: {cure}")
 
 
 def warn_user(message: str, category: type[CoregWarning] = CoregWarning) -> None:

@@ -1,10 +1,10 @@
-"""What a user may ask of `match`, checked once."""
+"""The options of `match` and `match_local`: their meaning, their checks, and how signatures show them."""
 
 from __future__ import annotations
 
-import difflib
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from functools import partial
 from numbers import Real
 from typing import Any, Literal, TypedDict, TypeVar, overload
@@ -13,12 +13,12 @@ import numpy as np
 
 from xcoreg.core.dem import NAMES, Terms, parse_terms
 from xcoreg.core.matcher import phase_match, phase_scout
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, unknown_option
 
 _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
 
-# Options of one shift that a field has no use for, and what serves instead.
+# Options of one shift that a field does not have, and what to use instead.
 _SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
 
 Matcher = Callable[..., Any]
@@ -80,7 +80,7 @@ class Options:
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, optional
-        Known outline of the valid data, in the CRS of its image: it is not searched for then.
+        Polygon of the valid data, in the CRS of its image, where it is known already.
     matcher : "phase", name or names of elevation matchers, or callable
         Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
@@ -118,20 +118,20 @@ class Options:
         return None if callable(self.matcher) else parse_terms(self.matcher)
 
     def match_function(self, limit: float | None) -> Matcher:
-        """Give the matcher as a function of a batch of windows, searching ``limit`` pixels of the matching grid."""
+        """Matcher as a function of a batch of windows, searching within ``limit`` pixels of the matching grid."""
         if callable(self.matcher):
             return self.matcher
-        # The similarity of windows as they came is told by the engine, for any matcher.
+        # Similarities before the shift are computed for every matcher alike, see `match_windows`.
         return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False)
 
     def scout_function(self, limit: float | None) -> Matcher | None:
-        """Give the cheap first look that belongs to the matcher, if there is one."""
+        """Cheap search for whole pixels that precedes the matcher, if it has one."""
         if callable(self.matcher):
             return None
         return partial(phase_scout, max_shift=limit, contrast=self.contrast)
 
     def record(self) -> dict[str, Any]:
-        """Options that differ from their defaults, for the result's settings."""
+        """Options that differ from their defaults, for the result."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
         return {
             name: value if isinstance(value, int | float | str | tuple) else str(value)[:200]
@@ -141,7 +141,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class LocalOptions(Options):
-    """Checked options of a field of shifts: those of :class:`Options`, and these. `at` and `windows` have no meaning.
+    """Checked options of a field of shifts: these, and those of :class:`Options` except `at` and `windows`.
 
     Attributes
     ----------
@@ -152,14 +152,14 @@ class LocalOptions(Options):
         Distance between windows, target px; default 200, less where the overlap is small. Blocks of elevation models
         are stretched a little to overlap_patches all of the overlap.
     model : str or object
-        "auto" (by held-out error), one of :data:`xcoreg.core.models.KINDS`, or an object with
+        "auto" (by cross-validation), one of :data:`xcoreg.core.models.KINDS`, or an object with
         ``fit(x, y, dx, dy, cov)`` that returns a model.
     filters : sequence of str or callable
-        What flags outliers, in this order; see :mod:`xcoreg.filters`.
+        Outlier filters in this order; see :mod:`xcoreg.filters`.
     points : GeoDataFrame, path, TiePoints or (n, 2) array, optional
         Where to match, instead of a grid; whole tie points (with corrections) are not matched again.
     max_shift : float, optional
-        Largest correction on each axis, target px; default: what the windows of the cascade can hold.
+        Largest correction on each axis, target px; default: as far as the largest windows can be matched.
     """
 
     spacing: float | None = None
@@ -169,6 +169,7 @@ class LocalOptions(Options):
 
 
 _Checked = TypeVar("_Checked", bound=Options)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @overload
@@ -177,14 +178,12 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = ()) -> Options:
 def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: type[_Checked]) -> _Checked: ...
 def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: type[Options] = Options) -> Options:
     """Check options as a user gave them."""
-    known = [f.name for f in fields(kind) if not (kind is LocalOptions and f.name in _SINGLE)]
+    known = [*(f.name for f in fields_of(kind)), *also]
     for name in given:
         if kind is LocalOptions and name in _SINGLE:
             raise OptionError(f"{name}= belongs to match, which uses a few windows: {_SINGLE[name]}")
         if name not in known:
-            close = difflib.get_close_matches(name, [*known, *also], 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join([*known, *also])}"
-            raise OptionError(f"there is no option {name!r}: {hint}")
+            raise unknown_option(name, known)
     options = kind(**given)
     _check_numbers(options)
     _check_choices(options)
@@ -193,8 +192,30 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: ty
     return options
 
 
+def fields_of(kind: type[Any]) -> list[Field[Any]]:
+    """Fields of a class of options that users can set."""
+    return [f for f in fields(kind) if not (kind is LocalOptions and f.name in _SINGLE)]
+
+
+def shows_options(*kinds: type[Any]) -> Callable[[_Function], _Function]:
+    """Show the fields of some classes of options in the signature of a function, in place of its ``**options``."""
+
+    def decorate(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+        shown = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        for field in (field for kind in kinds for field in fields_of(kind)):
+            option = inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+            )
+            shown.setdefault(field.name, option)
+        function.__signature__ = signature.replace(parameters=list(shown.values()))  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
 def _check_numbers(options: Options) -> None:
-    # What a user gave need not be what was asked for.
+    # Values may be of any type, whatever the annotations say.
     window: Any = options.window
     windows: Any = options.windows
     limit: Any = options.max_shift
@@ -221,7 +242,7 @@ def _check_local(options: LocalOptions) -> None:
     if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
         raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
     if options.points is not None and spacing is not None:
-        raise OptionError("points= says where to match, and spacing= too: give one of them")
+        raise OptionError("points= and spacing= both choose where to match: give one of them")
 
 
 def _check_choices(options: Options) -> None:
@@ -232,9 +253,9 @@ def _check_choices(options: Options) -> None:
     except ValueError as error:
         raise OptionError(str(error)) from error
     if (callable(options.matcher) or terms is not None) and options.contrast != "same":
-        raise OptionError("contrast belongs to the phase matcher: other matchers decide that by themselves")
+        raise OptionError("contrast= is an option of the phase matcher: leave it out with another matcher")
     if terms is not None and options.windows != Options.windows:
-        raise OptionError("windows belongs to images: elevation models are compared as a whole; leave it out")
+        raise OptionError("windows= is an option for images: leave it out, elevation models are compared as a whole")
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher != "phase":

@@ -97,7 +97,7 @@ _Image = TypeVar("_Image", DataArray, Dataset)
 
 def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) -> _Image:
     """Correct an image that has a transform by a fit; see :func:`xcoreg.apply`."""
-    checked = ApplyOptions(**options)
+    checked = ApplyOptions.checked(dict(options))
     _check(image, fit)
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)

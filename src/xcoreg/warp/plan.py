@@ -9,7 +9,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import OptionError, warn_user
+from xcoreg.errors import OptionError, unknown_option, warn_user
 from xcoreg.raster.nodata import band_nodata, stored_nodata
 from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
 
@@ -50,6 +50,14 @@ class ApplyOptions:
     nodata: float | None = None
     ref_grid: Any = None
     vertical: bool | None = None
+
+    @classmethod
+    def checked(cls, given: dict[str, Any]) -> ApplyOptions:
+        """Check options as a user gave them."""
+        for name in given:
+            if name not in APPLY_OPTIONS:
+                raise unknown_option(name, APPLY_OPTIONS)
+        return cls(**given)
 
     def __post_init__(self) -> None:
         if self.resampling not in KERNELS:

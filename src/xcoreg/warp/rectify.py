@@ -366,7 +366,7 @@ def rectified_to(image: _Image, ref: DataArray | Dataset, ground: Any = None, *,
 
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
     """Rectify an image and correct it by a fit, in one interpolation."""
-    checked = ApplyOptions(**options)
+    checked = ApplyOptions.checked(options)
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
     if not fit.crs_wkt:
