@@ -32,13 +32,6 @@ def test_only_public_names_are_listed():
     assert {name for name in dir(xcoreg) if not name.startswith("__")} == {*xcoreg.__all__, "plot"}
 
 
-@pytest.mark.parametrize("first", ["import xcoreg, xarray", "import xarray, xcoreg"])
-def test_the_accessor_is_there_whichever_is_imported_first(first):
-    assert (
-        python(f"{first}; print(hasattr(xarray.DataArray, 'coreg'), hasattr(xarray.Dataset, 'coreg'))") == "True True"
-    )
-
-
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'xcoreg' has no attribute 'mathc'"):
         xcoreg.mathc  # noqa: B018
@@ -68,11 +61,6 @@ def python(script):
 def test_the_top_level_is_lazy():
     script = "import sys, xcoreg; print({'scipy', 'xarray', 'xcoreg.matching', 'xcoreg.io'} & {*sys.modules} or '[]')"
     assert python(script) == "[]"
-
-
-def test_importing_registers_the_accessor():
-    script = "import xarray as xr, xcoreg; print(hasattr(xr.DataArray, 'coreg') and hasattr(xr.Dataset, 'coreg'))"
-    assert python(script) == "True"
 
 
 METHODS = [name for name in dir(xcoreg.accessor.CoregAccessor) if not name.startswith("_")]

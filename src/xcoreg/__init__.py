@@ -7,12 +7,12 @@ target's coordinates: ``x_ref = x_tgt + dx``. Importing the package registers ``
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.util
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -158,29 +158,27 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "plot", "__version__", "__doc__"])
 
 
-class _RegisterAccessor(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Registers `.coreg` once xarray is imported, so that `import xcoreg` need not wait for xarray and pandas."""
+class _AccessorFinder:
+    """Registers `.coreg` as soon as xarray has been imported (docs/decisions/import.md)."""
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
-        if fullname != "xarray":
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "xarray":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        later = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        found = (finder.find_spec(name, path, target) for finder in later if hasattr(finder, "find_spec"))
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            self._loader, spec.loader = spec.loader, self
+            spec.loader.exec_module = partial(self._run, spec.loader)  # type: ignore[method-assign]
         return spec
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
-            module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
+    def _run(self, loader: Loader, module: ModuleType) -> None:
+        del loader.exec_module  # its own method is used again
+        loader.exec_module(module)
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
         importlib.import_module("xcoreg.accessor")
 
 
 if "xarray" in sys.modules:
     importlib.import_module("xcoreg.accessor")
 else:
-    sys.meta_path.insert(0, _RegisterAccessor())
+    sys.meta_path.insert(0, _AccessorFinder())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from xcoreg.cli import COMMANDS
+
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 
@@ -47,9 +49,37 @@ def test_stdout_holds_nothing_but_data(images):
     assert json.loads(result.stdout)["answer"]["ok"] is True
 
 
-def test_help_loads_no_heavy_module():
-    heavy = {"matplotlib", "geopandas", "distributed", "scipy", "rasterio", "dask"}
-    code = "import sys, xcoreg.cli; print(*sorted(name for name in sys.modules if '.' not in name))"
-    bare = set(shell(sys.executable, "-c", "import sys, xcoreg; print(*sys.modules)").stdout.split())
-    loaded = set(shell(sys.executable, "-c", code).stdout.split())
-    assert loaded & heavy <= bare  # what the package itself needs is not the program's doing
+def modules_of(*arguments):
+    """Modules that a call of the program has loaded at its end."""
+    script = f"""
+import atexit, sys
+atexit.register(lambda: print("modules:", *sorted(sys.modules), file=sys.stderr))
+from xcoreg.cli import main
+sys.argv = ["xcoreg", *{arguments!r}]
+main()
+"""
+    return set(shell(sys.executable, "-c", script).stderr.rpartition("modules:")[2].split())
+
+
+def test_help_loads_click_and_two_modules_of_xcoreg():
+    loaded = modules_of("--help")
+    assert {name for name in loaded if name.startswith("xcoreg")} == {"xcoreg", "xcoreg.cli"}
+    assert loaded & {"numpy", "scipy", "xarray", "pandas", "pyarrow", "rasterio", "dask", "matplotlib"} == set()
+
+
+@pytest.mark.parametrize("command", ["match", "shift", "warp", "dem", "points", "apply", "batch", "locate", "demo"])
+def test_help_of_a_command_reads_no_image(command):
+    assert modules_of(command, "--help") & {"scipy", "xarray", "pandas", "rasterio", "dask", "matplotlib"} == set()
+
+
+def test_every_command_is_in_the_table_and_has_help(run):
+    listed = run("--help").stdout
+    for name in COMMANDS:
+        assert f"  {name} " in listed
+        assert "Usage: coreg" in run(name, "--help").stdout
+
+
+def test_an_unknown_command_is_bad_usage(run):
+    result = run("mathc")
+    assert result.exit_code == 2
+    assert "No such command" in result.stderr
