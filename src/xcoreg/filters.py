@@ -126,13 +126,13 @@ def model(kind: str = "spline", sigmas: float = 5.0, floor: float = 0.15) -> Fil
             return points
         for name in (kind, "polynomial2", "affine", "translation"):
             try:
-                told = assess_model(
+                choice = assess_model(
                     name, points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], _known(points.cov)[ok]
                 )
             except Degenerate:
                 continue
             off, spread = np.full((len(points), 2), np.nan), np.zeros((len(points), 2, 2))
-            off[ok], spread[ok] = _stack(told.residual_dx, told.residual_dy), told.held_out_cov
+            off[ok], spread[ok] = _stack(choice.residual_dx, choice.residual_dy), choice.check_cov
             return points.with_status(_beyond(points, off, spread, sigmas, floor), Status.OUTLIER)
         return points
 
@@ -218,5 +218,5 @@ def _beyond(points: TiePoints, off: Any, spread: Any, sigmas: float, floor: floa
 def _pixel(points: TiePoints) -> float:
     """Length of a target pixel, CRS units: what corrections in both units tell."""
     pixels, units = np.hypot(points.dcol, points.drow), np.hypot(points.dx, points.dy)
-    told = np.isfinite(pixels) & (pixels > 0)
-    return float(np.median(units[told] / pixels[told])) if told.any() else 1.0
+    known = np.isfinite(pixels) & (pixels > 0)
+    return float(np.median(units[known] / pixels[known])) if known.any() else 1.0

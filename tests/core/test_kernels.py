@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.kernels import KERNELS, gather, nearest_index, reach, taps, ticked, weigh, work_dtype
+from xcoreg.core.kernels import (
+    KERNELS,
+    nearest_index,
+    reach,
+    round_position,
+    sum_along_axis,
+    sum_taps,
+    taps,
+    work_dtype,
+)
 
 SMOOTH = ("bilinear", "cubic", "lanczos")
 
@@ -58,19 +67,19 @@ def test_half_way_belongs_to_the_higher_pixel():
 
 def test_round_off_hides_no_whole_pixel():
     at = np.array([5.0 + 4e-7, 5.0 - 4e-7, 123456.0 + 1e-9])
-    assert ticked(at).tolist() == [5.0, 5.0, 123456.0]
+    assert round_position(at).tolist() == [5.0, 5.0, 123456.0]
 
 
 def test_ticked_positions_can_be_counted_from_any_pixel():
     at = np.random.default_rng(1).uniform(0, 1e5, 1000)
-    assert np.array_equal(ticked(at) - 777, ticked(at - 777))
+    assert np.array_equal(round_position(at) - 777, round_position(at - 777))
 
 
 def test_gather_equals_weigh_on_a_mesh():
     values = np.random.default_rng(2).normal(size=(12, 13))
     row, col = taps(np.array([4.3, 5.3]), "cubic", 1.0, "float64"), taps(np.array([6.1, 7.1]), "cubic", 1.0, "float64")
-    mesh = weigh(weigh(values, row, 0), col, 1)
-    pair = gather(values, row, col)
+    mesh = sum_along_axis(sum_along_axis(values, row, 0), col, 1)
+    pair = sum_taps(values, row, col)
     np.testing.assert_allclose(np.diag(mesh), pair, rtol=1e-12)
 
 

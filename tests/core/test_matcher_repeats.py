@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.matcher import repeats
+from xcoreg.core.matcher import rival_fit
 from xcoreg.simulate import window_pairs
 
 
@@ -14,7 +14,7 @@ def tiles(period, side, seed=0, noise=0.1):
 
 def run(tgt, ref, move, limit):
     ref, tgt = ref.astype(np.float32), tgt.astype(np.float32)
-    return repeats(tgt, ref, np.ones(ref.shape, bool), np.asarray(move, float).reshape(-1, 2), limit)
+    return rival_fit(tgt, ref, np.ones(ref.shape, bool), np.asarray(move, float).reshape(-1, 2), limit)
 
 
 @pytest.mark.parametrize(("period", "side"), [(6, 64), (8, 64), (16, 64), (16, 128), (24, 128), (40, 256)])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.matches import Status, count_statuses, freeze, tell_counts
+from xcoreg.core.matches import Status, count_statuses, describe_counts, freeze
 
 
 def test_freeze_copies_and_locks():
@@ -24,4 +24,4 @@ def test_counts_follow_the_codes():
 
 
 def test_no_rows_are_told_as_none():
-    assert tell_counts(np.empty(0, np.int8)) == "none"
+    assert describe_counts(np.empty(0, np.int8)) == "none"

@@ -30,27 +30,27 @@ def test_nothing_lies_beyond_the_border():
 
 def test_apart_is_the_mean_square_difference():
     a, b, ok = drawn(4), drawn(5), np.ones((1, 24, 32), bool)
-    assert Cells.of(a, b, ok).apart() == pytest.approx(blocks((a - b) ** 2, 4) / 16, abs=1e-5)
+    assert Cells.of(a, b, ok).mean_difference() == pytest.approx(blocks((a - b) ** 2, 4) / 16, abs=1e-5)
 
 
 def test_equal_windows_are_not_apart_whatever_the_rounding():
     a, ok = 1e3 * drawn(6), np.ones((1, 24, 32), bool)
-    assert Cells.of(a, a, ok).apart().min() == 0
+    assert Cells.of(a, a, ok).mean_difference().min() == 0
 
 
 def test_rough_is_the_variance_within_cells():
     a, b, ok = drawn(7), drawn(8), np.ones((1, 24, 32), bool)
     both = (a + b).reshape(2, 6, 4, 8, 4)
-    assert Cells.of(a, b, ok).rough() == pytest.approx(both.var((2, 4)), abs=1e-4)
+    assert Cells.of(a, b, ok).roughness() == pytest.approx(both.var((2, 4)), abs=1e-4)
 
 
 def test_cells_that_hardly_count_tell_nothing():
     a, b, valid = drawn(9), drawn(10), np.ones((2, 24, 32), bool)
     valid[:, :4, :3] = False
     cells = Cells.of(a, b, valid)
-    assert not cells.apart()[:, 0, 0].any()
-    assert not cells.rough()[:, 0, 0].any()
-    assert cells.apart()[:, 0, 1].all()
+    assert not cells.mean_difference()[:, 0, 0].any()
+    assert not cells.roughness()[:, 0, 0].any()
+    assert cells.mean_difference()[:, 0, 1].all()
 
 
 def test_some_windows_can_be_put_in_the_place_of_others():

@@ -39,15 +39,15 @@ def test_frames_without_a_move_are_shared():
 def test_leans_of_frames_are_slopes_over_their_weights(move):
     frame = fade_frame((24, 31), np.array([move]))
     inside = frame.weight > 0
-    for lean, slope in zip(frame[1:], slopes(frame.weight), strict=True):
-        assert (lean * frame.weight)[inside] == pytest.approx(slope[inside], abs=1e-5)
+    for relative, slope in zip(frame[1:], slopes(frame.weight), strict=True):
+        assert (relative * frame.weight)[inside] == pytest.approx(slope[inside], abs=1e-5)
 
 
 def test_leans_around_holes_are_slopes_over_their_weights():
     seen = np.random.default_rng(1).random((2, 24, 31)) > 0.02
     margin = fade(seen)
-    for lean, slope in zip(margin[1:], slopes(margin.weight), strict=True):
-        assert lean * margin.weight == pytest.approx(np.where(margin.weight > 0, slope, 0), abs=1e-5)
+    for relative, slope in zip(margin[1:], slopes(margin.weight), strict=True):
+        assert relative * margin.weight == pytest.approx(np.where(margin.weight > 0, slope, 0), abs=1e-5)
 
 
 def test_slopes_are_derivatives_per_pixel():

@@ -1,38 +1,38 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.robust import agreeing, combine
+from xcoreg.core.robust import combine, largest_group
 
 EYE = np.eye(2)
 
 
 def test_the_largest_group_wins():
     moves = np.array([[0, 0], [0.2, 0], [5, 5], [5.1, 5], [5, 5.2]], float)
-    assert agreeing(moves, np.ones(5), 0.5).tolist() == [False, False, True, True, True]
+    assert largest_group(moves, np.ones(5), 0.5).tolist() == [False, False, True, True, True]
 
 
 def test_weights_count_rather_than_heads():
     moves = np.array([[0, 0], [0.2, 0], [5, 5], [5.1, 5], [5, 5.2]], float)
-    assert agreeing(moves, np.array([90, 90, 40, 40, 40]), 0.5).tolist() == [True, True, False, False, False]
+    assert largest_group(moves, np.array([90, 90, 40, 40, 40]), 0.5).tolist() == [True, True, False, False, False]
 
 
 def test_of_equal_groups_the_tighter_wins():
     moves = np.array([[0, 0], [0.4, 0], [5, 5], [5.1, 5]], float)
-    assert agreeing(moves, np.ones(4), 0.5).tolist() == [False, False, True, True]
+    assert largest_group(moves, np.ones(4), 0.5).tolist() == [False, False, True, True]
 
 
 def test_rows_without_a_shift_agree_with_nothing():
     moves = np.array([[1, 1], [np.nan, 1], [1, 1.1]], float)
-    assert agreeing(moves, np.ones(3), 0.5).tolist() == [True, False, True]
+    assert largest_group(moves, np.ones(3), 0.5).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("moves", [np.empty((0, 2)), np.full((3, 2), np.nan)])
 def test_no_shift_at_all_gives_no_members(moves):
-    assert not agreeing(moves, np.ones(len(moves)), 1.0).any()
+    assert not largest_group(moves, np.ones(len(moves)), 1.0).any()
 
 
 def test_one_shift_agrees_with_itself():
-    assert agreeing(np.array([[3.0, 4.0]]), np.ones(1), 0.1).tolist() == [True]
+    assert largest_group(np.array([[3.0, 4.0]]), np.ones(1), 0.1).tolist() == [True]
 
 
 def test_mean_is_weighted_by_the_covariances():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcoreg.core.spectrum import FourierShift, moved, recut
+from xcoreg.core.spectrum import FourierShift, cut_at_offset, shift_pixels
 
 ROWS, COLS = np.mgrid[:64, :80].astype(np.float64)
 INNER = (slice(5, -5), slice(5, -5))
@@ -20,9 +20,9 @@ def mover():
 
 @pytest.mark.parametrize("move", [(0.25, 0.0), (0.0, -0.5), (0.4, 0.3), (-0.49, 0.49)])
 def test_reads_between_pixels(move):
-    moved = mover().image(mover().spectrum(np.array([move, move])))
-    assert np.abs(moved[0] - waves(*move))[INNER].max() < 3e-3
-    assert np.abs(moved[1] - waves(3 + move[0], 1 + move[1]))[INNER].max() < 3e-3
+    shift_pixels = mover().image(mover().spectrum(np.array([move, move])))
+    assert np.abs(shift_pixels[0] - waves(*move))[INNER].max() < 3e-3
+    assert np.abs(shift_pixels[1] - waves(3 + move[0], 1 + move[1]))[INNER].max() < 3e-3
 
 
 def test_no_move_returns_the_pixels():
@@ -31,8 +31,8 @@ def test_no_move_returns_the_pixels():
 
 
 def test_every_window_has_its_own_move():
-    moved = mover().image(mover().spectrum(np.array([[0.3, 0.0], [-0.3, 0.2]])))
-    assert np.abs(moved[1] - waves(2.7, 1.2))[INNER].max() < 3e-3
+    shift_pixels = mover().image(mover().spectrum(np.array([[0.3, 0.0], [-0.3, 0.2]])))
+    assert np.abs(shift_pixels[1] - waves(2.7, 1.2))[INNER].max() < 3e-3
 
 
 def test_slopes_are_derivatives_per_pixel():
@@ -49,7 +49,7 @@ def test_stays_in_single_precision():
 
 def test_recut_follows_the_move_and_tells_what_was_inside():
     images = np.arange(24.0).reshape(2, 3, 4)
-    out, inside = recut(images, np.array([[1, 0], [0, -1]]))
+    out, inside = cut_at_offset(images, np.array([[1, 0], [0, -1]]))
     assert out[0].tolist() == [[1, 2, 3, 3], [5, 6, 7, 7], [9, 10, 11, 11]]
     assert inside[0].tolist() == [[True, True, True, False]] * 3
     assert out[1, 1:].tolist() == images[1, :2].tolist()
@@ -57,14 +57,14 @@ def test_recut_follows_the_move_and_tells_what_was_inside():
 
 
 def test_recut_keeps_the_dtype():
-    assert recut(np.ones((1, 4, 4), bool), np.array([[1, 1]]))[0].dtype == bool
+    assert cut_at_offset(np.ones((1, 4, 4), bool), np.array([[1, 1]]))[0].dtype == bool
 
 
 @settings(max_examples=40, derandomize=True)
 @given(st.integers(-9, 9), st.integers(-9, 9))
 def test_recut_is_a_roll_where_inside(dcol, drow):
     images = np.random.default_rng(4).random((1, 10, 10))
-    out, inside = recut(images, np.array([[dcol, drow]]))
+    out, inside = cut_at_offset(images, np.array([[dcol, drow]]))
     rolled = np.roll(images, (-drow, -dcol), (1, 2))
     assert inside.sum() == (10 - abs(drow)) * (10 - abs(dcol))
     assert (out[inside] == rolled[inside]).all()
@@ -75,5 +75,5 @@ def test_recut_is_a_roll_where_inside(dcol, drow):
 def test_moved_is_the_inverse_of_recut_with_zeros(dcol, drow):
     images = np.random.default_rng(4).random((2, 10, 10))
     move = np.array([[dcol, drow], [0, 1]])
-    cut, inside = recut(images, -move)
-    assert (moved(images, move) == np.where(inside, cut, 0)).all()
+    cut, inside = cut_at_offset(images, -move)
+    assert (shift_pixels(images, move) == np.where(inside, cut, 0)).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.spectrum import modes_for
-from xcoreg.core.weights import Products, confirm, covariance, settle
+from xcoreg.core.weights import Products, correlation_and_phase, covariance, take_steps
 
 MODES = modes_for(64, 64)
 TURN = 2j * np.pi
@@ -21,7 +21,7 @@ def drawn(seed, noise, move=(0.0, 0.0), n=40):
 
 def settled(parts):
     products = Products.of(*parts[1:], MODES)
-    return settle(products, MODES), products
+    return take_steps(products, MODES), products
 
 
 @pytest.mark.parametrize("move", [(0.05, -0.02), (-0.3, 0.2)])
@@ -41,7 +41,7 @@ def test_a_step_changes_the_residual_as_told():
     parts = drawn(2, 0.1)
     move = np.array([[0.1, -0.2]])
     moved = parts[1] + 0.1 * parts[2] - 0.2 * parts[3]
-    told = Products.of(*parts[1:], MODES).change(np.repeat(move, len(moved), axis=0))
+    told = Products.of(*parts[1:], MODES).residual_power(np.repeat(move, len(moved), axis=0))
     assert told == pytest.approx(MODES.sums(np.abs(moved) ** 2), rel=1e-4)
 
 
@@ -63,6 +63,6 @@ def test_phases_tell_the_move_that_is_left():
     mean, residual, *slopes = drawn(4, 0.03)
     found, _ = settled((mean, residual, *slopes))
     left = residual - 0.1 * slopes[0] + 0.05 * slopes[1]
-    score, phase = confirm(mean, left, found, MODES)
+    score, phase = correlation_and_phase(mean, left, found, MODES)
     assert score.min() > 0.9
     assert np.abs(phase.mean(0) - (0.1, -0.05)).max() < 0.01

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.quality import Cells, smooth
-from xcoreg.core.weights import removed, stand_out, unchanged
+from xcoreg.core.weights import change_weights, share_removed, windows_with_changes
 
 
 def drawn(n=6, size=64, noise=0.05, seed=0):
@@ -20,20 +20,20 @@ def everywhere(image):
 @pytest.mark.parametrize("size", [64, 256])
 def test_noise_does_not_stand_out(size):
     ref, tgt = drawn(size=size)
-    assert not stand_out(Cells.of(ref, tgt, everywhere(ref))).any()
+    assert not windows_with_changes(Cells.of(ref, tgt, everywhere(ref))).any()
 
 
 @pytest.mark.parametrize("corner", [(20, 20), (22, 18), (50, 3)])
 def test_a_cloud_stands_out_in_its_window_alone(corner):
     ref, tgt = drawn()
     tgt[2, corner[0] : corner[0] + 8, corner[1] : corner[1] + 8] += 2
-    assert np.flatnonzero(stand_out(Cells.of(ref, tgt, everywhere(ref)))).tolist() == [2]
+    assert np.flatnonzero(windows_with_changes(Cells.of(ref, tgt, everywhere(ref)))).tolist() == [2]
 
 
 def test_a_cloud_loses_its_weight_and_the_rest_keeps_it():
     ref, tgt = drawn()
     tgt[:, 20:30, 30:40] += 2
-    weight = unchanged(ref - tgt, ref + tgt, np.ones((1, 64, 64), np.float32))
+    weight = change_weights(ref - tgt, ref + tgt, np.ones((1, 64, 64), np.float32))
     assert weight[:, 22:28, 32:38].max() < 0.05
     clear = np.ones((64, 64), bool)
     clear[16:34, 26:44] = False
@@ -43,7 +43,7 @@ def test_a_cloud_loses_its_weight_and_the_rest_keeps_it():
 def test_calm_water_does_not_make_the_land_suspect():
     ref, tgt = drawn(noise=0.2)
     ref[:, :, :30], tgt[:, :, :30] = 0.01 * ref[:, :, :30], 0.01 * tgt[:, :, :30]
-    weight = unchanged(ref - tgt, ref + tgt, np.ones((1, 64, 64), np.float32))
+    weight = change_weights(ref - tgt, ref + tgt, np.ones((1, 64, 64), np.float32))
     assert weight[:, :, 36:].mean() > 0.95
 
 
@@ -51,10 +51,10 @@ def test_what_is_hidden_needs_no_weight():
     ref, tgt = drawn()
     mask = np.ones((1, 64, 64), np.float32)
     mask[:, :, :32] = 0
-    weight = unchanged((ref - tgt) * mask, (ref + tgt) * mask, mask)
+    weight = change_weights((ref - tgt) * mask, (ref + tgt) * mask, mask)
     assert weight[:, :, 40:].mean() > 0.99
 
 
 def test_removed_is_the_share_of_energy():
     difference = np.array([[[3.0, 1.0]], [[0.0, 0.0]]])
-    assert removed(difference, np.array([[[0.0, 1.0]], [[0.5, 0.5]]])) == pytest.approx([0.9, 1.0])
+    assert share_removed(difference, np.array([[[0.0, 1.0]], [[0.5, 0.5]]])) == pytest.approx([0.9, 1.0])

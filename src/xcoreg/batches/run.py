@@ -213,7 +213,7 @@ def _teller(progress: bool | Tell, total: int) -> Iterator[Tell]:
 
         def told(record: dict[str, Any]) -> None:
             ended[record["status"]] = ended.get(record["status"], 0) + 1
-            bar.set_postfix_str(tell_counts(ended), refresh=False)
+            bar.set_postfix_str(describe_counts(ended), refresh=False)
             bar.update()
 
         yield told
@@ -276,7 +276,7 @@ class Batch:
         return self.ok
 
     def __repr__(self) -> str:
-        return f"Batch({tell_counts(self.counts())}; {self.folder})"
+        return f"Batch({describe_counts(self.counts())}; {self.folder})"
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one dictionary per scene, the same keys in all, None where nothing is known."""
@@ -294,7 +294,7 @@ class Batch:
         return frame
 
 
-def tell_counts(counts: dict[str, int]) -> str:
+def describe_counts(counts: dict[str, int]) -> str:
     """Put counts into words."""
     return ", ".join(f"{n} {_WORDS[status]}" for status, n in counts.items()) or "nothing"
 
@@ -316,7 +316,7 @@ def write_manifest(batch: Batch, path: Path) -> None:
 
 def write_page(batch: Batch, path: Path) -> None:
     """Write an index of all scenes that needs nothing but itself, with links to their files."""
-    title = f"{len(batch.records)} scenes: {tell_counts(batch.counts())}"
+    title = f"{len(batch.records)} scenes: {describe_counts(batch.counts())}"
     kind = "" if batch.ok else ' class="bad"'
     sign = (
         "A correction is what is added to the coordinates of the target to lie on the reference: x_ref = x_tgt + dx; "

@@ -100,11 +100,11 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 
     position (...,) float -> (...,) int64.
     """
-    index: NDArray[np.int64] = np.floor(ticked(position) + 0.5).astype(np.int64)
+    index: NDArray[np.int64] = np.floor(round_position(position) + 0.5).astype(np.int64)
     return index
 
 
-def ticked(position: Array) -> Array:
+def round_position(position: Array) -> Array:
     """Round positions to 2**-20 px, so that round-off hides no whole pixel.
 
     position (...,) float -> (...,) float64.
@@ -143,8 +143,8 @@ def weights_at(part: Array, kernel: str) -> list[Array]:
     return _AT_PART[kernel](part)
 
 
-def slid(values: Array, by_row: list[Array], by_col: list[Array], out: Array) -> None:
-    """Sum the weighted taps of a tile whose every tap is a slice of the image, in the order of :func:`gather`.
+def sum_slices(values: Array, by_row: list[Array], by_col: list[Array], out: Array) -> None:
+    """Sum the weighted taps of a tile whose every tap is a slice of the image, in the order of :func:`sum_taps`.
 
     out (n, m).
     """
@@ -163,7 +163,7 @@ def slid(values: Array, by_row: list[Array], by_col: list[Array], out: Array) ->
         out += along
 
 
-def gather(values: Array, by_row: Taps, by_col: Taps) -> Array:
+def sum_taps(values: Array, by_row: Taps, by_col: Taps) -> Array:
     """Sum the weighted taps of scattered positions.
 
     values (n_rows, n_cols) floating -> (n,) floating.
@@ -183,7 +183,7 @@ def gather(values: Array, by_row: Taps, by_col: Taps) -> Array:
     return total
 
 
-def weigh(data: Array, by_axis: Taps, axis: int) -> Array:
+def sum_along_axis(data: Array, by_axis: Taps, axis: int) -> Array:
     """Sum the weighted taps along one axis: slices instead of look-ups where positions step by one pixel.
 
     data (n_rows, n_cols) floating.

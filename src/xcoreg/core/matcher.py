@@ -14,21 +14,23 @@ from scipy import ndimage
 from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.phase import Peaks, correlate
-from xcoreg.core.quality import agreement, likeness, smooth, ssim
+from xcoreg.core.quality import agreement, smooth, ssim, ssim_centred
 from xcoreg.core.refine import Refined, refine
-from xcoreg.core.spectrum import FourierShift, forward, inverse, modes_for, recut, taper
+from xcoreg.core.spectrum import FourierShift, cut_at_offset, forward, inverse, modes_for, taper
 
 _Windows = tuple[Floats, Floats, Bools, Bools]
 
 # A window whose autocorrelation comes up to this again, away from zero, may repeat itself; so many places are tried.
-_AGAIN, _PLACES = 0.5, 4
+_PERIODIC, _PLACES = 0.5, 4
 # Where the taper leaves less than this of the window in common, the autocorrelation is not trusted.
 _COMMON = 0.15
 # Share of each side of a window that is tapered, as for the phase correlation; smoothing in px.
 _TAPERED, _SMOOTHED = 0.6, 0.8
 
 
-def repeats(tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, power: Floats | None = None) -> Floats:
+def rival_fit(
+    tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, power: Floats | None = None
+) -> Floats:
     """How well windows fit elsewhere, over how well they fit at the shift that was found.
 
     The taper of a phase correlation favours short shifts, so its peaks do not tell. Here the period is looked for in
@@ -42,45 +44,47 @@ def repeats(tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, 
         spectra = modes.take(forward(np.asarray(ref * taper(*ref.shape[1:], _TAPERED), np.float32)))
         power = spectra.real**2 + spectra.imag**2
     out = np.zeros(len(ref))
-    doubtful, lags = _periods(power, ref.shape[1:], limit)
-    if not doubtful.size:
+    suspects, lags = _periods(power, ref.shape[1:], limit)
+    if not suspects.size:
         return out
-    sharp_tgt, sharp_ref = (_sharpened(image[doubtful]) for image in (tgt, ref))
-    weight = valid[doubtful].astype(np.float32)
-    here = np.rint(move[doubtful]).astype(np.intp)
+    sharp_tgt, sharp_ref = (_band_pass(image[suspects]) for image in (tgt, ref))
+    weight = valid[suspects].astype(np.float32)
+    here = np.rint(move[suspects]).astype(np.intp)
     best = np.abs(_fit(sharp_tgt, sharp_ref, weight, here))
     for lag in np.concatenate([lags, -lags], axis=1).transpose(1, 0, 2):
         there = here + lag
         counts = lag.any(1) & (np.abs(there).max(1) <= limit)
         if counts.any():
             fit = np.where(counts, np.abs(_fit(sharp_tgt, sharp_ref, weight, there)), 0)
-            out[doubtful] = np.maximum(out[doubtful], fit / np.maximum(best, 1e-3))
+            out[suspects] = np.maximum(out[suspects], fit / np.maximum(best, 1e-3))
     return np.clip(out, 0, 1)
 
 
 def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[Ints, Ints]:
     """Windows (k,) that resemble themselves again, and at which lags (k, places, 2); zeros where there are fewer."""
     rows, cols = shape
-    own = inverse(modes_for(*shape).plane((power * _sharpness(*shape)).astype(np.complex64)), shape)
-    again = own * _uncommon(rows, cols, limit)
-    enough = _AGAIN * np.maximum(own[:, 0, 0], 1e-30)
-    width = _lobe(own / np.maximum(own[:, :1, :1], 1e-30)).astype(np.intp)
+    autocorrelation = inverse(
+        modes_for(*shape).plane((power * _band_pass_response(*shape)).astype(np.complex64)), shape
+    )
+    rival = autocorrelation * _inverse_overlap(rows, cols, limit)
+    enough = _PERIODIC * np.maximum(autocorrelation[:, 0, 0], 1e-30)
+    width = _lobe(autocorrelation / np.maximum(autocorrelation[:, :1, :1], 1e-30)).astype(np.intp)
     # Both halves of an autocorrelation tell the same.
-    half = again[:, : rows // 2 + 1]
+    half = rival[:, : rows // 2 + 1]
     for one, w in zip(half, width, strict=True):
         one[: w + 1, : w + 1] = 0
         one[: w + 1, cols - w :] = 0
-    doubtful = np.flatnonzero(half.max((1, 2)) >= enough)
-    if not doubtful.size:
-        return doubtful, np.zeros((0, _PLACES, 2), np.intp)
-    return doubtful, _tops(half[doubtful], enough[doubtful], cols)
+    suspects = np.flatnonzero(half.max((1, 2)) >= enough)
+    if not suspects.size:
+        return suspects, np.zeros((0, _PLACES, 2), np.intp)
+    return suspects, _nearest_peaks(half[suspects], enough[suspects], cols)
 
 
-def _tops(again: Floats, enough: Floats, cols: int) -> Ints:
+def _nearest_peaks(rival: Floats, enough: Floats, cols: int) -> Ints:
     """Lags (n, places, 2) of the nearest peaks of half autocorrelations."""
-    n = len(again)
-    down, across = np.arange(again.shape[1])[:, None], np.abs(np.fft.fftfreq(cols, 1 / cols))[None, :]
-    tops = (again == ndimage.maximum_filter(again, (0, 5, 5), mode="wrap")) & (again >= enough[:, None, None])
+    n = len(rival)
+    down, across = np.arange(rival.shape[1])[:, None], np.abs(np.fft.fftfreq(cols, 1 / cols))[None, :]
+    tops = (rival == ndimage.maximum_filter(rival, (0, 5, 5), mode="wrap")) & (rival >= enough[:, None, None])
     # The shortest periods serve: longer ones are their multiples, and less of the windows overlaps there.
     nearness = np.where(tops, 1 / (1 + np.hypot(down, across)), 0).reshape(n, -1)
     best = np.argpartition(nearness, -_PLACES, axis=1)[:, -_PLACES:]
@@ -90,15 +94,15 @@ def _tops(again: Floats, enough: Floats, cols: int) -> Ints:
 
 
 @lru_cache(maxsize=32)
-def _sharpness(rows: int, cols: int) -> Floats:
-    """Squared response (m,) of what `_sharpened` does."""
+def _band_pass_response(rows: int, cols: int) -> Floats:
+    """Squared response (m,) of what `_band_pass` does."""
     modes = modes_for(rows, cols)
     square = 2 * np.pi**2 * (modes.fx.astype(np.float64) ** 2 + modes.fy.astype(np.float64) ** 2)
     return ((np.exp(-square * _SMOOTHED**2) - np.exp(-square * _wide((rows, cols)) ** 2)) ** 2).astype(np.float32)
 
 
 @lru_cache(maxsize=32)
-def _uncommon(rows: int, cols: int, limit: float) -> Floats:
+def _inverse_overlap(rows: int, cols: int, limit: float) -> Floats:
     """One over what the taper leaves in common at each lag; 0 where that is little, or farther than counts."""
     shape = forward(taper(rows, cols, _TAPERED)[None])
     common = inverse(shape.real**2 + shape.imag**2 + 0j, (rows, cols))[0]
@@ -108,15 +112,15 @@ def _uncommon(rows: int, cols: int, limit: float) -> Floats:
     return np.where(reachable, 1 / np.maximum(common, _COMMON), 0).astype(np.float32)
 
 
-def _lobe(own: Floats) -> Floats:
+def _lobe(autocorrelation: Floats) -> Floats:
     """Half width of the main lobe: beyond it the autocorrelation has fallen along both axes."""
-    reach = min(own.shape[1:]) // 3
-    sides = np.maximum(own[:, 0, 1:reach], own[:, 1:reach, 0])
-    low = sides < 0.6 * _AGAIN
+    reach = min(autocorrelation.shape[1:]) // 3
+    sides = np.maximum(autocorrelation[:, 0, 1:reach], autocorrelation[:, 1:reach, 0])
+    low = sides < 0.6 * _PERIODIC
     return np.asarray(np.where(low.any(1), low.argmax(1) + 2, reach), np.float64)
 
 
-def _sharpened(images: Floats) -> Floats:
+def _band_pass(images: Floats) -> Floats:
     """Without what varies slowly, slightly smoothed so that a fraction of a pixel does not matter."""
     return np.asarray(smooth(images, _SMOOTHED) - smooth(images, _wide(images.shape[1:])))
 
@@ -127,12 +131,12 @@ def _wide(shape: tuple[int, ...]) -> float:
 
 def _fit(tgt: Floats, ref: Floats, valid: Floats, move: Ints) -> Floats:
     """Correlation of the overlapping parts of windows at whole-pixel corrections."""
-    cut, inside = recut(tgt, -move)
-    weight = valid * recut(valid, -move)[0] * inside
+    cut, inside = cut_at_offset(tgt, -move)
+    weight = valid * cut_at_offset(valid, -move)[0] * inside
     total = np.maximum(weight.sum((1, 2), keepdims=True), 1)
     a, b = (part - (part * weight).sum((1, 2), keepdims=True) / total for part in (ref, cut))
-    both, own, other = ((weight * part).sum((1, 2), dtype=np.float64) for part in (a * b, a * a, b * b))
-    return np.asarray(both / np.sqrt(np.maximum(own * other, 1e-30)))
+    both, autocorrelation, other = ((weight * part).sum((1, 2), dtype=np.float64) for part in (a * b, a * a, b * b))
+    return np.asarray(both / np.sqrt(np.maximum(autocorrelation * other, 1e-30)))
 
 
 # A window has to share this many valid pixels, and this part of its area, with its partner.
@@ -146,7 +150,7 @@ _RIVAL = 0.75
 # One pair of so many rows tells whether there is texture.
 _SAMPLED = 4
 # Largest standard deviation of a useful answer, px, and fewest Fourier modes it may rest on (a slope has a few).
-_VAGUE, _FEWEST_MODES = 0.5, 6.0
+_LARGEST_SIGMA, _FEWEST_MODES = 0.5, 6.0
 # The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
 _DRIFT, _LAST_STEP = 1.5, 0.01
 # What agrees has to lie in this many of the 64 parts of a window: elsewhere there is no texture that tells.
@@ -213,7 +217,7 @@ def phase_match(
 def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) -> Matches:
     """Match windows that fit into memory together; the hopeless ones are not tried."""
     tgt_valid, ref_valid = windows[2:]
-    (tgt, ref), status = _usable(*windows)
+    (tgt, ref), status = _prepare(*windows)
     out = {
         "move": np.full((len(ref), 2), np.nan),
         "cov": np.full((len(ref), 2, 2), np.nan),
@@ -227,8 +231,8 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
         if use.size:
             # What is all of the batch need not be copied.
             one = slice(None) if use.size == len(ref) else use
-            some = tgt[one], ref[one], tgt_valid[one], ref_valid[one]
-            status[use], values = _match_usable(some, limit, contrast, compare)
+            chosen = tgt[one], ref[one], tgt_valid[one], ref_valid[one]
+            status[use], values = _match_usable(chosen, limit, contrast, compare)
             for column, value in zip(out.values(), values, strict=True):
                 column[use] = value
     return Matches(
@@ -254,30 +258,39 @@ def _match_usable(
     tgt, ref, tgt_valid, ref_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
     tgt[peaks.height < 0] *= -1
-    fine = refine(tgt, ref, tgt_valid, ref_valid, peaks.move, ~(peaks.log10_chance < _CHANCE))
+    refined = refine(tgt, ref, tgt_valid, ref_valid, peaks.move, ~(peaks.log10_chance < _CHANCE))
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
-    asked = np.flatnonzero(compare | (np.abs(fine.move).max(1) > _FAR))
+    asked = np.flatnonzero(compare | (np.abs(refined.move).max(1) > _FAR))
     if asked.size:
-        before[asked] = likeness(ref[asked], tgt[asked], valid[asked])
-    near = fine.aligned
-    after, parts, middle = agreement(near.ref, near.tgt, near.full, near.cells)
-    again = repeats(tgt, ref, valid, fine.move, limit, peaks.power)
-    doubts = _doubts(peaks, fine, again, (before, after), limit)
-    one_spot = parts < _SPOTS * np.minimum(1, 2 * (near.weight > 0).mean((1, 2)))
+        before[asked] = ssim_centred(ref[asked], tgt[asked], valid[asked])
+    aligned = refined.aligned
+    after, parts, middle = agreement(aligned.ref, aligned.tgt, aligned.full, aligned.cells)
+    rival = rival_fit(tgt, ref, valid, refined.move, limit, peaks.power)
+    doubts = _statuses(peaks, refined, rival, (before, after), limit)
+    one_spot = parts < _SPOTS * np.minimum(1, 2 * (aligned.weight > 0).mean((1, 2)))
     status = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
-    return status, (fine.move, fine.cov, fine.score, 100 * (1 - peaks.rival), before, after, fine.phase, middle)
+    return status, (
+        refined.move,
+        refined.cov,
+        refined.score,
+        100 * (1 - peaks.rival),
+        before,
+        after,
+        refined.phase,
+        middle,
+    )
 
 
-def _usable(
+def _prepare(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools
 ) -> tuple[tuple[Floats, Floats], NDArray[np.int8]]:
     """Both windows centred, zero where invalid; NO_DATA and FLAT for those without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
     clean = []
     for image, valid in ((tgt, tgt_valid), (ref, ref_valid)):
-        centred, biggest = _clean(image, valid)
-        status[~_textured(centred, valid, biggest)] = Status.FLAT
+        centred, largest = _centre(image, valid)
+        status[~_textured(centred, valid, largest)] = Status.FLAT
         clean.append(centred)
     shared = (ref_valid & tgt_valid).reshape(len(ref), -1).sum(1)
     least = max(_FEWEST_PIXELS, _LEAST_SHARE * ref.shape[1] * ref.shape[2])
@@ -287,28 +300,28 @@ def _usable(
     return (clean[0], clean[1]), status
 
 
-def _clean(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
+def _centre(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
     """Windows without their mean, zero where invalid, and the largest modulus each had in some of its rows."""
     n = len(image)
     whole = bool(valid.all())
     out = np.asarray(image, np.float32) if whole else np.where(valid, image, 0).astype(np.float32, copy=False)
-    some = out[:, ::_SAMPLED].reshape(n, -1)
-    biggest = np.maximum(some.max(1), -some.min(1))
+    chosen = out[:, ::_SAMPLED].reshape(n, -1)
+    largest = np.maximum(chosen.max(1), -chosen.min(1))
     count = np.maximum(valid.reshape(n, -1).sum(1), 1).astype(np.float32)
     mean = out.reshape(n, -1).sum(1) / count
     out = out - mean[:, None, None]
     if not whole:
         out *= valid
-    return out, biggest
+    return out, largest
 
 
-def _textured(centred: Floats, valid: Bools, biggest: Floats) -> Bools:
+def _textured(centred: Floats, valid: Bools, largest: Floats) -> Bools:
     """Tell where more than a hundredth of a window changes, by more than rounding."""
     pairs = centred.shape[1] // _SAMPLED
     here, above = (centred[:, k::_SAMPLED][:, :pairs] for k in (1, 0))
-    rough = np.abs(np.diff(here, axis=2))
-    rough += np.abs(here[:, :, 1:] - above[:, :, 1:])
-    changes = rough > (1e-6 * biggest)[:, None, None]
+    roughness = np.abs(np.diff(here, axis=2))
+    roughness += np.abs(here[:, :, 1:] - above[:, :, 1:])
+    changes = roughness > (1e-6 * largest)[:, None, None]
     if not valid.all():
         seen, over = (valid[:, k::_SAMPLED][:, :pairs] for k in (1, 0))
         changes &= seen[:, :, 1:] & seen[:, :, :-1] & over[:, :, 1:]
@@ -320,15 +333,15 @@ def similarity_after(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bool
 
     tgt, ref, tgt_valid, ref_valid (n, rows, cols); move (n, 2) float -> (n,) float64.
     """
-    return ssim(ref, *_aligned(tgt, tgt_valid, ref_valid, move))
+    return ssim(ref, *_align_target(tgt, tgt_valid, ref_valid, move))
 
 
-def _aligned(tgt: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
+def _align_target(tgt: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
     """Correct windows of the target, and tell where they and the reference are valid."""
     whole = np.rint(move).astype(np.intp)
-    cut, inside = recut(tgt, -whole)
+    cut, inside = cut_at_offset(tgt, -whole)
     mover = FourierShift(np.asarray(cut, np.float32))
-    shared = ref_valid & recut(tgt_valid, -whole)[0] & inside
+    shared = ref_valid & cut_at_offset(tgt_valid, -whole)[0] & inside
     return mover.image(mover.spectrum(whole - move)), np.asarray(shared, bool)
 
 
@@ -350,11 +363,11 @@ def phase_scout(
     out = np.zeros((len(ref), 2))
     for cut in _batches(ref.shape):
         valid = tgt_valid[cut], ref_valid[cut]
-        clean, status = _usable(tgt[cut], ref[cut], *valid)
+        clean, status = _prepare(tgt[cut], ref[cut], *valid)
         use = np.flatnonzero(status == Status.OK)
         if use.size:
-            some = [part[use] for part in (*clean, *valid)] if use.size < len(status) else [*clean, *valid]
-            peaks = correlate(*some, max_shift=limit, contrast=contrast)
+            chosen = [part[use] for part in (*clean, *valid)] if use.size < len(status) else [*clean, *valid]
+            peaks = correlate(*chosen, max_shift=limit, contrast=contrast)
             out[cut.start + use] = np.where((peaks.log10_chance < _CHANCE)[:, None], np.rint(peaks.move), 0)
     return out
 
@@ -370,25 +383,25 @@ def _batches(shape: tuple[int, ...]) -> list[slice]:
     return [slice(i, i + size) for i in range(0, shape[0], size)]
 
 
-def _doubts(
-    peaks: Peaks, fine: Refined, again: Floats, similarity: tuple[Floats, Floats], limit: float
+def _statuses(
+    peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float
 ) -> NDArray[np.int8]:
     """Find the first reason for distrust of each window, the strongest reasons first."""
-    sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(fine.cov), fine.cov, 1e6))[:, 1])
-    gap = np.hypot(*fine.phase.T)
+    sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(refined.cov), refined.cov, 1e6))[:, 1])
+    gap = np.hypot(*refined.phase.T)
     # A pattern is named as such even where its many peaks hide the one from the statistics of noise.
-    pattern = (again > _RIVAL) & (fine.score > 0.5)
+    pattern = (rival > _RIVAL) & (refined.score > 0.5)
     status = np.where(pattern, np.int8(Status.AMBIGUOUS), np.int8(Status.OK))
     reasons = {
-        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(fine.score > 0),
-        Status.AMBIGUOUS: np.maximum(peaks.rival, again) > _RIVAL,
-        Status.UNCONSTRAINED: ~(sigma < _VAGUE) | ~(fine.support > _FEWEST_MODES),
-        Status.NOT_CONVERGED: ~(fine.last_step < np.maximum(_LAST_STEP, 0.2 * sigma))
-        | ~(np.abs(fine.move - peaks.move).max(1) < _DRIFT),
-        Status.TOO_FAR: ~(np.abs(fine.move).max(1) <= limit + 0.5),
+        Status.NO_PEAK: ~(peaks.log10_chance < _CHANCE) | ~(refined.score > 0),
+        Status.AMBIGUOUS: np.maximum(peaks.rival, rival) > _RIVAL,
+        Status.UNCONSTRAINED: ~(sigma < _LARGEST_SIGMA) | ~(refined.support > _FEWEST_MODES),
+        Status.NOT_CONVERGED: ~(refined.last_step < np.maximum(_LAST_STEP, 0.2 * sigma))
+        | ~(np.abs(refined.move - peaks.move).max(1) < _DRIFT),
+        Status.TOO_FAR: ~(np.abs(refined.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma)),
-        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(fine.move).max(1) > _FAR),
+        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(refined.move).max(1) > _FAR),
     }
-    for reason, doubt in reasons.items():
-        status[doubt & (status == Status.OK)] = reason
+    for reason, failed in reasons.items():
+        status[failed & (status == Status.OK)] = reason
     return status

@@ -156,7 +156,7 @@ def count_statuses(status: NDArray[np.int8]) -> dict[str, int]:
     return {Status(int(code)).name: int(n) for code, n in zip(codes, counts, strict=True)}
 
 
-def tell_counts(status: NDArray[np.int8]) -> str:
+def describe_counts(status: NDArray[np.int8]) -> str:
     """Rows per status as a short text."""
     return ", ".join(f"{n} {name}" for name, n in count_statuses(status).items()) or "none"
 
@@ -247,15 +247,15 @@ class Matches:
             object.__setattr__(self, name, freeze(name, cov, (n, *shape), np.float64))
         given = self.status
         status = freeze("status", np.zeros(n) if given is None else given, (n,), np.int8)
-        lost = ~(np.isfinite(self.dcol) & np.isfinite(self.drow))
-        status = np.where(lost & (status == Status.OK), np.int8(Status.NO_PEAK), status)
+        unknown = ~(np.isfinite(self.dcol) & np.isfinite(self.drow))
+        status = np.where(unknown & (status == Status.OK), np.int8(Status.NO_PEAK), status)
         object.__setattr__(self, "status", freeze("status", status, (n,), np.int8))
 
     def __len__(self) -> int:
         return int(self.dcol.size)
 
     def __repr__(self) -> str:
-        return f"Matches({len(self)} windows: {tell_counts(self.status)})"
+        return f"Matches({len(self)} windows: {describe_counts(self.status)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor: pickled arrays would come back writable.

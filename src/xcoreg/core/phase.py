@@ -91,12 +91,12 @@ def correlate(
     """
     heights, power = _surface(tgt, ref, tgt_valid, ref_valid)
     sign = np.ones(len(heights), np.float32)
-    reach = _reach(heights.shape[1:], max_shift)
+    reach = _search_reach(heights.shape[1:], max_shift)
     if contrast == "reversed":
         sign = -sign
     elif contrast == "any":
-        near = _near(heights, reach).reshape(len(heights), -1)
-        sign = np.where(-near.min(1) > near.max(1), -1, 1).astype(np.float32)
+        area = _search_area(heights, reach).reshape(len(heights), -1)
+        sign = np.where(-area.min(1) > area.max(1), -1, 1).astype(np.float32)
     if contrast != "same":
         heights *= sign[:, None, None]
     return _peaks(heights, reach, sign, power)
@@ -108,15 +108,15 @@ def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tu
     modes, window = modes_for(*shape), _window(*shape)
     # What one image lacks is no use in the other, either: there it would only be noise.
     valid = None if ref_valid.all() and tgt_valid.all() else ref_valid & tgt_valid
-    spectra = [modes.take(forward(_apodised(image, valid, window))) for image in (ref, tgt)]
+    spectra = [modes.take(forward(_apply_taper(image, valid, window))) for image in (ref, tgt)]
     powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
-    shares = [_informative(modes.sums(power) / modes.count, modes) for power in powers]
+    shares = [_signal_share(modes.sums(power) / modes.count, modes) for power in powers]
     weight = shares[0] * shares[1]
-    total = np.maximum((weight * _above_taper(modes)).sum(1), 1e-30) / (shape[0] * shape[1])
+    total = np.maximum((weight * _used_count(modes)).sum(1), 1e-30) / (shape[0] * shape[1])
     whitened = spectra[1].conj()
     whitened *= spectra[0]
     whitened *= modes.spread(weight / total[:, None]) / np.sqrt(np.maximum(powers[0] * powers[1], 1e-36))
-    whitened[:, : modes.sizes[0]] *= _distinct(modes)
+    whitened[:, : modes.sizes[0]] *= _above_taper(modes)
     return inverse(modes.plane(whitened), shape), powers[0]
 
 
@@ -124,20 +124,20 @@ def _window(rows: int, cols: int) -> Floats:
     return taper(rows, cols, _TAPERED)
 
 
-def _distinct(modes: Modes) -> Bools:
+def _above_taper(modes: Modes) -> Bools:
     """Which modes of the first ring the taper does not correlate."""
     first = slice(0, int(modes.sizes[0]))
     return np.asarray(np.hypot(modes.fx[first], modes.fy[first]) * min(modes.shape) >= _LOWEST)
 
 
-def _above_taper(modes: Modes) -> Floats:
+def _used_count(modes: Modes) -> Floats:
     """(n_rings,) number of frequencies of the whole plane that are used."""
     count = modes.count.copy()
-    count[0] = 2 * _distinct(modes).sum()
+    count[0] = 2 * _above_taper(modes).sum()
     return count
 
 
-def _apodised(image: Floats, valid: Bools | None, window: Floats) -> Floats:
+def _apply_taper(image: Floats, valid: Bools | None, window: Floats) -> Floats:
     """Centre and taper; what is not valid is filled from next to it, where it counts at all."""
     n = len(image)
     if valid is None:
@@ -159,7 +159,7 @@ def _apodised(image: Floats, valid: Bools | None, window: Floats) -> Floats:
     return out
 
 
-def _informative(power: Floats, modes: Modes) -> Floats:
+def _signal_share(power: Floats, modes: Modes) -> Floats:
     """(n, n_rings) share of the power that stands above the window's own floor, 0..1."""
     smoothed = ndimage.uniform_filter1d(power, 3, axis=1, mode="nearest")
     floor = np.maximum(smoothed.min(1, keepdims=True), 1e-7 * power.max(1, keepdims=True))
@@ -167,13 +167,13 @@ def _informative(power: Floats, modes: Modes) -> Floats:
     return np.asarray(share * np.exp(-((modes.centre / _HIGHEST) ** 8)))
 
 
-def _reach(shape: tuple[int, ...], max_shift: float) -> tuple[int, int]:
+def _search_reach(shape: tuple[int, ...], max_shift: float) -> tuple[int, int]:
     """Whole lags to search to either side along (row, col)."""
     rows, cols = (min(int(max_shift), (size - 1) // 2) for size in shape)
     return rows, cols
 
 
-def _near(heights: Floats, reach: tuple[int, int]) -> Floats:
+def _search_area(heights: Floats, reach: tuple[int, int]) -> Floats:
     """Cut out what is searched, (n, 2 reach + 1, 2 reach + 1) with lag zero in the middle."""
     down, across = reach
     out = np.empty((len(heights), 2 * down + 1, 2 * across + 1), heights.dtype)
@@ -199,23 +199,23 @@ def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats)
     """Highest peak of each surface, how surprising it is, and its best rival."""
     n, rows, cols = heights.shape
     # The taper leaves less in common at larger lags, noise is lower there: peaks must be judged by it.
-    level = heights * _calmness(rows, cols)
-    near = _near(level, reach).reshape(n, -1)
-    best = near.argmax(1)
-    top = near[np.arange(n), best]
+    scaled = heights * _noise_scale(rows, cols)
+    area = _search_area(scaled, reach).reshape(n, -1)
+    best = area.argmax(1)
+    top = area[np.arange(n), best]
     at_row, at_col = np.divmod(best, 2 * reach[1] + 1)
     lag_row, lag_col = at_row - reach[0], at_col - reach[1]
     peak = heights[np.arange(n), lag_row, lag_col]
     # The main lobe of a band-limited surface is as wide as its autocorrelation says; rivals lie outside.
-    cells = _erase(level, lag_row, lag_col, _lobe(heights, lag_row, lag_col))
-    flat = level.reshape(n, -1)
-    spread = np.sqrt(np.vecdot(flat, flat) / np.maximum(cells, 1e-6 * rows * cols))
-    others = np.max([quarter.max((1, 2), initial=0) for quarter in _quarters_of_plane(level, reach)], axis=0)
-    lowest = np.min([quarter.min((1, 2), initial=0) for quarter in _quarters_of_plane(heights, reach)], axis=0)
+    count = _erase(scaled, lag_row, lag_col, _lobe(heights, lag_row, lag_col))
+    flat = scaled.reshape(n, -1)
+    spread = np.sqrt(np.vecdot(flat, flat) / np.maximum(count, 1e-6 * rows * cols))
+    others = np.max([quarter.max((1, 2), initial=0) for quarter in _quarters_of_plane(scaled, reach)], axis=0)
+    trough = np.min([quarter.min((1, 2), initial=0) for quarter in _quarters_of_plane(heights, reach)], axis=0)
     z = top / np.maximum(spread, 1e-30)
-    chance = np.minimum((log_ndtr(-z.astype(np.float64)) + np.log(near.shape[1])) / np.log(10), 0)
+    chance = np.minimum((log_ndtr(-z.astype(np.float64)) + np.log(area.shape[1])) / np.log(10), 0)
     # A trough deeper than the peak is high means reversed contrast, and a peak that is but its side lobe.
-    chance = np.where(-lowest > _TROUGH * peak, 0.0, chance)
+    chance = np.where(-trough > _TROUGH * peak, 0.0, chance)
     move = np.stack(
         [lag_col + _vertex(heights, lag_row, lag_col, 0, 1), lag_row + _vertex(heights, lag_row, lag_col, 1, 0)], -1
     )
@@ -245,7 +245,7 @@ def _spans(centre: int, width: int, size: int) -> list[slice]:
 
 
 @lru_cache(maxsize=32)
-def _calmness(rows: int, cols: int) -> Floats:
+def _noise_scale(rows: int, cols: int) -> Floats:
     """One over the relative spread of the surface of unrelated windows at each lag."""
     power = _window(rows, cols).astype(np.float64) ** 2
     overlap = inverse(np.abs(forward(power[None])) ** 2 + 0j, (rows, cols))[0]

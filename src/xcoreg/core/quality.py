@@ -96,19 +96,19 @@ class Cells:
         a4, b4 = (part.reshape(n, rows // side, side, cols) for part in (a, b))
         sums = [np.einsum("nqrc,nqrc->nqc", *pair) for pair in ((a4, a4), (b4, b4), (a4, b4))]
         count = weight.reshape(len(weight), rows // side, side, cols).sum(2)
-        return cls(side, *(_across(part, side) for part in (count, a4.sum(2), b4.sum(2), *sums)))
+        return cls(side, *(_sum_columns(part, side) for part in (count, a4.sum(2), b4.sum(2), *sums)))
 
     def put(self, index: Ints, part: Cells) -> None:
         """Put the cells of some windows in the place of those that are here."""
         for name in (f.name for f in fields(self)[2:]):
             getattr(self, name)[index] = getattr(part, name)
 
-    def apart(self) -> Floats:
+    def mean_difference(self) -> Floats:
         """Mean square difference of the windows in every cell, 0 in those that count for less than half."""
         change = np.maximum(self.aa + self.bb - 2 * self.ab, 0)
         return np.asarray(np.where(self._counts(), change / np.maximum(self.w, 1), 0))
 
-    def rough(self) -> Floats:
+    def roughness(self) -> Floats:
         """Variance of the sum of both windows within every cell, 0 in those that count for less than half."""
         mean = (self.a + self.b) / np.maximum(self.w, 1)
         power = (self.aa + self.bb + 2 * self.ab) / np.maximum(self.w, 1)
@@ -118,7 +118,7 @@ class Cells:
         return np.asarray(self.w > 0.5 * self.side**2)
 
 
-def _across(rows: Floats, side: int) -> Floats:
+def _sum_columns(rows: Floats, side: int) -> Floats:
     """Sum over so many columns each."""
     out = rows[:, :, ::side].copy()
     for k in range(1, side):
@@ -140,10 +140,10 @@ def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
 
     a, b (n, rows, cols) float; valid (n, rows, cols) bool -> (n,) float64.
     """
-    return _ssim(Cells.of(_centred(a, valid), _centred(b, valid), valid))
+    return _ssim(Cells.of(_centre(a, valid), _centre(b, valid), valid))
 
 
-def likeness(a: Floats, b: Floats, valid: Bools) -> Floats:
+def ssim_centred(a: Floats, b: Floats, valid: Bools) -> Floats:
     """`ssim` of windows that are nearly centred (see `agreement`), in less time."""
     return _ssim(Cells.of(a, b, valid))
 
@@ -157,13 +157,13 @@ def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) ->
     middle (n, 2) float64.
     """
     cells = Cells.of(a, b, valid) if cells is None else cells
-    side = _fine(a.shape)
+    side = _side_of_cells(a.shape)
     fine = cells if side == cells.side else Cells.of(a, b, valid, side)
-    shared, own, seen = _shared(fine, a.shape)
-    return _ssim(cells), _spread_of(shared), _middle(shared, own, seen, a.shape)
+    shared, own, seen = _part_sums(fine, a.shape)
+    return _ssim(cells), _effective_parts(shared), _centre_of_agreement(shared, own, seen, a.shape)
 
 
-def _centred(image: Floats, valid: Bools) -> Floats:
+def _centre(image: Floats, valid: Bools) -> Floats:
     """Single precision with a mean of about zero over the valid pixels, zero elsewhere."""
     n = len(image)
     count = np.maximum(valid.reshape(n, -1).sum(1), 1)
@@ -182,34 +182,34 @@ def _ssim(cells: Cells) -> Floats:
         scale = np.sqrt(np.maximum(square.reshape(n, -1).sum(1) / pixels - mean**2, 0))
         means.append(mean[:, None, None])
         scales.append(np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 1)[:, None, None])
-    w, a, b, aa, bb, ab = (_fours(part) for part in (cells.w, cells.a, cells.b, cells.aa, cells.bb, cells.ab))
+    w, a, b, aa, bb, ab = (_sum_2x2(part) for part in (cells.w, cells.a, cells.b, cells.aa, cells.bb, cells.ab))
     share = 1 / np.maximum(w, 1e-3)
     a, b, aa, bb, ab = a * share, b * share, aa * share, bb * share, ab * share
-    varied = (aa - a * a) * scales[0] ** 2 + (bb - b * b) * scales[1] ** 2
+    variances = (aa - a * a) * scales[0] ** 2 + (bb - b * b) * scales[1] ** 2
     both = (ab - a * b) * (scales[0] * scales[1])
     a, b = (a - means[0]) * scales[0], (b - means[1]) * scales[1]
-    like = (2 * a * b + _SSIM_C1) / (a * a + b * b + _SSIM_C1)
-    like *= (2 * both + _SSIM_C2) / (np.maximum(varied, 0) + _SSIM_C2)
+    similarity = (2 * a * b + _SSIM_C1) / (a * a + b * b + _SSIM_C1)
+    similarity *= (2 * both + _SSIM_C2) / (np.maximum(variances, 0) + _SSIM_C2)
     total = w.reshape(len(w), -1).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((like * w).reshape(n, -1).sum(1, dtype=np.float64) / total)
+        return np.asarray((similarity * w).reshape(n, -1).sum(1, dtype=np.float64) / total)
 
 
-def _fours(cells: Floats) -> Floats:
+def _sum_2x2(cells: Floats) -> Floats:
     """Sum over 2 x 2 cells, at every cell but the last."""
     down = cells[:, :-1] + cells[:, 1:]
     return np.asarray(down[:, :, :-1] + down[:, :, 1:])
 
 
-def _fine(shape: tuple[int, ...]) -> int:
+def _side_of_cells(shape: tuple[int, ...]) -> int:
     """Side of cells over which what varies slowly is constant."""
     return int(np.clip(min(shape[1:]) // (2 * _PARTS), 1, CELL))
 
 
-def _shared(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+def _part_sums(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
     """Sum over 8 x 8 parts what does not vary slowly: products, mean squares; and tell the share that is seen."""
     sigma = min(shape[1:]) / _PARTS / 2 / cells.side
-    down, across = (_smoother(size, sigma) for size in cells.a.shape[1:])
+    down, across = (_gaussian_matrix(size, sigma) for size in cells.a.shape[1:])
     wide, slow_a, slow_b = (down @ part @ across for part in (cells.w, cells.a, cells.b))
     slow_a /= np.maximum(wide, 1e-6)
     slow_b /= np.maximum(wide, 1e-6)
@@ -225,13 +225,13 @@ def _shared(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Float
     return sums(both), sums(own) / 2, seen / np.maximum(seen.max((1, 2), keepdims=True), 1e-300)
 
 
-def _spread_of(shared: Floats) -> Floats:
+def _effective_parts(shared: Floats) -> Floats:
     """Effective number of parts."""
     total, square = shared.sum((1, 2)), (shared**2).sum((1, 2))
     return np.asarray(np.clip(total, 0, None) ** 2 / np.maximum(square, 1e-300))
 
 
-def _middle(shared: Floats, own: Floats, seen: Floats, shape: tuple[int, ...]) -> Floats:
+def _centre_of_agreement(shared: Floats, own: Floats, seen: Floats, shape: tuple[int, ...]) -> Floats:
     """Where the parts lie that agree, each weighted by how well it does."""
     weight = seen * np.clip(shared / np.maximum(own, 1e-300), 0, 1)
     total = np.maximum(weight.sum((1, 2)), 1e-300)
@@ -240,7 +240,7 @@ def _middle(shared: Floats, own: Floats, seen: Floats, shape: tuple[int, ...]) -
 
 
 @lru_cache(maxsize=32)
-def _smoother(size: int, sigma: float) -> Floats:
+def _gaussian_matrix(size: int, sigma: float) -> Floats:
     """Matrix (size, size), symmetric, that smooths along an axis; nothing lies beyond the ends."""
     lag = np.arange(size)[:, None] - np.arange(size)[None]
     return np.exp(-0.5 * (lag / sigma) ** 2).astype(np.float32)

@@ -23,10 +23,19 @@ from scipy import fft
 
 from xcoreg.core.arrays import Bools, Floats, Ints, Spectra
 from xcoreg.core.quality import Cells
-from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, moved, ramps
-from xcoreg.core.weights import Products, Settled, confirm, covariance, removed, settle, stand_out, unchanged
+from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, ramps, shift_pixels
+from xcoreg.core.weights import (
+    Products,
+    Steps,
+    change_weights,
+    correlation_and_phase,
+    covariance,
+    share_removed,
+    take_steps,
+    windows_with_changes,
+)
 
-_Four = tuple[Spectra, Spectra, Spectra, Spectra]
+_Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
 
 # Smooth enough to be read between the pixels, and steep enough to lose hardly any of a window.
 _FADE = np.array([0.15, 0.7, 0.97])
@@ -39,8 +48,8 @@ class Margin(NamedTuple):
     """
 
     weight: Floats
-    lean_x: Floats
-    lean_y: Floats
+    slope_x: Floats
+    slope_y: Floats
 
 
 def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
@@ -50,23 +59,23 @@ def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
     """
     if not move.any():
         move = move[:1]
-    down, across = (_side(size, move[:, axis])[:, :, None] for axis, size in ((1, shape[0]), (0, shape[1])))
-    lean_y, lean_x = (_over(slopes(side)[1], side) for side in (down, across))
-    return Margin(down * across.swapaxes(1, 2), lean_x.swapaxes(1, 2), lean_y)
+    down, across = (_fade_side(size, move[:, axis])[:, :, None] for axis, size in ((1, shape[0]), (0, shape[1])))
+    slope_y, slope_x = (_ratio(slopes(side)[1], side) for side in (down, across))
+    return Margin(down * across.swapaxes(1, 2), slope_x.swapaxes(1, 2), slope_y)
 
 
-def fade(seen: Bools) -> Margin:
+def fade(valid: Bools) -> Margin:
     """Weight of windows with holes.
 
     seen (n, rows, cols) bool.
     """
     steps = np.diff(_FADE, prepend=0, append=1).astype(np.float32)
-    out = seen * steps[0]
+    out = valid * steps[0]
     for step in steps[1:]:
-        seen = _shrunk(seen)
-        out += seen * step
+        valid = _erode(valid)
+        out += valid * step
     slope_x, slope_y = slopes(out)
-    return Margin(out, _over(slope_x, out), _over(slope_y, out))
+    return Margin(out, _ratio(slope_x, out), _ratio(slope_y, out))
 
 
 def slopes(weight: Floats) -> tuple[Floats, Floats]:
@@ -80,7 +89,7 @@ def slopes(weight: Floats) -> tuple[Floats, Floats]:
     return inverse(plane * (turn * fx), shape), inverse(plane * (turn * fy)[:, None], shape)
 
 
-def _side(size: int, move: Ints) -> Floats:
+def _fade_side(size: int, move: Ints) -> Floats:
     """Weights (n, size) along one side of windows moved by so many pixels."""
     first, last = np.maximum(move, 0)[:, None], size - 1 + np.minimum(move, 0)[:, None]
     place = np.arange(size)[None]
@@ -90,22 +99,22 @@ def _side(size: int, move: Ints) -> Floats:
     ]
 
 
-def _over(slope: Floats, weight: Floats) -> Floats:
+def _ratio(slope: Floats, weight: Floats) -> Floats:
     """Slope over weight, 0 where the weight is."""
     return np.divide(slope, weight, out=np.zeros_like(slope), where=weight > 0)
 
 
-def _shrunk(seen: Bools) -> Bools:
+def _erode(valid: Bools) -> Bools:
     """Drop what is next to anything not seen, the border included."""
-    down = np.zeros_like(seen)
-    down[:, 1:-1] = seen[:, :-2] & seen[:, 1:-1] & seen[:, 2:]
-    out = np.zeros_like(seen)
+    down = np.zeros_like(valid)
+    down[:, 1:-1] = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
+    out = np.zeros_like(valid)
     out[:, :, 1:-1] = down[:, :, :-2] & down[:, :, 1:-1] & down[:, :, 2:]
     return out
 
 
 # Looks at a pair, and the step (px) that one look can take without another: the error of a step goes with its cube.
-_MOST_LOOKS, _NEAR = 12, 0.1
+_MOST_ITERATIONS, _NEAR = 12, 0.1
 # The same once pixels are weighed: their weights depend on the shift.
 _NEAR_WEIGHED = 0.02
 # Changes that make up less than this share of the difference are not worth weighing.
@@ -169,7 +178,7 @@ class Refined:
 
 
 @dataclass(eq=False)
-class _Found:
+class _Columns:
     """Columns of `Refined` that the last look at each window fills."""
 
     move: Floats
@@ -181,7 +190,7 @@ class _Found:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Linearised:
     """The two windows read at one estimate of the shift, as modes (n, m): mean, residual, gradients."""
 
     mean: Spectra
@@ -190,7 +199,7 @@ class _Look:
     slope_y: Spectra
 
 
-def _four(function: Callable[[Spectra], Spectra], parts: _Four) -> _Four:
+def _each(function: Callable[[Spectra], Spectra], parts: _Spectra4) -> _Spectra4:
     """Do the same to each of four."""
     first, second, third, fourth = (function(part) for part in parts)
     return first, second, third, fourth
@@ -207,21 +216,21 @@ class _Pair:
     edge_x: Floats
     edge_y: Floats
     # Spectra of both windows and of both edges.
-    planes: _Four
+    planes: _Spectra4
     # Modes of both windows and of both edges.
-    flat: _Four
+    flat: _Spectra4
 
     def take(self, index: Ints) -> _Pair:
         """Take some of the windows."""
         if len(index) == len(self.planes[0]):
             return self
         weight = self.weight if len(self.weight) == 1 else self.weight[index]
-        planes, flat = (_four(lambda part: part[index], four) for four in (self.planes, self.flat))
+        planes, flat = (_each(lambda part: part[index], four) for four in (self.planes, self.flat))
         return _Pair(self.modes, weight, self.ref[index], self.edge_x[index], self.edge_y[index], planes, flat)
 
 
 def refine(
-    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, start: Floats, hopeless: Bools | None = None
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, start: Floats, skip: Bools | None = None
 ) -> Refined:
     """Refine shifts that are right to about half a pixel.
 
@@ -231,14 +240,14 @@ def refine(
     whole = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - whole
     pair = _pair(tgt, ref, tgt_valid, ref_valid, whole)
-    look, products, settled = _settle(pair, rest)
-    found = _found(look, products, settled, pair.weight, pair.modes)
-    rest += settled.move
-    aligned = Aligned.of(_brought(pair, rest), pair.ref, pair.weight)
-    changed = stand_out(aligned.cells)
-    _weigh(pair, rest, aligned, found, np.flatnonzero(changed if hopeless is None else changed & ~hopeless))
-    found.move[:] = whole + rest
-    return Refined(**vars(found), aligned=aligned)
+    linear, products, steps = _iterate(pair, rest)
+    columns = _columns(linear, products, steps, pair.weight, pair.modes)
+    rest += steps.move
+    aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
+    changed = windows_with_changes(aligned.cells)
+    _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
+    columns.move[:] = whole + rest
+    return Refined(**vars(columns), aligned=aligned)
 
 
 def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: Ints) -> _Pair:
@@ -247,19 +256,19 @@ def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: I
     if ref_valid.all() and tgt_valid.all():
         margin = fade_frame(shape, whole)
     else:
-        inside = moved(np.ones(ref.shape, bool), whole)
-        margin = fade(ref_valid & moved(tgt_valid, whole) & inside)
+        inside = shift_pixels(np.ones(ref.shape, bool), whole)
+        margin = fade(ref_valid & shift_pixels(tgt_valid, whole) & inside)
     weight = margin.weight
-    first, second = (_standard(image, weight) for image in (ref, moved(np.asarray(tgt), whole)))
+    first, second = (_standardise(image, weight) for image in (ref, shift_pixels(np.asarray(tgt), whole)))
     mean = first + second
     mean *= 0.5
-    edges = [_levelled(mean * lean, weight) for lean in margin[1:]]
+    edges = [_without_mean(mean * slope, weight) for slope in margin[1:]]
     modes = modes_for(*shape)
     planes = forward(first), forward(second), forward(edges[0]), forward(edges[1])
-    return _Pair(modes, weight, first, edges[0], edges[1], planes, _four(modes.take, planes))
+    return _Pair(modes, weight, first, edges[0], edges[1], planes, _each(modes.take, planes))
 
 
-def _standard(image: Floats, weight: Floats) -> Floats:
+def _standardise(image: Floats, weight: Floats) -> Floats:
     """Zero mean and unit variance under a weight, faded out by it."""
     n = len(image)
     total = np.maximum(_sum(weight), 1e-6)
@@ -272,37 +281,37 @@ def _standard(image: Floats, weight: Floats) -> Floats:
     return np.asarray(out)
 
 
-def _levelled(image: Floats, weight: Floats) -> Floats:
+def _without_mean(image: Floats, weight: Floats) -> Floats:
     """Take away the weight's multiple that makes the sum zero: means of the windows shall stay equal."""
     image -= (_sum(image) / np.maximum(_sum(weight), 1e-6))[:, None, None] * weight
     return image
 
 
-def _settle(pair: _Pair, rest: Floats) -> tuple[_Look, Products, Settled]:
+def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, Products, Steps]:
     """Look at the pair until the next step is short; ``rest`` becomes where the last look was."""
-    look = _look(pair, rest)
-    products = Products.of(look.residual, look.slope_x, look.slope_y, pair.modes)
-    settled = settle(products, pair.modes)
-    for _ in range(_MOST_LOOKS - 1):
-        far = np.flatnonzero(np.hypot(*settled.move.T) > _NEAR)
+    linear = _linearise(pair, rest)
+    products = Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
+    steps = take_steps(products, pair.modes)
+    for _ in range(_MOST_ITERATIONS - 1):
+        far = np.flatnonzero(np.hypot(*steps.move.T) > _NEAR)
         if not far.size:
             break
-        rest[far] += settled.move[far]
-        part = _look(pair.take(far), rest[far])
+        rest[far] += steps.move[far]
+        part = _linearise(pair.take(far), rest[far])
         other = Products.of(part.residual, part.slope_x, part.slope_y, pair.modes)
-        _put(look, far, part)
-        _put(products, far, other)
-        _put(settled, far, settle(other, pair.modes))
-    return look, products, settled
+        _replace_rows(linear, far, part)
+        _replace_rows(products, far, other)
+        _replace_rows(steps, far, take_steps(other, pair.modes))
+    return linear, products, steps
 
 
-def _put(whole: Any, index: Ints, part: Any) -> None:
+def _replace_rows(whole: Any, index: Ints, part: Any) -> None:
     """Put the rows of one set of columns into another."""
     for name, values in vars(part).items():
         getattr(whole, name)[index] = values
 
 
-def _look(pair: _Pair, rest: Floats) -> _Look:
+def _linearise(pair: _Pair, rest: Floats) -> _Linearised:
     """Read both windows half the remaining shift apart."""
     modes = pair.modes
     ramp = modes.ramp(rest / 2)
@@ -314,28 +323,28 @@ def _look(pair: _Pair, rest: Floats) -> _Look:
     mean *= np.float32(0.5)
     # The margins have moved, too, in opposite directions: that is no difference of the images. A wave that moves by a
     # phase p either way leaves sin(p) / p of its slope times the move, and cos(p) of itself in the mean.
-    move, turned = rest.astype(np.float32), ramp.real
-    apart = move[:, :1] * edge_x
-    apart += move[:, 1:] * edge_y
-    apart *= (turned + 2) / 3
-    residual -= apart
+    move, cosine = rest.astype(np.float32), ramp.real
+    edges = move[:, :1] * edge_x
+    edges += move[:, 1:] * edge_y
+    edges *= (cosine + 2) / 3
+    residual -= edges
     # What the gain was measured on was not aligned yet.
     gain = np.vecdot(mean, residual).real / np.maximum(np.vecdot(mean, mean).real, 1e-30)
     residual -= gain[:, None] * mean
     turn = np.complex64(2j * np.pi)
     slope_x, slope_y = mean * (turn * modes.fx), mean * (turn * modes.fy)
-    slope_x -= edge_x * turned
-    slope_y -= edge_y * turned
-    return _Look(mean, residual, slope_x, slope_y)
+    slope_x -= edge_x * cosine
+    slope_y -= edge_y * cosine
+    return _Linearised(mean, residual, slope_x, slope_y)
 
 
-def _read(pair: _Pair, rest: Floats) -> tuple[Floats, Floats]:
+def _pixels(pair: _Pair, rest: Floats) -> tuple[Floats, Floats]:
     """Pixels of both windows half the remaining shift apart."""
-    first, second = _turned(pair, rest)
+    first, second = _phase_shift(pair, rest)
     return inverse(second, pair.modes.shape), inverse(first, pair.modes.shape)
 
 
-def _brought(pair: _Pair, rest: Floats) -> Floats:
+def _shift_target(pair: _Pair, rest: Floats) -> Floats:
     """Pixels of the target's windows where the reference's are, the margin being where it was."""
     across, down = ramps(pair.modes.shape, -rest)
     second = pair.planes[1] * down[:, :, None]
@@ -346,7 +355,7 @@ def _brought(pair: _Pair, rest: Floats) -> Floats:
     return out
 
 
-def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
+def _phase_shift(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
     across, down = ramps(pair.modes.shape, rest / 2)
     first = pair.planes[0] * down[:, :, None]
     first *= across[:, None, :]
@@ -355,34 +364,34 @@ def _turned(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
     return first, second
 
 
-def _weigh(pair: _Pair, rest: Floats, aligned: Aligned, found: _Found, suspects: Ints) -> None:
+def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: _Columns, suspects: Ints) -> None:
     """Settle windows in which something has changed once more, with less weight there."""
-    index = _changed(aligned, suspects)
-    for _ in range(_MOST_LOOKS):
+    index = _windows_to_reweight(aligned, suspects)
+    for _ in range(_MOST_ITERATIONS):
         if not index.size:
             return
         some = pair.take(index)
-        tgt, ref = _read(some, rest[index])
+        tgt, ref = _pixels(some, rest[index])
         aligned.put(index, tgt, ref)
         difference = _difference(some, rest[index], tgt, ref)
-        weight = unchanged(difference, ref + tgt, some.weight)
-        look = _weighed_look(some, rest[index], weight, difference)
-        products = Products.of(look.residual, look.slope_x, look.slope_y, pair.modes)
-        settled = settle(products, pair.modes)
-        _put(found, index, _found(look, products, settled, some.weight * weight, pair.modes))
-        step = np.hypot(*settled.move.T)
-        rest[index] += settled.move
+        weight = change_weights(difference, ref + tgt, some.weight)
+        linear = _linearise_weighted(some, rest[index], weight, difference)
+        products = Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
+        steps = take_steps(products, pair.modes)
+        _replace_rows(columns, index, _columns(linear, products, steps, some.weight * weight, pair.modes))
+        step = np.hypot(*steps.move.T)
+        rest[index] += steps.move
         index = index[step > _NEAR_WEIGHED]
 
 
-def _changed(aligned: Aligned, index: Ints) -> Ints:
+def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
     """Those of some windows whose answer would be another one without the pixels that have changed."""
     if not index.size:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
     difference = ref - tgt
-    weight = unchanged(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
-    return index[removed(difference, weight) > _WORTH]
+    weight = change_weights(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
+    return index[share_removed(difference, weight) > _WORTH]
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:
@@ -394,31 +403,31 @@ def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:
     return np.asarray(out)
 
 
-def _weighed_look(pair: _Pair, rest: Floats, weight: Floats, difference: Floats) -> _Look:
+def _linearise_weighted(pair: _Pair, rest: Floats, weight: Floats, difference: Floats) -> _Linearised:
     """Look through weights of the pixels."""
     modes, shape = pair.modes, pair.modes.shape
-    first, second = _turned(pair, rest)
+    first, second = _phase_shift(pair, rest)
     mean = first + second
     mean *= np.float32(0.5)
     rows, cols = (np.asarray(f, np.float32) for f in (fft.fftfreq(shape[0]), fft.rfftfreq(shape[1])))
     turn = np.complex64(2j * np.pi)
     across, down = ramps(shape, rest / 2)
-    turned = (down[:, :, None] * across[:, None, :]).real
-    slope_x = mean * (turn * cols) - turned * pair.planes[2]
-    slope_y = mean * (turn * rows)[:, None] - turned * pair.planes[3]
+    cosine = (down[:, :, None] * across[:, None, :]).real
+    slope_x = mean * (turn * cols) - cosine * pair.planes[2]
+    slope_y = mean * (turn * rows)[:, None] - cosine * pair.planes[3]
     images = inverse(mean, shape), difference, inverse(slope_x, shape), inverse(slope_y, shape)
-    return _Look(*(modes.take(forward(weight * image)) for image in images))
+    return _Linearised(*(modes.take(forward(weight * image)) for image in images))
 
 
-def _found(look: _Look, products: Products, settled: Settled, weight: Floats, modes: Modes) -> _Found:
+def _columns(linear: _Linearised, products: Products, steps: Steps, weight: Floats, modes: Modes) -> _Columns:
     """Answer, covariance and doubts from the last look."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
-    cov, support = covariance(settled, products, np.broadcast_to(used, len(settled.move)), modes)
-    move = settled.move.astype(np.float32)
-    residual = look.residual + move[:, :1] * look.slope_x + move[:, 1:] * look.slope_y
-    score, phase = confirm(look.mean, residual, settled, modes)
-    length = np.hypot(*settled.move.T)
-    return _Found(settled.move.copy(), cov, np.where(length > _NEAR, length, settled.last_step), score, phase, support)
+    cov, support = covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
+    move = steps.move.astype(np.float32)
+    residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
+    score, phase = correlation_and_phase(linear.mean, residual, steps, modes)
+    length = np.hypot(*steps.move.T)
+    return _Columns(steps.move.copy(), cov, np.where(length > _NEAR, length, steps.last_step), score, phase, support)
 
 
 def _sum(images: Floats) -> Floats:

@@ -16,7 +16,7 @@ _CHANCE = 0.01
 _ROUNDS = 200
 
 
-def agreeing(moves: Floats, weights: Floats, radius: float) -> Bools:
+def largest_group(moves: Floats, weights: Floats, radius: float) -> Bools:
     """Find the largest group of shifts that lie within a radius of one of them.
 
     moves (n, 2) float; weights (n,) float -> (n,) bool.
@@ -24,14 +24,14 @@ def agreeing(moves: Floats, weights: Floats, radius: float) -> Bools:
     finite = np.asarray(np.isfinite(moves).all(1))
     if not finite.any():
         return finite
-    places = np.where(finite[:, None], moves, np.nan)
-    apart = np.hypot(*(places[:, None, :] - places[None, :, :]).transpose(2, 0, 1))
-    near = apart <= radius
-    votes = (near * weights).sum(1)
-    tightness = np.where(near, np.nan_to_num(apart), 0).sum(1) / np.maximum(near.sum(1), 1)
+    positions = np.where(finite[:, None], moves, np.nan)
+    distance = np.hypot(*(positions[:, None, :] - positions[None, :, :]).transpose(2, 0, 1))
+    nearest = distance <= radius
+    votes = (nearest * weights).sum(1)
+    tightness = np.where(nearest, np.nan_to_num(distance), 0).sum(1) / np.maximum(nearest.sum(1), 1)
     best = int(np.lexsort((tightness, -np.where(finite, votes, -1)))[0])
-    centre = np.median(moves[near[best]], axis=0)
-    return np.asarray(finite & (np.hypot(*(places - centre).T) <= radius))
+    centre = np.median(moves[nearest[best]], axis=0)
+    return np.asarray(finite & (np.hypot(*(positions - centre).T) <= radius))
 
 
 def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
@@ -42,8 +42,9 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
 
     moves (n, 2) float; covs (n, 2, 2) float -> mean (2,) float64; cov (2, 2) float64.
     """
-    moves, covs = np.asarray(moves, np.float64), _repaired(np.asarray(covs, np.float64), np.asarray(moves, np.float64))
-    mean, cov = _weighted(moves, covs)
+    moves = np.asarray(moves, np.float64)
+    covs = _fill_covariances(np.asarray(covs, np.float64), moves)
+    mean, cov = _weighted_mean(moves, covs)
     n = len(moves)
     if n == 1 and not np.isfinite(cov).all():
         return moves[0], cov
@@ -54,7 +55,7 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     if excess <= chdtri(degrees, _CHANCE):
         return mean, cov
     between = _between(moves, covs)
-    return _weighted(moves, covs + between * np.eye(2))
+    return _weighted_mean(moves, covs + between * np.eye(2))
 
 
 def _between(moves: Floats, covs: Floats) -> float:
@@ -64,7 +65,7 @@ def _between(moves: Floats, covs: Floats) -> float:
     for _ in range(_ROUNDS):
         middle = (low + high) / 2
         wider = covs + middle * np.eye(2)
-        if _chi_square(moves, _weighted(moves, wider)[0], wider) > degrees:
+        if _chi_square(moves, _weighted_mean(moves, wider)[0], wider) > degrees:
             low = middle
         else:
             high = middle
@@ -73,7 +74,7 @@ def _between(moves: Floats, covs: Floats) -> float:
     return high
 
 
-def _weighted(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
+def _weighted_mean(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     weights = np.linalg.inv(covs)
     cov = np.linalg.inv(weights.sum(0))
     return np.asarray(cov @ np.einsum("nij,nj->i", weights, moves)), np.asarray(cov)
@@ -84,7 +85,7 @@ def _chi_square(moves: Floats, mean: Floats, covs: Floats) -> float:
     return float(np.einsum("ni,nij,nj->", off, np.linalg.inv(covs), off))
 
 
-def _repaired(covs: Floats, moves: Floats) -> Floats:
+def _fill_covariances(covs: Floats, moves: Floats) -> Floats:
     """Give windows without a covariance that of the others, or the scatter when none has one."""
     finite = np.asarray(np.isfinite(covs).all((1, 2)))
     good = finite & (np.linalg.eigvalsh(np.where(finite[:, None, None], covs, np.eye(2)))[:, 0] > 0)
@@ -122,61 +123,61 @@ def biweight_loss(squared: Floats, limit: float) -> Floats:
 _NEAREST = 12
 # A plane takes three of the neighbours; with fewer than this a median is all that can be had.
 _PLANE = 7
-_FILTER_ROUNDS = 6
+_PLANE_ROUNDS = 6
 
 
-def neighbour_residuals(places: Floats, moves: Floats, use: Bools | None = None) -> tuple[Floats, Floats]:
+def neighbour_residuals(positions: Floats, moves: Floats, use: Bools | None = None) -> tuple[Floats, Floats]:
     """Compare every shift with a robust plane through those of its nearest neighbours.
 
     places (n, 2) float; moves (n, 2) float; use (n,) bool, optional -> residual (n, 2) float64; scatter (n,) float64.
     """
-    n = len(places)
+    n = len(positions)
     residual, scatter = np.full((n, 2), np.nan), np.full(n, np.nan)
     finite = np.isfinite(moves).all(1)
     known = np.flatnonzero(finite if use is None else finite & use)
-    ask = np.flatnonzero(finite)
-    if len(known) < 2 or not len(ask):
+    wanted = np.flatnonzero(finite)
+    if len(known) < 2 or not len(wanted):
         return residual, scatter
-    index, far = _neighbours(places, ask, known)
+    index, far = _neighbours(positions, wanted, known)
     scale = np.maximum(np.where(far > 0, far, 0).max(1, keepdims=True), 1e-300)
-    offset = (places[index] - places[ask][:, None]) / scale[..., None]
-    told, spread = _planes(offset, moves[index])
-    residual[ask] = moves[ask] - told
-    scatter[ask] = spread
+    offset = (positions[index] - positions[wanted][:, None]) / scale[..., None]
+    predicted, spread = _planes(offset, moves[index])
+    residual[wanted] = moves[wanted] - predicted
+    scatter[wanted] = spread
     return residual, scatter
 
 
-def _neighbours(places: Floats, ask: Ints, known: Ints) -> tuple[Ints, Floats]:
+def _neighbours(positions: Floats, wanted: Ints, known: Ints) -> tuple[Ints, Floats]:
     """Find the nearest known places, none of them the place itself: (m, k) indices and distances."""
     count = min(_NEAREST, len(known) - 1)
-    far, near = cKDTree(places[known]).query(places[ask], k=range(1, count + 2))
-    index = known[near]
+    far, nearest = cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
+    index = known[nearest]
     # The place itself comes first where it is known at all, yet another may share its position.
-    own = index == ask[:, None]
+    own = index == wanted[:, None]
     own[~own.any(1), -1] = True
-    keep = ~own
-    return index[keep].reshape(len(ask), count), far[keep].reshape(len(ask), count)
+    others = ~own
+    return index[others].reshape(len(wanted), count), far[others].reshape(len(wanted), count)
 
 
 def _planes(offset: Floats, moves: Floats) -> tuple[Floats, Floats]:
     """Robust value at offset zero, (m, 2), and its standard deviation together with the spread about the plane."""
     count = moves.shape[1]
-    middle = np.median(moves, axis=1)
+    median = np.median(moves, axis=1)
     if count < _PLANE:
-        spread = NMAD * np.median(np.abs(moves - middle[:, None]), axis=1)
-        return middle, np.hypot(*spread.T) / np.sqrt(2) * np.sqrt(1 + 1.5 / count)
+        spread = NMAD * np.median(np.abs(moves - median[:, None]), axis=1)
+        return median, np.hypot(*spread.T) / np.sqrt(2) * np.sqrt(1 + 1.5 / count)
     design = np.concatenate([np.ones((*offset.shape[:2], 1)), offset], -1)
-    left = moves - middle[:, None]
-    for turn in range(_FILTER_ROUNDS):
-        length = np.hypot(left[..., 0], left[..., 1])
-        spread = np.median(length, axis=1) / MEDIAN_RADIUS * (count / (count - 3) if turn else 1)
-        limit = TUKEY * np.maximum(spread, 1e-12 * (1 + np.abs(middle).max(1)))[:, None]
+    off_plane = moves - median[:, None]
+    for iteration in range(_PLANE_ROUNDS):
+        length = np.hypot(off_plane[..., 0], off_plane[..., 1])
+        spread = np.median(length, axis=1) / MEDIAN_RADIUS * (count / (count - 3) if iteration else 1)
+        limit = TUKEY * np.maximum(spread, 1e-12 * (1 + np.abs(median).max(1)))[:, None]
         weight = biweight(length / limit, 1e-6)
         normal = np.einsum("nk,nki,nkj->nij", weight, design, design) + 1e-9 * np.eye(3)
         right = np.einsum("nk,nki,nkj->nij", weight, design, moves)
         plane = np.linalg.solve(normal, right)
-        left = moves - design @ plane
-    length = np.hypot(left[..., 0], left[..., 1])
+        off_plane = moves - design @ plane
+    length = np.hypot(off_plane[..., 0], off_plane[..., 1])
     spread = np.median(length, axis=1) / MEDIAN_RADIUS * count / (count - 3)
     leverage = np.linalg.inv(normal)[:, 0, 0]
     return plane[:, 0], spread * np.sqrt(1 + leverage)

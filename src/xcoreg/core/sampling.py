@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xcoreg.core.arrays import Array, Bools
-from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, taps, ticked, weigh, work_dtype
-from xcoreg.core.tiles import HALF, parts, present, sample_list, sample_tile, tiles, window
+from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps, work_dtype
+from xcoreg.core.tiles import HALF, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
 
@@ -52,11 +52,13 @@ def sample(
         for layer in zip(images, masks, out, out_valid, strict=True):
             source, goal, goal_valid = layer[:2], layer[2][part], layer[3][part]
             if not (by_tiles and sample_tile(source, at, origin, kernel, goal, goal_valid)):
-                _at_any(source, at, origin, (kernel, scale), (goal, goal_valid))
+                _sample_positions(source, at, origin, (kernel, scale), (goal, goal_valid))
     return out.reshape(*lead, *rows.shape), out_valid.reshape(*lead, *rows.shape)
 
 
-def _at_any(layer: Any, at: tuple[Array, Array], origin: tuple[int, int], how: Any, goals: tuple[Array, Array]) -> None:
+def _sample_positions(
+    layer: Any, at: tuple[Array, Array], origin: tuple[int, int], how: Any, goals: tuple[Array, Array]
+) -> None:
     """Look up positions of any shape."""
     flat = (at[0].reshape(-1) - origin[0], at[1].reshape(-1) - origin[1])
     found = [np.zeros(goal.size, goal.dtype) for goal in goals]
@@ -82,7 +84,7 @@ def sample_axes(
     rows (n,) float; cols (m,) float -> out (..., n, m); out_valid (..., n, m) bool.
     """
     images, masks, lead = _layers(values, valid, kernel)
-    rows, cols = ticked(np.asarray(rows, dtype=np.float64)), ticked(np.asarray(cols, dtype=np.float64))
+    rows, cols = round_position(np.asarray(rows, dtype=np.float64)), round_position(np.asarray(cols, dtype=np.float64))
     dtype = values.dtype if kernel == "nearest" else work_dtype(values.dtype)
     out = np.zeros((len(images), rows.size, cols.size), dtype=dtype)
     out_valid = np.zeros(out.shape, dtype=bool)
@@ -158,8 +160,8 @@ def _nearest_mesh(image: Array, mask: Bools | None, at: tuple[Array, Array], out
     inside = [np.flatnonzero((i >= 0) & (i < size)) for i, size in zip(found, image.shape, strict=True)]
     if not all(i.size for i in inside):
         return
-    goal = _picked(inside)
-    source = _picked([index[i] for index, i in zip(found, inside, strict=True)])
+    goal = _mesh_index(inside)
+    source = _mesh_index([index[i] for index, i in zip(found, inside, strict=True)])
     if mask is None:
         out[goal], out_valid[goal] = image[source], True
         return
@@ -167,7 +169,7 @@ def _nearest_mesh(image: Array, mask: Bools | None, at: tuple[Array, Array], out
     out[goal] = np.where(mask[source], image[source], 0)
 
 
-def _picked(indices: list[NDArray[np.int64]]) -> Any:
+def _mesh_index(indices: list[NDArray[np.int64]]) -> Any:
     """Index a mesh: by slices, that copy many times faster, where pixels follow each other."""
     if all((np.diff(index) == 1).all() for index in indices):
         return tuple(slice(int(index[0]), int(index[-1]) + 1) for index in indices)
@@ -184,7 +186,7 @@ def _kernel_mesh(
 ) -> None:
     """Sample one image on a mesh into `out` and `out_valid`, both zero at the start, strip by strip."""
     kernel, scale = how
-    active = [_active(p, size, kernel, s) for p, size, s in zip(at, image.shape, scale, strict=True)]
+    active = [_touching(p, size, kernel, s) for p, size, s in zip(at, image.shape, scale, strict=True)]
     if any(span.start >= span.stop for span in active):
         return
     rows, cols = at[0][active[0]], at[1][active[1]]
@@ -193,7 +195,7 @@ def _kernel_mesh(
         goal[part], goal_valid[part] = _mesh_part(image, mask, (rows[part], cols), how)
 
 
-def _active(position: Array, size: int, kernel: str, scale: float) -> slice:
+def _touching(position: Array, size: int, kernel: str, scale: float) -> slice:
     """Find the span of positions whose kernels touch the image."""
     margin = reach(kernel, scale)
     touching = np.flatnonzero((position > -margin) & (position < size - 1 + margin))
@@ -212,13 +214,13 @@ def _mesh_part(
     values, good = window(image, mask, low, shape, dtype)
 
     def over(data: Array, by_row: Taps, by_col: Taps) -> Array:
-        down = weigh(data, (by_row[0] - low[0], by_row[1]), 0)
-        return weigh(down, (by_col[0] - low[1], by_col[1]), 1)
+        down = sum_along_axis(data, (by_row[0] - low[0], by_row[1]), 0)
+        return sum_along_axis(down, (by_col[0] - low[1], by_col[1]), 1)
 
     out = over(values, by_row, by_col)
     if good is None:
         return out, True
-    meets_gap = over((~good).astype(dtype), present(by_row), present(by_col)) > 0
+    meets_gap = over((~good).astype(dtype), nonzero_taps(by_row), nonzero_taps(by_col)) > 0
     by_row, by_col = (taps(p, "bilinear", s, dtype) for p, s in zip(at, scale, strict=True))
     covered = over(good.astype(dtype), by_row, by_col)
     nearest = np.ix_(*(nearest_index(p) - lo for p, lo in zip(at, low, strict=True)))

@@ -238,7 +238,7 @@ class FourierShift:
         return self.image(spectra * (turn * self._fx)), self.image(spectra * (turn * self._fy))
 
 
-def recut(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel], Bools]:
+def cut_at_offset(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel], Bools]:
     """Read windows at whole-pixel offsets of their own.
 
     images (n, rows, cols) array; move (n, 2) int -> out (n, rows, cols) array; inside (n, rows, cols) bool.
@@ -252,7 +252,7 @@ def recut(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel], Bools]:
     return out, good_row[:, :, None] & good_col[:, None, :]
 
 
-def moved(images: NDArray[_Pixel], move: Ints) -> NDArray[_Pixel]:
+def shift_pixels(images: NDArray[_Pixel], move: Ints) -> NDArray[_Pixel]:
     """Move windows by whole pixels of their own; zeros come in.
 
     images (n, rows, cols) array; move (n, 2) int -> (n, rows, cols) array.

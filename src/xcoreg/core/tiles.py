@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from xcoreg.core.arrays import Array, Bools
-from xcoreg.core.kernels import Taps, gather, nearest_index, reach, slid, taps, ticked, weights_at
+from xcoreg.core.kernels import Taps, nearest_index, reach, round_position, sum_slices, sum_taps, taps, weights_at
 
 Layer = tuple[Array, Bools | None]
-How = tuple[str, tuple[float, float]]
+Kernel = tuple[str, tuple[float, float]]
 
 HALF = 0.5 - 1e-6
 _CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
@@ -51,18 +51,17 @@ def window(
     source = (slice(low[0], high[0]), slice(low[1], high[1]))
     if (high[0] - low[0], high[1] - low[1]) == shape and (mask is None or mask[source].all()):
         return image[source].astype(dtype, copy=False), None
-    goal = tuple(slice(lo - at, hi - at) for lo, hi, at in zip(low, high, first, strict=True))
+    target = tuple(slice(lo - at, hi - at) for lo, hi, at in zip(low, high, first, strict=True))
     good = np.zeros(shape, dtype=bool)
-    good[goal] = True if mask is None else mask[source]
+    good[target] = True if mask is None else mask[source]
     values = np.zeros(shape, dtype=dtype)
-    np.copyto(values[goal], image[source], where=good[goal], casting="unsafe")
+    np.copyto(values[target], image[source], where=good[target], casting="unsafe")
     return values, good
 
 
-def present(by_axis: Taps) -> Taps:
+def nonzero_taps(by_axis: Taps) -> Taps:
     """Turn weights into ones where they are not zero."""
-    first, weights = by_axis
-    return first, [(weight != 0).astype(weight.dtype) for weight in weights]
+    return by_axis[0], _ones(by_axis[1])
 
 
 def sample_tile(
@@ -72,53 +71,55 @@ def sample_tile(
 
     at (n, m) float64 rows and columns; out, out_valid (n, m).
     """
-    drifts = (_drift(at[0], origin[0], 0), _drift(at[1], origin[1], 1))
+    offsets = (_offsets(at[0], origin[0], 0), _offsets(at[1], origin[1], 1))
     if kernel == "nearest":
-        drifts = (np.floor(drifts[0] + 0.5), np.floor(drifts[1] + 0.5))
-    if not all(abs(float(end)) < _FARTHEST for drift in drifts for end in (drift.min(), drift.max())):  # nor NaN
+        offsets = (np.floor(offsets[0] + 0.5), np.floor(offsets[1] + 0.5))
+    if not all(abs(float(end)) < _FARTHEST for offset in offsets for end in (offset.min(), offset.max())):  # nor NaN
         return False
-    _quartered(layer, drifts, (0, 0), kernel, (out, out_valid))
+    _sample_part(layer, offsets, (0, 0), kernel, (out, out_valid))
     return True
 
 
-def _drift(position: Array, origin: int, axis: int) -> Array:
+def _offsets(position: Array, origin: int, axis: int) -> Array:
     """Positions in the image, rounded, less the index within the tile: nearly the same number everywhere."""
     steps = np.arange(origin, origin + position.shape[axis], dtype=np.float64)
-    drift = ticked(position)
-    drift -= steps[:, None] if axis == 0 else steps
-    return drift
+    offset = round_position(position)
+    offset -= steps[:, None] if axis == 0 else steps
+    return offset
 
 
-def _quartered(
-    layer: Layer, drifts: tuple[Array, Array], start: tuple[int, int], kernel: str, goal: tuple[Array, Bools]
+def _sample_part(
+    layer: Layer, offsets: tuple[Array, Array], start: tuple[int, int], kernel: str, target: tuple[Array, Bools]
 ) -> None:
     """Sample a part of a tile that starts at an index, or its quarters where these need clearly fewer taps."""
-    lows = [math.floor(drift.min()) for drift in drifts]
-    more = [math.floor(drift.max()) - low for drift, low in zip(drifts, lows, strict=True)]
-    side = max(drifts[0].shape)
+    lows = [math.floor(offset.min()) for offset in offsets]
+    more = [math.floor(offset.max()) - low for offset, low in zip(offsets, lows, strict=True)]
+    side = max(offsets[0].shape)
     if sum(more) <= _MORE_TAPS:
-        slides = [_Slide(*each) for each in zip(drifts, lows, more, start, strict=True)]
+        axes = [_TileAxis(*each) for each in zip(offsets, lows, more, start, strict=True)]
         if kernel == "nearest":
-            _copied(layer, (slides[0], slides[1]), goal)
+            _copy_nearest(layer, (axes[0], axes[1]), target)
         else:
-            _slid(layer, (slides[0], slides[1]), kernel, goal)
+            _sample_slices(layer, (axes[0], axes[1]), kernel, target)
     elif side > _SMALLEST and sum(more) * _SMALLEST <= _MORE_TAPS * side:
-        for rows in parts(drifts[0].shape[0], -(-side // 2)):
-            for cols in parts(drifts[0].shape[1], -(-side // 2)):
-                pieces = [(pair[0][rows, cols], pair[1][rows, cols]) for pair in (drifts, goal)]
-                _quartered(layer, pieces[0], (start[0] + rows.start, start[1] + cols.start), kernel, pieces[1])
+        for rows in parts(offsets[0].shape[0], -(-side // 2)):
+            for cols in parts(offsets[0].shape[1], -(-side // 2)):
+                pieces = [(pair[0][rows, cols], pair[1][rows, cols]) for pair in (offsets, target)]
+                _sample_part(layer, pieces[0], (start[0] + rows.start, start[1] + cols.start), kernel, pieces[1])
     else:
-        n, m = np.ogrid[start[0] : start[0] + drifts[0].shape[0], start[1] : start[1] + drifts[0].shape[1]]
-        found, found_valid = np.zeros(goal[0].size, goal[0].dtype), np.zeros(goal[0].size, bool)
-        sample_list(layer, ((drifts[0] + n).ravel(), (drifts[1] + m).ravel()), (kernel, (1.0, 1.0)), found, found_valid)
-        goal[0][...], goal[1][...] = found.reshape(goal[0].shape), found_valid.reshape(goal[0].shape)
+        n, m = np.ogrid[start[0] : start[0] + offsets[0].shape[0], start[1] : start[1] + offsets[0].shape[1]]
+        found, found_valid = np.zeros(target[0].size, target[0].dtype), np.zeros(target[0].size, bool)
+        sample_list(
+            layer, ((offsets[0] + n).ravel(), (offsets[1] + m).ravel()), (kernel, (1.0, 1.0)), found, found_valid
+        )
+        target[0][...], target[1][...] = found.reshape(target[0].shape), found_valid.reshape(target[0].shape)
 
 
 @dataclass(frozen=True)
-class _Slide:
+class _TileAxis:
     """The pixels under a tile along one axis: tap k of index i is pixel ``i + first + k``, for all of the tile."""
 
-    drift: Array
+    offset: Array
     low: int
     more: int
     start: int
@@ -129,75 +130,77 @@ class _Slide:
 
     def weights(self, kernel: str, dtype: DTypeLike) -> list[Array]:
         """Weight of each tap, (n, m)."""
-        part = np.subtract(self.drift, self.low).astype(dtype, copy=False)
+        part = np.subtract(self.offset, self.low).astype(dtype, copy=False)
         if self.more == 0:
             return weights_at(part, kernel)
         start = np.floor(part)
         weights = weights_at(part - start, kernel)
-        moved = [np.zeros_like(part) for _ in range(len(weights) + self.more)]
+        shifted = [np.zeros_like(part) for _ in range(len(weights) + self.more)]
         for step in range(self.more + 1):
             here = (start == step).astype(dtype)
             for tap, weight in enumerate(weights):
-                moved[tap + step] += weight * here
-        return moved
+                shifted[tap + step] += weight * here
+        return shifted
 
     def needed(self, kernel: str, axis: int) -> slice:
         """Taps that carry the weight of a kernel, over all of the tile, counted from the first."""
-        steps = np.arange(self.drift.shape[axis])
-        low, high = self.drift.min(axis=1 - axis) + steps, self.drift.max(axis=1 - axis) + steps
+        steps = np.arange(self.offset.shape[axis])
+        low, high = self.offset.min(axis=1 - axis) + steps, self.offset.max(axis=1 - axis) + steps
         return slice(math.floor(low.min()) - self.low, math.floor(high.max()) - self.low + 2 * reach(kernel))
 
 
-def _slid(layer: Layer, slides: tuple[_Slide, _Slide], kernel: str, goal: tuple[Array, Bools]) -> None:
+def _sample_slices(layer: Layer, axes: tuple[_TileAxis, _TileAxis], kernel: str, target: tuple[Array, Bools]) -> None:
     """Sample a tile by slices."""
-    out, out_valid = goal
-    taps_of = [2 * reach(kernel) + slide.more for slide in slides]
+    out, out_valid = target
+    taps_of = [2 * reach(kernel) + axis.more for axis in axes]
     shape = (out.shape[0] + taps_of[0] - 1, out.shape[1] + taps_of[1] - 1)
-    values, good = window(*layer, (slides[0].first(kernel), slides[1].first(kernel)), shape, out.dtype)
-    spans = tuple(slide.needed(kernel, axis) for axis, slide in enumerate(slides))
+    values, good = window(*layer, (axes[0].first(kernel), axes[1].first(kernel)), shape, out.dtype)
+    spans = tuple(axis.needed(kernel, i) for i, axis in enumerate(axes))
     if good is not None and not good[spans].any():
         return
-    by_row, by_col = (slide.weights(kernel, out.dtype) for slide in slides)
-    slid(values, by_row, by_col, out)
+    by_row, by_col = (axis.weights(kernel, out.dtype) for axis in axes)
+    sum_slices(values, by_row, by_col, out)
     if good is None or good[spans].all():
         out_valid[:] = True
         return
     missing, covered, mean = (np.empty_like(out) for _ in range(3))
-    slid((~good).astype(out.dtype), _ones(by_row), _ones(by_col), missing)
-    by_row, by_col = (slide.weights("bilinear", out.dtype) for slide in slides)
+    sum_slices((~good).astype(out.dtype), _ones(by_row), _ones(by_col), missing)
+    by_row, by_col = (axis.weights("bilinear", out.dtype) for axis in axes)
     skip = reach(kernel) - 1
     inner = (slice(skip, shape[0] - skip), slice(skip, shape[1] - skip))
-    slid(good[inner].astype(out.dtype), by_row, by_col, covered)
-    slid(values[inner], by_row, by_col, mean)
-    at = [np.floor(slide.drift + 0.5).astype(np.intp) - (slide.low - skip) for slide in slides]
+    sum_slices(good[inner].astype(out.dtype), by_row, by_col, covered)
+    sum_slices(values[inner], by_row, by_col, mean)
+    at = [np.floor(axis.offset + 0.5).astype(np.intp) - (axis.low - skip) for axis in axes]
     n, m = np.ogrid[: out.shape[0], : out.shape[1]]
     out_valid[:] = good[at[0] + n, at[1] + m]
     np.divide(mean, covered, out=out, where=(missing > 0) & out_valid)
     out[~out_valid] = 0
 
 
-def _copied(layer: Layer, slides: tuple[_Slide, _Slide], goal: tuple[Array, Bools]) -> None:
+def _copy_nearest(layer: Layer, axes: tuple[_TileAxis, _TileAxis], target: tuple[Array, Bools]) -> None:
     """Copy the pixels of a tile, one slice for each number of whole pixels that it is moved by."""
-    (n, m), (rows, cols) = goal[0].shape, slides
+    (n, m), (rows, cols) = target[0].shape, axes
     shape = (n + rows.more, m + cols.more)
-    values, good = window(*layer, (rows.first("nearest"), cols.first("nearest")), shape, goal[0].dtype)
+    values, good = window(*layer, (rows.first("nearest"), cols.first("nearest")), shape, target[0].dtype)
     for i in range(rows.more + 1):
         for j in range(cols.more + 1):
-            here = (rows.drift == rows.low + i) & (cols.drift == cols.low + j) if rows.more or cols.more else True
-            np.copyto(goal[0], values[i : i + n, j : j + m], where=here)
-            np.copyto(goal[1], True if good is None else good[i : i + n, j : j + m], where=here)
+            here = (rows.offset == rows.low + i) & (cols.offset == cols.low + j) if rows.more or cols.more else True
+            np.copyto(target[0], values[i : i + n, j : j + m], where=here)
+            np.copyto(target[1], True if good is None else good[i : i + n, j : j + m], where=here)
 
 
 def _ones(weights: list[Array]) -> list[Array]:
     return [(weight != 0).astype(weight.dtype) for weight in weights]
 
 
-def sample_list(layer: Layer, positions: tuple[Array, Array], how: How, out: Array, out_valid: Bools) -> None:
+def sample_list(
+    layer: Layer, positions: tuple[Array, Array], kernel_scale: Kernel, out: Array, out_valid: Bools
+) -> None:
     """Sample one image at any positions, looking up every tap.
 
     positions (n,) float64 rows and columns; out, out_valid (n,).
     """
-    (image, mask), (kernel, scale) = layer, how
+    (image, mask), (kernel, scale) = layer, kernel_scale
     margins = [reach(kernel, s) + 1 for s in scale]
     near = np.ones(positions[0].shape, dtype=bool)
     for position, margin, size in zip(positions, margins, image.shape, strict=True):
@@ -205,33 +208,33 @@ def sample_list(layer: Layer, positions: tuple[Array, Array], how: How, out: Arr
     if not near.any():
         return
     everywhere = bool(near.all())
-    rows, cols = (ticked(p if everywhere else p[near]) for p in positions)
+    rows, cols = (round_position(p if everywhere else p[near]) for p in positions)
     first = (math.floor(rows.min()) - margins[0], math.floor(cols.min()) - margins[1])
     shape = (math.floor(rows.max()) + margins[0] + 1 - first[0], math.floor(cols.max()) + margins[1] + 1 - first[1])
     values, good = window(image, mask, first, shape, out.dtype)
     rows, cols = rows - first[0], cols - first[1]
     found, found_valid = np.empty(rows.shape, dtype=out.dtype), np.empty(rows.shape, dtype=bool)
     for part in parts(rows.size, _CHUNK):
-        found[part], found_valid[part] = _looked_up(values, good, rows[part], cols[part], how)
+        found[part], found_valid[part] = _look_up(values, good, rows[part], cols[part], kernel_scale)
     out[near], out_valid[near] = found, found_valid
 
 
-def _looked_up(values: Array, good: Bools | None, rows: Array, cols: Array, how: How) -> tuple[Array, Bools]:
+def _look_up(values: Array, good: Bools | None, rows: Array, cols: Array, kernel_scale: Kernel) -> tuple[Array, Bools]:
     """Sample a window in which every tap of every position lies."""
-    kernel, scale = how
+    kernel, scale = kernel_scale
     if kernel == "nearest":
         at = (nearest_index(rows), nearest_index(cols))
         valid = np.ones(rows.shape, dtype=bool) if good is None else good[at]
         return np.where(valid, values[at], 0).astype(values.dtype), valid
     by_row, by_col = (taps(p, kernel, s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
-    out = gather(values, by_row, by_col)
+    out = sum_taps(values, by_row, by_col)
     spans = tuple(slice(int(first.min()), int(first.max()) + len(weights)) for first, weights in (by_row, by_col))
     if good is None or good[spans].all():
         return out, np.ones(rows.shape, dtype=bool)
-    meets_gap = gather((~good).astype(values.dtype), present(by_row), present(by_col)) > 0
+    meets_gap = sum_taps((~good).astype(values.dtype), nonzero_taps(by_row), nonzero_taps(by_col)) > 0
     by_row, by_col = (taps(p, "bilinear", s, values.dtype) for p, s in zip((rows, cols), scale, strict=True))
-    covered = gather(good.astype(values.dtype), by_row, by_col)
+    covered = sum_taps(good.astype(values.dtype), by_row, by_col)
     valid = covered >= HALF if max(scale) > 1.0 else good[nearest_index(rows), nearest_index(cols)]
-    np.divide(gather(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
+    np.divide(sum_taps(values, by_row, by_col), covered, out=out, where=meets_gap & valid)
     out[~valid] = 0
     return out, valid

@@ -27,19 +27,19 @@ _SUSPECT, _SHARE = 3.0, 2e-3
 _STRIDE = 4
 
 
-def stand_out(cells: Cells) -> Bools:
+def windows_with_changes(cells: Cells) -> Bools:
     """Tell in which windows some cells differ so much more than usual that the pixels need to be looked at.
 
     -> (n,) bool.
     """
     n = len(cells.a)
-    apart, rough = cells.apart().reshape(n, -1), cells.rough().reshape(n, -1)
-    limit = _SUSPECT * np.maximum(_usual(apart, rough), 1e-12)
-    excess = np.maximum(apart - limit[:, None].astype(np.float32), 0)
-    return np.asarray(excess.sum(1) > _SHARE * apart.sum(1))
+    mean_difference, roughness = cells.mean_difference().reshape(n, -1), cells.roughness().reshape(n, -1)
+    limit = _SUSPECT * np.maximum(_typical(mean_difference, roughness), 1e-12)
+    excess = np.maximum(mean_difference - limit[:, None].astype(np.float32), 0)
+    return np.asarray(excess.sum(1) > _SHARE * mean_difference.sum(1))
 
 
-def unchanged(difference: Floats, both: Floats, mask: Floats) -> Floats:
+def change_weights(difference: Floats, both: Floats, mask: Floats) -> Floats:
     """Weigh every pixel: 1, less where the neighbourhood differs far more than usual.
 
     What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
@@ -48,33 +48,33 @@ def unchanged(difference: Floats, both: Floats, mask: Floats) -> Floats:
     """
     energy, squares = difference * difference, mask * mask
     local = box_sum(energy, _BOX) / np.maximum(box_sum(squares, _BOX), 1e-3 * _BOX**2)
-    rough = np.zeros_like(both)
-    np.subtract(both[:, 1:], both[:, :-1], out=rough[:, 1:])
-    rough *= rough
+    roughness = np.zeros_like(both)
+    np.subtract(both[:, 1:], both[:, :-1], out=roughness[:, 1:])
+    roughness *= roughness
     across = both[:, :, 1:] - both[:, :, :-1]
     across *= across
-    rough[:, :, 1:] += across
-    rough = np.where(mask[:, ::_STRIDE, ::_STRIDE] > 0, box_sum(rough, _BOX, _STRIDE), 0)
+    roughness[:, :, 1:] += across
+    roughness = np.where(mask[:, ::_STRIDE, ::_STRIDE] > 0, box_sum(roughness, _BOX, _STRIDE), 0)
     n = len(local)
-    usual = _usual(local[:, ::_STRIDE, ::_STRIDE].reshape(n, -1), rough.reshape(n, -1))
-    limit = (_CHANGED * np.maximum(usual, 1e-12)).astype(np.float32)
+    typical = _typical(local[:, ::_STRIDE, ::_STRIDE].reshape(n, -1), roughness.reshape(n, -1))
+    limit = (_CHANGED * np.maximum(typical, 1e-12)).astype(np.float32)
     return np.asarray(np.minimum(1, limit[:, None, None] / np.maximum(local, 1e-12)))
 
 
-def removed(difference: Floats, weight: Floats) -> Floats:
+def share_removed(difference: Floats, weight: Floats) -> Floats:
     """Tell which share of the difference (n, rows, cols) the weights take away, (n,)."""
     n = len(difference)
     energy = (difference * difference).reshape(n, -1)
     return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
 
 
-def _usual(local: Floats, rough: Floats) -> Floats:
+def _typical(local: Floats, roughness: Floats) -> Floats:
     """Median difference (n,) over the rougher half of each window, of (n, places)."""
     at = np.arange(len(local))
-    there = (rough > 0).sum(1)
-    middle = np.minimum(rough.shape[1] - there + there // 2, rough.shape[1] - 1)
-    half = np.sort(rough, axis=1)[at, middle][:, None]
-    some = np.where(rough >= half, local, np.inf)
+    count = (roughness > 0).sum(1)
+    middle = np.minimum(roughness.shape[1] - count + count // 2, roughness.shape[1] - 1)
+    half = np.sort(roughness, axis=1)[at, middle][:, None]
+    some = np.where(roughness >= half, local, np.inf)
     return np.asarray(np.sort(some, axis=1)[at, np.isfinite(some).sum(1) // 2])
 
 
@@ -106,19 +106,19 @@ class Products:
         crosses = _inner(slope_x, residual), _inner(slope_y, residual), xx, _inner(slope_x, slope_y), yy, both
         return cls(np.stack([modes.sums(part) for part in (_power(residual), *crosses)], 1))
 
-    def change(self, move: Floats) -> Floats:
+    def residual_power(self, move: Floats) -> Floats:
         """Power of the residual after a step (n, 2)."""
         dx, dy = move.T
         factors = np.stack([np.ones_like(dx), 2 * dx, 2 * dy, dx * dx, 2 * dx * dy, dy * dy], 1)
         return np.asarray(np.maximum((factors[:, None] @ self.table[:, :6])[:, 0], 0))
 
-    def weighed(self, weight: Floats) -> Floats:
+    def weighted_sums(self, weight: Floats) -> Floats:
         """Sum over all rings with weights (n, n_rings), to (n, 7)."""
         return np.asarray((self.table @ weight[:, :, None])[:, :, 0])
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
+class Steps:
     """Where the steps from one look lead.
 
     move : (n, 2) float64; All steps together, px.
@@ -136,15 +136,15 @@ class Settled:
     normal: Floats
 
 
-def settle(products: Products, modes: Modes) -> Settled:
+def take_steps(products: Products, modes: Modes) -> Steps:
     """Step, weigh anew, and step again until the shift stays."""
     n = len(products.table)
     move, last = np.zeros((n, 2)), np.full(n, np.inf)
     for _ in range(_STEPS):
-        _, whole, normal, right = _equations(products, move, modes)
+        _, with_noise, normal, right = _equations(products, move, modes)
         # A step turns the gradients' noise, too, so that this much less is left of the right-hand side. What noise adds
         # to the matrix that is solved shortens the steps where little is common: they cannot run away.
-        step = np.nan_to_num(_solve(whole, right - np.einsum("nij,nj->ni", normal, move)))
+        step = np.nan_to_num(_solve(with_noise, right - np.einsum("nij,nj->ni", normal, move)))
         # Windows that have settled wait for the others: no answer depends on what else is in the batch.
         further = np.where((last < _SHORT)[:, None], move, np.clip(move + step, -_FARTHEST, _FARTHEST))
         last = np.where(last < _SHORT, last, np.hypot(*(further - move).T))
@@ -152,23 +152,23 @@ def settle(products: Products, modes: Modes) -> Settled:
         if (last < _SHORT).all():
             break
     (scene, noise, weight), _, normal, _ = _equations(products, move, modes)
-    return Settled(move, last, scene, noise, weight, normal)
+    return Steps(move, last, scene, noise, weight, normal)
 
 
 def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Floats, ...], Floats, Floats, Floats]:
     """Powers of scene and noise and their weights after a step; normal matrix with and without noise; right side."""
-    law = _law(modes.shape)
+    law = _power_law(modes.shape)
     slope = (products.table[:, 3] + products.table[:, 5]) * law.to_scene
-    scene, noise = _powers(products.change(move) * law.to_noise, slope, law)
+    scene, noise = _powers(products.residual_power(move) * law.to_noise, slope, law)
     weight = law.band * scene / (noise * (2 * scene + noise))
-    _, rx, ry, xx, xy, yy, _ = products.weighed(weight).T
-    whole = symmetric(xx, xy, yy)
+    _, rx, ry, xx, xy, yy, _ = products.weighted_sums(weight).T
+    with_noise = symmetric(xx, xy, yy)
     # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
     added = np.vecdot(weight * noise, law.slopes / 4)[:, None, None] * np.eye(2)
-    return (scene, noise, weight), whole, whole - added, -np.stack([rx, ry], -1)
+    return (scene, noise, weight), with_noise, with_noise - added, -np.stack([rx, ry], -1)
 
 
-class _Law(NamedTuple):
+class _PowerLaw(NamedTuple):
     """What the rings alone tell: band, weights and logarithm of frequency for the power law, factors of powers."""
 
     band: Floats
@@ -182,7 +182,7 @@ class _Law(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _law(shape: tuple[int, int]) -> _Law:
+def _power_law(shape: tuple[int, int]) -> _PowerLaw:
     modes = modes_for(*shape)
     band = np.exp(-((modes.centre / _ALIAS_FREE) ** 8))
     members = modes.count * band / (modes.count * band).sum()
@@ -193,63 +193,63 @@ def _law(shape: tuple[int, int]) -> _Law:
     near[0, 0] = near[-1, -1] = 2
     share = members * log_f / (members @ log_f**2)
     near = near * modes.count / (near @ modes.count)[:, None]
-    return _Law(
+    return _PowerLaw(
         band, members, log_f, modes.count * square, 1 / (modes.count * square), 0.5 / modes.count, share, near.T
     )
 
 
-def covariance(settled: Settled, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
+def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
     """Sandwich covariance: the residual's own power seen through the weighted gradients.
 
     used (n,) float -> cov (n, 2, 2) float64; support (n,) float64.
     """
     used = np.maximum(used, 1 / (modes.shape[0] * modes.shape[1]))
-    spectrum = settled.weight**2 * 2 * settled.noise / used[:, None]
-    *_, xx, xy, yy, _ = products.weighed(spectrum).T
+    spectrum = steps.weight**2 * 2 * steps.noise / used[:, None]
+    *_, xx, xy, yy, _ = products.weighted_sums(spectrum).T
     middle = symmetric(xx, xy, yy)
-    support = used * (xx + yy) ** 2 / np.maximum(products.weighed(spectrum**2)[:, 6], 1e-300)
+    support = used * (xx + yy) ** 2 / np.maximum(products.weighted_sums(spectrum**2)[:, 6], 1e-300)
     with np.errstate(all="ignore"):
-        bread = _inverse(settled.normal)
+        bread = _inverse(steps.normal)
         cov = bread @ middle @ bread
     cov = cov * (1 + _SMALL_SAMPLE / np.maximum(support, 1))[:, None, None] + SYSTEMATIC**2 * np.eye(2)
-    bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(settled.normal))[:, 0] <= 0)
+    bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(steps.normal))[:, 0] <= 0)
     cov[bad] = np.diag([np.inf, np.inf])
     return cov, support
 
 
-def confirm(mean: Spectra, residual: Spectra, settled: Settled, modes: Modes) -> tuple[Floats, Floats]:
+def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> tuple[Floats, Floats]:
     """Correlation over the informative band, and what the phases alone would still add.
 
     mean, residual (n, m) complex64 -> score (n,) float64; phase (n, 2) float64.
     """
-    scene, noise = settled.scene, settled.noise
-    share = _law(modes.shape).band * scene / (scene + noise)
+    scene, noise = steps.scene, steps.noise
+    share = _power_law(modes.shape).band * scene / (scene + noise)
     white = share / np.maximum(scene + noise, 1e-30)
-    apart = _power(residual)
-    apart *= np.float32(0.25)
+    quarter = _power(residual)
+    quarter *= np.float32(0.25)
     # Both windows are mean and residual: m + r / 2 and m - r / 2.
     both = _power(mean)
-    real, imag = both - apart, residual.imag * mean.real - residual.real * mean.imag
-    both += apart
-    common, whole = modes.sums(real), modes.sums(both)
-    lean = modes.sums(_inner(mean, residual))
-    size = np.sqrt((white * (whole + lean)).sum(1) * np.maximum((white * (whole - lean)).sum(1), 0) + 1e-30)
+    real, imag = both - quarter, residual.imag * mean.real - residual.real * mean.imag
+    both += quarter
+    common, total = modes.sums(real), modes.sums(both)
+    imbalance = modes.sums(_inner(mean, residual))
+    size = np.sqrt((white * (total + imbalance)).sum(1) * np.maximum((white * (total - imbalance)).sum(1), 0) + 1e-30)
     score = (white * common).sum(1) / size
-    trust = share**2 / np.maximum(1 - share**2, 0.02)
+    phase_weight = share**2 / np.maximum(1 - share**2, 0.02)
     sine = imag / np.maximum(np.sqrt(real * real + imag * imag), 1e-30)
     turn = 2 * np.pi
-    normal = turn**2 * symmetric(*((trust * part).sum(1) for part in modes.moments))
-    right = turn * np.stack([(trust * modes.sums(f * sine)).sum(1) for f in (modes.fx, modes.fy)], -1)
+    normal = turn**2 * symmetric(*((phase_weight * part).sum(1) for part in modes.moments))
+    right = turn * np.stack([(phase_weight * modes.sums(f * sine)).sum(1) for f in (modes.fx, modes.fy)], -1)
     return np.clip(score, -1, 1), -_solve(normal, right)
 
 
-def _powers(change: Floats, slope: Floats, law: _Law) -> tuple[Floats, Floats]:
+def _powers(power: Floats, slope: Floats, law: _PowerLaw) -> tuple[Floats, Floats]:
     """Power of scene and noise on every ring, (n, n_rings) each; the noise as a smooth power law."""
-    change = np.maximum(change, 1e-9 * np.maximum(slope.max(1, keepdims=True), 1e-30))
-    log_p = np.log(change)
+    power = np.maximum(power, 1e-9 * np.maximum(slope.max(1, keepdims=True), 1e-30))
+    log_p = np.log(power)
     fit = np.vecdot(log_p, law.members)[:, None] + np.vecdot(log_p, law.share)[:, None] * law.log_f
     # Where more has changed than the power law says (waves, clouds), what was seen there counts.
-    noise = np.maximum(np.exp(fit), (change[:, None] @ law.near)[:, 0])
+    noise = np.maximum(np.exp(fit), (power[:, None] @ law.near)[:, 0])
     return np.maximum(slope - noise / 2, 0), noise
 
 

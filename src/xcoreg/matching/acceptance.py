@@ -12,7 +12,7 @@ import numpy as np
 from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
-from xcoreg.core.robust import agreeing, combine
+from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
@@ -66,7 +66,7 @@ def accept_windows(moves: Floats, covs: Floats, status: NDArray[np.int8], reliab
     sigma = np.sqrt(np.clip(np.trace(covs, axis1=1, axis2=2) / 2, 0, None))
     typical = np.median(sigma[ok][np.isfinite(sigma[ok])]) if np.isfinite(sigma[ok]).any() else 0.0
     radius = max(_AGREE, _AGREE_SIGMAS * typical)
-    inliers = agreeing(np.where(ok[:, None], moves, np.nan), trust, radius)
+    inliers = largest_group(np.where(ok[:, None], moves, np.nan), trust, radius)
     move, cov = combine(moves[inliers], covs[inliers])
     if inliers.sum() > 1:
         cov = cov + SYSTEMATIC**2 * np.eye(2)

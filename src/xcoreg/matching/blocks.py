@@ -13,8 +13,8 @@ import shapely
 
 from xcoreg import lazy
 from xcoreg.core.arrays import Floats
-from xcoreg.core.dem import ElevationMatcher, Patch, Terms
-from xcoreg.core.dem.equations import Scale, spread_of
+from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
+from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models import (
     Choice,
@@ -117,8 +117,8 @@ class Comparison:
     """
 
     count: int
-    before: Scale
-    after: Scale
+    before: Spread
+    after: Spread
 
 
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
@@ -169,21 +169,21 @@ def compare_heights(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
     after: list[list[Floats]] = [[] for _ in models]
     pieces = [piece for patch in overlap_patches(scene) for piece in _pieces(patch)]
     for piece in pieces[:: -(-len(pieces) // _ENOUGH)] if pieces else []:
-        before.append(piece.observe(np.zeros(2), spare=True).dh)
+        before.append(piece.observe(np.zeros(2), ref_slopes_only=True).dh)
         for model, residuals in zip(models, after, strict=True):
             residuals.append(_height_residuals(piece, model, scene.linear, origin))
     first = spread_of(before)
     return [Comparison(sum(len(part) for part in residuals), first, spread_of(residuals)) for residuals in after]
 
 
-def _height_residuals(piece: Patch, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
+def _height_residuals(piece: DemWindow, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
     """Subtract the corrected target from the reference: one shift for a piece, dz bilinear over it."""
     rows, cols = piece.shape
     corners = np.array([0, cols - 1, (rows - 1) * cols, rows * cols - 1])
     x, y = vector_to_map(linear, *piece.positions(corners))
     x, y = x + origin[0], y + origin[1]
     dx, dy = (float(part) for part in model.predict(x.mean(), y.mean()))
-    seen = piece.observe(np.stack(vector_to_pixel(linear, dx, dy)), spare=True)
+    seen = piece.observe(np.stack(vector_to_pixel(linear, dx, dy)), ref_slopes_only=True)
     # The correction is evaluated at the position in the uncorrected target.
     heights = model.predict_dz(x - dx, y - dy).reshape(2, 2)
     down, across = seen.at // cols / max(rows - 1, 1), seen.at % cols / max(cols - 1, 1)
@@ -191,7 +191,7 @@ def _height_residuals(piece: Patch, model: Model, linear: Any, origin: tuple[flo
     return np.asarray(seen.dh - (top + (bottom - top) * down), np.float32)
 
 
-def _pieces(patch: Patch) -> list[Patch]:
+def _pieces(patch: DemWindow) -> list[DemWindow]:
     """Cut a window into pieces that overlap by the margin that interpolation needs."""
     rows, cols = patch.shape
     out = []
@@ -205,5 +205,5 @@ def _pieces(patch: Patch) -> list[Patch]:
                 patch.centre[1] + top + (height - 1) / 2 - (rows - 1) / 2,
             )
             both = patch.tgt[cut], patch.ref[cut], patch.tgt_valid[cut], patch.ref_valid[cut]
-            out.append(Patch(*both, centre, patch.base, patch.level))
+            out.append(DemWindow(*both, centre, patch.base, patch.level))
     return out

@@ -10,10 +10,10 @@ import numpy as np
 import shapely
 
 from xcoreg.core.arrays import Floats, monomials
-from xcoreg.core.dem import Patch, Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem import DemWindow, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation
-from xcoreg.core.models.base import nested
+from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.matching.result import scene_details
@@ -44,7 +44,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
     dx, dy = (float(part) for part in vector_to_map(linear, *found.move))
     cov = cov3_to_map(linear, found.cov[None, :3, :3])[0]
     if not _order(found):
-        return Translation(dx, dy, float(found.height[0]), nested(cov))
+        return Translation(dx, dy, float(found.height[0]), to_tuples(cov))
     # The same polynomial in map coordinates, through its values on a lattice.
     u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4)))
     cols, rows = (found.basis.centre[axis] + found.basis.scale * part for axis, part in enumerate((u, v)))
@@ -64,7 +64,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
         coef=(turn @ found.height)[:, None],
         cov=(turn @ found.cov[2:, 2:] @ turn.T)[:, None, :, None],
     )
-    return HorizontalVertical(Translation(dx, dy, cov=nested(cov[:2, :2])), ramp)
+    return HorizontalVertical(Translation(dx, dy, cov=to_tuples(cov[:2, :2])), ramp)
 
 
 # Side of windows, and pixels of all together: more of a large scene would not improve the solution.
@@ -73,7 +73,7 @@ _ALONE = 256
 _GOLDEN = 0.6180339887498949
 
 
-def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[Patch]:
+def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window: int | None = None) -> list[DemWindow]:
     """Cut windows side by side over the overlap, evenly thinned if it is large."""
     corners = shapely.get_coordinates(scene.extent)
     cols, rows = vector_to_pixel(scene.linear, corners[:, 0], corners[:, 1])
@@ -95,7 +95,7 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     middle = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
     centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
     return [
-        Patch(
+        DemWindow(
             target.values[at],
             reference.values[at],
             target.valid[at],

@@ -11,7 +11,7 @@ import numpy as np
 
 from xcoreg import lazy
 from xcoreg.core.arrays import Bools, Floats
-from xcoreg.core.matches import Status, tell_counts
+from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
@@ -202,7 +202,7 @@ def _field_status(points: TiePoints) -> Status:
 def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:
     ok, terms, compared = points.ok, options.terms, None
     columns = points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok]
-    counts = f"tie points: {tell_counts(points.status)}"
+    counts = f"tie points: {describe_counts(points.status)}"
     try:
         if terms is not None:
             choice, compared = choose_block_model(scene, points, options.model, terms)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, TypeVar, overload
 
 import numpy as np
 
-from xcoreg.core.dem import NAMES, Terms, parse_terms
+from xcoreg.core.dem import ELEVATION_MATCHERS, Terms, parse_terms
 from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.errors import OptionError, unknown_option
 
@@ -259,5 +259,5 @@ def _check_choices(options: Options) -> None:
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher != "phase":
-        names = ", ".join(repr(name) for name in ("phase", *NAMES))
+        names = ", ".join(repr(name) for name in ("phase", *ELEVATION_MATCHERS))
         raise OptionError(f"matcher is {options.matcher!r}: choose {names} or pass a function over batches of windows")

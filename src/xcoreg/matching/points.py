@@ -12,7 +12,7 @@ import shapely
 from xcoreg import lazy
 from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import Terms, solve
-from xcoreg.core.dem.observations import Observed, observed
+from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.dem.solve import slope_azimuth
 from xcoreg.core.matches import Status
 from xcoreg.core.quality import nmad
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 #: Names of columns that hold heights, tried in this order, whatever their case.
-NAMES = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
+ELEVATION_MATCHERS = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
 # Pixels are read in tiles of this side, with a margin for corrections; of many tiles this many, evenly selected.
 _TILE, _MARGIN, _MOST = 512, 40, 256
 # Slopes are taken over the first of these distances, px; over the second one their noise is independent.
@@ -82,14 +82,14 @@ class PointSamples:
         """One column of points in their order, so that neighbours along a track stay neighbours."""
         return len(self.z), 1
 
-    def observe(self, move: Floats, spare: bool = False) -> Observed:
+    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
         """Sample the model, moved by (dcol, drow) px, at the points.
 
         move (2,) float.
         """
-        del spare
+        del ref_slopes_only
         here, slopes, at = self._sample(move, _NEAR)
-        return observed(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
+        return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
 
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
         """Products of slopes over two distances, which share no noise, and over one.
@@ -159,7 +159,7 @@ def _column(points: Any, column: str | None) -> Floats:
     if bool(points.has_z.all()):
         return np.asarray(points.geometry.z, np.float64)
     known = {str(name).lower(): name for name in points.columns}
-    found = next((known[name] for name in NAMES if name in known), None)
+    found = next((known[name] for name in ELEVATION_MATCHERS if name in known), None)
     if found is None:
         names = ", ".join(str(name) for name in points.columns)
         raise OptionError(f"no heights among {names}: name their column with z=")

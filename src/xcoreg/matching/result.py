@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from xcoreg.core.arrays import Floats
-from xcoreg.core.matches import Status, tell_counts
+from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, TooFewTiePoints
@@ -78,7 +78,7 @@ def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answe
 
 def failure(fit: Coregistration, options: Options) -> MatchError:
     """Error with the reason why nothing can be trusted, the windows tried, and what to try next."""
-    counts = tell_counts(fit.points.status)
+    counts = describe_counts(fit.points.status)
     if isinstance(options, LocalOptions) and fit.status is Status.NO_PEAK and fit.points.ok.any():
         text = (
             f"too few tie points for a trustworthy field: {len(fit.points)} windows tried: {counts}; give less spacing="

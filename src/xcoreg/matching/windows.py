@@ -17,7 +17,7 @@ from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import MISSING, Matches, Status
-from xcoreg.core.quality import likeness
+from xcoreg.core.quality import ssim_centred
 from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
@@ -116,7 +116,7 @@ def match_windows(
     before = np.full(len(places), np.nan)
     if not heights:
         uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if from_uncorrected and at.any() else cut
-        before[:] = likeness(uncorrected.values, target.values, uncorrected.valid & target.valid)
+        before[:] = ssim_centred(uncorrected.values, target.values, uncorrected.valid & target.valid)
     if scout is not None:
         cut = _cut_at_scouted(scene, target, cut, scout)
     for _ in range(_CUTS):

@@ -11,7 +11,7 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.core.arrays import Bools, Floats, Ints
-from xcoreg.core.matches import MISSING, Status, count_statuses, decode_column, encode_column, freeze, tell_counts
+from xcoreg.core.matches import MISSING, Status, count_statuses, decode_column, describe_counts, encode_column, freeze
 from xcoreg.errors import OptionError
 from xcoreg.results import tables
 from xcoreg.results.html import html_points
@@ -165,7 +165,7 @@ class TiePoints:
         return int(self.window.size)
 
     def __repr__(self) -> str:
-        return f"TiePoints({len(self)} windows: {tell_counts(self.status)})"
+        return f"TiePoints({len(self)} windows: {describe_counts(self.status)})"
 
     def _repr_html_(self) -> str:
         return html_points(self)

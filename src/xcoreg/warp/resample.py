@@ -9,7 +9,7 @@ import numpy as np
 
 from xcoreg import lazy
 from xcoreg.core.arrays import Array, Floats
-from xcoreg.core.kernels import reach, ticked
+from xcoreg.core.kernels import reach, round_position
 from xcoreg.core.sampling import sample, sample_axes, shrink
 from xcoreg.raster.nodata import valid_mask
 
@@ -145,7 +145,7 @@ class Resampler:
 
     def _copy_exact_hits(self, source: Array, at: Positions, origin: tuple[int, int], out: Array) -> None:
         """Copy the pixels that whole positions hit, as a shift by whole pixels does."""
-        row, col = (ticked(position) for position in at)
+        row, col = (round_position(position) for position in at)
         n, m = np.nonzero((row == np.rint(row)) & (col == np.rint(col)))  # not true of NaN
         if n.size:
             found, inside = sample(source, None, row[n, m], col[n, m], "nearest", origin=origin)

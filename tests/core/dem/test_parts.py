@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from xcoreg.core.dem import cov3_to_map, parse_terms
 from xcoreg.core.dem.covariance import correlation_length, sandwich
-from xcoreg.core.dem.observations import moved
+from xcoreg.core.dem.observations import shift_window
 from xcoreg.core.dem.solve import azimuth_bins, fit_cosine, slope_azimuth
 
 
@@ -16,7 +16,7 @@ from xcoreg.core.dem.solve import azimuth_bins, fit_cosine, slope_azimuth
 def test_a_polynomial_is_moved_exactly(move):
     rows, cols = np.mgrid[:20, :24].astype(float)
     surface = lambda c, r: 1 + c - 2 * r + 0.1 * c * r + 1e-3 * c**3  # noqa: E731
-    out, known = moved(surface(cols, rows), np.ones(rows.shape, bool), np.array(move))
+    out, known = shift_window(surface(cols, rows), np.ones(rows.shape, bool), np.array(move))
     assert known.sum() >= 100
     assert np.abs(out - surface(cols - move[0], rows - move[1]))[known].max() < 1e-9
 
@@ -25,12 +25,12 @@ def test_a_whole_pixel_needs_one_neighbour_and_a_fraction_six():
     valid = np.ones((15, 15), bool)
     valid[7, 7] = False
     image = np.zeros((15, 15))
-    assert (~moved(image, valid, np.array([1.0, 0.0]))[1]).sum() == 15 + 1
-    assert (~moved(image, valid, np.array([0.5, 0.0]))[1]).sum() == 5 * 15 + 6
+    assert (~shift_window(image, valid, np.array([1.0, 0.0]))[1]).sum() == 15 + 1
+    assert (~shift_window(image, valid, np.array([0.5, 0.0]))[1]).sum() == 5 * 15 + 6
 
 
 def test_a_move_out_of_the_window_leaves_nothing():
-    assert not moved(np.zeros((5, 5)), np.ones((5, 5), bool), np.array([9.5, 0.0]))[1].any()
+    assert not shift_window(np.zeros((5, 5)), np.ones((5, 5), bool), np.array([9.5, 0.0]))[1].any()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.dem import Patch, parse_terms, solve
+from xcoreg.core.dem import DemWindow, parse_terms, solve
 from xcoreg.core.matches import Status
 from xcoreg.simulate.terrain import DemNoise, dem_pair
 
@@ -16,7 +16,9 @@ CALM = DemNoise(0.3, 0.0, 5.0, 0.0)
 def patch_of(both, mask=None, **columns):
     valid = np.ones(both.ref.shape, bool)
     level = float(both.ref.mean())
-    return Patch(both.tgt.values - level, both.ref.values - level, valid if mask is None else mask, valid, **columns)
+    return DemWindow(
+        both.tgt.values - level, both.ref.values - level, valid if mask is None else mask, valid, **columns
+    )
 
 
 def off(found, truth=(9.2, 2.7, -2.0)):
@@ -52,7 +54,9 @@ def test_far_shifts_and_none_are_found(shift):
 def test_windows_share_one_answer(both):
     whole = patch_of(both)
     halves = [
-        Patch(*(part[:, cut] for part in (whole.tgt, whole.ref, whole.tgt_valid, whole.ref_valid)), centre=(at, 0.0))
+        DemWindow(
+            *(part[:, cut] for part in (whole.tgt, whole.ref, whole.tgt_valid, whole.ref_valid)), centre=(at, 0.0)
+        )
         for cut, at in ((slice(0, 90), -45.0), (slice(90, 180), 45.0))
     ]
     apart, together = (solve(some, parse_terms("nuth_kaab")) for some in (halves, [whole]))
@@ -61,14 +65,16 @@ def test_windows_share_one_answer(both):
 
 def test_a_base_is_a_part_of_the_correction(both):
     whole = patch_of(both)
-    cut = Patch(whole.tgt[:, :-3], whole.ref[:, 3:], whole.tgt_valid[:, 3:], whole.ref_valid[:, 3:], base=(3.0, 0.0))
+    cut = DemWindow(
+        whole.tgt[:, :-3], whole.ref[:, 3:], whole.tgt_valid[:, 3:], whole.ref_valid[:, 3:], base=(3.0, 0.0)
+    )
     assert np.abs(off(solve([cut], parse_terms("nuth_kaab")))).max() < 0.05
 
 
 def test_a_tilt_is_estimated_along_with_the_shift(both):
     tilted = patch_of(both)
     tilt = 0.02 * (np.arange(180.0) - 89.5)[None, :]
-    tilted = Patch((tilted.tgt - tilt).astype(np.float32), tilted.ref, tilted.tgt_valid, tilted.ref_valid)
+    tilted = DemWindow((tilted.tgt - tilt).astype(np.float32), tilted.ref, tilted.tgt_valid, tilted.ref_valid)
     found = solve([tilted], parse_terms(["nuth_kaab", "deramp"]))
     assert np.abs(off(found)).max() < 0.04
     assert found.height[1] / found.basis.scale == pytest.approx(0.02, abs=2e-4)
@@ -84,7 +90,7 @@ def test_an_offset_alone(how):
 
 def windows(ref, tgt=None, valid=None):
     tgt, ok = ref if tgt is None else tgt, np.ones(ref.shape, bool)
-    return [Patch(tgt.astype(np.float32), ref.astype(np.float32), ok if valid is None else valid, ok)]
+    return [DemWindow(tgt.astype(np.float32), ref.astype(np.float32), ok if valid is None else valid, ok)]
 
 
 ROWS, COLS = np.mgrid[:100, :100].astype(float)
@@ -136,7 +142,9 @@ def test_covariances_are_honest_in_correlated_noise():
 def test_scattered_voids_leave_enough(both):
     whole = patch_of(both)
     valid = np.random.default_rng(6).random(both.ref.shape) > 0.12
-    found = solve([Patch(np.where(valid, whole.tgt, 0), whole.ref, valid, whole.ref_valid)], parse_terms("nuth_kaab"))
+    found = solve(
+        [DemWindow(np.where(valid, whole.tgt, 0), whole.ref, valid, whole.ref_valid)], parse_terms("nuth_kaab")
+    )
     assert found.status is Status.OK
     assert found.count > 1500
     assert np.abs(off(found)).max() < 0.2

@@ -7,7 +7,7 @@ from xcoreg.core.models import KINDS, Degenerate, assess_model, choose_model
 def inside(choice):
     """Share of withheld points inside of their 95 % ellipses."""
     off = np.column_stack([choice.residual_dx, choice.residual_dy])
-    return np.mean(np.einsum("ni,nij,nj->n", off, np.linalg.inv(choice.held_out_cov), off) < 5.991)
+    return np.mean(np.einsum("ni,nij,nj->n", off, np.linalg.inv(choice.check_cov), off) < 5.991)
 
 
 @pytest.mark.parametrize("understate", [pytest.param(1.0, marks=pytest.mark.slow), 2.0])

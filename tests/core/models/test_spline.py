@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from xcoreg.core.models import choose_model, fit_model
-from xcoreg.core.models.fit import fit_ties
-from xcoreg.core.models.leastsq import make_ties
-from xcoreg.core.models.smoothing import fit_levels, solve, solve_together
+from xcoreg.core.models.fit import fit_points
+from xcoreg.core.models.leastsq import prepare_points
+from xcoreg.core.models.smoothing import fit_multilevel, solve, solve_together
 
 
 def test_a_wave_is_followed_between_the_points(case, truth):
@@ -52,10 +52,10 @@ def test_uncertainty_is_larger_in_a_gap(case):
 
 def test_components_together_or_alone_agree_where_errors_are_round(case):
     points = case("wave", n=200)
-    ties = make_ties(points.x, points.y, np.column_stack([points.dx, points.dy]), points.cov)
-    basis, state, _ = fit_levels(ties)
+    prepared = prepare_points(points.x, points.y, np.column_stack([points.dx, points.dy]), points.cov)
+    basis, state, _ = fit_multilevel(prepared)
     round_ = type(state)(state.stiffness, np.eye(2) * 1e-6, state.weights)
-    alone, together = solve(basis, ties, round_), solve_together(basis, ties, round_)
+    alone, together = solve(basis, prepared, round_), solve_together(basis, prepared, round_)
     assert np.allclose(alone.coef, together.coef, atol=1e-6)
     assert np.allclose(alone.spread, together.spread, rtol=1e-6, atol=1e-12)
 
@@ -66,9 +66,9 @@ def test_a_third_component_rides_along(kind, case):
     dz = 5.0 + np.random.default_rng(9).normal(0, 0.02, 150)
     covs = np.zeros((150, 3, 3))
     covs[:, :2, :2], covs[:, 2, 2] = points.cov, 0.02**2
-    outcome = fit_ties(kind, make_ties(points.x, points.y, np.column_stack([points.dx, points.dy, dz]), covs))
-    assert outcome.off.shape == (150, 3)
-    assert np.median(np.abs(outcome.off[:, 2])) < 0.03 / np.sqrt(np.mean(dz**2 + points.dx**2))
+    result = fit_points(kind, prepare_points(points.x, points.y, np.column_stack([points.dx, points.dy, dz]), covs))
+    assert result.residual.shape == (150, 3)
+    assert np.median(np.abs(result.residual[:, 2])) < 0.03 / np.sqrt(np.mean(dz**2 + points.dx**2))
 
 
 def test_three_thousand_points_take_little(case, effort):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xcoreg.core.arrays import Floats, Ints
 from xcoreg.core.dem.equations import Equations, spread_of
-from xcoreg.core.dem.observations import Observed, Samples
+from xcoreg.core.dem.observations import Observation, Samples
 
 Field = tuple[tuple[int, int], Ints, Floats]
 
@@ -76,9 +76,9 @@ def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) ->
     blocks = padded[:, 1:, 1:] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, :-1, :-1]
     flat = blocks.reshape(len(scores), -1)
     # Noise that goes together over a lag is seen by the blocks that hold both ends; the fit has taken its share, too.
-    seen = (1 - _LAG * length / (2 * side)) ** 2
+    in_blocks = (1 - _LAG * length / (2 * side)) ** 2
     free = max(1 - len(scores) * (4 / 3 * side) ** (1 if min(shape) == 1 else 2) / max(len(at), 1), 0.5)
-    return np.asarray(np.einsum("in,jn->ij", flat, flat) / (4 * seen * free))
+    return np.asarray(np.einsum("in,jn->ij", flat, flat) / (4 * in_blocks * free))
 
 
 # A median is less efficient than a mean by this.
@@ -89,48 +89,52 @@ _FEW = 1000
 _FLATTEST = 0.1
 
 
-def length_of(samples: Sequence[Samples], seen: Sequence[Observed], equations: Equations) -> float:
+def residual_correlation_length(
+    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
+) -> float:
     """Correlation length of what is left, blunders held down by their weights, px."""
-    left = [w * part for w, part in zip(equations.weights, equations.left, strict=True)]
-    return correlation_length([(one.shape, obs.at, part) for one, obs, part in zip(samples, seen, left, strict=True)])
+    residuals = [w * part for w, part in zip(equations.weights, equations.residuals, strict=True)]
+    return correlation_length(
+        [(one.shape, obs.at, part) for one, obs, part in zip(samples, observations, residuals, strict=True)]
+    )
 
 
 def covariance(
-    samples: Sequence[Samples], seen: Sequence[Observed], equations: Equations, length: float, *, shift: bool
+    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float, *, shift: bool
 ) -> Floats:
     """Covariance of all unknowns, noise that neighbours share included.
 
     -> (2 + m, 2 + m) float64.
     """
     first, inner = 0 if shift else 2, np.zeros_like(equations.normal)
-    for one, obs, left, weight, columns in zip(
-        samples, seen, equations.left, equations.weights, equations.columns, strict=True
+    for one, obs, residuals, weight, columns in zip(
+        samples, observations, equations.residuals, equations.weights, equations.columns, strict=True
     ):
-        heavy = weight * left
-        inner += sandwich(one.shape, obs.at, np.stack([column * heavy for column in columns]), length)
+        weighted = weight * residuals
+        inner += sandwich(one.shape, obs.at, np.stack([column * weighted for column in columns]), length)
     cov = np.zeros_like(equations.normal)
     cov[:first, :first] = np.diag(np.full(first, np.nan))
     try:
-        bread = np.linalg.inv(equations.normal[first:, first:]) / _hold(equations.weights)
+        bread = np.linalg.inv(equations.normal[first:, first:]) / _mean_score_slope(equations.weights)
     except np.linalg.LinAlgError:
         cov[:] = np.inf
         return cov
     cov[first:, first:] = bread @ inner[first:, first:] @ bread.T
-    count = sum(len(part) for part in equations.left)
+    count = sum(len(part) for part in equations.residuals)
     if count < _FEW:
-        plain = np.diag(bread) * spread_of(equations.left).nmad ** 2 * count / max(count - len(bread), 1)
-        cov[first:, first:] = _widened(cov[first:, first:], plain)
+        plain = np.diag(bread) * spread_of(equations.residuals).nmad ** 2 * count / max(count - len(bread), 1)
+        cov[first:, first:] = _at_least(cov[first:, first:], plain)
     return cov
 
 
-def _widened(cov: Floats, least: Floats) -> Floats:
+def _at_least(cov: Floats, least: Floats) -> Floats:
     """Hold variances of few samples, which may be small by chance, to what white noise would give."""
     own = np.diag(cov)
     scale = np.sqrt(np.maximum(least / np.where(own > 0, own, np.inf), 1))
     return np.asarray(cov * scale[:, None] * scale[None, :])
 
 
-def _hold(weights: Sequence[Floats]) -> float:
+def _mean_score_slope(weights: Sequence[Floats]) -> float:
     """Mean slope of Tukey's score over the mean weight: 1 without outliers and tails."""
     total = sum(float(part.sum(dtype=np.float64)) for part in weights)
     # (1 - t^2)(1 - 5 t^2) where the weight is (1 - t^2)^2.
@@ -139,18 +143,18 @@ def _hold(weights: Sequence[Floats]) -> float:
 
 
 def classic_covariance(
-    samples: Sequence[Samples], seen: Sequence[Observed], equations: Equations, length: float
+    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float
 ) -> Floats:
     """Covariance (2, 2) of a shift by medians of dh over slope: flat ground counts as much as steep ground there."""
     inner, normal = np.zeros((2, 2)), np.zeros((2, 2))
     steep = [columns[0] ** 2 + columns[1] ** 2 for columns in equations.columns]
     least = _FLATTEST**2 * float(np.mean([part.mean() for part in steep if len(part)]))
-    for one, obs, left, weight, columns, square in zip(
-        samples, seen, equations.left, equations.weights, equations.columns, steep, strict=True
+    for one, obs, residuals, weight, columns, square in zip(
+        samples, observations, equations.residuals, equations.weights, equations.columns, steep, strict=True
     ):
         own = weight / np.maximum(square, least)
         pair = np.stack(columns[:2])
-        inner += sandwich(one.shape, obs.at, pair * (own * left), length)
+        inner += sandwich(one.shape, obs.at, pair * (own * residuals), length)
         normal += np.array([[np.sum(own * a * b, dtype=np.float64) for a in pair] for b in pair])
     bread = np.linalg.inv(normal)
     return np.asarray(bread @ inner @ bread.T * _MEDIAN)
@@ -162,12 +166,12 @@ def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArr
     cov (n, 3, 3) float -> (n, 3, 3) float64.
     """
     a, b, d, e = linear
-    turn = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])
+    iteration = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])
     own = np.diagonal(cov, axis1=1, axis2=2)
-    lost = ~np.isfinite(own)
-    known = np.where(lost[:, :, None] | lost[:, None, :], 0.0, cov)
-    out = turn @ known @ turn.T
-    unknown = (lost[:, None, :] & (turn != 0)[None]).any(2)
+    unknown = ~np.isfinite(own)
+    known = np.where(unknown[:, :, None] | unknown[:, None, :], 0.0, cov)
+    out = iteration @ known @ iteration.T
+    unknown = (unknown[:, None, :] & (iteration != 0)[None]).any(2)
     out[unknown[:, :, None] | unknown[:, None, :]] = 0.0
     rows, axes = np.nonzero(unknown)
     out[rows, axes, axes] = np.where(np.isnan(own[rows]).any(1), np.nan, np.inf)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from xcoreg.core.arrays import Floats, Ints, exponents
-from xcoreg.core.dem.observations import Observed, Samples
+from xcoreg.core.dem.observations import Observation, Samples
 from xcoreg.core.robust import NMAD, TUKEY, biweight
 
 #: Matchers of elevation, with what may stand behind a colon.
-NAMES: dict[str, tuple[str, ...]] = {
+ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
     "nuth_kaab": ("robust", "classic"),
     "vertical": ("median", "mean", "weighted"),
     "deramp": ("1", "2"),
@@ -74,16 +74,16 @@ def parse_terms(matcher: Any) -> Terms | None:
     chain = [matcher] if isinstance(matcher, str) else matcher
     if not isinstance(chain, Sequence) or not chain or not all(isinstance(link, str) for link in chain):
         return None
-    if isinstance(matcher, str) and matcher.partition(":")[0] not in NAMES:
+    if isinstance(matcher, str) and matcher.partition(":")[0] not in ELEVATION_MATCHERS:
         return None
     chosen: dict[str, str] = {}
     for link in chain:
         name, _, variant = link.partition(":")
-        if name not in NAMES:
-            raise ValueError(f"{link!r} cannot be part of a chain: choose from {', '.join(NAMES)}")
-        if variant and variant not in NAMES[name]:
-            raise ValueError(f"{name} has no variant {variant!r}: choose from {', '.join(NAMES[name])}")
-        chosen[name] = variant or NAMES[name][0]
+        if name not in ELEVATION_MATCHERS:
+            raise ValueError(f"{link!r} cannot be part of a chain: choose from {', '.join(ELEVATION_MATCHERS)}")
+        if variant and variant not in ELEVATION_MATCHERS[name]:
+            raise ValueError(f"{name} has no variant {variant!r}: choose from {', '.join(ELEVATION_MATCHERS[name])}")
+        chosen[name] = variant or ELEVATION_MATCHERS[name][0]
     return Terms(
         shift="nuth_kaab" in chosen,
         classic=chosen.get("nuth_kaab") == "classic",
@@ -93,29 +93,29 @@ def parse_terms(matcher: Any) -> Terms | None:
 
 
 # Rounds of weights per sampling; samples that a median is taken of.
-_ROUNDS, _SOME = 3, 60_000
+_ROUNDS, _MEDIAN_SAMPLE = 3, 60_000
 # Models lie on each other once their slopes agree by this share.
 _NEAR = 0.6
 
 
 @dataclass(frozen=True)
-class Scale:
+class Spread:
     """Middle and spread of values."""
 
     median: float = np.nan
     nmad: float = np.nan
 
 
-def spread_of(parts: Sequence[Floats]) -> Scale:
+def spread_of(parts: Sequence[Floats]) -> Spread:
     """Median and NMAD of values in several parts, of an even selection where they are very many."""
     n = sum(len(part) for part in parts)
     if not n:
-        return Scale()
-    step = max(1, n // _SOME)
+        return Spread()
+    step = max(1, n // _MEDIAN_SAMPLE)
     # A step that shares no factor with common widths, lest a selection follow columns.
-    some = np.concatenate([part[:: step | 1] for part in parts])
-    median = float(np.median(some))
-    return Scale(median, float(NMAD * np.median(np.abs(some - median))))
+    chosen = np.concatenate([part[:: step | 1] for part in parts])
+    median = float(np.median(chosen))
+    return Spread(median, float(NMAD * np.median(np.abs(chosen - median))))
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Equations:
     normal: Floats
     own: Floats
     solution: Floats
-    left: list[Floats]
+    residuals: list[Floats]
     weights: list[Floats]
     columns: list[list[Floats]]
 
@@ -185,10 +185,10 @@ class Equations:
         """Information on a shift along two perpendicular axes, the vertical part eliminated, and the axes."""
         a, b, d = self.normal[:2, :2], self.normal[:2, 2:], self.normal[2:, 2:]
         try:
-            told, axes = np.linalg.eigh(a - b @ np.linalg.solve(d, b.T))
+            information, axes = np.linalg.eigh(a - b @ np.linalg.solve(d, b.T))
         except np.linalg.LinAlgError:
             return np.zeros(2), np.eye(2)
-        return told, axes
+        return information, axes
 
     def relief_noise(self, axes: Floats) -> Floats:
         """Information that slopes made by noise alone would seem to have along some axes.
@@ -201,33 +201,35 @@ class Equations:
         return np.asarray(np.abs(noise) / np.sqrt(n))
 
 
-def gather(seen: Sequence[Observed], samples: Sequence[Samples], basis: Basis, terms: Terms) -> Equations:
+def solve_weighted(
+    observations: Sequence[Observation], samples: Sequence[Samples], basis: Basis, terms: Terms
+) -> Equations:
     """Solve for what is left at one sampling, with robust weights."""
     columns = [
         [-one.col, -one.row, np.ones_like(one.dh), *basis.at(where, one.at)]
-        for one, where in zip(seen, samples, strict=True)
+        for one, where in zip(observations, samples, strict=True)
     ]
     first = 0 if terms.shift else 2
     size = len(columns[0]) if columns else 3
-    solution, left = np.zeros(size), [one.dh for one in seen]
+    solution, residuals = np.zeros(size), [one.dh for one in observations]
     normal: Floats
     own: Floats
     plain = terms.vertical == "mean" and not terms.shift
-    normal, own, weights = np.zeros((size, size)), np.zeros((size, size)), [np.ones_like(part) for part in left]
+    normal, own, weights = np.zeros((size, size)), np.zeros((size, size)), [np.ones_like(part) for part in residuals]
     for _ in range(_ROUNDS):
-        scale = spread_of(left)
+        scale = spread_of(residuals)
         if not plain:
             cutoff = max(TUKEY * scale.nmad, 1e-6)
-            weights = [biweight((part - scale.median) / cutoff).astype(np.float32) for part in left]
-        normal, own, right = _sums(seen, columns, weights)
+            weights = [biweight((part - scale.median) / cutoff).astype(np.float32) for part in residuals]
+        normal, own, right = _sums(observations, columns, weights)
         near = np.trace(normal[:2, :2]) > _NEAR * np.trace(own[:2, :2])
         try:
             solution[first:] = np.linalg.solve((normal if near else own)[first:, first:], right[first:])
         except np.linalg.LinAlgError:
             solution[:2], solution[2] = np.nan, scale.median
             break
-        left = [_residual(one.dh, column, solution) for one, column in zip(seen, columns, strict=True)]
-    return Equations(normal, own, solution, left, weights, columns)
+        residuals = [_residual(one.dh, column, solution) for one, column in zip(observations, columns, strict=True)]
+    return Equations(normal, own, solution, residuals, weights, columns)
 
 
 def _residual(dh: Floats, columns: list[Floats], solution: Floats) -> Floats:
@@ -239,17 +241,17 @@ def _residual(dh: Floats, columns: list[Floats], solution: Floats) -> Floats:
 
 
 def _sums(
-    seen: Sequence[Observed], columns: list[list[Floats]], weights: list[Floats]
+    observations: Sequence[Observation], columns: list[list[Floats]], weights: list[Floats]
 ) -> tuple[Floats, Floats, Floats]:
     """Weighted normal matrices, with products of both models' slopes and with each one's own, and right-hand side."""
     size = len(columns[0])
     upper, own, right = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
-    for one, column, weight in zip(seen, columns, weights, strict=True):
+    for one, column, weight in zip(observations, columns, weights, strict=True):
         for i in range(size):
-            heavy = weight * column[i]
-            right[i] += float(np.sum(heavy * one.dh, dtype=np.float64))
+            weighted = weight * column[i]
+            right[i] += float(np.sum(weighted * one.dh, dtype=np.float64))
             for j in range(max(i, 2), size):
-                upper[i, j] += float(np.sum(heavy * column[j], dtype=np.float64))
+                upper[i, j] += float(np.sum(weighted * column[j], dtype=np.float64))
         for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
             upper[i, j] += float(np.sum(weight * one.cross[k], dtype=np.float64))
             own[i, j] += float(np.sum(weight * one.own[k], dtype=np.float64))

@@ -17,45 +17,45 @@ from xcoreg.core.sampling import shrink
 Triple = tuple[Floats, Floats, Floats]
 
 # Six pixels along each axis may leave less than this share of the valid ones, two so many times more: then these do.
-_LEFT, _MORE = 0.5, 3
+_LEAST_SHARE, _MORE = 0.5, 3
 
 
-def lagrange(part: float, taps: range = range(-2, 4)) -> Floats:
-    """Weights of some pixels for a position `part` behind pixel 0: six are exact for polynomials of degree 5.
+def lagrange(fraction: float, taps: range = range(-2, 4)) -> Floats:
+    """Weights of some pixels for a position `fraction` behind pixel 0: six are exact for polynomials of degree 5.
 
     Kernels that are not exact for a slope move it: Lanczos' with three lobes by up to 0.015 px.
     """
-    own = [[(part - other) / (tap - other) for other in taps if other != tap] for tap in taps]
+    own = [[(fraction - other) / (tap - other) for other in taps if other != tap] for tap in taps]
     return np.asarray(np.prod(own, axis=1))
 
 
-def moved(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
+def shift_window(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
     """Move a window's content.
 
     values (rows, cols) float; valid (rows, cols) bool; move (2,) float -> out (rows, cols) float; known (rows, cols)
     bool.
     """
-    out, known = _both(values, valid, move, range(-2, 4))
+    out, known = _shift_axes(values, valid, move, range(-2, 4))
     count = np.count_nonzero(known)
-    if count < _LEFT * np.count_nonzero(valid):
-        plain = _both(values, valid, move, range(2))
+    if count < _LEAST_SHARE * np.count_nonzero(valid):
+        plain = _shift_axes(values, valid, move, range(2))
         if np.count_nonzero(plain[1]) > _MORE * count:
             return plain
     return out, known
 
 
-def _both(values: Floats, valid: Bools, move: Floats, taps: range) -> tuple[Floats, Bools]:
+def _shift_axes(values: Floats, valid: Bools, move: Floats, taps: range) -> tuple[Floats, Bools]:
     for axis, step in ((1, float(move[0])), (0, float(move[1]))):
-        values, valid = _along(values, valid, -step, axis, taps)
+        values, valid = _shift_axis(values, valid, -step, axis, taps)
     return values, valid
 
 
-def _along(values: Floats, valid: Bools, at: float, axis: int, taps: range) -> tuple[Floats, Bools]:
+def _shift_axis(values: Floats, valid: Bools, at: float, axis: int, taps: range) -> tuple[Floats, Bools]:
     """Read every pixel `at` px farther along an axis."""
     whole = int(np.floor(at + 0.5)) if abs(at - np.rint(at)) < 1e-6 else int(np.floor(at))
-    part = 0.0 if abs(at - np.rint(at)) < 1e-6 else at - whole
+    fraction = 0.0 if abs(at - np.rint(at)) < 1e-6 else at - whole
     out, known = np.zeros_like(values), np.ones_like(valid)
-    for tap, weight in zip(taps, lagrange(part, taps).tolist(), strict=True):
+    for tap, weight in zip(taps, lagrange(fraction, taps).tolist(), strict=True):
         if weight == 0.0:
             continue
         goal, source = _slices(values.shape[axis], whole + tap)
@@ -76,7 +76,7 @@ def _slices(length: int, step: int) -> tuple[slice, slice]:
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class Observation:
     """What is seen of the two models at samples, once the target is moved.
 
     dh : (n,) float32; Reference minus target.
@@ -103,7 +103,7 @@ class Samples(Protocol):
         """Rows and columns over which the samples are counted."""
         ...
 
-    def observe(self, move: Floats, spare: bool = False) -> Observed:
+    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
         """See both models, the target moved by (dcol, drow); slopes of the target may be spared."""
         ...
 
@@ -130,19 +130,19 @@ def gradients(values: Floats, valid: Bools) -> tuple[Floats, Floats, Bools]:
     return col * half, row * half, known
 
 
-def observed(dh: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Floats], at: Any) -> Observed:
+def make_observation(dh: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Floats], at: Any) -> Observation:
     """Put differences and the slopes (col, row) of both models together."""
     half = np.float32(0.5)
     col, row = ((a + b) * half for a, b in zip(first, second, strict=True))
     cross = first[0] * second[0], (first[0] * second[1] + first[1] * second[0]) * half, first[1] * second[1]
     if first is second:
-        return Observed(dh, col, row, cross, cross, at)
+        return Observation(dh, col, row, cross, cross, at)
     own = [(first[i] * first[j] + second[i] * second[j]) * half for i, j in ((0, 0), (0, 1), (1, 1))]
-    return Observed(dh, col, row, cross, (own[0], own[1], own[2]), at)
+    return Observation(dh, col, row, cross, (own[0], own[1], own[2]), at)
 
 
 @dataclass(frozen=True, eq=False)
-class Patch:
+class DemWindow:
     """One window of both models on one lattice.
 
     tgt, ref : (rows, cols) float32; Elevations, each with some level of its own taken away: it is the caller's to keep
@@ -170,30 +170,30 @@ class Patch:
         """Rows and columns."""
         return int(self.ref.shape[0]), int(self.ref.shape[1])
 
-    def observe(self, move: Floats, spare: bool = False) -> Observed:
+    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
         """See both models, the target moved by (dcol, drow) px.
 
         move (2,) float.
         """
-        aligned, seen = moved(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
+        aligned, seen = shift_window(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
         col, row, known = self._ref_slopes
-        other = None if spare else gradients(aligned, seen)
+        other = None if ref_slopes_only else gradients(aligned, seen)
         at = np.flatnonzero(known & seen if other is None else known & other[2])
         dh = self.ref.ravel()[at] - aligned.ravel()[at] + np.float32(self.level)
         first = col.ravel()[at], row.ravel()[at]
         second = first if other is None else (other[0].ravel()[at], other[1].ravel()[at])
-        return observed(dh, first, second, at)
+        return make_observation(dh, first, second, at)
 
     def positions(self, at: Ints) -> tuple[Floats, Floats]:
         """Columns and rows of samples in the lattice of the reference, px."""
         rows, cols = self.shape
         return at % cols - (cols - 1) / 2 + self.centre[0], at // cols - (rows - 1) / 2 + self.centre[1]
 
-    def coarser(self, factor: int) -> Patch:
+    def coarser(self, factor: int) -> DemWindow:
         """Average pixels: fewer of them, with slopes that reach farther."""
         tgt, ref = (
             shrink(image, valid, (factor, factor))
             for image, valid in ((self.tgt, self.tgt_valid), (self.ref, self.ref_valid))
         )
-        centre, base = ((part[0] / factor, part[1] / factor) for part in (self.centre, self.base))
-        return Patch(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level)
+        centre, base = ((fraction[0] / factor, fraction[1] / factor) for fraction in (self.centre, self.base))
+        return DemWindow(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level)

@@ -14,9 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from xcoreg.core.arrays import Bools, Floats, Ints
-from xcoreg.core.dem.covariance import classic_covariance, covariance, length_of
-from xcoreg.core.dem.equations import Basis, Equations, Scale, Terms, gather, spread_of
-from xcoreg.core.dem.observations import Observed, Patch, Samples
+from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
+from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
+from xcoreg.core.dem.observations import DemWindow, Observation, Samples
 from xcoreg.core.matches import Matches, Status
 
 #: Bins of azimuth.
@@ -64,16 +64,18 @@ def fit_cosine(azimuth: Floats, median: Floats, count: Ints) -> tuple[float, flo
     return east, north, rest
 
 
-def classic_step(seen: Sequence[Observed], equations: Equations, to_metres: Floats | None) -> Floats:
+def classic_step(observations: Sequence[Observation], equations: Equations, to_metres: Floats | None) -> Floats:
     """Find how much farther the target has to move, px.
 
     to_metres (2, 2) float, optional -> (2,) float64.
     """
     tangents, azimuths, values = [], [], []
-    for one, left, columns, weight in zip(seen, equations.left, equations.columns, equations.weights, strict=True):
+    for one, residuals, columns, weight in zip(
+        observations, equations.residuals, equations.columns, equations.weights, strict=True
+    ):
         tangent, azimuth = slope_azimuth(one.col, one.row, to_metres)
         # Without the part that the shift explains: that is what is to be found here.
-        vertical = left + equations.solution[0] * columns[0] + equations.solution[1] * columns[1]
+        vertical = residuals + equations.solution[0] * columns[0] + equations.solution[1] * columns[1]
         use = (tangent > _LEAST_SLOPE) & (weight > 0)
         tangents.append(tangent[use])
         azimuths.append(azimuth[use])
@@ -85,14 +87,14 @@ def classic_step(seen: Sequence[Observed], equations: Equations, to_metres: Floa
 
 
 # Samples that are needed, and the step, px, below which the target is not sampled again.
-_FEWEST, _STILL = 100, 1e-3
+_FEWEST, _SMALL_STEP = 100, 1e-3
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
 # From this round on nothing moves where the terrain says nothing: models that lie apart show less than there is.
-_FREE = 6
+_FREE_ROUNDS = 6
 # Windows are averaged by these first, where so many pixels are left along their sides: far shifts are found there.
 _COARSER, _ROOM, _FEWEST_COARSE = (16, 4), 24, 9
 # Largest standard deviation of a useful shift, px; slopes have to stand so many times above those that noise makes.
-_VAGUE, _ABOVE_NOISE = 1.0, 4.0
+_LARGEST_SIGMA, _ABOVE_NOISE = 1.0, 4.0
 # Relief that is nothing but rounding: share of the height that float32 tells apart.
 _ROUNDING = 1e-6
 
@@ -147,16 +149,16 @@ def solve(
 
     to_metres (2, 2) float, optional.
     """
-    job = _Job(terms, Basis.over(samples, terms), max_shift, to_metres, fewest)
-    start = _rough(samples, job) if terms.shift else np.zeros(2)
-    found = _iterate(samples, job, start)
+    problem = _Problem(terms, Basis.over(samples, terms), max_shift, to_metres, fewest)
+    start = _coarse_shift(samples, problem) if terms.shift else np.zeros(2)
+    found = _iterate(samples, problem, start)
     if found.status in (Status.NO_DATA, Status.NOT_CONVERGED, Status.TOO_FAR) and start.any():
-        return _iterate(samples, job, np.zeros(2))
+        return _iterate(samples, problem, np.zeros(2))
     return found
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _Problem:
     terms: Terms
     basis: Basis
     max_shift: float
@@ -164,103 +166,107 @@ class _Job:
     fewest: int
 
 
-def _rough(samples: Sequence[Samples], job: _Job) -> Floats:
+def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
     """Find far shifts on coarser pixels, (dcol, drow) px."""
     start: Floats = np.zeros(2)
     for factor in _COARSER:
         if any(min(one.shape) < factor * _ROOM for one in samples):
             continue
         coarse = [part for one in samples if (part := one.coarser(factor)) is not None]
-        rough = _Job(job.terms, job.basis.coarser(factor), job.max_shift / factor, job.to_metres, _FEWEST_COARSE)
+        rough = _Problem(
+            problem.terms, problem.basis.coarser(factor), problem.max_shift / factor, problem.to_metres, _FEWEST_COARSE
+        )
         found = _iterate(coarse, rough, start / factor)
         if found.status is Status.OK and not found.nmad_after > found.nmad_before:
             start = np.asarray(found.move * factor)
     return start
 
 
-def _iterate(samples: Sequence[Samples], job: _Job, start: Floats) -> Solution:
+def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats) -> Solution:
     """Sample, solve, move, until nothing moves any more."""
-    move, before, first = start, Scale(), 0
-    reach = min(job.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
-    for turn in range(_ROUNDS):
-        seen = [one.observe(move) for one in samples]
-        count = sum(len(one.dh) for one in seen)
-        first = count if turn == 0 else first
-        if count < job.fewest:
+    move, before, first = start, Spread(), 0
+    reach = min(problem.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
+    for iteration in range(_ROUNDS):
+        observations = [one.observe(move) for one in samples]
+        count = sum(len(one.dh) for one in observations)
+        first = count if iteration == 0 else first
+        if count < problem.fewest:
             # Interpolation takes a border away: hardly enough samples are too few then.
-            return _nothing(job, Status.NO_DATA if first < _ENOUGH * job.fewest else Status.NOT_CONVERGED, seen)
-        if turn == 0:
-            before = spread_of([one.dh for one in seen])
-        if job.terms.shift and _is_flat(seen):
-            return _nothing(job, Status.FLAT, seen)
-        equations = gather(seen, samples, job.basis, job.terms)
-        step = _step(seen, equations, job)
-        if turn >= _FREE and np.isfinite(step).all():
-            step = _held(step, equations)
+            return _failure(
+                problem, Status.NO_DATA if first < _ENOUGH * problem.fewest else Status.NOT_CONVERGED, observations
+            )
+        if iteration == 0:
+            before = spread_of([one.dh for one in observations])
+        if problem.terms.shift and _is_flat(observations):
+            return _failure(problem, Status.FLAT, observations)
+        equations = solve_weighted(observations, samples, problem.basis, problem.terms)
+        step = _step(observations, equations, problem)
+        if iteration >= _FREE_ROUNDS and np.isfinite(step).all():
+            step = _without_drift(step, equations)
         if not np.isfinite(step).all():
-            return _nothing(job, Status.UNCONSTRAINED, seen)
+            return _failure(problem, Status.UNCONSTRAINED, observations)
         move = move + np.clip(step, -_LONGEST, _LONGEST)
         if np.abs(move).max() > reach:
-            return _nothing(job, Status.TOO_FAR, seen)
-        if np.abs(step).max() < _STILL:
+            return _failure(problem, Status.TOO_FAR, observations)
+        if np.abs(step).max() < _SMALL_STEP:
             break
     else:
-        return _nothing(job, Status.NOT_CONVERGED, seen)
+        return _failure(problem, Status.NOT_CONVERGED, observations)
     if start.any():
-        before = spread_of([one.observe(np.zeros(2), spare=True).dh for one in samples])
-    return _finished(samples, seen, job, equations, (move, before, turn + 1))
+        before = spread_of([one.observe(np.zeros(2), ref_slopes_only=True).dh for one in samples])
+    return _solution(samples, observations, problem, equations, (move, before, iteration + 1))
 
 
-def _step(seen: list[Observed], equations: Equations, job: _Job) -> Floats:
-    if not job.terms.shift:
+def _step(observations: list[Observation], equations: Equations, problem: _Problem) -> Floats:
+    if not problem.terms.shift:
         return np.zeros(2)
-    return classic_step(seen, equations, job.to_metres) if job.terms.classic else equations.solution[:2]
+    return classic_step(observations, equations, problem.to_metres) if problem.terms.classic else equations.solution[:2]
 
 
-def _held(step: Floats, equations: Equations) -> Floats:
+def _without_drift(step: Floats, equations: Equations) -> Floats:
     """Keep from drifting along an axis of which the terrain says nothing."""
-    told, axes = equations.relief()
-    strong = axes[:, told > _ABOVE_NOISE * equations.relief_noise(axes)]
+    information, axes = equations.relief()
+    strong = axes[:, information > _ABOVE_NOISE * equations.relief_noise(axes)]
     return np.asarray(strong @ (strong.T @ step))
 
 
-def _is_flat(seen: list[Observed]) -> bool:
+def _is_flat(observations: list[Observation]) -> bool:
     """Tell models without relief."""
-    own = sum(float(np.sum(part, dtype=np.float64)) for one in seen for part in (one.own[0], one.own[2]))
-    high = max(float(np.abs(one.dh).max(initial=0.0)) for one in seen)
-    return not own / sum(len(one.dh) for one in seen) > (_ROUNDING * high) ** 2
+    own = sum(float(np.sum(part, dtype=np.float64)) for one in observations for part in (one.own[0], one.own[2]))
+    high = max(float(np.abs(one.dh).max(initial=0.0)) for one in observations)
+    return not own / sum(len(one.dh) for one in observations) > (_ROUNDING * high) ** 2
 
 
-def _finished(
+def _solution(
     samples: Sequence[Samples],
-    seen: list[Observed],
-    job: _Job,
+    observations: list[Observation],
+    problem: _Problem,
     equations: Equations,
-    state: tuple[Floats, Scale, int],
+    state: tuple[Floats, Spread, int],
 ) -> Solution:
     """Covariance, statistics and doubts."""
-    move, before, turns = state
-    length = length_of(samples, seen, equations)
-    cov = covariance(samples, seen, equations, length, shift=job.terms.shift)
-    if job.terms.classic and np.isfinite(cov).all():
-        cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, seen, equations, length), 0.0, 0.0
+    move, before, iterations = state
+    length = residual_correlation_length(samples, observations, equations)
+    cov = covariance(samples, observations, equations, length, shift=problem.terms.shift)
+    if problem.terms.classic and np.isfinite(cov).all():
+        cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations, length), 0.0, 0.0
     height = equations.solution[2:].copy()
-    if job.terms.vertical != "weighted":
-        height[0] = _level([one.dh for one in seen], job.terms.vertical)
-    after = spread_of(equations.left)
-    status, move, cov = _doubted(move, cov, equations, job)
+    if problem.terms.vertical != "weighted":
+        height[0] = _level([one.dh for one in observations], problem.terms.vertical)
+    after = spread_of(equations.residuals)
+    status, move, cov = _check_relief(move, cov, equations, problem)
     return Solution(
         status,
         move,
         height,
         cov,
-        job.basis,
-        count=sum(len(part) for part in equations.left),
+        problem.basis,
+        count=sum(len(part) for part in equations.residuals),
         median_before=before.median,
         median_after=after.median + equations.solution[2] - height[0],
         nmad_before=before.nmad,
         nmad_after=after.nmad,
-        iterations=turns,
+        iterations=iterations,
         length=length,
         mean=_means(equations),
     )
@@ -268,7 +274,7 @@ def _finished(
 
 def _means(equations: Equations) -> Floats:
     """Mean of each vertical column over all samples."""
-    count = sum(len(part) for part in equations.left)
+    count = sum(len(part) for part in equations.residuals)
     every = zip(*(columns[2:] for columns in equations.columns), strict=True)
     return np.array([sum(float(part.sum(dtype=np.float64)) for part in one) / count for one in every])
 
@@ -278,32 +284,32 @@ def _level(parts: list[Floats], how: str) -> float:
     return float(every.mean(dtype=np.float64) if how == "mean" else np.median(every))
 
 
-def _doubted(move: Floats, cov: Floats, equations: Equations, job: _Job) -> tuple[Status, Floats, Floats]:
+def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Problem) -> tuple[Status, Floats, Floats]:
     """Take back what the terrain does not tell."""
-    if not job.terms.shift:
+    if not problem.terms.shift:
         ok = bool(np.isfinite(cov[2:, 2:]).all())
         return (Status.OK if ok else Status.UNCONSTRAINED), np.zeros(2), cov
-    told, axes = equations.relief()
+    information, axes = equations.relief()
     with np.errstate(invalid="ignore"):
         spread = np.einsum("ia,ij,ja->a", axes, cov[:2, :2], axes)
-    weak = ~(told > _ABOVE_NOISE * equations.relief_noise(axes)) | ~(spread < _VAGUE**2)
+    weak = ~(information > _ABOVE_NOISE * equations.relief_noise(axes)) | ~(spread < _LARGEST_SIGMA**2)
     if not weak.any():
-        far = bool(np.abs(move).max() > job.max_shift)
+        far = bool(np.abs(move).max() > problem.max_shift)
         return (Status.TOO_FAR if far else Status.OK), move, cov
     # An axis that is told nothing of need not run along the pixels: what has a part in it is lost.
-    lost = np.concatenate([(np.abs(axes[:, weak]) > 0.05).any(1), np.zeros(len(cov) - 2, bool)])
-    cov = np.where(lost[:, None] | lost[None, :], 0.0, cov)
-    cov[lost, lost] = np.inf
-    return Status.UNCONSTRAINED, np.where(lost[:2], np.nan, move), cov
+    unknown = np.concatenate([(np.abs(axes[:, weak]) > 0.05).any(1), np.zeros(len(cov) - 2, bool)])
+    cov = np.where(unknown[:, None] | unknown[None, :], 0.0, cov)
+    cov[unknown, unknown] = np.inf
+    return Status.UNCONSTRAINED, np.where(unknown[:2], np.nan, move), cov
 
 
-def _nothing(job: _Job, status: Status, seen: list[Observed]) -> Solution:
+def _failure(problem: _Problem, status: Status, observations: list[Observation]) -> Solution:
     """No answer, and why."""
-    m, spread = len(job.terms.powers), spread_of([one.dh for one in seen])
+    m, spread = len(problem.terms.powers), spread_of([one.dh for one in observations])
     cov = np.diag(np.full(2 + m, np.inf))
-    count = sum(len(one.dh) for one in seen)
+    count = sum(len(one.dh) for one in observations)
     unknown = np.full(2, np.nan), np.full(m, np.nan)
-    return Solution(status, *unknown, cov, job.basis, count, median_before=spread.median, nmad_before=spread.nmad)
+    return Solution(status, *unknown, cov, problem.basis, count, median_before=spread.median, nmad_before=spread.nmad)
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,7 +348,7 @@ class ElevationMatcher:
         tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool.
         """
         found = [
-            solve([Patch(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
+            solve([DemWindow(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
             for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)
         ]
         return _matches(found)

@@ -76,12 +76,12 @@ class Model(Protocol):
         ...
 
 
-def nested(matrix: ArrayLike) -> Pairs:
+def to_tuples(matrix: ArrayLike) -> Pairs:
     """Turn a small matrix into tuples of floats."""
     return tuple(tuple(float(value) for value in row) for row in np.asarray(matrix, np.float64).tolist())
 
 
-class Level:
+class Horizontal:
     """A model without a vertical part."""
 
     dz_constant: ClassVar[float | None] = 0.0
@@ -92,7 +92,7 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fitted(Level):
+class FittedModel(Horizontal):
     """A model fitted to tie points: an immutable record of numbers and arrays.
 
     n : Tie points.
@@ -110,7 +110,7 @@ class Fitted(Level):
     hull: Floats
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scatter", nested(self.scatter))
+        object.__setattr__(self, "scatter", to_tuples(self.scatter))
         for name, dtype in self.arrays.items():
             array: NDArray[Any] = np.array(getattr(self, name), dtype, order="C")
             array.flags.writeable = False
@@ -161,23 +161,23 @@ class Fitted(Level):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A fitted model with what it says of points that it has not seen, in the units of :class:`Ties`.
+class FitResult:
+    """A fitted model with what it says of points that it has not seen, in the units of :class:`FitPoints`.
 
     off : (n, k) float64; Observed minus predicted by the fit without the point.
-    held_out_cov : (n, k, k) float64; What the covariance of `off` should be.
+    held_out_cov : (n, k, k) float64; What the covariance of `residual` should be.
     parameters : Effective number, per component.
     """
 
     model: Any
-    off: Floats
-    held_out_cov: Floats
+    residual: Floats
+    check_cov: Floats
     parameters: float
 
     @property
     def squared(self) -> Floats:
         """Squared length of each withheld residual."""
-        return np.asarray((self.off**2).sum(1))
+        return np.asarray((self.residual**2).sum(1))
 
 
 _UNKNOWN = ((np.nan, np.nan), (np.nan, np.nan))
@@ -227,8 +227,8 @@ class Translation:
         if cov.shape not in ((2, 2), (3, 3)):
             raise ValueError(f"the covariance of a translation is 2 x 2 or 3 x 3, not of shape {cov.shape}")
         # An inverse is symmetric but for its last digit, which depends on the library that computes it.
-        object.__setattr__(self, "cov", nested((cov + cov.T) / 2))
-        object.__setattr__(self, "scatter", nested(self.scatter))
+        object.__setattr__(self, "cov", to_tuples((cov + cov.T) / 2))
+        object.__setattr__(self, "scatter", to_tuples(self.scatter))
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions.
@@ -249,8 +249,8 @@ class Translation:
         >>> dy
         array([-2., -2.])
         """
-        lost = np.isnan(x) | np.isnan(y)
-        return np.where(lost, np.nan, self.dx), np.where(lost, np.nan, self.dy)
+        missing = np.isnan(x) | np.isnan(y)
+        return np.where(missing, np.nan, self.dx), np.where(missing, np.nan, self.dy)
 
     @property
     def dz_constant(self) -> float:
@@ -320,7 +320,7 @@ class Translation:
         """
         dx, dy, dz = (float(decode_column(data[name])) for name in ("dx", "dy", "dz"))
         scatter = decode_column(data.get("scatter", _NONE))  # files of version 0.1.0 have none
-        return cls(dx, dy, dz, nested(decode_column(data["cov"])), nested(scatter))
+        return cls(dx, dy, dz, to_tuples(decode_column(data["cov"])), to_tuples(scatter))
 
     @classmethod
     def fit(cls, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Translation:
@@ -361,4 +361,4 @@ class Translation:
             raise ValueError("no window has a finite shift")
         covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
         mean, mean_cov = combine(moves[known], covs[known])
-        return cls(float(mean[0]), float(mean[1]), cov=nested(mean_cov))
+        return cls(float(mean[0]), float(mean[1]), cov=to_tuples(mean_cov))

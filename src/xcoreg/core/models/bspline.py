@@ -139,9 +139,9 @@ class Factor:
         for j in range(count - 1, -1, -1):
             out[j, :b] = self.inverse[j].T @ self.inverse[j]
             if j + 1 < count:
-                back = self.below[j] @ self.inverse[j]
-                out[j, b:] = -out[j + 1, :b] @ back
-                out[j, :b] -= back.T @ out[j, b:]
+                in_given_order = self.below[j] @ self.inverse[j]
+                out[j, b:] = -out[j + 1, :b] @ in_given_order
+                out[j, :b] -= in_given_order.T @ out[j, b:]
         return out
 
 

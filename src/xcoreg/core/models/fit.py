@@ -13,18 +13,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core.arrays import Bools, Floats
-from xcoreg.core.models.base import Degenerate, Fitted, Model, Outcome, Pairs, Translation, nested
-from xcoreg.core.models.leastsq import LinearFit, Ties, fit_linear, folds_of, half_planes, make_ties
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, to_tuples
+from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
-from xcoreg.core.models.uncertainty import Stated, calibrate, excess, first_scatter, normalised, trust
+from xcoreg.core.models.uncertainty import (
+    ResidualCov,
+    calibrate,
+    excess_scatter,
+    first_scatter,
+    robust_weights,
+    squared_distance,
+)
 
 _ROUNDS = 5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Custom(Fitted):
+class Custom(FittedModel):
     """A user's own model, made by :func:`xcoreg.core.models.fit_model` from an object with a method `fit`.
 
     Parameters
@@ -54,9 +61,9 @@ class Custom(Fitted):
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions, as arrays of their common shape; NaN where a position is NaN."""
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
-        lost = np.isnan(x) | np.isnan(y)
+        missing = np.isnan(x) | np.isnan(y)
         dx, dy = (np.broadcast_to(np.asarray(part, np.float64), x.shape) for part in self.model.predict(x, y))
-        return np.where(lost, np.nan, dx), np.where(lost, np.nan, dy)
+        return np.where(missing, np.nan, dx), np.where(missing, np.nan, dy)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance of the correction: the model's own, or the scatter of withheld points."""
@@ -88,74 +95,76 @@ class Custom(Fitted):
         return {"model": type(self.model).__name__, **super()._summary()}
 
 
-def fit_custom(maker: Any, ties: Ties, folds: int = 10) -> Outcome:
+def fit_custom(maker: Any, points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a user's own model, and judge it by points withheld in folds."""
-    off, fold_of = np.zeros_like(ties.values), folds_of(ties, folds)
-    for fold in range(int(fold_of.max()) + 1 if len(ties) > 1 else 0):
+    residual, fold_of = np.zeros_like(points.values), folds_of(points, folds)
+    for fold in range(int(fold_of.max()) + 1 if len(points) > 1 else 0):
         out = fold_of == fold
-        off[out] = _residuals(_fit(maker, ties.subset(~out)), ties.subset(out))
-    model = _fit(maker, ties)  # last: some makers return themselves
-    k = off.shape[1]
-    scatter: Floats = first_scatter(off, ties.covs) + 1e-14 * np.eye(k)
+        residual[out] = _residuals(_fit(maker, points.subset(~out)), points.subset(out))
+    model = _fit(maker, points)  # last: some makers return themselves
+    k = residual.shape[1]
+    scatter: Floats = first_scatter(residual, points.covs) + 1e-14 * np.eye(k)
     for _ in range(_ROUNDS):
-        weights = trust(normalised(off, ties.covs + scatter), k)
-        scatter = excess(off, ties.covs, np.ones(len(off)), weights) + 1e-14 * np.eye(k)
-    _, scatter = calibrate(off, Stated(np.zeros_like(ties.covs), ties.covs, scatter), weights, 1)
-    own = nested(scatter[:2, :2] * ties.unit**2)
-    wrapped = Custom(len(ties), own, ties.spacing * ties.scale, half_planes(ties.x, ties.y), model)
-    return Outcome(wrapped, off, ties.covs + scatter, float("nan"))
+        weights = robust_weights(squared_distance(residual, points.covs + scatter), k)
+        scatter = excess_scatter(residual, points.covs, np.ones(len(residual)), weights) + 1e-14 * np.eye(k)
+    _, scatter = calibrate(residual, ResidualCov(np.zeros_like(points.covs), points.covs, scatter), weights, 1)
+    own = to_tuples(scatter[:2, :2] * points.unit**2)
+    wrapped = Custom(len(points), own, points.spacing * points.scale, half_planes(points.x, points.y), model)
+    return FitResult(wrapped, residual, points.covs + scatter, float("nan"))
 
 
-def _fit(maker: Any, ties: Ties) -> Any:
-    moves, covs = ties.values * ties.unit, ties.covs * ties.unit**2
+def _fit(maker: Any, points: FitPoints) -> Any:
+    moves, covs = points.values * points.unit, points.covs * points.unit**2
     if moves.shape[1] == 1:  # one quantity alone stands for both
         moves, covs = np.repeat(moves, 2, axis=1), covs * np.eye(2)
-    return maker.fit(ties.x, ties.y, moves[:, 0], moves[:, 1], covs)
+    return maker.fit(points.x, points.y, moves[:, 0], moves[:, 1], covs)
 
 
-def _residuals(model: Any, ties: Ties) -> Floats:
-    dx, dy = (np.broadcast_to(np.asarray(part, np.float64), ties.x.shape) for part in model.predict(ties.x, ties.y))
-    return ties.values - np.column_stack([dx, dy])[:, : ties.values.shape[1]] / ties.unit
+def _residuals(model: Any, points: FitPoints) -> Floats:
+    dx, dy = (
+        np.broadcast_to(np.asarray(part, np.float64), points.x.shape) for part in model.predict(points.x, points.y)
+    )
+    return points.values - np.column_stack([dx, dy])[:, : points.values.shape[1]] / points.unit
 
 
-def _translation(ties: Ties) -> Outcome:
-    if len(ties) == 1:
-        return _single(ties)
-    fit = fit_linear(np.ones((len(ties), 1)), ties.values, ties.covs)
-    mean, square = fit.coef[0] * ties.unit, ties.unit**2
-    cov, scatter = nested(fit.cov[0, :, 0] * square), nested(fit.scatter[:2, :2] * square)
+def _translation(points: FitPoints) -> FitResult:
+    if len(points) == 1:
+        return _one_point(points)
+    fit = fit_linear(np.ones((len(points), 1)), points.values, points.covs)
+    mean, square = fit.coef[0] * points.unit, points.unit**2
+    cov, scatter = to_tuples(fit.cov[0, :, 0] * square), to_tuples(fit.scatter[:2, :2] * square)
     height = float(mean[2]) if len(mean) > 2 else 0.0
     dx, dy = float(mean[0]), float(mean[min(len(mean) - 1, 1)])
-    return _outcome(Translation(dx, dy, height, _paired(cov), scatter), fit, ties, 1)
+    return _result(Translation(dx, dy, height, _both_components(cov), scatter), fit, points, 1)
 
 
-def _single(ties: Ties) -> Outcome:
+def _one_point(points: FitPoints) -> FitResult:
     """Take one point as it is; nothing is withheld, and without a covariance nothing tells its uncertainty."""
-    unknown = np.full_like(ties.covs, np.nan)
-    moves = (ties.values[0] * ties.unit).tolist()
+    unknown = np.full_like(points.covs, np.nan)
+    moves = (points.values[0] * points.unit).tolist()
     dx, dy, dz = (*(moves * 2 if len(moves) == 1 else moves), 0.0)[:3]
-    cov = nested(ties.covs[0] * ties.unit**2 if ties.measured else unknown[0])
-    return Outcome(Translation(dx, dy, dz, _paired(cov)), unknown[:, 0], unknown, 1)
+    cov = to_tuples(points.covs[0] * points.unit**2 if points.measured else unknown[0])
+    return FitResult(Translation(dx, dy, dz, _both_components(cov)), unknown[:, 0], unknown, 1)
 
 
-def _paired(cov: Pairs) -> Pairs:
+def _both_components(cov: Pairs) -> Pairs:
     """Let the variance of one quantity alone stand for both of two equal ones."""
     return cov if len(cov) > 1 else (cov[0] * 2, cov[0] * 2)
 
 
-def _polynomial(kind: Any) -> Callable[[Ties], Outcome]:
-    def fit_it(ties: Ties) -> Outcome:
-        model, fit = fit_polynomial(kind, ties)
-        return _outcome(model, fit, ties, len(fit.coef))
+def _polynomial(kind: Any) -> Callable[[FitPoints], FitResult]:
+    def fit_it(points: FitPoints) -> FitResult:
+        model, fit = fit_polynomial(kind, points)
+        return _result(model, fit, points, len(fit.coef))
 
     return fit_it
 
 
-def _outcome(model: Any, fit: LinearFit, ties: Ties, parameters: float) -> Outcome:
-    return Outcome(model, fit.off, fit.spread + ties.covs + fit.scatter, parameters)
+def _result(model: Any, fit: LinearFit, points: FitPoints, parameters: float) -> FitResult:
+    return FitResult(model, fit.residual, fit.spread + points.covs + fit.scatter, parameters)
 
 
-_FITS: dict[str, Callable[[Ties], Outcome]] = {
+_FITS: dict[str, Callable[[FitPoints], FitResult]] = {
     "translation": _translation,
     "affine": _polynomial(Affine),
     "polynomial2": _polynomial(Polynomial2),
@@ -173,31 +182,31 @@ KINDS_AUTO = KINDS
 _ALSO = {"polynomial": "polynomial2"}
 
 
-def ties_of(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Ties:
+def prepare_shifts(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> FitPoints:
     """Make tie points of two components ready for fitting."""
     shape = np.broadcast_shapes(*(np.shape(p) for p in (x, y, dx, dy)))
     x, y, dx, dy = (np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in (x, y, dx, dy))
-    return make_ties(x, y, np.column_stack([dx, dy]), cov)
+    return prepare_points(x, y, np.column_stack([dx, dy]), cov)
 
 
-def heights_of(x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Ties:
+def prepare_heights(x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> FitPoints:
     """Make tie points of one component, with its variances, ready for fitting: the model's dx (and dy) is dz."""
     values, covs = np.asarray(dz, np.float64)[:, None], np.asarray(var, np.float64)[:, None, None]
-    return make_ties(x, y, values, covs)
+    return prepare_points(x, y, values, covs)
 
 
-def fit_ties(kind: Any, ties: Ties, folds: int = 10) -> Outcome:
+def fit_points(kind: Any, points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a model of a kind; `folds` is for those whose withheld residuals need as many fits."""
     if hasattr(kind, "fit"):
-        return fit_custom(kind, ties, folds)
+        return fit_custom(kind, points, folds)
     name = _ALSO.get(kind, kind)
     if name not in _FITS:
         raise ValueError(f"the model {kind!r} is unknown, known are {', '.join(KINDS)}")
     try:
-        return fit_piecewise(ties, folds) if name == "piecewise" else _FITS[name](ties)
+        return fit_piecewise(points, folds) if name == "piecewise" else _FITS[name](points)
     except np.linalg.LinAlgError as error:
-        message = f"the {len(ties)} tie points are too few or too clustered for {name}"
-        raise Degenerate(message, len(ties) + 1) from error
+        message = f"the {len(points)} tie points are too few or too clustered for {name}"
+        raise Degenerate(message, len(points) + 1) from error
 
 
 def fit_model(
@@ -233,7 +242,7 @@ def fit_model(
     >>> fit_model("translation", [0, 1, 2, 3], [0, 1, 0, 1], [1.0, 1.1, 0.9, 1.0], 2.0).dy
     2.0
     """
-    return fit_ties(kind, ties_of(x, y, dx, dy, cov)).model  # type: ignore[no-any-return]
+    return fit_points(kind, prepare_shifts(x, y, dx, dy, cov)).model  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

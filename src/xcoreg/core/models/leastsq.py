@@ -14,14 +14,14 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.models.base import Degenerate
 from xcoreg.core.models.uncertainty import (
-    Stated,
+    ResidualCov,
     calibrate,
-    excess,
+    excess_scatter,
     first_scatter,
-    inverses,
-    normalised,
-    trust,
-    withheld,
+    inverse_matrices,
+    leave_one_out,
+    robust_weights,
+    squared_distance,
 )
 
 _FLOOR = 1e-7  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
@@ -29,7 +29,7 @@ _BITS = 16
 
 
 @dataclass(frozen=True)
-class Ties:
+class FitPoints:
     """Tie points ready for fitting; all numbers are in units of `unit`, positions in units of `scale`.
 
     u, v : (n,) float64; Centred and scaled positions: within [-1, 1].
@@ -68,19 +68,19 @@ class Ties:
         """Map positions, CRS units."""
         return np.asarray(self.v * self.scale + self.centre[1])
 
-    def subset(self, chosen: Bools) -> Ties:
+    def subset(self, chosen: Bools) -> FitPoints:
         """Select some of the points; the units stay."""
         columns = {name: getattr(self, name)[chosen] for name in ("u", "v", "values", "covs", "rows")}
         return replace(self, **columns)
 
-    def back(self, values: Floats) -> Floats:
+    def in_given_order(self, values: Floats) -> Floats:
         """Put results into the order that was given, NaN for the rows left out."""
         out = np.full((self.total, *values.shape[1:]), np.nan)
         out[self.rows] = values
         return out
 
 
-def make_ties(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | None = None) -> Ties:
+def prepare_points(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | None = None) -> FitPoints:
     """Make tie points ready for fitting.
 
     x, y (n,) array_like; values (n, k) array_like; covs (n, k, k) array_like, optional.
@@ -99,12 +99,12 @@ def make_ties(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | N
     scale = max(float(np.ptp(x)), float(np.ptp(y))) / 2 or 1.0
     unit = float(np.sqrt(np.mean(moves**2))) or 1.0
     u, v = (x - centre[0]) / scale, (y - centre[1]) / scale
-    usable, measured = _usable(own / unit**2)
+    usable, measured = _fill_covariances(own / unit**2)
     spacing = typical_spacing(u, v)
-    return Ties(u, v, moves / unit, usable, rows, len(known), centre, scale, unit, spacing, measured)
+    return FitPoints(u, v, moves / unit, usable, rows, len(known), centre, scale, unit, spacing, measured)
 
 
-def _usable(covs: Floats) -> tuple[Floats, bool]:
+def _fill_covariances(covs: Floats) -> tuple[Floats, bool]:
     """Give points without a covariance the median one, and all at least a tiny one."""
     finite = np.asarray(np.isfinite(covs).all((1, 2)))
     identity = np.eye(covs.shape[1])
@@ -144,13 +144,13 @@ def spread_order(u: Floats, v: Floats) -> Ints:
     return np.asarray(np.argsort(code, kind="stable"))
 
 
-def folds_of(ties: Ties, folds: int) -> Ints:
+def folds_of(points: FitPoints, folds: int) -> Ints:
     """Part points into folds, each of them spread over the area.
 
     -> (n,) int.
     """
-    out = np.empty(len(ties), np.intp)
-    out[spread_order(ties.u, ties.v)] = np.arange(len(ties)) % min(folds, len(ties))
+    out = np.empty(len(points), np.intp)
+    out[spread_order(points.u, points.v)] = np.arange(len(points)) % min(folds, len(points))
     return out
 
 
@@ -176,7 +176,7 @@ class LinearFit:
     coef: Floats
     cov: Floats
     scatter: Floats
-    off: Floats
+    residual: Floats
     spread: Floats
 
 
@@ -188,21 +188,21 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
     k = values.shape[1]
     scatter, weights = _start(design, values, covs)
     for _ in range(_ROUNDS):
-        precision = weights[:, None, None] * inverses(covs + scatter)
+        precision = weights[:, None, None] * inverse_matrices(covs + scatter)
         coef, cov = _solve(design, values, precision)
-        off = values - design @ coef
+        residual = values - design @ coef
         spread = _spread(design, cov)
         left = 1 - np.einsum("nij,nji->n", spread, precision) / k
-        last, scatter = scatter, _rounded(excess(off, covs, np.clip(left, 0, 1), weights))
-        weights, scatter = _majority(off, covs, scatter, np.clip(left, 0.1, 1), design.shape[1] + 2)
+        last, scatter = scatter, _with_width(excess_scatter(residual, covs, np.clip(left, 0, 1), weights))
+        weights, scatter = _weights_of_majority(residual, covs, scatter, np.clip(left, 0.1, 1), design.shape[1] + 2)
         if np.abs(scatter - last).max() <= _TOLERANCE * np.abs(scatter).max():
             break
-    precision = weights[:, None, None] * inverses(covs + scatter)
+    precision = weights[:, None, None] * inverse_matrices(covs + scatter)
     coef, cov = _solve(design, values, precision)
     spread = _spread(design, cov)
-    held, held_spread = withheld(values - design @ coef, spread, precision)
-    factor, scatter = calibrate(held, Stated(held_spread, covs, scatter), weights, design.shape[1])
-    return LinearFit(coef, factor * cov, scatter, held, factor * held_spread)
+    left_out, residual_spread = leave_one_out(values - design @ coef, spread, precision)
+    factor, scatter = calibrate(left_out, ResidualCov(residual_spread, covs, scatter), weights, design.shape[1])
+    return LinearFit(coef, factor * cov, scatter, left_out, factor * residual_spread)
 
 
 def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats]:
@@ -213,22 +213,24 @@ def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats
         length = np.sqrt(((values - design @ coef) ** 2).sum(1))
         root = 1 / np.sqrt(np.maximum(length, 1e-3 * np.median(length) + 1e-9))[:, None]
         coef = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
-    off = values - design @ coef
-    scatter = _rounded(first_scatter(off, covs) * n / max(n - m, 1))
-    weights, scatter = _majority(off, covs, scatter, np.ones(n), m + 2)
+    residual = values - design @ coef
+    scatter = _with_width(first_scatter(residual, covs) * n / max(n - m, 1))
+    weights, scatter = _weights_of_majority(residual, covs, scatter, np.ones(n), m + 2)
     return scatter, weights
 
 
-def _majority(off: Floats, covs: Floats, scatter: Floats, left: Floats, needed: int) -> tuple[Floats, Floats]:
+def _weights_of_majority(
+    residual: Floats, covs: Floats, scatter: Floats, left: Floats, needed: int
+) -> tuple[Floats, Floats]:
     """Weigh points by their residuals; scatter in which most of them count for nothing cannot be right."""
     while True:
-        weights = trust(normalised(off, covs + scatter) / left, off.shape[1])
-        if weights.sum() >= max(_MAJORITY * len(off), min(needed, len(off)) - 1e-9):
+        weights = robust_weights(squared_distance(residual, covs + scatter) / left, residual.shape[1])
+        if weights.sum() >= max(_MAJORITY * len(residual), min(needed, len(residual)) - 1e-9):
             return weights, scatter
-        scatter = _rounded(2 * scatter)
+        scatter = _with_width(2 * scatter)
 
 
-def _rounded(scatter: Floats) -> Floats:
+def _with_width(scatter: Floats) -> Floats:
     """Keep an ellipse from collapsing: where it has no width at all, its inverse is noise."""
     k = len(scatter)
     return np.asarray(scatter + (_VARIANCE_FLOOR + _THIN * np.trace(scatter)) * np.eye(k))

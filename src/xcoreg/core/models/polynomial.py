@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core.arrays import Floats, exponents, monomials, symmetric
-from xcoreg.core.models.base import Degenerate, Fitted, nested
-from xcoreg.core.models.leastsq import LinearFit, Ties, fit_linear, half_planes
+from xcoreg.core.models.base import Degenerate, FittedModel, to_tuples
+from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, half_planes
 
 _FLAT = 1e-2  # smallest singular value of the design over the largest, for points that span an area
 _NARROW = 5e-3  # least width of the points over their length: windows wander a little about the places asked for
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Polynomial(Fitted):
+class Polynomial(FittedModel):
     """Polynomial in centred, scaled coordinates; make one with :func:`xcoreg.core.models.fit_model`.
 
     centre : (2,) float64; Map position (x, y) of the origin.
@@ -98,30 +98,30 @@ def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:
     return np.asarray(out)
 
 
-def fit_polynomial(kind: type[Polynomial], ties: Ties) -> tuple[Polynomial, LinearFit]:
+def fit_polynomial(kind: type[Polynomial], points: FitPoints) -> tuple[Polynomial, LinearFit]:
     """Fit a polynomial."""
-    design = monomials(ties.u, ties.v, kind.order)
+    design = monomials(points.u, points.v, kind.order)
     needed = design.shape[1] + 1
-    places = len(np.unique(np.column_stack([ties.u, ties.v]), axis=0))
+    places = len(np.unique(np.column_stack([points.u, points.v]), axis=0))
     if places < needed:
         raise Degenerate(f"{places} places are too few for {kind.kind}: it needs {needed}", needed)
-    _refuse_narrow(ties, kind, needed)
-    fit = fit_linear(design, ties.values, ties.covs)
-    shared: dict[str, Any] = {"n": len(ties), "scatter": nested(fit.scatter[:2, :2] * ties.unit**2)}
-    shared |= {"spacing": ties.spacing * ties.scale, "hull": half_planes(ties.x, ties.y)}
-    coef, cov = fit.coef * ties.unit, fit.cov * ties.unit**2
-    return kind(**shared, centre=np.array(ties.centre), scale=ties.scale, coef=coef, cov=cov), fit
+    _refuse_narrow(points, kind, needed)
+    fit = fit_linear(design, points.values, points.covs)
+    shared: dict[str, Any] = {"n": len(points), "scatter": to_tuples(fit.scatter[:2, :2] * points.unit**2)}
+    shared |= {"spacing": points.spacing * points.scale, "hull": half_planes(points.x, points.y)}
+    coef, cov = fit.coef * points.unit, fit.cov * points.unit**2
+    return kind(**shared, centre=np.array(points.centre), scale=points.scale, coef=coef, cov=cov), fit
 
 
-def _refuse_narrow(ties: Ties, kind: type[Polynomial], needed: int) -> None:
+def _refuse_narrow(points: FitPoints, kind: type[Polynomial], needed: int) -> None:
     """Refuse points on a line, or where one of them alone carries a coefficient."""
-    places = np.column_stack([ties.u - ties.u.mean(), ties.v - ties.v.mean()])
+    places = np.column_stack([points.u - points.u.mean(), points.v - points.v.mean()])
     _, widths, axes = np.linalg.svd(places, full_matrices=False)
     if widths[1] <= _NARROW * widths[0]:
-        raise Degenerate(f"the {len(ties)} tie points lie on a line: {kind.kind} needs {needed} that do not", needed)
-    along = places @ axes.T / (widths / np.sqrt(len(ties)))
+        raise Degenerate(f"the {len(points)} tie points lie on a line: {kind.kind} needs {needed} that do not", needed)
+    along = places @ axes.T / (widths / np.sqrt(len(points)))
     design = monomials(along[:, 0], along[:, 1], kind.order)
     left, sizes, _ = np.linalg.svd(design / np.sqrt((design**2).mean(0)), full_matrices=False)
     if sizes[-1] <= _FLAT * sizes[0] or (left**2).sum(1).max() > 1 - 1e-6:
-        message = f"the {len(ties)} tie points are too clustered for {kind.kind}: it needs {needed} well spread"
+        message = f"the {len(points)} tie points are too clustered for {kind.kind}: it needs {needed} well spread"
         raise Degenerate(message, needed)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core.arrays import Floats
-from xcoreg.core.models.base import Degenerate, Model, Outcome
-from xcoreg.core.models.fit import KINDS_AUTO, fit_ties, heights_of, ties_of
-from xcoreg.core.models.leastsq import Ties
-from xcoreg.core.models.uncertainty import limit
+from xcoreg.core.models.base import Degenerate, FitResult, Model
+from xcoreg.core.models.fit import KINDS_AUTO, fit_points, prepare_heights, prepare_shifts
+from xcoreg.core.models.leastsq import FitPoints
+from xcoreg.core.models.uncertainty import rejection_limit
 from xcoreg.core.robust import biweight_loss
 
 _CHI2_MEDIAN = {1: 0.45493642311957283, 2: 1.3862943611198906}  # by degrees of freedom
-_SHARED = 1.45  # ratio of standard errors with and without what ten folds share (Nadeau & Bengio 2003)
+_FOLD_OVERLAP = 1.45  # ratio of standard errors with and without what ten folds share (Nadeau & Bengio 2003)
 _WORTH = 0.01  # of the squared error
 _AUTO_NEEDS = {"affine": 5, "polynomial2": 12, "polynomial3": 20, "spline": 20, "piecewise": 20}
 
@@ -42,7 +42,7 @@ class Choice:
     table: list[dict[str, Any]]
     residual_dx: Floats
     residual_dy: Floats
-    held_out_cov: Floats
+    check_cov: Floats
     warnings: tuple[str, ...] = ()
 
 
@@ -80,12 +80,12 @@ def assess_model(
     >>> choice.residual_dx.round(2).tolist()
     [-0.25, 0.05, 0.2]
     """
-    return _assess(kind, ties_of(x, y, dx, dy, cov), folds)
+    return _assess(kind, prepare_shifts(x, y, dx, dy, cov), folds)
 
 
-def _assess(kind: Any, ties: Ties, folds: int = 10) -> Choice:
-    outcome = fit_ties(kind, ties, folds)
-    return _choice(ties, {outcome.model.kind: outcome}, {}, outcome.model.kind, ())
+def _assess(kind: Any, points: FitPoints, folds: int = 10) -> Choice:
+    result = fit_points(kind, points, folds)
+    return _summarise(points, {result.model.kind: result}, {}, result.model.kind, ())
 
 
 def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Choice:
@@ -93,8 +93,8 @@ def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: Ar
 
     x, y, dz, var (n,) array_like.
     """
-    ties = heights_of(x, y, dz, var)
-    return _chosen(ties) if isinstance(kind, str) and kind == "auto" else _assess(kind, ties)
+    points = prepare_heights(x, y, dz, var)
+    return _choose(points) if isinstance(kind, str) and kind == "auto" else _assess(kind, points)
 
 
 def choose_model(
@@ -137,75 +137,78 @@ def choose_model(
     >>> choice.model.kind
     'affine'
     """
-    return _chosen(ties_of(x, y, dx, dy, cov), kinds, folds)
+    return _choose(prepare_shifts(x, y, dx, dy, cov), kinds, folds)
 
 
-def _chosen(ties: Ties, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 10) -> Choice:
-    outcomes: dict[str, Outcome] = {}
+def _choose(points: FitPoints, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 10) -> Choice:
+    results: dict[str, FitResult] = {}
     reasons: dict[str, str] = {}
     warnings: list[str] = []
     needed = 1
     for kind in kinds:
-        if len(ties) < _AUTO_NEEDS.get(kind, 0) and outcomes:
-            reasons[kind] = f"{len(ties)} tie points are too few to choose {kind}, which takes {_AUTO_NEEDS[kind]}"
+        if len(points) < _AUTO_NEEDS.get(kind, 0) and results:
+            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}, which takes {_AUTO_NEEDS[kind]}"
             continue
         try:
-            outcomes[kind] = fit_ties(kind, ties, folds)
+            results[kind] = fit_points(kind, points, folds)
         except Degenerate as error:
             reasons[kind], needed = str(error), max(needed, error.needed)
             warnings.append(reasons[kind])
-    if not outcomes:
+    if not results:
         raise Degenerate("; ".join(reasons.values()), needed)
-    losses = _losses(ties, outcomes)
+    losses = _losses(points, results)
     best = min(losses, key=lambda kind: float(losses[kind].mean()))
-    chosen = next(kind for kind in outcomes if _near(losses[kind] - losses[best], losses[best]))
-    return _choice(ties, outcomes, reasons, chosen, tuple(warnings))
+    chosen = next(kind for kind in results if _close_to_best(losses[kind] - losses[best], losses[best]))
+    return _summarise(points, results, reasons, chosen, tuple(warnings))
 
 
-def _near(more: Floats, best: Floats) -> bool:
+def _close_to_best(more: Floats, best: Floats) -> bool:
     """Tell whether a loss is within one standard error of the best one's, or not worth the difference."""
     return bool(more.mean() <= _standard_error(more) + _WORTH * best.mean())
 
 
 def _standard_error(more: Floats) -> float:
     """Of the mean of differences paired by points; fits that share most of their points err together."""
-    return float(_SHARED * more.std(ddof=1) / np.sqrt(len(more))) if len(more) > 1 else 0.0
+    return float(_FOLD_OVERLAP * more.std(ddof=1) / np.sqrt(len(more))) if len(more) > 1 else 0.0
 
 
-def _weights(ties: Ties, outcomes: dict[str, Outcome]) -> Floats:
+def _weights(points: FitPoints, results: dict[str, FitResult]) -> Floats:
     """Weight each point by its precision, with the scatter that the closest model leaves, the same for all models."""
-    k = ties.values.shape[1]
-    own = np.trace(ties.covs, axis1=1, axis2=2) / k
-    typical = min(float(np.median(outcome.squared)) for outcome in outcomes.values()) / _CHI2_MEDIAN[k]
+    k = points.values.shape[1]
+    own = np.trace(points.covs, axis1=1, axis2=2) / k
+    typical = min(float(np.median(result.squared)) for result in results.values()) / _CHI2_MEDIAN[k]
     return np.asarray(1 / (own + max(typical - float(np.median(own)), 0.0)))
 
 
-def _losses(ties: Ties, outcomes: dict[str, Outcome]) -> dict[str, Floats]:
+def _losses(points: FitPoints, results: dict[str, FitResult]) -> dict[str, Floats]:
     """Robust squared error of each withheld point by each model."""
-    weights = _weights(ties, outcomes)
-    most = limit(ties.values.shape[1])
+    weights = _weights(points, results)
+    most = rejection_limit(points.values.shape[1])
     # A single point has no residual: it cannot be left out.
-    return {kind: np.nan_to_num(biweight_loss(weights * one.squared, most)) for kind, one in outcomes.items()}
+    return {kind: np.nan_to_num(biweight_loss(weights * one.squared, most)) for kind, one in results.items()}
 
 
-def _choice(
-    ties: Ties, outcomes: dict[str, Outcome], reasons: dict[str, str], chosen: str, warnings: tuple[str, ...]
+def _summarise(
+    points: FitPoints, results: dict[str, FitResult], reasons: dict[str, str], chosen: str, warnings: tuple[str, ...]
 ) -> Choice:
-    losses, weights = _losses(ties, outcomes), _weights(ties, outcomes)
+    losses, weights = _losses(points, results), _weights(points, results)
     best = min(losses.values(), key=lambda loss: float(loss.mean()))
     table = []
-    for kind, outcome in outcomes.items():
-        scale = ties.unit / np.sqrt(weights.mean())
+    for kind, result in results.items():
+        scale = points.unit / np.sqrt(weights.mean())
         row = {
             "kind": kind,
-            "rmse_r": float(np.sqrt(outcome.squared.mean())) * ties.unit,
+            "rmse_r": float(np.sqrt(result.squared.mean())) * points.unit,
             "score": float(np.sqrt(losses[kind].mean()) * scale),
             "error": float(np.sqrt(best.mean() + _standard_error(losses[kind] - best)) - np.sqrt(best.mean())) * scale,
-            "parameters": outcome.parameters,
+            "parameters": result.parameters,
         }
         table.append({**row, "chosen": kind == chosen, "reason": ""})
-    lost = {"rmse_r": np.nan, "score": np.nan, "error": np.nan, "parameters": np.nan, "chosen": False}
-    table += [{"kind": kind, **lost, "reason": reason} for kind, reason in reasons.items()]
-    outcome = outcomes[chosen]
-    off, cov = ties.back(outcome.off * ties.unit), ties.back(outcome.held_out_cov * ties.unit**2)
-    return Choice(outcome.model, table, off[:, 0], off[:, -1], cov[:, :2, :2], warnings)
+    missing = {"rmse_r": np.nan, "score": np.nan, "error": np.nan, "parameters": np.nan, "chosen": False}
+    table += [{"kind": kind, **missing, "reason": reason} for kind, reason in reasons.items()]
+    result = results[chosen]
+    residual, cov = (
+        points.in_given_order(result.residual * points.unit),
+        points.in_given_order(result.check_cov * points.unit**2),
+    )
+    return Choice(result.model, table, residual[:, 0], residual[:, -1], cov[:, :2, :2], warnings)

@@ -21,8 +21,15 @@ from xcoreg.core.models.bspline import (
     quadratic,
     trace_product,
 )
-from xcoreg.core.models.leastsq import Ties
-from xcoreg.core.models.uncertainty import excess, inverses, limit, normalised, trust, withheld
+from xcoreg.core.models.leastsq import FitPoints
+from xcoreg.core.models.uncertainty import (
+    excess_scatter,
+    inverse_matrices,
+    leave_one_out,
+    rejection_limit,
+    robust_weights,
+    squared_distance,
+)
 from xcoreg.core.robust import biweight_loss
 
 _CELLS = 57  # along the longer side at most
@@ -36,67 +43,72 @@ _LEFT = 0.25  # of the points' own variance as scatter
 _NORMAL_MAD = 1.4826022185056018
 
 
-def first_look(ties: Ties) -> tuple[Floats, Floats]:
+def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
     """Compare each point with the median of its neighbours.
 
     -> scatter (k, k) float64; weights (n,) float64.
     """
-    near = _neighbours(ties, _NEIGHBOURS)
-    off = ties.values - np.median(ties.values[near], axis=1)
-    variances = (_NORMAL_MAD * np.median(np.abs(off), axis=0)) ** 2
+    near = _neighbours(points, _NEIGHBOURS)
+    residual = points.values - np.median(points.values[near], axis=1)
+    variances = (_NORMAL_MAD * np.median(np.abs(residual), axis=0)) ** 2
     variances = variances + 1e-6 * variances.sum() + 1e-18
-    k = ties.values.shape[1]
-    squared = normalised(off, np.broadcast_to(np.diag(variances), (len(ties), k, k)))
-    weights = trust(squared, k)
-    return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if weights.sum() > 0.5 * len(ties) else np.ones(
-        len(ties)
+    k = points.values.shape[1]
+    squared = squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
+    weights = robust_weights(squared, k)
+    return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if weights.sum() > 0.5 * len(points) else np.ones(
+        len(points)
     )
 
 
-def fit_levels(ties: Ties) -> tuple[Basis, State, Smooth]:
+def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
     """Fit a smoothing spline to tie points freed of their plane."""
-    scatter, weights = first_look(ties)
-    k = ties.values.shape[1]
+    scatter, weights = neighbour_scatter(points)
+    k = points.values.shape[1]
     state = State(np.full(k, np.inf), scatter, weights)
-    extent = max(float(np.ptp(ties.u)), float(np.ptp(ties.v)))
-    near = _neighbours(ties, 4)
-    steps = [max(factor * ties.spacing, extent / _CELLS) for factor in _COARSE]
+    extent = max(float(np.ptp(points.u)), float(np.ptp(points.v)))
+    near = _neighbours(points, 4)
+    steps = [max(factor * points.spacing, extent / _CELLS) for factor in _COARSE]
     steps = [step for step in steps[:-1] if extent / step >= _FEWEST] + steps[-1:]
-    found: list[tuple[Basis, State, Smooth]] = []
+    solutions: list[tuple[Basis, State, SplineSolution]] = []
     for i, step in enumerate(steps):
-        basis = make_basis(make_lattice(ties.u, ties.v, step, _MARGIN * ties.spacing), ties)
-        state, smooth, _ = iterate(basis, ties, loosened(basis, ties, state))
-        found.append((basis, state, smooth))
+        basis = make_basis(make_lattice(points.u, points.v, step, _MARGIN * points.spacing), points)
+        state, smooth, _ = iterate(basis, points, soften(basis, points, state))
+        solutions.append((basis, state, smooth))
         finest = i + 1 == len(steps) or steps[i + 1] == step
-        if finest or not (_agreeing(ties, state, smooth, near) or _bound(ties, basis, state, smooth)):
+        if finest or not (
+            _neighbours_agree(points, state, smooth, near) or _lattice_exhausted(points, basis, state, smooth)
+        ):
             break
-    return found[int(np.argmin(_losses(ties, found)))]
+    return solutions[int(np.argmin(_losses(points, solutions)))]
 
 
-def _bound(ties: Ties, basis: Basis, state: State, smooth: Smooth) -> bool:
+def _lattice_exhausted(points: FitPoints, basis: Basis, state: State, smooth: SplineSolution) -> bool:
     """Tell whether the lattice has been used up while points scatter by more than their covariances."""
-    own = np.median(np.trace(ties.covs, axis1=1, axis2=2))
+    own = np.median(np.trace(points.covs, axis1=1, axis2=2))
     return bool(smooth.freedom.max() > _USED * basis.size and np.trace(state.scatter) > _LEFT * own)
 
 
-def _losses(ties: Ties, found: list[tuple[Basis, State, Smooth]]) -> list[float]:
+def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolution]]) -> list[float]:
     """Robust error of withheld points on each lattice, in units of the scatter of the best."""
-    offs = [withheld(smooth.off, smooth.spread, smooth.precision)[0] for _, _, smooth in found]
-    scatter = min((state.scatter for _, state, _ in found), key=np.trace)
-    typical = min(float(np.median((off**2).sum(1))) for off in offs)
-    wide = ties.covs + scatter + typical / ties.values.shape[1] * np.eye(len(scatter))
-    return [float(biweight_loss(normalised(off, wide), limit(len(scatter))).mean()) for off in offs]
+    offs = [leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions]
+    scatter = min((state.scatter for _, state, _ in solutions), key=np.trace)
+    typical = min(float(np.median((residual**2).sum(1))) for residual in offs)
+    wide = points.covs + scatter + typical / points.values.shape[1] * np.eye(len(scatter))
+    return [
+        float(biweight_loss(squared_distance(residual, wide), rejection_limit(len(scatter))).mean())
+        for residual in offs
+    ]
 
 
-def _neighbours(ties: Ties, count: int) -> Ints:
-    places = np.column_stack([ties.u, ties.v])
-    return np.asarray(cKDTree(places).query(places, min(count, len(ties) - 1) + 1)[1][:, 1:])
+def _neighbours(points: FitPoints, count: int) -> Ints:
+    places = np.column_stack([points.u, points.v])
+    return np.asarray(cKDTree(places).query(places, min(count, len(points) - 1) + 1)[1][:, 1:])
 
 
-def _agreeing(ties: Ties, state: State, smooth: Smooth, near: Ints) -> bool:
+def _neighbours_agree(points: FitPoints, state: State, smooth: SplineSolution, near: Ints) -> bool:
     """Tell whether residuals of neighbours are alike: then the lattice is too coarse for what is there."""
-    variances = np.diagonal(ties.covs + state.scatter, axis1=1, axis2=2)
-    unit = smooth.off / np.sqrt(variances) * np.sqrt(state.weights)[:, None]
+    variances = np.diagonal(points.covs + state.scatter, axis1=1, axis2=2)
+    unit = smooth.residual / np.sqrt(variances) * np.sqrt(state.weights)[:, None]
     unit = unit / np.sqrt((unit**2).mean(0) + 1e-300)
     alike = (unit[:, None, :] * unit[near]).mean((0, 1))
     return bool((alike * np.sqrt(near.size / 2) > _AGREE).any())
@@ -175,7 +187,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Smooth:
+class SplineSolution:
     """A solution.
 
     coef : (k, m) float64
@@ -188,7 +200,7 @@ class Smooth:
     """
 
     coef: Floats
-    off: Floats
+    residual: Floats
     spread: Floats
     precision: Floats
     covariance: list[Floats]
@@ -196,9 +208,9 @@ class Smooth:
     energy: Floats
 
 
-def make_basis(lattice: Lattice, ties: Ties) -> Basis:
+def make_basis(lattice: Lattice, points: FitPoints) -> Basis:
     """Evaluate the splines of a lattice at tie points."""
-    splines, values = lattice.support(ties.u, ties.v)
+    splines, values = lattice.support(points.u, points.v)
     rows, cols = bending(lattice)
     return Basis(lattice, splines, values, _penalty(lattice, rows, cols), rows, cols)
 
@@ -218,19 +230,19 @@ def _penalty(lattice: Lattice, rows: list[Floats], cols: list[Floats]) -> Floats
     return out
 
 
-def solve(basis: Basis, ties: Ties, state: State) -> Smooth:
+def solve(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
     """Solve for each component by itself, weighted by its own variances."""
-    k = ties.values.shape[1]
+    k = points.values.shape[1]
     parts = []
     for c in range(k):
-        precision = state.weights / (ties.covs[:, c, c] + state.scatter[c, c])
-        parts.append(_component(basis, ties.values[:, c], precision, float(state.stiffness[c])))
+        precision = state.weights / (points.covs[:, c, c] + state.scatter[c, c])
+        parts.append(_component(basis, points.values[:, c], precision, float(state.stiffness[c])))
     coef, spread, precisions, covariance, freedom = (list(column) for column in zip(*parts, strict=True))
-    off = ties.values - np.stack([basis.at_points(one) for one in coef], 1)
+    residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
     diagonal = np.eye(k)
-    return Smooth(
+    return SplineSolution(
         np.array(coef),
-        off,
+        residual,
         np.stack(spread, 1)[:, :, None] * diagonal,
         np.stack(precisions, 1)[:, :, None] * diagonal,
         covariance,
@@ -251,54 +263,56 @@ def _component(
     return factor.solve(right), spread, precision, covariance, freedom
 
 
-def solve_together(basis: Basis, ties: Ties, state: State) -> Smooth:
+def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
     """Solve for all components together, weighted by their joint covariances."""
-    k = ties.values.shape[1]
-    precision = state.weights[:, None, None] * inverses(ties.covs + state.scatter)
+    k = points.values.shape[1]
+    precision = state.weights[:, None, None] * inverse_matrices(points.covs + state.scatter)
     count, height, b = basis.penalty.shape
     matrix = assemble((count, height * k, b * k), basis.splines, basis.values, precision)
     for c in range(k):
         matrix[:, c::k, c::k] += state.stiffness[c] * basis.penalty
     factor = factorise(matrix)
-    pulls = np.einsum("nab,nb->na", precision, ties.values)
+    pulls = np.einsum("nab,nb->na", precision, points.values)
     right = [basis.gather(pull) for pull in pulls.T]
     coef = factor.solve(np.stack(right, 1).ravel()).reshape(-1, k).T
     covariance = factor.covariance()
     spread = quadratic(covariance, basis.splines, basis.values, k)
-    off = ties.values - np.stack([basis.at_points(one) for one in coef], 1)
+    residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
     freedom = np.full(k, np.einsum("nij,nji->", spread, precision) / k)
-    return Smooth(coef, off, spread, precision, [covariance], freedom, np.array([basis.energy(one) for one in coef]))
+    return SplineSolution(
+        coef, residual, spread, precision, [covariance], freedom, np.array([basis.energy(one) for one in coef])
+    )
 
 
-def loosened(basis: Basis, ties: Ties, state: State) -> State:
+def soften(basis: Basis, points: FitPoints, state: State) -> State:
     """Start on another lattice: as stiff as before, but not so stiff that only a plane is left to climb from."""
-    return replace(state, stiffness=np.minimum(state.stiffness, _LOOSE * _balance(basis, ties, state)))
+    return replace(state, stiffness=np.minimum(state.stiffness, _LOOSE * _balance(basis, points, state)))
 
 
-def _limited(basis: Basis, ties: Ties, state: State) -> State:
+def _clip_stiffness(basis: Basis, points: FitPoints, state: State) -> State:
     """Keep the stiffness where the equations have digits; the largest makes a plane."""
-    balance = _balance(basis, ties, state)
+    balance = _balance(basis, points, state)
     return replace(state, stiffness=np.clip(state.stiffness, _FREE * balance, _RIGID * balance))
 
 
-def _balance(basis: Basis, ties: Ties, state: State) -> Floats:
+def _balance(basis: Basis, points: FitPoints, state: State) -> Floats:
     """Stiffness of each component at which bending and data weigh the same."""
-    variances = np.diagonal(ties.covs + state.scatter, axis1=1, axis2=2)
+    variances = np.diagonal(points.covs + state.scatter, axis1=1, axis2=2)
     heavy = (state.weights[:, None] / variances).sum(0) * float((basis.values**2).sum(1).mean())
     b = np.arange(basis.penalty.shape[2])
     return np.asarray(heavy / float(basis.penalty[:, b, b].sum()))
 
 
-def iterate(basis: Basis, ties: Ties, state: State) -> tuple[State, Smooth, int]:
+def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, SplineSolution, int]:
     """Improve smoothing, scatter and weights until they settle.
 
     Smoothing by the generalised Fellner-Schall update (Wood & Fasiolo 2017, doi:10.1111/biom.12666), which climbs the
     restricted likelihood; scatter by Paule & Mandel; robust weights.
     """
-    step = np.zeros(ties.values.shape[1])
+    step = np.zeros(points.values.shape[1])
     for i in range(_ROUNDS):
-        smooth = solve(basis, ties, state)
-        new = _limited(basis, ties, _update(ties, state, smooth))
+        smooth = solve(basis, points, state)
+        new = _clip_stiffness(basis, points, _update(points, state, smooth))
         last, step = step, np.log(new.stiffness / state.stiffness)
         # Steps that shrink by a steady factor lead to a sum that is known.
         steady = np.divide(step, last, out=np.zeros_like(step), where=np.abs(last) > 1e-9)
@@ -308,15 +322,15 @@ def iterate(basis: Basis, ties: Ties, state: State) -> tuple[State, Smooth, int]
         if (np.abs(np.where(stiff, 0, step)).max() < _SETTLED) and wider < _SETTLED:
             return state, smooth, i + 1
         stiffness = state.stiffness * np.exp(np.clip(ahead * step, -3, 3))
-        state = _limited(basis, ties, replace(new, stiffness=stiffness))
+        state = _clip_stiffness(basis, points, replace(new, stiffness=stiffness))
     return state, smooth, _ROUNDS
 
 
-def _update(ties: Ties, state: State, smooth: Smooth) -> State:
-    k = ties.values.shape[1]
+def _update(points: FitPoints, state: State, smooth: SplineSolution) -> State:
+    k = points.values.shape[1]
     left = np.clip(1 - np.einsum("nij,nji->n", smooth.spread, smooth.precision) / k, 0.02, 1)
-    scatter = excess(smooth.off, ties.covs, left, state.weights)
+    scatter = excess_scatter(smooth.residual, points.covs, left, state.weights)
     scatter = scatter + (_FLOOR + _THIN * np.trace(scatter)) * np.eye(k)
-    weights = trust(normalised(smooth.off, ties.covs + scatter) / left, k)
+    weights = robust_weights(squared_distance(smooth.residual, points.covs + scatter) / left, k)
     stiffness = np.maximum(smooth.freedom - _PLANE, 1e-4) / np.maximum(smooth.energy, 1e-300)
     return State(stiffness, scatter, weights)

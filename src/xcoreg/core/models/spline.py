@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core.arrays import Floats, Ints, symmetric
-from xcoreg.core.models.base import Degenerate, Fitted, Outcome, nested
-from xcoreg.core.models.leastsq import Ties, half_planes
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, to_tuples
+from xcoreg.core.models.leastsq import FitPoints, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
-from xcoreg.core.models.smoothing import Basis, Smooth, State, first_look, fit_levels, solve_together
-from xcoreg.core.models.uncertainty import Stated, calibrate, inverses, withheld
+from xcoreg.core.models.smoothing import Basis, SplineSolution, State, fit_multilevel, neighbour_scatter, solve_together
+from xcoreg.core.models.uncertainty import ResidualCov, calibrate, inverse_matrices, leave_one_out
 
 _CHUNK = 1 << 13  # positions at a time: what is worked on stays in the cache
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Spline(Fitted):
+class Spline(FittedModel):
     """Cubic B-splines on a square lattice; make one with :func:`xcoreg.core.models.fit_model`.
 
     Parameters
@@ -177,36 +177,40 @@ _NODE_SPACING = 0.6  # typical distances of tie points
 _LOG_GROWTH = 1 / (4 * np.pi)  # of the variance of a plate beyond its supports
 
 
-def fit_spline(ties: Ties) -> Outcome:
+def fit_spline(points: FitPoints) -> FitResult:
     """Fit a smoothing spline: a robust plane, then splines for what bends."""
-    places = len(np.unique(np.column_stack([ties.u, ties.v]), axis=0))
+    places = len(np.unique(np.column_stack([points.u, points.v]), axis=0))
     if places < _FEWEST:
         raise Degenerate(f"{places} places are too few for spline: it needs {_FEWEST}", _FEWEST)
-    plane = fit_polynomial(Affine, ties)[1].coef
-    bends = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
-    floor = _LEAST * np.trace(first_look(bends)[0]) / bends.values.shape[1]
-    bends = replace(bends, covs=ties.covs + floor * np.eye(bends.values.shape[1]))
-    basis, state, smooth = fit_levels(bends)
-    if _tilted(bends, state):
+    plane = fit_polynomial(Affine, points)[1].coef
+    bends = replace(
+        points, values=points.values - plane[0] - np.outer(points.u, plane[1]) - np.outer(points.v, plane[2])
+    )
+    floor = _LEAST * np.trace(neighbour_scatter(bends)[0]) / bends.values.shape[1]
+    bends = replace(bends, covs=points.covs + floor * np.eye(bends.values.shape[1]))
+    basis, state, smooth = fit_multilevel(bends)
+    if _errors_correlate(bends, state):
         smooth = solve_together(basis, bends, state)
-    off, spread = withheld(smooth.off, smooth.spread, smooth.precision)
+    residual, spread = leave_one_out(smooth.residual, smooth.spread, smooth.precision)
     freedom = float(smooth.freedom.mean())
-    stated = Stated(spread, ties.covs, state.scatter)
-    factor, scatter = calibrate(off, stated, state.weights, _PLANE)
-    model = _model(ties, plane, basis, replace(state, scatter=scatter), smooth, factor)
-    return Outcome(model, off, factor * spread + ties.covs + scatter, freedom)
+    expected = ResidualCov(spread, points.covs, state.scatter)
+    factor, scatter = calibrate(residual, expected, state.weights, _PLANE)
+    model = _model(points, plane, basis, replace(state, scatter=scatter), smooth, factor)
+    return FitResult(model, residual, factor * spread + points.covs + scatter, freedom)
 
 
-def _tilted(ties: Ties, state: State) -> bool:
+def _errors_correlate(points: FitPoints, state: State) -> bool:
     """Tell whether errors of the components go together: texture along one direction, parallax."""
-    precision = inverses(ties.covs + state.scatter)
+    precision = inverse_matrices(points.covs + state.scatter)
     sizes = np.diagonal(precision, axis1=1, axis2=2)
     squares = precision**2 / (sizes[:, :, None] * sizes[:, None, :])
     return bool((squares.mean(0) - np.eye(len(state.scatter))).max() > _TILTED)
 
 
-def _model(ties: Ties, plane: Floats, basis: Basis, state: State, smooth: Smooth, factor: float) -> Spline:
-    lattice, square = basis.lattice, ties.unit**2
+def _model(
+    points: FitPoints, plane: Floats, basis: Basis, state: State, smooth: SplineSolution, factor: float
+) -> Spline:
+    lattice, square = basis.lattice, points.unit**2
     grids = smooth.coef.reshape(-1, *lattice.shape)
     low_row, low_col = lattice.origin
     if lattice.swapped:
@@ -219,28 +223,28 @@ def _model(ties: Ties, plane: Floats, basis: Basis, state: State, smooth: Smooth
     grids = grids + plane[0][:, None, None] + plane[1][:, None, None] * u + plane[2][:, None, None] * v[:, None]
     pair = [0, min(len(grids) - 1, 1)]  # one quantity alone stands for both
     freedom = float(smooth.freedom.mean())
-    nodes, spread = _nodes(ties, basis, smooth)
-    area = max(float(np.ptp(ties.u) * np.ptp(ties.v)), ties.spacing**2)
+    nodes, spread = _nodes(points, basis, smooth)
+    area = max(float(np.ptp(points.u) * np.ptp(points.v)), points.spacing**2)
     return Spline(
-        n=len(ties),
-        scatter=nested(state.scatter[:2, :2] * square),
-        spacing=ties.spacing * ties.scale,
-        hull=half_planes(ties.x, ties.y),
-        origin=np.array([low_col, low_row]) * ties.scale + ties.centre,
-        step=lattice.step * ties.scale,
-        coef=grids[pair] * ties.unit,
-        length=float(np.sqrt(area / freedom)) * ties.scale,
-        nodes=nodes * ties.scale + np.array([*ties.centre, 0, 0]),
-        spread=_short(spread * (factor * square)),
-        growth=factor * square * _LOG_GROWTH / state.stiffness[pair] / ties.scale**2,
+        n=len(points),
+        scatter=to_tuples(state.scatter[:2, :2] * square),
+        spacing=points.spacing * points.scale,
+        hull=half_planes(points.x, points.y),
+        origin=np.array([low_col, low_row]) * points.scale + points.centre,
+        step=lattice.step * points.scale,
+        coef=grids[pair] * points.unit,
+        length=float(np.sqrt(area / freedom)) * points.scale,
+        nodes=nodes * points.scale + np.array([*points.centre, 0, 0]),
+        spread=_round_digits(spread * (factor * square)),
+        growth=factor * square * _LOG_GROWTH / state.stiffness[pair] / points.scale**2,
     )
 
 
-def _nodes(ties: Ties, basis: Basis, smooth: Smooth) -> tuple[Floats, Floats]:
+def _nodes(points: FitPoints, basis: Basis, smooth: SplineSolution) -> tuple[Floats, Floats]:
     """Covariance of the model at nodes over the tie points and a margin around them, in few digits."""
-    low = np.array([ties.u.min(), ties.v.min()]) - ties.spacing
-    spans = np.array([ties.u.max(), ties.v.max()]) + ties.spacing - low
-    finest = max(_NODE_SPACING * ties.spacing, spans.max() / _NODES, basis.lattice.step / 2)
+    low = np.array([points.u.min(), points.v.min()]) - points.spacing
+    spans = np.array([points.u.max(), points.v.max()]) + points.spacing - low
+    finest = max(_NODE_SPACING * points.spacing, spans.max() / _NODES, basis.lattice.step / 2)
     cells = np.ceil(spans / finest).astype(int)
     u, v = (low[a] + spans[a] / cells[a] * np.arange(cells[a] + 1) for a in (0, 1))
     cov = basis.variances(smooth.covariance, np.tile(u, len(v)), np.repeat(v, len(u)))
@@ -249,6 +253,6 @@ def _nodes(ties: Ties, basis: Basis, smooth: Smooth) -> tuple[Floats, Floats]:
     return np.array([*low, *(spans / cells)]), grids
 
 
-def _short(values: Floats) -> Floats:
+def _round_digits(values: Floats) -> Floats:
     """Round to few digits: files stay small."""
     return np.array([float(f"{value:.3e}") for value in values.ravel().tolist()]).reshape(values.shape)

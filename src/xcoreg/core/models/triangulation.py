@@ -15,17 +15,17 @@ from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from xcoreg.core.arrays import Bools, Floats, Ints
-from xcoreg.core.models.base import Degenerate, Fitted, Outcome, nested
-from xcoreg.core.models.leastsq import Ties, folds_of, half_planes
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, to_tuples
+from xcoreg.core.models.leastsq import FitPoints, folds_of, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial
-from xcoreg.core.models.smoothing import first_look
-from xcoreg.core.models.uncertainty import Stated, calibrate, excess, normalised, trust
+from xcoreg.core.models.smoothing import neighbour_scatter
+from xcoreg.core.models.uncertainty import ResidualCov, calibrate, excess_scatter, robust_weights, squared_distance
 
 _CHUNK = 1 << 14  # positions at a time: what is worked on stays in the cache
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where positions lie: a triangle's corners and their shares.
 
     corners : (n, 3) int
@@ -62,13 +62,13 @@ class Mesh:
     first: Ints
     near: Ints
 
-    def locate(self, x: Floats, y: Floats) -> Place:
+    def locate(self, x: Floats, y: Floats) -> Location:
         """Find positions (n,), all finite; the outcome for one does not depend on the others."""
         parts = [self._locate(x[i : i + _CHUNK], y[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK)]
-        return Place(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Location(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _locate(self, x: Floats, y: Floats) -> tuple[Ints, Floats, Floats]:
-        x, y, beyond = self._pull_in(x, y)
+        x, y, beyond = self._nearest_inside(x, y)
         cell = self._cell(x, 0) * self.cells[1] + self._cell(y, 1)
         start, count = self.first[cell], self.first[cell + 1] - self.first[cell]
         best, least = np.zeros(x.shape, np.intp), np.full(x.shape, -np.inf)
@@ -97,7 +97,7 @@ class Mesh:
         b = edges[:, 1, 0] * dx + edges[:, 1, 1] * dy
         return np.stack([a, b, 1 - a - b], 1)
 
-    def _pull_in(self, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+    def _nearest_inside(self, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         """Replace positions outside by the nearest ones of the outline, and tell how far those are."""
         ends = np.roll(self.outline, -1, axis=0)
         outside = np.zeros(x.shape, bool)
@@ -168,7 +168,7 @@ def _table(x: Floats, y: Floats, triangles: Ints, low: Floats, size: Floats, alo
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Piecewise(Fitted):
+class Piecewise(FittedModel):
     """Delaunay triangles; make one with :func:`xcoreg.core.models.fit_model`.
 
     Parameters
@@ -245,8 +245,8 @@ class Piecewise(Fitted):
         shares = self._shares(place)
         out = np.full((2, known.size), np.nan)
         for c, (level, slope_x, slope_y) in enumerate(self.plane.T[:2]):
-            rest = (self.values[place.corners[:, i], c] * shares[:, i] for i in range(3))
-            out[c, known.ravel()] = level + slope_x * u + slope_y * v + sum(rest)
+            above_trend = (self.values[place.corners[:, i], c] * shares[:, i] for i in range(3))
+            out[c, known.ravel()] = level + slope_x * u + slope_y * v + sum(above_trend)
         return out[0].reshape(known.shape), out[1].reshape(known.shape)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
@@ -264,14 +264,14 @@ class Piecewise(Fitted):
         """
         u, v, known = self._local(x, y)
         place = self._mesh.locate(u, v)
-        reach, shares = reach_of(self._mesh, place, u, v), self._shares(place)
+        reach, shares = mean_squared_reach(self._mesh, place, u, v), self._shares(place)
         out = np.full((known.size, 2, 2), np.nan)
         for part, a, b in ((0, 0, 0), (1, 0, 1), (2, 1, 1)):
             own = sum(self.covs[place.corners[:, i], part] * shares[:, i] ** 2 for i in range(3))
             out[known.ravel(), a, b] = out[known.ravel(), b, a] = own + self.roughness[part] * reach
         return out.reshape(*known.shape, 2, 2)
 
-    def _shares(self, place: Place) -> Floats:
+    def _shares(self, place: Location) -> Floats:
         if self.sharp == 1.0:
             return place.shares
         power = np.maximum(place.shares, 0.0) ** self.sharp
@@ -286,7 +286,7 @@ class Piecewise(Fitted):
         return {**super()._summary(), "triangles": len(self.triangles)}
 
 
-def reach_of(mesh: Mesh, place: Place, x: Floats, y: Floats) -> Floats:
+def mean_squared_reach(mesh: Mesh, place: Location, x: Floats, y: Floats) -> Floats:
     """Mean squared distance of positions to the corners that they are interpolated between, by their shares."""
     out = np.zeros(x.shape)
     for i in range(3):
@@ -299,79 +299,86 @@ _FEWEST = 6
 _ROUNDS = 5
 
 
-def fit_piecewise(ties: Ties, folds: int = 10) -> Outcome:
+def fit_piecewise(points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a triangulation through the tie points that do not contradict all of their neighbours."""
-    plane = fit_polynomial(Affine, ties)[1].coef
-    rest = replace(ties, values=ties.values - plane[0] - np.outer(ties.u, plane[1]) - np.outer(ties.v, plane[2]))
-    used = np.asarray((first_look(rest)[1] > 0) & _first_of_place(ties))
+    plane = fit_polynomial(Affine, points)[1].coef
+    detrended = replace(
+        points, values=points.values - plane[0] - np.outer(points.u, plane[1]) - np.outer(points.v, plane[2])
+    )
+    used = np.asarray((neighbour_scatter(detrended)[1] > 0) & _first_of_place(points))
     if used.sum() < _FEWEST:
         raise Degenerate(f"{int(used.sum())} places are too few for piecewise: it needs {_FEWEST}", _FEWEST)
     try:
-        off, own, reach = _withheld(rest, used, folds)
-        corners = rest.subset(used)
+        residual, own, reach = _cross_validate(detrended, used, folds)
+        corners = detrended.subset(used)
         triangles = triangulate(corners.u, corners.v)
     except QhullError as error:
-        raise Degenerate(f"the {len(ties)} tie points are too clustered for piecewise", _FEWEST) from error
-    rough, weights = _roughness(off, ties.covs + own, reach)
+        raise Degenerate(f"the {len(points)} tie points are too clustered for piecewise", _FEWEST) from error
+    rough, weights = _roughness(residual, points.covs + own, reach)
     spread = own + reach[:, None, None] * rough
-    factor, scatter = calibrate(off, Stated(spread, ties.covs, np.zeros_like(rough)), weights, 3)
-    model = _model(ties, corners, triangles, plane, factor * rough, nested(scatter[:2, :2] * ties.unit**2))
-    return Outcome(model, off, factor * spread + ties.covs + scatter, float(used.sum()))
+    factor, scatter = calibrate(residual, ResidualCov(spread, points.covs, np.zeros_like(rough)), weights, 3)
+    model = _model(points, corners, triangles, plane, factor * rough, to_tuples(scatter[:2, :2] * points.unit**2))
+    return FitResult(model, residual, factor * spread + points.covs + scatter, float(used.sum()))
 
 
-def _first_of_place(ties: Ties) -> Bools:
-    first = np.unique(np.column_stack([ties.u, ties.v]), axis=0, return_index=True)[1]
-    out = np.zeros(len(ties), bool)
+def _first_of_place(points: FitPoints) -> Bools:
+    first = np.unique(np.column_stack([points.u, points.v]), axis=0, return_index=True)[1]
+    out = np.zeros(len(points), bool)
     out[first] = True
     return out
 
 
-def _withheld(ties: Ties, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
+def _cross_validate(points: FitPoints, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
     """Residuals of withheld points, the covariance that the corners give their prediction, and its reach."""
-    off, own, reach = np.zeros_like(ties.values), np.zeros_like(ties.covs), np.zeros(len(ties))
-    fold_of = folds_of(ties, folds)
+    residual, own, reach = np.zeros_like(points.values), np.zeros_like(points.covs), np.zeros(len(points))
+    fold_of = folds_of(points, folds)
     for fold in range(int(fold_of.max()) + 1):
-        out, corners = fold_of == fold, ties.subset(used & (fold_of != fold))
+        out, corners = fold_of == fold, points.subset(used & (fold_of != fold))
         mesh = make_mesh(corners.u, corners.v, triangulate(corners.u, corners.v))
-        off[out], own[out], reach[out] = _at(mesh, corners, ties.subset(out))
-    return off, own, reach
+        residual[out], own[out], reach[out] = _at(mesh, corners, points.subset(out))
+    return residual, own, reach
 
 
-def _at(mesh: Mesh, corners: Ties, points: Ties) -> tuple[Floats, Floats, Floats]:
+def _at(mesh: Mesh, corners: FitPoints, points: FitPoints) -> tuple[Floats, Floats, Floats]:
     place = mesh.locate(points.u, points.v)
     fit = np.einsum("nik,ni->nk", corners.values[place.corners], place.shares)
     own = np.einsum("niab,ni->nab", corners.covs[place.corners], place.shares**2)
-    return points.values - fit, own, reach_of(mesh, place, points.u, points.v)
+    return points.values - fit, own, mean_squared_reach(mesh, place, points.u, points.v)
 
 
-def _roughness(off: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats]:
+def _roughness(residual: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats]:
     """Covariance per squared distance to the corners that explains the withheld residuals, and robust weights."""
     reach = np.maximum(reach, 1e-6 * np.median(reach))
-    unit, wide = off / np.sqrt(reach)[:, None], covs / reach[:, None, None]
-    k = off.shape[1]
+    unit, wide = residual / np.sqrt(reach)[:, None], covs / reach[:, None, None]
+    k = residual.shape[1]
     rough = np.diag(np.median(unit**2, axis=0)) + 1e-14 * np.eye(k)
     for _ in range(_ROUNDS):
-        weights = trust(normalised(unit, wide + rough), k)
-        rough = excess(unit, wide, np.ones(len(off)), weights) + 1e-14 * np.eye(k)
+        weights = robust_weights(squared_distance(unit, wide + rough), k)
+        rough = excess_scatter(unit, wide, np.ones(len(residual)), weights) + 1e-14 * np.eye(k)
     return rough, weights
 
 
 def _model(
-    ties: Ties, corners: Ties, triangles: Ints, plane: Floats, rough: Floats, scatter: tuple[tuple[float, ...], ...]
+    points: FitPoints,
+    corners: FitPoints,
+    triangles: Ints,
+    plane: Floats,
+    rough: Floats,
+    scatter: tuple[tuple[float, ...], ...],
 ) -> Piecewise:
-    square, second = ties.unit**2, min(plane.shape[1] - 1, 1)  # one quantity alone stands for both
+    square, second = points.unit**2, min(plane.shape[1] - 1, 1)  # one quantity alone stands for both
     three = [0, 0, second], [0, second, second]
     covs = corners.covs[:, *three] * square
     return Piecewise(
-        n=len(ties),
+        n=len(points),
         scatter=scatter,
-        spacing=ties.spacing * ties.scale,
-        hull=half_planes(ties.x, ties.y),
-        centre=np.array(ties.centre),
-        corners=np.column_stack([corners.u, corners.v]) * ties.scale,
+        spacing=points.spacing * points.scale,
+        hull=half_planes(points.x, points.y),
+        centre=np.array(points.centre),
+        corners=np.column_stack([corners.u, corners.v]) * points.scale,
         triangles=triangles,
-        plane=plane[:, [0, second]] * ties.unit / np.array([1, ties.scale, ties.scale])[:, None],
-        values=corners.values[:, [0, second]] * ties.unit,
+        plane=plane[:, [0, second]] * points.unit / np.array([1, points.scale, points.scale])[:, None],
+        values=corners.values[:, [0, second]] * points.unit,
         covs=covs,
-        roughness=rough[*three] * square / ties.scale**2,
+        roughness=rough[*three] * square / points.scale**2,
     )

@@ -23,7 +23,7 @@ _CALIBRATION_STEPS = 24
 
 
 @dataclass(frozen=True)
-class Stated:
+class ResidualCov:
     """What a fit states of the residual of a withheld point.
 
     spread : (n, k, k) float64; Covariance of the prediction.
@@ -51,30 +51,30 @@ class Stated:
         return float(np.median(beyond / (beyond + own)))
 
 
-def calibrate(off: Floats, stated: Stated, weights: Floats, parameters: float) -> tuple[float, Floats]:
+def calibrate(residual: Floats, expected: ResidualCov, weights: Floats, parameters: float) -> tuple[float, Floats]:
     """Widen or narrow what a fit states until withheld points lie inside of their ellipses as often as they should.
 
     off (n, k) float64; weights (n,) float64 -> scatter (k, k) float64.
     """
-    told = len(off) / (len(off) + _FEW)
-    few = student(float(weights.sum()) - parameters, off.shape[1])
-    if _misfit(off, stated.wider(0.0), weights) >= 1:
-        t = (1 + _solve(lambda t: _misfit(off, stated.wider(t), weights), 0.0, _WIDEST)) ** told - 1
-        own = np.median(stated.covs, axis=0)
-        return few * (1 + t), np.asarray(few * ((1 + t) * stated.scatter + t * own))
+    evidence = len(residual) / (len(residual) + _FEW)
+    few = small_sample_factor(float(weights.sum()) - parameters, residual.shape[1])
+    if _misfit(residual, expected.wider(0.0), weights) >= 1:
+        t = (1 + _solve(lambda t: _misfit(residual, expected.wider(t), weights), 0.0, _WIDEST)) ** evidence - 1
+        own = np.median(expected.covs, axis=0)
+        return few * (1 + t), np.asarray(few * ((1 + t) * expected.scatter + t * own))
     # Where the points' own covariances are most of what is stated they are to blame, and they are not touched.
-    least = 1 - stated.share * (1 - _NARROWEST)
-    t = _solve(lambda t: _misfit(off, stated.narrower(t), weights), least, 1.0) ** told
-    return few * t, few * t * stated.scatter
+    least = 1 - expected.share * (1 - _NARROWEST)
+    t = _solve(lambda t: _misfit(residual, expected.narrower(t), weights), least, 1.0) ** evidence
+    return few * t, few * t * expected.scatter
 
 
-def _misfit(off: Floats, covs: Floats, weights: Floats) -> float:
+def _misfit(residual: Floats, covs: Floats, weights: Floats) -> float:
     """Size of the withheld residuals relative to what is stated: a mean of two quantiles of the sound points."""
-    k, sound = off.shape[1], weights > 0
+    k, sound = residual.shape[1], weights > 0
     part = float(sound.mean())
     shares = [min(max(share, (share - _WRONG) / part), 0.99) for share in _SHARES]
-    found = np.quantile(normalised(off[sound], covs[sound]), shares)
-    return float(np.mean([q / chdtri(k, 1 - share) for q, share in zip(found, _SHARES, strict=True)]))
+    quantiles = np.quantile(squared_distance(residual[sound], covs[sound]), shares)
+    return float(np.mean([q / chdtri(k, 1 - share) for q, share in zip(quantiles, _SHARES, strict=True)]))
 
 
 def _solve(misfit: Callable[[float], float], low: float, high: float) -> float:
@@ -88,12 +88,12 @@ def _solve(misfit: Callable[[float], float], low: float, high: float) -> float:
 
 
 _REJECT = 4e-6  # chance of a sound point to lose weight: 5 sigma for two components
-_GONE = 1.6  # no weight from this multiple of that on
+_ZERO_WEIGHT = 1.6  # no weight from this multiple of that on
 _NORMAL_MEDIAN = 0.4549364231195724  # of a squared standard normal number
 _STEPS = 40
 
 
-def inverses(matrices: Floats) -> Floats:
+def inverse_matrices(matrices: Floats) -> Floats:
     """Invert small symmetric matrices."""
     if matrices.shape[-1] != 2:
         return np.asarray(np.linalg.inv(matrices))
@@ -102,40 +102,40 @@ def inverses(matrices: Floats) -> Floats:
     return np.asarray(symmetric(d, -b, a) / det[..., None, None])
 
 
-def normalised(off: Floats, covs: Floats) -> Floats:
+def squared_distance(residual: Floats, covs: Floats) -> Floats:
     """Squared residuals in units of their covariances.
 
     off (n, k) float64; covs (n, k, k) float64 -> (n,) float64.
     """
-    return np.asarray(np.einsum("ni,nij,nj->n", off, inverses(covs), off))
+    return np.asarray(np.einsum("ni,nij,nj->n", residual, inverse_matrices(covs), residual))
 
 
-def limit(k: int) -> float:
+def rejection_limit(k: int) -> float:
     """Squared normalised residual from which on a point has no weight."""
     return float(chdtri(k, _REJECT))
 
 
-def trust(squared: Floats, k: int) -> Floats:
+def robust_weights(squared: Floats, k: int) -> Floats:
     """Weigh points by their residuals: 1 as far as chance goes, 0 far beyond, falling smoothly between.
 
     Softer weights (Tukey's) make a spline give in wherever it bends most: what it misses there looks like an error.
 
     squared (n,) float64 -> (n,) float64.
     """
-    beyond = (np.sqrt(squared / limit(k)) - 1) / (_GONE - 1)
+    beyond = (np.sqrt(squared / rejection_limit(k)) - 1) / (_ZERO_WEIGHT - 1)
     return biweight(np.maximum(beyond, 0))
 
 
-def first_scatter(off: Floats, covs: Floats) -> Floats:
+def first_scatter(residual: Floats, covs: Floats) -> Floats:
     """Rough scatter that half of the points may spoil: medians per component.
 
     off (n, k) float64; covs (n, k, k) float64 -> (k, k) float64.
     """
     own = np.median(np.diagonal(covs, axis1=1, axis2=2), axis=0)
-    return np.diag(np.maximum(np.median(off**2, axis=0) / _NORMAL_MEDIAN - own, 0))
+    return np.diag(np.maximum(np.median(residual**2, axis=0) / _NORMAL_MEDIAN - own, 0))
 
 
-def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
+def excess_scatter(residual: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
     """Scatter that residuals show beyond their covariances.
 
     Random effects by Paule & Mandel (1982, doi:10.6028/jres.087.022) along the principal axes of the excess (parallax
@@ -143,11 +143,11 @@ def excess(off: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
 
     off (n, k) float64; covs (n, k, k) float64; left (n,) float64; weights (n,) float64 -> (k, k) float64.
     """
-    k = off.shape[1]
+    k = residual.shape[1]
     total = weights.sum()
-    found = np.einsum("n,ni,nj->ij", weights, off, off) - np.einsum("n,nij->ij", weights * left, covs)
-    axes = np.linalg.eigh(found / max(total, 1e-12))[1]
-    turned = (off @ axes) ** 2
+    beyond = np.einsum("n,ni,nj->ij", weights, residual, residual) - np.einsum("n,nij->ij", weights * left, covs)
+    axes = np.linalg.eigh(beyond / max(total, 1e-12))[1]
+    turned = (residual @ axes) ** 2
     own = np.einsum("ia,nij,ja->na", axes, covs, axes)
     goal = float((weights * left).sum())
     sizes = [_paule_mandel(weights * turned[:, a], own[:, a], goal) for a in range(k)]
@@ -170,19 +170,19 @@ def _paule_mandel(squares: Floats, own: Floats, goal: float) -> float:
     return float(low)
 
 
-def student(freedom: float, k: int) -> float:
+def small_sample_factor(freedom: float, k: int) -> float:
     """How much wider 95 % ellipses are when their covariance comes from few residuals (Hotelling's T²)."""
     freedom = max(freedom, k + 0.5)
     quantile = k * freedom / (freedom - k + 1) * fdtri(k, freedom - k + 1, 0.95)
     return min(float(quantile / chdtri(k, 0.05)), 10.0)
 
 
-def withheld(off: Floats, spread: Floats, precision: Floats) -> tuple[Floats, Floats]:
+def leave_one_out(residual: Floats, spread: Floats, precision: Floats) -> tuple[Floats, Floats]:
     """Residuals of points from the fit without them, in closed form for a linear fit.
 
     off (n, k) float64; spread (n, k, k) float64; precision (n, k, k) float64 -> off (n, k) float64; spread (n, k, k)
     float64.
     """
-    keep = np.linalg.inv(np.eye(off.shape[1]) - spread @ precision)
+    keep = np.linalg.inv(np.eye(residual.shape[1]) - spread @ precision)
     out = keep @ spread
-    return np.asarray((keep @ off[:, :, None])[:, :, 0]), np.asarray((out + out.transpose(0, 2, 1)) / 2)
+    return np.asarray((keep @ residual[:, :, None])[:, :, 0]), np.asarray((out + out.transpose(0, 2, 1)) / 2)
