@@ -12,6 +12,7 @@ import numpy as np
 
 from xcoreg import georef
 from xcoreg.core.arrays import Array, Bools, Floats
+from xcoreg.core.quality import nmad
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
@@ -35,7 +36,7 @@ _MIDDLE = 0.4  # grey of the median
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Make an empty figure that no pyplot knows of."""
+    """Make an empty figure without pyplot."""
     figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height), layout="constrained")
     figure.set_facecolor("white")
     # Notebooks show the figures of pyplot; a figure without pyplot needs its own representation.
@@ -94,7 +95,7 @@ def contrast(images: Sequence[tuple[Array, Bools]]) -> Contrast:
 
 
 def stretch(values: Array, valid: Bools, low: float, high: float, gamma: float = 1.0) -> Array:
-    """Floats values 0 to 1 between two limits; mid-grey where there is no value."""
+    """Grey values 0 to 1 between two limits; mid-grey where there is no value."""
     grey = np.clip((values - low) / (high - low), 0.0, 1.0) ** gamma
     return np.where(valid & np.isfinite(grey), grey, _MISSING)
 
@@ -139,8 +140,7 @@ def draw_histogram(axes: Any, residuals: Residuals, *, note: str = "") -> None:
     top = max(float(np.percentile(np.abs(values), 98)) * 1.25, 1e-3)
     bins = np.linspace(-top, top, int(np.clip(2 * np.sqrt(len(residuals)), 11, 61)) // 2 * 2 + 1)
     for name, one, colour in (("dcol (right)", values[0], GOOD), ("drow (down)", values[1], BAD)):
-        nmad = 1.4826 * float(np.median(np.abs(one - np.median(one))))
-        label = f"{name}: median {np.median(one):+.3f}, NMAD {nmad:.3f} px"
+        label = f"{name}: median {np.median(one):+.3f}, NMAD {nmad(one):.3f} px"
         axes.hist(np.clip(one, -top, top), bins, histtype="stepfilled", color=colour, alpha=0.35)
         axes.hist(np.clip(one, -top, top), bins, histtype="step", color=colour, lw=1.4, label=label)
     axes.axvline(0, color="black", lw=0.8)

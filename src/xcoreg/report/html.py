@@ -58,7 +58,7 @@ def paragraphs(lines: Iterable[str], kind: str = "") -> str:
 
 
 def section(title: str, body: str) -> str:
-    """Make a section; nothing of an empty one."""
+    """Make a section; empty without a body."""
     return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
 
 
@@ -101,7 +101,7 @@ def figure_html(figure: Any, alt: str, caption: str = "") -> str:
 
 
 def _size(fit: Coregistration, height: float) -> tuple[float, float]:
-    """Inches of a map with its colour bar."""
+    """Size of a map with its colour bar, inches."""
     across, up = np.ptp(outline(fit.grid), axis=0)
     wide = float(np.clip(across / up, 0.45, 2.4))
     return (height - 1) * wide + 2.3, height

@@ -1,4 +1,4 @@
-"""Tie points and positions made elsewhere, brought to a target."""
+"""Tie points and positions made elsewhere, converted to the grid of a target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLOSE = 1e-6  # px
 
 
 def as_points(given: Any, grid: GeoBox) -> TiePoints | Floats:
-    """Bring tie points, or positions where to match, to the grid of a target."""
+    """Convert tie points, or positions where to match, to the grid of a target."""
     if isinstance(given, str | Path):
         given = read_frame(given)
     if hasattr(given, "geom_type") and not hasattr(given, "columns"):
@@ -80,7 +80,7 @@ def _carry(place: tuple[Floats, Floats], source: Any, crs: Any) -> tuple[Floats,
 
 
 def _bring(points: TiePoints, grid: GeoBox) -> TiePoints:
-    """Bring tie points to the CRS and to the pixels of another image."""
+    """Convert tie points to the CRS and the pixels of another image."""
     crs, transform = grid.crs, tuple(grid.affine)[:6]
     source, linear = points.crs_wkt, georef.linear_of(transform)
     cov: Floats = points.cov
@@ -99,12 +99,12 @@ def _bring(points: TiePoints, grid: GeoBox) -> TiePoints:
 
 
 def _unless_close(old: tuple[Floats, Floats], new: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    """Keep the digits of what was right already."""
+    """Keep the old numbers, digit by digit, where the new ones are equal to rounding errors."""
     return old if np.allclose(old, new, rtol=0.0, atol=_CLOSE, equal_nan=True) else new
 
 
 def turn_cov(cov: Floats, x: Floats, y: Floats, source: Any, crs: Any, step: float) -> Floats:
-    """Carry covariances of displacements into another CRS, by the local Jacobian.
+    """Convert covariances of displacements to another CRS, by the local Jacobian.
 
     cov (n, 2, 2) float64; x, y (n,) float64 -> (n, 2, 2) float64.
     """

@@ -104,7 +104,7 @@ def _fit_to_screen(known: Floats) -> tuple[_Place, tuple[float, float]]:
 
 
 class _Place:
-    """Where on the screen a map position lies: x to the right, y up on the map and down on the screen."""
+    """Convert map positions to the screen: y grows upwards on the map and downwards on the screen."""
 
     def __init__(self, west: float, north: float, scale: float) -> None:
         self.west, self.north, self.scale = west, north, scale
@@ -145,7 +145,7 @@ _ARROW_SCALE = 0.8  # of the distance between windows: the length of an arrow of
 
 
 def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-    """Draw a result on a map to zoom and click in: footprint, windows by status, arrows along the corrections."""
+    """Draw a result on an interactive map: footprint, windows by status, arrows along the corrections."""
     folium = require("folium", extra="explore")
     if fit.crs_wkt is None:
         raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
@@ -180,7 +180,7 @@ def _add_arrows(folium: Any, group: Any, fit: Coregistration, good: TiePoints, e
 
 
 def _exaggeration(fit: Coregistration, good: TiePoints) -> float:
-    """Make an arrow of median length reach nearly to the next window."""
+    """Factor by which an arrow of median length reaches nearly to the next window."""
     a, b, d, e = georef.linear_of(fit.transform)
     ground = abs(a * e - b * d) * fit.shape[0] * fit.shape[1]
     middle = float(np.median(good.length)) if len(good) else 0.0

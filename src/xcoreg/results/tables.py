@@ -43,7 +43,7 @@ _CURE = "rename the columns to dx and dy (CRS units, added to the target's coord
 
 
 def to_frame(points: TiePoints) -> Any:
-    """Table for people; see :meth:`xcoreg.results.tiepoints.TiePoints.to_dataframe`."""
+    """Table with a row per window; see :meth:`xcoreg.results.tiepoints.TiePoints.to_dataframe`."""
     with np.errstate(invalid="ignore"):
         sigma_x, sigma_y = np.sqrt(points.cov[:, 0, 0]), np.sqrt(points.cov[:, 1, 1])
     plain = {name: getattr(points, name) for name in ("window", "row", "col", "x", "y", "dx", "dy", "dz")}
@@ -60,7 +60,7 @@ def to_frame(points: TiePoints) -> Any:
 
 
 def _heights(points: TiePoints) -> dict[str, Any]:
-    """Columns that elevation models have, and images have not."""
+    """Columns of elevation models, which images lack."""
     if not np.isfinite(points.count).any():
         return {}
     xz, yz, zz = points.cov_z.T
