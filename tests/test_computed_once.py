@@ -261,7 +261,7 @@ def test_a_full_disk_costs_time_alone(near, logs, tmp_path, monkeypatch, caplog)
     with dask.config.set({KEY: "300 kB", "temporary-directory": str(tmp_path)}):
         found = VERBS["match_local"](counted(near.tgt, logs[0]), counted(near.ref, logs[1]), None)
     assert found == wanted
-    assert "chunk not kept" in caplog.text
+    assert "chunk not stored" in caplog.text
 
 
 def test_what_is_stored_or_persisted_is_not_kept(near):

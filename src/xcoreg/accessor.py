@@ -229,7 +229,7 @@ class CoregAccessor:
         >>> bool((fixed.values == scene.tgt.values).all()), round(float(fixed.x[0] - scene.tgt.x[0]), 1)
         (True, 12.5)
         """
-        return xcoreg.apply(self._image, fit, ground=ground, **options)  # type: ignore[type-var]
+        return xcoreg.apply(self._image, fit, ground=ground, **options)
 
     @_shows_options
     def shift_to(self, ref: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
@@ -257,7 +257,7 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.ref.coreg.grid
         True
         """
-        return xcoreg.shift_to(self._image, ref, ground=ground, **options)  # type: ignore[type-var]
+        return xcoreg.shift_to(self._image, ref, ground=ground, **options)
 
     @_shows_options
     def warp_to(self, ref: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
@@ -286,7 +286,7 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.tgt.coreg.grid
         True
         """
-        return xcoreg.warp_to(self._image, ref, ground=ground, **options)  # type: ignore[type-var]
+        return xcoreg.warp_to(self._image, ref, ground=ground, **options)
 
     @property
     def gcps(self) -> GCPs | None:
@@ -325,7 +325,7 @@ class CoregAccessor:
         >>> raw.coreg.rectify(points, resolution=10).shape
         (50, 100)
         """
-        return xcoreg.coregister.rectify(self._image, ground, **options)  # type: ignore[type-var]
+        return xcoreg.coregister.rectify(self._image, ground, **options)
 
     def locate(self, points: Any, **options: Any) -> Located:
         """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.warp.locate.locate`.

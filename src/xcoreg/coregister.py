@@ -78,7 +78,7 @@ __all__ = [
     "write_gcps",
 ]
 
-Image = TypeVar("Image", DataArray, Dataset)
+Image = TypeVar("Image", bound=DataArray | Dataset)
 
 
 class ShiftToOptions(MatchOptions, ApplyKeywords, total=False):

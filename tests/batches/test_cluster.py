@@ -112,5 +112,5 @@ def test_a_scene_that_kills_its_workers_fails_alone():
 
 
 def test_a_scheduler_that_is_not_there_is_told(scenes):
-    with pytest.raises(OptionError, match="workers of its own"):
+    with pytest.raises(OptionError, match="has its own workers"):
         batch(scenes.targets, scenes.out, ref=scenes.ref, workers="tcp://127.0.0.1:9", memory="1GB")

@@ -155,7 +155,7 @@ def test_the_record_is_json_with_times_and_quality(scenes):
         ({"errors": "return"}, "errors= has no meaning"),
         ({"resampling": "best"}, "resampling='best' is unknown"),
         ({"align_grid": True, "like": "reference"}, "choose the output grid"),
-        ({"driver": "VRT"}, "no format that can be written"),
+        ({"driver": "VRT"}, "not a format that can be written"),
         ({"manifest": "xlsx"}, "manifest is 'xlsx'"),
         ({"memory": "1GB"}, "give their number"),
         ({"workers": 0}, "workers is 0"),

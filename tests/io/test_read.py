@@ -114,7 +114,7 @@ def test_a_folder_that_is_no_store(tmp_path):
 
 
 def test_an_envi_header_names_the_cure(data_dir):
-    with pytest.raises(OptionError, match="open the data file beside it"):
+    with pytest.raises(OptionError, match="open its data file"):
         open_raster(data_dir / "formats" / "G90292_20230514.hdr")
 
 

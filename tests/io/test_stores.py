@@ -152,7 +152,7 @@ from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
 
 path, width = sys.argv[1], int(sys.argv[2])
-stream._HELD = 10_000_000
+stream._MEMORY = 10_000_000
 both = pair((128, 128), shift=(0.6, -0.4), seed=1)
 fit = both.tgt.coreg.match(both.ref)
 pixels = da.ones((2048, width), chunks=512, dtype="uint16").map_blocks(np.multiply, np.uint16(7), dtype="uint16")

@@ -134,7 +134,7 @@ def test_what_cannot_be_done_is_told(image):
         write_gcps("missing.tif", make_points(), image.with_name("out.tif"))
     with pytest.raises(OptionError, match="input itself"):
         write_gcps(image, make_points(), image)
-    with pytest.raises(OptionError, match="positions alone"):
+    with pytest.raises(OptionError, match="positions but no corrections"):
         write_gcps(image, [[300100.0, 5899900.0]], image.with_name("out.tif"))
 
 

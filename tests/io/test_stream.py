@@ -86,7 +86,7 @@ def test_rows_come_one_after_another_and_three_of_them_are_alive(scheduler):
 
 
 def test_strips_bound_what_is_alive_and_share_a_border(monkeypatch):
-    monkeypatch.setattr(stream, "_HELD", 3 * 5 * SIDE * SIDE * 8)
+    monkeypatch.setattr(stream, "_MEMORY", 3 * 5 * SIDE * SIDE * 8)
     monkeypatch.setattr(stream.os, "cpu_count", lambda: 1)
     alive = Alive(12, 40)
     (out,), _ = collect([alive.smeared()])
@@ -102,7 +102,7 @@ def test_layers_and_images_are_computed_together_where_memory_allows(monkeypatch
     assert len(alive.made) == 12
     np.testing.assert_array_equal(first[1], -first[0])
     np.testing.assert_array_equal(second, first[0] + 1)
-    monkeypatch.setattr(stream, "_HELD", 1)
+    monkeypatch.setattr(stream, "_MEMORY", 1)
     again, windows = collect(images)
     np.testing.assert_array_equal(again[0], first)
     assert len(windows) == 3 * 12

@@ -147,7 +147,7 @@ def test_creation_options_in_any_case(image, tmp_path):
     with rasterio.open(write_raster(image, tmp_path / "a.tif", COMPRESS="lzw", tiled="no")) as file:
         assert file.compression.name == "lzw"
         assert not file.profile["tiled"]
-    with pytest.raises(OptionError, match="no creation options"):
+    with pytest.raises(OptionError, match="omit these creation options"):
         write_raster(image, tmp_path / "a.tif", dtype="uint8")
 
 
@@ -155,7 +155,7 @@ def test_rotated_transforms_are_kept_or_refused(image, tmp_path):
     rotated = image.drop_vars(["x", "y"]).rio.write_transform(ROTATED)
     assert open_raster(write_raster(rotated, tmp_path / "a.tif")).rio.transform().almost_equals(ROTATED)
     skewed = rotated.rio.write_transform(Affine(9, 3, 0, 1, -9, 0))
-    for name, sentence in (("a.bsq", "ENVI cannot hold the transform"), ("a.nc", "1-D coordinates")):
+    for name, sentence in (("a.bsq", "ENVI cannot store the transform"), ("a.nc", "1-D coordinates")):
         with pytest.raises(OptionError, match=sentence):
             write_raster(skewed, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
@@ -172,9 +172,9 @@ def test_formats_by_name(tmp_path):
     assert driver_for(tmp_path / "a.xyz", "envi") == "ENVI"
     with pytest.raises(OptionError, match=r"'\.qqq' .* names no format"):
         driver_for(tmp_path / "a.qqq")
-    with pytest.raises(OptionError, match="'Nonsense' is no format"):
+    with pytest.raises(OptionError, match="'Nonsense' is not a format"):
         driver_for(tmp_path / "a.tif", "Nonsense")
-    with pytest.raises(OptionError, match="'VRT' is no format"):
+    with pytest.raises(OptionError, match="'VRT' is not a format"):
         driver_for(tmp_path / "a.vrt")
 
 

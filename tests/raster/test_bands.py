@@ -110,5 +110,5 @@ def test_a_path_is_no_image():
 @pytest.mark.parametrize("band", [[1, 2], 1.5, True])
 @pytest.mark.parametrize("image", [cube(), Dataset({"a": cube()[0], "b": cube()[1]})])
 def test_several_bands_are_no_band(image, band):
-    with pytest.raises(OptionError, match="no single band"):
+    with pytest.raises(OptionError, match="is not a single band"):
         to_band(image, band)

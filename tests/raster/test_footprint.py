@@ -64,7 +64,7 @@ def test_rotated_images_have_rotated_footprints(make_image, noise):
 @pytest.mark.parametrize(
     ("value", "options", "sentence"),
     [
-        (np.nan, {}, "every pixel looked at is NaN or infinite"),
+        (np.nan, {}, "every sampled pixel is NaN or infinite"),
         (0.0, {"nodata": 0}, r"is nodata \(0, as given\)"),
     ],
 )

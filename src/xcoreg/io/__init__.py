@@ -1,1 +1,1 @@
-"""Reading and writing images: GDAL's formats, Zarr and NetCDF, each written whole or not at all."""
+"""Reading and writing images: GDAL's formats, Zarr and NetCDF, each written completely or not at all."""

@@ -1,4 +1,4 @@
-"""What a GDAL file says about its pixels, taken from an xarray image."""
+"""Profile and metadata of a GDAL file for an xarray image."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# Kept in places of their own, or true of the old pixels alone.
+# Written elsewhere, or valid for the old pixels only.
 _ELSEWHERE = {
     "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
     "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags",
-    # of an ENVI header: the new file has its own
+    # of an ENVI header
     "samples", "lines", "bands", "header_offset", "file_type", "data_type", "interleave", "byte_order", "map_info",
     "coordinate_system_string", "projection_info", "band_names",
 }  # fmt: skip
@@ -42,7 +42,7 @@ _BLOCK = 512  # px, side of the tiles of a GeoTIFF
 
 
 def parts_of(image: DataArray | Dataset) -> list[DataArray]:
-    """Split an image into arrays of whole bands, rows before columns."""
+    """Split an image into arrays of bands, rows before columns."""
     dims = spatial_dims(image, "the image")
     if isinstance(image, Dataset):
         arrays = [image[name] for name in image.data_vars if set(dims) <= set(image[name].dims)]
@@ -50,9 +50,7 @@ def parts_of(image: DataArray | Dataset) -> list[DataArray]:
         arrays = [image]
     if not arrays or len({array.dtype for array in arrays}) > 1:
         kinds = ", ".join(f"{array.name}: {array.dtype}" for array in arrays) or "no variable over y and x"
-        raise OptionError(
-            f"one file holds one dtype, the Dataset has {kinds}: write its variables one by one, or NetCDF"
-        )
+        raise OptionError(f"a file has one dtype, the Dataset has {kinds}: write its variables one by one, or NetCDF")
     return [_flat(array, dims) for array in arrays]
 
 
@@ -61,7 +59,7 @@ def _flat(array: DataArray, dims: tuple[Any, Any]) -> DataArray:
     wide = [dim for dim in lead if array.sizes[dim] > 1] or lead[-1:]
     if len(wide) > 1:
         raise OptionError(
-            f"this format holds bands of rows and columns, not {array.dims}: choose with da.isel, or write NetCDF"
+            f"this format has bands of rows and columns, not {array.dims}: select with da.isel, or write NetCDF"
         )
     return array.isel({dim: 0 for dim in lead if dim not in wide}).transpose(*wide, *dims)
 
@@ -88,7 +86,7 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
     options = {str(key).lower(): value for key, value in creation.items()}
     if options.keys() & profile.keys():
         raise OptionError(
-            f"{sorted(options.keys() & profile.keys())} follow from the image, they are no creation options"
+            f"{sorted(options.keys() & profile.keys())} are set by the image: omit these creation options"
         )
     return {**profile, "creation": {**_defaults(driver, dtype, (rows, cols), options), **options}}
 
@@ -108,7 +106,7 @@ def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[
 def _dtype_of(part: DataArray) -> str:
     dtype = np.dtype(part.encoding.get("dtype", part.dtype))
     if dtype.kind not in "biufc":
-        raise OptionError(f"an image of {dtype} cannot be written: it holds no numbers")
+        raise OptionError(f"an image of {dtype} cannot be written: convert it to numbers")
     name = str(dtype.name)
     return {"bool": "uint8", "float16": "float32"}.get(name, name)
 
@@ -116,7 +114,7 @@ def _dtype_of(part: DataArray) -> str:
 def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None]:
     try:
         grid = grid_of(image, "the image")
-    except NotGeoreferenced:  # half of it may be there, and none is no fault
+    except NotGeoreferenced:  # one of the two may be there
         crs = image.rio.crs
         transform = image.rio.transform()
         return crs.to_wkt() if crs else None, None if transform == Affine.identity() else transform
@@ -124,7 +122,7 @@ def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None
 
 
 def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
-    """Control points of an image that is not known to be a part of its file: they count the pixels of the whole."""
+    """Control points of an image, unless it is a part of its file: they count the pixels of the file."""
     gcps: list[GroundControlPoint] | None = part.rio.get_gcps()
     source = part.encoding.get("source")
     if gcps and isinstance(source, str):
@@ -155,7 +153,7 @@ class Metadata:
     offsets: tuple[float, ...]
 
     def write(self, file: Any) -> None:
-        """Put it into an open rasterio dataset; what does not match its number of bands is left out."""
+        """Write it to an open rasterio dataset, except what does not match its number of bands."""
         count = file.count
         file.update_tags(**self.tags)
         for band, tags in enumerate(self.band_tags[:count], start=1):
@@ -169,7 +167,7 @@ class Metadata:
 
 
 def metadata_of(image: DataArray | Dataset) -> Metadata:
-    """Collect what a file can say about an image."""
+    """Collect the metadata of an image."""
     parts = parts_of(image)
     counts = [part.shape[0] if part.ndim == 3 else 1 for part in parts]
     attrs = {**image.attrs} if isinstance(image, Dataset) else parts[0].attrs
@@ -192,7 +190,7 @@ def metadata_of(image: DataArray | Dataset) -> Metadata:
 def _per_band(
     parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "", by_name: bool = False
 ) -> tuple[Any, ...]:
-    """One value for every band, or none at all."""
+    """One value for every band, or an empty tuple."""
     values: list[Any] = []
     for part, count in zip(parts, counts, strict=True):
         found = next(

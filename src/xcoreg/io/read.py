@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     Chunks = str | int | bool | Mapping[Hashable, int] | None
 
-_BY_NAME = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library knows open files by their names alone
-_SEEN: dict[str, tuple[tuple[int, ...], int]] = {}  # such files, as they were when last opened, and how often replaced
+_BY_PATH = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library identifies open files by their path
+_OPENED: dict[str, tuple[tuple[int, ...], int]] = {}  # such files: stamp at the last opening, number of replacements
 _CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16
 
 
@@ -39,37 +39,37 @@ def open_raster(
     nodata: float | None = None,
     variable: str | None = None,
     group: str | None = None,
-) -> Any:
+) -> DataArray | Dataset:
     """Open any raster that GDAL reads, lazily.
 
     Parameters
     ----------
     path : str or path
-        GeoTIFF, ENVI, JP2, NetCDF, VRT, ...; a web address (only the ranges used are fetched); a Zarr folder. World
-        files and a .prj file beside an image count where it tells no place itself.
+        GeoTIFF, ENVI, JP2, NetCDF, VRT, ...; a web address (only the ranges used are read); a Zarr folder. An image
+        without a georeference takes it from its world file and .prj file.
     chunks : None, "auto", int or mapping, optional
-        None reads windows when they are asked for, without dask. "auto" makes dask chunks of about 2048 x 2048 px, one
+        None reads windows when they are used, without dask. "auto" makes dask chunks of about 2048 x 2048 px, one
         band deep, on the borders of the file's own blocks.
     band : int or str, optional
         One band only, as a 2-D array: number from 1, or name.
     nodata : float, optional
-        Marker to use instead of the stored one; may be NaN or -inf.
+        Replaces the stored nodata value; may be NaN or -inf.
     variable, group : str, optional
         Of files that hold several variables (NetCDF, HDF5, Zarr).
 
     Returns
     -------
     DataArray or Dataset
-        (band, y, x) in the stored dtype, unscaled and unmasked; the marker is ``da.rio.nodata`` (of integers in NetCDF:
-        only if the file names one). A Dataset for files
-        with several variables. Rotated images carry their transform but no coordinates.
+        (band, y, x) in the stored dtype, unscaled and unmasked; the nodata value is ``da.rio.nodata`` (of integers in
+        NetCDF: only if the file names one). A Dataset for files with several variables. Rotated images have their
+        transform but no coordinates.
 
     Raises
     ------
     NoSuchFile
         When there is nothing at `path`.
     OptionError
-        When it is no raster, or has no such band or variable, or cannot hold `nodata`.
+        When it is not a raster, has no such band or variable, or `nodata` does not fit its dtype.
 
     Examples
     --------
@@ -77,77 +77,77 @@ def open_raster(
     Traceback (most recent call last):
     xcoreg.files.NoSuchFile: missing.tif does not exist
     """
-    spelled = gdal_path(path)
+    address = gdal_path(path)
     where = local_path(path)
     if where is None:
-        _be_patient()
+        _retry_requests()
     if where is not None and not where.exists():
         raise NoSuchFile(f"{path} does not exist")
-    if where is not None and where.suffix.lower() in _BY_NAME:
-        spelled = _spelled_anew(where)
+    if where is not None and where.suffix.lower() in _BY_PATH:
+        address = _path_once_replaced(where)
     with warnings.catch_warnings():
-        # Whether a transform is needed is for the caller to say.
+        # Not every use needs a transform.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if where is not None and where.is_dir():
             found: DataArray | Dataset = _open_zarr(path, group)
         else:
-            found = _open_gdal(path, spelled, variable, cache=chunks is None, group=group)
+            found = _open_gdal(path, address, variable, cache=chunks is None, group=group)
             if where is None:
-                _be_patient_with(found, spelled)
-    image = _beside(_named(_choose(found, variable, str(path))), where)
+                _retry_reads(found, address)
+    image = _with_prj(_with_band_names(_choose(found, variable, str(path))), where)
     if band is not None:
         image = to_band(image, band, str(path))
     if nodata is not None:
         image = _with_nodata(image, nodata, str(path))
-    return image if chunks is None else _chunked(image, spelled, chunks)
+    return image if chunks is None else _chunked(image, address, chunks)
 
 
-def _spelled_anew(path: Path) -> str:
-    """Spell the path of a file that was replaced in another way, or its old content is read while that is open."""
+def _path_once_replaced(path: Path) -> str:
+    """Path of a file, address differently each time it was replaced: libraries return open files by their path."""
     stat, name = path.stat(), str(path.absolute())
     stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    before, turn = _SEEN.get(name, (stamp, 0))
-    turn += stamp != before
-    _SEEN[name] = stamp, turn
-    return f"{path.parent}{os.sep}{f'.{os.sep}' * turn}{path.name}" if turn else str(path)
+    before, count = _OPENED.get(name, (stamp, 0))
+    count += stamp != before
+    _OPENED[name] = stamp, count
+    return f"{path.parent}{os.sep}{f'.{os.sep}' * count}{path.name}" if count else str(path)
 
 
-def _be_patient() -> None:
-    """Let requests to object stores (s3://, gs://, ...) be repeated as those to web addresses are, unless told."""
+def _retry_requests() -> None:
+    """Retry requests to object stores (s3://, gs://, ...) as those to web addresses, unless configured."""
     for name, value in (("GDAL_HTTP_MAX_RETRY", RETRIES), ("GDAL_HTTP_RETRY_DELAY", DELAY)):
         if name not in os.environ and get_gdal_config(name) is None:
             set_gdal_config(name, value)
 
 
-def _be_patient_with(image: DataArray | Dataset, spelled: str) -> None:
+def _retry_reads(image: DataArray | Dataset, address: str) -> None:
     for one in [image] if isinstance(image, DataArray) else image.data_vars.values():
-        retry_reads(one.variable, spelled)
+        retry_reads(one.variable, address)
 
 
-def _open_gdal(path: Any, spelled: str, variable: str | None, **options: Any) -> DataArray | Dataset:
+def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty = retry(lambda: _survey(spelled), spelled)
+        rotated, inner, empty = retry(lambda: _inspect(address), address)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:
-        raise OptionError(f"{path} holds no raster band")
+        raise OptionError(f"{path} has no raster band")
     if inner and variable is not None and not any(each.endswith(variable) for each in inner):
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(inner)}")
     try:
         # Two-dimensional coordinates of a rotated image would outweigh its pixels.
-        image: Any = rioxarray.open_rasterio(spelled, parse_coordinates=not rotated, variable=variable, **options)
+        image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=variable, **options)
     except (RasterioError, ValueError, KeyError, IndexError) as error:
         raise OptionError(f"{path} cannot be opened ({error}): name one of its variables, variable=...") from error
     if isinstance(image, list):
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
-        raise OptionError(f"{path} holds variables on {len(image)} grids ({shapes}): name one, variable=...")
+        raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
-        return image.assign({name: _without_default(one) for name, one in image.data_vars.items()})
-    return _without_default(image)
+        return image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
+    return _without_default_fill(image)
 
 
-def _without_default(image: DataArray) -> DataArray:
-    """Drop a marker that stands nowhere in the file: GDAL takes what NetCDF fills unwritten integers with for one."""
+def _without_default_fill(image: DataArray) -> DataArray:
+    """Drop a nodata value that the file does not name: GDAL reports the value of unwritten integers in NetCDF."""
     kind, marker = image.dtype, image.attrs.get("_FillValue")
     if marker is None or kind.kind not in "iu" or int(marker) not in netcdf_default_fills(kind):
         return image
@@ -159,9 +159,9 @@ def _without_default(image: DataArray) -> DataArray:
     return plain
 
 
-def _survey(spelled: str) -> tuple[bool, list[str], bool]:
-    """Tell whether a raster is rotated, which rasters it holds, and whether it holds nothing."""
-    with rasterio.open(spelled) as file:
+def _inspect(address: str) -> tuple[bool, list[str], bool]:
+    """Whether a raster is rotated, its subdatasets, and whether it is empty."""
+    with rasterio.open(address) as file:
         inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
         return bool(file.transform.b or file.transform.d), inner, file.count == 0 and not inner
 
@@ -170,7 +170,7 @@ def _unreadable(path: Any, message: str) -> OptionError:
     if "404" in message or "No such file" in message:
         return NoSuchFile(f"{path} does not exist")
     if "ENVI header" in message:
-        return OptionError(f"{path} is an ENVI header: open the data file beside it")
+        return OptionError(f"{path} is an ENVI header: open its data file")
     if "not recognized" in message or "supported file format" in message:
         return OptionError(f"{path} is not a raster that GDAL can read")
     return OptionError(f"{path} cannot be opened: {message}")
@@ -179,7 +179,7 @@ def _unreadable(path: Any, message: str) -> OptionError:
 def _open_zarr(path: Any, group: str | None) -> Dataset:
     require("zarr", extra="zarr")
     try:
-        # Whether the metadata are consolidated is the store's business.
+        # Of stores without consolidated metadata.
         warnings.simplefilter("ignore", RuntimeWarning)
         image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")
     except (OSError, ValueError, KeyError) as error:
@@ -192,11 +192,11 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
 def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> DataArray | Dataset:
     if isinstance(image, DataArray):
         if variable not in (None, image.name):
-            raise OptionError(f"{path} has no variable {variable!r}: it holds one image")
+            raise OptionError(f"{path} has no variable {variable!r}: it has one image")
         return image
     names = [str(name) for name in image.data_vars]
     if not names:
-        raise OptionError(f"{path} holds no raster variable")
+        raise OptionError(f"{path} has no raster variable")
     if variable is not None and variable not in names:
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(names)}")
     if variable is not None or len(names) == 1:
@@ -204,8 +204,8 @@ def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> Data
     return image
 
 
-def _named(image: DataArray | Dataset) -> DataArray | Dataset:
-    """Give band names back as the tuple they were: NetCDF and Zarr store a list, GDAL joins it to a text."""
+def _with_band_names(image: DataArray | Dataset) -> DataArray | Dataset:
+    """Restore the tuple of band names, which NetCDF and Zarr store as a list and GDAL joins to a text."""
     if isinstance(image, Dataset):
         return image
     names = image.attrs.get("long_name")
@@ -216,8 +216,8 @@ def _named(image: DataArray | Dataset) -> DataArray | Dataset:
     return image
 
 
-def _beside(image: DataArray | Dataset, where: Path | None) -> DataArray | Dataset:
-    """Take the CRS from a .prj file beside an image that names none: GDAL does not look at it."""
+def _with_prj(image: DataArray | Dataset, where: Path | None) -> DataArray | Dataset:
+    """Read the CRS of an image without one from its .prj file, which GDAL ignores."""
     if isinstance(image, Dataset) or where is None or not where.is_file() or image.rio.crs is not None:
         return image
     crs = read_prj(where)
@@ -225,9 +225,9 @@ def _beside(image: DataArray | Dataset, where: Path | None) -> DataArray | Datas
         return image
     mapping = image.rio.grid_mapping
     attrs = dict(image.coords[mapping].attrs) if mapping in image.coords else {}
-    placed: DataArray = image.rio.write_crs(crs.to_wkt())
-    placed.coords[mapping].attrs |= attrs  # the transform and control points, which rioxarray does not carry over
-    return placed
+    located: DataArray = image.rio.write_crs(crs.to_wkt())
+    located.coords[mapping].attrs |= attrs  # the transform and control points, which rioxarray drops
+    return located
 
 
 def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataArray | Dataset:

@@ -1,7 +1,4 @@
-"""NetCDF and Zarr: laid out by xarray, then filled chunk by chunk.
-
-Images with ground control points, for programs that warp by them.
-"""
+"""NetCDF and Zarr, created by xarray and filled chunk by chunk; images with control points."""
 
 from __future__ import annotations
 
@@ -37,8 +34,8 @@ if TYPE_CHECKING:
     from xarray import Variable
 
 
-# Left by whatever file the image was read from; they would bind the new one to its layout.
-_FOREIGN = (
+# Layout of the file that the image was read from.
+_LAYOUT = (
     "source",
     "preferred_chunks",
     "chunks",
@@ -48,10 +45,10 @@ _FOREIGN = (
     "original_shape",
     "contiguous",
 )
-# Of an encoding, what tells how values become stored ones, not how the file keeps them.
+# Entries of an encoding that convert values, not those of the layout.
 _CODING = ("_FillValue", "missing_value", "dtype", "scale_factor", "add_offset", "units", "calendar", "grid_mapping")
-_PIECE = 2048  # px, side of the chunks of what is no dask array
-_CACHE = 4_000_000  # bytes of a NetCDF file's chunks kept: they come whole and do not come again
+_PIECE = 2048  # px, side of the chunks of an image without dask
+_CACHE = 4_000_000  # bytes, cache of a NetCDF file: every chunk is written once
 _TILE = 512  # px, about the longest side of the chunks of a NetCDF file
 
 
@@ -64,29 +61,29 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
         _check_coordinates(dataset)
         halves = [name for name, one in dataset.data_vars.items() if one.dtype == np.float16]
         dataset = dataset.assign({name: dataset[name].astype(np.float32) for name in halves})
-    here = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
-    dataset = _placed(dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()}))
+    where = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
+    dataset = _with_grid(dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()}))
     dataset.attrs = _plain_attrs(dataset.attrs)
     streamed = [name for name, one in dataset.variables.items() if one.chunks is not None and _is_image(one)]
-    # Whatever else is lazy is small.
+    # Other lazy variables are small.
     rest = [name for name, one in dataset.variables.items() if one.chunks is not None and name not in streamed]
     dataset = dataset.assign({name: dataset[name].compute() for name in rest}) if rest else dataset
     try:
-        with here:
+        with where:
             (_write_zarr if kind == "Zarr" else _write_netcdf)(dataset, place, creation, streamed)
     except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
 
 
 def _computing_here() -> AbstractContextManager[None]:
-    """Cut up pixels that are in memory or in a file without any cluster: it would have to be sent them first."""
+    """Compute without a cluster: pixels in memory or in a file would have to be sent to it."""
     return lazy.computing(scheduler="threads" if lazy.worker_threads() is None else "synchronous")
 
 
 def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
     zarr = require("zarr", extra="zarr")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Zarr 3 has yet to adopt what keeps the order of the variables
+        warnings.simplefilter("ignore")  # of Zarr 3: the order of variables is not in its specification
         how: Any = {"encoding": _encoding(dataset, creation), "consolidated": True, "compute": False}
         dataset.to_zarr(place, mode="w", **how)
         group = zarr.open_group(str(place), mode="r+")
@@ -111,7 +108,7 @@ def _write_netcdf(dataset: Dataset, place: Path, creation: Mapping[str, Any], st
 
 @dataclass(frozen=True)
 class _Store:
-    """Puts blocks into the arrays of an open store."""
+    """Writes blocks to the arrays of an open store."""
 
     arrays: list[Any]
 
@@ -124,36 +121,36 @@ def _is_image(variable: Variable) -> bool:
 
 
 def _encoded(dataset: Dataset, names: Sequence[Hashable]) -> list[Any]:
-    """Arrays as they are stored: masked and scaled images go back to their markers and counts."""
+    """Arrays as they are stored, with nodata values and unscaled."""
     return [encode_cf_variable(dataset.variables[name], name=name).data for name in names]
 
 
 def _encoding(dataset: Dataset, creation: Mapping[str, Any]) -> Any:
-    """Collect the encoding of all variables; xarray forgets their own where it is given any."""
+    """Collect the encoding of all variables; xarray drops their own where it is given any."""
     if not creation:
         return None
-    kept = _CODING if "contiguous" in creation else (*_CODING, "chunksizes")
-    own = {name: {key: one.encoding[key] for key in kept if key in one.encoding} for name, one in dataset.items()}
+    keys = _CODING if "contiguous" in creation else (*_CODING, "chunksizes")
+    own = {name: {key: one.encoding[key] for key in keys if key in one.encoding} for name, one in dataset.items()}
     return {name: {**encoding, **creation} for name, encoding in own.items()}
 
 
 def _inner(side: int) -> int:
-    """Choose the side of a file's chunks so that a whole number of them make a chunk of the image."""
+    """Side of a file's chunks of which an integer number make a chunk of the image."""
     least = -(-side // _TILE)
     return next((side // n for n in range(least, 2 * least + 1) if side % n == 0), side)
 
 
 def _check_coordinates(dataset: Dataset) -> None:
-    """Refuse what GDAL would read back upside down or elsewhere: NetCDF places pixels by their coordinates."""
+    """Check that there are coordinates: without them GDAL reads NetCDF back upside down or elsewhere."""
     y_dim, x_dim = spatial_dims(dataset, "the image")
     if y_dim not in dataset.coords or x_dim not in dataset.coords:
         raise OptionError(
-            "NetCDF places pixels by 1-D coordinates, and the image has none (rotated, perhaps): write GeoTIFF or Zarr"
+            "NetCDF needs 1-D coordinates, and the image has none (it may be rotated): write GeoTIFF or Zarr"
         )
 
 
-def _placed(dataset: Dataset) -> Dataset:
-    """Tell CRS and transform as CF and GDAL do, not by coordinates alone."""
+def _with_grid(dataset: Dataset) -> Dataset:
+    """Write CRS and transform for CF and for GDAL, besides the coordinates."""
     y_dim, x_dim = spatial_dims(dataset, "the image")
     try:
         grid = grid_of(dataset, "the image")
@@ -163,12 +160,12 @@ def _placed(dataset: Dataset) -> Dataset:
         return dataset
     dataset = dataset.rio.set_spatial_dims(x_dim, y_dim).rio.write_transform(grid.affine)
     named = y_dim in dataset.coords and x_dim in dataset.coords
-    told: Dataset = dataset.rio.write_coordinate_system() if named else dataset
-    return told
+    result: Dataset = dataset.rio.write_coordinate_system() if named else dataset
+    return result
 
 
 def _engine() -> Any:
-    """Choose a library: h5netcdf does not bring the one it needs itself."""
+    """Choose a library; h5netcdf does not install h5py itself."""
     if all(importlib.util.find_spec(module) for module in ("h5netcdf", "h5py")):
         return "h5netcdf"
     require("netCDF4", extra="netcdf")
@@ -176,18 +173,18 @@ def _engine() -> Any:
 
 
 def _plain(array: DataArray) -> DataArray:
-    """Bring attributes and encoding of a variable to what CF and the store know."""
+    """Convert attributes and encoding of a variable to those of CF and the store."""
     plain = array.copy(deep=False)
     plain.attrs = _plain_attrs(array.attrs)
-    plain.encoding = {key: value for key, value in array.encoding.items() if key not in _FOREIGN}
+    plain.encoding = {key: value for key, value in array.encoding.items() if key not in _LAYOUT}
     marker = plain.attrs.pop("_FillValue", None)
     plain.encoding.setdefault("_FillValue", marker)  # None: xarray would mark NaN
     if plain.attrs.get("scale_factor") == 1 and plain.attrs.get("add_offset") == 0:
         del plain.attrs["scale_factor"], plain.attrs["add_offset"]
-    if plain.chunks is None and _is_image(plain.variable):  # written piece by piece, too
+    if plain.chunks is None and _is_image(plain.variable):  # written in pieces
         pieces = {**dict.fromkeys(plain.dims, 1), **dict.fromkeys(plain.dims[-2:], _PIECE)}
-        return plain.chunk(pieces, token=uuid.uuid4().hex)  # or all pixels would be hashed for a name
-    # Stores want chunks of one size; the last may be smaller.
+        return plain.chunk(pieces, token=uuid.uuid4().hex)  # or all pixels would be hashed
+    # Chunks of one size; the last may be smaller.
     return plain.chunk({dim: max(sizes) for dim, sizes in plain.chunksizes.items()})
 
 
@@ -212,12 +209,12 @@ def _plain_value(value: Any) -> Any:
 def write_gcps(
     image: str | os.PathLike[str], points: Any, path: str | os.PathLike[str], *, max_points: int | None = None
 ) -> Path:
-    """Write an image whose place is told by tie points instead of a transform."""
+    """Write an image with tie points as control points instead of a transform."""
     source, grid = _describe(image)
     known = as_points(points, grid)
     if not isinstance(known, TiePoints):
         raise OptionError(
-            "there are positions alone, no corrections: match them with tgt.coreg.match_local(points=...)"
+            "the points have positions but no corrections: match them with tgt.coreg.match_local(points=...)"
         )
     goal = check_output(path, inputs=(image,))
     chosen = known if max_points is None else known.thin(max_points)

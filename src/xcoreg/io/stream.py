@@ -1,4 +1,4 @@
-"""Lazy images poured into a file block by block, in an order that holds few blocks at a time."""
+"""Writing lazy images to a file block by block, with few blocks in memory at a time."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ if TYPE_CHECKING:
     Put = Callable[[int, Window, NDArray[Any]], None]
     Piece = tuple[int, Window]
 
-_HELD = 256_000_000  # bytes of chunks that may be alive at once
-_ROWS = 3  # rows of chunks alive where every block needs its neighbours: a warp does
-_NARROW = 3  # chunks; strips narrower than that would compute too much twice
+_MEMORY = 256_000_000  # bytes of chunks in memory at once
+_ROWS = 3  # rows of chunks in memory where every block needs its neighbours, as in a warp
+_NARROW = 3  # chunks; narrower strips would compute too much twice
 
 
 def stream_blocks(images: Sequence[Any], put: Put, *, picklable: bool = False) -> None:
-    """Compute lazy images and hand on every block once, holding few blocks at a time whatever the images' size."""
+    """Compute lazy images and write every block once, with few blocks in memory for any size of image."""
     arrays = list(images)
-    tap = _ParallelWriter(put) if picklable else _OrderedWriter(put)
-    here = picklable or _runs_here()
+    writer = _ParallelWriter(put) if picklable else _OrderedWriter(put)
+    in_tasks = picklable or _runs_here()
     try:
         for pieces, wide in _batches(arrays):
             n_cols = arrays[pieces[0][0]].numblocks[-1]
             for start in range(0, n_cols, wide):
                 strip = slice(start, min(start + wide, n_cols))
-                here = here and _write_in_tasks(arrays, pieces, strip, tap)
-                if not here:
+                in_tasks = in_tasks and _write_in_tasks(arrays, pieces, strip, writer)
+                if not in_tasks:
                     _write_here(arrays, pieces, strip, put)
     finally:
-        tap.close()
+        writer.close()
 
 
 class _OrderedWriter:
-    """Lets one block after another through to a file that is open in this process, always in the same order."""
+    """Writes blocks one by one, always in the same order, to a file that is open in this process."""
 
     def __init__(self, put: Put) -> None:
-        self._put, self._lock, self._open, self.left = put, threading.Lock(), True, False
-        self.turn = 0
+        self._put, self._lock, self._open, self.pickled = put, threading.Lock(), True, False
+        self.order = 0
         self._waiting: dict[int, tuple[int, Window, NDArray[Any]]] = {}
 
-    def __call__(self, turn: int, number: int, window: Window, block: NDArray[Any]) -> None:
+    def __call__(self, order: int, number: int, window: Window, block: NDArray[Any]) -> None:
         with self._lock:
-            if self._open:  # threads may work on after one of them has failed
-                self._waiting[turn] = number, window, block
-            while self.turn in self._waiting:
-                self._put(*self._waiting.pop(self.turn))
-                self.turn += 1
+            if self._open:  # threads may continue after one of them has failed
+                self._waiting[order] = number, window, block
+            while self.order in self._waiting:
+                self._put(*self._waiting.pop(self.order))
+                self.order += 1
 
     def __reduce__(self) -> NoReturn:
-        self.left = True
-        raise TypeError("an open file does not travel")
+        self.pickled = True
+        raise TypeError("an open file cannot be pickled")
 
     def close(self) -> None:
         with self._lock:
@@ -73,9 +73,9 @@ class _OrderedWriter:
 
 
 class _ParallelWriter:
-    """Lets any number of blocks through at a time; once closed, none is on its way any more in this process."""
+    """Writes any number of blocks at a time; closing waits for those of this process."""
 
-    turn, left = 0, False
+    order, pickled = 0, False
 
     def __init__(self, put: Put) -> None:
         self._put, self._inside, self._open, self._moved = put, 0, True, threading.Condition()
@@ -102,7 +102,7 @@ class _ParallelWriter:
 
 
 def _runs_here() -> bool:
-    """Tell whether tasks run in this process."""
+    """Whether tasks run in this process."""
     probe = Variable("n", np.zeros(1)).chunk().data.map_blocks(_pid, dtype=np.int64, meta=np.zeros(0, np.int64))
     return int(lazy.compute_all([probe])[0][0]) == os.getpid()
 
@@ -112,7 +112,7 @@ def _pid(block: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _batches(arrays: Sequence[Any]) -> Iterator[tuple[list[Piece], int]]:
-    """Tell what is computed side by side, and how many chunks wide its strips are."""
+    """Images and bands that are computed together, and the width of their strips in chunks."""
     if not arrays:
         return
     n_cols = arrays[0].numblocks[-1]
@@ -128,8 +128,8 @@ def _batches(arrays: Sequence[Any]) -> Iterator[tuple[list[Piece], int]]:
 
 
 def _strip_width(parts: Sequence[tuple[Any, Window]]) -> int:
-    """Tell how many chunks wide a strip may be: one for every thread, unless chunks are very large."""
-    most = _HELD / (_ROWS * max(1, sum(_column(array, leads) for array, leads in parts)))
+    """Width of a strip, one chunk per thread unless chunks are very large."""
+    most = _MEMORY / (_ROWS * max(1, sum(_column(array, leads) for array, leads in parts)))
     return int(max(most, min(os.cpu_count() or 1, 4 * most)))
 
 
@@ -140,49 +140,51 @@ def _column(array: Any, leads: Window) -> int:
 
 
 def _even_width(wide: int, n_cols: int) -> int:
-    """Make strips of about the same width."""
+    """Width of strips of about the same width."""
     return -(-n_cols // -(-n_cols // max(wide, 1)))
 
 
 def _write_in_tasks(
-    arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, tap: _OrderedWriter | _ParallelWriter
+    arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, writer: _OrderedWriter | _ParallelWriter
 ) -> bool:
-    """Let the tasks themselves hand on their blocks; False if they are to be computed elsewhere and cannot."""
-    gate: Any = None
-    turn = tap.turn
+    """Write the blocks inside of the tasks; False if they run in other processes and cannot."""
+    after: Any = None
+    order = writer.order
     for row in range(arrays[pieces[0][0]].numblocks[-2]):
         done = []
         for number, leads in pieces:
             part, corner = _part(arrays[number], (*leads, slice(row, row + 1), strip))
-            task = partial(_write_block, tap=tap, number=number, corner=corner, turn=turn)
-            # A name by chance: the same image may be written twice at a time, and each block of each has to be.
+            task = partial(_write_block, writer=writer, number=number, corner=corner, order=order)
+            # A random name: one image may be written twice at a time.
             how = {"chunks": tuple((1,) * n for n in part.numblocks), "name": f"xcoreg-put-{uuid.uuid4().hex}"}
-            gates = () if gate is None else (gate,)
-            done.append(part.map_blocks(task, *gates, **how, dtype=np.uint8, meta=np.empty((0,) * part.ndim, np.uint8)))
-            turn += part.npartitions
-        gate = reduce(add, [one.max() for one in done])
+            others = () if after is None else (after,)
+            done.append(
+                part.map_blocks(task, *others, **how, dtype=np.uint8, meta=np.empty((0,) * part.ndim, np.uint8))
+            )
+            order += part.npartitions
+        after = reduce(add, [one.max() for one in done])
     try:
-        lazy.compute_all([] if gate is None else [gate])
+        lazy.compute_all([] if after is None else [after])
     except Exception:
-        if tap.left:
+        if writer.pickled:
             return False
         raise
     return True
 
 
-def _write_block(block: NDArray[Any], _gate: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
-    """Work as a task: hand on a block, and return next to nothing."""
+def _write_block(block: NDArray[Any], _after: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
+    """Task that writes a block and returns one byte."""
     me = block_info[0]
     window = tuple(
         slice(at + low, at + high) for at, (low, high) in zip(what["corner"], me["array-location"], strict=True)
     )
-    turn = what["turn"] + int(np.ravel_multi_index(me["chunk-location"], me["num-chunks"]))
-    what["tap"](turn, what["number"], window, block)
+    order = what["order"] + int(np.ravel_multi_index(me["chunk-location"], me["num-chunks"]))
+    what["writer"](order, what["number"], window, block)
     return np.zeros((1,) * block.ndim, np.uint8)
 
 
 def _write_here(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, put: Put) -> None:
-    """Bring blocks here, a row of chunks at a time, and hand them on."""
+    """Compute a row of chunks at a time and write them in this process."""
     for row in range(arrays[pieces[0][0]].numblocks[-2]):
         parts = [(number, *_part(arrays[number], (*leads, slice(row, row + 1), strip))) for number, leads in pieces]
         blocks = lazy.compute_all([part for _, part, _ in parts])
@@ -193,7 +195,7 @@ def _write_here(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, pu
 
 
 def _part(array: Any, chunks: Window) -> tuple[Any, tuple[int, ...]]:
-    """Cut out some chunks; also tells at which pixel they start."""
+    """Select some chunks; also returns their first pixel."""
     corner = tuple(sum(sizes[: cut.start or 0]) for sizes, cut in zip(array.chunks, chunks, strict=True))
     return array.blocks[chunks], corner
 

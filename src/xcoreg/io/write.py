@@ -1,7 +1,4 @@
-"""Writing images in any format: block by block, whole or not at all.
-
-The fast way to move a GeoTIFF: copy its bytes and change nothing but where it lies.
-"""
+"""Writing images in any format block by block, and copying a GeoTIFF with a new transform."""
 
 from __future__ import annotations
 
@@ -56,15 +53,15 @@ if TYPE_CHECKING:
 
 
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
-_OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # as GDAL's warnings name it
-_HOLD_NO_PIXELS = ("VRT", "MEM", "Memory")
+_OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # in GDAL's warnings
+_WITHOUT_PIXELS = ("VRT", "MEM", "Memory")
 _YES = ("yes", "true", "on", "1")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, blocks end on the borders of tiles
-_PLACE = 1e-3  # px, how far a corner may be off when the file is read again
-_CACHE = 256_000_000  # bytes for GDAL's cache: its own default, 5 % of all memory, would hold whole scenes
-_BATCH = 32_000_000  # bytes of pixels held while writing what is not dask's
-_HELD = 100_000_000  # and about so many of what is: enough for all threads
+_PLACE = 1e-3  # px, largest error of a corner when the file is read again
+_CACHE = 256_000_000  # bytes of GDAL's cache, whose default is 5 % of the memory
+_BATCH = 32_000_000  # bytes of pixels in memory while writing an image without dask
+_MEMORY = 100_000_000  # the same with dask: enough for all threads
 
 
 def write_raster(
@@ -75,7 +72,7 @@ def write_raster(
     overwrite: bool = True,
     **creation: Any,
 ) -> Path:
-    """Write an image so that the file appears whole or not at all.
+    """Write an image; the file appears complete or not at all.
 
     Parameters
     ----------
@@ -95,8 +92,8 @@ def write_raster(
     Returns
     -------
     Path
-        What was written. CRS, transform (in GeoTIFFs: or positions of control points), dtype, nodata, scale and
-        offset, band names and attributes are kept; booleans become uint8, half floats float32. GeoTIFFs are tiled and
+        The file, with CRS, transform (or control points, in GeoTIFFs), dtype, nodata, scale and offset, band names and
+        attributes; booleans become uint8, half floats float32. GeoTIFFs are tiled and
         deflated unless `creation` says otherwise.
 
     Raises
@@ -128,7 +125,7 @@ def write_raster(
                 with reporting_disk_full(place.parent):
                     write_store(image, place, name, creation)
             else:
-                with _heeding(creation):
+                with _refusing_ignored_options(creation):
                     _write_gdal(image, place, name, creation)
     except DiskFull:
         raise
@@ -141,7 +138,7 @@ def write_raster(
 
 @contextmanager
 def _small_cache() -> Iterator[None]:
-    """Bound GDAL's cache, unless the user has said how large it is to be."""
+    """Limit GDAL's cache, unless the user has configured it."""
     if "GDAL_CACHEMAX" in os.environ or (hasenv() and "GDAL_CACHEMAX" in getenv()):
         yield
         return
@@ -165,48 +162,48 @@ def driver_for(path: Path, driver: str | None = None) -> str:
         return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
     with rasterio.Env() as env:
         name: str | None = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
-    if name is None or name in _HOLD_NO_PIXELS or _writer(name) is None:
-        raise OptionError(f"{driver!r} is no format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
+    if name is None or name in _WITHOUT_PIXELS or _writer(name) is None:
+        raise OptionError(f"{driver!r} is not a format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
     return name
 
 
 def check_header(path: Path, driver: str) -> None:
-    """Refuse an ENVI image whose header would take the place of another image's: a.img and a.bsq share a.hdr."""
+    """Check that the header of an ENVI image does not replace that of another: a.img and a.bsq share a.hdr."""
     header = path.with_suffix(".hdr")
     if driver == "ENVI" and header.exists() and not path.exists():
         raise OptionError(f"cannot write {path}: its header {header} belongs to another image: give another name")
 
 
 class _Ignored(logging.Handler):
-    """Collects what GDAL says of creation options that it does not heed."""
+    """Collects GDAL's warnings of creation options that it ignores."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__(logging.WARNING)
         self.names = {name.upper() for name in names}
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         option = _OPTION.search(text)
         if option is not None and (option[1] or option[2]).upper() in self.names:
-            self.said.append(text.partition(" in ")[2])
+            self.messages.append(text.partition(" in ")[2])
 
 
 @contextmanager
-def _heeding(creation: Mapping[str, Any]) -> Iterator[None]:
-    """Refuse creation options that GDAL ignores: it tells so in the log alone."""
+def _refusing_ignored_options(creation: Mapping[str, Any]) -> Iterator[None]:
+    """Raise for creation options that GDAL ignores: it only logs a warning."""
     log, ignored = logging.getLogger("rasterio._env"), _Ignored(creation)
     log.addHandler(ignored)
     try:
         yield
     finally:
         log.removeHandler(ignored)
-    if ignored.said:
-        raise OptionError(f"a creation option cannot be used: {ignored.said[0].rstrip('.')}")
+    if ignored.messages:
+        raise OptionError(f"a creation option cannot be used: {ignored.messages[0].rstrip('.')}")
 
 
 def _writer(driver: str) -> Any:
-    with rasterio.Env():  # COG looks for GDAL's data when it is first asked
+    with rasterio.Env():  # COG reads GDAL's data folder
         try:
             return get_writer_for_driver(driver)
         except ValueError:
@@ -221,7 +218,7 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
         with reporting_disk_full(place.parent):
             _write_blocks(image, place, profile)
     else:
-        # Formats that only copy (COG, JP2, PNG): let them copy from a plain GeoTIFF rather than from memory.
+        # Formats that only copy (COG, JP2, PNG) copy from a plain GeoTIFF instead of from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
             with reporting_disk_full(place.parent):
@@ -245,7 +242,7 @@ def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, An
 
 
 def _layers(parts: list[DataArray]) -> Any:
-    """Stack parts to one dask array (band, row, column), all bands of a place in one chunk that ends with a tile."""
+    """Stack parts to a dask array (band, row, column) of which a chunk has all bands and ends with a tile."""
     dims = ("layer", *parts[0].dims[-2:])
     arrays = [_encoded(part, {}).data for part in parts]
     layers = [Variable(dims, one if one.ndim == 3 else one[None]) for one in arrays]
@@ -261,17 +258,16 @@ def _put(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: 
 
 
 def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
-    """Cut an image in memory or in a file, or for a file of whole rows, into blocks that are written one after another.
+    """Blocks of an image without dask, or for a file of complete rows, in the order of writing.
 
-    Along its own chunks where it has them, several of which make a block; across them only where a tile of the file
-    ends, too. Whole rows of what has no chunks.
+    A block is made of chunks of the image, if it has any, and ends with a tile of the file; else of complete rows.
     """
     (y_dim, x_dim), (rows, cols) = parts[0].dims[-2:], parts[0].shape[-2:]
     chunks = parts[0].chunksizes
     per_row = max(1, sum(part.nbytes for part in parts) // rows)
     depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
     for top, high in _spans(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
-        most = max(1, _HELD * cols // (per_row * (high - top)))
+        most = max(1, _MEMORY * cols // (per_row * (high - top)))
         for left, right in _spans(_joined(chunks.get(x_dim) or (cols,), most), cols):
             window = {y_dim: slice(top, high), x_dim: slice(left, right)}
             blocks = lazy.compute_all([_encoded(part, window).data for part in parts])
@@ -285,7 +281,7 @@ def _spans(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
 
 
 def _joined(sizes: Sequence[int], most: int) -> list[int]:
-    """Join neighbouring chunks up to a width, and those that end in the middle of a tile to the next."""
+    """Join neighbouring chunks up to a width that ends with a tile."""
     joined = [0]
     for size in sizes:
         if joined[-1] and joined[-1] + size > most and sum(joined) % _TILE == 0:
@@ -295,7 +291,7 @@ def _joined(sizes: Sequence[int], most: int) -> list[int]:
 
 
 def _encoded(part: DataArray, window: dict[Any, slice]) -> Variable:
-    """Take a window as it is stored: masked and scaled images go back to their markers and counts."""
+    """Window as it is stored, with nodata values and unscaled."""
     encoded: Variable = encode_cf_variable(part.variable.isel(window))
     return encoded
 
@@ -308,29 +304,29 @@ def _stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 
 def _check(place: Path, profile: dict[str, Any]) -> None:
-    """Read the new file's description: some formats change a dtype or lose a transform without a word."""
+    """Check the new file: some formats change the dtype or drop the transform silently."""
     with rasterio.open(place) as file:
         made = file.height, file.width, file.count, file.dtypes[0]
         found, crs = file.transform, file.crs or file.gcps[1]
     wanted = profile["height"], profile["width"], profile["count"], profile["dtype"]
     driver, transform = profile["driver"], profile["transform"]
     if made != wanted:
-        raise OptionError(f"{driver} cannot hold {wanted[2]} band(s) of {wanted[3]}: choose another format")
+        raise OptionError(f"{driver} cannot store {wanted[2]} band(s) of {wanted[3]}: choose another format")
     if transform is not None:
         col, row = map_to_pixel(found, *pixel_to_map(transform, [0, wanted[1]], [0, wanted[0]]))
         if np.abs([col - [0, wanted[1]], row - [0, wanted[0]]]).max() > _PLACE:
-            raise OptionError(f"{driver} cannot hold the transform {tuple(transform)[:6]}: choose another format")
+            raise OptionError(f"{driver} cannot store the transform {tuple(transform)[:6]}: choose another format")
     if profile["crs"] and crs is None:
-        raise OptionError(f"{driver} cannot hold the CRS of this image: choose another format")
+        raise OptionError(f"{driver} cannot store the CRS of this image: choose another format")
 
 
 _TIEPOINT, _TRANSFORMATION = 33922, 34264
 _DOUBLE = 12
-_EXACT = 1e-6  # px, how close to the wanted place the copy must read
+_EXACT = 1e-6  # px, largest error of the transform of the copy
 
 
 def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine) -> Path:
-    """Copy a local GeoTIFF byte by byte and move it."""
+    """Copy a local GeoTIFF byte by byte with a new transform."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")
@@ -342,7 +338,7 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
             beside = source.with_name(source.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
-        if not (_move_origin(place, old, transform) and _lies_at(place, transform)):
+        if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
     return goal
 
@@ -355,26 +351,26 @@ def _transform_of(path: Path) -> Affine:
         return transform
 
 
-def _lies_at(path: Path, transform: Affine) -> bool:
+def _has_transform(path: Path, transform: Affine) -> bool:
     found = _transform_of(path)
     grain = _EXACT * min(abs(transform.a) + abs(transform.d), abs(transform.b) + abs(transform.e))
     return all(abs(one - two) <= grain for one, two in zip(tuple(found)[:6], tuple(transform)[:6], strict=True))
 
 
 def _rewrite(place: Path, source: Path, transform: Affine) -> None:
-    """Let GDAL set the transform; a cloud optimised layout may be lost."""
+    """Set the transform with GDAL, which may lose a cloud optimised layout."""
     shutil.copyfile(source, place)
     try:
         with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
             file.transform = transform
     except OptionError as error:
         raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster") from error
-    if not _lies_at(place, transform):
+    if not _has_transform(place, transform):
         raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster")
 
 
 def _move_origin(place: Path, old: Affine, new: Affine) -> bool:
-    """Change the doubles of the file's tie point or matrix; False where that is not all there is to change."""
+    """Change the doubles of the file's tie point or matrix; False where that does not suffice."""
     if (old.a, old.b, old.d, old.e) != (new.a, new.b, new.d, new.e):
         return False
     with place.open("r+b") as file:
@@ -389,7 +385,7 @@ def _move_origin(place: Path, old: Affine, new: Affine) -> bool:
 
 
 def _add(file: BinaryIO, offset: int, order: str, before: float, after: float) -> None:
-    """Move one stored coordinate; it is not the origin itself where pixels are stored as points."""
+    """Shift a stored coordinate, which is not the origin itself where pixels are points."""
     file.seek(offset)
     (stored,) = struct.unpack(order + "d", file.read(8))
     file.seek(offset)
@@ -397,7 +393,7 @@ def _add(file: BinaryIO, offset: int, order: str, before: float, after: float) -
 
 
 def _doubles(file: BinaryIO) -> dict[int, tuple[int, int, str]]:
-    """Find arrays of doubles in the first directory of a TIFF: tag to (offset, count, byte order)."""
+    """Arrays of doubles in the first directory of a TIFF: tag to (offset, count, byte order)."""
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
     if not order:

@@ -1,7 +1,4 @@
-"""Chunks that dask computes, and what several of them are made from, kept by this program or by a cluster.
-
-What lies between the pixels somebody has and the chunks of an image: what several chunks share there.
-"""
+"""A store of chunks that dask computes, and of intermediate results that several chunks share."""
 
 from __future__ import annotations
 
@@ -36,12 +33,12 @@ if TYPE_CHECKING:
     from xcoreg.lazy.graph import Cut, Key
 
 
-# Names that rioxarray, xarray and dask give to arrays that are read, not computed.
+# Names that rioxarray, xarray and dask give to arrays that are read.
 _READ = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-", "original-")
 
 
 def is_read(array: Any) -> bool:
-    """Tell whether an array is read from somewhere, or in memory already, not computed."""
+    """Whether an array is read from a file or from memory, not computed."""
     graph, name = array.__dask_graph__(), array.name
     while not name.startswith(_READ):
         layer, before = graph.layers.get(name), graph.dependencies.get(name, ())
@@ -54,13 +51,13 @@ def is_read(array: Any) -> bool:
 
 
 def is_task(node: Any) -> bool:
-    """Tell whether a node of a graph is to be computed, not at hand."""
+    """Whether a node of a graph has to be computed."""
     task: Any = istask
     return bool(task(node)) or (hasattr(node, "dependencies") and type(node).__name__ not in ("DataNode", "Alias"))
 
 
 def shared_keys(arrays: Sequence[Any]) -> frozenset[Hashable]:
-    """Find what several chunks of some images are made from, and is computed itself."""
+    """Keys of computed intermediate results that several chunks of some images share."""
     if not _may_share(arrays):
         return frozenset()
     before: Any = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays)).get_all_dependencies()
@@ -69,14 +66,14 @@ def shared_keys(arrays: Sequence[Any]) -> frozenset[Hashable]:
 
 
 def _may_share(arrays: Sequence[Any]) -> bool:
-    """Tell whether chunks may have anything in common, from the layers of graphs alone."""
+    """Whether chunks may share intermediate results, by the layers of their graphs."""
     layers = Counter(name for array in arrays for name in array.__dask_graph__().layers)
     common = any(count > 1 and not name.startswith(_READ) for name, count in layers.items())
     return common or not all(_is_straight(array) for array in arrays)
 
 
 def _is_straight(array: Any) -> bool:
-    """Tell whether each chunk is made from the chunks at the same place of other arrays."""
+    """Whether each chunk is made from the chunks at the same position of other arrays."""
     graph = array.__dask_graph__()
     return all(
         isinstance(layer, Blockwise) and all(blocks == array.numblocks for blocks in layer.numblocks.values())
@@ -86,9 +83,9 @@ def _is_straight(array: Any) -> bool:
 
 
 def _shared(before: Mapping[Hashable, Iterable[Hashable]], ends: set[Hashable]) -> set[Hashable]:
-    """Find keys that more than one end, or other key of this kind, is made from."""
+    """Keys from which more than one end, or other shared key, is made."""
     after = _users(before, ends)
-    # Through which end or shared key each one is computed; whoever uses a key comes before it.
+    # The end or shared key that needs each key; users come before what they use.
     owner: dict[Hashable, Hashable] = {}
     shared: set[Hashable] = set()
     todo = [key for key in after if not after[key]]
@@ -107,7 +104,7 @@ def _shared(before: Mapping[Hashable, Iterable[Hashable]], ends: set[Hashable]) 
 
 
 def _users(before: Mapping[Hashable, Iterable[Hashable]], ends: Iterable[Hashable]) -> dict[Hashable, list[Hashable]]:
-    """List who uses each key that leads to an end."""
+    """Users of each key from which an end is made."""
     after: dict[Hashable, list[Hashable]] = {end: [] for end in ends}
     todo = list(after)
     while todo:
@@ -128,9 +125,9 @@ logger = logging.getLogger("xcoreg")
 
 
 class MissingChunks(Exception):
-    """A task was not given all chunks that it needs.
+    """A task needs chunks that it was not given.
 
-    keys : The others.
+    keys : Of the missing chunks.
     """
 
     def __init__(self, keys: list[Key]) -> None:
@@ -139,7 +136,7 @@ class MissingChunks(Exception):
 
 
 class StoredChunk:
-    """A chunk, or what chunks are made from, in memory or in a file."""
+    """A chunk or an intermediate result in memory or in a file."""
 
     __slots__ = ("_place",)
 
@@ -147,27 +144,27 @@ class StoredChunk:
         self._place = place
 
     def open(self) -> Any:
-        """Get the pixels; of a file those alone are read that are looked at."""
+        """Pixels; those of a file are read when they are used."""
         return _load(self._place, "r") if isinstance(self._place, Path) else self._place
 
     def load(self) -> Any:
-        """Get everything, for functions that may write into it as into any array of dask."""
+        """Pixels in memory, for functions that may write into them."""
         return _load(self._place, None) if isinstance(self._place, Path) else self._place
 
 
 class TaskChunks:
-    """What a task may read: chunks it was given, and those kept by others of its process."""
+    """Chunks that a task may read: those given to it, and those of the store of its process."""
 
     def __init__(self, chunks: Mapping[Key, Any], behind: ChunkStore | None = None) -> None:
         self._chunks, self._behind = dict(chunks), behind
 
     def register(self, array: Any) -> None:
-        """Let :class:`ChunkStore` know an array."""
+        """Register an array with the store."""
         if self._behind is not None:
             self._behind.register(array)
 
     def read_parts(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
-        """Cut parts out of chunks, or tell which ones are missing."""
+        """Parts of chunks; raises MissingChunks with the keys of those that are missing."""
         pixels = {key: self._find(key) for key in wanted}
         missing = [key for key, chunk in pixels.items() if chunk is None]
         if missing:
@@ -185,12 +182,12 @@ class TaskChunks:
 
 
 class ChunkStore:
-    """Chunks kept by this program, or for it by the workers of a cluster.
+    """Chunks in the memory and the files of this program, or with the workers of a cluster.
 
-    Where it is sent to another process it keeps everything in files there.
+    Pickled to another process it stores everything in files there.
 
-    room : Bytes to be kept in memory.
-    folder : For the rest; made when it is needed.
+    room : Bytes to store in memory.
+    folder : For the rest; made when needed.
     """
 
     def __init__(self, room: int, folder: Path | None = None) -> None:
@@ -205,25 +202,25 @@ class ChunkStore:
         return ChunkStore, (0, self._room_on_disk())
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Delete everything."""
         self._here, self._far, self._arrays = {}, {}, {}
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def register(self, array: Any) -> None:
-        """Know an array by its name: tasks ask for its chunks by that."""
+        """Register an array by its name, under which tasks request its chunks."""
         if array.name not in self._arrays:
             self._arrays[array.name], self._shared = array, None
 
     def get(self, key: Hashable) -> StoredChunk | None:
-        """Get a chunk, if it is kept in memory or in a file."""
+        """Chunk of a key, or None if it is not stored."""
         if key in self._here:
             return StoredChunk(self._here[key])
-        path = None if self._folder is None else _path(self._folder, key)
+        path = None if self._folder is None else _file_of(self._folder, key)
         return StoredChunk(path) if path is not None and path.exists() else None
 
     def put(self, key: Hashable, value: Any) -> StoredChunk:
-        """Keep a chunk, or what chunks are made from, in memory while there is room."""
+        """Store a value in memory if it fits there, else in a file."""
         known = self.get(key)
         if known is not None:
             return known
@@ -237,12 +234,12 @@ class ChunkStore:
         return self._write(key, value)
 
     def store_and_return(self, key: Hashable, value: Any) -> Any:
-        """Keep what chunks are made from, and hand it on to them."""
+        """Store an intermediate result and return it."""
         self.put(key, value)
         return value
 
     def nodes(self, keys: Iterable[Key]) -> dict[Key, Any]:
-        """Find chunks of arrays that are known, or how they are computed and kept."""
+        """Chunks of registered arrays, or the collections that compute and store them."""
         wanted: dict[str, dict[Key, None]] = {}
         for key in keys:
             wanted.setdefault(key[0], {})[key] = None
@@ -263,11 +260,11 @@ class ChunkStore:
         for key in shared:
             chunk = self.get(key)
             graph[key] = (partial(self.store_and_return, key), graph[key]) if chunk is None else (chunk.load,)
-        graph |= {("xcoreg-kept", *key): (partial(self._keep, key), key) for key in missing}
+        graph |= {("xcoreg-kept", *key): (partial(self._store_chunk, key), key) for key in missing}
         ends = _collections(f"xcoreg-kept-{array.name}", graph, [("xcoreg-kept", *key) for key in missing])
         return found | dict(zip(missing, ends, strict=True))
 
-    def _keep(self, key: Key, pixels: Any) -> StoredChunk:
+    def _store_chunk(self, key: Key, pixels: Any) -> StoredChunk:
         return self.put(key, np.asarray(pixels))
 
     def _nodes_there(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
@@ -287,7 +284,7 @@ class ChunkStore:
         return self._shared
 
     def read_parts(self, array: Any, wanted: dict[Key, list[Cut]]) -> dict[Key, list[Any]]:
-        """Cut parts out of chunks; those not yet kept are computed, all together."""
+        """Parts of chunks; those that are not stored are computed together."""
         self.register(array)
         nodes = self.nodes(wanted)
         pick = delayed(_copy_parts, pure=False)
@@ -299,17 +296,17 @@ class ChunkStore:
         return found | dict(zip(rest, parts, strict=True))
 
     def _write(self, key: Hashable, value: Any) -> StoredChunk:
-        """Keep a chunk in a file; on a full disk it is not kept."""
+        """Store a value in a file; on a full disk it is returned without being stored."""
         folder = self._room_on_disk()
         if folder is None:
             return StoredChunk(value)
-        path, part = _path(folder, key), folder / f"{uuid4().hex}.part"
+        path, part = _file_of(folder, key), folder / f"{uuid4().hex}.part"
         try:
             with part.open("wb") as file:
                 _save(file, value)
             part.replace(path)
-        except Exception as error:  # noqa: BLE001 - a full disk, or something that cannot be written: so be it
-            logger.warning("chunk not kept, it may be computed again: %s", error)
+        except Exception as error:  # noqa: BLE001 - a full disk, or a value that cannot be pickled
+            logger.warning("chunk not stored, it may be computed again: %s", error)
             part.unlink(missing_ok=True)
             return StoredChunk(value)
         return StoredChunk(path)
@@ -326,7 +323,7 @@ class ChunkStore:
 
 
 def _graph_of(array: Any, keys: list[Key], shared: frozenset[Hashable]) -> tuple[dict[Any, Any], set[Hashable]]:
-    """Give the graph that computes some chunks, and what it shares with that of others and has to compute."""
+    """Graph that computes some chunks, and the shared keys in it that have to be computed."""
     whole = array.__dask_graph__()
     needed = shared.intersection(whole.cull(set(keys)).keys()) if shared else set()
     graph = dict(array.__dask_optimize__(whole, [*keys, *needed]))
@@ -334,13 +331,13 @@ def _graph_of(array: Any, keys: list[Key], shared: frozenset[Hashable]) -> tuple
 
 
 def _collections(name: str, graph: dict[Any, Any], keys: Sequence[Hashable]) -> list[Any]:
-    """Make a collection of each of some keys, all over one graph."""
+    """Make a collection of each key of one graph."""
     layered = HighLevelGraph({name: graph}, {name: set()})
     return [Delayed(key, layered, layer=name) for key in keys]  # type: ignore[no-untyped-call]
 
 
 def _copy_parts(chunk: Any, pick: Any) -> list[NDArray[Any]]:
-    """Pick parts of a chunk, which may go then."""
+    """Copy parts of a chunk, so that it can be freed."""
     pixels = chunk.open() if isinstance(chunk, StoredChunk) else chunk
     return [np.array(part) for part in pick(pixels)]
 
@@ -350,12 +347,12 @@ def _cut_parts(pixels: Any, cuts: list[Cut]) -> list[Any]:
 
 
 def _own_copy(value: Any) -> Any:
-    """Copy what is a part of a larger array, which would be kept with it."""
+    """Copy a part of a larger array, which would stay in memory with it."""
     base = getattr(value, "base", None)
     return value.copy() if isinstance(base, np.ndarray) and base.nbytes > value.nbytes else value
 
 
-def _path(folder: Path, key: Hashable) -> Path:
+def _file_of(folder: Path, key: Hashable) -> Path:
     return folder / sha256(repr(key).encode()).hexdigest()
 
 

@@ -1,7 +1,4 @@
-"""What lasts as long as one estimate: its rounds share the chunks that dask computes, and none is computed twice.
-
-Independent tasks on whatever scheduler dask has: each is given the chunks it needs, and returns something small.
-"""
+"""Independent tasks on the current scheduler of dask, which share chunks: none is computed twice in one estimate."""
 
 from __future__ import annotations
 
@@ -38,8 +35,8 @@ if TYPE_CHECKING:
     from xcoreg.lazy.graph import Box, Key
 
 
-# Just below what glibc takes for too large to keep (32 MiB).
-_LARGEST_KEPT = 31 << 20
+# Just below the size that glibc always returns to the system (32 MiB).
+_LARGEST_FREED = 31 << 20
 
 
 def run_tasks(
@@ -54,12 +51,12 @@ def run_tasks(
         return [_reported(function(shared, item), done) for item in items]
     needs = [[key for array, boxes in row for key in chunks_under(array, boxes)] for row in ahead or [()] * len(items)]
     answers: dict[int, Any] = {}
-    with shared_chunks() as kept:
+    with shared_chunks() as store:
         for array in {one.name: one for row in ahead or () for one, _ in row}.values():
-            kept.register(array)
+            store.register(array)
         while len(answers) < len(items):
             todo = [at for at in range(len(items)) if at not in answers]
-            found = _round(function, shared, [(items[at], needs[at]) for at in todo], kept, done)
+            found = _round(function, shared, [(items[at], needs[at]) for at in todo], store, done)
             for at, box in zip(todo, found, strict=True):
                 if isinstance(box.value, MissingChunks):
                     needs[at] += box.value.keys
@@ -76,7 +73,7 @@ def progress_bar(total: int | None, label: str, unit: str, shown: bool, **style:
 
 
 class _Box:
-    """Keeps dask from looking into what a task is given or returns: a dataclass it would search for images to load."""
+    """Hides arguments and results from dask, which would search dataclasses for images to load."""
 
     __slots__ = ("answer", "value")
 
@@ -85,12 +82,12 @@ class _Box:
 
 
 def _round(
-    function: Any, shared: Any, work: list[tuple[Any, list[Key]]], kept: ChunkStore, done: Callable[[int], None] | None
+    function: Any, shared: Any, work: list[tuple[Any, list[Key]]], store: ChunkStore, done: Callable[[int], None] | None
 ) -> list[_Box]:
-    """Run every task that has not answered yet; chunks that several of them need are computed once."""
-    nodes = kept.nodes(key for _, needs in work for key in needs)
-    # Workers of a cluster have what they are given alone.
-    behind = kept if current_client() is None else None
+    """Run tasks once; chunks that several of them need are computed once."""
+    nodes = store.nodes(key for _, needs in work for key in needs)
+    # Workers of a cluster have only the chunks that they are given.
+    behind = store if current_client() is None else None
     common = delayed(_Box((function, shared, behind)), pure=False, traverse=False)
     task = delayed(_call, pure=False)
     tasks = [task(common, _Box((item, needs)), [nodes[key] for key in needs]) for item, needs in work]
@@ -104,13 +101,13 @@ def _round(
 
 
 def _call(common: _Box, work: _Box, chunks: list[Any]) -> _Box:
-    # The C library of Linux hands memory back to the system, page by page, unless a block of this size has been freed
-    # before: arrays of every step would be mapped anew, which takes a quarter of the time.
-    np.empty(_LARGEST_KEPT, np.uint8)
+    # glibc returns freed memory to the system unless a block of this size was freed before; mapping the arrays of
+    # every step again would take a quarter of the time.
+    np.empty(_LARGEST_FREED, np.uint8)
     function, shared, behind = common.value
     item, keys = work.value
     given = TaskChunks(dict(zip(keys, chunks, strict=True)), behind)
-    # What a worker of a cluster reads in a task it reads by itself: it would send it to the cluster as new tasks.
+    # A task on a worker reads by itself, or it would send new tasks to the cluster.
     alone = {"scheduler": "synchronous"} if worker_threads() is not None else compute_options()
     with computing(**alone), using_store(given):
         try:
@@ -125,7 +122,7 @@ def _reported(result: Any, done: Callable[[int], None] | None) -> Any:
     return result
 
 
-# What is kept in memory, unless dask's configuration tells another number as "xcoreg.keep-in-memory".
+# Chunks in memory, unless dask's configuration has another size as "xcoreg.keep-in-memory".
 _IN_MEMORY = "512 MiB"
 
 _STORE: ContextVar[ChunkStore | TaskChunks | None] = ContextVar("store", default=None)
@@ -133,27 +130,27 @@ _STORE: ContextVar[ChunkStore | TaskChunks | None] = ContextVar("store", default
 
 @contextmanager
 def shared_chunks() -> Iterator[Any]:
-    """Keep every chunk that is computed for :func:`read_windows` and tasks in here, until the outermost of these ends.
+    """Store the chunks that :func:`read_windows` and tasks compute, until the outermost of these contexts ends.
 
-    A limited part is kept in memory, the rest in a temporary folder (`temporary-directory` of dask's configuration), on
-    a cluster by its workers.
+    A part is stored in memory, the rest in a temporary folder (`temporary-directory` of dask's configuration), on a
+    cluster with its workers.
     """
     store = _STORE.get()
     if store is not None:
         yield store
         return
-    kept = ChunkStore(_budget())
-    before = _STORE.set(kept)
+    store = ChunkStore(_budget())
+    before = _STORE.set(store)
     try:
-        yield kept
+        yield store
     finally:
         _STORE.reset(before)
-        kept.close()
+        store.close()
 
 
 @contextmanager
 def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
-    """Let :func:`read_windows` take chunks from a store."""
+    """Make :func:`read_windows` read from a store."""
     before = _STORE.set(store)
     try:
         yield
@@ -173,20 +170,20 @@ def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1
 
 
 def register(array: Any) -> None:
-    """Tell :func:`shared_chunks` of an array of which tasks may need chunks that nobody has foreseen."""
+    """Register an array with the store, for tasks that may need more of its chunks than planned."""
     store = _STORE.get()
     if store is not None:
         store.register(array)
 
 
 def without_graph(array: Any) -> Any:
-    """Leave away how an array is computed: name, chunks and dtype suffice for those who are given its chunks."""
+    """Array with name, chunks and dtype, but without the graph that computes it."""
     return da.Array({}, array.name, array.chunks, meta=array._meta)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def collecting_missing(keys: list[Key]) -> Iterator[None]:
-    """Note what is missing, and go on to see what else is."""
+    """Collect the keys of missing chunks instead of raising."""
     try:
         yield
     except MissingChunks as missing:

@@ -1,11 +1,4 @@
-"""Long jobs, one after another or on the workers of a cluster.
-
-Computing on whatever scheduler dask has, or one that was chosen for this thread.
-
-Lazy arrays made block by block.
-
-Windows of a chunked array: the chunks they meet, and the parts of these they are put together from.
-"""
+"""Computing with dask: schedulers, lazy arrays made block by block, windows of chunked arrays, long jobs."""
 
 from __future__ import annotations
 
@@ -33,31 +26,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# What `computing` has asked for in this thread.
-_HOW: ContextVar[Mapping[str, Any] | None] = ContextVar("how", default=None)
+# Options of `computing` in this thread.
+_OPTIONS: ContextVar[Mapping[str, Any] | None] = ContextVar("options", default=None)
 
 
 @contextmanager
 def computing(**how: Any) -> Iterator[None]:
-    """Choose, for this thread alone, how everything in here is computed.
+    """Set options of dask's `compute` for this thread.
 
-    Unlike ``dask.config.set``, which is the whole program's: several threads of one worker would undo each other's
-    choice.
+    ``dask.config.set`` is global: threads of one worker would overwrite each other's options.
     """
-    before = _HOW.set(how)
+    before = _OPTIONS.set(how)
     try:
         yield
     finally:
-        _HOW.reset(before)
+        _OPTIONS.reset(before)
 
 
 def compute_options() -> Mapping[str, Any]:
-    """Tell what :func:`computing` has asked for in this thread."""
-    return _HOW.get() or {}
+    """Options of :func:`computing` in this thread."""
+    return _OPTIONS.get() or {}
 
 
 def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
-    """Compute dask collections together, as :func:`computing` says."""
+    """Compute dask collections together, with the options of :func:`computing`."""
     how = compute_options()
     if how.get("scheduler") == "synchronous" and worker_threads() is not None and any(map(_is_on_cluster, items)):
         how = {}
@@ -66,7 +58,7 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def client_for(item: Any) -> Any:
-    """Find the cluster that computes a collection, or keeps parts of it."""
+    """Client of the cluster that computes a collection or has parts of it."""
     client = current_client()
     if client is not None or worker_threads() is None or not _is_on_cluster(item):
         return client
@@ -75,25 +67,25 @@ def client_for(item: Any) -> Any:
 
 
 def current_client() -> Any:
-    """Find the cluster that computes in this thread."""
+    """Client of the cluster that computes in this thread."""
     get: Any = get_scheduler(scheduler=compute_options().get("scheduler"))  # type: ignore[no-untyped-call]
     client = getattr(get, "__self__", None)
     return client if hasattr(client, "persist") else None
 
 
 def _is_on_cluster(item: Any) -> bool:
-    """Tell whether parts of a collection are kept on workers of a cluster, where it alone can find them."""
+    """Whether parts of a collection are on workers of a cluster."""
     return any("Future" in type(value).__name__ for value in dict(item.__dask_graph__()).values())
 
 
 def token(*values: Any) -> str:
-    """Name values by what they are."""
+    """Name that follows from values alone."""
     name: str = tokenize(*values)
     return name
 
 
 def is_lazy(data: Any) -> bool:
-    """Tell whether data are a dask collection, without importing dask."""
+    """Whether data are a dask collection, without importing dask."""
     return hasattr(data, "__dask_graph__") and getattr(data, "chunks", None) is not None
 
 
@@ -108,10 +100,9 @@ def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
 
 
 def fused(window: Any) -> Any:
-    """Fuse a window cut from stored data with the reading of it, so that the window alone is read.
+    """Fuse a window of stored data with its reading, so that only the window is read.
 
-    Several windows of one chunk would otherwise share the chunk, and load it whole. Of computed data they should: a
-    chunk would be computed once for each window.
+    Otherwise several windows of one chunk would load the complete chunk. Windows of computed data have to share it.
     """
     return optimize(window)[0]  # type: ignore[no-untyped-call]
 
@@ -123,13 +114,13 @@ def map_output_blocks(
     box_of: Callable[[slice, slice], tuple[int, int, int, int]],
     dtype: Any,
 ) -> Any:
-    """Make a lazy array block by block, each from the one window of a source that it needs.
+    """Make a lazy array block by block, each block from one window of the source.
 
     chunks (rows, cols).
     """
     token = tokenize(function, source.name, chunks, str(dtype))
     name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
-    # One key for the function: its tasks share it instead of each carrying a copy.
+    # One key for the function, which its tasks share.
     graph: dict[Any, Any] = {worker: function}
     edges = [edges_of(sizes) for sizes in source.chunks[-2:]]
     for (i, rows), (j, cols) in product(*(list(enumerate(_spans(sizes))) for sizes in chunks)):
@@ -152,7 +143,7 @@ def map_output_blocks(
 
 @dataclass(frozen=True)
 class _Block:
-    """One task: puts the pieces of a window together and calls the function."""
+    """A task that assembles the pieces of a window and calls the function."""
 
     layers: tuple[int, ...]
     n_cols: int
@@ -191,7 +182,7 @@ def edges_of(sizes: Sequence[int]) -> list[int]:
 
 
 def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> list[tuple[int, slice]]:
-    """Chunks that a span meets, and the part of each."""
+    """Chunks that a span intersects, and the part of each."""
     out = []
     for chunk, (low, high) in enumerate(pairwise(edges)):
         first = start if start >= low else start + -(-(low - start) // step) * step
@@ -202,7 +193,7 @@ def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> li
 
 
 def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[tuple[Key, Cut]]]:
-    """Parts of chunks that make a window, row by row.
+    """Parts of chunks that make up a window, row by row.
 
     step (rows, columns).
     """
@@ -214,7 +205,7 @@ def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[
 
 
 def chunks_under(array: Any, boxes: Sequence[Box]) -> list[Key]:
-    """Chunks that any of some windows meets, each once."""
+    """Chunks that any of some windows intersects, each once."""
     return list({key: None for box in boxes for row in parts_of(array, box) for key, _ in row})
 
 
@@ -224,7 +215,7 @@ def assemble_windows(
     step: tuple[int, int],
     read_parts: Callable[[dict[Key, list[Cut]]], dict[Key, list[Any]]],
 ) -> list[NDArray[Any]]:
-    """Make windows from parts of chunks that somebody fetches.
+    """Assemble windows from parts of chunks that a function reads.
 
     step (rows, columns).
     """
@@ -246,10 +237,10 @@ def _join(rows: list[list[NDArray[Any]]], box: Box, step: tuple[int, int], dtype
     return strips[0] if len(strips) == 1 else np.concatenate(strips, axis=0)
 
 
-_PATIENCE = 60  # seconds for a scheduler to answer and for its first worker to appear
-_DEATHS = 1  # a job that has lost so many workers is given one more, and no further
-# Dask lets its workers hand every freed block back to the system: arrays of each step are then mapped anew, which
-# costs half of the time of matching.
+_TIMEOUT = 60  # seconds for a scheduler to answer and for its first worker to appear
+_RETRIES = 1  # of a job whose worker died
+# By default dask's workers return every freed block to the system; mapping the arrays of each step again takes half of
+# the time of matching.
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
 
@@ -261,10 +252,10 @@ def run_each(
     workers: int | None = None,
     memory: str | int | None = None,
 ) -> Generator[tuple[int, Any]]:
-    """Call a function once per item, and hand on what it returns as it comes."""
+    """Call a function once per item; yield (index, result) as they are finished, an exception as its result."""
     if scheduler is None and workers is None:
         if memory is not None:
-            raise OptionError("memory= bounds the processes of workers=: give their number, too")
+            raise OptionError("memory= is the limit of each of workers=: give workers= too")
         yield from ((at, _outcome(partial(function, item))) for at, item in enumerate(items))
         return
     with ExitStack() as stack:
@@ -272,7 +263,7 @@ def run_each(
 
 
 def worker_threads() -> int | None:
-    """Tell how many jobs a worker of a cluster runs side by side in this process; None outside of one."""
+    """Threads of the worker of a cluster in this process; None outside of one."""
     if "distributed" not in sys.modules:
         return None
 
@@ -285,34 +276,34 @@ def worker_threads() -> int | None:
 def _outcome(job: Callable[[], Any]) -> Any:
     try:
         return job()
-    except Exception as error:  # noqa: BLE001 - whatever ended one job must not end the others
+    except Exception as error:  # noqa: BLE001 - one failed job must not end the others
         return error
 
 
 def _client(stack: ExitStack, scheduler: str | None, workers: int | None, memory: str | int | None) -> Any:
     if scheduler is not None and (workers is not None or memory is not None):
-        raise OptionError("scheduler= has workers of its own: leave out workers= and memory=")
+        raise OptionError("a scheduler has its own workers: omit workers= and memory=")
     distributed = require("distributed", extra="distributed")
     if scheduler is None:
         if not isinstance(workers, int) or workers < 1:
             raise OptionError(f"workers is {workers!r}: give the number of processes, at least 1")
         environ = {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **_MALLOC}
-        config = {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.nanny.pre-spawn-environ": environ}
+        config = {"distributed.scheduler.allowed-failures": _RETRIES, "distributed.nanny.pre-spawn-environ": environ}
         stack.enter_context(dask.config.set(config))
         limit = "auto" if memory is None else memory
         how = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "memory_limit": limit}
         cluster = stack.enter_context(distributed.LocalCluster(**how, dashboard_address="127.0.0.1:0"))
         return stack.enter_context(distributed.Client(cluster))
     try:
-        client = stack.enter_context(distributed.Client(scheduler, timeout=_PATIENCE))
-        client.wait_for_workers(1, timeout=_PATIENCE)
+        client = stack.enter_context(distributed.Client(scheduler, timeout=_TIMEOUT))
+        client.wait_for_workers(1, timeout=_TIMEOUT)
     except (OSError, TimeoutError, ValueError) as error:
         raise OptionError(f"the scheduler {scheduler} cannot be used: {error}") from error
     return client
 
 
 def _spread(client: Any, function: Callable[[Any], Any], items: Sequence[Any]) -> Generator[tuple[int, Any]]:
-    """Keep every thread of the cluster busy, and nothing waiting: what a dying worker had in its queue is blamed."""
+    """Submit one job per thread, no more: jobs that wait in the queue of a dying worker would fail with it."""
     ahead = iter(enumerate(items))
     known: dict[Any, int] = {}
     running: Any = as_completed()  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from xcoreg.core.arrays import Floats
 from xcoreg.core.sampling import sample, shrink
 from xcoreg.georef import linear_of, same_crs, vector_to_map, wrap_longitude
 from xcoreg.georef.transform import grid_to_map, map_to_grid
-from xcoreg.raster.raster import hold
+from xcoreg.raster.raster import cache_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ class Cutter:
     def cached(self, x: Floats, y: Floats, size: int) -> Cutter:
         """Read the surroundings of some windows once, to cut these and others near them from memory."""
         box = self._surroundings(x, y, size)
-        return self if box is None else replace(self, raster=hold(self.raster, box))
+        return self if box is None else replace(self, raster=cache_box(self.raster, box))
 
     def boxes_to_read(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
         """Boxes that cutting some windows reads, for an image that dask computes."""

@@ -15,7 +15,7 @@ from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
-from xcoreg.raster.raster import Raster, make_raster, with_marker
+from xcoreg.raster.raster import Raster, make_raster, with_corner_nodata
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
@@ -103,7 +103,7 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     )
     crs, ref_crs = target.grid.crs, reference.grid.crs
     masks = as_mask(options.where, crs), as_mask(options.ref_where, ref_crs, "ref_where")
-    target, reference = with_marker(target), with_marker(reference)
+    target, reference = with_corner_nodata(target), with_corner_nodata(reference)
     overviews = overview_of(target), overview_of(reference)
     footprints = (
         _footprint(target, overviews[0], options.footprint, "footprint"),

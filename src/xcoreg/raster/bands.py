@@ -1,4 +1,4 @@
-"""One two-dimensional band out of any DataArray or Dataset."""
+"""One two-dimensional band of a DataArray or Dataset."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Image: TypeAlias = DataArray | Dataset
 
-# Names that rioxarray does not know without CF attributes, (x, y).
-_SPELLINGS = (("lon", "lat"), ("easting", "northing"), ("X", "Y"), ("Longitude", "Latitude"), ("Lon", "Lat"))
+# Dimensions that rioxarray does not recognise without CF attributes, (x, y).
+_NAMES = (("lon", "lat"), ("easting", "northing"), ("X", "Y"), ("Longitude", "Latitude"), ("Lon", "Lat"))
 
 
 def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
@@ -27,12 +27,12 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
         return image.rio.y_dim, image.rio.x_dim
     except MissingSpatialDimensionError:
         pass
-    for x_dim, y_dim in _SPELLINGS:
+    for x_dim, y_dim in _NAMES:
         if x_dim in image.dims and y_dim in image.dims:
             return y_dim, x_dim
     raise OptionError(
-        f"{name} has the dimensions {tuple(map(str, image.dims))}, none of them known as spatial: "
-        "name them with da.rio.set_spatial_dims(x_dim=..., y_dim=...)"
+        f"{name} has the dimensions {tuple(map(str, image.dims))}, none of them spatial: "
+        "set them with da.rio.set_spatial_dims(x_dim=..., y_dim=...)"
     )
 
 
@@ -52,7 +52,7 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
         return image, band
     if not isinstance(image, Dataset):
         raise OptionError(
-            f"{name} is a {type(image).__name__}: give a DataArray or Dataset, a file is read with xcoreg.open_raster"
+            f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
         )
     dims = set(spatial_dims(image, name))
     names = [key for key, variable in image.data_vars.items() if dims <= set(variable.dims)]
@@ -112,7 +112,7 @@ def _position(array: DataArray, axis: Hashable, band: int | str | None, name: st
 
 def _check_single(band: object, name: str) -> None:
     if isinstance(band, bool) or not isinstance(band, str | int | np.integer | None):
-        raise OptionError(f"band {band!r} of {name} is no single band: give its number from 1, or its name")
+        raise OptionError(f"band {band!r} of {name} is not a single band: give its number from 1, or its name")
 
 
 def _no_such(band: object, name: str, known: list[str]) -> OptionError:
@@ -122,7 +122,7 @@ def _no_such(band: object, name: str, known: list[str]) -> OptionError:
 
 
 def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
-    """Refuse what is no image of numbers, with the cure."""
+    """Check that an image holds real numbers."""
     if dtype.kind == "c":
         raise OptionError(f"{name} is complex ({dtype}): match its magnitude, abs(da)")
     if dtype.kind == "b":

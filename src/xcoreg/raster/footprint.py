@@ -1,4 +1,4 @@
-"""Polygons of the valid data and of what two images share."""
+"""Footprints: polygons of the valid data of an image, and the overlap of two of them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 _SPECK = 0.01  # parts smaller than this share of the largest one are dropped
-_STRAIGHT = (1.5, 3.0, 6.0)  # cells, how far an edge may lie beside the stairs of the cells' border
-_CORNERS = 4  # vertices of a rectangle, which has no stairs
+_STRAIGHT = (1.5, 3.0, 6.0)  # cells, distances of a straight edge from the border of the cells
+_RECTANGLE = 4  # vertices of a rectangle, which has no stairs
 _FEW = 24  # vertices; with more of them the next distance is tried
-_DIFFER = 0.01  # share of the area that may change for the sake of fewer vertices
-_EDGE_PARTS = 32  # pieces into which an edge is cut before it is carried to another CRS
+_DIFFER = 0.01  # share of the area that may change to save vertices
+_EDGE_PARTS = 32  # parts of an edge that are transformed to another CRS
 
 
 def footprint(raster: Raster, overview: Overview | None = None) -> Polygon | MultiPolygon:
@@ -46,7 +46,7 @@ def overlap(
     target: Polygon | MultiPolygon, target_crs: Any, reference: Polygon | MultiPolygon, reference_crs: Any
 ) -> Polygon | MultiPolygon:
     """Intersect two footprints, in the target's CRS."""
-    moved = _beside(carry_to_crs(reference, reference_crs, target_crs), target, target_crs)
+    moved = _wrapped(carry_to_crs(reference, reference_crs, target_crs), target, target_crs)
     shared = _polygons(shapely.intersection(shapely.make_valid(target), moved))
     if shared.area == 0:
         raise NoOverlap(
@@ -54,16 +54,16 @@ def overlap(
             f"target {_lon_lat(target, target_crs)}, reference {_lon_lat(reference, reference_crs)}; "
             "check their CRS, transform and nodata, or pass footprint= and ref_footprint="
         )
-    # Points set on straight edges for the sake of the transformation go again.
+    # Remove the points that were added to straight edges for the transformation.
     return _polygons(shapely.simplify(shared, 1e-4 * np.sqrt(shared.area)))
 
 
 def _nothing(raster: Raster) -> str:
     why = {
-        "none": "every pixel looked at is NaN or infinite",
-        "file": f"every pixel looked at is the stored nodata ({raster.nodata}) or not finite; pass nodata= to overrule",
-        "given": f"every pixel looked at is nodata ({raster.nodata}, as given) or not finite",
-        "corners": f"every pixel looked at is {raster.nodata}, as in the image corners; pass nodata= if that is data",
+        "none": "every sampled pixel is NaN or infinite",
+        "file": f"every sampled pixel is the stored nodata ({raster.nodata}) or not finite; pass nodata= to overrule",
+        "given": f"every sampled pixel is nodata ({raster.nodata}, as given) or not finite",
+        "corners": f"every sampled pixel is {raster.nodata}, as in the image corners; pass nodata= if that is data",
     }
     return f"{raster.name} has no valid pixel: {why[raster.nodata_source]}"
 
@@ -80,11 +80,11 @@ def _solid(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _straighten(part: Polygon) -> Polygon | MultiPolygon:
-    """Turn the stairs of a cell border into straight edges."""
+    """Replace the staircase of a cell border by straight edges."""
     ring = shapely.get_coordinates(shapely.get_exterior_ring(part))[:-1]
-    if len(ring) <= _CORNERS:
+    if len(ring) <= _RECTANGLE:
         return part
-    # Simplifying keeps the first point: begin at one that is a corner of the shape for certain.
+    # Simplifying keeps the first point: begin at a corner, the point farthest from the middle.
     begin = int(np.argmax(((ring - ring.mean(axis=0)) ** 2).sum(axis=1)))
     ring = np.roll(ring, -begin, axis=0)
     exact = best = shapely.polygons(ring)
@@ -106,7 +106,7 @@ def _to_map(geometry: Any, affine: Any) -> Any:
 
 
 def _polygons(geometry: Any) -> Polygon | MultiPolygon:
-    """Keep the areas of a geometry; lines and points where two shapes touch are no overlap."""
+    """Polygons of a geometry, without the lines and points where two shapes touch."""
     parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon" and part.area > 0]
     parts += [
         inner
@@ -132,11 +132,11 @@ def carry_to_crs(geometry: Any, source: Any, target: Any) -> Any:
     moved = shapely.transform(dense, carry)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         return shapely.Polygon()
-    return shapely.make_valid(_unrolled(moved, target))
+    return shapely.make_valid(_unwrapped(moved, target))
 
 
-def _unrolled(geometry: Any, crs: Any) -> Any:
-    """Undo the jumps of longitudes along outlines that cross the antimeridian; one around a pole is left as it is."""
+def _unwrapped(geometry: Any, crs: Any) -> Any:
+    """Make longitudes continuous along polygons that cross the antimeridian; one around a pole is left unchanged."""
     full = longitude_period(crs)
     if full is None:
         return geometry
@@ -152,18 +152,18 @@ def _unrolled(geometry: Any, crs: Any) -> Any:
     return parts[0] if len(parts) == 1 else shapely.geometrycollections(parts)
 
 
-def _beside(geometry: Any, other: Any, crs: Any) -> Any:
-    """Bring outlines, each as a whole, into the turn of longitudes of others."""
+def _wrapped(geometry: Any, other: Any, crs: Any) -> Any:
+    """Wrap the longitudes of polygons to those of another."""
     if longitude_period(crs) is None or geometry.is_empty:
         return geometry
     middle = (other.bounds[0] + other.bounds[2]) / 2
 
-    def turned(part: Any) -> Any:
+    def shifted(part: Any) -> Any:
         centre = (part.bounds[0] + part.bounds[2]) / 2
         by = float(wrap_longitude(crs, centre, middle)) - centre
         return shapely.transform(part, lambda points: points + np.array([by, 0.0])) if by else part
 
-    return shapely.union_all([turned(part) for part in shapely.get_parts(geometry)])
+    return shapely.union_all([shifted(part) for part in shapely.get_parts(geometry)])
 
 
 def _lon_lat(geometry: Any, crs: Any) -> str:

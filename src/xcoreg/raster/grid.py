@@ -1,4 +1,4 @@
-"""Where an image lies: spatial dimensions, transform, CRS."""
+"""Grid of an image: shape, transform and CRS, from its coordinates and its grid mapping."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] 
 
 
 def georeferenced_by(image: Image) -> str | None:
-    """Name what tells where an image lies besides a transform."""
+    """Georeference of an image other than a transform: control points or RPCs."""
     if isinstance(image, Dataset):
         image, _ = pick_variable(image, None, "the image")
     if "gcps" in _grid_mapping_attrs(image):
@@ -122,7 +122,7 @@ def _from_coordinates(image: Image, dims: tuple[Hashable, Hashable], stored: Aff
 def _differ(
     found: Affine, stored: Affine, image: Image, dims: tuple[Hashable, Hashable], tolerance: tuple[float, float]
 ) -> bool:
-    """Tell whether the stored transform is stale; where it is not, its digits beat those of differences."""
+    """Whether the stored transform is stale; if it is not, it has more digits than differences of coordinates."""
     rows, cols = image.sizes[dims[0]], image.sizes[dims[1]]
     x = (found.c - stored.c, found.c + found.a * cols - stored.c - stored.a * cols)
     y = (found.f - stored.f, found.f + found.e * rows - stored.f - stored.e * rows)

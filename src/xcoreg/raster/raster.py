@@ -1,7 +1,4 @@
-"""A raster one part of which is already in memory: many windows of one neighbourhood cost one reading.
-
-One band as arrays: windows read from it with their valid masks, and its nodata.
-"""
+"""One band of an image: its grid, its nodata value, and windows of it with their valid masks."""
 
 from __future__ import annotations
 
@@ -32,18 +29,15 @@ logger = logging.getLogger("xcoreg")
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """One band of an image: where it lies and how to read windows of it.
+    """One band of an image, made by :func:`make_raster`: only windows of it are read, from any thread.
 
-    Made by :func:`make_raster`. Nothing is read before :meth:`read`, and then the window alone. Reading is safe from
-    several threads.
-
-    data : The band, (rows, columns), as lazy as it came.
+    data : The band, (rows, columns); lazy if the image is.
     grid : CRS, affine (pixel corners) and shape.
-    nodata : Value of pixels that hold nothing; NaN and infinities never count as data.
-    name : What messages call it.
+    nodata : Value of pixels without data, besides NaN and infinity.
+    name : Used in messages.
     nodata_source : "given", "file", "corners" or "none".
-    variable : The unselected variable; slicing it once reads less than slicing a slice.
-    lead : What selects the band in `variable`.
+    variable : With all bands; slicing it once reads less than slicing a slice.
+    lead : Indices that select the band in `variable`.
     """
 
     data: DataArray
@@ -67,7 +61,7 @@ class Raster:
 
     @property
     def work_dtype(self) -> np.dtype[Any]:
-        """Of the values that :meth:`read` returns: float32 where it holds every pixel exactly, else float64."""
+        """Of the values that :meth:`read` returns: float32 where that is exact, else float64."""
         return np.dtype(np.float32 if np.can_cast(self.dtype, np.float32) else np.float64)
 
     @property
@@ -81,12 +75,12 @@ class Raster:
         return not _is_stored(self.variable)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Let an image that is computed travel without its graph: who works on it elsewhere is given its chunks."""
-        known = dict(self.__dict__)
+        """Pickle an image that dask computes without its graph: tasks in other processes are given its chunks."""
+        state = dict(self.__dict__)
         if self.is_computed:
             data = DataArray(lazy.without_graph(self.data.data), dims=self.data.dims)
-            known |= {"data": data, "variable": data.variable, "lead": ()}
-        return known
+            state |= {"data": data, "variable": data.variable, "lead": ()}
+        return state
 
     def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window at full resolution."""
@@ -99,7 +93,7 @@ class Raster:
         return [self._pad(*pair) for pair in zip(wanted, inner, self.read_raw(inner), strict=True)]
 
     def read_stack(self, boxes: Sequence[Box]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read several windows of one size at once, in fewer steps than one after the other.
+        """Read several windows of one size at once, faster than one by one.
 
         -> values, valid (n, rows, cols).
         """
@@ -120,13 +114,13 @@ class Raster:
         """Cut a box to the image."""
         row0, row1, col0, col1 = (int(edge) for edge in box)
         if row1 < row0 or col1 < col0:
-            raise OptionError(f"the window {box} is turned around: rows and columns go up")
+            raise OptionError(f"the window {box} ends before it begins: give row0 <= row1 and col0 <= col1")
         rows, cols = self.shape
         low, left = min(max(row0, 0), rows), min(max(col0, 0), cols)
         return low, max(low, min(row1, rows)), left, max(left, min(col1, cols))
 
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
-        """Read windows as they are stored, with no mask.
+        """Read windows as they are stored, without a mask.
 
         step (rows, columns).
         """
@@ -192,22 +186,22 @@ def make_raster(
     name: str = "target",
     search: bool = True,
 ) -> Raster:
-    """Take one band of an image as a :class:`Raster`."""
+    """Select one band of an image as a :class:`Raster`."""
     array, left = pick_variable(image, band, name)
     dims = spatial_dims(image, name)
     lead = pick_band(array, dims, left, name)
     check_dtype(array.dtype, name)
     data = array.isel(lead).transpose(*dims)
-    marker = as_number(nodata, name) if nodata is not None else stored_nodata(array)
-    source = "given" if nodata is not None else "none" if marker is None else "file"
-    raster = Raster(data, grid_of(array, name, dims), marker, name, source, array.variable, tuple(lead.items()))
+    value = as_number(nodata, name) if nodata is not None else stored_nodata(array)
+    source = "given" if nodata is not None else "none" if value is None else "file"
+    raster = Raster(data, grid_of(array, name, dims), value, name, source, array.variable, tuple(lead.items()))
     if raster.is_computed:
         lazy.register(data.data)
-    return with_marker(raster) if search else raster
+    return with_corner_nodata(raster) if search else raster
 
 
-def with_marker(raster: Raster) -> Raster:
-    """Look for nodata in the corners of an image, where none is known."""
+def with_corner_nodata(raster: Raster) -> Raster:
+    """Find a nodata value in the corners of an image that has none."""
     if raster.nodata is not None:
         return raster
     found = search_corners(raster.read_raw, raster.shape)
@@ -218,25 +212,27 @@ def with_marker(raster: Raster) -> Raster:
 
 
 @dataclass(frozen=True, eq=False)
-class _HeldRaster(Raster):
-    """A raster that reads what lies in `box` from `held`."""
+class _CachedRaster(Raster):
+    """A raster with the pixels of `box` in memory."""
 
     box: Box = (0, 0, 0, 0)
-    held: Any = None
+    pixels: Any = None
 
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[Any]:
-        """Read windows as they are stored, from memory where all of them lie there."""
+        """Read windows as they are stored, from memory where all of them are in the box."""
         row0, row1, col0, col1 = self.box
         inside = all(row0 <= r0 and r1 <= row1 and col0 <= c0 and c1 <= col1 for r0, r1, c0, c1 in boxes)
         if not inside:
             return super().read_raw(boxes, step)
-        return [self.held[r0 - row0 : r1 - row0 : step[0], c0 - col0 : c1 - col0 : step[1]] for r0, r1, c0, c1 in boxes]
+        return [
+            self.pixels[r0 - row0 : r1 - row0 : step[0], c0 - col0 : c1 - col0 : step[1]] for r0, r1, c0, c1 in boxes
+        ]
 
 
-def hold(raster: Raster, box: Box) -> Raster:
-    """Read one box of a raster now, and windows inside of it from memory later."""
+def cache_box(raster: Raster, box: Box) -> Raster:
+    """Read one box of a raster now, so that windows inside of it come from memory."""
     if raster.is_computed:
         return raster
     inner = raster.clip(box)
     known = {f.name: getattr(raster, f.name) for f in fields(Raster)}
-    return _HeldRaster(**known, box=inner, held=raster.read_raw([inner])[0])
+    return _CachedRaster(**known, box=inner, pixels=raster.read_raw([inner])[0])

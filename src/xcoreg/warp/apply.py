@@ -92,7 +92,7 @@ def _extrapolates(model: Any, x: Floats, y: Floats, pixel: float) -> NDArray[np.
     return beyond
 
 
-_Image = TypeVar("_Image", DataArray, Dataset)
+_Image = TypeVar("_Image", bound=DataArray | Dataset)
 
 
 def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) -> _Image:

@@ -144,7 +144,7 @@ def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.
     raise OptionError(f"a {type(ground).__name__} does not tell where an image lies: give GCPs, RPCs or Corners")
 
 
-_Image = TypeVar("_Image", DataArray, Dataset)
+_Image = TypeVar("_Image", bound=DataArray | Dataset)
 _PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # a grid whose map coordinates are corners of pixels
 _ROUND_OFF = 1e-6  # px
 _PLACE = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a grid mapping
