@@ -62,7 +62,7 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Packages whose names have still to be mended.
-UNMENDED = {"batches", "core", "georef", "lazy", "plot", "raster", "results", "warp"}
+UNMENDED = {"core", "georef", "lazy", "plot", "raster", "results", "warp"}
 
 # Modules with names for users, who read them from __all__.
 PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "plot", "simulate")

@@ -445,9 +445,8 @@ def moves_only(
     applying: Mapping[str, Any] | None = None,
 ) -> bool:
     """Whether a GeoTIFF is asked for, on no other grid and without creation options."""
-    asked = applying or {}
-    resampled = asked.get("align_grid") or any(asked.get(name) is not None for name in ("like", "resolution"))
-    return not (creation or resampled) and driver_for(goal, driver) == "GTiff"
+    regrid = ApplyOptions(**(applying or {})).is_regrid
+    return not (creation or regrid) and driver_for(goal, driver) == "GTiff"
 
 
 def _with_transform(target: Any, reference: Any, ground: Any, nodata: float | None) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xcoreg import lazy
-from xcoreg.batches.run import _told, batch
+from xcoreg.batches.run import _explain, batch
 from xcoreg.errors import OptionError
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
@@ -108,9 +108,9 @@ def test_a_scene_that_kills_its_workers_fails_alone():
 
     results = dict(lazy.run_each(work, ["a", "deadly", "b"], workers=2))
     assert (results[0], results[2]) == ("a", "b")
-    assert "the worker process died while working on this scene, twice" in str(_told(results[1]))
+    assert "the worker process died while working on this scene, twice" in str(_explain(results[1]))
 
 
-def test_a_scheduler_that_is_not_there_is_told(scenes):
+def test_a_scheduler_that_cannot_be_reached_is_refused(scenes):
     with pytest.raises(OptionError, match="has its own workers"):
         batch(scenes.targets, scenes.out, ref=scenes.ref, workers="tcp://127.0.0.1:9", memory="1GB")

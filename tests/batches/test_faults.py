@@ -45,7 +45,7 @@ def test_a_batch_that_is_stopped_goes_on(scenes, stop, number):
     assert code != 0
     assert [path.name for path in scenes.out.glob("*.tif")] == ["a.tif"]
     if number == signal.SIGINT:
-        assert "interrupted: finished scenes are whole" in said
+        assert "interrupted: finished scenes are complete" in said
         assert list(scenes.out.glob(".xcoreg*")) == []
         assert (scenes.out / "manifest.csv").read_text().count("\n") == 2
     found = batch(scenes.targets, scenes.out, ref=scenes.ref)

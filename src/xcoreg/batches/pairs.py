@@ -1,8 +1,7 @@
-"""What a batch works on: pairs of images, from a table, a pattern or a list."""
+"""The pairs of images of a batch: from a table, a pattern, a list or a DataFrame."""
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 import re
@@ -13,18 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, local_path
+from xcoreg.files import NoSuchFile, local_path, read_csv
 
 _COLUMNS = "target, reference (needed unless ref= is given) and name (optional)"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One scene of a batch.
-
-    target, reference : Absolute path, URL or GDAL name.
-    name : What its outputs are called.
-    """
+    """One scene of a batch: absolute paths, URLs or GDAL names of its images, and the name of its outputs."""
 
     target: str
     reference: str
@@ -32,10 +27,10 @@ class Pair:
 
 
 def read_pairs(pairs: Any, ref: str | os.PathLike[str] | None = None) -> list[Pair]:
-    """Make a list of pairs from what a user gives."""
+    """Make a list of pairs of a table, a pattern, a DataFrame or a sequence; `ref` serves targets without reference."""
     found = [_pair(row, ref, number) for number, row in enumerate(_rows(pairs), 1)]
     if not found:
-        raise OptionError(f"there is nothing to do: {pairs!r:.80} names no image")
+        raise OptionError(f"there is nothing to do: {pairs!r:.80} names no image, give targets")
     for path in dict.fromkeys(path for pair in found for path in (pair.target, pair.reference)):
         local = local_path(path)
         if local is not None and not local.exists():
@@ -61,24 +56,14 @@ def _rows(pairs: Any) -> Iterable[Any]:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{str(key).strip(): (value or "").strip() for key, value in row.items()} for row in _reader(file)]
-    except FileNotFoundError as error:
-        raise NoSuchFile(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OptionError(f"{path} cannot be read as a CSV table: {error}") from error
-    if rows and "target" not in rows[0]:
-        raise OptionError(f"{path} has no column 'target', but {', '.join(rows[0])}: its columns are {_COLUMNS}")
-    return [
-        {**row, **{key: _beside(path, row[key]) for key in ("target", "reference") if row.get(key)}} for row in rows
-    ]
-
-
-def _reader(file: Any) -> Iterable[dict[str, Any]]:
-    first = file.readline()
-    file.seek(0)
-    return csv.DictReader(file, delimiter=max(",;\t", key=first.count), restkey="more")
+    """Read a CSV table; its relative paths are relative to its own folder."""
+    table = read_csv(path)
+    if "target" not in table:
+        raise OptionError(f"{path} has no column 'target', but {', '.join(table)}: its columns are {_COLUMNS}")
+    for name in table.columns.intersection(["target", "reference"]):
+        table[name] = [_beside(path, cell) if cell else "" for cell in table[name]]
+    rows: list[dict[str, str]] = table.to_dict("records")
+    return rows
 
 
 def _beside(table: Path, path: str) -> str:
@@ -108,14 +93,14 @@ def _absolute(path: Any) -> str:
 
 
 def _named(pairs: list[Pair]) -> list[Pair]:
-    """Give names to those without, then refuse names that are no file names, or not unique."""
-    steps = {pair: _steps(pair.target) for pair in pairs if not pair.name}
+    """Name pairs by file, and by as many folders as make names unique; refuse names that no file may have."""
+    paths = {pair: _path_parts(pair.target) for pair in pairs if not pair.name}
     depth = 1
-    while depth < max(map(len, steps.values()), default=0):
-        if len({parts[-depth:] for parts in steps.values()}) == len(set(steps.values())):
+    while depth < max(map(len, paths.values()), default=0):
+        if len({parts[-depth:] for parts in paths.values()}) == len(set(paths.values())):
             break
         depth += 1
-    named = [pair if pair.name else replace(pair, name="_".join(steps[pair][-depth:])) for pair in pairs]
+    named = [pair if pair.name else replace(pair, name="_".join(paths[pair][-depth:])) for pair in pairs]
     for pair in named:
         if pair.name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', pair.name) or pair.name.startswith("."):
             raise OptionError(f"{pair.name!r} cannot be the name of a file: give this scene another name")
@@ -127,8 +112,8 @@ def _named(pairs: list[Pair]) -> list[Pair]:
     return named
 
 
-def _steps(target: str) -> tuple[str, ...]:
-    """Folders of a target and its own name without the suffix, in characters that a file name may have."""
+def _path_parts(target: str) -> tuple[str, ...]:
+    """Folders and name of a target, without suffix, in characters that a file name may have."""
     parts = [part for part in re.split(r"[/\\]+", target.split("?", maxsplit=1)[0]) if part]
     clean = [re.sub(r"[^\w.+-]+", "-", part).strip("-.") for part in (*parts[:-1], Path(parts[-1]).stem)]
     return tuple(part for part in clean if part)

@@ -1,7 +1,4 @@
-"""Running a batch: what is left to do is done, whatever happens to single scenes.
-
-What became of a batch: a table for programs, and a page for people.
-"""
+"""Run a batch: the scenes that are not finished, then a table and a page of all."""
 
 from __future__ import annotations
 
@@ -16,10 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import pandas as pd
+
 from xcoreg import lazy
 from xcoreg.batches.pairs import Pair, read_pairs
-from xcoreg.batches.scene import DONE, FAILED, REFUSED, SCENES, Work, correct_scene, failed, make_work, read_record
-from xcoreg.errors import OptionError, require
+from xcoreg.batches.scene import (
+    DONE,
+    FAILED,
+    REFUSED,
+    SCENES,
+    BatchOptions,
+    check_batch_options,
+    correct_scene,
+    read_record,
+    record_failure,
+)
+from xcoreg.errors import OptionError
 from xcoreg.files import local_path, new_file, remove_stale_folders
 from xcoreg.report.html import escape, page, paragraphs, section, table
 
@@ -27,9 +36,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
-    import pandas as pd
-
-    Tell = Callable[[dict[str, Any]], None]
+    OnRecord = Callable[[dict[str, Any]], None]
 
 logger = logging.getLogger("xcoreg")
 
@@ -44,15 +51,15 @@ def batch(
     verb: str = "shift",
     workers: int | str | None = None,
     memory: str | int | None = None,
-    progress: bool | Tell = False,
+    progress: bool | OnRecord = False,
     **options: Any,
 ) -> Batch:
-    """Correct many scenes, and go on where an earlier run has stopped.
+    """Correct many scenes, and continue where an earlier run stopped.
 
     Parameters
     ----------
     pairs : path, pattern, DataFrame or sequence
-        What to correct: a CSV table with the columns target, reference and name; a pattern such as
+        The scenes: a CSV table with the columns target, reference and name; a pattern such as
         ``"scenes/**/*.tif"``; or a sequence of targets, of (target, reference), or of dictionaries. Images are paths,
         addresses or GDAL names: each worker opens its own. See :func:`xcoreg.batches.pairs.read_pairs`.
     out : path
@@ -65,13 +72,13 @@ def batch(
         Number of processes of one thread on this machine, or the address of a distributed scheduler ("tcp://...").
         Default: one scene after another in this process, the windows of each in its threads.
     memory : str or int, optional
-        What each of the processes may hold, "2GB" or bytes.
+        Memory of each of these processes, "2GB" or bytes.
     progress : bool or callable
-        Show a bar on stderr, or be told the record of every scene when it ends.
+        Show a bar on stderr, or call this function with the record of every scene when it ends.
     **options
         Of `match` or `match_local`; of `apply` (`like` may be a path, or "reference" for each scene's own); `driver`
-        and `creation` (a dictionary) of the output format; `report` (a page of pictures for every scene); `manifest`
-        ("csv" or "parquet"); `retry` (try again what was refused). Masks (`where`, `ref_where`) may be paths.
+        and `creation` (a dictionary) of the output format; `report` (a page of figures for every scene); `manifest`
+        ("csv" or "parquet"); `retry` (try refused scenes again). Masks (`where`, `ref_where`) may be paths.
 
     Returns
     -------
@@ -81,18 +88,18 @@ def batch(
     Raises
     ------
     OptionError
-        When an option or a list cannot be used. What goes wrong with a scene is told in its record alone.
+        When an option or a list cannot be used. An error of one scene is in its record and raises nothing.
     MissingDependency
-        Without what workers or pages of pictures need.
+        When a package that workers, reports or the manifest need is not installed.
 
     Notes
     -----
-    `out` holds for every scene NAME.tif (or what `driver` calls for), ``scenes/NAME.fit.json`` and the record
-    ``scenes/NAME.json``; besides, the table ``manifest.csv`` and the page ``index.html``. Every file appears whole or
-    not at all, the record last. A scene is done when its record says so, the output has the size told there, and
-    neither images nor options have changed since; a scene that was *refused* (no trustworthy match) counts as done,
-    one that *failed* (anything else) is tried again. So a run that was killed is continued by the same call, and the
-    final files are those of a run that was not; times aside.
+    `out` contains for every scene NAME.tif (the suffix depends on `driver`), ``scenes/NAME.fit.json`` and the record
+    ``scenes/NAME.json``; besides, the table ``manifest.csv`` and the page ``index.html``. Every file is complete or
+    absent; the record is written last. A scene is finished when its record says so, the output has the size recorded
+    there, and neither images nor options have changed since. A *refused* scene (no trustworthy match) counts as
+    finished, a *failed* one (any other error) is tried again. So a run that was killed is continued by the same call,
+    and the final files, times aside, are those of a run that was not.
 
     Examples
     --------
@@ -106,64 +113,57 @@ def batch(
     >>> batch([tgt], folder / "out", ref=ref).n_new
     0
     """
-    listed = read_pairs(pairs, ref)
+    scenes = read_pairs(pairs, ref)
     retry = bool(options.pop("retry", False))
     folder = Path(out).absolute()
-    work = make_work(folder, verb, options)
-    _check_outputs(work, listed)
+    checked = check_batch_options(folder, verb, options)
+    _check_outputs(checked, scenes)
     (folder / SCENES).mkdir(parents=True, exist_ok=True)
-    known = {at: record for at, pair in enumerate(listed) if (record := _done(work, pair, retry)) is not None}
-    todo = [at for at in range(len(listed)) if at not in known]
-    logger.info("%d scenes: %d done before, %d to do", len(listed), len(known), len(todo))
-    _run(work, listed, todo, known, _where(workers, memory), progress)
-    return Batch(folder, tuple(known[at] for at in range(len(listed))), len(todo))
+    records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
+    todo = [at for at in range(len(scenes)) if at not in records]
+    logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
+    _run(checked, {at: scenes[at] for at in todo}, records, _worker_options(workers, memory), progress)
+    return Batch(folder, tuple(records[at] for at in range(len(scenes))), len(todo))
 
 
 def _run(
-    work: Work,
-    listed: list[Pair],
-    todo: list[int],
-    known: dict[int, dict[str, Any]],
-    where: dict[str, Any],
-    progress: bool | Tell,
+    options: BatchOptions,
+    todo: dict[int, Pair],
+    records: dict[int, dict[str, Any]],
+    workers: dict[str, Any],
+    progress: bool | OnRecord,
 ) -> None:
-    """Work on what is left; table and page are true at every moment, and after an interruption."""
-    ledger = _Ledger(work, listed, known)
+    """Work on the scenes to do; table and page are up to date every few seconds, and after an interruption."""
+    last, items = time.monotonic(), list(todo.items())
     try:
-        results = lazy.run_each(partial(correct_scene, work), [listed[each] for each in todo], **where)
-        with _teller(progress, len(todo)) as tell, closing(results):
-            for at, result in results:
-                pair = listed[todo[at]]
-                known[todo[at]] = record = result if isinstance(result, dict) else failed(work, pair, _told(result))
-                tell(record)
-                ledger.write(pause=_PAUSE)
+        results = lazy.run_each(partial(correct_scene, options), list(todo.values()), **workers)
+        with _record_function(progress, len(todo)) as on_record, closing(results):
+            for number, result in results:
+                at, pair = items[number]
+                is_record = isinstance(result, dict)
+                records[at] = result if is_record else record_failure(options, pair, _explain(result))
+                on_record(records[at])
+                if time.monotonic() - last > _PAUSE:
+                    _write_summary(options, records)
+                    last = time.monotonic()
     finally:
-        for folder in (work.folder, work.folder / SCENES):
+        for folder in (options.folder, options.folder / SCENES):
             remove_stale_folders(folder)
-        ledger.write()
+        _write_summary(options, records)
 
 
-class _Ledger:
-    """Writes table and page of what is known so far."""
-
-    def __init__(self, work: Work, listed: list[Pair], known: dict[int, dict[str, Any]]) -> None:
-        self.work, self.listed, self.known, self.last = work, listed, known, time.monotonic()
-
-    def write(self, pause: float = 0.0) -> None:
-        """Write, if the last time was long enough ago."""
-        if time.monotonic() - self.last < pause:
-            return
-        found = Batch(self.work.folder, tuple(self.known[at] for at in sorted(self.known)))
-        try:
-            write_manifest(found, self.work.folder / f"manifest.{self.work.manifest}")
-            write_page(found, self.work.folder / "index.html")
-        except OSError as error:  # a full disk, say: scenes have told that already
-            logger.warning("the table of scenes cannot be written: %s", error)
-        self.last = time.monotonic()
+def _write_summary(options: BatchOptions, records: dict[int, dict[str, Any]]) -> None:
+    """Write the table and the page of all records."""
+    found = Batch(options.folder, tuple(records[at] for at in sorted(records)))
+    try:
+        write_manifest(found, options.folder / f"manifest.{options.manifest}")
+        write_page(found, options.folder / "index.html")
+    except OSError as error:  # such as a full disk, which the scenes have reported
+        logger.warning("the table of scenes cannot be written: %s", error)
 
 
-def _told(error: Any) -> Any:
-    """Say in plain words that a worker died with a scene."""
+def _explain(error: Any) -> Any:
+    """Replace the error of distributed after a worker died with a scene by one in plain words."""
     if type(error).__name__ != "KilledWorker":
         return error
     return OptionError(
@@ -172,51 +172,52 @@ def _told(error: Any) -> Any:
     )
 
 
-def _where(workers: int | str | None, memory: str | int | None) -> dict[str, Any]:
+def _worker_options(workers: int | str | None, memory: str | int | None) -> dict[str, Any]:
     if isinstance(workers, str) and not workers.isdecimal():
         return {"scheduler": workers, "memory": memory}
     return {"workers": None if workers is None else int(workers), "memory": memory}
 
 
-def _done(work: Work, pair: Pair, retry: bool) -> dict[str, Any] | None:
-    """Read the record of a scene that needs no more work."""
-    goals = work.goals(pair.name)
-    record = read_record(goals.record)
-    if record is None or record["status"] == FAILED or record.get("signature") != work.signature(pair):
+def _finished(options: BatchOptions, pair: Pair, retry: bool) -> dict[str, Any] | None:
+    """Read the record of a scene that is finished; None of one that is to be worked on."""
+    paths = options.paths(pair.name)
+    record = read_record(paths.record)
+    if record is None or record["status"] == FAILED or record.get("signature") != options.signature(pair):
         return None
     if record["status"] == REFUSED:
         return None if retry else record
-    whole = goals.image.exists() and goals.fit.exists() and (goals.report is None or goals.report.exists())
-    if not whole or (goals.image.is_file() and goals.image.stat().st_size != record.get("bytes")):
+    complete = paths.image.exists() and paths.fit.exists() and (paths.report is None or paths.report.exists())
+    if not complete or (paths.image.is_file() and paths.image.stat().st_size != record.get("bytes")):
         return None
     return record if record["status"] == DONE else None
 
 
-def _check_outputs(work: Work, listed: list[Pair]) -> None:
-    """Refuse a folder that cannot be, and outputs that would replace an input."""
-    if not work.folder.parent.is_dir() or (work.folder.exists() and not work.folder.is_dir()):
-        raise OptionError(f"cannot write into {work.folder}: give a folder in one that exists")
-    inputs = {Path(path).resolve() for pair in listed for path in (pair.target, pair.reference) if local_path(path)}
-    for pair in listed:
-        if work.goals(pair.name).image.resolve() in inputs:
+def _check_outputs(options: BatchOptions, scenes: list[Pair]) -> None:
+    """Refuse a folder that cannot be made, and outputs that would replace an input."""
+    folder = options.folder
+    if not folder.parent.is_dir() or (folder.exists() and not folder.is_dir()):
+        raise OptionError(f"cannot write into {folder}: give a folder in one that exists")
+    inputs = {Path(path).resolve() for pair in scenes for path in (pair.target, pair.reference) if local_path(path)}
+    for pair in scenes:
+        if options.paths(pair.name).image.resolve() in inputs:
             raise OptionError(f"the output of {pair.name} would replace an input: give another folder")
 
 
 @contextmanager
-def _teller(progress: bool | Tell, total: int) -> Iterator[Tell]:
-    """Offer a function that is told every record."""
+def _record_function(progress: bool | OnRecord, total: int) -> Iterator[OnRecord]:
+    """Give the function that is called with every record: the user's, or one that moves a bar."""
     if callable(progress):
         yield progress
         return
-    ended: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     with lazy.progress_bar(total, "scenes", "scene", progress, leave=True) as bar:
 
-        def told(record: dict[str, Any]) -> None:
-            ended[record["status"]] = ended.get(record["status"], 0) + 1
-            bar.set_postfix_str(describe_counts(ended), refresh=False)
+        def move(record: dict[str, Any]) -> None:
+            counts[record["status"]] += 1
+            bar.set_postfix_str(describe_counts(counts), refresh=False)
             bar.update()
 
-        yield told
+        yield move
 
 
 _WORDS = {DONE: "corrected", REFUSED: "refused", FAILED: "failed"}
@@ -240,16 +241,16 @@ _STEPS = ("match", "write", "report", "total")
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What became of many scenes; true when every one was corrected.
+    """The records of many scenes; true when every one was corrected.
 
     Parameters
     ----------
     folder : Path
         Of the outputs.
     records : tuple of dict
-        One per scene, in the order they were given: what its JSON file holds.
+        One per scene, in the order they were given: the content of its JSON file.
     n_new : int
-        Scenes worked on in this run; the others had been done before.
+        Scenes worked on in this run; the others were finished before.
 
     Examples
     --------
@@ -263,7 +264,7 @@ class Batch:
     n_new: int = 0
 
     def counts(self) -> dict[str, int]:
-        """How many scenes ended in which way: done, refused (no trustworthy match), failed."""
+        """Numbers of scenes by status: done, refused (no trustworthy match), failed."""
         found = Counter(record["status"] for record in self.records)
         return {status: found[status] for status in _WORDS if found[status]}
 
@@ -279,28 +280,21 @@ class Batch:
         return f"Batch({describe_counts(self.counts())}; {self.folder})"
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one dictionary per scene, the same keys in all, None where nothing is known."""
+        """Give one dictionary per scene, with the same keys, None for missing values."""
         return [_row(record) for record in self.records]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Give the same as a table of pandas; needs the extra `vector`.
-
-        Raises
-        ------
-        MissingDependency
-            Without pandas.
-        """
-        frame: pd.DataFrame = require("pandas", extra="vector").DataFrame(self.rows(), columns=_columns())
-        return frame
+        """Give these rows as a DataFrame."""
+        return pd.DataFrame(self.rows(), columns=_columns())
 
 
 def describe_counts(counts: dict[str, int]) -> str:
-    """Put counts into words."""
+    """Give counts by status in words."""
     return ", ".join(f"{n} {_WORDS[status]}" for status, n in counts.items()) or "nothing"
 
 
 def write_manifest(batch: Batch, path: Path) -> None:
-    """Write the table of a batch, whole or not at all."""
+    """Write the table of a batch, complete or not at all."""
     with new_file(path) as place:
         if path.suffix.lower() == ".parquet":
             frame = batch.to_dataframe()
@@ -315,13 +309,12 @@ def write_manifest(batch: Batch, path: Path) -> None:
 
 
 def write_page(batch: Batch, path: Path) -> None:
-    """Write an index of all scenes that needs nothing but itself, with links to their files."""
+    """Write a self-contained page of all scenes, with links to their files."""
     title = f"{len(batch.records)} scenes: {describe_counts(batch.counts())}"
     kind = "" if batch.ok else ' class="bad"'
     sign = (
-        "A correction is what is added to the coordinates of the target to lie on the reference: x_ref = x_tgt + dx; "
-        "dcol runs to the right, drow down, in pixels of the target. RMSE: what was between the images, and is left "
-        "at withheld points, px."
+        "A correction is added to the coordinates of the target: x_ref = x_tgt + dx; dcol runs to the right, drow "
+        "down, in pixels of the target. RMSE: before and after the correction, at check points, px."
     )
     head = f"<header{kind}><h1>{escape(title)}</h1>{paragraphs([sign], 'faint')}</header>"
     bad = [record for record in batch.records if record["status"] != DONE]
@@ -363,13 +356,13 @@ def _number(value: Any, form: str) -> str:
 
 def _link(batch: Batch, record: dict[str, Any]) -> str:
     name = record["name"]
-    told = f"{SCENES}/{name}.json"
+    record_path = f"{SCENES}/{name}.json"
     if record["status"] != DONE:
-        return _anchor(told, name)
-    shown = batch.folder / SCENES / f"{name}.html"
-    goal = f"{SCENES}/{name}.html" if shown.exists() else record["output"]
-    return f"{_anchor(goal, name)} {_anchor(told, 'record')}"
+        return _anchor(record_path, name)
+    page_path = f"{SCENES}/{name}.html"
+    path = page_path if (batch.folder / page_path).exists() else record["output"]
+    return f"{_anchor(path, name)} {_anchor(record_path, 'record')}"
 
 
-def _anchor(goal: str, text: str) -> str:
-    return f'<a href="{quote(goal)}">{escape(text)}</a>'
+def _anchor(path: str, text: str) -> str:
+    return f'<a href="{quote(path)}">{escape(text)}</a>'
