@@ -21,7 +21,7 @@ from process import attempt
 from rivals import command
 
 import xcoreg
-from xcoreg.simulate.terrain import Mosaic, dem_pair
+from xcoreg.simulate import Mosaic, dem_pair
 
 __all__ = ["FULL", "PARTS", "QUICK", "Contest", "Entry", "Scale"]
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import xcoreg
-from xcoreg.simulate import pair, smooth_field
-from xcoreg.simulate.terrain import dem_pair
+from xcoreg.simulate import dem_pair, pair, smooth_field
 
 _SIDE = 1024
 

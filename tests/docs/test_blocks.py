@@ -139,7 +139,7 @@ def test_every_block_runs_and_prints_what_the_page_says(path, folder, monkeypatc
 STANDS_FOR = {"REF": "ref.tif", "TGT": "tgt.tif", "IMAGE": "tgt.tif", "JOBS": "'tgt*.tif'", "DIR": "many"}
 INSTEAD = {"dem": {"REF": "ref_dem.tif", "TGT": "dem.tif"}, "georef": {"IMAGE": "swath.tif"}}
 COMMANDS_NEED = """
-from xcoreg.simulate.terrain import dem_pair as _dem_pair
+from xcoreg.simulate import dem_pair as _dem_pair
 _dems = _dem_pair((128, 160), seed=1)
 _w(_dems.ref, "ref_dem.tif")
 _w(_dems.tgt, "dem.tif")

@@ -8,7 +8,7 @@ import pytest
 
 import xcoreg
 from xcoreg.core.matches import Status
-from xcoreg.simulate.terrain import DemNoise, Mosaic, dem_pair
+from xcoreg.simulate import DemNoise, Mosaic, dem_pair
 
 CALM = DemNoise(0.3, 0.0, 5.0, 0.0)
 RAMP = Mosaic(tiles=(1, 1), sigma=(0.0, 0.0, 0.0), ramp=(6.0, -4.0, 5.0))

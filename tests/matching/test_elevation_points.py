@@ -11,7 +11,7 @@ import pytest
 import xcoreg
 from xcoreg.core.matches import Status
 from xcoreg.matching.points import compare_points
-from xcoreg.simulate.terrain import DemNoise, dem_pair
+from xcoreg.simulate import DemNoise, dem_pair
 
 gpd = pytest.importorskip("geopandas")
 

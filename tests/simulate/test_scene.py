@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xcoreg.simulate import Scene, Texture
+from xcoreg.simulate import Texture
+from xcoreg.simulate.scene import Scene
 
 
 def draw(size=96, seed=0, **texture):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xcoreg.simulate import Constant, Similarity, similarity, smooth_field
+from xcoreg.simulate import Constant, similarity, smooth_field
+from xcoreg.simulate.scene import Similarity
 
 
 def test_constant_broadcasts():

@@ -1,4 +1,4 @@
-"""Synthetic scenes whose truth is exact: what accuracy to expect, measured instead of believed.
+"""Synthetic scenes with exact truth, to measure accuracy.
 
 A shift is the correction, ``x_ref = x_tgt + dcol``: content at target pixel ``(row, col)`` lies in the reference at
 ``(row + drow, col + dcol)``.
@@ -8,9 +8,6 @@ from xcoreg.simulate.pairs import Acquisition, Product, SimulatedPair, blob_mask
 from xcoreg.simulate.scene import (
     Constant,
     Displacement,
-    Scene,
-    Similarity,
-    SmoothField,
     Texture,
     WindowPairs,
     similarity,
@@ -27,10 +24,7 @@ __all__ = [
     "Displacement",
     "Mosaic",
     "Product",
-    "Scene",
-    "Similarity",
     "SimulatedPair",
-    "SmoothField",
     "Texture",
     "WindowPairs",
     "blob_mask",

@@ -1,11 +1,4 @@
-"""Two georeferenced images of one simulated ground, and the true correction between them.
-
-How an image is taken and what file it becomes.
-
-From the continuous ground to the pixels of one image, strip by strip.
-
-Smooth random blobs: masks with holes, and clouds with soft edges.
-"""
+"""Two georeferenced images of one simulated ground, and the true correction between them."""
 
 from __future__ import annotations
 
@@ -45,7 +38,7 @@ _LEVELS = {
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What happens to one of the two images.
+    """How one of the two images is acquired.
 
     Parameters
     ----------
@@ -139,13 +132,13 @@ _SLANT = 0.2  # columns per row of a swath edge
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """Everything that turns a view of the ground into an image.
+    """The sensor that turns a view of the ground into an image.
 
     view : The ground on the pixel grid before `Acquisition.coarser`, zero mean.
     share : Factor on the ground.
     noise : Standard deviation of the noise, on the scale of the ground.
-    acquisition, product : What happens, and what it becomes.
-    right : On which side the swath ends.
+    acquisition, product : Of the image.
+    right : Whether the swath ends on the right.
     """
 
     view: View
@@ -167,7 +160,7 @@ class Camera:
         if self.acquisition.clouds > 0:
             clouds = Clouds.draw(shape, self.acquisition.clouds, np.random.default_rng(sky))
         image = np.empty(shape, self.product.dtype)
-        # one byte for the whole image where there is nothing to tell
+        # one byte for the image without clouds
         cloud = np.zeros(shape, bool) if clouds else np.broadcast_to(np.bool_(False), shape)
         step = max(_STRIP // shape[1], 1)
         starts = range(0, shape[0], step)
@@ -187,7 +180,7 @@ class Camera:
         return image, cloud
 
     def _ground(self, start: int, stop: int, cols: int) -> NDArray[np.float32]:
-        """Look at rows start..stop of the image, which is coarser than the view by a whole factor."""
+        """Rows start..stop of the ground, averaged to the pixels of the image."""
         by = self.acquisition.coarser
         fine = resampled(self.view, self.acquisition.resampled_from)(start * by, stop * by, 0, cols * by)
         # a reversed contrast is the land's: clouds stay bright
@@ -195,7 +188,7 @@ class Camera:
         return np.asarray(share * _means(fine, by), np.float32)
 
     def _numbers(self, values: NDArray[np.float32], start: int, shape: tuple[int, int]) -> NDArray[np.generic]:
-        """Scale to digital numbers, keep them in range and off the nodata value, mark what the swath misses."""
+        """Scale to digital numbers in range, other than the nodata value, and mark pixels beyond the swath."""
         mean, std = self.product.level
         numbers = mean + self.acquisition.offset + abs(self.acquisition.gain) * std * values.astype(np.float64)
         dtype, nodata = np.dtype(self.product.dtype), self.product.nodata
@@ -204,11 +197,11 @@ class Camera:
             if nodata is not None:
                 numbers[numbers == nodata] += 1 if nodata < np.iinfo(dtype).max else -1
         if self.acquisition.wedge > 0:
-            numbers[self._missed(np.arange(start, start + len(values)), shape)] = 0 if nodata is None else nodata
+            numbers[self._beyond_swath(np.arange(start, start + len(values)), shape)] = 0 if nodata is None else nodata
         return numbers.astype(dtype)
 
-    def _missed(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Return where the swath does not reach: beyond a slanted line that cuts off the wanted fraction."""
+    def _beyond_swath(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return the pixels beyond the swath, whose slanted edge cuts off the requested fraction."""
         cols = np.arange(shape[1])[::-1] if self.right else np.arange(shape[1])
         place = cols + _SLANT * rows[:, None]
         every = np.arange(shape[1]) + _SLANT * np.linspace(0, shape[0] - 1, 64)[:, None]
@@ -239,7 +232,7 @@ def _back(start: int, stop: int, by: int) -> tuple[int, int, NDArray[np.float64]
 
 
 def _means(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
-    """Average squares of pixels: the larger pixel sees just what its parts see together."""
+    """Average squares of pixels."""
     if by == 1:
         return values
     rows, cols = values.shape
@@ -323,7 +316,7 @@ def veil(values: NDArray[np.float32], height: NDArray[np.float32]) -> NDArray[np
     return np.asarray(values + opacity * (_BRIGHT + height - values), np.float32)
 
 
-_LOOK = 2**20  # pixels from which the variance is taken
+_SAMPLE = 2**20  # pixels from which the variance is taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,7 +329,7 @@ class SimulatedPair:
         Georeferenced images, with CRS, transform and nodata as rioxarray keeps them.
     truth : Displacement or None
         Correction ``(dcol, drow)`` at target pixels ``(rows, cols)``, in target pixels; None for unrelated images and
-        for mere noise.
+        for noise only.
     ref_cloud, tgt_cloud : DataArray (y, x) of bool
         True under clouds.
     sigma : (ref, tgt)
@@ -358,7 +351,7 @@ class SimulatedPair:
 
     @property
     def _transform(self) -> tuple[float, ...]:
-        """The six numbers as stored: multiplying affines warns in affine 3."""
+        """The six stored numbers: multiplying affines warns in affine 3."""
         c, a, b, f, d, e = map(float, self.tgt.spatial_ref.attrs["GeoTransform"].split())
         return a, b, c, d, e, f
 
@@ -391,8 +384,8 @@ def pair(
 ) -> SimulatedPair:
     """Simulate two images of one ground whose displacement is known exactly.
 
-    The ground is a band-limited random field. Optics and pixels average it, sampling aliases it, then come clouds,
-    independent noise, gain and offset, rounding and the swath edge. Both images have the same transform: the content
+    The ground is a band-limited random field, averaged by optics and pixels and aliased by sampling, with clouds,
+    independent noise, gain and offset, rounding and a swath edge. Both images have the same transform: the content
     moves. A constant shift is exact to rounding (float32 before the dtype of the product). A field is evaluated by a
     spline of order 5 through at least four samples per pixel: with the default optics each pixel is right to 0.00003
     px; without any optics, where frequencies are ten times as high, each is wrong by some hundredths of a px, at
@@ -408,8 +401,8 @@ def pair(
         ``(row + drow, col + dcol)``. A callable gives it for every target pixel, see `Displacement`, `smooth_field`
         and `similarity`. None: unrelated images.
     snr_db : float
-        Variance of the noise-free image over that of the noise, in decibel. ``inf`` adds none, ``-inf`` leaves
-        nothing else.
+        Variance of the noise-free image over that of the noise, in decibel. ``inf`` adds none, ``-inf`` gives
+        noise only.
     texture : Texture, optional
         Spectrum and optics of the ground.
     ref, tgt : Acquisition, optional
@@ -440,24 +433,25 @@ def pair(
     _check(shape, ref, tgt)
     draws, other, ref_seed, tgt_seed = np.random.SeedSequence(seed).spawn(4)
     ground = Ground.draw(shape, texture, np.random.default_rng(draws))
-    beneath = ground if shift is not None else Ground.draw(shape, texture, np.random.default_rng(other))
+    below = ground if shift is not None else Ground.draw(shape, texture, np.random.default_rng(other))
     move = shift if callable(shift) else Constant(*((0.0, 0.0) if shift is None else shift))
 
-    def take(where: Ground, how: Acquisition, to: Displacement, own: np.random.SeedSequence) -> _Taken:
+    def take(where: Ground, how: Acquisition, to: Displacement, own: np.random.SeedSequence) -> _Image:
         view = (where.blurred(how.blur) if how.blur else where).view(to)
         share, noise = _levels(where, how, shape, snr_db)
         size = (shape[0] // how.coarser, shape[1] // how.coarser)
         values, cloud = Camera(view, share, noise, how, product, right=own is tgt_seed).take(size, own)
         sigma = abs(how.gain) * noise * product.level[1]
-        return _Taken(_georeferenced(values, product, how), _georeferenced(cloud, product, how), sigma)
+        transform = resized(product.transform, (how.coarser, how.coarser))
+        return _Image(*(georeferenced(each, transform, product.crs, product.nodata) for each in (values, cloud)), sigma)
 
-    first, second = take(ground, ref, Constant(0.0, 0.0), ref_seed), take(beneath, tgt, move, tgt_seed)
-    truth = None if shift is None or snr_db == -np.inf else _seen_at(move, tgt.coarser)
+    first, second = take(ground, ref, Constant(0.0, 0.0), ref_seed), take(below, tgt, move, tgt_seed)
+    truth = None if shift is None or snr_db == -np.inf else _in_coarse_pixels(move, tgt.coarser)
     return SimulatedPair(first.image, second.image, truth, first.cloud, second.cloud, (first.sigma, second.sigma))
 
 
 @dataclass(frozen=True, eq=False)
-class _Taken:
+class _Image:
     image: xr.DataArray
     cloud: xr.DataArray
     sigma: float
@@ -468,11 +462,11 @@ def _check(shape: tuple[int, int], *images: Acquisition) -> None:
         raise OptionError(f"shape is (rows, cols), both at least 1, not {shape}")
     for how in images:
         if any(n % how.coarser for n in shape):
-            raise OptionError(f"a shape of {shape} does not divide by coarser={how.coarser}: choose one that does")
+            raise OptionError(f"the shape {shape} is not divisible by coarser={how.coarser}: choose one that is")
 
 
 def _levels(ground: Ground, how: Acquisition, shape: tuple[int, int], snr_db: float) -> tuple[float, float]:
-    """Return the factor that makes the contrast of the ground 1, and the standard deviation of the noise."""
+    """Return the factor for unit contrast of the ground, and the standard deviation of the noise."""
     if snr_db == -np.inf:
         return 0.0, 1.0
     contrast = _contrast(ground, shape)
@@ -485,14 +479,14 @@ def _contrast(ground: Ground, shape: tuple[int, int]) -> float:
     """Return the standard deviation of the noise-free image, from all of its rows or from bands of them."""
     rows, cols = shape
     view = ground.view(Constant(0.0, 0.0))
-    if rows * cols <= _LOOK:
+    if rows * cols <= _SAMPLE:
         return float(view(0, rows, 0, cols).std(dtype=np.float64))
-    some = max(_LOOK // cols // 16, 1)
+    some = max(_SAMPLE // cols // 16, 1)
     starts = np.linspace(0, rows - some, 16).astype(int)
     return float(np.concatenate([view(at, at + some, 0, cols) for at in starts]).std(dtype=np.float64))
 
 
-def _seen_at(move: Displacement, by: int) -> Displacement:
+def _in_coarse_pixels(move: Displacement, by: int) -> Displacement:
     """Express a displacement on a grid in pixels of a grid whose pixels are `by` times as large."""
     if by == 1:
         return move
@@ -507,19 +501,20 @@ def _seen_at(move: Displacement, by: int) -> Displacement:
     return coarse
 
 
-def _georeferenced(values: NDArray[np.generic], product: Product, how: Acquisition) -> xr.DataArray:
-    """Wrap pixels as rioxarray would read them."""
-    transform = resized(product.transform, (how.coarser, how.coarser))
+def georeferenced(
+    values: NDArray[np.generic], transform: Affine, crs: object = None, nodata: float | None = None
+) -> xr.DataArray:
+    """Image of pixels as rioxarray would read it."""
     array: xr.DataArray = xr.DataArray(values, dims=("y", "x"))
     if transform.b == 0 and transform.d == 0:
         rows, cols = values.shape
         array = array.assign_coords(
             y=transform.f + transform.e * (np.arange(rows) + 0.5), x=transform.c + transform.a * (np.arange(cols) + 0.5)
         )
-    # in place: these methods copy the pixels otherwise
-    if product.crs is not None:
-        array.rio.write_crs(product.crs, inplace=True)
+    # In place, or these methods copy the pixels.
+    if crs is not None:
+        array.rio.write_crs(crs, inplace=True)
     array.rio.write_transform(transform, inplace=True)
-    if product.nodata is not None and values.dtype.kind != "b":
-        array.rio.write_nodata(product.nodata, inplace=True)
+    if nodata is not None and values.dtype.kind != "b":
+        array.rio.write_nodata(nodata, inplace=True)
     return array

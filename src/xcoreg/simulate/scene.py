@@ -1,11 +1,4 @@
-"""A continuous random scene, seen through optics and square pixels, whose value at any place is known.
-
-A scene of any extent: one torus, or many pieces of one, blended so that nothing repeats.
-
-True corrections: for every target pixel, where the reference shows the same thing.
-
-Many small pairs of windows at once, for measuring accuracy and calibration.
-"""
+"""Continuous random scenes with optics and pixels, true corrections, and pairs of small windows."""
 
 from __future__ import annotations
 
@@ -25,12 +18,12 @@ _PIECE = 1024  # torus of a mosaic, px
 _PITCH = 896  # distance of its pieces, px
 _BLEND = 64  # width over which neighbours mix, px
 _PER_PERIOD = 2.7  # samples under the spline per shortest period ...
-_FINEST = 8  # ... but no more than so many per pixel, for the sake of memory
+_FINEST = 8  # ... but at most this number per pixel, to limit memory
 _ORDER = 5
 
 
 class View(Protocol):
-    """The ground sampled on the pixels of one image: rows r0..r1 and columns c0..c1, which may lie outside it."""
+    """The ground on the pixels of one image: rows r0..r1 and columns c0..c1, also outside of it."""
 
     def __call__(self, r0: int, r1: int, c0: int, c1: int, /) -> NDArray[np.float32]:
         """Return the pixels, (r1 - r0, c1 - c0)."""
@@ -42,10 +35,10 @@ class Ground:
     """A continuous scene over the whole plane.
 
     With ``rolls`` the ground at ``x`` is ``sum_b w_b(x) scene(x + rolls[b])`` over the pieces ``b`` that reach ``x``,
-    with known weights whose squares sum to one: still a function known everywhere.
+    with weights whose squares sum to one.
 
     scene : The torus.
-    rolls : (m, m, 2) int or None; Offsets (row, col) of the pieces, or None: the torus itself, repeated.
+    rolls : (m, m, 2) int or None; Offsets (row, col) of the pieces; None repeats the torus.
     """
 
     scene: Scene
@@ -65,11 +58,11 @@ class Ground:
         return cls(scene, rng.integers(0, _PIECE, (64, 64, 2)))
 
     def blurred(self, sigma: float) -> Ground:
-        """Return the ground seen through a further Gaussian of so many pixels."""
+        """Return the ground after a further Gaussian blur of a standard deviation in pixels."""
         return Ground(self.scene.blurred(sigma), self.rolls)
 
     def view(self, displacement: Displacement) -> View:
-        """Look at the ground from an image displaced against it."""
+        """Return the view of an image that is displaced against the ground."""
         if isinstance(displacement, Constant):
             return _shifted(self, displacement)
         return _warped(self, displacement)
@@ -197,18 +190,9 @@ class Constant:
 
 @dataclass(frozen=True)
 class SmoothField:
-    """A sum of slow waves, each a product of one cosine along rows and one along columns.
+    """A sum of waves (amplitude, row frequency, row phase, column frequency, column phase), pixels and radians.
 
-    Parameters
-    ----------
-    dcol, drow : tuple of waves
-        A wave is ``(amplitude, row frequency, row phase, column frequency, column phase)``, in pixels and radians.
-
-    Examples
-    --------
-    >>> field = SmoothField(dcol=((2.0, 0.0, 0.0, 0.0, 0.0),), drow=())
-    >>> float(field(10, 20)[0])
-    2.0
+    A wave is a product of one cosine along rows and one along columns. Made by :func:`smooth_field`.
     """
 
     dcol: tuple[tuple[float, ...], ...]
@@ -222,25 +206,7 @@ class SmoothField:
 
 @dataclass(frozen=True)
 class Similarity:
-    """A rotation and a change of scale about a point, then a shift.
-
-    Parameters
-    ----------
-    center : (col, row)
-        The point which only the shift moves.
-    degrees : float
-        Rotation from the target to the reference, clockwise on the screen.
-    scale : float
-        Size of the content in the reference over that in the target.
-    shift : (dcol, drow)
-        Correction at the centre, in pixels.
-
-    Examples
-    --------
-    >>> dcol, drow = Similarity(center=(0.0, 0.0), degrees=90.0)([0.0], [1.0])
-    >>> [round(float(v), 6) for v in (dcol[0], drow[0])]
-    [-1.0, 1.0]
-    """
+    """A rotation and a change of scale about a centre (col, row), then a shift. Made by :func:`similarity`."""
 
     center: tuple[float, float]
     degrees: float = 0.0
@@ -264,13 +230,17 @@ def similarity(
     ----------
     shape : (rows, cols)
         Size of the target.
-    degrees, scale, shift
-        As in `Similarity`.
+    degrees : float
+        Rotation from the target to the reference, clockwise on the screen.
+    scale : float
+        Size of the content in the reference over that in the target.
+    shift : (dcol, drow)
+        Correction at the centre, in pixels.
 
     Returns
     -------
-    Similarity
-        The true correction.
+    callable
+        The true correction, a `Displacement`.
 
     Examples
     --------
@@ -296,12 +266,12 @@ def smooth_field(
     waves : int
         Number of waves per component.
     turns : float
-        The fastest wave has so many periods across the image.
+        Periods of the fastest wave across the image.
 
     Returns
     -------
-    SmoothField
-        The true correction.
+    callable
+        The true correction, a `Displacement`.
 
     Examples
     --------
@@ -332,13 +302,13 @@ def _waves(
     return out
 
 
-# Modes which optics dim below this are left out: the scene is what remains, so nothing becomes inexact.
+# Modes that optics reduce below this are not part of the scene.
 _DIM = 1e-3
 
 
 @dataclass(frozen=True)
 class Texture:
-    """Statistics of the scene and the optics that look at it.
+    """Statistics of the scene and optics of the sensor.
 
     Parameters
     ----------
@@ -347,10 +317,10 @@ class Texture:
     optics_sigma : float
         Standard deviation of the Gaussian point spread function, in pixels.
     oversampling : int
-        The scene has frequencies up to ``oversampling / 2`` cycles per pixel, where one half is all that pixels
-        can hold: what lies above is aliased as in a real image.
+        The scene has frequencies up to ``oversampling / 2`` cycles per pixel, where pixels can represent one half:
+        higher ones are aliased as in a real image.
     period : int or None
-        Whole pixels after which the texture repeats itself, or None: it never does.
+        Pixels after which the texture repeats, or None.
 
     Examples
     --------
@@ -375,16 +345,11 @@ class Texture:
 class Scene:
     """A sum of Fourier modes on a torus: band-limited, so that any shift of it is exact.
 
-    The value at pixel position ``x`` is ``real(sum_k modes[k] exp(2 pi i k x / size))``, already blurred by the optics
-    and averaged over the square of one pixel. Frequencies above one half of a cycle per pixel take part, therefore
-    sampling at whole pixels aliases them.
+    The value at pixel position ``x`` is ``real(sum_k modes[k] exp(2 pi i k x / size))``, blurred by the optics and
+    averaged over one pixel. Frequencies above one half of a cycle per pixel are included, and aliased by sampling.
 
-    Parameters
-    ----------
-    modes : (2 K + 1, K + 1) complex
-        Amplitudes for row frequencies -K..K and column frequencies 0..K, in cycles per torus.
-    size : int
-        Side of the torus in pixels.
+    modes : (2 K + 1, K + 1) complex; Amplitudes of row frequencies -K..K and column frequencies 0..K per torus.
+    size : Side of the torus in pixels.
     """
 
     modes: NDArray[np.complexfloating]
@@ -394,24 +359,7 @@ class Scene:
     def draw(
         cls, size: int, texture: Texture, rng: np.random.Generator, *, dtype: type[np.complexfloating] = np.complex128
     ) -> Scene:
-        """Draw a scene of zero mean and unit expected variance.
-
-        Parameters
-        ----------
-        size : int
-            Side of the torus in pixels.
-        texture : Texture
-            Spectrum and optics.
-        rng : numpy.random.Generator
-            Source of randomness.
-        dtype : complex type
-            complex64 is faster and exact to 1e-7 of the contrast.
-
-        Returns
-        -------
-        Scene
-            The scene.
-        """
+        """Draw a scene of zero mean and unit expected variance; complex64 is exact to 1e-7 of the contrast."""
         amplitude = _amplitude(size, texture)
         amplitude /= np.sqrt(np.sum(amplitude**2))
         real = np.float32 if dtype is np.complex64 else np.float64
@@ -421,20 +369,10 @@ class Scene:
         return cls(modes, size)
 
     def image(self, shift: tuple[float, float] = (0.0, 0.0), *, finer: int = 1) -> NDArray[np.floating]:
-        """Sample the whole torus on a regular grid, exactly.
+        """Sample the torus exactly: pixel (row, col) of the image shows the scene at (row + drow, col + dcol).
 
-        Parameters
-        ----------
-        shift : (dcol, drow)
-            Pixels, any real numbers: pixel ``(row, col)`` of the result shows the scene at
-            ``(row + drow, col + dcol)``.
-        finer : int
-            Sample every ``1 / finer`` pixel instead; a sample is still the mean over one whole pixel.
-
-        Returns
-        -------
-        (size * finer, size * finer) array
-            The image.
+        shift : (dcol, drow), pixels.
+        finer : Samples per pixel along an axis; each is the mean over one pixel.
         """
         dcol, drow = shift
         top = self.modes.shape[1] - 1
@@ -448,30 +386,13 @@ class Scene:
         return np.ascontiguousarray(fft.ifft2(folded, norm="forward").real)
 
     def blurred(self, sigma: float) -> Scene:
-        """Return the scene seen through a further Gaussian.
-
-        Parameters
-        ----------
-        sigma : float
-            Its standard deviation in pixels.
-
-        Returns
-        -------
-        Scene
-            The blurred scene, which is smaller in contrast.
-        """
+        """Return the scene after a further Gaussian blur of a standard deviation in pixels."""
         top = self.modes.shape[1] - 1
         dim = np.exp(-2 * (np.pi * sigma / self.size * np.arange(-top, top + 1)) ** 2).astype(self.modes.real.dtype)
         return Scene(self.modes * dim[:, None] * dim[top:], self.size)
 
     def gradient(self) -> tuple[Scene, Scene]:
-        """Return the exact derivatives of the scene.
-
-        Returns
-        -------
-        (per column, per row)
-            Two scenes, change per pixel to the right and per pixel down.
-        """
+        """Return the exact derivatives of the scene per column and per row."""
         top = self.modes.shape[1] - 1
         real = self.modes.real.dtype
         turn = (2 * np.pi / self.size * np.arange(-top, top + 1)).astype(real) * self.modes.dtype.type(1j)
@@ -520,8 +441,8 @@ class WindowPairs(NamedTuple):
         Standard deviation of the noise, the same in both windows of a pair.
     bound : (n, 2, 2) float64
         Cramer-Rao bound ``2 sigma**2 G**-1`` on the covariance of the correction, axes (col, row), pixels squared.
-        ``G`` sums the products of the scene's exact derivatives over the window, so the jump between opposite
-        borders of a window, which makes spectral derivatives of a crop too steep, plays no part.
+        ``G`` sums the products of the scene's exact derivatives over the window: spectral derivatives of a crop are
+        too steep, because its opposite borders differ.
     """
 
     ref: NDArray[np.float32]
@@ -552,7 +473,7 @@ def window_pairs(
         Side of the windows in pixels.
     snr_db : float
         Variance of the noise-free reference window over that of the noise, in decibel; ``inf`` adds no noise, ``-inf``
-        gives nothing but noise of unit variance.
+        gives noise of unit variance only.
     max_shift : float
         Corrections are uniform in ``[-max_shift, max_shift]`` on both axes.
     seed : int

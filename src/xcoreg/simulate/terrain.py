@@ -6,21 +6,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rioxarray  # noqa: F401  (registers the accessor used below)
 import xarray as xr
 from affine import Affine
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
 from xcoreg.core.arrays import Floats
-from xcoreg.simulate.pairs import blob_mask
+from xcoreg.simulate.pairs import blob_mask, georeferenced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_MARGIN = 16  # px around the terrain, so that no edge is seen in what moves
-_SMOOTH = 0.8  # px, standard deviation of what a sensor and its gridding make of the terrain
+_MARGIN = 16  # px around the terrain, so that a shift shows no edge
+_SMOOTH = 0.8  # px, standard deviation of the smoothing by the sensor and its gridding
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class DemNoise:
     white : float
         Standard deviation from pixel to pixel, m.
     correlated : float
-        Standard deviation of what goes together over `length`, m.
+        Standard deviation of the errors that are correlated over `length`, m.
     length : float
         Standard deviation of the Gaussian autocorrelation, px.
     blunders : float
@@ -47,12 +46,12 @@ class DemNoise:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Distortions of an elevation model that was put together from tiles.
+    """Distortions of an elevation model made of tiles.
 
     Parameters
     ----------
     tiles : (rows, cols)
-        Number of tiles, each of which has an offset of its own; sharp seams lie between them.
+        Number of tiles, each with its own offset.
     sigma : (x, y, z)
         Standard deviations of the offsets, m.
     ramp : (x, y, z)
@@ -91,27 +90,9 @@ class DemPair:
 
 
 def elevations(shape: tuple[int, int], seed: int = 0, *, relief: float = 110.0) -> _Terrain:
-    """Draw a fractal terrain with valleys whose height is known at any fraction of a pixel.
+    """Draw a fractal terrain with valleys: a callable (drow, dcol) -> heights (rows, cols) shifted exactly.
 
-    Parameters
-    ----------
-    shape : (rows, cols)
-    seed : int
-    relief : float
-        Standard deviation of the heights, m.
-
-    Returns
-    -------
-    callable (drow, dcol) -> (rows, cols) float64
-        Heights at positions that lie so many px below and to the right of the pixels: exact, for Fourier phases move
-        them.
-
-    Examples
-    --------
-    >>> terrain = elevations((32, 48), seed=1)
-    >>> still, moved = terrain(0.0, 0.0), terrain(1.0, 0.0)
-    >>> bool(np.abs(moved[:-1] - still[1:]).max() < 1e-8)
-    True
+    relief : Standard deviation of the heights, m.
     """
     rng = np.random.default_rng(seed)
     size = tuple(fft.next_fast_len(n + 2 * _MARGIN + n // 4, real=True) for n in shape)
@@ -129,7 +110,7 @@ class _Terrain:
     size: tuple[int, ...]
 
     def __call__(self, drow: float, dcol: float) -> Floats:
-        """Heights beside the pixels."""
+        """Heights at shifted pixels."""
         return self.padded(drow, dcol)[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
     def padded(self, drow: float, dcol: float) -> Floats:
@@ -197,14 +178,15 @@ def dem_pair(
     else:
         truth += _distortion(shape, mosaic, rng)
         rows, cols = np.mgrid[: shape[0], : shape[1]] + float(_MARGIN)
-        # A spline: kernels that are not exact for slopes would move them.
+        # A spline: kernels that are not exact for slopes would shift them.
         moved = map_coordinates(terrain.padded(0.0, 0.0), [rows - truth[1] / gsd, cols + truth[0] / gsd], order=5)
     lost, ice = _glaciers(shape, glaciers, rng)
     target = moved - truth[2] + _errors(shape, noise or DemNoise(), rng)
+    transform = Affine(gsd, 0, 500000.0, 0, -gsd, 5400000.0)
     ref, tgt, clean = (
-        _georeferenced(xr.DataArray(v.astype(np.float32), dims=("y", "x")), gsd) for v in (still - lost, target, still)
+        georeferenced(v.astype(np.float32), transform, "EPSG:32633") for v in (still - lost, target, still)
     )
-    mask = _georeferenced(xr.DataArray((~ice).astype(np.uint8), dims=("y", "x")), gsd)
+    mask = georeferenced((~ice).astype(np.uint8), transform, "EPSG:32633")
     mean = truth.mean((1, 2)).tolist()
     return DemPair(ref, tgt, mask, (mean[0], mean[1], mean[2]), clean, truth)
 
@@ -233,20 +215,10 @@ def _errors(shape: tuple[int, int], noise: DemNoise, rng: np.random.Generator) -
 
 
 def _glaciers(shape: tuple[int, int], share: float, rng: np.random.Generator) -> tuple[Floats, NDArray[np.bool_]]:
-    """Draw what the surface has lost, and where."""
+    """Draw the loss of height on glaciers, and their mask."""
     if not share:
         return np.zeros(shape), np.zeros(shape, bool)
     ice = np.asarray(blob_mask(shape, share, scale=40.0, seed=int(rng.integers(2**31))))
     size = tuple(fft.next_fast_len(n, real=True) for n in shape)
     soft = _field(size, 3.0, 200.0, rng)[: shape[0], : shape[1]]
     return np.where(ice, np.clip(22.5 + 9 * soft, 5, 40), 0.0), ice
-
-
-def _georeferenced(image: xr.DataArray, gsd: float) -> xr.DataArray:
-    rows, cols = image.shape
-    x0, y0 = 500000.0, 5400000.0
-    placed = image.assign_coords(
-        y=y0 - gsd * (np.arange(rows) + 0.5), x=x0 + gsd * (np.arange(cols) + 0.5)
-    ).rio.write_crs("EPSG:32633")
-    out: xr.DataArray = placed.rio.write_transform(Affine(gsd, 0, x0, 0, -gsd, y0))
-    return out

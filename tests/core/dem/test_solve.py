@@ -7,7 +7,7 @@ import pytest
 
 from xcoreg.core.dem import DemWindow, parse_terms, solve
 from xcoreg.core.matches import Status
-from xcoreg.simulate.terrain import DemNoise, dem_pair
+from xcoreg.simulate import DemNoise, dem_pair
 
 GSD = 20.0
 CALM = DemNoise(0.3, 0.0, 5.0, 0.0)
