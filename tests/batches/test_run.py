@@ -157,7 +157,7 @@ def test_the_record_is_json_with_times_and_quality(scenes):
         ({"align_grid": True, "like": "reference"}, "choose the output grid"),
         ({"driver": "VRT"}, "not a format that can be written"),
         ({"manifest": "xlsx"}, "manifest is 'xlsx'"),
-        ({"memory": "1GB"}, "give their number"),
+        ({"memory": "1GB"}, "give workers= too"),
         ({"workers": 0}, "workers is 0"),
     ],
 )
