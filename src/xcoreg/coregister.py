@@ -10,18 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import rasterio
-import shapely
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
-from xcoreg.errors import OptionError
 from xcoreg.files import local_path
-from xcoreg.georef import same_crs
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
 from xcoreg.matching import field, shift
-from xcoreg.matching.masks import VECTOR_SUFFIXES, is_vector, read_polygons
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -30,7 +26,6 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
-from xcoreg.raster.footprint import carry_to_crs
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.grid import grid_of
@@ -47,8 +42,6 @@ from xcoreg.warp.vertical import changes_values
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from shapely import Geometry
 
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
@@ -69,7 +62,6 @@ __all__ = [
     "nodata",
     "overlap",
     "place",
-    "read_footprint",
     "rectify",
     "shift_to",
     "tie_points",
@@ -422,20 +414,6 @@ def correct_file(
 def check_format(path: Path, driver: str | None = None) -> None:
     """Refuse an output whose format cannot be written, before any work."""
     check_header(path, driver_for(path, driver))
-
-
-def read_footprint(text: str, crs: Any, name: str) -> Geometry:
-    """Read the valid area of an image, as WKT in its CRS or from a vector file in any CRS."""
-    if is_vector(text):
-        found, own = read_polygons(text, name)
-        return found if crs is None or own is None or same_crs(own, crs) else carry_to_crs(found, own, crs)
-    try:
-        return shapely.from_wkt(text)
-    except shapely.errors.ShapelyError as error:
-        raise OptionError(
-            f"{name} {text[:60]!r} is neither WKT such as 'POLYGON ((...))' nor a vector file "
-            f"({', '.join(sorted(VECTOR_SUFFIXES))})"
-        ) from error
 
 
 def moves_only(

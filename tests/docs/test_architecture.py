@@ -1,4 +1,4 @@
-"""The page of the architecture names what is there: functions of the diagrams, files of the table, layers of the test."""
+"""The page of the architecture names what is there: functions, files and layers."""
 
 from __future__ import annotations
 

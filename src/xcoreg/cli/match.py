@@ -140,14 +140,9 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], console: Console) -
 
 
 def _open_pair(ref: str, tgt: str, options: dict[str, Any]) -> tuple[Images, dict[str, Any]]:
-    """Open the images and read the footprints; leave out options that were not given."""
-    images = xcoreg.open_raster(ref), xcoreg.open_raster(tgt)
+    """Open the images; leave out options that were not given."""
     chosen = {name: value for name, value in options.items() if value is not None}
-    for name, image in zip(("ref_footprint", "footprint"), images, strict=True):
-        if name in chosen:
-            option = f"--{name.replace('_', '-')}"
-            chosen[name] = xcoreg.coregister.read_footprint(chosen[name], image.rio.crs, option)
-    return images, chosen
+    return (xcoreg.open_raster(ref), xcoreg.open_raster(tgt)), chosen
 
 
 def _write_debug(folder: str, images: Images, options: dict[str, Any], points: Any, console: Console) -> None:

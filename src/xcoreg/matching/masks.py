@@ -18,6 +18,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef import same_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_grid
 from xcoreg.io.read import open_raster
+from xcoreg.raster.footprint import carry_to_crs
 from xcoreg.raster.nodata import stored_nodata
 from xcoreg.raster.raster import Raster, make_raster
 
@@ -133,6 +134,20 @@ def _vectors(path: Path) -> tuple[list[Any], Any]:
     except Exception as error:  # every reader raises errors of its own
         raise OptionError(f"{path} is not a vector file that can be read: {error}") from error
     return list(table.geometry), table.crs
+
+
+def read_footprint(text: str | os.PathLike[str], crs: Any, name: str = "footprint") -> shapely.Geometry:
+    """Read the valid area of an image, as WKT in its CRS or from a vector file in any CRS."""
+    if is_vector(text):
+        found, own = read_polygons(text, name)
+        return found if crs is None or own is None or same_crs(own, crs) else carry_to_crs(found, own, crs)
+    try:
+        return shapely.from_wkt(str(text))
+    except shapely.errors.ShapelyError as error:
+        suffixes = ", ".join(sorted(VECTOR_SUFFIXES))
+        raise OptionError(
+            f"{name}={str(text)[:60]!r} is neither WKT such as 'POLYGON ((...))' nor a vector file ({suffixes})"
+        ) from error
 
 
 def read_mask(path: str | os.PathLike[str], name: str = "where") -> Where | DataArray:

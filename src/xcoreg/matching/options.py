@@ -79,8 +79,8 @@ class Options:
         Use the image only where true (inside); see :func:`xcoreg.matching.masks.as_mask`.
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
-    footprint, ref_footprint : shapely geometry, optional
-        Polygon of the valid data, in the CRS of its image, where it is known already.
+    footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional
+        Valid area, where it is known already; geometry and WKT in the CRS of the image.
     matcher : "phase", name or names of elevation matchers, or callable
         Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:

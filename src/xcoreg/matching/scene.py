@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import shapely
 from xcoreg.core.arrays import Floats
 from xcoreg.errors import OptionError
 from xcoreg.matching.cutter import Cutter, make_cutters
-from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs
+from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs, read_footprint
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, with_corner_nodata
@@ -132,10 +133,10 @@ def _footprint(raster: Raster, overview: Overview, given: Any, option: str) -> A
     """Take the footprint that the user gave, or find it in the overview."""
     if given is None:
         return footprint(raster, overview)
-    polygon = shapely.from_wkt(given, on_invalid="ignore") if isinstance(given, str) else given
+    polygon = read_footprint(given, raster.grid.crs, option) if isinstance(given, str | os.PathLike) else given
     if hasattr(polygon, "geometry") and hasattr(polygon, "to_crs"):
         polygon = polygon.to_crs(raster.grid.crs) if polygon.crs is not None else polygon
         polygon = polygon.geometry.union_all()
     if not isinstance(polygon, shapely.Geometry) or polygon.area == 0:
-        raise OptionError(f"{option} must be a polygon (shapely geometry, WKT or GeoDataFrame) in the CRS of its image")
+        raise OptionError(f"{option} must be a polygon: a shapely geometry, WKT, a GeoDataFrame or a vector file")
     return polygon
