@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from xcoreg.core.phase import correlate, fill_invalid, surface
+from xcoreg.core.phase import correlate, surface
 from xcoreg.simulate import window_pairs
 
 
@@ -22,34 +22,6 @@ def blob(images, fraction=0.3):
     valid, side = everywhere(images), round(images.shape[1] * fraction**0.5)
     valid[:, 5 : 5 + side, 9 : 9 + side] = False
     return valid
-
-
-# --- filling ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_valid_is_only_centred():
-    images, valid = periodic(), blob(periodic())
-    filled = fill_invalid(images, valid)
-    mean = [image[mask].mean() for image, mask in zip(images, valid, strict=True)]
-    assert np.abs(filled - (images - np.reshape(mean, (2, 1, 1))))[valid].max() < 1e-6
-
-
-def test_what_is_invalid_is_never_read():
-    images, valid = periodic(), blob(periodic())
-    spoiled = np.where(valid, images, np.nan)
-    assert np.array_equal(fill_invalid(spoiled, valid), fill_invalid(images, valid))
-
-
-def test_holes_are_filled_from_their_surroundings():
-    ramp = np.broadcast_to(np.arange(64.0), (1, 64, 64))
-    valid = everywhere(ramp)
-    valid[:, 28:34, 40:46] = False
-    filled = fill_invalid(ramp, valid)
-    assert np.abs(filled - (ramp - ramp[valid].mean()))[~valid].max() < 2.5
-
-
-def test_nothing_valid_becomes_zero():
-    assert not fill_invalid(np.full((1, 16, 16), np.nan), np.zeros((1, 16, 16), bool)).any()
 
 
 # --- surface ---------------------------------------------------------------------------------------------------------

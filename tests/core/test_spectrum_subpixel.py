@@ -35,13 +35,6 @@ def test_every_window_has_its_own_move():
     assert np.abs(shift_pixels[1] - waves(2.7, 1.2))[INNER].max() < 3e-3
 
 
-def test_slopes_are_derivatives_per_pixel():
-    dx, dy = mover().slopes(mover().spectrum(np.zeros((2, 2))))
-    step = 1e-4
-    assert np.abs(dx[0] - (waves(step) - waves(-step)) / (2 * step))[INNER].max() < 6e-3
-    assert np.abs(dy[0] - (waves(0, step) - waves(0, -step)) / (2 * step))[INNER].max() < 6e-3
-
-
 def test_stays_in_single_precision():
     spectra = mover().spectrum(np.full((2, 2), 0.1))
     assert (spectra.dtype, mover().image(spectra).dtype) == (np.complex64, np.float32)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.special import log_ndtr
 
 from xcoreg.core.arrays import Bools, Floats, Ints
-from xcoreg.core.quality import box_sum, smooth
+from xcoreg.core.quality import box_sum
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 
 # Beyond this radial frequency a sampled image is mostly aliased.
@@ -47,31 +47,6 @@ class Peaks:
     log10_chance: Floats
     rival: Floats
     power: Floats
-
-
-def fill_invalid(images: Floats, valid: Bools) -> Floats:
-    """Fill what is invalid with the smooth surroundings, so that no edge of a mask is a feature.
-
-    images (n, rows, cols) float; valid (n, rows, cols) bool -> (n, rows, cols) float32.
-    """
-    count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
-    clean = np.where(valid, images, 0)
-    mean = clean.sum((1, 2), keepdims=True, dtype=np.float64) / count
-    centred = np.where(valid, clean - mean, 0).astype(np.float32)
-    if valid.all():
-        return centred
-    missing = ~valid
-    out = centred.copy()
-    # From near to far: each wider neighbourhood fills only what the narrower ones could not reach.
-    for sigma in (1.5, 6.0, 24.0):
-        weight = smooth(valid.astype(np.float32), sigma)
-        value = smooth(centred, sigma)
-        reach = missing & (weight > 0.02)
-        out[reach] = value[reach] / weight[reach]
-        missing = missing & ~reach
-        if not missing.any():
-            break
-    return out
 
 
 def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
