@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xcoreg.core.kernels import KERNELS
-from xcoreg.core.sampling import sample, sample_axes, sample_separable, shrink
+from xcoreg.core.sampling import sample, sample_axes, shrink
 
 SMOOTH = ("bilinear", "cubic", "lanczos")
 ALL = tuple(KERNELS)
@@ -176,21 +176,23 @@ def test_nearest_copies_integers_beyond_the_reach_of_floats():
 @pytest.mark.parametrize("kernel", SMOOTH)
 def test_a_coarser_output_does_not_alias(kernel):
     board = np.indices((64, 64)).sum(axis=0) % 2.0  # the highest frequency: seen from afar it is grey
-    out, _ = sample_separable(board, None, 8.3, 8.3, 4.0, 4.0, (10, 10), kernel)
+    out, _ = sample_axes(board, None, 8.3 + 4 * np.arange(10), 8.3 + 4 * np.arange(10), kernel, scale=(4.0, 4.0))
     np.testing.assert_allclose(out, 0.5, atol=0.02)
 
 
 @pytest.mark.parametrize("kernel", SMOOTH)
 def test_a_coarser_output_is_not_displaced(kernel):
-    out, _ = sample_separable(ramp((60, 80)), None, 10.5, 20.5, 2.0, 3.0, (8, 9), kernel)
-    row, col = 10.5 + 2 * np.arange(8)[:, None], 20.5 + 3 * np.arange(9)
-    np.testing.assert_allclose(out, 3 * row + 5 * col, atol=1e-9 if kernel != "lanczos" else 0.5)
+    row, col = 10.5 + 2 * np.arange(8), 20.5 + 3 * np.arange(9)
+    out, _ = sample_axes(ramp((60, 80)), None, row, col, kernel, scale=(2.0, 3.0))
+    np.testing.assert_allclose(out, 3 * row[:, None] + 5 * col, atol=1e-9 if kernel != "lanczos" else 0.5)
 
 
 def test_a_coarse_pixel_needs_half_of_its_weight():
     valid = np.ones((20, 20), dtype=bool)
     valid[:, 10:] = False
-    _, out_valid = sample_separable(np.ones((20, 20)), valid, 9.5, 1.5, 4.0, 4.0, (1, 4), "cubic")
+    _, out_valid = sample_axes(
+        np.ones((20, 20)), valid, np.array([9.5]), 1.5 + 4 * np.arange(4), "cubic", scale=(4.0, 4.0)
+    )
     assert out_valid.tolist() == [[True, True, True, False]]  # centred at 1.5, 5.5, 9.5 (half) and 13.5
 
 

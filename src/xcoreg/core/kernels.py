@@ -1,4 +1,4 @@
-"""Interpolation kernels, the taps they put on the pixels around a position, and the weighted sums over them."""
+"""Interpolation kernels: taps and weights around a position, and weighted sums over them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _cubic_weights(part: Array) -> list[Array]:
 
 
 def _lanczos_weights(part: Array) -> list[Array]:
-    """Three sines for all six taps; angles are taken from the nearer side, where they keep their digits."""
+    """All six taps from three sines; angles are measured from the nearer side, which keeps their digits."""
     rest = 1 - part
     wave = np.sin(np.pi * np.minimum(part, rest))
     weights = []
@@ -89,14 +89,14 @@ KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
 
 
 def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Tell the floating dtype in which values of a dtype are interpolated."""
+    """Floating dtype in which values of a dtype are interpolated."""
     kind = np.dtype(dtype)
     small = kind.kind in "biu" and kind.itemsize <= 2
     return np.dtype(np.float32 if small or kind in (np.float16, np.float32) else np.float64)
 
 
 def nearest_index(position: Array) -> NDArray[np.int64]:
-    """Find the pixel nearest to positions; half way belongs to the higher index.
+    """Index of the nearest pixel; half way it is the higher one.
 
     position (...,) float -> (...,) int64.
     """
@@ -105,7 +105,7 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 
 
 def round_position(position: Array) -> Array:
-    """Round positions to 2**-20 px, so that round-off hides no whole pixel.
+    """Round positions to 2**-20 px, so that whole pixels are recognised in spite of round-off.
 
     position (...,) float -> (...,) float64.
     """
@@ -113,14 +113,14 @@ def round_position(position: Array) -> Array:
 
 
 def reach(kernel: str, scale: float = 1.0) -> int:
-    """Tell how many taps a kernel has on either side of a position."""
+    """Count the taps of a kernel on either side of a position."""
     return math.ceil(KERNELS[kernel][0] * max(scale, 1.0))
 
 
 def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
-    """Lay a kernel on the pixels around positions along one axis.
+    """First pixel (n,) and weights of the taps around positions (n,) along one axis.
 
-    position (n,) float64 -> first (n,) int64.
+    position (n,) float64 -> first (n,) int64; weights: one (n,) per tap.
     """
     weight_at = KERNELS[kernel][1]
     scale, half = max(scale, 1.0), reach(kernel, scale)
@@ -136,18 +136,12 @@ def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
 
 
 def weights_at(part: Array, kernel: str) -> list[Array]:
-    """Weights of the taps of a kernel that is not widened.
-
-    part (...,) floating.
-    """
+    """Weights of the taps of a kernel that is not widened, at parts [0, 1) of a pixel."""
     return _AT_PART[kernel](part)
 
 
 def sum_slices(values: Array, by_row: list[Array], by_col: list[Array], out: Array) -> None:
-    """Sum the weighted taps of a tile whose every tap is a slice of the image, in the order of :func:`sum_taps`.
-
-    out (n, m).
-    """
+    """Sum weighted taps into `out` (n, m), each a slice of the image, in the order of :func:`sum_taps`."""
     n, m = out.shape
     along, tap = np.empty_like(values, shape=out.shape), np.empty_like(values, shape=out.shape)
     out[...] = 0  # not the first product: the sum must not come out as minus zero
@@ -175,7 +169,7 @@ def sum_taps(values: Array, by_row: Taps, by_col: Taps) -> Array:
     for i, row_weight in enumerate(row_weights):
         along = np.zeros(start.shape, dtype=values.dtype)
         for j, col_weight in enumerate(col_weights):
-            tap = flat[i * width + j :].take(start)  # a moved view costs less than moved indices
+            tap = flat[i * width + j :].take(start)  # a shifted view costs less than shifted indices
             tap *= col_weight
             along += tap
         along *= row_weight
@@ -184,7 +178,7 @@ def sum_taps(values: Array, by_row: Taps, by_col: Taps) -> Array:
 
 
 def sum_along_axis(data: Array, by_axis: Taps, axis: int) -> Array:
-    """Sum the weighted taps along one axis: slices instead of look-ups where positions step by one pixel.
+    """Sum the weighted taps along one axis; by slices where positions step by one pixel.
 
     data (n_rows, n_cols) floating.
     """

@@ -1,6 +1,6 @@
-"""The phase matcher: whole pixels by phase correlation, the rest by refinement, then doubts about both.
+"""The phase matcher: whole pixels by phase correlation, fractions by refinement, then checks of both.
 
-Repetitive patterns: other shifts at which two windows fit as well as at the one that was found.
+One check looks for repetitive patterns: other shifts at which two windows correlate as well.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from xcoreg.core.spectrum import FourierShift, cut_at_offset, forward, inverse, 
 
 _Windows = tuple[Floats, Floats, Bools, Bools]
 
-# A window whose autocorrelation comes up to this again, away from zero, may repeat itself; so many places are tried.
+# Height of a secondary autocorrelation peak that suggests a repetitive pattern; number of such peaks that are tried.
 _PERIODIC, _PLACES = 0.5, 4
-# Where the taper leaves less than this of the window in common, the autocorrelation is not trusted.
+# Smallest overlap of tapered windows at which the autocorrelation is used.
 _COMMON = 0.15
-# Share of each side of a window that is tapered, as for the phase correlation; smoothing in px.
+# Share of each side of a window that is tapered, as for the phase correlation; smoothing, px.
 _TAPERED, _SMOOTHED = 0.6, 0.8
 
 
 def rival_fit(
     tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, power: Floats | None = None
 ) -> Floats:
-    """How well windows fit elsewhere, over how well they fit at the shift that was found.
+    """Correlation at the best other shift over that at the shift found, 0..1: high for repetitive patterns.
 
-    The taper of a phase correlation favours short shifts, so its peaks do not tell. Here the period is looked for in
-    the autocorrelation of the reference, and plain correlation of what overlaps judges the shifts it leads to.
+    The taper of a phase correlation favours short shifts, so its peaks cannot be compared. Periods are searched in the
+    autocorrelation of the reference; the shifts they suggest are compared by correlation over the overlap.
 
     tgt, ref (n, rows, cols) float32; valid (n, rows, cols) bool; move (n, 2) float; power (n, m) float32, optional ->
     (n,) float64.
@@ -61,7 +61,7 @@ def rival_fit(
 
 
 def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[Ints, Ints]:
-    """Windows (k,) that resemble themselves again, and at which lags (k, places, 2); zeros where there are fewer."""
+    """Windows (k,) with secondary autocorrelation peaks, and their lags (k, peaks, 2), padded with zeros."""
     rows, cols = shape
     autocorrelation = inverse(
         modes_for(*shape).plane((power * _band_pass_response(*shape)).astype(np.complex64)), shape
@@ -69,7 +69,7 @@ def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[Ints,
     rival = autocorrelation * _inverse_overlap(rows, cols, limit)
     enough = _PERIODIC * np.maximum(autocorrelation[:, 0, 0], 1e-30)
     width = _lobe(autocorrelation / np.maximum(autocorrelation[:, :1, :1], 1e-30)).astype(np.intp)
-    # Both halves of an autocorrelation tell the same.
+    # An autocorrelation is symmetric: one half is enough.
     half = rival[:, : rows // 2 + 1]
     for one, w in zip(half, width, strict=True):
         one[: w + 1, : w + 1] = 0
@@ -85,7 +85,7 @@ def _nearest_peaks(rival: Floats, enough: Floats, cols: int) -> Ints:
     n = len(rival)
     down, across = np.arange(rival.shape[1])[:, None], np.abs(np.fft.fftfreq(cols, 1 / cols))[None, :]
     tops = (rival == ndimage.maximum_filter(rival, (0, 5, 5), mode="wrap")) & (rival >= enough[:, None, None])
-    # The shortest periods serve: longer ones are their multiples, and less of the windows overlaps there.
+    # The shortest periods are enough: longer ones are their multiples, with less overlap.
     nearness = np.where(tops, 1 / (1 + np.hypot(down, across)), 0).reshape(n, -1)
     best = np.argpartition(nearness, -_PLACES, axis=1)[:, -_PLACES:]
     at_row, at_col = np.divmod(best, cols)
@@ -95,7 +95,7 @@ def _nearest_peaks(rival: Floats, enough: Floats, cols: int) -> Ints:
 
 @lru_cache(maxsize=32)
 def _band_pass_response(rows: int, cols: int) -> Floats:
-    """Squared response (m,) of what `_band_pass` does."""
+    """Squared response (m,) of `_band_pass`."""
     modes = modes_for(rows, cols)
     square = 2 * np.pi**2 * (modes.fx.astype(np.float64) ** 2 + modes.fy.astype(np.float64) ** 2)
     return ((np.exp(-square * _SMOOTHED**2) - np.exp(-square * _wide((rows, cols)) ** 2)) ** 2).astype(np.float32)
@@ -103,7 +103,7 @@ def _band_pass_response(rows: int, cols: int) -> Floats:
 
 @lru_cache(maxsize=32)
 def _inverse_overlap(rows: int, cols: int, limit: float) -> Floats:
-    """One over what the taper leaves in common at each lag; 0 where that is little, or farther than counts."""
+    """Reciprocal overlap of the tapered windows at each lag; 0 where it is small or the lag is too long."""
     shape = forward(taper(rows, cols, _TAPERED)[None])
     common = inverse(shape.real**2 + shape.imag**2 + 0j, (rows, cols))[0]
     common = common / common[0, 0]
@@ -113,7 +113,7 @@ def _inverse_overlap(rows: int, cols: int, limit: float) -> Floats:
 
 
 def _lobe(autocorrelation: Floats) -> Floats:
-    """Half width of the main lobe: beyond it the autocorrelation has fallen along both axes."""
+    """Half width of the main lobe of autocorrelations, px."""
     reach = min(autocorrelation.shape[1:]) // 3
     sides = np.maximum(autocorrelation[:, 0, 1:reach], autocorrelation[:, 1:reach, 0])
     low = sides < 0.6 * _PERIODIC
@@ -121,7 +121,7 @@ def _lobe(autocorrelation: Floats) -> Floats:
 
 
 def _band_pass(images: Floats) -> Floats:
-    """Without what varies slowly, slightly smoothed so that a fraction of a pixel does not matter."""
+    """Remove slow variation, and smooth slightly so that fractions of a pixel do not matter."""
     return np.asarray(smooth(images, _SMOOTHED) - smooth(images, _wide(images.shape[1:])))
 
 
@@ -130,7 +130,7 @@ def _wide(shape: tuple[int, ...]) -> float:
 
 
 def _fit(tgt: Floats, ref: Floats, valid: Floats, move: Ints) -> Floats:
-    """Correlation of the overlapping parts of windows at whole-pixel corrections."""
+    """Correlation of the overlap of windows at whole-pixel corrections."""
     cut, inside = cut_at_offset(tgt, -move)
     weight = valid * cut_at_offset(valid, -move)[0] * inside
     total = np.maximum(weight.sum((1, 2), keepdims=True), 1)
@@ -139,27 +139,27 @@ def _fit(tgt: Floats, ref: Floats, valid: Floats, move: Ints) -> Floats:
     return np.asarray(both / np.sqrt(np.maximum(autocorrelation * other, 1e-30)))
 
 
-# A window has to share this many valid pixels, and this part of its area, with its partner.
+# Smallest number of pixels valid in both windows, and their share of the area.
 _FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
-# Narrower windows have no room for a peak and its rivals.
+# Smallest side of a window, px.
 _LEAST_SIDE = 8
-# Decimal logarithm of the chance a peak may have to be one of noise: measured on unrelated scenes, not theory.
+# Decimal logarithm of the largest probability that a peak is noise; calibrated on unrelated scenes.
 _CHANCE = -3.0
-# A rival peak this high makes a pattern ambiguous.
+# Relative height of a second peak that makes a match ambiguous.
 _RIVAL = 0.75
-# One pair of so many rows tells whether there is texture.
+# Texture is checked in one of so many pairs of rows.
 _SAMPLED = 4
-# Largest standard deviation of a useful answer, px, and fewest Fourier modes it may rest on (a slope has a few).
+# Largest standard deviation of an accepted shift, px, and its smallest number of Fourier modes (a ramp has a few).
 _LARGEST_SIGMA, _FEWEST_MODES = 0.5, 6.0
-# The refinement may move the peak this far, px, and end with a step this long or a fifth of its own uncertainty.
+# Largest distance of the refined shift from the peak, and largest last step, px (or a fifth of its uncertainty).
 _DRIFT, _LAST_STEP = 1.5, 0.01
-# What agrees has to lie in this many of the 64 parts of a window: elsewhere there is no texture that tells.
+# Smallest effective number of the 64 parts of a window that agree.
 _SPOTS = 4.0
-# The phases alone may contradict by this much, px, and by this many standard deviations.
+# Largest difference to the shift from the phases alone, px and standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
-# Shorter corrections may leave windows as like as they were, px.
+# Shorter corrections need not improve the similarity, px.
 _FAR = 0.5
-# Pixels in flight at once: what a step makes shall still be in the processor's cache when the next one needs it.
+# Pixels of a batch: intermediate results stay in the processor's cache.
 _BATCH_PIXELS = 1 << 19
 
 
@@ -187,7 +187,7 @@ def phase_match(
     contrast : {"same", "reversed", "any"}
         Whether what is bright in one image is bright in the other. "any" tries both signs.
     compare : bool
-        Tell `ssim_before` of every window; otherwise of those alone that lie far off, where an answer depends on it.
+        Compute `ssim_before` of every window; otherwise only for long corrections, whose status depends on it.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def phase_match(
 
 
 def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) -> Matches:
-    """Match windows that fit into memory together; the hopeless ones are not tried."""
+    """Match windows of one batch; those without data or texture are left out."""
     tgt_valid, ref_valid = windows[2:]
     (tgt, ref), status = _prepare(*windows)
     out = {
@@ -226,10 +226,10 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
         "middle": np.zeros((len(ref), 2)),
     }
     whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
-    # Windows with holes and those without go different ways: apart, neither sees the other.
+    # Windows with and without invalid pixels take different paths; matched apart, neither depends on the other.
     for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):
         if use.size:
-            # What is all of the batch need not be copied.
+            # A whole batch is not copied.
             one = slice(None) if use.size == len(ref) else use
             chosen = tgt[one], ref[one], tgt_valid[one], ref_valid[one]
             status[use], values = _match_usable(chosen, limit, contrast, compare)
@@ -254,7 +254,7 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
 def _match_usable(
     windows: _Windows, limit: float, contrast: str, compare: bool
 ) -> tuple[NDArray[np.int8], tuple[Floats, ...]]:
-    """Status, and columns of the answer, of clean windows; the target is turned about where its contrast is."""
+    """Status and columns of the result for centred windows; a target of reversed contrast is negated, in place."""
     tgt, ref, tgt_valid, ref_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
     tgt[peaks.height < 0] *= -1
@@ -285,7 +285,7 @@ def _match_usable(
 def _prepare(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools
 ) -> tuple[tuple[Floats, Floats], NDArray[np.int8]]:
-    """Both windows centred, zero where invalid; NO_DATA and FLAT for those without enough pixels or texture."""
+    """Centre both windows, zero where invalid; status NO_DATA or FLAT without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
     clean = []
     for image, valid in ((tgt, tgt_valid), (ref, ref_valid)):
@@ -301,7 +301,7 @@ def _prepare(
 
 
 def _centre(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
-    """Windows without their mean, zero where invalid, and the largest modulus each had in some of its rows."""
+    """Subtract the mean, zero where invalid; the largest absolute value in a sample of the rows."""
     n = len(image)
     whole = bool(valid.all())
     out = np.asarray(image, np.float32) if whole else np.where(valid, image, 0).astype(np.float32, copy=False)
@@ -316,7 +316,7 @@ def _centre(image: Floats, valid: Bools) -> tuple[Floats, Floats]:
 
 
 def _textured(centred: Floats, valid: Bools, largest: Floats) -> Bools:
-    """Tell where more than a hundredth of a window changes, by more than rounding."""
+    """Windows in which more than a hundredth of the pixels differ from their neighbours by more than rounding."""
     pairs = centred.shape[1] // _SAMPLED
     here, above = (centred[:, k::_SAMPLED][:, :pairs] for k in (1, 0))
     roughness = np.abs(np.diff(here, axis=2))
@@ -329,7 +329,7 @@ def _textured(centred: Floats, valid: Bools, largest: Floats) -> Bools:
 
 
 def similarity_after(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> Floats:
-    """Structural similarity of windows once the target is corrected.
+    """Structural similarity of windows after correcting the target.
 
     tgt, ref, tgt_valid, ref_valid (n, rows, cols); move (n, 2) float -> (n,) float64.
     """
@@ -337,7 +337,7 @@ def similarity_after(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bool
 
 
 def _align_target(tgt: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
-    """Correct windows of the target, and tell where they and the reference are valid."""
+    """Corrected windows of the target, and the pixels that are valid in both."""
     whole = np.rint(move).astype(np.intp)
     cut, inside = cut_at_offset(tgt, -whole)
     mover = FourierShift(np.asarray(cut, np.float32))
@@ -355,7 +355,7 @@ def phase_scout(
     max_shift: float | None = None,
     contrast: str = "same",
 ) -> Floats:
-    """Tell whole-pixel corrections where phase correlation is sure of them: a fraction of the work of `phase_match`.
+    """Whole-pixel corrections by phase correlation, 0 where the peak is not significant; faster than `phase_match`.
 
     -> (n, 2) float64.
     """
@@ -378,7 +378,7 @@ def _limit(shape: tuple[int, ...], max_shift: float | None) -> float:
 
 
 def _batches(shape: tuple[int, ...]) -> list[slice]:
-    """Cut a batch into parts that fit into the cache, as far as two windows do."""
+    """Split windows into batches that fit into the processor's cache, of two at least."""
     size = max(2, _BATCH_PIXELS // max(shape[1] * shape[2], 1))
     return [slice(i, i + size) for i in range(0, shape[0], size)]
 
@@ -386,10 +386,10 @@ def _batches(shape: tuple[int, ...]) -> list[slice]:
 def _statuses(
     peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float
 ) -> NDArray[np.int8]:
-    """Find the first reason for distrust of each window, the strongest reasons first."""
+    """Status of each window: the first check that fails, the most serious ones first."""
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(refined.cov), refined.cov, 1e6))[:, 1])
     gap = np.hypot(*refined.phase.T)
-    # A pattern is named as such even where its many peaks hide the one from the statistics of noise.
+    # A repetitive pattern is AMBIGUOUS even where its many peaks make the highest one insignificant.
     pattern = (rival > _RIVAL) & (refined.score > 0.5)
     status = np.where(pattern, np.int8(Status.AMBIGUOUS), np.int8(Status.OK))
     reasons = {

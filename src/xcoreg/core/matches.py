@@ -1,11 +1,4 @@
-"""What a matcher returns: one row of numbers per window.
-
-Values to plain JSON types and back, without losing a digit.
-
-Why a window, or a whole job, can or cannot be trusted.
-
-Frozen columns: the few lines that every columnar value of the package shares.
-"""
+"""Results of matchers, their statuses, and lossless conversion of numbers to JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-# JSON has no NaN and no infinity: inside free-form settings, where null has its own meaning, they travel under a tag.
+# JSON has neither NaN nor infinity: in free-form settings, where null has a meaning of its own, they are tagged.
 _TAG = "float"
 
 
@@ -76,10 +69,10 @@ def _floats(values: Any) -> Any:
 
 
 class Status(IntEnum):
-    """Verdict on one window, or on the answer of a whole job.
+    """Whether one window, or the result of a whole run, is trusted, and why not.
 
-    `OK` is zero, every other value names one reason for distrust. The numbers are stored in files and in int8
-    columns: they never change meaning.
+    `OK` is zero; every other value names one reason for rejection. The numbers are stored in files and in int8
+    columns: they never change their meaning.
 
     Examples
     --------
@@ -109,7 +102,7 @@ class Status(IntEnum):
 
     @property
     def reason(self) -> str:
-        """One clause for people: why the window is or is not trusted."""
+        """The reason as a clause that can be printed."""
         return _REASONS[self]
 
     @property
@@ -135,7 +128,7 @@ _REASONS = {
 }
 
 
-# Default of a column that was left out. It is `Any` so that dataclass fields keep the type of a filled column.
+# Default of an omitted column; `Any`, so that dataclass fields keep the type of a filled column.
 MISSING: Any = None
 
 
@@ -151,18 +144,18 @@ def freeze(name: str, values: Any, shape: tuple[int, ...], dtype: type[np.generi
 
 
 def count_statuses(status: NDArray[np.int8]) -> dict[str, int]:
-    """Rows per status name, in the order of the codes, those that occur only."""
+    """Count the rows of each status, by name, in the order of the codes."""
     codes, counts = np.unique(status, return_counts=True)
     return {Status(int(code)).name: int(n) for code, n in zip(codes, counts, strict=True)}
 
 
 def describe_counts(status: NDArray[np.int8]) -> str:
-    """Rows per status as a short text."""
+    """Count the rows of each status as a short text."""
     return ", ".join(f"{n} {name}" for name, n in count_statuses(status).items()) or "none"
 
 
 _INNER = {"cov": (2, 2), "cov_z": (3,)}
-# Columns a matcher may leave out, and what stands in for them.
+# Columns a matcher may omit, and their defaults.
 _DEFAULTS = {
     **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
     **dict.fromkeys(("count", "nmad_before", "nmad_after"), np.nan),
@@ -174,8 +167,8 @@ _DEFAULTS = {
 class Matches:
     """Corrections of `n` windows, in pixels of the matching grid.
 
-    Only `dcol` and `drow` are required; what a matcher does not measure is NaN (`dz`: 0). A row whose correction is
-    not finite cannot be `Status.OK`: it becomes `Status.NO_PEAK`. The arrays are read-only.
+    Only `dcol` and `drow` are required; what a matcher does not measure is NaN (`dz`: 0). A row that is OK but
+    whose correction is not finite becomes `Status.NO_PEAK`. The arrays are read-only.
 
     Parameters
     ----------
@@ -194,10 +187,10 @@ class Matches:
     dz : (n,) float64, optional
         Vertical correction, in units of the values (elevation matchers).
     phase_dcol, phase_drow : (n,) float64, optional
-        What the phases alone would add to the correction, px: a second opinion.
+        Difference to an estimate from the phases alone, px: an independent check.
     middle_col, middle_row : (n,) float64, optional
-        Where within the window the correction holds best: centre of what agrees, px from the window's centre. Default
-        0; a window one half of which is under clouds tells of the other half.
+        Centre of the part of the window that agrees, px from the window's centre; default 0. Where clouds cover one
+        half of a window, the correction belongs to the other half.
     cov_z : (n, 3) float64, optional
         Covariance of `dcol` and of `drow` with `dz`, and the variance of `dz` (elevation matchers).
     count, nmad_before, nmad_after : (n,) float64, optional
@@ -258,7 +251,7 @@ class Matches:
         return f"Matches({len(self)} windows: {describe_counts(self.status)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through the constructor: pickled arrays would come back writable.
+        # By the constructor: unpickled arrays would be writable.
         return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     @property
@@ -294,7 +287,7 @@ class Matches:
 
     @classmethod
     def coerce(cls, obj: Any, n: int) -> Matches:
-        """Take what a user's matcher returned for `n` windows.
+        """Convert the result of a user's matcher for `n` windows.
 
         Parameters
         ----------
@@ -311,7 +304,7 @@ class Matches:
         Raises
         ------
         ValueError
-            When it is something else, or has another number of rows.
+            For another type or another number of rows.
 
         Examples
         --------

@@ -17,15 +17,16 @@ from xcoreg.core.arrays import Bools, Floats, Ints
 from xcoreg.core.quality import box_sum
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 
-# Beyond this radial frequency a sampled image is mostly aliased.
+# Radial frequency above which a sampled image is mostly aliased, cycles per pixel.
 _HIGHEST = 0.4
-# Below one and a half cycles per window a taper alone makes spectra agree.
+# Lowest radial frequency, cycles per window: below it the common taper makes spectra agree.
 _LOWEST = 1.5
 # Share of each side of a window that is tapered.
 _TAPERED = 0.6
-# The highest of many thousand values of a noise surface, in standard deviations.
+# Height of the highest peak that noise alone makes, in standard deviations of the surface.
 _NOISE_PEAK = 4.0
-# Troughs of reversed contrast are two or three times as deep as their side lobes; those of a chequered field are not.
+# A trough so many times as deep as the peak is high means reversed contrast, whose side lobes are two or three times
+# lower than the trough; periodic fields stay below.
 _TROUGH = 1.2
 
 
@@ -33,13 +34,11 @@ _TROUGH = 1.2
 class Peaks:
     """The highest peak of each correlation surface.
 
-    move : (n, 2) float64; Correction target -> reference along (col, row), px, right to a fifth of a pixel or so.
-    height : (n,) float64; Height of the peak; 1 for a copy moved around, 0 for nothing in common, negative for reversed
-        contrast.
-    log10_chance : (n,) float64; Decimal logarithm of the chance that images with nothing in common show so high a peak
-        somewhere in the search.
-    rival : (n,) float64; The best of the other peaks, or the height that noise alone reaches, over the peak: 0..1.
-    power : (n, m) float32; Power of the tapered reference over the modes of :func:`xcoreg.core.spectrum.modes_for`.
+    move : (n, 2) float64; correction target -> reference along (col, row), px, accurate to about a fifth of a pixel.
+    height : (n,) float64; 1 for a cyclic copy, 0 for unrelated images, negative for reversed contrast.
+    log10_chance : (n,) float64; decimal logarithm of the probability that unrelated images show so high a peak.
+    rival : (n,) float64; second highest peak, or the height that noise alone reaches, over the peak: 0..1.
+    power : (n, m) float32; power of the tapered reference on the modes of :func:`xcoreg.core.spectrum.modes_for`.
     """
 
     move: Floats
@@ -81,7 +80,7 @@ def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tu
     """Correlation surfaces, and the power of the reference on every mode."""
     shape = ref.shape[1:]
     modes, window = modes_for(*shape), _window(*shape)
-    # What one image lacks is no use in the other, either: there it would only be noise.
+    # Pixels that are invalid in one image would only be noise in the other.
     valid = None if ref_valid.all() and tgt_valid.all() else ref_valid & tgt_valid
     spectra = [modes.take(forward(_apply_taper(image, valid, window))) for image in (ref, tgt)]
     powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
@@ -100,20 +99,20 @@ def _window(rows: int, cols: int) -> Floats:
 
 
 def _above_taper(modes: Modes) -> Bools:
-    """Which modes of the first ring the taper does not correlate."""
+    """Modes of the first ring that are not correlated by the taper."""
     first = slice(0, int(modes.sizes[0]))
     return np.asarray(np.hypot(modes.fx[first], modes.fy[first]) * min(modes.shape) >= _LOWEST)
 
 
 def _used_count(modes: Modes) -> Floats:
-    """(n_rings,) number of frequencies of the whole plane that are used."""
+    """Count the frequencies of the whole plane that are used, (n_rings,)."""
     count = modes.count.copy()
     count[0] = 2 * _above_taper(modes).sum()
     return count
 
 
 def _apply_taper(image: Floats, valid: Bools | None, window: Floats) -> Floats:
-    """Centre and taper; what is not valid is filled from next to it, where it counts at all."""
+    """Centre and taper; invalid pixels next to valid ones get the mean of their neighbourhood."""
     n = len(image)
     if valid is None:
         out = np.asarray(image * window, np.float32)
@@ -124,7 +123,7 @@ def _apply_taper(image: Floats, valid: Bools | None, window: Floats) -> Floats:
     count = np.maximum(valid.reshape(n, -1).sum(1), 1).astype(np.float32)
     clean -= (clean.reshape(n, -1).sum(1) / count)[:, None, None]
     clean *= valid
-    # Beyond two pixels from anything valid there is no weight; nearer than that the neighbours' mean stands.
+    # Invalid pixels have the mean of their neighbourhood within two pixels of valid ones, and no weight farther away.
     weight = box_sum(valid.astype(np.float32), 5) / 25
     out = np.where(valid, weight * clean, box_sum(clean, 5) / 25)
     weight *= window
@@ -135,7 +134,7 @@ def _apply_taper(image: Floats, valid: Bools | None, window: Floats) -> Floats:
 
 
 def _signal_share(power: Floats, modes: Modes) -> Floats:
-    """(n, n_rings) share of the power that stands above the window's own floor, 0..1."""
+    """Share of the power above the noise floor of the window, 0..1, (n, n_rings)."""
     smoothed = ndimage.uniform_filter1d(power, 3, axis=1, mode="nearest")
     floor = np.maximum(smoothed.min(1, keepdims=True), 1e-7 * power.max(1, keepdims=True))
     share = np.clip(1 - 1.2 * floor / np.maximum(power, 1e-30), 0, 1) ** 2
@@ -143,13 +142,13 @@ def _signal_share(power: Floats, modes: Modes) -> Floats:
 
 
 def _search_reach(shape: tuple[int, ...], max_shift: float) -> tuple[int, int]:
-    """Whole lags to search to either side along (row, col)."""
+    """Largest lags to search along (row, col), whole pixels."""
     rows, cols = (min(int(max_shift), (size - 1) // 2) for size in shape)
     return rows, cols
 
 
 def _search_area(heights: Floats, reach: tuple[int, int]) -> Floats:
-    """Cut out what is searched, (n, 2 reach + 1, 2 reach + 1) with lag zero in the middle."""
+    """Lags within reach, (n, 2 reach + 1, 2 reach + 1), with lag zero in the middle."""
     down, across = reach
     out = np.empty((len(heights), 2 * down + 1, 2 * across + 1), heights.dtype)
     for quarter, piece in zip(_quarters(out, down, across), _quarters_of_plane(heights, reach), strict=True):
@@ -171,9 +170,9 @@ def _quarters_of_plane(plane: Floats, reach: tuple[int, int]) -> list[Floats]:
 
 
 def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats) -> Peaks:
-    """Highest peak of each surface, how surprising it is, and its best rival."""
+    """Highest peak of each surface, its probability by chance, and the second highest one."""
     n, rows, cols = heights.shape
-    # The taper leaves less in common at larger lags, noise is lower there: peaks must be judged by it.
+    # At larger lags less of the tapered windows overlaps and noise is lower: heights are scaled by it.
     scaled = heights * _noise_scale(rows, cols)
     area = _search_area(scaled, reach).reshape(n, -1)
     best = area.argmax(1)
@@ -181,7 +180,7 @@ def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats)
     at_row, at_col = np.divmod(best, 2 * reach[1] + 1)
     lag_row, lag_col = at_row - reach[0], at_col - reach[1]
     peak = heights[np.arange(n), lag_row, lag_col]
-    # The main lobe of a band-limited surface is as wide as its autocorrelation says; rivals lie outside.
+    # Other peaks are searched outside the main lobe.
     count = _erase(scaled, lag_row, lag_col, _lobe(heights, lag_row, lag_col))
     flat = scaled.reshape(n, -1)
     spread = np.sqrt(np.vecdot(flat, flat) / np.maximum(count, 1e-6 * rows * cols))
@@ -189,7 +188,7 @@ def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats)
     trough = np.min([quarter.min((1, 2), initial=0) for quarter in _quarters_of_plane(heights, reach)], axis=0)
     z = top / np.maximum(spread, 1e-30)
     chance = np.minimum((log_ndtr(-z.astype(np.float64)) + np.log(area.shape[1])) / np.log(10), 0)
-    # A trough deeper than the peak is high means reversed contrast, and a peak that is but its side lobe.
+    # A trough deeper than the peak is high means reversed contrast: the peak is its side lobe.
     chance = np.where(-trough > _TROUGH * peak, 0.0, chance)
     move = np.stack(
         [lag_col + _vertex(heights, lag_row, lag_col, 0, 1), lag_row + _vertex(heights, lag_row, lag_col, 1, 0)], -1
@@ -199,7 +198,7 @@ def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats)
 
 
 def _erase(plane: Floats, row: Ints, col: Ints, width: Ints) -> Ints:
-    """Zero the square around a place of each periodic plane; tells how many cells are left."""
+    """Set the square around a position of each periodic plane to zero; return the number of the other elements."""
     rows, cols = plane.shape[1:]
     for one, r, c, w in zip(plane, row, col, width, strict=True):
         for down in _spans(int(r) % rows, int(w), rows):
@@ -221,7 +220,7 @@ def _spans(centre: int, width: int, size: int) -> list[slice]:
 
 @lru_cache(maxsize=32)
 def _noise_scale(rows: int, cols: int) -> Floats:
-    """One over the relative spread of the surface of unrelated windows at each lag."""
+    """Reciprocal of the relative noise of the surface at each lag."""
     power = _window(rows, cols).astype(np.float64) ** 2
     overlap = inverse(np.abs(forward(power[None])) ** 2 + 0j, (rows, cols))[0]
     return np.asarray(1 / np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)), np.float32)
@@ -238,7 +237,7 @@ def _vertex(heights: Floats, at_row: Ints, at_col: Ints, dr: int, dc: int) -> Fl
 
 
 def _lobe(heights: Floats, at_row: Ints, at_col: Ints) -> Ints:
-    """Half width (px) of the main lobe: where the surface beside the peak has first fallen below a tenth of it."""
+    """Half width of the main lobe, px: distance at which the surface falls below a tenth of the peak."""
     n, rows, cols = heights.shape
     reach = np.arange(1, min(rows, cols) // 4)
     index = np.arange(n)[:, None]

@@ -1,9 +1,4 @@
-"""Measures of agreement and of accuracy: structural similarity, the Cramer-Rao bound, robust spread.
-
-Smoothing of batches of windows, and sums over small neighbourhoods.
-
-Sums over small square cells of two windows: all that their similarity, and what changed between them, need.
-"""
+"""Measures of agreement and accuracy: structural similarity, Cramer-Rao bound, NMAD, CE90; smoothing and local sums."""
 
 from __future__ import annotations
 
@@ -23,7 +18,7 @@ _NARROW = 2.0
 
 
 def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
-    """Smooth each window by a Gaussian, or by three running means of the same width where it is wide.
+    """Smooth each window by a Gaussian; a wide one is replaced by three running means of the same variance.
 
     images (n, rows, cols) float -> (n, rows, cols) float.
     """
@@ -37,11 +32,11 @@ def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
 
 
 def box_sum(images: Floats, side: int, stride: int = 1) -> Floats:
-    """Sum over the square neighbourhood of every pixel; nothing lies beyond the border.
+    """Sum over the square neighbourhood of every pixel; zero beyond the border.
 
     images (n, rows, cols) float -> (n, rows, cols) float.
     """
-    # A few shifted additions stay in the cache: ten times as fast as a general filter.
+    # A few shifted additions are ten times as fast as a general filter.
     down = _axis_sum(images.swapaxes(1, 2), side, stride).swapaxes(1, 2)
     return _axis_sum(down, side, stride)
 
@@ -53,23 +48,23 @@ def _axis_sum(images: Floats, side: int, stride: int) -> Floats:
     for k in range(1, side // 2 + 1):
         after = images[:, :, k::stride]
         out[:, :, : after.shape[2]] += after
-        first = -(-k // stride)  # places whose neighbour k to the left exists
+        first = -(-k // stride)  # first output whose neighbour k to the left exists
         before = images[:, :, first * stride - k : max(size - k, 0) : stride]
         out[:, :, first : first + before.shape[2]] += before
     return out
 
 
-# Pixels on a side. Neighbourhoods of the structural similarity are 2 x 2 of them.
+# Side of a cell, px; the structural similarity uses neighbourhoods of 2 x 2 cells.
 CELL = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Sums over the cells of n pairs of windows.
+    """Sums over small square cells of n pairs of windows, for their similarity and changes.
 
     side : Of a cell, px.
-    w : (n or 1, down, across) float32; Number of pixels that count; 1 row where it is the same for all windows.
-    a, b, aa, bb, ab : (n, down, across) float32; Both windows, their squares and products, over the pixels that count.
+    w : (n or 1, down, across) float32; number of valid pixels; one row where it is the same for all windows.
+    a, b, aa, bb, ab : (n, down, across) float32; both windows, their squares and products, over valid pixels.
     """
 
     side: int
@@ -82,7 +77,7 @@ class Cells:
 
     @classmethod
     def of(cls, a: Floats, b: Floats, valid: Bools, side: int = CELL) -> Cells:
-        """Sum over cells; the last ones may reach beyond the windows, where nothing has weight.
+        """Sum over cells; the last ones may reach beyond the windows, which adds nothing.
 
         a, b (n, rows, cols) float32; valid (n or 1, rows, cols) bool.
         """
@@ -99,17 +94,17 @@ class Cells:
         return cls(side, *(_sum_columns(part, side) for part in (count, a4.sum(2), b4.sum(2), *sums)))
 
     def put(self, index: Ints, part: Cells) -> None:
-        """Put the cells of some windows in the place of those that are here."""
+        """Replace the cells of some windows."""
         for name in (f.name for f in fields(self)[2:]):
             getattr(self, name)[index] = getattr(part, name)
 
     def mean_difference(self) -> Floats:
-        """Mean square difference of the windows in every cell, 0 in those that count for less than half."""
+        """Mean square difference of the windows in every cell, 0 where less than half of a cell is valid."""
         change = np.maximum(self.aa + self.bb - 2 * self.ab, 0)
         return np.asarray(np.where(self._counts(), change / np.maximum(self.w, 1), 0))
 
     def roughness(self) -> Floats:
-        """Variance of the sum of both windows within every cell, 0 in those that count for less than half."""
+        """Variance of the sum of both windows within every cell, 0 where less than half of a cell is valid."""
         mean = (self.a + self.b) / np.maximum(self.w, 1)
         power = (self.aa + self.bb + 2 * self.ab) / np.maximum(self.w, 1)
         return np.asarray(np.where(self._counts(), np.maximum(power - mean * mean, 0), 0))
@@ -119,21 +114,21 @@ class Cells:
 
 
 def _sum_columns(rows: Floats, side: int) -> Floats:
-    """Sum over so many columns each."""
+    """Sum groups of `side` columns."""
     out = rows[:, :, ::side].copy()
     for k in range(1, side):
         out += rows[:, :, k::side]
     return out
 
 
-# Parts of a window along each side.
+# Parts along each side of a window.
 _PARTS = 8
-# Its two constants, for images of unit variance.
+# Constants of the structural similarity, for images of unit variance.
 _SSIM_C1, _SSIM_C2 = 0.01, 0.03
 
 
 def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
-    """Mean structural similarity of pairs of windows, gain and offset of each window taken out first.
+    """Mean structural similarity of pairs of windows; gain and offset of each window do not matter.
 
     Wang et al. 2004 (doi:10.1109/TIP.2003.819861) on neighbourhoods of 8 x 8 pixels, every fourth along each side, over
     valid pixels.
@@ -144,14 +139,14 @@ def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
 
 
 def ssim_centred(a: Floats, b: Floats, valid: Bools) -> Floats:
-    """`ssim` of windows that are nearly centred (see `agreement`), in less time."""
+    """`ssim` of windows whose means are close to zero, in less time."""
     return _ssim(Cells.of(a, b, valid))
 
 
 def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) -> tuple[Floats, Floats, Floats]:
-    """Tell how like windows are that are nearly centred, over how much of them that is spread, and where.
+    """Similarity of windows with means close to zero, the number of parts that agree, and their centre.
 
-    A blob fits any other blob with a perfect peak; what betrays it is that all the agreement lies in one spot.
+    One blob matches any other with a perfect peak, but all the agreement lies in one spot: that reveals it.
 
     a, b (n, rows, cols) float32; valid (n or 1, rows, cols) bool -> ssim (n,) float64; participation (n,) float64;
     middle (n, 2) float64.
@@ -164,7 +159,7 @@ def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) ->
 
 
 def _centre(image: Floats, valid: Bools) -> Floats:
-    """Single precision with a mean of about zero over the valid pixels, zero elsewhere."""
+    """Subtract the mean over valid pixels; zero elsewhere, single precision."""
     n = len(image)
     count = np.maximum(valid.reshape(n, -1).sum(1), 1)
     clean = np.where(valid, image, 0)
@@ -173,7 +168,7 @@ def _centre(image: Floats, valid: Bools) -> Floats:
 
 
 def _ssim(cells: Cells) -> Floats:
-    """Structural similarity over 2 x 2 cells each."""
+    """Mean structural similarity over neighbourhoods of 2 x 2 cells."""
     n = len(cells.a)
     pixels = np.maximum(cells.w.reshape(len(cells.w), -1).sum(1), 1)
     means, scales = [], []
@@ -196,18 +191,18 @@ def _ssim(cells: Cells) -> Floats:
 
 
 def _sum_2x2(cells: Floats) -> Floats:
-    """Sum over 2 x 2 cells, at every cell but the last."""
+    """Sum over 2 x 2 cells, at every cell but the last of each row and column."""
     down = cells[:, :-1] + cells[:, 1:]
     return np.asarray(down[:, :, :-1] + down[:, :, 1:])
 
 
 def _side_of_cells(shape: tuple[int, ...]) -> int:
-    """Side of cells over which what varies slowly is constant."""
+    """Side of cells small enough that the slowly varying part is constant within one."""
     return int(np.clip(min(shape[1:]) // (2 * _PARTS), 1, CELL))
 
 
 def _part_sums(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
-    """Sum over 8 x 8 parts what does not vary slowly: products, mean squares; and tell the share that is seen."""
+    """Sum products and mean squares over 8 x 8 parts after high-pass filtering; share of valid pixels."""
     sigma = min(shape[1:]) / _PARTS / 2 / cells.side
     down, across = (_gaussian_matrix(size, sigma) for size in cells.a.shape[1:])
     wide, slow_a, slow_b = (down @ part @ across for part in (cells.w, cells.a, cells.b))
@@ -226,13 +221,13 @@ def _part_sums(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Fl
 
 
 def _effective_parts(shared: Floats) -> Floats:
-    """Effective number of parts."""
+    """Effective number of parts that agree."""
     total, square = shared.sum((1, 2)), (shared**2).sum((1, 2))
     return np.asarray(np.clip(total, 0, None) ** 2 / np.maximum(square, 1e-300))
 
 
 def _centre_of_agreement(shared: Floats, own: Floats, seen: Floats, shape: tuple[int, ...]) -> Floats:
-    """Where the parts lie that agree, each weighted by how well it does."""
+    """Centre (col, row) of the parts, weighted by their correlation, px from the window's centre."""
     weight = seen * np.clip(shared / np.maximum(own, 1e-300), 0, 1)
     total = np.maximum(weight.sum((1, 2)), 1e-300)
     row, col = ((np.arange(_PARTS) + 0.5) * size / _PARTS - size / 2 for size in shape[1:])
@@ -241,13 +236,13 @@ def _centre_of_agreement(shared: Floats, own: Floats, seen: Floats, shape: tuple
 
 @lru_cache(maxsize=32)
 def _gaussian_matrix(size: int, sigma: float) -> Floats:
-    """Matrix (size, size), symmetric, that smooths along an axis; nothing lies beyond the ends."""
+    """Symmetric matrix (size, size) that smooths along an axis; zero beyond the ends."""
     lag = np.arange(size)[:, None] - np.arange(size)[None]
     return np.exp(-0.5 * (lag / sigma) ** 2).astype(np.float32)
 
 
 def crlb(window: Floats, variance: float) -> NDArray[np.float64]:
-    """Cramer-Rao bound on the shift between two looks at one scene.
+    """Cramer-Rao bound on the shift between two noisy images of one scene.
 
     ``2 variance G^-1`` with ``G`` the summed outer products of the scene's gradients (Robinson & Milanfar 2004,
     doi:10.1109/TIP.2004.834650), from spectral derivatives of the mirrored window.
@@ -257,12 +252,12 @@ def crlb(window: Floats, variance: float) -> NDArray[np.float64]:
     window : (rows, cols) float
         The scene without noise.
     variance : float
-        Noise variance of each look.
+        Noise variance of each image.
 
     Returns
     -------
     (2, 2) float64
-        The least covariance any unbiased estimate can have, px², axes (col, row).
+        Smallest covariance of an unbiased estimate, px², axes (col, row).
 
     Examples
     --------

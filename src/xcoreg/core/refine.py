@@ -1,15 +1,14 @@
-"""Sub-pixel refinement to the Cramer-Rao bound, with a covariance that means what it says.
+"""Sub-pixel refinement to the Cramer-Rao bound, with a calibrated covariance.
 
-Both windows are read half the shift apart in opposite directions, so that interpolation treats them alike. Their mean
-gives the gradients, their difference the residual; Gauss-Newton steps on the residual are weighted in the Fourier
-plane by ``S / (N (2 S + N))``, the score of two noisy looks at one random scene (Knapp & Carter 1976,
-doi:10.1109/TASSP.1976.1162830), where the power of scene ``S`` and noise ``N`` is measured on the windows themselves.
+Both windows are sampled half the shift apart in opposite directions, so that interpolation affects them equally. Their
+mean gives the gradients, their difference the residual; Gauss-Newton steps on the residual are weighted in the Fourier
+plane by ``S / (N (2 S + N))``, the maximum-likelihood weight of two noisy images of one random scene (Knapp & Carter
+1976, doi:10.1109/TASSP.1976.1162830); the power of scene ``S`` and noise ``N`` is measured on the windows.
 
-Windows are transformed once, faded out towards their margins, and read between the pixels by phase ramps. That moves
-the margins along with what they enclose; as the mean of both windows times the slope of the margin, this is taken out
-again. Pixels are looked at only to tell what has changed between the images, and those windows are weighed again.
-
-The weight that fades windows out towards their border and towards what is not valid.
+Windows are faded out towards their border and towards invalid pixels, transformed once, and sampled between the pixels
+by phase ramps. These move the faded margins, too; the effect, the mean of both windows times the slope of the fading
+weight, is subtracted. The pixels are needed only to find changes between the images; windows with changes are solved
+again with weighted pixels.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from xcoreg.core.weights import (
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
 
-# Smooth enough to be read between the pixels, and steep enough to lose hardly any of a window.
+# Weights of the outermost pixels: smooth enough for interpolation, steep enough to lose little of a window.
 _FADE = np.array([0.15, 0.7, 0.97])
 
 
 class Margin(NamedTuple):
-    """A weight of pixels, (n, rows, cols) float32, and its slopes over itself along columns and rows.
+    """Fading weight of pixels, (n, rows, cols) float32, and its relative slopes along columns and rows.
 
-    Slopes are per pixel, and 0 where the weight is; their shapes broadcast to that of the weight.
+    Relative slopes are slope / weight, per pixel, 0 where the weight is 0; they broadcast to the weight.
     """
 
     weight: Floats
@@ -53,7 +52,7 @@ class Margin(NamedTuple):
 
 
 def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
-    """Weight of windows that are valid everywhere, one of each pair moved by whole pixels.
+    """Fading weight of windows that are valid everywhere, the target's moved by whole pixels.
 
     shape (rows, cols); move (n, 2) int.
     """
@@ -65,7 +64,7 @@ def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
 
 
 def fade(valid: Bools) -> Margin:
-    """Weight of windows with holes.
+    """Fading weight of windows with invalid pixels.
 
     seen (n, rows, cols) bool.
     """
@@ -79,7 +78,7 @@ def fade(valid: Bools) -> Margin:
 
 
 def slopes(weight: Floats) -> tuple[Floats, Floats]:
-    """Slopes of a weight along columns and rows, per pixel, as a phase ramp would have them."""
+    """Spectral derivatives of a weight along columns and rows, per pixel."""
     shape = weight.shape[1:]
     plane = forward(weight)
     turn = np.complex64(2j * np.pi)
@@ -90,7 +89,7 @@ def slopes(weight: Floats) -> tuple[Floats, Floats]:
 
 
 def _fade_side(size: int, move: Ints) -> Floats:
-    """Weights (n, size) along one side of windows moved by so many pixels."""
+    """Weights (n, size) along one side of windows moved by whole pixels (n,)."""
     first, last = np.maximum(move, 0)[:, None], size - 1 + np.minimum(move, 0)[:, None]
     place = np.arange(size)[None]
     inward = np.minimum(place - first, last - place)
@@ -100,12 +99,12 @@ def _fade_side(size: int, move: Ints) -> Floats:
 
 
 def _ratio(slope: Floats, weight: Floats) -> Floats:
-    """Slope over weight, 0 where the weight is."""
+    """Slope over weight, 0 where the weight is 0."""
     return np.divide(slope, weight, out=np.zeros_like(slope), where=weight > 0)
 
 
 def _erode(valid: Bools) -> Bools:
-    """Drop what is next to anything not seen, the border included."""
+    """Remove pixels next to invalid ones or to the border."""
     down = np.zeros_like(valid)
     down[:, 1:-1] = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
     out = np.zeros_like(valid)
@@ -113,24 +112,23 @@ def _erode(valid: Bools) -> Bools:
     return out
 
 
-# Looks at a pair, and the step (px) that one look can take without another: the error of a step goes with its cube.
+# Largest number of linearisations, and the step, px, above which another one is needed: errors grow with its cube.
 _MOST_ITERATIONS, _NEAR = 12, 0.1
-# The same once pixels are weighed: their weights depend on the shift.
+# The same for weighted pixels, whose weights depend on the shift.
 _NEAR_WEIGHED = 0.02
-# Changes that make up less than this share of the difference are not worth weighing.
+# Changes below this share of the energy of the difference are ignored.
 _WORTH = 5e-3
-# Pixels count in full for the similarity where the margin's weight is above this.
+# Fading weight above which pixels count for the similarity.
 _FULL = 0.99
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """Both windows brought together, with equal mean and spread, faded out by their weight.
+    """Both windows after the correction, standardised and faded out.
 
     tgt, ref : (n, rows, cols) float32
-    weight : (n, rows, cols) float32; 0 where either is invalid, rising to 1 away from there; n is 1 where all windows
-        share it.
-    cells : Their sums over small cells, where the weight is full.
+    weight : (n or 1, rows, cols) float32; 0 where either is invalid, rising to 1 away from there.
+    cells : Sums over small cells, where the weight is close to 1.
     """
 
     tgt: Floats
@@ -140,12 +138,12 @@ class Aligned:
 
     @classmethod
     def of(cls, tgt: Floats, ref: Floats, weight: Floats) -> Aligned:
-        """Sum over cells."""
+        """Windows with their sums over cells."""
         return cls(tgt, ref, weight, Cells.of(ref, tgt, weight > _FULL))
 
     @property
     def full(self) -> Bools:
-        """Where pixels count in full, (n or 1, rows, cols)."""
+        """Pixels that count for the similarity, (n or 1, rows, cols)."""
         return self.weight > _FULL
 
     def put(self, index: Ints, tgt: Floats, ref: Floats) -> None:
@@ -157,15 +155,15 @@ class Aligned:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """What the refinement says of n windows.
+    """Refined shifts of n windows.
 
-    move : (n, 2) float64; Correction target -> reference, px, along (col, row).
-    cov : (n, 2, 2) float64; Its covariance, px²; infinite where the windows say nothing.
-    last_step : (n,) float64; Length of the last step, px: not small where the iteration did not converge.
-    score : (n,) float64; Correlation of the aligned windows over the informative band, -1..1.
-    phase : (n, 2) float64; Answer from the phases alone minus the refined one, px.
-    support : (n,) float64; Effective number of Fourier modes that carry the answer.
-    aligned : What was compared in the end.
+    move : (n, 2) float64; correction target -> reference, px, along (col, row).
+    cov : (n, 2, 2) float64; its covariance, px²; infinite where the windows do not determine it.
+    last_step : (n,) float64; length of the last step, px: large where the iteration did not converge.
+    score : (n,) float64; correlation of the aligned windows over the informative band, -1..1.
+    phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
+    support : (n,) float64; effective number of Fourier modes.
+    aligned : The windows after the correction.
     """
 
     move: Floats
@@ -179,7 +177,7 @@ class Refined:
 
 @dataclass(eq=False)
 class _Columns:
-    """Columns of `Refined` that the last look at each window fills."""
+    """Columns of `Refined` that the last linearisation of each window fills."""
 
     move: Floats
     cov: Floats
@@ -191,7 +189,7 @@ class _Columns:
 
 @dataclass(frozen=True, eq=False)
 class _Linearised:
-    """The two windows read at one estimate of the shift, as modes (n, m): mean, residual, gradients."""
+    """Mean, residual and gradients at one estimate of the shift, as modes (n, m)."""
 
     mean: Spectra
     residual: Spectra
@@ -200,19 +198,19 @@ class _Linearised:
 
 
 def _each(function: Callable[[Spectra], Spectra], parts: _Spectra4) -> _Spectra4:
-    """Do the same to each of four."""
+    """Apply a function to each of four arrays."""
     first, second, third, fourth = (function(part) for part in parts)
     return first, second, third, fourth
 
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Windows brought together by whole pixels, standardised and faded out."""
+    """Windows aligned to whole pixels, standardised and faded out, and their transforms."""
 
     modes: Modes
     weight: Floats
     ref: Floats
-    # Mean of both windows times the slopes of the weight.
+    # Mean of both windows times the relative slopes of the weight.
     edge_x: Floats
     edge_y: Floats
     # Spectra of both windows and of both edges.
@@ -232,7 +230,7 @@ class _Pair:
 def refine(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, start: Floats, skip: Bools | None = None
 ) -> Refined:
-    """Refine shifts that are right to about half a pixel.
+    """Refine shifts that are accurate to about half a pixel; windows to `skip` are not checked for changes.
 
     tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool; start (n, 2) float; hopeless (n,) bool,
     optional.
@@ -251,7 +249,7 @@ def refine(
 
 
 def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: Ints) -> _Pair:
-    """Bring windows together by whole pixels and transform them."""
+    """Align windows to whole pixels and transform them."""
     shape = ref.shape[1:]
     if ref_valid.all() and tgt_valid.all():
         margin = fade_frame(shape, whole)
@@ -269,7 +267,7 @@ def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: I
 
 
 def _standardise(image: Floats, weight: Floats) -> Floats:
-    """Zero mean and unit variance under a weight, faded out by it."""
+    """Standardise windows to zero mean and unit variance under a weight, and apply it."""
     n = len(image)
     total = np.maximum(_sum(weight), 1e-6)
     flat, one = image.reshape(n, -1), weight.reshape(len(weight), -1)
@@ -282,13 +280,13 @@ def _standardise(image: Floats, weight: Floats) -> Floats:
 
 
 def _without_mean(image: Floats, weight: Floats) -> Floats:
-    """Take away the weight's multiple that makes the sum zero: means of the windows shall stay equal."""
+    """Subtract a multiple of the weight so that the sum is zero, in place."""
     image -= (_sum(image) / np.maximum(_sum(weight), 1e-6))[:, None, None] * weight
     return image
 
 
 def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, Products, Steps]:
-    """Look at the pair until the next step is short; ``rest`` becomes where the last look was."""
+    """Linearise and step until steps are short; ``rest`` is updated to the last linearisation, in place."""
     linear = _linearise(pair, rest)
     products = Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
     steps = take_steps(products, pair.modes)
@@ -306,13 +304,13 @@ def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, Products, Steps]:
 
 
 def _replace_rows(whole: Any, index: Ints, part: Any) -> None:
-    """Put the rows of one set of columns into another."""
+    """Replace rows of all columns."""
     for name, values in vars(part).items():
         getattr(whole, name)[index] = values
 
 
 def _linearise(pair: _Pair, rest: Floats) -> _Linearised:
-    """Read both windows half the remaining shift apart."""
+    """Sample both windows half the remaining shift apart, as modes."""
     modes = pair.modes
     ramp = modes.ramp(rest / 2)
     first, second, edge_x, edge_y = pair.flat
@@ -321,14 +319,14 @@ def _linearise(pair: _Pair, rest: Floats) -> _Linearised:
     residual = mean - other
     mean += other
     mean *= np.float32(0.5)
-    # The margins have moved, too, in opposite directions: that is no difference of the images. A wave that moves by a
-    # phase p either way leaves sin(p) / p of its slope times the move, and cos(p) of itself in the mean.
+    # The faded margins moved in opposite directions, which is no difference of the images. A wave moved by a phase p
+    # either way leaves sin(p) / p of its slope times the move in the residual, and cos(p) of itself in the mean.
     move, cosine = rest.astype(np.float32), ramp.real
     edges = move[:, :1] * edge_x
     edges += move[:, 1:] * edge_y
     edges *= (cosine + 2) / 3
     residual -= edges
-    # What the gain was measured on was not aligned yet.
+    # The windows were standardised before they were aligned: correct the gain.
     gain = np.vecdot(mean, residual).real / np.maximum(np.vecdot(mean, mean).real, 1e-30)
     residual -= gain[:, None] * mean
     turn = np.complex64(2j * np.pi)
@@ -339,13 +337,13 @@ def _linearise(pair: _Pair, rest: Floats) -> _Linearised:
 
 
 def _pixels(pair: _Pair, rest: Floats) -> tuple[Floats, Floats]:
-    """Pixels of both windows half the remaining shift apart."""
+    """Pixels of target and reference, half the remaining shift apart."""
     first, second = _phase_shift(pair, rest)
     return inverse(second, pair.modes.shape), inverse(first, pair.modes.shape)
 
 
 def _shift_target(pair: _Pair, rest: Floats) -> Floats:
-    """Pixels of the target's windows where the reference's are, the margin being where it was."""
+    """Pixels of the corrected target; the effect of the moved margin is removed."""
     across, down = ramps(pair.modes.shape, -rest)
     second = pair.planes[1] * down[:, :, None]
     second *= across[:, None, :]
@@ -365,7 +363,7 @@ def _phase_shift(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
 
 
 def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: _Columns, suspects: Ints) -> None:
-    """Settle windows in which something has changed once more, with less weight there."""
+    """Solve windows with changes again, with less weight on the changed pixels."""
     index = _windows_to_reweight(aligned, suspects)
     for _ in range(_MOST_ITERATIONS):
         if not index.size:
@@ -385,7 +383,7 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: _Columns, su
 
 
 def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
-    """Those of some windows whose answer would be another one without the pixels that have changed."""
+    """Select the windows in which changed pixels make up a relevant share of the difference."""
     if not index.size:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
@@ -395,7 +393,7 @@ def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:
-    """Difference of the aligned windows, without that of their margins."""
+    """Difference of the aligned windows, without the effect of their margins."""
     out = ref - tgt
     move = rest.astype(np.float32)[:, :, None, None]
     out -= move[:, 0] * pair.edge_x
@@ -404,7 +402,7 @@ def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:
 
 
 def _linearise_weighted(pair: _Pair, rest: Floats, weight: Floats, difference: Floats) -> _Linearised:
-    """Look through weights of the pixels."""
+    """Linearise with weighted pixels."""
     modes, shape = pair.modes, pair.modes.shape
     first, second = _phase_shift(pair, rest)
     mean = first + second
@@ -420,7 +418,7 @@ def _linearise_weighted(pair: _Pair, rest: Floats, weight: Floats, difference: F
 
 
 def _columns(linear: _Linearised, products: Products, steps: Steps, weight: Floats, modes: Modes) -> _Columns:
-    """Answer, covariance and doubts from the last look."""
+    """Shift, covariance and checks from the last linearisation."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
     cov, support = covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
     move = steps.move.astype(np.float32)
@@ -431,5 +429,5 @@ def _columns(linear: _Linearised, products: Products, steps: Steps, weight: Floa
 
 
 def _sum(images: Floats) -> Floats:
-    """Sum of each window; flat, so that it does not depend on how many there are."""
+    """Sum of each window; over flat windows, so that the rounding does not depend on their number."""
     return np.asarray(images.reshape(len(images), -1).sum(1))

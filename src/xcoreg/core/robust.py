@@ -1,7 +1,4 @@
-"""How far shifts lie from what their neighbours say.
-
-Agreement of several windows: which of them tell the same shift, and what they say together.
-"""
+"""Robust statistics: Tukey's biweight, groups of equal shifts, their mean, and comparison with neighbours."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from scipy.special import chdtri
 
 from xcoreg.core.arrays import Bools, Floats, Ints
 
-# Windows are taken to differ for real when chance alone would spread them so in 1 of 100 cases.
+# Significance level at which windows contradict each other.
 _CHANCE = 0.01
 _ROUNDS = 200
 
@@ -37,8 +34,8 @@ def largest_group(moves: Floats, weights: Floats, radius: float) -> Bools:
 def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     """Mean of shifts that may differ by more than their own uncertainty.
 
-    Random effects: a common between-window variance is added to every covariance when the windows contradict each other
-    beyond the 1 % level, chosen so that they no longer do (Paule & Mandel 1982, doi:10.6028/jres.087.022).
+    Random effects: where the windows contradict each other at the 1 % level, a common between-window variance is added
+    to every covariance so that they no longer do (Paule & Mandel 1982, doi:10.6028/jres.087.022).
 
     moves (n, 2) float; covs (n, 2, 2) float -> mean (2,) float64; cov (2, 2) float64.
     """
@@ -59,7 +56,7 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
 
 
 def _between(moves: Floats, covs: Floats) -> float:
-    """Between-window variance at which the windows contradict each other as much as they should."""
+    """Between-window variance at which chi-square equals its degrees of freedom."""
     degrees = 2 * (len(moves) - 1)
     low, high = 0.0, float(np.var(moves, axis=0).sum()) * 4 + 1e-30
     for _ in range(_ROUNDS):
@@ -86,7 +83,7 @@ def _chi_square(moves: Floats, mean: Floats, covs: Floats) -> float:
 
 
 def _fill_covariances(covs: Floats, moves: Floats) -> Floats:
-    """Give windows without a covariance that of the others, or the scatter when none has one."""
+    """Give windows without a covariance the median one, or the scatter of the shifts where none has one."""
     finite = np.asarray(np.isfinite(covs).all((1, 2)))
     good = finite & (np.linalg.eigvalsh(np.where(finite[:, None, None], covs, np.eye(2)))[:, 0] > 0)
     if good.all():
@@ -96,7 +93,7 @@ def _fill_covariances(covs: Floats, moves: Floats) -> Floats:
 
 
 def _scatter(moves: Floats) -> Floats:
-    """Covariance of one shift from how several lie; two of them tell no direction, one tells nothing."""
+    """Covariance of one shift from the scatter of several; isotropic for two, unknown for one."""
     n = len(moves)
     if n < 2:
         return np.full((2, 2), np.nan)
@@ -121,7 +118,7 @@ def biweight_loss(squared: Floats, limit: float) -> Floats:
 
 
 _NEAREST = 12
-# A plane takes three of the neighbours; with fewer than this a median is all that can be had.
+# With fewer neighbours than this a median replaces the plane, which has three coefficients.
 _PLANE = 7
 _PLANE_ROUNDS = 6
 
@@ -148,11 +145,11 @@ def neighbour_residuals(positions: Floats, moves: Floats, use: Bools | None = No
 
 
 def _neighbours(positions: Floats, wanted: Ints, known: Ints) -> tuple[Ints, Floats]:
-    """Find the nearest known places, none of them the place itself: (m, k) indices and distances."""
+    """Nearest known positions without the position itself: (m, k) indices and distances."""
     count = min(_NEAREST, len(known) - 1)
     far, nearest = cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
     index = known[nearest]
-    # The place itself comes first where it is known at all, yet another may share its position.
+    # The position itself need not come first: another one may coincide with it.
     own = index == wanted[:, None]
     own[~own.any(1), -1] = True
     others = ~own
@@ -160,7 +157,7 @@ def _neighbours(positions: Floats, wanted: Ints, known: Ints) -> tuple[Ints, Flo
 
 
 def _planes(offset: Floats, moves: Floats) -> tuple[Floats, Floats]:
-    """Robust value at offset zero, (m, 2), and its standard deviation together with the spread about the plane."""
+    """Robust prediction at offset zero, (m, 2), and the standard deviation (m,) of a shift from it."""
     count = moves.shape[1]
     median = np.median(moves, axis=1)
     if count < _PLANE:

@@ -1,14 +1,12 @@
-"""Interpolation at fractional rows and columns, safe against missing pixels.
+"""Interpolation at fractional rows and columns with invalid pixels.
 
 Integer positions are pixel centres. Three rules hold for every kernel:
 
-* A pixel that is not valid carries no weight. Where the footprint of a kernel meets an invalid pixel (or the edge of
-  the array) the kernel gives way to the bilinear mean of the valid pixels, weights renormalised: dropping taps from a
-  kernel with negative lobes would amplify noise without bound, a mean never leaves the range of its pixels.
-* An output pixel is valid where the nearest source pixel is valid. When the kernel is widened (``scale`` above 1) it
-  is valid where at least half of the weight of the widened bilinear kernel rests on valid pixels.
-* Positions are rounded to 2**-20 pixel, so that a whole-pixel position is recognised in spite of round-off, and gives
-  the source pixel back exactly.
+* Invalid pixels carry no weight. Where a kernel meets an invalid pixel or the edge of the array, the weighted bilinear
+  mean of the valid pixels replaces it: dropping taps from a kernel with negative lobes would amplify noise.
+* An output pixel is valid where the nearest source pixel is valid; with a widened kernel (``scale`` above 1), where at
+  least half of the weight of the widened bilinear kernel is on valid pixels.
+* Positions are rounded to 2**-20 pixel: a whole-pixel position returns the source pixel exactly.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from xcoreg.core.arrays import Array, Bools
 from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps, work_dtype
 from xcoreg.core.tiles import HALF, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 
-_CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
+_CHUNK = 1 << 16  # output pixels at a time: temporary arrays stay in the processor's cache
 
 
 def sample(
@@ -59,7 +57,7 @@ def sample(
 def _sample_positions(
     layer: Any, at: tuple[Array, Array], origin: tuple[int, int], how: Any, goals: tuple[Array, Array]
 ) -> None:
-    """Look up positions of any shape."""
+    """Sample at positions of any shape."""
     flat = (at[0].reshape(-1) - origin[0], at[1].reshape(-1) - origin[1])
     found = [np.zeros(goal.size, goal.dtype) for goal in goals]
     sample_list(layer, flat, how, found[0], found[1])
@@ -78,8 +76,8 @@ def sample_axes(
 ) -> tuple[Array, Bools]:
     """Interpolate an image on the mesh of a vector of rows and a vector of columns.
 
-    The result is that of `sample` on the mesh up to rounding, in a fraction of the time: the weights are separable, and
-    where the steps are of one pixel no index is looked up at all.
+    Equals `sample` on the mesh up to rounding, but faster: the weights are separable, and where positions step by one
+    pixel, slices replace look-ups.
 
     rows (n,) float; cols (m,) float -> out (..., n, m); out_valid (..., n, m) bool.
     """
@@ -96,28 +94,8 @@ def sample_axes(
     return out.reshape(*lead, rows.size, cols.size), out_valid.reshape(*lead, rows.size, cols.size)
 
 
-def sample_separable(
-    values: Array,
-    valid: Bools | None,
-    row0: float,
-    col0: float,
-    drow: float,
-    dcol: float,
-    shape: tuple[int, int],
-    kernel: str = "cubic",
-) -> tuple[Array, Bools]:
-    """Interpolate an image on a regular grid parallel to its own: a pure shift, or a shift and a change of scale.
-
-    -> out (..., *shape); out_valid (..., *shape) bool.
-    """
-    rows = row0 + drow * np.arange(shape[0], dtype=np.float64)
-    cols = col0 + dcol * np.arange(shape[1], dtype=np.float64)
-    scale = (max(abs(drow), 1.0), max(abs(dcol), 1.0))
-    return sample_axes(values, valid, rows, cols, kernel, scale=scale)
-
-
 def shrink(values: Array, valid: Bools | None, factor: int | tuple[int, int]) -> tuple[Array, Bools]:
-    """Average blocks of pixels, by a whole factor, over their valid pixels.
+    """Average blocks of a whole number of pixels over their valid ones.
 
     values (..., n_rows, n_cols); valid (..., n_rows, n_cols) bool, or None -> out (..., ceil(n_rows / factor),
     ceil(n_cols / factor)) float32 or float64.
@@ -142,7 +120,7 @@ def _block_sums(data: Array, rows: int, cols: int) -> Array:
 
 
 def _layers(values: Array, valid: Bools | None, kernel: str) -> tuple[Array, Sequence[Bools | None], tuple[int, ...]]:
-    """Flatten the leading axes of an image and of its mask."""
+    """Flatten the leading axes of an image and its mask."""
     if kernel not in KERNELS:
         raise ValueError(f"unknown resampling {kernel!r}: choose one of {', '.join(KERNELS)}")
     if values.ndim < 2 or values.dtype.kind not in "biuf":
@@ -170,7 +148,7 @@ def _nearest_mesh(image: Array, mask: Bools | None, at: tuple[Array, Array], out
 
 
 def _mesh_index(indices: list[NDArray[np.int64]]) -> Any:
-    """Index a mesh: by slices, that copy many times faster, where pixels follow each other."""
+    """Index a mesh; by slices, which copy many times faster, where pixels are adjacent."""
     if all((np.diff(index) == 1).all() for index in indices):
         return tuple(slice(int(index[0]), int(index[-1]) + 1) for index in indices)
     return np.ix_(*indices)
@@ -184,7 +162,7 @@ def _kernel_mesh(
     out: Array,
     out_valid: Bools,
 ) -> None:
-    """Sample one image on a mesh into `out` and `out_valid`, both zero at the start, strip by strip."""
+    """Sample one image on a mesh, strip by strip, into `out` and `out_valid`, which are zero at the start."""
     kernel, scale = how
     active = [_touching(p, size, kernel, s) for p, size, s in zip(at, image.shape, scale, strict=True)]
     if any(span.start >= span.stop for span in active):

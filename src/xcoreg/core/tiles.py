@@ -1,10 +1,8 @@
-"""Sampling one tile, or any list of positions: by slices of the image where positions nearly follow its pixels.
+"""Sampling of a tile by slices of the image, or of any list of positions by look-ups.
 
-A warp moves neighbours alike. Inside of a tile the pixel left of and above a position is the output pixel's own index
-plus a whole number that takes one value, or two or three next to each other. Then every tap of the kernel is one slice
-of the image, and no index is looked up. Where the whole number changes, pixels whose kernel starts later give the
-first slices a weight of exactly 0: their sums are bit for bit those of the look-up, which is left for positions that do
-not follow the pixels.
+A warp moves neighbours alike. Within a tile the source pixel minus the output pixel is one whole number, or two or
+three adjacent ones, so that every tap of the kernel is one slice of the image. Where the number changes, taps outside a
+kernel have a weight of exactly 0: the sums are bit for bit those of the look-ups, which serve all other positions.
 """
 
 from __future__ import annotations
@@ -23,26 +21,26 @@ Layer = tuple[Array, Bools | None]
 Kernel = tuple[str, tuple[float, float]]
 
 HALF = 0.5 - 1e-6
-_CHUNK = 1 << 16  # output pixels worked on at once: the temporaries stay in the processor's cache
-_TILE, _SMALLEST = 256, 64  # px, sides of the tiles worked on at once; below, slices cost more than they spare
-_MORE_TAPS = 2  # so many more along both axes together cost less than looking up
+_CHUNK = 1 << 16  # output pixels at a time: temporary arrays stay in the processor's cache
+_TILE, _SMALLEST = 256, 64  # px, largest and smallest side of a tile; for smaller ones look-ups are faster
+_MORE_TAPS = 2  # additional taps along both axes together up to which slices are faster
 _FARTHEST = 2.0**30  # px
 
 
 def parts(size: int, length: int) -> Iterator[slice]:
-    """Cut a length into pieces."""
+    """Split a length into slices."""
     return (slice(start, min(start + length, size)) for start in range(0, size, length))
 
 
 def tiles(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Cut a grid into tiles of the size that is worked on at once."""
+    """Split a grid into tiles that are processed at once."""
     return ((rows, cols) for rows in parts(shape[0], _TILE) for cols in parts(shape[1], _TILE))
 
 
 def window(
     image: Array, mask: Bools | None, first: tuple[int, int], shape: tuple[int, int], dtype: DTypeLike
 ) -> tuple[Array, Bools | None]:
-    """Cut a window, reaching over the edge if need be.
+    """Cut a window, which may extend beyond the edge; its mask is None where all of it is valid.
 
     image (n_rows, n_cols); mask (n_rows, n_cols) bool, or None.
     """
@@ -60,14 +58,14 @@ def window(
 
 
 def nonzero_taps(by_axis: Taps) -> Taps:
-    """Turn weights into ones where they are not zero."""
+    """Taps with weights of one where they are not zero."""
     return by_axis[0], _ones(by_axis[1])
 
 
 def sample_tile(
     layer: Layer, at: tuple[Array, Array], origin: tuple[int, int], kernel: str, out: Array, out_valid: Bools
 ) -> bool:
-    """Sample one image at a tile of positions, by slices where these follow its pixels.
+    """Sample one image at a tile of positions by slices; False where positions are too far apart.
 
     at (n, m) float64 rows and columns; out, out_valid (n, m).
     """
@@ -81,7 +79,7 @@ def sample_tile(
 
 
 def _offsets(position: Array, origin: int, axis: int) -> Array:
-    """Positions in the image, rounded, less the index within the tile: nearly the same number everywhere."""
+    """Round positions and subtract the index within the tile."""
     steps = np.arange(origin, origin + position.shape[axis], dtype=np.float64)
     offset = round_position(position)
     offset -= steps[:, None] if axis == 0 else steps
@@ -91,7 +89,7 @@ def _offsets(position: Array, origin: int, axis: int) -> Array:
 def _sample_part(
     layer: Layer, offsets: tuple[Array, Array], start: tuple[int, int], kernel: str, target: tuple[Array, Bools]
 ) -> None:
-    """Sample a part of a tile that starts at an index, or its quarters where these need clearly fewer taps."""
+    """Sample a part of a tile; by quarters where these need clearly fewer taps, by look-ups at last."""
     lows = [math.floor(offset.min()) for offset in offsets]
     more = [math.floor(offset.max()) - low for offset, low in zip(offsets, lows, strict=True)]
     side = max(offsets[0].shape)
@@ -117,7 +115,7 @@ def _sample_part(
 
 @dataclass(frozen=True)
 class _TileAxis:
-    """The pixels under a tile along one axis: tap k of index i is pixel ``i + first + k``, for all of the tile."""
+    """Source pixels of a tile along one axis: tap k of index i is pixel ``i + first + k``."""
 
     offset: Array
     low: int
@@ -125,7 +123,7 @@ class _TileAxis:
     start: int
 
     def first(self, kernel: str) -> int:
-        """Pixel under the first tap of index 0."""
+        """Source pixel of the first tap of index 0."""
         return self.start + self.low + 1 - reach(kernel)
 
     def weights(self, kernel: str, dtype: DTypeLike) -> list[Array]:
@@ -143,7 +141,7 @@ class _TileAxis:
         return shifted
 
     def needed(self, kernel: str, axis: int) -> slice:
-        """Taps that carry the weight of a kernel, over all of the tile, counted from the first."""
+        """Taps with weight anywhere in the tile, counted from the first."""
         steps = np.arange(self.offset.shape[axis])
         low, high = self.offset.min(axis=1 - axis) + steps, self.offset.max(axis=1 - axis) + steps
         return slice(math.floor(low.min()) - self.low, math.floor(high.max()) - self.low + 2 * reach(kernel))
@@ -178,7 +176,7 @@ def _sample_slices(layer: Layer, axes: tuple[_TileAxis, _TileAxis], kernel: str,
 
 
 def _copy_nearest(layer: Layer, axes: tuple[_TileAxis, _TileAxis], target: tuple[Array, Bools]) -> None:
-    """Copy the pixels of a tile, one slice for each number of whole pixels that it is moved by."""
+    """Copy the nearest pixels of a tile, one slice for each whole-pixel offset."""
     (n, m), (rows, cols) = target[0].shape, axes
     shape = (n + rows.more, m + cols.more)
     values, good = window(*layer, (rows.first("nearest"), cols.first("nearest")), shape, target[0].dtype)
@@ -196,7 +194,7 @@ def _ones(weights: list[Array]) -> list[Array]:
 def sample_list(
     layer: Layer, positions: tuple[Array, Array], kernel_scale: Kernel, out: Array, out_valid: Bools
 ) -> None:
-    """Sample one image at any positions, looking up every tap.
+    """Sample one image at any positions by look-ups.
 
     positions (n,) float64 rows and columns; out, out_valid (n,).
     """
@@ -220,7 +218,7 @@ def sample_list(
 
 
 def _look_up(values: Array, good: Bools | None, rows: Array, cols: Array, kernel_scale: Kernel) -> tuple[Array, Bools]:
-    """Sample a window in which every tap of every position lies."""
+    """Sample a window that contains every tap of every position."""
     kernel, scale = kernel_scale
     if kernel == "nearest":
         at = (nearest_index(rows), nearest_index(cols))

@@ -1,10 +1,8 @@
-"""Weights, steps and covariances of the refinement, from sums over the rings of the Fourier plane.
+"""Weights, steps and covariances of the sub-pixel refinement, and weights of pixels that changed between the images.
 
-All that the normal equations need of residual and gradients are their products summed over each ring, for the weights
-are the same all along a ring. A step adds gradients to the residual, hence the sums after a step follow from those
-before it: weights and step are settled together without another look at the pixels.
-
-What has changed between two aligned windows (clouds, cars, waves): in which windows, and at which pixels.
+Weights are constant along a ring of the Fourier plane, so the normal equations need only sums over rings of products of
+residual and gradients. A step adds gradients to the residual: the sums after it follow from those before it, and steps
+and weights are iterated without touching the pixels.
 """
 
 from __future__ import annotations
@@ -19,16 +17,16 @@ from xcoreg.core.arrays import Bools, Floats, Spectra, symmetric
 from xcoreg.core.quality import Cells, box_sum
 from xcoreg.core.spectrum import Modes, modes_for
 
-# Pixels whose neighbourhood differs by this many times the usual energy have changed between the images.
+# Pixels have changed where their neighbourhood differs by so many times the typical energy; its side, px.
 _CHANGED, _BOX = 4.0, 5
-# Cells are coarser: this much over the usual in some of them, as a share of all, is reason to look at the pixels.
+# Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
-# What usually differs is measured at every fourth pixel.
+# The typical energy is measured at every fourth pixel.
 _STRIDE = 4
 
 
 def windows_with_changes(cells: Cells) -> Bools:
-    """Tell in which windows some cells differ so much more than usual that the pixels need to be looked at.
+    """Windows in which some cells differ so much more than is typical that pixels have to be checked.
 
     -> (n,) bool.
     """
@@ -40,9 +38,9 @@ def windows_with_changes(cells: Cells) -> Bools:
 
 
 def change_weights(difference: Floats, both: Floats, mask: Floats) -> Floats:
-    """Weigh every pixel: 1, less where the neighbourhood differs far more than usual.
+    """Weight of every pixel: 1, less where the neighbourhood differs far more than is typical.
 
-    What differs usually is measured where the scene has texture: calm water next to land would make all land suspect.
+    The typical difference is measured where the scene has texture: next to calm water all land would look changed.
 
     difference, both (n, rows, cols) float32; mask (n or 1, rows, cols) float32 -> (n, rows, cols) float32.
     """
@@ -62,14 +60,14 @@ def change_weights(difference: Floats, both: Floats, mask: Floats) -> Floats:
 
 
 def share_removed(difference: Floats, weight: Floats) -> Floats:
-    """Tell which share of the difference (n, rows, cols) the weights take away, (n,)."""
+    """Share (n,) of the energy of the difference (n, rows, cols) that the weights remove."""
     n = len(difference)
     energy = (difference * difference).reshape(n, -1)
     return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
 
 
 def _typical(local: Floats, roughness: Floats) -> Floats:
-    """Median difference (n,) over the rougher half of each window, of (n, places)."""
+    """Median (n,) of differences (n, positions) over the rougher half of each window."""
     at = np.arange(len(local))
     count = (roughness > 0).sum(1)
     middle = np.minimum(roughness.shape[1] - count + count // 2, roughness.shape[1] - 1)
@@ -78,13 +76,13 @@ def _typical(local: Floats, roughness: Floats) -> Floats:
     return np.asarray(np.sort(some, axis=1)[at, np.isfinite(some).sum(1) // 2])
 
 
-# Standard deviation (px) that no answer goes below, however many windows it rests on: what is left of aliasing.
+# Smallest standard deviation of a shift, px, whatever the number of windows: the remaining effect of aliasing.
 SYSTEMATIC = 4e-4
-# Above this radial frequency (cycles per pixel) sampled images hold more of their neighbours' spectrum than is good.
+# Radial frequency, cycles per pixel, above which aliasing is strong.
 _ALIAS_FREE = 0.36
-# Scene and noise power are measured on the windows themselves; this many modes' worth of certainty is lost by that.
+# Estimating the power of scene and noise from the windows costs the information of so many modes.
 _SMALL_SAMPLE = 12.0
-# Steps from one look, and the length (px) below which there is no other; all of them together go no further than that.
+# Largest number of steps per linearisation, length that ends them, and largest sum of all of them, px.
 _STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
 
 
@@ -113,19 +111,18 @@ class Products:
         return np.asarray(np.maximum((factors[:, None] @ self.table[:, :6])[:, 0], 0))
 
     def weighted_sums(self, weight: Floats) -> Floats:
-        """Sum over all rings with weights (n, n_rings), to (n, 7)."""
+        """Weighted sums over all rings: weights (n, n_rings) to (n, 7)."""
         return np.asarray((self.table @ weight[:, :, None])[:, :, 0])
 
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Where the steps from one look lead.
+    """Result of the steps from one linearisation.
 
-    move : (n, 2) float64; All steps together, px.
-    last_step : (n,) float64; Length of the last one, px.
-    scene, noise : (n, n_rings) float64; Power on each ring.
-    weight : (n, n_rings) float64
-    normal : (n, 2, 2) float64; Normal matrix, without what noise adds to it.
+    move : (n, 2) float64; sum of all steps, px.
+    last_step : (n,) float64; length of the last one, px.
+    scene, noise, weight : (n, n_rings) float64; power of scene and noise and weight of each ring.
+    normal : (n, 2, 2) float64; normal matrix without the contribution of noise.
     """
 
     move: Floats
@@ -137,15 +134,15 @@ class Steps:
 
 
 def take_steps(products: Products, modes: Modes) -> Steps:
-    """Step, weigh anew, and step again until the shift stays."""
+    """Alternate Gauss-Newton steps and weights until the shift no longer changes."""
     n = len(products.table)
     move, last = np.zeros((n, 2)), np.full(n, np.inf)
     for _ in range(_STEPS):
         _, with_noise, normal, right = _equations(products, move, modes)
-        # A step turns the gradients' noise, too, so that this much less is left of the right-hand side. What noise adds
-        # to the matrix that is solved shortens the steps where little is common: they cannot run away.
+        # The right-hand side after a step is reduced by the normal matrix without noise. The matrix with noise is
+        # solved: it shortens the steps where the windows have little in common, so that they do not diverge.
         step = np.nan_to_num(_solve(with_noise, right - np.einsum("nij,nj->ni", normal, move)))
-        # Windows that have settled wait for the others: no answer depends on what else is in the batch.
+        # Windows that have converged are not moved again: no result depends on the other windows of a batch.
         further = np.where((last < _SHORT)[:, None], move, np.clip(move + step, -_FARTHEST, _FARTHEST))
         last = np.where(last < _SHORT, last, np.hypot(*(further - move).T))
         move = further
@@ -156,20 +153,20 @@ def take_steps(products: Products, modes: Modes) -> Steps:
 
 
 def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Floats, ...], Floats, Floats, Floats]:
-    """Powers of scene and noise and their weights after a step; normal matrix with and without noise; right side."""
+    """Powers of scene and noise and weights after a step; normal matrix with and without noise; right-hand side."""
     law = _power_law(modes.shape)
     slope = (products.table[:, 3] + products.table[:, 5]) * law.to_scene
     scene, noise = _powers(products.residual_power(move) * law.to_noise, slope, law)
     weight = law.band * scene / (noise * (2 * scene + noise))
     _, rx, ry, xx, xy, yy, _ = products.weighted_sums(weight).T
     with_noise = symmetric(xx, xy, yy)
-    # Noise adds to the power of the gradients on every ring; by symmetry it adds equally along both axes.
+    # Noise adds to the power of the gradients on every ring, by symmetry equally along both axes.
     added = np.vecdot(weight * noise, law.slopes / 4)[:, None, None] * np.eye(2)
     return (scene, noise, weight), with_noise, with_noise - added, -np.stack([rx, ry], -1)
 
 
 class _PowerLaw(NamedTuple):
-    """What the rings alone tell: band, weights and logarithm of frequency for the power law, factors of powers."""
+    """Constants of each ring: band, weights and logarithm of frequency of the power law, factors of the powers."""
 
     band: Floats
     members: Floats
@@ -199,7 +196,7 @@ def _power_law(shape: tuple[int, int]) -> _PowerLaw:
 
 
 def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
-    """Sandwich covariance: the residual's own power seen through the weighted gradients.
+    """Sandwich covariance of the shift from the measured power of the residual; effective number of modes.
 
     used (n,) float -> cov (n, 2, 2) float64; support (n,) float64.
     """
@@ -218,7 +215,7 @@ def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> 
 
 
 def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> tuple[Floats, Floats]:
-    """Correlation over the informative band, and what the phases alone would still add.
+    """Correlation over the informative band, and the shift that the phases alone would add.
 
     mean, residual (n, m) complex64 -> score (n,) float64; phase (n, 2) float64.
     """
@@ -227,7 +224,7 @@ def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes:
     white = share / np.maximum(scene + noise, 1e-30)
     quarter = _power(residual)
     quarter *= np.float32(0.25)
-    # Both windows are mean and residual: m + r / 2 and m - r / 2.
+    # The windows are m + r / 2 and m - r / 2, with mean m and residual r.
     both = _power(mean)
     real, imag = both - quarter, residual.imag * mean.real - residual.real * mean.imag
     both += quarter
@@ -244,11 +241,11 @@ def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes:
 
 
 def _powers(power: Floats, slope: Floats, law: _PowerLaw) -> tuple[Floats, Floats]:
-    """Power of scene and noise on every ring, (n, n_rings) each; the noise as a smooth power law."""
+    """Power of scene and noise on every ring, (n, n_rings) each; noise follows a smooth power law."""
     power = np.maximum(power, 1e-9 * np.maximum(slope.max(1, keepdims=True), 1e-30))
     log_p = np.log(power)
     fit = np.vecdot(log_p, law.members)[:, None] + np.vecdot(log_p, law.share)[:, None] * law.log_f
-    # Where more has changed than the power law says (waves, clouds), what was seen there counts.
+    # Where changes (waves, clouds) exceed the power law, the measured power is used.
     noise = np.maximum(np.exp(fit), (power[:, None] @ law.near)[:, 0])
     return np.maximum(slope - noise / 2, 0), noise
 
