@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["ATTRIBUTION", "NAMES", "path", "sentinel2_pair"]
 
 ATTRIBUTION = "Contains modified Copernicus Sentinel data 2016"
-"""What the licence of the images asks to be said wherever they are shown."""
+"""Credit that the licence requires wherever the images are shown."""
 
 NAMES = ("sentinel2_ref", "sentinel2_tgt")
 """Names of the bundled images."""
 
 
 def path(name: str) -> Path:
-    """Tell where a bundled image lies.
+    """Path of a bundled image.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def path(name: str) -> Path:
     Returns
     -------
     Path
-        A GeoTIFF; the installed package keeps it, so do not write to it.
+        A GeoTIFF in the installed package; do not write to it.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def path(name: str) -> Path:
 
 
 def sentinel2_pair() -> tuple[DataArray, DataArray]:
-    """Open two real images of fields, forest and villages that lie about two pixels apart.
+    """Open two real images of fields, forest and villages with a shift of about two pixels.
 
     One band of Sentinel-2A, 10 m, uint16, nodata 0, EPSG:32633. The reference (8 June 2016, 770 x 800) ends at the
     slanted edge of a swath, the target (29 May 2016, 780 x 780) has some clouds and their shadows. Least squares over

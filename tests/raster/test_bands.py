@@ -38,7 +38,7 @@ def test_band_names_of_gdal():
 
 @pytest.mark.parametrize("band", [0, 4, -1, "green"])
 def test_band_out_of_range_tells_how_many_there_are(band):
-    with pytest.raises(OptionError, match=r"target has 3 bands: 1, 2, 3"):
+    with pytest.raises(OptionError, match=r"target has no band .* it has 3 bands: 1, 2, 3"):
         to_band(cube(), band)
 
 
@@ -72,7 +72,7 @@ def test_variables_of_a_dataset_by_name_and_number():
     np.testing.assert_array_equal(to_band(scene, "nir"), CUBE[1])
     np.testing.assert_array_equal(to_band(scene, 2), CUBE[1])
     np.testing.assert_array_equal(to_band(scene), CUBE[0])
-    with pytest.raises(OptionError, match=r"band 3 .* has 2 bands: red, nir"):
+    with pytest.raises(OptionError, match=r"no band 3; it has 2 bands: red, nir"):
         to_band(scene, 3)
 
 

@@ -11,8 +11,8 @@ from xcoreg.simulate import Acquisition, Product
     [
         ({"clouds": 1.5}, "clouds is a fraction"),
         ({"wedge": -0.1}, "wedge is a fraction"),
-        ({"coarser": 0}, "coarser is a whole number"),
-        ({"resampled_from": 2.5}, "resampled_from is a whole number"),
+        ({"coarser": 0}, "coarser must be an integer"),
+        ({"resampled_from": 2.5}, "resampled_from must be an integer"),
         ({"blur": -1.0}, "blur is a standard deviation"),
     ],
 )

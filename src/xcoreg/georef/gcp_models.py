@@ -167,7 +167,7 @@ class _Work:
         try:
             surface, left_out = fitter(self.u, self.v, self.ground)
         except np.linalg.LinAlgError as error:
-            raise OptionError("the GCPs do not determine a spline: some lie too close together") from error
+            raise OptionError("the GCPs do not determine a spline: some are too close together") from error
         return self._result("tps", None, surface, self.weights, left_out)
 
     def _result(self, model: str, order: int | None, surface: Surface, weights: Floats, more: Any) -> GCPFit:
@@ -217,7 +217,7 @@ def _check_options(model: str, order: int | None, *, robust: bool, weighted: boo
     if order is not None and model != "polynomial" and not (model == "affine" and order == 1):
         raise OptionError(f"order={order} belongs to model='polynomial', not to {model!r}")
     if order is not None and (isinstance(order, bool) or order not in range(1, _HIGHEST + 1)):
-        raise OptionError(f"order={order!r} must be a whole number from 1 to {_HIGHEST}")
+        raise OptionError(f"order={order!r} must be an integer from 1 to {_HIGHEST}")
     if model == "tps" and (robust or weighted):
         raise OptionError("a thin-plate spline meets every point: drop bad ones, or take model='polynomial'")
 
@@ -238,7 +238,7 @@ def _check_points(gcps: GCPs, weights: Floats) -> None:
         used = np.stack([first[weights > 0], second[weights > 0]])
         spread = np.linalg.svd((used - used.mean(axis=1, keepdims=True)) / _extent(used), compute_uv=False)
         if not spread[1] > _FLAT * spread[0]:
-            raise OptionError(f"the {n} GCPs lie on one line {what}: add some beside it")
+            raise OptionError(f"the {n} GCPs are on one line {what}: add points away from it")
 
 
 def _extent(values: Floats) -> Floats:

@@ -222,7 +222,7 @@ class AffineGround:
         xs = np.asarray(x, np.float64)
         full = longitude_period(self.crs)
         if full is not None:
-            # The image may lie across the antimeridian, or run from 0 to 360 degrees.
+            # The image may cross the antimeridian, or extend from 0 to 360 degrees.
             half = np.copysign(full / 2, self.transform.a)
             xs = wrap_longitude(self.crs, xs, self.transform.c + half if self.middle is None else self.middle)
         return map_to_pixel(self.transform, xs, y)

@@ -118,7 +118,7 @@ def _check_single(band: object, name: str) -> None:
 def _no_such(band: object, name: str, known: list[str]) -> OptionError:
     count = f"{len(known)} band{'s' if len(known) > 1 else ''}"
     shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-    return OptionError(f"band {band!r} was asked for, but {name} has {count}: {shown}")
+    return OptionError(f"{name} has no band {band!r}; it has {count}: {shown}")
 
 
 def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:

@@ -305,7 +305,7 @@ class _ImageReader:
             samples.put(box, self.raster.read_raw([box])[0])
 
     def _fill_chunked(self, samples: Samples, boxes: Sequence[Box]) -> None:
-        """Let dask select the samples in one computation, so that no chunk is kept."""
+        """Let dask select the samples in one computation, so that no chunk stays in memory."""
         wanted: list[Box] = []
         boxes = [part for box in boxes for part in samples.strided(box)]
         for box in boxes:

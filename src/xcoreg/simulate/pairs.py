@@ -79,7 +79,7 @@ class Acquisition:
                 raise OptionError(f"{name} is a fraction from 0 to 1, not {getattr(self, name)}")
         for name in ("resampled_from", "coarser"):
             if getattr(self, name) < 1 or int(getattr(self, name)) != getattr(self, name):
-                raise OptionError(f"{name} is a whole number of pixels from 1 up, not {getattr(self, name)}")
+                raise OptionError(f"{name} must be an integer of pixels, at least 1, not {getattr(self, name)}")
         if self.blur < 0:
             raise OptionError(f"blur is a standard deviation in pixels, not {self.blur}")
 

@@ -32,7 +32,7 @@ class View(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """A continuous scene over the whole plane.
+    """A continuous scene of any extent.
 
     With ``rolls`` the ground at ``x`` is ``sum_b w_b(x) scene(x + rolls[b])`` over the pieces ``b`` that reach ``x``,
     with weights whose squares sum to one.
