@@ -62,6 +62,7 @@ __all__ = [
     "nodata",
     "overlap",
     "place",
+    "rectified_to",
     "rectify",
     "shift_to",
     "tie_points",

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 
 from xcoreg import lazy
 from xcoreg.core.matches import encode_column
-from xcoreg.coregister import correct_file, match, match_local
+from xcoreg.coregister import correct_file, match, match_local, rectified_to
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
 from xcoreg.io.read import open_raster
@@ -249,6 +249,7 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     paths = options.paths(pair.name)
     with clock.running("match"):
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
+        tgt = rectified_to(tgt, ref, nodata=options.matching.get("nodata"))
         fit = (match_local if options.verb == "warp" else match)(tgt, ref, **options.matching)
     with clock.running("write"):
         with new_file(paths.fit) as place:

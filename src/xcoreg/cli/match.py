@@ -140,9 +140,14 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], console: Console) -
 
 
 def _open_pair(ref: str, tgt: str, options: dict[str, Any]) -> tuple[Images, dict[str, Any]]:
-    """Open the images; leave out options that were not given."""
+    """Open the images; leave out options that were not given.
+
+    A target without a transform is rectified: reports and figures show it as it was matched.
+    """
     chosen = {name: value for name, value in options.items() if value is not None}
-    return (xcoreg.open_raster(ref), xcoreg.open_raster(tgt)), chosen
+    reference = xcoreg.open_raster(ref)
+    target = xcoreg.coregister.rectified_to(xcoreg.open_raster(tgt), reference, nodata=options.get("nodata"))
+    return (reference, target), chosen
 
 
 def _write_debug(folder: str, images: Images, options: dict[str, Any], points: Any, console: Console) -> None:

@@ -250,6 +250,14 @@ def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | 
     return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
 
 
+def chunk_unread(image: Any) -> Any:
+    """Give dask chunks to an image whose pixels are still in its file; any other is returned as it is."""
+    bands = [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+    if not any(band.chunks is None and not band.variable._in_memory for band in bands):
+        return image
+    return image.chunk(_automatic_chunks(bands[0]))
+
+
 def _automatic_chunks(image: DataArray) -> dict[Hashable, int]:
     y_dim, x_dim = image.rio.y_dim, image.rio.x_dim
     blocks = image.encoding.get("preferred_chunks", {})

@@ -29,6 +29,7 @@ from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, Op
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
+from xcoreg.io.read import chunk_unread
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
 from xcoreg.raster.grid import georeferenced_by, grid_of
@@ -357,11 +358,17 @@ class CorrectedGround:
         return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
-def rectified_to(image: _Image, ref: DataArray | Dataset, ground: Any = None, *, nodata: float | None = None) -> _Image:
-    """Bring an image that has no transform into the CRS of a reference, to be matched there."""
+def rectified_to(image: _Image, reference: Any, ground: Any = None, *, nodata: float | None = None) -> _Image:
+    """Rectify an image into the CRS of a reference, to be matched there, unless it has a transform.
+
+    Pixels that are still in a file are rectified when they are needed: a match reads a few windows of one band.
+    """
     if ground is None and not needs_rectifying(image):
         return image
-    return rectify(image, ground, crs=grid_of(ref, "the reference").crs, nodata=nodata)
+    is_image = isinstance(reference, DataArray | Dataset)
+    crs = grid_of(reference, "the reference").crs if is_image else getattr(reference, "crs", None)
+    chunked: _Image = chunk_unread(image)
+    return rectify(chunked, as_ground(ground, image), crs=crs, nodata=nodata)
 
 
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
