@@ -1,4 +1,4 @@
-"""The `.coreg` accessor of DataArrays and Datasets: each method a few lines over a function."""
+"""The `.coreg` accessor of DataArrays and Datasets: each method one line over a function."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class CoregAccessor:
     """Coregistration of a georeferenced image: the *target*, which is moved onto a *reference*.
 
     A shift is the correction: ``x_ref = x_tgt + dx``, map axes in CRS units; ``dcol`` to the right and ``drow`` down in
-    target pixels. *Look*: `grid`, `nodata`, `footprint`, `overlap`, `gcps`, `locate`, `place`. *Measure*: `match` (one
-    shift), `match_local` (a field). *Correct*: `apply` (a fit), `shift_to`, `warp_to` (both steps at once), `rectify`.
+    target pixels. *Describe*: `grid`, `nodata`, `footprint`, `overlap`, `gcps`, `locate`, `place`. *Measure*: `match`
+    (one shift), `match_local` (a field). *Correct*: `apply` (a fit), `shift_to`, `warp_to` (both steps), `rectify`.
 
     Examples
     --------
@@ -105,13 +105,15 @@ class CoregAccessor:
         """
         return xcoreg.coregister.nodata(self._image)
 
-    def footprint(self, **options: Any) -> Any:
-        """Outline of the valid data.
+    def footprint(self, *, band: int | str | None = None, nodata: float | None = None) -> Any:
+        """Polygon of the valid data, traced on an overview.
 
         Parameters
         ----------
-        **options
-            `band` and `nodata`, as for :func:`xcoreg.raster.raster.make_raster`.
+        band : int or str, optional
+            Number from 1, label or variable; default: the first.
+        nodata : float, optional
+            Marker of missing pixels; default: the stored one, or the one found from the corners.
 
         Returns
         -------
@@ -124,14 +126,14 @@ class CoregAccessor:
         >>> xcoreg.simulate.pair((40, 60), seed=1).tgt.coreg.footprint().bounds
         (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
-        return xcoreg.coregister.footprint(self._image, **options)
+        return xcoreg.coregister.footprint(self._image, band=band, nodata=nodata)
 
-    def overlap(self, ref: Image) -> Any:
+    def overlap(self, reference: Image) -> Any:
         """Area where both images have valid data.
 
         Parameters
         ----------
-        ref : DataArray or Dataset
+        reference : DataArray or Dataset
             Any CRS.
 
         Returns
@@ -146,18 +148,19 @@ class CoregAccessor:
         >>> round(tgt.coreg.overlap(ref).area / tgt.coreg.footprint().area, 2)
         0.91
         """
-        return xcoreg.coregister.overlap(self._image, ref)
+        return xcoreg.coregister.overlap(self._image, reference)
 
     @_shows_options
-    def match(self, ref: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
+    def match(self, reference: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
         """Measure the shift onto a reference; see :func:`xcoreg.match` for options and errors.
 
         Parameters
         ----------
-        ref : DataArray or Dataset
+        reference : DataArray or Dataset
             The image that stays; any CRS and GSD.
         ground : optional
-            What tells where an image without a transform lies, in place of what it carries.
+            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
+            Default: the GCPs or RPCs of the image.
         **options
             See :class:`xcoreg.matching.options.Options`.
 
@@ -173,18 +176,21 @@ class CoregAccessor:
         >>> round(shift.dx, 1), round(shift.dy, 1), round(shift.dcol, 2), round(shift.drow, 2)
         (12.5, 5.0, 1.25, -0.5)
         """
-        return xcoreg.match(self._image, ref, ground=ground, **options)
+        return xcoreg.match(self._image, reference, ground=ground, **options)
 
     @_shows_options
-    def match_local(self, ref: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]) -> Coregistration:
+    def match_local(
+        self, reference: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
+    ) -> Coregistration:
         """Measure a field of shifts onto a reference; see :func:`xcoreg.match_local` for options and errors.
 
         Parameters
         ----------
-        ref : DataArray or Dataset
+        reference : DataArray or Dataset
             The image that stays; any CRS and GSD.
         ground : optional
-            What tells where an image without a transform lies, in place of what it carries.
+            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
+            Default: the GCPs or RPCs of the image.
         **options
             See :class:`xcoreg.matching.options.LocalOptions`.
 
@@ -200,21 +206,22 @@ class CoregAccessor:
         >>> fit.points
         TiePoints(25 windows: 25 OK)
         """
-        return xcoreg.match_local(self._image, ref, ground=ground, **options)
+        return xcoreg.match_local(self._image, reference, ground=ground, **options)
 
     @_shows_options
     def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
-        """Put this image in place by a fit; see :func:`xcoreg.apply`.
+        """Correct this image by a fit; see :func:`xcoreg.apply`.
 
         Parameters
         ----------
         fit : Coregistration
             Estimated on this image, or on another one of the same product.
         ground : optional
-            What tells where an image without a transform lies, in place of what it carries.
+            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
+            Default: the GCPs or RPCs of the image.
         **options
             See :func:`xcoreg.apply`. Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves
-            the transform. An image known by control points or RPCs alone is rectified, in the CRS of the fit.
+            the transform. An image georeferenced by control points or RPCs is rectified, in the CRS of the fit.
 
         Returns
         -------
@@ -232,22 +239,23 @@ class CoregAccessor:
         return xcoreg.apply(self._image, fit, ground=ground, **options)
 
     @_shows_options
-    def shift_to(self, ref: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
-        """Match and apply in one step: ``apply(match(ref))``.
+    def shift_to(self, reference: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
+        """Match and apply in one step: ``apply(match(reference))``.
 
         Parameters
         ----------
-        ref : DataArray or Dataset
+        reference : DataArray or Dataset
             The image that stays.
         ground : optional
-            What tells where an image without a transform lies, in place of what it carries.
+            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
+            Default: the GCPs or RPCs of the image.
         **options
             See :meth:`match` and :meth:`apply`.
 
         Returns
         -------
         DataArray or Dataset
-            As this image, in place.
+            As this image, corrected.
 
         Examples
         --------
@@ -257,25 +265,26 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.ref.coreg.grid
         True
         """
-        return xcoreg.shift_to(self._image, ref, ground=ground, **options)
+        return xcoreg.shift_to(self._image, reference, ground=ground, **options)
 
     @_shows_options
-    def warp_to(self, ref: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
-        """Measure a field of shifts and warp by it in one step: ``apply(match_local(ref))``, one interpolation.
+    def warp_to(self, reference: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
+        """Measure a field of shifts and warp by it in one step: ``apply(match_local(reference))``, one interpolation.
 
         Parameters
         ----------
-        ref : DataArray or Dataset
+        reference : DataArray or Dataset
             The image that stays.
         ground : optional
-            What tells where an image without a transform lies, in place of what it carries.
+            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
+            Default: the GCPs or RPCs of the image.
         **options
             See :meth:`match_local` and :meth:`apply`. Without an output grid that of this image is used.
 
         Returns
         -------
         DataArray or Dataset
-            As this image, in place; lazy if this image is.
+            As this image, corrected; lazy if this image is.
 
         Examples
         --------
@@ -286,11 +295,11 @@ class CoregAccessor:
         >>> fixed.coreg.grid == scene.tgt.coreg.grid
         True
         """
-        return xcoreg.warp_to(self._image, ref, ground=ground, **options)
+        return xcoreg.warp_to(self._image, reference, ground=ground, **options)
 
     @property
     def gcps(self) -> GCPs | None:
-        """Ground control points that the image carries, or None.
+        """Ground control points stored with the image, or None.
 
         Examples
         --------
@@ -300,16 +309,36 @@ class CoregAccessor:
         """
         return xcoreg.coregister.gcps_of(self._image)
 
-    def rectify(self, ground: Any = None, **options: Any) -> Image:
-        """Rectify an image known by control points, RPCs or corners; see :func:`xcoreg.warp.rectify.rectify`.
+    def rectify(
+        self,
+        ground: Any = None,
+        *,
+        like: Any = None,
+        crs: Any = None,
+        resolution: float | tuple[float, float] | None = None,
+        resampling: str = "cubic",
+        nodata: float | None = None,
+        height: float = 0.0,
+    ) -> Image:
+        """Rectify an image georeferenced by control points, RPCs or corners; see :func:`xcoreg.warp.rectify.rectify`.
 
         Parameters
         ----------
         ground : optional
-            GCPs, a fit of them (:func:`xcoreg.fit_gcps`), RPCs, Corners or a path of control points; default: what the
-            image carries.
-        **options
-            `like`, or `crs` and `resolution`; `resampling`, `nodata`, `height`.
+            GCPs, a fit of them (:func:`xcoreg.fit_gcps`), RPCs, Corners or a path of control points; default: the GCPs
+            or RPCs of the image.
+        like : DataArray, Dataset or GeoBox, optional
+            Output grid, instead of `crs` and `resolution`.
+        crs : CRS in any spelling, optional
+            Of the output; default: that of the ground.
+        resolution : float or (float, float), optional
+            Pixel size (x, y), units of the output CRS; default: about that of the image.
+        resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+            Interpolation kernel.
+        nodata : float, optional
+            Marker of missing pixels; default: the stored one.
+        height : float
+            Of the ground for RPCs, m above the ellipsoid.
 
         Returns
         -------
@@ -325,18 +354,38 @@ class CoregAccessor:
         >>> raw.coreg.rectify(points, resolution=10).shape
         (50, 100)
         """
-        return xcoreg.coregister.rectify(self._image, ground, **options)
+        form: dict[str, Any] = {"resampling": resampling, "nodata": nodata, "height": height}
+        return xcoreg.coregister.rectify(self._image, ground, like=like, crs=crs, resolution=resolution, **form)
 
-    def locate(self, points: Any, **options: Any) -> Located:
+    def locate(
+        self,
+        points: Any,
+        *,
+        crs: Any = None,
+        ground: Any = None,
+        normalized: bool = False,
+        band: int | str | None = None,
+        resampling: str | None = "nearest",
+        height: float = 0.0,
+    ) -> Located:
         """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.warp.locate.locate`.
 
         Parameters
         ----------
         points : (n, 2) or (n, 3) array, pair of arrays, mapping, DataFrame or GeoDataFrame
-            x before y, longitude before latitude; a third column is carried along.
-        **options
-            `crs` of the points (default: longitude and latitude), `ground`, `normalized`, `band`, `resampling`,
-            `height`.
+            x before y, longitude before latitude; a third column is copied.
+        crs : CRS in any spelling, optional
+            Of the points; default: that of a GeoDataFrame, else longitude and latitude.
+        ground : optional
+            Georeference of an image without a transform, as for :meth:`rectify`.
+        normalized : bool
+            Give positions from (0, 0) upper left to (1, 1) lower right instead of columns and rows.
+        band : int or str, optional
+            Where values are taken from: number from 1, label or variable; default: the first.
+        resampling : {"nearest", "bilinear", "cubic", "lanczos"} or None
+            Interpolation kernel of the values; None takes no values.
+        height : float
+            Of the ground for RPCs, m above the ellipsoid.
 
         Returns
         -------
@@ -350,17 +399,29 @@ class CoregAccessor:
         >>> found.col.round(1), found.row.round(1), found.value
         (array([419.7]), array([230.8]), array([840.]))
         """
-        return xcoreg.coregister.locate(self._image, points, **options)
+        form: dict[str, Any] = {"normalized": normalized, "band": band, "resampling": resampling, "height": height}
+        return xcoreg.coregister.locate(self._image, points, crs=crs, ground=ground, **form)
 
-    def place(self, col: ArrayLike, row: ArrayLike, **options: Any) -> tuple[Floats, Floats]:
-        """Find where positions in the image lie on the ground; see :func:`xcoreg.warp.locate.place`.
+    def place(
+        self,
+        col: ArrayLike,
+        row: ArrayLike,
+        *,
+        crs: Any = "EPSG:4326",
+        ground: Any = None,
+        normalized: bool = False,
+        height: float = 0.0,
+    ) -> tuple[Floats, Floats]:
+        """Find the coordinates of positions in the image; see :func:`xcoreg.warp.locate.place`.
 
         Parameters
         ----------
         col, row : float or array
             An integer is the centre of a pixel.
-        **options
-            `crs` of the answer (default: longitude and latitude), `ground`, `normalized`, `height`.
+        crs : CRS in any spelling
+            Of the coordinates; default: longitude and latitude.
+        ground, normalized, height
+            As for :meth:`locate`.
 
         Returns
         -------
@@ -375,4 +436,5 @@ class CoregAccessor:
         >>> round(float(lon), 4), round(float(lat), 4)
         (12.65, 52.78)
         """
-        return xcoreg.coregister.place(self._image, col, row, **options)
+        form: dict[str, Any] = {"normalized": normalized, "height": height}
+        return xcoreg.coregister.place(self._image, col, row, crs=crs, ground=ground, **form)

@@ -88,14 +88,14 @@ def nodata(image: DataArray | Dataset) -> float | int | None:
         return make_raster(image).nodata
 
 
-def footprint(image: DataArray | Dataset, **options: Any) -> Any:
-    """Outline the valid data, in the CRS of the image; options of :func:`xcoreg.raster.raster.make_raster`."""
+def footprint(image: DataArray | Dataset, *, band: int | str | None = None, nodata: float | None = None) -> Any:
+    """Polygon of the valid data, in the CRS of the image."""
     with lazy.shared_chunks():
-        return footprint_of(make_raster(image, **options))
+        return footprint_of(make_raster(image, band=band, nodata=nodata))
 
 
 def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
-    """Outline where both images have valid data, in the CRS of the target."""
+    """Polygon where both images have valid data, in the CRS of the target."""
     with lazy.shared_chunks():
         one, other = make_raster(target), make_raster(reference, name="reference")
         return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
