@@ -443,7 +443,8 @@ def pair(
         values, cloud = Camera(view, share, noise, how, product, right=own is tgt_seed).take(size, own)
         sigma = abs(how.gain) * noise * product.level[1]
         transform = resized(product.transform, (how.coarser, how.coarser))
-        return _Image(*(georeferenced(each, transform, product.crs, product.nodata) for each in (values, cloud)), sigma)
+        image, clouds = (georeferenced(each, transform, product.crs, product.nodata) for each in (values, cloud))
+        return _Image(image, clouds, sigma)
 
     first, second = take(ground, ref, Constant(0.0, 0.0), ref_seed), take(below, tgt, move, tgt_seed)
     truth = None if shift is None or snr_db == -np.inf else _in_coarse_pixels(move, tgt.coarser)
