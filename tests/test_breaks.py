@@ -10,9 +10,9 @@ import rasterio.warp
 import xarray as xr
 from affine import Affine
 
+from xcoreg.coregister import match
 from xcoreg.errors import CoregError
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.matching.shift import match
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.simulate import Acquisition, Product, SimulatedPair, pair, similarity
 from xcoreg.warp.apply import apply

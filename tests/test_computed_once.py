@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from xarray import DataArray
 
-from xcoreg.matching.field import tie_points
+from xcoreg.coregister import tie_points
 from xcoreg.matching.points import compare_points
 from xcoreg.raster.raster import make_raster
 from xcoreg.simulate import dem_pair, pair, smooth_field

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 from scipy import fft, ndimage
 
+from xcoreg.coregister import match
 from xcoreg.datasets import sentinel2_pair
 from xcoreg.errors import CoregError, GridError, NoOverlap
-from xcoreg.matching.shift import match
 from xcoreg.simulate import Acquisition, Product, Texture, pair
 
 SIZES = (64, 96, 128)

@@ -40,7 +40,7 @@ from xcoreg.warp.rectify import as_ground, gcps_of, needs_rectifying, rectified_
 from xcoreg.warp.vertical import changes_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from xcoreg.results.coregistration import Coregistration
@@ -141,7 +141,8 @@ def match(
     >>> round(fit.shift.dcol, 1), round(fit.shift.drow, 1), fit.ok
     (0.7, -1.2, True)
     """
-    return shift.match(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
+    checked = check_options(dict(options))
+    return shift.match(_with_transform(target, reference, ground, checked.nodata), reference, checked)
 
 
 @shows_options(LocalOptions)
@@ -187,7 +188,8 @@ def match_local(
     >>> fit.ok, int(fit.points.ok.sum()) > 70
     (True, True)
     """
-    return field.match_local(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
+    checked = check_options(dict(options), kind=LocalOptions)
+    return field.match_local(_with_transform(target, reference, ground, checked.nodata), reference, checked)
 
 
 @shows_options(LocalOptions)
@@ -219,7 +221,8 @@ def tie_points(
     >>> bool(abs(points.dcol[points.ok] - 0.7).max() < 0.1)
     True
     """
-    return field.tie_points(_with_transform(target, reference, ground, options.get("nodata")), reference, **options)
+    checked = check_options(dict(options), kind=LocalOptions)
+    return field.tie_points(_with_transform(target, reference, ground, checked.nodata), reference, checked)
 
 
 @shows_options(ApplyOptions)
@@ -307,9 +310,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
-    if ground is not None or _is_unplaced(image):
-        return rectify_by(image, fit, ground, **options)
-    return warping.apply(image, fit, **options)
+    return _apply(image, fit, ground, dict(options), _lacks_transform(image, ground))
 
 
 @shows_options(Options, ApplyOptions)
@@ -347,8 +348,7 @@ def shift_to(target: Image, reference: Any, *, ground: Any = None, **options: Un
     >>> fixed.coreg.grid == scene.ref.coreg.grid
     True
     """
-    matching, applying = _split(dict(options), Options)
-    return apply(target, match(target, reference, ground=ground, **matching), ground=ground, **applying)
+    return _match_and_apply(shift.match, target, reference, ground, _split(dict(options), Options))
 
 
 @shows_options(LocalOptions, ApplyOptions)
@@ -385,8 +385,7 @@ def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unp
     >>> warp_to(scene.tgt, scene.ref, spacing=32, window=48).shape
     (256, 256)
     """
-    matching, applying = _split(dict(options), LocalOptions)
-    return apply(target, match_local(target, reference, ground=ground, **matching), ground=ground, **applying)
+    return _match_and_apply(field.match_local, target, reference, ground, _split(dict(options), LocalOptions))
 
 
 def correct_file(
@@ -428,23 +427,45 @@ def moves_only(
     return not (creation or regrid) and driver_for(goal, driver) == "GTiff"
 
 
+def _lacks_transform(image: Any, ground: Any) -> bool:
+    """Whether an image has to be rectified because it has no transform, or because its ground is given."""
+    return ground is not None or (isinstance(image, DataArray | Dataset) and needs_rectifying(image))
+
+
 def _with_transform(target: Any, reference: Any, ground: Any, nodata: float | None) -> Any:
     """Rectify a target that has no transform into the CRS of the reference; any other is returned as it is."""
-    if ground is None and not _is_unplaced(target):
+    if not _lacks_transform(target, ground):
         return target
     return rectified_to(target, reference, as_ground(ground, target), nodata=nodata)
 
 
-def _is_unplaced(image: Any) -> bool:
-    return isinstance(image, DataArray | Dataset) and needs_rectifying(image)
+def _match_and_apply(
+    measure: Callable[[Any, Any, Any], Coregistration],
+    target: Image,
+    reference: Any,
+    ground: Any,
+    options: tuple[Any, dict[str, Any]],
+) -> Image:
+    """Match and apply in one step; whether the target has a transform is found out once."""
+    checked, applying = options
+    lacks_transform = _lacks_transform(target, ground)
+    placed = target
+    if lacks_transform:
+        placed = rectified_to(target, reference, as_ground(ground, target), nodata=checked.nodata)
+    return _apply(target, measure(placed, reference, checked), ground, applying, lacks_transform)
 
 
-def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Any, Any]:
+def _apply(image: Image, fit: Coregistration, ground: Any, options: dict[str, Any], lacks_transform: bool) -> Image:
+    if lacks_transform:
+        return rectify_by(image, fit, ground, **options)
+    return warping.apply(image, fit, **options)
+
+
+def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:
     """Options of the matching, checked, and those of `apply`; nodata belongs to both."""
     applying = {name: value for name, value in options.items() if name in APPLY_OPTIONS}
     matching = {name: value for name, value in options.items() if name not in APPLY_OPTIONS or name == "nodata"}
-    check_options(matching, APPLY_OPTIONS, kind=kind)
-    return matching, applying
+    return check_options(matching, APPLY_OPTIONS, kind=kind), applying
 
 
 def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) -> bool:

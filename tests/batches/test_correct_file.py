@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xcoreg.coregister import correct_file, moves_only
+from xcoreg.coregister import correct_file, match, moves_only
 from xcoreg.io.read import open_raster
-from xcoreg.matching.shift import match
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import DataArray
 
-from xcoreg.matching.shift import match
+from xcoreg.coregister import match
 from xcoreg.raster.grid import grid_of
 from xcoreg.simulate import pair
 from xcoreg.warp.rectify import rectify

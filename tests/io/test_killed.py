@@ -8,10 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from xcoreg.coregister import correct_file
+from xcoreg.coregister import correct_file, match
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.matching.shift import match
 from xcoreg.results.coregistration import load_fit
 from xcoreg.simulate import pair
 

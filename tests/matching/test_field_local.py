@@ -10,8 +10,8 @@ from affine import Affine
 
 import xcoreg
 from xcoreg.core.matches import Status
+from xcoreg.coregister import match_local, tie_points
 from xcoreg.errors import LowSupport, MatchError, OptionError, TooFewTiePoints
-from xcoreg.matching.field import match_local, tie_points
 from xcoreg.simulate import Acquisition, pair, similarity, smooth_field
 
 SIDE = 600

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from xcoreg.coregister import match
 from xcoreg.georef import transform_points
-from xcoreg.matching.shift import match
 from xcoreg.simulate import Acquisition, pair
 
 UTM = "EPSG:32633"

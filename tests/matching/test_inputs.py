@@ -8,8 +8,8 @@ import rioxarray
 import shapely
 import xarray as xr
 
+from xcoreg.coregister import match
 from xcoreg.errors import OptionError
-from xcoreg.matching.shift import match
 from xcoreg.simulate import Acquisition, pair
 
 UTM = "EPSG:32633"

@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from xcoreg.core.quality import ce90
+from xcoreg.coregister import tie_points
 from xcoreg.io.read import open_raster
-from xcoreg.matching.field import tie_points
 
 SPACING, WINDOW = 100, 128
 CLOUD = 2500  # digital numbers

@@ -11,7 +11,8 @@ from xcoreg.raster.raster import make_raster
 
 UTM = "EPSG:32633"
 NORTH_UP = (10.0, 0.0, 0.0, -10.0)
-BOUNDS = shapely.box(300000, 5896040, 304000, 5900040)  # 400 x 400 px
+BOUNDS = shapely.box(300000, 5896040, 304000, 5900040)
+SIZE = (400, 400)  # of it, px
 
 
 def noise(where):
@@ -40,27 +41,27 @@ def test_overlap_is_measured_along_turned_axes():
 
 @pytest.mark.parametrize("wanted", [16, 255, 400, 480])
 def test_a_window_that_is_asked_for_is_used(wanted):
-    assert window_size(wanted, BOUNDS, NORTH_UP) == wanted
+    assert window_size(wanted, SIZE) == wanted
 
 
 @pytest.mark.parametrize("side", [16, 33, 100, 127])
 def test_small_overlaps_are_one_window(side):
-    assert window_size(None, shapely.box(0, 0, 10 * side, 5000), NORTH_UP) == side
+    assert window_size(None, (side, 500)) == side
 
 
 @pytest.mark.parametrize("side", [150, 300, 1000, 9000])
 def test_windows_fit_into_the_overlap(side):
-    assert 100 <= window_size(None, shapely.box(0, 0, 10 * side, 10 * side), NORTH_UP) <= min(side, 256)
+    assert 100 <= window_size(None, (side, side)) <= min(side, 256)
 
 
 def test_a_window_larger_than_the_overlap_is_refused_with_the_cure():
     with pytest.raises(OptionError, match=r"window=600 is larger than the overlap of 400 x 400 px.*window=400"):
-        window_size(600, BOUNDS, NORTH_UP)
+        window_size(600, SIZE)
 
 
 def test_an_overlap_of_a_few_pixels_is_refused():
     with pytest.raises(GridError, match=r"the overlap is only 300 x 12 px.*at least 16 x 16"):
-        window_size(None, shapely.box(0, 0, 3000, 120), NORTH_UP)
+        window_size(None, (300, 12))
 
 
 # --- places ----------------------------------------------------------------------------------------------------------

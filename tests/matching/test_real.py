@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rioxarray
 
+from xcoreg.coregister import match
 from xcoreg.georef import gsd
-from xcoreg.matching.shift import match
 
 SA = "aerial_s2_l8_south_africa/"
 MOVED = "s2_known_shift/sen2_20210527_aber_subset"

@@ -4,8 +4,8 @@ import shapely
 
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
+from xcoreg.coregister import match
 from xcoreg.errors import GridError, MatchError, OptionError
-from xcoreg.matching.shift import match
 from xcoreg.simulate import Acquisition, Product, pair, similarity
 
 UTM = "EPSG:32633"

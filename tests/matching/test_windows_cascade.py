@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.matching.field import tie_points
+from xcoreg.coregister import tie_points
 from xcoreg.matching.windows import Guess, interpolate
 
 

@@ -143,13 +143,14 @@ def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, con
     reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
     base = np.stack([reference.x - target.x, reference.y - target.y], -1)
     for factor in factors:
-        tgt, ref = (shrink(cut.values, cut.valid, factor) for cut in (target, reference))
+        tgt = shrink(target.values, target.valid, factor)
+        ref = shrink(reference.values, reference.valid, factor)
         coarse = phase_match(tgt[0], ref[0], tgt[1], ref[1], max_shift=8.0 / factor + 1, contrast=contrast)
+        ok = coarse.ok
         whole = base + np.stack(vector_to_map(scene.linear, factor * coarse.dcol, factor * coarse.drow), -1)
         off = np.hypot(*vector_to_pixel(scene.linear, *(whole - moves).T))
         sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))
         disagree = off > np.maximum(_LOCKED, _SIGMAS * sigma)
-        ok = coarse.ok
         if (ok & disagree).sum() * 2 > ok.sum():
             return True
     return False

@@ -188,8 +188,9 @@ class Cutter:
         cols, rows = map_to_grid(self.crs, self.raster.grid, x, y)
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
         col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)
-        boxes = [(r, r + size * down, c, c + size * across) for r, c in zip(row0.tolist(), col0.tolist(), strict=True)]
-        return boxes, grid_to_map(self.raster.grid, self.crs, col0 + half_x, row0 + half_y, near=x)
+        boxes = np.stack([row0, row0 + size * down, col0, col0 + size * across], -1)
+        centres = grid_to_map(self.raster.grid, self.crs, col0 + half_x, row0 + half_y, near=x)
+        return list(map(tuple, boxes.tolist())), centres
 
     def _native(self, x: Floats, y: Floats, size: int) -> tuple[Floats, NDArray[np.bool_], Centres]:
         across, down = self.factor or (1, 1)
@@ -263,8 +264,8 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
     """
     crs = target.grid.crs
     own = linear_of(target.grid.affine)
-    other = _linear_in(reference, target)
     together = same_crs(crs, reference.grid.crs)
+    other = linear_of(reference.grid.affine) if together else _linear_in(reference, target)
     ratio = float(np.sqrt(abs(_area(other) / _area(own))))
     if ratio <= 1 + 1e-3:
         linear = own
@@ -287,8 +288,6 @@ def _area(linear: Linear) -> float:
 
 def _linear_in(reference: Raster, target: Raster) -> Linear:
     """Linear part of the reference's grid at its centre, in the CRS of the target."""
-    if same_crs(reference.grid.crs, target.grid.crs):
-        return linear_of(reference.grid.affine)
     rows, cols = reference.shape
     col, row = np.array([0, 1, 0]) + (cols - 1) / 2, np.array([0, 0, 1]) + (rows - 1) / 2
     x, y = grid_to_map(reference.grid, target.grid.crs, col, row)

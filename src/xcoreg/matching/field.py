@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.matching.acceptance import commonest_status
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
-from xcoreg.matching.options import LocalOptions, MatchLocalOptions, check_options
+from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
 from xcoreg.matching.result import failure, finite_median, scene_details, unit_of
 from xcoreg.matching.scene import Scene, prepare
@@ -46,23 +46,21 @@ _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED
 _NEAR, _ENOUGH = 2.5, 6
 
 
-def match_local(target: Image, reference: Image, **options: Unpack[MatchLocalOptions]) -> Coregistration:
+def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
-    checked = check_options(dict(options), kind=LocalOptions)
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, checked)
-        fit = build_field(scene, checked, points)
-    if not fit.ok and checked.errors == "raise":
-        raise failure(fit, checked) if checked.terms is None else elevation_failure(fit)
+        scene, points = _find_points(target, reference, options)
+        fit = build_field(scene, options, points)
+    if not fit.ok and options.errors == "raise":
+        raise failure(fit, options) if options.terms is None else elevation_failure(fit)
     return fit
 
 
-def tie_points(target: Image, reference: Image, **options: Unpack[MatchLocalOptions]) -> TiePoints:
+def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoints:
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
-    checked = check_options(dict(options), kind=LocalOptions)
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, checked)
-    return points.on_grid(scene.target.grid, checked.spacing)
+        scene, points = _find_points(target, reference, options)
+    return points.on_grid(scene.target.grid, options.spacing)
 
 
 def _find_points(target: Image, reference: Image, options: LocalOptions) -> tuple[Scene, TiePoints]:
@@ -148,8 +146,7 @@ def _with_masked(found: WindowMatches, plan: _Plan, usable: Bools) -> WindowMatc
     if usable.all():
         return found
     hidden = plan.places[~usable]
-    masked = WindowMatches(hidden[:, 0], hidden[:, 1], plan.size, len(hidden))
-    masked.set_status(np.arange(len(hidden)), Status.MASKED)
+    masked = WindowMatches.unmatched(hidden[:, 0], hidden[:, 1], plan.size, Status.MASKED)
     parts = [part for part in (found, masked) if len(part.x)]
     order = [index for index in (np.flatnonzero(usable), np.flatnonzero(~usable)) if len(index)]
     return WindowMatches.concatenate(parts, order)

@@ -211,10 +211,8 @@ def mask_in_crs(mask: Mask, own: Any, crs: Any) -> Mask:
     return transformed
 
 
-def both_masks(first: Mask | None, second: Mask | None) -> Mask | None:
+def both_masks(first: Mask, second: Mask) -> Mask:
     """Mask of positions that both masks allow."""
-    if first is None or second is None:
-        return first or second
     return lambda x, y: first(x, y) & second(x, y)
 
 

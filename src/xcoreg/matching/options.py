@@ -115,7 +115,7 @@ class Options:
     @property
     def terms(self) -> Terms | None:
         """What is estimated between two elevation models, None for images."""
-        return None if callable(self.matcher) else parse_terms(self.matcher)
+        return None if callable(self.matcher) or self.matcher == "phase" else parse_terms(self.matcher)
 
     def match_function(self, limit: float | None) -> Matcher:
         """Matcher as a function of a batch of windows, searching within ``limit`` pixels of the matching grid."""

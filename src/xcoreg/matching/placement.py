@@ -38,15 +38,18 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
     return float(np.ptp(cols)), float(np.ptp(rows))
 
 
-def window_size(wanted: int | None, overlap: Any, linear: Linear, extent: Any = None) -> int:
-    """Choose the side of the windows: as wanted, or 256, or less where the overlap is small."""
-    cols, rows = overlap_size(overlap, linear)
+def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
+    """Choose the side of the windows: as wanted, or 256, or less where the overlap is small.
+
+    overlap, extent : columns and rows of the overlap of the valid data, and of the grids.
+    """
+    cols, rows = overlap
     side = round(min(cols, rows))
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"
     if side < _LEAST_WINDOW:
         raise GridError(f"the overlap is only {shape}; matching needs at least {_LEAST_WINDOW} x {_LEAST_WINDOW}")
     if wanted is not None:
-        return _check_size(wanted, overlap_size(overlap if extent is None else extent, linear))
+        return _check_size(wanted, overlap if extent is None else extent)
     # Only several windows can check each other: smaller ones where fewer than four of the usual size fit.
     fit = int(cols // _USUAL_WINDOW) * int(rows // _USUAL_WINDOW)
     smaller = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SHARES)))
@@ -147,13 +150,14 @@ def _texture_at(overview: Overview, places: Floats, crs: Any, linear: Linear, si
     # The last position is the opposite corner of the first window, which measures its side in cells of the overview.
     x, y = np.append(places[:, 0], places[0, 0] + dx.sum()), np.append(places[:, 1], places[0, 1] + dy.sum())
     col, row = map_to_grid(crs, overview.grid, x, y)
-    side = [max(1, round(float(np.nan_to_num(abs(at[-1] - at[0]), nan=1.0)))) for at in (col, row)]
+    spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
+    box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]
-    box = side[1], side[0]
     known = (overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
     count = np.maximum(ndimage.uniform_filter(known, box, mode="constant"), 1e-9)
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
-    texture = ndimage.uniform_filter(np.sqrt(overview.texture) * known, box, mode="constant") / count
+    energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
+    texture = ndimage.uniform_filter(np.sqrt(energy) * known, box, mode="constant") / count
     valid = ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")
     rows, cols = overview.valid.shape
     r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)

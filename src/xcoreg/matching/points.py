@@ -124,11 +124,6 @@ class PointSamples:
         del factor
 
 
-def is_points(reference: Any) -> bool:
-    """Whether a reference is a table of points instead of an image."""
-    return hasattr(reference, "geometry") and hasattr(reference, "columns")
-
-
 def heights_on(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
     """Read positions and heights from a GeoDataFrame."""
     if not (points.geom_type == "Point").all():

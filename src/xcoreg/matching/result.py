@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,21 +46,20 @@ _ADVICE = {
 
 def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Coregistration:
     """Make the result of rounds of windows and the answer they carry."""
-    points = to_points(rounds, scene)
-    own = linear_of(scene.target.grid.affine)
-    ok = answer.status is Status.OK
-    points = flag_beyond(points, options.max_shift, among=~answer.inliers)
+    points = flag_beyond(to_points(rounds, scene), options.max_shift, among=~answer.inliers)
     points = points.with_status(~answer.inliers, Status.OUTLIER)
     if answer.status is Status.NO_PEAK:
         # Windows that agree but are too few or too weak are not trusted.
         points = points.with_status(points.ok, Status.NO_PEAK)
+    grid = scene.target.grid
     shift = model = None
-    if ok:
-        dx, dy = (float(part) for part in vector_to_map(scene.linear, *answer.move))
+    if answer.status is Status.OK:
+        unit = unit_of(scene)
+        dx, dy = map(float, vector_to_map(scene.linear, *answer.move))
         (xx, xy), (yx, yy) = cov_to_map(scene.linear, answer.cov).tolist()
         cov = (xx, xy), (yx, yy)
         model = Translation(dx, dy, cov=cov)
-        shift = Shift(dx, dy, cov, own, unit=unit_of(scene))
+        shift = Shift(dx, dy, cov, linear_of(grid.affine), unit=unit)
     return Coregistration(
         model=model,
         points=points,
@@ -69,8 +67,8 @@ def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answe
         status=answer.status,
         shift_or_none=shift,
         crs_wkt=points.crs_wkt,
-        transform=tuple(scene.target.grid.affine)[:6],
-        shape=scene.target.shape,
+        transform=tuple(grid.affine)[:6],
+        shape=(grid.height, grid.width),
         details=_details(scene, options, rounds, answer),
         versions=current_versions(),
     )
@@ -111,8 +109,7 @@ def _quality(
     """Medians over the windows that carry the answer."""
     inliers = answer.inliers
     if not inliers.any():
-        return Quality(n_windows=len(points), n_ok=0)
-
+        return Quality(n_windows=len(inliers), n_ok=0)
     phase = [np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("phase_dcol", "phase_drow")]
     spread = float("nan")
     if inliers.sum() > 1:
@@ -123,7 +120,7 @@ def _quality(
         score=finite_median(points.score[inliers]),
         ssim_before=finite_median(points.ssim_before[inliers]),
         ssim_after=finite_median(points.ssim_after[inliers]),
-        n_windows=len(points),
+        n_windows=len(inliers),
         n_ok=int(inliers.sum()),
         spread_px=spread,
         phase_dcol=finite_median(phase[0][inliers]) * scale,
@@ -157,19 +154,18 @@ def unit_of(scene: Scene) -> str:
 
 def _details(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Details:
     """Record how one shift came about."""
-    details = scene_details(scene, options)
     sizes = np.concatenate([np.full(len(one.x), one.size) for one in rounds])
     x, y = (np.concatenate([getattr(one, name) for one in rounds]) for name in ("x", "y"))
     first = int(np.argmax(answer.inliers)) if answer.inliers.any() else 0
-    interim = replace(details.interim, window=Window(float(x[first]), float(y[first]), int(sizes[first])))
-    if answer.status is Status.OK:
-        whole = np.rint(answer.move)
-        interim = replace(interim, integer=tuple(whole), subpixel=tuple(answer.move - whole))
-    return replace(details, interim=interim)
+    window = Window(float(x[first]), float(y[first]), int(sizes[first]))
+    if answer.status is not Status.OK:
+        return scene_details(scene, options, window=window)
+    whole = np.rint(answer.move)
+    return scene_details(scene, options, window=window, integer=tuple(whole), subpixel=tuple(answer.move - whole))
 
 
-def scene_details(scene: Scene, options: Options) -> Details:
-    """Record images and options, as every result does."""
+def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
+    """Record images and options, as every result does, and interim results."""
     return Details(
         options=options.record(),
         tgt_nodata=scene.target.nodata,
@@ -180,6 +176,7 @@ def scene_details(scene: Scene, options: Options) -> Details:
             ref_corners=_corners(scene.footprints[1]),
             overlap_corners=_corners(scene.overlap),
             linear=scene.linear,
+            **interim,
         ),
     )
 

@@ -103,17 +103,21 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
         make_raster(reference_image, band=options.ref_band, nodata=options.ref_nodata, name="reference", search=False),
     )
     crs, ref_crs = target.grid.crs, reference.grid.crs
-    masks = as_mask(options.where, crs), as_mask(options.ref_where, ref_crs, "ref_where")
+    mask = None if options.where is None else as_mask(options.where, crs)
+    ref_mask = None if options.ref_where is None else as_mask(options.ref_where, ref_crs, "ref_where")
     target, reference = with_corner_nodata(target), with_corner_nodata(reference)
     overviews = overview_of(target), overview_of(reference)
+    valid, ref_valid = options.footprint, options.ref_footprint
     footprints = (
-        _footprint(target, overviews[0], options.footprint, "footprint"),
-        _footprint(reference, overviews[1], options.ref_footprint, "ref_footprint"),
+        footprint(target, overviews[0]) if valid is None else _as_polygon(valid, crs, "footprint"),
+        footprint(reference, overviews[1]) if ref_valid is None else _as_polygon(ref_valid, ref_crs, "ref_footprint"),
     )
     shared = overlap(footprints[0], crs, footprints[1], ref_crs)
+    extent = overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs)
     target_cutter, reference_cutter, linear = make_cutters(target, reference)
-    # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
-    ref_mask = None if masks[1] is None else mask_in_crs(masks[1], ref_crs, crs)
+    if ref_mask is not None:
+        # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
+        ref_mask = mask_in_crs(ref_mask, ref_crs, crs)
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
     return Scene(
         target,
@@ -121,21 +125,19 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
         overviews,
         footprints,
         shared,
-        overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs),
-        replace(target_cutter, mask=masks[0]),
+        extent,
+        replace(target_cutter, mask=mask),
         replace(reference_cutter, mask=ref_mask),
         linear,
-        both_masks(masks[0], ref_mask),
+        both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask,
     )
 
 
-def _footprint(raster: Raster, overview: Overview, given: Any, option: str) -> Any:
-    """Take the footprint that the user gave, or find it in the overview."""
-    if given is None:
-        return footprint(raster, overview)
-    polygon = read_footprint(given, raster.grid.crs, option) if isinstance(given, str | os.PathLike) else given
+def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:
+    """Make a polygon in the CRS of the image of what a user passes as `footprint`."""
+    polygon = read_footprint(given, crs, option) if isinstance(given, str | os.PathLike) else given
     if hasattr(polygon, "geometry") and hasattr(polygon, "to_crs"):
-        polygon = polygon.to_crs(raster.grid.crs) if polygon.crs is not None else polygon
+        polygon = polygon.to_crs(crs) if polygon.crs is not None else polygon
         polygon = polygon.geometry.union_all()
     if not isinstance(polygon, shapely.Geometry) or polygon.area == 0:
         raise OptionError(f"{option} must be a polygon: a shapely geometry, WKT, a GeoDataFrame or a vector file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
 from xcoreg.matching.acceptance import Acceptance, accept_windows, locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.elevation import elevation_failure, match_elevation
-from xcoreg.matching.options import MatchOptions, Options, check_options
+from xcoreg.matching.options import Options
 from xcoreg.matching.placement import choose_centres, clamp_inside, overlap_size, spread_out, window_size
-from xcoreg.matching.points import is_points, match_points
+from xcoreg.matching.points import match_points
 from xcoreg.matching.result import build_fit, failure
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.windows import WindowMatches, match_windows
@@ -43,22 +43,19 @@ _NEAR, _IMPROVEMENT = 2.0, 0.03
 _MANY = 4
 
 
-def match(
-    target: DataArray | Dataset, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
-) -> Coregistration:
+def match(target: DataArray | Dataset, reference: Any, options: Options) -> Coregistration:
     """Measure one shift for the whole image; see :func:`xcoreg.match`."""
-    checked = check_options(dict(options))
     with lazy.shared_chunks():
-        if is_points(reference):
-            fit = match_points(target, reference, checked)
+        if hasattr(reference, "geometry") and hasattr(reference, "columns"):
+            fit = match_points(target, reference, options)
         else:
-            scene = prepare(target, reference, checked)
-            if checked.terms is None:
-                fit = build_fit(scene, checked, *_search(scene, checked))
+            scene = prepare(target, reference, options)
+            if options.terms is None:
+                fit = build_fit(scene, options, *_search(scene, options))
             else:
-                fit = match_elevation(scene, checked)
-    if not fit.ok and checked.errors == "raise":
-        raise elevation_failure(fit) if fit.details.elevation else failure(fit, checked)
+                fit = match_elevation(scene, options)
+    if not fit.ok and options.errors == "raise":
+        raise elevation_failure(fit) if fit.details.elevation else failure(fit, options)
     return fit
 
 
@@ -84,10 +81,10 @@ def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Accept
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
     """Places and size of the windows of each round."""
-    first = window_size(options.window, scene.overlap, scene.linear, scene.extent)
-    room = max(overlap_size(scene.overlap, scene.linear))
+    room = overlap_size(scene.overlap, scene.linear)
+    first = window_size(options.window, room, overlap_size(scene.extent, scene.linear))
     larger = [(factor * first, n) for factor, n in _LARGER if options.window is None]
-    sizes = [(first, options.windows), *((min(size, _LARGEST), n) for size, n in larger if size <= 1.5 * room)]
+    sizes = [(first, options.windows), *((min(size, _LARGEST), n) for size, n in larger if size <= 1.5 * max(room))]
     if options.at is not None:
         at = np.asarray([options.at], np.float64)
         _check_inside(at[0], scene)

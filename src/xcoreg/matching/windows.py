@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -16,7 +16,7 @@ from xcoreg import lazy
 from xcoreg.core.arrays import Floats
 from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matcher import similarity_after
-from xcoreg.core.matches import MISSING, Matches, Status
+from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import ssim_centred
 from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
@@ -35,23 +35,37 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xcoreg")
 
+# Columns of matches that tie points have, too; the second ones with elevation matchers only.
+_COLUMNS = ("score", "reliability", "ssim_before", "ssim_after", "dz", "status")
+_HEIGHT_COLUMNS = ("count", "nmad_before", "nmad_after")
 # Cuts of the reference at most; windows are cut again where the answer is further off their centre than this, px.
 _CUTS, _OFF_CENTRE = 3, 0.6
 
 
+@dataclass(eq=False)
 class WindowMatches:
     """Windows of one size with their matches.
 
-    matches : The last match of every window, px of the matching grid, relative to where the reference was cut.
     x, y : (n,) float64; centres in the target, CRS units of the target.
-    dx, dy : (n,) float64; whole corrections, CRS units of the target.
     size : Side of the windows, px of the matching grid.
+    dx, dy : (n,) float64; whole corrections, CRS units of the target.
+    matches : The last match of every window, px of the matching grid, relative to where the reference was cut.
     """
 
-    def __init__(self, x: Floats, y: Floats, size: int, n: int) -> None:
-        self.x, self.y, self.size = x, y, size
-        self.dx, self.dy = np.full(n, np.nan), np.full(n, np.nan)
-        self.matches = Matches(np.full(n, np.nan), np.full(n, np.nan), status=np.full(n, Status.NO_DATA))
+    x: Floats
+    y: Floats
+    size: int
+    dx: Floats
+    dy: Floats
+    matches: Matches
+
+    @classmethod
+    def unmatched(cls, x: Floats, y: Floats, size: int, status: Status = Status.NO_DATA) -> WindowMatches:
+        """Windows without a correction, all of one status."""
+        nothing = np.full(len(x), np.nan)
+        return cls(
+            x, y, size, nothing.copy(), nothing.copy(), Matches(nothing, nothing, status=np.full(len(x), status))
+        )
 
     @property
     def places(self) -> Floats:
@@ -69,16 +83,13 @@ class WindowMatches:
         index = np.argsort(np.concatenate(order))
         names = ("x", "y", "dx", "dy")
         x, y, dx, dy = (np.concatenate([getattr(part, name) for part in parts])[index] for name in names)
-        out = cls(x, y, parts[0].size, len(index))
-        out.dx, out.dy = dx, dy
-        out.matches = Matches.concatenate([part.matches for part in parts]).take(index)
-        return out
+        matches = Matches.concatenate([part.matches for part in parts]).take(index)
+        return cls(x, y, parts[0].size, dx, dy, matches)
 
     def take(self, index: NDArray[np.intp]) -> WindowMatches:
         """Take some of the windows."""
-        out = WindowMatches(self.x[index], self.y[index], self.size, len(index))
-        out.dx, out.dy, out.matches = self.dx[index], self.dy[index], self.matches.take(index)
-        return out
+        matches = self.matches.take(index)
+        return WindowMatches(self.x[index], self.y[index], self.size, self.dx[index], self.dy[index], matches)
 
     def replace_rows(self, index: NDArray[np.intp], matches: Matches, dx: Floats, dy: Floats) -> None:
         """Replace matches and corrections of some windows."""
@@ -109,7 +120,6 @@ def match_windows(
     places (n, 2) float; guess (n, 2) float.
     """
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
-    found = WindowMatches(target.x, target.y, size, len(places))
     index, at = np.arange(len(places)), np.array(guess, np.float64)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     heights = bool(getattr(match, "heights", False))
@@ -118,7 +128,10 @@ def match_windows(
         uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if from_uncorrected and at.any() else cut
         before[:] = ssim_centred(uncorrected.values, target.values, uncorrected.valid & target.valid)
     if scout is not None:
-        cut = _cut_at_scouted(scene, target, cut, scout)
+        whole = scout(target.values, cut.values, target.valid, cut.valid)
+        if whole.any():
+            cut = _cut_again(scene, cut, whole)
+    found: WindowMatches | None = None
     for _ in range(_CUTS):
         answer = match(target.values[index], cut.values, target.valid[index], cut.valid)
         try:
@@ -128,25 +141,27 @@ def match_windows(
         if heights:
             matches = replace(matches, dz=matches.dz + cut.level - target.level[index])
         else:
-            matches = replace(_with_similarity(matches, cut, target, index), ssim_before=before[index])
+            after = _similarity(matches, cut, target, index)
+            matches = replace(matches, ssim_before=before[index], ssim_after=after)
+        again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF_CENTRE) & matches.ok
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
-        found.replace_rows(index, matches, at[index, 0], at[index, 1])
-        off = np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF_CENTRE
-        index = index[off & matches.ok]
+        if found is None:
+            found = WindowMatches(target.x, target.y, size, at[:, 0].copy(), at[:, 1].copy(), matches)
+        else:
+            found.replace_rows(index, matches, at[index, 0], at[index, 1])
+        index = index[again]
         if not index.size:
             return found
         cut = scene.reference_cutter.cut(target.x[index] + at[index, 0], target.y[index] + at[index, 1], size)
+    found = cast("WindowMatches", found)
     found.set_status(index, Status.NOT_CONVERGED)
     return found
 
 
-def _cut_at_scouted(scene: Scene, target: Cut, cut: Cut, scout: Callable[..., Floats]) -> Cut:
-    """Cut windows of the reference again where the scout finds a shift of whole pixels."""
-    whole = scout(target.values, cut.values, target.valid, cut.valid)
+def _cut_again(scene: Scene, cut: Cut, whole: Floats) -> Cut:
+    """Cut windows of the reference again where the scout has found a shift of whole pixels."""
     index = np.flatnonzero(whole.any(1))
-    if not index.size:
-        return cut
     dx, dy = vector_to_map(scene.linear, whole[index, 0], whole[index, 1])
     again = scene.reference_cutter.cut(cut.x[index] + dx, cut.y[index] + dy, cut.values.shape[-1])
     columns = {f.name: getattr(cut, f.name).copy() for f in fields(cut)}
@@ -155,35 +170,33 @@ def _cut_at_scouted(scene: Scene, target: Cut, cut: Cut, scout: Callable[..., Fl
     return replace(cut, **columns)
 
 
-def _with_similarity(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) -> Matches:
-    """Add the similarities that a matcher leaves out."""
+def _similarity(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Similarity after the correction, computed where the matcher has not done so."""
     known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
     if known.all():
-        return matches
+        return matches.ssim_after
     move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
     after = similarity_after(target.values[index], cut.values, target.valid[index], cut.valid, move)
-    return replace(matches, ssim_after=np.where(known, matches.ssim_after, after))
+    return np.asarray(np.where(known, matches.ssim_after, after))
 
 
 def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = False) -> TiePoints:
     """Tie points of all windows, in map units and target pixels; `centroids` moves them to where windows have data."""
-    affine = scene.target.grid.affine
-    own = linear_of(affine)
-    matches = Matches.concatenate([group.matches for group in groups])
+    size = np.concatenate([np.full(len(group.x), round(group.size * scene.matching_pixel)) for group in groups])
     x, y, dx, dy = (np.concatenate([getattr(group, name) for group in groups]) for name in ("x", "y", "dx", "dy"))
+    matches = Matches.concatenate([group.matches for group in groups])
+    heights = bool(np.isfinite(matches.count).any())
+    columns = {name: getattr(matches, name) for name in (*_COLUMNS, *(_HEIGHT_COLUMNS if heights else ()))}
     if centroids:
         off = vector_to_map(scene.linear, matches.middle_col, matches.middle_row)
         x, y = x + off[0], y + off[1]
-    size = np.concatenate([np.full(len(group.x), round(group.size * scene.matching_pixel)) for group in groups])
+    affine = scene.target.grid.affine
     col, row = map_to_pixel(affine, x, y)
-    dcol, drow = vector_to_pixel(own, dx, dy)
-    names = ["score", "reliability", "ssim_before", "ssim_after", "dz", "status"]
-    cov_z = MISSING
-    if np.isfinite(matches.count).any():
-        names += ["count", "nmad_before", "nmad_after"]
+    dcol, drow = vector_to_pixel(linear_of(affine), dx, dy)
+    if heights:
         both = np.concatenate([matches.cov, matches.cov_z[:, None, :2]], axis=1)
         whole = cov3_to_map(scene.linear, np.concatenate([both, matches.cov_z[:, :, None]], axis=2))
-        cov, cov_z = whole[:, :2, :2], whole[:, 2]
+        cov, columns["cov_z"] = whole[:, :2, :2], whole[:, 2]
     else:
         with np.errstate(invalid="ignore"):  # infinite variances
             cov = cov_to_map(scene.linear, matches.cov)
@@ -191,10 +204,9 @@ def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = Fa
         np.arange(len(x)),
         *(row, col, x, y, dx, dy, dcol, drow),
         cov=cov,
-        cov_z=cov_z,
         size=size,
         crs_wkt=scene.target.grid.crs.to_wkt() if scene.target.grid.crs is not None else None,
-        **{name: getattr(matches, name) for name in names},
+        **columns,
     )
 
 
@@ -234,7 +246,7 @@ def match_many(
     places (n, 2) float; guess (n, 2) float.
     """
     if not len(places):
-        return WindowMatches(places[:, 0], places[:, 1], search.size, 0)
+        return WindowMatches.unmatched(places[:, 0], places[:, 1], search.size)
     most = int(np.clip(_GROUP_PIXELS // search.size**2, 1, _GROUP))
     groups = group_windows(places, scene.linear, search.size, most)
     items = [(places[group], guess[group]) for group in groups]

@@ -10,7 +10,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 
 from xcoreg.errors import GridError, NoOverlap
-from xcoreg.georef import linear_of, longitude_period, transform_points, vector_to_map, wrap_longitude
+from xcoreg.georef import longitude_period, transform_points, wrap_longitude
 from xcoreg.raster.overview import overview_of
 
 if TYPE_CHECKING:
@@ -99,8 +99,10 @@ def _straighten(part: Polygon) -> Polygon | MultiPolygon:
 
 def _to_map(geometry: Any, affine: Any) -> Any:
     def carry(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        dx, dy = vector_to_map(linear_of(affine), points[:, 0], points[:, 1])
-        return np.column_stack([affine.c + dx, affine.f + dy])
+        col, row = points[:, 0], points[:, 1]
+        return np.column_stack(
+            [affine.c + (affine.a * col + affine.b * row), affine.f + (affine.d * col + affine.e * row)]
+        )
 
     return shapely.transform(geometry, carry)
 

@@ -270,12 +270,6 @@ class Overview:
     gy: NDArray[np.float32]
     grid: GeoBox
 
-    @property
-    def texture(self) -> NDArray[np.float32]:
-        """Gradient energy of every cell, (stored units / px)²; 0 where unknown."""
-        energy: NDArray[np.float32] = np.nan_to_num(self.gx**2 + self.gy**2)
-        return energy
-
 
 @dataclass(frozen=True)
 class _ImageReader:

@@ -178,8 +178,10 @@ class Details:
     elevation: ElevationDetails | None = None
 
     def __post_init__(self) -> None:
-        for name in ("options", "tgt_nodata", "ref_nodata"):
-            _set(self, name, decode(encode(getattr(self, name))))
+        names = ("options", "tgt_nodata", "ref_nodata")
+        plain = decode(encode({name: getattr(self, name) for name in names}))
+        for name in names:
+            _set(self, name, plain[name])
 
     @property
     def spacing(self) -> float | None:
