@@ -4,6 +4,7 @@ import shapely
 from affine import Affine
 
 from xcoreg.errors import GridError, OptionError
+from xcoreg.georef import vector_to_map
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.placement import choose_centres, overlap_size, spread_out, window_size
 from xcoreg.raster.overview import overview_of
@@ -23,7 +24,8 @@ def noise(where):
 
 def choose(*images, size=64, overlap=BOUNDS, mask=None):
     overviews = [overview_of(make_raster(image, nodata=0)) for image in images]
-    return choose_centres(overlap, NORTH_UP, size, tuple(overviews), UTM, mask)
+    at, scores = choose_centres(overlap, NORTH_UP, size, tuple(overviews), UTM, mask)
+    return np.stack(vector_to_map(NORTH_UP, *at.T), -1), scores
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def test_an_overlap_narrower_than_the_window_has_a_place(make_field):
 # --- spreading -------------------------------------------------------------------------------------------------------
 
 
-def lattice(n=20, step=200.0):
+def lattice(n=20, step=20.0):
     x, y = np.meshgrid(np.arange(n) * step, np.arange(n) * step)
     places = np.stack([x.ravel(), y.ravel()], -1)
     return places, np.linspace(1, 0, len(places))
@@ -137,43 +139,43 @@ def lattice(n=20, step=200.0):
 
 def test_the_best_place_comes_first():
     places, scores = lattice()
-    assert spread_out(places, scores, 5, NORTH_UP, 32)[0] == 0
+    assert spread_out(places, scores, 5, 32)[0] == 0
 
 
 def test_no_more_than_wanted():
     places, scores = lattice()
-    chosen = spread_out(places, scores, 7, NORTH_UP, 32)
+    chosen = spread_out(places, scores, 7, 32)
     assert len(chosen) == len(set(chosen.tolist())) == 7
 
 
 def test_windows_hardly_share_pixels():
     places, scores = lattice()
-    chosen = places[spread_out(places, scores, 30, NORTH_UP, 64)] / 10
+    chosen = places[spread_out(places, scores, 30, 64)]
     apart = np.abs(chosen[:, None] - chosen[None]).max(2) + 1e9 * np.eye(len(chosen))
     assert apart.min() >= 0.9 * 64
 
 
 def test_few_windows_stand_far_apart():
     places, scores = lattice()
-    chosen = places[spread_out(places, scores, 9, NORTH_UP, 32)]
+    chosen = places[spread_out(places, scores, 9, 32)]
     apart = np.abs(chosen[:, None] - chosen[None]).max(2) + 1e9 * np.eye(len(chosen))
-    assert apart.min() >= 0.25 * 19 * 200
+    assert apart.min() >= 0.25 * 19 * 20
 
 
 def test_bad_places_wait_for_the_good_ones():
     places, scores = lattice()
-    scores = np.where(places[:, 0] > 1900, -0.5, scores)
+    scores = np.where(places[:, 0] > 190, -0.5, scores)
     order = np.argsort(-scores, kind="stable")
-    chosen = spread_out(places[order], scores[order], 4, NORTH_UP, 32)
+    chosen = spread_out(places[order], scores[order], 4, 32)
     assert (scores[order][chosen] >= 0).all()
 
 
 def test_hopeless_places_are_left_out():
     places, scores = lattice()
     scores = np.where(np.arange(len(scores)) < 3, scores, -2.0)
-    assert set(spread_out(places, scores, 9, NORTH_UP, 8).tolist()) <= {0, 1, 2}
+    assert set(spread_out(places, scores, 9, 8).tolist()) <= {0, 1, 2}
 
 
 def test_there_is_always_one_place():
     places, scores = lattice()
-    assert spread_out(places, scores - 5, 9, NORTH_UP, 32).tolist() == [0]
+    assert spread_out(places, scores - 5, 9, 32).tolist() == [0]

@@ -239,6 +239,11 @@ def _read(crs: Any) -> CRS:
     return found if isinstance(found, CRS) else spelled_crs(found)
 
 
+def unit_of(crs: Any) -> str:
+    """Name of the unit of a CRS, as "metre" or "degree"."""
+    return str(as_crs(crs).axis_info[0].unit_name)
+
+
 def same_crs(first: Any, second: Any) -> bool:
     """Whether two CRSs give a point the same (x, y).
 

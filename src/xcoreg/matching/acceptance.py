@@ -116,7 +116,7 @@ def quarters_disagree(
     places, moves = found.places[inliers], found.moves[inliers]
     match = partial(phase_match, max_shift=0.1 * size, contrast=contrast, compare=False)
     quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), match)
-    ok = quarters.matches.ok
+    ok = quarters.matches.status == Status.OK
     if ok.sum() < _FEWEST_QUARTERS:
         return None
     off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx[ok], quarters.dy[ok])) - move[:, None]))

@@ -16,6 +16,7 @@ from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, T
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
+from xcoreg.georef.crs import unit_of
 from xcoreg.matching.result import scene_details
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Details, ElevationDetails
@@ -235,7 +236,7 @@ def _shift(target: Raster, solution: OverlapSolution) -> Shift:
     dz, var_z = found.mean_height
     (xx, xy), (yx, yy) = cov[:2, :2].tolist()
     tied = (0.0, 0.0) if len(found.height) > 1 else (float(cov[0, 2]), float(cov[1, 2]))
-    own, unit = linear_of(target.grid.affine), str(as_crs(target.grid.crs).axis_info[0].unit_name)
+    own, unit = linear_of(target.grid.affine), unit_of(target.grid.crs)
     return Shift(dx, dy, ((xx, xy), (yx, yy)), own, dz, unit, (*tied, var_z))
 
 

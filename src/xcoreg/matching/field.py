@@ -17,12 +17,13 @@ from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
 from xcoreg.georef import linear_of, vector_to_pixel
+from xcoreg.georef.crs import unit_of
 from xcoreg.matching.acceptance import commonest_status
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
-from xcoreg.matching.result import failure, finite_median, scene_details, unit_of
+from xcoreg.matching.result import failure, finite_median, scene_details
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.windows import Guess, Search, WindowMatches, flag_beyond, guess_field, match_many, to_points
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
@@ -222,7 +223,7 @@ def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
         mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
     own = linear_of(scene.target.grid.affine)
     (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
-    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene))
+    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene.target.grid.crs))
     if model.dz_constant == 0.0:
         return shift
     height = Translation.fit(

@@ -64,16 +64,15 @@ def _check_size(wanted: int, room: tuple[float, float]) -> int:
     return int(wanted)
 
 
-def clamp_inside(places: Floats, extent: Any, linear: Linear, size: int) -> Floats:
+def clamp_inside(at: Floats, extent: Any, linear: Linear, size: int) -> Floats:
     """Move centres so that windows lie inside the grids, as far as these are large enough.
 
-    places (n, 2) float -> (n, 2) float64.
+    at (n, 2) float, px -> places (n, 2) float64.
     """
     edge = shapely.get_coordinates(extent)
     cols, rows = vector_to_pixel(linear, edge[:, 0], edge[:, 1])
-    at = vector_to_pixel(linear, places[:, 0], places[:, 1])
     inside = []
-    for values, ends in zip(at, (cols, rows), strict=True):
+    for values, ends in zip(at.T, (cols, rows), strict=True):
         low, high = ends.min() + size / 2, ends.max() - size / 2
         inside.append(np.clip(values, low, high) if low <= high else np.full(len(values), (low + high) / 2))
     return np.stack(vector_to_map(linear, *inside), -1)
@@ -84,12 +83,17 @@ def choose_centres(
 ) -> tuple[Floats, Floats]:
     """Rank places for windows by texture and valid data in both images.
 
-    -> places (n, 2) float64 in `crs`; score (n,) float64.
+    -> places (n, 2) float64, px of the matching grid; score (n,) float64.
     """
     places = _candidates(overlap, linear, size)
+    # The last position is the opposite corner of the first window, which measures its side in cells of an overview.
+    x = np.append(places[:, 0], places[0, 0] + (np.array([linear[0], linear[1]]) * size).sum())
+    y = np.append(places[:, 1], places[0, 1] + (np.array([linear[2], linear[3]]) * size).sum())
+    at = np.stack(vector_to_pixel(linear, places[:, 0], places[:, 1]), -1)
+    cells = map_to_grid(crs, overviews[0].grid, x, y), map_to_grid(crs, overviews[1].grid, x, y)
     scores, rank = np.ones(len(places)), np.zeros(len(places))
-    for overview in overviews:
-        texture, valid = _texture_at(overview, places, crs, linear, size)
+    for overview, (col, row) in zip(overviews, cells, strict=True):
+        texture, valid = _texture_at(overview, col, row)
         rank = np.argsort(np.argsort(texture, kind="stable"), kind="stable") / max(len(texture) - 1, 1)
         scores = np.minimum(scores, rank - 2 * (valid < 0.5) - (valid < 0.95) * 0.5)
     if mask is not None:
@@ -97,15 +101,15 @@ def choose_centres(
     # In coarse classes, and within them by the reference, which no correction moves.
     scores = np.round(scores * _CLASSES) / _CLASSES
     best = np.lexsort((-rank, -scores))
-    return places[best], scores[best]
+    return at[best], scores[best]
 
 
-def spread_out(places: Floats, scores: Floats, n: int, linear: Linear, size: int) -> NDArray[np.intp]:
+def spread_out(places: Floats, scores: Floats, n: int, size: int) -> NDArray[np.intp]:
     """Choose the best places at a distance from each other; return their indices.
 
-    places (m, 2) float; scores (m,) float.
+    places (m, 2) float, px; scores (m,) float.
     """
-    cols, rows = vector_to_pixel(linear, places[:, 0], places[:, 1])
+    cols, rows = places.T
     taken: list[int] = []
     free = np.ones(len(places), bool)
     least = 0.9 * size
@@ -144,12 +148,8 @@ def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
     return centre if shapely.contains_xy(overlap, *centre[0]) else np.array([[middle.x, middle.y]])
 
 
-def _texture_at(overview: Overview, places: Floats, crs: Any, linear: Linear, size: int) -> tuple[Floats, Floats]:
-    """Mean texture and valid share of windows at some places."""
-    dx, dy = np.array([linear[0], linear[1]]) * size, np.array([linear[2], linear[3]]) * size
-    # The last position is the opposite corner of the first window, which measures its side in cells of the overview.
-    x, y = np.append(places[:, 0], places[0, 0] + dx.sum()), np.append(places[:, 1], places[0, 1] + dy.sum())
-    col, row = map_to_grid(crs, overview.grid, x, y)
+def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, Floats]:
+    """Mean texture and valid share of windows at some cells; the last one is the corner of the first window."""
     spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]

@@ -12,7 +12,8 @@ from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, TooFewTiePoints
-from xcoreg.georef import as_crs, cov_to_map, linear_of, vector_to_map
+from xcoreg.georef import cov_to_map, linear_of, vector_to_map
+from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.windows import flag_beyond, to_points
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
@@ -46,20 +47,24 @@ _ADVICE = {
 
 def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Coregistration:
     """Make the result of rounds of windows and the answer they carry."""
-    points = flag_beyond(to_points(rounds, scene), options.max_shift, among=~answer.inliers)
-    points = points.with_status(~answer.inliers, Status.OUTLIER)
+    points = to_points(rounds, scene)
+    if options.max_shift is not None:
+        points = flag_beyond(points, options.max_shift, among=~answer.inliers)
+    outliers = (points.status == Status.OK) & ~answer.inliers
+    if outliers.any():
+        points = points.with_status(outliers, Status.OUTLIER)
     if answer.status is Status.NO_PEAK:
         # Windows that agree but are too few or too weak are not trusted.
         points = points.with_status(points.ok, Status.NO_PEAK)
     grid = scene.target.grid
     shift = model = None
     if answer.status is Status.OK:
-        unit = unit_of(scene)
+        unit, linear = unit_of(grid.crs), linear_of(grid.affine)
         dx, dy = map(float, vector_to_map(scene.linear, *answer.move))
         (xx, xy), (yx, yy) = cov_to_map(scene.linear, answer.cov).tolist()
         cov = (xx, xy), (yx, yy)
         model = Translation(dx, dy, cov=cov)
-        shift = Shift(dx, dy, cov, linear_of(grid.affine), unit=unit)
+        shift = Shift(dx, dy, cov, linear, unit=unit)
     return Coregistration(
         model=model,
         points=points,
@@ -111,10 +116,8 @@ def _quality(
     if not inliers.any():
         return Quality(n_windows=len(inliers), n_ok=0)
     phase = [np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("phase_dcol", "phase_drow")]
-    spread = float("nan")
-    if inliers.sum() > 1:
-        spread = float(np.hypot(nmad(points.dcol[inliers]), nmad(points.drow[inliers])) / np.sqrt(2))
     scale = scene.matching_pixel
+    dcol, drow = points.dcol[inliers], points.drow[inliers]
     return Quality(
         reliability=finite_median(points.reliability[inliers]),
         score=finite_median(points.score[inliers]),
@@ -122,10 +125,10 @@ def _quality(
         ssim_after=finite_median(points.ssim_after[inliers]),
         n_windows=len(inliers),
         n_ok=int(inliers.sum()),
-        spread_px=spread,
         phase_dcol=finite_median(phase[0][inliers]) * scale,
         phase_drow=finite_median(phase[1][inliers]) * scale,
         warnings=_warnings(points, inliers, shift),
+        spread_px=float(np.hypot(nmad(dcol), nmad(drow)) / np.sqrt(2)) if len(dcol) > 1 else float("nan"),
     )
 
 
@@ -145,11 +148,6 @@ def _warnings(points: TiePoints, inliers: Any, shift: Shift | None) -> tuple[str
             f"{differ} windows have another shift ({_range(points)}): the images may differ by more than a shift"
         )
     return tuple(found)
-
-
-def unit_of(scene: Scene) -> str:
-    """Name the unit of the target's CRS."""
-    return str(as_crs(scene.target.grid.crs).axis_info[0].unit_name)
 
 
 def _details(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Details:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.windows import WindowMatches, match_windows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
     from xcoreg.results.coregistration import Coregistration
@@ -62,15 +62,20 @@ def match(target: DataArray | Dataset, reference: Any, options: Options) -> Core
 def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Acceptance]:
     """Match windows in rounds until they agree on a shift or no round is left."""
     rounds: list[WindowMatches] = []
+    moves: list[Floats] = []
     answer = Acceptance.failed(Status.OUTSIDE, 0)
     limit = scene.search_limit(options.max_shift)
     functions = options.match_function(limit), options.scout_function(limit)
-    with lazy.progress_bar(None, "matching", "round", options.progress, disable=not options.progress) as bar:
+    shown = options.progress
+    bar: Any = lazy.progress_bar(None, "matching", "round", shown, disable=False) if shown else nullcontext()
+    with bar:
         for number, (places, size) in enumerate(_rounds(scene, options)):
             found = match_windows(scene, places, size, np.zeros((len(places), 2)), *functions)
+            moves.append(np.stack(vector_to_pixel(scene.linear, found.dx, found.dy), -1))
             rounds.append(found)
-            answer = _accept(rounds, scene, options)
-            bar.update()
+            answer = _accept(rounds, np.concatenate(moves), options, scene)
+            if options.progress:
+                bar.update()
             logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, answer.status.name)
             if answer.status is Status.OK and (number or int(answer.inliers.sum()) >= _FEW):
                 break
@@ -82,7 +87,8 @@ def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Accept
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
     """Places and size of the windows of each round."""
     room = overlap_size(scene.overlap, scene.linear)
-    first = window_size(options.window, room, overlap_size(scene.extent, scene.linear))
+    grids = room if options.window is None else overlap_size(scene.extent, scene.linear)
+    first = window_size(options.window, room, grids)
     larger = [(factor * first, n) for factor, n in _LARGER if options.window is None]
     sizes = [(first, options.windows), *((min(size, _LARGEST), n) for size, n in larger if size <= 1.5 * max(room))]
     if options.at is not None:
@@ -95,15 +101,15 @@ def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
 
 
 def _chosen_places(scene: Scene, sizes: list[tuple[int, int]]) -> Iterator[tuple[Floats, int]]:
-    """Choose places by texture and valid data; those of the first size are followed by the next best ones."""
+    """Choose places by texture and valid data, px; those of the first size are followed by the next best ones."""
     crs = scene.target.grid.crs
     for number, (size, n) in enumerate(sizes):
         places, scores = choose_centres(scene.overlap, scene.linear, size, scene.overviews, crs, scene.mask)
-        chosen = spread_out(places, scores, n, scene.linear, size)
+        chosen = spread_out(places, scores, n, size)
         yield places[chosen], size
         rest = np.setdiff1d(np.arange(len(places)), chosen)
         if number == 0 and len(rest) and len(chosen) == n > 1:
-            more = spread_out(places[rest], scores[rest], n, scene.linear, size)
+            more = spread_out(places[rest], scores[rest], n, size)
             yield places[rest[more]], size
 
 
@@ -116,9 +122,14 @@ def _check_inside(at: Floats, scene: Scene) -> None:
         )
 
 
-def _accept(rounds: list[WindowMatches], scene: Scene, options: Options) -> Acceptance:
-    """Decide on all windows so far, without those beyond `max_shift`."""
-    moves, covs, status, reliability = _columns(rounds, scene)
+def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene: Scene) -> Acceptance:
+    """Decide on all windows so far, without those beyond `max_shift`.
+
+    moves (n, 2) float: whole corrections, px of the matching grid.
+    """
+    covs, status, reliability = (
+        np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("cov", "status", "reliability")
+    )
     if options.max_shift is not None:
         far = np.abs(moves).max(1) > options.max_shift * scene.target_pixel
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
@@ -135,16 +146,6 @@ def _improved(rounds: list[WindowMatches], answer: Acceptance) -> bool:
     )
     gain = float((after - before)[answer.inliers][0])
     return not gain < _IMPROVEMENT or bool(np.abs(answer.move).max() <= _NEAR)
-
-
-def _columns(rounds: list[WindowMatches], scene: Scene) -> tuple[Floats, Floats, NDArray[np.int8], Floats]:
-    """Whole corrections in matching pixels, their covariances, status and reliability."""
-    dx, dy = (np.concatenate([getattr(one, name) for one in rounds]) for name in ("dx", "dy"))
-    moves = np.stack(vector_to_pixel(scene.linear, dx, dy), -1)
-    covs, status, reliability = (
-        np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("cov", "status", "reliability")
-    )
-    return moves, covs, status, reliability
 
 
 def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Acceptance:

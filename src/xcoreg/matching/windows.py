@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Floats
+from xcoreg.core.arrays import Bools, Floats
 from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status
@@ -130,7 +131,7 @@ def match_windows(
     if scout is not None:
         whole = scout(target.values, cut.values, target.valid, cut.valid)
         if whole.any():
-            cut = _cut_again(scene, cut, whole)
+            cut = _cut_again(scene, cut, np.stack(vector_to_map(scene.linear, *whole.T), -1))
     found: WindowMatches | None = None
     for _ in range(_CUTS):
         answer = match(target.values[index], cut.values, target.valid[index], cut.valid)
@@ -141,7 +142,8 @@ def match_windows(
         if heights:
             matches = replace(matches, dz=matches.dz + cut.level - target.level[index])
         else:
-            after = _similarity(matches, cut, target, index)
+            known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
+            after = matches.ssim_after if known.all() else _similarity(matches, known, cut, target, index)
             matches = replace(matches, ssim_before=before[index], ssim_after=after)
         again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF_CENTRE) & matches.ok
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
@@ -159,22 +161,20 @@ def match_windows(
     return found
 
 
-def _cut_again(scene: Scene, cut: Cut, whole: Floats) -> Cut:
-    """Cut windows of the reference again where the scout has found a shift of whole pixels."""
-    index = np.flatnonzero(whole.any(1))
-    dx, dy = vector_to_map(scene.linear, whole[index, 0], whole[index, 1])
-    again = scene.reference_cutter.cut(cut.x[index] + dx, cut.y[index] + dy, cut.values.shape[-1])
+def _cut_again(scene: Scene, cut: Cut, move: Floats) -> Cut:
+    """Cut windows of the reference again where the scout has found a shift (n, 2), CRS units."""
+    index = np.flatnonzero(move.any(1))
+    again = scene.reference_cutter.cut(
+        cut.x[index] + move[index, 0], cut.y[index] + move[index, 1], cut.values.shape[-1]
+    )
     columns = {f.name: getattr(cut, f.name).copy() for f in fields(cut)}
     for name, column in columns.items():
         column[index] = getattr(again, name)
     return replace(cut, **columns)
 
 
-def _similarity(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Similarity after the correction, computed where the matcher has not done so."""
-    known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
-    if known.all():
-        return matches.ssim_after
+def _similarity(matches: Matches, known: Bools, cut: Cut, target: Cut, index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Similarity after the correction, computed where a matcher of the user has not done so."""
     move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
     after = similarity_after(target.values[index], cut.values, target.valid[index], cut.valid, move)
     return np.asarray(np.where(known, matches.ssim_after, after))
@@ -186,7 +186,8 @@ def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = Fa
     x, y, dx, dy = (np.concatenate([getattr(group, name) for group in groups]) for name in ("x", "y", "dx", "dy"))
     matches = Matches.concatenate([group.matches for group in groups])
     heights = bool(np.isfinite(matches.count).any())
-    columns = {name: getattr(matches, name) for name in (*_COLUMNS, *(_HEIGHT_COLUMNS if heights else ()))}
+    names = _COLUMNS + (_HEIGHT_COLUMNS if heights else ())
+    columns = dict(zip(names, attrgetter(*names)(matches), strict=True))
     if centroids:
         off = vector_to_map(scene.linear, matches.middle_col, matches.middle_row)
         x, y = x + off[0], y + off[1]

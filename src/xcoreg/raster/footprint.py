@@ -46,7 +46,9 @@ def overlap(
     target: Polygon | MultiPolygon, target_crs: Any, reference: Polygon | MultiPolygon, reference_crs: Any
 ) -> Polygon | MultiPolygon:
     """Intersect two footprints, in the target's CRS."""
-    moved = _wrapped(carry_to_crs(reference, reference_crs, target_crs), target, target_crs)
+    moved = carry_to_crs(reference, reference_crs, target_crs)
+    if longitude_period(target_crs) is not None and not moved.is_empty:
+        moved = _wrapped(moved, target, target_crs)
     shared = _polygons(shapely.intersection(shapely.make_valid(target), moved))
     if shared.area == 0:
         raise NoOverlap(
@@ -134,14 +136,12 @@ def carry_to_crs(geometry: Any, source: Any, target: Any) -> Any:
     moved = shapely.transform(dense, carry)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         return shapely.Polygon()
-    return shapely.make_valid(_unwrapped(moved, target))
+    period = longitude_period(target)
+    return shapely.make_valid(moved if period is None else _unwrapped(moved, period))
 
 
-def _unwrapped(geometry: Any, crs: Any) -> Any:
+def _unwrapped(geometry: Any, full: float) -> Any:
     """Make longitudes continuous along polygons that cross the antimeridian; one around a pole is left unchanged."""
-    full = longitude_period(crs)
-    if full is None:
-        return geometry
 
     def straight(part: Any) -> Any:
         if part.geom_type != "Polygon":
@@ -156,8 +156,6 @@ def _unwrapped(geometry: Any, crs: Any) -> Any:
 
 def _wrapped(geometry: Any, other: Any, crs: Any) -> Any:
     """Wrap the longitudes of polygons to those of another."""
-    if longitude_period(crs) is None or geometry.is_empty:
-        return geometry
     middle = (other.bounds[0] + other.bounds[2]) / 2
 
     def shifted(part: Any) -> Any:

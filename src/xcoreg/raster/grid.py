@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from numpy.typing import NDArray
+    from pyproj import CRS
 
 
 def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] | None = None) -> GeoBox:
@@ -29,7 +31,12 @@ def grid_of(image: Image, name: str = "target", dims: tuple[Hashable, Hashable] 
         image, _ = pick_variable(image, None, name)
     shape = (image.sizes[dims[0]], image.sizes[dims[1]])
     affine = _transform_of(image, dims, name)
-    return GeoBox(shape, affine, as_crs(_crs_of(image, name)))
+    return GeoBox(shape, affine, _parse_wkt(_crs_of(image, name)))
+
+
+@lru_cache(maxsize=128)
+def _parse_wkt(wkt: str) -> CRS:
+    return as_crs(wkt)
 
 
 def georeferenced_by(image: Image) -> str | None:
