@@ -18,22 +18,21 @@ def scene(plain):
     return prepare(plain.tgt, plain.ref, check_options({}))
 
 
-def trials(moves, status=None, **columns):
+def windows(moves, status=None, **columns):
     moves = np.asarray(moves, float).reshape(-1, 2)
     n = len(moves)
-    one = WindowMatches(np.full(n, 301000.0), np.full(n, 5899000.0), 96, n)
+    x, y = np.full(n, 301000.0), np.full(n, 5899000.0)
     cov = np.tile(np.diag([4e-6, 9e-6]), (n, 1, 1))
-    one.matches = Matches(moves[:, 0], moves[:, 1], cov=cov, status=status, **columns)
-    one.dx, one.dy = 10 * moves[:, 0], -10 * moves[:, 1]
-    return [one]
+    matches = Matches(moves[:, 0], moves[:, 1], cov=cov, status=status, **columns)
+    return [WindowMatches(x, y, 96, 10 * moves[:, 0], -10 * moves[:, 1], matches)]
 
 
-def build(scene, moves, verdict=Status.OK, members=None, status=None, options=None, **columns):
-    tried = trials(moves, status, **columns)
-    members = np.ones(len(tried[0].x), bool) if members is None else np.asarray(members)
+def build(scene, moves, found=Status.OK, inliers=None, status=None, options=None, **columns):
+    rounds = windows(moves, status, **columns)
+    inliers = np.ones(len(rounds[0].x), bool) if inliers is None else np.asarray(inliers)
     move = np.asarray(moves, float).reshape(-1, 2)[0]
-    answer = Acceptance(verdict, members, move, np.diag([4e-6, 9e-6]))
-    return build_fit(scene, check_options(options or {}), tried, answer)
+    answer = Acceptance(found, inliers, move, np.diag([4e-6, 9e-6]))
+    return build_fit(scene, check_options(options or {}), rounds, answer)
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -94,20 +93,20 @@ def test_a_fit_survives_its_file(scene, tmp_path):
 
 
 def test_windows_that_tell_another_shift_are_outliers(scene):
-    fit = build(scene, [[1, 2], [1, 2], [9, 9]], members=[True, True, False])
+    fit = build(scene, [[1, 2], [1, 2], [9, 9]], inliers=[True, True, False])
     assert fit.points.counts() == {"OK": 2, "OUTLIER": 1}
     assert len(fit.quality.warnings) == 1
     assert "dcol +1.00 to +9.00 px, drow +2.00 to +9.00 px" in fit.quality.warnings[0]
 
 
 def test_an_answer_that_rests_on_one_of_many_is_told(scene):
-    fit = build(scene, [[1, 2], [1, 2], [9, 9]], members=[True, False, False], status=[0, 3, 3])
+    fit = build(scene, [[1, 2], [1, 2], [9, 9]], inliers=[True, False, False], status=[0, 3, 3])
     assert any("rests on one of 3 windows" in told for told in fit.quality.warnings)
 
 
 def test_windows_beyond_max_shift_are_too_far(scene):
     fit = build(
-        scene, [[7, 1], [7, 1], [2, 9]], Status.TOO_FAR, members=[False, False, False], options={"max_shift": 5.0}
+        scene, [[7, 1], [7, 1], [2, 9]], Status.TOO_FAR, inliers=[False, False, False], options={"max_shift": 5.0}
     )
     assert fit.points.counts() == {"TOO_FAR": 3}
 
@@ -116,7 +115,7 @@ def test_quality_is_the_median_of_the_windows_that_agree(scene):
     fit = build(
         scene,
         [[1.0, 2.0], [1.1, 2.0], [1.2, 2.0], [9.0, 9.0]],
-        members=[True, True, True, False],
+        inliers=[True, True, True, False],
         score=[0.9, 0.8, 0.7, 0.1],
         reliability=[90, 80, 70, 10],
         ssim_before=[0.3, 0.2, 0.1, 0.9],
@@ -136,7 +135,7 @@ def test_quality_is_the_median_of_the_windows_that_agree(scene):
 
 @pytest.mark.parametrize("status", [one for one in Status if one is not Status.OK])
 def test_every_failure_tells_reason_counts_and_cure(scene, status):
-    fit = build(scene, [[1, 2], [3, 4]], status, members=[False, False], status=[status, Status.NO_PEAK])
+    fit = build(scene, [[1, 2], [3, 4]], status, inliers=[False, False], status=[status, Status.NO_PEAK])
     error = failure(fit, check_options({}))
     assert isinstance(error, MatchError)
     assert error.reason.startswith("no trustworthy match: ")
@@ -146,18 +145,18 @@ def test_every_failure_tells_reason_counts_and_cure(scene, status):
 
 
 def test_a_failed_fit_has_no_shift(scene):
-    fit = build(scene, [[1, 2]], Status.NO_PEAK, members=[False], status=[Status.NO_PEAK])
+    fit = build(scene, [[1, 2]], Status.NO_PEAK, inliers=[False], status=[Status.NO_PEAK])
     assert not fit
     assert fit.shift_or_none is None
     assert fit.model is None
 
 
 def test_contradicting_windows_tell_their_range(scene):
-    fit = build(scene, [[1, 2], [3, -4.5]], Status.OUTLIER, members=[False, False])
+    fit = build(scene, [[1, 2], [3, -4.5]], Status.OUTLIER, inliers=[False, False])
     assert "dcol +1.00 to +3.00 px, drow -4.50 to +2.00 px" in failure(fit, check_options({})).reason
 
 
 def test_too_far_tells_the_limit(scene):
     options = {"max_shift": 5.0}
-    fit = build(scene, [[7, 1]], Status.TOO_FAR, members=[False], options=options)
+    fit = build(scene, [[7, 1]], Status.TOO_FAR, inliers=[False], options=options)
     assert "beyond max_shift (5 px)" in failure(fit, check_options(options)).reason

@@ -110,7 +110,7 @@ def test_a_window_without_an_answer_is_not_cut_again(scene):
 
 
 def test_rows_are_replaced_in_place():
-    windows = WindowMatches(np.arange(4.0), np.arange(4.0), 32, 4)
+    windows = WindowMatches.unmatched(np.arange(4.0), np.arange(4.0), 32)
     index = np.array([3, 1])
     windows.replace_rows(index, Matches([30.0, 10.0], [0.0, 0.0]), np.array([300.0, 100.0]), np.zeros(2))
     assert windows.matches.status.tolist() == [Status.NO_DATA, 0, Status.NO_DATA, 0]
