@@ -44,10 +44,10 @@ def test_the_first_two_commands_are_one_line_each(readme):
 
 
 def test_every_command_of_the_readme_exists(readme):
-    from xcoreg.cli import cli
+    from xcoreg.cli import COMMANDS
 
     named = set(re.findall(r"^xcoreg (\w+)", readme, re.MULTILINE))
-    assert named == set(cli.commands)
+    assert named == set(COMMANDS)
 
 
 def test_every_extra_of_the_readme_exists(repo_dir, readme):
