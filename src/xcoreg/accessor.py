@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from odc.geo.geobox import GeoBox
 
-    from xcoreg.core.arrays import Floats
+    from xcoreg.core import Floats
     from xcoreg.coregister import ShiftToOptions, WarpToOptions
     from xcoreg.georef import GCPs
     from xcoreg.matching.options import MatchLocalOptions, MatchOptions

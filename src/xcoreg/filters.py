@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools
+from xcoreg.core import Bools
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Degenerate, assess_model
 from xcoreg.core.robust import neighbour_residuals

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from xcoreg.core.arrays import Array
+from xcoreg.core import Array
 
 Taps = tuple[NDArray[np.int64], list[Array]]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.phase import Peaks, correlate
 from xcoreg.core.quality import agreement, smooth, ssim, ssim_centred

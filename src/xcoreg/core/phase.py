@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import log_ndtr
 
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.quality import box_sum
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft as sfft
 from scipy import ndimage
 
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.robust import NMAD
 
 _PASSES = 3

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import chdtri
 
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 
 # Significance level at which windows contradict each other.
 _CHANCE = 0.01

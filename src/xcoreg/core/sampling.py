@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xcoreg.core.arrays import Array, Bools
+from xcoreg.core import Array, Bools
 from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps, work_dtype
 from xcoreg.core.tiles import HALF, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 

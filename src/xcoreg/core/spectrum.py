@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft as sfft
 
-from xcoreg.core.arrays import Bools, Floats, Ints, Spectra
+from xcoreg.core import Bools, Floats, Ints, Spectra
 
 _Value = TypeVar("_Value", bound=np.generic)
 

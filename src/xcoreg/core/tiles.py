@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from xcoreg.core.arrays import Array, Bools
+from xcoreg.core import Array, Bools
 from xcoreg.core.kernels import Taps, nearest_index, reach, round_position, sum_slices, sum_taps, taps, weights_at
 
 Layer = tuple[Array, Bools | None]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools, Floats, Spectra, symmetric
+from xcoreg.core import Bools, Floats, Spectra, symmetric
 from xcoreg.core.quality import Cells, box_sum
 from xcoreg.core.spectrum import Modes, modes_for
 

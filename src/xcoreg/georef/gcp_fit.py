@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import OptionError
 from xcoreg.georef.crs import wrap_longitude
 from xcoreg.georef.surfaces import Homography, Polynomial, Scale, first_guess, homography_terms, solve

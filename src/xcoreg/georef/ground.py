@@ -16,7 +16,7 @@ from pyproj import CRS
 from rasterio.transform import RPCTransformer
 from scipy import ndimage
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import OptionError
 from xcoreg.files import open_gdal
 from xcoreg.georef.crs import as_crs, longitude_period, parse_crs, transform_points, wrap_longitude

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import linalg
 
-from xcoreg.core.arrays import Floats, Ints, exponents, monomials
+from xcoreg.core import Floats, Ints, exponents, monomials
 
 _STEPS = 25
 _LONGEST = 0.5  # of a step, scaled units: a quarter of the image

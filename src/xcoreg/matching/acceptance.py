@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
 from xcoreg.core.robust import combine, largest_group

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
 from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status

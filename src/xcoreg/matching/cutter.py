@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.sampling import sample, shrink
 from xcoreg.georef import linear_of, same_crs, vector_to_map, wrap_longitude
 from xcoreg.georef.transform import grid_to_map, map_to_grid

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from xcoreg.core.arrays import Floats, monomials
+from xcoreg.core import Floats, monomials
 from xcoreg.core.dem import DemWindow, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from xarray import DataArray
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import same_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_grid

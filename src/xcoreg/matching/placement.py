@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.georef.transform import map_to_grid

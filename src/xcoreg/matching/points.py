@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.dem import Terms, solve
 from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.dem.solve import slope_azimuth

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad

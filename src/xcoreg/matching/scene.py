@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import OptionError
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs, read_footprint

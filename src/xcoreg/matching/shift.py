@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status

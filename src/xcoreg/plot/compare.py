@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from xcoreg import georef
-from xcoreg.core.arrays import Array, Bools, Floats
+from xcoreg.core import Array, Bools, Floats
 from xcoreg.core.sampling import sample
 from xcoreg.errors import NoOverlap, OptionError, require
 from xcoreg.files import replacing

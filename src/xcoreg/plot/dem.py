@@ -11,7 +11,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, require
 from xcoreg.plot.maps import FEW, draw_map, zoom_to

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from xcoreg import georef
-from xcoreg.core.arrays import Array, Floats
+from xcoreg.core import Array, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch

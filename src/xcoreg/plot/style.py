@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.arrays import Array, Bools, Floats
+from xcoreg.core import Array, Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
     from xarray import DataArray
 
-    from xcoreg.core.arrays import Array, Bools
+    from xcoreg.core import Array, Bools
     from xcoreg.lazy.graph import Box
 
 _CORNER = 3  # px, side of the blocks that are read in the corners

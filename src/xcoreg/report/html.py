@@ -16,7 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, NoOverlap, require
 from xcoreg.plot.compare import View, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model

@@ -10,7 +10,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core import Floats, Ints
 from xcoreg.core.matches import decode, encode, freeze
 
 _Kind = TypeVar("_Kind")

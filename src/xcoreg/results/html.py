@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core import Floats, Ints
 from xcoreg.core.matches import Status
 from xcoreg.errors import NotGeoreferenced, require
 from xcoreg.results.text import fit_rows

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xcoreg import georef
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError, require
 from xcoreg.files import read_csv, replacing

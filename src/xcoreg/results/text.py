@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import GridError
 

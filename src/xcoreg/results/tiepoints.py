@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from xcoreg import georef
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.matches import MISSING, Status, count_statuses, decode_column, describe_counts, encode_column, freeze
 from xcoreg.errors import OptionError
 from xcoreg.results import tables

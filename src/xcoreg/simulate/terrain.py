@@ -11,7 +11,7 @@ from affine import Affine
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.simulate.pairs import blob_mask, georeferenced
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims

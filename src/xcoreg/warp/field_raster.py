@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
 from xcoreg.raster.grid import grid_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require

@@ -25,7 +25,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef.transform import middle_of
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

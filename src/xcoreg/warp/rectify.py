@@ -23,7 +23,7 @@ from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs

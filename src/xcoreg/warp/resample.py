@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg import lazy
-from xcoreg.core.arrays import Array, Floats
+from xcoreg.core import Array, Floats
 from xcoreg.core.kernels import reach, round_position
 from xcoreg.core.sampling import sample, sample_axes, shrink
 from xcoreg.raster.nodata import valid_mask

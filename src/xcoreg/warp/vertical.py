@@ -16,7 +16,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.errors import OptionError
 from xcoreg.raster.nodata import valid_mask
 from xcoreg.warp.mapping import Mapping

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core import Floats, Ints
 from xcoreg.core.dem.equations import Equations, spread_of
 from xcoreg.core.dem.observations import Observation, Samples
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xcoreg.core.arrays import Floats, Ints, exponents
+from xcoreg.core import Floats, Ints, exponents
 from xcoreg.core.dem.observations import Observation, Samples
 from xcoreg.core.robust import NMAD, TUKEY, biweight
 

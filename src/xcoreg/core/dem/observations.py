@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.sampling import shrink
 
 Triple = tuple[Floats, Floats, Floats]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import decode_column, encode_column
 from xcoreg.core.robust import combine
 

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 from scipy.linalg import lapack
 
-from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core import Floats, Ints
 
 #: Splines that overlap are at most so many rows apart: rows are put into blocks of this height.
 ROWS_PER_BLOCK = 3

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xcoreg.core.arrays import Bools, Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial

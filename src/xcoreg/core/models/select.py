@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xcoreg.core.arrays import Floats
+from xcoreg.core import Floats
 from xcoreg.core.models.base import Degenerate, FitResult, Model
 from xcoreg.core.models.fit import KINDS_AUTO, fit_points, prepare_heights, prepare_shifts
 from xcoreg.core.models.leastsq import FitPoints

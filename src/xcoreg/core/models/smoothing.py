@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from xcoreg.core.arrays import Floats, Ints
+from xcoreg.core import Floats, Ints
 from xcoreg.core.models.bspline import (
     ROWS_PER_BLOCK,
     Lattice,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xcoreg.core.arrays import Floats, Ints, symmetric
+from xcoreg.core import Floats, Ints, symmetric
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial

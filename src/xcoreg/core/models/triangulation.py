@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
-from xcoreg.core.arrays import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, folds_of, half_planes
 from xcoreg.core.models.polynomial import Affine, fit_polynomial

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri, fdtri
 
-from xcoreg.core.arrays import Floats, symmetric
+from xcoreg.core import Floats, symmetric
 from xcoreg.core.robust import biweight
 
 _SHARES = (0.9, 0.95)  # of the points that should be inside of their ellipses
