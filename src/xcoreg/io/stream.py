@@ -14,6 +14,7 @@ import numpy as np
 from xarray import Variable
 
 from xcoreg import lazy
+from xcoreg.lazy.graph import slices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -189,7 +190,7 @@ def _write_here(arrays: Sequence[Any], pieces: Sequence[Piece], strip: slice, pu
         parts = [(number, *_part(arrays[number], (*leads, slice(row, row + 1), strip))) for number, leads in pieces]
         blocks = lazy.compute_all([part for _, part, _ in parts])
         for (number, part, corner), whole in zip(parts, blocks, strict=True):
-            for cut in product(*(_spans(sizes) for sizes in part.chunks)):
+            for cut in product(*(slices_of(sizes) for sizes in part.chunks)):
                 window = tuple(slice(at + one.start, at + one.stop) for at, one in zip(corner, cut, strict=True))
                 put(number, window, whole[cut])
 
@@ -198,8 +199,3 @@ def _part(array: Any, chunks: Window) -> tuple[Any, tuple[int, ...]]:
     """Select some chunks; also returns their first pixel."""
     corner = tuple(sum(sizes[: cut.start or 0]) for sizes, cut in zip(array.chunks, chunks, strict=True))
     return array.blocks[chunks], corner
-
-
-def _spans(sizes: Sequence[int]) -> list[slice]:
-    ends = np.cumsum(sizes).tolist()
-    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]

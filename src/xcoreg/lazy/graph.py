@@ -123,7 +123,7 @@ def map_output_blocks(
     # One key for the function, which its tasks share.
     graph: dict[Any, Any] = {worker: function}
     edges = [edges_of(sizes) for sizes in source.chunks[-2:]]
-    for (i, rows), (j, cols) in product(*(list(enumerate(_spans(sizes))) for sizes in chunks)):
+    for (i, rows), (j, cols) in product(*(list(enumerate(slices_of(sizes))) for sizes in chunks)):
         box = box_of(rows, cols)
         cuts = [cuts_along(*span, sizes) for span, sizes in zip((box[:2], box[2:]), edges, strict=True)]
         for lead in product(*(range(len(sizes)) for sizes in source.chunks[:-2])):
@@ -163,7 +163,8 @@ class _Block:
         return function(window, self.box, self.rows, self.cols)
 
 
-def _spans(sizes: Sequence[int]) -> Iterator[slice]:
+def slices_of(sizes: Sequence[int]) -> Iterator[slice]:
+    """Slices of chunks along an axis, from their sizes."""
     return (slice(start, stop) for start, stop in pairwise(edges_of(sizes)))
 
 

@@ -19,12 +19,12 @@ def swath(noise, seed=1):
 
 def test_positions_agree_inside_and_beyond_in_any_turn():
     fit = swath(noise=1e-6)
-    quick = approximate_to_pixel(fit, (1000, 1000))
-    assert quick != fit.to_pixel
+    fast = approximate_to_pixel(fit, (1000, 1000))
+    assert fast != fit.to_pixel
     col, row = np.random.default_rng(2).uniform(-100, 1100, (2, 5000))
     x, y = fit.to_map(col, row)
     for turn in (0.0, -360.0):
-        found = quick(x + turn, y)
+        found = fast(x + turn, y)
         assert np.abs(np.subtract(found, (col, row))).max() < 5 * TOLERANCE
 
 
@@ -48,15 +48,15 @@ def test_points_in_another_crs(model, order):
     assert np.abs(np.subtract(back, fit.to_map(*at))).max() < 3 * TOLERANCE * 10
 
 
-def test_the_lattice_is_taken_for_the_real_rpcs(data_dir):
+def test_real_rpcs_are_approximated_by_a_grid(data_dir):
     ground = read_rpcs(data_dir / "formats" / "RGB.byte.rpc.vrt")
-    quick = approximate_to_pixel(ground, (718, 791))
-    assert quick != ground.to_pixel
+    fast = approximate_to_pixel(ground, (718, 791))
+    assert fast != ground.to_pixel
     at = np.random.default_rng(5).uniform(0, 700, (2, 3000))
-    assert np.abs(np.subtract(quick(*ground.to_map(*at)), at)).max() < 3 * TOLERANCE
+    assert np.abs(np.subtract(fast(*ground.to_map(*at)), at)).max() < 3 * TOLERANCE
 
 
-def test_longitudes_that_jump_are_told_as_before():
+def test_longitudes_that_jump_are_returned_as_before():
     fit = swath(noise=0.0)
     assert approximate_to_map(fit, (1000, 1000), 32701) != fit.to_map
     at = np.random.default_rng(5).uniform(-100, 1100, (2, 500))
@@ -71,8 +71,8 @@ def test_thousands_of_noisy_points_are_looked_up_far_below_their_noise():
     col, row = rng.uniform(0, 3000, (2, 4000))
     x, y = 5e5 + 10 * col + rng.standard_normal(4000), 5e6 - 10 * row + rng.standard_normal(4000)
     fit = fit_gcps(GCPs(col, row, x, y, crs=32633), "tps")
-    quick = approximate_to_pixel(fit, (3000, 3000))
-    assert quick != fit.to_pixel
+    fast = approximate_to_pixel(fit, (3000, 3000))
+    assert fast != fit.to_pixel
     at = rng.uniform(0, 2999, (2, 2000))
-    errors = np.subtract(quick(*fit.to_map(*at)), at)
+    errors = np.subtract(fast(*fit.to_map(*at)), at)
     assert np.sqrt(np.mean(errors**2)) < 2 * TOLERANCE < fit.left_out.rmse_px / 20
