@@ -33,7 +33,7 @@ def test_grid_of_a_dataset(both):
     assert both.tgt.to_dataset(name="red").coreg.grid == both.tgt.coreg.grid
 
 
-def test_grid_of_a_bare_array_tells_the_cure():
+def test_the_grid_of_a_bare_array_is_refused_with_the_cure():
     with pytest.raises(NotGeoreferenced, match=r"write_crs"):
         xr.DataArray(np.zeros((4, 4)), {"y": np.arange(4.0), "x": np.arange(4.0)}, ("y", "x")).coreg.grid  # noqa: B018
 
@@ -56,7 +56,7 @@ def test_no_nodata_is_none(both):
     assert image.coreg.nodata is None
 
 
-def test_footprint_leaves_out_what_is_missing(both):
+def test_the_footprint_excludes_missing_pixels(both):
     outline = both.tgt.coreg.footprint()
     share = outline.area / shapely.box(*both.tgt.rio.bounds()).area
     assert share == pytest.approx(0.9, abs=0.02)
@@ -94,7 +94,7 @@ def test_shift_to_moves_the_transform_and_touches_no_pixel(both, fit):
     assert fixed.data is both.tgt.data
 
 
-def test_shift_to_leaves_nothing_to_correct(both):
+def test_no_shift_remains_after_shift_to(both):
     again = both.tgt.coreg.shift_to(both.ref).coreg.match(both.ref)
     assert max(abs(again.shift.dcol), abs(again.shift.drow)) < 0.005
 
@@ -121,12 +121,12 @@ def test_shift_to_passes_each_option_to_its_step(both):
     assert fixed.dtype == both.tgt.dtype
 
 
-def test_shift_to_aligned_lies_on_the_lattice_of_the_reference(both):
+def test_shift_to_with_align_grid_is_on_the_lattice_of_the_reference(both):
     fixed = both.tgt.coreg.shift_to(both.ref, align_grid=True)
     assert (fixed.x.values - both.ref.x.values[0]) % 10 == pytest.approx(np.zeros(fixed.sizes["x"]), abs=1e-6)
 
 
-def test_shift_to_tells_nodata_to_both_steps(both):
+def test_shift_to_passes_nodata_to_both_steps(both):
     tgt = both.tgt.where(both.tgt > 0, 9).astype("uint16")
     tgt.attrs["_FillValue"] = 1
     fixed = tgt.coreg.shift_to(both.ref, nodata=9, align_grid=True, resampling="nearest")
@@ -135,12 +135,12 @@ def test_shift_to_tells_nodata_to_both_steps(both):
 
 
 @pytest.mark.parametrize("typo", ["windw", "alignd_grid", "resamplin"])
-def test_a_typo_is_told(both, typo):
+def test_a_typo_is_refused_with_a_hint(both, typo):
     with pytest.raises(OptionError, match=f"there is no option '{typo}'"):
         both.tgt.coreg.shift_to(both.ref, **{typo: 1})
 
 
-def test_a_dataset_is_corrected_whole(both, fit):
+def test_every_variable_of_a_dataset_is_corrected(both, fit):
     data = both.tgt.to_dataset(name="red").assign(cloud=both.tgt_cloud)
     fixed = data.coreg.shift_to(both.ref, band="red")
     assert fixed.red.x.values == pytest.approx(both.tgt.x.values + fit.shift.dx)

@@ -9,7 +9,7 @@ import xcoreg
 
 
 @pytest.mark.parametrize("name", xcoreg.__all__)
-def test_every_public_name_is_there_and_says_what_it_is(name):
+def test_every_public_name_exists_and_is_documented(name):
     thing = getattr(xcoreg, name)
     assert len(inspect.getdoc(thing) or "") > 20
 
@@ -67,7 +67,7 @@ METHODS = [name for name in dir(xcoreg.accessor.CoregAccessor) if not name.start
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_of_the_accessor_says_what_it_does(name):
+def test_every_method_of_the_accessor_is_documented(name):
     assert len(inspect.getdoc(getattr(xcoreg.accessor.CoregAccessor, name)) or "") > 20
 
 

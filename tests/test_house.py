@@ -47,8 +47,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 128,
-    "lines": 31_400,
+    "files": 126,
+    "lines": 30_600,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,

@@ -36,8 +36,8 @@ def scenes(made, tmp_path):
 
 def files_of(folder):
     """Bytes of the images and fits in a folder: what has to be the same after any interruption."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if kept(path)}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if is_output(path)}
 
 
-def kept(path):
+def is_output(path):
     return path.is_file() and path.name.endswith((".tif", ".fit.json"))

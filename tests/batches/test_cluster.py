@@ -72,7 +72,7 @@ def test_pixels_in_memory_are_not_sent_to_a_cluster(made, cluster, tmp_path, nam
     np.testing.assert_array_equal(open_raster(tmp_path / name).squeeze(), image.squeeze())
 
 
-def test_what_the_cluster_keeps_is_used_where_it_is(made, cluster, monkeypatch):
+def test_persisted_images_are_used_on_the_cluster(made, cluster, monkeypatch):
     monkeypatch.setattr("xcoreg.matching.windows._GROUP", 8)
     ref, tgt = (open_raster(made / name, chunks=100) for name in ("ref.tif", "a.tif"))
     how = {"window": 32, "spacing": 40}
@@ -90,16 +90,16 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(scenes, cluster):
         pids = list(client.run(os.getpid).values())
     ended = []
 
-    def told(record):
+    def kill_a_worker(record):
         ended.append(record["name"])
         if len(ended) == 2:
             os.kill(pids[0], signal.SIGKILL)
 
-    found = batch(targets, scenes.out, ref=scenes.ref, workers=cluster.scheduler_address, progress=told)
+    found = batch(targets, scenes.out, ref=scenes.ref, workers=cluster.scheduler_address, progress=kill_a_worker)
     assert found.counts() == {"done": 7}
     assert list(scenes.out.glob(".xcoreg*")) == []
-    whole = {data for name, data in scenes.files_of(scenes.out).items() if name.startswith("a") and ".tif" in name}
-    assert len(whole) == 1
+    images = {data for name, data in scenes.files_of(scenes.out).items() if name.startswith("a") and ".tif" in name}
+    assert len(images) == 1
 
 
 def test_a_scene_that_kills_its_workers_fails_alone():

@@ -1,4 +1,4 @@
-"""Image files put in place: copied where only the place changes."""
+"""Image files corrected by a fit: copied where only the transform changes."""
 
 from __future__ import annotations
 

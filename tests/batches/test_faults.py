@@ -1,4 +1,4 @@
-"""Programs stopped in the middle: what is finished is whole, what is not is absent, and the next run goes on."""
+"""Programs stopped in the middle: finished files are complete, others absent, and the next run continues."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def stop(scenes, program):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_batch_that_is_stopped_goes_on(scenes, stop, number):
-    code, said = stop(number)
+    code, output = stop(number)
     assert code != 0
     assert [path.name for path in scenes.out.glob("*.tif")] == ["a.tif"]
     if number == signal.SIGINT:
-        assert "interrupted: finished scenes are complete" in said
+        assert "interrupted: finished scenes are complete" in output
         assert list(scenes.out.glob(".xcoreg*")) == []
         assert (scenes.out / "manifest.csv").read_text().count("\n") == 2
     found = batch(scenes.targets, scenes.out, ref=scenes.ref)
     assert (found.counts(), found.n_new) == ({"done": 3}, 2)
     assert list(scenes.out.glob(".xcoreg*")) == []
-    whole = scenes.out.with_name("whole")
-    batch(scenes.targets, whole, ref=scenes.ref)
-    assert scenes.files_of(scenes.out) == scenes.files_of(whole)
+    uninterrupted = scenes.out.with_name("uninterrupted")
+    batch(scenes.targets, uninterrupted, ref=scenes.ref)
+    assert scenes.files_of(scenes.out) == scenes.files_of(uninterrupted)

@@ -1,4 +1,4 @@
-"""Elevation models in a batch: heights are corrected, not only places."""
+"""Elevation models in a batch: heights are corrected, not only positions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(path, dx=0.0, dy=0.0, dz=0.0):
 
 
 @pytest.mark.parametrize("vertical", [None, False])
-def test_heights_are_corrected_unless_told_otherwise(tmp_path, vertical):
+def test_heights_are_corrected_unless_vertical_is_false(tmp_path, vertical):
     ref, tgt = write(tmp_path / "ref.tif"), write(tmp_path / "tgt.tif", 8.0, -5.0, -3.0)
     done = batch([tgt], tmp_path / "out", ref=ref, matcher="nuth_kaab", vertical=vertical)
     assert done.counts() == {"done": 1}

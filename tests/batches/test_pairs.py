@@ -1,4 +1,4 @@
-"""What a batch works on, however it is told."""
+"""Pairs of a batch, in every form that a user may give."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_table_of_pandas(scenes):
     assert names(read_pairs(frame, scenes.ref)) == ["a", "x", "c"]
 
 
-def test_folders_tell_files_of_one_name_apart():
+def test_folders_make_names_unique():
     targets = ["s3://host/T33/2020/B04.jp2", "s3://host/T33/2021/B04.jp2"]
     assert names(read_pairs(targets, "s3://host/ref.tif")) == ["2020_B04", "2021_B04"]
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_worked_on_is_refused(pairs, sentence):
         read_pairs(pairs)
 
 
-def test_a_missing_file_or_column_is_told(scenes):
+def test_a_missing_file_or_column_is_refused(scenes):
     table = scenes.folder / "jobs.csv"
     table.write_text("tgt,reference\na.tif,ref.tif\n")
     with pytest.raises(OptionError, match="has no column 'target', but tgt, reference"):

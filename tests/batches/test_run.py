@@ -1,4 +1,4 @@
-"""Many scenes: what is done, what is not, and what is done again."""
+"""Many scenes: corrected, refused and failed, and what a second run does."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def test_the_second_run_does_nothing(scenes):
 
 
 @pytest.mark.parametrize("lost", ["a.tif", "scenes/a.fit.json", "scenes/a.json"])
-def test_what_is_not_whole_is_done_again(scenes, lost):
+def test_incomplete_outputs_are_made_again(scenes, lost):
     batch(scenes.targets, scenes.out, ref=scenes.ref)
-    whole = scenes.files_of(scenes.out)
+    complete = scenes.files_of(scenes.out)
     (scenes.out / lost).unlink()
     assert batch(scenes.targets, scenes.out, ref=scenes.ref).n_new == 1
-    assert scenes.files_of(scenes.out) == whole
+    assert scenes.files_of(scenes.out) == complete
 
 
-def test_a_changed_input_or_option_is_heeded(scenes):
+def test_a_changed_input_or_option_is_processed_again(scenes):
     batch(scenes.targets, scenes.out, ref=scenes.ref)
     os.utime(scenes.targets[0], (1, 1))
     assert batch(scenes.targets, scenes.out, ref=scenes.ref).n_new == 1
@@ -91,7 +91,7 @@ def test_an_output_of_other_options_does_not_outlive_them(scenes):
     assert sorted(path.name for path in scenes.out.glob("*.tif")) == ["b.tif", "c.tif"]
 
 
-def test_table_and_page_tell_all(scenes):
+def test_table_and_page_list_every_scene(scenes):
     spoil(scenes.targets[1])
     batch(scenes.targets, scenes.out, ref=scenes.ref)
     with (scenes.out / "manifest.csv").open(newline="") as file:
@@ -180,7 +180,7 @@ def test_a_broken_record_is_no_record(scenes):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_targets_placed_by_control_points(scenes):
+def test_targets_with_control_points(scenes):
     with rasterio.open(scenes.targets[0]) as file:
         col, row = (axis.ravel() for axis in np.meshgrid(*[np.linspace(0.0, 255.0, 5)] * 2))
         places = transform_points(file.crs, 4326, *(file.transform @ (col + 0.5, row + 0.5)))
@@ -192,7 +192,7 @@ def test_targets_placed_by_control_points(scenes):
     assert np.abs(plain - made)[inside].mean() < 0.01 * plain[inside].std()
 
 
-def test_images_on_the_web_are_tried_again_and_told_by_their_addresses(scenes, monkeypatch):
+def test_images_on_the_web_are_tried_again_and_named_by_their_addresses(scenes, monkeypatch):
     monkeypatch.setattr("xcoreg.batches.scene._WAITS", (0.0,))
     tries = []
 

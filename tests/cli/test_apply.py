@@ -43,7 +43,7 @@ def test_all_bands_move_together(run, images, fit_file, make_tif, tmp_path):
 @pytest.mark.parametrize(
     ("text", "word"), [("{}", "not an xcoreg"), ("pixels", "not JSON"), (None, "there is no file")]
 )
-def test_what_is_no_fit_is_told(run, images, tmp_path, text, word):
+def test_a_file_that_is_no_fit_is_refused(run, images, tmp_path, text, word):
     path = tmp_path / "fit.json"
     if text is not None:
         path.write_text(text)

@@ -53,7 +53,7 @@ def bad(make_tif, tmp_path):
         ("one pixel", "overlap"),
     ],
 )
-def test_a_bad_image_is_told_in_one_sentence(run, bad, make_tif, tmp_path, fault, word, role):
+def test_a_bad_image_is_refused_in_one_sentence(run, bad, make_tif, tmp_path, fault, word, role):
     good, faulty = make_tif("good.tif", NOISE), bad(fault)
     before = sorted(tmp_path.iterdir())
     pair = (faulty, good) if role == "reference" else (good, faulty)
@@ -65,10 +65,10 @@ def test_a_bad_image_is_told_in_one_sentence(run, bad, make_tif, tmp_path, fault
 
 
 @pytest.mark.parametrize("role", ["reference", "target"])
-def test_a_damaged_image_is_told_by_name(run, make_tif, tmp_path, role):
-    good, whole = make_tif("good.tif", NOISE), make_tif("whole.tif", NOISE, compress="deflate", tiled=True)
+def test_a_damaged_image_is_named(run, make_tif, tmp_path, role):
+    good, intact = make_tif("good.tif", NOISE), make_tif("intact.tif", NOISE, compress="deflate", tiled=True)
     damaged = tmp_path / "damaged.tif"
-    damaged.write_bytes(Path(whole).read_bytes()[:20_000])
+    damaged.write_bytes(Path(intact).read_bytes()[:20_000])
     before = sorted(tmp_path.iterdir())
     pair = (damaged, good) if role == "reference" else (good, damaged)
     result = run("shift", *pair, tmp_path / "out.tif")
@@ -95,7 +95,7 @@ def test_a_damaged_image_is_told_by_name(run, make_tif, tmp_path, role):
         (["--driver", "VRT"], "VRT"),
     ],
 )
-def test_a_bad_option_is_told_in_one_sentence(run, images, tmp_path, options, word):
+def test_a_bad_option_is_refused_in_one_sentence(run, images, tmp_path, options, word):
     result = run("shift", images.ref, images.tgt, tmp_path / "out.tif", *options)
     assert result.exit_code == 2, result.stderr
     assert word in result.stderr
@@ -103,7 +103,7 @@ def test_a_bad_option_is_told_in_one_sentence(run, images, tmp_path, options, wo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_read_only_output_is_told_before_the_match(run, images, tmp_path):
+def test_a_read_only_output_is_refused_before_the_match(run, images, tmp_path):
     out = tmp_path / "out.tif"
     out.write_text("mine")
     out.chmod(0o444)
@@ -114,7 +114,7 @@ def test_a_read_only_output_is_told_before_the_match(run, images, tmp_path):
     assert out.read_text() == "mine"
 
 
-def test_an_unknown_suffix_is_told_before_the_match(run, images, tmp_path):
+def test_an_unknown_suffix_is_refused_before_the_match(run, images, tmp_path):
     result = run("shift", images.ref, images.tgt, tmp_path / "out.xyzzy")
     assert result.exit_code == 2
     assert "xyzzy" in result.stderr
@@ -122,7 +122,7 @@ def test_an_unknown_suffix_is_told_before_the_match(run, images, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_is_not_writable_is_told(run, images, tmp_path):
+def test_a_folder_that_is_not_writable_is_refused(run, images, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     result = run("shift", images.ref, images.tgt, tmp_path / "locked" / "out.tif")
     assert result.exit_code == 2

@@ -51,7 +51,7 @@ def test_an_error_is_one_sentence_on_stderr():
     assert result.stdout == ""
 
 
-def test_a_refusal_says_so():
+def test_a_refusal_has_its_own_title():
     assert run(failing(MatchError("flat: try another window"))).stderr == (
         "No trustworthy match: flat: try another window\n"
     )
@@ -59,8 +59,8 @@ def test_a_refusal_says_so():
 
 def test_options_are_spelled_as_the_shell_does():
     error = OptionError("window=900 is too large: pass max_shift=, ref_where= or contrast='any'; (at=(3, 4))")
-    told = run(failing(error)).stderr
-    assert told == (
+    output = run(failing(error)).stderr
+    assert output == (
         "Error: --window 900 is too large: pass --max-shift, --ref-where or --contrast 'any'; (--at (3, 4))\n"
     )
 
@@ -71,7 +71,7 @@ def test_a_bug_names_its_type_and_verbose_shows_where():
     assert "Traceback" in run(failing(KeyError("x")), "--verbose").stderr
 
 
-def test_quiet_leaves_errors_alone():
+def test_quiet_prints_errors_only():
     def body(console):
         console.print("shift", "1 m")
         console.warn("careful")
@@ -81,7 +81,7 @@ def test_quiet_leaves_errors_alone():
     assert run(body, "-q").stderr == "Error: no\n"
 
 
-def test_warnings_of_the_library_are_told_and_others_when_verbose():
+def test_warnings_of_the_library_are_printed_and_others_when_verbose():
     def body(console):
         warnings.warn("2 windows", LowSupport, stacklevel=1)
         warnings.warn("odd tag", RuntimeWarning, stacklevel=1)
@@ -91,7 +91,7 @@ def test_warnings_of_the_library_are_told_and_others_when_verbose():
     assert run(body, "-v").stderr == "Warning: 2 windows\nRuntimeWarning: odd tag\n"
 
 
-def test_the_log_is_told_when_verbose():
+def test_the_log_is_printed_when_verbose():
     def body(console):
         logging.getLogger("xcoreg").info("window at 3, 4")
 

@@ -23,10 +23,10 @@ def test_it_finds_the_known_shift(demo):
     assert (shift.dx, shift.dy) == pytest.approx((-6.3, -18.7), abs=1.5)
 
 
-def test_it_tells_shift_uncertainty_and_quality(demo):
-    told = demo[1].stdout
+def test_it_prints_shift_uncertainty_and_quality(demo):
+    output = demo[1].stdout
     for word in ("shift", "±", "residual shift", "before", "after", "reliability", "windows agree", "corrected.tif"):
-        assert word in told
+        assert word in output
 
 
 def test_it_writes_the_corrected_image_with_every_pixel(demo):

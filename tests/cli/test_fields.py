@@ -27,7 +27,7 @@ def residual(ref, path):
     return float(np.median(np.hypot(points.dcol, points.drow)[points.ok]))
 
 
-def test_warp_puts_the_image_in_place_and_says_how_well(run, files, tmp_path):
+def test_warp_corrects_the_image_and_prints_the_quality(run, files, tmp_path):
     out = tmp_path / "out.tif"
     result = run("warp", *files, out, *GRID)
     assert result.exit_code == 0, result.stderr
@@ -39,7 +39,7 @@ def test_warp_puts_the_image_in_place_and_says_how_well(run, files, tmp_path):
     assert residual(files[0], out) < 0.05
 
 
-def test_a_kept_field_is_applied_to_other_images(run, files, tmp_path):
+def test_a_saved_field_is_applied_to_other_images(run, files, tmp_path):
     fit, direct, later = (tmp_path / name for name in ("fit.json", "a.tif", "b.tif"))
     assert run("warp", *files, direct, *GRID, "--save-fit", fit).exit_code == 0
     result = run("apply", fit, files[1], later)
@@ -66,7 +66,7 @@ def test_points_take_the_names_that_arosics_gives(run, files, tmp_path):
     assert "X_SHIFT_PX" in header
 
 
-def test_all_that_a_field_can_leave_is_left(run, files, tmp_path):
+def test_all_files_of_a_field_are_written(run, files, tmp_path):
     names = {"--save-fit": "fit.json", "--report": "page.html", "--field": "field.tif", "--gcps": "gcps.vrt"}
     options = [part for option, name in names.items() for part in (option, tmp_path / name)]
     result = run("points", *files, tmp_path / "points.csv", *GRID, *options)
@@ -112,7 +112,7 @@ def test_unrelated_images_end_with_the_reason(run, files, make_tif, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "word"),
     [
         (("--spacing", "0"), "spacing"),
         (("--points", "nowhere.gpkg"), "nowhere.gpkg"),
@@ -122,11 +122,11 @@ def test_unrelated_images_end_with_the_reason(run, files, make_tif, tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", ["points", "warp"])
-def test_wrong_options_end_with_the_cure(run, files, tmp_path, command, options, told):
+def test_wrong_options_end_with_the_cure(run, files, tmp_path, command, options, word):
     out = tmp_path / ("out.csv" if command == "points" else "out.tif")
     result = run(command, *files, out, *(str(out) if part == "OUT" else part for part in options))
     assert result.exit_code == 2, result.stderr
-    assert told in result.stderr
+    assert word in result.stderr
     assert "Traceback" not in result.stderr
     assert not out.exists()
 

@@ -87,7 +87,7 @@ def test_on_the_grid_of_the_reference_differences_vanish(run, dems, tmp_path):
     assert np.std(left) < 0.5
 
 
-def test_integer_heights_come_out_floating(run, dems, tmp_path):
+def test_integer_heights_become_floating_point(run, dems, tmp_path):
     done = run("dem", dems.ref, dems.coarse, tmp_path / "out.tif", "--stable", dems.stable)
     assert done.exit_code == 0, done.stderr
     heights, _, nodata = read(tmp_path / "out.tif")
@@ -95,9 +95,9 @@ def test_integer_heights_come_out_floating(run, dems, tmp_path):
     assert (heights == nodata).sum() == 16
 
 
-def test_blocks_leave_a_table_and_a_field(run, dems, tmp_path):
-    kept = ["--table", tmp_path / "blocks.csv", "--field", tmp_path / "field.tif", "--save-fit", tmp_path / "f.json"]
-    done = run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", "--block", 40, "--where", dems.stable, *kept)
+def test_blocks_give_a_table_and_a_field(run, dems, tmp_path):
+    outputs = ["--table", tmp_path / "blocks.csv", "--field", tmp_path / "field.tif", "--save-fit", tmp_path / "f.json"]
+    done = run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", "--block", 40, "--where", dems.stable, *outputs)
     assert done.exit_code == 0, done.stderr
     with (tmp_path / "blocks.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -111,8 +111,8 @@ def test_blocks_leave_a_table_and_a_field(run, dems, tmp_path):
 
 
 def test_a_chain_is_estimated_together(run, dems, tmp_path):
-    kept = ["--save-fit", tmp_path / "f.json", "--stable", dems.stable]
-    done = run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", "--matcher", "nuth_kaab, deramp", *kept)
+    outputs = ["--save-fit", tmp_path / "f.json", "--stable", dems.stable]
+    done = run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", "--matcher", "nuth_kaab, deramp", *outputs)
     assert done.exit_code == 0, done.stderr
     fit = load_fit(tmp_path / "f.json")
     assert fit.has_dz
@@ -157,7 +157,7 @@ def test_the_same_model_needs_no_correction(run, dems, tmp_path):
         (["--save-fit", "out.tif"], "same file"),
     ],
 )
-def test_what_cannot_be_used_is_told(dems, tmp_path, monkeypatch, options, words):
+def test_options_that_cannot_be_used_are_refused(dems, tmp_path, monkeypatch, options, words):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(cli, ["dem", dems.ref, dems.tgt, "out.tif", *options])
     assert done.exit_code == 2, done.stderr
@@ -179,14 +179,14 @@ def test_flat_terrain_has_no_answer(run, dems, tmp_path):
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_nothing_stable_is_told(run, dems, tmp_path):
+def test_no_stable_terrain_is_refused(run, dems, tmp_path):
     none = write(tmp_path / "none.tif", np.zeros((160, 180), "u1"))
     done = run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", "--stable", none)
     assert done.exit_code == 3
     assert "--where" in done.stderr or "where leaves" in done.stderr
 
 
-def test_the_shifted_srtm_comes_back(run, data_dir, tmp_path):
+def test_the_shift_of_the_srtm_pair_is_found(run, data_dir, tmp_path):
     folder = data_dir / "dem_srtm_shifted"
     images = folder / "srtm_ref.tif", folder / "srtm_blurred_and_shifted.tif"
     done = run("dem", *images, tmp_path / "out.tif", "--save-fit", tmp_path / "f.json")

@@ -42,7 +42,7 @@ def test_points_are_converted(run, gcps, tmp_path):
     assert read_gcps(tmp_path / "a.points").crs.to_epsg() == 4326
 
 
-def test_a_fit_is_told(run, gcps):
+def test_a_fit_is_written_as_json(run, gcps):
     found = json.loads(run("fit", gcps, "--model", "affine").stdout)
     assert (found["model"], found["n"], len(found["points"])) == ("affine", 9, 9)
     assert found["left_out_rmse"]["px"] < 1e-6
@@ -76,12 +76,12 @@ def test_sidecars(run, make_tif):
     assert "PROJCS" in Path(path).with_suffix(".prj").read_text()
 
 
-def test_a_crs_is_told(run):
+def test_a_crs_is_described(run):
     assert json.loads(run("crs", "+proj=utm +zone=11 +datum=WGS84").stdout)["epsg"] == 32611
     assert run("crs", "nonsense").exit_code == 2
 
 
-def test_what_has_no_place_is_bad_input(run, bare, tmp_path):
+def test_an_image_without_georeference_is_bad_input(run, bare, tmp_path):
     assert run("rectify", bare, tmp_path / "map.tif").exit_code == 2
     assert run("sidecars", bare).exit_code == 2
     assert run("gcps", bare).exit_code == 2

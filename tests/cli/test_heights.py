@@ -53,7 +53,7 @@ def test_pixels_stay_where_they_are_no_heights(run, dem, dz_fit, tmp_path, optio
     assert (heights == read(dem)[0]).all()
 
 
-def test_a_vertical_correction_that_is_not_there_is_told(run, images, fit_file, tmp_path):
+def test_a_missing_vertical_correction_is_refused(run, images, fit_file, tmp_path):
     done = run("apply", fit_file, images.tgt, tmp_path / "out.tif", "--vertical")
     assert done.exit_code == 2
     assert "no vertical correction" in done.stderr

@@ -28,9 +28,9 @@ def test_json_holds_the_facts(run, wedge):
 
 
 def test_text_is_for_people(run, wedge):
-    told = run("info", wedge).stdout
+    output = run("info", wedge).stdout
     for word in ("200 x 120 px, 1 band, uint16", "EPSG:32633", "found from the corners", "50", "POLYGON"):
-        assert word in told
+        assert word in output
 
 
 def test_a_nodata_value_that_json_lacks_is_spelled(run, make_tif):
@@ -41,7 +41,7 @@ def test_a_nodata_value_that_json_lacks_is_spelled(run, make_tif):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_an_image_without_georeference_is_told_what_is_missing(run, make_tif):
+def test_a_missing_georeference_is_named(run, make_tif):
     path = make_tif("bare.tif", np.ones((40, 50), np.uint8), crs=None, transform=None)
     result = run("info", path)
     assert result.exit_code == 0
@@ -49,7 +49,7 @@ def test_an_image_without_georeference_is_told_what_is_missing(run, make_tif):
     assert "missing" in result.stdout
 
 
-def test_an_empty_image_has_no_footprint_and_says_why(run, make_tif):
+def test_an_empty_image_has_no_footprint_and_a_reason(run, make_tif):
     result = run("info", make_tif("empty.tif", np.zeros((40, 50), np.uint8), nodata=0), "--json")
     assert json.loads(result.stdout)["footprint"] is None
     assert "no valid pixel" in result.stderr
@@ -59,21 +59,21 @@ def test_a_missing_file_is_bad_input(run, tmp_path):
     assert run("info", tmp_path / "nowhere.tif").exit_code == 2
 
 
-def test_every_real_format_is_told(run, data_dir):
+def test_real_formats_are_described(run, data_dir):
     for name, crs, fraction in (("G90292_20230514.bin", 32610, 1.0), ("RGB.byte.tif", 32618, 0.673)):
         found = json.loads(run("info", data_dir / "formats" / name, "--json").stdout)
         assert found["crs"] == f"EPSG:{crs}"
         assert found["valid_fraction"] == pytest.approx(fraction, abs=0.01)
 
 
-def test_degrees_and_south_up_images_are_told(run, make_tif):
+def test_degrees_and_south_up_images_are_described(run, make_tif):
     values = np.random.default_rng(4).random((90, 180)).astype(np.float32)
     path = make_tif("world.tif", values, crs="EPSG:4326", transform=rasterio.Affine(2, 0, -180, 0, 2, -90))
     found = json.loads(run("info", path, "--json").stdout)
     assert (found["unit"], found["corners"]["upper_left"]) == ("degree", [-180.0, -90.0])
 
 
-def test_place_and_file_are_told_in_full(run, make_tif):
+def test_georeference_and_file_are_described_in_full(run, make_tif):
     values = np.random.default_rng(4).random((90, 120)).astype(np.float32)
     path = make_tif("turned.tif", values, transform=rasterio.Affine(9.8, 1.7, 5e5, 1.7, -9.8, 5.8e6))
     found = json.loads(run("info", path, "--json").stdout)
@@ -82,12 +82,12 @@ def test_place_and_file_are_told_in_full(run, make_tif):
     assert found["gsd_m"] == pytest.approx([9.9504, 9.9504], abs=0.0005)  # 0.9996 on the central meridian
     assert found["corners_lonlat"]["upper_left"] == pytest.approx([15.0, 52.35], abs=0.02)
     assert (found["format"], found["overviews"], found["n_gcps"]) == ("GTiff", [], 0)
-    told = run("info", path).stdout
+    output = run("info", path).stdout
     for word in ("ellipsoid WGS 84", "rotated", "9.8, 1.7", "lon 15.000000", "GTiff, blocks of 120 x"):
-        assert word in told
+        assert word in output
 
 
-def test_an_image_with_control_points_is_placed(run, data_dir):
+def test_an_image_with_control_points_has_corners(run, data_dir):
     path = data_dir / "sar_gcps" / "rio-tiler_S1A_IW_GRDH_20180716_iw-vv.tiff"
     found = json.loads(run("info", path, "--json").stdout)
     assert (found["georeference"], found["n_gcps"], found["gcps"]["model"]) == ("control points", 210, "tps")
@@ -96,11 +96,11 @@ def test_an_image_with_control_points_is_placed(run, data_dir):
     assert "210, WGS 84; tps" in run("info", path).stdout
 
 
-def test_rpcs_are_told(run, data_dir):
+def test_rpcs_are_described(run, data_dir):
     found = json.loads(run("info", data_dir / "formats" / "RGB.byte.rpc.vrt", "--json").stdout)
     assert (found["georeference"], found["rpcs"]) == ("RPCs", True)
 
 
-def test_south_up_is_told(run, data_dir):
+def test_south_up_is_described(run, data_dir):
     found = json.loads(run("info", data_dir / "formats" / "riotiler_inverted_lat.tif", "--json").stdout)
     assert (found["orientation"], found["rotation"]) == ("south-up", 0.0)

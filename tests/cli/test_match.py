@@ -25,15 +25,15 @@ def test_stdout_is_a_fit_file_too(run, images, tmp_path):
     assert load_fit(path).shift.dcol == pytest.approx(images.dcol, abs=0.02)
 
 
-def test_people_are_told_on_stderr_and_quiet_tells_nothing(run, images):
+def test_results_are_printed_on_stderr_but_not_with_quiet(run, images):
     assert "dcol=+0.3" in run("match", images.ref, images.tgt).stderr
     assert run("match", images.ref, images.tgt, "-q").stderr == ""
 
 
-def test_verbose_tells_the_interim_results(run, images):
-    told = run("match", images.ref, images.tgt, "--verbose").stderr
+def test_verbose_prints_the_interim_results(run, images):
+    output = run("match", images.ref, images.tgt, "--verbose").stderr
     for word in ("corners", "matching window", "whole-pixel", "sub-pixel", "length", "angle", "geotransform", "SSIM"):
-        assert word in told
+        assert word in output
 
 
 def test_at_places_the_window(run, images):
@@ -45,13 +45,13 @@ def test_at_places_the_window(run, images):
     assert found["size"][0] == 128
 
 
-def test_the_fit_is_kept(fit_file, images):
+def test_the_fit_is_saved(fit_file, images):
     fit = load_fit(fit_file)
     assert fit.ok
     assert fit.shift.drow == pytest.approx(images.drow, abs=0.02)
 
 
-def test_debug_leaves_vectors_and_figures(run, images, tmp_path):
+def test_debug_writes_vectors_and_figures(run, images, tmp_path):
     pytest.importorskip("matplotlib")
     gpd = pytest.importorskip("geopandas")
     folder = tmp_path / "debug"
@@ -74,7 +74,7 @@ def test_debug_shows_why_a_match_failed(run, images, make_tif, tmp_path):
     assert any(path.suffix in {".gpkg", ".geojson"} for path in (tmp_path / "debug").iterdir())
 
 
-def test_a_known_footprint_and_a_mask_say_where_to_match(run, images, make_tif):
+def test_a_known_footprint_and_a_mask_limit_the_matching(run, images, make_tif):
     with rasterio.open(images.tgt) as tgt:
         transform, (west, south, _, north) = tgt.transform, tgt.bounds
     half = shapely.box(west, south, west + 1600, north)

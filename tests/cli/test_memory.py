@@ -23,10 +23,10 @@ def faults(call: str) -> int:
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of Linux is told")
-def test_memory_is_kept_between_windows():
-    kept = faults("import sys; sys.exit('not told') if not configure_memory() else None")
-    assert kept < 0.2 * faults("")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="configures the C library of Linux")
+def test_memory_is_reused_between_windows():
+    reused = faults("import sys; sys.exit('not configured') if not configure_memory() else None")
+    assert reused < 0.2 * faults("")
 
 
 def test_what_gdal_holds_is_limited_unless_it_was_set(monkeypatch):

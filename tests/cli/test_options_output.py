@@ -25,13 +25,13 @@ def test_a_link_to_an_input_is_that_input(target):
         OutputOptions(link, overwrite=True).check(str(target))
 
 
-def test_an_existing_file_is_kept_unless_asked(target):
+def test_an_existing_file_is_replaced_only_with_overwrite(target):
     with pytest.raises(OptionError, match="--overwrite"):
         OutputOptions(target).check()
     OutputOptions(target, overwrite=True).check()
 
 
-def test_a_missing_folder_is_told_before_the_work(tmp_path):
+def test_a_missing_folder_is_refused_before_the_work(tmp_path):
     with pytest.raises(OptionError, match="there is no folder"):
         OutputOptions(tmp_path / "no" / "out.tif").check()
 

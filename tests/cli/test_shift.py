@@ -18,7 +18,7 @@ def checksum(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def test_the_whole_job_moves_the_transform_and_no_pixel(run, images, tmp_path):
+def test_shift_moves_the_transform_and_no_pixel(run, images, tmp_path):
     out = tmp_path / "out.tif"
     result = run("shift", images.ref, images.tgt, out)
     assert result.exit_code == 0, result.stderr
@@ -39,7 +39,7 @@ def test_the_inputs_are_not_touched(run, images, tmp_path):
     assert (checksum(images.ref), checksum(images.tgt)) == before
 
 
-def test_what_was_written_lies_on_the_reference(run, images, tmp_path):
+def test_the_output_matches_the_reference(run, images, tmp_path):
     out = tmp_path / "out.tif"
     run("shift", images.ref, images.tgt, out)
     answer = json.loads(run("match", images.ref, out).stdout)["answer"]
@@ -110,12 +110,12 @@ def test_like_gives_exactly_that_grid(run, images, tmp_path):
     assert difference.std() < 0.15 * ref[inner].std()
 
 
-def test_the_fit_is_kept_beside_the_image(run, images, tmp_path):
+def test_the_fit_is_saved_beside_the_image(run, images, tmp_path):
     run("shift", images.ref, images.tgt, tmp_path / "out.tif", "--save-fit", tmp_path / "fit.json")
     assert load_fit(tmp_path / "fit.json").shift.dcol == pytest.approx(images.dcol, abs=0.02)
 
 
-def test_an_existing_output_is_kept_until_overwrite_is_said(run, images, tmp_path):
+def test_an_existing_output_is_replaced_only_with_overwrite(run, images, tmp_path):
     out = tmp_path / "out.tif"
     out.write_text("mine")
     refused = run("shift", images.ref, images.tgt, out)
@@ -136,7 +136,7 @@ def test_the_output_must_not_be_an_input(run, images, which):
     assert checksum(path) == before
 
 
-def test_nothing_is_left_when_there_is_no_match(run, images, make_tif, tmp_path):
+def test_nothing_is_written_without_a_match(run, images, make_tif, tmp_path):
     flat = make_tif("flat.tif", np.full((320, 320), 7, np.uint16), transform=read(images.tgt)[1], nodata=0)
     result = run("shift", images.ref, flat, tmp_path / "out.tif")
     assert result.exit_code == 3
@@ -145,7 +145,7 @@ def test_nothing_is_left_when_there_is_no_match(run, images, make_tif, tmp_path)
 
 
 @pytest.mark.parametrize("which", ["ref", "tgt", "out"])
-def test_the_fit_must_not_take_the_place_of_an_image(run, images, tmp_path, which):
+def test_the_fit_must_not_replace_an_image(run, images, tmp_path, which):
     out = tmp_path / "out.tif"
     before = checksum(images.ref), checksum(images.tgt)
     fit = out if which == "out" else getattr(images, which)

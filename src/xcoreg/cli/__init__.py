@@ -23,7 +23,7 @@ COMMANDS = {
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),
     "locate": ("georef", "Find the points of a table in an image: columns, rows, values."),
-    "demo": ("demo", "Match and correct the pair of images that comes with xcoreg."),
+    "demo": ("match", "Match and correct the pair of images that comes with xcoreg."),
 }
 
 # Parameters of mallopt(3) and their values: M_TRIM_THRESHOLD, free bytes at the end that go back to the system;

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from xcoreg.cli.demo import make_folder
+from xcoreg.cli.options import make_folder
 from xcoreg.core.matches import Status, encode_column
 from xcoreg.core.phase import surface
 from xcoreg.errors import MissingDependency, NoOverlap, require

@@ -1,8 +1,9 @@
-"""The commands match, shift and apply; matching of two files, for these and the commands of fields.py."""
+"""The commands match, shift, apply and demo; matching of two files, for these and the commands of fields.py."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,12 +16,13 @@ from xcoreg.cli.options import (
     ResultFiles,
     check_distinct,
     console_options,
+    make_folder,
     match_options,
     target_nodata_option,
     write_options,
 )
 from xcoreg.core.matches import encode_column
-from xcoreg.errors import MatchError, NoOverlap
+from xcoreg.errors import MatchError, MissingDependency, NoOverlap
 
 if TYPE_CHECKING:
     from xcoreg.cli.console import Console
@@ -89,6 +91,30 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
         console.print(label, text)
     output.write(image, loaded, nodata)
     console.print("wrote", out)
+
+
+@click.command(cls=ConsoleCommand)
+@click.option("--out", default="xcoreg_demo", show_default=True, metavar="DIR", help="Folder of the outputs.")
+@console_options
+def demo(console: Console, out: str) -> None:
+    """Match and correct the pair of real images that comes with xcoreg, and plot it before and after.
+
+    Writes the corrected GeoTIFF, the fit and a figure into a folder, replacing those of an earlier run.
+    """
+    folder = Path(out)
+    make_folder(folder, "--out")
+    ref_path, tgt_path = (str(xcoreg.datasets.path(name)) for name in xcoreg.datasets.NAMES)
+    ref, tgt = xcoreg.open_raster(ref_path), xcoreg.open_raster(tgt_path)
+    fit = xcoreg.match(tgt, ref, progress=console.progress)
+    OutputOptions(folder / "corrected.tif", overwrite=True).write(tgt_path, fit)
+    fixed = xcoreg.open_raster(str(folder / "corrected.tif"))
+    residual = xcoreg.match(fixed, ref, progress=console.progress)
+    fit.save(folder / "fit.json")
+    _print_demo(fit, residual)
+    console.detail(fit.summary())
+    figures = _plot_demo(folder / "before_after.png", (tgt, ref, fixed), fit, console)
+    for name in ("corrected.tif", "fit.json", *figures):
+        click.echo(f"{'wrote':<18}{folder / name}")
 
 
 def match_files(ref: str, tgt: str, options: dict[str, Any], console: Console) -> Coregistration:
@@ -202,3 +228,27 @@ def _fit_json(fit: Coregistration) -> str:
     lines = [f'"answer": {json.dumps(answer, allow_nan=False, indent=2)}']
     lines += [f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in fit.to_dict().items()]
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _print_demo(fit: Coregistration, residual: Coregistration) -> None:
+    quality, shift = fit.quality, fit.shift
+    rows = {
+        "shift": str(shift),
+        "length": f"{shift.length:.2f} {shift.unit}, angle {shift.angle:.1f}° from North",
+        "residual shift": str(residual.shift),
+        "similarity (SSIM)": f"{quality.ssim_before:.3f} before, {quality.ssim_after:.3f} after",
+        "reliability": f"{quality.reliability:.0f} %, {quality.n_ok} of {quality.n_windows} windows agree",
+    }
+    for name, text in rows.items():
+        click.echo(f"{name:<18}{text}")
+
+
+def _plot_demo(path: Path, images: tuple[Any, Any, Any], fit: Coregistration, console: Console) -> list[str]:
+    try:
+        figure = xcoreg.plot.plot_before_after(*images, fit=fit)
+        figure.supxlabel(xcoreg.datasets.ATTRIBUTION, fontsize=9, x=0.99, ha="right")
+        xcoreg.plot.save_figure(figure, path)
+    except MissingDependency as error:
+        console.warn(f"no figure: {error}")
+        return []
+    return [path.name]

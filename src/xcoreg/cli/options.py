@@ -178,6 +178,16 @@ def check_new(path: Path, inputs: tuple[str, ...], overwrite: bool) -> None:
         raise OptionError(f"the output {path} exists already: add --overwrite to replace it")
 
 
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder that an option names."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"cannot make the folder {folder}: {error.strerror}; give another one with {option}"
+        ) from error
+
+
 @dataclass(frozen=True)
 class OutputOptions:
     """The output that `write_options` describe: path, grid, kernel, vertical correction and format.

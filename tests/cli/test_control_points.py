@@ -1,4 +1,4 @@
-"""Targets that are placed by control points alone, from file to file."""
+"""Targets georeferenced by control points alone, from file to file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 
 @pytest.fixture(scope="module")
-def placed(images, tmp_path_factory):
+def with_gcps(images, tmp_path_factory):
     with rasterio.open(images.tgt) as file:
         col, row = (axis.ravel() for axis in np.meshgrid(*[np.linspace(0.0, 319.0, 5)] * 2))
         lonlat = transform_points(file.crs, 4326, *(file.transform @ (col + 0.5, row + 0.5)))
     gcps = GCPs(col, row, *lonlat, crs=4326)
-    return str(attach_gcps(images.tgt, gcps, tmp_path_factory.mktemp("placed") / "placed.tif"))
+    return str(attach_gcps(images.tgt, gcps, tmp_path_factory.mktemp("with_gcps") / "with_gcps.tif"))
 
 
-def test_shift_and_apply_interpolate_once(run, images, placed, tmp_path):
-    for name, target in (("plain.tif", images.tgt), ("out.tif", placed)):
+def test_shift_and_apply_interpolate_once(run, images, with_gcps, tmp_path):
+    for name, target in (("plain.tif", images.tgt), ("out.tif", with_gcps)):
         made = run(
             "shift", images.ref, target, tmp_path / name, "--like", images.ref, "--save-fit", tmp_path / "fit.json"
         )
@@ -34,18 +34,18 @@ def test_shift_and_apply_interpolate_once(run, images, placed, tmp_path):
         inner = (slice(20, -20), slice(20, -20))
         off = one.read(1)[inner].astype(float) - two.read(1)[inner]
         assert np.std(off) < 0.02 * np.std(one.read(1)[inner])
-    assert run("apply", tmp_path / "fit.json", placed, tmp_path / "again.tif", "--like", images.ref).exit_code == 0
+    assert run("apply", tmp_path / "fit.json", with_gcps, tmp_path / "again.tif", "--like", images.ref).exit_code == 0
     assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()
 
 
-def test_warp_and_match(run, images, placed, tmp_path):
-    assert run("warp", images.ref, placed, tmp_path / "w.tif", "--spacing", 64, "--window", 64).exit_code == 0
-    answer = json.loads(run("match", images.ref, placed, "-q").stdout)["answer"]
+def test_warp_and_match(run, images, with_gcps, tmp_path):
+    assert run("warp", images.ref, with_gcps, tmp_path / "w.tif", "--spacing", 64, "--window", 64).exit_code == 0
+    answer = json.loads(run("match", images.ref, with_gcps, "-q").stdout)["answer"]
     assert (answer["dcol"], answer["drow"]) == pytest.approx((images.dcol, images.drow), abs=0.03)
 
 
-def test_a_reference_has_to_have_a_transform(run, images, placed, tmp_path):
-    made = run("shift", placed, images.tgt, tmp_path / "o.tif")
+def test_a_reference_has_to_have_a_transform(run, images, with_gcps, tmp_path):
+    made = run("shift", with_gcps, images.tgt, tmp_path / "o.tif")
     assert made.exit_code == 2
     assert "reference has no transform, only ground control points" in made.stderr
     assert "xcoreg georef rectify" in made.stderr
