@@ -1,8 +1,8 @@
-"""Outlier filters: each takes tie points and flags those it distrusts; none removes any.
+"""Outlier filters: each takes tie points and flags outliers; none removes any.
 
-`match_local(filters=[...])` runs them one after another on what is still OK. A filter is chosen by name ("reliability",
-"ssim", "neighbours", "model"), made here with thresholds of one's own, or any function from `TiePoints` to a mask of
-those to flag, or to `TiePoints`.
+`match_local(filters=[...])` applies them one after another to the points that are still OK. A filter is a name
+("reliability", "ssim", "neighbours", "model"), one of the functions below with other thresholds, or any function from
+`TiePoints` to a mask of the points to flag, or to `TiePoints`.
 
 >>> import xcoreg
 >>> chosen = [xcoreg.filters.reliability(60), xcoreg.filters.neighbours(sigmas=3.5), lambda p: p.score < 0.2]
@@ -26,17 +26,17 @@ __all__ = ["FILTERS", "Filter", "model", "neighbours", "reliability", "run_filte
 
 Filter = Callable[[TiePoints], Any]
 
-# A fit to fewer points than this would be led by the outliers it is to find.
+# Smallest number of tie points for a fit: with fewer, outliers determine it.
 _FEWEST = 12
 
 
 def reliability(least: float = 15.0) -> Filter:
-    """Flag windows whose peak hardly stands above its rivals.
+    """Flag windows whose correlation peak is hardly higher than the second one.
 
     Parameters
     ----------
     least : float
-        Percent, 0 to 100. Windows whose matcher does not tell are left alone.
+        Smallest reliability, percent, 0 to 100. Windows without a reliability are not flagged.
 
     Returns
     -------
@@ -51,13 +51,13 @@ def reliability(least: float = 15.0) -> Filter:
 
 
 def ssim(gain: float = -0.02) -> Filter:
-    """Flag windows that are not more alike after the correction than before.
+    """Flag windows that are not more similar after the correction than before.
 
     Parameters
     ----------
     gain : float
-        Least gain in structural similarity; a little below zero by default: where the images fit already there is
-        nothing to gain.
+        Smallest gain in structural similarity; slightly negative by default, because images that are aligned already
+        gain nothing.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def ssim(gain: float = -0.02) -> Filter:
 def neighbours(sigmas: float = 4.5, floor: float = 0.1) -> Filter:
     """Flag corrections that contradict those of the windows around them.
 
-    A robust plane through the corrections of the nearest 12 windows predicts each of them in map space; what is
-    beyond so many standard deviations (spread of the neighbours by their MAD, and the window's own covariance)
-    is an outlier.
+    A robust plane through the corrections of the nearest 12 windows predicts each correction in map space. Corrections
+    that differ by more than `sigmas` standard deviations (spread of the neighbours and covariance of the window) are
+    outliers.
 
     Parameters
     ----------
     sigmas : float
-        Standard deviations that are allowed.
+        Largest difference, standard deviations.
     floor : float
-        Contradictions below this never count, target px.
+        Smaller differences are never flagged, target px.
 
     Returns
     -------
@@ -92,10 +92,10 @@ def neighbours(sigmas: float = 4.5, floor: float = 0.1) -> Filter:
     """
 
     def flag(points: TiePoints) -> TiePoints:
-        # Outliers are neighbours of their neighbours: once the worst are gone, the others are judged again.
+        # Outliers disturb the prediction of their neighbours: flag the worst first, then test again.
         for strict in (2.0, 1.0):
             off, scatter = neighbour_residuals(_stack(points.x, points.y), _stack(points.dx, points.dy), points.ok)
-            spread = scatter[:, None, None] ** 2 * np.eye(2) + _known(points.cov)
+            spread = scatter[:, None, None] ** 2 * np.eye(2) + _known_cov(points.cov)
             points = points.with_status(_beyond(points, off, spread, strict * sigmas, strict * floor), Status.OUTLIER)
         return points
 
@@ -108,11 +108,11 @@ def model(kind: str = "spline", sigmas: float = 5.0, floor: float = 0.15) -> Fil
     Parameters
     ----------
     kind : str
-        One of :data:`xcoreg.core.models.KINDS`; simpler ones stand in where the points cannot carry it.
+        One of :data:`xcoreg.core.models.KINDS`; replaced by a simpler one that the points determine if need be.
     sigmas : float
-        Standard deviations of the withheld residual that are allowed.
+        Largest cross-validated residual, standard deviations.
     floor : float
-        Residuals below this never count, target px.
+        Smaller residuals are never flagged, target px.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def model(kind: str = "spline", sigmas: float = 5.0, floor: float = 0.15) -> Fil
         for name in (kind, "polynomial2", "affine", "translation"):
             try:
                 choice = assess_model(
-                    name, points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], _known(points.cov)[ok]
+                    name, points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], _known_cov(points.cov)[ok]
                 )
             except Degenerate:
                 continue
@@ -159,12 +159,12 @@ def run_filters(points: TiePoints, filters: Sequence[Any]) -> TiePoints:
     Returns
     -------
     TiePoints
-        As many rows, more of them flagged. Masks flag with `Status.OUTLIER`.
+        The same rows, more of them flagged; masks flag with `Status.OUTLIER`.
 
     Raises
     ------
     OptionError
-        For an unknown name or an answer that is no mask of the points.
+        For an unknown name, or a function that returns neither a mask nor `TiePoints`.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def run_filters(points: TiePoints, filters: Sequence[Any]) -> TiePoints:
     """
     for one in filters:
         if isinstance(one, str) and one not in FILTERS:
-            raise OptionError(f"there is no filter {one!r}: choose from {', '.join(FILTERS)} or pass a function")
+            raise OptionError(f"unknown filter {one!r}: choose from {', '.join(FILTERS)} or pass a function")
         if not isinstance(one, str) and not callable(one):
             raise OptionError(f"a filter is a name or a function from tie points to a mask, not {one!r}")
         answer = (FILTERS[one]() if isinstance(one, str) else one)(points)
@@ -200,23 +200,23 @@ def _stack(x: Any, y: Any) -> Any:
     return np.stack([x, y], -1)
 
 
-def _known(cov: Any) -> Any:
-    """Covariances, nothing where they are unknown."""
+def _known_cov(cov: Any) -> Any:
+    """Covariances, zero where they are unknown."""
     return np.where(np.isfinite(cov).all((1, 2))[:, None, None], cov, 0.0)
 
 
 def _beyond(points: TiePoints, off: Any, spread: Any, sigmas: float, floor: float) -> Bools:
-    """Tell which residuals are longer than so many standard deviations, and than a floor in target pixels."""
+    """Residuals longer than so many standard deviations and than a floor in target pixels."""
     known = np.isfinite(off).all(1)
     pixel = _pixel(points)
-    # A residual is judged in its own direction: along an edge a window may be as wrong as it says it is.
+    # Mahalanobis distance: along an edge the covariance of a window allows larger residuals.
     wide = spread + (1e-9 * pixel) ** 2 * np.eye(2)
     square = np.einsum("ni,ni->n", off, np.linalg.solve(wide, np.nan_to_num(off)[..., None])[..., 0])
     return np.asarray(known & (square > sigmas**2) & (np.hypot(*off.T) > floor * pixel))
 
 
 def _pixel(points: TiePoints) -> float:
-    """Length of a target pixel, CRS units: what corrections in both units tell."""
+    """Length of a target pixel, CRS units, from corrections in both units."""
     pixels, units = np.hypot(points.dcol, points.drow), np.hypot(points.dx, points.dy)
     known = np.isfinite(pixels) & (pixels > 0)
     return float(np.median(units[known] / pixels[known])) if known.any() else 1.0

@@ -175,18 +175,6 @@ class Refined:
     aligned: Aligned
 
 
-@dataclass(eq=False)
-class _Columns:
-    """Columns of `Refined` that the last linearisation of each window fills."""
-
-    move: Floats
-    cov: Floats
-    last_step: Floats
-    score: Floats
-    phase: Floats
-    support: Floats
-
-
 @dataclass(frozen=True, eq=False)
 class _Linearised:
     """Mean, residual and gradients at one estimate of the shift, as modes (n, m)."""
@@ -244,8 +232,8 @@ def refine(
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
     changed = windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
-    columns.move[:] = whole + rest
-    return Refined(**vars(columns), aligned=aligned)
+    columns["move"][:] = whole + rest
+    return Refined(**columns, aligned=aligned)
 
 
 def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: Ints) -> _Pair:
@@ -297,16 +285,16 @@ def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, Products, Steps]:
         rest[far] += steps.move[far]
         part = _linearise(pair.take(far), rest[far])
         other = Products.of(part.residual, part.slope_x, part.slope_y, pair.modes)
-        _replace_rows(linear, far, part)
-        _replace_rows(products, far, other)
-        _replace_rows(steps, far, take_steps(other, pair.modes))
+        _replace_rows(vars(linear), far, vars(part))
+        _replace_rows(vars(products), far, vars(other))
+        _replace_rows(vars(steps), far, vars(take_steps(other, pair.modes)))
     return linear, products, steps
 
 
-def _replace_rows(whole: Any, index: Ints, part: Any) -> None:
+def _replace_rows(columns: dict[str, Any], index: Ints, part: dict[str, Any]) -> None:
     """Replace rows of all columns."""
-    for name, values in vars(part).items():
-        getattr(whole, name)[index] = values
+    for name, values in part.items():
+        columns[name][index] = values
 
 
 def _linearise(pair: _Pair, rest: Floats) -> _Linearised:
@@ -362,7 +350,7 @@ def _phase_shift(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
     return first, second
 
 
-def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: _Columns, suspects: Ints) -> None:
+def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Floats], suspects: Ints) -> None:
     """Solve windows with changes again, with less weight on the changed pixels."""
     index = _windows_to_reweight(aligned, suspects)
     for _ in range(_MOST_ITERATIONS):
@@ -417,15 +405,17 @@ def _linearise_weighted(pair: _Pair, rest: Floats, weight: Floats, difference: F
     return _Linearised(*(modes.take(forward(weight * image)) for image in images))
 
 
-def _columns(linear: _Linearised, products: Products, steps: Steps, weight: Floats, modes: Modes) -> _Columns:
-    """Shift, covariance and checks from the last linearisation."""
+def _columns(linear: _Linearised, products: Products, steps: Steps, weight: Floats, modes: Modes) -> dict[str, Floats]:
+    """Columns of `Refined` from the last linearisation."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
     cov, support = covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
     score, phase = correlation_and_phase(linear.mean, residual, steps, modes)
     length = np.hypot(*steps.move.T)
-    return _Columns(steps.move.copy(), cov, np.where(length > _NEAR, length, steps.last_step), score, phase, support)
+    last_step = np.where(length > _NEAR, length, steps.last_step)
+    found = {"move": steps.move.copy(), "cov": cov, "last_step": last_step}
+    return {**found, "score": score, "phase": phase, "support": support}
 
 
 def _sum(images: Floats) -> Floats:

@@ -193,9 +193,9 @@ def test_one_point_far_from_a_cluster_carries_no_plane():
         fit_model("affine", x, y, x, y)
 
 
-def test_repeated_places_are_one_place(case):
+def test_repeated_positions_count_once(case):
     points = case(n=3)
-    with pytest.raises(Degenerate, match="3 places"):
+    with pytest.raises(Degenerate, match="3 positions"):
         fit_model("affine", *(np.repeat(part, 5, axis=0) for part in points.args))
 
 

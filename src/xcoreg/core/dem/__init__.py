@@ -1,4 +1,4 @@
-"""Elevation: Nuth & Kääb, vertical offsets and ramps between two elevation models, on windows of both."""
+"""Elevation models: shift (Nuth & Kääb), vertical offset and ramp between windows of two of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Covariance of what was found between two elevation models.
-
-How far an answer can be off when the noise of neighbouring pixels goes together.
-"""
+"""Covariance of the parameters between two elevation models, with spatially correlated noise."""
 
 from __future__ import annotations
 
@@ -16,18 +13,18 @@ from xcoreg.core.dem.observations import Observation, Samples
 
 Field = tuple[tuple[int, int], Ints, Floats]
 
-# Lags are looked at up to this part of a window's side; correlation below this is taken for none.
+# Longest lag as a part of a window's side; correlation that counts as none.
 _FARTHEST, _NONE = 4, 0.05
-# Cells are so many correlation lengths wide, px at least, and so many go along the side of a window at least.
+# Side of cells in correlation lengths, smallest side in px, and smallest number along the side of a window.
 _LENGTHS, _LEAST_CELL, _FEWEST_CELLS = 3.0, 4, 4
-# Mean lag of a Gaussian autocorrelation over its length: what blocks miss of it.
+# Mean lag of a Gaussian autocorrelation over its length.
 _LAG = 0.64
-# Windows looked at for the correlation length.
+# Number of windows that the correlation length is estimated from.
 _ENOUGH = 12
 
 
 def correlation_length(fields: Sequence[Field]) -> float:
-    """Distance over which residuals go together: the integral of their autocorrelation from zero on, px."""
+    """Correlation length of residuals: integral of their autocorrelation from zero on, px."""
     chosen = fields[:: max(1, len(fields) // _ENOUGH)]
     sums: dict[int, float] = {}
     lags = max((_span(shape) // _FARTHEST for shape, _, _ in chosen), default=0)
@@ -64,7 +61,7 @@ def _mean_product(grids: list[tuple[Floats, Floats]], lag: int) -> float:
 
 
 def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) -> Floats:
-    """Covariance of the sum of scores over a window whose noise has a correlation length.
+    """Covariance of the sum of scores over a window with correlated noise, from sums over blocks.
 
     shape (rows, cols); at (n,) int; scores (m, n) float -> (m, m) float64.
     """
@@ -75,24 +72,24 @@ def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) ->
     padded = np.pad(sums, ((0, 0), (1, 1), (1, 1)))
     blocks = padded[:, 1:, 1:] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, :-1, :-1]
     flat = blocks.reshape(len(scores), -1)
-    # Noise that goes together over a lag is seen by the blocks that hold both ends; the fit has taken its share, too.
+    # Corrections for correlation across block borders, and for the degrees of freedom of the fit.
     in_blocks = (1 - _LAG * length / (2 * side)) ** 2
     free = max(1 - len(scores) * (4 / 3 * side) ** (1 if min(shape) == 1 else 2) / max(len(at), 1), 0.5)
     return np.asarray(np.einsum("in,jn->ij", flat, flat) / (4 * in_blocks * free))
 
 
-# A median is less efficient than a mean by this.
+# Variance of a median over that of a mean, for normal errors.
 _MEDIAN = np.pi / 2
-# Samples below which a covariance is not left to their residuals alone.
+# Number of samples below which variances are at least those of white noise.
 _FEW = 1000
-# What is flatter, rise per px over the mean, counts no more in the classic solution.
+# Smallest slope over the mean slope that limits weights in the classic solution.
 _FLATTEST = 0.1
 
 
 def residual_correlation_length(
     samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
 ) -> float:
-    """Correlation length of what is left, blunders held down by their weights, px."""
+    """Correlation length of the weighted residuals, px."""
     residuals = [w * part for w, part in zip(equations.weights, equations.residuals, strict=True)]
     return correlation_length(
         [(one.shape, obs.at, part) for one, obs, part in zip(samples, observations, residuals, strict=True)]
@@ -102,7 +99,7 @@ def residual_correlation_length(
 def covariance(
     samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float, *, shift: bool
 ) -> Floats:
-    """Covariance of all unknowns, noise that neighbours share included.
+    """Sandwich covariance of all parameters, with spatially correlated noise.
 
     -> (2 + m, 2 + m) float64.
     """
@@ -128,16 +125,16 @@ def covariance(
 
 
 def _at_least(cov: Floats, least: Floats) -> Floats:
-    """Hold variances of few samples, which may be small by chance, to what white noise would give."""
+    """Scale a covariance so that variances are not below those of white noise."""
     own = np.diag(cov)
     scale = np.sqrt(np.maximum(least / np.where(own > 0, own, np.inf), 1))
     return np.asarray(cov * scale[:, None] * scale[None, :])
 
 
 def _mean_score_slope(weights: Sequence[Floats]) -> float:
-    """Mean slope of Tukey's score over the mean weight: 1 without outliers and tails."""
+    """Mean derivative of Tukey's score over the mean weight: 1 without outliers."""
     total = sum(float(part.sum(dtype=np.float64)) for part in weights)
-    # (1 - t^2)(1 - 5 t^2) where the weight is (1 - t^2)^2.
+    # The derivative is (1 - t^2)(1 - 5 t^2) where the weight is (1 - t^2)^2.
     slope = sum(float((5 * part - 4 * np.sqrt(part)).sum(dtype=np.float64)) for part in weights)
     return max(slope / total, 0.2) if total > 0 else 1.0
 
@@ -145,7 +142,7 @@ def _mean_score_slope(weights: Sequence[Floats]) -> float:
 def classic_covariance(
     samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float
 ) -> Floats:
-    """Covariance (2, 2) of a shift by medians of dh over slope: flat ground counts as much as steep ground there."""
+    """Covariance (2, 2) of the classic shift, in which flat terrain weighs as much as steep terrain."""
     inner, normal = np.zeros((2, 2)), np.zeros((2, 2))
     steep = [columns[0] ** 2 + columns[1] ** 2 for columns in equations.columns]
     least = _FLATTEST**2 * float(np.mean([part.mean() for part in steep if len(part)]))
@@ -161,7 +158,7 @@ def classic_covariance(
 
 
 def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArray[np.float64]:
-    """Turn the covariance of (dcol, drow, dz) into that of (dx, dy, dz).
+    """Convert the covariance of (dcol, drow, dz) to that of (dx, dy, dz).
 
     cov (n, 3, 3) float -> (n, 3, 3) float64.
     """

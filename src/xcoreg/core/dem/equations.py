@@ -1,7 +1,4 @@
-"""Normal equations of shift, offset and ramp, with weights that blunders do not move.
-
-What is estimated between two elevation models: a shift, an offset, a ramp, or all of them together.
-"""
+"""Parameters between two elevation models (shift, offset, ramp) and their robust normal equations."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from xcoreg.core import Floats, Ints, exponents
 from xcoreg.core.dem.observations import Observation, Samples
 from xcoreg.core.robust import NMAD, TUKEY, biweight
 
-#: Matchers of elevation, with what may stand behind a colon.
+#: Elevation matchers and their variants, which are chosen by "name:variant".
 ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
     "nuth_kaab": ("robust", "classic"),
     "vertical": ("median", "mean", "weighted"),
@@ -25,13 +22,12 @@ ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Terms:
-    """What is estimated.
+    """Parameters to estimate.
 
-    shift : A horizontal shift (Nuth & Kääb).
-    classic : By the binned solution instead of robust least squares.
-    vertical : How the offset is taken, once the shift is known: "median", "mean" or "weighted" (robust least squares,
-        as always with a ramp).
-    ramp : Order of the polynomial tilt, 0 for none.
+    shift : Whether a horizontal shift (Nuth & Kääb) is estimated.
+    classic : Whether by medians of azimuth bins, as published, instead of robust least squares.
+    vertical : Offset as "median", "mean" or "weighted" mean (robust least squares; always with a ramp).
+    ramp : Order of the polynomial ramp, 0 for none.
     """
 
     shift: bool = False
@@ -51,18 +47,18 @@ def parse_terms(matcher: Any) -> Terms | None:
     Parameters
     ----------
     matcher : str or sequence of str
-        "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1", ":2"). What
-        a chain names is estimated together: a tilt left aside would pass for a shift where slopes face one way.
+        "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1", ":2"). All
+        parameters of a chain are estimated together: an ignored tilt looks like a shift where slopes face one way.
 
     Returns
     -------
     Terms or None
-        None when it is no matcher of elevation.
+        None when it is no elevation matcher.
 
     Raises
     ------
     ValueError
-        For an unknown link of a chain, or a variant that there is not.
+        For an unknown name in a chain, or an unknown variant.
 
     Examples
     --------
@@ -92,27 +88,27 @@ def parse_terms(matcher: Any) -> Terms | None:
     )
 
 
-# Rounds of weights per sampling; samples that a median is taken of.
+# Iterations of the weights per sampling; largest number of samples of a median.
 _ROUNDS, _MEDIAN_SAMPLE = 3, 60_000
-# Models lie on each other once their slopes agree by this share.
+# Models count as aligned once cross products of slopes reach this share of their squares.
 _NEAR = 0.6
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Middle and spread of values."""
+    """Median and NMAD of values."""
 
     median: float = np.nan
     nmad: float = np.nan
 
 
 def spread_of(parts: Sequence[Floats]) -> Spread:
-    """Median and NMAD of values in several parts, of an even selection where they are very many."""
+    """Median and NMAD of values in several parts, of a regular subset where there are very many."""
     n = sum(len(part) for part in parts)
     if not n:
         return Spread()
     step = max(1, n // _MEDIAN_SAMPLE)
-    # A step that shares no factor with common widths, lest a selection follow columns.
+    # An odd step, so that the subset does not follow columns.
     chosen = np.concatenate([part[:: step | 1] for part in parts])
     median = float(np.median(chosen))
     return Spread(median, float(NMAD * np.median(np.abs(chosen - median))))
@@ -122,7 +118,7 @@ def spread_of(parts: Sequence[Floats]) -> Spread:
 class Basis:
     """Polynomials of the vertical correction over a lattice.
 
-    centre : Where u = v = 0, px.
+    centre : Position of u = v = 0, px.
     scale : px per unit of u and v.
     """
 
@@ -132,7 +128,7 @@ class Basis:
 
     @classmethod
     def over(cls, samples: Sequence[Samples], terms: Terms) -> Basis:
-        """Centre and scale polynomials over all samples."""
+        """Centre and scale the polynomials to all samples."""
         corners = [
             one.positions(np.array([0, one.shape[0] * one.shape[1] - 1]))
             if one.shape[1] > 1
@@ -148,11 +144,11 @@ class Basis:
         return cls(tuple(terms.powers), (float(middle[0]), float(middle[1])), float((high - low).max()) / 2 or 1.0)
 
     def coarser(self, factor: int) -> Basis:
-        """Turn to a lattice of larger pixels."""
+        """Convert to a lattice of larger pixels."""
         return Basis(self.powers, (self.centre[0] / factor, self.centre[1] / factor), self.scale / factor)
 
     def at(self, one: Samples, at: Ints) -> list[Floats]:
-        """Polynomials beyond the constant at samples."""
+        """Polynomials at samples, without the constant."""
         if len(self.powers) < 2:
             return []
         u, v = (
@@ -166,11 +162,10 @@ class Basis:
 class Equations:
     """Weighted normal equations at one sampling.
 
-    normal : (2 + m, 2 + m) float64; With products of the slopes of both models.
-    own : (2 + m, 2 + m) float64; With those of each model with itself: more than the terrain tells, yet never negative.
-    solution : (2 + m,) float64; (dcol, drow) still to go, and the vertical coefficients; zero steps where no shift is
-        asked for.
-    left : Residuals of each window.
+    normal : (2 + m, 2 + m) float64; normal matrix from cross products of the slopes.
+    own : (2 + m, 2 + m) float64; from products of each model with itself: inflated by noise, but positive definite.
+    solution : (2 + m,) float64; remaining shift (dcol, drow), 0 if it is not estimated, and vertical coefficients.
+    residuals : Residuals of each window.
     columns : Design of each window.
     """
 
@@ -182,7 +177,7 @@ class Equations:
     columns: list[list[Floats]]
 
     def relief(self) -> tuple[Floats, Floats]:
-        """Information on a shift along two perpendicular axes, the vertical part eliminated, and the axes."""
+        """Information on the shift along its two principal axes, after eliminating the vertical part, and the axes."""
         a, b, d = self.normal[:2, :2], self.normal[:2, 2:], self.normal[2:, 2:]
         try:
             information, axes = np.linalg.eigh(a - b @ np.linalg.solve(d, b.T))
@@ -191,10 +186,10 @@ class Equations:
         return information, axes
 
     def relief_noise(self, axes: Floats) -> Floats:
-        """Information that slopes made by noise alone would seem to have along some axes.
+        """Apparent information along axes from slopes that are noise.
 
-        Slopes of noise in one model times those in the other cancel but for chance: of n samples, sqrt(n) remain. What
-        the slopes' own squares exceed the products by is just that noise.
+        Over n samples, cross products of independent noise average out to 1 / sqrt(n) of its power. That power is the
+        excess of the squares over the cross products.
         """
         n = max(sum(len(weights) for weights in self.weights), 1)
         noise = np.einsum("ia,ij,ja->a", axes, self.own[:2, :2] - self.normal[:2, :2], axes)
@@ -204,7 +199,7 @@ class Equations:
 def solve_weighted(
     observations: Sequence[Observation], samples: Sequence[Samples], basis: Basis, terms: Terms
 ) -> Equations:
-    """Solve for what is left at one sampling, with robust weights."""
+    """Solve for the remaining parameters at one sampling, with robust weights."""
     columns = [
         [-one.col, -one.row, np.ones_like(one.dh), *basis.at(where, one.at)]
         for one, where in zip(observations, samples, strict=True)
@@ -243,7 +238,7 @@ def _residual(dh: Floats, columns: list[Floats], solution: Floats) -> Floats:
 def _sums(
     observations: Sequence[Observation], columns: list[list[Floats]], weights: list[Floats]
 ) -> tuple[Floats, Floats, Floats]:
-    """Weighted normal matrices, with products of both models' slopes and with each one's own, and right-hand side."""
+    """Sum normal matrices from cross products of slopes and from their squares, and the right-hand side."""
     size = len(columns[0])
     upper, own, right = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
     for one, column, weight in zip(observations, columns, weights, strict=True):

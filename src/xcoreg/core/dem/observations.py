@@ -1,7 +1,4 @@
-"""Windows of two elevation models, the target's sampled at a shift, with the slopes of both.
-
-Windows moved by fractions of a pixel, so that slopes stay where they are.
-"""
+"""Windows of two elevation models: differences and slopes, with the target moved by a shift."""
 
 from __future__ import annotations
 
@@ -16,21 +13,22 @@ from xcoreg.core.sampling import shrink
 
 Triple = tuple[Floats, Floats, Floats]
 
-# Six pixels along each axis may leave less than this share of the valid ones, two so many times more: then these do.
+# Two taps per axis replace six where six leave less than this share of the valid pixels, and two so many times more.
 _LEAST_SHARE, _MORE = 0.5, 3
 
 
 def lagrange(fraction: float, taps: range = range(-2, 4)) -> Floats:
-    """Weights of some pixels for a position `fraction` behind pixel 0: six are exact for polynomials of degree 5.
+    """Lagrange weights of pixels for a position at a fraction of a pixel behind pixel 0.
 
-    Kernels that are not exact for a slope move it: Lanczos' with three lobes by up to 0.015 px.
+    Six taps are exact for polynomials of degree 5. Kernels that are not exact for slopes shift them: Lanczos' with
+    three lobes by up to 0.015 px.
     """
     own = [[(fraction - other) / (tap - other) for other in taps if other != tap] for tap in taps]
     return np.asarray(np.prod(own, axis=1))
 
 
 def shift_window(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
-    """Move a window's content.
+    """Move the content of a window by fractions of a pixel.
 
     values (rows, cols) float; valid (rows, cols) bool; move (2,) float -> out (rows, cols) float; known (rows, cols)
     bool.
@@ -51,7 +49,7 @@ def _shift_axes(values: Floats, valid: Bools, move: Floats, taps: range) -> tupl
 
 
 def _shift_axis(values: Floats, valid: Bools, at: float, axis: int, taps: range) -> tuple[Floats, Bools]:
-    """Read every pixel `at` px farther along an axis."""
+    """Sample every pixel `at` px farther along an axis."""
     whole = int(np.floor(at + 0.5)) if abs(at - np.rint(at)) < 1e-6 else int(np.floor(at))
     fraction = 0.0 if abs(at - np.rint(at)) < 1e-6 else at - whole
     out, known = np.zeros_like(values), np.ones_like(valid)
@@ -69,7 +67,7 @@ def _shift_axis(values: Floats, valid: Bools, at: float, axis: int, taps: range)
 
 
 def _slices(length: int, step: int) -> tuple[slice, slice]:
-    """Where pixels with a neighbour `step` px farther lie, and those neighbours."""
+    """Slices of the pixels with a neighbour `step` px farther, and of these neighbours."""
     start, stop = min(max(0, -step), length), max(min(length, length - step), 0)
     stop = max(stop, start)
     return slice(start, stop), slice(start + step, stop + step)
@@ -77,14 +75,14 @@ def _slices(length: int, step: int) -> tuple[slice, slice]:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What is seen of the two models at samples, once the target is moved.
+    """Differences and slopes of the two models at samples, with the target moved.
 
-    dh : (n,) float32; Reference minus target.
-    col, row : (n,) float32; Slope per px to the right and down, the mean of both models.
-    cross : Products (col col, col row, row row) of one model's slope with the other's: noise of one knows nothing of
-        the other's, so these tell of the terrain alone, once the models lie on each other.
-    own : The same products of each model with itself, their mean.
-    at : (n,) int; Numbers of the samples within their window, row by row.
+    dh : (n,) float32; reference minus target.
+    col, row : (n,) float32; slope per px to the right and down, mean of both models.
+    cross : Products (col col, col row, row row) of the slopes of one model with those of the other: independent noise
+        averages out of them once the models are aligned.
+    own : The same products of each model with itself, averaged.
+    at : (n,) int; flat indices of the samples within their window.
     """
 
     dh: Floats
@@ -96,23 +94,23 @@ class Observation:
 
 
 class Samples(Protocol):
-    """Whatever can be observed at a shift: windows, points."""
+    """Anything that can be compared at a shift: windows, points."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns over which the samples are counted."""
+        """Rows and columns that the flat indices of samples refer to."""
         ...
 
     def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
-        """See both models, the target moved by (dcol, drow); slopes of the target may be spared."""
+        """Compare both models, the target moved by (dcol, drow) px; on request with slopes of the reference only."""
         ...
 
     def positions(self, at: Ints) -> tuple[Floats, Floats]:
-        """Columns and rows of samples in the lattice that all share, px."""
+        """Columns and rows of samples in the common lattice, px."""
         ...
 
     def coarser(self, factor: int) -> Samples | None:
-        """Average pixels; None where that makes no sense."""
+        """Average blocks of pixels; None where that is impossible."""
         ...
 
 
@@ -131,7 +129,7 @@ def gradients(values: Floats, valid: Bools) -> tuple[Floats, Floats, Bools]:
 
 
 def make_observation(dh: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Floats], at: Any) -> Observation:
-    """Put differences and the slopes (col, row) of both models together."""
+    """Combine differences and the slopes (col, row) of both models."""
     half = np.float32(0.5)
     col, row = ((a + b) * half for a, b in zip(first, second, strict=True))
     cross = first[0] * second[0], (first[0] * second[1] + first[1] * second[0]) * half, first[1] * second[1]
@@ -145,12 +143,11 @@ def make_observation(dh: Floats, first: tuple[Floats, Floats], second: tuple[Flo
 class DemWindow:
     """One window of both models on one lattice.
 
-    tgt, ref : (rows, cols) float32; Elevations, each with some level of its own taken away: it is the caller's to keep
-        it.
+    tgt, ref : (rows, cols) float32; elevations minus a constant each, to keep single precision exact.
     tgt_valid, ref_valid : (rows, cols) bool
-    centre : Middle of the window of the reference in a lattice that all windows share, px.
-    base : How far the window of the reference lies from that of the target: a part of every correction, px.
-    level : Level taken away from the reference minus that taken away from the target.
+    centre : Centre of the reference's window in a lattice common to all windows, px.
+    base : Offset of the reference's window from the target's, part of every correction, px.
+    level : Constant subtracted from the reference minus that subtracted from the target.
     """
 
     tgt: Floats
@@ -171,10 +168,7 @@ class DemWindow:
         return int(self.ref.shape[0]), int(self.ref.shape[1])
 
     def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
-        """See both models, the target moved by (dcol, drow) px.
-
-        move (2,) float.
-        """
+        """Compare both models, the target moved by (dcol, drow) px; on request with slopes of the reference only."""
         aligned, seen = shift_window(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
         col, row, known = self._ref_slopes
         other = None if ref_slopes_only else gradients(aligned, seen)
@@ -185,12 +179,12 @@ class DemWindow:
         return make_observation(dh, first, second, at)
 
     def positions(self, at: Ints) -> tuple[Floats, Floats]:
-        """Columns and rows of samples in the lattice of the reference, px."""
+        """Columns and rows of samples in the common lattice, px."""
         rows, cols = self.shape
         return at % cols - (cols - 1) / 2 + self.centre[0], at // cols - (rows - 1) / 2 + self.centre[1]
 
     def coarser(self, factor: int) -> DemWindow:
-        """Average pixels: fewer of them, with slopes that reach farther."""
+        """Average blocks of pixels: larger shifts come within reach of the slopes."""
         tgt, ref = (
             shrink(image, valid, (factor, factor))
             for image, valid in ((self.tgt, self.tgt_valid), (self.ref, self.ref_valid))

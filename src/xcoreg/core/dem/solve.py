@@ -1,9 +1,4 @@
-"""Robust least squares between two elevation models: shift, offset and ramp, re-sampled until nothing moves.
-
-The solution of Nuth & Kääb (2011) as it was published: medians by azimuth and a cosine.
-
-Elevation matchers over batches of windows.
-"""
+"""Shift, offset and ramp between two elevation models, by iterated robust least squares or by Nuth & Kääb (2011)."""
 
 from __future__ import annotations
 
@@ -19,14 +14,14 @@ from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_wei
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
 from xcoreg.core.matches import Matches, Status
 
-#: Bins of azimuth.
+#: Number of azimuth bins.
 BINS = 72
-# What is flatter, m per m, is left out: it is divided by. Bins with fewer samples say nothing.
+# Smallest slope, m per m, that dh is divided by, and smallest number of samples per bin.
 _LEAST_SLOPE, _FEWEST_PIXELS = 0.03, 8
 
 
 def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[Floats, Floats]:
-    """Tangent of the slope and downslope azimuth.
+    """Tangent of the slope, and downslope azimuth.
 
     col, row (n,) float; to_metres (2, 2) float, optional -> tangent, azimuth (n,) float.
     """
@@ -38,10 +33,7 @@ def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[F
 
 
 def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, Ints]:
-    """Medians by azimuth.
-
-    azimuth (n,) float; values (n,) float.
-    """
+    """Centre, median and number of values (n,) in bins of azimuth (n,)."""
     index = np.floor(np.mod(azimuth, 2 * np.pi) / (2 * np.pi) * BINS).astype(np.intp) % BINS
     order = np.argsort(index, kind="stable")
     count = np.bincount(index, minlength=BINS)
@@ -54,7 +46,7 @@ def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, Ints]
 
 
 def fit_cosine(azimuth: Floats, median: Floats, count: Ints) -> tuple[float, float, float]:
-    """Fit ``east sin(azimuth) + north cos(azimuth) + rest`` to medians, weighted by their samples."""
+    """Fit ``east sin(azimuth) + north cos(azimuth) + constant`` to medians, weighted by their samples."""
     known = np.isfinite(median)
     if known.sum() < 6:
         return np.nan, np.nan, np.nan
@@ -65,16 +57,13 @@ def fit_cosine(azimuth: Floats, median: Floats, count: Ints) -> tuple[float, flo
 
 
 def classic_step(observations: Sequence[Observation], equations: Equations, to_metres: Floats | None) -> Floats:
-    """Find how much farther the target has to move, px.
-
-    to_metres (2, 2) float, optional -> (2,) float64.
-    """
+    """Next step (2,) of the shift, px, by the classic solution."""
     tangents, azimuths, values = [], [], []
     for one, residuals, columns, weight in zip(
         observations, equations.residuals, equations.columns, equations.weights, strict=True
     ):
         tangent, azimuth = slope_azimuth(one.col, one.row, to_metres)
-        # Without the part that the shift explains: that is what is to be found here.
+        # The residual plus the part that the shift explains, which is estimated here.
         vertical = residuals + equations.solution[0] * columns[0] + equations.solution[1] * columns[1]
         use = (tangent > _LEAST_SLOPE) & (weight > 0)
         tangents.append(tangent[use])
@@ -86,33 +75,32 @@ def classic_step(observations: Sequence[Observation], equations: Equations, to_m
     return np.asarray(np.linalg.solve(matrix, np.array([east, north])))
 
 
-# Samples that are needed, and the step, px, below which the target is not sampled again.
+# Smallest number of samples, and length of a step at convergence, px.
 _FEWEST, _SMALL_STEP = 100, 1e-3
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
-# From this round on nothing moves where the terrain says nothing: models that lie apart show less than there is.
+# Iterations without limits; later, steps along axes without relief are suppressed: misaligned models show less relief.
 _FREE_ROUNDS = 6
-# Windows are averaged by these first, where so many pixels are left along their sides: far shifts are found there.
+# Block sizes of the coarse search for long shifts, smallest number of blocks per side, and of samples.
 _COARSER, _ROOM, _FEWEST_COARSE = (16, 4), 24, 9
-# Largest standard deviation of a useful shift, px; slopes have to stand so many times above those that noise makes.
+# Largest standard deviation of an accepted shift, px; smallest ratio of relief to that of noise.
 _LARGEST_SIGMA, _ABOVE_NOISE = 1.0, 4.0
-# Relief that is nothing but rounding: share of the height that float32 tells apart.
+# Relief below this share of the height is rounding of float32.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What was found between two elevation models.
+    """Estimated parameters between two elevation models.
 
-    move : (2,) float64; Correction target -> reference (dcol, drow), px; NaN along an axis of which the terrain says
-        nothing.
-    height : (m,) float64; Coefficients of the vertical correction by rising degree in coordinates scaled by `basis`.
-    cov : (2 + m, 2 + m) float64; Covariance of all of these; infinite where the terrain says nothing, NaN for a shift
-        that was not asked for.
+    move : (2,) float64; correction target -> reference (dcol, drow), px; NaN along axes that the terrain leaves open.
+    height : (m,) float64; coefficients of the vertical correction by rising degree, in coordinates scaled by `basis`.
+    cov : (2 + m, 2 + m) float64; covariance of all of these; infinite where undetermined, NaN for a shift that is not
+        estimated.
     basis : Centre and scale of the ramp.
-    count : Samples.
+    count : Number of samples.
     median_before, median_after, nmad_before, nmad_after : Of reference minus target.
-    length : Correlation length of what is left, px.
-    mean : (m,) float64, optional; Mean of each polynomial over the samples.
+    length : Correlation length of the residuals, px.
+    mean : (m,) float64, optional; mean of each polynomial over the samples.
     """
 
     status: Status
@@ -131,7 +119,7 @@ class Solution:
 
     @property
     def mean_height(self) -> tuple[float, float]:
-        """Mean of the vertical correction over the samples, and its variance; NaN where nothing was found."""
+        """Mean of the vertical correction over the samples and its variance; NaN without a solution."""
         if self.mean is None:
             return np.nan, np.nan
         return float(self.mean @ self.height), float(self.mean @ self.cov[2:, 2:] @ self.mean)
@@ -145,7 +133,7 @@ def solve(
     to_metres: Floats | None = None,
     fewest: int = _FEWEST,
 ) -> Solution:
-    """Estimate what is between two elevation models from windows (or points) that share one answer.
+    """Estimate the parameters between two elevation models from windows (or points).
 
     to_metres (2, 2) float, optional.
     """
@@ -167,7 +155,7 @@ class _Problem:
 
 
 def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
-    """Find far shifts on coarser pixels, (dcol, drow) px."""
+    """Coarse search for long shifts on averaged pixels, (dcol, drow) px."""
     start: Floats = np.zeros(2)
     for factor in _COARSER:
         if any(min(one.shape) < factor * _ROOM for one in samples):
@@ -183,7 +171,7 @@ def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
 
 
 def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats) -> Solution:
-    """Sample, solve, move, until nothing moves any more."""
+    """Sample and solve until the shift converges."""
     move, before, first = start, Spread(), 0
     reach = min(problem.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
     for iteration in range(_ROUNDS):
@@ -191,7 +179,7 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats) -> So
         count = sum(len(one.dh) for one in observations)
         first = count if iteration == 0 else first
         if count < problem.fewest:
-            # Interpolation takes a border away: hardly enough samples are too few then.
+            # Interpolation at the border removes samples: where there were few at first, too few remain.
             return _failure(
                 problem, Status.NO_DATA if first < _ENOUGH * problem.fewest else Status.NOT_CONVERGED, observations
             )
@@ -224,14 +212,14 @@ def _step(observations: list[Observation], equations: Equations, problem: _Probl
 
 
 def _without_drift(step: Floats, equations: Equations) -> Floats:
-    """Keep from drifting along an axis of which the terrain says nothing."""
+    """Suppress the part of a step along axes without relief."""
     information, axes = equations.relief()
     strong = axes[:, information > _ABOVE_NOISE * equations.relief_noise(axes)]
     return np.asarray(strong @ (strong.T @ step))
 
 
 def _is_flat(observations: list[Observation]) -> bool:
-    """Tell models without relief."""
+    """Whether the models have no relief."""
     own = sum(float(np.sum(part, dtype=np.float64)) for one in observations for part in (one.own[0], one.own[2]))
     high = max(float(np.abs(one.dh).max(initial=0.0)) for one in observations)
     return not own / sum(len(one.dh) for one in observations) > (_ROUNDING * high) ** 2
@@ -244,7 +232,7 @@ def _solution(
     equations: Equations,
     state: tuple[Floats, Spread, int],
 ) -> Solution:
-    """Covariance, statistics and doubts."""
+    """Covariance, statistics and status."""
     move, before, iterations = state
     length = residual_correlation_length(samples, observations, equations)
     cov = covariance(samples, observations, equations, length, shift=problem.terms.shift)
@@ -285,7 +273,7 @@ def _level(parts: list[Floats], how: str) -> float:
 
 
 def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Problem) -> tuple[Status, Floats, Floats]:
-    """Take back what the terrain does not tell."""
+    """Status; shift and covariance along axes without relief are set to NaN and infinity."""
     if not problem.terms.shift:
         ok = bool(np.isfinite(cov[2:, 2:]).all())
         return (Status.OK if ok else Status.UNCONSTRAINED), np.zeros(2), cov
@@ -296,7 +284,7 @@ def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Pro
     if not weak.any():
         far = bool(np.abs(move).max() > problem.max_shift)
         return (Status.TOO_FAR if far else Status.OK), move, cov
-    # An axis that is told nothing of need not run along the pixels: what has a part in it is lost.
+    # Such an axis need not be parallel to the pixels: both components are affected then.
     unknown = np.concatenate([(np.abs(axes[:, weak]) > 0.05).any(1), np.zeros(len(cov) - 2, bool)])
     cov = np.where(unknown[:, None] | unknown[None, :], 0.0, cov)
     cov[unknown, unknown] = np.inf
@@ -304,7 +292,7 @@ def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Pro
 
 
 def _failure(problem: _Problem, status: Status, observations: list[Observation]) -> Solution:
-    """No answer, and why."""
+    """Make a solution without parameters, with the reason."""
     m, spread = len(problem.terms.powers), spread_of([one.dh for one in observations])
     cov = np.diag(np.full(2 + m, np.inf))
     count = sum(len(one.dh) for one in observations)
@@ -319,7 +307,7 @@ class ElevationMatcher:
     Parameters
     ----------
     terms : Terms
-        What is estimated; of a tilt the height in the middle of the window is told.
+        Parameters to estimate; of a ramp, `dz` is the height at the centre of the window.
     max_shift : float
         Largest correction along an axis, px.
     to_metres : (2, 2) float, optional
@@ -335,7 +323,7 @@ class ElevationMatcher:
     ([0.5], [-2.0], [True])
     """
 
-    #: Windows come without their mean heights: the caller adds these to `dz`.
+    #: The caller subtracts the mean heights of windows and adds them to `dz`.
     heights: ClassVar[bool] = True
 
     terms: Terms

@@ -1,11 +1,4 @@
-"""What every displacement model offers, and what those fitted to tie points have in common.
-
-A fitted model with what it says of points that it has not seen.
-
-One correction for every place.
-
-A displacement model with a vertical part of its own.
-"""
+"""Displacement models: their common interface, the base of those fitted to tie points, and the translation."""
 
 from __future__ import annotations
 
@@ -23,10 +16,9 @@ Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
 
 
 class Degenerate(ValueError):
-    """Tie points that cannot carry a model.
+    """Tie points that do not determine a model: too few, on a line, clustered.
 
-    message : What was found.
-    needed : Tie points, at different places, that the model needs.
+    needed : Number of tie points at different positions that the model needs.
     """
 
     def __init__(self, message: str, needed: int) -> None:
@@ -38,29 +30,51 @@ class Degenerate(ValueError):
 
 
 class Model(Protocol):
-    """What every displacement model offers; `kind` names the way it moves places."""
+    """Interface of every displacement model."""
 
     @property
     def kind(self) -> str:
-        """One of the kinds of horizontal corrections."""
+        """Name of the kind, see :data:`xcoreg.core.models.KINDS`."""
         ...
 
     @property
     def dz_constant(self) -> float | None:
-        """The one vertical correction for every place, None where it varies."""
+        """Vertical correction if it is the same everywhere, else None."""
         ...
 
     @property
     def scatter(self) -> Pairs:
-        """Covariance (2 x 2) of what tie points show beyond the model and their own covariances."""
+        """Covariance (2 x 2) of tie points about the model beyond their own covariances, CRS units squared."""
         ...
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions."""
+        """Correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        dx, dy : float64 arrays
+            Correction target -> reference, CRS units; NaN where a position is not finite.
+        """
         ...
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction at map positions."""
+        """Covariance of the correction at map positions.
+
+        Parameters
+        ----------
+        x, y : float or array
+            Positions; shapes are broadcast.
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), CRS units squared.
+        """
         ...
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
@@ -68,26 +82,32 @@ class Model(Protocol):
         ...
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
-        """Tell where the model has left its tie points behind."""
+        """Positions outside the tie points by more than their typical spacing."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, with `kind`."""
+        """Convert to JSON types, with `kind`."""
         ...
 
 
 def to_tuples(matrix: ArrayLike) -> Pairs:
-    """Turn a small matrix into tuples of floats."""
+    """Convert a matrix to tuples of floats."""
     return tuple(tuple(float(value) for value in row) for row in np.asarray(matrix, np.float64).tolist())
 
 
+def broadcast(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """Positions as float64 arrays of one shape."""
+    both = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    return both[0], both[1]
+
+
 class Horizontal:
-    """A model without a vertical part."""
+    """A model without a vertical correction."""
 
     dz_constant: ClassVar[float | None] = 0.0
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Vertical correction at map positions: none."""
+        """Vertical correction at map positions: zero."""
         return np.where(np.isnan(x) | np.isnan(y), np.nan, 0.0)
 
 
@@ -95,10 +115,10 @@ class Horizontal:
 class FittedModel(Horizontal):
     """A model fitted to tie points: an immutable record of numbers and arrays.
 
-    n : Tie points.
-    scatter : Covariance of what they show beyond the model and their own covariances, CRS units squared.
-    spacing : Typical distance between them, CRS units.
-    hull : Half-planes `(a, b, c)` with unit normals, ``a x + b y + c <= 0`` inside of all tie points.
+    n : Number of tie points.
+    scatter : Covariance of tie points about the model beyond their own covariances, CRS units squared.
+    spacing : Typical distance between tie points, CRS units.
+    hull : Convex hull as half-planes `(a, b, c)` with unit normals: ``a x + b y + c <= 0`` inside.
     """
 
     kind: ClassVar[str] = ""
@@ -117,15 +137,15 @@ class FittedModel(Horizontal):
             object.__setattr__(self, name, array)
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
-        """Tell where the model has left its tie points behind."""
-        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        """Positions outside the tie points by more than their typical spacing."""
+        x, y = broadcast(x, y)
         inside = np.ones(x.shape, bool)
         for a, b, c in self.hull:
             inside &= a * x + b * y + c <= self.spacing
         return ~inside
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, with `kind`; no digit is lost."""
+        """Convert to JSON types, with `kind`, without losing a digit."""
         return {"kind": self.kind, **{one.name: encode_column(getattr(self, one.name)) for one in fields(self)}}
 
     @classmethod
@@ -134,7 +154,7 @@ class FittedModel(Horizontal):
         values: dict[str, Any] = {}
         for one in fields(cls):
             if one.name not in data and one.default is not MISSING:
-                continue  # a file of an older version
+                continue  # written by an older version
             array = decode_column(data[one.name])
             plain = int(array) if isinstance(data[one.name], int) else array.tolist()
             values[one.name] = array if array.ndim else plain
@@ -155,18 +175,18 @@ class FittedModel(Horizontal):
         return f"{type(self).__name__}({inner})"
 
     def _summary(self) -> dict[str, Any]:
-        """Choose what `repr` shows."""
+        """Values that `repr` shows."""
         spread = np.sqrt(np.diag(np.array(self.scatter)))
         return {"n": self.n, "scatter": f"({spread[0]:.3g}, {spread[-1]:.3g})", "spacing": f"{self.spacing:.4g}"}
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A fitted model with what it says of points that it has not seen, in the units of :class:`FitPoints`.
+    """A fitted model with its cross-validation, in the units of :class:`~xcoreg.core.models.leastsq.FitPoints`.
 
-    off : (n, k) float64; Observed minus predicted by the fit without the point.
-    held_out_cov : (n, k, k) float64; What the covariance of `residual` should be.
-    parameters : Effective number, per component.
+    residual : (n, k) float64; observed minus predicted by the fit without the point.
+    check_cov : (n, k, k) float64; expected covariance of `residual`.
+    parameters : Effective number of parameters per component.
     """
 
     model: Any
@@ -176,7 +196,7 @@ class FitResult:
 
     @property
     def squared(self) -> Floats:
-        """Squared length of each withheld residual."""
+        """Squared length of each residual, (n,)."""
         return np.asarray((self.residual**2).sum(1))
 
 
@@ -186,7 +206,7 @@ _NONE = ((0.0, 0.0), (0.0, 0.0))
 
 @dataclass(frozen=True)
 class Translation:
-    """One correction for every place.
+    """The same correction everywhere.
 
     Parameters
     ----------
@@ -197,7 +217,7 @@ class Translation:
     cov : nested tuple, 2 x 2 or 3 x 3
         Covariance of `(dx, dy)` or `(dx, dy, dz)`; NaN when unknown.
     scatter : nested tuple, 2 x 2
-        Covariance of what tie points show beyond this correction and their own covariances.
+        Covariance of tie points about this correction beyond their own covariances.
 
     Raises
     ------
@@ -233,16 +253,6 @@ class Translation:
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions.
 
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        dx, dy : float64 arrays
-            The correction, in the units of x and y.
-
         Examples
         --------
         >>> dx, dy = Translation(1.0, -2.0).predict(500.0, [0.0, 10.0])
@@ -254,7 +264,7 @@ class Translation:
 
     @property
     def dz_constant(self) -> float:
-        """The vertical correction for every place."""
+        """Vertical correction, the same everywhere."""
         return self.dz
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
@@ -270,16 +280,6 @@ class Translation:
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance of the correction at map positions.
 
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        (..., 2, 2) float64
-            Axes (x, y), units of x and y squared.
-
         Examples
         --------
         >>> Translation(0.0, 0.0, cov=((4.0, 0.0), (0.0, 1.0))).predict_cov([1.0, 2.0], 0.0).shape
@@ -289,7 +289,7 @@ class Translation:
         return np.broadcast_to(np.array(self.cov)[:2, :2], (*shape, 2, 2)).copy()
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
-        """Nowhere: one correction holds everywhere or not at all.
+        """Nowhere: a translation has no area of validity.
 
         Examples
         --------
@@ -299,7 +299,7 @@ class Translation:
         return np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), bool)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types.
+        """Convert to JSON types.
 
         Examples
         --------
@@ -333,14 +333,14 @@ class Translation:
         dx, dy : (n,) array_like
             Corrections; rows that are not finite are left out.
         cov : (n, 2, 2) array_like, optional
-            Their covariances. Rows that have none (NaN, not positive definite) count like the mean of the others;
-            without any, all windows count the same and the covariance comes from their scatter.
+            Their covariances. Rows without one (NaN, not positive definite) get the median of the others; without any,
+            all windows have the same weight and the covariance comes from their scatter.
 
         Returns
         -------
         Translation
-            By :func:`xcoreg.core.robust.combine`: where the windows contradict each other by more than their own
-            covariances allow, the covariance tells how well one shift describes them, not how well each was measured.
+            By :func:`xcoreg.core.robust.combine`: where windows contradict each other by more than their covariances
+            allow, the covariance grows accordingly.
 
         Raises
         ------

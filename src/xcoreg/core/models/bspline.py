@@ -1,9 +1,7 @@
-"""Cubic B-splines on a square lattice: values, and the bending energy between them.
+"""Cubic B-splines on a square lattice: values, bending energy, and symmetric block-tridiagonal matrices.
 
-Symmetric matrices of overlapping splines: Cholesky factor, solution and the covariances next to the diagonal.
-
-A matrix is held as an array (blocks, 2 b, b): of each block of columns, the square on the diagonal and the square below
-it. Splines overlap with those of the next rows alone: there is nothing else.
+A matrix is stored as an array (blocks, 2 b, b): for each block of columns the square on the diagonal and the one below.
+Splines overlap only with those of adjacent rows: all other elements are zero.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from scipy.linalg import lapack
 
 from xcoreg.core import Floats, Ints
 
-#: Splines that overlap are at most so many rows apart: rows are put into blocks of this height.
+#: Rows per block: overlapping splines are at most so many rows apart.
 ROWS_PER_BLOCK = 3
 
-_REACH = 4  # splines that are not zero in a cell
+_REACH = 4  # number of splines that are not zero in a cell, along each axis
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Lattice:
     swapped: bool
 
     def support(self, u: Floats, v: Floats) -> tuple[Ints, Floats]:
-        """Find the splines that see a position, and their values there.
+        """Splines that are not zero at positions, and their values.
 
         u, v (n,) float64 -> splines (n, 16) int; values (n, 16) float64.
         """
@@ -54,7 +52,7 @@ class Lattice:
 
 
 def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
-    """Lay a lattice over points and a margin around them.
+    """Lattice over points and a margin around them.
 
     u, v (n,) float64.
     """
@@ -70,7 +68,7 @@ def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
 
 
 def cubic(t: Floats, cells: int) -> tuple[Ints, Floats]:
-    """Values of the four splines that see a position on an axis.
+    """Cell and values of the four splines that are not zero at positions on an axis.
 
     -> values (4, ...) float64.
     """
@@ -133,7 +131,7 @@ class Factor:
         return np.asarray(parts.ravel())
 
     def covariance(self) -> Floats:
-        """Invert, as far as the matrix itself reaches (Takahashi's recursion), in the form of the matrix."""
+        """Elements of the inverse where the matrix is not zero (Takahashi's recursion)."""
         count, b, _ = self.inverse.shape
         out = np.zeros((count, 2 * b, b))
         for j in range(count - 1, -1, -1):
@@ -177,7 +175,7 @@ def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precisi
 
 
 def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floats:
-    """Covariance of what splines sum up to at points.
+    """Covariance of the sum of splines at points.
 
     splines (n, 16) int; values (n, 16) float64 -> (n, k, k) float64.
     """
@@ -205,7 +203,7 @@ def trace_product(first: Floats, second: Floats) -> float:
 
 
 def _places(shape: tuple[int, ...], row: Ints, col: Ints) -> Ints:
-    """Where the element (row, col) of the lower triangle is held."""
+    """Flat index of the element (row, col) of the lower triangle."""
     b = shape[2]
     block = col // b
     return np.asarray((block * shape[1] + row - block * b) * b + col - block * b)

@@ -1,7 +1,4 @@
-"""Fitting one model of a given kind.
-
-A user's own model, with what it does not offer itself.
-"""
+"""Fitting a model of a given kind; a user's own model; models of shift and height; models from files."""
 
 from __future__ import annotations
 
@@ -13,21 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core import Bools, Floats
-from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, to_tuples
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
-from xcoreg.core.models.uncertainty import (
-    ResidualCov,
-    calibrate,
-    excess_scatter,
-    first_scatter,
-    robust_weights,
-    squared_distance,
-)
-
-_ROUNDS = 5
+from xcoreg.core.models.uncertainty import ResidualCov, calibrate, first_scatter, iterate_scatter
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +25,7 @@ class Custom(FittedModel):
     Parameters
     ----------
     model : object
-        With ``predict(x, y) -> (dx, dy)``; its own `predict_cov(x, y)` and `to_dict()` are used where it has them.
+        With ``predict(x, y) -> (dx, dy)``; its `predict_cov(x, y)` and `to_dict()` are used if it has them.
 
     Examples
     --------
@@ -59,27 +47,21 @@ class Custom(FittedModel):
     model: Any
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions, as arrays of their common shape; NaN where a position is NaN."""
-        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        """Correction at map positions, CRS units; NaN where a position is NaN."""
+        x, y = broadcast(x, y)
         missing = np.isnan(x) | np.isnan(y)
         dx, dy = (np.broadcast_to(np.asarray(part, np.float64), x.shape) for part in self.model.predict(x, y))
         return np.where(missing, np.nan, dx), np.where(missing, np.nan, dy)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction: the model's own, or the scatter of withheld points."""
+        """Covariance (..., 2, 2) of the correction: the model's own, or the scatter of check points."""
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         own = getattr(self.model, "predict_cov", None)
         cov = self.scatter if own is None else own(x, y)
         return np.array(np.broadcast_to(np.asarray(cov, np.float64), (*shape, 2, 2)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, by the model's own `to_dict`.
-
-        Raises
-        ------
-        TypeError
-            When the model has none.
-        """
+        """Convert to JSON types by the model's own `to_dict`; TypeError if it has none."""
         own = getattr(self.model, "to_dict", None)
         if own is None:
             raise TypeError(f"{type(self.model).__name__} has no to_dict(): a fit with it cannot be saved")
@@ -96,17 +78,13 @@ class Custom(FittedModel):
 
 
 def fit_custom(maker: Any, points: FitPoints, folds: int = 10) -> FitResult:
-    """Fit a user's own model, and judge it by points withheld in folds."""
+    """Fit a user's own model, with cross-validation by folds."""
     residual, fold_of = np.zeros_like(points.values), folds_of(points, folds)
     for fold in range(int(fold_of.max()) + 1 if len(points) > 1 else 0):
         out = fold_of == fold
         residual[out] = _residuals(_fit(maker, points.subset(~out)), points.subset(out))
-    model = _fit(maker, points)  # last: some makers return themselves
-    k = residual.shape[1]
-    scatter: Floats = first_scatter(residual, points.covs) + 1e-14 * np.eye(k)
-    for _ in range(_ROUNDS):
-        weights = robust_weights(squared_distance(residual, points.covs + scatter), k)
-        scatter = excess_scatter(residual, points.covs, np.ones(len(residual)), weights) + 1e-14 * np.eye(k)
+    model = _fit(maker, points)  # last, because some return themselves from fit
+    scatter, weights = iterate_scatter(residual, points.covs, first_scatter(residual, points.covs))
     _, scatter = calibrate(residual, ResidualCov(np.zeros_like(points.covs), points.covs, scatter), weights, 1)
     own = to_tuples(scatter[:2, :2] * points.unit**2)
     wrapped = Custom(len(points), own, points.spacing * points.scale, half_planes(points.x, points.y), model)
@@ -115,7 +93,7 @@ def fit_custom(maker: Any, points: FitPoints, folds: int = 10) -> FitResult:
 
 def _fit(maker: Any, points: FitPoints) -> Any:
     moves, covs = points.values * points.unit, points.covs * points.unit**2
-    if moves.shape[1] == 1:  # one quantity alone stands for both
+    if moves.shape[1] == 1:  # a single quantity is used for both components
         moves, covs = np.repeat(moves, 2, axis=1), covs * np.eye(2)
     return maker.fit(points.x, points.y, moves[:, 0], moves[:, 1], covs)
 
@@ -139,7 +117,7 @@ def _translation(points: FitPoints) -> FitResult:
 
 
 def _one_point(points: FitPoints) -> FitResult:
-    """Take one point as it is; nothing is withheld, and without a covariance nothing tells its uncertainty."""
+    """Fit a translation to one point: its covariance is that of the point, and there is no cross-validation."""
     unknown = np.full_like(points.covs, np.nan)
     moves = (points.values[0] * points.unit).tolist()
     dx, dy, dz = (*(moves * 2 if len(moves) == 1 else moves), 0.0)[:3]
@@ -148,7 +126,7 @@ def _one_point(points: FitPoints) -> FitResult:
 
 
 def _both_components(cov: Pairs) -> Pairs:
-    """Let the variance of one quantity alone stand for both of two equal ones."""
+    """Use the variance of a single quantity for both components."""
     return cov if len(cov) > 1 else (cov[0] * 2, cov[0] * 2)
 
 
@@ -173,30 +151,30 @@ _FITS: dict[str, Callable[[FitPoints], FitResult]] = {
     "piecewise": fit_piecewise,
 }
 
-#: The models there are, the simplest first.
+#: Kinds of models, the simplest first.
 KINDS = tuple(_FITS)
 
-#: Those among which an automatic choice is made.
+#: Kinds among which an automatic choice is made.
 KINDS_AUTO = KINDS
 
 _ALSO = {"polynomial": "polynomial2"}
 
 
 def prepare_shifts(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> FitPoints:
-    """Make tie points of two components ready for fitting."""
+    """Prepare corrections (dx, dy) for fitting."""
     shape = np.broadcast_shapes(*(np.shape(p) for p in (x, y, dx, dy)))
     x, y, dx, dy = (np.broadcast_to(np.asarray(p, np.float64), shape).ravel() for p in (x, y, dx, dy))
     return prepare_points(x, y, np.column_stack([dx, dy]), cov)
 
 
 def prepare_heights(x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> FitPoints:
-    """Make tie points of one component, with its variances, ready for fitting: the model's dx (and dy) is dz."""
+    """Prepare height corrections with variances for fitting: dx (and dy) of the model is dz."""
     values, covs = np.asarray(dz, np.float64)[:, None], np.asarray(var, np.float64)[:, None, None]
     return prepare_points(x, y, values, covs)
 
 
 def fit_points(kind: Any, points: FitPoints, folds: int = 10) -> FitResult:
-    """Fit a model of a kind; `folds` is for those whose withheld residuals need as many fits."""
+    """Fit a model of a kind; `folds` is the number of fits where cross-validation has no closed form."""
     if hasattr(kind, "fit"):
         return fit_custom(kind, points, folds)
     name = _ALSO.get(kind, kind)
@@ -233,9 +211,9 @@ def fit_model(
     Raises
     ------
     Degenerate
-        Where the tie points cannot carry it: none, too few, on a line, clustered.
+        Where the tie points do not determine it: none, too few, on a line, clustered.
     ValueError
-        When the kind is unknown.
+        For an unknown kind.
 
     Examples
     --------
@@ -247,10 +225,10 @@ def fit_model(
 
 @dataclass(frozen=True)
 class HorizontalVertical:
-    """Two models, one of places and one of heights: their errors are taken to be independent.
+    """A horizontal and a vertical model with independent errors.
 
-    horizontal : Of (dx, dy), CRS units.
-    vertical : Its first component is dz, in units of the values.
+    horizontal : Model of (dx, dy), CRS units.
+    vertical : Model whose first component is dz, in units of the values.
     """
 
     horizontal: Model
@@ -258,17 +236,17 @@ class HorizontalVertical:
 
     @property
     def kind(self) -> str:
-        """Kind of the horizontal part: what moving a transform, or resampling, depends on."""
+        """Kind of the horizontal model."""
         return self.horizontal.kind
 
     @property
     def scatter(self) -> Pairs:
-        """Of the horizontal part."""
+        """Scatter about the horizontal model."""
         return self.horizontal.scatter
 
     @property
     def dz_constant(self) -> float | None:
-        """The one vertical correction for every place, None where it varies."""
+        """Vertical correction if it is the same everywhere, else None."""
         return float(self.vertical.predict(0.0, 0.0)[0]) if self.vertical.kind == "translation" else None
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -288,11 +266,11 @@ class HorizontalVertical:
         return np.asarray(self.vertical.predict_cov(x, y)[..., 0, 0])
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
-        """Where either part has left its tie points behind."""
+        """Positions outside the tie points of either model."""
         return self.horizontal.extrapolates(x, y) | self.vertical.extrapolates(x, y)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Convert to JSON types."""
         return {"kind": "lifted", "horizontal": self.horizontal.to_dict(), "vertical": self.vertical.to_dict()}
 
     @classmethod
@@ -306,7 +284,7 @@ _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": Horiz
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:
-    """Rebuild a model from what its `to_dict` gave."""
+    """Rebuild a model from the result of its `to_dict`."""
     kind = data.get("kind")
     if kind not in _KINDS:
         raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")

@@ -1,7 +1,4 @@
-"""Robust least squares with few coefficients, a covariance per point, and scatter beyond it.
-
-Tie points made ready for fitting: finite, in one order, with usable covariances, centred and scaled.
-"""
+"""Preparation of tie points, and robust linear least squares with a covariance per point and scatter beyond it."""
 
 from __future__ import annotations
 
@@ -24,19 +21,18 @@ from xcoreg.core.models.uncertainty import (
     squared_distance,
 )
 
-_FLOOR = 1e-7  # of the typical value: no covariance is smaller, or weights would leave the range of numbers
-_BITS = 16
+_FLOOR = 1e-7  # smallest standard deviation of a point over the typical value
+_BITS = 16  # of each coordinate along the space-filling curve
 
 
 @dataclass(frozen=True)
 class FitPoints:
-    """Tie points ready for fitting; all numbers are in units of `unit`, positions in units of `scale`.
+    """Finite tie points in one order, centred and scaled, with positive definite covariances.
 
-    u, v : (n,) float64; Centred and scaled positions: within [-1, 1].
-    values : (n, k) float64; Corrections (dx, dy, ...).
-    covs : (n, k, k) float64; Their covariances, all positive definite.
-    rows : (n,) int; Where each stood in what was given.
-    total : Rows that were given.
+    u, v : (n,) float64; centred positions in units of `scale`, within [-1, 1].
+    values : (n, k) float64; corrections (dx, dy, ...) in units of `unit`.
+    covs : (n, k, k) float64; their covariances.
+    rows : (n,) int; row of each point in the input; total : number of these rows.
     centre : Map position of u = v = 0.
     scale, unit : CRS units of one unit of position and of one unit of value.
     spacing : Typical distance of neighbours, in units of `scale`.
@@ -69,19 +65,19 @@ class FitPoints:
         return np.asarray(self.v * self.scale + self.centre[1])
 
     def subset(self, chosen: Bools) -> FitPoints:
-        """Select some of the points; the units stay."""
+        """Select points; the units stay the same."""
         columns = {name: getattr(self, name)[chosen] for name in ("u", "v", "values", "covs", "rows")}
         return replace(self, **columns)
 
     def in_given_order(self, values: Floats) -> Floats:
-        """Put results into the order that was given, NaN for the rows left out."""
+        """Results in the order of the input, NaN for rows that were left out."""
         out = np.full((self.total, *values.shape[1:]), np.nan)
         out[self.rows] = values
         return out
 
 
 def prepare_points(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | None = None) -> FitPoints:
-    """Make tie points ready for fitting.
+    """Centre, scale and sort tie points.
 
     x, y (n,) array_like; values (n, k) array_like; covs (n, k, k) array_like, optional.
     """
@@ -105,7 +101,7 @@ def prepare_points(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLik
 
 
 def _fill_covariances(covs: Floats) -> tuple[Floats, bool]:
-    """Give points without a covariance the median one, and all at least a tiny one."""
+    """Give points without a covariance the median one; add a tiny one to all."""
     finite = np.asarray(np.isfinite(covs).all((1, 2)))
     identity = np.eye(covs.shape[1])
     good = finite & (np.linalg.eigvalsh(np.where(finite[:, None, None], covs, -identity))[:, 0] > 0)
@@ -114,18 +110,15 @@ def _fill_covariances(covs: Floats) -> tuple[Floats, bool]:
 
 
 def typical_spacing(u: Floats, v: Floats) -> float:
-    """Typical distance of neighbours: the median over the places of that to the fourth nearest."""
-    places = np.unique(np.column_stack([u, v]), axis=0)
-    if len(places) < 2:
+    """Typical distance of neighbours: median distance to the fourth nearest position."""
+    positions = np.unique(np.column_stack([u, v]), axis=0)
+    if len(positions) < 2:
         return 0.0
-    return float(np.median(cKDTree(places).query(places, min(len(places), 5))[0][:, -1]))
+    return float(np.median(cKDTree(positions).query(positions, min(len(positions), 5))[0][:, -1]))
 
 
 def half_planes(x: Floats, y: Floats) -> Floats:
-    """Sides of the convex hull.
-
-    x, y (n,) float64.
-    """
+    """Half-planes (m, 3) of the convex hull of positions (n,)."""
     middle = np.array([x.mean(), y.mean()])
     try:
         sides = ConvexHull(np.column_stack([x, y]) - middle).equations
@@ -136,7 +129,7 @@ def half_planes(x: Floats, y: Floats) -> Floats:
 
 
 def spread_order(u: Floats, v: Floats) -> Ints:
-    """Order points along a space-filling curve (Morton), so that every m-th of them is spread over the area."""
+    """Order points along a space-filling curve (Morton), so that every m-th of them covers the area."""
     code = np.zeros(len(u), np.int64)
     cells = [np.clip((p + 1) / 2 * 2**_BITS, 0, 2**_BITS - 1).astype(np.int64) for p in (u, v)]
     for bit in range(_BITS):
@@ -145,10 +138,7 @@ def spread_order(u: Floats, v: Floats) -> Ints:
 
 
 def folds_of(points: FitPoints, folds: int) -> Ints:
-    """Part points into folds, each of them spread over the area.
-
-    -> (n,) int.
-    """
+    """Assign points to folds (n,), each of which covers the area."""
     out = np.empty(len(points), np.intp)
     out[spread_order(points.u, points.v)] = np.arange(len(points)) % min(folds, len(points))
     return out
@@ -157,20 +147,20 @@ def folds_of(points: FitPoints, folds: int) -> Ints:
 _FIRST_ROUNDS = 8
 _ROUNDS = 25
 _TOLERANCE = 1e-4
-_MAJORITY = 0.6  # of the points count in the end
-_THIN = 1e-4  # of the variance of scatter that is in all directions
-_VARIANCE_FLOOR = 1e-14  # variance below which scatter is round-off of values of about 1
+_MAJORITY = 0.6  # smallest sum of weights over the number of points
+_THIN = 1e-4  # share of the variance of scatter that is isotropic
+_VARIANCE_FLOOR = 1e-14  # smallest variance of scatter: round-off of values of about 1
 
 
 @dataclass(frozen=True)
 class LinearFit:
-    """What a fit to tie points gives, in the units of the values.
+    """Result of a linear fit, in the units of the values; uncertainties are calibrated by cross-validation.
 
     coef : (m, k) float64
-    cov : (m, k, m, k) float64; Covariance of the coefficients.
-    scatter : (k, k) float64; Of the points beyond their own covariances; both are calibrated by the withheld residuals.
-    off : (n, k) float64; Residual of each point from the fit without it.
-    spread : (n, k, k) float64; Covariance of that prediction.
+    cov : (m, k, m, k) float64; covariance of the coefficients.
+    scatter : (k, k) float64; covariance of the points beyond their own.
+    residual : (n, k) float64; residual of each point from the fit without it.
+    spread : (n, k, k) float64; covariance of that prediction.
     """
 
     coef: Floats
@@ -206,7 +196,7 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
 
 
 def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats]:
-    """Find scatter and weights that some wrong points cannot spoil: least absolute deviations by reweighting."""
+    """Robust first scatter and weights: least absolute deviations by iterative reweighting."""
     n, m = design.shape
     coef = np.linalg.lstsq(design, values, rcond=None)[0]
     for _ in range(_FIRST_ROUNDS if n > m else 0):
@@ -222,7 +212,7 @@ def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats
 def _weights_of_majority(
     residual: Floats, covs: Floats, scatter: Floats, left: Floats, needed: int
 ) -> tuple[Floats, Floats]:
-    """Weigh points by their residuals; scatter in which most of them count for nothing cannot be right."""
+    """Weights of points by their residuals; the scatter is doubled until most points have weight."""
     while True:
         weights = robust_weights(squared_distance(residual, covs + scatter) / left, residual.shape[1])
         if weights.sum() >= max(_MAJORITY * len(residual), min(needed, len(residual)) - 1e-9):
@@ -231,7 +221,7 @@ def _weights_of_majority(
 
 
 def _with_width(scatter: Floats) -> Floats:
-    """Keep an ellipse from collapsing: where it has no width at all, its inverse is noise."""
+    """Add a little isotropic scatter, so that the covariance can be inverted."""
     k = len(scatter)
     return np.asarray(scatter + (_VARIANCE_FLOOR + _THIN * np.trace(scatter)) * np.eye(k))
 

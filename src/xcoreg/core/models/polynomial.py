@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core import Floats, exponents, monomials, symmetric
-from xcoreg.core.models.base import Degenerate, FittedModel, to_tuples
+from xcoreg.core.models.base import Degenerate, FittedModel, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, half_planes
 
-_FLAT = 1e-2  # smallest singular value of the design over the largest, for points that span an area
-_NARROW = 5e-3  # least width of the points over their length: windows wander a little about the places asked for
+_FLAT = 1e-2  # smallest singular value of the design over the largest
+_NARROW = 5e-3  # smallest width of the points over their length
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Polynomial(FittedModel):
     """Polynomial in centred, scaled coordinates; make one with :func:`xcoreg.core.models.fit_model`.
 
-    centre : (2,) float64; Map position (x, y) of the origin.
+    centre : (2,) float64; map position (x, y) of the origin.
     scale : CRS units of one unit of the coordinates.
-    coef : (m, k) float64; Coefficients of dx, dy by rising degree, CRS units; of one quantity alone (k = 1), which
-        stands for both then.
-    cov : (m, k, m, k) float64; Their covariance.
+    coef : (m, k) float64; coefficients of dx, dy by rising degree, CRS units; for k = 1 of one quantity, used for both.
+    cov : (m, k, m, k) float64; their covariance.
     """
 
     order: ClassVar[int] = 0
@@ -41,10 +40,7 @@ class Polynomial(FittedModel):
         return _horner(self.coef[:, 0], self.order, u, v), _horner(self.coef[:, -1], self.order, u, v)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction at map positions.
-
-        -> (..., 2, 2) float64.
-        """
+        """Covariance (..., 2, 2) of the correction at map positions."""
         u, v = self._local(x, y)
         second = min(self.coef.shape[1] - 1, 1)
         pairs = ((0, 0), (0, second), (second, second))
@@ -52,11 +48,11 @@ class Polynomial(FittedModel):
         return symmetric(*parts)
 
     def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        x, y = broadcast(x, y)
         return (x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale
 
     def _squares(self, a: int, b: int) -> Floats:
-        """Coefficients of the polynomial that is the covariance of two components."""
+        """Coefficients of the covariance of two components, a polynomial of twice the order."""
         where = {powers: i for i, powers in enumerate(exponents(2 * self.order))}
         out, powers = np.zeros(len(where)), exponents(self.order)
         for i, (p, q) in enumerate(powers):
@@ -87,7 +83,7 @@ class Polynomial3(Polynomial):
 
 
 def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:
-    """Evaluate a polynomial element by element: no value depends on its neighbours."""
+    """Evaluate a polynomial by Horner's scheme."""
     where = {powers: i for i, powers in enumerate(exponents(order))}
     out = np.zeros(np.shape(u))
     for p in range(order, -1, -1):
@@ -102,10 +98,10 @@ def fit_polynomial(kind: type[Polynomial], points: FitPoints) -> tuple[Polynomia
     """Fit a polynomial."""
     design = monomials(points.u, points.v, kind.order)
     needed = design.shape[1] + 1
-    places = len(np.unique(np.column_stack([points.u, points.v]), axis=0))
-    if places < needed:
-        raise Degenerate(f"{places} places are too few for {kind.kind}: it needs {needed}", needed)
-    _refuse_narrow(points, kind, needed)
+    positions = len(np.unique(np.column_stack([points.u, points.v]), axis=0))
+    if positions < needed:
+        raise Degenerate(f"{positions} positions are too few for {kind.kind}: it needs {needed}", needed)
+    _reject_clusters(points, kind, needed)
     fit = fit_linear(design, points.values, points.covs)
     shared: dict[str, Any] = {"n": len(points), "scatter": to_tuples(fit.scatter[:2, :2] * points.unit**2)}
     shared |= {"spacing": points.spacing * points.scale, "hull": half_planes(points.x, points.y)}
@@ -113,13 +109,20 @@ def fit_polynomial(kind: type[Polynomial], points: FitPoints) -> tuple[Polynomia
     return kind(**shared, centre=np.array(points.centre), scale=points.scale, coef=coef, cov=cov), fit
 
 
-def _refuse_narrow(points: FitPoints, kind: type[Polynomial], needed: int) -> None:
-    """Refuse points on a line, or where one of them alone carries a coefficient."""
-    places = np.column_stack([points.u - points.u.mean(), points.v - points.v.mean()])
-    _, widths, axes = np.linalg.svd(places, full_matrices=False)
+def detrend(points: FitPoints) -> tuple[Floats, FitPoints]:
+    """Coefficients (3, k) of a robust plane, and the tie points with their corrections minus the plane."""
+    plane = fit_polynomial(Affine, points)[1].coef
+    values = points.values - plane[0] - np.outer(points.u, plane[1]) - np.outer(points.v, plane[2])
+    return plane, replace(points, values=values)
+
+
+def _reject_clusters(points: FitPoints, kind: type[Polynomial], needed: int) -> None:
+    """Reject points on a line, or of which a single one determines a coefficient."""
+    positions = np.column_stack([points.u - points.u.mean(), points.v - points.v.mean()])
+    _, widths, axes = np.linalg.svd(positions, full_matrices=False)
     if widths[1] <= _NARROW * widths[0]:
         raise Degenerate(f"the {len(points)} tie points lie on a line: {kind.kind} needs {needed} that do not", needed)
-    along = places @ axes.T / (widths / np.sqrt(len(points)))
+    along = positions @ axes.T / (widths / np.sqrt(len(points)))
     design = monomials(along[:, 0], along[:, 1], kind.order)
     left, sizes, _ = np.linalg.svd(design / np.sqrt((design**2).mean(0)), full_matrices=False)
     if sizes[-1] <= _FLAT * sizes[0] or (left**2).sum(1).max() > 1 - 1e-6:

@@ -1,4 +1,4 @@
-"""Choosing a model by its error at tie points that were withheld from the fit."""
+"""Choosing a model by cross-validation."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ from xcoreg.core.models.uncertainty import rejection_limit
 from xcoreg.core.robust import biweight_loss
 
 _CHI2_MEDIAN = {1: 0.45493642311957283, 2: 1.3862943611198906}  # by degrees of freedom
-_FOLD_OVERLAP = 1.45  # ratio of standard errors with and without what ten folds share (Nadeau & Bengio 2003)
-_WORTH = 0.01  # of the squared error
+_FOLD_OVERLAP = 1.45  # factor of standard errors because ten folds share points (Nadeau & Bengio 2003)
+_WORTH = 0.01  # smallest relative gain in squared error that is worth a more flexible model
 _AUTO_NEEDS = {"affine": 5, "polynomial2": 12, "polynomial3": 20, "spline": 20, "piecewise": 20}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model with the evidence for it.
+    """A model with its cross-validation.
 
-    model : The chosen one.
-    table : A row for each kind that was tried: `kind`; `rmse_r`, the root mean square length of the withheld residuals,
-        CRS units; `score`, the same with weights and robust, by which the choice is made; `error`, one standard error
-        of its difference to the best one's; `parameters` (effective, per component); `chosen`; `reason` why it could
-        not be fitted, or "".
-    residual_dx, residual_dy : (n,) float64; Observed minus predicted by the fit without the point, CRS units; NaN for
+    model : The chosen model.
+    table : One row per kind: `kind`; `rmse_r`, root mean square length of the residuals at check points, CRS units;
+        `score`, the same weighted and robust, by which the choice is made; `error`, standard error of its difference to
+        the best score; `parameters`, effective number per component; `chosen`; `reason` why it was not fitted, or "".
+    residual_dx, residual_dy : (n,) float64; observed minus predicted by the fit without the point, CRS units; NaN for
         points that were not finite.
-    held_out_cov : (n, 2, 2) float64; What their covariance should be: the model's there, the point's own and the
-        scatter, CRS units squared.
-    warnings : What the tie points could not carry.
+    check_cov : (n, 2, 2) float64; expected covariance of these residuals: model, point and scatter, CRS units squared.
+    warnings : Reasons why models could not be fitted.
     """
 
     model: Model
@@ -55,15 +53,15 @@ def assess_model(
     cov: ArrayLike | None = None,
     folds: int = 10,
 ) -> Choice:
-    """Fit a model of one kind and tell its error at withheld tie points.
+    """Fit a model of one kind, with cross-validation.
 
     Parameters
     ----------
     kind, x, y, dx, dy, cov
         As for :func:`xcoreg.core.models.fit_model`.
     folds : int
-        Parts in which points are withheld by models without a closed form for it ("piecewise", a user's own); the
-        others withhold each point by itself.
+        Number of folds for models without a closed form ("piecewise", a user's own); the others leave out one point at
+        a time.
 
     Returns
     -------
@@ -72,7 +70,7 @@ def assess_model(
     Raises
     ------
     Degenerate
-        Where the tie points cannot carry it.
+        Where the tie points do not determine it.
 
     Examples
     --------
@@ -89,7 +87,7 @@ def _assess(kind: Any, points: FitPoints, folds: int = 10) -> Choice:
 
 
 def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Choice:
-    """Fit a model to one quantity; the model's first component is that quantity.
+    """Fit a model to a single quantity, its first component.
 
     x, y, dz, var (n,) array_like.
     """
@@ -106,7 +104,7 @@ def choose_model(
     kinds: Sequence[Any] = KINDS_AUTO,
     folds: int = 10,
 ) -> Choice:
-    """Choose the simplest model whose error at withheld tie points is within one standard error of the best.
+    """Choose the simplest model whose cross-validated error is within one standard error of the best.
 
     Parameters
     ----------
@@ -120,9 +118,9 @@ def choose_model(
     Returns
     -------
     Choice
-        The standard error is that of the differences paired by points, times 1.45: fits that share nine tenths of their
-        points err together (Nadeau & Bengio 2003, doi:10.1023/A:1024068626366). One in a hundred of the squared error
-        is not worth a more flexible model either.
+        The standard error is that of the differences paired by points, times 1.45, because folds share nine tenths of
+        their points (Nadeau & Bengio 2003, doi:10.1023/A:1024068626366). A gain of less than 1 % in squared error does
+        not justify a more flexible model either.
 
     Raises
     ------
@@ -147,7 +145,7 @@ def _choose(points: FitPoints, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 1
     needed = 1
     for kind in kinds:
         if len(points) < _AUTO_NEEDS.get(kind, 0) and results:
-            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}, which takes {_AUTO_NEEDS[kind]}"
+            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}: it needs {_AUTO_NEEDS[kind]}"
             continue
         try:
             results[kind] = fit_points(kind, points, folds)
@@ -163,17 +161,17 @@ def _choose(points: FitPoints, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 1
 
 
 def _close_to_best(more: Floats, best: Floats) -> bool:
-    """Tell whether a loss is within one standard error of the best one's, or not worth the difference."""
+    """Whether a loss is within one standard error of the best one, or the gain too small."""
     return bool(more.mean() <= _standard_error(more) + _WORTH * best.mean())
 
 
 def _standard_error(more: Floats) -> float:
-    """Of the mean of differences paired by points; fits that share most of their points err together."""
+    """Estimate the standard error of the mean of differences paired by points."""
     return float(_FOLD_OVERLAP * more.std(ddof=1) / np.sqrt(len(more))) if len(more) > 1 else 0.0
 
 
 def _weights(points: FitPoints, results: dict[str, FitResult]) -> Floats:
-    """Weight each point by its precision, with the scatter that the closest model leaves, the same for all models."""
+    """Weights of points by their variance and the scatter about the closest model, the same for all models."""
     k = points.values.shape[1]
     own = np.trace(points.covs, axis1=1, axis2=2) / k
     typical = min(float(np.median(result.squared)) for result in results.values()) / _CHI2_MEDIAN[k]
@@ -181,10 +179,10 @@ def _weights(points: FitPoints, results: dict[str, FitResult]) -> Floats:
 
 
 def _losses(points: FitPoints, results: dict[str, FitResult]) -> dict[str, Floats]:
-    """Robust squared error of each withheld point by each model."""
+    """Robust squared error of each check point by each model."""
     weights = _weights(points, results)
     most = rejection_limit(points.values.shape[1])
-    # A single point has no residual: it cannot be left out.
+    # A single point has no cross-validated residual.
     return {kind: np.nan_to_num(biweight_loss(weights * one.squared, most)) for kind, one in results.items()}
 
 

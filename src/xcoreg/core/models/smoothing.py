@@ -1,7 +1,4 @@
-"""Penalised splines for tie points: smoothing and scatter by restricted maximum likelihood.
-
-A smoothing spline by levels: the lattice is refined while neighbours still agree about what it misses.
-"""
+"""Penalised B-splines on lattices of increasing resolution; smoothing and scatter by restricted maximum likelihood."""
 
 from __future__ import annotations
 
@@ -32,19 +29,19 @@ from xcoreg.core.models.uncertainty import (
 )
 from xcoreg.core.robust import biweight_loss
 
-_CELLS = 57  # along the longer side at most
-_COARSE = (4.0, 2.0, 1.0)  # sides of the cells, in typical distances of tie points
-_FEWEST = 4  # cells of a coarse lattice along the longer side
-_MARGIN = 1.0  # typical distances of tie points around them
+_CELLS = 57  # largest number along the longer side
+_COARSE = (4.0, 2.0, 1.0)  # sides of the cells of each lattice, in typical distances of tie points
+_FEWEST = 4  # smallest number of cells of a coarse lattice along the longer side
+_MARGIN = 1.0  # around the tie points, in typical distances
 _NEIGHBOURS = 8
-_AGREE = 3.0  # standard errors of the correlation of neighbouring residuals
-_USED = 0.3  # of the splines of a lattice as effective parameters
-_LEFT = 0.25  # of the points' own variance as scatter
+_AGREE = 3.0  # correlation of neighbouring residuals, in standard errors, from which on the lattice is refined
+_USED = 0.3  # effective parameters over splines from which on a lattice is too coarse,
+_LEFT = 0.25  # if the scatter exceeds this share of the variance of points
 _NORMAL_MAD = 1.4826022185056018
 
 
 def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
-    """Compare each point with the median of its neighbours.
+    """Scatter and weights (0 or 1) from the difference of each point to the median of its neighbours.
 
     -> scatter (k, k) float64; weights (n,) float64.
     """
@@ -55,13 +52,12 @@ def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
     k = points.values.shape[1]
     squared = squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
     weights = robust_weights(squared, k)
-    return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if weights.sum() > 0.5 * len(points) else np.ones(
-        len(points)
-    )
+    enough = weights.sum() > 0.5 * len(points)
+    return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if enough else np.ones(len(points))
 
 
 def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
-    """Fit a smoothing spline to tie points freed of their plane."""
+    """Fit a smoothing spline to detrended tie points; the lattice with the smallest cross-validated error is used."""
     scatter, weights = neighbour_scatter(points)
     k = points.values.shape[1]
     state = State(np.full(k, np.inf), scatter, weights)
@@ -83,13 +79,13 @@ def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
 
 
 def _lattice_exhausted(points: FitPoints, basis: Basis, state: State, smooth: SplineSolution) -> bool:
-    """Tell whether the lattice has been used up while points scatter by more than their covariances."""
+    """Whether most splines are in use while points scatter by more than their covariances."""
     own = np.median(np.trace(points.covs, axis1=1, axis2=2))
     return bool(smooth.freedom.max() > _USED * basis.size and np.trace(state.scatter) > _LEFT * own)
 
 
 def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolution]]) -> list[float]:
-    """Robust error of withheld points on each lattice, in units of the scatter of the best."""
+    """Robust cross-validated error of each lattice."""
     offs = [leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions]
     scatter = min((state.scatter for _, state, _ in solutions), key=np.trace)
     typical = min(float(np.median((residual**2).sum(1))) for residual in offs)
@@ -106,7 +102,7 @@ def _neighbours(points: FitPoints, count: int) -> Ints:
 
 
 def _neighbours_agree(points: FitPoints, state: State, smooth: SplineSolution, near: Ints) -> bool:
-    """Tell whether residuals of neighbours are alike: then the lattice is too coarse for what is there."""
+    """Whether residuals of neighbours are correlated: then the lattice is too coarse."""
     variances = np.diagonal(points.covs + state.scatter, axis1=1, axis2=2)
     unit = smooth.residual / np.sqrt(variances) * np.sqrt(state.weights)[:, None]
     unit = unit / np.sqrt((unit**2).mean(0) + 1e-300)
@@ -116,13 +112,11 @@ def _neighbours_agree(points: FitPoints, state: State, smooth: SplineSolution, n
 
 _PLANE = 3  # parameters that are not penalised
 _ROUNDS = 40
-_SETTLED = 0.02  # change of the logarithms of smoothing and scatter
-_STIFF = 1e-3  # effective parameters beyond a plane at which a component is one
-_LOOSE = 1.0  # stiffness to start with at most, in units of that at which bending and data weigh the same
-_RIGID = 1e9  # and the limits of stiffness
-_FREE = 1e-10
-_THIN = 1e-4
-_FLOOR = 1e-14
+_SETTLED = 0.02  # largest change of the logarithms of smoothing and scatter at convergence
+_STIFF = 1e-3  # effective parameters beyond a plane below which a component is a plane
+_LOOSE = 1.0  # largest initial stiffness, in units of that at which bending and data have equal weight
+_RIGID, _FREE = 1e9, 1e-10  # limits of the stiffness in these units
+_THIN, _FLOOR = 1e-4, 1e-14  # isotropic part of the scatter: relative and absolute variance
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ class Basis:
 
     splines : (n, 16) int
     values : (n, 16) float64
-    penalty : Lower triangle, one component.
+    penalty : Lower triangle of the bending energy of one component.
     rows, cols : The same as a sum of Kronecker products.
     """
 
@@ -152,7 +146,7 @@ class Basis:
         return np.asarray((coef[self.splines] * self.values).sum(1))
 
     def gather(self, pulls: Floats) -> Floats:
-        """Sum what the tie points (n,) pull at, spline by spline."""
+        """Transpose of :meth:`at_points`."""
         return np.asarray(
             np.bincount(self.splines.ravel(), (self.values * pulls[:, None]).ravel(), self.size), np.float64
         )
@@ -174,11 +168,11 @@ class Basis:
 
 @dataclass(frozen=True)
 class State:
-    """What is estimated along with the coefficients.
+    """Parameters that are estimated along with the coefficients.
 
-    stiffness : (k,) float64; Weight of the bending energy of each component.
-    scatter : (k, k) float64
-    weights : (n,) float64; Robust weights.
+    stiffness : (k,) float64; weight of the bending energy of each component.
+    scatter : (k, k) float64; covariance of points beyond their own.
+    weights : (n,) float64; robust weights.
     """
 
     stiffness: Floats
@@ -188,15 +182,14 @@ class State:
 
 @dataclass(frozen=True)
 class SplineSolution:
-    """A solution.
+    """Coefficients and residuals for one set of parameters.
 
     coef : (k, m) float64
-    off : (n, k) float64; Residuals.
-    spread : (n, k, k) float64; Covariance of the fit at the points.
-    precision : (n, k, k) float64; Weights of the points.
+    residual : (n, k) float64
+    spread : (n, k, k) float64; covariance of the fit at the points.
+    precision : (n, k, k) float64; weights of the points.
     covariance : Of the coefficients, for each component or for all of them together.
-    freedom : (k,) float64; Effective parameters.
-    energy : (k,) float64; Bending energies.
+    freedom, energy : (k,) float64; effective parameters and bending energies.
     """
 
     coef: Floats
@@ -216,7 +209,7 @@ def make_basis(lattice: Lattice, points: FitPoints) -> Basis:
 
 
 def _penalty(lattice: Lattice, rows: list[Floats], cols: list[Floats]) -> Floats:
-    """Bring the bending energy into the form of :mod:`xcoreg.core.models.bspline`."""
+    """Bending energy in the block form of :mod:`xcoreg.core.models.bspline`."""
     n_rows, n_cols = lattice.shape
     b = ROWS_PER_BLOCK * n_cols
     out = np.zeros((n_rows // ROWS_PER_BLOCK, 2 * b, b))
@@ -231,7 +224,7 @@ def _penalty(lattice: Lattice, rows: list[Floats], cols: list[Floats]) -> Floats
 
 
 def solve(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
-    """Solve for each component by itself, weighted by its own variances."""
+    """Solve for each component separately, weighted by its variances."""
     k = points.values.shape[1]
     parts = []
     for c in range(k):
@@ -285,18 +278,18 @@ def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolut
 
 
 def soften(basis: Basis, points: FitPoints, state: State) -> State:
-    """Start on another lattice: as stiff as before, but not so stiff that only a plane is left to climb from."""
+    """Limit the initial stiffness on another lattice, so that more than a plane is possible."""
     return replace(state, stiffness=np.minimum(state.stiffness, _LOOSE * _balance(basis, points, state)))
 
 
 def _clip_stiffness(basis: Basis, points: FitPoints, state: State) -> State:
-    """Keep the stiffness where the equations have digits; the largest makes a plane."""
+    """Limit the stiffness to the numerically stable range; the largest one makes a plane."""
     balance = _balance(basis, points, state)
     return replace(state, stiffness=np.clip(state.stiffness, _FREE * balance, _RIGID * balance))
 
 
 def _balance(basis: Basis, points: FitPoints, state: State) -> Floats:
-    """Stiffness of each component at which bending and data weigh the same."""
+    """Stiffness of each component at which bending and data have equal weight."""
     variances = np.diagonal(points.covs + state.scatter, axis1=1, axis2=2)
     heavy = (state.weights[:, None] / variances).sum(0) * float((basis.values**2).sum(1).mean())
     b = np.arange(basis.penalty.shape[2])
@@ -304,17 +297,17 @@ def _balance(basis: Basis, points: FitPoints, state: State) -> Floats:
 
 
 def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, SplineSolution, int]:
-    """Improve smoothing, scatter and weights until they settle.
+    """Iterate smoothing, scatter and weights until they converge.
 
-    Smoothing by the generalised Fellner-Schall update (Wood & Fasiolo 2017, doi:10.1111/biom.12666), which climbs the
-    restricted likelihood; scatter by Paule & Mandel; robust weights.
+    Smoothing by the generalised Fellner-Schall update (Wood & Fasiolo 2017, doi:10.1111/biom.12666), which increases
+    the restricted likelihood; scatter by Paule & Mandel; robust weights.
     """
     step = np.zeros(points.values.shape[1])
     for i in range(_ROUNDS):
         smooth = solve(basis, points, state)
         new = _clip_stiffness(basis, points, _update(points, state, smooth))
         last, step = step, np.log(new.stiffness / state.stiffness)
-        # Steps that shrink by a steady factor lead to a sum that is known.
+        # Steps that shrink by a constant factor are a geometric series: extrapolate its sum.
         steady = np.divide(step, last, out=np.zeros_like(step), where=np.abs(last) > 1e-9)
         ahead = np.where((steady > 0) & (i > 0), np.clip(1 / (1 - np.clip(steady, 0, 0.8)), 1, 4), 1.0)
         wider = np.abs(np.log(np.trace(new.scatter) / np.trace(state.scatter)))

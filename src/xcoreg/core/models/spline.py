@@ -1,7 +1,4 @@
-"""A smoothing spline: bends as much as the tie points ask for, goes straight on beyond them.
-
-Fitting a smoothing spline to tie points.
-"""
+"""Smoothing splines: fitted to tie points by restricted maximum likelihood, linear beyond them."""
 
 from __future__ import annotations
 
@@ -12,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core import Floats, Ints, symmetric
-from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, to_tuples
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, half_planes
-from xcoreg.core.models.polynomial import Affine, fit_polynomial
+from xcoreg.core.models.polynomial import detrend
 from xcoreg.core.models.smoothing import Basis, SplineSolution, State, fit_multilevel, neighbour_scatter, solve_together
 from xcoreg.core.models.uncertainty import ResidualCov, calibrate, inverse_matrices, leave_one_out
 
-_CHUNK = 1 << 13  # positions at a time: what is worked on stays in the cache
+_CHUNK = 1 << 13  # positions at a time: temporary arrays stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,17 +31,17 @@ class Spline(FittedModel):
     coef : (k, rows, cols) float64
         Coefficients of dx, dy (...), CRS units; rows along y, three more than cells.
     length : float
-        Distance over which the correction changes, CRS units: each such square has one effective parameter.
+        Side of a square that has one effective parameter, CRS units: smaller details are smoothed.
     nodes : (4,) float64
-        Map position (x, y) of the first node of `spread`, and the distance of nodes along x and y.
+        Map position (x, y) of the first node of `spread`, and the spacing of nodes along x and y.
     spread : (3, rows, cols) float64
-        Covariance (xx, xy, yy) of the correction at nodes over the tie points.
+        Covariance (xx, xy, yy) of the correction at nodes.
     growth : (2,) float64
-        What the variances of dx and dy gain beyond the nodes, per squared distance.
+        Growth of the variances of dx and dy beyond the nodes, per squared distance.
 
     Notes
     -----
-    Beyond the lattice the correction continues in a straight line.
+    Beyond the lattice the correction continues linearly.
 
     Examples
     --------
@@ -70,19 +67,8 @@ class Spline(FittedModel):
     growth: Floats
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        dx, dy : float64 arrays
-            The correction, CRS units; NaN where a position is not finite.
-        """
-        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        """Correction at map positions, CRS units; NaN where a position is not finite."""
+        x, y = broadcast(x, y)
         out = np.empty((2, x.size))
         flat_x, flat_y = x.ravel(), y.ravel()
         for start in range(0, x.size, _CHUNK):
@@ -91,19 +77,8 @@ class Spline(FittedModel):
         return out[0].reshape(x.shape), out[1].reshape(x.shape)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        (..., 2, 2) float64
-            Axes (x, y), CRS units squared; linear between nodes, growing beyond.
-        """
-        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        """Covariance (..., 2, 2) of the correction at map positions; linear between nodes, growing beyond."""
+        x, y = broadcast(x, y)
         rows, cols = self.spread.shape[1:]
         j, right, beyond_x = _cell((x - self.nodes[0]) / self.nodes[2], cols - 1)
         i, up, beyond_y = _cell((y - self.nodes[1]) / self.nodes[3], rows - 1)
@@ -117,7 +92,7 @@ class Spline(FittedModel):
         return symmetric(xx, xy, yy)
 
     def _values(self, x: Floats, y: Floats) -> Floats:
-        """Corrections (2, n) at positions (n,), element by element: no value depends on its neighbours."""
+        """Corrections (2, n) at positions (n,)."""
         known = np.isfinite(x) & np.isfinite(y)
         rows, cols = self.coef.shape[1:]
         j, s, far_x = _cell((x - self.origin[0]) / self.step, cols - 3)
@@ -125,7 +100,7 @@ class Spline(FittedModel):
         along, across = _weights(s, far_x), _weights(r, far_y)
         first = i * cols + j
         out = np.stack([_sum(plane.ravel(), first, cols, across, along) for plane in self.coef[:2]])
-        # Beyond a corner the product of two straight lines would bend: that part is taken away again.
+        # Beyond a corner the product of two linear functions is not linear: subtract the product term.
         corner = np.flatnonzero((far_x != 0) & (far_y != 0))
         if corner.size:
             bend = [far * _slopes(at) for far, at in ((far_y[corner], r[corner]), (far_x[corner], s[corner]))]
@@ -139,7 +114,7 @@ class Spline(FittedModel):
 
 
 def _cell(t: Floats, cells: int) -> tuple[Ints, Floats, Floats]:
-    """Cell, position inside of it, and distance beyond the last cell, all in cells."""
+    """Cell, position within it, and distance beyond the lattice, all in cells."""
     t = np.where(np.isfinite(t), t, 0.0)
     inside = np.clip(t, 0, cells)
     first = np.minimum(np.floor(inside), cells - 1)
@@ -147,7 +122,7 @@ def _cell(t: Floats, cells: int) -> tuple[Ints, Floats, Floats]:
 
 
 def _weights(s: Floats, far: Floats) -> Floats:
-    """Values of the four splines that see a position; beyond the lattice they go straight on."""
+    """Values of the four splines at a position, continued linearly beyond the lattice."""
     r = 1 - s
     values = np.stack([r * r * r, 3 * s * s * (s - 2) + 4, 3 * r * r * (r - 2) + 4, s * s * s]) / 6
     return np.asarray(values + far * _slopes(s)) if far.any() else values
@@ -169,28 +144,25 @@ def _sum(plane: Floats, first: Ints, cols: int, across: Floats, along: Floats) -
 
 
 _FEWEST = 10
-_LEAST = 1e-5  # of the variance between neighbours is noise: a spline through the points says nothing of its error
-_PLANE = 3  # parameters that are always there
-_TILTED = 0.01  # mean squared correlation of the components' errors from which on they are solved for together
-_NODES = 100  # along the longer side at most
-_NODE_SPACING = 0.6  # typical distances of tie points
-_LOG_GROWTH = 1 / (4 * np.pi)  # of the variance of a plate beyond its supports
+_LEAST = 1e-5  # smallest noise as a share of the variance between neighbours: an exact spline has no error estimate
+_PLANE = 3  # parameters of the plane
+_TILTED = 0.01  # mean squared correlation of the errors of components from which on they are solved together
+_NODES = 100  # largest number along the longer side
+_NODE_SPACING = 0.6  # in typical distances of tie points
+_LOG_GROWTH = 1 / (4 * np.pi)  # growth of the variance of a thin plate beyond its supports
 
 
 def fit_spline(points: FitPoints) -> FitResult:
-    """Fit a smoothing spline: a robust plane, then splines for what bends."""
-    places = len(np.unique(np.column_stack([points.u, points.v]), axis=0))
-    if places < _FEWEST:
-        raise Degenerate(f"{places} places are too few for spline: it needs {_FEWEST}", _FEWEST)
-    plane = fit_polynomial(Affine, points)[1].coef
-    bends = replace(
-        points, values=points.values - plane[0] - np.outer(points.u, plane[1]) - np.outer(points.v, plane[2])
-    )
-    floor = _LEAST * np.trace(neighbour_scatter(bends)[0]) / bends.values.shape[1]
-    bends = replace(bends, covs=points.covs + floor * np.eye(bends.values.shape[1]))
-    basis, state, smooth = fit_multilevel(bends)
-    if _errors_correlate(bends, state):
-        smooth = solve_together(basis, bends, state)
+    """Fit a smoothing spline: a robust plane, and splines to the deviations from it."""
+    positions = len(np.unique(np.column_stack([points.u, points.v]), axis=0))
+    if positions < _FEWEST:
+        raise Degenerate(f"{positions} positions are too few for spline: it needs {_FEWEST}", _FEWEST)
+    plane, detrended = detrend(points)
+    floor = _LEAST * np.trace(neighbour_scatter(detrended)[0]) / detrended.values.shape[1]
+    detrended = replace(detrended, covs=points.covs + floor * np.eye(detrended.values.shape[1]))
+    basis, state, smooth = fit_multilevel(detrended)
+    if _errors_correlate(detrended, state):
+        smooth = solve_together(basis, detrended, state)
     residual, spread = leave_one_out(smooth.residual, smooth.spread, smooth.precision)
     freedom = float(smooth.freedom.mean())
     expected = ResidualCov(spread, points.covs, state.scatter)
@@ -200,7 +172,7 @@ def fit_spline(points: FitPoints) -> FitResult:
 
 
 def _errors_correlate(points: FitPoints, state: State) -> bool:
-    """Tell whether errors of the components go together: texture along one direction, parallax."""
+    """Whether the errors of components are correlated: texture along one direction, parallax."""
     precision = inverse_matrices(points.covs + state.scatter)
     sizes = np.diagonal(precision, axis1=1, axis2=2)
     squares = precision**2 / (sizes[:, :, None] * sizes[:, None, :])
@@ -215,13 +187,13 @@ def _model(
     low_row, low_col = lattice.origin
     if lattice.swapped:
         grids, low_row, low_col = grids.transpose(0, 2, 1), low_col, low_row
-    # Coefficients of a plane are its values at the middles of the splines; the first is a cell before the lattice.
+    # Spline coefficients of a plane are its values at the spline centres; the first lies one cell before the lattice.
     v, u = (
         (np.arange(size) - 1) * lattice.step + low
         for size, low in zip(grids.shape[1:], (low_row, low_col), strict=True)
     )
     grids = grids + plane[0][:, None, None] + plane[1][:, None, None] * u + plane[2][:, None, None] * v[:, None]
-    pair = [0, min(len(grids) - 1, 1)]  # one quantity alone stands for both
+    pair = [0, min(len(grids) - 1, 1)]  # a single quantity is used for both components
     freedom = float(smooth.freedom.mean())
     nodes, spread = _nodes(points, basis, smooth)
     area = max(float(np.ptp(points.u) * np.ptp(points.v)), points.spacing**2)
@@ -241,7 +213,7 @@ def _model(
 
 
 def _nodes(points: FitPoints, basis: Basis, smooth: SplineSolution) -> tuple[Floats, Floats]:
-    """Covariance of the model at nodes over the tie points and a margin around them, in few digits."""
+    """Nodes over the tie points and a margin, and the covariance of the model there."""
     low = np.array([points.u.min(), points.v.min()]) - points.spacing
     spans = np.array([points.u.max(), points.v.max()]) + points.spacing - low
     finest = max(_NODE_SPACING * points.spacing, spans.max() / _NODES, basis.lattice.step / 2)
@@ -254,5 +226,5 @@ def _nodes(points: FitPoints, basis: Basis, smooth: SplineSolution) -> tuple[Flo
 
 
 def _round_digits(values: Floats) -> Floats:
-    """Round to few digits: files stay small."""
+    """Round to four digits: files stay small."""
     return np.array([float(f"{value:.3e}") for value in values.ravel().tolist()]).reshape(values.shape)

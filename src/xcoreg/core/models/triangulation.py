@@ -1,13 +1,8 @@
-"""Fitting a triangulation to tie points.
-
-A triangulation, and where positions lie in it.
-
-Linear between tie points: a triangulation that passes through all of them.
-"""
+"""Piecewise linear models: a Delaunay triangulation through the tie points."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,22 +10,22 @@ from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from xcoreg.core import Bools, Floats, Ints
-from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, to_tuples
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, folds_of, half_planes
-from xcoreg.core.models.polynomial import Affine, fit_polynomial
+from xcoreg.core.models.polynomial import detrend
 from xcoreg.core.models.smoothing import neighbour_scatter
-from xcoreg.core.models.uncertainty import ResidualCov, calibrate, excess_scatter, robust_weights, squared_distance
+from xcoreg.core.models.uncertainty import ResidualCov, calibrate, iterate_scatter
 
-_CHUNK = 1 << 14  # positions at a time: what is worked on stays in the cache
+_CHUNK = 1 << 14  # positions at a time: temporary arrays stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where positions lie: a triangle's corners and their shares.
+    """Positions in a triangulation.
 
-    corners : (n, 3) int
-    shares : (n, 3) float64; Of the corners; they sum to 1 and none is negative.
-    beyond : (n,) float64; Distance to the mesh; a position outside counts for the nearest one inside.
+    corners : (n, 3) int; corners of the triangle around each position.
+    shares : (n, 3) float64; barycentric coordinates.
+    beyond : (n,) float64; distance to the mesh; a position outside is replaced by the nearest one on the outline.
     """
 
     corners: Ints
@@ -40,15 +35,15 @@ class Location:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A triangulation with a table of the triangles near each cell of a grid; make it with :func:`make_mesh`.
+    """A triangulation with a spatial index: a list of triangles for each cell of a grid; see :func:`make_mesh`.
 
     x, y : (n,) float64
     triangles : (m, 3) int
     outline : Convex hull, counterclockwise.
-    edges : (m, 2, 2) float64; From a position relative to its third corner to the shares of the first two.
-    low, size : (2,) float64; Lower corner of the grid, size of its cells along x and y.
-    cells : Along x and y.
-    first : Where the triangles of each cell start in `near`.
+    edges : (m, 2, 2) float64; matrices from a position relative to the third corner to shares of the first two.
+    low, size : (2,) float64; lower corner of the grid, size of its cells along x and y.
+    cells : Number of cells along x and y.
+    first, near : Index in `near` at which the triangles of each cell start, and the triangles.
     """
 
     x: Floats
@@ -63,7 +58,7 @@ class Mesh:
     near: Ints
 
     def locate(self, x: Floats, y: Floats) -> Location:
-        """Find positions (n,), all finite; the outcome for one does not depend on the others."""
+        """Find the triangles around positions (n,), all finite."""
         parts = [self._locate(x[i : i + _CHUNK], y[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK)]
         return Location(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -98,7 +93,7 @@ class Mesh:
         return np.stack([a, b, 1 - a - b], 1)
 
     def _nearest_inside(self, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        """Replace positions outside by the nearest ones of the outline, and tell how far those are."""
+        """Replace positions outside by the nearest ones on the outline; distance to these."""
         ends = np.roll(self.outline, -1, axis=0)
         outside = np.zeros(x.shape, bool)
         for (ax, ay), (bx, by) in zip(self.outline, ends, strict=True):
@@ -128,7 +123,7 @@ def triangulate(x: Floats, y: Floats) -> Ints:
 
 
 def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
-    """Prepare a triangulation for finding positions in it.
+    """Index a triangulation.
 
     x, y (n,) float64; triangles (m, 3) int.
     """
@@ -149,11 +144,11 @@ def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
 
 
 def _table(x: Floats, y: Floats, triangles: Ints, low: Floats, size: Floats, along: int) -> tuple[Ints, Ints]:
-    """List, for each cell of a grid, the triangles whose box touches it."""
+    """Triangles whose bounding box touches each cell of a grid."""
     spans: list[Ints] = []
     for values, start, step in ((x, low[0], size[0]), (y, low[1], size[1])):
         ends = (values[triangles].min(1), values[triangles].max(1))
-        # A hair wider: round-off must not put a position beside the cells of its triangle.
+        # Slightly wider: round-off must not put a position outside the cells of its triangle.
         for end, hair in zip(ends, (-1e-6, 1e-6), strict=True):
             spans.append(np.clip(np.floor((end - start) / step + hair), 0, along - 1).astype(np.intp))
     x0, x1, y0, y1 = spans
@@ -174,26 +169,26 @@ class Piecewise(FittedModel):
     Parameters
     ----------
     centre : (2,) float64
-        Map position (x, y) of the origin of the corners.
+        Map position (x, y) of the origin of `corners`.
     corners : (m, 2) float64
-        Tie points, CRS units from the centre.
+        Tie points relative to the centre, CRS units.
     triangles : (t, 3) int
-        Numbers of corners.
+        Indices of corners.
     plane : (3, k) float64
-        The trend: its value at the centre, its slopes along x and y.
+        Trend: its value at the centre and its slopes along x and y.
     values : (m, k) float64
-        Corrections less the trend, CRS units.
+        Corrections minus the trend, CRS units.
     covs : (m, 3) float64
         Their covariances (xx, xy, yy).
     roughness : (3,) float64
-        Covariance of what triangles miss, per square of the distance to their corners.
+        Covariance of the interpolation error, per squared distance to the corners.
     sharp : float
-        Power to which the shares of the corners are taken: 1 is linear, more goes over from one to the next within a
-        shorter distance, as where tiles of a mosaic meet.
+        Exponent of the barycentric coordinates: 1 is linear, larger ones make transitions shorter, as at seams of a
+        mosaic.
 
     Notes
     -----
-    Outside of the triangles what is left over the trend stays as it is at the nearest point of their outline.
+    Outside the triangles the deviation from the trend is that of the nearest point of their outline.
 
     Examples
     --------
@@ -220,7 +215,7 @@ class Piecewise(FittedModel):
     roughness: Floats
     sharp: float = 1.0
 
-    _mesh: ClassVar[Mesh]  # made from the fields by each object for itself
+    _mesh: ClassVar[Mesh]  # made from the fields in __post_init__
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -228,18 +223,7 @@ class Piecewise(FittedModel):
         object.__setattr__(self, "_mesh", make_mesh(x, y, self.triangles))
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        dx, dy : float64 arrays
-            The correction, CRS units; NaN where a position is not finite.
-        """
+        """Correction at map positions, CRS units; NaN where a position is not finite."""
         u, v, known = self._local(x, y)
         place = self._mesh.locate(u, v)
         shares = self._shares(place)
@@ -250,18 +234,7 @@ class Piecewise(FittedModel):
         return out[0].reshape(known.shape), out[1].reshape(known.shape)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        (..., 2, 2) float64
-            Axes (x, y), CRS units squared: that of the corners, and what a straight line between them may miss.
-        """
+        """Covariance (..., 2, 2) of the correction at map positions: of the corners, and of the interpolation error."""
         u, v, known = self._local(x, y)
         place = self._mesh.locate(u, v)
         reach, shares = mean_squared_reach(self._mesh, place, u, v), self._shares(place)
@@ -278,7 +251,7 @@ class Piecewise(FittedModel):
         return np.asarray(power / (power[:, :1] + power[:, 1:2] + power[:, 2:]))
 
     def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, Bools]:
-        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        x, y = broadcast(x, y)
         known = np.isfinite(x) & np.isfinite(y)
         return x[known] - self.centre[0], y[known] - self.centre[1], known
 
@@ -287,7 +260,7 @@ class Piecewise(FittedModel):
 
 
 def mean_squared_reach(mesh: Mesh, place: Location, x: Floats, y: Floats) -> Floats:
-    """Mean squared distance of positions to the corners that they are interpolated between, by their shares."""
+    """Mean squared distance of positions to the corners of their triangle, weighted by shares."""
     out = np.zeros(x.shape)
     for i in range(3):
         corner = place.corners[:, i]
@@ -296,18 +269,14 @@ def mean_squared_reach(mesh: Mesh, place: Location, x: Floats, y: Floats) -> Flo
 
 
 _FEWEST = 6
-_ROUNDS = 5
 
 
 def fit_piecewise(points: FitPoints, folds: int = 10) -> FitResult:
-    """Fit a triangulation through the tie points that do not contradict all of their neighbours."""
-    plane = fit_polynomial(Affine, points)[1].coef
-    detrended = replace(
-        points, values=points.values - plane[0] - np.outer(points.u, plane[1]) - np.outer(points.v, plane[2])
-    )
+    """Fit a triangulation through the tie points that agree with their neighbours."""
+    plane, detrended = detrend(points)
     used = np.asarray((neighbour_scatter(detrended)[1] > 0) & _first_of_place(points))
     if used.sum() < _FEWEST:
-        raise Degenerate(f"{int(used.sum())} places are too few for piecewise: it needs {_FEWEST}", _FEWEST)
+        raise Degenerate(f"{int(used.sum())} positions are too few for piecewise: it needs {_FEWEST}", _FEWEST)
     try:
         residual, own, reach = _cross_validate(detrended, used, folds)
         corners = detrended.subset(used)
@@ -329,7 +298,7 @@ def _first_of_place(points: FitPoints) -> Bools:
 
 
 def _cross_validate(points: FitPoints, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
-    """Residuals of withheld points, the covariance that the corners give their prediction, and its reach."""
+    """Residuals at check points, covariance of the prediction from the corners, and squared distance to them."""
     residual, own, reach = np.zeros_like(points.values), np.zeros_like(points.covs), np.zeros(len(points))
     fold_of = folds_of(points, folds)
     for fold in range(int(fold_of.max()) + 1):
@@ -347,15 +316,10 @@ def _at(mesh: Mesh, corners: FitPoints, points: FitPoints) -> tuple[Floats, Floa
 
 
 def _roughness(residual: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats]:
-    """Covariance per squared distance to the corners that explains the withheld residuals, and robust weights."""
+    """Covariance per squared distance to the corners from cross-validated residuals, and robust weights."""
     reach = np.maximum(reach, 1e-6 * np.median(reach))
     unit, wide = residual / np.sqrt(reach)[:, None], covs / reach[:, None, None]
-    k = residual.shape[1]
-    rough = np.diag(np.median(unit**2, axis=0)) + 1e-14 * np.eye(k)
-    for _ in range(_ROUNDS):
-        weights = robust_weights(squared_distance(unit, wide + rough), k)
-        rough = excess_scatter(unit, wide, np.ones(len(residual)), weights) + 1e-14 * np.eye(k)
-    return rough, weights
+    return iterate_scatter(unit, wide, np.diag(np.median(unit**2, axis=0)))
 
 
 def _model(
@@ -366,7 +330,7 @@ def _model(
     rough: Floats,
     scatter: tuple[tuple[float, ...], ...],
 ) -> Piecewise:
-    square, second = points.unit**2, min(plane.shape[1] - 1, 1)  # one quantity alone stands for both
+    square, second = points.unit**2, min(plane.shape[1] - 1, 1)  # a single quantity is used for both components
     three = [0, 0, second], [0, second, second]
     covs = corners.covs[:, *three] * square
     return Piecewise(

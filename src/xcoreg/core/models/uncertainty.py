@@ -1,7 +1,4 @@
-"""Robust weights, scatter beyond the covariances, and what a fit says of a point that it has not seen.
-
-Making the stated uncertainty agree with what withheld points show.
-"""
+"""Robust weights, scatter beyond the covariances of points, leave-one-out residuals, calibrated uncertainty."""
 
 from __future__ import annotations
 
@@ -14,21 +11,20 @@ from scipy.special import chdtri, fdtri
 from xcoreg.core import Floats, symmetric
 from xcoreg.core.robust import biweight
 
-_SHARES = (0.9, 0.95)  # of the points that should be inside of their ellipses
-_WRONG = 0.02  # of them may be missing because wrong points are outside: ellipses are not blown up for those
-_FEW = 30  # points that tell as much about the shares as the theory does
-_NARROWEST = 0.1  # factor of variance
-_WIDEST = 100.0
+_SHARES = (0.9, 0.95)  # of the points that should lie within their error ellipses
+_WRONG = 0.02  # largest share of outliers, for which ellipses are not enlarged
+_FEW = 30  # number of points at which measured and theoretical uncertainty have equal weight
+_NARROWEST, _WIDEST = 0.1, 100.0  # limits of the factor of variances
 _CALIBRATION_STEPS = 24
 
 
 @dataclass(frozen=True)
 class ResidualCov:
-    """What a fit states of the residual of a withheld point.
+    """Expected covariance of the residual at check points, in three parts.
 
-    spread : (n, k, k) float64; Covariance of the prediction.
-    covs : (n, k, k) float64; Covariance of the point.
-    scatter : (k, k) float64; Covariance of what points show beyond both.
+    spread : (n, k, k) float64; of the prediction.
+    covs : (n, k, k) float64; of the point.
+    scatter : (k, k) float64; beyond both.
     """
 
     spread: Floats
@@ -36,25 +32,25 @@ class ResidualCov:
     scatter: Floats
 
     def wider(self, t: float) -> Floats:
-        """All of it wider, the points' own part as scatter."""
+        """Sum of the parts, enlarged; the covariances of points are enlarged by scatter."""
         own = np.median(self.covs, axis=0)
         return np.asarray((1 + t) * self.spread + self.covs + (1 + t) * self.scatter + t * own)
 
     def narrower(self, t: float) -> Floats:
-        """All but the points' own part narrower."""
+        """Sum of the parts, reduced but for the covariances of points."""
         return np.asarray(t * (self.spread + self.scatter) + self.covs)
 
     @property
     def share(self) -> float:
-        """What is not the points' own, of the whole variance."""
+        """Share of the variance that is not due to the covariances of points."""
         beyond, own = (np.trace(part, axis1=1, axis2=2) for part in (self.spread + self.scatter, self.covs))
         return float(np.median(beyond / (beyond + own)))
 
 
 def calibrate(residual: Floats, expected: ResidualCov, weights: Floats, parameters: float) -> tuple[float, Floats]:
-    """Widen or narrow what a fit states until withheld points lie inside of their ellipses as often as they should.
+    """Scale the expected covariance so that the right share of check points lies within their error ellipses.
 
-    off (n, k) float64; weights (n,) float64 -> scatter (k, k) float64.
+    residual (n, k) float64; weights (n,) float64 -> factor of the covariance of the prediction; scatter (k, k) float64.
     """
     evidence = len(residual) / (len(residual) + _FEW)
     few = small_sample_factor(float(weights.sum()) - parameters, residual.shape[1])
@@ -62,14 +58,14 @@ def calibrate(residual: Floats, expected: ResidualCov, weights: Floats, paramete
         t = (1 + _solve(lambda t: _misfit(residual, expected.wider(t), weights), 0.0, _WIDEST)) ** evidence - 1
         own = np.median(expected.covs, axis=0)
         return few * (1 + t), np.asarray(few * ((1 + t) * expected.scatter + t * own))
-    # Where the points' own covariances are most of what is stated they are to blame, and they are not touched.
+    # Covariances of points are not reduced: where they dominate, the limit is close to 1.
     least = 1 - expected.share * (1 - _NARROWEST)
     t = _solve(lambda t: _misfit(residual, expected.narrower(t), weights), least, 1.0) ** evidence
     return few * t, few * t * expected.scatter
 
 
 def _misfit(residual: Floats, covs: Floats, weights: Floats) -> float:
-    """Size of the withheld residuals relative to what is stated: a mean of two quantiles of the sound points."""
+    """Mean ratio of two quantiles of the residuals to the expected ones, without outliers."""
     k, sound = residual.shape[1], weights > 0
     part = float(sound.mean())
     shares = [min(max(share, (share - _WRONG) / part), 0.99) for share in _SHARES]
@@ -78,7 +74,7 @@ def _misfit(residual: Floats, covs: Floats, weights: Floats) -> float:
 
 
 def _solve(misfit: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a falling function crosses 1, or the end that is nearer to it."""
+    """Bisection: where a falling function crosses 1, or the nearer end."""
     if misfit(low) <= 1:
         return low
     for _ in range(_CALIBRATION_STEPS):
@@ -87,10 +83,10 @@ def _solve(misfit: Callable[[float], float], low: float, high: float) -> float:
     return high
 
 
-_REJECT = 4e-6  # chance of a sound point to lose weight: 5 sigma for two components
-_ZERO_WEIGHT = 1.6  # no weight from this multiple of that on
-_NORMAL_MEDIAN = 0.4549364231195724  # of a squared standard normal number
-_STEPS = 40
+_REJECT = 4e-6  # probability that a good point loses weight: 5 sigma for two components
+_ZERO_WEIGHT = 1.6  # multiple of the limit from which on the weight is zero
+_NORMAL_MEDIAN = 0.4549364231195724  # median of a squared standard normal number
+_STEPS, _ROUNDS = 40, 5
 
 
 def inverse_matrices(matrices: Floats) -> Floats:
@@ -103,22 +99,22 @@ def inverse_matrices(matrices: Floats) -> Floats:
 
 
 def squared_distance(residual: Floats, covs: Floats) -> Floats:
-    """Squared residuals in units of their covariances.
+    """Squared Mahalanobis distance of residuals.
 
-    off (n, k) float64; covs (n, k, k) float64 -> (n,) float64.
+    residual (n, k) float64; covs (n, k, k) float64 -> (n,) float64.
     """
     return np.asarray(np.einsum("ni,nij,nj->n", residual, inverse_matrices(covs), residual))
 
 
 def rejection_limit(k: int) -> float:
-    """Squared normalised residual from which on a point has no weight."""
+    """Squared Mahalanobis distance above which points lose weight."""
     return float(chdtri(k, _REJECT))
 
 
 def robust_weights(squared: Floats, k: int) -> Floats:
-    """Weigh points by their residuals: 1 as far as chance goes, 0 far beyond, falling smoothly between.
+    """Weights of points: 1 up to the rejection limit, 0 far beyond, smooth in between.
 
-    Softer weights (Tukey's) make a spline give in wherever it bends most: what it misses there looks like an error.
+    Tukey's biweight from zero on would down-weight good points where a spline bends most, and flatten the bend.
 
     squared (n,) float64 -> (n,) float64.
     """
@@ -127,21 +123,21 @@ def robust_weights(squared: Floats, k: int) -> Floats:
 
 
 def first_scatter(residual: Floats, covs: Floats) -> Floats:
-    """Rough scatter that half of the points may spoil: medians per component.
+    """First estimate of the scatter from medians of each component; half of the points may be wrong.
 
-    off (n, k) float64; covs (n, k, k) float64 -> (k, k) float64.
+    residual (n, k) float64; covs (n, k, k) float64 -> (k, k) float64.
     """
     own = np.median(np.diagonal(covs, axis1=1, axis2=2), axis=0)
     return np.diag(np.maximum(np.median(residual**2, axis=0) / _NORMAL_MEDIAN - own, 0))
 
 
 def excess_scatter(residual: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
-    """Scatter that residuals show beyond their covariances.
+    """Scatter of residuals beyond their covariances.
 
     Random effects by Paule & Mandel (1982, doi:10.6028/jres.087.022) along the principal axes of the excess (parallax
     scatters along one direction), with robust weights.
 
-    off (n, k) float64; covs (n, k, k) float64; left (n,) float64; weights (n,) float64 -> (k, k) float64.
+    residual (n, k) float64; covs (n, k, k) float64; left (n,) float64; weights (n,) float64 -> (k, k) float64.
     """
     k = residual.shape[1]
     total = weights.sum()
@@ -152,6 +148,16 @@ def excess_scatter(residual: Floats, covs: Floats, left: Floats, weights: Floats
     goal = float((weights * left).sum())
     sizes = [_paule_mandel(weights * turned[:, a], own[:, a], goal) for a in range(k)]
     return np.asarray(axes * sizes @ axes.T)
+
+
+def iterate_scatter(residual: Floats, covs: Floats, scatter: Floats) -> tuple[Floats, Floats]:
+    """Improve a first estimate of the scatter (k, k) together with robust weights (n,)."""
+    floor = 1e-14 * np.eye(residual.shape[1])
+    scatter = scatter + floor
+    for _ in range(_ROUNDS):
+        weights = robust_weights(squared_distance(residual, covs + scatter), residual.shape[1])
+        scatter = excess_scatter(residual, covs, np.ones(len(residual)), weights) + floor
+    return scatter, weights
 
 
 def _paule_mandel(squares: Floats, own: Floats, goal: float) -> float:
@@ -171,7 +177,7 @@ def _paule_mandel(squares: Floats, own: Floats, goal: float) -> float:
 
 
 def small_sample_factor(freedom: float, k: int) -> float:
-    """How much wider 95 % ellipses are when their covariance comes from few residuals (Hotelling's T²)."""
+    """Factor by which 95 % ellipses grow if their covariance comes from few residuals (Hotelling's T²)."""
     freedom = max(freedom, k + 0.5)
     quantile = k * freedom / (freedom - k + 1) * fdtri(k, freedom - k + 1, 0.95)
     return min(float(quantile / chdtri(k, 0.05)), 10.0)
@@ -180,8 +186,7 @@ def small_sample_factor(freedom: float, k: int) -> float:
 def leave_one_out(residual: Floats, spread: Floats, precision: Floats) -> tuple[Floats, Floats]:
     """Residuals of points from the fit without them, in closed form for a linear fit.
 
-    off (n, k) float64; spread (n, k, k) float64; precision (n, k, k) float64 -> off (n, k) float64; spread (n, k, k)
-    float64.
+    residual (n, k); spread, precision (n, k, k), of all points -> the same without each point.
     """
     keep = np.linalg.inv(np.eye(residual.shape[1]) - spread @ precision)
     out = keep @ spread
