@@ -28,7 +28,7 @@ from xcoreg.matching.options import (
 )
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
@@ -36,7 +36,7 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
-from xcoreg.warp.rectify import as_ground, gcps_of, needs_rectifying, rectified_to, rectify, rectify_by
+from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
 from xcoreg.warp.vertical import changes_values
 
 if TYPE_CHECKING:

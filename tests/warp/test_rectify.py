@@ -15,9 +15,9 @@ from xarray import DataArray
 import xcoreg
 from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.simulate import pair
-from xcoreg.warp.rectify import gcps_of, ground_of, needs_rectifying, rectify
+from xcoreg.warp.rectify import gcps_of, ground_of, rectify
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SWATH = "sar_gcps/rio-tiler_S1A_IW_GRDH_20180716_iw-vv.tiff"

@@ -48,6 +48,15 @@ def georeferenced_by(image: Image) -> str | None:
     return "RPCs" if _has_rpcs(image.encoding.get("source")) else None
 
 
+def needs_rectifying(image: Image) -> bool:
+    """Whether an image is georeferenced by control points or RPCs alone."""
+    try:
+        grid_of(image, "the image")
+    except NotGeoreferenced:
+        return georeferenced_by(image) is not None
+    return False
+
+
 def _has_rpcs(source: object) -> bool:
     if not isinstance(source, str) or not source:
         return False

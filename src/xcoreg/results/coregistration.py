@@ -203,7 +203,7 @@ class Coregistration:
     @property
     def has_dz(self) -> bool:
         """True when heights are corrected, too, by one number or by a field of them."""
-        return self.model is not None and self.model.dz_constant != 0.0
+        return getattr(self.model, "dz_constant", 0.0) != 0.0
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coregistration):

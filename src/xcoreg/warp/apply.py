@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
@@ -17,8 +16,16 @@ from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, compose, outline, reference_grid
-from xcoreg.warp.metadata import Frame, add_history, frame_for, frame_like, move_georeference, wrap_on_grid
-from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, WarpPlan, plan_band, plan_image
+from xcoreg.warp.metadata import (
+    Frame,
+    add_history,
+    frame_for,
+    frame_like,
+    move_georeference,
+    spatial_bands,
+    wrap_on_grid,
+)
+from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, WarpPlan, plan_band, plan_image
 from xcoreg.warp.resample import Resampler, resample
 from xcoreg.warp.vertical import VerticalCorrection, identity_mapping
 
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration
+    from xcoreg.warp.metadata import Dims
 
 
 _PLACES = 65  # along each axis of the output
@@ -104,18 +112,12 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     record = _record(fit, move)
     if move.constant is not None and not checked.is_regrid:
-        plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
+        if checked.vertical or (checked.vertical is None and fit.has_dz):
+            plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
+            image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
-        return cast("_Image", move_georeference(_correct_heights(image, plan), dims, source, move.constant, record))
-    if isinstance(checked.like, DataArray | Dataset):
-        frame = frame_like(checked.like)
-    elif checked.like is not None:
-        frame = frame_for(image, dims, source, _as_geobox(checked.like))
-    elif checked.is_aligned:
-        ref = reference_grid(fit.details.ref_grid, checked.ref_grid)
-        frame = frame_for(image, dims, source, aligned_grid(source, move, ref, checked.resolution))
-    else:
-        frame = frame_for(image, dims, source, source)
+        return cast("_Image", move_georeference(image, dims, source, move.constant, record))
+    frame = _output_frame(image, dims, source, move, checked, fit.details.ref_grid)
     mapping = compose(frame.grid, source, move)
     if mapping is None:
         raise NoOverlap(
@@ -125,7 +127,21 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
         warn_user(message, category)
     plan = plan_image(mapping, frame, fit, checked)
     record = {"did": f"resampled ({checked.resampling})", **record}
-    return cast("_Image", wrap_on_grid(image, dims, frame, partial(resample_band, plan=plan), record))
+    return cast("_Image", resample_image(image, dims, plan, record))
+
+
+def _output_frame(
+    image: DataArray | Dataset, dims: Dims, source: GeoBox, move: Displacement, options: ApplyOptions, ref_grid: Any
+) -> Frame:
+    """Choose the output grid: as given, on the lattice of the reference, or that of the image itself."""
+    if isinstance(options.like, DataArray | Dataset):
+        return frame_like(options.like)
+    if options.like is not None:
+        return frame_for(image, dims, source, _as_geobox(options.like))
+    if options.is_aligned:
+        lattice = reference_grid(ref_grid, options.ref_grid)
+        return frame_for(image, dims, source, aligned_grid(source, move, lattice, options.resolution))
+    return frame_for(image, dims, source, source)
 
 
 def _check(image: Any, fit: Coregistration) -> None:
@@ -135,9 +151,16 @@ def _check(image: Any, fit: Coregistration) -> None:
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
 
 
-def resample_band(band: DataArray, plan: WarpPlan) -> DataArray:
+def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
+    """Decide what becomes of each band, interpolate the bands once, and wrap the result."""
+    bands = spatial_bands(image, dims)
+    plans = {name: plan_band(band, plan) for name, band in bands.items()}
+    pixels = {name: _resample_band(band, plan, plans[name]) for name, band in bands.items()}
+    return wrap_on_grid(image, dims, plan.frame, pixels, record)
+
+
+def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataArray:
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
-    decided = plan_band(band, plan)
     data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided))
     out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=dict(band.attrs))
     if decided.limits is not None:
@@ -166,17 +189,16 @@ def _describe_heights(band: DataArray, out: DataArray, correction: VerticalCorre
 
 def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     """Correct heights where they are; an image without any is returned as it is."""
-    dims = plan.frame.dims
-    if isinstance(image, Dataset):
-        bands = {name: each for name, each in image.data_vars.items() if set(dims) <= set(each.dims)}
-        new = {name: _correct_heights(each, plan) for name, each in bands.items() if plan.corrects(each)}
-        return image.assign(new) if new else image
-    if not plan.corrects(image):
-        return image
-    made = resample_band(image.transpose(*(dim for dim in image.dims if dim not in dims), *dims), plan)
-    out = image.copy(data=made.transpose(*image.dims).data)
-    out.attrs, out.encoding = made.attrs, made.encoding
-    return out
+    is_array, new = isinstance(image, DataArray), {}
+    for name, band in spatial_bands(image, plan.frame.dims).items():
+        if plan.corrects(band):
+            old = image if is_array else image[name]
+            made = _resample_band(band, plan, plan_band(band, plan))
+            new[name] = old.copy(data=made.transpose(*old.dims).data)
+            new[name].attrs, new[name].encoding = made.attrs, made.encoding
+    if is_array:
+        return new.get(image.name, image)
+    return image.assign(new) if new else image
 
 
 def _as_geobox(like: Any) -> GeoBox:

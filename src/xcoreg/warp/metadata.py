@@ -18,7 +18,7 @@ from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from affine import Affine
 
@@ -72,22 +72,28 @@ def move_georeference(
     return out
 
 
+def spatial_bands(image: Image, dims: Dims) -> dict[Hashable, DataArray]:
+    """Give the image itself, or the variables of a Dataset over the spatial dimensions, by name: (..., y, x)."""
+    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
+    bands = (band for band in found if set(dims) <= set(band.dims))
+    return {band.name: band.transpose(..., *dims) for band in bands}
+
+
 def wrap_on_grid(
-    image: Image, dims: Dims, frame: Frame, work: Callable[[DataArray], DataArray], record: dict[str, Any]
+    image: Image, dims: Dims, frame: Frame, pixels: dict[Hashable, DataArray], record: dict[str, Any]
 ) -> Image:
-    """Rebuild an image around new pixels on another grid."""
+    """Rebuild an image around the new pixels of its bands on another grid."""
     stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
     old_mapping = _mapping_name(image)
     stale += [name for name in {old_mapping, frame.mapping} if name in image.coords]
     if isinstance(image, DataArray):
-        return _rebuilt(image.drop_vars(stale), dims, frame, work, record)
+        return _rebuilt(image.drop_vars(stale), dims, frame, pixels[image.name], record)
     rest = image.drop_vars(stale)
-    bands = [name for name, each in rest.data_vars.items() if set(dims) <= set(each.dims)]
-    lost = [name for name, each in rest.data_vars.items() if name not in bands and set(dims) & set(each.dims)]
+    lost = [name for name, each in rest.data_vars.items() if name not in pixels and set(dims) & set(each.dims)]
     lost += [name for name in (old_mapping,) if name in rest.data_vars]
-    new = {name: _rebuilt(rest[name], dims, frame, work, record) for name in bands}
+    new = {name: _rebuilt(rest[name], dims, frame, made, record) for name, made in pixels.items()}
     # Assigning in the old order keeps the order of the variables.
-    out = rest.drop_vars([*bands, *lost]).assign(new)[[name for name in rest.data_vars if name not in lost]]
+    out = rest.drop_vars([*pixels, *lost]).assign(new)[[name for name in rest.data_vars if name not in lost]]
     out = out.assign_coords(frame.coords)
     out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _OF_THE_FILE)
     add_history(out, record)
@@ -125,11 +131,7 @@ def frame_like(like: Image) -> Frame:
     return Frame(grid, dims, name, coords)
 
 
-def _rebuilt(
-    band: DataArray, dims: Dims, frame: Frame, work: Callable[[DataArray], DataArray], record: dict[str, Any]
-) -> DataArray:
-    lead = [dim for dim in band.dims if dim not in dims]
-    made = work(band.transpose(*lead, *dims))
+def _rebuilt(band: DataArray, dims: Dims, frame: Frame, made: DataArray, record: dict[str, Any]) -> DataArray:
     renamed = dict(zip(dims, frame.dims, strict=True))
     out = made.transpose(*(renamed.get(dim, dim) for dim in band.dims))
     out = out.assign_coords(band.coords).assign_coords(frame.coords)

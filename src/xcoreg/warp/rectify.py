@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -32,10 +31,10 @@ from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
-from xcoreg.raster.grid import georeferenced_by, grid_of
-from xcoreg.warp.apply import resample_band
+from xcoreg.raster.grid import grid_of, needs_rectifying
+from xcoreg.warp.apply import resample_image
 from xcoreg.warp.mapping import Displacement, compose, outline, reference_grid
-from xcoreg.warp.metadata import frame_for, frame_like, wrap_on_grid
+from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, WarpPlan
 
 if TYPE_CHECKING:
@@ -112,15 +111,6 @@ def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
             _check_whole(band)
             return rpcs
         raise
-
-
-def needs_rectifying(image: DataArray | Dataset) -> bool:
-    """Tell whether an image is known by control points or RPCs alone."""
-    try:
-        grid_of(image, "the image")
-    except NotGeoreferenced:
-        return georeferenced_by(image) is not None
-    return False
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
@@ -246,9 +236,7 @@ def rectify(
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
     record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
-    return cast(
-        "_Image", wrap_on_grid(_without_georeference(image), dims, frame, partial(resample_band, plan=plan), record)
-    )
+    return cast("_Image", resample_image(_without_georeference(image), dims, plan, record))
 
 
 def _move(ground: Any, shape: tuple[int, int]) -> GroundMapping:
@@ -378,7 +366,7 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
         raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
     if not fit.crs_wkt:
         raise NotGeoreferenced("the fit does not know the CRS of its target: give the image a transform first")
-    if checked.vertical or (checked.vertical is None and getattr(fit.model, "dz_constant", 0.0) != 0.0):
+    if checked.vertical or (checked.vertical is None and fit.has_dz):
         raise OptionError(
             "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
             "leave them as they are, vertical=False"
