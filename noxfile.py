@@ -69,9 +69,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks, all or those named, into benchmarks/report/; `-- --quick breaks` takes a quick look.
+    """Run the benchmarks, all or those named, into benchmarks/report/; `-- --quick breaks` runs fewer cases.
 
-    Large scenes are kept in $XCOREG_BENCH_CACHE. AROSICS takes part where GDAL's headers and a compiler are found.
+    Large scenes are stored in $XCOREG_BENCH_CACHE. AROSICS takes part where GDAL's headers and a compiler are found.
     """
     session.install(".[bench]", "xdem", "scikit-learn")
     if config := shutil.which("gdal-config"):
@@ -89,7 +89,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def regress(session: nox.Session) -> None:
-    """Time the parts of the work and keep the times; `-- --benchmark-compare` tells them from those kept last.
+    """Time the parts of the work and save the times; `-- --benchmark-compare` compares them with those saved last.
 
     `-- --against COMMIT` measures that commit first, on the same machine within the same minutes, and fails where the
     least processor time of a part has grown by a quarter.

@@ -47,12 +47,12 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 126,
+    "files": 125,
     "lines": 30_600,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
-    "share of imports and __all__": 0.13,
+    "share of imports and __all__": 0.12,
     "late imports": 20,
 }
 IMPORT_BUDGET = 12  # modules of xcoreg itself; there are 3 while names wait until they are asked for
@@ -62,7 +62,7 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Packages whose names have still to be mended.
-UNMENDED = {"core", "georef", "lazy", "plot", "raster", "results", "warp"}
+UNMENDED = {"core", "warp"}
 
 # Modules with names for users, who read them from __all__.
 PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "plot", "simulate")
@@ -101,8 +101,8 @@ def foreign_to_core(imports):
 
 
 def words_of(name):
-    """Split a name into its words: get_kept -> get, kept; KeptBlocks -> kept, blocks."""
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    """Split a name into its words: get_kept -> get, kept; KeptBlocks -> kept, blocks; look_up is one."""
+    return {word.lower() for word in re.findall(r"look_up|[A-Z]?[a-z]+|[A-Z]+", name)}
 
 
 def has_all(path):

@@ -114,7 +114,7 @@ def match(
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
     ground : optional
-        What tells where a target without a transform lies, in place of what it carries: GCPs, a fit of them, RPCs,
+        Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
     **options
         See :class:`xcoreg.matching.options.Options`.
@@ -127,7 +127,7 @@ def match(
     Raises
     ------
     MatchError
-        When nothing can be trusted; it tells the reason and carries the windows. Not with ``errors="return"``.
+        When no match can be trusted, with the reason and the windows. Not with ``errors="return"``.
     GridError
         When the images do not overlap or lack a georeference.
     OptionError
@@ -158,7 +158,7 @@ def match_local(
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD.
     ground : optional
-        What tells where a target without a transform lies, in place of what it carries: GCPs, a fit of them, RPCs,
+        Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
@@ -173,7 +173,7 @@ def match_local(
     Raises
     ------
     MatchError
-        When nothing can be trusted; not with ``errors="return"``. TooFewTiePoints when too few are left for the model
+        When no match can be trusted; not with ``errors="return"``. TooFewTiePoints when too few are left for the model
         that was asked for.
     GridError
         When the images do not overlap or lack a georeference.
@@ -243,7 +243,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     fit : Coregistration
         A trusted result.
     ground : optional
-        What tells where an image without a transform lies, in place of what it carries. Such an image is rectified:
+        Georeference of an image without a transform, instead of its own GCPs or RPCs. Such an image is rectified:
         its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
     align_grid : bool
         Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
@@ -336,7 +336,7 @@ def shift_to(target: Image, reference: Any, *, ground: Any = None, **options: Un
     Raises
     ------
     MatchError
-        When nothing can be trusted.
+        When no match can be trusted.
     OptionError
         For an unknown option, before any work.
 
@@ -374,7 +374,7 @@ def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unp
     Raises
     ------
     MatchError
-        When nothing can be trusted.
+        When no match can be trusted.
     OptionError
         For an unknown option, before any work.
 
@@ -398,7 +398,7 @@ def correct_file(
     overwrite: bool = True,
     **applying: Any,
 ) -> Path:
-    """Correct an image by a fit and write it, whole or not at all; `like` may be a path.
+    """Correct an image by a fit and write it, complete or not at all; `like` may be a path.
 
     A GeoTIFF that is only moved is copied byte by byte.
     """

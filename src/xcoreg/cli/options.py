@@ -1,4 +1,4 @@
-"""The options that several commands share, and the files they name: checked before any work, written whole."""
+"""The options that several commands share, and the files they name: checked before any work."""
 
 from __future__ import annotations
 
