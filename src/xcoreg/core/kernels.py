@@ -96,10 +96,7 @@ def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def nearest_index(position: Array) -> NDArray[np.int64]:
-    """Index of the nearest pixel; half way it is the higher one.
-
-    position (...,) float -> (...,) int64.
-    """
+    """Index of the nearest pixel; half way it is the higher one: position (...,) float -> (...,) int64."""
     index: NDArray[np.int64] = np.floor(round_position(position) + 0.5).astype(np.int64)
     return index
 
@@ -158,10 +155,7 @@ def sum_slices(values: Array, by_row: list[Array], by_col: list[Array], out: Arr
 
 
 def sum_taps(values: Array, by_row: Taps, by_col: Taps) -> Array:
-    """Sum the weighted taps of scattered positions.
-
-    values (n_rows, n_cols) floating -> (n,) floating.
-    """
+    """Sum the weighted taps of scattered positions: values (n_rows, n_cols) floating -> (n,) floating."""
     (rows, row_weights), (cols, col_weights) = by_row, by_col
     flat, width = values.ravel(), values.shape[1]
     start = rows * width + cols

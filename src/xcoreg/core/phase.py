@@ -59,10 +59,7 @@ def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Flo
 def correlate(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, *, max_shift: float, contrast: str = "same"
 ) -> Peaks:
-    """Find the whole-pixel shift of each pair of windows.
-
-    tgt, ref, tgt_valid, ref_valid (n, rows, cols).
-    """
+    """Find the whole-pixel shift of each pair of windows: tgt, ref, tgt_valid, ref_valid (n, rows, cols)."""
     heights, power = _surface(tgt, ref, tgt_valid, ref_valid)
     sign = np.ones(len(heights), np.float32)
     reach = _search_reach(heights.shape[1:], max_shift)

@@ -64,10 +64,7 @@ def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
 
 
 def fade(valid: Bools) -> Margin:
-    """Fading weight of windows with invalid pixels.
-
-    seen (n, rows, cols) bool.
-    """
+    """Fading weight of windows with invalid pixels: seen (n, rows, cols) bool."""
     steps = np.diff(_FADE, prepend=0, append=1).astype(np.float32)
     out = valid * steps[0]
     for step in steps[1:]:

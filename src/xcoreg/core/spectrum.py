@@ -153,10 +153,7 @@ class FourierShift:
         self._fx = np.asarray(sfft.rfftfreq(cols), np.float32)[None, :]
 
     def spectrum(self, move: Floats) -> Spectra:
-        """Spectra of the windows sampled at ``position + move``.
-
-        move (n, 2) float -> (n, ...) complex64.
-        """
+        """Spectra of the windows sampled at ``position + move``: move (n, 2) float -> (n, ...) complex64."""
         turn = (2j * np.pi * np.asarray(move, np.float64)).astype(np.complex64)
         ramp_x = np.exp(turn[:, 0, None] * self._fx)[:, None, :]
         ramp_y = np.exp(turn[:, 1, None] * self._fy[:, 0])[:, :, None]

@@ -194,10 +194,7 @@ def _ones(weights: list[Array]) -> list[Array]:
 def sample_list(
     layer: Layer, positions: tuple[Array, Array], kernel_scale: Kernel, out: Array, out_valid: Bools
 ) -> None:
-    """Sample one image at any positions by look-ups.
-
-    positions (n,) float64 rows and columns; out, out_valid (n,).
-    """
+    """Sample one image at any positions by look-ups: positions (n,) float64 rows and columns; out, out_valid (n,)."""
     (image, mask), (kernel, scale) = layer, kernel_scale
     margins = [reach(kernel, s) + 1 for s in scale]
     near = np.ones(positions[0].shape, dtype=bool)

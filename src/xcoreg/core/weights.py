@@ -26,10 +26,7 @@ _STRIDE = 4
 
 
 def windows_with_changes(cells: Cells) -> Bools:
-    """Windows in which some cells differ so much more than is typical that pixels have to be checked.
-
-    -> (n,) bool.
-    """
+    """Windows in which some cells differ so much more than is typical that pixels have to be checked: -> (n,) bool."""
     n = len(cells.a)
     mean_difference, roughness = cells.mean_difference().reshape(n, -1), cells.roughness().reshape(n, -1)
     limit = _SUSPECT * np.maximum(_typical(mean_difference, roughness), 1e-12)

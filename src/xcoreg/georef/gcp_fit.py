@@ -271,10 +271,7 @@ class GCPFit:
 
 
 def residuals_of(fit_linear: Any, difference: Floats, used: NDArray[np.bool_]) -> Residuals:
-    """Complete residuals on the ground (n, 2) by those in the image.
-
-    difference (n, 2) float; used (n,) bool.
-    """
+    """Complete residuals on the ground (n, 2) by those in the image: difference (n, 2) float; used (n,) bool."""
     with np.errstate(all="ignore"):
         dcol, drow = vector_to_pixel(fit_linear, difference[:, 0], difference[:, 1])
     return Residuals(difference[:, 0], difference[:, 1], dcol, drow, used)

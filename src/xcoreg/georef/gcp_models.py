@@ -333,10 +333,7 @@ def condition(u: Floats, v: Floats, order: int) -> float:
 
 
 def fit_polynomial(u: Floats, v: Floats, ground: Floats, weights: Floats, order: int) -> Solution:
-    """Fit a polynomial by weighted least squares.
-
-    u, v (n,) float; ground (n, 2) float; weights (n,) float.
-    """
+    """Fit a polynomial by weighted least squares: u, v (n,) float; ground (n, 2) float; weights (n,) float."""
     terms = Polynomial(order, np.empty(0)).terms(u, v)
     root = np.sqrt(weights)[:, None]
     q, r = np.linalg.qr(root * terms)

@@ -301,10 +301,7 @@ class GCPs:
 
 
 def unrolled(angles: Sequence[float] | NDArray[np.float64], full: float) -> NDArray[np.float64]:
-    """Wrap angles to one turn that starts in the widest gap between them.
-
-    angles (n,) float -> (n,) float64.
-    """
+    """Wrap angles to one turn that starts in the widest gap between them: angles (n,) float -> (n,) float64."""
     values = np.asarray(angles, np.float64)
     if np.ptp(values) <= full / 2:
         return values

@@ -42,10 +42,7 @@ _CHECKED = 2000
 
 
 def approximate_to_pixel(ground: Ground, shape: tuple[int, int], crs: Any = None) -> PointMap:
-    """Approximate `ground.to_pixel` by a grid where that is accurate; else return it.
-
-    shape (rows, columns).
-    """
+    """Approximate `ground.to_pixel` by a grid where that is accurate; else return it: shape (rows, columns)."""
     reprojected: Any = ground if crs is None else _Reprojected(ground, crs)
     exact: PointMap = reprojected.to_pixel
     at = np.random.default_rng(0).uniform(-0.5, [[shape[1] - 0.5], [shape[0] - 0.5]], (2, _CHECKED))

@@ -36,10 +36,7 @@ def first_guess(surface: Surface, side: float = 1.1, order: int = 3) -> tuple[Po
 def solve(
     surface: Surface, x: Floats, y: Floats, guesses: tuple[Polynomial, Polynomial], tolerance: float
 ) -> tuple[Floats, Floats]:
-    """Invert a map at ground coordinates by Newton steps.
-
-    x, y (n,) float -> u, v (n,) float64.
-    """
+    """Invert a map at ground coordinates by Newton steps: x, y (n,) float -> u, v (n,) float64."""
     u, v = np.empty(x.shape), np.empty(x.shape)
     for start in range(0, x.size, _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -164,10 +161,7 @@ def _kernel(square: Floats) -> Floats:
 
 
 def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
-    """Fit a spline through points.
-
-    u, v (n,) float; ground (n, 2) float -> left_out (n, 2) float.
-    """
+    """Fit a spline through points: u, v (n,) float; ground (n, 2) float -> left_out (n, 2) float."""
     n = u.size
     system = np.zeros((n + 3, n + 3))
     system[:n, :n] = _kernel(_squares(u, u, v, v))

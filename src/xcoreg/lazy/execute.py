@@ -159,10 +159,7 @@ def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
 
 
 def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
-    """Read windows of an image that dask computes.
-
-    step (rows, columns).
-    """
+    """Read windows of an image that dask computes: step (rows, columns)."""
     store = _STORE.get()
     if store is None:
         return compute_all([array[r0 : r1 : step[0], c0 : c1 : step[1]] for r0, r1, c0, c1 in boxes])

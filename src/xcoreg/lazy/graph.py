@@ -114,10 +114,7 @@ def map_output_blocks(
     box_of: Callable[[slice, slice], tuple[int, int, int, int]],
     dtype: Any,
 ) -> Any:
-    """Make a lazy array block by block, each block from one window of the source.
-
-    chunks (rows, cols).
-    """
+    """Make a lazy array block by block, each block from one window of the source: chunks (rows, cols)."""
     token = tokenize(function, source.name, chunks, str(dtype))
     name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
     # One key for the function, which its tasks share.
@@ -194,10 +191,7 @@ def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> li
 
 
 def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[tuple[Key, Cut]]]:
-    """Parts of chunks that make up a window, row by row.
-
-    step (rows, columns).
-    """
+    """Parts of chunks that make up a window, row by row: step (rows, columns)."""
     down, across = (
         cuts_along(*span, edges_of(sizes), each)
         for span, sizes, each in zip((box[:2], box[2:]), array.chunks, step, strict=True)
@@ -216,10 +210,7 @@ def assemble_windows(
     step: tuple[int, int],
     read_parts: Callable[[dict[Key, list[Cut]]], dict[Key, list[Any]]],
 ) -> list[NDArray[Any]]:
-    """Assemble windows from parts of chunks that a function reads.
-
-    step (rows, columns).
-    """
+    """Assemble windows from parts of chunks that a function reads: step (rows, columns)."""
     plans = [parts_of(array, box, step) for box in boxes]
     wanted: dict[Key, list[Cut]] = {}
     for key, cut in (part for plan in plans for row in plan for part in row):

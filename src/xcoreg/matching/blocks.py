@@ -45,10 +45,7 @@ _SAMPLES, _UNMASKED = 9, 0.1
 
 
 def block_grid(scene: Scene, spacing: float) -> Floats:
-    """Place blocks side by side over the whole overlap, about `spacing` target px apart.
-
-    -> (n, 2) float64.
-    """
+    """Place blocks side by side over the whole overlap, about `spacing` target px apart: -> (n, 2) float64."""
     affine = scene.target.grid.affine
     corners = shapely.get_coordinates(scene.extent)
     axes, half = [], []
@@ -68,10 +65,7 @@ def block_grid(scene: Scene, spacing: float) -> Floats:
 
 
 def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int) -> TiePoints:
-    """Match blocks, starting at the correction that fits all of them best.
-
-    places (n, 2) float.
-    """
+    """Match blocks, starting at the correction that fits all of them best: places (n, 2) float."""
     terms = options.terms or Terms(shift=True)
     guess = np.zeros(2)
     if terms.shift:

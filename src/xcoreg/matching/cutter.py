@@ -50,10 +50,7 @@ def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, to_p
 def window_positions(
     centres: tuple[Floats, Floats], linear: Linear, size: int, to_pixel: ToPixel
 ) -> tuple[Floats, Floats]:
-    """Positions in the image of every pixel of windows.
-
-    -> rows, cols (n, size, size) float64.
-    """
+    """Positions in the image of every pixel of windows: -> rows, cols (n, size, size) float64."""
     basis = _basis(size)
     rows, cols = (basis @ part @ basis.T for part in window_nodes(centres, linear, size, to_pixel))
     lost = np.flatnonzero(~np.isfinite(rows).all((1, 2)))
@@ -140,10 +137,7 @@ class Cutter:
     mask: Mask | None = None
 
     def cut(self, x: Floats, y: Floats, size: int) -> Cut:
-        """Cut windows.
-
-        x, y (n,) float.
-        """
+        """Cut windows: x, y (n,) float."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         values, valid, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
         if self.mask is not None:

@@ -129,10 +129,7 @@ def to_metres(scene: Scene) -> Floats:
 
 
 def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
-    """Metres to the East and North (rows) per pixel to the right and down (columns).
-
-    -> (2, 2) float64.
-    """
+    """Metres to the East and North (rows) per pixel to the right and down (columns): -> (2, 2) float64."""
     known, (a, b, d, e) = as_crs(crs), linear
     unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
     if known.is_geographic:

@@ -204,10 +204,7 @@ def window_grid(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing:
 
 
 def group_windows(places: Floats, linear: Linear, size: int, most: int) -> list[NDArray[np.intp]]:
-    """Group neighbouring windows, so that each group is read at once.
-
-    places (n, 2) float.
-    """
+    """Group neighbouring windows, so that each group is read at once: places (n, 2) float."""
     col, row = vector_to_pixel(linear, places[:, 0], places[:, 1])
     col, row = col - col.min(initial=np.inf), row - row.min(initial=np.inf)
     area = max(float(np.ptp(col)) * float(np.ptp(row)), 1.0) if len(places) else 1.0

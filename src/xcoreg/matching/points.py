@@ -83,10 +83,7 @@ class PointSamples:
         return len(self.z), 1
 
     def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
-        """Sample the model, moved by (dcol, drow) px, at the points.
-
-        move (2,) float.
-        """
+        """Sample the model, moved by (dcol, drow) px, at the points: move (2,) float."""
         del ref_slopes_only
         here, slopes, at = self._sample(move, _NEAR)
         return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)

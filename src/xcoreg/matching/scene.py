@@ -72,10 +72,7 @@ class Scene:
         return None if max_shift is None else max_shift * self.target_pixel + 1.0
 
     def windows_to_read(self, places: Floats, guess: Floats, size: int) -> list[Any]:
-        """Boxes that matching some windows reads, for images that dask computes.
-
-        places, guess (n, 2) float.
-        """
+        """Boxes that matching some windows reads, for images that dask computes: places, guess (n, 2) float."""
         both = np.concatenate([places, places + guess])
         return [
             *self.target_cutter.boxes_to_read(places[:, 0], places[:, 1], size),

@@ -59,10 +59,7 @@ def draw_map(
 
 
 def zoom_to(axes: Any, corners: Floats, crs: str | None) -> None:
-    """Show the target, or the windows, and a margin, however far the background reaches.
-
-    corners (n, 2) float64.
-    """
+    """Show the target, or the windows, and a margin, however far the background reaches: corners (n, 2) float64."""
     set_aspect(axes, corners, crs)
     if len(corners) == 0:
         return

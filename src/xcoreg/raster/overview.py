@@ -58,10 +58,7 @@ class Samples:
 
     @classmethod
     def empty(cls, shape: tuple[int, int], step: tuple[int, int], markers: tuple[float | None, ...]) -> Samples:
-        """Place the cells on an image.
-
-        shape (rows, columns); step (rows, columns).
-        """
+        """Place the cells on an image: shape (rows, columns); step (rows, columns)."""
         # The centre of the last, cut cell may be outside: take the last pixel.
         rows, cols = (
             np.minimum(np.arange(0, size, each) + each // 2, size - 1) for size, each in zip(shape, step, strict=True)

@@ -93,10 +93,7 @@ class Raster:
         return [self._pad(*pair) for pair in zip(wanted, inner, self.read_raw(inner), strict=True)]
 
     def read_stack(self, boxes: Sequence[Box]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read several windows of one size at once, faster than one by one.
-
-        -> values, valid (n, rows, cols).
-        """
+        """Read several windows of one size at once, faster than one by one: -> values, valid (n, rows, cols)."""
         inner = [self.clip(box) for box in boxes]
         raws = self.read_raw(inner)
         shapes = {(row1 - row0, col1 - col0) for row0, row1, col0, col1 in boxes}
@@ -120,10 +117,7 @@ class Raster:
         return low, max(low, min(row1, rows)), left, max(left, min(col1, cols))
 
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
-        """Read windows as they are stored, without a mask.
-
-        step (rows, columns).
-        """
+        """Read windows as they are stored, without a mask: step (rows, columns)."""
         if self.is_computed:
             return lazy.read_windows(self.data.data, boxes, step)
         y_dim, x_dim = self.data.dims
@@ -163,10 +157,7 @@ def read_boxes(
     boxes: Sequence[Box],
     step: tuple[int, int] = (1, 1),
 ) -> list[NDArray[Any]]:
-    """Read windows of one band as they are stored, and nothing else.
-
-    step (rows, columns).
-    """
+    """Read windows of one band as they are stored, and nothing else: step (rows, columns)."""
     parts = []
     for row0, row1, col0, col1 in boxes:
         window = {**lead, dims[0]: slice(row0, row1, step[0]), dims[1]: slice(col0, col1, step[1])}

@@ -77,10 +77,7 @@ _DPI = 100
 
 
 def image_source(grey: Floats) -> str:
-    """Pack a grey image into a data URI: WebP where it can be written, else PNG.
-
-    grey (rows, cols) float64.
-    """
+    """Pack a grey image into a data URI: WebP where it can be written, else PNG: grey (rows, cols) float64."""
     pillow = require("PIL.Image", extra="plot")
     image = pillow.fromarray(np.rint(np.clip(np.nan_to_num(grey), 0, 1) * 255).astype(np.uint8))
     kind = "WEBP" if require("PIL.features", extra="plot").check("webp") else "PNG"

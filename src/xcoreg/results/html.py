@@ -62,10 +62,7 @@ _MANY = 1500  # windows drawn at most: a page with many fits has to stay light
 
 
 def outline(grid: GeoBox) -> Floats:
-    """Corners of a grid on its map, clockwise from the upper left, closed.
-
-    -> (5, 2) float64.
-    """
+    """Corners of a grid on its map, clockwise from the upper left, closed: -> (5, 2) float64."""
     rows, cols = grid.shape
     col, row = np.array([0, cols, cols, 0, 0]) - 0.5, np.array([0, 0, rows, rows, 0]) - 0.5
     return np.stack(georef.pixel_to_map(tuple(grid.affine)[:6], col, row), axis=-1)

@@ -29,10 +29,7 @@ _FINER = 200  # grids tried
 
 
 def thin(points: TiePoints, max_points: int) -> Ints:
-    """Choose well spread rows of a table.
-
-    -> (k,) int.
-    """
+    """Choose well spread rows of a table: -> (k,) int."""
     n = len(points)
     if n <= max_points:
         return np.arange(n)

@@ -151,10 +151,7 @@ class Camera:
     def take(
         self, shape: tuple[int, int], seed: np.random.SeedSequence
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Take an image.
-
-        shape (rows, cols).
-        """
+        """Take an image: shape (rows, cols)."""
         sky, grain = seed.spawn(2)
         clouds = None
         if self.acquisition.clouds > 0:

@@ -46,10 +46,7 @@ class Ground:
 
     @classmethod
     def draw(cls, shape: tuple[int, int], texture: Texture, rng: np.random.Generator) -> Ground:
-        """Draw the ground for images of a shape.
-
-        shape (rows, cols).
-        """
+        """Draw the ground for images of a shape: shape (rows, cols)."""
         side = max(shape)
         if texture.period or side <= _PIECE:
             torus = texture.period or fft.next_fast_len(side + max(side // 4, 64))

@@ -314,10 +314,7 @@ def _span(positions: Floats) -> tuple[float, float] | None:
 
 
 def outline(shape: tuple[int, int], n: int = 33) -> tuple[Floats, Floats]:
-    """Spread rows and columns over a grid, its edges included.
-
-    -> rows, cols (n * n,) float64.
-    """
+    """Spread rows and columns over a grid, its edges included: -> rows, cols (n * n,) float64."""
     row, col = (np.linspace(-0.5, size - 0.5, n) for size in shape)
     return np.repeat(row, n), np.tile(col, n)
 

@@ -263,10 +263,7 @@ def map_grid(
     resolution: float | tuple[float, float] | None = None,
     anchor: tuple[float, float] = (0.0, 0.0),
 ) -> GeoBox:
-    """Choose a map grid for an image.
-
-    shape (rows, columns).
-    """
+    """Choose a map grid for an image: shape (rows, columns)."""
     goal = georef.as_crs(ground.crs if crs is None else crs)
     row, col = outline(shape, 65)
     x, y = _in_crs(ground, goal, col, row)

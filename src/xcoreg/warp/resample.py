@@ -69,10 +69,7 @@ class Resampler:
         return self.mapping.window(rows, cols, margin, blocks)
 
     def __call__(self, source: Array, box: Box, rows: slice, cols: slice) -> Array:
-        """Make a block of the output.
-
-        source (..., row1 - row0, col1 - col0) -> (..., n_rows, n_cols).
-        """
+        """Make a block of the output: source (..., row1 - row0, col1 - col0) -> (..., n_rows, n_cols)."""
         if self.mapping is None or not source.size:
             shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
             return np.full(shape, self.fill, dtype=self.dtype)
@@ -204,10 +201,7 @@ def _beside(marker: Array) -> Any:
 
 
 def resample(image: DataArray, resampler: Resampler) -> Any:
-    """Run a resampler over an array.
-
-    -> (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask.
-    """
+    """Run a resampler over an array: -> (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask."""
     if lazy.is_lazy(image):
         data = image.data
         scale = (1.0, 1.0) if resampler.mapping is None else resampler.mapping.scale

@@ -97,10 +97,7 @@ class VerticalCorrection:
         return make_patch(exact, block, None, TOLERANCE)
 
     def add_to(self, heights: NDArray[Any], rows: slice, cols: slice, nodata: float | None) -> None:
-        """Add the correction to a block of heights, in place.
-
-        heights (..., n_rows, n_cols) floating.
-        """
+        """Add the correction to a block of heights, in place: heights (..., n_rows, n_cols) floating."""
         dz, valid = self.at(rows, cols), valid_mask(heights, nodata)
         np.add(heights, dz, out=heights, where=valid, casting="same_kind")
         if nodata is not None and np.isfinite(nodata):

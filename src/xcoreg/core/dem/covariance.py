@@ -99,10 +99,7 @@ def residual_correlation_length(
 def covariance(
     samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float, *, shift: bool
 ) -> Floats:
-    """Sandwich covariance of all parameters, with spatially correlated noise.
-
-    -> (2 + m, 2 + m) float64.
-    """
+    """Sandwich covariance of all parameters, with spatially correlated noise: -> (2 + m, 2 + m) float64."""
     first, inner = 0 if shift else 2, np.zeros_like(equations.normal)
     for one, obs, residuals, weight, columns in zip(
         samples, observations, equations.residuals, equations.weights, equations.columns, strict=True
@@ -158,10 +155,7 @@ def classic_covariance(
 
 
 def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArray[np.float64]:
-    """Convert the covariance of (dcol, drow, dz) to that of (dx, dy, dz).
-
-    cov (n, 3, 3) float -> (n, 3, 3) float64.
-    """
+    """Convert the covariance of (dcol, drow, dz) to that of (dx, dy, dz): cov (n, 3, 3) float -> (n, 3, 3) float64."""
     a, b, d, e = linear
     iteration = np.array([[a, b, 0.0], [d, e, 0.0], [0.0, 0.0, 1.0]])
     own = np.diagonal(cov, axis1=1, axis2=2)

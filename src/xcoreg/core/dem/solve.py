@@ -331,10 +331,7 @@ class ElevationMatcher:
     to_metres: Floats | None = None
 
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
-        """Match windows.
-
-        tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool.
-        """
+        """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
         found = [
             solve([DemWindow(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
             for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)

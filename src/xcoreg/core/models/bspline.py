@@ -52,10 +52,7 @@ class Lattice:
 
 
 def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
-    """Lattice over points and a margin around them.
-
-    u, v (n,) float64.
-    """
+    """Lattice over points and a margin around them: u, v (n,) float64."""
     swapped = bool(np.ptp(u) > np.ptp(v))
     rows, cols = (u, v) if swapped else (v, u)
     n_rows, n_cols = (int(np.ceil((np.ptp(p) + 2 * margin) / step - 1e-9)) + 3 for p in (rows, cols))
@@ -68,10 +65,7 @@ def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
 
 
 def cubic(t: Floats, cells: int) -> tuple[Ints, Floats]:
-    """Cell and values of the four splines that are not zero at positions on an axis.
-
-    -> values (4, ...) float64.
-    """
+    """Cell and values of the four splines that are not zero at positions on an axis: -> values (4, ...) float64."""
     first = np.clip(np.floor(t), 0, cells - 1)
     s = t - first
     r = 1 - s
@@ -175,10 +169,7 @@ def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precisi
 
 
 def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floats:
-    """Covariance of the sum of splines at points.
-
-    splines (n, 16) int; values (n, 16) float64 -> (n, k, k) float64.
-    """
+    """Covariance of the sum of splines at points: splines (n, 16) int; values (n, 16) float64 -> (n, k, k) float64."""
     flat, shape = covariance.ravel(), covariance.shape
     out = np.zeros((len(splines), k, k))
     reach = range(splines.shape[1])

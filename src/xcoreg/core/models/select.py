@@ -87,10 +87,7 @@ def _assess(kind: Any, points: FitPoints, folds: int = 10) -> Choice:
 
 
 def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Choice:
-    """Fit a model to a single quantity, its first component.
-
-    x, y, dz, var (n,) array_like.
-    """
+    """Fit a model to a single quantity, its first component: x, y, dz, var (n,) array_like."""
     points = prepare_heights(x, y, dz, var)
     return _choose(points) if isinstance(kind, str) and kind == "auto" else _assess(kind, points)
 

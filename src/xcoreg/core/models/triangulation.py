@@ -123,10 +123,7 @@ def triangulate(x: Floats, y: Floats) -> Ints:
 
 
 def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
-    """Index a triangulation.
-
-    x, y (n,) float64; triangles (m, 3) int.
-    """
+    """Index a triangulation: x, y (n,) float64; triangles (m, 3) int."""
     middle = np.array([x.mean(), y.mean()])
     hull = ConvexHull(np.column_stack([x, y]) - middle).vertices
     first, second, third = (np.stack([x[corner], y[corner]], 1) for corner in triangles.T)

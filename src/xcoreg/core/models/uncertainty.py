@@ -99,10 +99,7 @@ def inverse_matrices(matrices: Floats) -> Floats:
 
 
 def squared_distance(residual: Floats, covs: Floats) -> Floats:
-    """Squared Mahalanobis distance of residuals.
-
-    residual (n, k) float64; covs (n, k, k) float64 -> (n,) float64.
-    """
+    """Squared Mahalanobis distance of residuals: residual (n, k) float64; covs (n, k, k) float64 -> (n,) float64."""
     return np.asarray(np.einsum("ni,nij,nj->n", residual, inverse_matrices(covs), residual))
 
 
