@@ -30,18 +30,12 @@ class Window:
 class Interim:
     """How one shift came about; None or empty where it was not recorded.
 
-    Parameters
-    ----------
-    tgt_corners, ref_corners, overlap_corners : tuple of (x, y)
-        Vertices of the footprints and of their overlap: target and overlap in the CRS of the target.
-    linear : tuple of four floats, optional
-        Linear part (a, b, d, e) of the matching grid, CRS of the target.
-    window : Window, optional
-        The first window that agrees with the answer.
-    integer, subpixel : (dcol, drow), optional
-        Whole-pixel and sub-pixel part of the shift, px of the matching grid.
-    points : int, optional
-        Number of points of known height, where these were the reference.
+    tgt_corners, ref_corners, overlap_corners : Vertices of the footprints and of their overlap: target and overlap in
+        the CRS of the target.
+    linear : Linear part (a, b, d, e) of the matching grid, CRS of the target.
+    window : The first window that agrees with the answer.
+    integer, subpixel : Whole-pixel and sub-pixel part of the shift, px of the matching grid.
+    points : Number of points of known height, where these were the reference.
     """
 
     tgt_corners: Corners = ()
@@ -65,24 +59,14 @@ class Interim:
 class TriedModel:
     """A model that was compared with others, and its error at check points (cross-validation).
 
-    Parameters
-    ----------
-    kind : str
-        Name of the model.
-    rmse_r : float
-        Radial root mean square error, CRS units.
-    score : float
-        The same, robust and weighted: the choice is made by it.
-    error : float
-        One standard error of the difference of its score to the best one.
-    parameters : float
-        Effective number of parameters per component.
-    chosen : bool
-        Whether this is the model of the fit.
-    reason : str
-        Why it could not be fitted.
-    component : str
-        Of elevation models: "dx, dy" or "dz".
+    kind : Name of the model.
+    rmse_r : Radial root mean square error, CRS units.
+    score : The same, robust and weighted: the choice is made by it.
+    error : One standard error of the difference of its score to the best one.
+    parameters : Effective number of parameters per component.
+    chosen : Whether this is the model of the fit.
+    reason : Why it could not be fitted.
+    component : Of elevation models: "dx, dy" or "dz".
     """
 
     kind: str
@@ -99,12 +83,8 @@ class TriedModel:
 class CheckPoints:
     """Residuals of tie points, each predicted by a fit without it.
 
-    Parameters
-    ----------
-    window : (n,) int
-        Identifiers of the tie points.
-    dx, dy : (n,) float
-        Observed minus predicted correction, CRS units; NaN where unknown.
+    window : (n,) int; Identifiers of the tie points.
+    dx, dy : (n,) float; Observed minus predicted correction, CRS units; NaN where unknown.
     """
 
     window: Ints
@@ -129,12 +109,8 @@ class Assessment:
 class ElevationDetails:
     """How elevation models were compared.
 
-    Parameters
-    ----------
-    correlation_px : float
-        Correlation length of the noise, px.
-    powers : tuple of (int, int)
-        Exponents of the polynomial of heights.
+    correlation_px : Correlation length of the noise, px.
+    powers : Exponents of the polynomial of heights.
     """
 
     correlation_px: float
@@ -148,25 +124,12 @@ class ElevationDetails:
 class Details:
     """What a fit records besides its answer.
 
-    Parameters
-    ----------
-    options : dict
-        Options that were given, as plain JSON types; whatever is none becomes its text.
-    ref_grid : GeoBox, optional
-        Grid of the reference.
-    tgt_nodata, ref_nodata : number, optional
-        Markers of missing pixels, stored or found.
-    interim : Interim
-        How one shift came about.
-    assessment : Assessment, optional
-        Of a field: how its model was chosen.
-    elevation : ElevationDetails, optional
-        Of two elevation models.
-
-    Examples
-    --------
-    >>> Details(options={"window": 64}).options
-    {'window': 64}
+    options : Options that were given, as plain JSON types; whatever is none becomes its text.
+    ref_grid : Grid of the reference.
+    tgt_nodata, ref_nodata : Markers of missing pixels, stored or found.
+    interim : How one shift came about.
+    assessment : Of a field: how its model was chosen.
+    elevation : Of two elevation models.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
