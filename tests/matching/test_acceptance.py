@@ -46,15 +46,15 @@ def test_one_sure_window_may_stand_alone():
     assert answer.move == pytest.approx([1, 2])
 
 
-def test_one_doubtful_window_may_not():
+def test_one_window_of_low_reliability_is_not_accepted():
     assert run([[1, 2]], reliability=30.0).status is Status.NO_PEAK
 
 
-def test_doubtful_windows_may_stand_together():
+def test_windows_of_low_reliability_are_accepted_together():
     assert run([[1, 2], [1, 2], [1, 2]], reliability=35.0).status is Status.OK
 
 
-def test_a_matcher_that_tells_no_reliability_is_believed():
+def test_a_matcher_without_reliability_is_trusted():
     assert run([[1, 2]], reliability=np.nan).status is Status.OK
 
 
@@ -68,7 +68,7 @@ def test_a_matcher_that_tells_no_reliability_is_believed():
         ([], Status.OUTSIDE),
     ],
 )
-def test_without_a_window_the_commonest_reason_is_told(statuses, reason):
+def test_without_a_match_the_commonest_status_is_reported(statuses, reason):
     answer = run(np.ones((len(statuses), 2)), statuses)
     assert answer.status is reason
     assert not answer.inliers.any()

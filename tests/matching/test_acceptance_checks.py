@@ -53,7 +53,7 @@ def test_coarser_pixels_agree_with_true_answers(shifted):
     assert not locked_to_pixel_grid(scene, windows, ALL, "same")
 
 
-def test_no_members_are_no_doubt(shifted):
+def test_without_inliers_the_checks_pass(shifted):
     scene, windows, move = shifted
     assert quarters_disagree(scene, windows, ~ALL, move, "same") is None
     assert not locked_to_pixel_grid(scene, windows, ~ALL, "same")

@@ -41,7 +41,7 @@ def test_the_shift_and_the_offset_are_found(both, matcher):
     assert (np.linalg.eigvalsh(cov) > 0).all()
 
 
-def test_quality_tells_what_is_left(both):
+def test_quality_has_the_residuals(both):
     q = both.tgt.coreg.match(both.ref, matcher="nuth_kaab", where=both.stable).quality
     assert q.dh_count > 30_000
     assert q.iterations >= 1
@@ -141,7 +141,7 @@ def flat_like(image, values):
     ],
     ids=["constant", "all masked"],
 )
-def test_what_cannot_be_told_is_named(both, change, options, status):
+def test_what_terrain_does_not_determine_is_named(both, change, options, status):
     tgt, ref = change(both)
     fit = tgt.coreg.match(ref, matcher="nuth_kaab", errors="return", **options)
     assert fit.status is status
@@ -152,13 +152,13 @@ def test_what_cannot_be_told_is_named(both, change, options, status):
         tgt.coreg.match(ref, matcher="nuth_kaab", **options)
 
 
-def test_a_limit_is_held(both):
+def test_a_limit_is_respected(both):
     fit = both.tgt.coreg.match(both.ref, matcher="nuth_kaab", max_shift=0.2, errors="return")
     assert fit.status is Status.TOO_FAR
     assert fit.shift_or_none is None
 
 
-def test_slopes_that_face_one_way_tell_one_axis(both):
+def test_slopes_of_one_aspect_determine_one_axis(both):
     rng = np.random.default_rng(1)
     ridge = 40 * np.sin(np.arange(240) / 9)[None, :]
     ref, tgt = (flat_like(both.tgt, ridge + rng.normal(0, 0.5, both.tgt.shape)) for _ in range(2))
@@ -169,7 +169,7 @@ def test_slopes_that_face_one_way_tell_one_axis(both):
     assert np.isinf(fit.points.cov[0, 1, 1])
 
 
-def test_a_constant_offset_is_told_on_flat_ground(both):
+def test_a_constant_offset_is_found_on_flat_ground(both):
     fit = flat_like(both.tgt, 5.0).coreg.match(flat_like(both.tgt, 7.0), matcher="vertical")
     assert fit.shift.dz == 2.0
 
@@ -186,7 +186,7 @@ def test_unknown_matchers_are_refused(both, matcher):
         both.tgt.coreg.match(both.ref, matcher=matcher)
 
 
-def test_a_fit_is_told_and_kept(both, tmp_path):
+def test_a_fit_is_printed_and_saved(both, tmp_path):
     fit = both.tgt.coreg.match(both.ref, matcher="nuth_kaab")
     fit.save(tmp_path / "fit.json")
     assert xcoreg.load_fit(tmp_path / "fit.json") == fit

@@ -149,7 +149,7 @@ def test_one_place_takes_a_handful_of_computations(wide):
     with dask.config.set(scheduler=count):
         found = match(tgt, ref, **ONE_PLACE)
     assert found.ok
-    # A coarse look at each image, a cut of each, the reference cut again at the answer; quarters of both, both again.
+    # An overview of each image, a cut of each, the reference cut again at the answer; quarters of both, both again.
     assert len(asked) <= 9
 
 

@@ -1,4 +1,4 @@
-"""Fields of shifts on real pairs: what is kept, what is left after the warp, and that the sea is refused."""
+"""Fields of shifts on real pairs: accepted windows, residuals after the warp, and that the sea is refused."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def fit(germany):
     return tgt.coreg.match_local(ref, spacing=SPACING, window=WINDOW)
 
 
-def test_windows_without_clouds_are_kept(germany, fit):
+def test_windows_without_clouds_are_accepted(germany, fit):
     values = germany[1].values.squeeze()
     cloud = ndimage.binary_dilation(ndimage.binary_opening(values > CLOUD, iterations=2), iterations=10)
     clear = share_of(cloud | (values == 0), fit.points, WINDOW) == 0

@@ -45,7 +45,7 @@ def test_a_geopackage_comes_to_the_crs_of_the_image(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["nowhere.gpkg", "POLYGON ((1 2", "footprint.txt"])
-def test_what_cannot_be_read_is_told_with_the_option(text):
+def test_what_cannot_be_read_is_reported_with_the_option(text):
     with pytest.raises(OptionError, match="footprint"):
         read_footprint(text, None, "footprint")
 

@@ -16,7 +16,7 @@ def test_nothing_given_is_the_default():
     ("typo", "meant"),
     [("windw", "window"), ("max_shfit", "max_shift"), ("refband", "ref_band"), ("mach", "matcher"), ("foot", None)],
 )
-def test_a_misspelt_option_is_told(typo, meant):
+def test_a_misspelt_option_is_named_with_the_right_one(typo, meant):
     hint = f"did you mean '{meant}'" if meant else "did you mean 'footprint'|choose from band, ref_band"
     with pytest.raises(OptionError, match=hint):
         check_options({typo: 1})
@@ -63,7 +63,7 @@ def test_a_function_is_a_matcher():
     assert check_options({"matcher": max}).match_function(3.0) is max
 
 
-def test_the_phase_matcher_is_told_limit_and_contrast():
+def test_the_phase_matcher_gets_limit_and_contrast():
     function = check_options({"contrast": "reversed"}).match_function(3.0)
     assert function.keywords == {"max_shift": 3.0, "contrast": "reversed", "compare": False}
 

@@ -170,7 +170,7 @@ def test_bad_places_wait_for_the_good_ones():
     assert (scores[order][chosen] >= 0).all()
 
 
-def test_hopeless_places_are_left_out():
+def test_places_of_low_score_are_left_out():
     places, scores = lattice()
     scores = np.where(np.arange(len(scores)) < 3, scores, -2.0)
     assert set(spread_out(places, scores, 9, 8).tolist()) <= {0, 1, 2}

@@ -51,7 +51,7 @@ def test_a_grid_larger_than_the_overlap_has_one_window():
     assert len(window_grid(BOX, BOX, NORTH_UP, LINEAR, 5000, 64)) == 1
 
 
-def test_no_centre_in_the_overlap_tells_the_cure():
+def test_no_centre_in_the_overlap_is_an_error_with_the_cure():
     sliver = shapely.box(300001, 5890000, 300002, 5900000)
     with pytest.raises(GridError, match="spacing=100"):
         window_grid(sliver, BOX, NORTH_UP, LINEAR, 100, 64)

@@ -92,16 +92,16 @@ def test_a_fit_survives_its_file(scene, tmp_path):
 # --- windows ---------------------------------------------------------------------------------------------------------
 
 
-def test_windows_that_tell_another_shift_are_outliers(scene):
+def test_windows_of_another_shift_are_outliers(scene):
     fit = build(scene, [[1, 2], [1, 2], [9, 9]], inliers=[True, True, False])
     assert fit.points.counts() == {"OK": 2, "OUTLIER": 1}
     assert len(fit.quality.warnings) == 1
     assert "dcol +1.00 to +9.00 px, drow +2.00 to +9.00 px" in fit.quality.warnings[0]
 
 
-def test_an_answer_that_rests_on_one_of_many_is_told(scene):
+def test_an_answer_of_one_window_of_many_is_reported(scene):
     fit = build(scene, [[1, 2], [1, 2], [9, 9]], inliers=[True, False, False], status=[0, 3, 3])
-    assert any("rests on one of 3 windows" in told for told in fit.quality.warnings)
+    assert any("rests on one of 3 windows" in line for line in fit.quality.warnings)
 
 
 def test_windows_beyond_max_shift_are_too_far(scene):
@@ -134,7 +134,7 @@ def test_quality_is_the_median_of_the_windows_that_agree(scene):
 
 
 @pytest.mark.parametrize("status", [one for one in Status if one is not Status.OK])
-def test_every_failure_tells_reason_counts_and_cure(scene, status):
+def test_every_failure_has_reason_counts_and_cure(scene, status):
     fit = build(scene, [[1, 2], [3, 4]], status, inliers=[False, False], status=[status, Status.NO_PEAK])
     error = failure(fit, check_options({}))
     assert isinstance(error, MatchError)
@@ -151,12 +151,12 @@ def test_a_failed_fit_has_no_shift(scene):
     assert fit.model is None
 
 
-def test_contradicting_windows_tell_their_range(scene):
+def test_contradicting_windows_are_reported_with_their_range(scene):
     fit = build(scene, [[1, 2], [3, -4.5]], Status.OUTLIER, inliers=[False, False])
     assert "dcol +1.00 to +3.00 px, drow -4.50 to +2.00 px" in failure(fit, check_options({})).reason
 
 
-def test_too_far_tells_the_limit(scene):
+def test_too_far_is_reported_with_the_limit(scene):
     options = {"max_shift": 5.0}
     fit = build(scene, [[7, 1]], Status.TOO_FAR, inliers=[False], options=options)
     assert "beyond max_shift (5 px)" in failure(fit, check_options(options)).reason

@@ -34,7 +34,7 @@ def test_images_that_do_not_overlap_are_refused(plain, make_image):
 
 
 @pytest.mark.parametrize("role", ["target", "reference"])
-def test_an_image_without_a_crs_is_told_by_its_role(plain, role):
+def test_an_image_without_a_crs_is_named_by_its_role(plain, role):
     bare = plain.tgt.drop_vars("spatial_ref")
     images = (bare, plain.ref) if role == "target" else (plain.tgt, bare)
     with pytest.raises(NotGeoreferenced, match=f"{role} has no CRS"):

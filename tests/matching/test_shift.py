@@ -116,7 +116,7 @@ def test_at_outside_the_overlap_is_refused(plain):
         match(plain.tgt, plain.ref, at=(290000.0, 5898900.0))
 
 
-def test_a_window_size_is_kept(plain):
+def test_a_given_window_size_is_used(plain):
     fit = match(plain.tgt, plain.ref, window=64)
     assert (fit.points.size == 64).all()
 
@@ -138,7 +138,7 @@ def test_max_shift_that_allows_the_shift(limit):
 
 
 @pytest.mark.parametrize("limit", [3.5, 4.1])
-def test_max_shift_just_below_the_shift_is_told(limit):
+def test_max_shift_just_below_the_shift_is_reported(limit):
     both = pair((200, 200), shift=(4.2, 1.0), seed=2)
     fit = match(both.tgt, both.ref, max_shift=limit, errors="return")
     assert fit.status is Status.TOO_FAR
@@ -165,16 +165,16 @@ def test_contrast_reversed_in_one_image():
         assert off(match(both.tgt, both.ref, contrast=contrast), (1.7, -2.2)) < 0.01
 
 
-def test_a_typo_is_told(plain):
+def test_a_typo_is_reported(plain):
     with pytest.raises(OptionError, match="there is no option 'max_shft': did you mean 'max_shift'"):
         match(plain.tgt, plain.ref, max_shft=3)
 
 
 def test_progress_is_shown_on_stderr(plain, capsys):
     match(plain.tgt, plain.ref, progress=True)
-    told = capsys.readouterr()
-    assert "matching" in told.err
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert "matching" in printed.err
+    assert printed.out == ""
 
 
 def test_rounds_are_logged(plain, caplog):
@@ -205,7 +205,7 @@ def test_a_matcher_may_return_a_tuple(plain):
     assert (fit.shift.dx, fit.shift.dy) == pytest.approx((5.0, 2.5))
 
 
-def test_a_matcher_may_tell_its_covariance(plain):
+def test_a_matcher_may_return_its_covariance(plain):
     def certain(tgt, *_):
         zero = np.zeros(len(tgt))
         return zero + 0.5, zero - 0.25, np.tile(np.diag([0.01, 0.04]), (len(tgt), 1, 1))
@@ -215,7 +215,7 @@ def test_a_matcher_may_tell_its_covariance(plain):
 
 
 @pytest.mark.parametrize("answer", [None, [0.0, 0.0], (np.zeros(99), np.zeros(99)), ("one", "two")])
-def test_a_matcher_that_returns_something_else_is_told(plain, answer):
+def test_a_matcher_that_returns_something_else_is_reported(plain, answer):
     with pytest.raises(OptionError, match="the matcher's answer cannot be used"):
         match(plain.tgt, plain.ref, matcher=lambda *_: answer)
 

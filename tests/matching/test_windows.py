@@ -18,7 +18,7 @@ def scene(plain):
     return prepare(plain.tgt, plain.ref, check_options({}))
 
 
-def told(*answers):
+def returning(*answers):
     """A matcher that gives one answer for all windows, another one at each call."""
     left = list(answers)
 
@@ -38,7 +38,7 @@ def test_corrections_are_found_in_map_units(scene):
 
 def test_the_arithmetic_of_seed_000(scene):
     total = (0.357885632465, 0.433837319984 - 2)
-    windows = match_windows(scene, PLACES, 96, NOWHERE, told(total, (0.357885632465, 0.433837319984)))
+    windows = match_windows(scene, PLACES, 96, NOWHERE, returning(total, (0.357885632465, 0.433837319984)))
     assert windows.dx == pytest.approx(np.full(3, 3.578856324660592), abs=2e-9)
     assert windows.dy == pytest.approx(np.full(3, 15.661626799963415), abs=2e-9)
 
@@ -60,7 +60,7 @@ def test_the_reference_is_cut_again_at_the_answer(scene):
 
 
 def test_a_small_answer_is_final(scene):
-    windows = match_windows(scene, PLACES, 96, NOWHERE, told((0.4, -0.3)))  # a second call would find no answer
+    windows = match_windows(scene, PLACES, 96, NOWHERE, returning((0.4, -0.3)))  # a second call would find no answer
     assert windows.dx == pytest.approx(np.full(3, 4.0))
     assert windows.dy == pytest.approx(np.full(3, 3.0))
 
@@ -72,7 +72,7 @@ def test_an_answer_that_never_settles_is_not_trusted(scene):
 
 def test_a_guess_is_where_the_search_begins(scene):
     guess = np.tile([30.0, -20.0], (3, 1))
-    windows = match_windows(scene, PLACES, 96, guess, told((0.25, 0.5)))
+    windows = match_windows(scene, PLACES, 96, guess, returning((0.25, 0.5)))
     assert windows.dx == pytest.approx(np.full(3, 32.5))
     assert windows.dy == pytest.approx(np.full(3, -25.0))
 
@@ -90,7 +90,7 @@ def test_matchers_get_batches_of_windows(scene):
 @pytest.mark.parametrize(
     "answer", [None, [1, 2], ([0.0], [0.0]), ("a", "b"), (np.zeros(3), np.zeros(3), np.zeros(3)), Matches([1.0], [2.0])]
 )
-def test_an_answer_that_cannot_be_used_is_told(scene, answer):
+def test_an_answer_that_cannot_be_used_is_reported(scene, answer):
     with pytest.raises(OptionError, match="the matcher's answer cannot be used"):
         match_windows(scene, PLACES, 50, NOWHERE, lambda *_: answer)
 
@@ -119,7 +119,7 @@ def test_rows_are_replaced_in_place():
 
 
 def test_points_lie_at_the_centres_of_windows(scene):
-    points = to_points([match_windows(scene, PLACES, 50, NOWHERE, told((0.5, -0.25)))], scene)
+    points = to_points([match_windows(scene, PLACES, 50, NOWHERE, returning((0.5, -0.25)))], scene)
     assert np.abs(points.x - PLACES[:, 0]).max() <= 5
     assert points.col == pytest.approx((points.x - 300000) / 10 - 0.5)
     assert points.row == pytest.approx((5900040 - points.y) / 10 - 0.5)
@@ -128,7 +128,7 @@ def test_points_lie_at_the_centres_of_windows(scene):
     assert (points.size == 50).all()
 
 
-def test_points_are_told_in_pixels_of_the_target(plain, make_image):
+def test_points_are_in_pixels_of_the_target(plain, make_image):
     coarse = make_image(np.ones((80, 86)), Affine(30, 0, 300000, 0, -30, 5900040), nodata=None)
     scene = prepare(plain.tgt, coarse, check_options({}))
     cov = np.tile(np.diag([0.01, 0.04]), (3, 1, 1))
@@ -143,8 +143,8 @@ def test_points_are_told_in_pixels_of_the_target(plain, make_image):
 
 
 def test_rounds_are_put_together_in_their_order(scene):
-    first = match_windows(scene, PLACES, 50, NOWHERE, told((0.5, 0.0)))
-    second = match_windows(scene, PLACES[:1], 100, NOWHERE[:1], told((0.25, 0.0)))
+    first = match_windows(scene, PLACES, 50, NOWHERE, returning((0.5, 0.0)))
+    second = match_windows(scene, PLACES[:1], 100, NOWHERE[:1], returning((0.25, 0.0)))
     points = to_points([first, second], scene)
     assert points.size.tolist() == [50, 50, 50, 100]
     assert points.dcol == pytest.approx([0.5, 0.5, 0.5, 0.25])

@@ -11,7 +11,7 @@ import click
 
 import xcoreg
 from xcoreg.cli.console import ConsoleCommand
-from xcoreg.cli.match import count_statuses, find_points, match_files, match_files_locally, print_fit
+from xcoreg.cli.match import find_points, match_files, match_files_locally, print_fit
 from xcoreg.cli.options import (
     MODELS,
     RESULT_FILES,
@@ -27,6 +27,7 @@ from xcoreg.cli.options import (
     target_nodata_option,
     write_options,
 )
+from xcoreg.core.matches import describe_counts
 from xcoreg.errors import MatchError, OptionError
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     check_distinct({"OUT": out, **{name: options[name] for name in RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():
-        raise MatchError(f"no window could be matched: {count_statuses(found)}", found)
+        raise MatchError(f"no window could be matched: {describe_counts(found.status)}", found)
     found.save(path, columns=columns)
-    console.print("points", count_statuses(found))
+    console.print("points", describe_counts(found.status))
     console.print("wrote", out)
 
 
@@ -180,7 +181,7 @@ def print_elevation_fit(fit: Coregistration, console: Console) -> None:
     if fit.is_field:
         console.print("model", repr(fit.model))
     if len(fit.points) > 1:
-        console.print("blocks", count_statuses(fit.points))
+        console.print("blocks", describe_counts(fit.points.status))
     console.print("mean" if fit.is_field else "shift", str(fit.shift))
     q = fit.quality
     if q.dh_count and math.isfinite(q.dh_nmad_after):

@@ -21,7 +21,7 @@ from xcoreg.cli.options import (
     target_nodata_option,
     write_options,
 )
-from xcoreg.core.matches import encode_column
+from xcoreg.core.matches import describe_counts, encode_column
 from xcoreg.errors import MatchError, MissingDependency, NoOverlap
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def print_fit(fit: Coregistration, console: Console) -> None:
     quality = fit.quality
     if fit.is_field:
         console.print("model", repr(fit.model))
-        console.print("points", count_statuses(fit.points))
+        console.print("points", describe_counts(fit.points.status))
         console.print(
             "check",
             f"RMSE {quality.rmse_before:.3f} px before, {quality.rmse_after:.3f} px after; CE90 "
@@ -206,11 +206,6 @@ def print_fit(fit: Coregistration, console: Console) -> None:
         )
     for text in quality.warnings:
         console.warn(text)
-
-
-def count_statuses(points: TiePoints) -> str:
-    """Count tie points by status, in words."""
-    return ", ".join(f"{n} {name}" for name, n in points.counts().items())
 
 
 def _print_windows(points: TiePoints | None, console: Console) -> None:

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from xcoreg import georef
 from xcoreg.core import Array, Floats
-from xcoreg.core.matches import Status
+from xcoreg.core.matches import Status, describe_counts
 from xcoreg.errors import require
 from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.raster.overview import overview_of
@@ -49,7 +49,7 @@ def draw_map(
     corners = frame[0] if frame is not None else np.stack([points.x, points.y], axis=-1)
     good = points.take(points.ok & np.isfinite(points.dx) & np.isfinite(points.dy))
     _draw_arrows(figure, axes, good, corners)
-    counts = ", ".join(f"{n} {name}" for name, n in points.counts().items())
+    counts = describe_counts(points.status)
     title = textwrap.fill(f"{len(points)} windows: {counts}", 68)
     axes.set_title(title if legend else "Tie points and their corrections", fontsize=11)
     zoom_to(axes, corners, points.crs_wkt)

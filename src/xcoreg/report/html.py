@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core import Floats
+from xcoreg.core.matches import describe_counts
 from xcoreg.errors import CoregWarning, NoOverlap, require
 from xcoreg.plot.compare import View, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
@@ -109,7 +110,7 @@ def map_figure(fit: Coregistration, background: Any) -> str:
     figure = new_figure(*_size(fit, 7.2))
     frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(), fit.points, background, (frame, fit.transform), legend=False)
-    counts = ", ".join(f"{n} {name}" for name, n in fit.points.counts().items())
+    counts = describe_counts(fit.points.status)
     alt = f"Map of the target with an arrow for each trusted window and a mark for each refused one: {counts}."
     return figure_html(figure, alt, "Arrows: corrections, greatly enlarged. Marks: refused windows, as in the table.")
 

@@ -60,7 +60,7 @@ def test_the_mean_shift_has_a_height(fit, ramp):
     assert np.isfinite(fit.shift.cov3).all()
 
 
-def test_a_fit_is_kept_to_the_last_digit(fit, tmp_path):
+def test_a_fit_is_saved_to_the_last_digit(fit, tmp_path):
     fit.save(tmp_path / "fit.json")
     again = xcoreg.load_fit(tmp_path / "fit.json")
     assert again == fit

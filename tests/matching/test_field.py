@@ -51,7 +51,7 @@ def test_the_model_predicts_the_field_between_the_windows(field, fit):
     assert np.hypot(dx / 10 - dcol, dy / -10 - drow).max() < 0.15
 
 
-def test_the_result_tells_withheld_residuals(fit):
+def test_the_result_has_residuals_at_check_points(fit):
     quality = fit.quality
     assert quality.n_check == fit.points.ok.sum() == len(fit.details.assessment.check.dx)
     assert quality.rmse_after < 0.05 < quality.rmse_before
@@ -99,7 +99,7 @@ def test_small_windows_find_large_shifts(shift):
     assert errors(points, scene.truth)[points.ok].max() < 0.5
 
 
-def test_clouds_are_refused_and_what_is_free_is_kept():
+def test_cloudy_windows_are_refused_and_clear_ones_accepted():
     cloudy = Acquisition(clouds=0.4)
     scene = pair((SIDE, SIDE), shift=smooth_field((SIDE, SIDE), 2.0, seed=4), seed=6, ref=cloudy, tgt=cloudy)
     points = tie_points(scene.tgt, scene.ref, **GRID)
@@ -180,7 +180,7 @@ def test_few_points_fall_back_to_a_simpler_model_and_warn(field):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"at": (0, 0)}, "points="),
         ({"windows": 4}, "spacing="),
@@ -192,9 +192,9 @@ def test_few_points_fall_back_to_a_simpler_model_and_warn(field):
         ({"spcing": 9}, "did you mean 'spacing'"),
     ],
 )
-def test_wrong_options_tell_the_cure(field, options, told):
+def test_errors_about_options_name_the_cure(field, options, message):
     chosen = {"window": 64, **({} if "spacing" in options or "points" in options else {"spacing": 150}), **options}
-    with pytest.raises(OptionError, match=told):
+    with pytest.raises(OptionError, match=message):
         match_local(field.tgt, field.ref, **chosen)
 
 

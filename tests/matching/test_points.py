@@ -39,7 +39,7 @@ def cloud(both):
 
 
 @pytest.mark.parametrize("matcher", ["phase", "nuth_kaab", "nuth_kaab:classic"])
-def test_points_tell_the_correction(both, cloud, matcher):
+def test_points_determine_the_correction(both, cloud, matcher):
     fit = both.tgt.coreg.match(cloud, matcher=matcher)
     limit = 0.6 if matcher == "nuth_kaab:classic" else 0.15
     assert [fit.shift.dx, fit.shift.dy] == pytest.approx([9.2, 2.7], abs=limit)
@@ -55,21 +55,21 @@ def test_blunders_among_points_do_little(both, cloud):
     assert [fit.shift.dx, fit.shift.dy, fit.shift.dz] == pytest.approx([9.2, 2.7, -2.0], abs=0.2)
 
 
-def test_errors_are_as_large_as_told(both):
+def test_errors_are_as_large_as_estimated(both):
     off = []
     for seed in range(12):
         fit = both.tgt.coreg.match(cloud_of(both, 200, seed))
-        told = np.sqrt(np.diag(fit.shift.cov3))
-        off.append((np.array([fit.shift.dx, fit.shift.dy, fit.shift.dz]) - [9.2, 2.7, -2.0]) / told)
+        sigma = np.sqrt(np.diag(fit.shift.cov3))
+        off.append((np.array([fit.shift.dx, fit.shift.dy, fit.shift.dz]) - [9.2, 2.7, -2.0]) / sigma)
     assert 0.6 < np.sqrt(np.mean(np.square(off))) < 1.5
 
 
 def test_heights_are_the_third_coordinate_or_a_named_column(both, cloud):
     lifted = cloud.set_geometry(gpd.points_from_xy(cloud.geometry.x, cloud.geometry.y, cloud["height"]), crs=cloud.crs)
     named = cloud.rename(columns={"height": "my heights"})
-    told = compare_points(both.tgt, cloud).median
-    assert compare_points(both.tgt, lifted.drop(columns="height")).median == told
-    assert compare_points(both.tgt, named, z="my heights").median == told
+    compared = compare_points(both.tgt, cloud).median
+    assert compare_points(both.tgt, lifted.drop(columns="height")).median == compared
+    assert compare_points(both.tgt, named, z="my heights").median == compared
     with pytest.raises(xcoreg.OptionError, match="z="):
         both.tgt.coreg.match(named)
 
@@ -107,28 +107,30 @@ def test_few_points_say_nothing(both, cloud):
 
 
 def test_statistics_count_model_minus_points(both, cloud):
-    told = compare_points(both.tgt, cloud)
-    assert told.count > 1400
-    assert told.median > 1.0  # the model lies 2 m above the points
-    assert told.le90 >= told.nmad
-    assert np.isfinite(told.difference).sum() == told.count
-    assert sum(row["count"] for row in told.by_slope) == told.count
-    assert sum(row["count"] for row in told.by_aspect) == told.count
+    compared = compare_points(both.tgt, cloud)
+    assert compared.count > 1400
+    assert compared.median > 1.0  # the model lies 2 m above the points
+    assert compared.le90 >= compared.nmad
+    assert np.isfinite(compared.difference).sum() == compared.count
+    assert sum(row["count"] for row in compared.by_slope) == compared.count
+    assert sum(row["count"] for row in compared.by_aspect) == compared.count
 
 
 def test_statistics_after_a_fit_are_those_of_noise(both, cloud):
-    told = compare_points(both.tgt, cloud, fit=both.tgt.coreg.match(cloud))
-    assert abs(told.median) < 0.03
-    assert told.nmad < 0.35
-    assert max(abs(row["median"]) for row in told.by_aspect if row["count"] > 100) < 0.1
+    compared = compare_points(both.tgt, cloud, fit=both.tgt.coreg.match(cloud))
+    assert abs(compared.median) < 0.03
+    assert compared.nmad < 0.35
+    assert max(abs(row["median"]) for row in compared.by_aspect if row["count"] > 100) < 0.1
 
 
 def test_slopes_face_where_the_ground_falls():
     both = dem_pair((60, 70), shift=(0, 0, 0), noise=DemNoise(0, 0, 5, 0))
     east = np.broadcast_to(1000 - 10.0 * np.arange(70), (60, 70)).astype(np.float32)
-    told = compare_points(both.tgt.copy(data=east), cloud_of(dem_pair((700, 800), noise=CALM)).cx[:501300, 5398900:])
-    assert {row["aspect"]: row["count"] for row in told.by_aspect}["E"] == told.count
-    assert {row["slope"]: row["count"] for row in told.by_slope}["20-30"] == told.count
+    compared = compare_points(
+        both.tgt.copy(data=east), cloud_of(dem_pair((700, 800), noise=CALM)).cx[:501300, 5398900:]
+    )
+    assert {row["aspect"]: row["count"] for row in compared.by_aspect}["E"] == compared.count
+    assert {row["slope"]: row["count"] for row in compared.by_slope}["20-30"] == compared.count
 
 
 @pytest.mark.skipif(not (DATA / "dem_hooker").is_dir(), reason="the elevation models are not here")

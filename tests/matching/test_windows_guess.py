@@ -28,18 +28,18 @@ def test_few_anchors_give_their_mean(n):
 
 def test_anchors_in_one_line_do_not_run_away():
     known = np.stack([np.arange(9) * 100.0, np.zeros(9)], -1)
-    told = interpolate(known, np.stack([known[:, 0] * 0.01, np.zeros(9)], -1), np.array([[400.0, 900.0]]))
-    assert np.abs(told).max() < 10
+    found = interpolate(known, np.stack([known[:, 0] * 0.01, np.zeros(9)], -1), np.array([[400.0, 900.0]]))
+    assert np.abs(found).max() < 10
 
 
-def test_knowing_nothing_means_looking_everywhere():
+def test_without_a_guess_the_whole_window_is_searched():
     nothing = Guess(np.empty((0, 2)), np.empty((0, 2)), float("nan"))
     assert not nothing.at(mesh(2, 10.0)).any()
     assert nothing.search_radius(64, None) == pytest.approx(25.6)
     assert nothing.search_radius(64, 7.0) == 7.0
 
 
-def test_knowing_well_means_looking_near():
+def test_near_a_good_guess_little_is_searched():
     sure = Guess(mesh(3, 100.0), np.zeros((9, 2)), 0.1)
     assert sure.search_radius(64, None) == 4.0
     assert Guess(sure.places, sure.moves, 3.0).search_radius(64, None) == 13.0

@@ -40,6 +40,6 @@ def test_where_a_crs_ends_every_pixel_is_asked_for():
     assert np.isfinite(rows[0, :, :11]).all()
 
 
-def test_scale_is_told_by_nodes():
+def test_scale_comes_from_nodes():
     rows, cols = window_nodes(CENTRES, LINEAR, 129, lambda x, y: (y / -5, x / 2.5))
     np.testing.assert_allclose(scale_of(rows[0], cols[0], 129), (2.0, 4.0))

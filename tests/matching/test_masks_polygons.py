@@ -99,22 +99,22 @@ def test_invalid_outlines_are_mended():
 
 
 @pytest.mark.parametrize("name", ["nowhere.gpkg", "nowhere.geojson", "nowhere.tif"])
-def test_missing_files_are_told(tmp_path, name):
+def test_missing_files_are_reported(tmp_path, name):
     with pytest.raises(OptionError, match=r"nowhere"):
         as_mask(tmp_path / name, UTM)
 
 
-def test_an_empty_file_is_told(tmp_path):
+def test_an_empty_file_is_reported(tmp_path):
     path = tmp_path / "empty.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(OptionError, match="holds no geometry"):
         read_polygons(path, "--stable")
 
 
-def test_places_must_be_told():
+def test_places_are_needed():
     with pytest.raises(OptionError, match="give places"):
         as_mask(outside(None), UTM)
 
 
-def test_what_is_told_is_short():
+def test_the_repr_is_short():
     assert repr(outside("a.gpkg", "EPSG:4326")) == "outside('a.gpkg', crs='EPSG:4326')"
