@@ -62,7 +62,7 @@ def test_a_writer_that_is_stopped_leaves_no_half_file(made, program, tmp_path, n
     assert code != 0
     assert not out.exists()
     if number == signal.SIGINT:
-        assert "interrupted: outputs that were not finished are not there" in said
+        assert "interrupted: unfinished outputs were not written" in said
         assert "Traceback" not in said
         assert list(tmp_path.iterdir()) == []
     correct_file(str(made / "tgt.tif"), load_fit(made / "fit.json"), out, driver=driver)
