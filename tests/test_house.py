@@ -57,6 +57,9 @@ BUDGETS = {
 }
 IMPORT_BUDGET = 12  # modules of xcoreg itself; there are 3 while names wait until they are asked for
 
+# Packages of the extras: the base install works without.
+OPTIONAL = {"matplotlib", "geopandas", "pyogrio", "pyarrow", "distributed", "zarr", "netCDF4", "folium"}
+
 # Words that tell a remote-sensing engineer nothing, wherever a name is made of them: get_kept, KeptBlocks.
 FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept", "held", "doubt", "doubts", "verdict"}
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
@@ -138,6 +141,13 @@ def test_dask_is_known_to_lazy_alone(source):
 @pytest.mark.parametrize("source", [one for one in SOURCES if package_of(one) == "core"], ids=lambda one: one.name)
 def test_core_imports_numpy_scipy_and_core_alone(source):
     assert foreign_to_core(source.imports) == []
+
+
+@every_source
+def test_optional_packages_are_imported_when_they_are_needed(source):
+    """By `errors.require`, which names the extra to install."""
+    at_once = [one.name for one in source.imports if not one.late and not one.typing]
+    assert [name for name in at_once if name.split(".")[0] in OPTIONAL] == []
 
 
 @pytest.mark.parametrize("name", BUDGETS)

@@ -10,7 +10,14 @@ import click
 
 import xcoreg
 from xcoreg.cli.console import ConsoleCommand
-from xcoreg.cli.options import RESAMPLING, band_option, console_options, creation_options, format_options
+from xcoreg.cli.options import (
+    RESAMPLING,
+    band_option,
+    console_options,
+    creation_options,
+    format_options,
+    image_nodata_option,
+)
 from xcoreg.cli.options import overwrite_option as _overwrite
 from xcoreg.errors import NotGeoreferenced, OptionError, require
 
@@ -108,7 +115,7 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 @click.option(
     "--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True, help="Interpolation kernel."
 )
-@click.option("--nodata", type=float, help="Nodata value of IMAGE (nan and -inf too).")
+@image_nodata_option
 @_height
 @format_options
 @console_options

@@ -16,9 +16,9 @@ from xcoreg.cli.options import (
     ResultFiles,
     check_distinct,
     console_options,
+    image_nodata_option,
     make_folder,
     match_options,
-    target_nodata_option,
     write_options,
 )
 from xcoreg.core.matches import describe_counts, encode_column
@@ -74,7 +74,7 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
 @click.argument("fit", type=click.Path())
 @click.argument("image")
 @click.argument("out", type=click.Path())
-@target_nodata_option
+@image_nodata_option
 @write_options
 @console_options
 def apply(fit: str, image: str, out: str, console: Console, nodata: float | None, **options: Any) -> None:

@@ -56,6 +56,7 @@ overwrite_option = click.option(
     "--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."
 )
 target_nodata_option = click.option("--nodata", type=float, help="Nodata value of the target (nan and -inf too).")
+image_nodata_option = click.option("--nodata", type=float, help="Nodata value of IMAGE (nan and -inf too).")
 reference_nodata_option = click.option("--ref-nodata", type=float, help="Nodata value of the reference.")
 fit_option = click.option("--save-fit", type=_FILE, help="Save the fit as JSON, for xcoreg apply.")
 format_options = group_options(

@@ -16,7 +16,6 @@ import dask.config
 import numpy as np
 from dask.base import compute, get_scheduler, optimize, tokenize
 from dask.highlevelgraph import HighLevelGraph
-from distributed import as_completed, get_client, get_worker
 
 from xcoreg.errors import OptionError, require
 
@@ -63,7 +62,11 @@ def client_for(item: Any) -> Any:
     if client is not None or worker_threads() is None or not _is_on_cluster(item):
         return client
 
-    return get_client()
+    return _distributed().get_client()
+
+
+def _distributed() -> Any:
+    return require("distributed", extra="distributed")
 
 
 def current_client() -> Any:
@@ -256,11 +259,11 @@ def run_each(
 
 def worker_threads() -> int | None:
     """Threads of the worker of a cluster in this process; None outside of one."""
-    if "distributed" not in sys.modules:
+    if sys.modules.get("distributed") is None:
         return None
 
     try:
-        return int(get_worker().state.nthreads)
+        return int(_distributed().get_worker().state.nthreads)
     except ValueError:
         return None
 
@@ -275,7 +278,7 @@ def _outcome(job: Callable[[], Any]) -> Any:
 def _client(stack: ExitStack, scheduler: str | None, workers: int | None, memory: str | int | None) -> Any:
     if scheduler is not None and (workers is not None or memory is not None):
         raise OptionError("a scheduler has its own workers: omit workers= and memory=")
-    distributed = require("distributed", extra="distributed")
+    distributed = _distributed()
     if scheduler is None:
         if not isinstance(workers, int) or workers < 1:
             raise OptionError(f"workers is {workers!r}: give the number of processes, at least 1")
@@ -298,7 +301,7 @@ def _spread(client: Any, function: Callable[[Any], Any], items: Sequence[Any]) -
     """Submit one job per thread, no more: jobs that wait in the queue of a dying worker would fail with it."""
     ahead = iter(enumerate(items))
     known: dict[Any, int] = {}
-    running: Any = as_completed()  # type: ignore[no-untyped-call]
+    running = _distributed().as_completed()
 
     def send(number: int) -> None:
         for _, (at, item) in zip(range(number), ahead, strict=False):
