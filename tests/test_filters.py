@@ -79,7 +79,7 @@ def test_a_filter_of_ones_own_may_return_points():
 
 
 @pytest.mark.parametrize(
-    ("one", "told"),
+    ("one", "message"),
     [
         ("nearest", "choose from"),
         (3, "name or a function"),
@@ -88,6 +88,6 @@ def test_a_filter_of_ones_own_may_return_points():
         (lambda p: p.take([0]), "returned 1"),
     ],
 )
-def test_what_is_no_filter_is_told(one, told):
-    with pytest.raises(OptionError, match=told):
+def test_what_is_no_filter_is_refused(one, message):
+    with pytest.raises(OptionError, match=message):
         run_filters(table(), [one])

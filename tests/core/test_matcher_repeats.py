@@ -34,6 +34,6 @@ def test_natural_scenes_do_not_repeat_themselves(snr_db):
 
 def test_rows_are_judged_apart():
     ref = np.concatenate([tiles(8, 64, 1), window_pairs(1, 64, 20.0, seed=4).ref])
-    told = run(ref, ref, np.zeros((2, 2)), 25)
-    assert told[0] > 0.9
-    assert told[1] < 0.75
+    ratio = run(ref, ref, np.zeros((2, 2)), 25)
+    assert ratio[0] > 0.9
+    assert ratio[1] < 0.75

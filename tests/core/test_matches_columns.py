@@ -23,5 +23,5 @@ def test_counts_follow_the_codes():
     assert list(count_statuses(status).items()) == [("OK", 1), ("OUTSIDE", 2)]
 
 
-def test_no_rows_are_told_as_none():
+def test_no_rows_are_described_as_none():
     assert describe_counts(np.empty(0, np.int8)) == "none"

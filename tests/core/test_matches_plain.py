@@ -26,7 +26,7 @@ def test_numpy_and_tuples_become_plain():
     assert encode({"a": np.float32(0.5), "b": np.arange(2), "c": (np.int16(3),)}) == {"a": 0.5, "b": [0, 1], "c": [3]}
 
 
-def test_functions_are_told_by_name():
+def test_functions_are_stored_by_name():
     assert encode(through_json) == "through_json"
 
 

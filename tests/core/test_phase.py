@@ -100,17 +100,17 @@ def test_any_contrast_finds_the_usual_one_too():
     assert (peaks.height > 0).all()
 
 
-def test_chance_tells_true_pairs_from_unrelated_ones():
+def test_chance_separates_true_pairs_from_unrelated_ones():
     ok = np.ones((25, 64, 64), bool)
     true, false = (window_pairs(25, 64, 10.0, seed=6, unrelated=apart) for apart in (False, True))
-    told = [correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=25).log10_chance for pairs in (true, false)]
-    assert told[0].max() < -10
-    assert told[1].min() > -4
+    values = [correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=25).log10_chance for pairs in (true, false)]
+    assert values[0].max() < -10
+    assert values[1].min() > -4
 
 
 def test_rivals_stand_near_the_peak_of_unrelated_pairs_only():
     ok = np.ones((25, 64, 64), bool)
     true, false = (window_pairs(25, 64, 20.0, seed=7, unrelated=apart) for apart in (False, True))
-    told = [np.median(correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=25).rival) for pairs in (true, false)]
-    assert told[0] < 0.3
-    assert told[1] > 0.7
+    values = [np.median(correlate(pairs.tgt, pairs.ref, ok, ok, max_shift=25).rival) for pairs in (true, false)]
+    assert values[0] < 0.3
+    assert values[1] > 0.7

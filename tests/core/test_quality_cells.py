@@ -44,7 +44,7 @@ def test_rough_is_the_variance_within_cells():
     assert Cells.of(a, b, ok).roughness() == pytest.approx(both.var((2, 4)), abs=1e-4)
 
 
-def test_cells_that_hardly_count_tell_nothing():
+def test_cells_with_few_valid_pixels_are_ignored():
     a, b, valid = drawn(9), drawn(10), np.ones((2, 24, 32), bool)
     valid[:, :4, :3] = False
     cells = Cells.of(a, b, valid)

@@ -79,7 +79,7 @@ def test_a_window_without_covariance_counts_like_the_others():
     assert cov == pytest.approx(EYE * 0.01 / 3)
 
 
-def test_without_any_covariance_the_scatter_tells():
+def test_without_any_covariance_the_scatter_is_used():
     moves = np.random.default_rng(3).normal(0, 0.3, (300, 2))
     mean, cov = combine(moves, np.full((300, 2, 2), np.nan))
     assert mean == pytest.approx(moves.mean(0))

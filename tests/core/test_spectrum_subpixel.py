@@ -40,7 +40,7 @@ def test_stays_in_single_precision():
     assert (spectra.dtype, mover().image(spectra).dtype) == (np.complex64, np.float32)
 
 
-def test_recut_follows_the_move_and_tells_what_was_inside():
+def test_cutting_follows_the_offset_and_marks_what_was_inside():
     images = np.arange(24.0).reshape(2, 3, 4)
     out, inside = cut_at_offset(images, np.array([[1, 0], [0, -1]]))
     assert out[0].tolist() == [[1, 2, 3, 3], [5, 6, 7, 7], [9, 10, 11, 11]]
@@ -49,13 +49,13 @@ def test_recut_follows_the_move_and_tells_what_was_inside():
     assert inside[1].all(1).tolist() == [False, True, True]
 
 
-def test_recut_keeps_the_dtype():
+def test_cutting_keeps_the_dtype():
     assert cut_at_offset(np.ones((1, 4, 4), bool), np.array([[1, 1]]))[0].dtype == bool
 
 
 @settings(max_examples=40, derandomize=True)
 @given(st.integers(-9, 9), st.integers(-9, 9))
-def test_recut_is_a_roll_where_inside(dcol, drow):
+def test_cutting_is_a_roll_where_inside(dcol, drow):
     images = np.random.default_rng(4).random((1, 10, 10))
     out, inside = cut_at_offset(images, np.array([[dcol, drow]]))
     rolled = np.roll(images, (-drow, -dcol), (1, 2))
@@ -65,7 +65,7 @@ def test_recut_is_a_roll_where_inside(dcol, drow):
 
 @settings(max_examples=40, derandomize=True)
 @given(st.integers(-12, 12), st.integers(-12, 12))
-def test_moved_is_the_inverse_of_recut_with_zeros(dcol, drow):
+def test_shifting_is_the_inverse_of_cutting_with_zeros(dcol, drow):
     images = np.random.default_rng(4).random((2, 10, 10))
     move = np.array([[dcol, drow], [0, 1]])
     cut, inside = cut_at_offset(images, -move)

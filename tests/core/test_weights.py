@@ -37,12 +37,12 @@ def test_no_step_is_longer_than_half_a_pixel():
     assert np.abs(found.move).max() <= 0.5
 
 
-def test_a_step_changes_the_residual_as_told():
+def test_a_step_changes_the_residual_as_predicted():
     parts = drawn(2, 0.1)
     move = np.array([[0.1, -0.2]])
     moved = parts[1] + 0.1 * parts[2] - 0.2 * parts[3]
-    told = Products.of(*parts[1:], MODES).residual_power(np.repeat(move, len(moved), axis=0))
-    assert told == pytest.approx(MODES.sums(np.abs(moved) ** 2), rel=1e-4)
+    predicted = Products.of(*parts[1:], MODES).residual_power(np.repeat(move, len(moved), axis=0))
+    assert predicted == pytest.approx(MODES.sums(np.abs(moved) ** 2), rel=1e-4)
 
 
 def test_errors_agree_with_the_covariance():
@@ -59,7 +59,7 @@ def test_nothing_has_no_finite_variance():
     assert np.isinf(np.diag(covariance(found, products, np.ones(1), MODES)[0][0])).all()
 
 
-def test_phases_tell_the_move_that_is_left():
+def test_phases_give_the_remaining_shift():
     mean, residual, *slopes = drawn(4, 0.03)
     found, _ = settled((mean, residual, *slopes))
     left = residual - 0.1 * slopes[0] + 0.05 * slopes[1]

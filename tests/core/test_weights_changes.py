@@ -18,13 +18,13 @@ def everywhere(image):
 
 
 @pytest.mark.parametrize("size", [64, 256])
-def test_noise_does_not_stand_out(size):
+def test_noise_is_no_change(size):
     ref, tgt = drawn(size=size)
     assert not windows_with_changes(Cells.of(ref, tgt, everywhere(ref))).any()
 
 
 @pytest.mark.parametrize("corner", [(20, 20), (22, 18), (50, 3)])
-def test_a_cloud_stands_out_in_its_window_alone(corner):
+def test_a_cloud_is_a_change_in_its_window_alone(corner):
     ref, tgt = drawn()
     tgt[2, corner[0] : corner[0] + 8, corner[1] : corner[1] + 8] += 2
     assert np.flatnonzero(windows_with_changes(Cells.of(ref, tgt, everywhere(ref)))).tolist() == [2]

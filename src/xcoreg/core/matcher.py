@@ -267,9 +267,9 @@ def _match_usable(
     aligned = refined.aligned
     after, parts, middle = agreement(aligned.ref, aligned.tgt, aligned.full, aligned.cells)
     rival = rival_fit(tgt, ref, valid, refined.move, limit, peaks.power)
-    doubts = _statuses(peaks, refined, rival, (before, after), limit)
+    checks = _statuses(peaks, refined, rival, (before, after), limit)
     one_spot = parts < _SPOTS * np.minimum(1, 2 * (aligned.weight > 0).mean((1, 2)))
-    status = np.where((doubts == Status.OK) & one_spot, np.int8(Status.FLAT), doubts)
+    status = np.where((checks == Status.OK) & one_spot, np.int8(Status.FLAT), checks)
     return status, (
         refined.move,
         refined.cov,

@@ -37,7 +37,7 @@ def test_a_move_out_of_the_window_leaves_nothing():
     ("matcher", "shift", "ramp"),
     [("nuth_kaab", True, 0), ("deramp", False, 1), ("deramp:2", False, 2), (["nuth_kaab", "deramp:2"], True, 2)],
 )
-def test_names_tell_what_is_estimated(matcher, shift, ramp):
+def test_names_select_the_parameters(matcher, shift, ramp):
     terms = parse_terms(matcher)
     assert (terms.shift, terms.ramp) == (shift, ramp)
 
@@ -71,19 +71,19 @@ def test_noise_that_goes_together_is_seen_and_counted():
         length = correlation_length([((160, 160), at, noise)])
         spread.append([noise.sum() ** 2, sandwich((160, 160), at, noise[None], length)[0, 0]])
     assert length > 2
-    true, told = np.mean(spread, axis=0)
-    assert 0.6 < told / true < 1.6
+    true, predicted = np.mean(spread, axis=0)
+    assert 0.6 < predicted / true < 1.6
 
 
 TURNED = (3.0, 4.0, 4.0, -3.0)  # 5 m pixels, turned
 
 
-@pytest.mark.parametrize(("lost", "told"), [(np.inf, np.isinf), (np.nan, np.isnan)])
-def test_what_is_lost_along_a_pixel_axis_is_lost_on_the_map_where_it_has_a_part(lost, told):
+@pytest.mark.parametrize(("lost", "check"), [(np.inf, np.isinf), (np.nan, np.isnan)])
+def test_what_is_lost_along_a_pixel_axis_is_lost_on_the_map_where_it_has_a_part(lost, check):
     cov = np.diag([lost, 1.0, 4.0])[None]
     turned, upright = cov3_to_map(TURNED, cov)[0], cov3_to_map((5.0, 0.0, 0.0, -5.0), cov)[0]
-    assert told(turned.diagonal()).tolist() == [True, True, False]
-    assert told(upright.diagonal()).tolist() == [True, False, False]
+    assert check(turned.diagonal()).tolist() == [True, True, False]
+    assert check(upright.diagonal()).tolist() == [True, False, False]
     assert upright[1, 1] == 25.0
     assert turned[2].tolist() == [0.0, 0.0, 4.0]
 

@@ -111,21 +111,21 @@ NOWHERE = np.zeros((100, 100), bool)
     ],
     ids=["constant", "noise", "plane", "ridges", "void", "one is constant"],
 )
-def test_ground_that_says_nothing_gives_a_reason_and_no_zero(ref, tgt, valid, status):
+def test_terrain_without_relief_gives_a_reason_and_no_zero(ref, tgt, valid, status):
     found = solve(windows(ref, tgt, valid), parse_terms("nuth_kaab"))
     assert found.status is status
     assert np.isinf(found.cov[1, 1])
     assert np.isnan(found.move[1])
 
 
-def test_ridges_tell_the_shift_across_them():
+def test_ridges_determine_the_shift_across_them():
     moved = 30 * np.sin((COLS - 0.4) / 8)
     found = solve(windows(moved + NOISE[0], RIDGES + NOISE[1]), parse_terms("nuth_kaab"))
     assert found.move[0] == pytest.approx(0.4, abs=0.02)
     assert np.isfinite(found.cov[0, 0])
 
 
-def test_a_limit_is_held(both):
+def test_the_largest_shift_is_respected(both):
     assert solve([patch_of(both)], parse_terms("nuth_kaab"), max_shift=0.3).status is Status.TOO_FAR
 
 

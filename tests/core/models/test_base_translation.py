@@ -76,7 +76,7 @@ def test_windows_without_covariance_count_like_the_others():
     assert model.dx == pytest.approx(0.5)
 
 
-def test_without_covariances_the_scatter_tells():
+def test_without_covariances_the_scatter_is_used():
     rng = np.random.default_rng(3)
     dx, dy = rng.normal(size=(2, 50))
     model = fit(dx, dy)

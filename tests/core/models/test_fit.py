@@ -69,7 +69,7 @@ def test_covariances_are_symmetric_and_positive(kind, case):
 
 
 @bending
-def test_uncertainty_grows_outside_and_extrapolation_is_told(kind, case):
+def test_uncertainty_grows_outside_and_extrapolation_is_reported(kind, case):
     model = fit_model(kind, *case().args)
     inside, near, far = 4e5 + 850.0, 4e5 + 1740.0, 4e5 + 4000.0
     assert model.extrapolates([inside, near, far, np.nan], 5e6 + 850.0).tolist() == [False, False, True, True]
@@ -210,5 +210,5 @@ def test_polynomial_means_order_two(case):
     assert fit_model("polynomial", *case().args).kind == "polynomial2"
 
 
-def test_one_point_without_covariance_tells_no_uncertainty():
+def test_one_point_without_covariance_has_no_uncertainty():
     assert np.isnan(fit_model("translation", [0.0], [0.0], [1.0], [2.0]).predict_cov(0.0, 0.0)).all()

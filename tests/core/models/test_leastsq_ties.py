@@ -26,7 +26,7 @@ def test_spacing_is_that_of_the_neighbours_not_of_the_scene():
     assert typical_spacing(col[~cloud], row[~cloud]) == 1.0
 
 
-def test_half_planes_tell_the_distance_to_the_hull():
+def test_half_planes_measure_the_distance_to_the_hull():
     x, y = 4e5 + np.random.default_rng(0).uniform(0, 10, (2, 50))
     x[:4], y[:4] = 4e5 + np.array([[0, 0, 10, 10], [0, 10, 10, 0]])
     sides = half_planes(x, y)

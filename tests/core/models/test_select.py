@@ -5,7 +5,7 @@ from xcoreg.core.models import KINDS, Degenerate, assess_model, choose_model
 
 
 def inside(choice):
-    """Share of withheld points inside of their 95 % ellipses."""
+    """Share of check points inside of their 95 % ellipses."""
     off = np.column_stack([choice.residual_dx, choice.residual_dy])
     return np.mean(np.einsum("ni,nij,nj->n", off, np.linalg.inv(choice.check_cov), off) < 5.991)
 
@@ -64,7 +64,7 @@ def test_no_point_at_all_is_too_few(find):
         find(*np.empty((4, 0)), np.empty((0, 2, 2)))
 
 
-def test_the_table_gives_errors_of_withheld_points_in_map_units(case):
+def test_the_table_gives_errors_of_check_points_in_map_units(case):
     points = case("plane", sigma=0.1)
     table = {row["kind"]: row for row in choose_model(*points.args).table}
     assert table["affine"]["rmse_r"] == pytest.approx(0.1 * np.sqrt(2 * 13 / 12), rel=0.1)
@@ -72,7 +72,7 @@ def test_the_table_gives_errors_of_withheld_points_in_map_units(case):
     assert table["affine"]["parameters"] == 3
 
 
-def test_a_withheld_residual_is_that_of_the_fit_without_the_point(case):
+def test_a_cross_validated_residual_is_that_of_the_fit_without_the_point(case):
     points = case("wave", n=40)
     choice = assess_model("polynomial2", *points.args)
     others = np.arange(40) != 11
