@@ -115,7 +115,7 @@ def test_no_windows_at_all(tmp_path):
     figure = plot_fit(fit)
     save_figure(figure, tmp_path / "a.png", dpi=50)
     assert (tmp_path / "a.png").stat().st_size > 5_000
-    assert figure.axes[0].get_title() == "0 windows:"
+    assert figure.axes[0].get_title() == "0 windows: none"
     assert not any(hasattr(one, "U") for one in figure.axes[0].collections)
 
 
