@@ -539,7 +539,7 @@ def test_a_fit_without_a_reference_grid_says_what_to_pass(scene, make_image, mak
         apply(make_image(scene), make_fit(ref_grid=None), align_grid=True)
 
 
-def test_what_was_done_is_noted(scene, make_image, make_fit):
+def test_the_history_records_what_was_done(scene, make_image, make_fit):
     image = make_image(scene, attrs=WITH_NODATA)
     out = apply(apply(image, make_fit(3.5, 15.5)), make_fit(1.0, 2.0), align_grid=True)
     first, second = json.loads(out.attrs["xcoreg"])

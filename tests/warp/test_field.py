@@ -242,7 +242,7 @@ def test_a_field_of_many_pixels_is_undone_at_the_output(make_image, make_fit, re
     assert np.abs(out - wanted)[inside].max() < 0.003
 
 
-def test_a_field_that_folds_is_told_and_done(make_image, make_fit):
+def test_a_field_that_folds_warns(make_image, make_fit):
     image = make_image(pixels("uint16"), attrs={"_FillValue": np.uint16(0)})
     with pytest.warns(CoregWarning, match=r"folds over itself or is torn on about \d+\.\d% of the output"):
         out = apply(image, make_fit(model=Wave(100.0, 50.0)))
@@ -257,15 +257,15 @@ def test_a_field_that_does_not_fold_is_not_scolded(make_image, make_fit):
     assert out.values.any()
 
 
-@pytest.mark.parametrize(("share", "sigma", "told"), [(0.005, 10.0, False), (0.4, 10.0, True), (0.4, 0.5, False)])
-def test_extrapolation_is_told_without_computing(make_image, make_fit, computes, share, sigma, told):
+@pytest.mark.parametrize(("share", "sigma", "warns"), [(0.005, 10.0, False), (0.4, 10.0, True), (0.4, 0.5, False)])
+def test_extrapolation_warns_without_computing(make_image, make_fit, computes, share, sigma, warns):
     image = make_image(pixels("uint16"), attrs={"_FillValue": np.uint16(0)}).chunk(64)
     fit = make_fit(model=Known(line=300000 + 1500 * (1 - share), sigma=sigma))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         apply(image, fit)
-    assert [each.category for each in caught] == ([Extrapolation] if told else [])
-    assert not told or "40% of the output lies where the model (flat) extrapolates" in str(caught[0].message)
+    assert [each.category for each in caught] == ([Extrapolation] if warns else [])
+    assert not warns or "40% of the output lies where the model (flat) extrapolates" in str(caught[0].message)
     assert computes.n == 0
 
 

@@ -1,4 +1,4 @@
-"""The real files of data/formats and data/sar_gcps, placed right."""
+"""The real files of data/formats and data/sar_gcps, georeferenced correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points in images, however the image is placed."""
+"""Points in images, however the image is georeferenced."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_refusals(image):
     bare = DataArray(image.values, dims=("y", "x"))
     with pytest.raises(NotGeoreferenced):
         locate(bare, [(1, 2)])
-    with pytest.raises(OptionError, match="nothing tells"):
+    with pytest.raises(OptionError, match="there is no georeference"):
         locate(None, [(1, 2)])
     with pytest.raises(OptionError, match="rows of x, y"):
         locate(image, np.zeros((3, 5)))

@@ -35,7 +35,7 @@ class Wave:
         return self.size * np.sin(y / 700), self.size * np.cos(x / 600) + 3
 
 
-def still(source=SOURCE):
+def no_displacement(source=SOURCE):
     return Displacement.of(Translation(0.0, 0.0), source.crs, source)
 
 
@@ -53,7 +53,7 @@ def block_of(mapping, rows, cols):
     ids=["zone", "degrees", "laea"],
 )
 def test_another_crs_is_followed_within_tolerance(out):
-    mapping = compose(out, SOURCE, still())
+    mapping = compose(out, SOURCE, no_displacement())
     full = block_of(mapping, (0, out.shape[0]), (0, out.shape[1]))
     exact = np.stack(mapping.exact(np.arange(out.shape[0])[:, None], np.arange(out.shape[1])))
     near = (exact[0] > 0) & (exact[0] < 1000) & (exact[1] > 0) & (exact[1] < 1200)
@@ -73,7 +73,7 @@ def test_a_field_is_undone_exactly():
     move = Displacement.of(Wave(), UTM33, SOURCE)
     x, y = np.meshgrid(np.linspace(300000, 312000, 50), np.linspace(5890000, 5900000, 50))
     dx, dy = Wave().predict(x, y)
-    back_x, back_y = move.undo(x + dx, y + dy)
+    back_x, back_y = move.invert(x + dx, y + dy)
     np.testing.assert_allclose(back_x, x, atol=1e-6)
     np.testing.assert_allclose(back_y, y, atol=1e-6)
 
@@ -101,7 +101,7 @@ def test_applying_a_field_interpolates_once_onto_the_own_grid(make_image, make_f
     out = apply(image, make_fit(model=Wave(size=size)))
     x, y = np.meshgrid(image.x, image.y)
     move = Displacement.of(Wave(size=size), UTM33, _grid_of(image))
-    back_x, back_y = move.undo(x, y)
+    back_x, back_y = move.invert(x, y)
     row, col = (image.y.values[0] - back_y) / 10, (back_x - image.x.values[0]) / 10
     inside = (row > 2) & (row < 147) & (col > 2) & (col < 157)
     np.testing.assert_allclose(out.values[inside], (np.sin(row / 9) + np.cos(col / 11))[inside], atol=2e-3)
@@ -119,9 +119,9 @@ def test_a_field_is_applied_lazily_with_the_same_bits(make_image, make_fit, chun
 
 def test_parallel_grids_are_separable_and_steps_are_clean():
     out = make_grid((20.0, 0.0, 300010.0, 0.0, 20.0, 5895000.0), (200, 300), UTM33)
-    mapping = compose(out, SOURCE, still())
-    assert mapping.separable
-    assert not mapping.whole
+    mapping = compose(out, SOURCE, no_displacement())
+    assert mapping.is_parallel
+    assert not mapping.copies_pixels
     assert mapping.matrix == (2.0, 0.0, 1.5, 0.0, -2.0, pytest.approx(502.5))
     assert mapping.scale == (2.0, 2.0)
 
@@ -130,15 +130,15 @@ def test_round_off_of_the_transforms_hides_no_whole_pixels():
     third = 1 / 3
     source = make_grid((third, 0.0, 12.0, 0.0, -third, 53.0), (1000, 1000), UTM33)
     out = make_grid((third, 0.0, 12.0 + 7 * third, 0.0, -0.33333333333, 53.0 - 11 * third), (900, 900), UTM33)
-    mapping = compose(out, source, still(source))
-    assert mapping.whole
+    mapping = compose(out, source, no_displacement(source))
+    assert mapping.copies_pixels
     rows, cols = mapping.axes(slice(0, 3), slice(0, 3))
     assert (rows.tolist(), cols.tolist()) == ([11.0, 12.0, 13.0], [7.0, 8.0, 9.0])
 
 
 def test_a_small_change_of_scale_is_no_reason_to_blur():
     out = make_grid((10.5, 0.0, 300000.0, 0.0, -12.0, 5900040.0), (100, 100), UTM33)
-    assert compose(out, SOURCE, still()).scale == (pytest.approx(1.2), 1.0)
+    assert compose(out, SOURCE, no_displacement()).scale == (pytest.approx(1.2), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_small_change_of_scale_is_no_reason_to_blur():
     ids=["axes", "affine", "lattice"],
 )
 def test_the_window_of_a_block_holds_its_positions_and_little_more(out):
-    mapping = compose(out, SOURCE, still())
+    mapping = compose(out, SOURCE, no_displacement())
     for rows, cols in ((slice(0, 256), slice(0, 256)), (slice(512, 768), slice(512, 700)), (slice(1200, 1300),) * 2):
         row0, row1, col0, col1 = mapping.window(rows, cols, 3)
         row, col = mapping.positions(rows, cols)
@@ -167,13 +167,13 @@ def test_the_window_of_a_block_holds_its_positions_and_little_more(out):
 
 def test_a_window_beside_the_image_is_empty():
     out = make_grid((10.0, 0.0, 290000.0, 0.0, -10.0, 5910000.0), (3000, 3000), UTM33)
-    assert compose(out, SOURCE, still()).window(slice(0, 100), slice(0, 100), 3) == (0, 0, 0, 0)
+    assert compose(out, SOURCE, no_displacement()).window(slice(0, 100), slice(0, 100), 3) == (0, 0, 0, 0)
 
 
 def test_places_without_an_image_in_the_other_crs_are_missing():
     # A grid of the whole world around a small image: poles have no place in a transverse Mercator map.
     world = make_grid((1.0, 0.0, -180.0, 0.0, -1.0, 90.0), (180, 360), DEGREES)
-    mapping = compose(world, SOURCE, still())
+    mapping = compose(world, SOURCE, no_displacement())
     row, col = mapping.positions(slice(0, 180), slice(0, 360))
     inside = (row > -0.5) & (row < 999.5) & (col > -0.5) & (col < 1199.5)
     assert not inside[:30].any()
@@ -181,18 +181,18 @@ def test_places_without_an_image_in_the_other_crs_are_missing():
 
 
 def test_covered_means_every_pixel_falls_on_the_image():
-    assert compose(SOURCE, SOURCE, still()).covered
-    assert not compose(SOURCE, SOURCE, Displacement.of(Translation(6.0, 0.0), UTM33, SOURCE)).covered
-    assert compose(SOURCE, SOURCE, Displacement.of(Translation(5.0, 0.0), UTM33, SOURCE)).covered
+    assert compose(SOURCE, SOURCE, no_displacement()).is_covered
+    assert not compose(SOURCE, SOURCE, Displacement.of(Translation(6.0, 0.0), UTM33, SOURCE)).is_covered
+    assert compose(SOURCE, SOURCE, Displacement.of(Translation(5.0, 0.0), UTM33, SOURCE)).is_covered
 
 
 def test_nothing_in_common_is_no_map():
-    assert compose(make_grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (9, 9), UTM33), SOURCE, still()) is None
+    assert compose(make_grid((10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (9, 9), UTM33), SOURCE, no_displacement()) is None
 
 
 def test_a_lattice_has_no_axes():
     with pytest.raises(ValueError, match="no matrix"):
-        Mapping(SOURCE, SOURCE, still()).axes(slice(0, 1), slice(0, 1))
+        Mapping(SOURCE, SOURCE, no_displacement()).axes(slice(0, 1), slice(0, 1))
 
 
 def test_outline_reaches_the_edges():

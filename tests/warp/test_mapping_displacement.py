@@ -28,7 +28,7 @@ def test_a_translation_is_the_same_everywhere_in_its_own_crs():
 
 def test_undo_is_the_way_back():
     move = Displacement.of(Translation(3.5, -2.0), UTM33, make_grid((1.0, 0.0, 0.0, 0.0, -1.0, 0.0), (9, 9), UTM33))
-    x, y = move.undo(np.array([10.0]), np.array([20.0]))
+    x, y = move.invert(np.array([10.0]), np.array([20.0]))
     assert (x.tolist(), y.tolist()) == ([6.5], [22.0])
 
 

@@ -90,5 +90,5 @@ def test_a_resolution_must_be_positive(resolution):
 def test_the_reference_grid_of_a_fit_can_be_replaced():
     box = GeoBox((7, 8), Affine(10, 0, 5, 0, -10, 6), UTM33)
     assert reference_grid(None, box).shape == (7, 8)
-    with pytest.raises(OptionError, match="does not know the grid"):
+    with pytest.raises(OptionError, match="has no grid of the reference"):
         reference_grid(None)

@@ -72,7 +72,7 @@ def test_dimensions_of_any_name(scene, make_image, make_fit, align):
 
 
 @BOTH
-def test_dimensions_that_only_rioxarray_was_told(scene, make_image, make_fit, align):
+def test_dimensions_set_in_rioxarray_only(scene, make_image, make_fit, align):
     image = make_image(scene, dims=("row", "column"), attrs={"_FillValue": np.uint16(0)})
     image = image.rio.set_spatial_dims(x_dim="column", y_dim="row")
     out = apply(image, make_fit(), align_grid=align)
@@ -80,7 +80,7 @@ def test_dimensions_that_only_rioxarray_was_told(scene, make_image, make_fit, al
     assert grid_of(out).affine.e == -10
 
 
-def test_nodata_that_only_rioxarray_was_told(scene, make_image, make_fit):
+def test_nodata_set_in_rioxarray_only(scene, make_image, make_fit):
     image = make_image(scene)
     image.rio.set_nodata(7, inplace=True)
     assert apply(image, make_fit()).rio.nodata == 7

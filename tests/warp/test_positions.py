@@ -45,7 +45,7 @@ def test_a_smooth_field_is_right_everywhere_at_a_small_cost(length, height, most
     patch = make_patch(asked, WHOLE, SIZE, ALLOWED)
     assert errors(patch, asked.exact).max() < 1.1 * ALLOWED
     assert asked.n < 1.3 * most
-    assert patch.loose[0].size == 0
+    assert patch.single_pixels[0].size == 0
 
 
 def test_a_kink_costs_where_it_is():
@@ -84,7 +84,7 @@ def test_where_there_is_no_position_none_is_made_up():
 def test_far_from_the_image_nothing_is_refined():
     asked = Asked(wave(3, 40))
     patch = make_patch(lambda rows, cols: asked(rows + 9e5, cols), WHOLE, SIZE, ALLOWED)
-    assert patch.loose[0].size == 0
+    assert patch.single_pixels[0].size == 0
     assert asked.n < 1500
 
 
@@ -116,7 +116,7 @@ def test_patches_are_made_once_and_forgotten_in_the_end(monkeypatch):
     get((0, 0))
     get((0, 0))
     assert made == [(0, 0)]
-    monkeypatch.setattr("xcoreg.warp.positions._KEPT", 1)
+    monkeypatch.setattr("xcoreg.warp.positions._CACHE_BYTES", 1)
     get((0, 1))
     get((0, 0))
     assert made == [(0, 0), (0, 1), (0, 0)]

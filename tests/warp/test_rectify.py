@@ -148,7 +148,7 @@ def test_refusals(swath):
         rectify(image, gcps, like=image, crs=4326)
     with pytest.raises(OptionError, match="positive"):
         rectify(image, gcps, resolution=-1)
-    with pytest.raises(OptionError, match="does not tell where"):
+    with pytest.raises(OptionError, match="does not georeference"):
         rectify(image, 5)
     with pytest.raises(NoOverlap):
         rectify(image, gcps, like=GeoBox((9, 9), Affine(10, 0, 9e5, 0, -10, 6e6), "EPSG:32633"))
@@ -156,7 +156,7 @@ def test_refusals(swath):
 
 @pytest.mark.parametrize(("model", "order", "tps"), [("polynomial", 3, False), ("tps", None, True)])
 def test_sentinel_1_within_a_tenth_of_a_pixel_of_rasterio(data_dir, model, order, tps):
-    """Warp an image of the column and row numbers: what comes out tells where each program looks.
+    """Warp an image of the column and row numbers: the output shows where each program samples.
 
     In tiles, because rasterio takes positions along a row of the output as linear up to an error of 0.125 px.
     """

@@ -35,7 +35,7 @@ def bare(scene, tmp_path_factory):
     return without_transform(scene.tgt, tmp_path_factory.mktemp("bare"))
 
 
-def test_the_accessor_tells_the_points(bare, scene):
+def test_the_accessor_gives_the_control_points(bare, scene):
     assert len(bare.coreg.gcps) == 36
     assert scene.tgt.coreg.gcps is None
 
@@ -117,7 +117,7 @@ def test_options_of_the_matching_are_checked(bare, scene):
         bare.coreg.shift_to(scene.ref, windwo=64)
 
 
-def test_the_history_tells_the_correction(bare, scene):
+def test_the_history_records_the_correction(bare, scene):
     fixed = bare.coreg.shift_to(scene.ref)
     assert '"correction": "translation"' in fixed.attrs["xcoreg"]
     assert '"dx": 2' in fixed.attrs["xcoreg"]

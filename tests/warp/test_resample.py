@@ -9,12 +9,12 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg.warp.apply import apply
-from xcoreg.warp.resample import Resampler, finish
+from xcoreg.warp.resample import Resampler, to_stored
 
 
 def finished(values, dtype, nodata=None, work=np.float64):
     values = np.array(values, dtype=work)
-    return finish(values, np.ones(values.shape, bool), np.dtype(dtype), nodata, 0).tolist()
+    return to_stored(values, np.ones(values.shape, bool), np.dtype(dtype), nodata, 0).tolist()
 
 
 def test_halves_go_to_the_even_neighbour():
@@ -45,9 +45,11 @@ def test_no_float_becomes_nodata_by_accident():
 
 
 def test_missing_pixels_are_filled():
-    out = finish(np.array([3.0, 4.0]), np.array([True, False]), np.dtype("int16"), -1, -1)
+    out = to_stored(np.array([3.0, 4.0]), np.array([True, False]), np.dtype("int16"), -1, -1)
     assert out.tolist() == [3, -1]
-    assert np.isnan(finish(np.array([3.0, 4.0]), np.array([True, False]), np.dtype("f4"), None, np.nan)).tolist() == [
+    assert np.isnan(
+        to_stored(np.array([3.0, 4.0]), np.array([True, False]), np.dtype("f4"), None, np.nan)
+    ).tolist() == [
         False,
         True,
     ]

@@ -1,4 +1,4 @@
-"""Interpolation does little for a pixel: how its seconds compare with GDAL's is told by benchmarks/warping.py."""
+"""Interpolation does little work per pixel; benchmarks/warping.py compares its time with GDAL's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_shift_goes_along_rows_and_columns(shifted, monkeypatch):
     def position_by_position(*_):
         raise AssertionError("a shift does not need the position of every pixel")
 
-    monkeypatch.setattr(Resampler, "_warped", position_by_position)
+    monkeypatch.setattr(Resampler, "_resample_tiles", position_by_position)
     assert shifted().values.any()
 
 

@@ -114,7 +114,7 @@ def test_without_dz_the_pixels_are_the_very_same(dem, make_fit, dz):
     assert apply(dem, fit).variable._data is dem.variable._data
 
 
-def test_what_was_done_is_noted(dem, make_fit):
+def test_the_history_records_what_was_done(dem, make_fit):
     done = json.loads(apply(dem, make_fit(model=LIFT)).attrs["xcoreg"])
     assert [one["did"] for one in done] == ["added the vertical correction", "moved the transform"]
     assert done[0]["dz"] == -2.25
@@ -130,7 +130,7 @@ def test_one_interpolation_takes_height_and_dz_from_one_place(make_image, make_f
     out = apply(dem, make_fit(model=model), like=like, resampling=kernel, vertical=True)
     x, y = centres(like.shape, like.affine)
     move = Displacement.of(model, "EPSG:32633", grid_of(dem))
-    at = move.undo(x, y)
+    at = move.invert(x, y)
     plain = apply(dem, make_fit(model=model), like=like, resampling=kernel, vertical=False)
     assert np.abs(out.values - plain.values - model.predict_dz(*at)).max() < 2 * TOLERANCE
     if kernel in ("cubic", "lanczos"):
@@ -141,7 +141,7 @@ def test_it_puts_simulated_terrain_right(make_image, make_fit):
     # The reference is made from the target by the definition: z_ref(q + d(q)) = z_tgt(q) + dz(q).
     model, shape = Bent(size=15.0), (100, 120)
     dem = make_image(hills(*centres(shape)))
-    q = Displacement.of(model, "EPSG:32633", grid_of(dem)).undo(*centres(shape))
+    q = Displacement.of(model, "EPSG:32633", grid_of(dem)).invert(*centres(shape))
     truth = hills(*q) + model.predict_dz(*q)
     out = apply(dem, make_fit(model=model), like=dem)
     left = (out.values - truth)[5:-5, 5:-5]
@@ -286,12 +286,12 @@ def test_what_cannot_be_raised_is_refused(make_image, make_fit, model, dtype, wo
 def test_dz_of_a_large_output_is_right_wherever_a_block_begins():
     grid = make_grid(tuple(ORIGIN)[:6], (1500, 1300), "EPSG:32633")
     move = Displacement.of(Bent(length=2000.0), "EPSG:32633", grid)
-    rise = VerticalCorrection.of(compose(grid, grid, move))
+    correction = VerticalCorrection.of(compose(grid, grid, move))
     block = slice(1000, 1100), slice(900, 1250)
-    found = rise.at(*block)
+    found = correction.at(*block)
     row, col = np.mgrid[block]
-    assert np.abs(found - rise.exact(row, col)[0]).max() < TOLERANCE
-    assert (found[24:60, 3:90] == rise.at(slice(1024, 1060), slice(903, 990))).all()
+    assert np.abs(found - correction.exact(row, col)[0]).max() < TOLERANCE
+    assert (found[24:60, 3:90] == correction.at(slice(1024, 1060), slice(903, 990))).all()
 
 
 def test_a_tilt_needs_a_handful_of_nodes():

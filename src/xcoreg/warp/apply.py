@@ -38,22 +38,21 @@ if TYPE_CHECKING:
     from xcoreg.warp.metadata import Dims
 
 
-_PLACES = 65  # along each axis of the output
+_SAMPLES = 65  # places along each axis of the output
 _LARGE_SHARE = 0.01  # of the output on the image
 _NOT_INVERTED = 0.01  # px
-# Beyond its tie points a model that is known this well (standard deviation, px) is as good as between them: every image
-# has a rim of half a window.
+# Standard deviation, px, below which a model is trusted beyond its tie points: every image has a rim of half a window.
 _WELL_KNOWN = 0.1
 
 
 def field_warnings(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]:
-    """Warn where a field is used beyond its tie points, and where it has no inverse."""
+    """Warnings where a field is used beyond its tie points, or has no inverse."""
     move, source = mapping.move, mapping.source
     if move.constant is not None:
         return
-    # Middles of 65 x 65 parts of equal size: each place stands for its part, none for the rim.
-    parts = [(np.arange(_PLACES) + 0.5) * (size / _PLACES) - 0.5 for size in mapping.out.shape]
-    out_row, out_col = np.repeat(parts[0], _PLACES), np.tile(parts[1], _PLACES)
+    # Centres of 65 x 65 parts of equal size.
+    parts = [(np.arange(_SAMPLES) + 0.5) * (size / _SAMPLES) - 0.5 for size in mapping.out.shape]
+    out_row, out_col = np.repeat(parts[0], _SAMPLES), np.tile(parts[1], _SAMPLES)
     row, col = mapping.exact(out_row, out_col)
     with np.errstate(invalid="ignore"):
         inside = (np.abs(row - source.shape[0] / 2 + 0.5) <= source.shape[0] / 2) & (
@@ -82,7 +81,7 @@ def field_warnings(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]
     if folded > 0:
         yield (
             f"the correction folds over itself or is torn on about {folded:.1%} of the output: neighbours would change "
-            "places or part, so these pixels cannot be trusted; remove tie points that contradict each other, or "
+            "places or separate, so these pixels cannot be trusted; remove contradicting tie points, or "
             "choose a smoother model",
             CoregWarning,
         )
@@ -106,7 +105,9 @@ _Image = TypeVar("_Image", bound=DataArray | Dataset)
 def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) -> _Image:
     """Correct an image that has a transform by a fit; see :func:`xcoreg.apply`."""
     checked = ApplyOptions.checked(dict(options))
-    _check(image, fit)
+    if not isinstance(image, DataArray | Dataset):
+        raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
+    check_fit(fit)
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
@@ -144,15 +145,14 @@ def _output_frame(
     return frame_for(image, dims, source, source)
 
 
-def _check(image: Any, fit: Coregistration) -> None:
-    if not isinstance(image, DataArray | Dataset):
-        raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
+def check_fit(fit: Coregistration) -> None:
+    """Refuse a fit that is not trusted."""
     if not fit.ok or fit.model is None:
-        raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
+        raise MatchError(f"the fit is not trusted and cannot be applied: {fit.status.reason}", fit.points)
 
 
 def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
-    """Decide what becomes of each band, interpolate the bands once, and wrap the result."""
+    """Plan all bands, interpolate each once, and wrap the result."""
     bands = spatial_bands(image, dims)
     plans = {name: plan_band(band, plan) for name, band in bands.items()}
     pixels = {name: _resample_band(band, plan, plans[name]) for name, band in bands.items()}
@@ -176,7 +176,7 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
 
 
 def _describe_heights(band: DataArray, out: DataArray, correction: VerticalCorrection) -> None:
-    """Note that heights were corrected, and forget how a file would round them."""
+    """Add the correction to the history, and drop the encoding that would round heights in a file."""
     decoded = ("scale_factor", "add_offset") if band.dtype.kind == "f" else ()
     for key in ("dtype", "rasterio_dtype", *decoded):
         out.encoding.pop(key, None)
@@ -188,7 +188,7 @@ def _describe_heights(band: DataArray, out: DataArray, correction: VerticalCorre
 
 
 def _correct_heights(image: Any, plan: WarpPlan) -> Any:
-    """Correct heights where they are; an image without any is returned as it is."""
+    """Correct heights in place; an image without any is returned unchanged."""
     is_array, new = isinstance(image, DataArray), {}
     for name, band in spatial_bands(image, plan.frame.dims).items():
         if plan.corrects(band):
@@ -211,7 +211,7 @@ def _as_geobox(like: Any) -> GeoBox:
 
 
 def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
-    """Note, in short, what an image was corrected by."""
+    """Entry in the history of an image."""
     try:
         by = f"xcoreg {version('xcoreg')}"
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Points in images: where a place on the ground falls in an image, what the image holds there, and back."""
+"""Points in images: pixel positions and values of map coordinates, and map coordinates of pixels."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
 
-_CHUNK = 1 << 16  # points worked on at once: the temporaries stay in the processor's cache
-_MANY = 100_000  # points from which on positions that are slow to find are looked up on a lattice
-_BLOCK = 2048  # px, side of a part of the image that is read at once
+_CHUNK = 1 << 16  # points at once: temporaries fit into the processor's cache
+_MANY = 100_000  # points from which on slow grounds are approximated by a grid
+_BLOCK = 2048  # px, side of the parts in which an image is read
 _PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _X = ("lon", "longitude", "x", "easting")
 _Y = ("lat", "latitude", "y", "northing")
-_CARRIED = ("value", "z", "height", "freeboard", "elevation")
+_MEASUREMENTS = ("value", "z", "height", "freeboard", "elevation")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,11 +43,11 @@ class Located:
         As given.
     col, row : (n,) float
         Position in the image; an integer is the centre of a pixel. When normalized: (0, 0) is the upper left corner of
-        the image and (1, 1) the lower right one. NaN where a point has no place.
+        the image and (1, 1) the lower right one. NaN where a point cannot be transformed.
     inside : (n,) bool
         On the image, its edges included.
     value : (n,) float or None
-        What the image holds there; NaN outside and where it holds nothing. None without an image.
+        Pixel values; NaN outside and at missing pixels. None without an image.
     carried : (n,) float or None
         The third column of the points, a measurement.
     normalized : bool
@@ -75,7 +75,7 @@ class Located:
         Returns
         -------
         (m, 3) float64
-            Column, row and what was measured there (the third column of the points) or else what the image holds.
+            Column, row and the measurement (third column of the points), else the pixel value.
 
         Examples
         --------
@@ -93,7 +93,7 @@ class Located:
         Returns
         -------
         dict
-            Columns that are not there are left out.
+            Without columns that are None.
         """
         names = ("u", "v") if self.normalized else ("col", "row")
         columns = {"x": self.x, "y": self.y, names[0]: self.col, names[1]: self.row, "inside": self.inside}
@@ -128,7 +128,7 @@ def locate(
     image : DataArray, Dataset or None
         None when only its corners are known: `ground` is then Corners and the answer normalised.
     points : (n, 2) or (n, 3) array, pair of arrays, mapping, DataFrame or GeoDataFrame
-        x before y, longitude before latitude; a third column (or one named value) is carried along.
+        x before y, longitude before latitude; a third column (or one named value) is a measurement, which is kept.
     crs : CRS in any spelling, optional
         Of the points; default: that of a GeoDataFrame, else longitude and latitude (WGS 84).
     ground : optional
@@ -151,7 +151,7 @@ def locate(
     OptionError
         For points or a ground that cannot be read.
     NotGeoreferenced
-        When nothing tells where the image lies.
+        When the image has no georeference.
 
     Notes
     -----
@@ -171,7 +171,9 @@ def locate(
     x, y, carried, own = _columns(points)
     found = as_ground(ground, image, height)
     shape = (1, 1) if image is None else shape_of(image)
-    to_pixel = _way(found, shape, crs if crs is not None else own if own is not None else "EPSG:4326", x.size)
+    to_pixel = _map_to_pixel_of(
+        found, shape, crs if crs is not None else own if own is not None else "EPSG:4326", x.size
+    )
     col, row, inside = np.empty(x.shape), np.empty(x.shape), np.empty(x.shape, bool)
     for part in _chunks(x.size):
         col[part], row[part], inside[part] = _positions(to_pixel, shape, x[part], y[part])
@@ -237,15 +239,15 @@ def place(
 
 
 def _columns(points: Any) -> tuple[Floats, Floats, Floats | None, Any]:
-    """Points as x, y, a third column, and the CRS they bring along."""
+    """Points as x, y, a third column, and their own CRS."""
     if hasattr(points, "geometry") and hasattr(points, "crs"):
         x, y = (np.asarray(each, np.float64) for each in (points.geometry.x, points.geometry.y))
-        return x, y, _named(points, _CARRIED), parse_crs(points.crs)
+        return x, y, _column(points, _MEASUREMENTS), parse_crs(points.crs)
     if hasattr(points, "keys"):
-        x_column, y_column = _named(points, _X), _named(points, _Y)
+        x_column, y_column = _column(points, _X), _column(points, _Y)
         if x_column is None or y_column is None:
             raise OptionError(f"the points have the columns {', '.join(map(str, points))}: needed are lon, lat or x, y")
-        return x_column, y_column, _named(points, _CARRIED), None
+        return x_column, y_column, _column(points, _MEASUREMENTS), None
     if isinstance(points, tuple) and len(points) in (2, 3) and np.ndim(points[0]) == 1:
         x, y, *rest = (np.asarray(each, np.float64) for each in points)
     else:
@@ -260,14 +262,14 @@ def _columns(points: Any) -> tuple[Floats, Floats, Floats | None, Any]:
     return x, y, rest[0] if rest else None, None
 
 
-def _named(points: Any, names: tuple[str, ...]) -> Floats | None:
+def _column(points: Any, names: tuple[str, ...]) -> Floats | None:
     known = {str(key).lower(): key for key in points.keys()}  # noqa: SIM118 - of a DataFrame they are the columns
     key = next((known[name] for name in names if name in known), None)
     return None if key is None else np.asarray(points[key], np.float64)
 
 
-def _way(ground: Any, shape: tuple[int, int], crs: Any, n: int) -> Any:
-    """Make the way from the points to pixels."""
+def _map_to_pixel_of(ground: Any, shape: tuple[int, int], crs: Any, n: int) -> Any:
+    """Make the function from coordinates of the points to pixels."""
     if ground.crs is None and not isinstance(ground, AffineGround):
         raise OptionError("the CRS of the ground is unknown: give it, gcps.with_crs('EPSG:...')")
     if n > _MANY and not isinstance(ground, AffineGround):
@@ -280,18 +282,18 @@ def _chunks(n: int) -> Iterator[slice]:
 
 
 def _positions(to_pixel: Any, shape: tuple[int, int], x: Floats, y: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Pixels of points, and whether they are on the image."""
+    """Pixel positions of points, and whether they are on the image."""
     with np.errstate(invalid="ignore", over="ignore"):
         col, row = to_pixel(x, y)
-    lost = ~(np.isfinite(col) & np.isfinite(row))
-    if lost.any():
-        col[lost], row[lost] = np.nan, np.nan
+    unknown = ~(np.isfinite(col) & np.isfinite(row))
+    if unknown.any():
+        col[unknown], row[unknown] = np.nan, np.nan
     pixel, line = pixel_to_map(_PIXELS, col, row)
     return col, row, (pixel >= 0) & (pixel <= shape[1]) & (line >= 0) & (line <= shape[0])
 
 
 def _values(band: DataArray, col: Floats, row: Floats, inside: NDArray[np.bool_], kernel: str) -> Floats:
-    """Values at positions; of an image that is not in memory only the parts that hold points are read."""
+    """Pixel values at positions; only the parts of the image with points are read."""
     out = np.full(col.shape, np.nan)
     marker = stored_nodata(band)
     if kernel == "nearest" and isinstance(getattr(band.variable, "_data", None), np.ndarray):
@@ -308,12 +310,12 @@ def _values(band: DataArray, col: Floats, row: Floats, inside: NDArray[np.bool_]
 
 
 def _parts(rows: Floats, cols: Floats, inside: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Group the points inside by the part of the image they fall in."""
+    """Group the points inside by the part of the image."""
     if not inside.size:
         return []
     down, right = (np.maximum(p[inside], 0).astype(np.int32) // _BLOCK for p in (rows, cols))
     number = down * (int(right.max()) + 1) + right
-    # Numbers of 16 bits are sorted by counting.
+    # 16-bit integers are sorted by counting.
     order = np.argsort(number.astype(np.uint16) if number.max() < 1 << 16 else number, kind="stable")
     borders = np.flatnonzero(np.diff(number[order])) + 1
     return list(np.split(inside[order], borders))

@@ -1,17 +1,13 @@
-"""Composing one warp: the source pixel of every output pixel, whatever lies between them.
+"""From output pixels to source pixels: displacement, output grid, and one map through all of them.
 
 Output pixel -> output CRS -> CRS of the image -> minus the displacement -> source pixel, in one step: an image is
-interpolated once. Three shapes of that map are told apart, over the whole output and never per block, so that results
-do not depend on chunks:
+interpolated once. The map has one of three forms, the same for the whole output, so that results do not depend on
+chunks:
 
-* *axes*: grids parallel to each other; a vector of rows and a vector of columns say everything;
-* *affine*: rotated against each other, one CRS, one displacement for every place;
-* *lattice*: anything else (another CRS, a displacement field). Positions are exact on a lattice and linear in between,
-  within `TOLERANCE`; see :mod:`xcoreg.warp.positions`.
-
-A grid in plain numbers, and a fitted correction as an image on such a grid sees it.
-
-Choosing the grid of the output.
+* *axes*: parallel grids; one vector of rows and one of columns hold all positions;
+* *affine*: grids rotated against each other, one CRS, one displacement for every place;
+* *lattice*: anything else (another CRS, a displacement field). Positions are exact at the nodes of a lattice and linear
+  in between, within `TOLERANCE`; see :mod:`xcoreg.warp.positions`.
 """
 
 from __future__ import annotations
@@ -28,26 +24,26 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef.transform import middle_of
-from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
+from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_STEPS, _NEWTON_STEPS = 5, 20
-_STILL = 1e-6  # px: positions that move by less have arrived
-_ROUND_OFF = 8.0  # or so many units in the last place of the coordinates
-_APART = 0.5  # px, over which the slope of a displacement is taken
+_FIXED_POINT_STEPS, _NEWTON_STEPS = 5, 20
+_CONVERGED = 1e-6  # px: smaller steps end the iteration
+_ROUND_OFF = 8.0  # units in the last place of the coordinates: so do these
+_SLOPE_STEP = 0.5  # px, for the slope of a displacement by differences
 
 
 @dataclass(frozen=True)
 class Displacement:
-    """A fitted model, as seen by an image in any CRS.
+    """The correction of a fit in the CRS of an image.
 
     model : Correction at places of the CRS of the fit, in its units.
     fit_crs, crs : CRS of the fit and of the image, in any spelling.
     constant : The one correction for every place, in units of `crs`, when the model is a translation.
-    pixel : Size of the image's pixels, units of `crs`: its inverse is found to a small part of it.
+    pixel : Size of the image's pixels, units of `crs`, for the tolerance of the inverse.
     """
 
     model: Any
@@ -58,7 +54,7 @@ class Displacement:
 
     @classmethod
     def of(cls, model: Any, fit_crs: Any, image: GeoBox) -> Displacement:
-        """Look at a model from an image; a translation is carried over at the middle of the image."""
+        """Bring a fitted model to the CRS of an image; a translation is transformed once, at its middle."""
         moving = cls(model, fit_crs, image.crs, None, min(georef.gsd(image.affine)))
         if model.kind != "translation":
             return moving
@@ -66,7 +62,7 @@ class Displacement:
         dx, dy = moving.at(*georef.pixel_to_map(image.affine, cols / 2 - 0.5, rows / 2 - 0.5))
         if not (np.isfinite(dx) and np.isfinite(dy)):
             raise GridError(
-                "the correction cannot be carried into the CRS of the image: it lies where the fit's has no place"
+                "the correction cannot be transformed to the CRS of the image, which lies outside of the CRS of the fit"
             )
         return cls(model, fit_crs, image.crs, (float(dx), float(dy)), moving.pixel)
 
@@ -74,55 +70,55 @@ class Displacement:
         """Correction of target positions, all in the CRS of the image."""
         if self.constant is not None:
             return self.constant
-        with np.errstate(invalid="ignore"):  # places that the CRS of the fit does not know are infinite there
+        with np.errstate(invalid="ignore"):  # infinite outside of the CRS of the fit
             dx, dy = self.model.predict(*georef.transform_points(self.crs, self.fit_crs, x, y))
             return georef.local_displacement(x, y, dx, dy, self.fit_crs, self.crs)
 
-    def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Target positions that the correction carries to these positions: q with q + d(q) = p."""
+    def invert(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Target positions q of corrected positions p: q + d(q) = p."""
         if self.constant is not None:
             return x - self.constant[0], y - self.constant[1]
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         wanted = np.stack([x.ravel(), y.ravel()])
-        near = np.maximum(_STILL * self.pixel, _ROUND_OFF * np.spacing(np.abs(wanted).max(axis=0)))
+        near = np.maximum(_CONVERGED * self.pixel, _ROUND_OFF * np.spacing(np.abs(wanted).max(axis=0)))
         found = wanted.copy()
         moving = np.flatnonzero(np.isfinite(wanted).all(axis=0))
-        # Each position stops by itself: the outcome must not hang on its neighbours.
-        for _ in range(_STEPS):
+        # Each position stops by itself: its result must not depend on its neighbours.
+        for _ in range(_FIXED_POINT_STEPS):
             if not moving.size:
                 break
-            step = self._missed(wanted[:, moving], found[:, moving])
+            step = self._residual(wanted[:, moving], found[:, moving])
             found[:, moving] += step
-            moving = moving[np.abs(step).max(axis=0) > near[moving]]  # not true of NaN: those are given up
+            moving = moving[np.abs(step).max(axis=0) > near[moving]]  # false for NaN, which ends there
         if moving.size:
             found[:, moving] = self._newton(wanted[:, moving], found[:, moving], near[moving])
         return found[0].reshape(x.shape), found[1].reshape(x.shape)
 
-    def _missed(self, wanted: Floats, at: Floats) -> Floats:
-        """How far the correction carries positions beside the wanted ones."""
+    def _residual(self, wanted: Floats, at: Floats) -> Floats:
+        """Distance from the corrected positions to the wanted ones."""
         missed: Floats = wanted - at - np.stack(self.at(*at))
         return missed
 
     def _newton(self, wanted: Floats, start: Floats, near: Floats) -> Floats:
-        """Solve for positions that a fixed point does not reach; a step that misses by more is shortened."""
+        """Solve where the fixed point does not converge; steps that increase the residual are shortened."""
         best = start.copy()
-        missed = self._missed(wanted, best)
+        missed = self._residual(wanted, best)
         share = np.ones(best.shape[1])
         moving = np.arange(best.shape[1])
         for _ in range(_NEWTON_STEPS):
-            moving = moving[(np.hypot(*missed[:, moving]) > near[moving]) & (share[moving] > _STILL)]
+            moving = moving[(np.hypot(*missed[:, moving]) > near[moving]) & (share[moving] > _CONVERGED)]
             if not moving.size:
                 break
-            step = self._solved(best[:, moving], missed[:, moving])
+            step = self._newton_step(best[:, moving], missed[:, moving])
             tried = best[:, moving] + share[moving] * step
-            left = self._missed(wanted[:, moving], tried)
+            left = self._residual(wanted[:, moving], tried)
             better = np.hypot(*left) < np.hypot(*missed[:, moving])
             best[:, moving[better]], missed[:, moving[better]] = tried[:, better], left[:, better]
             share[moving] = np.where(better, 1.0, share[moving] / 4)
         return best
 
-    def _solved(self, at: Floats, missed: Floats) -> Floats:
-        """Make up for what was missed, by the slope of the field; by just as much where it has none."""
+    def _newton_step(self, at: Floats, missed: Floats) -> Floats:
+        """Newton step for a residual, by the slope of the field; the residual itself where the slope is singular."""
         (a, b), (c, d) = self.slope(*at)
         scale = (1 + a) * (1 + d) - b * c
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,8 +126,8 @@ class Displacement:
         return np.where(np.isfinite(step).all(axis=0), step, missed)
 
     def slope(self, x: Any, y: Any) -> Floats:
-        """Change of the correction per unit of x and of y, ((ddx/dx, ddx/dy), (ddy/dx, ddy/dy)), over half a pixel."""
-        apart = _APART * self.pixel
+        """Slope of the correction, ((ddx/dx, ddx/dy), (ddy/dx, ddy/dy)), by differences over half a pixel."""
+        apart = _SLOPE_STEP * self.pixel
         here, right, up = (np.stack(self.at(x + dx, y + dy)) for dx, dy in ((0.0, 0.0), (apart, 0.0), (0.0, apart)))
         return np.stack([right - here, up - here], axis=1) / apart
 
@@ -142,14 +138,14 @@ _GRID_ROUND_OFF = 1e-5  # px
 def aligned_grid(
     image: GeoBox, move: Displacement, ref: GeoBox, resolution: float | tuple[float, float] | None = None
 ) -> GeoBox:
-    """Lay a grid with the image's pixel size over the corrected image, in step with the lattice of the reference."""
+    """Grid over the corrected image with the image's pixel size, aligned with the pixel lattice of the reference."""
     linear = _scaled(image, resolution)
     anchor = (ref.affine[2], ref.affine[5]) if georef.same_crs(image.crs, ref.crs) else (0.0, 0.0)
     row, col = outline(image.shape.yx, 2 if move.constant is not None else 65)
     x, y = georef.pixel_to_map(image.affine, col, row)
     dx, dy = move.at(x, y)
     at_col, at_row = georef.vector_to_pixel(linear, x + dx - anchor[0], y + dy - anchor[1])
-    (first_col, n_cols), (first_row, n_rows) = _whole(at_col), _whole(at_row)
+    (first_col, n_cols), (first_row, n_rows) = pixel_span(at_col), pixel_span(at_row)
     to_x, to_y = georef.vector_to_map(linear, first_col, first_row)
     a, b, d, e = linear
     affine = Affine(a, b, float(anchor[0] + to_x), d, e, float(anchor[1] + to_y))
@@ -168,16 +164,16 @@ def _scaled(image: GeoBox, resolution: float | tuple[float, float] | None) -> ge
     return a * by_col, b * by_row, d * by_col, e * by_row
 
 
-def _whole(positions: Any) -> tuple[int, int]:
-    """First pixel edge and number of pixels that cover positions counted in pixels."""
-    low = math.floor(float(positions.min()) + _GRID_ROUND_OFF)
-    return low, max(math.ceil(float(positions.max()) - _GRID_ROUND_OFF) - low, 1)
+def pixel_span(positions: Any, round_off: float = _GRID_ROUND_OFF) -> tuple[int, int]:
+    """First pixel edge and number of pixels that cover positions in pixels."""
+    low = math.floor(float(positions.min()) + round_off)
+    return low, max(math.ceil(float(positions.max()) - round_off) - low, 1)
 
 
 def reference_grid(known: Any, given: Any = None) -> GeoBox:
-    """Grid of the reference: as given, else the GeoBox that a fit has recorded."""
+    """Grid of the reference: as given, else as recorded in the fit."""
     if given is None and known is None:
-        raise OptionError("the fit does not know the grid of its reference: pass like=, or ref_grid= with a GeoBox")
+        raise OptionError("the fit has no grid of the reference: pass like=, or ref_grid= with a GeoBox")
     grid: GeoBox = known if given is None else given
     return grid
 
@@ -188,8 +184,8 @@ Box: TypeAlias = "tuple[int, int, int, int]"
 #: Largest error of an interpolated source position where it is checked, px of the coarser of the two grids.
 TOLERANCE = 0.002
 
-_DRIFT = 1e-5  # px over the whole grid: less than this is round-off of the two transforms
-_COARSER = 1.1  # an output this much coarser than the source is averaged, below it is just interpolated
+_MATRIX_ROUND_OFF = 1e-5  # px over the whole grid: smaller differences are round-off of the transforms
+_AVERAGED_FROM = 1.1  # source px per output px from which on the source is averaged
 
 
 @dataclass(frozen=True)
@@ -211,26 +207,26 @@ class Mapping:
     patches: Patches = field(default_factory=Patches, compare=False, repr=False)
 
     @property
-    def separable(self) -> bool:
+    def is_parallel(self) -> bool:
         """True when the two grids are parallel."""
         return self.matrix is not None and self.matrix[1] == 0.0 == self.matrix[3]
 
     @property
-    def whole(self) -> bool:
-        """True when output pixels are source pixels: no interpolation, whatever the kernel."""
-        if self.matrix is None or not self.separable:
+    def copies_pixels(self) -> bool:
+        """True when output pixels are whole source pixels: nothing is interpolated, whatever the kernel."""
+        if self.matrix is None or not self.is_parallel:
             return False
         a, _, c, _, e, f = self.matrix
         return abs(a) == 1.0 == abs(e) and c.is_integer() and f.is_integer()
 
     @property
-    def still(self) -> bool:
+    def is_identity(self) -> bool:
         """True when every output pixel is the source pixel of the same row and column."""
         return self.matrix == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0) and self.out.shape == self.source.shape
 
     @property
-    def covered(self) -> bool:
-        """True when every output pixel surely falls on the image."""
+    def is_covered(self) -> bool:
+        """True when every output pixel is known to fall on the image."""
         extremes = self._extremes(slice(0, self.out.shape[0]), slice(0, self.out.shape[1]))
         return all(
             bool(np.isfinite(p).all() and p.min() >= -0.5 and p.max() < size - 0.5)
@@ -242,9 +238,9 @@ class Mapping:
         x, y = georef.pixel_to_map(self.out.affine, *np.broadcast_arrays(cols, rows))
         with np.errstate(invalid="ignore", over="ignore"):
             x, y = georef.transform_points(self.out.crs, self.source.crs, x, y, near=middle_of(self.source))
-            col, row = georef.map_to_pixel(self.source.affine, *self.move.undo(x, y))
-        lost = ~(np.isfinite(row) & np.isfinite(col))
-        return np.where(lost, np.nan, row), np.where(lost, np.nan, col)
+            col, row = georef.map_to_pixel(self.source.affine, *self.move.invert(x, y))
+        unknown = ~(np.isfinite(row) & np.isfinite(col))
+        return np.where(unknown, np.nan, row), np.where(unknown, np.nan, col)
 
     def source_of(self, rows: Any, cols: Any) -> tuple[Floats, Floats]:
         """Source rows and columns of output rows and columns: by the matrix where there is one, else exact."""
@@ -254,14 +250,14 @@ class Mapping:
         return (d * cols + f) + e * rows, (a * cols + c) + b * rows
 
     def axes(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
-        """Source rows of output rows and source columns of output columns, when :attr:`separable`."""
+        """Source rows of output rows and source columns of output columns, when :attr:`is_parallel`."""
         a, _, c, _, e, f = self._matrix
-        return e * _numbers(rows) + f, a * _numbers(cols) + c
+        return e * _indices(rows) + f, a * _indices(cols) + c
 
     def positions(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
         """Source rows and columns, each (n_rows, n_cols), of a block of the output."""
         if self.matrix is not None:
-            return self.source_of(_numbers(rows)[:, None], _numbers(cols))
+            return self.source_of(_indices(rows)[:, None], _indices(cols))
         out = np.empty((2, rows.stop - rows.start, cols.stop - cols.start))
         for patch, part in self._parts(rows, cols):
             here = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
@@ -281,7 +277,7 @@ class Mapping:
         return (box[0], box[1], box[2], box[3])
 
     def _extremes(self, rows: slice, cols: slice) -> tuple[Floats, Floats]:
-        """Positions among which all those of a block lie."""
+        """Positions that enclose all those of a block."""
         if self.matrix is not None:
             row = np.array([[rows.start], [rows.stop - 1]], np.float64)
             col = np.array([cols.start, cols.stop - 1], np.float64)
@@ -290,8 +286,8 @@ class Mapping:
         return found[0], found[1]
 
     def _parts(self, rows: slice, cols: slice) -> Iterator[tuple[Patch, tuple[slice, slice]]]:
-        """Patches that a block meets, and the part in each."""
-        return ((self._patch(at), part) for at, part in patches_met(rows, cols))
+        """Patches under a block, and the part of the block in each."""
+        return ((self._patch(at), part) for at, part in patches_under(rows, cols))
 
     def _patch(self, at: tuple[int, int]) -> Patch:
         block, allowed = patch_block(at, self.out.shape.yx), TOLERANCE * min(self.scale)
@@ -300,11 +296,11 @@ class Mapping:
     @property
     def _matrix(self) -> tuple[float, float, float, float, float, float]:
         if self.matrix is None:
-            raise ValueError("positions of a lattice have no matrix")
+            raise ValueError("a lattice has no matrix")
         return self.matrix
 
 
-def _numbers(span: slice) -> Floats:
+def _indices(span: slice) -> Floats:
     return np.arange(span.start, span.stop, dtype=np.float64)
 
 
@@ -320,20 +316,20 @@ def outline(shape: tuple[int, int], n: int = 33) -> tuple[Floats, Floats]:
 
 
 def compose(out: GeoBox, source: GeoBox, move: Displacement) -> Mapping | None:
-    """Compose grids, CRSs and a displacement into one map."""
+    """Compose grids, CRSs and a displacement into one map; None where output and image do not overlap."""
     mapping = Mapping(out, source, move)
-    seen = _seen(mapping)
-    if seen is None:
+    covered = _covered_part(mapping)
+    if covered is None:
         return None
     if move.constant is not None and georef.same_crs(out.crs, source.crs):
         matrix = _matrix_of(mapping)
-        scale = (_factor(np.hypot(matrix[3], matrix[4])), _factor(np.hypot(matrix[0], matrix[1])))
+        scale = (_averaging_factor(np.hypot(matrix[3], matrix[4])), _averaging_factor(np.hypot(matrix[0], matrix[1])))
         return Mapping(out, source, move, matrix, scale=scale)
-    rows, cols = seen
+    rows, cols = covered
     return Mapping(out, source, move, scale=_scale_at(mapping, rows, cols))
 
 
-def _seen(mapping: Mapping) -> tuple[slice, slice] | None:
+def _covered_part(mapping: Mapping) -> tuple[slice, slice] | None:
     """Find the part of the output that the image covers, from points spread over the image."""
     row, col = outline(mapping.source.shape.yx)
     x, y = georef.pixel_to_map(mapping.source.affine, col, row)
@@ -351,29 +347,29 @@ def _seen(mapping: Mapping) -> tuple[slice, slice] | None:
 
 
 def _matrix_of(mapping: Mapping) -> tuple[float, float, float, float, float, float]:
-    """Read the affine map off its values at far corners: next to each other they would keep too few digits."""
+    """Find the affine map from positions at far corners: neighbouring ones would lose digits."""
     n_rows, n_cols = (max(size, 2) for size in mapping.out.shape)
     row, col = mapping.exact(np.array([0.0, 0.0, n_rows]), np.array([0.0, n_cols, 0.0]))
     a, d = (col[1] - col[0]) / n_cols, (row[1] - row[0]) / n_cols
     b, e = (col[2] - col[0]) / n_rows, (row[2] - row[0]) / n_rows
-    a, b = _clean(a, n_cols), _clean(b, n_rows)
-    d, e = _clean(d, n_cols), _clean(e, n_rows)
-    return a, b, _clean(float(col[0]), 1), d, e, _clean(float(row[0]), 1)
+    a, b = _round_if_whole(a, n_cols), _round_if_whole(b, n_rows)
+    d, e = _round_if_whole(d, n_cols), _round_if_whole(e, n_rows)
+    return a, b, _round_if_whole(float(col[0]), 1), d, e, _round_if_whole(float(row[0]), 1)
 
 
-def _clean(value: float, length: int) -> float:
-    """Take a number for a whole one where, over a length, the difference is round-off."""
+def _round_if_whole(value: float, length: int) -> float:
+    """Round a number where its difference from an integer, over a length, is round-off."""
     whole = round(float(value))
-    return float(whole) if abs(value - whole) * length < _DRIFT else float(value)
+    return float(whole) if abs(value - whole) * length < _MATRIX_ROUND_OFF else float(value)
 
 
-def _factor(step: float) -> float:
-    return float(step) if step > _COARSER else 1.0
+def _averaging_factor(step: float) -> float:
+    return float(step) if step > _AVERAGED_FROM else 1.0
 
 
 def _scale_at(mapping: Mapping, rows: slice, cols: slice) -> tuple[float, float]:
-    """Source pixels per output pixel, in the middle of what is seen."""
+    """Source pixels per output pixel, in the middle of the covered part."""
     row, col = (rows.start + rows.stop - 1) / 2, (cols.start + cols.stop - 1) / 2
     found = mapping.exact(row + np.array([-0.5, 0.5, 0.0, 0.0]), col + np.array([0.0, 0.0, -0.5, 0.5]))
     steps = [np.hypot(p[1] - p[0], p[3] - p[2]) for p in found]
-    return _factor(steps[0]), _factor(steps[1])
+    return _averaging_factor(steps[0]), _averaging_factor(steps[1])

@@ -1,4 +1,4 @@
-"""What an image carries besides its pixels, before and after: coordinates, grid mapping, attributes, encoding."""
+"""What an image carries besides its pixels: coordinates, grid mapping, attributes, encoding, history."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     Dims = tuple[Hashable, Hashable]
 
-# Says how the old pixels lay in their file; of no meaning for new pixels, and wrong chunks make writers fail.
-_OF_THE_FILE = frozenset(
+# Layout of the old pixels in their file: meaningless for new pixels, and wrong chunks make writers fail.
+_FILE_ENCODING = frozenset(
     ["source", "original_shape", "chunks", "chunksizes", "preferred_chunks", "contiguous", "blockxsize", "blockysize"]
 )
-# Would make a writer round coordinates to the raster of the old ones.
-_OF_THE_VALUES = frozenset(["dtype", "scale_factor", "add_offset", "_FillValue"])
+# Would make a writer round the new coordinates.
+_VALUE_ENCODING = frozenset(["dtype", "scale_factor", "add_offset", "_FillValue"])
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Frame:
 def move_georeference(
     image: Image, dims: Dims, old: GeoBox, shift: tuple[float, float], record: dict[str, Any]
 ) -> Image:
-    """Shift the georeference of an image and leave its pixels alone."""
+    """Shift the georeference of an image; its pixels stay the same object."""
     transform = georef.translate(old.affine, *shift)
     out = image.copy(deep=False)
     name = _mapping_name(image)
-    coords = _moved_coordinates(image, dims, transform, shift)
+    coords = _shift_coordinates(image, dims, transform, shift)
     coords[name] = _grid_mapping(_variable(image, name), old.crs, transform)
     if isinstance(out, Dataset) and name in out.data_vars:
         out = out.assign({name: coords.pop(name)})
@@ -67,13 +67,13 @@ def move_georeference(
         _name_mapping(each, name)
         if "transform" in each.attrs:
             each.attrs["transform"] = tuple(transform)[:6]
-    _keep_dims(out, dims)
-    _keep_nodata(image, out)
+    _set_spatial_dims(out, dims)
+    _copy_nodata(image, out)
     return out
 
 
 def spatial_bands(image: Image, dims: Dims) -> dict[Hashable, DataArray]:
-    """Give the image itself, or the variables of a Dataset over the spatial dimensions, by name: (..., y, x)."""
+    """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
     found = [image] if isinstance(image, DataArray) else image.data_vars.values()
     bands = (band for band in found if set(dims) <= set(band.dims))
     return {band.name: band.transpose(..., *dims) for band in bands}
@@ -82,28 +82,28 @@ def spatial_bands(image: Image, dims: Dims) -> dict[Hashable, DataArray]:
 def wrap_on_grid(
     image: Image, dims: Dims, frame: Frame, pixels: dict[Hashable, DataArray], record: dict[str, Any]
 ) -> Image:
-    """Rebuild an image around the new pixels of its bands on another grid."""
+    """Put the new pixels of the bands and the output grid in place of those of an image."""
     stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
     old_mapping = _mapping_name(image)
     stale += [name for name in {old_mapping, frame.mapping} if name in image.coords]
     if isinstance(image, DataArray):
-        return _rebuilt(image.drop_vars(stale), dims, frame, pixels[image.name], record)
+        return _wrap_band(image.drop_vars(stale), dims, frame, pixels[image.name], record)
     rest = image.drop_vars(stale)
-    lost = [name for name, each in rest.data_vars.items() if name not in pixels and set(dims) & set(each.dims)]
-    lost += [name for name in (old_mapping,) if name in rest.data_vars]
-    new = {name: _rebuilt(rest[name], dims, frame, made, record) for name, made in pixels.items()}
+    dropped = [name for name, each in rest.data_vars.items() if name not in pixels and set(dims) & set(each.dims)]
+    dropped += [name for name in (old_mapping,) if name in rest.data_vars]
+    new = {name: _wrap_band(rest[name], dims, frame, made, record) for name, made in pixels.items()}
     # Assigning in the old order keeps the order of the variables.
-    out = rest.drop_vars([*pixels, *lost]).assign(new)[[name for name in rest.data_vars if name not in lost]]
+    out = rest.drop_vars([*pixels, *dropped]).assign(new)[[name for name in rest.data_vars if name not in dropped]]
     out = out.assign_coords(frame.coords)
-    out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _OF_THE_FILE)
+    out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _FILE_ENCODING)
     add_history(out, record)
     _name_mapping(out, frame.mapping)
-    _keep_dims(out, frame.dims)
+    _set_spatial_dims(out, frame.dims)
     return out
 
 
 def frame_for(image: Image, dims: Dims, old: GeoBox, new: GeoBox) -> Frame:
-    """Describe a grid in the way of the image itself."""
+    """Describe an output grid with the names and attributes of the image."""
     name = _mapping_name(image)
     same = georef.same_crs(old.crs, new.crs)
     degrees = georef.as_crs(new.crs).is_geographic
@@ -118,7 +118,7 @@ def frame_for(image: Image, dims: Dims, old: GeoBox, new: GeoBox) -> Frame:
 
 
 def frame_like(like: Image) -> Frame:
-    """Take over the grid of another image, with its names and coordinates."""
+    """Take the grid, names and coordinates of another image."""
     dims = spatial_dims(like, "like")
     grid = grid_of(like, "like", dims)
     name = _mapping_name(like)
@@ -131,36 +131,36 @@ def frame_like(like: Image) -> Frame:
     return Frame(grid, dims, name, coords)
 
 
-def _rebuilt(band: DataArray, dims: Dims, frame: Frame, made: DataArray, record: dict[str, Any]) -> DataArray:
+def _wrap_band(band: DataArray, dims: Dims, frame: Frame, made: DataArray, record: dict[str, Any]) -> DataArray:
     renamed = dict(zip(dims, frame.dims, strict=True))
     out = made.transpose(*(renamed.get(dim, dim) for dim in band.dims))
     out = out.assign_coords(band.coords).assign_coords(frame.coords)
     out.name = band.name
-    out.encoding = _without(made.encoding, _OF_THE_FILE)
+    out.encoding = _without(made.encoding, _FILE_ENCODING)
     out.attrs.pop("transform", None)
     out.attrs.pop("crs", None)
     add_history(out, record)
     _name_mapping(out, frame.mapping)
-    _keep_dims(out, frame.dims)
+    _set_spatial_dims(out, frame.dims)
     return out
 
 
-def _moved_coordinates(
+def _shift_coordinates(
     image: Image, dims: Dims, transform: Affine, shift: tuple[float, float]
 ) -> dict[Hashable, Variable]:
-    """Coordinates at their new place: of each axis, and the two-dimensional ones of a rotated image."""
+    """Shifted coordinates: of each axis, and the two-dimensional ones of a rotated image."""
     dx, dy = shift
     coords: dict[Hashable, Variable] = {}
     for name, move in (("xc", dx), ("yc", dy)):
         old = _variable(image, name)
         if old is not None and old.dims == dims:
-            coords[name] = Variable(old.dims, old.values + move, old.attrs, _without(old.encoding, _OF_THE_VALUES))
+            coords[name] = Variable(old.dims, old.values + move, old.attrs, _without(old.encoding, _VALUE_ENCODING))
     shape = (image.sizes[dims[0]], image.sizes[dims[1]])
     axes = _centres(GeoBox(shape, Affine(*tuple(transform)[:6]), None))
     for dim, move, centres in zip(dims, (dy, dx), axes or (), strict=False):
         old = _variable(image, dim)
         if old is not None and move:
-            coords[dim] = Variable((dim,), centres, old.attrs, _without(old.encoding, _OF_THE_VALUES))
+            coords[dim] = Variable((dim,), centres, old.attrs, _without(old.encoding, _VALUE_ENCODING))
     return coords
 
 
@@ -175,7 +175,7 @@ def _centres(grid: GeoBox) -> tuple[Any, Any] | None:
 
 
 def _grid_mapping(old: Variable | None, crs: Any, transform: Any) -> Variable:
-    """Grid mapping variable; an old one keeps everything but its transform."""
+    """Grid mapping variable: the old one with another transform, or a new one."""
     c, a, b, f, d, e = (float(transform[at]) for at in (2, 0, 1, 5, 3, 4))
     text = " ".join(map(str, (c, a, b, f, d, e)))
     if old is not None and {"crs_wkt", "spatial_ref"} & set(old.attrs):
@@ -194,7 +194,7 @@ def _mapping_name(image: Image) -> Hashable:
 
 
 def _name_mapping(each: Image, name: Hashable) -> None:
-    """Point to the grid mapping from the place where the image has pointed to it, or from the encoding."""
+    """Name the grid mapping in the attributes if it stands there already, else in the encoding."""
     if "grid_mapping" in each.attrs:
         each.attrs["grid_mapping"] = name
     else:
@@ -208,14 +208,14 @@ def _variable(image: Image, name: Hashable) -> Variable | None:
 
 
 def _arrays(image: Image, dims: Dims) -> list[Any]:
-    """Give the image itself, and the variables over the spatial dimensions of a Dataset."""
+    """List the image itself, and the spatial variables of a Dataset."""
     if isinstance(image, DataArray):
         return [image]
     return [image, *(each.variable for each in image.data_vars.values() if set(dims) <= set(each.dims))]
 
 
 def add_history(each: Any, record: dict[str, Any]) -> None:
-    """Append what was done to the attribute `xcoreg`: a JSON list, the latest last."""
+    """Append an entry to the history in the attribute `xcoreg`, a JSON list."""
     try:
         done = json.loads(each.attrs.get("xcoreg", "[]"))
     except (TypeError, ValueError):
@@ -227,8 +227,8 @@ def _without(encoding: dict[Any, Any], keys: frozenset[str]) -> dict[Any, Any]:
     return {key: value for key, value in encoding.items() if key not in keys}
 
 
-def _keep_dims(out: Image, dims: Dims) -> None:
-    """Set for rioxarray the spatial dimensions where it would not find them."""
+def _set_spatial_dims(out: Image, dims: Dims) -> None:
+    """Set the spatial dimensions where rioxarray would not find them."""
     try:
         known = (out.rio.y_dim, out.rio.x_dim) == dims
     except RioXarrayError:
@@ -237,8 +237,8 @@ def _keep_dims(out: Image, dims: Dims) -> None:
         out.rio.set_spatial_dims(x_dim=dims[1], y_dim=dims[0], inplace=True)
 
 
-def _keep_nodata(image: Image, out: Image) -> None:
-    """Carry over a nodata value that lives in rioxarray's accessor alone, where a copy loses it."""
+def _copy_nodata(image: Image, out: Image) -> None:
+    """Copy a nodata value that only rioxarray's accessor knows: a copy of the image would lose it."""
     if isinstance(image, DataArray) and isinstance(out, DataArray):
         nodata = stored_nodata(image)
         if nodata is not None and stored_nodata(out) is None:

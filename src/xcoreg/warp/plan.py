@@ -127,18 +127,18 @@ class BandPlan:
 
 
 def plan_image(mapping: Mapping, frame: Frame, fit: Coregistration, options: ApplyOptions) -> WarpPlan:
-    """Decide what is the same for all bands."""
+    """Plan what all bands share."""
     found = _found_nodata(fit, mapping.source, options.resampling)
     correction = VerticalCorrection.of(mapping)
     return WarpPlan(mapping, frame, options.resampling, options.nodata, found, fit, options.vertical, correction)
 
 
 def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
-    """Decide what becomes of one band, without reading its pixels."""
+    """Plan one band, without reading its pixels."""
     kind = band.dtype.kind
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
-        raise OptionError(f"{_called(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
+        raise OptionError(f"{_name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
     kernel = "nearest" if kind == "b" else plan.resampling
     correction = plan.correction if plan.corrects(band) else None
     dtype = band.dtype if correction is None else heights_dtype(band.dtype)
@@ -149,7 +149,7 @@ def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
 
 
 def _found_nodata(fit: Coregistration, image: GeoBox, resampling: str) -> Any:
-    """Nodata that the fit knows of the target, for an image on the very grid of the target that is no mask."""
+    """Nodata value that the match found in the target, for images on the same grid that are not masks."""
     same = fit.shape == image.shape and np.allclose(fit.transform, image.affine[:6], rtol=1e-12, atol=0.0)
     return fit.details.tgt_nodata if same and resampling != "nearest" else None
 
@@ -167,13 +167,13 @@ def _fill(
         stored = stored_nodata(band)
         return nodata, stored is None or not np.array_equal(stored, nodata, equal_nan=True)
     if dtype.kind == "f":
-        return np.nan, not mapping.covered
-    if mapping.covered:
+        return np.nan, not mapping.is_covered
+    if mapping.is_covered:
         return 0, False
     info = np.iinfo(dtype)
     fill = info.min if dtype.kind == "i" else (info.max if kernel == "nearest" else 0)
     warn_user(
-        f"{_called(band)} ({dtype}) has no nodata value, but pixels without data appear: they are set to "
+        f"{_name_of(band)} ({dtype}) has no nodata value, but pixels without data appear: they are set to "
         f"{fill}, which is recorded as nodata; pass nodata= to choose another"
     )
     return fill, True
@@ -189,12 +189,12 @@ def _limits(band: DataArray) -> Limits | None:
     scale, offset = (band.encoding.get(key, neutral) for key, neutral in (("scale_factor", 1.0), ("add_offset", 0.0)))
     low, high = sorted(end * float(scale) + float(offset) for end in ends)
     kind = band.dtype.type
-    low_kept, high_kept = kind(low), kind(high)  # rounding to the image's own precision must not leave the range
+    lowest, highest = kind(low), kind(high)  # rounding to the precision of the image must not leave the range
     return (
-        low_kept if low_kept >= low else np.nextafter(low_kept, kind(np.inf)),
-        high_kept if high_kept <= high else np.nextafter(high_kept, kind(-np.inf)),
+        lowest if lowest >= low else np.nextafter(lowest, kind(np.inf)),
+        highest if highest <= high else np.nextafter(highest, kind(-np.inf)),
     )
 
 
-def _called(band: DataArray) -> str:
+def _name_of(band: DataArray) -> str:
     return "the image" if band.name is None else str(band.name)

@@ -1,8 +1,6 @@
-"""Images without a transform moved onto a reference: rectified, matched, and rectified again with the correction.
+"""Rectification: an image with control points, RPCs or corners resampled onto a map grid, with or without a correction.
 
-How an image tells where it lies: its transform, its control points or its RPCs.
-
-From an image with control points, RPCs or corners to an image on a map grid.
+Its ground (:mod:`xcoreg.georef.ground`) is given, or read from the image: transform, control points or RPCs.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import GridError, MatchError, NoOverlap, NotGeoreferenced, OptionError
+from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
@@ -32,8 +30,8 @@ from xcoreg.io.read import chunk_unread
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
 from xcoreg.raster.grid import grid_of, needs_rectifying
-from xcoreg.warp.apply import resample_image
-from xcoreg.warp.mapping import Displacement, compose, outline, reference_grid
+from xcoreg.warp.apply import check_fit, resample_image
+from xcoreg.warp.mapping import Displacement, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, WarpPlan
 
@@ -58,25 +56,25 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
         text = None
     if text is None:
         return None
-    _check_whole(band)
+    _check_complete(band)
     features = json.loads(text)["features"] if isinstance(text, str) else text["features"]
     places = [feature["geometry"]["coordinates"] for feature in features]
-    told = [feature["properties"] for feature in features]
+    properties = [feature["properties"] for feature in features]
     gcps = GCPs.from_gdal(
-        [each["col"] for each in told],
-        [each["row"] for each in told],
+        [each["col"] for each in properties],
+        [each["row"] for each in properties],
         [place[0] for place in places],
         [place[1] for place in places],
         z=[place[2] if len(place) > 2 else 0.0 for place in places],
-        id=tuple(str(each.get("id", "")) for each in told),
-        info=tuple(str(each.get("info") or "") for each in told),
+        id=tuple(str(each.get("id", "")) for each in properties),
+        info=tuple(str(each.get("info") or "") for each in properties),
         crs=band.rio.crs,
     )
     return gcps if len(gcps) else None
 
 
-def _check_whole(band: DataArray) -> None:
-    """Refuse an image that is known to be a part of its file: nothing tells which part."""
+def _check_complete(band: DataArray) -> None:
+    """Refuse a part of a file: its control points and RPCs count the pixels of the whole."""
     source = band.encoding.get("source")
     if not isinstance(source, str):
         return
@@ -93,7 +91,7 @@ def _check_whole(band: DataArray) -> None:
 
 
 def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
-    """Find where an image lies, by whatever it carries."""
+    """Ground of an image by its transform, control points or RPCs."""
     try:
         grid = grid_of(image, "the image")
         return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
@@ -108,16 +106,16 @@ def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
                 rpcs = read_rpcs(source, height)
             except OptionError:
                 raise error from None
-            _check_whole(band)
+            _check_complete(band)
             return rpcs
         raise
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
-    """Make a ground of anything that tells one."""
+    """Make a ground of GCPs, RPCs, corners, a transform, a path of control points, or an image."""
     if ground is None:
         if image is None:
-            raise OptionError("nothing tells where the image lies: give an image, GCPs, RPCs or Corners")
+            raise OptionError("there is no georeference: give an image, GCPs, RPCs or Corners")
         return ground_of(image, height)
     if isinstance(ground, GCPs):
         return fit_gcps(ground)
@@ -132,20 +130,20 @@ def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.
     if all(hasattr(ground, name) for name in ("crs", "to_map", "to_pixel")):
         found: Ground = ground
         return found
-    raise OptionError(f"a {type(ground).__name__} does not tell where an image lies: give GCPs, RPCs or Corners")
+    raise OptionError(f"a {type(ground).__name__} does not georeference an image: give GCPs, RPCs or Corners")
 
 
 _Image = TypeVar("_Image", bound=DataArray | Dataset)
-_PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # a grid whose map coordinates are corners of pixels
+_PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # the transform whose map coordinates are pixel corners
 _ROUND_OFF = 1e-6  # px
-_PLACE = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a grid mapping
+_GEOREFERENCE_ATTRS = {"gcps", "GeoTransform", "crs_wkt", "spatial_ref"}  # attributes of a grid mapping
 
 
 @dataclass(frozen=True, eq=False)
 class GroundMapping:
-    """A ground as the displacement from pixel coordinates to the map: what `compose` takes in place of a correction.
+    """A ground as the displacement from pixel coordinates to the map, for `compose` in place of a correction.
 
-    middle : Longitude of the middle of the image: the ground is asked in the turn around it.
+    middle : Longitude of the middle of the image: others are wrapped to within half a turn of it.
     """
 
     ground: Any
@@ -162,7 +160,7 @@ class GroundMapping:
         to_x, to_y = self.ground.to_map(*georef.map_to_pixel(_PIXELS, x, y))
         return to_x - x, to_y - y
 
-    def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    def invert(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Pixel corner coordinates of map coordinates."""
         if self.middle is not None:
             x = georef.wrap_longitude(self.ground.crs, x, self.middle)
@@ -210,7 +208,7 @@ def rectify(
     Raises
     ------
     NotGeoreferenced
-        When nothing tells where the image lies, or in which CRS.
+        When the image has no georeference, or it has no CRS.
     OptionError
         For options that do not go together.
     NoOverlap
@@ -229,28 +227,28 @@ def rectify(
         frame = frame_like(like)
     else:
         grid = like if like is not None else map_grid(found, shape, crs, resolution)
-        frame = frame_for(_without_georeference(image), dims, source, grid)
-    mapping = compose(frame.grid, source, cast("Any", _move(found, shape)))
+        frame = frame_for(_drop_georeference(image), dims, source, grid)
+    mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
     if mapping is None:
-        raise NoOverlap("no pixel of the output falls on the image: look at both with xcoreg info")
+        raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
     record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
-    return cast("_Image", resample_image(_without_georeference(image), dims, plan, record))
+    return cast("_Image", resample_image(_drop_georeference(image), dims, plan, record))
 
 
-def _move(ground: Any, shape: tuple[int, int]) -> GroundMapping:
-    """See a ground as a displacement, asked in the turn of longitudes that the middle of the image lies in."""
+def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
+    """Make a displacement of a ground, with longitudes near the middle of the image."""
     middle = float(ground.to_map((shape[1] - 1) / 2, (shape[0] - 1) / 2)[0])
     return GroundMapping(ground, middle if math.isfinite(middle) else None)
 
 
-def _without_georeference(image: Any) -> Any:
-    """Take off what tells the place of the old pixels: control points, transform, and the CRS of either."""
+def _drop_georeference(image: Any) -> Any:
+    """Drop control points, transform and CRS of the old pixels."""
     out = image.copy(deep=False)
     for name, coord in image.coords.items():
-        if _PLACE & set(coord.attrs):
-            attrs = {key: value for key, value in coord.attrs.items() if key not in _PLACE}
+        if _GEOREFERENCE_ATTRS & set(coord.attrs):
+            attrs = {key: value for key, value in coord.attrs.items() if key not in _GEOREFERENCE_ATTRS}
             out = out.assign_coords({name: coord.variable.copy(deep=False)})
             out.coords[name].attrs = attrs
     return out
@@ -263,7 +261,7 @@ def map_grid(
     resolution: float | tuple[float, float] | None = None,
     anchor: tuple[float, float] = (0.0, 0.0),
 ) -> GeoBox:
-    """Choose a map grid for an image: shape (rows, columns)."""
+    """Choose a north-up map grid over an image: shape (rows, columns)."""
     goal = georef.as_crs(ground.crs if crs is None else crs)
     row, col = outline(shape, 65)
     x, y = _in_crs(ground, goal, col, row)
@@ -275,7 +273,8 @@ def map_grid(
     if not (np.isfinite(size).all() and (np.asarray(size) > 0).all()):
         raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
     by_x, by_y = float(size[0]), float(size[1])
-    (first, n_cols), (last, n_rows) = _whole((x - anchor[0]) / by_x), _whole((anchor[1] - y) / by_y)
+    first, n_cols = pixel_span((x - anchor[0]) / by_x, _ROUND_OFF)
+    last, n_rows = pixel_span((anchor[1] - y) / by_y, _ROUND_OFF)
     transform = (by_x, 0.0, anchor[0] + first * by_x, 0.0, -by_y, anchor[1] - last * by_y)
     return GeoBox((n_rows, n_cols), Affine(*transform), goal)
 
@@ -290,25 +289,20 @@ def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats
 
 
 def _pixel_size(ground: Ground, goal: Any, shape: tuple[int, int]) -> Floats:
-    """Side of a square with the area of a pixel in the middle of the image."""
+    """Side (twice) of a square with the area of a pixel in the middle of the image."""
     row, col = (shape[0] - 1) / 2, (shape[1] - 1) / 2
     x, y = _in_crs(ground, goal, col + np.array([-0.5, 0.5, 0, 0]), row + np.array([0, 0, -0.5, 0.5]))
     area = abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
     if not (np.isfinite(area) and area > 0):
-        raise GridError("the middle of the image has no size on the map: give resolution=")
+        raise GridError("the pixel size in the middle of the image is unknown: give resolution=")
     return np.full(2, math.sqrt(area))
-
-
-def _whole(edges: Floats) -> tuple[int, int]:
-    low = math.floor(float(edges.min()) + _ROUND_OFF)
-    return low, max(math.ceil(float(edges.max()) - _ROUND_OFF) - low, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class CorrectedGround:
     """A ground with a correction on top, in the CRS of the correction.
 
-    move : Added to where the ground places a pixel; in its own CRS.
+    move : Added to the coordinates that the ground gives a pixel; in its own CRS.
     """
 
     ground: Any
@@ -324,7 +318,7 @@ class CorrectedGround:
 
     @property
     def history(self) -> dict[str, Any]:
-        """What the history of an image says of it."""
+        """Entry in the history of an image."""
         history: dict[str, Any] = {"model": getattr(self.ground, "model", type(self.ground).__name__)}
         history["correction"] = getattr(self.move.model, "kind", None)
         if self.move.constant is not None:
@@ -339,7 +333,7 @@ class CorrectedGround:
 
     def to_pixel(self, x: Any, y: Any) -> tuple[Floats, Floats]:
         """Pixel positions of ground coordinates."""
-        before = georef.transform_points(self.crs, self.ground.crs, *self.move.undo(x, y))
+        before = georef.transform_points(self.crs, self.ground.crs, *self.move.invert(x, y))
         return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
@@ -359,25 +353,26 @@ def rectified_to(image: _Image, reference: Any, ground: Any = None, *, nodata: f
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
     """Rectify an image and correct it by a fit, in one interpolation."""
     checked = ApplyOptions.checked(options)
-    if not fit.ok or fit.model is None:
-        raise MatchError(f"the fit is not to be trusted and will not be applied: {fit.status.reason}", fit.points)
+    check_fit(fit)
     if not fit.crs_wkt:
-        raise NotGeoreferenced("the fit does not know the CRS of its target: give the image a transform first")
+        raise NotGeoreferenced("the fit has no CRS: give the image a transform first")
     if checked.vertical or (checked.vertical is None and fit.has_dz):
         raise OptionError(
             "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
             "leave them as they are, vertical=False"
         )
     frame = GeoBox(fit.shape, Affine(*fit.transform), georef.as_crs(fit.crs_wkt))
-    moved = CorrectedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
-    like = _lattice(moved, image, fit, checked) if checked.like is None else checked.like
-    return rectify(image, moved, like=like, resampling=checked.resampling, nodata=checked.nodata)
+    corrected = CorrectedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
+    like = _corrected_grid(corrected, image, fit, checked) if checked.like is None else checked.like
+    return rectify(image, corrected, like=like, resampling=checked.resampling, nodata=checked.nodata)
 
 
-def _lattice(moved: CorrectedGround, image: DataArray | Dataset, fit: Coregistration, options: ApplyOptions) -> GeoBox:
+def _corrected_grid(
+    corrected: CorrectedGround, image: DataArray | Dataset, fit: Coregistration, options: ApplyOptions
+) -> GeoBox:
     """Grid over the corrected image, on the lattice of the reference where that is asked for."""
     anchor = (0.0, 0.0)
     if options.is_aligned:
         ref = reference_grid(fit.details.ref_grid, options.ref_grid)
-        anchor = (ref.affine.c, ref.affine.f) if georef.same_crs(ref.crs, moved.crs) else anchor
-    return map_grid(moved, shape_of(image), moved.crs, options.resolution, anchor)
+        anchor = (ref.affine.c, ref.affine.f) if georef.same_crs(ref.crs, corrected.crs) else anchor
+    return map_grid(corrected, shape_of(image), corrected.crs, options.resolution, anchor)

@@ -1,9 +1,9 @@
-"""Vertical corrections: which images get them, and what is added to the height of every output pixel.
+"""Vertical corrections: which images they apply to, and what is added to the height of every output pixel.
 
 The correction dz is a function of the position in the *target*: ``z_ref = z_tgt + dz``. An output pixel takes its
-height from a source position; dz is that of the same position, so that x, y and z come right in one interpolation.
-Where dz varies it is exact on a lattice of output pixels and interpolated in between, within `TOLERANCE`, as positions
-are (:mod:`xcoreg.warp.positions`): heights do not depend on the blocks that are asked for.
+height from a source position; dz is that of the same position, so one interpolation corrects x, y and z. Where dz
+varies it is exact on a lattice of output pixels and interpolated in between, within `TOLERANCE`, as positions are
+(:mod:`xcoreg.warp.positions`): heights do not depend on the blocks requested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xcoreg.core import Floats
 from xcoreg.errors import OptionError
 from xcoreg.raster.nodata import valid_mask
 from xcoreg.warp.mapping import Mapping
-from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_met
+from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class VerticalCorrection:
         if self.constant is not None:
             return np.array(self.constant)
         out = np.empty((rows.stop - rows.start, cols.stop - cols.start))
-        for at, part in patches_met(rows, cols):
+        for at, part in patches_under(rows, cols):
             patch = self.patches.get(at, partial(self._patch, at))
             row, col = (slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
             out[row, col] = patch.positions(*part)[0]
@@ -82,7 +82,7 @@ class VerticalCorrection:
         block = patch_block(at, self.mapping.out.shape.yx)
         if self.mapping.matrix is not None:
             return make_patch(self.exact, block, None, TOLERANCE)
-        # Positions are known by now, as well as it takes: a correction need not be undone once more.
+        # The positions of the mapping are accurate enough: the displacement is not inverted again.
         known = np.stack(self.mapping.positions(*block))
 
         def exact(rows: Any, cols: Any) -> tuple[Floats]:
@@ -108,9 +108,9 @@ class VerticalCorrection:
 
 
 def _constant(model: Any) -> float | None:
-    """Give the one dz of a model, 0 where it has none."""
+    """Constant dz of a model, 0 where it has none, None where it varies."""
     found = getattr(model, "dz_constant", 0.0)
-    # NaN: not known; heights are left as they are rather than lost.
+    # NaN: unknown; heights stay unchanged.
     return None if found is None else float(np.nan_to_num(found))
 
 
@@ -120,19 +120,19 @@ def identity_mapping(grid: GeoBox, move: Displacement) -> Mapping:
 
 
 def corrects_heights(band: DataArray, fit: Coregistration, vertical: bool | None, resampling: str) -> bool:
-    """Decide whether the vertical correction of a fit is for an image."""
+    """Whether the vertical correction of a fit applies to a band."""
     kind = band.dtype.kind
     if vertical is None:
         heights = kind == "f" or (kind == "i" and band.dtype.itemsize >= _SMALLEST_HEIGHTS)
         return _constant(fit.model) != 0.0 and heights and resampling != "nearest"
     if vertical and _constant(fit.model) == 0.0:
         raise OptionError(
-            "vertical=True, but the fit has no vertical correction: match with an elevation matcher such as "
+            "vertical=True, but the fit has no vertical correction: use an elevation matcher such as "
             "matcher='nuth_kaab'"
         )
     if vertical and kind not in "iuf":
         called = "the image" if band.name is None else str(band.name)
-        raise OptionError(f"vertical=True, but {called} holds {band.dtype}, which is no elevation: leave it out")
+        raise OptionError(f"vertical=True, but {called} holds {band.dtype}, which are no elevations: leave it out")
     return vertical
 
 
