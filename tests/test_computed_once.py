@@ -66,7 +66,7 @@ def far():
     return pair((SIZE, SIZE), shift=(33.4, -27.2), seed=2)
 
 
-def told(fit):
+def numbers_of(fit):
     return {key: value for key, value in fit.to_dict().items() if key not in ("details",)}
 
 
@@ -80,7 +80,7 @@ LOOKS = {
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_who_looks_at_an_image_computes_no_chunk_twice(near, logs, look):
     ref, tgt = (image.copy() for image in (near.ref, near.tgt))
-    tgt[:30, :] = 0  # nodata that no metadata tell is looked for in the corners
+    tgt[:30, :] = 0  # nodata that is in no metadata is searched for in the corners
     tgt, ref = (counted(image.rio.write_nodata(None), log) for image, log in zip((tgt, ref), logs, strict=False))
     look(tgt, ref)
     assert set(times(logs[0]).values()) == {1}
@@ -88,13 +88,13 @@ def test_who_looks_at_an_image_computes_no_chunk_twice(near, logs, look):
 
 
 VERBS = {
-    "match": lambda t, r, _: told(t.coreg.match(r)),
-    "match_local": lambda t, r, _: told(t.coreg.match_local(r, **LOCAL)),
-    "sparse": lambda t, r, _: told(t.coreg.match_local(r, window=48, spacing=220, model="translation")),
+    "match": lambda t, r, _: numbers_of(t.coreg.match(r)),
+    "match_local": lambda t, r, _: numbers_of(t.coreg.match_local(r, **LOCAL)),
+    "sparse": lambda t, r, _: numbers_of(t.coreg.match_local(r, window=48, spacing=220, model="translation")),
     "tie_points": lambda t, r, _: tie_points(t, r, **LOCAL).to_dict(),
     "shift_to": lambda t, r, _: t.coreg.shift_to(r).x.values,
-    "where": lambda t, r, w: told(t.coreg.match_local(r, where=w, **LOCAL)),
-    "match where": lambda t, r, w: told(t.coreg.match(r, ref_where=w)),
+    "where": lambda t, r, w: numbers_of(t.coreg.match_local(r, where=w, **LOCAL)),
+    "match where": lambda t, r, w: numbers_of(t.coreg.match(r, ref_where=w)),
 }
 
 
@@ -182,7 +182,7 @@ def test_what_chunks_are_made_from_is_computed_once(how, near, logs, monkeypatch
     in_memory = UPSTREAM[how](*(image.chunk(x=200, y=200) for image in images))
     computed = UPSTREAM[how](*(counted(image, log, 200) for image, log in zip(images, logs, strict=False)))
     found, wanted = (
-        told(tgt.coreg.match_local(ref, where=where, nodata=-1, ref_nodata=-1, **LOCAL))
+        numbers_of(tgt.coreg.match_local(ref, where=where, nodata=-1, ref_nodata=-1, **LOCAL))
         for tgt, ref, where in (computed, [one if one is None else one.compute() for one in in_memory])
     )
     assert found == wanted

@@ -25,9 +25,9 @@ def images():
 def results(target, reference):
     """Every number of a fit and of a field, and the warped pixels on both grids."""
     fits = target.coreg.match(reference), target.coreg.match_local(reference, **LOCAL)
-    told = [{key: value for key, value in fit.to_dict().items() if key not in ("details",)} for fit in fits]
+    numbers = [{key: value for key, value in fit.to_dict().items() if key not in ("details",)} for fit in fits]
     fixed = [target.coreg.apply(fits[1]), target.coreg.apply(fits[1], like=reference)]
-    return told, [np.asarray(image.values) for image in fixed]
+    return numbers, [np.asarray(image.values) for image in fixed]
 
 
 def assert_same(found, wanted):

@@ -1,8 +1,7 @@
-"""What accessor, command line and batches share: match, apply, and both at once, for images of every kind.
+"""Match, apply, and both in one step: what accessor, command line and batches call.
 
-An image that is known by control points, RPCs or corners alone is rectified before it is matched; when the fit is
-applied its own pixels are interpolated once, with the correction. Every other image has a transform, which is moved,
-or is resampled once.
+An image georeferenced by control points, RPCs or corners alone is rectified before it is matched; a fit is then applied
+to its own pixels, which are interpolated once. Of any other image the transform is shifted, or it is resampled once.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
-    return shift.match(_with_transform(target, reference, ground, checked.nodata), reference, checked)
+    return shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
 @shows_options(LocalOptions)
@@ -189,7 +188,7 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    return field.match_local(_with_transform(target, reference, ground, checked.nodata), reference, checked)
+    return field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
 @shows_options(LocalOptions)
@@ -222,7 +221,7 @@ def tie_points(
     True
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    return field.tie_points(_with_transform(target, reference, ground, checked.nodata), reference, checked)
+    return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
 @shows_options(ApplyOptions)
@@ -232,8 +231,8 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
     pixels are the very same object, nothing is read or computed. With either of them the image is interpolated, once:
     from every output pixel through its CRS, the CRS of the image and the inverse of the correction to a position
-    between source pixels. dask arrays stay lazy both ways. A fit of elevation models also knows dz, which is added to
-    the heights, either way: ``z_ref = z_tgt + dz``, dz at the position in the target that a height comes from.
+    between source pixels. dask arrays stay lazy both ways. A fit of elevation models may have a dz, which is added
+    to the heights, either way: ``z_ref = z_tgt + dz``, dz at the position in the target that a height comes from.
 
     Parameters
     ----------
@@ -256,9 +255,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
         widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
-        Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the very
-        grid of the fit's target, the one the match has found there (not with "nearest": it may be a mask). Pixels are
-        not searched for one here, that would compute lazy data.
+        Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the
+        same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask). Pixels are not
+        searched for one here: that would compute lazy data.
     ref_grid : GeoBox, optional
         Lattice instead of that of the fit's reference; implies `align_grid`.
     vertical : bool, optional
@@ -276,14 +275,14 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     Raises
     ------
     MatchError
-        When the fit is not to be trusted.
+        When the fit is not trusted.
     OptionError
         For options that do not go together, for images of complex or other non-numeric type, and for a vertical
-        correction that is asked for where there is none.
+        correction that the fit does not have.
     NotGeoreferenced
         When the image or `like` has no CRS or no transform.
     NoOverlap
-        When the corrected image and `like` do not meet.
+        When the corrected image and `like` do not overlap.
 
     Warns
     -----
@@ -298,7 +297,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     An output pixel has a value where the nearest source pixel has one; near missing pixels the kernel gives way to a
     weighted mean of its valid neighbours, so that neither nodata nor NaN leaks (:mod:`xcoreg.core.sampling`). Integers
     are rounded, half way to the even neighbour, and saturate. Where output pixels are source pixels, after a shift by
-    whole pixels say, these are copied bit by bit. A correction is carried into another CRS at the centre of the
+    whole pixels say, these are copied bit by bit. A shift is transformed to another CRS at the centre of the
     image. Missing heights stay missing. Two-dimensional coordinates such as lon(y, x) are kept unchanged when the
     transform is moved, and dropped when the image is interpolated; xc and yc of rioxarray are moved.
 
@@ -310,7 +309,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
-    return _apply(image, fit, ground, dict(options), _lacks_transform(image, ground))
+    if ground is not None or needs_rectifying(image):
+        return rectify_by(image, fit, ground, **options)
+    return warping.apply(image, fit, **options)
 
 
 @shows_options(Options, ApplyOptions)
@@ -396,6 +397,7 @@ def correct_file(
     driver: str | None = None,
     creation: Mapping[str, Any] | None = None,
     overwrite: bool = True,
+    ground: Any = None,
     **applying: Any,
 ) -> Path:
     """Correct an image by a fit and write it, complete or not at all; `like` may be a path.
@@ -404,11 +406,12 @@ def correct_file(
     """
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
-    if plain and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
+    if plain and ground is None and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
         return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
-    return write_raster(apply(image, fit, **applying), goal, driver=driver, overwrite=overwrite, **(creation or {}))
+    fixed = apply(image, fit, ground=ground, **applying)
+    return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
 
 
 def check_format(path: Path, driver: str | None = None) -> None:
@@ -422,21 +425,9 @@ def moves_only(
     creation: Mapping[str, Any] | None = None,
     applying: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Whether a GeoTIFF is asked for, on no other grid and without creation options."""
+    """Whether a GeoTIFF is to be written, on the grid of the image and without creation options."""
     regrid = ApplyOptions(**(applying or {})).is_regrid
     return not (creation or regrid) and driver_for(goal, driver) == "GTiff"
-
-
-def _lacks_transform(image: Any, ground: Any) -> bool:
-    """Whether an image has to be rectified because it has no transform, or because its ground is given."""
-    return ground is not None or (isinstance(image, DataArray | Dataset) and needs_rectifying(image))
-
-
-def _with_transform(target: Any, reference: Any, ground: Any, nodata: float | None) -> Any:
-    """Rectify a target that has no transform into the CRS of the reference; any other is returned as it is."""
-    if not _lacks_transform(target, ground):
-        return target
-    return rectified_to(target, reference, as_ground(ground, target), nodata=nodata)
 
 
 def _match_and_apply(
@@ -446,19 +437,13 @@ def _match_and_apply(
     ground: Any,
     options: tuple[Any, dict[str, Any]],
 ) -> Image:
-    """Match and apply in one step; whether the target has a transform is found out once."""
-    checked, applying = options
-    lacks_transform = _lacks_transform(target, ground)
-    placed = target
-    if lacks_transform:
-        placed = rectified_to(target, reference, as_ground(ground, target), nodata=checked.nodata)
-    return _apply(target, measure(placed, reference, checked), ground, applying, lacks_transform)
-
-
-def _apply(image: Image, fit: Coregistration, ground: Any, options: dict[str, Any], lacks_transform: bool) -> Image:
-    if lacks_transform:
-        return rectify_by(image, fit, ground, **options)
-    return warping.apply(image, fit, **options)
+    """Match and apply in one step; the ground of a target without a transform is fitted once."""
+    matching, applying = options
+    if ground is None and not needs_rectifying(target):
+        return warping.apply(target, measure(target, reference, matching), **applying)
+    ground = as_ground(ground, target)
+    rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
+    return rectify_by(target, measure(rectified, reference, matching), ground, **applying)
 
 
 def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:
@@ -469,7 +454,7 @@ def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[
 
 
 def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) -> bool:
-    """Whether moving the transform is all there is to do."""
+    """Whether only the transform changes."""
     if fit.model is None or fit.is_field or needs_rectifying(image):
         return False
     return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "cubic")

@@ -10,7 +10,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rioxarray.exceptions import RioXarrayError
-from xarray import Dataset
+from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.files import open_gdal
@@ -48,8 +48,10 @@ def georeferenced_by(image: Image) -> str | None:
     return "RPCs" if _has_rpcs(image.encoding.get("source")) else None
 
 
-def needs_rectifying(image: Image) -> bool:
-    """Whether an image is georeferenced by control points or RPCs alone."""
+def needs_rectifying(image: Any) -> bool:
+    """Whether an image is georeferenced by control points or RPCs alone; False for what is not an image."""
+    if not isinstance(image, DataArray | Dataset):
+        return False
     try:
         grid_of(image, "the image")
     except NotGeoreferenced:
