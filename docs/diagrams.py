@@ -51,16 +51,15 @@ STEPS = [
         "tgt.coreg.shift_to(ref)",
         [
             ("coregister.shift_to", "check every option before any work"),
-            ("coregister.match", "rectify a target that has no transform"),
+            ("warp.rectify.rectified_to", "only a target that has no transform, lazily"),
             ("matching.scene.prepare", "rasters, nodata, footprints, overlap, matching grid"),
             ("matching.placement.choose_centres", "windows with texture, spread over the overlap"),
             ("matching.windows.match_windows", "cut both images, match, cut again at the estimate"),
             ("core.matcher.phase_match", "whole pixels by phase, then least squares; covariance"),
             ("matching.acceptance.accept_windows", "do the windows agree? quarters, coarser pixels"),
             ("matching.result.build_fit", "Coregistration: model, tie points, quality, status"),
-            ("coregister.apply", ""),
             ("warp.apply.apply", "no output grid asked for: nothing to resample"),
-            ("warp.plan.plan_image", "do heights change? which nodata?"),
+            ("warp.plan.plan_band", "only where the fit corrects heights"),
             ("warp.metadata.move_georeference", "transform and coordinates move, pixels stay"),
         ],
     ),
@@ -68,14 +67,13 @@ STEPS = [
         "tgt.coreg.warp_to(ref)",
         [
             ("coregister.warp_to", "check every option before any work"),
-            ("coregister.match_local", "rectify a target that has no transform"),
+            ("warp.rectify.rectified_to", "only a target that has no transform, lazily"),
             ("matching.scene.prepare", "rasters, nodata, footprints, overlap, matching grid"),
             ("matching.placement.window_grid", "a grid of windows over the overlap"),
             ("matching.windows.match_many", "in batches; larger windows first where shifts are large"),
             ("core.matcher.phase_match", "whole pixels by phase, then least squares; covariance"),
             ("filters.run_filters", "flag outliers: reliability, similarity, neighbours, model"),
             ("matching.field.build_field", "choose a model by its error at check points"),
-            ("coregister.apply", ""),
             ("warp.mapping.compose", "output pixel, CRS, inverse displacement, source pixel"),
             ("warp.plan.plan_band", "nodata, fill, dtype, limits, kernel, heights"),
             ("warp.resample.resample", "one interpolation, block by block, lazy on dask"),
@@ -122,7 +120,9 @@ def flow():
     """The functions of shift_to and of warp_to, in their order."""
     fills = {"core": "#eeeeee", "filters": "#d9eeee"}
     width, high, gap = 430, 36, 10
-    lines = canvas(60 + 13 * (high + gap), "Functions of shift_to and of warp_to in their order")
+    lines = canvas(
+        60 + max(len(steps) for _, steps in STEPS) * (high + gap), "Functions of shift_to and of warp_to in their order"
+    )
     for k, (title, steps) in enumerate(STEPS):
         x = 12 + k * (width + 16)
         lines.append(text_at(x + width / 2, 28, title, 16, 'font-weight="bold" text-anchor="middle" fill="#222"'))
