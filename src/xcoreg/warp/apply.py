@@ -15,7 +15,7 @@ from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, Op
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, compose, outline, reference_grid
+from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
     add_history,
@@ -138,7 +138,7 @@ def _output_frame(
     if isinstance(options.like, DataArray | Dataset):
         return frame_like(options.like)
     if options.like is not None:
-        return frame_for(image, dims, source, _as_geobox(options.like))
+        return frame_for(image, dims, source, as_geobox(options.like, "like"))
     if options.is_aligned:
         lattice = reference_grid(ref_grid, options.ref_grid)
         return frame_for(image, dims, source, aligned_grid(source, move, lattice, options.resolution))
@@ -199,15 +199,6 @@ def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     if is_array:
         return new.get(image.name, image)
     return image.assign(new) if new else image
-
-
-def _as_geobox(like: Any) -> GeoBox:
-    if not all(hasattr(like, name) for name in ("affine", "shape", "crs")):
-        raise OptionError(f"like= is a {type(like).__name__}: give a DataArray, a Dataset or a GeoBox")
-    if like.crs is None:
-        raise OptionError("like= has no CRS: make the GeoBox with one")
-    grid: GeoBox = like
-    return grid
 
 
 def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef.transform import middle_of
+from xcoreg.raster.grid import grid_of
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
 
 if TYPE_CHECKING:
@@ -174,8 +176,18 @@ def reference_grid(known: Any, given: Any = None) -> GeoBox:
     """Grid of the reference: as given, else as recorded in the fit."""
     if given is None and known is None:
         raise OptionError("the fit has no grid of the reference: pass like=, or ref_grid= with a GeoBox")
-    grid: GeoBox = known if given is None else given
-    return grid
+    return as_geobox(known if given is None else given, "ref_grid")
+
+
+def as_geobox(given: Any, option: str) -> GeoBox:
+    """Grid that an option names: a GeoBox with a CRS, or that of an image."""
+    if isinstance(given, DataArray | Dataset):
+        return grid_of(given, option)
+    if not isinstance(given, GeoBox):
+        raise OptionError(f"{option}= is a {type(given).__name__}: give a DataArray, a Dataset or a GeoBox")
+    if given.crs is None:
+        raise OptionError(f"{option}= has no CRS: make the GeoBox with one")
+    return given
 
 
 #: Rows and columns [row0, row1) x [col0, col1) of the source.

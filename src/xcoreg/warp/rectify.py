@@ -31,7 +31,7 @@ from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
 from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.warp.apply import check_fit, resample_image
-from xcoreg.warp.mapping import Displacement, compose, outline, pixel_span, reference_grid
+from xcoreg.warp.mapping import Displacement, as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, WarpPlan
 
@@ -226,7 +226,7 @@ def rectify(
     if isinstance(like, DataArray | Dataset):
         frame = frame_like(like)
     else:
-        grid = like if like is not None else map_grid(found, shape, crs, resolution)
+        grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
         frame = frame_for(_drop_georeference(image), dims, source, grid)
     mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
     if mapping is None:
