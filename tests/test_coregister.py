@@ -196,3 +196,26 @@ def test_a_moved_file_with_control_points_is_rectified_not_copied(files, tmp_pat
     with rasterio.open(tmp_path / "out.tif") as file:
         assert not file.gcps[0]
         assert file.crs.to_epsg() == grid_of(xcoreg.open_raster(files["ref"])).crs.epsg
+
+
+@pytest.mark.parametrize(("verb", "options"), [("shift_to", {}), ("warp_to", LOCAL)])
+def test_control_points_are_fitted_once_for_both_steps(files, monkeypatch, verb, options):
+    calls, work = [], xcoreg.fit_gcps
+    monkeypatch.setattr("xcoreg.warp.rectify.fit_gcps", lambda gcps: calls.append(gcps) or work(gcps))
+    getattr(xcoreg, verb)(xcoreg.open_raster(files["gcps"]), xcoreg.open_raster(files["ref"]), **options)
+    assert len(calls) == 1
+
+
+def test_a_file_is_corrected_on_a_given_ground(files, tmp_path):
+    reference, bare = xcoreg.open_raster(files["ref"]), xcoreg.open_raster(files["bare"])
+    points = xcoreg.open_raster(files["gcps"]).coreg.gcps
+    fit = xcoreg.match(bare, reference, ground=points)
+    written = coregister.correct_file(files["bare"], fit, tmp_path / "out.tif", ground=points)
+    np.testing.assert_array_equal(xcoreg.open_raster(written), xcoreg.apply(bare, fit, ground=points))
+
+
+def test_a_reference_of_points_gives_the_crs(files):
+    geopandas = pytest.importorskip("geopandas")
+    table = geopandas.GeoDataFrame({"z": [1.0]}, geometry=geopandas.points_from_xy([500000.0], [5900000.0]), crs=32634)
+    rectified = coregister.rectified_to(xcoreg.open_raster(files["gcps"]), table)
+    assert grid_of(rectified).crs.epsg == 32634

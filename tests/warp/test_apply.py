@@ -490,7 +490,7 @@ def test_every_spatial_variable_of_a_dataset_is_corrected(scene, make_image, mak
 
 
 def test_a_fit_that_failed_is_not_applied(scene, make_image, make_fit):
-    with pytest.raises(MatchError, match="will not be applied"):
+    with pytest.raises(MatchError, match="not trusted and cannot be applied"):
         apply(make_image(scene), make_fit(status=Status.NO_PEAK))
 
 

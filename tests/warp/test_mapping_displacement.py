@@ -43,5 +43,5 @@ def test_a_translation_in_metres_is_carried_into_degrees_at_the_centre():
 
 def test_an_image_out_of_reach_of_the_crs_of_the_fit_is_refused():
     orbit = make_grid((1.0, 0.0, 1e9, 0.0, -1.0, 1e9), (9, 9), "EPSG:32718")
-    with pytest.raises(GridError, match="cannot be carried"):
+    with pytest.raises(GridError, match="cannot be transformed"):
         Displacement.of(Translation(1.0, 1.0), "EPSG:3413", orbit)

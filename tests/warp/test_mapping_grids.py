@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg.core.models import Translation
 from xcoreg.errors import OptionError
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.warp.mapping import Displacement, aligned_grid, reference_grid
+from xcoreg.warp.mapping import Displacement, aligned_grid, as_geobox, reference_grid
 
 
 def make_grid(transform, shape, crs):
@@ -92,3 +92,12 @@ def test_the_reference_grid_of_a_fit_can_be_replaced():
     assert reference_grid(None, box).shape == (7, 8)
     with pytest.raises(OptionError, match="has no grid of the reference"):
         reference_grid(None)
+
+
+def test_grids_given_as_options_are_checked():
+    for option, given, message in (
+        ("like", "a.tif", "like= is a str"),
+        ("ref_grid", GeoBox((7, 8), Affine.scale(2), None), "ref_grid= has no CRS"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            as_geobox(given, option)
