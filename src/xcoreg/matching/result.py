@@ -57,24 +57,23 @@ def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answe
         # Windows that agree but are too few or too weak are not trusted.
         points = points.with_status(points.ok, Status.NO_PEAK)
     grid = scene.target.grid
-    shift = model = None
+    model: Translation | None = None
     if answer.status is Status.OK:
         unit, linear = unit_of(grid.crs), linear_of(grid.affine)
         dx, dy = map(float, vector_to_map(scene.linear, *answer.move))
         (xx, xy), (yx, yy) = cov_to_map(scene.linear, answer.cov).tolist()
-        cov = (xx, xy), (yx, yy)
-        model = Translation(dx, dy, cov=cov)
-        shift = Shift(dx, dy, cov, linear, unit=unit)
+        model = Translation(dx, dy, cov=((xx, xy), (yx, yy)))
+    details = _details(scene, options, rounds, answer)
     return Coregistration(
         model=model,
         points=points,
-        quality=_quality(points, rounds, answer, shift, scene),
+        quality=_quality(points, rounds, answer, scene),
         status=answer.status,
-        shift_or_none=shift,
+        shift_or_none=None if model is None else Shift(dx, dy, ((xx, xy), (yx, yy)), linear, unit=unit),
         crs_wkt=points.crs_wkt,
         transform=tuple(grid.affine)[:6],
         shape=(grid.height, grid.width),
-        details=_details(scene, options, rounds, answer),
+        details=details,
         versions=current_versions(),
     )
 
@@ -108,9 +107,7 @@ def _range(points: TiePoints) -> str:
     return ", ".join(parts)
 
 
-def _quality(
-    points: TiePoints, rounds: list[WindowMatches], answer: Acceptance, shift: Shift | None, scene: Scene
-) -> Quality:
+def _quality(points: TiePoints, rounds: list[WindowMatches], answer: Acceptance, scene: Scene) -> Quality:
     """Medians over the windows that carry the answer."""
     inliers = answer.inliers
     if not inliers.any():
@@ -127,7 +124,7 @@ def _quality(
         n_ok=int(inliers.sum()),
         phase_dcol=finite_median(phase[0][inliers]) * scale,
         phase_drow=finite_median(phase[1][inliers]) * scale,
-        warnings=_warnings(points, inliers, shift),
+        warnings=_warnings(points, answer),
         spread_px=float(np.hypot(nmad(dcol), nmad(drow)) / np.sqrt(2)) if len(dcol) > 1 else float("nan"),
     )
 
@@ -138,12 +135,14 @@ def finite_median(values: Floats) -> float:
     return float(np.median(known)) if known.size else float("nan")
 
 
-def _warnings(points: TiePoints, inliers: Any, shift: Shift | None) -> tuple[str, ...]:
+def _warnings(points: TiePoints, answer: Acceptance) -> tuple[str, ...]:
+    if answer.status is not Status.OK:
+        return ()
     differ = int((points.status == Status.OUTLIER).sum())
     found = []
-    if shift is not None and inliers.sum() == 1 and len(points) > 1:
+    if answer.inliers.sum() == 1 and len(points) > 1:
         found.append(f"the answer rests on one of {len(points)} windows")
-    if shift is not None and differ:
+    if differ:
         found.append(
             f"{differ} windows have another shift ({_range(points)}): the images may differ by more than a shift"
         )
