@@ -48,7 +48,7 @@ DRAWN = {
 
 BUDGETS = {
     "files": 125,
-    "lines": 30_600,
+    "lines": 30_300,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
@@ -65,7 +65,7 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Packages whose names have still to be mended.
-UNMENDED = {"core", "warp"}
+UNMENDED = {"warp"}
 
 # Modules with names for users, who read them from __all__.
 PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "plot", "simulate")

@@ -220,29 +220,29 @@ def refine(
     tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool; start (n, 2) float; hopeless (n,) bool,
     optional.
     """
-    whole = np.rint(start).astype(np.intp)
-    rest: Floats = np.asarray(start, np.float64) - whole
-    pair = _pair(tgt, ref, tgt_valid, ref_valid, whole)
+    pixels = np.rint(start).astype(np.intp)
+    rest: Floats = np.asarray(start, np.float64) - pixels
+    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels)
     linear, products, steps = _iterate(pair, rest)
     columns = _columns(linear, products, steps, pair.weight, pair.modes)
     rest += steps.move
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
     changed = windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
-    columns["move"][:] = whole + rest
+    columns["move"][:] = pixels + rest
     return Refined(**columns, aligned=aligned)
 
 
-def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, whole: Ints) -> _Pair:
+def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints) -> _Pair:
     """Align windows to whole pixels and transform them."""
     shape = ref.shape[1:]
     if ref_valid.all() and tgt_valid.all():
-        margin = fade_frame(shape, whole)
+        margin = fade_frame(shape, pixels)
     else:
-        inside = shift_pixels(np.ones(ref.shape, bool), whole)
-        margin = fade(ref_valid & shift_pixels(tgt_valid, whole) & inside)
+        inside = shift_pixels(np.ones(ref.shape, bool), pixels)
+        margin = fade(ref_valid & shift_pixels(tgt_valid, pixels) & inside)
     weight = margin.weight
-    first, second = (_standardise(image, weight) for image in (ref, shift_pixels(np.asarray(tgt), whole)))
+    first, second = (_standardise(image, weight) for image in (ref, shift_pixels(np.asarray(tgt), pixels)))
     mean = first + second
     mean *= 0.5
     edges = [_without_mean(mean * slope, weight) for slope in margin[1:]]
