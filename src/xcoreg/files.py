@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from io import StringIO
 from itertools import product
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -256,6 +257,7 @@ def _ends(file: Any) -> Any:
 
 _Result = TypeVar("_Result")
 _TRIES = 2  # repetitions after a response that was cut off, each after four times as long
+_ONE_READER = RLock()
 
 
 def clear_cached(path: str) -> None:
@@ -269,15 +271,19 @@ def clear_cached(path: str) -> None:
 
 def retry(job: Callable[[], _Result], path: str) -> _Result:
     """Read a remote file; after an error clear GDAL's cache of it and try again, twice."""
-    for count in range(_TRIES if _is_remote(path) else 0):
-        try:
-            return job()
-        except RasterioError as error:
-            if _is_final(error):
-                raise
-        clear_cached(path)
-        time.sleep(DELAY * 4**count)
-    return job()
+    if not _is_remote(path):
+        return job()
+    # One thread at a time: another one could be served the response that was cut off before it is cleared.
+    with _ONE_READER:
+        for count in range(_TRIES):
+            try:
+                return job()
+            except RasterioError as error:
+                if _is_final(error):
+                    raise
+            clear_cached(path)
+            time.sleep(DELAY * 4**count)
+        return job()
 
 
 def _is_remote(path: str) -> bool:
