@@ -13,8 +13,8 @@ from xcoreg.core.kernels import (
     sum_along_axis,
     sum_taps,
     taps,
-    work_dtype,
 )
+from xcoreg.core.sampling import work_dtype
 
 SMOOTH = ("bilinear", "cubic", "lanczos")
 

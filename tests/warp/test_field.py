@@ -18,7 +18,8 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.core.models import KINDS, fit_model
 from xcoreg.errors import CoregWarning, Extrapolation
 from xcoreg.warp.apply import apply
-from xcoreg.warp.mapping import TOLERANCE, Displacement, compose
+from xcoreg.warp.mapping import TOLERANCE, compose
+from xcoreg.warp.plan import Displacement
 
 
 def make_grid(transform, shape, crs):

@@ -12,7 +12,8 @@ from odc.geo.geobox import GeoBox
 
 from xcoreg.core.models import Translation
 from xcoreg.warp.apply import apply
-from xcoreg.warp.mapping import TOLERANCE, Displacement, Mapping, compose, outline
+from xcoreg.warp.mapping import TOLERANCE, Mapping, compose, outline
+from xcoreg.warp.plan import Displacement
 
 
 def make_grid(transform, shape, crs):

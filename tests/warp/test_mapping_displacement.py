@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg.core.models import Translation
 from xcoreg.errors import GridError
 from xcoreg.georef import transform_points
-from xcoreg.warp.mapping import Displacement
+from xcoreg.warp.plan import Displacement
 
 
 def make_grid(transform, shape, crs):

@@ -10,7 +10,8 @@ from odc.geo.geobox import GeoBox
 from xcoreg.core.models import Translation
 from xcoreg.errors import OptionError
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.warp.mapping import Displacement, aligned_grid, as_geobox, reference_grid
+from xcoreg.warp.mapping import aligned_grid, as_geobox, reference_grid
+from xcoreg.warp.plan import Displacement
 
 
 def make_grid(transform, shape, crs):

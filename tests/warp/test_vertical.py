@@ -19,7 +19,8 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import pixel_to_map, transform_points
 from xcoreg.raster.grid import grid_of
 from xcoreg.warp.apply import apply
-from xcoreg.warp.mapping import Displacement, compose
+from xcoreg.warp.mapping import compose
+from xcoreg.warp.plan import Displacement
 from xcoreg.warp.vertical import TOLERANCE, VerticalCorrection, identity_mapping
 
 

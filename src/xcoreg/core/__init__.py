@@ -1,6 +1,6 @@
 """The numerical core: numpy and scipy alone, batches of windows in, columns of numbers out.
 
-Here: the names of array types, and the arithmetic of small matrices and polynomials.
+Here: the names of array types, and the terms of polynomials.
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ Ints: TypeAlias = NDArray[np.intp]
 Array: TypeAlias = NDArray[Any]
 #: Values of a Fourier transform.
 Spectra: TypeAlias = NDArray[np.complexfloating[Any, Any]]
-
-
-def symmetric(xx: Floats, xy: Floats, yy: Floats) -> Floats:
-    """Symmetric matrices (..., 2, 2) of their elements."""
-    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
 def exponents(order: int) -> list[tuple[int, int]]:

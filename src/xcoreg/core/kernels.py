@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -86,13 +85,6 @@ KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
     "cubic": (2.0, _keys),
     "lanczos": (3.0, _lanczos),
 }
-
-
-def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Floating dtype in which values of a dtype are interpolated."""
-    kind = np.dtype(dtype)
-    small = kind.kind in "biu" and kind.itemsize <= 2
-    return np.dtype(np.float32 if small or kind in (np.float16, np.float32) else np.float64)
 
 
 def nearest_index(position: Array) -> NDArray[np.int64]:

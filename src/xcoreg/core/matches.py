@@ -11,6 +11,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from xcoreg.core import Floats
+
 # JSON has neither NaN nor infinity: in free-form settings, where null has a meaning of its own, they are tagged.
 _TAG = "float"
 
@@ -66,6 +68,11 @@ def _floats(values: Any) -> Any:
     if values is None:
         return math.nan
     raise ValueError(f"expected a number, found {type(values).__name__}")
+
+
+def symmetric(xx: Floats, xy: Floats, yy: Floats) -> Floats:
+    """Symmetric matrices (..., 2, 2), such as covariances, of their elements."""
+    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
 class Status(IntEnum):

@@ -15,13 +15,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xcoreg.core import Array, Bools
-from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps, work_dtype
+from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps
 from xcoreg.core.tiles import HALF, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 
 _CHUNK = 1 << 16  # output pixels at a time: temporary arrays stay in the processor's cache
+
+
+def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Floating dtype in which values of a dtype are interpolated."""
+    kind = np.dtype(dtype)
+    small = kind.kind in "biu" and kind.itemsize <= 2
+    return np.dtype(np.float32 if small or kind in (np.float16, np.float32) else np.float64)
 
 
 def sample(

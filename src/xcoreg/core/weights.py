@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xcoreg.core import Bools, Floats, Spectra, symmetric
+from xcoreg.core import Bools, Floats, Spectra
+from xcoreg.core.matches import symmetric
 from xcoreg.core.quality import Cells, box_sum
 from xcoreg.core.spectrum import Modes, modes_for
 

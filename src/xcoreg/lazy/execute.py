@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dask.array as da
 import dask.config
@@ -51,7 +51,8 @@ def run_tasks(
         return [_reported(function(shared, item), done) for item in items]
     needs = [[key for array, boxes in row for key in chunks_under(array, boxes)] for row in ahead or [()] * len(items)]
     answers: dict[int, Any] = {}
-    with shared_chunks() as store:
+    with shared_chunks():
+        store = _store()
         for array in {one.name: one for row in ahead or () for one, _ in row}.values():
             store.register(array)
         while len(answers) < len(items):
@@ -125,33 +126,42 @@ def _reported(result: Any, done: Callable[[int], None] | None) -> Any:
 # Chunks in memory, unless dask's configuration has another size as "xcoreg.keep-in-memory".
 _IN_MEMORY = "512 MiB"
 
-_STORE: ContextVar[ChunkStore | TaskChunks | None] = ContextVar("store", default=None)
+# A list of none until the first chunk is computed, then of the one store; None outside of a context.
+_STORE: ContextVar[list[ChunkStore | TaskChunks] | None] = ContextVar("store", default=None)
 
 
 @contextmanager
-def shared_chunks() -> Iterator[Any]:
+def shared_chunks() -> Iterator[None]:
     """Store the chunks that :func:`read_windows` and tasks compute, until the outermost of these contexts ends.
 
     A part is stored in memory, the rest in a temporary folder (`temporary-directory` of dask's configuration), on a
     cluster with its workers.
     """
-    store = _STORE.get()
-    if store is not None:
-        yield store
+    if _STORE.get() is not None:
+        yield
         return
-    store = ChunkStore(_budget())
-    before = _STORE.set(store)
+    made: list[ChunkStore | TaskChunks] = []
+    before = _STORE.set(made)
     try:
-        yield store
+        yield
     finally:
         _STORE.reset(before)
-        store.close()
+        for store in made:
+            cast("ChunkStore", store).close()
+
+
+def _store() -> Any:
+    """Give the store of the context, and make it where it is needed first; None outside of a context."""
+    made = _STORE.get()
+    if made is not None and not made:
+        made.append(ChunkStore(_budget()))
+    return made and made[0]
 
 
 @contextmanager
 def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
     """Make :func:`read_windows` read from a store."""
-    before = _STORE.set(store)
+    before = _STORE.set([store])
     try:
         yield
     finally:
@@ -160,7 +170,7 @@ def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
 
 def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
     """Read windows of an image that dask computes: step (rows, columns)."""
-    store = _STORE.get()
+    store = _store()
     if store is None:
         return compute_all([array[r0 : r1 : step[0], c0 : c1 : step[1]] for r0, r1, c0, c1 in boxes])
     return assemble_windows(array, boxes, step, partial(store.read_parts, array))
@@ -168,7 +178,7 @@ def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1
 
 def register(array: Any) -> None:
     """Register an array with the store, for tasks that may need more of its chunks than planned."""
-    store = _STORE.get()
+    store = _store()
     if store is not None:
         store.register(array)
 

@@ -18,14 +18,22 @@ from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
-from xcoreg.matching.acceptance import commonest_status
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
 from xcoreg.matching.result import failure, finite_median, scene_details
 from xcoreg.matching.scene import Scene, prepare
-from xcoreg.matching.windows import Guess, Search, WindowMatches, flag_beyond, guess_field, match_many, to_points
+from xcoreg.matching.windows import (
+    Guess,
+    Search,
+    WindowMatches,
+    commonest_status,
+    flag_beyond,
+    guess_field,
+    match_many,
+    to_points,
+)
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Assessment, CheckPoints, TriedModel
 from xcoreg.results.external import as_points

@@ -21,9 +21,9 @@ from xcoreg.results.details import Details, Interim, Window
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
-    from xcoreg.matching.acceptance import Acceptance
     from xcoreg.matching.options import Options
     from xcoreg.matching.scene import Scene
+    from xcoreg.matching.shift import Acceptance
     from xcoreg.matching.windows import WindowMatches
     from xcoreg.results.tiepoints import TiePoints
 

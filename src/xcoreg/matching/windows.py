@@ -26,7 +26,7 @@ from xcoreg.matching.placement import group_windows, overlap_size, window_grid
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -410,3 +410,10 @@ def _consistent(found: WindowMatches, scene: Scene, before: Guess) -> Guess:
         return before
     error = float(np.percentile(length[keep], 75))
     return Guess(places[keep], moves[keep], error)
+
+
+def commonest_status(status: NDArray[np.int8], ignored: Collection[Status]) -> Status:
+    """Status of most windows; the ignored ones count only if there are no others, and OUTSIDE is that of no window."""
+    others = status[~np.isin(status, tuple(ignored))]
+    codes, counts = np.unique(others if len(others) else status, return_counts=True)
+    return Status(int(codes[counts.argmax()])) if len(codes) else Status.OUTSIDE

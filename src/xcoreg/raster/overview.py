@@ -311,11 +311,12 @@ class _ImageReader:
 
 def overview_of(raster: Raster, size: int = 512) -> Overview:
     """Sample an image coarsely, with about `size` cells along its longer side."""
-    level = file_behind(raster, size)
+    in_memory = isinstance(getattr(raster.variable, "_data", None), np.ndarray)
+    level = None if in_memory else file_behind(raster, size)
     reader: Reader = level or _ImageReader(raster)
     step = cell_size(reader, size)
     samples = Samples.empty(reader.shape, step, _nodata_values(raster, level))
-    if isinstance(getattr(raster.variable, "_data", None), np.ndarray):
+    if in_memory:
         everything = 0, reader.shape[0], 0, reader.shape[1]
         samples.put(everything, raster.read_raw([everything])[0])
     else:

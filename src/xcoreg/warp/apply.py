@@ -15,7 +15,7 @@ from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, Op
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
-from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
+from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
     add_history,
@@ -25,7 +25,7 @@ from xcoreg.warp.metadata import (
     spatial_bands,
     wrap_on_grid,
 )
-from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, WarpPlan, plan_band, plan_image
+from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, Displacement, WarpPlan, plan_band, plan_image
 from xcoreg.warp.resample import Resampler, resample
 from xcoreg.warp.vertical import VerticalCorrection, identity_mapping
 

@@ -8,19 +8,123 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import OptionError, unknown_option, warn_user
+from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
 from xcoreg.raster.nodata import band_nodata, stored_nodata
 from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
 
 if TYPE_CHECKING:
     from xarray import DataArray
 
+    from xcoreg.core import Floats
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.mapping import Mapping
     from xcoreg.warp.metadata import Frame
 
     Limits = tuple[np.floating[Any], np.floating[Any]]
+
+
+_FIXED_POINT_STEPS, _NEWTON_STEPS = 5, 20
+_CONVERGED = 1e-6  # px: smaller steps end the iteration
+_ROUND_OFF = 8.0  # units in the last place of the coordinates: so do these
+_SLOPE_STEP = 0.5  # px, for the slope of a displacement by differences
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """The correction of a fit in the CRS of an image.
+
+    model : Correction at places of the CRS of the fit, in its units.
+    fit_crs, crs : CRS of the fit and of the image, in any spelling.
+    constant : The one correction for every place, in units of `crs`, when the model is a translation.
+    pixel : Size of the image's pixels, units of `crs`, for the tolerance of the inverse.
+    """
+
+    model: Any
+    fit_crs: Any
+    crs: Any
+    constant: tuple[float, float] | None
+    pixel: float = 1.0
+
+    @classmethod
+    def of(cls, model: Any, fit_crs: Any, image: GeoBox) -> Displacement:
+        """Bring a fitted model to the CRS of an image; a translation is transformed once, at its middle."""
+        moving = cls(model, fit_crs, image.crs, None, min(georef.gsd(image.affine)))
+        if model.kind != "translation":
+            return moving
+        rows, cols = image.shape
+        dx, dy = moving.at(*georef.pixel_to_map(image.affine, cols / 2 - 0.5, rows / 2 - 0.5))
+        if not (np.isfinite(dx) and np.isfinite(dy)):
+            raise GridError(
+                "the correction cannot be transformed to the CRS of the image, which lies outside of the CRS of the fit"
+            )
+        return cls(model, fit_crs, image.crs, (float(dx), float(dy)), moving.pixel)
+
+    def at(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Correction of target positions, all in the CRS of the image."""
+        if self.constant is not None:
+            return self.constant
+        with np.errstate(invalid="ignore"):  # infinite outside of the CRS of the fit
+            dx, dy = self.model.predict(*georef.transform_points(self.crs, self.fit_crs, x, y))
+            return georef.local_displacement(x, y, dx, dy, self.fit_crs, self.crs)
+
+    def invert(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Target positions q of corrected positions p: q + d(q) = p."""
+        if self.constant is not None:
+            return x - self.constant[0], y - self.constant[1]
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        wanted = np.stack([x.ravel(), y.ravel()])
+        near = np.maximum(_CONVERGED * self.pixel, _ROUND_OFF * np.spacing(np.abs(wanted).max(axis=0)))
+        found = wanted.copy()
+        moving = np.flatnonzero(np.isfinite(wanted).all(axis=0))
+        # Each position stops by itself: its result must not depend on its neighbours.
+        for _ in range(_FIXED_POINT_STEPS):
+            if not moving.size:
+                break
+            step = self._residual(wanted[:, moving], found[:, moving])
+            found[:, moving] += step
+            moving = moving[np.abs(step).max(axis=0) > near[moving]]  # false for NaN, which ends there
+        if moving.size:
+            found[:, moving] = self._newton(wanted[:, moving], found[:, moving], near[moving])
+        return found[0].reshape(x.shape), found[1].reshape(x.shape)
+
+    def _residual(self, wanted: Floats, at: Floats) -> Floats:
+        """Distance from the corrected positions to the wanted ones."""
+        missed: Floats = wanted - at - np.stack(self.at(*at))
+        return missed
+
+    def _newton(self, wanted: Floats, start: Floats, near: Floats) -> Floats:
+        """Solve where the fixed point does not converge; steps that increase the residual are shortened."""
+        best = start.copy()
+        missed = self._residual(wanted, best)
+        share = np.ones(best.shape[1])
+        moving = np.arange(best.shape[1])
+        for _ in range(_NEWTON_STEPS):
+            moving = moving[(np.hypot(*missed[:, moving]) > near[moving]) & (share[moving] > _CONVERGED)]
+            if not moving.size:
+                break
+            step = self._newton_step(best[:, moving], missed[:, moving])
+            tried = best[:, moving] + share[moving] * step
+            left = self._residual(wanted[:, moving], tried)
+            better = np.hypot(*left) < np.hypot(*missed[:, moving])
+            best[:, moving[better]], missed[:, moving[better]] = tried[:, better], left[:, better]
+            share[moving] = np.where(better, 1.0, share[moving] / 4)
+        return best
+
+    def _newton_step(self, at: Floats, missed: Floats) -> Floats:
+        """Newton step for a residual, by the slope of the field; the residual itself where the slope is singular."""
+        (a, b), (c, d) = self.slope(*at)
+        scale = (1 + a) * (1 + d) - b * c
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.stack([(1 + d) * missed[0] - b * missed[1], (1 + a) * missed[1] - c * missed[0]]) / scale
+        return np.where(np.isfinite(step).all(axis=0), step, missed)
+
+    def slope(self, x: Any, y: Any) -> Floats:
+        """Slope of the correction, ((ddx/dx, ddx/dy), (ddy/dx, ddy/dy)), by differences over half a pixel."""
+        apart = _SLOPE_STEP * self.pixel
+        here, right, up = (np.stack(self.at(x + dx, y + dy)) for dx, dy in ((0.0, 0.0), (apart, 0.0), (0.0, apart)))
+        return np.stack([right - here, up - here], axis=1) / apart
 
 
 class ApplyKeywords(TypedDict, total=False):

@@ -31,9 +31,9 @@ from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
 from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.warp.apply import check_fit, resample_image
-from xcoreg.warp.mapping import Displacement, as_geobox, compose, outline, pixel_span, reference_grid
+from xcoreg.warp.mapping import as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
-from xcoreg.warp.plan import ApplyOptions, WarpPlan
+from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground

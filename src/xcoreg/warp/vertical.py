@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from xcoreg.results.coregistration import Coregistration
-    from xcoreg.warp.mapping import Displacement, Mapping
+    from xcoreg.warp.mapping import Mapping
+    from xcoreg.warp.plan import Displacement
 
 
 #: Largest error of an interpolated dz where it is checked, in the unit of the heights.

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xcoreg.core import Floats, exponents, monomials, symmetric
+from xcoreg.core import Floats, exponents, monomials
+from xcoreg.core.matches import symmetric
 from xcoreg.core.models.base import Degenerate, FittedModel, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, half_planes
 

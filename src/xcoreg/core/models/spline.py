@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xcoreg.core import Floats, Ints, symmetric
+from xcoreg.core import Floats, Ints
+from xcoreg.core.matches import symmetric
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, half_planes
 from xcoreg.core.models.polynomial import detrend

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri, fdtri
 
-from xcoreg.core import Floats, symmetric
+from xcoreg.core import Floats
+from xcoreg.core.matches import symmetric
 from xcoreg.core.robust import biweight
 
 _SHARES = (0.9, 0.95)  # of the points that should lie within their error ellipses

@@ -4,9 +4,9 @@ import pytest
 from xcoreg.core.matcher import phase_match
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
-from xcoreg.matching.acceptance import locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.options import check_options
 from xcoreg.matching.scene import prepare
+from xcoreg.matching.shift import locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.windows import match_windows
 from xcoreg.simulate import Acquisition, pair, similarity
 
