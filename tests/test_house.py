@@ -64,9 +64,6 @@ OPTIONAL = {"matplotlib", "geopandas", "pyogrio", "pyarrow", "distributed", "zar
 FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept", "held", "doubt", "doubts", "verdict"}
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
-# Packages whose names have still to be mended.
-UNMENDED = {"warp"}
-
 # Modules with names for users, who read them from __all__.
 PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "plot", "simulate")
 
@@ -168,8 +165,7 @@ def test_functions_stay_short(source):
 
 @every_source
 def test_names_are_words_of_the_field(source):
-    if package_of(source) not in UNMENDED:
-        assert [one for one in house.names_given(source.path) if words_of(one[1]) & FORBIDDEN] == []
+    assert [one for one in house.names_given(source.path) if words_of(one[1]) & FORBIDDEN] == []
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -210,11 +210,11 @@ def sample_list(
     rows, cols = rows - first[0], cols - first[1]
     found, found_valid = np.empty(rows.shape, dtype=out.dtype), np.empty(rows.shape, dtype=bool)
     for part in parts(rows.size, _CHUNK):
-        found[part], found_valid[part] = _look_up(values, good, rows[part], cols[part], kernel_scale)
+        found[part], found_valid[part] = _sample_positions(values, good, rows[part], cols[part], kernel_scale)
     out[near], out_valid[near] = found, found_valid
 
 
-def _look_up(values: Array, good: Bools | None, rows: Array, cols: Array, kernel_scale: Kernel) -> tuple[Array, Bools]:
+def _sample_positions(values: Array, good: Bools | None, rows: Array, cols: Array, kernel_scale: Kernel) -> tuple[Array, Bools]:
     """Sample a window that contains every tap of every position."""
     kernel, scale = kernel_scale
     if kernel == "nearest":

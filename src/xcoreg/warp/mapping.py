@@ -264,15 +264,15 @@ def _matrix_of(mapping: Mapping) -> tuple[float, float, float, float, float, flo
     row, col = mapping.exact(np.array([0.0, 0.0, n_rows]), np.array([0.0, n_cols, 0.0]))
     a, d = (col[1] - col[0]) / n_cols, (row[1] - row[0]) / n_cols
     b, e = (col[2] - col[0]) / n_rows, (row[2] - row[0]) / n_rows
-    a, b = _round_if_whole(a, n_cols), _round_if_whole(b, n_rows)
-    d, e = _round_if_whole(d, n_cols), _round_if_whole(e, n_rows)
-    return a, b, _round_if_whole(float(col[0]), 1), d, e, _round_if_whole(float(row[0]), 1)
+    a, b = _round_integer(a, n_cols), _round_integer(b, n_rows)
+    d, e = _round_integer(d, n_cols), _round_integer(e, n_rows)
+    return a, b, _round_integer(float(col[0]), 1), d, e, _round_integer(float(row[0]), 1)
 
 
-def _round_if_whole(value: float, length: int) -> float:
+def _round_integer(value: float, length: int) -> float:
     """Round a number where its difference from an integer, over a length, is round-off."""
-    whole = round(float(value))
-    return float(whole) if abs(value - whole) * length < _MATRIX_ROUND_OFF else float(value)
+    nearest = round(float(value))
+    return float(nearest) if abs(value - nearest) * length < _MATRIX_ROUND_OFF else float(value)
 
 
 def _averaging_factor(step: float) -> float:
