@@ -30,8 +30,7 @@ class Window:
 class Interim:
     """How one shift came about; None or empty where it was not recorded.
 
-    tgt_corners, ref_corners, overlap_corners : Vertices of the footprints and of their overlap: target and overlap in
-        the CRS of the target.
+    tgt_corners, ref_corners, overlap_corners : Vertices of footprints and overlap; first and last in the target's CRS.
     linear : Linear part (a, b, d, e) of the matching grid, CRS of the target.
     window : The first window that agrees with the answer.
     integer, subpixel : Whole-pixel and sub-pixel part of the shift, px of the matching grid.
