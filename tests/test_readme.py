@@ -40,7 +40,7 @@ def test_the_first_two_commands_are_one_line_each(readme):
     commands = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)[:2]
     assert [command.count("\n") for command in commands] == [1, 1]
     assert commands[0].endswith("/xcoreg demo\n")
-    assert commands[1].endswith(" -m pytest\n")
+    assert commands[1].endswith(" -m pytest -n 2\n")
 
 
 def test_every_command_of_the_readme_exists(readme):
