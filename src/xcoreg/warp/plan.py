@@ -50,7 +50,8 @@ class Displacement:
     @classmethod
     def of(cls, model: Any, fit_crs: Any, image: GeoBox) -> Displacement:
         """Bring a fitted model to the CRS of an image; a translation is transformed once, at its middle."""
-        moving = cls(model, fit_crs, image.crs, None, min(georef.gsd(image.affine)))
+        crs = georef.as_crs(image.crs)
+        moving = cls(model, georef.as_crs(fit_crs), crs, None, min(georef.gsd(image.affine)))
         if model.kind != "translation":
             return moving
         rows, cols = image.shape
@@ -59,7 +60,7 @@ class Displacement:
             raise GridError(
                 "the correction cannot be transformed to the CRS of the image, which lies outside of the CRS of the fit"
             )
-        return cls(model, fit_crs, image.crs, (float(dx), float(dy)), moving.pixel)
+        return cls(model, moving.fit_crs, crs, (float(dx), float(dy)), moving.pixel)
 
     def at(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Correction of target positions, all in the CRS of the image."""
