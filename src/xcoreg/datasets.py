@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import rioxarray
+from xarray import DataArray
 
 from xcoreg.errors import OptionError
-
-if TYPE_CHECKING:
-    from xarray import DataArray
 
 __all__ = ["ATTRIBUTION", "NAMES", "path", "sentinel2_pair"]
 

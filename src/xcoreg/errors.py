@@ -6,11 +6,9 @@ import difflib
 import importlib
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import FrameType, ModuleType
+from typing import Any
 
 __all__ = [
     "CoregError",

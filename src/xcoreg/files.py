@@ -11,12 +11,13 @@ import socket
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import StringIO
 from itertools import product
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -24,15 +25,10 @@ import pandas as pd
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from xarray import Variable
 from xarray.backends import BackendArray
 
 from xcoreg.errors import OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from xarray import Variable
-
 
 RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
 _WAIT = 0.05  # seconds for other threads to end their writing

@@ -7,10 +7,11 @@ import re
 import shutil
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -18,6 +19,7 @@ from rasterio.drivers import raster_driver_extensions
 from rasterio.errors import RasterioError
 
 from xcoreg import lazy
+from xcoreg.batches.pairs import Pair
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
@@ -25,14 +27,8 @@ from xcoreg.files import clear_cached, gdal_path, local_path, new_file
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import driver_for
 from xcoreg.matching.options import LocalOptions, Options, check_options
-from xcoreg.results.coregistration import current_versions
+from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from xcoreg.batches.pairs import Pair
-    from xcoreg.results.coregistration import Coregistration
 
 # How a scene ended: corrected; no trustworthy match; any other error, so it is tried again.
 DONE, REFUSED, FAILED = "done", "refused", "failed"

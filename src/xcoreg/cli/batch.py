@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import xcoreg
-from xcoreg.cli.console import ConsoleCommand, Failure, NoMatch
+from xcoreg.cli.console import Console, ConsoleCommand, Failure, NoMatch
 from xcoreg.cli.options import (
     F,
     console_options,
@@ -19,9 +19,6 @@ from xcoreg.cli.options import (
     write_options,
 )
 from xcoreg.errors import OptionError
-
-if TYPE_CHECKING:
-    from xcoreg.cli.console import Console
 
 # Options of the commands for one scene that a batch has too.
 _SHARED = ("band", "ref_band", "window", "max_shift", "contrast", "nodata", "ref_nodata", "where", "ref_where")

@@ -7,15 +7,13 @@ import re
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, NotGeoreferenced, OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Options as the library's messages spell them, for Python: the shell writes --max-shift for max_shift=.
 _KEYWORD = re.compile(

@@ -6,11 +6,12 @@ import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
 from scipy import ndimage
+from shapely import Geometry
 
 from xcoreg.cli.options import make_folder
 from xcoreg.core.matches import Status, encode_column
@@ -18,19 +19,12 @@ from xcoreg.core.phase import surface
 from xcoreg.errors import MissingDependency, NoOverlap, require
 from xcoreg.files import replacing
 from xcoreg.georef import linear_of, pixel_to_map, vector_to_pixel
-from xcoreg.matching.options import check_options
-from xcoreg.matching.scene import prepare
+from xcoreg.matching.options import Options, check_options
+from xcoreg.matching.scene import Scene, prepare
 from xcoreg.plot import plot_surface, plot_windows, save_figure
 from xcoreg.raster.footprint import carry_to_crs, footprint
-from xcoreg.raster.raster import make_raster
-
-if TYPE_CHECKING:
-    from shapely import Geometry
-
-    from xcoreg.matching.options import Options
-    from xcoreg.matching.scene import Scene
-    from xcoreg.raster.raster import Raster
-    from xcoreg.results.tiepoints import TiePoints
+from xcoreg.raster.raster import Raster, make_raster
+from xcoreg.results.tiepoints import TiePoints
 
 _FIGURES = 4  # windows that are plotted
 

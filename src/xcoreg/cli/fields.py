@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import xcoreg
-from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.match import find_points, match_files, match_files_locally, print_fit
 from xcoreg.cli.options import (
     MODELS,
@@ -29,10 +29,7 @@ from xcoreg.cli.options import (
 )
 from xcoreg.core.matches import describe_counts
 from xcoreg.errors import MatchError, OptionError
-
-if TYPE_CHECKING:
-    from xcoreg.cli.console import Console
-    from xcoreg.results.coregistration import Coregistration
+from xcoreg.results.coregistration import Coregistration
 
 _BLOCK_OPTIONS = ("model", "field", "table")
 _SMALLEST_BLOCK = 16  # px

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import pandas as pd
 
 import xcoreg
-from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.options import (
     RESAMPLING,
     band_option,
@@ -20,11 +21,6 @@ from xcoreg.cli.options import (
 )
 from xcoreg.cli.options import overwrite_option as _overwrite
 from xcoreg.errors import NotGeoreferenced, OptionError, require
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from xcoreg.cli.console import Console
 
 _MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 _VECTOR_SUFFIXES = {".gpkg", ".shp", ".geojson", ".fgb", ".parquet"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import xcoreg
-from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.options import (
     RESULT_FILES,
     OutputOptions,
@@ -23,11 +23,8 @@ from xcoreg.cli.options import (
 )
 from xcoreg.core.matches import describe_counts, encode_column
 from xcoreg.errors import MatchError, MissingDependency, NoOverlap
-
-if TYPE_CHECKING:
-    from xcoreg.cli.console import Console
-    from xcoreg.results.coregistration import Coregistration
-    from xcoreg.results.tiepoints import TiePoints
+from xcoreg.results.coregistration import Coregistration
+from xcoreg.results.tiepoints import TiePoints
 
 Images = tuple[Any, Any]  # reference and target
 

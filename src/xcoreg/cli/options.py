@@ -6,16 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 import xcoreg
+from xcoreg.cli.console import Console
 from xcoreg.errors import OptionError, require
-
-if TYPE_CHECKING:
-    from xcoreg.cli.console import Console
-    from xcoreg.results.coregistration import Coregistration
+from xcoreg.results.coregistration import Coregistration
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")

@@ -214,7 +214,9 @@ def sample_list(
     out[near], out_valid[near] = found, found_valid
 
 
-def _sample_positions(values: Array, good: Bools | None, rows: Array, cols: Array, kernel_scale: Kernel) -> tuple[Array, Bools]:
+def _sample_positions(
+    values: Array, good: Bools | None, rows: Array, cols: Array, kernel_scale: Kernel
+) -> tuple[Array, Bools]:
     """Sample a window that contains every tap of every position."""
     kernel, scale = kernel_scale
     if kernel == "nearest":

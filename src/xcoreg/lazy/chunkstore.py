@@ -7,11 +7,12 @@ import pickle
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import dask.config
@@ -21,17 +22,10 @@ from dask.core import istask
 from dask.delayed import Delayed, delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.sizeof import sizeof
+from numpy.typing import NDArray
 
 from xcoreg.files import make_temporary_folder
-from xcoreg.lazy.graph import client_for, compute_items
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from xcoreg.lazy.graph import Cut, Key
-
+from xcoreg.lazy.graph import Cut, Key, client_for, compute_items
 
 # Names that rioxarray, xarray and dask give to arrays that are read.
 _READ = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-", "original-")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import dask.array as da
 import dask.config
@@ -13,10 +14,13 @@ import numpy as np
 from dask.callbacks import Callback
 from dask.delayed import delayed
 from dask.utils import parse_bytes
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from xcoreg.lazy.chunkstore import ChunkStore, MissingChunks, TaskChunks
 from xcoreg.lazy.graph import (
+    Box,
+    Key,
     assemble_windows,
     chunks_under,
     compute_all,
@@ -26,14 +30,6 @@ from xcoreg.lazy.graph import (
     current_client,
     worker_threads,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from xcoreg.lazy.graph import Box, Key
-
 
 # Just below the size that glibc always returns to the system (32 MiB).
 _LARGEST_FREED = 31 << 20

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise, product
 from operator import getitem
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import dask.array as da
 import dask.config
 import numpy as np
 from dask.base import compute, get_scheduler, optimize, tokenize
 from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
 
 from xcoreg.errors import OptionError, require
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
 
 # Options of `computing` in this thread.
 _OPTIONS: ContextVar[Mapping[str, Any] | None] = ContextVar("options", default=None)

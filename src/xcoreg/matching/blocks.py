@@ -6,10 +6,11 @@ import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from xcoreg import lazy
 from xcoreg.core import Floats
@@ -30,15 +31,10 @@ from xcoreg.core.models import (
 from xcoreg.errors import GridError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
+from xcoreg.matching.options import LocalOptions
+from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import Search, WindowMatches, flag_beyond, match_many, to_points
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.matching.options import LocalOptions
-    from xcoreg.matching.scene import Scene
-    from xcoreg.results.tiepoints import TiePoints
-
+from xcoreg.results.tiepoints import TiePoints
 
 # Positions per axis at which a mask is sampled within a block, and the share that counts as masked if less is left.
 _SAMPLES, _UNMASKED = 9, 0.1

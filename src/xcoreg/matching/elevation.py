@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from xcoreg.core import Floats, monomials
-from xcoreg.core.dem import DemWindow, Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem import DemWindow, Samples, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
-from xcoreg.georef import as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
+from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.georef.crs import unit_of
+from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
+from xcoreg.matching.scene import Scene
+from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Details, ElevationDetails
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.core.dem import Samples
-    from xcoreg.georef import Linear
-    from xcoreg.matching.options import Options
-    from xcoreg.matching.scene import Scene
-    from xcoreg.raster.raster import Raster
-
 
 _RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
+from xcoreg.georef import Linear, linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.georef.transform import map_to_grid
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.georef import Linear
-    from xcoreg.matching.masks import Mask
-    from xcoreg.raster.overview import Overview
-
+from xcoreg.matching.masks import Mask
+from xcoreg.raster.overview import Overview
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SEVERAL, _SHARES = 4, 8

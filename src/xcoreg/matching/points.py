@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
+from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Floats
@@ -21,17 +23,10 @@ from xcoreg.errors import MatchError, NoOverlap, OptionError
 from xcoreg.georef import linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metres_per_pixel, without_shift
 from xcoreg.matching.masks import as_mask
-from xcoreg.raster.raster import make_raster
+from xcoreg.matching.options import Options
+from xcoreg.raster.raster import Raster, make_raster
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from xarray import DataArray, Dataset
-
-    from xcoreg.matching.options import Options
-    from xcoreg.raster.raster import Raster
-    from xcoreg.results.coregistration import Coregistration
-
 
 #: Names of columns that hold heights, tried in this order, whatever their case.
 ELEVATION_MATCHERS = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")

@@ -5,26 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
+from xarray import DataArray, Dataset
 
 from xcoreg.core import Floats
 from xcoreg.errors import OptionError
+from xcoreg.georef import Linear
 from xcoreg.matching.cutter import Cutter, make_cutters
-from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs, read_footprint
+from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
+from xcoreg.matching.options import Options
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, with_corner_nodata
-
-if TYPE_CHECKING:
-    from xarray import DataArray, Dataset
-
-    from xcoreg.georef import Linear
-    from xcoreg.matching.masks import Mask
-    from xcoreg.matching.options import Options
-
 
 logger = logging.getLogger("xcoreg")
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
@@ -27,13 +29,7 @@ from xcoreg.matching.points import match_points
 from xcoreg.matching.result import build_fit, failure
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from xarray import DataArray, Dataset
-
-    from xcoreg.results.coregistration import Coregistration
-
+from xcoreg.results.coregistration import Coregistration
 
 logger = logging.getLogger("xcoreg")
 

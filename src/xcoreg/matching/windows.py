@@ -6,11 +6,13 @@ A batch is cut from both images and matched; windows of the reference are cut ag
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from xcoreg import lazy
@@ -22,17 +24,10 @@ from xcoreg.core.quality import ssim_centred
 from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
+from xcoreg.matching.cutter import Cut
 from xcoreg.matching.placement import group_windows, overlap_size, window_grid
+from xcoreg.matching.scene import Scene
 from xcoreg.results.tiepoints import TiePoints
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from numpy.typing import NDArray
-
-    from xcoreg.matching.cutter import Cut
-    from xcoreg.matching.scene import Scene
-
 
 logger = logging.getLogger("xcoreg")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -15,17 +17,10 @@ from xcoreg.core.sampling import sample
 from xcoreg.errors import NoOverlap, OptionError, require
 from xcoreg.files import replacing
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
-from xcoreg.raster.raster import make_raster
+from xcoreg.raster.raster import Raster, make_raster
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import outline
 from xcoreg.results.shift import Shift
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from xcoreg.raster.raster import Raster
-    from xcoreg.results.coregistration import Coregistration
-
 
 #: Values and valid pixels of a cut-out.
 Shown = tuple[Array, Bools]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -20,16 +20,12 @@ from xcoreg.matching.elevation import metres_per_pixel
 from xcoreg.matching.masks import as_mask
 from xcoreg.plot.maps import nice, set_aspect
 from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
-from xcoreg.raster.raster import make_raster
+from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.html import outline
 from xcoreg.results.text import short_unit
 from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply import apply
-
-if TYPE_CHECKING:
-    from xcoreg.raster.raster import Raster
-
 
 _STEEP = 0.0875  # tangent of 5 degrees: on gentler slopes a horizontal shift hardly changes heights
 _BINS = 36

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +13,22 @@ from xcoreg.core import Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, require
 from xcoreg.plot.maps import FEW, draw_map, zoom_to
-from xcoreg.plot.style import BAD, GOOD, draw_histogram, draw_rose, draw_statuses, new_figure, plain_ticks, residuals_of
+from xcoreg.plot.style import (
+    BAD,
+    GOOD,
+    Residuals,
+    draw_histogram,
+    draw_rose,
+    draw_statuses,
+    new_figure,
+    plain_ticks,
+    residuals_of,
+)
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import outline
 from xcoreg.results.text import is_local, model_name, short_unit
+from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.field_raster import displacement_raster, node_grid
-
-if TYPE_CHECKING:
-    from xcoreg.plot.style import Residuals
-    from xcoreg.results.coregistration import Coregistration
-    from xcoreg.results.tiepoints import TiePoints
-
 
 _NODES = 140  # along the longer side of a map
 _FLAT = 1e-9  # of the value: less variation is rounding

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -17,13 +18,7 @@ from xcoreg.plot.style import BAD, GOOD, contrast, plain_ticks, stretch
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.html import STATUS_STYLES, outline, sort_statuses
-from xcoreg.results.tiepoints import thin
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from xcoreg.results.tiepoints import TiePoints
-
+from xcoreg.results.tiepoints import TiePoints, thin
 
 FEW = 60  # up to so many windows each is drawn with its own square and ellipse
 _ARROWS = 500  # of more windows a well spread part gets arrows, the others dots

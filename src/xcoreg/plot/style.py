@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xcoreg import georef
 from xcoreg.core import Array, Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from xcoreg.results.coregistration import Coregistration
-    from xcoreg.results.tiepoints import TiePoints
-
+from xcoreg.results.tiepoints import TiePoints
 
 #: Colours of trusted and refused; colour-blind people can distinguish them.
 GOOD, BAD = "#0072b2", "#d55e00"

@@ -7,9 +7,10 @@ import html
 import io
 import math
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -19,20 +20,14 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.matches import describe_counts
 from xcoreg.errors import CoregWarning, NoOverlap, require
-from xcoreg.plot.compare import View, greys_of, render
+from xcoreg.plot.compare import Greys, Shown, View, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
 from xcoreg.plot.maps import draw_map
 from xcoreg.plot.style import draw_histogram, draw_rose, new_figure, residuals_of
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import fill_template, outline, table_html
 from xcoreg.warp.apply import apply
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from xcoreg.plot.compare import Greys, Shown
-    from xcoreg.results.coregistration import Coregistration
-
 
 _PAGE = Path(__file__).with_name("page.html")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import NoOverlap
 from xcoreg.plot.dem import (
+    Differences,
     HeightStats,
     aspect_ratio,
     differences,
@@ -23,17 +26,9 @@ from xcoreg.plot.dem import (
 )
 from xcoreg.plot.style import new_figure
 from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
 from xcoreg.results.text import correction_range, fit_rows, is_local, model_name, short_unit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from odc.geo.geobox import GeoBox
-
-    from xcoreg.plot.dem import Differences
-    from xcoreg.results.coregistration import Coregistration
-
 
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
@@ -24,10 +24,8 @@ from xcoreg.report.html import (
     side_by_side,
 )
 from xcoreg.report.sections import answer, block_figures, height_answer, height_section, is_elevation
+from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.text import is_local
-
-if TYPE_CHECKING:
-    from xcoreg.results.coregistration import Coregistration
 
 
 def write_report(  # noqa: PLR0913 - the options of Coregistration.report

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core import Floats
@@ -14,9 +15,6 @@ from xcoreg.errors import OptionError
 from xcoreg.results import tables
 from xcoreg.results.tables import read_frame
 from xcoreg.results.tiepoints import TiePoints
-
-if TYPE_CHECKING:
-    from odc.geo.geobox import GeoBox
 
 _CLOSE = 1e-6  # px
 

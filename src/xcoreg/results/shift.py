@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.results.text import describe_shift
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def shift_angle(dx: ArrayLike, dy: ArrayLike) -> Floats:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core import Bools, Floats, Ints
@@ -17,13 +21,6 @@ from xcoreg.results import tables
 from xcoreg.results.html import html_points
 from xcoreg.results.shift import shift_angle
 from xcoreg.results.tables import read_frame, save_points
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike, NDArray
-    from odc.geo.geobox import GeoBox
 
 _FINER = 200  # grids tried
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers the accessor used below)
 import xarray as xr
 from affine import Affine
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from xcoreg.errors import OptionError
 from xcoreg.georef import linear_of, resized, vector_to_map
-from xcoreg.simulate.scene import Constant, Ground, Texture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xcoreg.simulate.scene import Displacement, View
-
+from xcoreg.simulate.scene import Constant, Displacement, Ground, Texture, View
 
 _NORTH_UP = Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 # mean and standard deviation of the land, in digital numbers

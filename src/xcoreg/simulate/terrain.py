@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from affine import Affine
+from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
 from xcoreg.core import Floats
 from xcoreg.simulate.pairs import blob_mask, georeferenced
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 _MARGIN = 16  # px around the terrain, so that a shift shows no edge
 _SMOOTH = 0.8  # px, standard deviation of the smoothing by the sensor and its gridding
