@@ -94,10 +94,7 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 
 
 def round_position(position: Array) -> Array:
-    """Round positions to 2**-20 px, so that whole pixels are recognised in spite of round-off.
-
-    position (...,) float -> (...,) float64.
-    """
+    """Round positions to 2**-20 px, so that whole pixels are recognised in spite of round-off."""
     return np.rint(position * _TICKS) / _TICKS
 
 
@@ -107,10 +104,7 @@ def reach(kernel: str, scale: float = 1.0) -> int:
 
 
 def taps(position: Array, kernel: str, scale: float, dtype: DTypeLike) -> Taps:
-    """First pixel (n,) and weights of the taps around positions (n,) along one axis.
-
-    position (n,) float64 -> first (n,) int64; weights: one (n,) per tap.
-    """
+    """First pixel (n,) and weights, one (n,) per tap, of the taps around positions (n,) along one axis."""
     weight_at = KERNELS[kernel][1]
     scale, half = max(scale, 1.0), reach(kernel, scale)
     base = np.floor(position)
@@ -164,10 +158,7 @@ def sum_taps(values: Array, by_row: Taps, by_col: Taps) -> Array:
 
 
 def sum_along_axis(data: Array, by_axis: Taps, axis: int) -> Array:
-    """Sum the weighted taps along one axis; by slices where positions step by one pixel.
-
-    data (n_rows, n_cols) floating.
-    """
+    """Sum the weighted taps along one axis of (n_rows, n_cols); by slices where positions step by one pixel."""
     first, weights = by_axis
     unit = bool((np.diff(first) == 1).all())
     total = np.zeros(())

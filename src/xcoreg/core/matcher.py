@@ -31,13 +31,10 @@ _TAPERED, _SMOOTHED = 0.6, 0.8
 def rival_fit(
     tgt: Floats, ref: Floats, valid: Bools, move: Floats, limit: float, power: Floats | None = None
 ) -> Floats:
-    """Correlation at the best other shift over that at the shift found, 0..1: high for repetitive patterns.
+    """Correlation (n,) at the best other shift over that at the shift found, 0..1: high for repetitive patterns.
 
     The taper of a phase correlation favours short shifts, so its peaks cannot be compared. Periods are searched in the
     autocorrelation of the reference; the shifts they suggest are compared by correlation over the overlap.
-
-    tgt, ref (n, rows, cols) float32; valid (n, rows, cols) bool; move (n, 2) float; power (n, m) float32, optional ->
-    (n,) float64.
     """
     if power is None:
         modes = modes_for(*ref.shape[1:])
@@ -329,10 +326,7 @@ def _textured(centred: Floats, valid: Bools, largest: Floats) -> Bools:
 
 
 def similarity_after(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> Floats:
-    """Structural similarity of windows after correcting the target.
-
-    tgt, ref, tgt_valid, ref_valid (n, rows, cols); move (n, 2) float -> (n,) float64.
-    """
+    """Structural similarity (n,) of windows (n, rows, cols) after correcting the target by moves (n, 2)."""
     return ssim(ref, *_align_target(tgt, tgt_valid, ref_valid, move))
 
 
@@ -355,10 +349,7 @@ def phase_scout(
     max_shift: float | None = None,
     contrast: str = "same",
 ) -> Floats:
-    """Whole-pixel corrections by phase correlation, 0 where the peak is not significant; faster than `phase_match`.
-
-    -> (n, 2) float64.
-    """
+    """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look."""
     limit = _limit(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
     for cut in _batches(ref.shape):

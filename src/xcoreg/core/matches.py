@@ -215,6 +215,8 @@ class Matches:
     Matches(2 windows: 1 OK, 1 TOO_FAR)
     >>> m.take(m.ok).dcol
     array([0.36])
+    >>> Matches.concatenate([m, Matches.coerce(([0.5], [float("nan")]), 1)])
+    Matches(3 windows: 1 OK, 1 NO_PEAK, 1 TOO_FAR)
     """
 
     dcol: NDArray[np.float64]
@@ -267,13 +269,7 @@ class Matches:
         return cast("NDArray[np.bool_]", self.status == Status.OK)
 
     def take(self, index: Any) -> Matches:
-        """Rows chosen by an index array, a slice or a boolean mask, in that order.
-
-        Examples
-        --------
-        >>> Matches([1.0, 2.0, 3.0], [0.0, 0.0, 0.0]).take([2, 0]).dcol
-        array([3., 1.])
-        """
+        """Rows chosen by an index array, a slice or a boolean mask, in that order."""
         return Matches(
             **{f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self) if f.name not in _INNER},
             **{name: getattr(self, name)[index].reshape(-1, *shape) for name, shape in _INNER.items()},
@@ -281,42 +277,16 @@ class Matches:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Matches]) -> Matches:
-        """Rows of several batches (`parts`), in the order given; an empty sequence gives zero windows.
-
-        Examples
-        --------
-        >>> len(Matches.concatenate([Matches([1.0], [2.0]), Matches([3.0], [4.0])]))
-        2
-        """
+        """Rows of several batches (`parts`), in the order given; an empty sequence gives zero windows."""
         if not parts:
             return cls(np.empty(0), np.empty(0))
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     @classmethod
     def coerce(cls, obj: Any, n: int) -> Matches:
-        """Convert the result of a user's matcher for `n` windows.
+        """Convert the result `obj` of a user's matcher for `n` windows: a `Matches`, or a tuple (dcol, drow[, cov]).
 
-        Parameters
-        ----------
-        obj : Matches or tuple
-            A `Matches`, or `(dcol, drow)` or `(dcol, drow, cov)`, array-likes with one row per window.
-        n : int
-            Number of windows the matcher was given.
-
-        Returns
-        -------
-        Matches
-            With `n` rows; rows whose shift is not finite are not OK.
-
-        Raises
-        ------
-        ValueError
-            For another type or another number of rows.
-
-        Examples
-        --------
-        >>> Matches.coerce(([0.5], [float("nan")]), 1)
-        Matches(1 windows: 1 NO_PEAK)
+        Rows whose shift is not finite are not OK; another type or another number of rows raises ValueError.
         """
         if isinstance(obj, Matches):
             matches = obj

@@ -49,10 +49,7 @@ class Peaks:
 
 
 def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
-    """Phase-correlation surfaces of a batch of windows.
-
-    tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool -> (n, rows, cols) float32.
-    """
+    """Phase-correlation surfaces (n, rows, cols) of a batch of windows, all four (n, rows, cols)."""
     return _surface(tgt, ref, tgt_valid, ref_valid)[0]
 
 

@@ -18,10 +18,7 @@ _NARROW = 2.0
 
 
 def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
-    """Smooth each window by a Gaussian; a wide one is replaced by three running means of the same variance.
-
-    images (n, rows, cols) float -> (n, rows, cols) float.
-    """
+    """Smooth windows (n, rows, cols) by a Gaussian, a wide one by three running means of the same variance."""
     if sigma <= _NARROW:
         return np.asarray(ndimage.gaussian_filter(images, (0, sigma, sigma), mode=mode))
     # The variance of a running mean over w pixels is (w^2 - 1) / 12; an even width would shift the image.
@@ -32,10 +29,7 @@ def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
 
 
 def box_sum(images: Floats, side: int, stride: int = 1) -> Floats:
-    """Sum over the square neighbourhood of every pixel; zero beyond the border.
-
-    images (n, rows, cols) float -> (n, rows, cols) float.
-    """
+    """Sum over the square neighbourhood of every pixel of (n, rows, cols); zero beyond the border."""
     # A few shifted additions are ten times as fast as a general filter.
     down = _axis_sum(images.swapaxes(1, 2), side, stride).swapaxes(1, 2)
     return _axis_sum(down, side, stride)
@@ -77,10 +71,7 @@ class Cells:
 
     @classmethod
     def of(cls, a: Floats, b: Floats, valid: Bools, side: int = CELL) -> Cells:
-        """Sum over cells; the last ones may reach beyond the windows, which adds nothing.
-
-        a, b (n, rows, cols) float32; valid (n or 1, rows, cols) bool.
-        """
+        """Sum a, b (n, rows, cols) over cells; the last ones may reach beyond the windows, which adds nothing."""
         if any(size % side or size < 2 * side for size in a.shape[1:]):
             pad = [(0, 0), *((0, max(-size % side, 2 * side - size)) for size in a.shape[1:])]
             a, b, valid = np.pad(a, pad), np.pad(b, pad), np.pad(valid, pad)
@@ -128,12 +119,10 @@ _SSIM_C1, _SSIM_C2 = 0.01, 0.03
 
 
 def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:
-    """Mean structural similarity of pairs of windows; gain and offset of each window do not matter.
+    """Mean structural similarity (n,) of pairs of windows (n, rows, cols), whatever their gains and offsets.
 
     Wang et al. 2004 (doi:10.1109/TIP.2003.819861) on neighbourhoods of 8 x 8 pixels, every fourth along each side, over
     valid pixels.
-
-    a, b (n, rows, cols) float; valid (n, rows, cols) bool -> (n,) float64.
     """
     return _ssim(Cells.of(_centre(a, valid), _centre(b, valid), valid))
 
@@ -144,12 +133,9 @@ def ssim_centred(a: Floats, b: Floats, valid: Bools) -> Floats:
 
 
 def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) -> tuple[Floats, Floats, Floats]:
-    """Similarity of windows with means close to zero, the number of parts that agree, and their centre.
+    """Similarity (n,) of windows with means close to zero, number (n,) and centre (n, 2) of the parts that agree.
 
     One blob matches any other with a perfect peak, but all the agreement lies in one spot: that reveals it.
-
-    a, b (n, rows, cols) float32; valid (n or 1, rows, cols) bool -> ssim (n,) float64; participation (n,) float64;
-    middle (n, 2) float64.
     """
     cells = Cells.of(a, b, valid) if cells is None else cells
     side = _side_of_cells(a.shape)

@@ -41,10 +41,7 @@ _FADE = np.array([0.15, 0.7, 0.97])
 
 
 class Margin(NamedTuple):
-    """Fading weight of pixels, (n, rows, cols) float32, and its relative slopes along columns and rows.
-
-    Relative slopes are slope / weight, per pixel, 0 where the weight is 0; they broadcast to the weight.
-    """
+    """Fading weight of pixels, (n, rows, cols), and its slopes along columns and rows over it, per pixel."""
 
     weight: Floats
     slope_x: Floats
@@ -52,10 +49,7 @@ class Margin(NamedTuple):
 
 
 def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
-    """Fading weight of windows that are valid everywhere, the target's moved by whole pixels.
-
-    shape (rows, cols); move (n, 2) int.
-    """
+    """Fading weight of windows valid everywhere, (rows, cols), the target's moved by whole pixels (n, 2)."""
     if not move.any():
         move = move[:1]
     down, across = (_fade_side(size, move[:, axis])[:, :, None] for axis, size in ((1, shape[0]), (0, shape[1])))
@@ -121,12 +115,7 @@ _FULL = 0.99
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """Both windows after the correction, standardised and faded out.
-
-    tgt, ref : (n, rows, cols) float32
-    weight : (n or 1, rows, cols) float32; 0 where either is invalid, rising to 1 away from there.
-    cells : Sums over small cells, where the weight is close to 1.
-    """
+    """Both windows (n, rows, cols) after the correction, faded out by a weight; `cells` where it is close to 1."""
 
     tgt: Floats
     ref: Floats
@@ -154,13 +143,10 @@ class Aligned:
 class Refined:
     """Refined shifts of n windows.
 
-    move : (n, 2) float64; correction target -> reference, px, along (col, row).
-    cov : (n, 2, 2) float64; its covariance, px²; infinite where the windows do not determine it.
+    move, cov : (n, 2), (n, 2, 2) float64; correction, px along (col, row), and covariance; infinite if undetermined.
     last_step : (n,) float64; length of the last step, px: large where the iteration did not converge.
-    score : (n,) float64; correlation of the aligned windows over the informative band, -1..1.
+    score, support : (n,) float64; correlation over the informative band, -1..1; effective number of Fourier modes.
     phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
-    support : (n,) float64; effective number of Fourier modes.
-    aligned : The windows after the correction.
     """
 
     move: Floats
@@ -215,11 +201,7 @@ class _Pair:
 def refine(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, start: Floats, skip: Bools | None = None
 ) -> Refined:
-    """Refine shifts that are accurate to about half a pixel; windows to `skip` are not checked for changes.
-
-    tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool; start (n, 2) float; hopeless (n,) bool,
-    optional.
-    """
+    """Refine shifts (n, 2) that are accurate to half a pixel; windows to `skip` (n,) are not checked for changes."""
     pixels = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - pixels
     pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels)

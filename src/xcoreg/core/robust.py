@@ -14,10 +14,7 @@ _ROUNDS = 200
 
 
 def largest_group(moves: Floats, weights: Floats, radius: float) -> Bools:
-    """Find the largest group of shifts that lie within a radius of one of them.
-
-    moves (n, 2) float; weights (n,) float -> (n,) bool.
-    """
+    """Largest group of shifts within a radius of one of them: moves (n, 2), weights (n,) float -> (n,) bool."""
     finite = np.asarray(np.isfinite(moves).all(1))
     if not finite.any():
         return finite
@@ -32,12 +29,10 @@ def largest_group(moves: Floats, weights: Floats, radius: float) -> Bools:
 
 
 def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
-    """Mean of shifts that may differ by more than their own uncertainty.
+    """Mean (2,) and covariance (2, 2) of shifts (n, 2) that may differ by more than their own covariances (n, 2, 2).
 
     Random effects: where the windows contradict each other at the 1 % level, a common between-window variance is added
     to every covariance so that they no longer do (Paule & Mandel 1982, doi:10.6028/jres.087.022).
-
-    moves (n, 2) float; covs (n, 2, 2) float -> mean (2,) float64; cov (2, 2) float64.
     """
     moves = np.asarray(moves, np.float64)
     covs = _fill_covariances(np.asarray(covs, np.float64), moves)
@@ -124,10 +119,7 @@ _PLANE_ROUNDS = 6
 
 
 def neighbour_residuals(positions: Floats, moves: Floats, use: Bools | None = None) -> tuple[Floats, Floats]:
-    """Compare every shift with a robust plane through those of its nearest neighbours.
-
-    places (n, 2) float; moves (n, 2) float; use (n,) bool, optional -> residual (n, 2) float64; scatter (n,) float64.
-    """
+    """Compare shifts with a robust plane through those of their neighbours: (n, 2) -> residual (n, 2), scatter (n,)."""
     n = len(positions)
     residual, scatter = np.full((n, 2), np.nan), np.full(n, np.nan)
     finite = np.isfinite(moves).all(1)

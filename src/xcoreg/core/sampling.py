@@ -41,11 +41,7 @@ def sample(
     scale: tuple[float, float] = (1.0, 1.0),
     origin: tuple[int, int] = (0, 0),
 ) -> tuple[Array, Bools]:
-    """Interpolate an image at any rows and columns.
-
-    values (..., n_rows, n_cols) boolean, integer or floating; valid (..., n_rows, n_cols) bool, or None -> out (...,
-    *s); out_valid (..., *s) bool.
-    """
+    """Interpolate images (..., n_rows, n_cols) at any rows and columns (*s): -> values and validity (..., *s)."""
     images, masks, lead = _layers(values, valid, kernel)
     rows, cols = np.broadcast_arrays(np.asarray(rows, dtype=np.float64), np.asarray(cols, dtype=np.float64))
     dtype = values.dtype if kernel == "nearest" else work_dtype(values.dtype)
@@ -81,12 +77,10 @@ def sample_axes(
     *,
     scale: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Array, Bools]:
-    """Interpolate an image on the mesh of a vector of rows and a vector of columns.
+    """Interpolate images on the mesh of rows (n,) and columns (m,): -> values and validity (..., n, m).
 
     Equals `sample` on the mesh up to rounding, but faster: the weights are separable, and where positions step by one
     pixel, slices replace look-ups.
-
-    rows (n,) float; cols (m,) float -> out (..., n, m); out_valid (..., n, m) bool.
     """
     images, masks, lead = _layers(values, valid, kernel)
     rows, cols = round_position(np.asarray(rows, dtype=np.float64)), round_position(np.asarray(cols, dtype=np.float64))
@@ -102,11 +96,7 @@ def sample_axes(
 
 
 def shrink(values: Array, valid: Bools | None, factor: int | tuple[int, int]) -> tuple[Array, Bools]:
-    """Average blocks of a whole number of pixels over their valid ones.
-
-    values (..., n_rows, n_cols); valid (..., n_rows, n_cols) bool, or None -> out (..., ceil(n_rows / factor),
-    ceil(n_cols / factor)) float32 or float64.
-    """
+    """Average blocks of whole numbers of pixels (rows, cols) over their valid ones: (..., n_rows, n_cols)."""
     rows, cols = (factor, factor) if isinstance(factor, int) else factor
     if rows < 1 or cols < 1:
         raise ValueError(f"a shrinking factor must be at least 1, not {factor}")

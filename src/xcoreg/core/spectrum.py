@@ -24,13 +24,10 @@ class Modes:
 
     One of each conjugate pair in the first column is dropped: every mode stands for two frequencies of the whole plane.
 
-    shape : Rows and columns of the windows.
     index : (m,) int; index of every mode in the flat half plane; at_row, at_col : its row and column there.
     fx, fy : (m,) float32; its frequency, cycles per pixel.
-    starts, sizes : (n_rings,) int; first mode and number of modes of every ring.
-    count : (n_rings,) float64; number of frequencies of the whole plane in each ring.
-    centre : (n_rings,) float64; root mean square radius of each ring.
-    moments : Sums over each ring of ``fx fx``, ``fx fy`` and ``fy fy``.
+    starts, sizes : (n_rings,) int; first mode and number of modes of every ring; count : of the whole plane.
+    centre : (n_rings,) float64; root mean square radius; moments : sums of ``fx fx``, ``fx fy`` and ``fy fy``.
     """
 
     shape: tuple[int, int]
@@ -135,12 +132,10 @@ _SEAM = 16
 
 
 class FourierShift:
-    """A batch of windows that can be sampled at positions moved by a fraction of a pixel.
+    """Windows (n, rows, cols), finite everywhere, that can be sampled at positions moved by a fraction of a pixel.
 
-    The windows are made periodic by blending their mirrored ends; the shift is a phase ramp: exact for band-limited
-    images, except within about two pixels of the window's edge.
-
-    images : (n, rows, cols) float32; finite everywhere.
+    They are made periodic by blending their mirrored ends; the shift is a phase ramp: exact for band-limited images,
+    except within about two pixels of the window's edge.
     """
 
     def __init__(self, images: Floats) -> None:
@@ -165,9 +160,9 @@ class FourierShift:
 
 
 def cut_at_offset(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel], Bools]:
-    """Sample each window at a whole-pixel offset of its own; beyond the edge its last pixel is repeated.
+    """Sample windows (n, rows, cols) at whole-pixel offsets (n, 2); -> pixels, and whether each lies inside.
 
-    images (n, rows, cols) array; move (n, 2) int -> out (n, rows, cols) array; inside (n, rows, cols) bool.
+    Beyond the edge of a window its last pixel is repeated.
     """
     n, rows, cols = images.shape
     at_row = np.arange(rows)[None, :] + move[:, 1, None]
@@ -179,10 +174,7 @@ def cut_at_offset(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel],
 
 
 def shift_pixels(images: NDArray[_Pixel], move: Ints) -> NDArray[_Pixel]:
-    """Move each window by whole pixels of its own; zeros come in at the edge.
-
-    images (n, rows, cols) array; move (n, 2) int -> (n, rows, cols) array.
-    """
+    """Move windows (n, rows, cols) by whole pixels (n, 2) each; zeros come in at the edge."""
     if not move.any():
         return images
     out = np.zeros_like(images)

@@ -40,10 +40,7 @@ def tiles(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
 def window(
     image: Array, mask: Bools | None, first: tuple[int, int], shape: tuple[int, int], dtype: DTypeLike
 ) -> tuple[Array, Bools | None]:
-    """Cut a window, which may extend beyond the edge; its mask is None where all of it is valid.
-
-    image (n_rows, n_cols); mask (n_rows, n_cols) bool, or None.
-    """
+    """Cut a window, which may extend beyond the edge; its mask is None where all of it is valid."""
     low = [max(at, 0) for at in first]
     high = [max(min(at + n, size), lo) for at, n, size, lo in zip(first, shape, image.shape, low, strict=True)]
     source = (slice(low[0], high[0]), slice(low[1], high[1]))
@@ -65,10 +62,7 @@ def nonzero_taps(by_axis: Taps) -> Taps:
 def sample_tile(
     layer: Layer, at: tuple[Array, Array], origin: tuple[int, int], kernel: str, out: Array, out_valid: Bools
 ) -> bool:
-    """Sample one image at a tile of positions by slices; False where positions are too far apart.
-
-    at (n, m) float64 rows and columns; out, out_valid (n, m).
-    """
+    """Sample an image at a tile (n, m) of rows and columns by slices; False where these are too far apart."""
     offsets = (_offsets(at[0], origin[0], 0), _offsets(at[1], origin[1], 1))
     if kernel == "nearest":
         offsets = (np.floor(offsets[0] + 0.5), np.floor(offsets[1] + 0.5))

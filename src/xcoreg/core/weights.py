@@ -36,11 +36,9 @@ def windows_with_changes(cells: Cells) -> Bools:
 
 
 def change_weights(difference: Floats, both: Floats, mask: Floats) -> Floats:
-    """Weight of every pixel: 1, less where the neighbourhood differs far more than is typical.
+    """Weight of every pixel (n, rows, cols): 1, less where the neighbourhood differs far more than is typical.
 
     The typical difference is measured where the scene has texture: next to calm water all land would look changed.
-
-    difference, both (n, rows, cols) float32; mask (n or 1, rows, cols) float32 -> (n, rows, cols) float32.
     """
     energy, squares = difference * difference, mask * mask
     local = box_sum(energy, _BOX) / np.maximum(box_sum(squares, _BOX), 1e-3 * _BOX**2)
@@ -88,7 +86,7 @@ _STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
 class Products:
     """Sums over each ring of products of the residual ``r`` and the gradients ``x``, ``y``.
 
-    table : (n, 7, n_rings) float64; ``rr, rx, ry, xx, xy, yy`` and the square of the gradients' power, ``(xx + yy)^2``.
+    table : (n, 7, n_rings) float64; ``rr, rx, ry, xx, xy, yy`` and the squared power of the gradients, ``(xx + yy)^2``.
     """
 
     table: Floats
@@ -117,8 +115,7 @@ class Products:
 class Steps:
     """Result of the steps from one linearisation.
 
-    move : (n, 2) float64; sum of all steps, px.
-    last_step : (n,) float64; length of the last one, px.
+    move, last_step : (n, 2), (n,) float64; sum of all steps, and length of the last one, px.
     scene, noise, weight : (n, n_rings) float64; power of scene and noise and weight of each ring.
     normal : (n, 2, 2) float64; normal matrix without the contribution of noise.
     """
@@ -194,10 +191,7 @@ def _power_law(shape: tuple[int, int]) -> _PowerLaw:
 
 
 def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:
-    """Sandwich covariance of the shift from the measured power of the residual; effective number of modes.
-
-    used (n,) float -> cov (n, 2, 2) float64; support (n,) float64.
-    """
+    """Sandwich covariance (n, 2, 2) of the shift from the power of the residual, and effective number of modes (n,)."""
     used = np.maximum(used, 1 / (modes.shape[0] * modes.shape[1]))
     spectrum = steps.weight**2 * 2 * steps.noise / used[:, None]
     *_, xx, xy, yy, _ = products.weighted_sums(spectrum).T
@@ -213,10 +207,7 @@ def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> 
 
 
 def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> tuple[Floats, Floats]:
-    """Correlation over the informative band, and the shift that the phases alone would add.
-
-    mean, residual (n, m) complex64 -> score (n,) float64; phase (n, 2) float64.
-    """
+    """Correlation (n,) over the informative band, and the shift (n, 2) that the phases alone would add."""
     scene, noise = steps.scene, steps.noise
     share = _power_law(modes.shape).band * scene / (scene + noise)
     white = share / np.maximum(scene + noise, 1e-30)

@@ -119,10 +119,7 @@ logger = logging.getLogger("xcoreg")
 
 
 class MissingChunks(Exception):
-    """A task needs chunks that it was not given.
-
-    keys : Of the missing chunks.
-    """
+    """A task needs chunks that it was not given: keys : Of the missing chunks."""
 
     def __init__(self, keys: list[Key]) -> None:
         super().__init__(keys)

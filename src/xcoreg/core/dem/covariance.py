@@ -61,10 +61,7 @@ def _mean_product(grids: list[tuple[Floats, Floats]], lag: int) -> float:
 
 
 def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) -> Floats:
-    """Covariance of the sum of scores over a window with correlated noise, from sums over blocks.
-
-    shape (rows, cols); at (n,) int; scores (m, n) float -> (m, m) float64.
-    """
+    """Covariance (m, m) of sums of scores (m, n) over a window with correlated noise, from sums over blocks."""
     side = int(min(max(np.ceil(_LENGTHS * length), _LEAST_CELL), max(_span(shape) // _FEWEST_CELLS, 1)))
     rows, cols = -(-shape[0] // side), -(-shape[1] // side)
     cell = (at // shape[1] // side) * cols + (at % shape[1]) // side

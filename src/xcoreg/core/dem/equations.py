@@ -24,8 +24,7 @@ ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
 class Terms:
     """Parameters to estimate.
 
-    shift : Whether a horizontal shift (Nuth & Kääb) is estimated.
-    classic : Whether by medians of azimuth bins, as published, instead of robust least squares.
+    shift, classic : Whether a shift (Nuth & Kääb) is estimated, and by medians of azimuth bins, as published.
     vertical : Offset as "median", "mean" or "weighted" mean (robust least squares; always with a ramp).
     ramp : Order of the polynomial ramp, 0 for none.
     """
@@ -42,30 +41,11 @@ class Terms:
 
 
 def parse_terms(matcher: Any) -> Terms | None:
-    """Read the name of an elevation matcher, or a chain of names.
+    """Read the name of an elevation matcher, or a chain of names; None when it is no elevation matcher.
 
-    Parameters
-    ----------
-    matcher : str or sequence of str
-        "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1", ":2"). All
-        parameters of a chain are estimated together: an ignored tilt looks like a shift where slopes face one way.
-
-    Returns
-    -------
-    Terms or None
-        None when it is no elevation matcher.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name in a chain, or an unknown variant.
-
-    Examples
-    --------
-    >>> parse_terms("vertical")
-    Terms(shift=False, classic=False, vertical='median', ramp=0)
-    >>> parse_terms("phase") is None
-    True
+    "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1", ":2"). All
+    parameters of a chain are estimated together: an ignored tilt looks like a shift where slopes face one way.
+    An unknown name in a chain, or an unknown variant, raises ValueError.
     """
     chain = [matcher] if isinstance(matcher, str) else matcher
     if not isinstance(chain, Sequence) or not chain or not all(isinstance(link, str) for link in chain):
@@ -116,11 +96,7 @@ def spread_of(parts: Sequence[Floats]) -> Spread:
 
 @dataclass(frozen=True)
 class Basis:
-    """Polynomials of the vertical correction over a lattice.
-
-    centre : Position of u = v = 0, px.
-    scale : px per unit of u and v.
-    """
+    """Polynomials of the vertical correction over a lattice: u = v = 0 at `centre`, px; px per unit of u and v."""
 
     powers: tuple[tuple[int, int], ...]
     centre: tuple[float, float] = (0.0, 0.0)
@@ -160,13 +136,11 @@ class Basis:
 
 @dataclass(frozen=True, eq=False)
 class Equations:
-    """Weighted normal equations at one sampling.
+    """Weighted normal equations at one sampling, with the residuals and the design of each window.
 
     normal : (2 + m, 2 + m) float64; normal matrix from cross products of the slopes.
     own : (2 + m, 2 + m) float64; from products of each model with itself: inflated by noise, but positive definite.
     solution : (2 + m,) float64; remaining shift (dcol, drow), 0 if it is not estimated, and vertical coefficients.
-    residuals : Residuals of each window.
-    columns : Design of each window.
     """
 
     normal: Floats

@@ -20,19 +20,14 @@ _LEAST_SHARE, _MORE = 0.5, 3
 def lagrange(fraction: float, taps: range = range(-2, 4)) -> Floats:
     """Lagrange weights of pixels for a position at a fraction of a pixel behind pixel 0.
 
-    Six taps are exact for polynomials of degree 5. Kernels that are not exact for slopes shift them: Lanczos' with
-    three lobes by up to 0.015 px.
+    Six taps are exact for polynomials of degree 5. Inexact kernels shift slopes: Lanczos' with three lobes by 0.015 px.
     """
     own = [[(fraction - other) / (tap - other) for other in taps if other != tap] for tap in taps]
     return np.asarray(np.prod(own, axis=1))
 
 
 def shift_window(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
-    """Move the content of a window by fractions of a pixel.
-
-    values (rows, cols) float; valid (rows, cols) bool; move (2,) float -> out (rows, cols) float; known (rows, cols)
-    bool.
-    """
+    """Move the content of a window (rows, cols) by fractions of a pixel (2,): -> values, and where these are known."""
     out, known = _shift_axes(values, valid, move, range(-2, 4))
     count = np.count_nonzero(known)
     if count < _LEAST_SHARE * np.count_nonzero(valid):
@@ -77,12 +72,10 @@ def _slices(length: int, step: int) -> tuple[slice, slice]:
 class Observation:
     """Differences and slopes of the two models at samples, with the target moved.
 
-    dh : (n,) float32; reference minus target.
+    dh : (n,) float32; reference minus target; at : (n,) int; flat indices of the samples within their window.
     col, row : (n,) float32; slope per px to the right and down, mean of both models.
     cross : Products (col col, col row, row row) of the slopes of one model with those of the other: independent noise
-        averages out of them once the models are aligned.
-    own : The same products of each model with itself, averaged.
-    at : (n,) int; flat indices of the samples within their window.
+        averages out of them once the models are aligned; own : of each model with itself, averaged.
     """
 
     dh: Floats
@@ -115,10 +108,7 @@ class Samples(Protocol):
 
 
 def gradients(values: Floats, valid: Bools) -> tuple[Floats, Floats, Bools]:
-    """Slopes by central differences, per px.
-
-    values (rows, cols) float; valid (rows, cols) bool -> col, row (rows, cols) float; known (rows, cols) bool.
-    """
+    """Slopes along columns and rows by central differences, per px, and where they are known: (rows, cols)."""
     col, row = np.zeros_like(values), np.zeros_like(values)
     known = np.zeros(valid.shape, bool)
     known[1:-1, 1:-1] = valid[1:-1, 1:-1] & valid[1:-1, 2:] & valid[1:-1, :-2] & valid[2:, 1:-1] & valid[:-2, 1:-1]
@@ -141,10 +131,8 @@ def make_observation(dh: Floats, first: tuple[Floats, Floats], second: tuple[Flo
 
 @dataclass(frozen=True, eq=False)
 class DemWindow:
-    """One window of both models on one lattice.
+    """One window (rows, cols) of both models on one lattice; elevations minus a constant each, for single precision.
 
-    tgt, ref : (rows, cols) float32; elevations minus a constant each, to keep single precision exact.
-    tgt_valid, ref_valid : (rows, cols) bool
     centre : Centre of the reference's window in a lattice common to all windows, px.
     base : Offset of the reference's window from the target's, part of every correction, px.
     level : Constant subtracted from the reference minus that subtracted from the target.

@@ -21,10 +21,7 @@ _LEAST_SLOPE, _FEWEST_PIXELS = 0.03, 8
 
 
 def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[Floats, Floats]:
-    """Tangent of the slope, and downslope azimuth.
-
-    col, row (n,) float; to_metres (2, 2) float, optional -> tangent, azimuth (n,) float.
-    """
+    """Tangent of the slope, and downslope azimuth, of slopes (n,) along columns and rows."""
     matrix = np.diag([1.0, -1.0]) if to_metres is None else np.asarray(to_metres, np.float64)
     inverse = np.linalg.inv(matrix)
     east = col * inverse[0, 0] + row * inverse[1, 0]
@@ -93,14 +90,11 @@ class Solution:
     """Estimated parameters between two elevation models.
 
     move : (2,) float64; correction target -> reference (dcol, drow), px; NaN along axes that the terrain leaves open.
-    height : (m,) float64; coefficients of the vertical correction by rising degree, in coordinates scaled by `basis`.
-    cov : (2 + m, 2 + m) float64; covariance of all of these; infinite where undetermined, NaN for a shift that is not
-        estimated.
-    basis : Centre and scale of the ramp.
-    count : Number of samples.
+    height, mean : (m,) float64; coefficients of the vertical correction by rising degree, in coordinates scaled by
+        `basis`; mean of each polynomial over the samples.
+    cov : (2 + m, 2 + m) float64; of move and height; infinite where undetermined, NaN for a shift not estimated.
+    count, length : Number of samples, and correlation length of the residuals, px.
     median_before, median_after, nmad_before, nmad_after : Of reference minus target.
-    length : Correlation length of the residuals, px.
-    mean : (m,) float64, optional; mean of each polynomial over the samples.
     """
 
     status: Status
@@ -133,10 +127,7 @@ def solve(
     to_metres: Floats | None = None,
     fewest: int = _FEWEST,
 ) -> Solution:
-    """Estimate the parameters between two elevation models from windows (or points).
-
-    to_metres (2, 2) float, optional.
-    """
+    """Estimate the parameters between two elevation models from windows or points; `to_metres` is (2, 2)."""
     problem = _Problem(terms, Basis.over(samples, terms), max_shift, to_metres, fewest)
     start = _coarse_shift(samples, problem) if terms.shift else np.zeros(2)
     found = _iterate(samples, problem, start)
@@ -302,16 +293,7 @@ def _failure(problem: _Problem, status: Status, observations: list[Observation])
 
 @dataclass(frozen=True, eq=False)
 class ElevationMatcher:
-    """Match each window of two elevation models by itself.
-
-    Parameters
-    ----------
-    terms : Terms
-        Parameters to estimate; of a ramp, `dz` is the height at the centre of the window.
-    max_shift : float
-        Largest correction along an axis, px.
-    to_metres : (2, 2) float, optional
-        As for :func:`xcoreg.core.dem.solve`.
+    """Match each window of two elevation models by itself; of a ramp, `dz` is the height at the centre of the window.
 
     Examples
     --------

@@ -16,10 +16,7 @@ Pairs: TypeAlias = "tuple[tuple[float, ...], ...]"
 
 
 class Degenerate(ValueError):
-    """Tie points that do not determine a model: too few, on a line, clustered.
-
-    needed : Number of tie points at different positions that the model needs.
-    """
+    """Tie points that do not determine a model: too few, on a line, clustered; it needs so many positions."""
 
     def __init__(self, message: str, needed: int) -> None:
         super().__init__(message)
@@ -48,33 +45,11 @@ class Model(Protocol):
         ...
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        dx, dy : float64 arrays
-            Correction target -> reference, CRS units; NaN where a position is not finite.
-        """
+        """Correction (dx, dy) target -> reference at map positions, CRS units; NaN where one is not finite."""
         ...
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction at map positions.
-
-        Parameters
-        ----------
-        x, y : float or array
-            Positions; shapes are broadcast.
-
-        Returns
-        -------
-        (..., 2, 2) float64
-            Axes (x, y), CRS units squared.
-        """
+        """Covariance (..., 2, 2) of the correction at map positions, axes (x, y), CRS units squared."""
         ...
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
@@ -184,8 +159,7 @@ class FittedModel(Horizontal):
 class FitResult:
     """A fitted model with its cross-validation, in the units of :class:`~xcoreg.core.models.leastsq.FitPoints`.
 
-    residual : (n, k) float64; observed minus predicted by the fit without the point.
-    check_cov : (n, k, k) float64; expected covariance of `residual`.
+    residual, check_cov : (n, k), (n, k, k) float64; observed minus predicted without the point; covariance expected.
     parameters : Effective number of parameters per component.
     """
 
@@ -210,26 +184,22 @@ class Translation:
 
     Parameters
     ----------
-    dx, dy : float
-        Correction target -> reference along x and y, in the units of x and y.
-    dz : float
-        Vertical correction, in units of the values.
+    dx, dy, dz : float
+        Correction target -> reference, in the units of x and y, and of the values.
     cov : nested tuple, 2 x 2 or 3 x 3
-        Covariance of `(dx, dy)` or `(dx, dy, dz)`; NaN when unknown.
+        Covariance of `(dx, dy)` or `(dx, dy, dz)`; NaN when unknown. Another shape raises ValueError.
     scatter : nested tuple, 2 x 2
         Covariance of tie points about this correction beyond their own covariances.
-
-    Raises
-    ------
-    ValueError
-        When `cov` has another shape.
 
     Examples
     --------
     >>> model = Translation(3.5, 15.5, cov=((0.04, 0.0), (0.0, 0.01)))
-    >>> dx, dy = model.predict([0.0, 100.0], 0.0)
-    >>> dx
-    array([3.5, 3.5])
+    >>> model.predict([0.0, 100.0], 0.0)[0], model.predict_dz(0.0, [1.0, np.nan])
+    (array([3.5, 3.5]), array([ 0., nan]))
+    >>> model.predict_cov([1.0, 2.0], 0.0).shape, model.extrapolates([0.0, 1e9], 0.0)
+    ((2, 2, 2), array([False, False]))
+    >>> Translation.from_dict(model.to_dict()) == model
+    True
     """
 
     kind: ClassVar[str] = "translation"
@@ -251,14 +221,7 @@ class Translation:
         object.__setattr__(self, "scatter", to_tuples(self.scatter))
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Correction at map positions.
-
-        Examples
-        --------
-        >>> dx, dy = Translation(1.0, -2.0).predict(500.0, [0.0, 10.0])
-        >>> dy
-        array([-2., -2.])
-        """
+        """Correction at map positions; NaN where a position is NaN."""
         missing = np.isnan(x) | np.isnan(y)
         return np.where(missing, np.nan, self.dx), np.where(missing, np.nan, self.dy)
 
@@ -268,84 +231,38 @@ class Translation:
         return self.dz
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Vertical correction at map positions; NaN where a position is NaN.
-
-        Examples
-        --------
-        >>> Translation(1.0, -2.0, 0.5).predict_dz(500.0, [0.0, 10.0])
-        array([0.5, 0.5])
-        """
+        """Vertical correction at map positions; NaN where a position is NaN."""
         return np.where(np.isnan(x) | np.isnan(y), np.nan, self.dz)
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Covariance of the correction at map positions.
-
-        Examples
-        --------
-        >>> Translation(0.0, 0.0, cov=((4.0, 0.0), (0.0, 1.0))).predict_cov([1.0, 2.0], 0.0).shape
-        (2, 2, 2)
-        """
+        """Covariance of the correction at map positions."""
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         return np.broadcast_to(np.array(self.cov)[:2, :2], (*shape, 2, 2)).copy()
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
-        """Nowhere: a translation has no area of validity.
-
-        Examples
-        --------
-        >>> Translation(1.0, 2.0).extrapolates([0.0, 1e9], 0.0)
-        array([False, False])
-        """
+        """Nowhere: a translation has no area of validity."""
         return np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), bool)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to JSON types.
-
-        Examples
-        --------
-        >>> Translation(1.0, 2.0).to_dict()["cov"]
-        [[None, None], [None, None]]
-        """
+        """Convert to JSON types."""
         values = {name: encode_column(getattr(self, name)) for name in ("dx", "dy", "dz", "cov", "scatter")}
         return {"kind": self.kind, **values}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Translation:
-        """Undo :meth:`to_dict`.
-
-        Examples
-        --------
-        >>> Translation.from_dict(Translation(1.0, 2.0).to_dict()).dy
-        2.0
-        """
+        """Undo :meth:`to_dict`."""
         dx, dy, dz = (float(decode_column(data[name])) for name in ("dx", "dy", "dz"))
         scatter = decode_column(data.get("scatter", _NONE))  # files of version 0.1.0 have none
         return cls(dx, dy, dz, to_tuples(decode_column(data["cov"])), to_tuples(scatter))
 
     @classmethod
     def fit(cls, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None) -> Translation:
-        """Covariance-weighted mean of the corrections of several windows.
+        """Covariance-weighted mean of the corrections of several windows: dx, dy (n,), cov (n, 2, 2).
 
-        Parameters
-        ----------
-        x, y : (n,) array_like
-            Positions; a translation does not depend on them.
-        dx, dy : (n,) array_like
-            Corrections; rows that are not finite are left out.
-        cov : (n, 2, 2) array_like, optional
-            Their covariances. Rows without one (NaN, not positive definite) get the median of the others; without any,
-            all windows have the same weight and the covariance comes from their scatter.
-
-        Returns
-        -------
-        Translation
-            By :func:`xcoreg.core.robust.combine`: where windows contradict each other by more than their covariances
-            allow, the covariance grows accordingly.
-
-        Raises
-        ------
-        ValueError
-            When no correction is finite.
+        Rows that are not finite are left out; ValueError when all are. Rows without a covariance (NaN, not positive
+        definite) get the median of the others; without any, all windows have the same weight and the covariance comes
+        from their scatter. Where windows contradict each other by more than their covariances allow, the covariance
+        grows (see :func:`xcoreg.core.robust.combine`).
 
         Examples
         --------

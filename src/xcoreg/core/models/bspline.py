@@ -22,12 +22,10 @@ _REACH = 4  # number of splines that are not zero in a cell, along each axis
 
 @dataclass(frozen=True)
 class Lattice:
-    """A square lattice of cubic B-splines; rows run along the longer side.
+    """A square lattice of cubic B-splines; rows run along the longer side: along u where `swapped`, else along v.
 
-    origin : Lower end of the first cell along rows and columns.
-    step : Side of a cell.
+    origin, step : Lower end of the first cell along rows and columns, and side of a cell.
     shape : Splines along rows and columns: 3 more than cells.
-    swapped : True when rows run along u, else along v.
     """
 
     origin: tuple[float, float]
@@ -36,10 +34,7 @@ class Lattice:
     swapped: bool
 
     def support(self, u: Floats, v: Floats) -> tuple[Ints, Floats]:
-        """Splines that are not zero at positions, and their values.
-
-        u, v (n,) float64 -> splines (n, 16) int; values (n, 16) float64.
-        """
+        """Splines (n, 16) that are not zero at positions (n,), and their values (n, 16)."""
         row, col = (u, v) if self.swapped else (v, u)
         (i, p), (j, q) = (
             cubic((at - low) / self.step, size - 3)
@@ -102,11 +97,7 @@ def bending(lattice: Lattice) -> tuple[list[Floats], list[Floats]]:
 
 @dataclass(frozen=True)
 class Factor:
-    """Cholesky factor of a block matrix.
-
-    inverse : Inverses of the triangles on the diagonal.
-    below : Squares below them.
-    """
+    """Cholesky factor of a block matrix: inverses of the triangles on the diagonal, and squares below them."""
 
     inverse: Floats
     below: Floats
@@ -155,10 +146,7 @@ def factorise(matrix: Floats) -> Factor:
 
 
 def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precision: Floats) -> Floats:
-    """Sum ``value value' x precision`` over points.
-
-    splines (n, 16) int; values (n, 16) float64; precision (n, k, k) float64.
-    """
+    """Sum ``value value' x precision`` over points: splines, values (n, 16); precision (n, k, k)."""
     k = precision.shape[1]
     unknowns = splines.shape[1] * k
     first, second = np.tril_indices(unknowns)

@@ -225,11 +225,7 @@ def fit_model(
 
 @dataclass(frozen=True)
 class HorizontalVertical:
-    """A horizontal and a vertical model with independent errors.
-
-    horizontal : Model of (dx, dy), CRS units.
-    vertical : Model whose first component is dz, in units of the values.
-    """
+    """A horizontal model of (dx, dy) and a vertical one, whose first component is dz, with independent errors."""
 
     horizontal: Model
     vertical: Model
@@ -260,10 +256,6 @@ class HorizontalVertical:
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of (dx, dy) at map positions."""
         return self.horizontal.predict_cov(x, y)
-
-    def predict_var_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
-        """Variance of dz at map positions."""
-        return np.asarray(self.vertical.predict_cov(x, y)[..., 0, 0])
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
         """Positions outside the tie points of either model."""

@@ -29,14 +29,10 @@ _BITS = 16  # of each coordinate along the space-filling curve
 class FitPoints:
     """Finite tie points in one order, centred and scaled, with positive definite covariances.
 
-    u, v : (n,) float64; centred positions in units of `scale`, within [-1, 1].
-    values : (n, k) float64; corrections (dx, dy, ...) in units of `unit`.
-    covs : (n, k, k) float64; their covariances.
+    u, v : (n,) float64; positions in units of `scale` (CRS units), within [-1, 1]; 0 at the map position `centre`.
+    values, covs : (n, k), (n, k, k) float64; corrections (dx, dy, ...) and covariances in units of `unit` (CRS units).
     rows : (n,) int; row of each point in the input; total : number of these rows.
-    centre : Map position of u = v = 0.
-    scale, unit : CRS units of one unit of position and of one unit of value.
-    spacing : Typical distance of neighbours, in units of `scale`.
-    measured : True when any covariance was given.
+    spacing : Typical distance of neighbours, in units of `scale`; measured : whether any covariance was given.
     """
 
     u: Floats
@@ -77,10 +73,7 @@ class FitPoints:
 
 
 def prepare_points(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLike | None = None) -> FitPoints:
-    """Centre, scale and sort tie points.
-
-    x, y (n,) array_like; values (n, k) array_like; covs (n, k, k) array_like, optional.
-    """
+    """Centre, scale and sort tie points: x, y (n,); values (n, k); covs (n, k, k), optional."""
     moves = np.asarray(values, np.float64)
     x, y = (np.broadcast_to(np.asarray(p, np.float64), len(moves)) for p in (x, y))
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(moves).all(1)
@@ -156,11 +149,9 @@ _VARIANCE_FLOOR = 1e-14  # smallest variance of scatter: round-off of values of 
 class LinearFit:
     """Result of a linear fit, in the units of the values; uncertainties are calibrated by cross-validation.
 
-    coef : (m, k) float64
-    cov : (m, k, m, k) float64; covariance of the coefficients.
+    coef, cov : (m, k), (m, k, m, k) float64; coefficients and their covariance.
     scatter : (k, k) float64; covariance of the points beyond their own.
-    residual : (n, k) float64; residual of each point from the fit without it.
-    spread : (n, k, k) float64; covariance of that prediction.
+    residual, spread : (n, k), (n, k, k) float64; of each point from the fit without it, and covariance of that fit.
     """
 
     coef: Floats
@@ -171,10 +162,7 @@ class LinearFit:
 
 
 def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
-    """Fit coefficients, scatter and robust weights together.
-
-    design (n, m) float64; values (n, k) float64; covs (n, k, k) float64.
-    """
+    """Fit coefficients, scatter and robust weights together: design (n, m); values (n, k); covs (n, k, k)."""
     k = values.shape[1]
     scatter, weights = _start(design, values, covs)
     for _ in range(_ROUNDS):

@@ -21,10 +21,9 @@ _NARROW = 5e-3  # smallest width of the points over their length
 class Polynomial(FittedModel):
     """Polynomial in centred, scaled coordinates; make one with :func:`xcoreg.core.models.fit_model`.
 
-    centre : (2,) float64; map position (x, y) of the origin.
-    scale : CRS units of one unit of the coordinates.
-    coef : (m, k) float64; coefficients of dx, dy by rising degree, CRS units; for k = 1 of one quantity, used for both.
-    cov : (m, k, m, k) float64; their covariance.
+    centre, scale : Map position (2,) of the origin, and CRS units of one unit of the coordinates.
+    coef, cov : (m, k), (m, k, m, k) float64; coefficients by rising degree, CRS units, and their covariance; for k = 1
+        of one quantity, used for both components.
     """
 
     order: ClassVar[int] = 0

@@ -26,14 +26,11 @@ _AUTO_NEEDS = {"affine": 5, "polynomial2": 12, "polynomial3": 20, "spline": 20, 
 class Choice:
     """A model with its cross-validation.
 
-    model : The chosen model.
     table : One row per kind: `kind`; `rmse_r`, root mean square length of the residuals at check points, CRS units;
         `score`, the same weighted and robust, by which the choice is made; `error`, standard error of its difference to
         the best score; `parameters`, effective number per component; `chosen`; `reason` why it was not fitted, or "".
-    residual_dx, residual_dy : (n,) float64; observed minus predicted by the fit without the point, CRS units; NaN for
-        points that were not finite.
+    residual_dx, residual_dy : (n,) float64; observed minus predicted without the point, CRS units; NaN if not finite.
     check_cov : (n, 2, 2) float64; expected covariance of these residuals: model, point and scatter, CRS units squared.
-    warnings : Reasons why models could not be fitted.
     """
 
     model: Model

@@ -41,10 +41,7 @@ _NORMAL_MAD = 1.4826022185056018
 
 
 def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
-    """Scatter and weights (0 or 1) from the difference of each point to the median of its neighbours.
-
-    -> scatter (k, k) float64; weights (n,) float64.
-    """
+    """Scatter (k, k) and weights (n,), 0 or 1, from the difference of each point to the median of its neighbours."""
     near = _neighbours(points, _NEIGHBOURS)
     residual = points.values - np.median(points.values[near], axis=1)
     variances = (_NORMAL_MAD * np.median(np.abs(residual), axis=0)) ** 2
@@ -121,12 +118,9 @@ _THIN, _FLOOR = 1e-4, 1e-14  # isotropic part of the scatter: relative and absol
 
 @dataclass(frozen=True)
 class Basis:
-    """Splines of a lattice at the tie points, and their bending energy.
+    """Splines (n, 16) of a lattice at the tie points, their values (n, 16), and their bending energy.
 
-    splines : (n, 16) int
-    values : (n, 16) float64
-    penalty : Lower triangle of the bending energy of one component.
-    rows, cols : The same as a sum of Kronecker products.
+    penalty : Lower triangle of the bending energy of a component; rows, cols : The same as Kronecker products.
     """
 
     lattice: Lattice
@@ -168,12 +162,7 @@ class Basis:
 
 @dataclass(frozen=True)
 class State:
-    """Parameters that are estimated along with the coefficients.
-
-    stiffness : (k,) float64; weight of the bending energy of each component.
-    scatter : (k, k) float64; covariance of points beyond their own.
-    weights : (n,) float64; robust weights.
-    """
+    """Estimated with the coefficients: stiffness (k,), scatter (k, k) beyond the covariances, robust weights (n,)."""
 
     stiffness: Floats
     scatter: Floats
@@ -182,12 +171,9 @@ class State:
 
 @dataclass(frozen=True)
 class SplineSolution:
-    """Coefficients and residuals for one set of parameters.
+    """Coefficients (k, m) and residuals (n, k) for one set of parameters.
 
-    coef : (k, m) float64
-    residual : (n, k) float64
-    spread : (n, k, k) float64; covariance of the fit at the points.
-    precision : (n, k, k) float64; weights of the points.
+    spread, precision : (n, k, k) float64; covariance of the fit at the points, and weights of the points.
     covariance : Of the coefficients, for each component or for all of them together.
     freedom, energy : (k,) float64; effective parameters and bending energies.
     """
@@ -297,10 +283,9 @@ def _balance(basis: Basis, points: FitPoints, state: State) -> Floats:
 
 
 def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, SplineSolution, int]:
-    """Iterate smoothing, scatter and weights until they converge.
+    """Iterate smoothing (generalised Fellner-Schall update), scatter (Paule & Mandel) and weights until they converge.
 
-    Smoothing by the generalised Fellner-Schall update (Wood & Fasiolo 2017, doi:10.1111/biom.12666), which increases
-    the restricted likelihood; scatter by Paule & Mandel; robust weights.
+    The update increases the restricted likelihood (Wood & Fasiolo 2017, doi:10.1111/biom.12666).
     """
     step = np.zeros(points.values.shape[1])
     for i in range(_ROUNDS):

@@ -21,28 +21,14 @@ _CHUNK = 1 << 13  # positions at a time: temporary arrays stay in the processor'
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Spline(FittedModel):
-    """Cubic B-splines on a square lattice; make one with :func:`xcoreg.core.models.fit_model`.
+    """Cubic B-splines on a square lattice, linear beyond it; make one with :func:`xcoreg.core.models.fit_model`.
 
-    Parameters
-    ----------
-    origin : (2,) float64
-        Map position (x, y) of the lower left corner of the first cell.
-    step : float
-        Side of a cell, CRS units.
-    coef : (k, rows, cols) float64
-        Coefficients of dx, dy (...), CRS units; rows along y, three more than cells.
-    length : float
-        Side of a square that has one effective parameter, CRS units: smaller details are smoothed.
-    nodes : (4,) float64
-        Map position (x, y) of the first node of `spread`, and the spacing of nodes along x and y.
-    spread : (3, rows, cols) float64
-        Covariance (xx, xy, yy) of the correction at nodes.
-    growth : (2,) float64
-        Growth of the variances of dx and dy beyond the nodes, per squared distance.
-
-    Notes
-    -----
-    Beyond the lattice the correction continues linearly.
+    origin, step : Map position (x, y) of the lower left corner of the first cell, and side of a cell, CRS units.
+    coef : (k, rows, cols) float64; coefficients of dx, dy (...), CRS units; rows along y, three more than cells.
+    length : Side of a square that has one effective parameter, CRS units: smaller details are smoothed.
+    nodes : (4,) float64; map position (x, y) of the first node of `spread`, and the spacing of nodes along x and y.
+    spread : (3, rows, cols) float64; covariance (xx, xy, yy) of the correction at nodes.
+    growth : (2,) float64; growth of the variances of dx and dy beyond the nodes, per squared distance.
 
     Examples
     --------

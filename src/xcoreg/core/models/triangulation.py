@@ -21,10 +21,8 @@ _CHUNK = 1 << 14  # positions at a time: temporary arrays stay in the processor'
 
 @dataclass(frozen=True)
 class Location:
-    """Positions in a triangulation.
+    """Positions in a triangulation: corners (n, 3) of the triangle around each, and barycentric coordinates (n, 3).
 
-    corners : (n, 3) int; corners of the triangle around each position.
-    shares : (n, 3) float64; barycentric coordinates.
     beyond : (n,) float64; distance to the mesh; a position outside is replaced by the nearest one on the outline.
     """
 
@@ -35,14 +33,11 @@ class Location:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A triangulation with a spatial index: a list of triangles for each cell of a grid; see :func:`make_mesh`.
+    """Triangles (m, 3) of positions (n,) with a list of triangles for each cell of a grid; see :func:`make_mesh`.
 
-    x, y : (n,) float64
-    triangles : (m, 3) int
     outline : Convex hull, counterclockwise.
     edges : (m, 2, 2) float64; matrices from a position relative to the third corner to shares of the first two.
-    low, size : (2,) float64; lower corner of the grid, size of its cells along x and y.
-    cells : Number of cells along x and y.
+    low, size, cells : Lower corner of the grid, size and number of its cells, along x and y.
     first, near : Index in `near` at which the triangles of each cell start, and the triangles.
     """
 
@@ -163,29 +158,14 @@ def _table(x: Floats, y: Floats, triangles: Ints, low: Floats, size: Floats, alo
 class Piecewise(FittedModel):
     """Delaunay triangles; make one with :func:`xcoreg.core.models.fit_model`.
 
-    Parameters
-    ----------
-    centre : (2,) float64
-        Map position (x, y) of the origin of `corners`.
-    corners : (m, 2) float64
-        Tie points relative to the centre, CRS units.
-    triangles : (t, 3) int
-        Indices of corners.
-    plane : (3, k) float64
-        Trend: its value at the centre and its slopes along x and y.
-    values : (m, k) float64
-        Corrections minus the trend, CRS units.
-    covs : (m, 3) float64
-        Their covariances (xx, xy, yy).
-    roughness : (3,) float64
-        Covariance of the interpolation error, per squared distance to the corners.
-    sharp : float
-        Exponent of the barycentric coordinates: 1 is linear, larger ones make transitions shorter, as at seams of a
-        mosaic.
-
-    Notes
-    -----
     Outside the triangles the deviation from the trend is that of the nearest point of their outline.
+
+    centre, corners : Map position (2,) of the origin, and tie points (m, 2) relative to it, CRS units.
+    triangles : (t, 3) int; indices of corners.
+    plane : (3, k) float64; trend: its value at the centre and its slopes along x and y.
+    values, covs : (m, k), (m, 3) float64; corrections minus the trend, CRS units, and their covariances (xx, xy, yy).
+    roughness : (3,) float64; covariance of the interpolation error, per squared distance to the corners.
+    sharp : Exponent of the barycentric coordinates: 1 is linear, larger ones make transitions shorter, as at seams.
 
     Examples
     --------

@@ -23,9 +23,7 @@ _CALIBRATION_STEPS = 24
 class ResidualCov:
     """Expected covariance of the residual at check points, in three parts.
 
-    spread : (n, k, k) float64; of the prediction.
-    covs : (n, k, k) float64; of the point.
-    scatter : (k, k) float64; beyond both.
+    spread, covs, scatter : (n, k, k), (n, k, k), (k, k) float64; of the prediction, of the point, and beyond both.
     """
 
     spread: Floats
@@ -51,7 +49,7 @@ class ResidualCov:
 def calibrate(residual: Floats, expected: ResidualCov, weights: Floats, parameters: float) -> tuple[float, Floats]:
     """Scale the expected covariance so that the right share of check points lies within their error ellipses.
 
-    residual (n, k) float64; weights (n,) float64 -> factor of the covariance of the prediction; scatter (k, k) float64.
+    residual (n, k), weights (n,) -> factor of the covariance of the prediction; scatter (k, k).
     """
     evidence = len(residual) / (len(residual) + _FEW)
     few = small_sample_factor(float(weights.sum()) - parameters, residual.shape[1])
@@ -110,32 +108,25 @@ def rejection_limit(k: int) -> float:
 
 
 def robust_weights(squared: Floats, k: int) -> Floats:
-    """Weights of points: 1 up to the rejection limit, 0 far beyond, smooth in between.
+    """Weights (n,) of points: 1 up to the rejection limit, 0 far beyond, smooth in between.
 
     Tukey's biweight from zero on would down-weight good points where a spline bends most, and flatten the bend.
-
-    squared (n,) float64 -> (n,) float64.
     """
     beyond = (np.sqrt(squared / rejection_limit(k)) - 1) / (_ZERO_WEIGHT - 1)
     return biweight(np.maximum(beyond, 0))
 
 
 def first_scatter(residual: Floats, covs: Floats) -> Floats:
-    """First estimate of the scatter from medians of each component; half of the points may be wrong.
-
-    residual (n, k) float64; covs (n, k, k) float64 -> (k, k) float64.
-    """
+    """First estimate (k, k) of the scatter from medians of each component; half of the points may be wrong."""
     own = np.median(np.diagonal(covs, axis1=1, axis2=2), axis=0)
     return np.diag(np.maximum(np.median(residual**2, axis=0) / _NORMAL_MEDIAN - own, 0))
 
 
 def excess_scatter(residual: Floats, covs: Floats, left: Floats, weights: Floats) -> Floats:
-    """Scatter of residuals beyond their covariances.
+    """Scatter (k, k) of residuals (n, k) beyond their covariances (n, k, k), with robust weights (n,).
 
     Random effects by Paule & Mandel (1982, doi:10.6028/jres.087.022) along the principal axes of the excess (parallax
-    scatters along one direction), with robust weights.
-
-    residual (n, k) float64; covs (n, k, k) float64; left (n,) float64; weights (n,) float64 -> (k, k) float64.
+    scatters along one direction).
     """
     k = residual.shape[1]
     total = weights.sum()
@@ -182,10 +173,7 @@ def small_sample_factor(freedom: float, k: int) -> float:
 
 
 def leave_one_out(residual: Floats, spread: Floats, precision: Floats) -> tuple[Floats, Floats]:
-    """Residuals of points from the fit without them, in closed form for a linear fit.
-
-    residual (n, k); spread, precision (n, k, k), of all points -> the same without each point.
-    """
+    """Residuals (n, k) from a linear fit without each point, and their covariances (n, k, k), in closed form."""
     keep = np.linalg.inv(np.eye(residual.shape[1]) - spread @ precision)
     out = keep @ spread
     return np.asarray((keep @ residual[:, :, None])[:, :, 0]), np.asarray((out + out.transpose(0, 2, 1)) / 2)
