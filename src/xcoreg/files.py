@@ -316,8 +316,7 @@ def read_csv(path: str | os.PathLike[str], *, header: bool = True, spaces: bool 
     """Read a table of text: every cell as a stripped string, "" where it is empty.
 
     Separators are commas, semicolons or tabs, whichever is most frequent in the first row; with `spaces` white space,
-    too. Lines that start with # are no rows: `attrs["comments"]` holds them. Without a header the columns are numbered
-    from 0.
+    too. Comments (#) go to `attrs["comments"]`. Without a header the columns are numbered from 0.
     """
     lines = _text_lines(path)
     rows = [line for line in lines if line.strip() and not line.startswith("#")]

@@ -56,12 +56,10 @@ class ScenePaths:
 class BatchOptions:
     """What is done with every scene.
 
-    folder : Of the outputs, absolute.
+    folder, manifest : Of the outputs, absolute, and format of the table of scenes in it.
     verb : "shift", one for the whole image, or "warp", a field of shifts.
     matching, applying : Options of `match` or `match_local`, and of `apply`.
-    driver, creation : GDAL's name and the creation options of the output format.
-    report : Write a page of figures for every scene.
-    manifest : Format of the table of scenes.
+    driver, creation, report : GDAL's name and the creation options of the output format; whether to write a page.
     """
 
     folder: Path

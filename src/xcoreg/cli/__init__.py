@@ -34,8 +34,7 @@ _TRIM, _MAPPED, _HEAPS = (-1, 256 << 20), (-3, 32 << 20), (-8, 1)
 def configure_memory() -> bool:
     """Let the C library reuse memory from one window to the next; True where it can (Linux).
 
-    GDAL would cache decoded blocks in a twentieth of the machine's memory, but each is needed by a few consecutive
-    windows only: ``GDAL_CACHEMAX`` is set to 64 MB unless it is set already.
+    GDAL would cache blocks in a twentieth of the memory; a few consecutive windows need each: 64 MB, unless it is set.
     """
     os.environ.setdefault("GDAL_CACHEMAX", "64")
     try:

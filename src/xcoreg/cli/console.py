@@ -55,13 +55,7 @@ class NoMatch(Failure):
 
 
 def with_shell_command(text: str) -> str:
-    """Add the command that adds a georeference to a message that misses it.
-
-    Examples
-    --------
-    >>> with_shell_command("target has no CRS")
-    'target has no CRS; in the shell: rio edit-info --crs EPSG:CODE FILE'
-    """
+    """Add the command that adds a georeference to a message that misses it."""
     missing = next((key for key in ("control points", "RPCs", "CRS") if key in text), "transform")
     return f"{text}; in the shell: {_SHELL_COMMANDS[missing]}"
 
@@ -94,12 +88,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 class Console:
-    """Prints what people read, on stderr: with `verbose` interim results too, with `quiet` errors only.
-
-    Examples
-    --------
-    >>> Console(quiet=True).print("wrote", "out.tif")
-    """
+    """Prints what people read, on stderr: with `verbose` interim results too, with `quiet` errors only."""
 
     def __init__(self, *, verbose: bool = False, quiet: bool = False) -> None:
         self.verbose = verbose

@@ -30,10 +30,9 @@ _FIGURES = 4  # windows that are plotted
 
 
 def write_debug(folder: str, images: tuple[Any, Any], options: dict[str, Any], points: Any) -> list[Path]:
-    """Write footprints, overlap and windows as vectors, and figures of the best windows; return the files.
+    """Write footprints, overlap and windows of reference and target, and figures of the best windows; return the files.
 
-    `images` are reference and target, `options` those of `match`, `points` what was matched, if anything. Without
-    matplotlib there are no figures, without overlap there are footprints alone.
+    Without matplotlib there are no figures, without overlap there are footprints alone.
     """
     path = Path(folder)
     make_folder(path, "--debug")
@@ -103,11 +102,7 @@ def _plot_windows(folder: Path, scene: Scene, points: TiePoints, contrast: str) 
 
 @dataclass(frozen=True)
 class _Window:
-    """One window of both images on the matching grid, values and valid pixels, and the correlation surface.
-
-    before, after : The target as it is, and as corrected.
-    peak : (dcol, drow) on the surface, px.
-    """
+    """One window of both images, values and valid pixels, target as it is and corrected; peak (dcol, drow)."""
 
     ref: Any
     before: Any

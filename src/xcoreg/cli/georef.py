@@ -240,8 +240,7 @@ def _coordinates_of(image: Any, points: Any, crs: Any, ground: Any, options: dic
 def read_points(path: str, x: str | None = None, y: str | None = None) -> tuple[pd.DataFrame, tuple[str, str], Any]:
     """Read a table of points: its columns, the names of those with coordinates, and the CRS of vectors.
 
-    Text has columns separated by commas, semicolons, tabs or spaces, with or without a header. Columns are named, or
-    numbered from 1; default: the first known name, else the first and the second.
+    Columns are named, or numbered from 1; default: the first known name, else the first and the second.
     """
     file = Path(path)
     if not file.is_file():

@@ -115,10 +115,7 @@ def demo(console: Console, out: str) -> None:
 
 
 def match_files(ref: str, tgt: str, options: dict[str, Any], console: Console) -> Coregistration:
-    """Match two files by one shift and write what else the options of :data:`match_options` ask for.
-
-    With `debug`, footprints and windows are written even if there is no trustworthy match.
-    """
+    """Match two files by one shift and write what the options ask for; `debug` files even without a match."""
     folder = options.pop("debug")
     files = ResultFiles.pop_from(options, (ref, tgt))
     images, chosen = _open_pair(ref, tgt, options)
@@ -163,10 +160,7 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], console: Console) -
 
 
 def _open_pair(ref: str, tgt: str, options: dict[str, Any]) -> tuple[Images, dict[str, Any]]:
-    """Open the images; leave out options that were not given.
-
-    A target without a transform is rectified: reports and figures show it as it was matched.
-    """
+    """Open the images, a target without a transform rectified as it is matched; leave out options not given."""
     chosen = {name: value for name, value in options.items() if value is not None}
     reference = xcoreg.open_raster(ref)
     target = xcoreg.coregister.rectified_to(xcoreg.open_raster(tgt), reference, nodata=options.get("nodata"))

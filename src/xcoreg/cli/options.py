@@ -154,12 +154,7 @@ def creation_options(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def check_distinct(paths: dict[str, Any]) -> None:
-    """Refuse two outputs in one file; paths by the name of their option, None where it was not given.
-
-    Examples
-    --------
-    >>> check_distinct({"OUT": "a.tif", "save_fit": "a.json", "report": None})
-    """
+    """Refuse two outputs in one file; paths by the name of their option, None where it was not given."""
     options: dict[Path, str] = {}
     for name, given in paths.items():
         if given is None:
@@ -189,13 +184,7 @@ def make_folder(folder: Path, option: str) -> None:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """The output that `write_options` describe: path, grid, kernel, vertical correction and format.
-
-    Examples
-    --------
-    >>> OutputOptions(Path("out.tif"), driver="COG").resampling
-    'cubic'
-    """
+    """The output that `write_options` describe: path, grid, kernel, vertical correction and format."""
 
     path: Path
     align_grid: bool = False
@@ -230,12 +219,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """Files that a command writes besides the image.
-
-    paths : By option: `save_fit` (JSON), `report` (a page), `field` (a raster), `gcps` (the target with them).
-    target : Path of the target.
-    where : Stable terrain, for differences of elevation.
-    """
+    """Files that a command writes besides the image, by option; the target; stable terrain, for elevations."""
 
     paths: dict[str, str]
     target: str

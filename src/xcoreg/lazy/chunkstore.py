@@ -119,7 +119,7 @@ logger = logging.getLogger("xcoreg")
 
 
 class MissingChunks(Exception):
-    """A task needs chunks that it was not given: keys : Of the missing chunks."""
+    """A task needs chunks, those of its `keys`, that it was not given."""
 
     def __init__(self, keys: list[Key]) -> None:
         super().__init__(keys)
@@ -173,12 +173,9 @@ class TaskChunks:
 
 
 class ChunkStore:
-    """Chunks in the memory and the files of this program, or with the workers of a cluster.
+    """Chunks in the memory (`room`, bytes) and the files of this program, or with the workers of a cluster.
 
-    Pickled to another process it stores everything in files there.
-
-    room : Bytes to store in memory.
-    folder : For the rest; made when needed.
+    Pickled to another process it stores everything in files there; the folder is made when needed.
     """
 
     def __init__(self, room: int, folder: Path | None = None) -> None:

@@ -130,8 +130,7 @@ _STORE: ContextVar[list[ChunkStore | TaskChunks] | None] = ContextVar("store", d
 def shared_chunks() -> Iterator[None]:
     """Store the chunks that :func:`read_windows` and tasks compute, until the outermost of these contexts ends.
 
-    A part is stored in memory, the rest in a temporary folder (`temporary-directory` of dask's configuration), on a
-    cluster with its workers.
+    Some are in memory, others in a folder (`temporary-directory` of dask's configuration), or on a cluster's workers.
     """
     if _STORE.get() is not None:
         yield

@@ -27,10 +27,7 @@ _OPTIONS: ContextVar[Mapping[str, Any] | None] = ContextVar("options", default=N
 
 @contextmanager
 def computing(**how: Any) -> Iterator[None]:
-    """Set options of dask's `compute` for this thread.
-
-    ``dask.config.set`` is global: threads of one worker would overwrite each other's options.
-    """
+    """Set options of dask's `compute` for this thread; ``dask.config.set`` would set them for all threads."""
     before = _OPTIONS.set(how)
     try:
         yield
@@ -99,10 +96,7 @@ def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
 
 
 def fused(window: Any) -> Any:
-    """Fuse a window of stored data with its reading, so that only the window is read.
-
-    Otherwise several windows of one chunk would load the complete chunk. Windows of computed data have to share it.
-    """
+    """Fuse a window of stored data with its reading: only the window is read, not its chunk. Not for computed data."""
     return optimize(window)[0]  # type: ignore[no-untyped-call]
 
 

@@ -100,11 +100,7 @@ _ENOUGH = 160
 
 @dataclass(frozen=True)
 class Comparison:
-    """Height differences between two elevation models.
-
-    count : Pixels compared, evenly selected.
-    before, after : Median and NMAD of reference minus target.
-    """
+    """Reference minus target at so many pixels, evenly selected, before and after a correction."""
 
     count: int
     before: Spread

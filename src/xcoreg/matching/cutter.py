@@ -37,10 +37,7 @@ _NODES = 5
 
 
 def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, to_pixel: ToPixel) -> tuple[Floats, Floats]:
-    """Exact positions in the image of a mesh of nodes over each window, borders included.
-
-    -> rows, cols (n, 5, 5) float64.
-    """
+    """Exact rows and columns (n, 5, 5) in the image of nodes over each window, borders included."""
     node = _nodes(size)
     dx, dy = vector_to_map(linear, node[None, :], node[:, None])
     x, y = (np.asarray(part, np.float64)[:, None, None] for part in centres)
@@ -65,10 +62,7 @@ def window_positions(
 
 
 def scale_of(rows: Floats, cols: Floats, size: int) -> tuple[float, float]:
-    """Pixels of the image per pixel of the matching grid, along rows and columns.
-
-    rows, cols (m, m) float: positions of one window.
-    """
+    """Pixels of the image per matching pixel along rows and columns, from positions (m, m) of one window."""
     step = (size - 1) / (len(rows) - 1) if len(rows) > 1 else 1.0
     along = []
     with np.errstate(invalid="ignore"):
@@ -106,10 +100,8 @@ _SPARSE = 16
 class Cut:
     """Windows of one image on the matching grid.
 
-    values : (n, size, size) float32; minus the mean of each window; 0 where not valid.
-    valid : (n, size, size) bool
+    values, valid : (n, size, size); minus the mean of each window, `level` (n,); 0 where not valid.
     x, y : (n,) float64; centre of each window, at index ``(size - 1) / 2``, CRS units of the target.
-    level : (n,) float64; the mean that was subtracted.
     """
 
     values: Floats
@@ -121,13 +113,12 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Cutter:
-    """Cuts windows of one image on the matching grid.
+    """Cuts windows of one image on the matching grid; all positions are in `crs`, that of the target.
 
-    crs : Of the target; all positions are in it.
     linear : Linear part of the matching grid, CRS units of the target per px.
     factor : The image's own pixels per matching pixel along (columns, rows) where these are whole numbers and the axes
         are parallel: windows are then read, and averaged. None: they are resampled.
-    mask : Where the image may be used, positions in the CRS of the target.
+    mask : Where the image may be used.
     """
 
     raster: Raster
@@ -252,10 +243,7 @@ def _subtract_mean(values: Floats, valid: NDArray[np.bool_]) -> tuple[Floats, Fl
 
 
 def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Linear]:
-    """Choose the matching grid and a cutter for each image.
-
-    Pixels of the grid are those of the coarser image, in the CRS of the target.
-    """
+    """Choose the matching grid, pixels of the coarser image in the CRS of the target, and a cutter for each image."""
     crs = target.grid.crs
     own = linear_of(target.grid.affine)
     together = same_crs(crs, reference.grid.crs)

@@ -151,11 +151,7 @@ _REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class OverlapSolution:
-    """A solution with its input.
-
-    linear : Linear part of the grid whose px the solution is in, CRS units of the target per px.
-    origin : Map position of px (0, 0).
-    """
+    """A solution with its input; `linear` of the grid it is in px of, and the map position of px (0, 0)."""
 
     found: Solution
     samples: Sequence[Samples]

@@ -145,9 +145,9 @@ class LocalOptions(Options):
 
     Attributes
     ----------
-    window : int, optional
-        Side of the windows, px of the matching grid; default 256, less where the overlap is small, and of blocks of
-        elevation models the spacing.
+    window, max_shift : optional
+        As for one shift, but by default 256, less where the overlap is small, and of blocks of elevation models the
+        spacing; and as far as the largest windows can be matched.
     spacing : float, optional
         Distance between windows, target px; default 200, less where the overlap is small. Blocks of elevation models
         are stretched a little to overlap_patches all of the overlap.
@@ -158,8 +158,6 @@ class LocalOptions(Options):
         Outlier filters in this order; see :mod:`xcoreg.filters`.
     points : GeoDataFrame, path, TiePoints or (n, 2) array, optional
         Where to match, instead of a grid; whole tie points (with corrections) are not matched again.
-    max_shift : float, optional
-        Largest correction on each axis, target px; default: as far as the largest windows can be matched.
     """
 
     spacing: float | None = None

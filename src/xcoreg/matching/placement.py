@@ -34,10 +34,7 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
 
 
 def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
-    """Choose the side of the windows: as wanted, or 256, or less where the overlap is small.
-
-    overlap, extent : columns and rows of the overlap of the valid data, and of the grids.
-    """
+    """Choose the side of windows: as wanted, or 256, or less where the overlap (columns, rows) is small."""
     cols, rows = overlap
     side = round(min(cols, rows))
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"
@@ -60,10 +57,7 @@ def _check_size(wanted: int, room: tuple[float, float]) -> int:
 
 
 def clamp_inside(at: Floats, extent: Any, linear: Linear, size: int) -> Floats:
-    """Move centres so that windows lie inside the grids, as far as these are large enough.
-
-    at (n, 2) float, px -> places (n, 2) float64.
-    """
+    """Move centres (n, 2), px, so that windows lie inside the grids, as far as these are large enough."""
     edge = shapely.get_coordinates(extent)
     cols, rows = vector_to_pixel(linear, edge[:, 0], edge[:, 1])
     inside = []
@@ -76,10 +70,7 @@ def clamp_inside(at: Floats, extent: Any, linear: Linear, size: int) -> Floats:
 def choose_centres(
     overlap: Any, linear: Linear, size: int, overviews: tuple[Overview, Overview], crs: Any, mask: Mask | None = None
 ) -> tuple[Floats, Floats]:
-    """Rank places for windows by texture and valid data in both images.
-
-    -> places (n, 2) float64, px of the matching grid; score (n,) float64.
-    """
+    """Rank places (n, 2), px of the matching grid, by texture and valid data in both images; and their scores (n,)."""
     places = _candidates(overlap, linear, size)
     # The last position is the opposite corner of the first window, which measures its side in cells of an overview.
     x = np.append(places[:, 0], places[0, 0] + (np.array([linear[0], linear[1]]) * size).sum())
@@ -100,10 +91,7 @@ def choose_centres(
 
 
 def spread_out(places: Floats, scores: Floats, n: int, size: int) -> NDArray[np.intp]:
-    """Choose the best places at a distance from each other; return their indices.
-
-    places (m, 2) float, px; scores (m,) float.
-    """
+    """Choose the best places (m, 2) at a distance from each other; return their indices."""
     cols, rows = places.T
     taken: list[int] = []
     free = np.ones(len(places), bool)
@@ -178,11 +166,9 @@ def local_window(overlap: Any, linear: Linear) -> int:
 
 
 def window_grid(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing: float, size: int) -> Floats:
-    """Place windows on a regular grid along the axes of the target, centred in the overlap of both image grids.
+    """Place windows (n, 2) on a regular grid along the axes of the target, centred in the overlap of both image grids.
 
     Only windows whose centre lies in the overlap of the valid data count; those at a swath edge are partly empty.
-
-    -> (n, 2) float64.
     """
     own = linear_of(affine)
     corners = shapely.get_coordinates(extent)

@@ -39,12 +39,7 @@ _GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True, eq=False)
 class Heights:
-    """Points over a raster.
-
-    x, y : (n,) float64; CRS units of the raster.
-    z : (n,) float64
-    row : (n,) int; row of each point in the table.
-    """
+    """Points over a raster: x, y, z (n,), CRS units of the raster, and the row of each in the table."""
 
     x: Floats
     y: Floats
@@ -56,12 +51,9 @@ class Heights:
 class PointSamples:
     """Points over a part of an elevation model, which is the target.
 
-    values : (rows, cols) float32
-    valid : (rows, cols) bool
-    col, row : (n,) float64; positions of the points in it, px.
-    z : (n,) float64; their heights.
+    values, valid : (rows, cols); heights of the model, and where it has any.
+    col, row, z : (n,) float64; positions of the points in it, px, and their heights; index : their rows in the table.
     origin : Added to positions, gives those in the grid that all samples share, px.
-    index : (n,) int; row of each point in the table.
     """
 
     values: Floats
@@ -84,10 +76,7 @@ class PointSamples:
         return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
 
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
-        """Products of slopes over two distances, which share no noise, and over one.
-
-        move (2,) float -> both, own (2, 2) float64.
-        """
+        """Products (2, 2) of slopes over two distances, which share no noise, and over one."""
         _, near, at = self._sample(move, _NEAR)
         _, far, also = self._sample(move, _FAR)
         shared = np.isin(at, also), np.isin(also, at)

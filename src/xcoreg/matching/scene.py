@@ -29,11 +29,9 @@ _MARGIN = 8
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What is known of two images before any window is matched.
+    """What is known of two images before any window is matched; pairs are of target and reference.
 
-    overviews : Of target and reference.
-    footprints : Valid data of target and reference, each in its own CRS.
-    overlap : Of the footprints, in the CRS of the target.
+    footprints, overlap : Valid data, each in its own CRS, and their overlap, in the CRS of the target.
     extent : Overlap of the whole grids, valid or not, in the CRS of the target.
     linear : Linear part of the matching grid, CRS units of the target per px.
     mask : Where both images may be used, positions in the CRS of the target.
@@ -75,10 +73,7 @@ class Scene:
         ]
 
     def cached(self, places: Floats, guess: Floats, size: int) -> Scene:
-        """Read the surroundings of some windows once, so that cutting them, also repeatedly, reads nothing.
-
-        places, guess (n, 2) float.
-        """
+        """Read the surroundings of some windows (n, 2) once, so that cutting them again reads nothing."""
         both = np.concatenate([places, places + guess])
         return replace(
             self,

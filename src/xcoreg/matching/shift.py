@@ -57,10 +57,8 @@ _MATCHABLE, _ALONE_OF_MANY = 4, 85.0
 class Acceptance:
     """Whether windows agree on a shift, and which.
 
-    status : OK, or why nothing can be trusted.
-    inliers : (n,) bool; the windows that agree.
-    move : (2,) float64; correction, px of the matching grid, along (col, row); NaN without inliers.
-    cov : (2, 2) float64
+    status, inliers : OK, or why nothing can be trusted; the windows (n,) that agree.
+    move, cov : (2,), (2, 2) float64; correction, px of the matching grid, along (col, row); NaN without inliers.
     """
 
     status: Status
@@ -75,10 +73,7 @@ class Acceptance:
 
 
 def accept_windows(moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Floats) -> Acceptance:
-    """Decide whether windows agree on one shift.
-
-    moves (n, 2) float; covs (n, 2, 2) float; status (n,) int8; reliability (n,) float.
-    """
+    """Decide whether windows agree on one shift: moves (n, 2); covs (n, 2, 2); status, reliability (n,)."""
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
     if not ok.any():
         return Acceptance.failed(commonest_status(status, (Status.NO_DATA,)), len(ok))
@@ -186,10 +181,7 @@ def _check_inside(at: Floats, scene: Scene) -> None:
 
 
 def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene: Scene) -> Acceptance:
-    """Decide on all windows so far, without those beyond `max_shift`.
-
-    moves (n, 2) float: whole corrections, px of the matching grid.
-    """
+    """Decide on the whole corrections (n, 2), matching px, of all windows so far, without those beyond `max_shift`."""
     covs, status, reliability = (
         np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("cov", "status", "reliability")
     )
@@ -244,10 +236,7 @@ _LOCKED = 0.7
 def quarters_disagree(
     scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, contrast: str
 ) -> WindowMatches | None:
-    """Match the quarters of windows; return them if they disagree with the answer, as under rotation or scale.
-
-    inliers (n,) bool; move (2,) float.
-    """
+    """Match the quarters of windows; return them if they contradict the answer, as under rotation or scale."""
     size = found.size // 2
     if size < _QUARTER or not inliers.any():
         return None

@@ -40,11 +40,9 @@ _CUTS, _OFF_CENTRE = 3, 0.6
 
 @dataclass(eq=False)
 class WindowMatches:
-    """Windows of one size with their matches.
+    """Windows of one size (px of the matching grid) with their matches.
 
-    x, y : (n,) float64; centres in the target, CRS units of the target.
-    size : Side of the windows, px of the matching grid.
-    dx, dy : (n,) float64; whole corrections, CRS units of the target.
+    x, y, dx, dy : (n,) float64; centres in the target and whole corrections, CRS units of the target.
     matches : The last match of every window, px of the matching grid, relative to where the reference was cut.
     """
 
@@ -111,9 +109,9 @@ def match_windows(
     *,
     from_uncorrected: bool = False,
 ) -> WindowMatches:
-    """Match windows; `from_uncorrected` takes the similarity before the correction at the place, not at the guess.
+    """Match windows around places (n, 2), the reference moved by a guess (n, 2).
 
-    places (n, 2) float; guess (n, 2) float.
+    `from_uncorrected` takes the similarity before the correction at the place, not at the guess.
     """
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
     index, at = np.arange(len(places)), np.array(guess, np.float64)
@@ -222,12 +220,7 @@ _PART_PIXELS = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """How windows are matched.
-
-    size : Side of the windows, px of the matching grid.
-    match : The matcher.
-    scout : A cheap search for whole pixels before it.
-    """
+    """How windows of a size (px of the matching grid) are matched, after a cheap search for whole pixels: scout."""
 
     size: int
     match: Callable[..., Any]
@@ -237,10 +230,7 @@ class Search:
 def match_many(
     scene: Scene, places: Floats, guess: Floats, search: Search, done: Callable[[int], Any] | None = None
 ) -> WindowMatches:
-    """Match windows at many places, in groups of neighbours that are read together; `done` counts windows.
-
-    places (n, 2) float; guess (n, 2) float.
-    """
+    """Match windows at places (n, 2), in groups of neighbours that are read together; `done` counts windows."""
     if not len(places):
         return WindowMatches.unmatched(places[:, 0], places[:, 1], search.size)
     most = int(np.clip(_GROUP_PIXELS // search.size**2, 1, _GROUP))
@@ -290,10 +280,8 @@ _OUTLIER, _OUTLIER_SIGMAS = 3.0, 6.0
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """A rough field of corrections.
+    """A rough field of corrections: places and moves (n, 2) of anchors, CRS units of the target.
 
-    places : (n, 2) float64; anchors, CRS units of the target; none when nothing is known.
-    moves : (n, 2) float64; their corrections, CRS units of the target.
     error : Typical error between the anchors, px of the matching grid; NaN when nothing is known.
     repetitive : Whether most anchors are ambiguous: small windows on a repetitive pattern might not show it.
     """
@@ -318,10 +306,7 @@ class Guess:
 
 
 def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
-    """Interpolate vectors by a weighted plane through the nearest neighbours.
-
-    known (m, 2) float; moves (m, 2) float; places (n, 2) float -> (n, 2) float64.
-    """
+    """Interpolate vectors (m, 2) known at (m, 2) to places (n, 2) by a weighted plane through the nearest ones."""
     count = min(2 * _NEAREST, len(known))
     distance, index = cKDTree(known).query(places, k=range(1, count + 1))
     near = np.maximum(distance[:, -1:], 1e-9 * (1 + np.abs(places).max(initial=0)))

@@ -1,7 +1,8 @@
 """Figures: before and after, the windows of a fit, and what a matcher saw; needs the extra `plot`.
 
 Every plot function returns a `matplotlib.figure.Figure` made without pyplot: nothing pops up, nothing has to be closed,
-and any thread may draw. Notebooks show it, `figure.savefig(path)` or :func:`save_figure` writes it.
+and any thread may draw. Notebooks show it, `figure.savefig(path)` or :func:`save_figure` writes it. Without matplotlib
+each raises MissingDependency.
 """
 
 from __future__ import annotations

@@ -31,13 +31,7 @@ _PLACES = 9  # places tried along each axis to find strong structure
 
 @dataclass(frozen=True)
 class View:
-    """A square of the map, North up.
-
-    crs : Any spelling of a CRS.
-    x, y : Centre.
-    width : Side, CRS units.
-    side : Display pixels along each axis.
-    """
+    """A square of the map, North up, in any CRS: centre, width in CRS units, and display pixels along a side."""
 
     crs: Any
     x: float
@@ -173,8 +167,6 @@ def plot_before_after(
     ------
     NoOverlap
         When the images have no valid pixel in common there.
-    MissingDependency
-        When matplotlib is not installed.
     """
     tgt, ref, fixed = _rasters(target, reference, corrected, band, ref_band)
     shift = _shift_of(tgt, fixed, fit)
@@ -250,11 +242,7 @@ _SIZE = 96  # side of a cut-out, target px
 
 @dataclass(frozen=True)
 class Greys:
-    """Three images of one place, grey values 0 to 1, and how alike they are.
-
-    before, ref, after : The target has one contrast before and after.
-    r_before, r_after : Correlation with the reference; NaN where it has none.
-    """
+    """Three images of one place, grey values 0 to 1, and their correlations with the reference, NaN where none."""
 
     before: Floats
     ref: Floats
@@ -310,8 +298,6 @@ def save_flicker(
         When the path is no `.gif` or cannot be written.
     NoOverlap
         When the images have no valid pixel in common there.
-    MissingDependency
-        When matplotlib is not installed.
     """
     if not str(path).lower().endswith(".gif"):
         raise OptionError(f"a flicker is an animated GIF, not {path}: give a path that ends in .gif")

@@ -60,8 +60,6 @@ def plot_dem(
 
     Raises
     ------
-    MissingDependency
-        When matplotlib is not installed.
     NoOverlap
         When the two do not overlap.
     """
@@ -225,8 +223,6 @@ def plot_blocks(fit: Coregistration) -> Any:
     ------
     OptionError
         When there are no blocks.
-    MissingDependency
-        When matplotlib is not installed.
     """
     if not has_blocks(fit):
         raise OptionError("the fit has no blocks: match with match_local(..., spacing=, window=)")
@@ -288,11 +284,7 @@ _LARGE, _CHUNK = 1 << 24, 2048  # px of an image that is read part by part, and 
 
 @dataclass(frozen=True)
 class HeightStats:
-    """Statistics of elevation differences, m.
-
-    n : Pixels.
-    median, nmad, le90, rmse : LE90: 90 % of the differences are smaller, whatever their sign.
-    """
+    """Statistics of n elevation differences, m; LE90: 90 % of them are smaller, whatever their sign."""
 
     n: int
     median: float
@@ -312,13 +304,11 @@ class HeightStats:
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """Reference minus target, pixel by pixel.
+    """Reference minus target, pixel by pixel, on the grid of the target, cut to the overlap, coarser where it is large.
 
-    grid : Of the arrays; that of the target, cut to the overlap, and coarser where it is large.
-    before, after : (rows, cols) float64; Heights, units of the values; NaN unless both are known.
-    used : (rows, cols) bool; Stable terrain: both heights are known, and the user's mask is true.
-    slope : (rows, cols) float64; Tangent of the slope of the reference; NaN at voids.
-    aspect : (rows, cols) float64; Downslope, degrees clockwise from North.
+    before, after : (rows, cols) float64; heights, units of the values; NaN unless both are known.
+    used : (rows, cols) bool; stable terrain: both heights are known, and the user's mask is true.
+    slope, aspect : (rows, cols) float64; tangent of the slope of the reference, and downslope, degrees from North.
     coarser : Pixels of the target per pixel of the grid, along each axis.
     """
 

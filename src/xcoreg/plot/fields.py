@@ -49,11 +49,6 @@ def plot_field(fit: Coregistration, background: Any = None) -> Any:
     matplotlib.figure.Figure
         Left the map with arrows in the colour of their length and a mark for every refused window; right the number of
         windows per status, the residuals (at check points where there are such), and the directions.
-
-    Raises
-    ------
-    MissingDependency
-        When matplotlib is not installed.
     """
     figure = new_figure(15, 9.2)
     grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[0.8, 1, 1.25])
@@ -79,10 +74,8 @@ def _before_after(fit: Coregistration) -> str:
 class ModelGrid:
     """A model evaluated on a coarse grid.
 
-    x, y : (rows + 1, cols + 1) float64; Corners of the nodes on the map.
-    values : (3, rows, cols) float64; dx, dy, sigma in `unit`.
-    outside : (rows, cols) bool; Where the model extrapolates.
-    unit : As it follows a number.
+    x, y : (rows + 1, cols + 1) float64; corners of the nodes on the map.
+    values, outside : (3, rows, cols), (rows, cols); dx, dy, sigma in `unit`; where the model extrapolates.
     """
 
     x: Floats
@@ -216,8 +209,6 @@ def plot_model(fit: Coregistration) -> Any:
     ------
     MatchError
         When the fit has no model.
-    MissingDependency
-        When matplotlib is not installed.
     """
     if fit.model is None:
         raise MatchError(f"there is no model to draw: {fit.status.reason}", fit.points)
@@ -252,11 +243,6 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
         Left the map with one arrow per trusted window (exaggerated, see its key) and a mark with the reason for every
         other; right the shifts in target pixels with 95 % ellipses and the residuals (observed minus predicted). Fields
         are drawn by :func:`xcoreg.plot.plot_field`.
-
-    Raises
-    ------
-    MissingDependency
-        When matplotlib is not installed.
     """
     if is_local(fit):
         return plot_field(fit, background)
@@ -284,11 +270,6 @@ def plot_points(points: TiePoints, background: Any = None) -> Any:
     Returns
     -------
     matplotlib.figure.Figure
-
-    Raises
-    ------
-    MissingDependency
-        When matplotlib is not installed.
 
     Examples
     --------

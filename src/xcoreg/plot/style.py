@@ -96,10 +96,7 @@ def stretch(values: Array, valid: Bools, low: float, high: float, gamma: float =
 
 
 def red_cyan(tgt: Array, ref: Array) -> Array:
-    """Colour composite of two grey images: the reference in red, the target in green and blue.
-
-    Where they agree it is grey; an edge that lies elsewhere in the target gets a red and a cyan fringe.
-    """
+    """Colour composite of two grey images, the reference in red, the target in cyan: edges that differ get fringes."""
     return np.stack([ref, tgt, tgt], axis=-1)
 
 
@@ -202,12 +199,9 @@ def draw_statuses(axes: Any, points: TiePoints) -> None:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Observed minus predicted correction at `n` tie points.
+    """Observed minus predicted correction at n tie points, which `window` (n,) identifies.
 
-    window : (n,) int; Identifiers.
-    x, y : (n,) float64; Map positions.
-    dx, dy : (n,) float64; CRS units.
-    dcol, drow : (n,) float64; Target px.
+    x, y, dx, dy, dcol, drow : (n,) float64; map positions; residuals in CRS units and in target px.
     at_check_points : Whether each point was predicted by a fit without it (cross-validation).
     """
 

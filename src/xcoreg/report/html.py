@@ -153,13 +153,7 @@ _SIZES = 56, 128  # smallest and largest side of a cut-out, target px
 
 @dataclass(frozen=True)
 class ShownWindow:
-    """A window to be shown before and after the correction.
-
-    window : Identifier.
-    x, y : Corrected position, CRS of the target.
-    residual : Radial residual, target px; NaN when unknown.
-    why : Why it was chosen.
-    """
+    """A window to be shown at its corrected position, with its residual (target px, or NaN), and why it was chosen."""
 
     window: int
     x: float

@@ -32,9 +32,8 @@ class Interim:
 
     tgt_corners, ref_corners, overlap_corners : Vertices of footprints and overlap; first and last in the target's CRS.
     linear : Linear part (a, b, d, e) of the matching grid, CRS of the target.
-    window : The first window that agrees with the answer.
+    window : The first window that agrees with the answer; points : number of points of known height, if any.
     integer, subpixel : Whole-pixel and sub-pixel part of the shift, px of the matching grid.
-    points : Number of points of known height, where these were the reference.
     """
 
     tgt_corners: Corners = ()

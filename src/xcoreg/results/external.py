@@ -102,10 +102,7 @@ def _unless_close(old: tuple[Floats, Floats], new: tuple[Floats, Floats]) -> tup
 
 
 def turn_cov(cov: Floats, x: Floats, y: Floats, source: Any, crs: Any, step: float) -> Floats:
-    """Convert covariances of displacements to another CRS, by the local Jacobian.
-
-    cov (n, 2, 2) float64; x, y (n,) float64 -> (n, 2, 2) float64.
-    """
+    """Convert covariances (n, 2, 2) of displacements at x, y (n,) to another CRS, by the local Jacobian."""
     back_x, back_y = georef.transform_points(crs, source, x + step, y)
     there_x, there_y = georef.transform_points(crs, source, x, y)
     length = np.hypot(back_x - there_x, back_y - there_y)

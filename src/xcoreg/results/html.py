@@ -69,10 +69,7 @@ def outline(grid: GeoBox) -> Floats:
 
 
 def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
-    """Draw windows on a map, north up: an arrow along the correction of each trusted one, dots for the others.
-
-    frame (n, 2) float64: outline of the target.
-    """
+    """Draw windows on a map, north up: arrows along trusted corrections, dots for others; frame (n, 2): outline."""
     shown = points.take(slice(None, None, max(math.ceil(len(points) / _MANY), 1)))
     shown = shown.take(np.isfinite(shown.x) & np.isfinite(shown.y))
     if not len(shown):

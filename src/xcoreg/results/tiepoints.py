@@ -119,6 +119,8 @@ class TiePoints:
     ...                    [0.35, 0.37], [-1.55, -1.54])
     >>> points.with_status([False, True], Status.OUTLIER)
     TiePoints(2 windows: 1 OK, 1 OUTLIER)
+    >>> points.take([1]).window, points.counts(), TiePoints.from_dict(points.to_dict()) == points
+    (array([1]), {'OK': 2}, True)
     """
 
     window: NDArray[np.int64]
@@ -192,29 +194,11 @@ class TiePoints:
         return shift_angle(self.dx, self.dy)
 
     def counts(self) -> dict[str, int]:
-        """Windows per status name, those that occur only.
-
-        Examples
-        --------
-        >>> TiePoints([0], [0], [0], [0], [0], [1], [1], [1], [1]).counts()
-        {'OK': 1}
-        """
+        """Windows per status name, those that occur only."""
         return count_statuses(self.status)
 
     def with_status(self, mask: ArrayLike, status: Status) -> TiePoints:
-        """Flag windows; those that are flagged already keep their first reason.
-
-        Parameters
-        ----------
-        mask : (n,) bool
-            The windows that are meant.
-        status : Status
-            What becomes of them.
-
-        Returns
-        -------
-        TiePoints
-            As long as this one.
+        """Flag the windows of a mask (n,) with a status; those that are flagged already keep their first reason.
 
         Raises
         ------
@@ -231,48 +215,19 @@ class TiePoints:
         return self._with(status=np.where(chosen & self.ok, np.int8(status), self.status))
 
     def take(self, index: Any) -> TiePoints:
-        """Rows by index array, slice or boolean mask.
-
-        Examples
-        --------
-        >>> points = TiePoints([7, 8], [0, 0], [0, 0], [0, 0], [0, 0], [1, 2], [1, 2], [1, 2], [1, 2])
-        >>> points.take([1]).window
-        array([8])
-        """
+        """Rows by index array, slice or boolean mask."""
         rows = np.atleast_1d(np.arange(len(self))[index])
         return self._with(**{name: getattr(self, name)[rows] for name in _COLUMNS})
 
     def on_grid(self, grid: GeoBox | None, spacing: float | None = None) -> TiePoints:
-        """Set the grid of the target, whose pixels the tie points are in.
-
-        Parameters
-        ----------
-        grid : GeoBox or None
-            Of the target, in the CRS of the tie points.
-        spacing : float, optional
-            Distance between the windows, target px.
-
-        Returns
-        -------
-        TiePoints
-            The same columns.
-        """
+        """Set the grid of the target, in the CRS of the tie points, and the spacing of the windows, target px."""
         out = copy(self)
         object.__setattr__(out, "grid", grid)
         object.__setattr__(out, "spacing", spacing)
         return out
 
     def thin(self, max_points: int) -> TiePoints:
-        """Choose trusted windows that are spread evenly, the most precise ones first.
-
-        Parameters
-        ----------
-        max_points : int
-            Number of windows at most.
-
-        Returns
-        -------
-        TiePoints
+        """Choose trusted windows that are spread evenly, `max_points` at most, the most precise ones first.
 
         Raises
         ------
@@ -293,25 +248,12 @@ class TiePoints:
         return TiePoints(**{f.name: columns.get(f.name, getattr(self, f.name)) for f in fields(self)})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types: lists by column, NaN as None; exact.
-
-        Examples
-        --------
-        >>> TiePoints([0], [0], [0], [0], [0], [1], [1], [1], [1]).to_dict()["score"]
-        [None]
-        """
+        """Plain JSON types: lists by column, NaN as None; exact."""
         return {"crs_wkt": self.crs_wkt, **{name: encode_column(getattr(self, name)) for name in _COLUMNS}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TiePoints:
-        """Undo :meth:`to_dict`.
-
-        Examples
-        --------
-        >>> points = TiePoints([0], [0], [0], [0], [0], [1], [1], [1], [1])
-        >>> TiePoints.from_dict(points.to_dict()) == points
-        True
-        """
+        """Undo :meth:`to_dict`."""
         # Files of version 0.1.0 lack the last columns; JSON drops the inner axes of an empty table.
         columns = {name: decode_column(data[name]) for name in _COLUMNS if name in data or name not in _UNKNOWN}
         columns |= {name: columns[name].reshape(-1, *inner) for name, inner in _INNER.items() if name in columns}
@@ -335,17 +277,7 @@ class TiePoints:
         return tables.to_frame(self)
 
     def to_geodataframe(self) -> Any:
-        """Add a point geometry at (x, y) to the table of :meth:`to_dataframe`; needs the extra `vector`.
-
-        Returns
-        -------
-        geopandas.GeoDataFrame
-            In the CRS of the target.
-
-        Raises
-        ------
-        MissingDependency
-            When geopandas is not installed.
+        """Add a point geometry at (x, y), in the CRS of the target, to :meth:`to_dataframe`; needs the extra `vector`.
 
         Examples
         --------
@@ -438,12 +370,7 @@ class TiePoints:
         return gcps_of(self, tuple(self.grid.affine)[:6])
 
     def plot(self, background: Any = None) -> Any:
-        """Draw the windows on the map, over a `background` image; see :func:`xcoreg.plot.plot_points`; extra `plot`.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
+        """Draw the windows on the map, over a `background` image; see :func:`xcoreg.plot.plot_points`."""
         from xcoreg.plot import plot_points
 
         return plot_points(self, background)

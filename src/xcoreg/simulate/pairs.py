@@ -126,12 +126,9 @@ _SLANT = 0.2  # columns per row of a swath edge
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """The sensor that turns a view of the ground into an image.
+    """The sensor that turns a view of the ground, on the grid before `Acquisition.coarser`, into an image.
 
-    view : The ground on the pixel grid before `Acquisition.coarser`, zero mean.
-    share : Factor on the ground.
-    noise : Standard deviation of the noise, on the scale of the ground.
-    acquisition, product : Of the image.
+    share, noise : Factor on the ground, and standard deviation of the noise on the scale of the ground.
     right : Whether the swath ends on the right.
     """
 
@@ -271,11 +268,7 @@ def blob_mask(
 
 @dataclass(frozen=True, eq=False)
 class Clouds:
-    """Clouds over one image: a smooth field on a coarse grid, cut at the level that gives the wanted cover.
-
-    field : (m, n) float; The field in standard deviations over the level; cloud where positive.
-    cell : Image pixels per coarse cell.
-    """
+    """A smooth field on a coarse grid, `cell` image pixels each, cut so that clouds, where positive, cover a share."""
 
     field: NDArray[np.float64]
     cell: float

@@ -28,13 +28,10 @@ class View(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """A continuous scene of any extent.
+    """A continuous scene of any extent: a torus, repeated, or pieces of it at offsets `rolls` (m, m, 2).
 
     With ``rolls`` the ground at ``x`` is ``sum_b w_b(x) scene(x + rolls[b])`` over the pieces ``b`` that reach ``x``,
     with weights whose squares sum to one.
-
-    scene : The torus.
-    rolls : (m, m, 2) int or None; Offsets (row, col) of the pieces; None repeats the torus.
     """
 
     scene: Scene
@@ -336,13 +333,11 @@ class Texture:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A sum of Fourier modes on a torus: band-limited, so that any shift of it is exact.
+    """A sum of Fourier modes on a torus of `size` pixels: band-limited, so that any shift of it is exact.
 
     The value at pixel position ``x`` is ``real(sum_k modes[k] exp(2 pi i k x / size))``, blurred by the optics and
-    averaged over one pixel. Frequencies above one half of a cycle per pixel are included, and aliased by sampling.
-
-    modes : (2 K + 1, K + 1) complex; Amplitudes of row frequencies -K..K and column frequencies 0..K per torus.
-    size : Side of the torus in pixels.
+    averaged over one pixel, for row frequencies -K..K and column frequencies 0..K: modes (2 K + 1, K + 1). Those above
+    one half of a cycle per pixel are included, and aliased by sampling.
     """
 
     modes: NDArray[np.complexfloating]
@@ -364,8 +359,7 @@ class Scene:
     def image(self, shift: tuple[float, float] = (0.0, 0.0), *, finer: int = 1) -> NDArray[np.floating]:
         """Sample the torus exactly: pixel (row, col) of the image shows the scene at (row + drow, col + dcol).
 
-        shift : (dcol, drow), pixels.
-        finer : Samples per pixel along an axis; each is the mean over one pixel.
+        `finer` samples per pixel along an axis are each the mean over one pixel.
         """
         dcol, drow = shift
         top = self.modes.shape[1] - 1

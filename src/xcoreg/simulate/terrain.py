@@ -86,10 +86,7 @@ class DemPair:
 
 
 def elevations(shape: tuple[int, int], seed: int = 0, *, relief: float = 110.0) -> _Terrain:
-    """Draw a fractal terrain with valleys: a callable (drow, dcol) -> heights (rows, cols) shifted exactly.
-
-    relief : Standard deviation of the heights, m.
-    """
+    """Draw fractal terrain of a relief (sigma, m): a callable (drow, dcol) -> heights (rows, cols), shifted exactly."""
     rng = np.random.default_rng(seed)
     size = tuple(fft.next_fast_len(n + 2 * _MARGIN + n // 4, real=True) for n in shape)
     hills, lines = (_field(size, slope, longest, rng) for slope, longest in ((2.1, 250.0), (2.4, 120.0)))
