@@ -26,8 +26,7 @@ __all__ = ["FILTERS", "Filter", "model", "neighbours", "reliability", "run_filte
 
 Filter = Callable[[TiePoints], Any]
 
-# Smallest number of tie points for a fit: with fewer, outliers determine it.
-_FEWEST = 12
+_FEWEST = 12  # smallest number of tie points for a fit: with fewer, outliers determine it
 
 
 def reliability(least: float = 15.0) -> Filter:

@@ -22,8 +22,7 @@ _Windows = tuple[Floats, Floats, Bools, Bools]
 
 # Height of a secondary autocorrelation peak that suggests a repetitive pattern; number of such peaks that are tried.
 _PERIODIC, _PLACES = 0.5, 4
-# Smallest overlap of tapered windows at which the autocorrelation is used.
-_COMMON = 0.15
+_COMMON = 0.15  # smallest overlap of tapered windows at which the autocorrelation is used
 # Share of each side of a window that is tapered, as for the phase correlation; smoothing, px.
 _TAPERED, _SMOOTHED = 0.6, 0.8
 
@@ -138,26 +137,20 @@ def _fit(tgt: Floats, ref: Floats, valid: Floats, move: Ints) -> Floats:
 
 # Smallest number of pixels valid in both windows, and their share of the area.
 _FEWEST_PIXELS, _LEAST_SHARE = 150, 0.08
-# Smallest side of a window, px.
-_LEAST_SIDE = 8
+_LEAST_SIDE = 8  # smallest side of a window, px
 # Decimal logarithm of the largest probability that a peak is noise; calibrated on unrelated scenes.
 _CHANCE = -3.0
-# Relative height of a second peak that makes a match ambiguous.
-_RIVAL = 0.75
-# Texture is checked in one of so many pairs of rows.
-_SAMPLED = 4
+_RIVAL = 0.75  # relative height of a second peak that makes a match ambiguous
+_SAMPLED = 4  # texture is checked in one of so many pairs of rows
 # Largest standard deviation of an accepted shift, px, and its smallest number of Fourier modes (a ramp has a few).
 _LARGEST_SIGMA, _FEWEST_MODES = 0.5, 6.0
 # Largest distance of the refined shift from the peak, and largest last step, px (or a fifth of its uncertainty).
 _DRIFT, _LAST_STEP = 1.5, 0.01
-# Smallest effective number of the 64 parts of a window that agree.
-_SPOTS = 4.0
+_SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 # Largest difference to the shift from the phases alone, px and standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
-# Shorter corrections need not improve the similarity, px.
-_FAR = 0.5
-# Pixels of a batch: intermediate results stay in the processor's cache.
-_BATCH_PIXELS = 1 << 19
+_FAR = 0.5  # shorter corrections need not improve the similarity, px
+_BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 
 
 def phase_match(

@@ -17,14 +17,10 @@ from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.quality import box_sum
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, taper
 
-# Radial frequency above which a sampled image is mostly aliased, cycles per pixel.
-_HIGHEST = 0.4
-# Lowest radial frequency, cycles per window: below it the common taper makes spectra agree.
-_LOWEST = 1.5
-# Share of each side of a window that is tapered.
-_TAPERED = 0.6
-# Height of the highest peak that noise alone makes, in standard deviations of the surface.
-_NOISE_PEAK = 4.0
+_HIGHEST = 0.4  # radial frequency above which a sampled image is mostly aliased, cycles per pixel
+_LOWEST = 1.5  # lowest radial frequency, cycles per window: below it the common taper makes spectra agree
+_TAPERED = 0.6  # share of each side of a window that is tapered
+_NOISE_PEAK = 4.0  # height of the highest peak that noise alone makes, in standard deviations of the surface
 # A trough so many times as deep as the peak is high means reversed contrast, whose side lobes are two or three times
 # lower than the trough; periodic fields stay below.
 _TROUGH = 1.2

@@ -48,8 +48,7 @@ def _axis_sum(images: Floats, side: int, stride: int) -> Floats:
     return out
 
 
-# Side of a cell, px; the structural similarity uses neighbourhoods of 2 x 2 cells.
-CELL = 4
+CELL = 4  # side of a cell, px; the structural similarity uses neighbourhoods of 2 x 2 cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +111,8 @@ def _sum_columns(rows: Floats, side: int) -> Floats:
     return out
 
 
-# Parts along each side of a window.
-_PARTS = 8
-# Constants of the structural similarity, for images of unit variance.
-_SSIM_C1, _SSIM_C2 = 0.01, 0.03
+_PARTS = 8  # parts along each side of a window
+_SSIM_C1, _SSIM_C2 = 0.01, 0.03  # constants of the structural similarity, for images of unit variance
 
 
 def ssim(a: Floats, b: Floats, valid: Bools) -> Floats:

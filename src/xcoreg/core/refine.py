@@ -107,10 +107,8 @@ def _erode(valid: Bools) -> Bools:
 _MOST_ITERATIONS, _NEAR = 12, 0.1
 # The same for weighted pixels, whose weights depend on the shift.
 _NEAR_WEIGHED = 0.02
-# Changes below this share of the energy of the difference are ignored.
-_WORTH = 5e-3
-# Fading weight above which pixels count for the similarity.
-_FULL = 0.99
+_WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
+_FULL = 0.99  # fading weight above which pixels count for the similarity
 
 
 @dataclass(frozen=True, eq=False)

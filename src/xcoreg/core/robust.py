@@ -8,8 +8,7 @@ from scipy.special import chdtri
 
 from xcoreg.core import Bools, Floats, Ints
 
-# Significance level at which windows contradict each other.
-_CHANCE = 0.01
+_CHANCE = 0.01  # significance level at which windows contradict each other
 _ROUNDS = 200
 
 
@@ -96,8 +95,7 @@ def _scatter(moves: Floats) -> Floats:
     return np.asarray(np.cov(moves, rowvar=False) + 1e-12 * np.eye(2) if n > 2 else isotropic)
 
 
-# Cut-off in standard deviations at which Tukey's biweight is 95 % efficient for normal errors.
-TUKEY = 4.685
+TUKEY = 4.685  # cut-off in standard deviations at which Tukey's biweight is 95 % efficient for normal errors
 # Standard deviation of normal errors over the median of their absolute values, and median length of two such errors.
 NMAD, MEDIAN_RADIUS = 1.4826, 1.1774
 
@@ -113,8 +111,7 @@ def biweight_loss(squared: Floats, limit: float) -> Floats:
 
 
 _NEAREST = 12
-# With fewer neighbours than this a median replaces the plane, which has three coefficients.
-_PLANE = 7
+_PLANE = 7  # with fewer neighbours than this a median replaces the plane, which has three coefficients
 _PLANE_ROUNDS = 6
 
 

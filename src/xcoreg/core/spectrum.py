@@ -14,8 +14,7 @@ from xcoreg.core import Bools, Floats, Ints, Spectra
 
 _Value = TypeVar("_Value", bound=np.generic)
 
-# Highest radial frequency that is used, cycles per pixel: higher ones are aliased.
-HIGHEST = 0.45
+HIGHEST = 0.45  # highest radial frequency that is used, cycles per pixel: higher ones are aliased
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +126,7 @@ def inverse(spectra: Spectra, shape: tuple[int, int]) -> Floats:
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
-# Pixels appended to make a window periodic: ringing at the seam dies out over them.
-_SEAM = 16
+_SEAM = 16  # pixels appended to make a window periodic: ringing at the seam dies out over them
 
 
 class FourierShift:

@@ -22,8 +22,7 @@ from xcoreg.core.spectrum import Modes, modes_for
 _CHANGED, _BOX = 4.0, 5
 # Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
-# The typical energy is measured at every fourth pixel.
-_STRIDE = 4
+_STRIDE = 4  # the typical energy is measured at every fourth pixel
 
 
 def windows_with_changes(cells: Cells) -> Bools:
@@ -74,8 +73,7 @@ def _typical(local: Floats, roughness: Floats) -> Floats:
 
 # Smallest standard deviation of a shift, px, whatever the number of windows: the remaining effect of aliasing.
 SYSTEMATIC = 4e-4
-# Radial frequency, cycles per pixel, above which aliasing is strong.
-_ALIAS_FREE = 0.36
+_ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing is strong
 # Estimating the power of scene and noise from the windows costs the information of so many modes.
 _SMALL_SAMPLE = 12.0
 # Largest number of steps per linearisation, length that ends them, and largest sum of all of them, px.

@@ -31,8 +31,7 @@ from xcoreg.lazy.graph import (
     worker_threads,
 )
 
-# Just below the size that glibc always returns to the system (32 MiB).
-_LARGEST_FREED = 31 << 20
+_LARGEST_FREED = 31 << 20  # just below the size that glibc always returns to the system (32 MiB)
 
 
 def run_tasks(

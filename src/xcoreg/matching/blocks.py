@@ -94,8 +94,7 @@ def _masked(scene: Scene, found: WindowMatches) -> NDArray[np.intp]:
 _PIECE, _MARGIN = 64, 4
 # A more complex model must reduce the NMAD of heights to this share; sharpness of triangulated ones.
 _WORTH, _SHARP = 0.99, 3.0
-# So many pieces are compared, evenly selected.
-_ENOUGH = 160
+_ENOUGH = 160  # so many pieces are compared, evenly selected
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,7 @@ def _basis(size: int) -> Floats:
 
 # Pixel sizes that differ by less than this part count as equal: a thousandth of a pixel over a window of a thousand.
 _SAME_SIZE = 1e-6
-# Pixels read around a window that is resampled: half width of the kernel.
-_MARGIN = 4
+_MARGIN = 4  # pixels read around a window that is resampled: half width of the kernel
 # Windows are read one by one where the box around all of them has more than so many times their pixels.
 _SPARSE = 16
 

@@ -163,8 +163,7 @@ def _with_masked(found: WindowMatches, plan: _Plan, usable: Bools) -> WindowMatc
 
 # Fewer tie points than this make no field; the sum of their reliability must reach this, percent.
 _FEWEST, _TOGETHER = 3, 150.0
-# Of windows that could match, at least this share must.
-_SHARE = 0.05
+_SHARE = 0.05  # of windows that could match, at least this share must
 _USELESS = (
     "the correction does not reduce the residuals at check points (RMSE {:.3g} px before, {:.3g} px after): the images "
     "are aligned already, or too few windows match"

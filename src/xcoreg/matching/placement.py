@@ -18,10 +18,8 @@ from xcoreg.raster.overview import Overview
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SEVERAL, _SHARES = 4, 8
-# Candidates along the longer side of the overlap.
-_CANDIDATES = 40
-# Scores of places are rounded to so many classes.
-_CLASSES = 10
+_CANDIDATES = 40  # candidates along the longer side of the overlap
+_CLASSES = 10  # scores of places are rounded to so many classes
 # A window may be this many times as large as the overlap.
 _OVERHANG = 1.25
 

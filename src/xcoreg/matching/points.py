@@ -175,10 +175,8 @@ def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples],
 _FEWEST = 20
 _SLOPES = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 90.0)
 _WINDS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
-# Slopes must exceed those of pure noise by this factor.
-_ABOVE_NOISE = 2.5
-# Flatter terrain, degrees, has no aspect.
-_LEVEL = 2.0
+_ABOVE_NOISE = 2.5  # slopes must exceed those of pure noise by this factor
+_LEVEL = 2.0  # flatter terrain, degrees, has no aspect
 
 
 def match_points(target: DataArray | Dataset, points: Any, options: Options) -> Coregistration:

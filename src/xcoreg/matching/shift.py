@@ -33,15 +33,12 @@ from xcoreg.results.coregistration import Coregistration
 
 logger = logging.getLogger("xcoreg")
 
-# After windows that fail come larger ones, by this factor, and this many of them.
-_LARGER = ((2, 5), (4, 3))
+_LARGER = ((2, 5), (4, 3))  # after windows that fail come larger ones, by this factor, and this many of them
 _LARGEST = 1024
-# An answer of fewer windows is confirmed by a second round.
-_FEW = 3
+_FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
-# So many matched windows that contradict each other end the search.
-_MANY = 4
+_MANY = 4  # so many matched windows that contradict each other end the search
 
 
 # Windows agree within this many matching pixels, and within this many of their own standard deviations.

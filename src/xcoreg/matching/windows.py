@@ -265,15 +265,13 @@ def _count_windows(done: Callable[[int], Any], each: float) -> Callable[[int], N
     return count
 
 
-# Anchors (large, sparse windows) along the longer side of the overlap, level by level.
-_ALONG = (6, 12, 24)
+_ALONG = (6, 12, 24)  # anchors (large, sparse windows) along the longer side of the overlap, level by level
 _ANCHOR, _LARGEST = 256, 1024
 # A guess is good enough when its error is at most this part of the windows' side, or this many px.
 _GOOD_SHARE, _GOOD = 0.05, 1.5
 # The search radius is this many times the typical error of the guess, and this many px at least.
 _TIMES, _LEAST = 4.0, 4.0
-# Fewer anchors than this give no guess; guesses are interpolated from (twice) so many.
-_FEWEST, _NEAREST = 3, 4
+_FEWEST, _NEAREST = 3, 4  # fewer anchors than this give no guess; guesses are interpolated from (twice) so many
 # Anchors whose correction differs from their neighbours' by more px and more times the scatter than this are left out.
 _OUTLIER, _OUTLIER_SIGMAS = 3.0, 6.0
 

@@ -292,8 +292,7 @@ def _waves(
     return out
 
 
-# Modes that optics reduce below this are not part of the scene.
-_DIM = 1e-3
+_DIM = 1e-3  # modes that optics reduce below this are not part of the scene
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,11 @@ from xcoreg.core.dem.observations import Observation, Samples
 
 Field = tuple[tuple[int, int], Ints, Floats]
 
-# Longest lag as a part of a window's side; correlation that counts as none.
-_FARTHEST, _NONE = 4, 0.05
+_FARTHEST, _NONE = 4, 0.05  # longest lag as a part of a window's side; correlation that counts as none
 # Side of cells in correlation lengths, smallest side in px, and smallest number along the side of a window.
 _LENGTHS, _LEAST_CELL, _FEWEST_CELLS = 3.0, 4, 4
-# Mean lag of a Gaussian autocorrelation over its length.
-_LAG = 0.64
-# Number of windows that the correlation length is estimated from.
-_ENOUGH = 12
+_LAG = 0.64  # mean lag of a Gaussian autocorrelation over its length
+_ENOUGH = 12  # number of windows that the correlation length is estimated from
 
 
 def correlation_length(fields: Sequence[Field]) -> float:
@@ -75,12 +72,9 @@ def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) ->
     return np.asarray(np.einsum("in,jn->ij", flat, flat) / (4 * in_blocks * free))
 
 
-# Variance of a median over that of a mean, for normal errors.
-_MEDIAN = np.pi / 2
-# Number of samples below which variances are at least those of white noise.
-_FEW = 1000
-# Smallest slope over the mean slope that limits weights in the classic solution.
-_FLATTEST = 0.1
+_MEDIAN = np.pi / 2  # variance of a median over that of a mean, for normal errors
+_FEW = 1000  # number of samples below which variances are at least those of white noise
+_FLATTEST = 0.1  # smallest slope over the mean slope that limits weights in the classic solution
 
 
 def residual_correlation_length(

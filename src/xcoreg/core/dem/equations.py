@@ -70,8 +70,7 @@ def parse_terms(matcher: Any) -> Terms | None:
 
 # Iterations of the weights per sampling; largest number of samples of a median.
 _ROUNDS, _MEDIAN_SAMPLE = 3, 60_000
-# Models count as aligned once cross products of slopes reach this share of their squares.
-_NEAR = 0.6
+_NEAR = 0.6  # models count as aligned once cross products of slopes reach this share of their squares
 
 
 @dataclass(frozen=True)

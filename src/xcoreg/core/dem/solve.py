@@ -72,8 +72,7 @@ def classic_step(observations: Sequence[Observation], equations: Equations, to_m
     return np.asarray(np.linalg.solve(matrix, np.array([east, north])))
 
 
-# Smallest number of samples, and length of a step at convergence, px.
-_FEWEST, _SMALL_STEP = 100, 1e-3
+_FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
 # Iterations without limits; later, steps along axes without relief are suppressed: misaligned models show less relief.
 _FREE_ROUNDS = 6
@@ -81,8 +80,7 @@ _FREE_ROUNDS = 6
 _COARSER, _ROOM, _FEWEST_COARSE = (16, 4), 24, 9
 # Largest standard deviation of an accepted shift, px; smallest ratio of relief to that of noise.
 _LARGEST_SIGMA, _ABOVE_NOISE = 1.0, 4.0
-# Relief below this share of the height is rounding of float32.
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # relief below this share of the height is rounding of float32
 
 
 @dataclass(frozen=True, eq=False)
