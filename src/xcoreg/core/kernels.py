@@ -15,14 +15,6 @@ Taps = tuple[NDArray[np.int64], list[Array]]
 _TICKS = float(2**20)
 
 
-def _box_kernel(distance: Array) -> Array:
-    return (distance <= 0.5).astype(distance.dtype)
-
-
-def _triangle(distance: Array) -> Array:
-    return np.maximum(1.0 - distance, 0.0)
-
-
 def _keys(distance: Array) -> Array:
     """Cubic convolution with a = -1/2 (Keys 1981, doi:10.1109/TASSP.1981.1163711)."""
     inner = (1.5 * distance - 2.5) * distance * distance + 1.0
@@ -36,10 +28,6 @@ def _lanczos(distance: Array) -> Array:
     weight[(distance >= 3.0) | (distance == np.rint(distance))] = 0.0
     weight[distance == 0.0] = 1.0
     return weight
-
-
-def _linear_weights(part: Array) -> list[Array]:
-    return [1 - part, part]
 
 
 def _cubic_weights(part: Array) -> list[Array]:
@@ -73,15 +61,15 @@ def _lanczos_weights(part: Array) -> list[Array]:
 
 #: name -> weights of the taps of the unwidened kernel, first to last, at parts [0, 1) of a pixel
 _AT_PART: dict[str, Callable[[Array], list[Array]]] = {
-    "bilinear": _linear_weights,
+    "bilinear": lambda part: [1 - part, part],
     "cubic": _cubic_weights,
     "lanczos": _lanczos_weights,
 }
 
 #: name -> (support in pixels, weight as a function of the absolute distance)
 KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
-    "nearest": (0.5, _box_kernel),
-    "bilinear": (1.0, _triangle),
+    "nearest": (0.5, lambda distance: (distance <= 0.5).astype(distance.dtype)),
+    "bilinear": (1.0, lambda distance: np.maximum(1.0 - distance, 0.0)),
     "cubic": (2.0, _keys),
     "lanczos": (3.0, _lanczos),
 }

@@ -152,6 +152,9 @@ _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 
+# Columns of `Matches` that are NaN where a window has no data or texture.
+_MEASURED = ("dcol", "drow", "score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow")
+
 
 def phase_match(
     tgt: Floats,
@@ -208,12 +211,11 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
     """Match windows of one batch; those without data or texture are left out."""
     tgt_valid, ref_valid = windows[2:]
     (tgt, ref), status = _prepare(*windows)
-    out = {
-        "move": np.full((len(ref), 2), np.nan),
+    columns: dict[str, NDArray[np.float64]] = {name: np.full(len(ref), np.nan) for name in _MEASURED}
+    columns |= {
         "cov": np.full((len(ref), 2, 2), np.nan),
-        **{name: np.full(len(ref), np.nan) for name in ("score", "reliability", "before", "after")},
-        "phase": np.full((len(ref), 2), np.nan),
-        "middle": np.zeros((len(ref), 2)),
+        "middle_col": np.zeros(len(ref)),
+        "middle_row": np.zeros(len(ref)),
     }
     whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
     # Windows with and without invalid pixels take different paths; matched apart, neither depends on the other.
@@ -222,28 +224,15 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
             # A whole batch is not copied.
             one = slice(None) if use.size == len(ref) else use
             chosen = tgt[one], ref[one], tgt_valid[one], ref_valid[one]
-            status[use], values = _match_usable(chosen, limit, contrast, compare)
-            for column, value in zip(out.values(), values, strict=True):
-                column[use] = value
-    return Matches(
-        out["move"][:, 0],
-        out["move"][:, 1],
-        cov=out["cov"],
-        score=out["score"],
-        status=status,
-        reliability=out["reliability"],
-        ssim_before=out["before"],
-        ssim_after=out["after"],
-        phase_dcol=out["phase"][:, 0],
-        phase_drow=out["phase"][:, 1],
-        middle_col=out["middle"][:, 0],
-        middle_row=out["middle"][:, 1],
-    )
+            status[use], found = _match_usable(chosen, limit, contrast, compare)
+            for name, values in found.items():
+                columns[name][use] = values
+    return Matches(status=status, **columns)
 
 
 def _match_usable(
     windows: _Windows, limit: float, contrast: str, compare: bool
-) -> tuple[NDArray[np.int8], tuple[Floats, ...]]:
+) -> tuple[NDArray[np.int8], dict[str, Floats]]:
     """Status and columns of the result for centred windows; a target of reversed contrast is negated, in place."""
     tgt, ref, tgt_valid, ref_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
@@ -260,16 +249,11 @@ def _match_usable(
     checks = _statuses(peaks, refined, rival, (before, after), limit)
     one_spot = parts < _SPOTS * np.minimum(1, 2 * (aligned.weight > 0).mean((1, 2)))
     status = np.where((checks == Status.OK) & one_spot, np.int8(Status.FLAT), checks)
-    return status, (
-        refined.move,
-        refined.cov,
-        refined.score,
-        100 * (1 - peaks.rival),
-        before,
-        after,
-        refined.phase,
-        middle,
-    )
+    found = {"cov": refined.cov, "score": refined.score, "reliability": 100 * (1 - peaks.rival)}
+    found |= {"ssim_before": before, "ssim_after": after}
+    for name, pair in (("d", refined.move), ("phase_d", refined.phase), ("middle_", middle)):
+        found |= {f"{name}col": pair[:, 0], f"{name}row": pair[:, 1]}
+    return status, found
 
 
 def _prepare(

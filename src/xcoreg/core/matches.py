@@ -165,7 +165,7 @@ _INNER = {"cov": (2, 2), "cov_z": (3,)}
 # Columns a matcher may omit, and their defaults.
 _DEFAULTS = {
     **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
-    **dict.fromkeys(("count", "nmad_before", "nmad_after"), np.nan),
+    **dict.fromkeys(("count", "nmad_before", "nmad_after", *_INNER), np.nan),
     **dict.fromkeys(("dz", "middle_col", "middle_row"), 0.0),
 }
 
@@ -241,12 +241,9 @@ class Matches:
         n = np.size(self.dcol)
         for name in ("dcol", "drow", *_DEFAULTS):
             given: Any = getattr(self, name)
-            values = np.full(n, _DEFAULTS[name]) if given is None else given
-            object.__setattr__(self, name, freeze(name, values, (n,), np.float64))
-        for name, shape in _INNER.items():
-            cov: Any = getattr(self, name)
-            cov = np.full((n, *shape), np.nan) if cov is None else cov
-            object.__setattr__(self, name, freeze(name, cov, (n, *shape), np.float64))
+            shape = (n, *_INNER.get(name, ()))
+            values = np.full(shape, _DEFAULTS[name]) if given is None else given
+            object.__setattr__(self, name, freeze(name, values, shape, np.float64))
         given = self.status
         status = freeze("status", np.zeros(n) if given is None else given, (n,), np.int8)
         unknown = ~(np.isfinite(self.dcol) & np.isfinite(self.drow))
@@ -270,10 +267,8 @@ class Matches:
 
     def take(self, index: Any) -> Matches:
         """Rows chosen by an index array, a slice or a boolean mask, in that order."""
-        return Matches(
-            **{f.name: np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self) if f.name not in _INNER},
-            **{name: getattr(self, name)[index].reshape(-1, *shape) for name, shape in _INNER.items()},
-        )
+        rows = np.atleast_1d(np.arange(len(self))[index])
+        return Matches(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @classmethod
     def concatenate(cls, parts: Sequence[Matches]) -> Matches:

@@ -36,17 +36,12 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     moves = np.asarray(moves, np.float64)
     covs = _fill_covariances(np.asarray(covs, np.float64), moves)
     mean, cov = _weighted_mean(moves, covs)
-    n = len(moves)
-    if n == 1 and not np.isfinite(cov).all():
+    known = bool(np.isfinite(cov).all())
+    if len(moves) == 1 and not known:
         return moves[0], cov
-    if n < 2 or not np.isfinite(cov).all():
+    if len(moves) < 2 or not known or _chi_square(moves, mean, covs) <= chdtri(2 * (len(moves) - 1), _CHANCE):
         return mean, cov
-    excess = _chi_square(moves, mean, covs)
-    degrees = 2 * (n - 1)
-    if excess <= chdtri(degrees, _CHANCE):
-        return mean, cov
-    between = _between(moves, covs)
-    return _weighted_mean(moves, covs + between * np.eye(2))
+    return _weighted_mean(moves, covs + _between(moves, covs) * np.eye(2))
 
 
 def _between(moves: Floats, covs: Floats) -> float:

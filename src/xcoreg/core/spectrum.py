@@ -124,8 +124,6 @@ def inverse(spectra: Spectra, shape: tuple[int, int]) -> Floats:
     return np.asarray(sfft.irfft2(spectra, s=shape, axes=(-2, -1)))
 
 
-_Pixel = TypeVar("_Pixel", bound=np.generic)
-
 _SEAM = 16  # pixels appended to make a window periodic: ringing at the seam dies out over them
 
 
@@ -157,7 +155,7 @@ class FourierShift:
         return inverse(spectra, self._wide)[:, : self.shape[0], : self.shape[1]]
 
 
-def cut_at_offset(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel], Bools]:
+def cut_at_offset(images: NDArray[_Value], move: Ints) -> tuple[NDArray[_Value], Bools]:
     """Sample windows (n, rows, cols) at whole-pixel offsets (n, 2); -> pixels, and whether each lies inside.
 
     Beyond the edge of a window its last pixel is repeated.
@@ -171,7 +169,7 @@ def cut_at_offset(images: NDArray[_Pixel], move: Ints) -> tuple[NDArray[_Pixel],
     return out, good_row[:, :, None] & good_col[:, None, :]
 
 
-def shift_pixels(images: NDArray[_Pixel], move: Ints) -> NDArray[_Pixel]:
+def shift_pixels(images: NDArray[_Value], move: Ints) -> NDArray[_Value]:
     """Move windows (n, rows, cols) by whole pixels (n, 2) each; zeros come in at the edge."""
     if not move.any():
         return images

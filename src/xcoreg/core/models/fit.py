@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -130,12 +131,9 @@ def _both_components(cov: Pairs) -> Pairs:
     return cov if len(cov) > 1 else (cov[0] * 2, cov[0] * 2)
 
 
-def _polynomial(kind: Any) -> Callable[[FitPoints], FitResult]:
-    def fit_it(points: FitPoints) -> FitResult:
-        model, fit = fit_polynomial(kind, points)
-        return _result(model, fit, points, len(fit.coef))
-
-    return fit_it
+def _polynomial(kind: Any, points: FitPoints) -> FitResult:
+    model, fit = fit_polynomial(kind, points)
+    return _result(model, fit, points, len(fit.coef))
 
 
 def _result(model: Any, fit: LinearFit, points: FitPoints, parameters: float) -> FitResult:
@@ -144,19 +142,15 @@ def _result(model: Any, fit: LinearFit, points: FitPoints, parameters: float) ->
 
 _FITS: dict[str, Callable[[FitPoints], FitResult]] = {
     "translation": _translation,
-    "affine": _polynomial(Affine),
-    "polynomial2": _polynomial(Polynomial2),
-    "polynomial3": _polynomial(Polynomial3),
+    "affine": partial(_polynomial, Affine),
+    "polynomial2": partial(_polynomial, Polynomial2),
+    "polynomial3": partial(_polynomial, Polynomial3),
     "spline": fit_spline,
     "piecewise": fit_piecewise,
 }
 
-#: Kinds of models, the simplest first.
-KINDS = tuple(_FITS)
-
-#: Kinds among which an automatic choice is made.
-KINDS_AUTO = KINDS
-
+#: Kinds of models, the simplest first, and those among which an automatic choice is made.
+KINDS = KINDS_AUTO = tuple(_FITS)
 _ALSO = {"polynomial": "polynomial2"}
 
 

@@ -42,13 +42,7 @@ class Choice:
 
 
 def assess_model(
-    kind: Any,
-    x: ArrayLike,
-    y: ArrayLike,
-    dx: ArrayLike,
-    dy: ArrayLike,
-    cov: ArrayLike | None = None,
-    folds: int = 10,
+    kind: Any, x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov: ArrayLike | None = None, folds: int = 10
 ) -> Choice:
     """Fit a model of one kind, with cross-validation.
 
@@ -199,8 +193,6 @@ def _summarise(
     missing = {"rmse_r": np.nan, "score": np.nan, "error": np.nan, "parameters": np.nan, "chosen": False}
     table += [{"kind": kind, **missing, "reason": reason} for kind, reason in reasons.items()]
     result = results[chosen]
-    residual, cov = (
-        points.in_given_order(result.residual * points.unit),
-        points.in_given_order(result.check_cov * points.unit**2),
-    )
+    residual = points.in_given_order(result.residual * points.unit)
+    cov = points.in_given_order(result.check_cov * points.unit**2)
     return Choice(result.model, table, residual[:, 0], residual[:, -1], cov[:, :2, :2], warnings)
