@@ -248,8 +248,8 @@ class ChunkStore:
         for key in shared:
             chunk = self.get(key)
             graph[key] = (partial(self.store_and_return, key), graph[key]) if chunk is None else (chunk.load,)
-        graph |= {("xcoreg-kept", *key): (partial(self._store_chunk, key), key) for key in missing}
-        ends = _collections(f"xcoreg-kept-{array.name}", graph, [("xcoreg-kept", *key) for key in missing])
+        graph |= {("xcoreg-stored", *key): (partial(self._store_chunk, key), key) for key in missing}
+        ends = _collections(f"xcoreg-stored-{array.name}", graph, [("xcoreg-stored", *key) for key in missing])
         return found | dict(zip(missing, ends, strict=True))
 
     def _store_chunk(self, key: Key, pixels: Any) -> StoredChunk:

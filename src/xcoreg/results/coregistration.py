@@ -251,7 +251,7 @@ class Coregistration:
         return summarise(self)
 
     def plot(self, background: Any = None) -> Any:
-        """Draw the windows, the correction and what is left; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
+        """Draw the windows, the correction and the residuals; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _PER_SPACING = 4  # nodes between two tie points
-_LARGEST, _USUAL = 1000, 100  # nodes along the longer side: at most, and where the spacing tells nothing
+_LARGEST, _USUAL = 1000, 100  # nodes along the longer side: at most, and where the spacing is unknown
 _BLOCK = 1 << 15  # nodes evaluated at once
 _BANDS = ("dx", "dy", "sigma")
 
@@ -50,7 +50,7 @@ def displacement_raster(
     DataArray
         (band, y, x) float64, bands dx, dy (the correction, x_ref = x_tgt + dx, CRS units, at the position of the
         *target*) and sigma (standard deviation in the direction where it is largest). Rows and columns run as in the
-        target. Attributes tell sign, unit and model. NaN where a place has no position in the CRS of the fit.
+        target. Attributes name sign, unit and model. NaN where a place has no position in the CRS of the fit.
 
     Raises
     ------
