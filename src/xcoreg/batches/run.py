@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -32,14 +34,9 @@ from xcoreg.errors import OptionError
 from xcoreg.files import local_path, new_file, remove_stale_folders
 from xcoreg.report.html import escape, page, paragraphs, section, table
 
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator
-
-    OnRecord = Callable[[dict[str, Any]], None]
-
 logger = logging.getLogger("xcoreg")
 
+OnRecord = Callable[[dict[str, Any]], None]
 _PAUSE = 5.0  # seconds between two writings of the manifest
 
 
@@ -223,19 +220,8 @@ def _record_function(progress: bool | OnRecord, total: int) -> Iterator[OnRecord
 _WORDS = {DONE: "corrected", REFUSED: "refused", FAILED: "failed"}
 _TOP = ("name", "status", "reason", "target", "reference", "output", "model", "dx", "dy", "unit", "dcol", "drow")
 _SIGMA = ("sigma_x", "sigma_y", "sigma_col", "sigma_row", "length", "angle")
-_QUALITY = (
-    "reliability",
-    "score",
-    "ssim_before",
-    "ssim_after",
-    "n_windows",
-    "n_ok",
-    "n_check",
-    "rmse_before",
-    "rmse_after",
-    "ce90_before",
-    "ce90_after",
-)
+_SIMILARITY = ("reliability", "score", "ssim_before", "ssim_after", "n_windows", "n_ok")
+_QUALITY = (*_SIMILARITY, "n_check", "rmse_before", "rmse_after", "ce90_before", "ce90_after")
 _STEPS = ("match", "write", "report", "total")
 
 
@@ -316,11 +302,10 @@ def write_page(batch: Batch, path: Path) -> None:
         "A correction is added to the coordinates of the target: x_ref = x_tgt + dx; dcol runs to the right, drow "
         "down, in pixels of the target. RMSE: before and after the correction, at check points, px."
     )
-    head = f"<header{kind}><h1>{escape(title)}</h1>{paragraphs([sign], 'faint')}</header>"
+    body = f"<header{kind}><h1>{escape(title)}</h1>{paragraphs([sign], 'faint')}</header>"
     bad = [record for record in batch.records if record["status"] != DONE]
     good = [record for record in batch.records if record["status"] == DONE]
     names = ["scene", "dcol", "drow", "RMSE before", "after", "SSIM before", "after", "windows", "s", "model"]
-    body = head
     if bad:
         lines = [[_link(batch, one), escape(_WORDS[one["status"]]), escape(one["reason"])] for one in bad]
         body += section("Not corrected", table(["scene", "", "reason"], lines, markup=True))

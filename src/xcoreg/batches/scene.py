@@ -91,11 +91,8 @@ class BatchOptions:
 
     def signature(self, pair: Pair) -> str:
         """Hash what a result depends on: the input files as they are now, and the options."""
-        options = {
-            one.name: _hashable(getattr(self, one.name))
-            for one in fields(self)
-            if one.name not in ("folder", "manifest")
-        }
+        names = [one.name for one in fields(self) if one.name not in ("folder", "manifest")]
+        options = {name: _hashable(getattr(self, name)) for name in names}
         files = _file_state(pair.target), _file_state(pair.reference)
         return lazy.token(current_versions()["xcoreg"], pair.name, *files, options)
 
@@ -248,17 +245,14 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     with clock.running("write"):
         with new_file(paths.fit) as place:
             fit.save(place)
-        on_reference = {"like": pair.reference} if _is_reference(options.applying.get("like")) else {}
-        applying = options.applying | on_reference
+        like: Any = options.applying.get("like")  # an image, too, which is not compared with a text
+        onto = {"like": pair.reference} if isinstance(like, str) and like == "reference" else {}
+        applying = options.applying | onto
         correct_file(pair.target, fit, paths.image, driver=options.driver, creation=options.creation, **applying)
     if paths.report is not None:
         with clock.running("report"):
             fit.report(paths.report, target=tgt, reference=ref, title=pair.name)
     return fit
-
-
-def _is_reference(like: Any) -> bool:
-    return isinstance(like, str) and like == "reference"
 
 
 @contextmanager

@@ -64,9 +64,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    name="coreg",
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    name="coreg", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
 @click.version_option(package_name="xcoreg")
 def cli() -> None:

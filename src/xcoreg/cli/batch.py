@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,7 @@ import click
 
 import xcoreg
 from xcoreg.cli.console import Console, ConsoleCommand, Failure, NoMatch
-from xcoreg.cli.options import (
-    F,
-    console_options,
-    creation_options,
-    local_options,
-    match_options,
-    write_options,
-)
+from xcoreg.cli.options import F, console_options, creation_options, local_options, match_options, write_options
 from xcoreg.errors import OptionError
 
 # Options of the commands for one scene that a batch has too.
@@ -77,9 +71,7 @@ def batch(jobs: tuple[str, ...], out: str, console: Console, **options: Any) -> 
     creation = creation_options(options.pop("co") or ())
     chosen = {name: value for name, value in options.items() if value is not None}
 
-    def print_scene(record: dict[str, Any]) -> None:
-        _print_scene(record, console)
-
+    print_scene = partial(_print_scene, console=console)
     try:
         found = xcoreg.batch(
             jobs[0] if len(jobs) == 1 else list(jobs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 import xcoreg
 from xcoreg.cli.console import Console, ConsoleCommand
-from xcoreg.cli.match import find_points, match_files, match_files_locally, print_fit
+from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
 from xcoreg.cli.options import (
     MODELS,
     RESULT_FILES,
@@ -20,6 +21,7 @@ from xcoreg.cli.options import (
     check_distinct,
     check_new,
     console_options,
+    correct_arguments,
     fit_option,
     local_options,
     overwrite_option,
@@ -37,9 +39,7 @@ _FILE = click.Path(dir_okay=False)
 
 
 @click.command(cls=ConsoleCommand)
-@click.argument("ref")
-@click.argument("tgt")
-@click.argument("out", type=click.Path())
+@correct_arguments
 @local_options
 @write_options
 @console_options
@@ -48,20 +48,11 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
 
     TGT is interpolated once: onto its own grid, unless --align-grid or --like ask for another one.
     """
-    output = OutputOptions.pop_from(options, out)
-    output.check(ref, tgt)
-    check_distinct({"OUT": out, **{name: options[name] for name in RESULT_FILES}})
-    nodata = options["nodata"]
-    fit = match_files_locally(ref, tgt, options, console)
-    print_fit(fit, console)
-    output.write(tgt, fit, nodata)
-    console.print("wrote", out)
+    correct_with(match_files_locally, ref, tgt, out, options, console)
 
 
 @click.command(cls=ConsoleCommand)
-@click.argument("ref")
-@click.argument("tgt")
-@click.argument("out", type=click.Path())
+@correct_arguments
 @local_options
 @click.option(
     "--columns",
@@ -91,9 +82,7 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
 
 
 @click.command(cls=ConsoleCommand)
-@click.argument("ref")
-@click.argument("tgt")
-@click.argument("out", type=click.Path())
+@correct_arguments
 @click.option(
     "--matcher",
     default="nuth_kaab",
@@ -136,7 +125,7 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     check_distinct({"OUT": out, "table": table, **{name: options.get(name) for name in RESULT_FILES}})
     nodata = options["nodata"]
     fit = _match_elevations(ref, tgt, options, console, exclude)
-    print_elevation_fit(fit, console)
+    print_fit(fit, console, _elevation_lines)
     if table:
         fit.points.save(table)
         console.print("table", table)
@@ -170,22 +159,14 @@ def _match_elevations(ref: str, tgt: str, options: dict[str, Any], console: Cons
     return match_files_locally(ref, tgt, options | {"model": options["model"] or "auto"}, console)
 
 
-def print_elevation_fit(fit: Coregistration, console: Console) -> None:
-    """Print the fit of elevation models in a few lines, or all of its summary when verbose."""
-    if console.verbose:
-        console.detail(fit.summary())
-        return
+def _elevation_lines(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if fit.is_field:
-        console.print("model", repr(fit.model))
+        yield "model", repr(fit.model)
     if len(fit.points) > 1:
-        console.print("blocks", describe_counts(fit.points.status))
-    console.print("mean" if fit.is_field else "shift", str(fit.shift))
+        yield "blocks", describe_counts(fit.points.status)
+    yield "mean" if fit.is_field else "shift", str(fit.shift)
     q = fit.quality
     if q.dh_count and math.isfinite(q.dh_nmad_after):
-        console.print(
-            "heights",
-            f"NMAD {q.dh_nmad_before:.3f} m before, {q.dh_nmad_after:.3f} m after; median {q.dh_median_before:+.3f} m "
-            f"before, {q.dh_median_after:+.3f} m after; {q.dh_count} pixels",
-        )
-    for text in q.warnings:
-        console.warn(text)
+        nmad = f"NMAD {q.dh_nmad_before:.3f} m before, {q.dh_nmad_after:.3f} m after"
+        median = f"median {q.dh_median_before:+.3f} m before, {q.dh_median_after:+.3f} m after"
+        yield "heights", f"{nmad}; {median}; {q.dh_count} pixels"

@@ -12,12 +12,12 @@ import pandas as pd
 import xcoreg
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.options import (
-    RESAMPLING,
     band_option,
     console_options,
     creation_options,
     format_options,
     image_nodata_option,
+    resampling_option,
 )
 from xcoreg.cli.options import overwrite_option as _overwrite
 from xcoreg.errors import NotGeoreferenced, OptionError, require
@@ -73,14 +73,8 @@ def fit(source: str, console: Console, model: str, order: int | None, robust: bo
     """Fit a model to the control points of SOURCE and write JSON: model, errors, the residuals of every point."""
     found = xcoreg.fit_gcps(xcoreg.read_gcps(source), model, order=order, robust=robust, crs=crs)
     console.print("fit", repr(found))
-    columns = {
-        "id": list(found.gcps.id),
-        "dx": found.residuals.dx.tolist(),
-        "dy": found.residuals.dy.tolist(),
-        "dcol": found.residuals.dcol.tolist(),
-        "drow": found.residuals.drow.tolist(),
-        "weight": found.weights.tolist(),
-    }
+    residuals = {name: getattr(found.residuals, name).tolist() for name in ("dx", "dy", "dcol", "drow")}
+    columns = {"id": list(found.gcps.id), **residuals, "weight": found.weights.tolist()}
     points = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     click.echo(json.dumps({**found.to_dict(), "points": points}, indent=1, allow_nan=False))
 
@@ -108,9 +102,7 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 @click.option("--like", metavar="RASTER", help="Rectify onto the grid of this raster.")
 @click.option("--crs", help="CRS of OUT.  [default: that of the points]")
 @click.option("--resolution", type=float, help="Pixel size of OUT, units of its CRS.")
-@click.option(
-    "--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True, help="Interpolation kernel."
-)
+@resampling_option("cubic")
 @image_nodata_option
 @_height
 @format_options
@@ -195,9 +187,7 @@ def ground_of(
 @click.option("--plane", help="CRS in which the corners are fitted.  [default: centred on the image]")
 @_height
 @band_option("--band", "Band to take values from: number from 1, or name.  [default: first]")
-@click.option(
-    "--resampling", type=click.Choice(RESAMPLING), default="nearest", show_default=True, help="Interpolation kernel."
-)
+@resampling_option("nearest")
 @console_options
 def locate(image: str, table: str, console: Console, **options: Any) -> None:
     """Find the points of TABLE in IMAGE: columns, rows, whether they are inside, and the values there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from xcoreg.cli.options import (
     ResultFiles,
     check_distinct,
     console_options,
+    correct_arguments,
     image_nodata_option,
     make_folder,
     match_options,
+    pair_arguments,
     write_options,
 )
 from xcoreg.core.matches import describe_counts, encode_column
@@ -27,11 +30,11 @@ from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.tiepoints import TiePoints
 
 Images = tuple[Any, Any]  # reference and target
+FactsOf = Callable[[Coregistration], Iterator[tuple[str, str]]]
 
 
 @click.command(cls=ConsoleCommand)
-@click.argument("ref")
-@click.argument("tgt")
+@pair_arguments
 @match_options
 @console_options
 def match(ref: str, tgt: str, console: Console, **options: Any) -> None:
@@ -45,9 +48,7 @@ def match(ref: str, tgt: str, console: Console, **options: Any) -> None:
 
 
 @click.command(cls=ConsoleCommand)
-@click.argument("ref")
-@click.argument("tgt")
-@click.argument("out", type=click.Path())
+@correct_arguments
 @match_options
 @write_options
 @console_options
@@ -57,14 +58,7 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
     The transform moves and no pixel changes, unless --align-grid or --like ask for another grid. OUT may be any raster
     format that GDAL writes.
     """
-    output = OutputOptions.pop_from(options, out)
-    output.check(ref, tgt)
-    check_distinct({"OUT": out, "save_fit": options["save_fit"], "report": options["report"]})
-    nodata = options["nodata"]
-    fit = match_files(ref, tgt, options, console)
-    print_fit(fit, console)
-    output.write(tgt, fit, nodata)
-    console.print("wrote", out)
+    correct_with(match_files, ref, tgt, out, options, console)
 
 
 @click.command(cls=ConsoleCommand)
@@ -112,6 +106,20 @@ def demo(console: Console, out: str) -> None:
     figures = _plot_demo(folder / "before_after.png", (tgt, ref, fixed), fit, console)
     for name in ("corrected.tif", "fit.json", *figures):
         click.echo(f"{'wrote':<18}{folder / name}")
+
+
+def correct_with(
+    find: Callable[..., Coregistration], ref: str, tgt: str, out: str, options: dict[str, Any], console: Console
+) -> None:
+    """Match two files, by a function of this module, and write the corrected target."""
+    output = OutputOptions.pop_from(options, out)
+    output.check(ref, tgt)
+    check_distinct({"OUT": out, **{name: options.get(name) for name in RESULT_FILES}})
+    nodata = options["nodata"]
+    fit = find(ref, tgt, options, console)
+    print_fit(fit, console)
+    output.write(tgt, fit, nodata)
+    console.print("wrote", out)
 
 
 def match_files(ref: str, tgt: str, options: dict[str, Any], console: Console) -> Coregistration:
@@ -174,28 +182,27 @@ def _write_debug(folder: str, images: Images, options: dict[str, Any], points: A
         console.print("debug", str(path))
 
 
-def print_fit(fit: Coregistration, console: Console) -> None:
+def _fit_lines(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    q = fit.quality
+    if fit.is_field:
+        yield "model", repr(fit.model)
+        yield "points", describe_counts(fit.points.status)
+        rmse = f"RMSE {q.rmse_before:.3f} px before, {q.rmse_after:.3f} px after"
+        yield "check", f"{rmse}; CE90 {q.ce90_before:.3f} px before, {q.ce90_after:.3f} px after, at check points"
+    else:
+        yield "shift", str(fit.shift)
+        ssim = f"similarity (SSIM) {q.ssim_before:.3f} before, {q.ssim_after:.3f} after"
+        yield "quality", f"reliability {q.reliability:.0f} %, {ssim}, {q.n_ok} of {q.n_windows} windows agree"
+
+
+def print_fit(fit: Coregistration, console: Console, lines: FactsOf = _fit_lines) -> None:
     """Print a fit in a few lines, or all of its summary when verbose."""
     if console.verbose:
         console.detail(fit.summary())
         return
-    quality = fit.quality
-    if fit.is_field:
-        console.print("model", repr(fit.model))
-        console.print("points", describe_counts(fit.points.status))
-        console.print(
-            "check",
-            f"RMSE {quality.rmse_before:.3f} px before, {quality.rmse_after:.3f} px after; CE90 "
-            f"{quality.ce90_before:.3f} px before, {quality.ce90_after:.3f} px after, at check points",
-        )
-    else:
-        console.print("shift", str(fit.shift))
-        console.print(
-            "quality",
-            f"reliability {quality.reliability:.0f} %, similarity (SSIM) {quality.ssim_before:.3f} before, "
-            f"{quality.ssim_after:.3f} after, {quality.n_ok} of {quality.n_windows} windows agree",
-        )
-    for text in quality.warnings:
+    for label, text in lines(fit):
+        console.print(label, text)
+    for text in fit.quality.warnings:
         console.warn(text)
 
 

@@ -17,7 +17,6 @@ from xcoreg.results.coregistration import Coregistration
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
-RESAMPLING = ("nearest", "bilinear", "cubic", "lanczos")
 RESULT_FILES = ("save_fit", "report", "field", "gcps")
 _CONTRASTS = ("same", "reversed", "any")
 _FILE = click.Path(dir_okay=False)
@@ -40,6 +39,12 @@ def band_option(name: str, text: str) -> Callable[[F], F]:
     return click.option(name, metavar="BAND", callback=_band, help=text)
 
 
+def resampling_option(default: str) -> Callable[[F], F]:
+    """Make the option that chooses the interpolation kernel."""
+    kinds = click.Choice(("nearest", "bilinear", "cubic", "lanczos"))
+    return click.option("--resampling", type=kinds, default=default, show_default=True, help="Interpolation kernel.")
+
+
 def _band(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
     return int(value) if value is not None and value.isdecimal() else value
 
@@ -50,6 +55,8 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     return tuple(name.strip() for name in value.split(",") if name.strip() not in ("", "none"))
 
 
+pair_arguments = group_options(click.argument("ref"), click.argument("tgt"))
+correct_arguments = group_options(pair_arguments, click.argument("out", type=click.Path()))
 overwrite_option = click.option(
     "--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."
 )
@@ -68,6 +75,9 @@ console_options = group_options(
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
 )
 
+window_option = click.option(
+    "--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"
+)
 _shared = group_options(
     band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
     band_option("--ref-band", "Band of the reference to match.  [default: first]"),
@@ -90,7 +100,7 @@ _shared = group_options(
 )
 
 match_options = group_options(
-    click.option("--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"),
+    window_option,
     click.option("--windows", type=int, default=9, show_default=True, help="Number of windows to match."),
     click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
     _shared,
@@ -99,7 +109,7 @@ match_options = group_options(
 
 local_options = group_options(
     click.option("--spacing", type=float, help="Distance between windows, target px.  [default: 200, less if small]"),
-    click.option("--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"),
+    window_option,
     click.option(
         "--model",
         type=click.Choice(MODELS),
@@ -124,9 +134,7 @@ local_options = group_options(
 write_options = group_options(
     click.option("--align-grid", is_flag=True, help="Resample once, onto the pixel lattice of the reference."),
     click.option("--like", metavar="RASTER", help="Resample once, onto the grid of this raster."),
-    click.option(
-        "--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True, help="Interpolation kernel."
-    ),
+    resampling_option("cubic"),
     click.option(
         "--vertical/--no-vertical",
         default=None,

@@ -212,11 +212,8 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
     tgt_valid, ref_valid = windows[2:]
     (tgt, ref), status = _prepare(*windows)
     columns: dict[str, NDArray[np.float64]] = {name: np.full(len(ref), np.nan) for name in _MEASURED}
-    columns |= {
-        "cov": np.full((len(ref), 2, 2), np.nan),
-        "middle_col": np.zeros(len(ref)),
-        "middle_row": np.zeros(len(ref)),
-    }
+    middle = {name: np.zeros(len(ref)) for name in ("middle_col", "middle_row")}
+    columns |= {"cov": np.full((len(ref), 2, 2), np.nan), **middle}
     whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
     # Windows with and without invalid pixels take different paths; matched apart, neither depends on the other.
     for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):

@@ -5,31 +5,25 @@ The pixels of a resampled window are found exactly at a few nodes and interpolat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.sampling import sample, shrink
-from xcoreg.georef import linear_of, same_crs, vector_to_map, wrap_longitude
+from xcoreg.georef import Linear, linear_of, same_crs, vector_to_map, wrap_longitude
 from xcoreg.georef.transform import grid_to_map, map_to_grid
-from xcoreg.raster.raster import cache_box
+from xcoreg.lazy.graph import Box
+from xcoreg.matching.masks import Mask
+from xcoreg.raster.raster import Raster, cache_box
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from xcoreg.georef import Linear
-    from xcoreg.lazy.graph import Box
-    from xcoreg.matching.masks import Mask
-    from xcoreg.raster.raster import Raster
-
-    ToPixel = Callable[[Floats, Floats], tuple[Floats, Floats]]
-    Centres = tuple[Floats, Floats]
+ToPixel = Callable[[Floats, Floats], tuple[Floats, Floats]]
+Centres = tuple[Floats, Floats]
 
 # Exact positions along each side of a window. Projections are so smooth within one that quartics through these deviate
 # by far less than a thousandth of a pixel, and projecting every pixel would take longer than matching it.

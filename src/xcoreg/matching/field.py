@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
@@ -22,7 +24,7 @@ from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
-from xcoreg.matching.result import failure, finite_median, scene_details
+from xcoreg.matching.result import failure, scene_details, window_medians
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.windows import (
     Guess,
@@ -40,14 +42,9 @@ from xcoreg.results.external import as_points
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from xarray import DataArray, Dataset
-
-    Image = DataArray | Dataset
-
 logger = logging.getLogger("xcoreg")
+
+Image = DataArray | Dataset
 
 # Windows of these statuses might match if it were known better where to search: they are matched again.
 _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED, Status.DISAGREES)
@@ -269,12 +266,7 @@ def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:
     rmse = [float(np.sqrt(np.nanmean(np.hypot(*part) ** 2))) for part in (before, after)]
     useless = [_USELESS.format(*rmse)] if rmse[1] >= rmse[0] else []
     return Quality(
-        reliability=finite_median(points.reliability[ok]),
-        score=finite_median(points.score[ok]),
-        ssim_before=finite_median(points.ssim_before[ok]),
-        ssim_after=finite_median(points.ssim_after[ok]),
-        n_windows=len(points),
-        n_ok=int(ok.sum()),
+        **window_medians(points, ok),
         spread_px=float(np.hypot(nmad(after[0]), nmad(after[1])) / np.sqrt(2)),
         n_check=int(np.isfinite(after[0]).sum()),
         median_before=float(np.median(np.hypot(*before))),

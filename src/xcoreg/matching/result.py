@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from xcoreg.core import Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, TooFewTiePoints
 from xcoreg.georef import cov_to_map, linear_of, vector_to_map
 from xcoreg.georef.crs import unit_of
-from xcoreg.matching.options import LocalOptions
-from xcoreg.matching.windows import flag_beyond, to_points
+from xcoreg.matching.options import LocalOptions, Options
+from xcoreg.matching.scene import Scene
+from xcoreg.matching.windows import WindowMatches, flag_beyond, to_points
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Details, Interim, Window
 from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from xcoreg.matching.options import Options
-    from xcoreg.matching.scene import Scene
     from xcoreg.matching.shift import Acceptance
-    from xcoreg.matching.windows import WindowMatches
-    from xcoreg.results.tiepoints import TiePoints
 
 
 _ADVICE = {
@@ -100,11 +98,8 @@ def _range(points: TiePoints) -> str:
     matched = (points.status == Status.OK) | (points.status == Status.OUTLIER)
     if matched.sum() < 2:
         return "too few for a range"
-    parts = [
-        f"{name} {values[matched].min():+.2f} to {values[matched].max():+.2f} px"
-        for name, values in (("dcol", points.dcol), ("drow", points.drow))
-    ]
-    return ", ".join(parts)
+    columns = {"dcol": points.dcol[matched], "drow": points.drow[matched]}
+    return ", ".join(f"{name} {values.min():+.2f} to {values.max():+.2f} px" for name, values in columns.items())
 
 
 def _quality(points: TiePoints, rounds: list[WindowMatches], answer: Acceptance, scene: Scene) -> Quality:
@@ -116,17 +111,19 @@ def _quality(points: TiePoints, rounds: list[WindowMatches], answer: Acceptance,
     scale = scene.matching_pixel
     dcol, drow = points.dcol[inliers], points.drow[inliers]
     return Quality(
-        reliability=finite_median(points.reliability[inliers]),
-        score=finite_median(points.score[inliers]),
-        ssim_before=finite_median(points.ssim_before[inliers]),
-        ssim_after=finite_median(points.ssim_after[inliers]),
-        n_windows=len(inliers),
-        n_ok=int(inliers.sum()),
+        **window_medians(points, inliers),
         phase_dcol=finite_median(phase[0][inliers]) * scale,
         phase_drow=finite_median(phase[1][inliers]) * scale,
         warnings=_warnings(points, answer),
         spread_px=float(np.hypot(nmad(dcol), nmad(drow)) / np.sqrt(2)) if len(dcol) > 1 else float("nan"),
     )
+
+
+def window_medians(points: TiePoints, chosen: Bools) -> dict[str, Any]:
+    """Measures of quality that are medians over some of the windows (n,), and the numbers of all and of these."""
+    names = ("reliability", "score", "ssim_before", "ssim_after")
+    medians = {name: finite_median(getattr(points, name)[chosen]) for name in names}
+    return {**medians, "n_windows": len(chosen), "n_ok": int(chosen.sum())}
 
 
 def finite_median(values: Floats) -> float:

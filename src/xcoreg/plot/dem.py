@@ -18,12 +18,12 @@ from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap, OptionError, require
 from xcoreg.matching.elevation import metres_per_pixel
 from xcoreg.matching.masks import as_mask
-from xcoreg.plot.maps import nice, set_aspect
+from xcoreg.plot.maps import nice, set_aspect, squares_of
 from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.html import outline
-from xcoreg.results.text import short_unit
+from xcoreg.results.text import crs_unit
 from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply import apply
 
@@ -262,7 +262,7 @@ def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, Bools]:
     values, good = np.asarray(getattr(fit.points, name)), fit.points.ok
     if name == "dz":
         return values, " m", good
-    unit = short_unit("metre" if fit.crs_wkt is None else georef.as_crs(fit.crs_wkt).axis_info[0].unit_name)
+    unit = crs_unit(fit.crs_wkt)
     return (values * 3600, "″", good) if unit == "°" else (values, unit, good)
 
 
@@ -270,12 +270,7 @@ def _squares(fit: Coregistration) -> Floats:
     """Corners (n, 4, 2) of the blocks; of overlapping ones each gets its share."""
     points, spacing = fit.points, fit.details.spacing
     side = points.size.astype(np.float64)
-    if spacing is not None:
-        side = np.minimum(side, spacing)
-    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
-    half = side[:, None, None] * corner
-    dx, dy = georef.vector_to_map(georef.linear_of(fit.transform), half[..., 0], half[..., 1])
-    return np.stack([points.x[:, None] + dx, points.y[:, None] + dy], axis=-1)
+    return squares_of(points, side if spacing is None else np.minimum(side, spacing), fit.transform)
 
 
 _DIFFERENCE_SIDE = 1500  # px: larger overlaps are compared on a coarser grid

@@ -26,7 +26,7 @@ from xcoreg.plot.style import (
 )
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import outline
-from xcoreg.results.text import is_local, model_name, short_unit
+from xcoreg.results.text import crs_unit, is_local, model_name
 from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.field_raster import displacement_raster, node_grid
 
@@ -97,7 +97,7 @@ def evaluate_model(fit: Coregistration) -> ModelGrid:
     size = max(fit.shape[1] * gsd_x, fit.shape[0] * gsd_y) / _NODES
     grid = node_grid(fit, size)
     values = displacement_raster(fit, like=grid).values
-    unit = short_unit("metre" if grid.crs is None else georef.as_crs(grid.crs).axis_info[0].unit_name)
+    unit = crs_unit(grid.crs)
     if unit == "°":
         values, unit = values * 3600, "″"
     rows, cols = grid.shape

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from xcoreg import georef
@@ -103,13 +104,16 @@ def _filled(coarse: Any) -> Array:
     return np.asarray(np.where(distance <= _NEAR, coarse.values[row, col], np.median(coarse.values[known])))
 
 
+def squares_of(points: TiePoints, side: Floats | NDArray[np.int32], transform: Sequence[float]) -> Floats:
+    """Corners (n, 4, 2) on the map of squares (n,), target px, around tie points."""
+    half = side[:, None, None] * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
+    dx, dy = georef.vector_to_map(georef.linear_of(transform), half[..., 0], half[..., 1])
+    return np.stack([points.x[:, None] + dx, points.y[:, None] + dy], axis=-1)
+
+
 def _draw_squares(axes: Any, points: TiePoints, transform: Sequence[float]) -> None:
     collections = require("matplotlib.collections", extra="plot")
-    linear = georef.linear_of(transform)
-    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
-    half = points.size[:, None, None] * corner
-    dx, dy = georef.vector_to_map(linear, half[..., 0], half[..., 1])
-    squares = np.stack([points.x[:, None] + dx, points.y[:, None] + dy], axis=-1)
+    squares = squares_of(points, points.size, transform)
     colours = [GOOD if ok else BAD for ok in points.ok]
     axes.add_collection(collections.PolyCollection(list(squares), facecolors="none", edgecolors=colours, lw=1.0))
 

@@ -193,10 +193,8 @@ def flicker_html(
     fit: Coregistration, target: Any, reference: Any, chosen: list[ShownWindow], bands: tuple[Any, Any]
 ) -> str:
     """Cut windows out of the reference and of the target, before and after, and stack them."""
-    tgt, ref = (
-        make_raster(target, band=bands[0], name="target"),
-        make_raster(reference, band=bands[1], name="reference"),
-    )
+    tgt = make_raster(target, band=bands[0], name="target")
+    ref = make_raster(reference, band=bands[1], name="reference")
     sizes = fit.points.size[fit.points.ok]
     side = float(np.clip(np.median(sizes) if sizes.size else 0, *_SIZES))
     width = side * max(georef.gsd(fit.transform))

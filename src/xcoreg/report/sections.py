@@ -28,7 +28,7 @@ from xcoreg.plot.style import new_figure
 from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
-from xcoreg.results.text import correction_range, fit_rows, is_local, model_name, short_unit
+from xcoreg.results.text import correction_range, crs_unit, fit_rows, is_local, model_name
 
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
@@ -44,12 +44,6 @@ def pixel_size(fit: Coregistration) -> float:
     """Side of a square as large as a pixel, CRS units."""
     a, b, d, e = georef.linear_of(fit.transform)
     return math.sqrt(abs(a * e - b * d))
-
-
-def unit_of(fit: Coregistration) -> str:
-    """Spell the unit of the CRS as it follows a number."""
-    name = "metre" if fit.crs_wkt is None else georef.as_crs(fit.crs_wkt).axis_info[0].unit_name
-    return short_unit(name)
 
 
 def answer(fit: Coregistration) -> list[str]:
@@ -74,7 +68,7 @@ def _offset(fit: Coregistration) -> list[str]:
     if shift is None:
         return []
     pixels = math.hypot(shift.dcol, shift.drow)
-    unit = unit_of(fit)
+    unit = crs_unit(fit.crs_wkt)
     ground = "" if unit == "°" else f" ({shift.length:.3g}{unit})"
     kind = "On average the" if fit.is_field else "The"
     sigma = max(shift.sigma_px)
@@ -134,7 +128,7 @@ _LONGEST = 400  # characters of a setting
 
 def accuracy(fit: Coregistration) -> str:
     """Residuals before and after at check points; empty where there are none."""
-    q, size, unit = fit.quality, pixel_size(fit), unit_of(fit)
+    q, size, unit = fit.quality, pixel_size(fit), crs_unit(fit.crs_wkt)
     if not (q.n_check and math.isfinite(q.rmse_after)):
         return ""
     on_ground = unit != "°"
@@ -197,7 +191,7 @@ def grids(fit: Coregistration) -> str:
 def _grid(name: str, grid: GeoBox) -> Iterator[list[str]]:
     yield [f"{name}, size", f"{grid.shape[1]} columns × {grid.shape[0]} rows"]
     size, crs = georef.gsd(grid.affine), None if grid.crs is None else georef.as_crs(grid.crs)
-    unit = "" if crs is None else short_unit(crs.axis_info[0].unit_name)
+    unit = "" if crs is None else crs_unit(crs)
     yield [f"{name}, pixel", f"{size[0]:.10g} × {size[1]:.10g}{unit}"]
     yield [f"{name}, transform", ", ".join(f"{float(value):.12g}" for value in tuple(grid.affine)[:6])]
     if crs is not None:

@@ -47,7 +47,8 @@ def write_report(  # noqa: PLR0913 - the options of Coregistration.report
     bands = given.get("band") if band is None else band, given.get("ref_band") if ref_band is None else ref_band
     background = ref if ref is not None else tgt
     if background is not None:
-        background = _one_band(background, bands[1] if ref is not None else bands[0])
+        shown = bands[1] if ref is not None else bands[0]
+        background = make_raster(background, band=shown, name="background").data
     body, heights = [_header(fit, title)], is_elevation(fit)
     if heights and fit.ok:
         body.append(section("Differences of elevation", height_section(fit, (tgt, ref), where, bands)))
@@ -78,10 +79,6 @@ def _image(image: Any, name: str) -> Any:
     if image is not None and not hasattr(image, "rio"):
         raise OptionError(f"{name}= is a {type(image).__name__}: give a DataArray, a Dataset or a path")
     return image
-
-
-def _one_band(image: Any, band: Any) -> Any:
-    return make_raster(image, band=band, name="background").data
 
 
 def _header(fit: Coregistration, title: str) -> str:

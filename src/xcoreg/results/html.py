@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
 from xcoreg.core import Floats, Ints
@@ -21,10 +23,6 @@ from xcoreg.errors import NotGeoreferenced, require
 from xcoreg.results.text import fit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from odc.geo.geobox import GeoBox
-
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
 

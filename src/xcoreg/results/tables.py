@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from xcoreg import georef
 from xcoreg.core import Bools, Floats
@@ -16,10 +18,6 @@ from xcoreg.errors import OptionError, require
 from xcoreg.files import read_csv, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from xcoreg.results.tiepoints import TiePoints
 
 
@@ -54,7 +52,7 @@ def to_frame(points: TiePoints) -> Any:
     plain |= {name: getattr(points, name) for name in ("score", "reliability", "ssim_before", "ssim_after")}
     plain |= _heights(points)
     plain |= {"status": [Status(int(code)).name for code in points.status], "size": points.size}
-    table = plain_frame(plain)
+    table = pd.DataFrame(plain)
     table.attrs["crs_wkt"] = points.crs_wkt
     return table
 
@@ -67,11 +65,6 @@ def _heights(points: TiePoints) -> dict[str, Any]:
     with np.errstate(invalid="ignore"):
         out = {"sigma_z": np.sqrt(zz), "cov_xz": xz, "cov_yz": yz, "cov_zz": zz}
     return out | {name: getattr(points, name) for name in _COUNTS}
-
-
-def plain_frame(columns: dict[str, Any]) -> Any:
-    """Table of columns."""
-    return pd.DataFrame(columns)
 
 
 def with_geometry(table: Any, x: Any, y: Any, crs: str | None) -> Any:
@@ -143,16 +136,8 @@ def from_frame(frame: Any, transform: Sequence[float] | None = None) -> tuple[di
     if place is None:
         nowhere = np.full(x.shape, np.nan)
         place = (nowhere, nowhere) if transform is None else georef.map_to_pixel(transform, x, y)
-    columns: dict[str, Any] = {
-        "x": x,
-        "y": y,
-        "dx": dx,
-        "dy": dy,
-        "dcol": dcol,
-        "drow": drow,
-        "col": place[0],
-        "row": place[1],
-    }
+    columns: dict[str, Any] = {"x": x, "y": y, "col": place[0], "row": place[1]}
+    columns |= {"dx": dx, "dy": dy, "dcol": dcol, "drow": drow}
     also = {name: _first(frame, names) for name, names in _ALSO.items()}
     columns |= {name: values for name, values in also.items() if values is not None}
     columns["window"] = np.arange(x.size) if also["window"] is None else also["window"].astype(np.int64)
@@ -204,10 +189,11 @@ def _status(frame: Any, known: Bools) -> NDArray[np.int8]:
     if "status" in frame.columns:
         given = np.array([_code(value) for value in frame["status"]], np.int8).reshape(-1)
         return np.where(known | (given != Status.OK), given, status)
-    flags = [name for name in ("OUTLIER", "L1_OUTLIER", "L2_OUTLIER", "L3_OUTLIER") if name in frame.columns]
-    for name in flags[:1]:
+    names = ("OUTLIER", "L1_OUTLIER", "L2_OUTLIER", "L3_OUTLIER")
+    flag = next((name for name in names if name in frame.columns), None)
+    if flag is not None:
         # True, "True" and 1 mean the same in files of different formats; -9999 stands where nothing was matched.
-        outlier = np.array([str(value).strip().lower() in ("true", "1", "1.0") for value in frame[name]], bool)
+        outlier = np.array([str(value).strip().lower() in ("true", "1", "1.0") for value in frame[flag]], bool)
         status = np.where(known & outlier, np.int8(Status.OUTLIER), status)
     return status
 
@@ -322,7 +308,7 @@ def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float
         raise OptionError(f"columns={columns!r} is unknown: choose 'xcoreg' or 'arosics'")
     if columns == "arosics":
         marker = -9999.0 if nodata is None else nodata
-        table = plain_frame(arosics_columns(points, marker))
+        table = pd.DataFrame(arosics_columns(points, marker))
         x, y = table["X_UTM"], table["Y_UTM"]
     else:
         table, x, y = points.to_dataframe(), points.x, points.y

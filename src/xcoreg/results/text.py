@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,11 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import GridError
+from xcoreg.georef.crs import unit_of
+from xcoreg.results.details import Interim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from xcoreg.results.coregistration import Coregistration, Quality
-    from xcoreg.results.details import Interim
     from xcoreg.results.shift import Shift
 
 
@@ -44,13 +44,16 @@ def short_unit(name: str) -> str:
     return unit if unit == "°" else f" {unit}"
 
 
+def crs_unit(crs: Any) -> str:
+    """Spell the unit of a CRS as it follows a number; metres without a CRS."""
+    return short_unit("metre" if crs is None else unit_of(crs))
+
+
 def map_text(shift: Shift) -> str:
     """Shift in map units, with its uncertainty."""
-    unit = short_unit(shift.unit)
+    unit, (sx, sy) = short_unit(shift.unit), shift.sigma
     step = math.hypot(shift.linear[0], shift.linear[2])
-    (sx, sy), text = shift.sigma, ""
-    if shift.dz:
-        text = f", dz={dz_text(shift)}"
+    text = f", dz={dz_text(shift)}" if shift.dz else ""
     return f"dx={number(shift.dx, sx, step, unit)}, dy={number(shift.dy, sy, step, unit)}{text}"
 
 
@@ -107,10 +110,7 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
         yield "model", _model_text(fit)
         yield from _range_rows(fit) if fit.is_field else ()
     if fit.shift_or_none is not None:
-        yield (
-            "mean correction" if fit.is_field else "correction",
-            str(fit.shift) if not fit.is_field else map_text(fit.shift),
-        )
+        yield ("mean correction", map_text(fit.shift)) if fit.is_field else ("correction", str(fit.shift))
     yield from height_rows(fit)
     yield from _point_rows(fit)
     yield from _residual_rows(fit)
@@ -136,13 +136,8 @@ def _range_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     unit, step = short_unit("metre" if fit.shift_or_none is None else fit.shift.unit), max(georef.gsd(fit.transform))
     for axis, pixel in (("dx", "dcol"), ("dy", "drow")):
         low, high, digits = span[axis].min(), span[axis].max(), max(decimals(math.nan, step) - 1, 0)
-        yield (
-            f"correction {axis}",
-            (
-                f"{low:+.{digits}f} to {high:+.{digits}f}{unit} "
-                f"({pixel} {span[pixel].min():+.3f} to {span[pixel].max():+.3f} px)"
-            ),
-        )
+        pixels = f"{pixel} {span[pixel].min():+.3f} to {span[pixel].max():+.3f} px"
+        yield f"correction {axis}", f"{low:+.{digits}f} to {high:+.{digits}f}{unit} ({pixels})"
     length = span["length"]
     yield "length", f"{length.min():.3f} to {length.max():.3f} px, median {np.median(length):.3f} px"
 
@@ -231,10 +226,8 @@ def _place_rows(interim: Interim) -> Iterator[tuple[str, str]]:
     names = {"tgt_corners": "target corners", "ref_corners": "reference corners", "overlap_corners": "overlap corners"}
     corners = ((text, getattr(interim, key)) for key, text in names.items())
     yield from ((text, _corners(points)) for text, points in corners if points)
-    window = interim.window
-    if window is not None:
-        size = window.size
-        yield "matching window", f"centre x {window.x:.12g}, y {window.y:.12g}; {size} x {size} px"
+    if (one := interim.window) is not None:
+        yield "matching window", f"centre x {one.x:.12g}, y {one.y:.12g}; {one.size} x {one.size} px"
 
 
 def _pixel_rows(fit: Coregistration, shift: Shift, interim: Interim) -> Iterator[tuple[str, str]]:
@@ -245,8 +238,8 @@ def _pixel_rows(fit: Coregistration, shift: Shift, interim: Interim) -> Iterator
     for name, total in totals.items():
         if total is not None:
             yield "total shift", f"col {total[0]:+.6f}, row {total[1]:+.6f} {name} px"
-    (sc, sr), unknown = shift.sigma_px, math.isnan(shift.sigma_px[0])
-    error = "" if unknown else f" (± {sc:.4f}, {sr:.4f})"
+    sc, sr = shift.sigma_px
+    error = "" if math.isnan(sc) else f" (± {sc:.4f}, {sr:.4f})"
     yield "total shift", f"col {shift.dcol:+.6f}, row {shift.drow:+.6f} target px{error}"
 
 
