@@ -77,12 +77,6 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Serve as the program `xcoreg`.
-
-    Examples
-    --------
-    >>> sorted(cli.list_commands(click.Context(cli)))
-    ['apply', 'batch', 'dem', 'demo', 'georef', 'info', 'locate', 'match', 'points', 'shift', 'warp']
-    """
+    """Serve as the program `xcoreg`."""
     configure_memory()
     cli(prog_name="xcoreg")

@@ -28,13 +28,13 @@ _TROUGH = 1.2
 
 @dataclass(frozen=True, eq=False)
 class Peaks:
-    """The highest peak of each correlation surface.
+    """The highest peak of each correlation surface, (n,) each.
 
-    move : (n, 2) float64; correction target -> reference along (col, row), px, accurate to about a fifth of a pixel.
-    height : (n,) float64; 1 for a cyclic copy, 0 for unrelated images, negative for reversed contrast.
-    log10_chance : (n,) float64; decimal logarithm of the probability that unrelated images show so high a peak.
-    rival : (n,) float64; second highest peak, or the height that noise alone reaches, over the peak: 0..1.
-    power : (n, m) float32; power of the tapered reference on the modes of :func:`xcoreg.core.spectrum.modes_for`.
+    move : (n, 2); correction target -> reference along (col, row), px, accurate to about a fifth of a pixel.
+    height : 1 for a cyclic copy, 0 for unrelated images, negative for reversed contrast.
+    log10_chance : Decimal logarithm of the probability that unrelated images show so high a peak.
+    rival : Second highest peak, or the height that noise alone reaches, over the peak: 0..1.
+    power : (n, m); power of the tapered reference on the modes of :func:`xcoreg.core.spectrum.modes_for`.
     """
 
     move: Floats

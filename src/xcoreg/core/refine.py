@@ -1,14 +1,11 @@
 """Sub-pixel refinement to the Cramer-Rao bound, with a calibrated covariance.
 
-Both windows are sampled half the shift apart in opposite directions, so that interpolation affects them equally. Their
-mean gives the gradients, their difference the residual; Gauss-Newton steps on the residual are weighted in the Fourier
-plane by ``S / (N (2 S + N))``, the maximum-likelihood weight of two noisy images of one random scene (Knapp & Carter
-1976, doi:10.1109/TASSP.1976.1162830); the power of scene ``S`` and noise ``N`` is measured on the windows.
-
-Windows are faded out towards their border and towards invalid pixels, transformed once, and sampled between the pixels
-by phase ramps. These move the faded margins, too; the effect, the mean of both windows times the slope of the fading
-weight, is subtracted. The pixels are needed only to find changes between the images; windows with changes are solved
-again with weighted pixels.
+Both windows, faded out towards their border and invalid pixels, are sampled by phase ramps half the shift apart in
+opposite directions, so that interpolation affects them equally. Their mean gives the gradients, their difference the
+residual; Gauss-Newton steps are weighted in the Fourier plane by ``S / (N (2 S + N))``, the maximum-likelihood weight
+of two noisy images of one random scene (Knapp & Carter 1976, doi:10.1109/TASSP.1976.1162830), with the power of scene
+``S`` and noise ``N`` as measured. The ramps move the faded margins, too: the mean times the slope of the fading weight
+is subtracted. The pixels are needed only to find changes between the images; windows with changes are solved again.
 """
 
 from __future__ import annotations
@@ -84,9 +81,8 @@ def _fade_side(size: int, move: Ints) -> Floats:
     first, last = np.maximum(move, 0)[:, None], size - 1 + np.minimum(move, 0)[:, None]
     place = np.arange(size)[None]
     inward = np.minimum(place - first, last - place)
-    return np.append(_FADE, (1, 0)).astype(np.float32)[
-        np.where(inward < 0, len(_FADE) + 1, np.minimum(inward, len(_FADE)))
-    ]
+    weights = np.append(_FADE, (1, 0)).astype(np.float32)
+    return weights[np.where(inward < 0, len(_FADE) + 1, np.minimum(inward, len(_FADE)))]
 
 
 def _ratio(slope: Floats, weight: Floats) -> Floats:

@@ -101,9 +101,8 @@ def _sample_part(
     else:
         n, m = np.ogrid[start[0] : start[0] + offsets[0].shape[0], start[1] : start[1] + offsets[0].shape[1]]
         found, found_valid = np.zeros(target[0].size, target[0].dtype), np.zeros(target[0].size, bool)
-        sample_list(
-            layer, ((offsets[0] + n).ravel(), (offsets[1] + m).ravel()), (kernel, (1.0, 1.0)), found, found_valid
-        )
+        at = (offsets[0] + n).ravel(), (offsets[1] + m).ravel()
+        sample_list(layer, at, (kernel, (1.0, 1.0)), found, found_valid)
         target[0][...], target[1][...] = found.reshape(target[0].shape), found_valid.reshape(target[0].shape)
 
 

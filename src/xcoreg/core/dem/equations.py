@@ -104,16 +104,14 @@ class Basis:
     @classmethod
     def over(cls, samples: Sequence[Samples], terms: Terms) -> Basis:
         """Centre and scale the polynomials to all samples."""
-        corners = [
-            one.positions(np.array([0, one.shape[0] * one.shape[1] - 1]))
-            if one.shape[1] > 1
-            else one.positions(np.arange(one.shape[0]))
-            for one in samples
-            if min(one.shape)
-        ]
-        if not corners:
+        some = [one for one in samples if min(one.shape)]
+        if not some:
             return cls(tuple(terms.powers))
-        places = np.concatenate([np.stack(part) for part in corners], axis=1)
+        # The first and the last pixel of a window are opposite corners; a line of samples may be anywhere.
+        ends = [
+            np.array([0, rows * cols - 1]) if cols > 1 else np.arange(rows) for rows, cols in (s.shape for s in some)
+        ]
+        places = np.concatenate([np.stack(one.positions(at)) for one, at in zip(some, ends, strict=True)], axis=1)
         low, high = places.min(1), places.max(1)
         middle = (low + high) / 2
         return cls(tuple(terms.powers), (float(middle[0]), float(middle[1])), float((high - low).max()) / 2 or 1.0)

@@ -55,8 +55,7 @@ def _shift_axis(values: Floats, valid: Bools, at: float, axis: int, taps: range)
         here, there = (tuple(s if a == axis else slice(None) for a in range(2)) for s in (goal, source))
         out[here] += values.dtype.type(weight) * values[there]
         known[here] &= valid[there]
-        outside = [slice(0, goal.start), slice(goal.stop, None)]
-        for rest in outside:
+        for rest in (slice(0, goal.start), slice(goal.stop, None)):
             known[tuple(rest if a == axis else slice(None) for a in range(2))] = False
     return out, known
 
@@ -173,9 +172,6 @@ class DemWindow:
 
     def coarser(self, factor: int) -> DemWindow:
         """Average blocks of pixels: larger shifts come within reach of the slopes."""
-        tgt, ref = (
-            shrink(image, valid, (factor, factor))
-            for image, valid in ((self.tgt, self.tgt_valid), (self.ref, self.ref_valid))
-        )
+        tgt, ref = shrink(self.tgt, self.tgt_valid, factor), shrink(self.ref, self.ref_valid, factor)
         centre, base = ((fraction[0] / factor, fraction[1] / factor) for fraction in (self.centre, self.base))
         return DemWindow(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level)

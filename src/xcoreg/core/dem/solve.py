@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -150,9 +151,8 @@ def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
         if any(min(one.shape) < factor * _ROOM for one in samples):
             continue
         coarse = [part for one in samples if (part := one.coarser(factor)) is not None]
-        rough = _Problem(
-            problem.terms, problem.basis.coarser(factor), problem.max_shift / factor, problem.to_metres, _FEWEST_COARSE
-        )
+        limit, basis = problem.max_shift / factor, problem.basis.coarser(factor)
+        rough = replace(problem, basis=basis, max_shift=limit, fewest=_FEWEST_COARSE)
         found = _iterate(coarse, rough, start / factor)
         if found.status is Status.OK and not found.nmad_after > found.nmad_before:
             start = np.asarray(found.move * factor)
@@ -169,9 +169,8 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats) -> So
         first = count if iteration == 0 else first
         if count < problem.fewest:
             # Interpolation at the border removes samples: where there were few at first, too few remain.
-            return _failure(
-                problem, Status.NO_DATA if first < _ENOUGH * problem.fewest else Status.NOT_CONVERGED, observations
-            )
+            few = first < _ENOUGH * problem.fewest
+            return _failure(problem, Status.NO_DATA if few else Status.NOT_CONVERGED, observations)
         if iteration == 0:
             before = spread_of([one.dh for one in observations])
         if problem.terms.shift and _is_flat(observations):
@@ -229,7 +228,8 @@ def _solution(
         cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations, length), 0.0, 0.0
     height = equations.solution[2:].copy()
     if problem.terms.vertical != "weighted":
-        height[0] = _level([one.dh for one in observations], problem.terms.vertical)
+        every = np.concatenate([one.dh for one in observations])
+        height[0] = every.mean(dtype=np.float64) if problem.terms.vertical == "mean" else np.median(every)
     after = spread_of(equations.residuals)
     status, move, cov = _check_relief(move, cov, equations, problem)
     return Solution(
@@ -254,11 +254,6 @@ def _means(equations: Equations) -> Floats:
     count = sum(len(part) for part in equations.residuals)
     every = zip(*(columns[2:] for columns in equations.columns), strict=True)
     return np.array([sum(float(part.sum(dtype=np.float64)) for part in one) / count for one in every])
-
-
-def _level(parts: list[Floats], how: str) -> float:
-    every = np.concatenate(parts)
-    return float(every.mean(dtype=np.float64) if how == "mean" else np.median(every))
 
 
 def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Problem) -> tuple[Status, Floats, Floats]:
@@ -312,23 +307,12 @@ class ElevationMatcher:
 
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
-        found = [
-            solve([DemWindow(*one)], self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
-            for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)
-        ]
-        return _matches(found)
-
-
-def _matches(found: list[Solution]) -> Matches:
-    cov = np.array([one.cov[:3, :3] for one in found]).reshape(-1, 3, 3)
-    moves = np.array([one.move for one in found]).reshape(-1, 2)
-    columns = {name: [getattr(one, name) for one in found] for name in ("count", "nmad_before", "nmad_after")}
-    return Matches(
-        moves[:, 0],
-        moves[:, 1],
-        cov=cov[:, :2, :2],
-        cov_z=cov[:, 2, :],
-        dz=np.array([one.height[0] for one in found]),
-        status=np.array([int(one.status) for one in found], np.int8),
-        **{name: np.array(values, np.float64) for name, values in columns.items()},
-    )
+        how = partial(solve, terms=self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
+        found = [how([DemWindow(*one)]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
+        columns: dict[str, Any] = {
+            name: [getattr(one, name) for one in found] for name in ("status", "count", "nmad_before", "nmad_after")
+        }
+        columns |= {"dz": [one.height[0] for one in found]}
+        cov = np.array([one.cov[:3, :3] for one in found]).reshape(-1, 3, 3)
+        moves = np.array([one.move for one in found]).reshape(-1, 2)
+        return Matches(*moves.T, cov=cov[:, :2, :2], cov_z=cov[:, 2, :], **columns)

@@ -52,11 +52,9 @@ def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
     rows, cols = (u, v) if swapped else (v, u)
     n_rows, n_cols = (int(np.ceil((np.ptp(p) + 2 * margin) / step - 1e-9)) + 3 for p in (rows, cols))
     n_rows += -n_rows % ROWS_PER_BLOCK
-    lows = (
-        float(p.min() + p.max()) / 2 - (size - 3) * step / 2 for p, size in ((rows, n_rows), (cols, max(n_cols, 4)))
-    )
-    low_row, low_col = lows
-    return Lattice((low_row, low_col), step, (max(n_rows, 6), max(n_cols, 4)), swapped)
+    n_cols = max(n_cols, 4)
+    low_row, low_col = (float(p.min() + p.max()) / 2 - (n - 3) * step / 2 for p, n in ((rows, n_rows), (cols, n_cols)))
+    return Lattice((low_row, low_col), step, (max(n_rows, 6), n_cols), swapped)
 
 
 def cubic(t: Floats, cells: int) -> tuple[Ints, Floats]:

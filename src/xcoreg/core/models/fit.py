@@ -100,10 +100,10 @@ def _fit(maker: Any, points: FitPoints) -> Any:
 
 
 def _residuals(model: Any, points: FitPoints) -> Floats:
-    dx, dy = (
+    moves = [
         np.broadcast_to(np.asarray(part, np.float64), points.x.shape) for part in model.predict(points.x, points.y)
-    )
-    return points.values - np.column_stack([dx, dy])[:, : points.values.shape[1]] / points.unit
+    ]
+    return points.values - np.column_stack(moves)[:, : points.values.shape[1]] / points.unit
 
 
 def _translation(points: FitPoints) -> FitResult:

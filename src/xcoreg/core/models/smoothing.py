@@ -59,26 +59,20 @@ def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
     k = points.values.shape[1]
     state = State(np.full(k, np.inf), scatter, weights)
     extent = max(float(np.ptp(points.u)), float(np.ptp(points.v)))
-    near = _neighbours(points, 4)
+    near, own = _neighbours(points, 4), np.median(np.trace(points.covs, axis1=1, axis2=2))
     steps = [max(factor * points.spacing, extent / _CELLS) for factor in _COARSE]
     steps = [step for step in steps[:-1] if extent / step >= _FEWEST] + steps[-1:]
     solutions: list[tuple[Basis, State, SplineSolution]] = []
     for i, step in enumerate(steps):
-        basis = make_basis(make_lattice(points.u, points.v, step, _MARGIN * points.spacing), points)
+        basis = Basis.on(make_lattice(points.u, points.v, step, _MARGIN * points.spacing), points)
         state, smooth, _ = iterate(basis, points, soften(basis, points, state))
         solutions.append((basis, state, smooth))
         finest = i + 1 == len(steps) or steps[i + 1] == step
-        if finest or not (
-            _neighbours_agree(points, state, smooth, near) or _lattice_exhausted(points, basis, state, smooth)
-        ):
+        # A lattice is exhausted when most splines are in use while points scatter by more than their covariances.
+        exhausted = smooth.freedom.max() > _USED * basis.size and np.trace(state.scatter) > _LEFT * own
+        if finest or not (exhausted or _neighbours_agree(points, state, smooth, near)):
             break
     return solutions[int(np.argmin(_losses(points, solutions)))]
-
-
-def _lattice_exhausted(points: FitPoints, basis: Basis, state: State, smooth: SplineSolution) -> bool:
-    """Whether most splines are in use while points scatter by more than their covariances."""
-    own = np.median(np.trace(points.covs, axis1=1, axis2=2))
-    return bool(smooth.freedom.max() > _USED * basis.size and np.trace(state.scatter) > _LEFT * own)
 
 
 def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolution]]) -> list[float]:
@@ -87,10 +81,8 @@ def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolutio
     scatter = min((state.scatter for _, state, _ in solutions), key=np.trace)
     typical = min(float(np.median((residual**2).sum(1))) for residual in offs)
     wide = points.covs + scatter + typical / points.values.shape[1] * np.eye(len(scatter))
-    return [
-        float(biweight_loss(squared_distance(residual, wide), rejection_limit(len(scatter))).mean())
-        for residual in offs
-    ]
+    most = rejection_limit(len(scatter))
+    return [float(biweight_loss(squared_distance(residual, wide), most).mean()) for residual in offs]
 
 
 def _neighbours(points: FitPoints, count: int) -> Ints:
@@ -130,6 +122,12 @@ class Basis:
     rows: list[Floats]
     cols: list[Floats]
 
+    @classmethod
+    def on(cls, lattice: Lattice, points: FitPoints) -> Basis:
+        """Evaluate the splines of a lattice at tie points."""
+        rows, cols = bending(lattice)
+        return cls(lattice, *lattice.support(points.u, points.v), _penalty(lattice, rows, cols), rows, cols)
+
     @property
     def size(self) -> int:
         """Number of splines."""
@@ -141,9 +139,8 @@ class Basis:
 
     def gather(self, pulls: Floats) -> Floats:
         """Transpose of :meth:`at_points`."""
-        return np.asarray(
-            np.bincount(self.splines.ravel(), (self.values * pulls[:, None]).ravel(), self.size), np.float64
-        )
+        weights = (self.values * pulls[:, None]).ravel()
+        return np.asarray(np.bincount(self.splines.ravel(), weights, self.size), np.float64)
 
     def variances(self, covariance: list[Floats], u: Floats, v: Floats) -> Floats:
         """Covariance (n, k, k) of the sum of the splines at positions."""
@@ -187,13 +184,6 @@ class SplineSolution:
     energy: Floats
 
 
-def make_basis(lattice: Lattice, points: FitPoints) -> Basis:
-    """Evaluate the splines of a lattice at tie points."""
-    splines, values = lattice.support(points.u, points.v)
-    rows, cols = bending(lattice)
-    return Basis(lattice, splines, values, _penalty(lattice, rows, cols), rows, cols)
-
-
 def _penalty(lattice: Lattice, rows: list[Floats], cols: list[Floats]) -> Floats:
     """Bending energy in the block form of :mod:`xcoreg.core.models.bspline`."""
     n_rows, n_cols = lattice.shape
@@ -218,16 +208,9 @@ def solve(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
         parts.append(_component(basis, points.values[:, c], precision, float(state.stiffness[c])))
     coef, spread, precisions, covariance, freedom = (list(column) for column in zip(*parts, strict=True))
     residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
-    diagonal = np.eye(k)
-    return SplineSolution(
-        np.array(coef),
-        residual,
-        np.stack(spread, 1)[:, :, None] * diagonal,
-        np.stack(precisions, 1)[:, :, None] * diagonal,
-        covariance,
-        np.array(freedom),
-        np.array([basis.energy(one) for one in coef]),
-    )
+    energy = np.array([basis.energy(one) for one in coef])
+    full = [np.stack(part, 1)[:, :, None] * np.eye(k) for part in (spread, precisions)]
+    return SplineSolution(np.array(coef), residual, *full, covariance, np.array(freedom), energy)
 
 
 def _component(
@@ -258,9 +241,8 @@ def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolut
     spread = quadratic(covariance, basis.splines, basis.values, k)
     residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
     freedom = np.full(k, np.einsum("nij,nji->", spread, precision) / k)
-    return SplineSolution(
-        coef, residual, spread, precision, [covariance], freedom, np.array([basis.energy(one) for one in coef])
-    )
+    energy = np.array([basis.energy(one) for one in coef])
+    return SplineSolution(coef, residual, spread, precision, [covariance], freedom, energy)
 
 
 def soften(basis: Basis, points: FitPoints, state: State) -> State:

@@ -171,14 +171,11 @@ def _model(
 ) -> Spline:
     lattice, square = basis.lattice, points.unit**2
     grids = smooth.coef.reshape(-1, *lattice.shape)
-    low_row, low_col = lattice.origin
+    lows = lattice.origin
     if lattice.swapped:
-        grids, low_row, low_col = grids.transpose(0, 2, 1), low_col, low_row
+        grids, lows = grids.transpose(0, 2, 1), lows[::-1]
     # Spline coefficients of a plane are its values at the spline centres; the first lies one cell before the lattice.
-    v, u = (
-        (np.arange(size) - 1) * lattice.step + low
-        for size, low in zip(grids.shape[1:], (low_row, low_col), strict=True)
-    )
+    v, u = ((np.arange(size) - 1) * lattice.step + low for size, low in zip(grids.shape[1:], lows, strict=True))
     grids = grids + plane[0][:, None, None] + plane[1][:, None, None] * u + plane[2][:, None, None] * v[:, None]
     pair = [0, min(len(grids) - 1, 1)]  # a single quantity is used for both components
     freedom = float(smooth.freedom.mean())
@@ -189,7 +186,7 @@ def _model(
         scatter=to_tuples(state.scatter[:2, :2] * square),
         spacing=points.spacing * points.scale,
         hull=half_planes(points.x, points.y),
-        origin=np.array([low_col, low_row]) * points.scale + points.centre,
+        origin=np.array(lows[::-1]) * points.scale + points.centre,
         step=lattice.step * points.scale,
         coef=grids[pair] * points.unit,
         length=float(np.sqrt(area / freedom)) * points.scale,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from xcoreg.core import Bools, Floats, Ints
-from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Pairs, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, folds_of, half_planes
 from xcoreg.core.models.polynomial import detrend
 from xcoreg.core.models.smoothing import neighbour_scatter
@@ -251,7 +251,8 @@ _FEWEST = 6
 def fit_piecewise(points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a triangulation through the tie points that agree with their neighbours."""
     plane, detrended = detrend(points)
-    used = np.asarray((neighbour_scatter(detrended)[1] > 0) & _first_of_place(points))
+    first = np.unique(np.column_stack([points.u, points.v]), axis=0, return_index=True)[1]
+    used = np.asarray((neighbour_scatter(detrended)[1] > 0) & np.isin(np.arange(len(points)), first))
     if used.sum() < _FEWEST:
         raise Degenerate(f"{int(used.sum())} positions are too few for piecewise: it needs {_FEWEST}", _FEWEST)
     try:
@@ -265,13 +266,6 @@ def fit_piecewise(points: FitPoints, folds: int = 10) -> FitResult:
     factor, scatter = calibrate(residual, ResidualCov(spread, points.covs, np.zeros_like(rough)), weights, 3)
     model = _model(points, corners, triangles, plane, factor * rough, to_tuples(scatter[:2, :2] * points.unit**2))
     return FitResult(model, residual, factor * spread + points.covs + scatter, float(used.sum()))
-
-
-def _first_of_place(points: FitPoints) -> Bools:
-    first = np.unique(np.column_stack([points.u, points.v]), axis=0, return_index=True)[1]
-    out = np.zeros(len(points), bool)
-    out[first] = True
-    return out
 
 
 def _cross_validate(points: FitPoints, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
@@ -300,16 +294,10 @@ def _roughness(residual: Floats, covs: Floats, reach: Floats) -> tuple[Floats, F
 
 
 def _model(
-    points: FitPoints,
-    corners: FitPoints,
-    triangles: Ints,
-    plane: Floats,
-    rough: Floats,
-    scatter: tuple[tuple[float, ...], ...],
+    points: FitPoints, corners: FitPoints, triangles: Ints, plane: Floats, rough: Floats, scatter: Pairs
 ) -> Piecewise:
     square, second = points.unit**2, min(plane.shape[1] - 1, 1)  # a single quantity is used for both components
     three = [0, 0, second], [0, second, second]
-    covs = corners.covs[:, *three] * square
     return Piecewise(
         n=len(points),
         scatter=scatter,
@@ -320,6 +308,6 @@ def _model(
         triangles=triangles,
         plane=plane[:, [0, second]] * points.unit / np.array([1, points.scale, points.scale])[:, None],
         values=corners.values[:, [0, second]] * points.unit,
-        covs=covs,
+        covs=corners.covs[:, *three] * square,
         roughness=rough[*three] * square / points.scale**2,
     )
