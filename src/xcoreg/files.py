@@ -193,11 +193,10 @@ def _runs(pid: int) -> bool:
     if os.name == "nt":  # os.kill(pid, 0) would end it
         return True
     try:
-        os.kill(pid, 0)
+        with suppress(PermissionError):  # of another user
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
-        return True
     return True
 
 

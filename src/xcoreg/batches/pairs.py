@@ -50,9 +50,8 @@ def _rows(pairs: Any) -> Iterable[Any]:
         return list(pairs.to_dict("records"))
     if isinstance(pairs, Iterable) and not isinstance(pairs, Mapping):
         return pairs
-    raise OptionError(
-        f"pairs is a {type(pairs).__name__}: give a list of (target, reference), a CSV table or a pattern"
-    )
+    cure = "give a list of (target, reference), a CSV table or a pattern"
+    raise OptionError(f"pairs is a {type(pairs).__name__}: {cure}")
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -106,9 +105,8 @@ def _named(pairs: list[Pair]) -> list[Pair]:
             raise OptionError(f"{pair.name!r} cannot be the name of a file: give this scene another name")
     twice = [name for name, n in Counter(pair.name.lower() for pair in named).items() if n > 1]
     if twice:
-        raise OptionError(
-            f"{len(twice)} name(s) belong to several scenes, such as {twice[0]!r}: name them (column name)"
-        )
+        some = f"{len(twice)} name(s) belong to several scenes, such as {twice[0]!r}"
+        raise OptionError(f"{some}: name them (column name)")
     return named
 
 

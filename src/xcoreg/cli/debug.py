@@ -127,10 +127,8 @@ def _window(scene: Scene, points: TiePoints, i: int, contrast: str) -> _Window:
     if not np.isfinite([dcol, drow]).all():
         row, col = np.unravel_index(np.argmax(height), height.shape)
         dcol, drow = float(col - size // 2), float(row - size // 2)
-    moved = (
-        ndimage.shift(values, (drow, dcol), order=3),
-        ndimage.shift(valid.astype(np.uint8), (drow, dcol), order=0) > 0,
-    )
+    still = ndimage.shift(valid.astype(np.uint8), (drow, dcol), order=0) > 0
+    moved = ndimage.shift(values, (drow, dcol), order=3), still
     return _Window((ref_values, ref_valid), (values, valid), moved, height, (dcol, drow))
 
 

@@ -247,9 +247,8 @@ def read_points(path: str, x: str | None = None, y: str | None = None) -> tuple[
     try:
         return table.astype(dict.fromkeys(names, float)), names, None
     except ValueError as error:
-        raise OptionError(
-            f"the columns {' and '.join(names)} of {path} do not hold numbers: {error}; name others, --x and --y"
-        ) from error
+        columns = f"the columns {' and '.join(names)} of {path}"
+        raise OptionError(f"{columns} do not hold numbers: {error}; name others, --x and --y") from error
 
 
 def _with_header(table: pd.DataFrame) -> pd.DataFrame:

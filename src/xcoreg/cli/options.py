@@ -185,9 +185,8 @@ def make_folder(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(
-            f"cannot make the folder {folder}: {error.strerror}; give another one with {option}"
-        ) from error
+        reason = f"cannot make the folder {folder}: {error.strerror}"
+        raise OptionError(f"{reason}; give another one with {option}") from error
 
 
 @dataclass(frozen=True)
@@ -207,9 +206,8 @@ class OutputOptions:
     def pop_from(cls, options: dict[str, Any], path: str) -> OutputOptions:
         """Take the options of the output out of those of a command."""
         names = ("align_grid", "like", "resampling", "driver", "overwrite", "vertical")
-        return cls(
-            Path(path), creation=creation_options(options.pop("co")), **{name: options.pop(name) for name in names}
-        )
+        chosen = {name: options.pop(name) for name in names}
+        return cls(Path(path), creation=creation_options(options.pop("co")), **chosen)
 
     def check(self, *inputs: str) -> None:
         """Refuse an output that cannot be written, before any work."""

@@ -59,9 +59,8 @@ def rival_fit(
 def _periods(power: Floats, shape: tuple[int, int], limit: float) -> tuple[Ints, Ints]:
     """Windows (k,) with secondary autocorrelation peaks, and their lags (k, peaks, 2), padded with zeros."""
     rows, cols = shape
-    autocorrelation = inverse(
-        modes_for(*shape).plane((power * _band_pass_response(*shape)).astype(np.complex64)), shape
-    )
+    filtered = (power * _band_pass_response(*shape)).astype(np.complex64)
+    autocorrelation = inverse(modes_for(*shape).plane(filtered), shape)
     rival = autocorrelation * _inverse_overlap(rows, cols, limit)
     enough = _PERIODIC * np.maximum(autocorrelation[:, 0, 0], 1e-30)
     width = _lobe(autocorrelation / np.maximum(autocorrelation[:, :1, :1], 1e-30)).astype(np.intp)

@@ -69,7 +69,7 @@ def correlate(
 def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats]:
     """Correlation surfaces, and the power of the reference on every mode."""
     shape = ref.shape[1:]
-    modes, window = modes_for(*shape), _window(*shape)
+    modes, window = modes_for(*shape), taper(*shape, _TAPERED)
     # Pixels that are invalid in one image would only be noise in the other.
     valid = None if ref_valid.all() and tgt_valid.all() else ref_valid & tgt_valid
     spectra = [modes.take(forward(_apply_taper(image, valid, window))) for image in (ref, tgt)]
@@ -82,10 +82,6 @@ def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tu
     whitened *= modes.spread(weight / total[:, None]) / np.sqrt(np.maximum(powers[0] * powers[1], 1e-36))
     whitened[:, : modes.sizes[0]] *= _above_taper(modes)
     return inverse(modes.plane(whitened), shape), powers[0]
-
-
-def _window(rows: int, cols: int) -> Floats:
-    return taper(rows, cols, _TAPERED)
 
 
 def _above_taper(modes: Modes) -> Bools:
@@ -153,9 +149,8 @@ def _quarters(centred: Floats, down: int, across: int) -> list[Floats]:
 
 def _quarters_of_plane(plane: Floats, reach: tuple[int, int]) -> list[Floats]:
     """View the lags within reach, which lie in the four corners of a surface."""
-    rows, cols = (
-        (slice(None, lag + 1), slice(size - lag, None)) for lag, size in zip(reach, plane.shape[1:], strict=True)
-    )
+    sides = zip(reach, plane.shape[1:], strict=True)
+    rows, cols = ((slice(None, lag + 1), slice(size - lag, None)) for lag, size in sides)
     return [plane[:, r, c] for r in rows for c in cols]
 
 
@@ -180,9 +175,8 @@ def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats)
     chance = np.minimum((log_ndtr(-z.astype(np.float64)) + np.log(area.shape[1])) / np.log(10), 0)
     # A trough deeper than the peak is high means reversed contrast: the peak is its side lobe.
     chance = np.where(-trough > _TROUGH * peak, 0.0, chance)
-    move = np.stack(
-        [lag_col + _vertex(heights, lag_row, lag_col, 0, 1), lag_row + _vertex(heights, lag_row, lag_col, 1, 0)], -1
-    )
+    rest_col, rest_row = _vertex(heights, lag_row, lag_col, 0, 1), _vertex(heights, lag_row, lag_col, 1, 0)
+    move = np.stack([lag_col + rest_col, lag_row + rest_row], -1)
     rival = np.maximum(others, _NOISE_PEAK * spread) / np.maximum(top, 1e-30)
     return Peaks(move, peak * sign, chance, np.clip(rival, 0, 1), power)
 
@@ -211,7 +205,7 @@ def _spans(centre: int, width: int, size: int) -> list[slice]:
 @lru_cache(maxsize=32)
 def _noise_scale(rows: int, cols: int) -> Floats:
     """Reciprocal of the relative noise of the surface at each lag."""
-    power = _window(rows, cols).astype(np.float64) ** 2
+    power = taper(rows, cols, _TAPERED).astype(np.float64) ** 2
     overlap = inverse(np.abs(forward(power[None])) ** 2 + 0j, (rows, cols))[0]
     return np.asarray(1 / np.sqrt(np.clip(overlap / overlap.mean(), 1e-3, None)), np.float32)
 

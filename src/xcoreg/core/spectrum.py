@@ -74,11 +74,8 @@ class Modes:
 def ramps(shape: tuple[int, int], move: Floats) -> tuple[Spectra, Spectra]:
     """Phase ramps along columns (n, cols // 2 + 1) and rows (n, rows), complex64, for moves (n, 2) in px."""
     turn = 2j * np.pi * np.asarray(move, np.float64)
-    across, down = (
-        np.exp(turn[:, i, None] * f).astype(np.complex64)
-        for i, f in enumerate((sfft.rfftfreq(shape[1]), sfft.fftfreq(shape[0])))
-    )
-    return across, down
+    across = np.exp(turn[:, 0, None] * sfft.rfftfreq(shape[1])).astype(np.complex64)
+    return across, np.exp(turn[:, 1, None] * sfft.fftfreq(shape[0])).astype(np.complex64)
 
 
 @lru_cache(maxsize=32)

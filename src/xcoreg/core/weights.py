@@ -183,9 +183,8 @@ def _power_law(shape: tuple[int, int]) -> _PowerLaw:
     near[0, 0] = near[-1, -1] = 2
     share = members * log_f / (members @ log_f**2)
     near = near * modes.count / (near @ modes.count)[:, None]
-    return _PowerLaw(
-        band, members, log_f, modes.count * square, 1 / (modes.count * square), 0.5 / modes.count, share, near.T
-    )
+    slopes = modes.count * square
+    return _PowerLaw(band, members, log_f, slopes, 1 / slopes, 0.5 / modes.count, share, near.T)
 
 
 def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> tuple[Floats, Floats]:

@@ -43,7 +43,10 @@ def run_tasks(
 ) -> list[Any]:
     """Call a function once per item, as independent tasks of dask's current scheduler (threads by default)."""
     if len(items) < 2:
-        return [_reported(function(shared, item), done) for item in items]
+        found = [function(shared, item) for item in items]
+        if done is not None and found:
+            done(1)
+        return found
     needs = [[key for array, boxes in row for key in chunks_under(array, boxes)] for row in ahead or [()] * len(items)]
     answers: dict[int, Any] = {}
     with shared_chunks():
@@ -63,9 +66,8 @@ def run_tasks(
 
 def progress_bar(total: int | None, label: str, unit: str, shown: bool, **style: Any) -> Any:
     """Make a tqdm bar with rate and remaining time on stderr, hidden unless `shown` and stderr is a terminal."""
-    return tqdm(
-        **{"total": total, "desc": label, "unit": unit, "leave": False, "disable": None if shown else True} | style
-    )
+    how = {"total": total, "desc": label, "unit": unit, "leave": False, "disable": None if shown else True}
+    return tqdm(**(how | style))
 
 
 class _Box:
@@ -112,12 +114,6 @@ def _call(common: _Box, work: _Box, chunks: list[Any]) -> _Box:
             return _Box(missing)
 
 
-def _reported(result: Any, done: Callable[[int], None] | None) -> Any:
-    if done is not None:
-        done(1)
-    return result
-
-
 # Chunks in memory, unless dask's configuration has another size as "xcoreg.keep-in-memory".
 _IN_MEMORY = "512 MiB"
 
@@ -148,7 +144,8 @@ def _store() -> Any:
     """Give the store of the context, and make it where it is needed first; None outside of a context."""
     made = _STORE.get()
     if made is not None and not made:
-        made.append(ChunkStore(_budget()))
+        room = int(parse_bytes(dask.config.get("xcoreg.keep-in-memory", _IN_MEMORY)))
+        made.append(ChunkStore(room // (worker_threads() or 1)))
     return made and made[0]
 
 
@@ -189,8 +186,3 @@ def collecting_missing(keys: list[Key]) -> Iterator[None]:
         yield
     except MissingChunks as missing:
         keys += missing.keys
-
-
-def _budget() -> int:
-    wanted = parse_bytes(dask.config.get("xcoreg.keep-in-memory", _IN_MEMORY))
-    return int(wanted) // (worker_threads() or 1)

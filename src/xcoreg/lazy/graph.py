@@ -185,10 +185,8 @@ def cuts_along(start: int, stop: int, edges: Sequence[int], step: int = 1) -> li
 
 def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[tuple[Key, Cut]]]:
     """Parts of chunks that make up a window, row by row: step (rows, columns)."""
-    down, across = (
-        cuts_along(*span, edges_of(sizes), each)
-        for span, sizes, each in zip((box[:2], box[2:]), array.chunks, step, strict=True)
-    )
+    axes = zip((box[:2], box[2:]), array.chunks, step, strict=True)
+    down, across = (cuts_along(*span, edges_of(sizes), each) for span, sizes, each in axes)
     return [[((array.name, row, col), (rows, cols)) for col, cols in across] for row, rows in down]
 
 
@@ -209,10 +207,8 @@ def assemble_windows(
     for key, cut in (part for plan in plans for row in plan for part in row):
         wanted.setdefault(key, []).append(cut)
     supply = {key: iter(parts) for key, parts in read_parts(wanted).items()}
-    return [
-        _join([[next(supply[key]) for key, _ in row] for row in plan], box, step, array.dtype)
-        for plan, box in zip(plans, boxes, strict=True)
-    ]
+    parts = [[[next(supply[key]) for key, _ in row] for row in plan] for plan in plans]
+    return [_join(rows, box, step, array.dtype) for rows, box in zip(parts, boxes, strict=True)]
 
 
 def _join(rows: list[list[NDArray[Any]]], box: Box, step: tuple[int, int], dtype: Any) -> NDArray[Any]:

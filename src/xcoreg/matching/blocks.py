@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -124,11 +125,9 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
 def _sharper(choice: Choice) -> Choice:
     """Shorten the transition from block to block of a triangulated model."""
     lifted: Any = choice.model
-    parts = (
-        replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part
-        for part in (lifted.horizontal, lifted.vertical)
-    )
-    return replace(choice, model=HorizontalVertical(*parts))
+    both = lifted.horizontal, lifted.vertical
+    sharp = (replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part for part in both)
+    return replace(choice, model=HorizontalVertical(*sharp))
 
 
 def _fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:
@@ -180,15 +179,12 @@ def _pieces(patch: DemWindow) -> list[DemWindow]:
     """Cut a window into pieces that overlap by the margin that interpolation needs."""
     rows, cols = patch.shape
     out = []
-    for row in range(0, rows, _PIECE):
-        for col in range(0, cols, _PIECE):
-            top, left = max(row - _MARGIN, 0), max(col - _MARGIN, 0)
-            cut = slice(top, row + _PIECE + _MARGIN), slice(left, col + _PIECE + _MARGIN)
-            height, width = patch.ref[cut].shape
-            centre = (
-                patch.centre[0] + left + (width - 1) / 2 - (cols - 1) / 2,
-                patch.centre[1] + top + (height - 1) / 2 - (rows - 1) / 2,
-            )
-            both = patch.tgt[cut], patch.ref[cut], patch.tgt_valid[cut], patch.ref_valid[cut]
-            out.append(DemWindow(*both, centre, patch.base, patch.level))
+    for row, col in product(range(0, rows, _PIECE), range(0, cols, _PIECE)):
+        top, left = max(row - _MARGIN, 0), max(col - _MARGIN, 0)
+        cut = slice(top, row + _PIECE + _MARGIN), slice(left, col + _PIECE + _MARGIN)
+        height, width = patch.ref[cut].shape
+        x = patch.centre[0] + left + (width - 1) / 2 - (cols - 1) / 2
+        y = patch.centre[1] + top + (height - 1) / 2 - (rows - 1) / 2
+        both = patch.tgt[cut], patch.ref[cut], patch.tgt_valid[cut], patch.ref_valid[cut]
+        out.append(DemWindow(*both, (x, y), patch.base, patch.level))
     return out

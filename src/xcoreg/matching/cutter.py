@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,7 @@ def window_positions(
         # Where the domain of the image's CRS ends inside a window, every pixel is projected.
         pixel = np.arange(size) - (size - 1) / 2
         dx, dy = vector_to_map(linear, pixel[None, :], pixel[:, None])
-        rows[lost], cols[lost] = to_pixel(
-            *(part[lost, None, None] + step for part, step in zip(centres, (dx, dy), strict=True))
-        )
+        rows[lost], cols[lost] = to_pixel(centres[0][lost, None, None] + dx, centres[1][lost, None, None] + dy)
     return rows, cols
 
 
@@ -75,10 +74,8 @@ def _basis(size: int) -> Floats:
     """(size, 5) weights of the nodes at every pixel, by Lagrange polynomials."""
     node, pixel = _nodes(size), np.arange(size) - (size - 1) / 2
     out = np.ones((size, _NODES))
-    for j in range(_NODES):
-        for k in range(_NODES):
-            if k != j:
-                out[:, j] *= (pixel - node[k]) / (node[j] - node[k])
+    for j, k in permutations(range(_NODES), 2):
+        out[:, j] *= (pixel - node[k]) / (node[j] - node[k])
     return out
 
 
@@ -250,11 +247,8 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
         whole = max(round(ratio), 1)
         step = whole if abs(ratio - whole) < 0.02 * whole else ratio
         linear = tuple(step * part for part in own)  # type: ignore[assignment]
-    return (
-        Cutter(target, crs, linear, _factor(own, linear)),
-        Cutter(reference, crs, linear, _factor(other, linear) if together else None),
-        linear,
-    )
+    cutter = Cutter(reference, crs, linear, _factor(other, linear) if together else None)
+    return Cutter(target, crs, linear, _factor(own, linear)), cutter, linear
 
 
 def _area(linear: Linear) -> float:

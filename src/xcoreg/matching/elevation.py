@@ -74,12 +74,8 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     cols, rows = vector_to_pixel(scene.linear, corners[:, 0], corners[:, 1])
     spans = float(np.ptp(cols)), float(np.ptp(rows))
     size = int(np.ceil(max(span / max(round(span / _SIDE), 1) for span in spans)))
-    mesh = np.meshgrid(
-        *(
-            low + (np.arange(int(np.ceil(span / size - 1e-6))) + 0.5) * size
-            for low, span in zip((cols.min(), rows.min()), spans, strict=True)
-        )
-    )
+    steps = [(np.arange(int(np.ceil(span / size - 1e-6))) + 0.5) * size for span in spans]
+    mesh = np.meshgrid(cols.min() + steps[0], rows.min() + steps[1])
     x, y = vector_to_map(scene.linear, *(part.ravel() for part in mesh))
     use = _selection(x, y, size, scene)
     if at is not None:
@@ -89,18 +85,10 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     base = np.stack(vector_to_pixel(scene.linear, reference.x - target.x, reference.y - target.y), -1)
     middle = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
     centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
-    return [
-        DemWindow(
-            target.values[at],
-            reference.values[at],
-            target.valid[at],
-            reference.valid[at],
-            (float(centre[at, 0]), float(centre[at, 1])),
-            (float(base[at, 0]), float(base[at, 1])),
-            float(reference.level[at] - target.level[at]),
-        )
-        for at in range(len(target.x))
-    ]
+    pixels = target.values, reference.values, target.valid, reference.valid
+    level = reference.level - target.level
+    columns = zip(*pixels, map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), strict=True)
+    return [DemWindow(*one) for one in columns]
 
 
 def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:
@@ -117,9 +105,8 @@ def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp
 
 def to_metres(scene: Scene) -> Floats:
     """Metres to the East and North per matching pixel in the middle of the overlap, see :func:`metres_per_pixel`."""
-    return metres_per_pixel(
-        scene.target.grid.crs, scene.linear, (scene.overlap.bounds[1] + scene.overlap.bounds[3]) / 2
-    )
+    _, south, _, north = scene.overlap.bounds
+    return metres_per_pixel(scene.target.grid.crs, scene.linear, (south + north) / 2)
 
 
 def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
@@ -184,11 +171,8 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
 
 def _has_data(scene: Scene) -> bool:
     """Whether the models share data where no mask is applied."""
-    bare = replace(
-        scene,
-        target_cutter=replace(scene.target_cutter, mask=None),
-        reference_cutter=replace(scene.reference_cutter, mask=None),
-    )
+    target, reference = (replace(one, mask=None) for one in (scene.target_cutter, scene.reference_cutter))
+    bare = replace(scene, target_cutter=target, reference_cutter=reference)
     return any((one.ref_valid & one.tgt_valid).sum() >= 100 for one in overlap_patches(bare))
 
 
@@ -241,25 +225,13 @@ def _points(target: Raster, solution: OverlapSolution, place: Any) -> TiePoints:
         "nmad_before": found.nmad_before, "nmad_after": found.nmad_after,
     }  # fmt: skip
     columns = {name: np.atleast_1d(value) for name, value in columns.items()}
-    return TiePoints(
-        **columns,
-        cov=cov[None, :2, :2],
-        cov_z=cov[None, 2, :],
-        crs_wkt=as_crs(target.grid.crs).to_wkt(),
-    )
+    return TiePoints(**columns, cov=cov[None, :2, :2], cov_z=cov[None, 2, :], crs_wkt=as_crs(target.grid.crs).to_wkt())
 
 
 def _quality(found: Solution) -> Quality:
-    return Quality(
-        n_windows=1,
-        n_ok=int(found.status is Status.OK),
-        dh_count=found.count,
-        iterations=found.iterations,
-        dh_median_before=found.median_before,
-        dh_median_after=found.median_after,
-        dh_nmad_before=found.nmad_before,
-        dh_nmad_after=found.nmad_after,
-    )
+    names = ("count", "median_before", "median_after", "nmad_before", "nmad_after")
+    heights = {f"dh_{name}": getattr(found, name) for name in names}
+    return Quality(n_windows=1, n_ok=int(found.status is Status.OK), iterations=found.iterations, **heights)
 
 
 def elevation_failure(fit: Coregistration) -> MatchError:

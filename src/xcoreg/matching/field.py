@@ -102,10 +102,9 @@ def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
     affine = scene.target.grid.affine
     spacing = default_spacing(scene.overlap, affine) if options.spacing is None else float(options.spacing)
     size = local_window(scene.overlap, scene.linear) if options.window is None else int(options.window)
-    places = (
-        given if given is not None else window_grid(scene.overlap, scene.extent, affine, scene.linear, spacing, size)
-    )
-    return _Plan(places, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
+    if given is None:
+        given = window_grid(scene.overlap, scene.extent, affine, scene.linear, spacing, size)
+    return _Plan(given, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
 
 
 def _search(options: LocalOptions, size: int, radius: float | None) -> Search:
@@ -230,9 +229,8 @@ def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
     shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene.target.grid.crs))
     if model.dz_constant == 0.0:
         return shift
-    height = Translation.fit(
-        points.x[ok], points.y[ok], points.dz[ok], 0.0, np.eye(2) * points.cov_z[ok, 2][:, None, None]
-    )
+    cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
+    height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
     return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])))
 
 
@@ -246,15 +244,11 @@ def _with_heights(quality: Quality, compared: Comparison | None) -> Quality:
     """Add the residuals of heights, which make the warning about residuals at check points needless."""
     if compared is None:
         return quality
-    return replace(
-        quality,
-        warnings=tuple(text for text in quality.warnings if not text.startswith(_USELESS[:20])),
-        dh_count=compared.count,
-        dh_median_before=compared.before.median,
-        dh_median_after=compared.after.median,
-        dh_nmad_before=compared.before.nmad,
-        dh_nmad_after=compared.after.nmad,
-    )
+    warnings = tuple(text for text in quality.warnings if not text.startswith(_USELESS[:20]))
+    parts = {"before": compared.before, "after": compared.after}
+    heights: dict[str, Any] = {f"dh_median_{when}": part.median for when, part in parts.items()}
+    heights |= {f"dh_nmad_{when}": part.nmad for when, part in parts.items()}
+    return replace(quality, warnings=warnings, dh_count=compared.count, **heights)
 
 
 def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:

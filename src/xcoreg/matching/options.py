@@ -133,10 +133,8 @@ class Options:
     def record(self) -> dict[str, Any]:
         """Options that differ from their defaults, for the result."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
-        return {
-            name: value if isinstance(value, int | float | str | tuple) else str(value)[:200]
-            for name, value in changed.items()
-        }
+        plain = (int, float, str, tuple)
+        return {name: one if isinstance(one, plain) else str(one)[:200] for name, one in changed.items()}
 
 
 @dataclass(frozen=True, eq=False)

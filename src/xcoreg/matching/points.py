@@ -80,9 +80,8 @@ class PointSamples:
         _, near, at = self._sample(move, _NEAR)
         _, far, also = self._sample(move, _FAR)
         shared = np.isin(at, also), np.isin(also, at)
-        first, second = (
-            np.stack([part[use] for part in slopes]) for slopes, use in zip((near, far), shared, strict=True)
-        )
+        pairs = zip((near, far), shared, strict=True)
+        first, second = (np.stack([part[use] for part in slopes]) for slopes, use in pairs)
         both = np.einsum("in,jn->ij", first, second, dtype=np.float64)
         return (both + both.T) / 2, np.einsum("in,jn->ij", first, first, dtype=np.float64), int(shared[0].sum())
 
@@ -155,18 +154,9 @@ def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples],
         row0, col0 = name // 100_000 * _TILE - _MARGIN, name % 100_000 * _TILE - _MARGIN
         size = _TILE + 2 * _MARGIN
         values, valid = raster.read(row0, row0 + size, col0, col0 + size)
-        at = tile == name
-        samples.append(
-            PointSamples(
-                np.where(valid, values, 0),
-                valid,
-                col[at] - col0,
-                row[at] - row0,
-                heights.z[at],
-                (col0 - middle[0], row0 - middle[1]),
-                heights.row[at],
-            )
-        )
+        at, origin = tile == name, (col0 - middle[0], row0 - middle[1])
+        points = col[at] - col0, row[at] - row0, heights.z[at]
+        samples.append(PointSamples(np.where(valid, values, 0), valid, *points, origin, heights.row[at]))
     x, y = vector_to_map(linear_of(affine), middle[0] + 0.5, middle[1] + 0.5)
     return samples, (float(affine.c + x), float(affine.f + y))
 
@@ -187,10 +177,12 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     heights = heights_on(raster, points, options.z, options.where)
     terms = options.terms or Terms(shift=True)
     linear = linear_of(raster.grid.affine)
-    place = (
-        shapely.Point(float(np.median(heights.x)), float(np.median(heights.y))) if len(heights.x) else _middle(raster)
-    )
-    samples, origin = point_samples(raster, heights) if len(heights.x) else ([], (place.x, place.y))
+    if len(heights.x):
+        place = shapely.Point(float(np.median(heights.x)), float(np.median(heights.y)))
+        samples, origin = point_samples(raster, heights)
+    else:
+        place = raster.grid.extent.geom.centroid
+        samples, origin = [], (place.x, place.y)
     limit = np.inf if options.max_shift is None else options.max_shift
     metres = metres_per_pixel(raster.grid.crs, linear, place.y)
     found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
@@ -210,10 +202,6 @@ def _has_relief(samples: list[PointSamples], move: Floats) -> bool:
     size, axes = np.linalg.eigh(both)
     noise = np.abs(np.einsum("ia,ij,ja->a", axes, own - both, axes)) / np.sqrt(max(count, 1))
     return bool((size > _ABOVE_NOISE * noise).all())
-
-
-def _middle(raster: Raster) -> Any:
-    return raster.grid.extent.geom.centroid
 
 
 @dataclass(frozen=True)
@@ -342,9 +330,8 @@ def _row(off: Floats) -> dict[str, Any]:
 def _statistics(difference: Floats, slope: Floats, aspect: Floats) -> PointStatistics:
     known = np.isfinite(difference)
     off, slope, aspect = difference[known], slope[known], aspect[known]
-    steep = [
-        {"slope": f"{low:g}-{high:g}", **_row(off[(slope >= low) & (slope < high)])} for low, high in pairwise(_SLOPES)
-    ]
+    within = {f"{low:g}-{high:g}": (slope >= low) & (slope < high) for low, high in pairwise(_SLOPES)}
+    steep = [{"slope": name, **_row(off[chosen])} for name, chosen in within.items()]
     wind = np.floor((aspect + 22.5) % 360 / 45).astype(int)
     winds = [{"aspect": "flat", **_row(off[slope < _LEVEL])}]
     winds += [{"aspect": name, **_row(off[(wind == k) & (slope >= _LEVEL)])} for k, name in enumerate(_WINDS)]

@@ -80,10 +80,9 @@ def failure(fit: Coregistration, options: Options) -> MatchError:
     """Error with the reason why nothing can be trusted, the windows tried, and what to try next."""
     counts = describe_counts(fit.points.status)
     if isinstance(options, LocalOptions) and fit.status is Status.NO_PEAK and fit.points.ok.any():
-        text = (
-            f"too few tie points for a trustworthy field: {len(fit.points)} windows tried: {counts}; give less spacing="
-        )
-        return TooFewTiePoints(f"{text}, another window=, or use match for one shift", fit.points)
+        text = f"too few tie points for a trustworthy field: {len(fit.points)} windows tried: {counts}"
+        cure = "give less spacing=, another window=, or use match for one shift"
+        return TooFewTiePoints(f"{text}; {cure}", fit.points)
     reason = fit.status.reason
     if fit.status is Status.OUTLIER:
         reason = f"the windows have different shifts ({_range(fit.points)})"
@@ -140,9 +139,8 @@ def _warnings(points: TiePoints, answer: Acceptance) -> tuple[str, ...]:
     if answer.inliers.sum() == 1 and len(points) > 1:
         found.append(f"the answer rests on one of {len(points)} windows")
     if differ:
-        found.append(
-            f"{differ} windows have another shift ({_range(points)}): the images may differ by more than a shift"
-        )
+        span = _range(points)
+        found.append(f"{differ} windows have another shift ({span}): the images may differ by more than a shift")
     return tuple(found)
 
 
@@ -160,19 +158,9 @@ def _details(scene: Scene, options: Options, rounds: list[WindowMatches], answer
 
 def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
     """Record images and options, as every result does, and interim results."""
-    return Details(
-        options=options.record(),
-        tgt_nodata=scene.target.nodata,
-        ref_nodata=scene.reference.nodata,
-        ref_grid=scene.reference.grid,
-        interim=Interim(
-            tgt_corners=_corners(scene.footprints[0]),
-            ref_corners=_corners(scene.footprints[1]),
-            overlap_corners=_corners(scene.overlap),
-            linear=scene.linear,
-            **interim,
-        ),
-    )
+    tgt, ref, both = (_corners(polygon) for polygon in (*scene.footprints, scene.overlap))
+    nodata = scene.target.nodata, scene.reference.nodata
+    return Details(options.record(), scene.reference.grid, *nodata, Interim(tgt, ref, both, scene.linear, **interim))
 
 
 def _corners(polygon: Any) -> tuple[tuple[float, float], ...]:

@@ -67,28 +67,23 @@ class Scene:
     def windows_to_read(self, places: Floats, guess: Floats, size: int) -> list[Any]:
         """Boxes that matching some windows reads, for images that dask computes: places, guess (n, 2) float."""
         both = np.concatenate([places, places + guess])
-        return [
-            *self.target_cutter.boxes_to_read(places[:, 0], places[:, 1], size),
-            *self.reference_cutter.boxes_to_read(both[:, 0], both[:, 1], size + 2 * _MARGIN),
-        ]
+        target = self.target_cutter.boxes_to_read(places[:, 0], places[:, 1], size)
+        return target + self.reference_cutter.boxes_to_read(both[:, 0], both[:, 1], size + 2 * _MARGIN)
 
     def cached(self, places: Floats, guess: Floats, size: int) -> Scene:
         """Read the surroundings of some windows (n, 2) once, so that cutting them again reads nothing."""
         both = np.concatenate([places, places + guess])
-        return replace(
-            self,
-            target_cutter=self.target_cutter.cached(places[:, 0], places[:, 1], size),
-            reference_cutter=self.reference_cutter.cached(both[:, 0], both[:, 1], size + 2 * _MARGIN),
-        )
+        target = self.target_cutter.cached(places[:, 0], places[:, 1], size)
+        reference = self.reference_cutter.cached(both[:, 0], both[:, 1], size + 2 * _MARGIN)
+        return replace(self, target_cutter=target, reference_cutter=reference)
 
 
 def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Dataset, options: Options) -> Scene:
     """Read overviews of two images and find their overlap."""
     # Both rasters are made before the first pixel is read: dask computes what they share once.
-    target, reference = (
-        make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False),
-        make_raster(reference_image, band=options.ref_band, nodata=options.ref_nodata, name="reference", search=False),
-    )
+    how: dict[str, Any] = {"band": options.ref_band, "nodata": options.ref_nodata, "search": False}
+    target = make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False)
+    reference = make_raster(reference_image, name="reference", **how)
     crs, ref_crs = target.grid.crs, reference.grid.crs
     mask = None if options.where is None else as_mask(options.where, crs)
     ref_mask = None if options.ref_where is None else as_mask(options.ref_where, ref_crs, "ref_where")
@@ -106,18 +101,9 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
         # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
         ref_mask = mask_in_crs(ref_mask, ref_crs, crs)
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
-    return Scene(
-        target,
-        reference,
-        overviews,
-        footprints,
-        shared,
-        extent,
-        replace(target_cutter, mask=mask),
-        replace(reference_cutter, mask=ref_mask),
-        linear,
-        both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask,
-    )
+    cutters = replace(target_cutter, mask=mask), replace(reference_cutter, mask=ref_mask)
+    both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
+    return Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
 
 
 def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:

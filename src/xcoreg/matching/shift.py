@@ -179,9 +179,8 @@ def _check_inside(at: Floats, scene: Scene) -> None:
 
 def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene: Scene) -> Acceptance:
     """Decide on the whole corrections (n, 2), matching px, of all windows so far, without those beyond `max_shift`."""
-    covs, status, reliability = (
-        np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("cov", "status", "reliability")
-    )
+    names = ("cov", "status", "reliability")
+    covs, status, reliability = (np.concatenate([getattr(one.matches, name) for one in rounds]) for name in names)
     if options.max_shift is not None:
         far = np.abs(moves).max(1) > options.max_shift * scene.target_pixel
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
@@ -193,9 +192,8 @@ def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene:
 
 def _improved(rounds: list[WindowMatches], answer: Acceptance) -> bool:
     """Whether a single window gains similarity by its shift: one edge or blob can match many others."""
-    before, after = (
-        np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("ssim_before", "ssim_after")
-    )
+    names = ("ssim_before", "ssim_after")
+    before, after = (np.concatenate([getattr(one.matches, name) for one in rounds]) for name in names)
     gain = float((after - before)[answer.inliers][0])
     return not gain < _IMPROVEMENT or bool(np.abs(answer.move).max() <= _NEAR)
 

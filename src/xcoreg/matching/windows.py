@@ -57,9 +57,8 @@ class WindowMatches:
     def unmatched(cls, x: Floats, y: Floats, size: int, status: Status = Status.NO_DATA) -> WindowMatches:
         """Windows without a correction, all of one status."""
         nothing = np.full(len(x), np.nan)
-        return cls(
-            x, y, size, nothing.copy(), nothing.copy(), Matches(nothing, nothing, status=np.full(len(x), status))
-        )
+        matches = Matches(nothing, nothing, status=np.full(len(x), status))
+        return cls(x, y, size, nothing.copy(), nothing.copy(), matches)
 
     @property
     def places(self) -> Floats:
@@ -157,9 +156,8 @@ def match_windows(
 def _cut_again(scene: Scene, cut: Cut, move: Floats) -> Cut:
     """Cut windows of the reference again where the scout has found a shift (n, 2), CRS units."""
     index = np.flatnonzero(move.any(1))
-    again = scene.reference_cutter.cut(
-        cut.x[index] + move[index, 0], cut.y[index] + move[index, 1], cut.values.shape[-1]
-    )
+    x, y = cut.x[index] + move[index, 0], cut.y[index] + move[index, 1]
+    again = scene.reference_cutter.cut(x, y, cut.values.shape[-1])
     columns = {f.name: getattr(cut, f.name).copy() for f in fields(cut)}
     for name, column in columns.items():
         column[index] = getattr(again, name)
@@ -194,14 +192,9 @@ def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = Fa
     else:
         with np.errstate(invalid="ignore"):  # infinite variances
             cov = cov_to_map(scene.linear, matches.cov)
-    return TiePoints(
-        np.arange(len(x)),
-        *(row, col, x, y, dx, dy, dcol, drow),
-        cov=cov,
-        size=size,
-        crs_wkt=scene.target.grid.crs.to_wkt() if scene.target.grid.crs is not None else None,
-        **columns,
-    )
+    wkt = None if scene.target.grid.crs is None else scene.target.grid.crs.to_wkt()
+    places = np.arange(len(x)), row, col, x, y
+    return TiePoints(*places, dx, dy, dcol, drow, cov=cov, size=size, crs_wkt=wkt, **columns)
 
 
 def flag_beyond(points: TiePoints, max_shift: float | None, among: Any = True) -> TiePoints:

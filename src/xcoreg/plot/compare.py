@@ -56,9 +56,10 @@ def render(raster: Any, views: Sequence[View], kernel: str = "cubic") -> list[Sh
     """Show parts of an image on display grids; reads only those parts, all of them at once."""
     places = [_place(raster.grid, view) for view in views]
     boxes = [_box(rows, cols, halo, raster.grid.shape) for rows, cols, halo in places]
+    parts = zip(places, boxes, raster.read_many(boxes), strict=True)
     return [
         sample(read[0], read[1], rows - box[0], cols - box[2], kernel, scale=(halo / 4, halo / 4))
-        for (rows, cols, halo), box, read in zip(places, boxes, raster.read_many(boxes), strict=True)
+        for (rows, cols, halo), box, read in parts
     ]
 
 
@@ -73,15 +74,12 @@ def _place(grid: Any, view: View) -> tuple[Floats, Floats, int]:
 
 
 def _box(rows: Floats, cols: Floats, halo: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    row0, row1 = _reach(rows, halo, shape[0])
-    col0, col1 = _reach(cols, halo, shape[1])
+    (row0, row1), (col0, col1) = (
+        (max(math.floor(at.min()) - halo, 0), min(math.ceil(at.max()) + halo + 1, length))
+        for at, length in zip((rows, cols), shape, strict=True)
+    )
     # Where nothing lies inside, one pixel is read: an empty window cannot be interpolated.
     return (row0, row1, col0, col1) if row0 < row1 and col0 < col1 else (0, 1, 0, 1)
-
-
-def _reach(positions: Floats, halo: int, length: int) -> tuple[int, int]:
-    start, stop = math.floor(positions.min()) - halo, math.ceil(positions.max()) + halo + 1
-    return max(start, 0), min(stop, length)
 
 
 def strongest_place(tgt: Any, ref: Any, width: float) -> tuple[float, float]:
@@ -99,9 +97,9 @@ def strongest_place(tgt: Any, ref: Any, width: float) -> tuple[float, float]:
 
 
 def _places(low: float, high: float, width: float) -> Floats:
-    return (
-        np.linspace(low + width / 2, high - width / 2, _PLACES) if high - low > width else np.array([(low + high) / 2])
-    )
+    if high - low <= width:
+        return np.array([(low + high) / 2])
+    return np.linspace(low + width / 2, high - width / 2, _PLACES)
 
 
 def _common_bounds(tgt: Any, ref: Any) -> tuple[float, float, float, float]:
@@ -253,10 +251,9 @@ class Greys:
 
 def greys_of(before: Shown, ref: Shown, after: Shown) -> Greys:
     """Stretch three cut-outs to the contrast in which they are shown."""
-    both = ref[1] & before[1] & after[1]
-    tone = contrast([before, after])
+    both, tone = ref[1] & before[1] & after[1], contrast([before, after])
     grey = stretch(*before, *tone), stretch(*ref, *contrast([ref])), stretch(*after, *tone)
-    return Greys(*grey, _correlation(grey[1][both], grey[0][both]), _correlation(grey[1][both], grey[2][both]))
+    return Greys(*grey, *(_correlation(grey[1][both], grey[at][both]) for at in (0, 2)))
 
 
 def _correlation(one: Floats, two: Floats) -> float:

@@ -340,10 +340,8 @@ def differences(
 
 def _common_grid(tgt: Raster, ref: Raster) -> tuple[GeoBox, int]:
     """Cut the grid of the target to the reference, and make it coarser where it is large."""
-    corners = outline(ref.grid)
-    col, row = georef.map_to_pixel(
-        tgt.grid.affine, *georef.transform_points(ref.grid.crs, tgt.grid.crs, corners[:, 0], corners[:, 1])
-    )
+    corners = georef.transform_points(ref.grid.crs, tgt.grid.crs, *outline(ref.grid).T)
+    col, row = georef.map_to_pixel(tgt.grid.affine, *corners)
     spans = []
     for position, size in ((row, tgt.shape[0]), (col, tgt.shape[1])):
         start, stop = max(math.floor(position.min()), 0), min(math.ceil(position.max()) + 1, size)

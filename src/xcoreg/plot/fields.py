@@ -101,13 +101,12 @@ def evaluate_model(fit: Coregistration) -> ModelGrid:
     if unit == "°":
         values, unit = values * 3600, "″"
     rows, cols = grid.shape
-    corner_x, corner_y = georef.pixel_to_map(
-        grid.affine, *np.meshgrid(np.arange(cols + 1) - 0.5, np.arange(rows + 1) - 0.5)
-    )
+    mesh = np.meshgrid(np.arange(cols + 1) - 0.5, np.arange(rows + 1) - 0.5)
+    corners = georef.pixel_to_map(grid.affine, *mesh)
     x, y = georef.pixel_to_map(grid.affine, *np.meshgrid(np.arange(cols), np.arange(rows)))
     beyond = getattr(fit.model, "extrapolates", None)
     outside = np.zeros((rows, cols), bool) if beyond is None else np.asarray(beyond(x, y), bool)
-    return ModelGrid(corner_x, corner_y, values, outside, unit)
+    return ModelGrid(*corners, values, outside, unit)
 
 
 _NAMES = {"dx": ("dx, along the x axis", "viridis"), "dy": ("dy, along the y axis", "viridis"),
@@ -125,13 +124,8 @@ def draw_component(figure: Any, axes: Any, fit: Coregistration, grid: ModelGrid,
     title, cmap = _NAMES[name]
     style = {"cmap": cmap, "vmin": low - pad, "vmax": high + pad}
     image = axes.pcolormesh(grid.x, grid.y, values, shading="flat", rasterized=True, **style)
-    figure.colorbar(
-        image,
-        ax=axes,
-        shrink=0.8,
-        label="seconds of arc" if grid.unit == "″" else grid.unit.strip(),
-        extend="neither" if flat else "both",
-    )
+    label = "seconds of arc" if grid.unit == "″" else grid.unit.strip()
+    figure.colorbar(image, ax=axes, shrink=0.8, label=label, extend="neither" if flat else "both")
     x, y = grid.centres
     levels = [] if flat or min(values.shape) < 2 else _levels(low, high)
     if len(levels):
@@ -141,7 +135,8 @@ def draw_component(figure: Any, axes: Any, fit: Coregistration, grid: ModelGrid,
     if grid.outside.any() and not grid.outside.all() and min(values.shape) > 1:
         axes.contourf(x, y, grid.outside.astype(float), [0.5, 1.5], colors="white", alpha=0.55)
         axes.contour(x, y, grid.outside.astype(float), [0.5], colors="white", linewidths=1.2, linestyles="--")
-    _draw_places(axes, fit)
+    good = fit.points.take(fit.points.ok)
+    axes.scatter(good.x, good.y, s=float(np.clip(1500 / max(len(good), 1), 0.4, 8)), color="black", lw=0, alpha=0.6)
     axes.set_title(title, fontsize=11)
     pale = "; pale: extrapolated" if grid.outside.any() else ""
     axes.set_xlabel(f"one value everywhere: {float(inner.mean()) if inner.size else 0:.4g}{grid.unit}" if flat
@@ -153,12 +148,6 @@ def _levels(low: float, high: float) -> list[float]:
     """Round values within a range."""
     ticks = require("matplotlib.ticker", extra="plot").MaxNLocator(7).tick_values(low, high)
     return [float(tick) for tick in ticks if low < tick < high]
-
-
-def _draw_places(axes: Any, fit: Coregistration) -> None:
-    good = fit.points.take(fit.points.ok)
-    size = float(np.clip(1500 / max(len(good), 1), 0.4, 8))
-    axes.scatter(good.x, good.y, s=size, color="black", lw=0, alpha=0.6)
 
 
 def _finish(axes: Any, fit: Coregistration) -> None:
@@ -185,9 +174,8 @@ def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: Resid
             shown = extent * min(0.08, 1.6 / math.sqrt(len(residuals)))
             style = {"angles": "xy", "scale_units": "xy", "width": 0.003, "color": "0.15", "zorder": 3.5}
             axes.quiver(residuals.x, residuals.y, residuals.dx, residuals.dy, scale=ground / shown, **style)
-    axes.set_title(
-        "Residuals at " + ("check points" if residuals.at_check_points else "the points of the fit"), fontsize=11
-    )
+    where = "check points" if residuals.at_check_points else "the points of the fit"
+    axes.set_title(f"Residuals at {where}", fontsize=11)
     axes.set_xlabel("strokes: observed minus predicted", fontsize=9)
     _finish(axes, fit)
 

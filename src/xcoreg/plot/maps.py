@@ -82,9 +82,8 @@ def draw_background(axes: Any, image: Any, crs: Any) -> None:
     # The overview is sampled through its own grid, so that rotated and south-up images and other CRSs come out right.
     mesh = np.meshgrid(np.linspace(left, right, _SIDE), np.linspace(top, bottom, _SIDE))
     places = georef.transform_points(crs or raster.grid.crs, raster.grid.crs, *mesh)
-    col, row = (
-        np.rint(np.nan_to_num(v, posinf=-9, neginf=-9)) for v in georef.map_to_pixel(coarse.grid.affine, *places)
-    )
+    positions = georef.map_to_pixel(coarse.grid.affine, *places)
+    col, row = (np.rint(np.nan_to_num(at, posinf=-9, neginf=-9)) for at in positions)
     rows, cols = coarse.values.shape
     inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
     at = np.where(inside, row, 0).astype(int), np.where(inside, col, 0).astype(int)

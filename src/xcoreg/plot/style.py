@@ -35,13 +35,14 @@ def new_figure(width: float, height: float) -> Any:
     figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height), layout="constrained")
     figure.set_facecolor("white")
     # Notebooks show the figures of pyplot; a figure without pyplot needs its own representation.
-    figure._repr_png_ = partial(_png, figure)
+    figure._repr_png_ = partial(png_of, figure, 72)
     return figure
 
 
-def _png(figure: Any) -> bytes:
+def png_of(figure: Any, dpi: int) -> bytes:
+    """Figure as the bytes of a PNG."""
     with BytesIO() as stream:
-        figure.savefig(stream, format="png", dpi=72)
+        figure.savefig(stream, format="png", dpi=dpi)
         return stream.getvalue()
 
 
@@ -156,7 +157,8 @@ def draw_rose(axes: Any, points: TiePoints) -> None:
     axes.set_xticks(np.radians(np.arange(0, 360, 45)), ["N", "NE", "E", "SE", "S", "SW", "W", "NW"])
     axes.tick_params(labelsize=8)
     if len(good):
-        azimuth = np.arctan2(good.dx * _squeeze(good), good.dy)
+        geographic = good.crs_wkt is not None and georef.as_crs(good.crs_wkt).is_geographic
+        azimuth = np.arctan2(good.dx * (np.cos(np.radians(good.y)) if geographic else 1.0), good.dy)
         in_pixels = bool(np.isfinite(good.dcol).all())
         length = np.hypot(good.dcol, good.drow) if in_pixels else good.length
         top = max(float(np.percentile(length, 99)) * 1.12, 1e-12)
@@ -171,12 +173,6 @@ def draw_rose(axes: Any, points: TiePoints) -> None:
         axes.yaxis.get_major_locator().base.set_params(nbins=4)
         axes.set_xlabel(f"dots: length, {'target px' if in_pixels else 'map units'}; petals: number", fontsize=9)
     axes.set_title("Direction of the corrections", fontsize=11)
-
-
-def _squeeze(points: TiePoints) -> Floats:
-    """Length of a unit of x in units of y, on the ground."""
-    geographic = points.crs_wkt is not None and georef.as_crs(points.crs_wkt).is_geographic
-    return np.cos(np.radians(points.y)) if geographic else np.ones(len(points))
 
 
 def draw_statuses(axes: Any, points: TiePoints) -> None:
@@ -232,8 +228,7 @@ def residuals_of(fit: Coregistration) -> Residuals:
         check = assessment.check
         order = {int(window): i for i, window in enumerate(check.window)}
         at = np.array([order.get(int(window), -1) for window in good.window], int)
-        for out, values in ((dx, check.dx), (dy, check.dy)):
-            out[at >= 0] = values[at[at >= 0]]
+        dx[at >= 0], dy[at >= 0] = check.dx[at[at >= 0]], check.dy[at[at >= 0]]
     elif fit.model is not None and len(good):
         model: Any = fit.model
         px, py = model.predict(good.x, good.y)

@@ -23,7 +23,7 @@ from xcoreg.errors import CoregWarning, NoOverlap, require
 from xcoreg.plot.compare import Greys, Shown, View, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
 from xcoreg.plot.maps import draw_map
-from xcoreg.plot.style import draw_histogram, draw_rose, new_figure, residuals_of
+from xcoreg.plot.style import draw_histogram, draw_rose, new_figure, png_of, residuals_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import fill_template, outline, table_html
@@ -84,9 +84,7 @@ def image_source(grey: Floats) -> str:
 
 def figure_html(figure: Any, alt: str, caption: str = "") -> str:
     """Pack a matplotlib figure into an HTML figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    text = base64.b64encode(png_of(figure, _DPI)).decode("ascii")
     width, height = (round(inches * _DPI) for inches in figure.get_size_inches())
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     image = f'<img src="data:image/png;base64,{text}" alt="{escape(alt)}" width="{width}" height="{height}">'
@@ -181,12 +179,8 @@ def choose_windows(fit: Coregistration, n: int = 4) -> list[ShownWindow]:
         if best is not None:
             picked[best] = "large residual" if worst else "small residual"
     rows = sorted(picked.items(), key=lambda item: (item[1] == "large residual", residual[item[0]]))
-    return [
-        ShownWindow(
-            int(good.window[i]), float(good.x[i] + good.dx[i]), float(good.y[i] + good.dy[i]), float(residual[i]), what
-        )
-        for i, what in rows
-    ]
+    x, y = good.x + good.dx, good.y + good.dy
+    return [ShownWindow(int(good.window[i]), float(x[i]), float(y[i]), float(residual[i]), what) for i, what in rows]
 
 
 def flicker_html(
@@ -230,10 +224,8 @@ def _card(one: ShownWindow, greys: Greys, side: float) -> str:
     residual = f" ({one.residual:.3f} px)" if np.isfinite(one.residual) else ""
     text = f"Window {one.window}: {one.why}{residual}; {side:.0f} × {side:.0f} px around ({one.x:.10g}, {one.y:.10g})"
     ref = image_source(greys.ref)
-    stacks = "".join(
-        _stack(ref, image_source(grey), name, r, one.window)
-        for name, grey, r in (("before", greys.before, greys.r_before), ("after", greys.after, greys.r_after))
-    )
+    sides = {"before": (greys.before, greys.r_before), "after": (greys.after, greys.r_after)}
+    stacks = "".join(_stack(ref, image_source(grey), name, r, one.window) for name, (grey, r) in sides.items())
     return f'<figure class="flick"><div class="pair">{stacks}</div><figcaption>{escape(text)}</figcaption></figure>'
 
 

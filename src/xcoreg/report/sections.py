@@ -76,9 +76,8 @@ def _offset(fit: Coregistration) -> list[str]:
     if pixels < 0.005 or (math.isfinite(sigma) and pixels < 2 * sigma):
         return [f"{kind} target is registered already: the shift of {px(pixels)}{error} px is not significant."]
     wind = _WINDS[int((shift.angle + 22.5) // 45) % 8]
-    return [
-        f"{kind} target lies {px(pixels)}{error} px{ground} {wind} of the reference, and is moved back by that much."
-    ]
+    place = f"{px(pixels)}{error} px{ground} {wind}"
+    return [f"{kind} target lies {place} of the reference, and is moved back by that much."]
 
 
 def _field(fit: Coregistration) -> list[str]:
@@ -290,12 +289,10 @@ def _maps(found: Differences) -> list[str]:
     size = 4.4 * aspect_ratio(found.grid) + 1.9, 5.4
     made = []
     for which in ("before", "after"):
-        figure = new_figure(*size)
+        figure, stats = new_figure(*size), found.stats(which)
         draw_difference(figure, figure.add_subplot(), found, which)
-        stats = found.stats(which)
         numbers = f"median {stats.median:.2f}, NMAD {stats.nmad:.2f} m"
-        alt = f"Map of reference minus target {which} the correction: {numbers}."
-        made.append(figure_html(figure, alt))
+        made.append(figure_html(figure, f"Map of reference minus target {which} the correction: {numbers}."))
     return made
 
 

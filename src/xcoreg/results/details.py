@@ -166,20 +166,18 @@ class Details:
     def from_dict(cls, data: dict[str, Any]) -> Details:
         """Undo :meth:`to_dict`; unknown keys, such as those of older versions, are ignored."""
         values = decode(data)
+        interim = values.get("interim") or {}
+        if interim.get("window") is not None:
+            interim["window"] = _make(Window, interim["window"])
         return cls(
             options=values.get("options") or {},
             ref_grid=_grid_from_dict(values["ref_grid"]) if values.get("ref_grid") else None,
             tgt_nodata=values.get("tgt_nodata"),
             ref_nodata=values.get("ref_nodata"),
-            interim=_interim(values.get("interim") or {}),
+            interim=_make(Interim, interim),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
         )
-
-
-def _interim(data: dict[str, Any]) -> Interim:
-    window = data.get("window")
-    return _make(Interim, {**data, "window": None if window is None else _make(Window, window)})
 
 
 def _assessment(data: dict[str, Any]) -> Assessment:

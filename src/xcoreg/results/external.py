@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ def as_points(given: Any, grid: GeoBox) -> TiePoints | Floats:
         given = given.rename("geometry").to_frame()
     if not isinstance(given, TiePoints) and hasattr(given, "columns"):
         if tables.has_corrections(given):
-            given = _tie_points(given, grid)
+            _crs_needed(given)
+            # Corrections in pixels alone can only be the target's.
+            in_pixels = not {"dx", "X_SHIFT_M"} & set(given.columns)
+            given = TiePoints.from_geodataframe(given, grid=grid if in_pixels else None)
         else:
             source = _crs_needed(given)
             x, y = _carry(tables.positions_of(given), source, grid.crs)
@@ -35,13 +38,6 @@ def as_points(given: Any, grid: GeoBox) -> TiePoints | Floats:
     if isinstance(given, TiePoints):
         return _bring(given, grid)
     return _positions(given)
-
-
-def _tie_points(frame: Any, grid: GeoBox) -> TiePoints:
-    _crs_needed(frame)
-    # Corrections in pixels alone can only be the target's.
-    in_pixels = not {"dx", "X_SHIFT_M"} & set(frame.columns)
-    return TiePoints.from_geodataframe(frame, grid=grid if in_pixels else None)
 
 
 def _crs_needed(frame: Any) -> str | None:
@@ -71,9 +67,8 @@ def _carry(place: tuple[Floats, Floats], source: Any, crs: Any) -> tuple[Floats,
     x, y = place if source is None else georef.transform_points(source, crs, *place)
     lost = ~(np.isfinite(x) & np.isfinite(y))
     if lost.any():
-        raise OptionError(
-            f"{int(lost.sum())} of {lost.size} tie points have no place in the CRS of the target: drop them"
-        )
+        count = f"{int(lost.sum())} of {lost.size}"
+        raise OptionError(f"{count} tie points have no place in the CRS of the target: drop them")
     return x, y
 
 
@@ -90,10 +85,8 @@ def _bring(points: TiePoints, grid: GeoBox) -> TiePoints:
     col, row = _unless_close((points.col, points.row), georef.map_to_pixel(transform, x, y))
     dcol, drow = _unless_close((points.dcol, points.drow), georef.vector_to_pixel(linear, dx, dy))
     moved: dict[str, Any] = {"x": x, "y": y, "dx": dx, "dy": dy, "cov": cov}
-    moved |= {"col": col, "row": row, "dcol": dcol, "drow": drow}
-    moved["crs_wkt"] = georef.as_crs(crs).to_wkt()
-    moved |= {"grid": grid, "spacing": None}
-    return TiePoints(**{one.name: moved.get(one.name, getattr(points, one.name)) for one in fields(points)})
+    moved |= {"col": col, "row": row, "dcol": dcol, "drow": drow, "grid": grid, "spacing": None}
+    return replace(points, crs_wkt=georef.as_crs(crs).to_wkt(), **moved)
 
 
 def _unless_close(old: tuple[Floats, Floats], new: tuple[Floats, Floats]) -> tuple[Floats, Floats]:

@@ -104,9 +104,8 @@ def positions_of(frame: Any) -> tuple[Floats, Floats]:
     columns = _pair(frame, tuple(zip(*_X, strict=True)))
     if not hasattr(frame, "geom_type"):
         if columns is None:
-            raise OptionError(
-                f"the table has no positions, only {_column_names(frame)}: add columns x and y (CRS units)"
-            )
+            found = _column_names(frame)
+            raise OptionError(f"the table has no positions, only {found}: add columns x and y (CRS units)")
         return columns
     if "crs" in frame.columns and columns is not None:
         return columns  # as GeoJSON keeps them: geometries in degrees, columns in the CRS of the target
@@ -203,16 +202,13 @@ def _code(value: Any) -> int:
         try:
             return int(Status[value.strip().upper()])
         except KeyError:
-            known = ", ".join(status.name for status in Status)
-            raise OptionError(
-                f"the status {value!r} is unknown, known are {known}: drop or rename the column"
-            ) from None
+            cure = f"known are {', '.join(status.name for status in Status)}: drop or rename the column"
+            raise OptionError(f"the status {value!r} is unknown, {cure}") from None
     try:
         return int(Status(int(value)))
     except ValueError:
-        raise OptionError(
-            f"the status {value!r} is unknown: use the names of xcoreg's Status, or drop the column"
-        ) from None
+        cure = "use the names of xcoreg's Status, or drop the column"
+        raise OptionError(f"the status {value!r} is unknown: {cure}") from None
 
 
 def _pair(frame: Any, names: Sequence[tuple[str, str]]) -> tuple[Floats, Floats] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -170,7 +170,9 @@ class TiePoints:
         if not isinstance(other, TiePoints):
             return NotImplemented
         same = (np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in _COLUMNS)
-        return all(same) and _same_crs(self.crs_wkt, other.crs_wkt)
+        # One CRS may be spelled in many ways: files keep it in their own.
+        one, two = self.crs_wkt, other.crs_wkt
+        return all(same) and (one == two or (one is not None and two is not None and georef.same_crs(one, two)))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -212,12 +214,12 @@ class TiePoints:
         {'OUTLIER': 1}
         """
         chosen = freeze("mask", mask, (len(self),), np.bool_)
-        return self._with(status=np.where(chosen & self.ok, np.int8(status), self.status))
+        return replace(self, status=np.where(chosen & self.ok, np.int8(status), self.status))
 
     def take(self, index: Any) -> TiePoints:
         """Rows by index array, slice or boolean mask."""
         rows = np.atleast_1d(np.arange(len(self))[index])
-        return self._with(**{name: getattr(self, name)[rows] for name in _COLUMNS})
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
     def on_grid(self, grid: GeoBox | None, spacing: float | None = None) -> TiePoints:
         """Set the grid of the target, in the CRS of the tie points, and the spacing of the windows, target px."""
@@ -243,9 +245,6 @@ class TiePoints:
             raise OptionError(f"max_points={max_points} keeps no tie point: give 1 or more")
         good = self.take(self.ok & np.isfinite(self.dx) & np.isfinite(self.dy))
         return good.take(thin(good, max_points))
-
-    def _with(self, **columns: Any) -> TiePoints:
-        return TiePoints(**{f.name: columns.get(f.name, getattr(self, f.name)) for f in fields(self)})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: lists by column, NaN as None; exact."""
@@ -410,8 +409,3 @@ class TiePoints:
 
 
 _COLUMNS = tuple(f.name for f in fields(TiePoints) if f.name not in _NO_COLUMNS)
-
-
-def _same_crs(one: str | None, two: str | None) -> bool:
-    """One CRS may be spelled in many ways: files keep it in their own."""
-    return one == two or (one is not None and two is not None and georef.same_crs(one, two))

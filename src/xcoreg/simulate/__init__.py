@@ -5,15 +5,7 @@ A shift is the correction, ``x_ref = x_tgt + dcol``: content at target pixel ``(
 """
 
 from xcoreg.simulate.pairs import Acquisition, Product, SimulatedPair, blob_mask, pair
-from xcoreg.simulate.scene import (
-    Constant,
-    Displacement,
-    Texture,
-    WindowPairs,
-    similarity,
-    smooth_field,
-    window_pairs,
-)
+from xcoreg.simulate.scene import Constant, Displacement, Texture, WindowPairs, similarity, smooth_field, window_pairs
 from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair
 
 __all__ = [

@@ -19,15 +19,8 @@ from xcoreg.simulate.scene import Constant, Displacement, Ground, Texture, View
 
 _NORTH_UP = Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0)
 # mean and standard deviation of the land, in digital numbers
-_LEVELS = {
-    "uint8": (120.0, 25.0),
-    "uint16": (2000.0, 400.0),
-    "int16": (2000.0, 400.0),
-    "int32": (2000.0, 400.0),
-    "uint32": (2000.0, 400.0),
-    "float32": (0.25, 0.05),
-    "float64": (0.25, 0.05),
-}
+_LEVELS = {"uint8": (120.0, 25.0), **dict.fromkeys(("uint16", "int16", "int32", "uint32"), (2000.0, 400.0))}
+_LEVELS |= dict.fromkeys(("float32", "float64"), (0.25, 0.05))
 
 
 @dataclass(frozen=True)
@@ -493,9 +486,8 @@ def georeferenced(
     array: xr.DataArray = xr.DataArray(values, dims=("y", "x"))
     if transform.b == 0 and transform.d == 0:
         rows, cols = values.shape
-        array = array.assign_coords(
-            y=transform.f + transform.e * (np.arange(rows) + 0.5), x=transform.c + transform.a * (np.arange(cols) + 0.5)
-        )
+        y, x = transform.f + transform.e * (np.arange(rows) + 0.5), transform.c + transform.a * (np.arange(cols) + 0.5)
+        array = array.assign_coords(y=y, x=x)
     # In place, or these methods copy the pixels.
     if crs is not None:
         array.rio.write_crs(crs, inplace=True)

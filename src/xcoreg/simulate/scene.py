@@ -85,10 +85,8 @@ def _warped(ground: Ground, displacement: Displacement) -> View:
     spline = ndimage.spline_filter(samples, order=_ORDER, output=np.float32, mode="grid-wrap")
 
     def sample(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
-        at = [rows * finer, cols * finer]
-        return np.asarray(
-            ndimage.map_coordinates(spline, at, np.float32, order=_ORDER, mode="grid-wrap", prefilter=False)
-        )
+        how = {"order": _ORDER, "mode": "grid-wrap", "prefilter": False}
+        return np.asarray(ndimage.map_coordinates(spline, [rows * finer, cols * finer], np.float32, **how))
 
     def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
         rows, cols = np.arange(r0, r1, dtype=np.float64)[:, None], np.arange(c0, c1, dtype=np.float64)

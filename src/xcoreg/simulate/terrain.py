@@ -176,10 +176,9 @@ def dem_pair(
     lost, ice = _glaciers(shape, glaciers, rng)
     target = moved - truth[2] + _errors(shape, noise or DemNoise(), rng)
     transform = Affine(gsd, 0, 500000.0, 0, -gsd, 5400000.0)
-    ref, tgt, clean = (
-        georeferenced(v.astype(np.float32), transform, "EPSG:32633") for v in (still - lost, target, still)
-    )
-    mask = georeferenced((~ice).astype(np.uint8), transform, "EPSG:32633")
+    heights = (part.astype(np.float32) for part in (still - lost, target, still))
+    images = (*heights, (~ice).astype(np.uint8))
+    ref, tgt, clean, mask = (georeferenced(part, transform, "EPSG:32633") for part in images)
     mean = truth.mean((1, 2)).tolist()
     return DemPair(ref, tgt, mask, (mean[0], mean[1], mean[2]), clean, truth)
 

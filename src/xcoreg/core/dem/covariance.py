@@ -82,9 +82,8 @@ def residual_correlation_length(
 ) -> float:
     """Correlation length of the weighted residuals, px."""
     residuals = [w * part for w, part in zip(equations.weights, equations.residuals, strict=True)]
-    return correlation_length(
-        [(one.shape, obs.at, part) for one, obs, part in zip(samples, observations, residuals, strict=True)]
-    )
+    parts = zip(samples, observations, residuals, strict=True)
+    return correlation_length([(one.shape, obs.at, part) for one, obs, part in parts])
 
 
 def covariance(

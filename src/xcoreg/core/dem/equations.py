@@ -108,9 +108,7 @@ class Basis:
         if not some:
             return cls(tuple(terms.powers))
         # The first and the last pixel of a window are opposite corners; a line of samples may be anywhere.
-        ends = [
-            np.array([0, rows * cols - 1]) if cols > 1 else np.arange(rows) for rows, cols in (s.shape for s in some)
-        ]
+        ends = [np.arange(one.shape[0]) if one.shape[1] == 1 else np.array([0, np.prod(one.shape) - 1]) for one in some]
         places = np.concatenate([np.stack(one.positions(at)) for one, at in zip(some, ends, strict=True)], axis=1)
         low, high = places.min(1), places.max(1)
         middle = (low + high) / 2
@@ -124,10 +122,8 @@ class Basis:
         """Polynomials at samples, without the constant."""
         if len(self.powers) < 2:
             return []
-        u, v = (
-            ((part - middle) / self.scale).astype(np.float32)
-            for part, middle in zip(one.positions(at), self.centre, strict=True)
-        )
+        positions = zip(one.positions(at), self.centre, strict=True)
+        u, v = (((part - middle) / self.scale).astype(np.float32) for part, middle in positions)
         return [u**p * v**q for p, q in self.powers[1:]]
 
 
@@ -171,10 +167,8 @@ def solve_weighted(
     observations: Sequence[Observation], samples: Sequence[Samples], basis: Basis, terms: Terms
 ) -> Equations:
     """Solve for the remaining parameters at one sampling, with robust weights."""
-    columns = [
-        [-one.col, -one.row, np.ones_like(one.dh), *basis.at(where, one.at)]
-        for one, where in zip(observations, samples, strict=True)
-    ]
+    pairs = zip(observations, samples, strict=True)
+    columns = [[-one.col, -one.row, np.ones_like(one.dh), *basis.at(where, one.at)] for one, where in pairs]
     first = 0 if terms.shift else 2
     size = len(columns[0]) if columns else 3
     solution, residuals = np.zeros(size), [one.dh for one in observations]

@@ -315,4 +315,4 @@ class ElevationMatcher:
         columns |= {"dz": [one.height[0] for one in found]}
         cov = np.array([one.cov[:3, :3] for one in found]).reshape(-1, 3, 3)
         moves = np.array([one.move for one in found]).reshape(-1, 2)
-        return Matches(*moves.T, cov=cov[:, :2, :2], cov_z=cov[:, 2, :], **columns)
+        return Matches(moves[:, 0], moves[:, 1], cov=cov[:, :2, :2], cov_z=cov[:, 2, :], **columns)

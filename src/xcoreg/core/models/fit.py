@@ -100,9 +100,8 @@ def _fit(maker: Any, points: FitPoints) -> Any:
 
 
 def _residuals(model: Any, points: FitPoints) -> Floats:
-    moves = [
-        np.broadcast_to(np.asarray(part, np.float64), points.x.shape) for part in model.predict(points.x, points.y)
-    ]
+    found = model.predict(points.x, points.y)
+    moves = [np.broadcast_to(np.asarray(part, np.float64), points.x.shape) for part in found]
     return points.values - np.column_stack(moves)[:, : points.values.shape[1]] / points.unit
 
 

@@ -209,8 +209,8 @@ def solve(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
     coef, spread, precisions, covariance, freedom = (list(column) for column in zip(*parts, strict=True))
     residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
     energy = np.array([basis.energy(one) for one in coef])
-    full = [np.stack(part, 1)[:, :, None] * np.eye(k) for part in (spread, precisions)]
-    return SplineSolution(np.array(coef), residual, *full, covariance, np.array(freedom), energy)
+    own, heavy = (np.stack(part, 1)[:, :, None] * np.eye(k) for part in (spread, precisions))
+    return SplineSolution(np.array(coef), residual, own, heavy, covariance, np.array(freedom), energy)
 
 
 def _component(
