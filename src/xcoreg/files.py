@@ -17,7 +17,7 @@ from io import StringIO
 from itertools import product
 from pathlib import Path
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -36,11 +36,14 @@ _WAIT = 0.05  # seconds for other threads to end their writing
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
+AnyPath: TypeAlias = "str | os.PathLike[str]"
+
+
 class NoSuchFile(OptionError, FileNotFoundError):
     """A file or address that was named does not exist."""
 
 
-def gdal_path(path: str | os.PathLike[str]) -> str:
+def gdal_path(path: AnyPath) -> str:
     """Path or address as GDAL opens it, with range requests for web addresses."""
     text = str(path)
     if re.match(r"https?://", text, re.IGNORECASE):
@@ -48,7 +51,7 @@ def gdal_path(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def local_path(path: str | os.PathLike[str]) -> Path | None:
+def local_path(path: AnyPath) -> Path | None:
     """Local path, or None for an address or a GDAL identifier."""
     text = str(path)
     if text.startswith("/vsi") or re.match(r"[A-Za-z0-9_+.-]{2,}:", text):
@@ -56,7 +59,7 @@ def local_path(path: str | os.PathLike[str]) -> Path | None:
     return Path(text)
 
 
-def same_file(one: str | os.PathLike[str], two: str | os.PathLike[str]) -> bool:
+def same_file(one: AnyPath, two: AnyPath) -> bool:
     """Whether two paths name one existing local file."""
     first, second = local_path(one), local_path(two)
     if first is None or second is None or not (first.exists() and second.exists()):
@@ -64,9 +67,7 @@ def same_file(one: str | os.PathLike[str], two: str | os.PathLike[str]) -> bool:
     return first.samefile(second)
 
 
-def check_output(
-    path: str | os.PathLike[str], *, inputs: tuple[str | os.PathLike[str], ...] = (), overwrite: bool = True
-) -> Path:
+def check_output(path: AnyPath, *, inputs: tuple[AnyPath, ...] = (), overwrite: bool = True) -> Path:
     """Check that an output can and may be written, before any work is done."""
     goal = local_path(path)
     if goal is None:
@@ -94,7 +95,7 @@ def _is_zarr(path: Path) -> bool:
 
 
 @contextmanager
-def open_gdal(path: str | os.PathLike[str], mode: str = "r", **options: Any) -> Iterator[Any]:
+def open_gdal(path: AnyPath, mode: str = "r", **options: Any) -> Iterator[Any]:
     """Open a raster with rasterio, with or without a georeference; its errors become an OptionError."""
     try:
         with warnings.catch_warnings():
@@ -311,7 +312,7 @@ class _RetryingArray(BackendArray):
         return retry(lambda: self.array[key], self.path)
 
 
-def read_csv(path: str | os.PathLike[str], *, header: bool = True, spaces: bool = False) -> pd.DataFrame:
+def read_csv(path: AnyPath, *, header: bool = True, spaces: bool = False) -> pd.DataFrame:
     """Read a table of text: every cell as a stripped string, "" where it is empty.
 
     Separators are commas, semicolons or tabs, whichever is most frequent in the first row; with `spaces` white space,
@@ -339,7 +340,7 @@ def read_csv(path: str | os.PathLike[str], *, header: bool = True, spaces: bool 
     return table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
 
 
-def _text_lines(path: str | os.PathLike[str]) -> list[str]:
+def _text_lines(path: AnyPath) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:

@@ -60,13 +60,9 @@ def _table(path: Path) -> list[dict[str, str]]:
     if "target" not in table:
         raise OptionError(f"{path} has no column 'target', but {', '.join(table)}: its columns are {_COLUMNS}")
     for name in table.columns.intersection(["target", "reference"]):
-        table[name] = [_beside(path, cell) if cell else "" for cell in table[name]]
+        table[name] = [str(path.parent / cell) if cell and local_path(cell) else cell for cell in table[name]]
     rows: list[dict[str, str]] = table.to_dict("records")
     return rows
-
-
-def _beside(table: Path, path: str) -> str:
-    return path if local_path(path) is None else str(table.parent / path)
 
 
 def _pair(row: Any, ref: Any, number: int) -> Pair:

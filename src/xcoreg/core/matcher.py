@@ -19,6 +19,7 @@ from xcoreg.core.refine import Refined, refine
 from xcoreg.core.spectrum import FourierShift, cut_at_offset, forward, inverse, modes_for, taper
 
 _Windows = tuple[Floats, Floats, Bools, Bools]
+Codes = NDArray[np.int8]  # of statuses
 
 # Height of a secondary autocorrelation peak that suggests a repetitive pattern; number of such peaks that are tried.
 _PERIODIC, _PLACES = 0.5, 4
@@ -226,9 +227,7 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
     return Matches(status=status, **columns)
 
 
-def _match_usable(
-    windows: _Windows, limit: float, contrast: str, compare: bool
-) -> tuple[NDArray[np.int8], dict[str, Floats]]:
+def _match_usable(windows: _Windows, limit: float, contrast: str, compare: bool) -> tuple[Codes, dict[str, Floats]]:
     """Status and columns of the result for centred windows; a target of reversed contrast is negated, in place."""
     tgt, ref, tgt_valid, ref_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
@@ -252,9 +251,7 @@ def _match_usable(
     return status, found
 
 
-def _prepare(
-    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools
-) -> tuple[tuple[Floats, Floats], NDArray[np.int8]]:
+def _prepare(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[tuple[Floats, Floats], Codes]:
     """Centre both windows, zero where invalid; status NO_DATA or FLAT without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
     clean = []
@@ -347,9 +344,7 @@ def _batches(shape: tuple[int, ...]) -> list[slice]:
     return [slice(i, i + size) for i in range(0, shape[0], size)]
 
 
-def _statuses(
-    peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float
-) -> NDArray[np.int8]:
+def _statuses(peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float) -> Codes:
     """Status of each window: the first check that fails, the most serious ones first."""
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(refined.cov), refined.cov, 1e6))[:, 1])
     gap = np.hypot(*refined.phase.T)

@@ -55,15 +55,15 @@ def correlate(
     """Find the whole-pixel shift of each pair of windows: tgt, ref, tgt_valid, ref_valid (n, rows, cols)."""
     heights, power = _surface(tgt, ref, tgt_valid, ref_valid)
     sign = np.ones(len(heights), np.float32)
-    reach = _search_reach(heights.shape[1:], max_shift)
+    down, across = (min(int(max_shift), (size - 1) // 2) for size in heights.shape[1:])
     if contrast == "reversed":
         sign = -sign
     elif contrast == "any":
-        area = _search_area(heights, reach).reshape(len(heights), -1)
+        area = _search_area(heights, (down, across)).reshape(len(heights), -1)
         sign = np.where(-area.min(1) > area.max(1), -1, 1).astype(np.float32)
     if contrast != "same":
         heights *= sign[:, None, None]
-    return _peaks(heights, reach, sign, power)
+    return _peaks(heights, (down, across), sign, power)
 
 
 def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats]:
@@ -125,12 +125,6 @@ def _signal_share(power: Floats, modes: Modes) -> Floats:
     floor = np.maximum(smoothed.min(1, keepdims=True), 1e-7 * power.max(1, keepdims=True))
     share = np.clip(1 - 1.2 * floor / np.maximum(power, 1e-30), 0, 1) ** 2
     return np.asarray(share * np.exp(-((modes.centre / _HIGHEST) ** 8)))
-
-
-def _search_reach(shape: tuple[int, ...], max_shift: float) -> tuple[int, int]:
-    """Largest lags to search along (row, col), whole pixels."""
-    rows, cols = (min(int(max_shift), (size - 1) // 2) for size in shape)
-    return rows, cols
 
 
 def _search_area(heights: Floats, reach: tuple[int, int]) -> Floats:

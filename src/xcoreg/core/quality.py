@@ -135,7 +135,8 @@ def agreement(a: Floats, b: Floats, valid: Bools, cells: Cells | None = None) ->
     One blob matches any other with a perfect peak, but all the agreement lies in one spot: that reveals it.
     """
     cells = Cells.of(a, b, valid) if cells is None else cells
-    side = _side_of_cells(a.shape)
+    # Cells so small that the slowly varying part is constant within one.
+    side = int(np.clip(min(a.shape[1:]) // (2 * _PARTS), 1, CELL))
     fine = cells if side == cells.side else Cells.of(a, b, valid, side)
     shared, own, seen = _part_sums(fine, a.shape)
     return _ssim(cells), _effective_parts(shared), _centre_of_agreement(shared, own, seen, a.shape)
@@ -177,11 +178,6 @@ def _sum_2x2(cells: Floats) -> Floats:
     """Sum over 2 x 2 cells, at every cell but the last of each row and column."""
     down = cells[:, :-1] + cells[:, 1:]
     return np.asarray(down[:, :, :-1] + down[:, :, 1:])
-
-
-def _side_of_cells(shape: tuple[int, ...]) -> int:
-    """Side of cells small enough that the slowly varying part is constant within one."""
-    return int(np.clip(min(shape[1:]) // (2 * _PARTS), 1, CELL))
 
 
 def _part_sums(cells: Cells, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:

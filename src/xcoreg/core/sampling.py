@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from xcoreg.core import Array, Bools
 from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps
-from xcoreg.core.tiles import HALF, nonzero_taps, parts, sample_list, sample_tile, tiles, window
+from xcoreg.core.tiles import HALF, Positions, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 
 _CHUNK = 1 << 16  # output pixels at a time: temporary arrays stay in the processor's cache
 
@@ -57,9 +57,7 @@ def sample(
     return out.reshape(*lead, *rows.shape), out_valid.reshape(*lead, *rows.shape)
 
 
-def _sample_positions(
-    layer: Any, at: tuple[Array, Array], origin: tuple[int, int], how: Any, goals: tuple[Array, Array]
-) -> None:
+def _sample_positions(layer: Any, at: Positions, origin: tuple[int, int], how: Any, goals: Positions) -> None:
     """Sample at positions of any shape."""
     flat = (at[0].reshape(-1) - origin[0], at[1].reshape(-1) - origin[1])
     found = [np.zeros(goal.size, goal.dtype) for goal in goals]
@@ -129,7 +127,7 @@ def _layers(values: Array, valid: Bools | None, kernel: str) -> tuple[Array, Seq
     return images, list(np.broadcast_to(valid, values.shape).reshape(images.shape)), lead
 
 
-def _nearest_mesh(image: Array, mask: Bools | None, at: tuple[Array, Array], out: Array, out_valid: Bools) -> None:
+def _nearest_mesh(image: Array, mask: Bools | None, at: Positions, out: Array, out_valid: Bools) -> None:
     """Copy the nearest pixels of one image."""
     found = [nearest_index(position) for position in at]
     inside = [np.flatnonzero((i >= 0) & (i < size)) for i, size in zip(found, image.shape, strict=True)]
@@ -154,7 +152,7 @@ def _mesh_index(indices: list[NDArray[np.int64]]) -> Any:
 def _kernel_mesh(
     image: Array,
     mask: Bools | None,
-    at: tuple[Array, Array],
+    at: Positions,
     how: tuple[str, tuple[float, float]],
     out: Array,
     out_valid: Bools,
@@ -178,7 +176,7 @@ def _touching(position: Array, size: int, kernel: str, scale: float) -> slice:
 
 
 def _mesh_part(
-    image: Array, mask: Bools | None, at: tuple[Array, Array], how: tuple[str, tuple[float, float]]
+    image: Array, mask: Bools | None, at: Positions, how: tuple[str, tuple[float, float]]
 ) -> tuple[Array, Bools | bool]:
     """Sample a strip of a mesh: along rows first, then along columns."""
     kernel, scale = how

@@ -18,6 +18,7 @@ from xcoreg.core import Array, Bools
 from xcoreg.core.kernels import Taps, nearest_index, reach, round_position, sum_slices, sum_taps, taps, weights_at
 
 Layer = tuple[Array, Bools | None]
+Positions = tuple[Array, Array]  # rows and columns, or what is sampled there and whether it is valid
 Kernel = tuple[str, tuple[float, float]]
 
 HALF = 0.5 - 1e-6
@@ -60,7 +61,7 @@ def nonzero_taps(by_axis: Taps) -> Taps:
 
 
 def sample_tile(
-    layer: Layer, at: tuple[Array, Array], origin: tuple[int, int], kernel: str, out: Array, out_valid: Bools
+    layer: Layer, at: Positions, origin: tuple[int, int], kernel: str, out: Array, out_valid: Bools
 ) -> bool:
     """Sample an image at a tile (n, m) of rows and columns by slices; False where these are too far apart."""
     offsets = (_offsets(at[0], origin[0], 0), _offsets(at[1], origin[1], 1))
@@ -80,9 +81,7 @@ def _offsets(position: Array, origin: int, axis: int) -> Array:
     return offset
 
 
-def _sample_part(
-    layer: Layer, offsets: tuple[Array, Array], start: tuple[int, int], kernel: str, target: tuple[Array, Bools]
-) -> None:
+def _sample_part(layer: Layer, offsets: Positions, start: tuple[int, int], kernel: str, target: Positions) -> None:
     """Sample a part of a tile; by quarters where these need clearly fewer taps, by look-ups at last."""
     lows = [math.floor(offset.min()) for offset in offsets]
     more = [math.floor(offset.max()) - low for offset, low in zip(offsets, lows, strict=True)]
@@ -140,7 +139,7 @@ class _TileAxis:
         return slice(math.floor(low.min()) - self.low, math.floor(high.max()) - self.low + 2 * reach(kernel))
 
 
-def _sample_slices(layer: Layer, axes: tuple[_TileAxis, _TileAxis], kernel: str, target: tuple[Array, Bools]) -> None:
+def _sample_slices(layer: Layer, axes: tuple[_TileAxis, _TileAxis], kernel: str, target: Positions) -> None:
     """Sample a tile by slices."""
     out, out_valid = target
     taps_of = [2 * reach(kernel) + axis.more for axis in axes]
@@ -168,7 +167,7 @@ def _sample_slices(layer: Layer, axes: tuple[_TileAxis, _TileAxis], kernel: str,
     out[~out_valid] = 0
 
 
-def _copy_nearest(layer: Layer, axes: tuple[_TileAxis, _TileAxis], target: tuple[Array, Bools]) -> None:
+def _copy_nearest(layer: Layer, axes: tuple[_TileAxis, _TileAxis], target: Positions) -> None:
     """Copy the nearest pixels of a tile, one slice for each whole-pixel offset."""
     (n, m), (rows, cols) = target[0].shape, axes
     shape = (n + rows.more, m + cols.more)
@@ -184,9 +183,7 @@ def _ones(weights: list[Array]) -> list[Array]:
     return [(weight != 0).astype(weight.dtype) for weight in weights]
 
 
-def sample_list(
-    layer: Layer, positions: tuple[Array, Array], kernel_scale: Kernel, out: Array, out_valid: Bools
-) -> None:
+def sample_list(layer: Layer, positions: Positions, kernel_scale: Kernel, out: Array, out_valid: Bools) -> None:
     """Sample one image at any positions by look-ups: positions (n,) float64 rows and columns; out, out_valid (n,)."""
     (image, mask), (kernel, scale) = layer, kernel_scale
     margins = [reach(kernel, s) + 1 for s in scale]

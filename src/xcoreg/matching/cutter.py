@@ -31,7 +31,7 @@ Centres = tuple[Floats, Floats]
 _NODES = 5
 
 
-def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, to_pixel: ToPixel) -> tuple[Floats, Floats]:
+def window_nodes(centres: Centres, linear: Linear, size: int, to_pixel: ToPixel) -> tuple[Floats, Floats]:
     """Exact rows and columns (n, 5, 5) in the image of nodes over each window, borders included."""
     node = _nodes(size)
     dx, dy = vector_to_map(linear, node[None, :], node[:, None])
@@ -39,9 +39,7 @@ def window_nodes(centres: tuple[Floats, Floats], linear: Linear, size: int, to_p
     return to_pixel(x + dx, y + dy)
 
 
-def window_positions(
-    centres: tuple[Floats, Floats], linear: Linear, size: int, to_pixel: ToPixel
-) -> tuple[Floats, Floats]:
+def window_positions(centres: Centres, linear: Linear, size: int, to_pixel: ToPixel) -> tuple[Floats, Floats]:
     """Positions in the image of every pixel of windows: -> rows, cols (n, size, size) float64."""
     basis = _basis(size)
     rows, cols = (basis @ part @ basis.T for part in window_nodes(centres, linear, size, to_pixel))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,6 +27,7 @@ from xcoreg.matching.result import failure, scene_details, window_medians
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.matching.windows import (
     Guess,
+    MakeSearch,
     Search,
     WindowMatches,
     commonest_status,
@@ -95,7 +95,7 @@ class _Plan:
     spacing: float
     size: int
     limit: float | None
-    make: Callable[[int, float | None], Search]
+    make: MakeSearch
 
 
 def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:

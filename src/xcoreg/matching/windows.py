@@ -220,6 +220,9 @@ class Search:
     scout: Callable[..., Floats] | None = None
 
 
+MakeSearch = Callable[[int, float | None], Search]  # of a size of windows and a radius
+
+
 def match_many(
     scene: Scene, places: Floats, guess: Floats, search: Search, done: Callable[[int], Any] | None = None
 ) -> WindowMatches:
@@ -316,9 +319,7 @@ def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
     return np.asarray(mean - np.einsum("ni,nij->nj", centre, slope))
 
 
-def guess_field(
-    scene: Scene, spacing: float, size: int, make: Callable[[int, float | None], Search], limit: float | None
-) -> Guess:
+def guess_field(scene: Scene, spacing: float, size: int, make: MakeSearch, limit: float | None) -> Guess:
     """Match anchors, level by level, until they give a guess that is good enough for small windows."""
     guess = Guess(np.empty((0, 2)), np.empty((0, 2)), float("nan"))
     for along in _ALONG:
@@ -344,12 +345,7 @@ def _anchors(scene: Scene, along: int, size: int) -> tuple[Floats, int]:
 
 
 def _match_anchors(
-    scene: Scene,
-    places: Floats,
-    side: int,
-    guess: Guess,
-    make: Callable[[int, float | None], Search],
-    limit: float | None,
+    scene: Scene, places: Floats, side: int, guess: Guess, make: MakeSearch, limit: float | None
 ) -> WindowMatches:
     """Match the anchors of a level; larger and fewer ones if hardly any could be matched."""
     first = guess.at(places)

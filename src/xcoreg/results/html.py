@@ -73,8 +73,8 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     if not len(shown):
         return ""
     corners = np.empty((0, 2)) if frame is None else frame
-    place, (width, height) = _fit_to_screen(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
-    size = f'width="{width:.0f}" height="{height:.0f}" style="overflow:visible"'
+    place = _Place(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
+    size = f'width="{place.width:.0f}" height="{place.height:.0f}" style="overflow:visible"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">']
     if len(corners):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(corners))
@@ -87,19 +87,13 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     return "".join([*parts, title, *arrows, "</svg>"])
 
 
-def _fit_to_screen(known: Floats) -> tuple[_Place, tuple[float, float]]:
-    """Map positions to the screen, and its size in px."""
-    low, high = known.min(0), known.max(0)
-    scale = _SIDE / max(*(high - low), 1e-12)
-    width, height = (high - low) * scale + 2 * _EDGE
-    return _Place(float(low[0]), float(high[1]), float(scale)), (float(width), float(height))
-
-
 class _Place:
     """Convert map positions to the screen: y grows upwards on the map and downwards on the screen."""
 
-    def __init__(self, west: float, north: float, scale: float) -> None:
-        self.west, self.north, self.scale = west, north, scale
+    def __init__(self, known: Floats) -> None:
+        low, high = known.min(0), known.max(0)
+        self.west, self.north, self.scale = float(low[0]), float(high[1]), float(_SIDE / max(*(high - low), 1e-12))
+        self.width, self.height = ((high - low) * self.scale + 2 * _EDGE).tolist()
 
     def __call__(self, xy: Floats) -> Floats:
         return np.stack([xy[:, 0] - self.west, self.north - xy[:, 1]], 1) * self.scale + _EDGE

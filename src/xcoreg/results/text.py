@@ -284,13 +284,8 @@ def single_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if fit.shift_or_none is not None:
         yield from _pixel_rows(fit, fit.shift, interim)
         yield from _map_rows(fit, fit.shift)
-    yield from quality_rows(fit)
-
-
-def quality_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
-    """How far a fit can be trusted: pairs of a name and a text."""
-    q = fit.quality
     yield from height_rows(fit)
+    q = fit.quality
     if math.isfinite(q.reliability):
         yield "reliability", f"{q.reliability:.1f} %"
     if math.isfinite(q.score):

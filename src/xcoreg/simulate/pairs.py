@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers the accessor used below)
@@ -13,6 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from xcoreg.core import Bools, Floats
 from xcoreg.errors import OptionError
 from xcoreg.georef import linear_of, resized, vector_to_map
 from xcoreg.simulate.scene import Constant, Displacement, Ground, Texture, View
@@ -132,9 +134,7 @@ class Camera:
     product: Product
     right: bool = False
 
-    def take(
-        self, shape: tuple[int, int], seed: np.random.SeedSequence
-    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    def take(self, shape: tuple[int, int], seed: np.random.SeedSequence) -> tuple[NDArray[np.generic], Bools]:
         """Take an image: shape (rows, cols)."""
         sky, grain = seed.spawn(2)
         clouds = None
@@ -160,7 +160,7 @@ class Camera:
             list(pool.map(strip, starts, grain.spawn(len(starts))))
         return image, cloud
 
-    def _ground(self, start: int, stop: int, cols: int) -> NDArray[np.float32]:
+    def _ground(self, start: int, stop: int, cols: int) -> Floats:
         """Rows start..stop of the ground, averaged to the pixels of the image."""
         by = self.acquisition.coarser
         fine = resampled(self.view, self.acquisition.resampled_from)(start * by, stop * by, 0, cols * by)
@@ -168,7 +168,7 @@ class Camera:
         share = -self.share if self.acquisition.gain < 0 else self.share
         return np.asarray(share * _means(fine, by), np.float32)
 
-    def _numbers(self, values: NDArray[np.float32], start: int, shape: tuple[int, int]) -> NDArray[np.generic]:
+    def _numbers(self, values: Floats, start: int, shape: tuple[int, int]) -> NDArray[np.generic]:
         """Scale to digital numbers in range, other than the nodata value, and mark pixels beyond the swath."""
         mean, std = self.product.level
         numbers = mean + self.acquisition.offset + abs(self.acquisition.gain) * std * values.astype(np.float64)
@@ -181,7 +181,7 @@ class Camera:
             numbers[self._beyond_swath(np.arange(start, start + len(values)), shape)] = 0 if nodata is None else nodata
         return numbers.astype(dtype)
 
-    def _beyond_swath(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    def _beyond_swath(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> Bools:
         """Return the pixels beyond the swath, whose slanted edge cuts off the requested fraction."""
         cols = np.arange(shape[1])[::-1] if self.right else np.arange(shape[1])
         place = cols + _SLANT * rows[:, None]
@@ -194,7 +194,7 @@ def resampled(view: View, by: int) -> View:
     if by == 1:
         return view
 
-    def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+    def read(r0: int, r1: int, c0: int, c1: int) -> Floats:
         (top, bottom, down), (left, right, across) = _back(r0, r1, by), _back(c0, c1, by)
         coarse = _means(view(top * by, bottom * by, left * by, right * by), by)
         return np.asarray(down @ coarse @ across.T, np.float32)
@@ -202,7 +202,7 @@ def resampled(view: View, by: int) -> View:
     return read
 
 
-def _back(start: int, stop: int, by: int) -> tuple[int, int, NDArray[np.float64]]:
+def _back(start: int, stop: int, by: int) -> tuple[int, int, Floats]:
     """Return first and last + 1 coarse pixel needed by start..stop, and the weights (stop - start, coarse)."""
     at = (np.arange(start, stop) + 0.5) / by - 0.5
     first, last = int(np.floor(at[0])) - 1, int(np.floor(at[-1])) + 3
@@ -212,7 +212,7 @@ def _back(start: int, stop: int, by: int) -> tuple[int, int, NDArray[np.float64]
     return first, last, np.where(away <= 1, near, np.where(away < 2, far, 0.0))
 
 
-def _means(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
+def _means(values: Floats, by: int) -> Floats:
     """Average squares of pixels."""
     if by == 1:
         return values
@@ -225,9 +225,7 @@ _SOFT = 0.5  # from the edge of a cloud to its opaque part, standard deviations 
 _BRIGHT = 4.0  # edge of an opaque cloud over the mean of the land, standard deviations of the land
 
 
-def blob_mask(
-    shape: tuple[int, ...], fraction: float, *, scale: float | None = None, seed: int = 0
-) -> NDArray[np.bool_]:
+def blob_mask(shape: tuple[int, ...], fraction: float, *, scale: float | None = None, seed: int = 0) -> Bools:
     """Draw masks made of blobs.
 
     Parameters
@@ -263,7 +261,7 @@ def blob_mask(
 class Clouds:
     """A smooth field on a coarse grid, `cell` image pixels each, cut so that clouds, where positive, cover a share."""
 
-    field: NDArray[np.float64]
+    field: Floats
     cell: float
 
     @classmethod
@@ -277,7 +275,7 @@ class Clouds:
         level = np.quantile(smooth, 1 - fraction)
         return cls((smooth - level) / max(float(smooth.std()), 1e-30), cell)
 
-    def height(self, r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+    def height(self, r0: int, r1: int, c0: int, c1: int) -> Floats:
         """Return the field at the pixels of a box, interpolated linearly; cloud where positive."""
         down, across = (np.arange(a, b) / self.cell for a, b in ((r0, r1), (c0, c1)))
         top, left = (at.astype(int).clip(0, n - 2) for at, n in zip((down, across), self.field.shape, strict=True))
@@ -286,7 +284,7 @@ class Clouds:
         return np.asarray((1 - high) * strip[:, left] + high * strip[:, left + 1], np.float32)
 
 
-def veil(values: NDArray[np.float32], height: NDArray[np.float32]) -> NDArray[np.float32]:
+def veil(values: Floats, height: Floats) -> Floats:
     """Cover land (zero mean, unit variance) with clouds of a given height: soft edges, brighter where thicker."""
     opacity = np.clip(height / _SOFT, 0, 1)
     opacity = opacity**2 * (3 - 2 * opacity)
@@ -413,7 +411,7 @@ def pair(
     below = ground if shift is not None else Ground.draw(shape, texture, np.random.default_rng(other))
     move = shift if callable(shift) else Constant(*((0.0, 0.0) if shift is None else shift))
 
-    def take(where: Ground, how: Acquisition, to: Displacement, own: np.random.SeedSequence) -> _Image:
+    def take(where: Ground, how: Acquisition, to: Displacement, own: np.random.SeedSequence) -> tuple[Any, Any, float]:
         view = (where.blurred(how.blur) if how.blur else where).view(to)
         share, noise = _levels(where, how, shape, snr_db)
         size = (shape[0] // how.coarser, shape[1] // how.coarser)
@@ -421,18 +419,12 @@ def pair(
         sigma = abs(how.gain) * noise * product.level[1]
         transform = resized(product.transform, (how.coarser, how.coarser))
         image, clouds = (georeferenced(each, transform, product.crs, product.nodata) for each in (values, cloud))
-        return _Image(image, clouds, sigma)
+        return image, clouds, sigma
 
-    first, second = take(ground, ref, Constant(0.0, 0.0), ref_seed), take(below, tgt, move, tgt_seed)
+    first, ref_cloud, ref_sigma = take(ground, ref, Constant(0.0, 0.0), ref_seed)
+    second, tgt_cloud, tgt_sigma = take(below, tgt, move, tgt_seed)
     truth = None if shift is None or snr_db == -np.inf else _in_coarse_pixels(move, tgt.coarser)
-    return SimulatedPair(first.image, second.image, truth, first.cloud, second.cloud, (first.sigma, second.sigma))
-
-
-@dataclass(frozen=True, eq=False)
-class _Image:
-    image: xr.DataArray
-    cloud: xr.DataArray
-    sigma: float
+    return SimulatedPair(first, second, truth, ref_cloud, tgt_cloud, (ref_sigma, tgt_sigma))
 
 
 def _check(shape: tuple[int, int], *images: Acquisition) -> None:
@@ -471,7 +463,7 @@ def _in_coarse_pixels(move: Displacement, by: int) -> Displacement:
     if isinstance(move, Constant):
         return Constant(move.dcol / by, move.drow / by)
 
-    def coarse(rows: object, cols: object, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def coarse(rows: object, cols: object, /) -> tuple[Floats, Floats]:
         row, col = (by * (np.asarray(at, np.float64) + 0.5) - 0.5 for at in (rows, cols))
         dcol, drow = move(row, col)
         return np.asarray(dcol) / by, np.asarray(drow) / by

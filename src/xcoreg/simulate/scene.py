@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
+from xcoreg.core import Floats, Spectra
+
 _PIECE = 1024  # torus of a mosaic, px
 _PITCH = 896  # distance of its pieces, px
 _BLEND = 64  # width over which neighbours mix, px
@@ -21,9 +23,8 @@ _ORDER = 5
 class View(Protocol):
     """The ground on the pixels of one image: rows r0..r1 and columns c0..c1, also outside of it."""
 
-    def __call__(self, r0: int, r1: int, c0: int, c1: int, /) -> NDArray[np.float32]:
+    def __call__(self, r0: int, r1: int, c0: int, c1: int, /) -> Floats:
         """Return the pixels, (r1 - r0, c1 - c0)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Ground:
 def _shifted(ground: Ground, shift: Constant) -> View:
     image = ground.scene.image((shift.dcol, shift.drow)).astype(np.float32, copy=False)
 
-    def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+    def read(r0: int, r1: int, c0: int, c1: int) -> Floats:
         if ground.rolls is None:
             return image[np.ix_(np.arange(r0, r1) % len(image), np.arange(c0, c1) % len(image))]
         out = np.zeros((r1 - r0, c1 - c0), np.float32)
@@ -84,11 +85,11 @@ def _warped(ground: Ground, displacement: Displacement) -> View:
     samples = ground.scene.image(finer=finer)
     spline = ndimage.spline_filter(samples, order=_ORDER, output=np.float32, mode="grid-wrap")
 
-    def sample(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
+    def sample(rows: Floats, cols: Floats) -> Floats:
         how = {"order": _ORDER, "mode": "grid-wrap", "prefilter": False}
         return np.asarray(ndimage.map_coordinates(spline, [rows * finer, cols * finer], np.float32, **how))
 
-    def read(r0: int, r1: int, c0: int, c1: int) -> NDArray[np.float32]:
+    def read(r0: int, r1: int, c0: int, c1: int) -> Floats:
         rows, cols = np.arange(r0, r1, dtype=np.float64)[:, None], np.arange(c0, c1, dtype=np.float64)
         dcol, drow = displacement(rows, cols)
         rows, cols = np.broadcast_arrays(rows + drow, cols + dcol)
@@ -107,7 +108,7 @@ def _warped(ground: Ground, displacement: Displacement) -> View:
     return read
 
 
-def _reached(at: NDArray[np.float64], number: int, *, axis: int) -> slice:
+def _reached(at: Floats, number: int, *, axis: int) -> slice:
     """Return the rows (axis=1) or columns (axis=0) that have positions within a piece."""
     start = number * _PITCH
     hit = np.flatnonzero((at.max(axis) >= start) & (at.min(axis) <= start + _PITCH + _BLEND))
@@ -128,7 +129,7 @@ def _pieces(start: int, stop: int, shift: float) -> Iterator[tuple[int, int, int
             yield first, last, i
 
 
-def _weight(at: NDArray[np.float64], number: int) -> NDArray[np.float32]:
+def _weight(at: Floats, number: int) -> Floats:
     """Return the weight of a piece along one axis: squares of neighbours sum to one."""
     inside = (at - number * _PITCH) / _BLEND
     rise = np.clip(inside, 0, 1)
@@ -137,7 +138,7 @@ def _weight(at: NDArray[np.float64], number: int) -> NDArray[np.float32]:
     return np.asarray(smooth, np.float32)
 
 
-Vectors: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
+Vectors: TypeAlias = "tuple[Floats, Floats]"
 
 
 class Displacement(Protocol):
@@ -148,7 +149,6 @@ class Displacement(Protocol):
 
     def __call__(self, rows: ArrayLike, cols: ArrayLike, /) -> Vectors:
         """Return the correction at target pixels."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -281,9 +281,7 @@ def smooth_field(
     return SmoothField(component(), component())
 
 
-def _waves(
-    waves: tuple[tuple[float, ...], ...], row: NDArray[np.float64], col: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _waves(waves: tuple[tuple[float, ...], ...], row: Floats, col: Floats) -> Floats:
     out = np.zeros(np.broadcast_shapes(row.shape, col.shape))
     for size, row_turn, row_phase, col_turn, col_phase in waves:
         out += size * np.cos(row_turn * row + row_phase) * np.cos(col_turn * col + col_phase)
@@ -337,7 +335,7 @@ class Scene:
     one half of a cycle per pixel are included, and aliased by sampling.
     """
 
-    modes: NDArray[np.complexfloating]
+    modes: Spectra
     size: int
 
     @classmethod
@@ -353,7 +351,7 @@ class Scene:
         modes *= amplitude.astype(real)
         return cls(modes, size)
 
-    def image(self, shift: tuple[float, float] = (0.0, 0.0), *, finer: int = 1) -> NDArray[np.floating]:
+    def image(self, shift: tuple[float, float] = (0.0, 0.0), *, finer: int = 1) -> Floats:
         """Sample the torus exactly: pixel (row, col) of the image shows the scene at (row + drow, col + dcol).
 
         `finer` samples per pixel along an axis are each the mean over one pixel.
@@ -383,7 +381,7 @@ class Scene:
         return Scene(self.modes * turn[top:], self.size), Scene(self.modes * turn[:, None], self.size)
 
 
-def _amplitude(size: int, texture: Texture) -> NDArray[np.float64]:
+def _amplitude(size: int, texture: Texture) -> Floats:
     """Return the expected amplitude of the modes: spectrum x optics x pixel; the mean is left out."""
     top = max(int(texture.highest() * size), 1)
     fy = np.arange(-top, top + 1) / size
@@ -398,7 +396,7 @@ def _amplitude(size: int, texture: Texture) -> NDArray[np.float64]:
     return seen
 
 
-def _fold(modes: NDArray[np.complexfloating], first: int, size: int) -> NDArray[np.complexfloating]:
+def _fold(modes: Spectra, first: int, size: int) -> Spectra:
     """Alias the rows of modes, whose frequencies start at `first`, onto the frequencies 0..size-1."""
     out = np.zeros((size, modes.shape[1]), dtype=modes.dtype)
     start = 0
@@ -429,12 +427,12 @@ class WindowPairs(NamedTuple):
         too steep, because its opposite borders differ.
     """
 
-    ref: NDArray[np.float32]
-    tgt: NDArray[np.float32]
-    clean: NDArray[np.float32]
-    truth: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    bound: NDArray[np.float64]
+    ref: Floats
+    tgt: Floats
+    clean: Floats
+    truth: Floats
+    sigma: Floats
+    bound: Floats
 
 
 def window_pairs(
@@ -502,20 +500,20 @@ def window_pairs(
     return WindowPairs(ref, tgt, clean, truth, sigma, bound)
 
 
-def _cut(image: NDArray[np.floating], row: int, col: int, size: int) -> NDArray[np.floating]:
+def _cut(image: Floats, row: int, col: int, size: int) -> Floats:
     """Cut a window from a torus."""
     rows, cols = (np.arange(at, at + size) % len(image) for at in (row, col))
     return image[np.ix_(rows, cols)]
 
 
-def _noise(clean: NDArray[np.float32], snr_db: float) -> tuple[float, float]:
+def _noise(clean: Floats, snr_db: float) -> tuple[float, float]:
     """Return the factor on the scene and the standard deviation of the noise."""
     if snr_db == -np.inf:
         return 0.0, 1.0
     return 1.0, float(clean.std(dtype=np.float64) * 10 ** (-snr_db / 20))
 
 
-def _bound(slopes: NDArray[np.floating], sigma: float) -> NDArray[np.float64]:
+def _bound(slopes: Floats, sigma: float) -> Floats:
     """Return the Cramer-Rao bound of two equally noisy windows with slopes (2, rows, cols) along (col, row)."""
     flat = slopes.reshape(2, -1).astype(np.float64)
     fisher = flat @ flat.T

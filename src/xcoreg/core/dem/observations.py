@@ -91,19 +91,15 @@ class Samples(Protocol):
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns that the flat indices of samples refer to."""
-        ...
 
     def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
         """Compare both models, the target moved by (dcol, drow) px; on request with slopes of the reference only."""
-        ...
 
     def positions(self, at: Ints) -> tuple[Floats, Floats]:
         """Columns and rows of samples in the common lattice, px."""
-        ...
 
     def coarser(self, factor: int) -> Samples | None:
         """Average blocks of pixels; None where that is impossible."""
-        ...
 
 
 def gradients(values: Floats, valid: Bools) -> tuple[Floats, Floats, Bools]:

@@ -32,37 +32,29 @@ class Model(Protocol):
     @property
     def kind(self) -> str:
         """Name of the kind, see :data:`xcoreg.core.models.KINDS`."""
-        ...
 
     @property
     def dz_constant(self) -> float | None:
         """Vertical correction if it is the same everywhere, else None."""
-        ...
 
     @property
     def scatter(self) -> Pairs:
         """Covariance (2 x 2) of tie points about the model beyond their own covariances, CRS units squared."""
-        ...
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction (dx, dy) target -> reference at map positions, CRS units; NaN where one is not finite."""
-        ...
 
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions, axes (x, y), CRS units squared."""
-        ...
 
     def predict_dz(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Vertical correction at map positions, in units of the values."""
-        ...
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
         """Positions outside the tie points by more than their typical spacing."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON types, with `kind`."""
-        ...
 
 
 def to_tuples(matrix: ArrayLike) -> Pairs:
