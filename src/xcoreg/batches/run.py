@@ -91,12 +91,11 @@ def batch(
 
     Notes
     -----
-    `out` contains for every scene NAME.tif (the suffix depends on `driver`), ``scenes/NAME.fit.json`` and the record
-    ``scenes/NAME.json``; besides, the table ``manifest.csv`` and the page ``index.html``. Every file is complete or
-    absent; the record is written last. A scene is finished when its record says so, the output has the size recorded
-    there, and neither images nor options have changed since. A *refused* scene (no trustworthy match) counts as
-    finished, a *failed* one (any other error) is tried again. So a run that was killed is continued by the same call,
-    and the final files, times aside, are those of a run that was not.
+    `out` contains for every scene NAME.tif (the suffix depends on `driver`), ``scenes/NAME.fit.json`` and, written
+    last, the record ``scenes/NAME.json``; besides, ``manifest.csv`` and ``index.html``. Every file is complete or
+    absent. A scene is finished when its record says so, the output has the size recorded there, and neither images
+    nor options have changed since. A *refused* scene (no trustworthy match) counts as finished, a *failed* one (any
+    other error) is tried again: the same call continues a run that was killed.
 
     Examples
     --------

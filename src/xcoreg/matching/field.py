@@ -127,8 +127,7 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoint
     if guess.repetitive:
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
     _match_again(scene, plan, found)
-    points = to_points([_with_masked(found, plan, usable)], scene, centroids=True)
-    return flag_beyond(points, options.max_shift)
+    return flag_beyond(to_points([_with_masked(found, plan, usable)], scene, centroids=True), options.max_shift)
 
 
 def _match_again(scene: Scene, plan: _Plan, found: WindowMatches) -> None:

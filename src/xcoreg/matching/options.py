@@ -64,9 +64,9 @@ class Options:
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
     window : int, optional
-        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; where
-        fewer than four of these fit, smaller ones down to 128, or what the overlap holds. Larger ones are tried when
-        these fail or are few. A given size is kept. Elevation matchers use the whole overlap, unless `at` is given.
+        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, down to
+        128 or what the overlap holds where fewer than four of these fit; larger ones are tried when these fail or are
+        few. Elevation matchers use the whole overlap, unless `at` is given.
     at : (x, y), optional
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional

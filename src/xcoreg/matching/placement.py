@@ -153,8 +153,7 @@ _ALONG, _SHARE = 12, 5
 
 def default_spacing(overlap: Any, affine: Any) -> float:
     """Choose the distance of windows: 200 target px, less where the overlap is small."""
-    longer = max(overlap_size(overlap, linear_of(affine)))
-    return float(np.clip(np.floor(longer / _ALONG), 8, _USUAL_SPACING))
+    return float(np.clip(np.floor(max(overlap_size(overlap, linear_of(affine))) / _ALONG), 8, _USUAL_SPACING))
 
 
 def local_window(overlap: Any, linear: Linear) -> int:

@@ -340,8 +340,7 @@ def _anchors(scene: Scene, along: int, size: int) -> tuple[Floats, int]:
     cols, rows = overlap_size(scene.overlap, scene.linear)
     side = int(min(max(size, _ANCHOR), max(min(cols, rows), size)))
     pixels = max(overlap_size(scene.overlap, (affine.a, affine.b, affine.d, affine.e)))
-    places = window_grid(scene.overlap, scene.extent, affine, scene.linear, max(pixels / along, 1.0), side)
-    return places, side
+    return window_grid(scene.overlap, scene.extent, affine, scene.linear, max(pixels / along, 1.0), side), side
 
 
 def _match_anchors(

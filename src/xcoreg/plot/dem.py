@@ -64,8 +64,7 @@ def plot_dem(
         When the two do not overlap.
     """
     found = differences(fit, target, reference, where, band=band, ref_band=ref_band)
-    wide = aspect_ratio(found.grid)
-    figure = new_figure(10.5 * max(wide, 0.9) + 2, 11.5)
+    figure = new_figure(10.5 * max(aspect_ratio(found.grid), 0.9) + 2, 11.5)
     grid = figure.add_gridspec(2, 2, height_ratios=[1.35, 1])
     for i, which in enumerate(("before", "after")):
         draw_difference(figure, figure.add_subplot(grid[0, i]), found, which)
@@ -226,8 +225,7 @@ def plot_blocks(fit: Coregistration) -> Any:
     """
     if not has_blocks(fit):
         raise OptionError("the fit has no blocks: match with match_local(..., spacing=, window=)")
-    wide = aspect_ratio(fit.grid)
-    figure = new_figure(3 * (4.0 * wide + 1.6), 5.0)
+    figure = new_figure(3 * (4.0 * aspect_ratio(fit.grid) + 1.6), 5.0)
     for i, name in enumerate(_TITLES):
         draw_block(figure, figure.add_subplot(1, 3, i + 1), fit, name)
     return figure

@@ -327,7 +327,7 @@ class TiePoints:
         Parameters
         ----------
         path : str or Path
-            `.gpkg`, `.geojson`, `.parquet`, `.shp` or `.csv`.
+            `.gpkg`, `.geojson`, `.parquet`, `.shp` or `.csv`; all but the last need the extra `vector`.
         grid : GeoBox, optional
             As in :meth:`from_geodataframe`, which describes the columns, too.
 
@@ -340,8 +340,6 @@ class TiePoints:
         ------
         OptionError
             When there is no such file, or no tie points are in it.
-        MissingDependency
-            When the extra `vector` is needed and not installed.
         """
         return cls.from_geodataframe(read_frame(path), grid=grid)
 

@@ -32,13 +32,11 @@ class Acquisition:
     Parameters
     ----------
     gain, offset : float
-        The digital number is ``mean + gain * (value - mean) + offset``; a negative gain reverses the
-        contrast of the land, not of clouds.
-    clouds : float
-        Fraction of the image under clouds: bright, smooth, with soft edges, and never the same in two images.
-    wedge : float
-        Fraction of the image beyond a slanted swath edge, filled with nodata: on the left of the reference, on the
-        right of the target.
+        The digital number is ``mean + gain * (value - mean) + offset``; a negative gain reverses the contrast of the
+        land, not of clouds.
+    clouds, wedge : float
+        Fractions of the image under clouds (bright, smooth, with soft edges, never the same in two images), and beyond
+        a slanted swath edge, filled with nodata: on the left of the reference, on the right of the target.
     blur : float
         Standard deviation of a further Gaussian over the whole image, in pixels.
     resampled_from : int
@@ -83,10 +81,8 @@ class Product:
         uint8, uint16, int16, int32, uint32, float32 or float64.
     nodata : float or None
         Stored marker of missing pixels; no valid pixel of an integer image has this value.
-    transform : Affine
-        Of both images before `Acquisition.coarser`; rotated and south-up ones are welcome.
-    crs : str or CRS or None
-        Anything that rasterio understands; None leaves the images without.
+    transform, crs : Affine; str, CRS or None
+        Of both images before `Acquisition.coarser`, rotated and south-up ones too; None leaves them without a CRS.
     mean, std : float or None
         Level and contrast of the land in digital numbers; the defaults suit the dtype.
 
@@ -361,23 +357,20 @@ def pair(
 
     The ground is a band-limited random field, averaged by optics and pixels and aliased by sampling, with clouds,
     independent noise, gain and offset, rounding and a swath edge. Both images have the same transform: the content
-    moves. A constant shift is exact to rounding (float32 before the dtype of the product). A field is evaluated by a
-    spline of order 5 through at least four samples per pixel: with the default optics each pixel is right to 0.00003
-    px; without any optics, where frequencies are ten times as high, each is wrong by some hundredths of a px, at
-    random, and scenes take ten times the memory.
+    moves. A constant shift is exact to rounding (float32 before the dtype of the product). A field is right to 0.00003
+    px at each pixel with the default optics; without optics, where frequencies are ten times as high, it is wrong by
+    some hundredths of a px, at random, and scenes take ten times the memory.
 
     Parameters
     ----------
     shape : (rows, cols)
-        Size of both images, before `Acquisition.coarser`. Beyond 1024 pixels the ground is a mosaic; memory stays near
-        that of the two images.
+        Size of both images, before `Acquisition.coarser`; memory stays near that of the two images.
     shift : (dcol, drow) or callable or None
         The correction, in pixels of `product`: content at target pixel ``(row, col)`` lies in the reference at
         ``(row + drow, col + dcol)``. A callable gives it for every target pixel, see `Displacement`, `smooth_field`
         and `similarity`. None: unrelated images.
     snr_db : float
-        Variance of the noise-free image over that of the noise, in decibel. ``inf`` adds none, ``-inf`` gives
-        noise only.
+        Variance of the noise-free image over that of the noise, in decibel; ``inf`` adds none, ``-inf`` is noise only.
     texture : Texture, optional
         Spectrum and optics of the ground.
     ref, tgt : Acquisition, optional

@@ -413,10 +413,8 @@ class WindowPairs(NamedTuple):
 
     Attributes
     ----------
-    ref, tgt : (n, size, size) float32
-        Noisy windows.
-    clean : (n, size, size) float32
-        The reference windows before noise.
+    ref, tgt, clean : (n, size, size) float32
+        Noisy windows, and the reference windows before noise.
     truth : (n, 2) float64
         Correction (dcol, drow) in pixels, ``x_ref = x_tgt + dcol``; NaN for unrelated pairs.
     sigma : (n,) float64
@@ -449,10 +447,8 @@ def window_pairs(
 
     Parameters
     ----------
-    n : int
-        Number of pairs.
-    size : int
-        Side of the windows in pixels.
+    n, size : int
+        Number of pairs, and side of the windows in pixels.
     snr_db : float
         Variance of the noise-free reference window over that of the noise, in decibel; ``inf`` adds no noise, ``-inf``
         gives noise of unit variance only.

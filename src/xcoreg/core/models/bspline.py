@@ -146,8 +146,7 @@ def factorise(matrix: Floats) -> Factor:
 def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precision: Floats) -> Floats:
     """Sum ``value value' x precision`` over points: splines, values (n, 16); precision (n, k, k)."""
     k = precision.shape[1]
-    unknowns = splines.shape[1] * k
-    first, second = np.tril_indices(unknowns)
+    first, second = np.tril_indices(splines.shape[1] * k)
     (a, c), (b, d) = np.divmod(first, k), np.divmod(second, k)
     places = _places(shape, splines[:, a] * k + c, splines[:, b] * k + d)
     sums = np.bincount(places.ravel(), (values[:, a] * values[:, b] * precision[:, c, d]).ravel(), int(np.prod(shape)))
@@ -173,8 +172,7 @@ def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floa
 
 def trace_product(first: Floats, second: Floats) -> float:
     """Trace of the product of two matrices, the second a lower triangle."""
-    b = first.shape[2]
-    diagonal = np.arange(b)
+    diagonal = np.arange(first.shape[2])
     twice = 2 * float(np.einsum("jab,jab->", first, second))
     return twice - float((first[:, diagonal, diagonal] * second[:, diagonal, diagonal]).sum())
 

@@ -210,8 +210,7 @@ def _weights_of_majority(
 
 def _with_width(scatter: Floats) -> Floats:
     """Add a little isotropic scatter, so that the covariance can be inverted."""
-    k = len(scatter)
-    return np.asarray(scatter + (_VARIANCE_FLOOR + _THIN * np.trace(scatter)) * np.eye(k))
+    return np.asarray(scatter + (_VARIANCE_FLOOR + _THIN * np.trace(scatter)) * np.eye(len(scatter)))
 
 
 def _solve(design: Floats, values: Floats, precision: Floats) -> tuple[Floats, Floats]:

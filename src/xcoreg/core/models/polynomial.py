@@ -44,8 +44,7 @@ class Polynomial(FittedModel):
         u, v = self._local(x, y)
         second = min(self.coef.shape[1] - 1, 1)
         pairs = ((0, 0), (0, second), (second, second))
-        parts = [_horner(self._squares(a, b), 2 * self.order, u, v) for a, b in pairs]
-        return symmetric(*parts)
+        return symmetric(*(_horner(self._squares(a, b), 2 * self.order, u, v) for a, b in pairs))
 
     def _local(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         x, y = broadcast(x, y)

@@ -49,19 +49,13 @@ def assess_model(
     Parameters
     ----------
     kind, x, y, dx, dy, cov
-        As for :func:`xcoreg.core.models.fit_model`.
+        As for :func:`xcoreg.core.models.fit_model`, and so are the errors.
     folds : int
-        Number of folds for models without a closed form ("piecewise", a user's own); the others leave out one point at
-        a time.
+        For models without a closed form ("piecewise", a user's own); the others leave out one point at a time.
 
     Returns
     -------
     Choice
-
-    Raises
-    ------
-    Degenerate
-        Where the tie points do not determine it.
 
     Examples
     --------

@@ -42,8 +42,7 @@ _NORMAL_MAD = 1.4826022185056018
 
 def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
     """Scatter (k, k) and weights (n,), 0 or 1, from the difference of each point to the median of its neighbours."""
-    near = _neighbours(points, _NEIGHBOURS)
-    residual = points.values - np.median(points.values[near], axis=1)
+    residual = points.values - np.median(points.values[_neighbours(points, _NEIGHBOURS)], axis=1)
     variances = (_NORMAL_MAD * np.median(np.abs(residual), axis=0)) ** 2
     variances = variances + 1e-6 * variances.sum() + 1e-18
     k = points.values.shape[1]
@@ -146,8 +145,7 @@ class Basis:
         """Covariance (n, k, k) of the sum of the splines at positions."""
         splines, values = self.lattice.support(u, v)
         if len(covariance) == 1:
-            k = covariance[0].shape[2] // self.penalty.shape[2]
-            return quadratic(covariance[0], splines, values, k)
+            return quadratic(covariance[0], splines, values, covariance[0].shape[2] // self.penalty.shape[2])
         own = np.stack([quadratic(one, splines, values, 1)[:, 0, 0] for one in covariance], 1)
         return np.asarray(own[:, :, None] * np.eye(len(covariance)))
 

@@ -112,8 +112,7 @@ class Mesh:
 
 def triangulate(x: Floats, y: Floats) -> Ints:
     """Delaunay triangulation."""
-    places = np.column_stack([x - x.mean(), y - y.mean()])
-    triangles = Delaunay(places).simplices.astype(np.intp)
+    triangles = Delaunay(np.column_stack([x - x.mean(), y - y.mean()])).simplices.astype(np.intp)
     return np.asarray(triangles[np.lexsort(np.sort(triangles, axis=1).T[::-1])])
 
 
