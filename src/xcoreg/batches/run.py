@@ -222,6 +222,7 @@ _SIGMA = ("sigma_x", "sigma_y", "sigma_col", "sigma_row", "length", "angle")
 _SIMILARITY = ("reliability", "score", "ssim_before", "ssim_after", "n_windows", "n_ok")
 _QUALITY = (*_SIMILARITY, "n_check", "rmse_before", "rmse_after", "ce90_before", "ce90_after")
 _STEPS = ("match", "write", "report", "total")
+_COLUMNS = [*_TOP, *_SIGMA, *_QUALITY, *(f"seconds_{step}" for step in _STEPS)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +271,7 @@ class Batch:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Give these rows as a DataFrame."""
-        return pd.DataFrame(self.rows(), columns=_columns())
+        return pd.DataFrame(self.rows(), columns=_COLUMNS)
 
 
 def describe_counts(counts: dict[str, int]) -> str:
@@ -288,7 +289,7 @@ def write_manifest(batch: Batch, path: Path) -> None:
             frame.astype(kinds).to_parquet(place, index=False)
             return
         with place.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _columns())
+            writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
             writer.writerows(batch.rows())
 
@@ -313,10 +314,6 @@ def write_page(batch: Batch, path: Path) -> None:
         body += section("Corrected", table(names, lines, numbers=len(names) - 2, markup=True))
     with new_file(path) as place:
         place.write_text(page(title, body), encoding="utf-8")
-
-
-def _columns() -> list[str]:
-    return [*_TOP, *_SIGMA, *_QUALITY, *(f"seconds_{step}" for step in _STEPS)]
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

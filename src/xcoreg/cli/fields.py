@@ -6,32 +6,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import xcoreg
+from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
-from xcoreg.cli.options import (
-    MODELS,
-    RESULT_FILES,
-    OutputOptions,
-    band_option,
-    check_distinct,
-    check_new,
-    console_options,
-    correct_arguments,
-    fit_option,
-    local_options,
-    overwrite_option,
-    reference_nodata_option,
-    target_nodata_option,
-    write_options,
-)
 from xcoreg.core.matches import describe_counts
 from xcoreg.errors import MatchError, OptionError
-from xcoreg.results.coregistration import Coregistration
+
+if TYPE_CHECKING:  # --help must not wait for these
+    from xcoreg.results.coregistration import Coregistration
 
 _BLOCK_OPTIONS = ("model", "field", "table")
 _SMALLEST_BLOCK = 16  # px
@@ -39,10 +26,10 @@ _FILE = click.Path(dir_okay=False)
 
 
 @click.command(cls=ConsoleCommand)
-@correct_arguments
-@local_options
-@write_options
-@console_options
+@shared.correct_arguments
+@shared.local_options
+@shared.write_options
+@shared.console_options
 def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None:
     """Match TGT with REF by a field of shifts and write the warped TGT to OUT.
 
@@ -52,8 +39,8 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
 
 
 @click.command(cls=ConsoleCommand)
-@correct_arguments
-@local_options
+@shared.correct_arguments
+@shared.local_options
 @click.option(
     "--columns",
     type=click.Choice(["xcoreg", "arosics"]),
@@ -61,8 +48,8 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     show_default=True,
     help="Column names of xcoreg or of AROSICS.",
 )
-@overwrite_option
-@console_options
+@shared.overwrite_option
+@shared.console_options
 def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwrite: bool, **options: Any) -> None:
     """Find tie points between TGT and REF and write them to OUT.
 
@@ -70,9 +57,9 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     too, with the reason in the column status.
     """
     path = Path(out)
-    check_new(path, (ref, tgt), overwrite)
+    shared.check_new(path, (ref, tgt), overwrite)
     xcoreg.coregister.check_table_suffix(path)
-    check_distinct({"OUT": out, **{name: options[name] for name in RESULT_FILES}})
+    shared.check_distinct({"OUT": out, **{name: options[name] for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():
         raise MatchError(f"no window could be matched: {describe_counts(found.status)}", found)
@@ -82,7 +69,7 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
 
 
 @click.command(cls=ConsoleCommand)
-@correct_arguments
+@shared.correct_arguments
 @click.option(
     "--matcher",
     default="nuth_kaab",
@@ -100,18 +87,20 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
 )
 @click.option("--exclude", is_flag=True, help="FILE of --stable marks unstable terrain, such as glaciers.")
 @click.option("--block", "--spacing", "spacing", type=float, help="Match block by block, with this side, target px.")
-@click.option("--model", type=click.Choice(MODELS), help="Model of the corrections of the blocks.  [default: auto]")
-@band_option("--band", "Band of the target with elevations: number from 1, or name.  [default: first]")
-@band_option("--ref-band", "Band of the reference with elevations.  [default: first]")
+@click.option(
+    "--model", type=click.Choice(shared.MODELS), help="Model of the corrections of the blocks.  [default: auto]"
+)
+@shared.band_option("--band", "Band of the target with elevations: number from 1, or name.  [default: first]")
+@shared.band_option("--ref-band", "Band of the reference with elevations.  [default: first]")
 @click.option("--max-shift", type=float, help="Largest horizontal shift to accept, target px.")
-@target_nodata_option
-@reference_nodata_option
-@fit_option
+@shared.target_nodata_option
+@shared.reference_nodata_option
+@shared.fit_option
 @click.option("--report", type=_FILE, metavar="HTML", help="Write a page: differences before and after, blocks.")
 @click.option("--field", type=_FILE, help="Write the field of the blocks as GeoTIFF.")
 @click.option("--table", type=_FILE, help="Write the result of each block: .csv, .gpkg, .geojson, .parquet or .shp.")
-@write_options
-@console_options
+@shared.write_options
+@shared.console_options
 def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: str | None, **options: Any) -> None:
     """Align the elevation model TGT with REF in x, y and z and write the corrected TGT to OUT.
 
@@ -119,10 +108,10 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     --like one shift moves the transform: pixels are not interpolated, dz is added to them. Integers become floating
     point.
     """
-    output = OutputOptions.pop_from(options, out)
+    output = shared.OutputOptions.pop_from(options, out)
     _check_blocks(options, exclude, table)
     output.check(ref, tgt)
-    check_distinct({"OUT": out, "table": table, **{name: options.get(name) for name in RESULT_FILES}})
+    shared.check_distinct({"OUT": out, "table": table, **{name: options.get(name) for name in shared.RESULT_FILES}})
     nodata = options["nodata"]
     fit = _match_elevations(ref, tgt, options, console, exclude)
     print_fit(fit, console, _elevation_lines)

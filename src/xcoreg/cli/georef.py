@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import pandas as pd
 
 import xcoreg
+from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
-from xcoreg.cli.options import (
-    band_option,
-    console_options,
-    creation_options,
-    format_options,
-    image_nodata_option,
-    resampling_option,
-)
-from xcoreg.cli.options import overwrite_option as _overwrite
 from xcoreg.errors import NotGeoreferenced, OptionError, require
+
+if TYPE_CHECKING:  # --help must not wait for these
+    import pandas as pd
 
 _MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 _VECTOR_SUFFIXES = {".gpkg", ".shp", ".geojson", ".fgb", ".parquet"}
@@ -50,7 +44,7 @@ def georef() -> None:
 @click.argument("out", type=click.Path(), required=False)
 @_points_crs
 @click.option("--to-crs", help="Transform the points to this CRS.")
-@console_options
+@shared.console_options
 def gcps(source: str, console: Console, out: str | None, crs: str | None, to_crs: str | None) -> None:
     """Read the control points of SOURCE (a raster, .csv, .points, .pts, .gpkg); write them to OUT, or CSV to stdout."""
     points = xcoreg.read_gcps(source, crs)
@@ -68,7 +62,7 @@ def gcps(source: str, console: Console, out: str | None, crs: str | None, to_crs
 @_order
 @click.option("--robust", is_flag=True, help="Give less weight to points that contradict the others.")
 @click.option("--crs", help="Fit in this CRS.")
-@console_options
+@shared.console_options
 def fit(source: str, console: Console, model: str, order: int | None, robust: bool, crs: str | None) -> None:
     """Fit a model to the control points of SOURCE and write JSON: model, errors, the residuals of every point."""
     found = xcoreg.fit_gcps(xcoreg.read_gcps(source), model, order=order, robust=robust, crs=crs)
@@ -84,8 +78,8 @@ def fit(source: str, console: Console, model: str, order: int | None, robust: bo
 @click.argument("points")
 @_out
 @_points_crs
-@_overwrite
-@console_options
+@shared.overwrite_option
+@shared.console_options
 def attach(image: str, points: str, out: str, console: Console, crs: str | None, overwrite: bool) -> None:
     """Write a copy of IMAGE to OUT (GeoTIFF or VRT) that carries the control points of POINTS."""
     xcoreg.files.check_output(out, inputs=(image, points), overwrite=overwrite)
@@ -102,11 +96,11 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 @click.option("--like", metavar="RASTER", help="Rectify onto the grid of this raster.")
 @click.option("--crs", help="CRS of OUT.  [default: that of the points]")
 @click.option("--resolution", type=float, help="Pixel size of OUT, units of its CRS.")
-@resampling_option("cubic")
-@image_nodata_option
+@shared.resampling_option("cubic")
+@shared.image_nodata_option
 @_height
-@format_options
-@console_options
+@shared.format_options
+@shared.console_options
 def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     """Rectify IMAGE, georeferenced by control points, RPCs or corners, onto a map grid: OUT."""
     xcoreg.files.check_output(out, inputs=(image,), overwrite=options["overwrite"])
@@ -120,7 +114,7 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     like = None if options["like"] is None else xcoreg.open_raster(options["like"])
     names = ("crs", "resolution", "resampling", "nodata", "height")
     made = xcoreg.coregister.rectify(opened, ground, like=like, **{name: options[name] for name in names})
-    creation: dict[str, Any] = dict(creation_options(options["co"]))
+    creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
     xcoreg.write_raster(made, out, driver=options["driver"], **creation)
     console.print("wrote", out)
 
@@ -128,7 +122,7 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
 @georef.command(cls=ConsoleCommand)
 @click.argument("image")
 @click.option("--crs", help="CRS to write.  [default: that of IMAGE]")
-@console_options
+@shared.console_options
 def sidecars(image: str, console: Console, crs: str | None) -> None:
     """Write the world file and the .prj file of IMAGE beside it."""
     transform, own = xcoreg.georef.find_georeference(image)
@@ -141,7 +135,7 @@ def sidecars(image: str, console: Console, crs: str | None) -> None:
 
 @georef.command(cls=ConsoleCommand)
 @click.argument("text")
-@console_options
+@shared.console_options
 def crs(text: str, console: Console) -> None:
     """Find the CRS that TEXT names: a code, a name, WKT, PROJ, a .prj file; JSON with its EPSG code, unit and WKT."""
     found = xcoreg.georef.as_crs(xcoreg.parse_crs(text))
@@ -186,9 +180,9 @@ def ground_of(
 @_corners
 @click.option("--plane", help="CRS in which the corners are fitted.  [default: centred on the image]")
 @_height
-@band_option("--band", "Band to take values from: number from 1, or name.  [default: first]")
-@resampling_option("nearest")
-@console_options
+@shared.band_option("--band", "Band to take values from: number from 1, or name.  [default: first]")
+@shared.resampling_option("nearest")
+@shared.console_options
 def locate(image: str, table: str, console: Console, **options: Any) -> None:
     """Find the points of TABLE in IMAGE: columns, rows, whether they are inside, and the values there.
 

@@ -5,38 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import xcoreg
+from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
-from xcoreg.cli.options import (
-    RESULT_FILES,
-    OutputOptions,
-    ResultFiles,
-    check_distinct,
-    console_options,
-    correct_arguments,
-    image_nodata_option,
-    make_folder,
-    match_options,
-    pair_arguments,
-    write_options,
-)
 from xcoreg.core.matches import describe_counts, encode_column
 from xcoreg.errors import MatchError, MissingDependency, NoOverlap
-from xcoreg.results.coregistration import Coregistration
-from xcoreg.results.tiepoints import TiePoints
+
+if TYPE_CHECKING:  # --help must not wait for these
+    from xcoreg.results.coregistration import Coregistration
+    from xcoreg.results.tiepoints import TiePoints
 
 Images = tuple[Any, Any]  # reference and target
-FactsOf = Callable[[Coregistration], Iterator[tuple[str, str]]]
+FactsOf = Callable[[Any], Iterator[tuple[str, str]]]  # of a Coregistration
 
 
 @click.command(cls=ConsoleCommand)
-@pair_arguments
-@match_options
-@console_options
+@shared.pair_arguments
+@shared.match_options
+@shared.console_options
 def match(ref: str, tgt: str, console: Console, **options: Any) -> None:
     """Measure the shift of TGT against REF and write it to stdout as JSON.
 
@@ -48,10 +38,10 @@ def match(ref: str, tgt: str, console: Console, **options: Any) -> None:
 
 
 @click.command(cls=ConsoleCommand)
-@correct_arguments
-@match_options
-@write_options
-@console_options
+@shared.correct_arguments
+@shared.match_options
+@shared.write_options
+@shared.console_options
 def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None:
     """Match TGT with REF by one shift and write the corrected TGT to OUT.
 
@@ -65,16 +55,16 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
 @click.argument("fit", type=click.Path())
 @click.argument("image")
 @click.argument("out", type=click.Path())
-@image_nodata_option
-@write_options
-@console_options
+@shared.image_nodata_option
+@shared.write_options
+@shared.console_options
 def apply(fit: str, image: str, out: str, console: Console, nodata: float | None, **options: Any) -> None:
     """Correct IMAGE by the saved FIT and write it to OUT.
 
     IMAGE may be another band, a mask, or a product of another pixel size or CRS of the same scene. Resample masks
     with --resampling nearest.
     """
-    output = OutputOptions.pop_from(options, out)
+    output = shared.OutputOptions.pop_from(options, out)
     output.check(image, fit)
     loaded = xcoreg.load_fit(fit)
     if loaded.ok and loaded.model is not None:
@@ -86,18 +76,18 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
 
 @click.command(cls=ConsoleCommand)
 @click.option("--out", default="xcoreg_demo", show_default=True, metavar="DIR", help="Folder of the outputs.")
-@console_options
+@shared.console_options
 def demo(console: Console, out: str) -> None:
     """Match and correct the pair of real images that comes with xcoreg, and plot it before and after.
 
     Writes the corrected GeoTIFF, the fit and a figure into a folder, replacing those of an earlier run.
     """
     folder = Path(out)
-    make_folder(folder, "--out")
+    shared.make_folder(folder, "--out")
     ref_path, tgt_path = (str(xcoreg.datasets.path(name)) for name in xcoreg.datasets.NAMES)
     ref, tgt = xcoreg.open_raster(ref_path), xcoreg.open_raster(tgt_path)
     fit = xcoreg.match(tgt, ref, progress=console.progress)
-    OutputOptions(folder / "corrected.tif", overwrite=True).write(tgt_path, fit)
+    shared.OutputOptions(folder / "corrected.tif", overwrite=True).write(tgt_path, fit)
     fixed = xcoreg.open_raster(str(folder / "corrected.tif"))
     residual = xcoreg.match(fixed, ref, progress=console.progress)
     fit.save(folder / "fit.json")
@@ -112,9 +102,9 @@ def correct_with(
     find: Callable[..., Coregistration], ref: str, tgt: str, out: str, options: dict[str, Any], console: Console
 ) -> None:
     """Match two files, by a function of this module, and write the corrected target."""
-    output = OutputOptions.pop_from(options, out)
+    output = shared.OutputOptions.pop_from(options, out)
     output.check(ref, tgt)
-    check_distinct({"OUT": out, **{name: options.get(name) for name in RESULT_FILES}})
+    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     nodata = options["nodata"]
     fit = find(ref, tgt, options, console)
     print_fit(fit, console)
@@ -125,7 +115,7 @@ def correct_with(
 def match_files(ref: str, tgt: str, options: dict[str, Any], console: Console) -> Coregistration:
     """Match two files by one shift and write what the options ask for; `debug` files even without a match."""
     folder = options.pop("debug")
-    files = ResultFiles.pop_from(options, (ref, tgt))
+    files = shared.ResultFiles.pop_from(options, (ref, tgt))
     images, chosen = _open_pair(ref, tgt, options)
     try:
         fit = xcoreg.match(images[1], images[0], progress=console.progress, **chosen)
@@ -143,7 +133,7 @@ def match_files(ref: str, tgt: str, options: dict[str, Any], console: Console) -
 
 def match_files_locally(ref: str, tgt: str, options: dict[str, Any], console: Console) -> Coregistration:
     """Match two files by a field of shifts and write what else the options of :data:`local_options` ask for."""
-    files = ResultFiles.pop_from(options, (ref, tgt))
+    files = shared.ResultFiles.pop_from(options, (ref, tgt))
     images, chosen = _open_pair(ref, tgt, options)
     try:
         fit = xcoreg.match_local(images[1], images[0], progress=console.progress, **chosen)
@@ -156,9 +146,9 @@ def match_files_locally(ref: str, tgt: str, options: dict[str, Any], console: Co
 
 def find_points(ref: str, tgt: str, options: dict[str, Any], console: Console) -> TiePoints:
     """Find the tie points of two files; a model is fitted only where a fit, a report or a field is asked for."""
-    if any(options[name] for name in RESULT_FILES if name != "gcps"):
+    if any(options[name] for name in shared.RESULT_FILES if name != "gcps"):
         return match_files_locally(ref, tgt, options, console).points
-    files = ResultFiles.pop_from(options, (ref, tgt))
+    files = shared.ResultFiles.pop_from(options, (ref, tgt))
     images, chosen = _open_pair(ref, tgt, options)
     points = xcoreg.tie_points(images[1], images[0], progress=console.progress, **chosen)
     if "gcps" in files.paths and points.ok.any():

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import xcoreg
 from xcoreg.cli.console import Console
 from xcoreg.errors import OptionError, require
-from xcoreg.results.coregistration import Coregistration
+
+if TYPE_CHECKING:  # --help must not wait for these
+    from xcoreg.results.coregistration import Coregistration
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")

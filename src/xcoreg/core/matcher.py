@@ -297,16 +297,11 @@ def _textured(centred: Floats, valid: Bools, largest: Floats) -> Bools:
 
 def similarity_after(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> Floats:
     """Structural similarity (n,) of windows (n, rows, cols) after correcting the target by moves (n, 2)."""
-    return ssim(ref, *_align_target(tgt, tgt_valid, ref_valid, move))
-
-
-def _align_target(tgt: Floats, tgt_valid: Bools, ref_valid: Bools, move: Floats) -> tuple[Floats, Bools]:
-    """Corrected windows of the target, and the pixels that are valid in both."""
     whole = np.rint(move).astype(np.intp)
     cut, inside = cut_at_offset(tgt, -whole)
     mover = FourierShift(np.asarray(cut, np.float32))
     shared = ref_valid & cut_at_offset(tgt_valid, -whole)[0] & inside
-    return mover.image(mover.spectrum(whole - move)), np.asarray(shared, bool)
+    return ssim(ref, mover.image(mover.spectrum(whole - move)), np.asarray(shared, bool))
 
 
 def phase_scout(

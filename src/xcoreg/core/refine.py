@@ -18,18 +18,9 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra
+from xcoreg.core import weights as weighting
 from xcoreg.core.quality import Cells
 from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, ramps, shift_pixels
-from xcoreg.core.weights import (
-    Products,
-    Steps,
-    change_weights,
-    correlation_and_phase,
-    covariance,
-    share_removed,
-    take_steps,
-    windows_with_changes,
-)
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
 
@@ -203,7 +194,7 @@ def refine(
     columns = _columns(linear, products, steps, pair.weight, pair.modes)
     rest += steps.move
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
-    changed = windows_with_changes(aligned.cells)
+    changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
     return Refined(**columns, aligned=aligned)
@@ -246,21 +237,21 @@ def _without_mean(image: Floats, weight: Floats) -> Floats:
     return image
 
 
-def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, Products, Steps]:
+def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, weighting.Products, weighting.Steps]:
     """Linearise and step until steps are short; ``rest`` is updated to the last linearisation, in place."""
     linear = _linearise(pair, rest)
-    products = Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
-    steps = take_steps(products, pair.modes)
+    products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
+    steps = weighting.take_steps(products, pair.modes)
     for _ in range(_MOST_ITERATIONS - 1):
         far = np.flatnonzero(np.hypot(*steps.move.T) > _NEAR)
         if not far.size:
             break
         rest[far] += steps.move[far]
         part = _linearise(pair.take(far), rest[far])
-        other = Products.of(part.residual, part.slope_x, part.slope_y, pair.modes)
+        other = weighting.Products.of(part.residual, part.slope_x, part.slope_y, pair.modes)
         _replace_rows(vars(linear), far, vars(part))
         _replace_rows(vars(products), far, vars(other))
-        _replace_rows(vars(steps), far, vars(take_steps(other, pair.modes)))
+        _replace_rows(vars(steps), far, vars(weighting.take_steps(other, pair.modes)))
     return linear, products, steps
 
 
@@ -333,10 +324,10 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         tgt, ref = _pixels(some, rest[index])
         aligned.put(index, tgt, ref)
         difference = _difference(some, rest[index], tgt, ref)
-        weight = change_weights(difference, ref + tgt, some.weight)
+        weight = weighting.change_weights(difference, ref + tgt, some.weight)
         linear = _linearise_weighted(some, rest[index], weight, difference)
-        products = Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
-        steps = take_steps(products, pair.modes)
+        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
+        steps = weighting.take_steps(products, pair.modes)
         _replace_rows(columns, index, _columns(linear, products, steps, some.weight * weight, pair.modes))
         step = np.hypot(*steps.move.T)
         rest[index] += steps.move
@@ -349,8 +340,8 @@ def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
     difference = ref - tgt
-    weight = change_weights(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
-    return index[share_removed(difference, weight) > _WORTH]
+    weight = weighting.change_weights(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
+    return index[weighting.share_removed(difference, weight) > _WORTH]
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:
@@ -378,13 +369,15 @@ def _linearise_weighted(pair: _Pair, rest: Floats, weight: Floats, difference: F
     return _Linearised(*(modes.take(forward(weight * image)) for image in images))
 
 
-def _columns(linear: _Linearised, products: Products, steps: Steps, weight: Floats, modes: Modes) -> dict[str, Floats]:
+def _columns(
+    linear: _Linearised, products: weighting.Products, steps: weighting.Steps, weight: Floats, modes: Modes
+) -> dict[str, Floats]:
     """Columns of `Refined` from the last linearisation."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
-    cov, support = covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
+    cov, support = weighting.covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
-    score, phase = correlation_and_phase(linear.mean, residual, steps, modes)
+    score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     length = np.hypot(*steps.move.T)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move.copy(), "cov": cov, "last_step": last_step}

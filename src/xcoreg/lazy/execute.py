@@ -17,19 +17,8 @@ from dask.utils import parse_bytes
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from xcoreg.lazy import graph
 from xcoreg.lazy.chunkstore import ChunkStore, MissingChunks, TaskChunks
-from xcoreg.lazy.graph import (
-    Box,
-    Key,
-    assemble_windows,
-    chunks_under,
-    compute_all,
-    compute_items,
-    compute_options,
-    computing,
-    current_client,
-    worker_threads,
-)
 
 _LARGEST_FREED = 31 << 20  # just below the size that glibc always returns to the system (32 MiB)
 
@@ -39,7 +28,7 @@ def run_tasks(
     shared: Any,
     items: Sequence[Any],
     done: Callable[[int], None] | None = None,
-    ahead: Sequence[Sequence[tuple[Any, Sequence[Box]]]] | None = None,
+    ahead: Sequence[Sequence[tuple[Any, Sequence[graph.Box]]]] | None = None,
 ) -> list[Any]:
     """Call a function once per item, as independent tasks of dask's current scheduler (threads by default)."""
     if len(items) < 2:
@@ -47,7 +36,9 @@ def run_tasks(
         if done is not None and found:
             done(1)
         return found
-    needs = [[key for array, boxes in row for key in chunks_under(array, boxes)] for row in ahead or [()] * len(items)]
+    needs = [
+        [key for array, boxes in row for key in graph.chunks_under(array, boxes)] for row in ahead or [()] * len(items)
+    ]
     answers: dict[int, Any] = {}
     with shared_chunks():
         store = _store()
@@ -80,12 +71,16 @@ class _Box:
 
 
 def _round(
-    function: Any, shared: Any, work: list[tuple[Any, list[Key]]], store: ChunkStore, done: Callable[[int], None] | None
+    function: Any,
+    shared: Any,
+    work: list[tuple[Any, list[graph.Key]]],
+    store: ChunkStore,
+    done: Callable[[int], None] | None,
 ) -> list[_Box]:
     """Run tasks once; chunks that several of them need are computed once."""
     nodes = store.nodes(key for _, needs in work for key in needs)
     # Workers of a cluster have only the chunks that they are given.
-    behind = store if current_client() is None else None
+    behind = store if graph.current_client() is None else None
     common = delayed(_Box((function, shared, behind)), pure=False, traverse=False)
     task = delayed(_call, pure=False)
     tasks = [task(common, _Box((item, needs)), [nodes[key] for key in needs]) for item, needs in work]
@@ -95,7 +90,7 @@ def _round(
             done(1)
 
     with Callback(posttask=ended):  # type: ignore[no-untyped-call]
-        return list(compute_items(tasks))
+        return list(graph.compute_items(tasks))
 
 
 def _call(common: _Box, work: _Box, chunks: list[Any]) -> _Box:
@@ -106,8 +101,8 @@ def _call(common: _Box, work: _Box, chunks: list[Any]) -> _Box:
     item, keys = work.value
     given = TaskChunks(dict(zip(keys, chunks, strict=True)), behind)
     # A task on a worker reads by itself, or it would send new tasks to the cluster.
-    alone = {"scheduler": "synchronous"} if worker_threads() is not None else compute_options()
-    with computing(**alone), using_store(given):
+    alone = {"scheduler": "synchronous"} if graph.worker_threads() is not None else graph.compute_options()
+    with graph.computing(**alone), using_store(given):
         try:
             return _Box(function(shared, item), answer=True)
         except MissingChunks as missing:
@@ -145,7 +140,7 @@ def _store() -> Any:
     made = _STORE.get()
     if made is not None and not made:
         room = int(parse_bytes(dask.config.get("xcoreg.keep-in-memory", _IN_MEMORY)))
-        made.append(ChunkStore(room // (worker_threads() or 1)))
+        made.append(ChunkStore(room // (graph.worker_threads() or 1)))
     return made and made[0]
 
 
@@ -159,12 +154,12 @@ def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
         _STORE.reset(before)
 
 
-def read_windows(array: Any, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
+def read_windows(array: Any, boxes: Sequence[graph.Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
     """Read windows of an image that dask computes: step (rows, columns)."""
     store = _store()
     if store is None:
-        return compute_all([array[r0 : r1 : step[0], c0 : c1 : step[1]] for r0, r1, c0, c1 in boxes])
-    return assemble_windows(array, boxes, step, partial(store.read_parts, array))
+        return graph.compute_all([array[r0 : r1 : step[0], c0 : c1 : step[1]] for r0, r1, c0, c1 in boxes])
+    return graph.assemble_windows(array, boxes, step, partial(store.read_parts, array))
 
 
 def register(array: Any) -> None:
@@ -180,7 +175,7 @@ def without_graph(array: Any) -> Any:
 
 
 @contextmanager
-def collecting_missing(keys: list[Key]) -> Iterator[None]:
+def collecting_missing(keys: list[graph.Key]) -> Iterator[None]:
     """Collect the keys of missing chunks instead of raising."""
     try:
         yield

@@ -54,7 +54,6 @@ def client_for(item: Any) -> Any:
     client = current_client()
     if client is not None or worker_threads() is None or not _is_on_cluster(item):
         return client
-
     return _distributed().get_client()
 
 
@@ -247,7 +246,6 @@ def worker_threads() -> int | None:
     """Threads of the worker of a cluster in this process; None outside of one."""
     if sys.modules.get("distributed") is None:
         return None
-
     try:
         return int(_distributed().get_worker().state.nthreads)
     except ValueError:

@@ -19,23 +19,13 @@ from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
+from xcoreg.matching import windows
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
 from xcoreg.matching.result import failure, scene_details, window_medians
 from xcoreg.matching.scene import Scene, prepare
-from xcoreg.matching.windows import (
-    Guess,
-    MakeSearch,
-    Search,
-    WindowMatches,
-    commonest_status,
-    flag_beyond,
-    guess_field,
-    match_many,
-    to_points,
-)
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Assessment, CheckPoints, TriedModel
 from xcoreg.results.external import as_points
@@ -95,7 +85,7 @@ class _Plan:
     spacing: float
     size: int
     limit: float | None
-    make: MakeSearch
+    make: windows.MakeSearch
 
 
 def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
@@ -107,11 +97,11 @@ def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
     return _Plan(given, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
 
 
-def _search(options: LocalOptions, size: int, radius: float | None) -> Search:
+def _search(options: LocalOptions, size: int, radius: float | None) -> windows.Search:
     """Match windows of a size within a radius; whole pixels are scouted first if it is large."""
     near = radius is not None and radius <= 0.15 * size
     scout = None if near else options.scout_function(radius)
-    return Search(size, options.match_function(radius), scout)
+    return windows.Search(size, options.match_function(radius), scout)
 
 
 def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoints:
@@ -120,40 +110,41 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoint
     if scene.mask is not None:
         usable = np.asarray(scene.mask(plan.places[:, 0], plan.places[:, 1]), bool)
     places = plan.places[usable]
-    guess = guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
+    guess = windows.guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
         search = plan.make(plan.size, guess.search_radius(plan.size, plan.limit))
-        found = match_many(scene, places, guess.at(places), search, bar.update if options.progress else None)
+        found = windows.match_many(scene, places, guess.at(places), search, bar.update if options.progress else None)
     if guess.repetitive:
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
     _match_again(scene, plan, found)
-    return flag_beyond(to_points([_with_masked(found, plan, usable)], scene, centroids=True), options.max_shift)
+    points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
+    return windows.flag_beyond(points, options.max_shift)
 
 
-def _match_again(scene: Scene, plan: _Plan, found: WindowMatches) -> None:
+def _match_again(scene: Scene, plan: _Plan, found: windows.WindowMatches) -> None:
     """Match failed windows again near their neighbours' corrections; rows of `found` that now match are replaced."""
     ok = found.matches.ok
     failed = np.flatnonzero(np.isin(found.matches.status, _AGAIN))
     if int(ok.sum()) < _ENOUGH or not len(failed):
         return
     places = found.places
-    guess = Guess(places[ok], found.moves[ok], 0.0)
-    again = match_many(scene, places[failed], guess.at(places[failed]), plan.make(plan.size, _NEAR))
+    guess = windows.Guess(places[ok], found.moves[ok], 0.0)
+    again = windows.match_many(scene, places[failed], guess.at(places[failed]), plan.make(plan.size, _NEAR))
     good = np.flatnonzero(again.matches.ok)
     if len(good):
         better = again.take(good)
         found.replace_rows(failed[good], better.matches, better.dx, better.dy)
 
 
-def _with_masked(found: WindowMatches, plan: _Plan, usable: Bools) -> WindowMatches:
+def _with_masked(found: windows.WindowMatches, plan: _Plan, usable: Bools) -> windows.WindowMatches:
     """Add rows for the windows that a mask excludes."""
     if usable.all():
         return found
     hidden = plan.places[~usable]
-    masked = WindowMatches.unmatched(hidden[:, 0], hidden[:, 1], plan.size, Status.MASKED)
+    masked = windows.WindowMatches.unmatched(hidden[:, 0], hidden[:, 1], plan.size, Status.MASKED)
     parts = [part for part in (found, masked) if len(part.x)]
     order = [index for index in (np.flatnonzero(usable), np.flatnonzero(~usable)) if len(index)]
-    return WindowMatches.concatenate(parts, order)
+    return windows.WindowMatches.concatenate(parts, order)
 
 
 # Fewer tie points than this make no field; the sum of their reliability must reach this, percent.
@@ -196,7 +187,7 @@ def _field_status(points: TiePoints) -> Status:
         return Status.OK
     if n:
         return Status.OUTLIER if int((points.status == Status.OUTLIER).sum()) > n else Status.NO_PEAK
-    return commonest_status(points.status, (Status.NO_DATA, Status.MASKED))
+    return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED))
 
 
 def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:

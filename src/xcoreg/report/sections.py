@@ -13,17 +13,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import NoOverlap
-from xcoreg.plot.dem import (
-    Differences,
-    HeightStats,
-    aspect_ratio,
-    differences,
-    draw_aspect,
-    draw_block,
-    draw_difference,
-    draw_heights,
-    has_blocks,
-)
+from xcoreg.plot import dem
 from xcoreg.plot.style import new_figure
 from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
 from xcoreg.results.coregistration import Coregistration
@@ -248,7 +238,7 @@ def height_section(fit: Coregistration, images: tuple[Any, Any], where: Any, ban
     if images[0] is None or images[1] is None:
         return _known(fit)
     try:
-        found = differences(fit, *images, where, band=bands[0], ref_band=bands[1])
+        found = dem.differences(fit, *images, where, band=bands[0], ref_band=bands[1])
     except NoOverlap:
         return _known(fit)
     return _compared(found, where is not None) + side_by_side(_maps(found)) + side_by_side(_charts(found, fit))
@@ -265,7 +255,7 @@ def _known(fit: Coregistration) -> str:
     return table(["Differences", "before", "after"], rows, caption=caption, numbers=2)
 
 
-def _compared(found: Differences, masked: bool) -> str:
+def _compared(found: dem.Differences, masked: bool) -> str:
     """Statistics of the differences, on stable terrain and on the rest."""
     rows = _rows(found.stats("before"), found.stats("after"), "")
     rest = found.stats("before", used=False), found.stats("after", used=False)
@@ -278,29 +268,29 @@ def _compared(found: Differences, masked: bool) -> str:
     return table(["Differences", "before", "after"], rows, caption=caption, numbers=2)
 
 
-def _rows(before: HeightStats, after: HeightStats, ground: str) -> list[list[str]]:
+def _rows(before: dem.HeightStats, after: dem.HeightStats, ground: str) -> list[list[str]]:
     return [
         [f"{name}{ground}", f"{getattr(before, key):{spec}} m", f"{getattr(after, key):{spec}} m"]
         for name, key, spec in _ROWS
     ]
 
 
-def _maps(found: Differences) -> list[str]:
-    size = 4.4 * aspect_ratio(found.grid) + 1.9, 5.4
+def _maps(found: dem.Differences) -> list[str]:
+    size = 4.4 * dem.aspect_ratio(found.grid) + 1.9, 5.4
     made = []
     for which in ("before", "after"):
         figure, stats = new_figure(*size), found.stats(which)
-        draw_difference(figure, figure.add_subplot(), found, which)
+        dem.draw_difference(figure, figure.add_subplot(), found, which)
         numbers = f"median {stats.median:.2f}, NMAD {stats.nmad:.2f} m"
         made.append(figure_html(figure, f"Map of reference minus target {which} the correction: {numbers}."))
     return made
 
 
-def _charts(found: Differences, fit: Coregistration) -> list[str]:
+def _charts(found: dem.Differences, fit: Coregistration) -> list[str]:
     before, after = found.stats("before"), found.stats("after")
     first, second = new_figure(6, 4.4), new_figure(6, 4.4)
-    draw_heights(first.add_subplot(), found)
-    draw_aspect(second.add_subplot(), found, fit)
+    dem.draw_heights(first.add_subplot(), found)
+    dem.draw_aspect(second.add_subplot(), found, fit)
     alt = f"Histogram of reference minus target: NMAD {before.nmad:.2f} m before and {after.nmad:.2f} m after."
     caption = "Medians that follow the curve are due to a horizontal shift; after the correction they lie on a line."
     return [figure_html(first, alt), figure_html(second, "Differences over slope against aspect.", caption)]
@@ -308,13 +298,13 @@ def _charts(found: Differences, fit: Coregistration) -> list[str]:
 
 def block_figures(fit: Coregistration) -> str:
     """Draw dx, dy and dz of every block, where there are blocks."""
-    if not has_blocks(fit):
+    if not dem.has_blocks(fit):
         return ""
-    wide = aspect_ratio(fit.grid)
+    wide = dem.aspect_ratio(fit.grid)
     cells = []
     for name in ("dx", "dy", "dz"):
         figure = new_figure(4.2 * wide + 1.9, 5.2)
-        draw_block(figure, figure.add_subplot(), fit, name)
+        dem.draw_block(figure, figure.add_subplot(), fit, name)
         alt = f"Map of {name} per block; {int(fit.points.ok.sum())} of {len(fit.points)} blocks are trusted."
         cells.append(figure_html(figure, alt))
     return paragraphs(["Correction of each block; refused blocks are crossed out."], "faint") + side_by_side(cells)

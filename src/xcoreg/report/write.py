@@ -10,20 +10,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 from xcoreg.io.read import open_raster
 from xcoreg.raster.raster import make_raster
-from xcoreg.report import sections
-from xcoreg.report.html import (
-    chart_figures,
-    choose_windows,
-    escape,
-    flicker_html,
-    map_figure,
-    model_figures,
-    page,
-    paragraphs,
-    section,
-    side_by_side,
-)
-from xcoreg.report.sections import answer, block_figures, height_answer, height_section, is_elevation
+from xcoreg.report import html, sections
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.text import is_local
 
@@ -49,27 +36,27 @@ def write_report(  # noqa: PLR0913 - the options of Coregistration.report
     if background is not None:
         shown = bands[1] if ref is not None else bands[0]
         background = make_raster(background, band=shown, name="background").data
-    body, heights = [_header(fit, title)], is_elevation(fit)
+    body, heights = [_header(fit, title)], sections.is_elevation(fit)
     if heights and fit.ok:
-        body.append(section("Differences of elevation", height_section(fit, (tgt, ref), where, bands)))
-        body.append(section("Blocks", block_figures(fit)))
-    body.append(section("Accuracy", sections.accuracy(fit)))
+        body.append(html.section("Differences of elevation", sections.height_section(fit, (tgt, ref), where, bands)))
+        body.append(html.section("Blocks", sections.block_figures(fit)))
+    body.append(html.section("Accuracy", sections.accuracy(fit)))
     if is_local(fit) or not heights:
-        body.append(section("Tie points", map_figure(fit, background) + sections.statuses(fit)))
+        body.append(html.section("Tie points", html.map_figure(fit, background) + sections.statuses(fit)))
     if tgt is not None and ref is not None and fit.ok and not heights:
-        flicks = flicker_html(fit, tgt, ref, choose_windows(fit, windows), bands)
-        body.append(section("Before and after", flicks))
+        flicks = html.flicker_html(fit, tgt, ref, html.choose_windows(fit, windows), bands)
+        body.append(html.section("Before and after", flicks))
     if is_local(fit) or not heights:
-        body.append(section("Residuals and directions", side_by_side(chart_figures(fit))))
+        body.append(html.section("Residuals and directions", html.side_by_side(html.chart_figures(fit))))
     heading = "The correction and its uncertainty" if is_local(fit) else "The correction"
-    body.append(section(heading, side_by_side(model_figures(fit)) if fit.is_field else ""))
-    body.append(section("Models compared", sections.models(fit)))
-    body.append(section("In numbers", sections.summary(fit)))
-    body.append(section("Grids", sections.grids(fit)))
-    body.append(section("Options and versions", sections.options(fit)))
+    body.append(html.section(heading, html.side_by_side(html.model_figures(fit)) if fit.is_field else ""))
+    body.append(html.section("Models compared", sections.models(fit)))
+    body.append(html.section("In numbers", sections.summary(fit)))
+    body.append(html.section("Grids", sections.grids(fit)))
+    body.append(html.section("Options and versions", sections.options(fit)))
     goal = Path(path)
     with replacing(goal) as temporary:
-        temporary.write_text(page(title, "\n".join(one for one in body if one)), encoding="utf-8")
+        temporary.write_text(html.page(title, "\n".join(one for one in body if one)), encoding="utf-8")
     return goal
 
 
@@ -82,15 +69,13 @@ def _image(image: Any, name: str) -> Any:
 
 
 def _header(fit: Coregistration, title: str) -> str:
-    lines = [*answer(fit), *height_answer(fit)]
+    lines = [*sections.answer(fit), *sections.height_answer(fit)]
     kind = "" if fit.ok else ' class="bad"'
-    badge = f'<span class="badge">{escape(fit.status.name)}</span>'
-    notes = "".join(f'<p class="warn">{escape(text)}</p>' for text in fit.quality.warnings)
+    badge = f'<span class="badge">{html.escape(fit.status.name)}</span>'
+    notes = "".join(f'<p class="warn">{html.escape(text)}</p>' for text in fit.quality.warnings)
     sign = (
         "A correction is what is added to the coordinates of the target to lie on the reference: "
         "x_ref = x_tgt + dx. px are pixels of the target."
     )
-    return (
-        f"<header{kind}><h1>{escape(title)} {badge}</h1>{paragraphs(lines[:1], 'lead')}{paragraphs(lines[1:])}{notes}"
-        f"{paragraphs([sign], 'faint')}</header>"
-    )
+    words = html.paragraphs(lines[:1], "lead") + html.paragraphs(lines[1:]) + notes + html.paragraphs([sign], "faint")
+    return f"<header{kind}><h1>{html.escape(title)} {badge}</h1>{words}</header>"

@@ -160,12 +160,6 @@ def prepare_shifts(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov
     return prepare_points(x, y, np.column_stack([dx, dy]), cov)
 
 
-def prepare_heights(x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> FitPoints:
-    """Prepare height corrections with variances for fitting: dx (and dy) of the model is dz."""
-    values, covs = np.asarray(dz, np.float64)[:, None], np.asarray(var, np.float64)[:, None, None]
-    return prepare_points(x, y, values, covs)
-
-
 def fit_points(kind: Any, points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a model of a kind; `folds` is the number of fits where cross-validation has no closed form."""
     if hasattr(kind, "fit"):

@@ -9,17 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from xcoreg.core import Bools, Floats, Ints
+from xcoreg.core.models import uncertainty
 from xcoreg.core.models.base import Degenerate
-from xcoreg.core.models.uncertainty import (
-    ResidualCov,
-    calibrate,
-    excess_scatter,
-    first_scatter,
-    inverse_matrices,
-    leave_one_out,
-    robust_weights,
-    squared_distance,
-)
 
 _FLOOR = 1e-7  # smallest standard deviation of a point over the typical value
 _BITS = 16  # of each coordinate along the space-filling curve
@@ -166,20 +157,21 @@ def fit_linear(design: Floats, values: Floats, covs: Floats) -> LinearFit:
     k = values.shape[1]
     scatter, weights = _start(design, values, covs)
     for _ in range(_ROUNDS):
-        precision = weights[:, None, None] * inverse_matrices(covs + scatter)
+        precision = weights[:, None, None] * uncertainty.inverse_matrices(covs + scatter)
         coef, cov = _solve(design, values, precision)
         residual = values - design @ coef
         spread = _spread(design, cov)
         left = 1 - np.einsum("nij,nji->n", spread, precision) / k
-        last, scatter = scatter, _with_width(excess_scatter(residual, covs, np.clip(left, 0, 1), weights))
+        last, scatter = scatter, _with_width(uncertainty.excess_scatter(residual, covs, np.clip(left, 0, 1), weights))
         weights, scatter = _weights_of_majority(residual, covs, scatter, np.clip(left, 0.1, 1), design.shape[1] + 2)
         if np.abs(scatter - last).max() <= _TOLERANCE * np.abs(scatter).max():
             break
-    precision = weights[:, None, None] * inverse_matrices(covs + scatter)
+    precision = weights[:, None, None] * uncertainty.inverse_matrices(covs + scatter)
     coef, cov = _solve(design, values, precision)
     spread = _spread(design, cov)
-    left_out, residual_spread = leave_one_out(values - design @ coef, spread, precision)
-    factor, scatter = calibrate(left_out, ResidualCov(residual_spread, covs, scatter), weights, design.shape[1])
+    left_out, residual_spread = uncertainty.leave_one_out(values - design @ coef, spread, precision)
+    expected = uncertainty.ResidualCov(residual_spread, covs, scatter)
+    factor, scatter = uncertainty.calibrate(left_out, expected, weights, design.shape[1])
     return LinearFit(coef, factor * cov, scatter, left_out, factor * residual_spread)
 
 
@@ -192,7 +184,7 @@ def _start(design: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats
         root = 1 / np.sqrt(np.maximum(length, 1e-3 * np.median(length) + 1e-9))[:, None]
         coef = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
     residual = values - design @ coef
-    scatter = _with_width(first_scatter(residual, covs) * n / max(n - m, 1))
+    scatter = _with_width(uncertainty.first_scatter(residual, covs) * n / max(n - m, 1))
     weights, scatter = _weights_of_majority(residual, covs, scatter, np.ones(n), m + 2)
     return scatter, weights
 
@@ -202,7 +194,8 @@ def _weights_of_majority(
 ) -> tuple[Floats, Floats]:
     """Weights of points by their residuals; the scatter is doubled until most points have weight."""
     while True:
-        weights = robust_weights(squared_distance(residual, covs + scatter) / left, residual.shape[1])
+        squared = uncertainty.squared_distance(residual, covs + scatter) / left
+        weights = uncertainty.robust_weights(squared, residual.shape[1])
         if weights.sum() >= max(_MAJORITY * len(residual), min(needed, len(residual)) - 1e-9):
             return weights, scatter
         scatter = _with_width(2 * scatter)

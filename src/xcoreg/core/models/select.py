@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from xcoreg.core import Floats
 from xcoreg.core.models.base import Degenerate, FitResult, Model
-from xcoreg.core.models.fit import KINDS_AUTO, fit_points, prepare_heights, prepare_shifts
-from xcoreg.core.models.leastsq import FitPoints
+from xcoreg.core.models.fit import KINDS_AUTO, fit_points, prepare_shifts
+from xcoreg.core.models.leastsq import FitPoints, prepare_points
 from xcoreg.core.models.uncertainty import rejection_limit
 from xcoreg.core.robust import biweight_loss
 
@@ -73,7 +73,7 @@ def _assess(kind: Any, points: FitPoints, folds: int = 10) -> Choice:
 
 def choose_heights(kind: Any, x: ArrayLike, y: ArrayLike, dz: ArrayLike, var: ArrayLike) -> Choice:
     """Fit a model to a single quantity, its first component: x, y, dz, var (n,) array_like."""
-    points = prepare_heights(x, y, dz, var)
+    points = prepare_points(x, y, np.asarray(dz, np.float64)[:, None], np.asarray(var, np.float64)[:, None, None])
     return _choose(points) if isinstance(kind, str) and kind == "auto" else _assess(kind, points)
 
 

@@ -8,25 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xcoreg.core import Floats, Ints
-from xcoreg.core.models.bspline import (
-    ROWS_PER_BLOCK,
-    Lattice,
-    assemble,
-    bending,
-    factorise,
-    make_lattice,
-    quadratic,
-    trace_product,
-)
+from xcoreg.core.models import bspline, uncertainty
 from xcoreg.core.models.leastsq import FitPoints
-from xcoreg.core.models.uncertainty import (
-    excess_scatter,
-    inverse_matrices,
-    leave_one_out,
-    rejection_limit,
-    robust_weights,
-    squared_distance,
-)
 from xcoreg.core.robust import biweight_loss
 
 _CELLS = 57  # largest number along the longer side
@@ -46,8 +29,8 @@ def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
     variances = (_NORMAL_MAD * np.median(np.abs(residual), axis=0)) ** 2
     variances = variances + 1e-6 * variances.sum() + 1e-18
     k = points.values.shape[1]
-    squared = squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
-    weights = robust_weights(squared, k)
+    squared = uncertainty.squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
+    weights = uncertainty.robust_weights(squared, k)
     enough = weights.sum() > 0.5 * len(points)
     return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if enough else np.ones(len(points))
 
@@ -63,7 +46,7 @@ def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
     steps = [step for step in steps[:-1] if extent / step >= _FEWEST] + steps[-1:]
     solutions: list[tuple[Basis, State, SplineSolution]] = []
     for i, step in enumerate(steps):
-        basis = Basis.on(make_lattice(points.u, points.v, step, _MARGIN * points.spacing), points)
+        basis = Basis.on(bspline.make_lattice(points.u, points.v, step, _MARGIN * points.spacing), points)
         state, smooth, _ = iterate(basis, points, soften(basis, points, state))
         solutions.append((basis, state, smooth))
         finest = i + 1 == len(steps) or steps[i + 1] == step
@@ -76,12 +59,14 @@ def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
 
 def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolution]]) -> list[float]:
     """Robust cross-validated error of each lattice."""
-    offs = [leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions]
+    offs = [
+        uncertainty.leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions
+    ]
     scatter = min((state.scatter for _, state, _ in solutions), key=np.trace)
     typical = min(float(np.median((residual**2).sum(1))) for residual in offs)
     wide = points.covs + scatter + typical / points.values.shape[1] * np.eye(len(scatter))
-    most = rejection_limit(len(scatter))
-    return [float(biweight_loss(squared_distance(residual, wide), most).mean()) for residual in offs]
+    most = uncertainty.rejection_limit(len(scatter))
+    return [float(biweight_loss(uncertainty.squared_distance(residual, wide), most).mean()) for residual in offs]
 
 
 def _neighbours(points: FitPoints, count: int) -> Ints:
@@ -114,7 +99,7 @@ class Basis:
     penalty : Lower triangle of the bending energy of a component; rows, cols : The same as Kronecker products.
     """
 
-    lattice: Lattice
+    lattice: bspline.Lattice
     splines: Ints
     values: Floats
     penalty: Floats
@@ -122,9 +107,9 @@ class Basis:
     cols: list[Floats]
 
     @classmethod
-    def on(cls, lattice: Lattice, points: FitPoints) -> Basis:
+    def on(cls, lattice: bspline.Lattice, points: FitPoints) -> Basis:
         """Evaluate the splines of a lattice at tie points."""
-        rows, cols = bending(lattice)
+        rows, cols = bspline.bending(lattice)
         return cls(lattice, *lattice.support(points.u, points.v), _penalty(lattice, rows, cols), rows, cols)
 
     @property
@@ -145,8 +130,8 @@ class Basis:
         """Covariance (n, k, k) of the sum of the splines at positions."""
         splines, values = self.lattice.support(u, v)
         if len(covariance) == 1:
-            return quadratic(covariance[0], splines, values, covariance[0].shape[2] // self.penalty.shape[2])
-        own = np.stack([quadratic(one, splines, values, 1)[:, 0, 0] for one in covariance], 1)
+            return bspline.quadratic(covariance[0], splines, values, covariance[0].shape[2] // self.penalty.shape[2])
+        own = np.stack([bspline.quadratic(one, splines, values, 1)[:, 0, 0] for one in covariance], 1)
         return np.asarray(own[:, :, None] * np.eye(len(covariance)))
 
     def energy(self, coef: Floats) -> float:
@@ -182,16 +167,16 @@ class SplineSolution:
     energy: Floats
 
 
-def _penalty(lattice: Lattice, rows: list[Floats], cols: list[Floats]) -> Floats:
+def _penalty(lattice: bspline.Lattice, rows: list[Floats], cols: list[Floats]) -> Floats:
     """Bending energy in the block form of :mod:`xcoreg.core.models.bspline`."""
     n_rows, n_cols = lattice.shape
-    b = ROWS_PER_BLOCK * n_cols
-    out = np.zeros((n_rows // ROWS_PER_BLOCK, 2 * b, b))
+    b = bspline.ROWS_PER_BLOCK * n_cols
+    out = np.zeros((n_rows // bspline.ROWS_PER_BLOCK, 2 * b, b))
     for row in range(n_rows):
-        block, first = divmod(row, ROWS_PER_BLOCK)
+        block, first = divmod(row, bspline.ROWS_PER_BLOCK)
         for other in range(row, min(row + 4, n_rows)):
             square = sum(r[other, row] * c for r, c in zip(rows, cols, strict=True))
-            at = (other - block * ROWS_PER_BLOCK) * n_cols
+            at = (other - block * bspline.ROWS_PER_BLOCK) * n_cols
             part = np.tril(square) if other == row else square
             out[block, at : at + n_cols, first * n_cols : (first + 1) * n_cols] = part
     return out
@@ -214,29 +199,29 @@ def solve(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
 def _component(
     basis: Basis, values: Floats, precision: Floats, stiffness: float
 ) -> tuple[Floats, Floats, Floats, Floats, float]:
-    data = assemble(basis.penalty.shape, basis.splines, basis.values, precision[:, None, None])
-    factor = factorise(data + stiffness * basis.penalty)
+    data = bspline.assemble(basis.penalty.shape, basis.splines, basis.values, precision[:, None, None])
+    factor = bspline.factorise(data + stiffness * basis.penalty)
     right = basis.gather(precision * values)
     covariance = factor.covariance()
-    spread = quadratic(covariance, basis.splines, basis.values, 1)[:, 0, 0]
-    freedom = basis.size - stiffness * trace_product(covariance, basis.penalty)
+    spread = bspline.quadratic(covariance, basis.splines, basis.values, 1)[:, 0, 0]
+    freedom = basis.size - stiffness * bspline.trace_product(covariance, basis.penalty)
     return factor.solve(right), spread, precision, covariance, freedom
 
 
 def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
     """Solve for all components together, weighted by their joint covariances."""
     k = points.values.shape[1]
-    precision = state.weights[:, None, None] * inverse_matrices(points.covs + state.scatter)
+    precision = state.weights[:, None, None] * uncertainty.inverse_matrices(points.covs + state.scatter)
     count, height, b = basis.penalty.shape
-    matrix = assemble((count, height * k, b * k), basis.splines, basis.values, precision)
+    matrix = bspline.assemble((count, height * k, b * k), basis.splines, basis.values, precision)
     for c in range(k):
         matrix[:, c::k, c::k] += state.stiffness[c] * basis.penalty
-    factor = factorise(matrix)
+    factor = bspline.factorise(matrix)
     pulls = np.einsum("nab,nb->na", precision, points.values)
     right = [basis.gather(pull) for pull in pulls.T]
     coef = factor.solve(np.stack(right, 1).ravel()).reshape(-1, k).T
     covariance = factor.covariance()
-    spread = quadratic(covariance, basis.splines, basis.values, k)
+    spread = bspline.quadratic(covariance, basis.splines, basis.values, k)
     residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
     freedom = np.full(k, np.einsum("nij,nji->", spread, precision) / k)
     energy = np.array([basis.energy(one) for one in coef])
@@ -287,8 +272,8 @@ def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, Splin
 def _update(points: FitPoints, state: State, smooth: SplineSolution) -> State:
     k = points.values.shape[1]
     left = np.clip(1 - np.einsum("nij,nji->n", smooth.spread, smooth.precision) / k, 0.02, 1)
-    scatter = excess_scatter(smooth.residual, points.covs, left, state.weights)
+    scatter = uncertainty.excess_scatter(smooth.residual, points.covs, left, state.weights)
     scatter = scatter + (_FLOOR + _THIN * np.trace(scatter)) * np.eye(k)
-    weights = robust_weights(squared_distance(smooth.residual, points.covs + scatter) / left, k)
+    weights = uncertainty.robust_weights(uncertainty.squared_distance(smooth.residual, points.covs + scatter) / left, k)
     stiffness = np.maximum(smooth.freedom - _PLANE, 1e-4) / np.maximum(smooth.energy, 1e-300)
     return State(stiffness, scatter, weights)
