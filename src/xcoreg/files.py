@@ -120,7 +120,9 @@ def new_file(goal: Path) -> Iterator[Path]:
             goal.with_name(goal.name + suffix).unlink(missing_ok=True)
         # The file itself comes last, when its sidecars are in place.
         for made in sorted(folder.iterdir(), key=lambda made: made.name == goal.name):
-            _replace(made, goal.with_name(made.name), folder)
+            if (place := goal.with_name(made.name)).is_dir():  # a folder (Zarr) cannot be replaced in one step
+                place.rename(folder / f"{place.name}.old")
+            made.replace(place)
     finally:
         for wait in (0.05, 0.2, 1.0):  # threads may still be writing when one of them has failed
             shutil.rmtree(folder, ignore_errors=True)
@@ -151,12 +153,6 @@ def _emptied_on_failure(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 os.truncate(made, 0)
         raise
-
-
-def _replace(made: Path, goal: Path, folder: Path) -> None:
-    if goal.is_dir():  # a folder (Zarr) cannot be replaced in one step
-        goal.rename(folder / f"{goal.name}.old")
-    made.replace(goal)
 
 
 _NAME = re.compile(r"\.xcoreg-(?P<goal>[0-9a-f]{8})-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-\w+")

@@ -183,23 +183,18 @@ class Matches:
         Correction target -> reference, px: columns to the right, rows down.
     cov : (n, 2, 2) float64, optional
         Covariance of `(dcol, drow)`, px², axes (col, row).
-    score : (n,) float64, optional
-        Correlation of the two windows once aligned, at most 1.
+    score, reliability, ssim_before, ssim_after : (n,) float64, optional
+        Correlation of the two windows once aligned, at most 1; confidence in the match, percent; structural similarity
+        of the windows before and after the correction.
     status : (n,) int8, optional
         Values of :class:`Status`; default `Status.OK`.
-    reliability : (n,) float64, optional
-        Confidence in the match, percent, 0 to 100.
-    ssim_before, ssim_after : (n,) float64, optional
-        Structural similarity of the windows before and after the correction.
-    dz : (n,) float64, optional
-        Vertical correction, in units of the values (elevation matchers).
+    dz, cov_z : (n,), (n, 3) float64, optional
+        Vertical correction, in units of the values; covariance of `dcol` and of `drow` with it, and its variance.
     phase_dcol, phase_drow : (n,) float64, optional
         Difference to an estimate from the phases alone, px: an independent check.
     middle_col, middle_row : (n,) float64, optional
         Centre of the part of the window that agrees, px from the window's centre; default 0. Where clouds cover one
         half of a window, the correction belongs to the other half.
-    cov_z : (n, 3) float64, optional
-        Covariance of `dcol` and of `drow` with `dz`, and the variance of `dz` (elevation matchers).
     count, nmad_before, nmad_after : (n,) float64, optional
         Pixels compared, NMAD of the differences before and after the correction (elevation matchers).
 

@@ -102,7 +102,7 @@ def _call(common: _Box, work: _Box, chunks: list[Any]) -> _Box:
     given = TaskChunks(dict(zip(keys, chunks, strict=True)), behind)
     # A task on a worker reads by itself, or it would send new tasks to the cluster.
     alone = {"scheduler": "synchronous"} if graph.worker_threads() is not None else graph.compute_options()
-    with graph.computing(**alone), using_store(given):
+    with graph.computing(**alone), graph.setting(_STORE, [given]):
         try:
             return _Box(function(shared, item), answer=True)
         except MissingChunks as missing:
@@ -126,11 +126,10 @@ def shared_chunks() -> Iterator[None]:
         yield
         return
     made: list[ChunkStore | TaskChunks] = []
-    before = _STORE.set(made)
     try:
-        yield
+        with graph.setting(_STORE, made):
+            yield
     finally:
-        _STORE.reset(before)
         for store in made:
             cast("ChunkStore", store).close()
 
@@ -142,16 +141,6 @@ def _store() -> Any:
         room = int(parse_bytes(dask.config.get("xcoreg.keep-in-memory", _IN_MEMORY)))
         made.append(ChunkStore(room // (graph.worker_threads() or 1)))
     return made and made[0]
-
-
-@contextmanager
-def using_store(store: ChunkStore | TaskChunks) -> Iterator[None]:
-    """Make :func:`read_windows` read from a store."""
-    before = _STORE.set([store])
-    try:
-        yield
-    finally:
-        _STORE.reset(before)
 
 
 def read_windows(array: Any, boxes: Sequence[graph.Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +26,18 @@ _OPTIONS: ContextVar[Mapping[str, Any] | None] = ContextVar("options", default=N
 
 
 @contextmanager
-def computing(**how: Any) -> Iterator[None]:
-    """Set options of dask's `compute` for this thread; ``dask.config.set`` would set them for all threads."""
-    before = _OPTIONS.set(how)
+def setting(variable: ContextVar[Any], value: Any) -> Iterator[None]:
+    """Give a context variable a value for a while."""
+    before = variable.set(value)
     try:
         yield
     finally:
-        _OPTIONS.reset(before)
+        variable.reset(before)
+
+
+def computing(**how: Any) -> AbstractContextManager[None]:
+    """Set options of dask's `compute` for this thread; ``dask.config.set`` would set them for all threads."""
+    return setting(_OPTIONS, how)
 
 
 def compute_options() -> Mapping[str, Any]:

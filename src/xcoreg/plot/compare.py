@@ -279,15 +279,8 @@ def save_flicker(
     ----------
     path : str or Path
         `.gif`.
-    target, reference, corrected : DataArray or Dataset
-        Target before the correction, reference, and target after it, each on any grid and in any CRS; only the cut-out
-        is read.
-    at : (x, y), optional
-        Centre of the cut-out, CRS of `corrected`; default: where both images show strong common structure.
-    size : int
-        Side of the cut-out, px of `corrected`.
-    band, ref_band : optional
-        Band to show, as in `match`.
+    target, reference, corrected, at, size, band, ref_band
+        As for :func:`plot_before_after`.
 
     Raises
     ------

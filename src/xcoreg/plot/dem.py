@@ -89,8 +89,7 @@ def _frame(axes: Any, corners: Floats, crs: str | None) -> None:
     set_aspect(axes, corners, crs)
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = _MARGIN * (high - low)
-    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     plain_ticks(axes)
 
 
@@ -137,8 +136,7 @@ def draw_heights(axes: Any, found: Differences) -> None:
     axes.axvline(0, color="black", lw=0.8)
     axes.set_title(f"Differences on {found.stats('after').n:,} pixels".replace(",", " "), fontsize=11)
     axes.set_xlabel("reference minus target, m", fontsize=9)
-    axes.set_ylabel("pixels")
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the legend
+    axes.set(ylabel="pixels", ylim=(0, axes.get_ylim()[1] * 1.25))  # room for the legend
     axes.legend(fontsize=8, loc="upper right", framealpha=0.85, edgecolor="none")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -148,9 +146,7 @@ def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
     counts = found.used & (found.slope > _STEEP)
     axes.set_title("dh / tan(slope) against aspect", fontsize=11)
     axes.set_xlabel("aspect of the reference (downslope), degrees clockwise from North", fontsize=9)
-    axes.set_ylabel("dh / tan(slope), m")
-    axes.set_xlim(0, 360)
-    axes.set_xticks(np.arange(0, 361, 45))
+    axes.set(ylabel="dh / tan(slope), m", xlim=(0, 360), xticks=np.arange(0, 361, 45))
     if np.count_nonzero(counts) < _FEWEST:
         axes.text(0.5, 0.5, "no slopes of 5 degrees and more", ha="center", va="center", transform=axes.transAxes)
         return

@@ -303,8 +303,8 @@ def _frame_shifts(axes: Any, good: TiePoints, covs: Floats, fit: Coregistration)
         reach = _ELLIPSE_95 * float(np.nan_to_num(sigma).max())
         half = max(float(np.ptp(cols)), float(np.ptp(rows)), 0.05) * 0.55 + reach
         middle = (max(cols) + min(cols)) / 2, (max(rows) + min(rows)) / 2
-        axes.set_xlim(middle[0] - half, middle[0] + half)
-        axes.set_ylim(middle[1] + half, middle[1] - half)  # rows grow downwards
+        # Rows grow downwards.
+        axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] + half, middle[1] - half))
     axes.set_aspect("equal", adjustable="box")
 
 

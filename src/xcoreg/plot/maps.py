@@ -60,8 +60,7 @@ def zoom_to(axes: Any, corners: Floats, crs: str | None) -> None:
         return
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = _MARGIN * (float((high - low).max()) or 1.0)
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - margin, high[1] + margin)
+    axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
 
 
 def set_aspect(axes: Any, corners: Floats, crs: str | None) -> None:

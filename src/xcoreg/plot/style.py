@@ -143,8 +143,7 @@ def draw_histogram(axes: Any, residuals: Residuals, *, note: str = "") -> None:
     axes.set_title(title, fontsize=11)
     outer = f" (outermost bins: {beyond} beyond)" if beyond else ""
     axes.set_xlabel(f"observed minus predicted, target px{outer}", fontsize=9)
-    axes.set_ylabel("points")
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
+    axes.set(ylabel="points", ylim=(0, axes.get_ylim()[1] * 1.3))  # room for the legend
     axes.legend(fontsize=8, loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -189,8 +188,7 @@ def draw_statuses(axes: Any, points: TiePoints) -> None:
         axes.scatter(0.02, i, marker=marker, color=colour, edgecolors="black", lw=0.5, s=34)
         axes.text(0.06, i, f"{status.name.lower().replace('_', ' ')}", va="center", fontsize=9)
         axes.text(0.565, i, f"{n}", va="center", ha="right", fontsize=9)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(max(len(rows), 4) - 0.4, -0.6)
+    axes.set(xlim=(0, 1.02), ylim=(max(len(rows), 4) - 0.4, -0.6))
 
 
 @dataclass(frozen=True)

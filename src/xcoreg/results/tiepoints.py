@@ -79,26 +79,20 @@ class TiePoints:
     ----------
     window : (n,) int
         Identifier of the window.
-    row, col : (n,) float
-        Position in the target, px, an integer is a pixel's centre.
-    x, y : (n,) float
-        The same position on the map, CRS units.
-    dx, dy : (n,) float
-        Correction along the CRS axes, CRS units.
-    dcol, drow : (n,) float
-        The same correction in target pixels, columns to the right, rows down.
+    row, col, x, y : (n,) float
+        Position in the target, px, an integer is a pixel's centre; and on the map, CRS units.
+    dx, dy, dcol, drow : (n,) float
+        Correction along the CRS axes, CRS units; and in target pixels, columns to the right, rows down.
     cov : (n, 2, 2) float, optional
         Covariance of `(dx, dy)`, CRS units².
-    dz : (n,) float, optional
-        Vertical correction, in units of the values; default 0.
+    dz, cov_z : (n,), (n, 3) float, optional
+        Vertical correction, in units of the values, default 0; covariance of dx and of dy with it, and its variance.
     score, reliability, ssim_before, ssim_after : (n,) float, optional
         Correlation once aligned, confidence in percent, similarity before and after; NaN where unknown.
     status : (n,) int8, optional
         Values of :class:`~xcoreg.core.matches.Status`; default OK.
     size : (n,) int, optional
         Side of the window, target px.
-    cov_z : (n, 3) float, optional
-        Covariance of dx and of dy with dz, and the variance of dz.
     count, nmad_before, nmad_after : (n,) float, optional
         Of elevation models: pixels compared, NMAD of the differences before and after; NaN where unknown.
     crs_wkt : str, optional

@@ -90,12 +90,10 @@ def choose_model(
 
     Parameters
     ----------
-    x, y, dx, dy, cov
-        As for :func:`xcoreg.core.models.fit_model`.
-    kinds : sequence of str
-        The candidates, the simplest first.
-    folds : int
+    x, y, dx, dy, cov, folds
         As for :func:`assess_model`.
+    kinds : sequence of str
+        The candidates, the simplest first; Degenerate is raised when none of them can be fitted.
 
     Returns
     -------
@@ -103,11 +101,6 @@ def choose_model(
         The standard error is that of the differences paired by points, times 1.45, because folds share nine tenths of
         their points (Nadeau & Bengio 2003, doi:10.1023/A:1024068626366). A gain of less than 1 % in squared error does
         not justify a more flexible model either.
-
-    Raises
-    ------
-    Degenerate
-        When none of the kinds can be fitted.
 
     Examples
     --------
