@@ -18,18 +18,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from xcoreg import lazy
+from xcoreg.batches import scene
 from xcoreg.batches.pairs import Pair, read_pairs
-from xcoreg.batches.scene import (
-    DONE,
-    FAILED,
-    REFUSED,
-    SCENES,
-    BatchOptions,
-    check_batch_options,
-    correct_scene,
-    read_record,
-    record_failure,
-)
 from xcoreg.errors import OptionError
 from xcoreg.files import local_path, new_file, remove_stale_folders
 from xcoreg.report.html import escape, page, paragraphs, section, table
@@ -112,9 +102,9 @@ def batch(
     scenes = read_pairs(pairs, ref)
     retry = bool(options.pop("retry", False))
     folder = Path(out).absolute()
-    checked = check_batch_options(folder, verb, options)
+    checked = scene.check_batch_options(folder, verb, options)
     _check_outputs(checked, scenes)
-    (folder / SCENES).mkdir(parents=True, exist_ok=True)
+    (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
     records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
     todo = [at for at in range(len(scenes)) if at not in records]
     logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
@@ -123,7 +113,7 @@ def batch(
 
 
 def _run(
-    options: BatchOptions,
+    options: scene.BatchOptions,
     todo: dict[int, Pair],
     records: dict[int, dict[str, Any]],
     workers: dict[str, Any],
@@ -132,23 +122,23 @@ def _run(
     """Work on the scenes to do; table and page are up to date every few seconds, and after an interruption."""
     last, items = time.monotonic(), list(todo.items())
     try:
-        results = lazy.run_each(partial(correct_scene, options), list(todo.values()), **workers)
+        results = lazy.run_each(partial(scene.correct_scene, options), list(todo.values()), **workers)
         with _record_function(progress, len(todo)) as on_record, closing(results):
             for number, result in results:
                 at, pair = items[number]
                 is_record = isinstance(result, dict)
-                records[at] = result if is_record else record_failure(options, pair, _explain(result))
+                records[at] = result if is_record else scene.record_failure(options, pair, _explain(result))
                 on_record(records[at])
                 if time.monotonic() - last > _PAUSE:
                     _write_summary(options, records)
                     last = time.monotonic()
     finally:
-        for folder in (options.folder, options.folder / SCENES):
+        for folder in (options.folder, options.folder / scene.SCENES):
             remove_stale_folders(folder)
         _write_summary(options, records)
 
 
-def _write_summary(options: BatchOptions, records: dict[int, dict[str, Any]]) -> None:
+def _write_summary(options: scene.BatchOptions, records: dict[int, dict[str, Any]]) -> None:
     """Write the table and the page of all records."""
     found = Batch(options.folder, tuple(records[at] for at in sorted(records)))
     try:
@@ -174,21 +164,21 @@ def _worker_options(workers: int | str | None, memory: str | int | None) -> dict
     return {"workers": None if workers is None else int(workers), "memory": memory}
 
 
-def _finished(options: BatchOptions, pair: Pair, retry: bool) -> dict[str, Any] | None:
+def _finished(options: scene.BatchOptions, pair: Pair, retry: bool) -> dict[str, Any] | None:
     """Read the record of a scene that is finished; None of one that is to be worked on."""
     paths = options.paths(pair.name)
-    record = read_record(paths.record)
-    if record is None or record["status"] == FAILED or record.get("signature") != options.signature(pair):
+    record = scene.read_record(paths.record)
+    if record is None or record["status"] == scene.FAILED or record.get("signature") != options.signature(pair):
         return None
-    if record["status"] == REFUSED:
+    if record["status"] == scene.REFUSED:
         return None if retry else record
     complete = paths.image.exists() and paths.fit.exists() and (paths.report is None or paths.report.exists())
     if not complete or (paths.image.is_file() and paths.image.stat().st_size != record.get("bytes")):
         return None
-    return record if record["status"] == DONE else None
+    return record if record["status"] == scene.DONE else None
 
 
-def _check_outputs(options: BatchOptions, scenes: list[Pair]) -> None:
+def _check_outputs(options: scene.BatchOptions, scenes: list[Pair]) -> None:
     """Refuse a folder that cannot be made, and outputs that would replace an input."""
     folder = options.folder
     if not folder.parent.is_dir() or (folder.exists() and not folder.is_dir()):
@@ -216,7 +206,7 @@ def _record_function(progress: bool | OnRecord, total: int) -> Iterator[OnRecord
         yield move
 
 
-_WORDS = {DONE: "corrected", REFUSED: "refused", FAILED: "failed"}
+_WORDS = {scene.DONE: "corrected", scene.REFUSED: "refused", scene.FAILED: "failed"}
 _TOP = ("name", "status", "reason", "target", "reference", "output", "model", "dx", "dy", "unit", "dcol", "drow")
 _SIGMA = ("sigma_x", "sigma_y", "sigma_col", "sigma_row", "length", "angle")
 _SIMILARITY = ("reliability", "score", "ssim_before", "ssim_after", "n_windows", "n_ok")
@@ -257,7 +247,7 @@ class Batch:
     @property
     def ok(self) -> bool:
         """True when every scene was corrected."""
-        return all(record["status"] == DONE for record in self.records)
+        return all(record["status"] == scene.DONE for record in self.records)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -303,8 +293,8 @@ def write_page(batch: Batch, path: Path) -> None:
         "down, in pixels of the target. RMSE: before and after the correction, at check points, px."
     )
     body = f"<header{kind}><h1>{escape(title)}</h1>{paragraphs([sign], 'faint')}</header>"
-    bad = [record for record in batch.records if record["status"] != DONE]
-    good = [record for record in batch.records if record["status"] == DONE]
+    bad = [record for record in batch.records if record["status"] != scene.DONE]
+    good = [record for record in batch.records if record["status"] == scene.DONE]
     names = ["scene", "dcol", "drow", "RMSE before", "after", "SSIM before", "after", "windows", "s", "model"]
     if bad:
         lines = [[_link(batch, one), escape(_WORDS[one["status"]]), escape(one["reason"])] for one in bad]
@@ -337,10 +327,10 @@ def _number(value: Any, form: str) -> str:
 
 def _link(batch: Batch, record: dict[str, Any]) -> str:
     name = record["name"]
-    record_path = f"{SCENES}/{name}.json"
-    if record["status"] != DONE:
+    record_path = f"{scene.SCENES}/{name}.json"
+    if record["status"] != scene.DONE:
         return _anchor(record_path, name)
-    page_path = f"{SCENES}/{name}.html"
+    page_path = f"{scene.SCENES}/{name}.html"
     path = page_path if (batch.folder / page_path).exists() else record["output"]
     return f"{_anchor(path, name)} {_anchor(record_path, 'record')}"
 

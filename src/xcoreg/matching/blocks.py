@@ -18,17 +18,10 @@ from xcoreg.core import Floats
 from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
 from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
-from xcoreg.core.models import (
-    Choice,
-    Degenerate,
-    HorizontalVertical,
-    Model,
-    Piecewise,
-    Translation,
-    assess_model,
-    choose_heights,
-    choose_model,
-)
+from xcoreg.core.models.base import Degenerate, Model, Translation
+from xcoreg.core.models.fit import HorizontalVertical
+from xcoreg.core.models.select import Choice, assess_model, choose_heights, choose_model
+from xcoreg.core.models.triangulation import Piecewise
 from xcoreg.errors import GridError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres

@@ -1,7 +1,4 @@
-"""Windows of both images on one matching grid: read as they are where grids allow it, else resampled.
-
-The pixels of a resampled window are found exactly at a few nodes and interpolated between them.
-"""
+"""Windows of both images on one matching grid: read as they are where grids allow it, else resampled."""
 
 from __future__ import annotations
 

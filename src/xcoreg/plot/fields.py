@@ -12,18 +12,8 @@ from xcoreg import georef
 from xcoreg.core import Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, require
+from xcoreg.plot import style as chart
 from xcoreg.plot.maps import FEW, draw_map, zoom_to
-from xcoreg.plot.style import (
-    BAD,
-    GOOD,
-    Residuals,
-    draw_histogram,
-    draw_rose,
-    draw_statuses,
-    new_figure,
-    plain_ticks,
-    residuals_of,
-)
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import outline
 from xcoreg.results.text import crs_unit, is_local, model_name
@@ -50,16 +40,16 @@ def plot_field(fit: Coregistration, background: Any = None) -> Any:
         Left the map with arrows in the colour of their length and a mark for every refused window; right the number of
         windows per status, the residuals (at check points where there are such), and the directions.
     """
-    figure = new_figure(15, 9.2)
+    figure = chart.new_figure(15, 9.2)
     grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[0.8, 1, 1.25])
     frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform), legend=False)
-    draw_statuses(figure.add_subplot(grid[0, 1]), fit.points)
-    draw_histogram(figure.add_subplot(grid[1, 1]), residuals_of(fit), note=_before_after(fit))
-    draw_rose(figure.add_subplot(grid[2, 1], projection="polar"), fit.points)
+    chart.draw_statuses(figure.add_subplot(grid[0, 1]), fit.points)
+    chart.draw_histogram(figure.add_subplot(grid[1, 1]), chart.residuals_of(fit), note=_before_after(fit))
+    chart.draw_rose(figure.add_subplot(grid[2, 1], projection="polar"), fit.points)
     kind = f", {model_name(fit.model.kind)}" if fit.model is not None else ""
     title = f"{fit.quality.n_ok} of {fit.quality.n_windows} windows trusted{kind}" if fit.ok else fit.status.reason
-    figure.suptitle(f"{fit.status.name}: {title}", fontsize=13, color="black" if fit.ok else BAD)
+    figure.suptitle(f"{fit.status.name}: {title}", fontsize=13, color="black" if fit.ok else chart.BAD)
     return figure
 
 
@@ -154,10 +144,10 @@ def _finish(axes: Any, fit: Coregistration) -> None:
     frame = outline(fit.grid)
     axes.plot(*frame.T, color="black", lw=1.0)
     zoom_to(axes, frame, fit.crs_wkt)
-    plain_ticks(axes)
+    chart.plain_ticks(axes)
 
 
-def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: Residuals) -> None:
+def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: chart.Residuals) -> None:
     """Draw residuals on the map: a dot per tie point, a stroke in the direction of its residual."""
     if len(residuals):
         length = residuals.length
@@ -202,12 +192,12 @@ def plot_model(fit: Coregistration) -> Any:
         raise MatchError(f"there is no model to draw: {fit.status.reason}", fit.points)
     across, up = np.ptp(outline(fit.grid), axis=0)
     wide = float(np.clip(across / up, 0.4, 2.2))
-    figure = new_figure(2 * (4.9 * wide + 1.9), 11.2)
+    figure = chart.new_figure(2 * (4.9 * wide + 1.9), 11.2)
     axes = figure.subplots(2, 2).ravel()
     grid = evaluate_model(fit)
     for one, name in zip(axes, _NAMES, strict=False):
         draw_component(figure, one, fit, grid, name)
-    draw_residuals(figure, axes[3], fit, residuals_of(fit))
+    draw_residuals(figure, axes[3], fit, chart.residuals_of(fit))
     figure.suptitle(f"Model of the correction: {model_name(fit.model.kind)}", fontsize=13)
     return figure
 
@@ -234,14 +224,14 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
     """
     if is_local(fit):
         return plot_field(fit, background)
-    figure = new_figure(13.5, 7.8)
+    figure = chart.new_figure(13.5, 7.8)
     grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
     frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform))
     _draw_shifts(figure.add_subplot(grid[0, 1]), fit)
     _draw_residuals(figure.add_subplot(grid[1, 1]), fit)
     title = fit.status.reason if fit.shift_or_none is None else str(fit.shift)
-    figure.suptitle(f"{fit.status.name}: {title}", fontsize=13, color="black" if fit.ok else BAD)
+    figure.suptitle(f"{fit.status.name}: {title}", fontsize=13, color="black" if fit.ok else chart.BAD)
     return figure
 
 
@@ -266,7 +256,7 @@ def plot_points(points: TiePoints, background: Any = None) -> Any:
     >>> figure.axes[0].get_title()
     '1 windows: 1 OK'
     """
-    figure = new_figure(9, 8)
+    figure = chart.new_figure(9, 8)
     draw_map(figure, figure.add_subplot(), points, background, None)
     return figure
 
@@ -279,11 +269,11 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
     covs = georef.cov_to_pixel(georef.linear_of(fit.transform), good.cov)
     if len(good) <= FEW:
         for col, row, cov in zip(good.dcol, good.drow, covs, strict=True):
-            _draw_ellipse(axes, (col, row), cov, {"facecolor": GOOD, "alpha": 0.18, "lw": 0})
+            _draw_ellipse(axes, (col, row), cov, {"facecolor": chart.GOOD, "alpha": 0.18, "lw": 0})
     label = "trusted windows" + (" (95 % ellipses)" if len(good) <= FEW else "")
-    axes.scatter(good.dcol, good.drow, s=16, color=GOOD, lw=0, label=label)
+    axes.scatter(good.dcol, good.drow, s=16, color=chart.GOOD, lw=0, label=label)
     if len(others):
-        axes.scatter(others.dcol, others.drow, s=22, marker="x", color=BAD, lw=1, label="other windows")
+        axes.scatter(others.dcol, others.drow, s=22, marker="x", color=chart.BAD, lw=1, label="other windows")
     if fit.shift_or_none is not None:
         centre = fit.shift.dcol, fit.shift.drow
         axes.plot(*centre, "+", color="black", ms=16, mew=1.6, label="shift of the image", zorder=5)
@@ -328,7 +318,7 @@ def _draw_residuals(axes: Any, fit: Coregistration) -> None:
     linear = georef.linear_of(fit.transform)
     dcol, drow = georef.vector_to_pixel(linear, good.dx - dx, good.dy - dy)
     sigma = np.sqrt(np.maximum(georef.cov_to_pixel(linear, good.cov)[:, [0, 1], [0, 1]], 0.0))
-    for i, (name, values, colour) in enumerate((("dcol", dcol, GOOD), ("drow", drow, BAD))):
+    for i, (name, values, colour) in enumerate((("dcol", dcol, chart.GOOD), ("drow", drow, chart.BAD))):
         style = {"color": colour, "label": f"{name}: median {np.median(values):+.3f}, NMAD {nmad(values):.3f} px"}
         if len(good) <= FEW:
             bars = 2 * np.nan_to_num(sigma[:, i])

@@ -57,14 +57,11 @@ class Interim:
 class TriedModel:
     """A model that was compared with others, and its error at check points (cross-validation).
 
-    kind : Name of the model.
+    kind, component : Name of the model; of elevation models also "dx, dy" or "dz".
     rmse_r : Radial root mean square error, CRS units.
-    score : The same, robust and weighted: the choice is made by it.
-    error : One standard error of the difference of its score to the best one.
+    score, error : The same, robust and weighted, which decides; standard error of its difference to the best.
     parameters : Effective number of parameters per component.
-    chosen : Whether this is the model of the fit.
-    reason : Why it could not be fitted.
-    component : Of elevation models: "dx, dy" or "dz".
+    chosen, reason : Whether this is the model of the fit; why it could not be fitted.
     """
 
     kind: str
@@ -123,11 +120,8 @@ class Details:
     """What a fit records besides its answer.
 
     options : Options that were given, as plain JSON types; whatever is none becomes its text.
-    ref_grid : Grid of the reference.
-    tgt_nodata, ref_nodata : Markers of missing pixels, stored or found.
-    interim : How one shift came about.
-    assessment : Of a field: how its model was chosen.
-    elevation : Of two elevation models.
+    ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
+    interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
