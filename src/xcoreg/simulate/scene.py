@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -18,13 +18,8 @@ _BLEND = 64  # width over which neighbours mix, px
 _PER_PERIOD = 2.7  # samples under the spline per shortest period ...
 _FINEST = 8  # ... but at most this number per pixel, to limit memory
 _ORDER = 5
-
-
-class View(Protocol):
-    """The ground on the pixels of one image: rows r0..r1 and columns c0..c1, also outside of it."""
-
-    def __call__(self, r0: int, r1: int, c0: int, c1: int, /) -> Floats:
-        """Return the pixels, (r1 - r0, c1 - c0)."""
+#: The ground on the pixels of one image: rows r0..r1 and columns c0..c1, also outside of it -> (r1 - r0, c1 - c0).
+View = Callable[[int, int, int, int], Floats]
 
 
 @dataclass(frozen=True, eq=False)
