@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from xcoreg.simulate import pair
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = importlib.util.spec_from_file_location("house", ROOT / "benchmarks" / "house.py")
@@ -155,6 +158,15 @@ def measures():
 @pytest.mark.parametrize("name", BUDGETS)
 def test_the_house_stays_small(measures, name):
     assert measures[name] <= BUDGETS[name]
+
+
+def test_a_shift_takes_a_short_way(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    calls = importlib.import_module("calls")
+    images = pair(calls.SHAPE, shift=(1.25, -0.5), seed=1)
+    counts = calls.counts(calls.record(lambda: images.tgt.coreg.shift_to(images.ref)))
+    assert counts["files"] <= 35
+    assert counts["changes"] <= 120
 
 
 @every_source

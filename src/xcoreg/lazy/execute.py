@@ -126,10 +126,11 @@ def shared_chunks() -> Iterator[None]:
         yield
         return
     made: list[ChunkStore | TaskChunks] = []
+    before = _STORE.set(made)
     try:
-        with graph.setting(_STORE, made):
-            yield
+        yield
     finally:
+        _STORE.reset(before)
         for store in made:
             cast("ChunkStore", store).close()
 
