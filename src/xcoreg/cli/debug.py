@@ -84,13 +84,13 @@ def _plot_windows(folder: Path, scene: Scene, points: TiePoints, contrast: str) 
     best = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_FIGURES]
     written = []
     for i in sorted(best.tolist()):
-        window = _window(scene, points, i, contrast)
+        before, ref, after, height, peak = _window(scene, points, i, contrast)
         number, reason = int(points.window[i]), Status(int(points.status[i])).reason
         title = f"window {number}: {reason}"
         try:
             figures = {
-                f"window_{number:03d}.png": plot_windows(window.before, window.ref, window.after, title=title),
-                f"surface_{number:03d}.png": plot_surface(window.surface, window.peak, title=title),
+                f"window_{number:03d}.png": plot_windows(before, ref, after, title=title),
+                f"surface_{number:03d}.png": plot_surface(height, peak, title=title),
             }
         except MissingDependency:
             return []
@@ -100,18 +100,8 @@ def _plot_windows(folder: Path, scene: Scene, points: TiePoints, contrast: str) 
     return written
 
 
-@dataclass(frozen=True)
-class _Window:
-    """One window of both images, values and valid pixels, target as it is and corrected; peak (dcol, drow)."""
-
-    ref: Any
-    before: Any
-    after: Any
-    surface: Any
-    peak: tuple[float, float]
-
-
-def _window(scene: Scene, points: TiePoints, i: int, contrast: str) -> _Window:
+def _window(scene: Scene, points: TiePoints, i: int, contrast: str) -> tuple[Any, Any, Any, Any, tuple[float, float]]:
+    """Values and valid pixels of target, reference and corrected target; correlation surface, and its peak."""
     linear, own = scene.linear, linear_of(scene.target.grid.affine)
     ratio = (own[0] * own[3] - own[1] * own[2]) / (linear[0] * linear[3] - linear[1] * linear[2])
     size = max(16, round(points.size[i] * np.sqrt(abs(ratio))))
@@ -129,7 +119,7 @@ def _window(scene: Scene, points: TiePoints, i: int, contrast: str) -> _Window:
         dcol, drow = float(col - size // 2), float(row - size // 2)
     still = ndimage.shift(valid.astype(np.uint8), (drow, dcol), order=0) > 0
     moved = ndimage.shift(values, (drow, dcol), order=3), still
-    return _Window((ref_values, ref_valid), (values, valid), moved, height, (dcol, drow))
+    return (values, valid), (ref_values, ref_valid), moved, height, (dcol, drow)
 
 
 @dataclass(frozen=True)
@@ -145,16 +135,12 @@ def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
     """Write polygons of one CRS into a folder: `debug.gpkg`, or one GeoJSON file per layer without geopandas."""
     if importlib.util.find_spec("geopandas") is None:
         return [_write_geojson(folder / f"{layer.name}.geojson", layer, crs) for layer in layers]
-    return [_write_geopackage(folder / "debug.gpkg", layers, crs)]
-
-
-def _write_geopackage(path: Path, layers: list[Layer], crs: Any) -> Path:
-    gpd = require("geopandas", extra="vector")
+    gpd, path = require("geopandas", extra="vector"), folder / "debug.gpkg"
     with replacing(path) as temporary:
         for layer in layers:
             table = gpd.GeoDataFrame(layer.columns, geometry=layer.geometries, crs=crs)
             table.to_file(temporary, layer=layer.name, driver="GPKG", engine="pyogrio")
-    return path
+    return [path]
 
 
 def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:

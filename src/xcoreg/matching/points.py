@@ -29,7 +29,7 @@ from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim
 
 #: Names of columns that hold heights, tried in this order, whatever their case.
-ELEVATION_MATCHERS = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
+_HEIGHT_COLUMNS = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
 # Pixels are read in tiles of this side, with a margin for corrections; of many tiles this many, evenly selected.
 _TILE, _MARGIN, _MOST = 512, 40, 256
 # Slopes are taken over the first of these distances, px; over the second one their noise is independent.
@@ -134,7 +134,7 @@ def _column(points: Any, column: str | None) -> Floats:
     if bool(points.has_z.all()):
         return np.asarray(points.geometry.z, np.float64)
     known = {str(name).lower(): name for name in points.columns}
-    found = next((known[name] for name in ELEVATION_MATCHERS if name in known), None)
+    found = next((known[name] for name in _HEIGHT_COLUMNS if name in known), None)
     if found is None:
         names = ", ".join(str(name) for name in points.columns)
         raise OptionError(f"no heights among {names}: name their column with z=")
