@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from xcoreg.core import Array, Bools
 from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps
-from xcoreg.core.tiles import HALF, Positions, nonzero_taps, parts, sample_list, sample_tile, tiles, window
+from xcoreg.core.tiles import HALF, Kernel, Positions, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 
 _CHUNK = 1 << 16  # output pixels at a time: temporary arrays stay in the processor's cache
 
@@ -149,14 +149,7 @@ def _mesh_index(indices: list[NDArray[np.int64]]) -> Any:
     return np.ix_(*indices)
 
 
-def _kernel_mesh(
-    image: Array,
-    mask: Bools | None,
-    at: Positions,
-    how: tuple[str, tuple[float, float]],
-    out: Array,
-    out_valid: Bools,
-) -> None:
+def _kernel_mesh(image: Array, mask: Bools | None, at: Positions, how: Kernel, out: Array, out_valid: Bools) -> None:
     """Sample one image on a mesh, strip by strip, into `out` and `out_valid`, which are zero at the start."""
     kernel, scale = how
     active = [_touching(p, size, kernel, s) for p, size, s in zip(at, image.shape, scale, strict=True)]
@@ -175,9 +168,7 @@ def _touching(position: Array, size: int, kernel: str, scale: float) -> slice:
     return slice(int(touching[0]), int(touching[-1]) + 1) if touching.size else slice(0, 0)
 
 
-def _mesh_part(
-    image: Array, mask: Bools | None, at: Positions, how: tuple[str, tuple[float, float]]
-) -> tuple[Array, Bools | bool]:
+def _mesh_part(image: Array, mask: Bools | None, at: Positions, how: Kernel) -> tuple[Array, Bools | bool]:
     """Sample a strip of a mesh: along rows first, then along columns."""
     kernel, scale = how
     dtype = work_dtype(image.dtype)
