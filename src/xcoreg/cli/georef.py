@@ -163,7 +163,7 @@ def crs(text: str, console: Console) -> None:
         "name": found.name,
         "epsg": code,
         "type": found.type_name,
-        "unit": found.axis_info[0].unit_name,
+        "unit": xcoreg.georef.crs.unit_of(found),
         "ellipsoid": None if found.ellipsoid is None else found.ellipsoid.name,
         "wkt": found.to_wkt(),
     }

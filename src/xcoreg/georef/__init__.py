@@ -13,6 +13,7 @@ from __future__ import annotations
 from xcoreg.georef.crs import (
     as_crs,
     epsg_of,
+    has_lonlat,
     local_displacement,
     longitude_period,
     parse_crs,
@@ -76,6 +77,7 @@ __all__ = [
     "fit_gcps",
     "from_geotransform",
     "gsd",
+    "has_lonlat",
     "linear_of",
     "local_displacement",
     "longitude_period",

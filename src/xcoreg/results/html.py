@@ -17,7 +17,7 @@ import pandas as pd
 from xcoreg import georef
 from xcoreg.core import Floats, Ints
 from xcoreg.core.matches import Status
-from xcoreg.errors import NotGeoreferenced, require
+from xcoreg.errors import NotGeoreferenced, OptionError, require
 from xcoreg.results.text import fit_rows
 
 if TYPE_CHECKING:
@@ -146,6 +146,9 @@ def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate
     folium = require("folium", extra="explore")
     if fit.crs_wkt is None:
         raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
+    if not georef.has_lonlat(fit.crs_wkt):
+        name = georef.as_crs(fit.crs_wkt).name
+        raise OptionError(f"{name!r} has no longitudes and latitudes to draw on a web map: use fit.plot()")
     corners = _lonlat(fit.crs_wkt, *outline(fit.grid).T)
     page = folium.Map(tiles=tiles, location=corners[:4].mean(0).tolist(), control_scale=True)
     folium.Polygon(corners[:4].tolist(), color="#666", weight=1, fill=False, tooltip="target").add_to(page)

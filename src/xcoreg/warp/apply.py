@@ -214,7 +214,10 @@ def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
 
 
 def _bounds_text(grid: GeoBox) -> str:
-    """Bounds in degrees, for messages."""
+    """Bounds in degrees, or in the CRS that has none, for messages."""
     row, col = outline(grid.shape.yx, 2)
-    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", *georef.pixel_to_map(grid.affine, col, row))
+    x, y = georef.pixel_to_map(grid.affine, col, row)
+    if not georef.has_lonlat(grid.crs):
+        return f"x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
+    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", x, y)
     return f"lon {lon.min():.4f} to {lon.max():.4f} and lat {lat.min():.4f} to {lat.max():.4f}"

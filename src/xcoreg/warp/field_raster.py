@@ -164,7 +164,7 @@ def _largest_sigma(cov: Floats) -> Floats:
 
 
 def _as_array(fit: Coregistration, grid: GeoBox, bands: Floats) -> DataArray:
-    unit = "unknown" if grid.crs is None else georef.as_crs(grid.crs).axis_info[0].unit_name
+    unit = "unknown" if grid.crs is None else georef.crs.unit_of(grid.crs)
     affine = grid.affine
     coords: dict[str, Any] = {"band": list(_BANDS)}
     if not (affine.b or affine.d):
