@@ -27,7 +27,7 @@ from xcoreg.matching.options import (
 )
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
-from xcoreg.raster.grid import grid_of, needs_rectifying
+from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
@@ -35,7 +35,7 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
-from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
+from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
 from xcoreg.warp.vertical import changes_values
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ __all__ = [
     "warp_to",
     "write_field",
     "write_gcps",
+    "write_output",
 ]
 
 Image = TypeVar("Image", bound=DataArray | Dataset)
@@ -411,7 +412,13 @@ def correct_file(
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
     fixed = apply(image, fit, ground=ground, **applying)
-    return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
+    return write_output(fixed, image, goal, driver=driver, overwrite=overwrite, **(creation or {}))
+
+
+def write_output(made: Image, image: DataArray | Dataset, goal: Path, **options: Any) -> Path:
+    """Write what was made of an image, unless its size is absurd beside that of the image."""
+    check_size(shape_of(made), shape_of(image), asked=True)
+    return write_raster(made, goal, **options)
 
 
 def check_format(path: Path, driver: str | None = None) -> None:

@@ -133,7 +133,7 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     names = ("crs", "resolution", "resampling", "nodata", "height")
     made = xcoreg.coregister.rectify(opened, ground, like=like, **{name: options[name] for name in names})
     creation: dict[str, Any] = dict(creation_options(options["co"]))
-    xcoreg.write_raster(made, out, driver=options["driver"], **creation)
+    xcoreg.coregister.write_output(made, opened, Path(out), driver=options["driver"], **creation)
     console.print("wrote", out)
 
 

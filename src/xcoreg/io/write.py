@@ -45,6 +45,7 @@ from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
+from xcoreg.raster.grid import check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -212,6 +213,7 @@ def _writer(driver: str) -> Any:
 
 def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: Mapping[str, Any]) -> None:
     profile = profile_of(image, driver, creation)
+    check_size((profile["height"], profile["width"]), asked=True, lazy=True)
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
     if not issubclass(_writer(driver), BufferedDatasetWriter):

@@ -171,3 +171,26 @@ def _check_even(centres: NDArray[np.float64], step: float, grain: float, what: s
     worst = float(np.abs(np.diff(centres) - step).max(initial=0.0))
     if not worst <= 0.01 * abs(step) + grain:
         raise NotGeoreferenced(f"the coordinates {what} are not evenly spaced: interpolate them first (da.interp)")
+
+
+_MOST_CHOSEN, _MOST_IN_MEMORY, _MOST = 1e8, 1e9, 1e12  # pixels of an output
+_TIMES = 100  # as many pixels as the image has are never too many
+
+
+def check_size(
+    shape: tuple[int, int], source: tuple[int, int] = (0, 0), *, asked: bool = False, lazy: bool = False
+) -> None:
+    """Refuse an output (rows, columns) of absurd size before anything of it is made.
+
+    asked : Whether the grid or the pixel size was asked for, not chosen by the georeference.
+    lazy : Whether pixels are made in chunks.
+    """
+    n, own = float(shape[0]) * shape[1], float(source[0]) * source[1]
+    most = max(_MOST_CHOSEN if not asked else _MOST if lazy else _MOST_IN_MEMORY, _TIMES * own)
+    if n > most:
+        beside = f", {n / own:.1e} times those of the image" if own else ""
+        chunks = "" if lazy else f"; a grid that is asked for, of chunks (image.chunk()), may have {_MOST:.0e}"
+        raise OptionError(
+            f"the output would have {shape[0]} x {shape[1]} pixels{beside}, and {most:.1e} are the most: check the "
+            f"georeference, or give a larger resolution= or a grid like={chunks}"
+        )

@@ -14,7 +14,7 @@ from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
@@ -135,14 +135,16 @@ def _output_frame(
     image: DataArray | Dataset, dims: Dims, source: GeoBox, move: Displacement, options: ApplyOptions, ref_grid: Any
 ) -> Frame:
     """Choose the output grid: as given, on the lattice of the reference, or that of the image itself."""
+    grid = source
+    if options.like is not None:
+        grid = as_geobox(options.like, "like")
+    elif options.is_aligned:
+        lattice = reference_grid(ref_grid, options.ref_grid)
+        grid = aligned_grid(source, move, lattice, options.resolution)
+    check_size(grid.shape.yx, source.shape.yx, asked=True, lazy=bool(image.chunks))
     if isinstance(options.like, DataArray | Dataset):
         return frame_like(options.like)
-    if options.like is not None:
-        return frame_for(image, dims, source, as_geobox(options.like, "like"))
-    if options.is_aligned:
-        lattice = reference_grid(ref_grid, options.ref_grid)
-        return frame_for(image, dims, source, aligned_grid(source, move, lattice, options.resolution))
-    return frame_for(image, dims, source, source)
+    return frame_for(image, dims, source, grid)
 
 
 def check_fit(fit: Coregistration) -> None:

@@ -22,14 +22,14 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError
-from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
+from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
+from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
 from xcoreg.lazy import token
 from xcoreg.raster.bands import pick_variable, spatial_dims
-from xcoreg.raster.grid import grid_of, needs_rectifying
+from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.warp.apply import check_fit, resample_image
 from xcoreg.warp.mapping import Displacement, as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
@@ -222,11 +222,13 @@ def rectify(
     if found.crs is None:
         raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
     dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    _warn_of_folds(found, shape)
     source = GeoBox(shape, Affine(*_PIXELS), georef.as_crs(found.crs))
+    grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
+    check_size(grid.shape.yx, shape, asked=True, lazy=bool(image.chunks))
     if isinstance(like, DataArray | Dataset):
         frame = frame_like(like)
     else:
-        grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
         frame = frame_for(_drop_georeference(image), dims, source, grid)
     mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
     if mapping is None:
@@ -235,6 +237,22 @@ def rectify(
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
     record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
     return cast("_Image", resample_image(_drop_georeference(image), dims, plan, record))
+
+
+def _warn_of_folds(ground: Any, shape: tuple[int, int]) -> None:
+    """Warn where a map through control points folds beyond these."""
+    if not isinstance(ground, GCPFit):
+        return
+    row, col = outline(shape)
+    with np.errstate(invalid="ignore", over="ignore"):
+        a, b, d, e = ground.linear_at(col, row)
+        sense = np.sign(a * e - b * d)
+    share = float(np.mean(sense * np.sign(np.nansum(sense)) < 0))
+    if share > 0:
+        warn_user(
+            f"the map ({ground.model}) through the control points folds over itself on about {share:.1%} of the image, "
+            "beyond the points: add points there, or take a simpler model"
+        )
 
 
 def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
@@ -276,6 +294,8 @@ def map_grid(
     first, n_cols = pixel_span((x - anchor[0]) / by_x, _ROUND_OFF)
     last, n_rows = pixel_span((anchor[1] - y) / by_y, _ROUND_OFF)
     transform = (by_x, 0.0, anchor[0] + first * by_x, 0.0, -by_y, anchor[1] - last * by_y)
+    if resolution is None:
+        check_size((n_rows, n_cols), shape)
     return GeoBox((n_rows, n_cols), Affine(*transform), goal)
 
 
