@@ -25,6 +25,7 @@ from xcoreg.georef.gcp_files import attach_gcps, csv_text, read_gcps, save_gcps
 from xcoreg.georef.gcp_fit import GCPFit, Residuals
 from xcoreg.georef.gcp_models import fit_gcps
 from xcoreg.georef.gcps import GCPs
+from xcoreg.georef.geolocation import GeolocationGround
 from xcoreg.georef.ground import (
     AffineGround,
     CornerGround,
@@ -63,6 +64,7 @@ __all__ = [
     "Corners",
     "GCPFit",
     "GCPs",
+    "GeolocationGround",
     "Ground",
     "Linear",
     "RPCGround",

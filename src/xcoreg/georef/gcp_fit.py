@@ -308,7 +308,7 @@ def _flipped_triangles(triangles: Ints, places: Floats, ground: Floats) -> tuple
 
 
 def _sample_slopes(fit: GCPFit, places: Floats, mesh: Any, ground: Floats) -> tuple[NDArray[np.bool_], Floats, bool]:
-    """Samples among the points: where they have no slope or another sense, positions (n, 2), and if all are singular."""
+    """Sample slopes among points: where they have another sense or none, positions (n, 2), and if all are singular."""
     low, extent = places.min(axis=0), np.ptp(places, axis=0)
     square = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, _SIDE)]), axis=-1).reshape(-1, 2)
     at = np.concatenate([places, low + extent * square[mesh.find_simplex(square) >= 0]])

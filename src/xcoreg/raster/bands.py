@@ -10,6 +10,7 @@ from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
+from xcoreg.raster.geolocation import array_dims
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -30,10 +31,19 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     for x_dim, y_dim in _NAMES:
         if x_dim in image.dims and y_dim in image.dims:
             return y_dim, x_dim
+    from_arrays = array_dims(image)
+    if from_arrays is not None:
+        return from_arrays
     raise OptionError(
         f"{name} has the dimensions {tuple(map(str, image.dims))}, none of them spatial: "
         "set them with da.rio.set_spatial_dims(x_dim=..., y_dim=...)"
     )
+
+
+def is_chunked(image: Image) -> bool:
+    """Whether pixels are dask's."""
+    bands = [image] if isinstance(image, DataArray) else image.data_vars.values()
+    return any(band.chunks is not None for band in bands)
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:

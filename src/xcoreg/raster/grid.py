@@ -16,6 +16,7 @@ from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.files import open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.raster.bands import Image, pick_variable, spatial_dims
+from xcoreg.raster.geolocation import find_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -40,16 +41,15 @@ def _parse_wkt(wkt: str) -> CRS:
 
 
 def georeferenced_by(image: Image) -> str | None:
-    """Georeference of an image other than a transform: control points or RPCs."""
-    if isinstance(image, Dataset):
-        image, _ = pick_variable(image, None, "the image")
-    if "gcps" in _grid_mapping_attrs(image):
+    """Georeference of an image other than a transform: control points, geolocation arrays or RPCs."""
+    band, _ = pick_variable(image, None, "the image")
+    if "gcps" in _grid_mapping_attrs(band):
         return "ground control points"
-    return "RPCs" if _has_rpcs(image.encoding.get("source")) else None
+    return "geolocation arrays" if find_arrays(image) is not None else _file_georeference(band.encoding.get("source"))
 
 
 def needs_rectifying(image: Any) -> bool:
-    """Whether an image is georeferenced by control points or RPCs alone; False for what is not an image."""
+    """Whether an image is georeferenced, but not by a transform; False for what is not an image."""
     if not isinstance(image, DataArray | Dataset):
         return False
     try:
@@ -59,14 +59,14 @@ def needs_rectifying(image: Any) -> bool:
     return False
 
 
-def _has_rpcs(source: object) -> bool:
+def _file_georeference(source: object) -> str | None:
     if not isinstance(source, str) or not source:
-        return False
+        return None
     try:
         with open_gdal(source) as file:
-            return file.rpcs is not None
+            return "geolocation arrays" if file.tags(ns="GEOLOCATION") else None if file.rpcs is None else "RPCs"
     except OptionError:
-        return False
+        return None
 
 
 def _crs_of(image: Image, name: str) -> str:

@@ -13,7 +13,7 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
-from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.bands import is_chunked, spatial_dims
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
@@ -141,7 +141,7 @@ def _output_frame(
     elif options.is_aligned:
         lattice = reference_grid(ref_grid, options.ref_grid)
         grid = aligned_grid(source, move, lattice, options.resolution)
-    check_size(grid.shape.yx, source.shape.yx, asked=True, lazy=bool(image.chunks))
+    check_size(grid.shape.yx, source.shape.yx, asked=True, lazy=is_chunked(image))
     if isinstance(options.like, DataArray | Dataset):
         return frame_like(options.like)
     return frame_for(image, dims, source, grid)

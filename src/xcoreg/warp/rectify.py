@@ -28,8 +28,9 @@ from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
 from xcoreg.lazy import token
-from xcoreg.raster.bands import pick_variable, spatial_dims
-from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
+from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
+from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
+from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
 from xcoreg.warp.apply import check_fit, resample_image
 from xcoreg.warp.mapping import Displacement, as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
@@ -74,7 +75,7 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
 
 
 def _check_complete(band: DataArray) -> None:
-    """Refuse a part of a file: its control points and RPCs count the pixels of the whole."""
+    """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
     source = band.encoding.get("source")
     if not isinstance(source, str):
         return
@@ -91,24 +92,25 @@ def _check_complete(band: DataArray) -> None:
 
 
 def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
-    """Ground of an image by its transform, control points or RPCs."""
+    """Ground of an image by its transform, control points, geolocation arrays or RPCs."""
     try:
         grid = grid_of(image, "the image")
         return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
-    except NotGeoreferenced as error:
-        gcps = gcps_of(image)
-        if gcps is not None:
-            return fit_gcps(gcps)
-        band = pick_variable(image, None, "the image")[0]
-        source = band.encoding.get("source")
-        if isinstance(source, str) and source:
-            try:
-                rpcs = read_rpcs(source, height)
-            except OptionError:
-                raise error from None
-            _check_complete(band)
-            return rpcs
-        raise
+    except NotGeoreferenced:
+        by = georeferenced_by(image)
+        if by is None:
+            raise
+    gcps = gcps_of(image)
+    if gcps is not None:
+        return fit_gcps(gcps)
+    arrays = coordinate_ground(image, spatial_dims(image, "the image"))
+    if arrays is not None:
+        return arrays
+    band = pick_variable(image, None, "the image")[0]
+    source = band.encoding["source"]
+    found: Ground = read_rpcs(source, height) if by == "RPCs" else domain_ground(source)
+    _check_complete(band)
+    return found
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
@@ -223,20 +225,18 @@ def rectify(
         raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
     dims, shape = spatial_dims(image, "the image"), shape_of(image)
     _warn_of_folds(found, shape)
+    image, dims = _plain_pixels(image, dims)
     source = GeoBox(shape, Affine(*_PIXELS), georef.as_crs(found.crs))
     grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
-    check_size(grid.shape.yx, shape, asked=True, lazy=bool(image.chunks))
-    if isinstance(like, DataArray | Dataset):
-        frame = frame_like(like)
-    else:
-        frame = frame_for(_drop_georeference(image), dims, source, grid)
+    check_size(grid.shape.yx, shape, asked=True, lazy=is_chunked(image))
+    frame = frame_like(like) if isinstance(like, DataArray | Dataset) else frame_for(image, dims, source, grid)
     mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
     record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
-    return cast("_Image", resample_image(_drop_georeference(image), dims, plan, record))
+    return cast("_Image", resample_image(image, dims, plan, record))
 
 
 def _warn_of_folds(ground: Any, shape: tuple[int, int]) -> None:
@@ -261,15 +261,21 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
     return GroundMapping(ground, middle if math.isfinite(middle) else None)
 
 
-def _drop_georeference(image: Any) -> Any:
-    """Drop control points, transform and CRS of the old pixels."""
+def _plain_pixels(image: Any, dims: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+    """Drop the georeference of the old pixels; dimensions that only geolocation arrays name become y and x."""
     out = image.copy(deep=False)
-    for name, coord in image.coords.items():
+    arrays = find_arrays(image)
+    if arrays is not None:
+        out = out.drop_vars(arrays)
+        if set(dims).isdisjoint(("y", "x", "latitude", "longitude")):
+            names = dict(zip(dims, ("y", "x"), strict=True))
+            return out.drop_vars(["y", "x"], errors="ignore").rename(names), ("y", "x")
+    for name, coord in out.coords.items():
         if _GEOREFERENCE_ATTRS & set(coord.attrs):
             attrs = {key: value for key, value in coord.attrs.items() if key not in _GEOREFERENCE_ATTRS}
             out = out.assign_coords({name: coord.variable.copy(deep=False)})
             out.coords[name].attrs = attrs
-    return out
+    return out, dims
 
 
 def map_grid(
