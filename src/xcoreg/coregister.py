@@ -6,6 +6,8 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import rasterio
@@ -29,11 +31,13 @@ from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.details import Origin, utc_now
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
+from xcoreg.warp.metadata import corrections_of
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
 from xcoreg.warp.vertical import changes_values
@@ -142,7 +146,8 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
-    return shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    return _with_origin(fit, target, reference)
 
 
 @shows_options(LocalOptions)
@@ -189,7 +194,8 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    return field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    return _with_origin(fit, target, reference)
 
 
 @shows_options(LocalOptions)
@@ -265,6 +271,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
         integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
         same product; True for heights in unsigned integers.
+    force : bool
+        Correct an image that lies wholly outside of what the fit covers, or that does not carry the corrections that
+        the target of the fit carried: neither refuse nor warn.
 
     Returns
     -------
@@ -283,13 +292,15 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     NotGeoreferenced
         When the image or `like` has no CRS or no transform.
     NoOverlap
-        When the corrected image and `like` do not overlap.
+        When the image lies wholly outside of the target of the fit (see `force`), or the corrected image and `like`
+        do not overlap.
 
     Warns
     -----
     CoregWarning
         When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded. When
-        a field of displacements folds over itself.
+        a field of displacements folds over itself. When the history of the image (its attribute ``xcoreg``) has this
+        correction already, or others than the fit knows.
     Extrapolation
         When more than 1 % of the output lies where the model extrapolates.
 
@@ -408,7 +419,8 @@ def correct_file(
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
     if plain and ground is None and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
-        return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
+        moved = warping.apply(image, fit, vertical=False, force=bool(applying.get("force")))
+        return copy_moved(source, goal, moved.rio.transform(), {"xcoreg": moved.attrs["xcoreg"]})
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
     fixed = apply(image, fit, ground=ground, **applying)
@@ -447,10 +459,25 @@ def _match_and_apply(
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
     if ground is None and not needs_rectifying(target):
-        return warping.apply(target, measure(target, reference, matching), **applying)
+        fit = _with_origin(measure(target, reference, matching), target, reference)
+        return warping.apply(target, fit, **applying)
     ground = as_ground(ground, target)
     rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
-    return rectify_by(target, measure(rectified, reference, matching), ground, **applying)
+    fit = _with_origin(measure(rectified, reference, matching), target, reference)
+    return rectify_by(target, fit, ground, **applying)
+
+
+def _with_origin(fit: Coregistration, target: Any, reference: Any) -> Coregistration:
+    """Record the names of the images, what the target was corrected by, and the date."""
+    origin = Origin(_name_of(target), _name_of(reference), utc_now(), corrections_of(target))
+    return replace(fit, details=replace(fit.details, origin=origin))
+
+
+def _name_of(image: Any) -> str:
+    """Name of the file of an image, or its own; empty where there is none."""
+    bands = list(image.data_vars.values())[:1] if isinstance(image, Dataset) else [image]
+    source = next((band.encoding.get("source") for band in bands if isinstance(band, DataArray)), None)
+    return PurePath(str(source)).name if source else str(getattr(image, "name", None) or "")
 
 
 def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:

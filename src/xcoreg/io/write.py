@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -327,8 +328,10 @@ _DOUBLE = 12
 _EXACT = 1e-6  # px, largest error of the transform of the copy
 
 
-def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine) -> Path:
-    """Copy a local GeoTIFF byte by byte with a new transform."""
+def copy_moved(
+    src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine, tags: Mapping[str, str] | None = None
+) -> Path:
+    """Copy a local GeoTIFF byte by byte with a new transform, and add tags."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")
@@ -342,7 +345,28 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
+        if tags:
+            _add_tags(place, tags)
     return goal
+
+
+def _add_tags(place: Path, tags: Mapping[str, str]) -> None:
+    """Add tags to a GeoTIFF; to that of a cloud optimised one beside it, for new ones within would spoil its layout."""
+    with open_gdal(place) as file:
+        cloud_optimised = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+    if not cloud_optimised:
+        with open_gdal(place, "r+") as file:
+            file.update_tags(**tags)
+        return
+    beside = place.with_name(f"{place.name}.aux.xml")
+    root = ElementTree.parse(beside).getroot() if beside.exists() else ElementTree.Element("PAMDataset")
+    domain = next((one for one in root.findall("Metadata") if not one.get("domain")), None)
+    domain = ElementTree.SubElement(root, "Metadata") if domain is None else domain
+    for key, text in tags.items():
+        for old in [one for one in domain if one.get("key") == key]:
+            domain.remove(old)
+        ElementTree.SubElement(domain, "MDI", key=key).text = text
+    ElementTree.ElementTree(root).write(beside, encoding="utf-8")
 
 
 def _transform_of(path: Path) -> Affine:

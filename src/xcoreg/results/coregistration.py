@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
-from xcoreg.results.details import Details
+from xcoreg.results.details import Details, Origin
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import describe_fit, summarise
@@ -208,7 +210,18 @@ class Coregistration:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coregistration):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        return self._numbers() == other._numbers()
+
+    def _numbers(self) -> dict[str, Any]:
+        """All but the images' names and the date."""
+        return replace(self, details=replace(self.details, origin=Origin())).to_dict()
+
+    @property
+    def id(self) -> str:
+        """Identifier of the correction, by its numbers: it stands in the history of images that are corrected."""
+        to_dict = getattr(self.model, "to_dict", None)  # which a model of a user's own may lack
+        parts = (repr(self.model) if to_dict is None else to_dict(), self.crs_wkt, self.transform, self.shape)
+        return hashlib.sha1(json.dumps(parts).encode(), usedforsecurity=False).hexdigest()[:12]
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -409,13 +422,16 @@ def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
 
 def current_versions() -> dict[str, str]:
     """Versions of the programs a result depends on."""
-    found = {}
-    for name in ("xcoreg", "numpy", "scipy", "rasterio"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    return {name: version_of(name) for name in ("xcoreg", "numpy", "scipy", "rasterio")}
+
+
+@lru_cache
+def version_of(name: str) -> str:
+    """Version of an installed package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def load_fit(path: str | Path) -> Coregistration:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -120,6 +123,32 @@ class ElevationDetails:
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a fit was made of, and when.
+
+    target, reference : Names of the images, empty where they have none.
+    date : UTC, ISO 8601; that of SOURCE_DATE_EPOCH where it is set.
+    corrections : Identifiers of the corrections that the target carried already; None in files of older versions.
+    """
+
+    target: str = ""
+    reference: str = ""
+    date: str = ""
+    corrections: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.corrections is not None:
+            _set(self, "corrections", tuple(map(str, self.corrections)))
+
+
+def utc_now() -> str:
+    """Date and time (UTC) to record, ISO 8601; that of SOURCE_DATE_EPOCH where it is set, for outputs that repeat."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = float(given) if given.isdecimal() else time.time()
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """What a fit records besides its answer.
@@ -130,6 +159,7 @@ class Details:
     interim : How one shift came about.
     assessment : Of a field: how its model was chosen.
     elevation : Of two elevation models.
+    origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -139,6 +169,7 @@ class Details:
     interim: Interim = field(default_factory=Interim)
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         names = ("options", "tgt_nodata", "ref_nodata")
@@ -161,6 +192,8 @@ class Details:
             out["assessment"] = asdict(self.assessment)
         if self.elevation is not None:
             out["elevation"] = asdict(self.elevation)
+        if self.origin != Origin():
+            out["origin"] = asdict(self.origin)
         plain: dict[str, Any] = encode(out)
         return plain
 
@@ -176,6 +209,7 @@ class Details:
             interim=_interim(values.get("interim") or {}),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+            origin=_make(Origin, values.get("origin") or {}),
         )
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
+import shapely
 from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
-from xcoreg.georef.transform import middle_of
+from xcoreg.georef.transform import map_to_grid, middle_of
 from xcoreg.raster.bands import is_chunked, spatial_dims
 from xcoreg.raster.grid import check_size, grid_of
+from xcoreg.results.coregistration import version_of
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
     add_history,
+    corrections_of,
     frame_for,
     frame_like,
     move_georeference,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from xcoreg.warp.metadata import Dims
 
 
+_EDGE = 9  # places along each axis of an image whose place is compared with that of a fit
+_TOUCHES = 1e-6  # of the area of an image: less is no overlap
 _SAMPLES = 65  # places along each axis of the output
 _LARGE_SHARE = 0.01  # of the output on the image
 _NOT_INVERTED = 0.01  # px
@@ -111,7 +115,9 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
-    record = _record(fit, move)
+    row, col = outline(source.shape.yx, _EDGE)
+    check_use(image, fit, (source.crs, *georef.pixel_to_map(source.affine, col, row)), checked)
+    record = describe_correction(fit, move)
     if move.constant is not None and not checked.is_regrid:
         if checked.vertical or (checked.vertical is None and fit.has_dz):
             plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
@@ -151,6 +157,39 @@ def check_fit(fit: Coregistration) -> None:
     """Refuse a fit that is not trusted."""
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not trusted and cannot be applied: {fit.status.reason}", fit.points)
+
+
+def check_use(image: Any, fit: Coregistration, outline: tuple[Any, Floats, Floats], options: ApplyOptions) -> None:
+    """Refuse an image beyond what a fit covers, and warn of one that is corrected already: outline is CRS, x, y."""
+    if options.force:
+        return
+    if fit.crs_wkt is not None:
+        with np.errstate(invalid="ignore"):
+            at = np.column_stack(map_to_grid(outline[0], fit.grid, *outline[1:]))
+        hull = shapely.MultiPoint(at[np.isfinite(at).all(axis=1)]).convex_hull
+        rows, cols = fit.shape
+        if hull.intersection(shapely.box(-0.5, -0.5, cols - 0.5, rows - 0.5)).area <= _TOUCHES * hull.area:
+            raise NoOverlap(
+                f"the image lies wholly outside of the {cols} x {rows} px that the fit{_of(fit)} covers: measure one "
+                "for it, or pass force=True to correct it all the same"
+            )
+    done, known = corrections_of(image), fit.details.origin.corrections or ()
+    if fit.id in done:
+        warn_user(
+            f"the image carries this correction already{_of(fit)} and is corrected twice: force=True if it shall be"
+        )
+    elif done != known:
+        what = (
+            "carries a correction that the fit does not know"
+            if len(done) > len(known)
+            else "lacks one that it builds on"
+        )
+        warn_user(f"the image {what}{_of(fit)}: measure a fit for it, or force=True")
+
+
+def _of(fit: Coregistration) -> str:
+    """Name the target of a fit, where it has a name."""
+    return f" (of {fit.details.origin.target})" if fit.details.origin.target else ""
 
 
 def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
@@ -203,16 +242,14 @@ def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     return image.assign(new) if new else image
 
 
-def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
-    """Entry in the history of an image."""
-    try:
-        by = f"xcoreg {version('xcoreg')}"
-    except PackageNotFoundError:
-        by = "xcoreg"
-    record: dict[str, Any] = {"by": by, "model": fit.model.kind if fit.model is not None else None}
+def describe_correction(fit: Coregistration, move: Displacement) -> dict[str, Any]:
+    """Entry in the history of an image: the program, the fit and its numbers, the images it was made of, and when."""
+    record: dict[str, Any] = {"by": f"xcoreg {version_of('xcoreg')}", "model": fit.model.kind if fit.model else None}
     if move.constant is not None:
         record["dx"], record["dy"] = move.constant
-    return record
+    origin = fit.details.origin
+    known = {"fit": fit.id, "target": origin.target, "reference": origin.reference, "date": origin.date}
+    return record | {name: text for name, text in known.items() if text}
 
 
 def _bounds_text(grid: GeoBox) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -31,7 +31,8 @@ from xcoreg.lazy import token
 from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
 from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
 from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
-from xcoreg.warp.apply import check_fit, resample_image
+from xcoreg.results.coregistration import version_of
+from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
 from xcoreg.warp.mapping import Displacement, as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, WarpPlan
@@ -235,7 +236,7 @@ def rectify(
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
-    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
+    record = {"did": f"rectified ({resampling})", "by": f"xcoreg {version_of('xcoreg')}", **source_record}
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
@@ -329,10 +330,12 @@ class CorrectedGround:
     """A ground with a correction on top, in the CRS of the correction.
 
     move : Added to the coordinates that the ground gives a pixel; in its own CRS.
+    record : Of the correction, for the history of an image.
     """
 
     ground: Any
     move: Displacement
+    record: dict[str, Any] = field(default_factory=dict)
 
     def __dask_tokenize__(self) -> Any:
         return ("xcoreg.CorrectedGround", GroundMapping(self.ground).__dask_tokenize__(), token(self.move))
@@ -345,11 +348,8 @@ class CorrectedGround:
     @property
     def history(self) -> dict[str, Any]:
         """Entry in the history of an image."""
-        history: dict[str, Any] = {"model": getattr(self.ground, "model", type(self.ground).__name__)}
-        history["correction"] = getattr(self.move.model, "kind", None)
-        if self.move.constant is not None:
-            history["dx"], history["dy"] = self.move.constant
-        return history
+        name = getattr(self.ground, "model", type(self.ground).__name__)
+        return self.record | {"model": name, "correction": getattr(self.move.model, "kind", None)}
 
     def to_map(self, col: Any, row: Any) -> tuple[Floats, Floats]:
         """Ground coordinates of pixel positions."""
@@ -388,7 +388,10 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
             "leave them as they are, vertical=False"
         )
     frame = GeoBox(fit.shape, Affine(*fit.transform), georef.as_crs(fit.crs_wkt))
-    corrected = CorrectedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
+    found, move = as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame)
+    row, col = outline(shape_of(image), 9)
+    check_use(image, fit, (found.crs, *found.to_map(col, row)), checked)
+    corrected = CorrectedGround(found, move, describe_correction(fit, move))
     like = _corrected_grid(corrected, image, fit, checked) if checked.like is None else checked.like
     return rectify(image, corrected, like=like, resampling=checked.resampling, nodata=checked.nodata)
 
