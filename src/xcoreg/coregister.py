@@ -6,8 +6,6 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import rasterio
@@ -31,13 +29,11 @@ from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.raster.raster import make_raster
-from xcoreg.results.details import Origin, utc_now
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
-from xcoreg.warp.metadata import corrections_of
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
 from xcoreg.warp.vertical import changes_values
@@ -147,7 +143,7 @@ def match(
     """
     checked = check_options(dict(options))
     fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return _with_origin(fit, target, reference)
+    return fit.made_of(target, reference)
 
 
 @shows_options(LocalOptions)
@@ -195,7 +191,7 @@ def match_local(
     """
     checked = check_options(dict(options), kind=LocalOptions)
     fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return _with_origin(fit, target, reference)
+    return fit.made_of(target, reference)
 
 
 @shows_options(LocalOptions)
@@ -459,25 +455,12 @@ def _match_and_apply(
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
     if ground is None and not needs_rectifying(target):
-        fit = _with_origin(measure(target, reference, matching), target, reference)
+        fit = measure(target, reference, matching).made_of(target, reference)
         return warping.apply(target, fit, **applying)
     ground = as_ground(ground, target)
     rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
-    fit = _with_origin(measure(rectified, reference, matching), target, reference)
+    fit = measure(rectified, reference, matching).made_of(target, reference)
     return rectify_by(target, fit, ground, **applying)
-
-
-def _with_origin(fit: Coregistration, target: Any, reference: Any) -> Coregistration:
-    """Record the names of the images, what the target was corrected by, and the date."""
-    origin = Origin(_name_of(target), _name_of(reference), utc_now(), corrections_of(target))
-    return replace(fit, details=replace(fit.details, origin=origin))
-
-
-def _name_of(image: Any) -> str:
-    """Name of the file of an image, or its own; empty where there is none."""
-    bands = list(image.data_vars.values())[:1] if isinstance(image, Dataset) else [image]
-    source = next((band.encoding.get("source") for band in bands if isinstance(band, DataArray)), None)
-    return PurePath(str(source)).name if source else str(getattr(image, "name", None) or "")
 
 
 def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:

@@ -137,7 +137,7 @@ def _file_facts(image: Any) -> dict[str, Any]:
                     "n_gcps": len(file.gcps[0]),
                     "rpcs": file.rpcs is not None,
                 }
-    except RasterioError:  # Zarr, say
+    except (RasterioError, IndexError):  # Zarr, say
         blocks = image.encoding.get("preferred_chunks", {})
         sizes = [blocks.get(dim) for dim in image.dims[-2:]]
         return {"format": None, "block": sizes, "overviews": [], "n_gcps": 0, "rpcs": False} if all(sizes) else {}

@@ -14,7 +14,6 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -43,7 +42,7 @@ from xcoreg.files import (
     reporting_disk_full,
 )
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.io.metadata import metadata_of, parts_of, profile_of
+from xcoreg.io.metadata import add_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
 from xcoreg.raster.grid import check_size
@@ -346,27 +345,8 @@ def copy_moved(
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
         if tags:
-            _add_tags(place, tags)
+            add_tags(place, tags)
     return goal
-
-
-def _add_tags(place: Path, tags: Mapping[str, str]) -> None:
-    """Add tags to a GeoTIFF; to that of a cloud optimised one beside it, for new ones within would spoil its layout."""
-    with open_gdal(place) as file:
-        cloud_optimised = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    if not cloud_optimised:
-        with open_gdal(place, "r+") as file:
-            file.update_tags(**tags)
-        return
-    beside = place.with_name(f"{place.name}.aux.xml")
-    root = ElementTree.parse(beside).getroot() if beside.exists() else ElementTree.Element("PAMDataset")
-    domain = next((one for one in root.findall("Metadata") if not one.get("domain")), None)
-    domain = ElementTree.SubElement(root, "Metadata") if domain is None else domain
-    for key, text in tags.items():
-        for old in [one for one in domain if one.get("key") == key]:
-            domain.remove(old)
-        ElementTree.SubElement(domain, "MDI", key=key).text = text
-    ElementTree.ElementTree(root).write(beside, encoding="utf-8")
 
 
 def _transform_of(path: Path) -> Affine:

@@ -10,7 +10,7 @@ from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
-from xcoreg.raster.geolocation import array_dims
+from xcoreg.raster.geolocation import array_dims, find_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -65,7 +65,8 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
             f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
         )
     dims = set(spatial_dims(image, name))
-    names = [key for key, variable in image.data_vars.items() if dims <= set(variable.dims)]
+    places = find_arrays(image) or ()
+    names = [key for key, each in image.data_vars.items() if dims <= set(each.dims) and key not in places]
     if not names:
         raise OptionError(f"{name} is a Dataset without a variable over {sorted(map(str, dims))}")
     if isinstance(band, str) and band in names:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
-from xcoreg.results.details import Details, Origin
+from xcoreg.results.details import Details, Origin, corrections_of
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import describe_fit, summarise
@@ -214,14 +215,39 @@ class Coregistration:
 
     def _numbers(self) -> dict[str, Any]:
         """All but the images' names and the date."""
-        return replace(self, details=replace(self.details, origin=Origin())).to_dict()
+        return self._with_origin(Origin()).to_dict()
 
-    @property
+    def made_of(self, target: Any, reference: Any) -> Coregistration:
+        """Return the same fit with the names of its images and the date."""
+        return self._with_origin(Origin.of(target, reference))
+
+    def contradiction(self, image: Any) -> str:
+        """Name what in the history of an image contradicts a correction by this fit; empty where nothing does."""
+        done, known = corrections_of(image), self.details.origin.corrections or ()
+        if self.id in done:
+            return "carries this correction already"
+        if done == known:
+            return ""
+        return (
+            "carries a correction that the fit does not know"
+            if len(done) > len(known)
+            else "lacks one that it builds on"
+        )
+
+    def _with_origin(self, origin: Origin) -> Coregistration:
+        fit, details = copy(self), copy(self.details)
+        object.__setattr__(details, "origin", origin)
+        object.__setattr__(fit, "details", details)
+        return fit
+
+    @cached_property
     def id(self) -> str:
         """Identifier of the correction, by its numbers: it stands in the history of images that are corrected."""
-        to_dict = getattr(self.model, "to_dict", None)  # which a model of a user's own may lack
-        parts = (repr(self.model) if to_dict is None else to_dict(), self.crs_wkt, self.transform, self.shape)
-        return hashlib.sha1(json.dumps(parts).encode(), usedforsecurity=False).hexdigest()[:12]
+        named = json.dumps([getattr(self.model, "kind", None), self.crs_wkt, self.transform, self.shape])
+        numbers = (self.points.dx, self.points.dy, self.points.dz, self.points.status)
+        return hashlib.sha1(
+            named.encode() + b"".join(one.tobytes() for one in numbers), usedforsecurity=False
+        ).hexdigest()[:12]
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -140,6 +142,29 @@ class Origin:
     def __post_init__(self) -> None:
         if self.corrections is not None:
             _set(self, "corrections", tuple(map(str, self.corrections)))
+
+    @classmethod
+    def of(cls, target: Any, reference: Any) -> Origin:
+        """Describe a fit of two images that is made now."""
+        return cls(_name_of(target), _name_of(reference), utc_now(), corrections_of(target))
+
+
+def _name_of(image: Any) -> str:
+    """Name of the file of an image, or its own; empty where there is none."""
+    bands = list(image.data_vars.values())[:1] if hasattr(image, "data_vars") else [image]
+    source = next((band.encoding.get("source") for band in bands if hasattr(band, "encoding")), None)
+    return PurePath(str(source)).name if source else str(getattr(image, "name", None) or "")
+
+
+def corrections_of(image: Any) -> tuple[str, ...]:
+    """Identify the corrections in the history of an image; those of 0.1.0 have nothing but their numbers."""
+    try:
+        done = json.loads(getattr(image, "attrs", {}).get("xcoreg", "[]"))
+    except (TypeError, ValueError):
+        return ()
+    entries = [one for one in done if isinstance(one, dict)] if isinstance(done, list) else []
+    moved = [one for one in entries if "correction" in one or str(one.get("did")).startswith(("moved", "resampled"))]
+    return tuple(str(one.get("fit") or f"{one.get('model')} {one.get('dx')} {one.get('dy')}") for one in moved)
 
 
 def utc_now() -> str:

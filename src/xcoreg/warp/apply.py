@@ -20,7 +20,6 @@ from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, 
 from xcoreg.warp.metadata import (
     Frame,
     add_history,
-    corrections_of,
     frame_for,
     frame_like,
     move_georeference,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xcoreg.georef import Ground
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.metadata import Dims
 
@@ -112,11 +112,12 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     if not isinstance(image, DataArray | Dataset):
         raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
     check_fit(fit)
+    contradiction = fit.contradiction(image)
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
-    row, col = outline(source.shape.yx, _EDGE)
-    check_use(image, fit, (source.crs, *georef.pixel_to_map(source.affine, col, row)), checked)
+    if not checked.force:
+        check_use(image, fit, source, contradiction)
     record = describe_correction(fit, move)
     if move.constant is not None and not checked.is_regrid:
         if checked.vertical or (checked.vertical is None and fit.has_dz):
@@ -159,32 +160,31 @@ def check_fit(fit: Coregistration) -> None:
         raise MatchError(f"the fit is not trusted and cannot be applied: {fit.status.reason}", fit.points)
 
 
-def check_use(image: Any, fit: Coregistration, outline: tuple[Any, Floats, Floats], options: ApplyOptions) -> None:
-    """Refuse an image beyond what a fit covers, and warn of one that is corrected already: outline is CRS, x, y."""
-    if options.force:
-        return
-    if fit.crs_wkt is not None:
-        with np.errstate(invalid="ignore"):
-            at = np.column_stack(map_to_grid(outline[0], fit.grid, *outline[1:]))
-        hull = shapely.MultiPoint(at[np.isfinite(at).all(axis=1)]).convex_hull
+def check_use(image: Any, fit: Coregistration, place: GeoBox | Ground, contradiction: str) -> None:
+    """Refuse an image beyond what a fit covers, and warn of one whose history contradicts it."""
+    same_place = isinstance(place, GeoBox) and (place.shape, place.affine[:6]) == (fit.shape, fit.transform)
+    if not (same_place and place.crs and place.crs.to_wkt() == fit.crs_wkt) and not _touches(image, fit, place):
         rows, cols = fit.shape
-        if hull.intersection(shapely.box(-0.5, -0.5, cols - 0.5, rows - 0.5)).area <= _TOUCHES * hull.area:
-            raise NoOverlap(
-                f"the image lies wholly outside of the {cols} x {rows} px that the fit{_of(fit)} covers: measure one "
-                "for it, or pass force=True to correct it all the same"
-            )
-    done, known = corrections_of(image), fit.details.origin.corrections or ()
-    if fit.id in done:
-        warn_user(
-            f"the image carries this correction already{_of(fit)} and is corrected twice: force=True if it shall be"
+        raise NoOverlap(
+            f"the image lies wholly outside of the {cols} x {rows} px that the fit{_of(fit)} covers: measure one for "
+            "it, or pass force=True to correct it all the same"
         )
-    elif done != known:
-        what = (
-            "carries a correction that the fit does not know"
-            if len(done) > len(known)
-            else "lacks one that it builds on"
-        )
-        warn_user(f"the image {what}{_of(fit)}: measure a fit for it, or force=True")
+    if contradiction:
+        warn_user(f"the image {contradiction}{_of(fit)}: measure a fit for it, or pass force=True")
+
+
+def _touches(image: Any, fit: Coregistration, place: GeoBox | Ground) -> bool:
+    """Whether an image lies in part on the target of a fit."""
+    if fit.crs_wkt is None:
+        return True
+    y_dim, x_dim = spatial_dims(image, "the image")
+    row, col = outline((image.sizes[y_dim], image.sizes[x_dim]), _EDGE)
+    on_map = georef.pixel_to_map(place.affine, col, row) if isinstance(place, GeoBox) else place.to_map(col, row)
+    with np.errstate(invalid="ignore"):
+        at = np.column_stack(map_to_grid(place.crs, fit.grid, *on_map))
+    hull = shapely.MultiPoint(at[np.isfinite(at).all(axis=1)]).convex_hull
+    rows, cols = fit.shape
+    return bool(hull.intersection(shapely.box(-0.5, -0.5, cols - 0.5, rows - 0.5)).area > _TOUCHES * hull.area)
 
 
 def _of(fit: Coregistration) -> str:

@@ -223,17 +223,6 @@ def add_history(each: Any, record: dict[str, Any]) -> None:
     each.attrs["xcoreg"] = json.dumps([*(done if isinstance(done, list) else []), record])
 
 
-def corrections_of(image: Any) -> tuple[str, ...]:
-    """Identify the corrections in the history of an image; those of 0.1.0 have nothing but their numbers."""
-    try:
-        done = json.loads(getattr(image, "attrs", {}).get("xcoreg", "[]"))
-    except (TypeError, ValueError):
-        return ()
-    entries = [one for one in done if isinstance(one, dict)] if isinstance(done, list) else []
-    moved = [one for one in entries if "correction" in one or str(one.get("did")).startswith(("moved", "resampled"))]
-    return tuple(str(one.get("fit") or f"{one.get('model')} {one.get('dx')} {one.get('dy')}") for one in moved)
-
-
 def _without(encoding: dict[Any, Any], keys: frozenset[str]) -> dict[Any, Any]:
     return {key: value for key, value in encoding.items() if key not in keys}
 

@@ -389,8 +389,8 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
         )
     frame = GeoBox(fit.shape, Affine(*fit.transform), georef.as_crs(fit.crs_wkt))
     found, move = as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame)
-    row, col = outline(shape_of(image), 9)
-    check_use(image, fit, (found.crs, *found.to_map(col, row)), checked)
+    if not checked.force:
+        check_use(image, fit, found, fit.contradiction(image))
     corrected = CorrectedGround(found, move, describe_correction(fit, move))
     like = _corrected_grid(corrected, image, fit, checked) if checked.like is None else checked.like
     return rectify(image, corrected, like=like, resampling=checked.resampling, nodata=checked.nodata)
