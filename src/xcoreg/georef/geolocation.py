@@ -162,13 +162,15 @@ class GeolocationGround:
         col, row = (
             np.clip(np.rint(axis), 0, n - 1).astype(np.intp) for axis, n in zip(at, self.x.shape[::-1], strict=True)
         )
-        return ~self._known[row, col]
+        unknown: NDArray[np.bool_] = ~self._known[row, col]
+        return unknown
 
     def to_map(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats]:
         """Ground coordinates of pixel positions; an integer is the centre of a pixel. NaN where unknown."""
         cols, rows = np.broadcast_arrays(np.asarray(col, np.float64), np.asarray(row, np.float64))
         at = np.stack([(cols.ravel() - self.first[0]) / self.step[0], (rows.ravel() - self.first[1]) / self.step[1]])
-        x, y = transform_points(self._plane, self.crs, *self._at(at)[0], near=self._middle)
+        u, v = self._at(at)[0]
+        x, y = transform_points(self._plane, self.crs, u, v, near=self._middle)
         lost = self._unknown(at)
         x[lost], y[lost] = np.nan, np.nan
         return x.reshape(cols.shape), y.reshape(cols.shape)

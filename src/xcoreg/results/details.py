@@ -153,7 +153,10 @@ def _name_of(image: Any) -> str:
     """Name of the file of an image, or its own; empty where there is none."""
     bands = list(image.data_vars.values())[:1] if hasattr(image, "data_vars") else [image]
     source = next((band.encoding.get("source") for band in bands if hasattr(band, "encoding")), None)
-    return PurePath(str(source)).name if source else str(getattr(image, "name", None) or "")
+    path = (
+        "" if str(source).startswith("<") else str(source or "").partition("?")[0]
+    )  # no XML, no signature of an address
+    return PurePath(path).name if path else str(getattr(image, "name", None) or "")
 
 
 def corrections_of(image: Any) -> tuple[str, ...]:

@@ -162,8 +162,8 @@ def check_fit(fit: Coregistration) -> None:
 
 def check_use(image: Any, fit: Coregistration, place: GeoBox | Ground, contradiction: str) -> None:
     """Refuse an image beyond what a fit covers, and warn of one whose history contradicts it."""
-    same_place = isinstance(place, GeoBox) and (place.shape, place.affine[:6]) == (fit.shape, fit.transform)
-    if not (same_place and place.crs and place.crs.to_wkt() == fit.crs_wkt) and not _touches(image, fit, place):
+    same = isinstance(place, GeoBox) and place.shape.yx == fit.shape and tuple(place.affine)[:6] == fit.transform
+    if not (same and place.crs and place.crs.to_wkt() == fit.crs_wkt) and not _touches(image, fit, place):
         rows, cols = fit.shape
         raise NoOverlap(
             f"the image lies wholly outside of the {cols} x {rows} px that the fit{_of(fit)} covers: measure one for "
