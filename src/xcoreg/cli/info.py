@@ -147,8 +147,10 @@ def _ground_facts(image: Any) -> dict[str, Any]:
     """Georeference of an image without a transform: its control points or RPCs."""
     try:
         ground = ground_of(image)
-    except CoregError:
+    except NotGeoreferenced:
         return {}
+    except CoregError as error:  # points or arrays that cannot be right
+        return {"remark": str(error)}
     crs, key = ("EPSG:4326", "corners_lonlat") if has_lonlat(ground.crs) else (ground.crs, "corners")
     places = place(image, [0, 1, 1, 0], [0, 0, 1, 1], crs=crs, ground=ground, normalized=True)
     names = ("upper_left", "upper_right", "lower_right", "lower_left")
