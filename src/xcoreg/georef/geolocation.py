@@ -101,7 +101,9 @@ class GeolocationGround:
         crs = as_crs(self.crs)
         if not crs.is_geographic:
             return crs
-        return centred_plane(*transform_points(crs, "EPSG:4326", self.x[self._known], self.y[self._known]))
+        some = np.flatnonzero(self._known)
+        some = some[:: max(some.size // _STARTS, 1)]
+        return centred_plane(*transform_points(crs, "EPSG:4326", self.x.ravel()[some], self.y.ravel()[some]))
 
     @cached_property
     def _planar(self) -> Floats:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset, Variable
 from xarray.conventions import decode_cf_variable
 
@@ -16,6 +17,8 @@ from xcoreg.georef.geolocation import GeolocationGround
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from pyproj import CRS
 
     from xcoreg.core import Floats
 
@@ -34,14 +37,14 @@ def find_arrays(image: DataArray | Dataset) -> tuple[Hashable, Hashable] | None:
     """Names of the two-dimensional coordinates of the pixels, x or longitude first; None where there are none."""
     places: Any = image.variables if isinstance(image, Dataset) else image.coords
     flat = {name: tuple(dim for dim in each.dims if each.sizes[dim] > 1) for name, each in places.items()}
-    for kind in (0, 1) if image.rio.crs is not None else (0,):
+    for kind in (0, 1):
         found = [[name for name, dims in flat.items() if len(dims) == 2 and _is(places[name], name, kind, axis)]
                  for axis in (0, 1)]  # fmt: skip
         pairs = [(x, y) for x in found[0] for y in found[1] if set(flat[x]) == set(flat[y])]
         if len(pairs) > 1:
             names = ", ".join(f"{x} and {y}" for x, y in pairs)
             raise OptionError(f"the image has several geolocation arrays ({names}): leave one pair, da.drop_vars(...)")
-        if pairs:
+        if pairs and (kind == 0 or _crs_of(image) is not None):
             return pairs[0]
     return None
 
@@ -56,6 +59,13 @@ def _is(each: Any, name: Hashable, kind: int, axis: int) -> bool:
     return str(name).lower() in _NAMES[kind][axis].split()
 
 
+def _crs_of(image: DataArray | Dataset) -> CRS | None:
+    try:
+        return parse_crs(image.rio.crs)
+    except (RioXarrayError, ValueError, RuntimeError):  # several, or none that can be read
+        return None
+
+
 def array_dims(image: DataArray | Dataset) -> tuple[Hashable, Hashable] | None:
     """Row and column dimensions of the geolocation arrays, in their order."""
     names = find_arrays(image)
@@ -68,7 +78,7 @@ def array_dims(image: DataArray | Dataset) -> tuple[Hashable, Hashable] | None:
 def coordinate_ground(image: DataArray | Dataset, dims: tuple[Hashable, Hashable]) -> GeolocationGround | None:
     """Ground of an image by its own two-dimensional coordinates; these are computed where they are lazy."""
     names = find_arrays(image)
-    crs = parse_crs(image.rio.crs)
+    crs = _crs_of(image)
     if names is None or not set(dims) <= set(image[names[0]].dims):
         return None
     arrays = [_decoded(image[name]) for name in names]
