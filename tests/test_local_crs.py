@@ -95,10 +95,11 @@ def test_report_summary_and_debug(files, fit, tmp_path):
     assert run("match", files / "ref.tif", files / "tgt.tif", "--debug", tmp_path / "debug").exit_code == 0
 
 
-def test_a_web_map_is_refused(fit):
+def test_a_web_map_has_its_own_coordinates_and_no_background(fit):
     pytest.importorskip("folium")
-    with pytest.raises(OptionError, match=r"fit\.plot"):
-        fit.explore()
+    page = fit.explore().get_root().render()
+    assert "CRS.Simple" in page
+    assert "openstreetmap" not in page.lower()
 
 
 def test_images_that_do_not_meet_are_named_in_their_own_coordinates(files, fit):
