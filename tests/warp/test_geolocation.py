@@ -151,6 +151,16 @@ def test_pixels_without_a_place_have_none(swath, scene):
     assert not np.isfinite(ground_of(image).to_map(100, 105)[0])
 
 
+def test_a_hole_in_the_middle(swath, scene):
+    values, lon, lat = swath
+    lon = lon.copy()
+    lon[110:150, 120:160] = np.nan
+    out = as_coordinates((values, lon, lat)).coreg.shift_to(scene.ref)
+    assert grid_of(out).affine.a == pytest.approx(10, abs=0.3)
+    left = out.coreg.match(scene.ref, window=64)
+    assert max(abs(left.shift.dcol), abs(left.shift.drow)) < 0.1
+
+
 @pytest.mark.parametrize("save", ["coordinates", "packed"])
 def test_a_netcdf_file(swath, scene, tmp_path, save):
     image = as_coordinates(swath, attrs=CF).to_dataset()

@@ -316,13 +316,16 @@ def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats
 
 
 def _pixel_size(ground: Ground, goal: Any, shape: tuple[int, int]) -> Floats:
-    """Side (twice) of a square with the area of a pixel in the middle of the image."""
-    row, col = (shape[0] - 1) / 2, (shape[1] - 1) / 2
-    x, y = _in_crs(ground, goal, col + np.array([-0.5, 0.5, 0, 0]), row + np.array([0, 0, -0.5, 0.5]))
-    area = abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
-    if not (np.isfinite(area) and area > 0):
-        raise GridError("the pixel size in the middle of the image is unknown: give resolution=")
-    return np.full(2, math.sqrt(area))
+    """Side (twice) of a square with the area of a pixel in the middle; of a usual one where that has no place."""
+    middle = np.array([(shape[0] - 1) / 2]), np.array([(shape[1] - 1) / 2])
+    for row, col in (middle, outline(shape)):
+        across, down = np.array([[-0.5], [0.5], [0.0], [0.0]]), np.array([[0.0], [0.0], [-0.5], [0.5]])
+        x, y = _in_crs(ground, goal, col + across, row + down)
+        area = np.abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
+        known = area[np.isfinite(area) & (area > 0)]
+        if known.size:
+            return np.full(2, math.sqrt(np.median(known)))
+    raise GridError("the size of the pixels on the map is unknown: give resolution=")
 
 
 @dataclass(frozen=True, eq=False)
