@@ -241,3 +241,13 @@ def test_a_transform_comes_first(scene):
     image = scene.tgt.assign_coords(lon=(("y", "x"), lon + 5), lat=(("y", "x"), lat))
     assert not needs_rectifying(image)
     assert grid_of(image) == grid_of(scene.tgt)
+
+
+def test_the_map_reaches_to_the_last_pixel_that_is_known(scene):
+    x, y = np.meshgrid(scene.tgt.x, scene.tgt.y)
+    lon, lat = transform_points(32633, 4326, x, y)
+    lon[:, 397:] = np.nan
+    image = as_coordinates((np.ones((400, 400), np.uint8), lon, lat))
+    out = rectify(image, crs=32633, resolution=10, nodata=0)
+    east = grid_of(out).affine.c + 10 * out.sizes["x"]
+    assert 0 <= east - (float(scene.tgt.x[396]) + 5) < 10

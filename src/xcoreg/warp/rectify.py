@@ -291,6 +291,10 @@ def map_grid(
     row, col = outline(shape, 65)
     x, y = _in_crs(ground, goal, col, row)
     known = np.isfinite(x) & np.isfinite(y)
+    if not known.all():  # the edge of what is known may pass between coarse places
+        row, col = outline(shape, min(max(shape) + 1, 1025))
+        x, y = _in_crs(ground, goal, col, row)
+        known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
         raise GridError(f"no pixel of the image has a place in {goal.name!r}")
     x, y = x[known], y[known]
