@@ -218,11 +218,33 @@ class Coregistration:
         return self._with_origin(Origin()).to_dict()
 
     def made_of(self, target: Any, reference: Any) -> Coregistration:
-        """Return the same fit with the names of its images and the date."""
+        """Record the names of the images and the date.
+
+        Parameters
+        ----------
+        target, reference : DataArray or Dataset
+            The images that were matched.
+
+        Returns
+        -------
+        Coregistration
+            The same in all numbers; see :class:`xcoreg.results.details.Origin`.
+        """
         return self._with_origin(Origin.of(target, reference))
 
     def contradiction(self, image: Any) -> str:
-        """Name what in the history of an image contradicts a correction by this fit; empty where nothing does."""
+        """Name what in the history of an image contradicts a correction by this fit.
+
+        Parameters
+        ----------
+        image : DataArray or Dataset
+            Its history is the attribute `xcoreg`.
+
+        Returns
+        -------
+        str
+            Empty where nothing does.
+        """
         done, known = corrections_of(image), self.details.origin.corrections or ()
         if self.id in done:
             return "carries this correction already"
