@@ -26,6 +26,7 @@ from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1600000000")  # outputs of two runs can be compared
 hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("no clock")
 

@@ -27,7 +27,7 @@ from xcoreg.matching.options import (
 )
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
-from xcoreg.raster.grid import grid_of, needs_rectifying
+from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
@@ -35,7 +35,7 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
-from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
+from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
 from xcoreg.warp.vertical import changes_values
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ __all__ = [
     "warp_to",
     "write_field",
     "write_gcps",
+    "write_output",
 ]
 
 Image = TypeVar("Image", bound=DataArray | Dataset)
@@ -141,7 +142,8 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
-    return shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    return fit.made_of(target, reference)
 
 
 @shows_options(LocalOptions)
@@ -188,7 +190,8 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    return field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+    return fit.made_of(target, reference)
 
 
 @shows_options(LocalOptions)
@@ -264,6 +267,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
         integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
         same product; True for heights in unsigned integers.
+    force : bool
+        Correct an image that lies wholly outside of what the fit covers, or that does not carry the corrections that
+        the target of the fit carried: neither refuse nor warn.
 
     Returns
     -------
@@ -282,13 +288,15 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     NotGeoreferenced
         When the image or `like` has no CRS or no transform.
     NoOverlap
-        When the corrected image and `like` do not overlap.
+        When the image lies wholly outside of the target of the fit (see `force`), or the corrected image and `like`
+        do not overlap.
 
     Warns
     -----
     CoregWarning
         When pixels without data appear in an integer image that has no nodata value: one is chosen and recorded. When
-        a field of displacements folds over itself.
+        a field of displacements folds over itself. When the history of the image (its attribute ``xcoreg``) has this
+        correction already, or others than the fit knows.
     Extrapolation
         When more than 1 % of the output lies where the model extrapolates.
 
@@ -407,11 +415,18 @@ def correct_file(
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
     if plain and ground is None and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
-        return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
+        moved = warping.apply(image, fit, vertical=False, force=bool(applying.get("force")))
+        return copy_moved(source, goal, moved.rio.transform(), {"xcoreg": moved.attrs["xcoreg"]})
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
     fixed = apply(image, fit, ground=ground, **applying)
-    return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
+    return write_output(fixed, image, goal, driver=driver, overwrite=overwrite, **(creation or {}))
+
+
+def write_output(made: Image, image: DataArray | Dataset, goal: Path, **options: Any) -> Path:
+    """Write what was made of an image, unless its size is absurd beside that of the image."""
+    check_size(shape_of(made), shape_of(image), asked=True)
+    return write_raster(made, goal, **options)
 
 
 def check_format(path: Path, driver: str | None = None) -> None:
@@ -440,10 +455,12 @@ def _match_and_apply(
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
     if ground is None and not needs_rectifying(target):
-        return warping.apply(target, measure(target, reference, matching), **applying)
+        fit = measure(target, reference, matching).made_of(target, reference)
+        return warping.apply(target, fit, **applying)
     ground = as_ground(ground, target)
     rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
-    return rectify_by(target, measure(rectified, reference, matching), ground, **applying)
+    fit = measure(rectified, reference, matching).made_of(target, reference)
+    return rectify_by(target, fit, ground, **applying)
 
 
 def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:

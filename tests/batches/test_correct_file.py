@@ -35,8 +35,9 @@ def test_a_geotiff_that_moves_keeps_its_bytes_and_others_their_pixels(scenes):
     fit = match(open_raster(source), open_raster(scenes.ref))
     copied = correct_file(str(source), fit, scenes.out / "a.tif")
     before, after = source.read_bytes(), copied.read_bytes()
-    assert len(before) == len(after)
-    assert sum(one != two for one, two in zip(before, after, strict=True)) <= 16
+    # Besides the two coordinates only the place of the directory, which tags have been added to at the end.
+    assert sum(one != two for one, two in zip(before, after, strict=False)) <= 16 + 8
+    assert len(before) < len(after) < len(before) + 5000
     written = correct_file(str(source), fit, scenes.out / "b.tif", creation={"compress": "lzw"})
     np.testing.assert_array_equal(open_raster(written), open_raster(source))
     assert open_raster(written).rio.transform().almost_equals(open_raster(copied).rio.transform(), 1e-6)

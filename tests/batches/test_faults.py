@@ -15,12 +15,12 @@ from xcoreg.cli import main
 
 copy = coregister.copy_moved
 
-def held(source, goal, transform):  # stops with half of the second output on the disk
+def held(source, goal, *more):  # stops with half of the second output on the disk
     if goal.name == "b.tif":
         with files.new_file(goal) as place:
             place.write_bytes(b"half")
             stay()
-    return copy(source, goal, transform)
+    return copy(source, goal, *more)
 
 coregister.copy_moved = held
 sys.argv = ["xcoreg", *sys.argv[1:]]

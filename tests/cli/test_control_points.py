@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+import xcoreg
 from xcoreg.georef import GCPs, attach_gcps, transform_points
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -49,3 +50,17 @@ def test_a_reference_has_to_have_a_transform(run, images, with_gcps, tmp_path):
     assert made.exit_code == 2
     assert "reference has no transform, only ground control points" in made.stderr
     assert "xcoreg georef rectify" in made.stderr
+
+
+@pytest.mark.parametrize("command", [["info"], ["georef", "rectify"], ["shift"]], ids=" ".join)
+def test_exchanged_corners_are_named(run, tmp_path, command):
+    scene = xcoreg.simulate.pair((128, 128), shift=(1.0, 2.0), seed=1)
+    ref = xcoreg.write_raster(scene.ref, tmp_path / "ref.tif")
+    plain = xcoreg.write_raster(scene.tgt, tmp_path / "plain.tif")
+    gcps = GCPs([0, 127, 127, 0], [0, 0, 127, 127], [0, 1270, 0, 1270], [0, 0, -1270, -1270], crs=32633)
+    bowtie = attach_gcps(plain, gcps, tmp_path / "bowtie.tif")
+    paths = {"info": [bowtie], "georef": [bowtie, tmp_path / "out.tif"], "shift": [ref, bowtie, tmp_path / "out.tif"]}
+    done = run(*command, *paths[command[0]])
+    assert done.exit_code == (0 if command == ["info"] else 2)
+    assert "is singular, at 1, 2, 3, 4: they may be exchanged" in done.stderr
+    assert not (tmp_path / "out.tif").exists()

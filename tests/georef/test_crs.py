@@ -8,8 +8,8 @@ import pyproj
 import pytest
 import rasterio.crs
 
-from xcoreg.errors import OptionError
-from xcoreg.georef import as_crs, local_displacement, same_crs, transform_points
+from xcoreg.errors import GridError, OptionError
+from xcoreg.georef import as_crs, has_lonlat, local_displacement, same_crs, transform_points
 
 
 def test_x_before_y_always():
@@ -81,3 +81,61 @@ def test_displacement_in_the_same_crs_is_untouched():
     dx, dy = local_displacement([1.0, 2.0], [3.0, 4.0], 0.1, 0.3, "EPSG:32633", "EPSG:32633")
     assert dx.tolist() == [0.1, 0.1]
     assert dy.tolist() == [0.3, 0.3]
+
+
+LOCAL = 'LOCAL_CS["Site grid (m)",UNIT["metre",1]]'
+SAME_LOCAL = {
+    "case and unit": 'LOCAL_CS["site  GRID (M)",UNIT["meter",1],AXIS["X",EAST],AXIS["Y",NORTH]]',
+    "no unit": 'LOCAL_CS["Site grid (m)"]',
+    "datum": 'LOCAL_CS["Site grid (m)",LOCAL_DATUM["Mine",32767],UNIT["m",1]]',
+    "WKT 2": 'ENGCRS["Site grid (m)",EDATUM["Mine"],CS[Cartesian,2],AXIS["(N)",north],AXIS["(E)",east],'
+    'LENGTHUNIT["metre",1]]',
+}
+OTHER_LOCAL = {
+    "name": 'LOCAL_CS["Pit",UNIT["metre",1]]',
+    "unit": 'LOCAL_CS["Site grid (m)",UNIT["foot",0.3048]]',
+    "axes": 'LOCAL_CS["Site grid (m)",UNIT["metre",1],AXIS["X",WEST],AXIS["Y",SOUTH]]',
+    "kind": "EPSG:32633",
+}
+MARS = (
+    'PROJCS["Mars",GEOGCS["M",DATUM["D_Mars",SPHEROID["Mars",3396190,169.89]],PRIMEM["R",0],'
+    'UNIT["Degree",0.0174532925199433]],PROJECTION["Equirectangular"],UNIT["metre",1]]'
+)
+
+
+@pytest.mark.parametrize("kind", SAME_LOCAL)
+def test_a_local_crs_is_the_same_under_another_spelling(kind):
+    assert same_crs(LOCAL, SAME_LOCAL[kind])
+    assert same_crs(rasterio.crs.CRS.from_wkt(SAME_LOCAL[kind]), LOCAL)
+
+
+@pytest.mark.parametrize("kind", OTHER_LOCAL)
+def test_another_local_crs_is_another(kind):
+    assert not same_crs(LOCAL, OTHER_LOCAL[kind])
+    with pytest.raises(GridError, match=r"write_crs"):
+        transform_points(LOCAL, OTHER_LOCAL[kind], 0, 0)
+
+
+def test_a_local_crs_survives_a_geotiff(tmp_path):
+    for name, text in {"own": LOCAL, **SAME_LOCAL}.items():
+        place = tmp_path / f"{name}.tif"
+        with rasterio.open(
+            place,
+            "w",
+            driver="GTiff",
+            width=2,
+            height=2,
+            count=1,
+            dtype="uint8",
+            crs=text,
+            transform=(1, 0, 9, 0, -1, 9),
+        ):
+            pass
+        with rasterio.open(place) as file:
+            assert same_crs(file.crs, text)
+
+
+def test_where_longitudes_and_latitudes_are():
+    assert has_lonlat("EPSG:4326")
+    assert has_lonlat("EPSG:27700")
+    assert not any(map(has_lonlat, (LOCAL, MARS, None)))

@@ -10,9 +10,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset, open_dataset
 
-from xcoreg.errors import NotGeoreferenced
+from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.io.read import open_raster
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.raster import make_raster
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
@@ -129,3 +129,24 @@ def test_netcdf_south_up_by_xarray_and_north_up_by_gdal(data_dir):
         by_xarray = grid_of(scene)
     assert (by_gdal.affine.e < 0, by_xarray.affine.e > 0) == (True, True)
     assert by_xarray.boundingbox.bbox == pytest.approx(by_gdal.boundingbox.bbox)
+
+
+@pytest.mark.parametrize(
+    ("shape", "source", "options", "allowed"),
+    [
+        ((10_000, 9_000), (10, 10), {}, True),
+        ((10_000, 11_000), (10, 10), {}, False),
+        ((50_000, 50_000), (9_000, 9_000), {}, True),
+        ((30_000, 30_000), (10, 10), {"asked": True}, True),
+        ((40_000, 40_000), (10, 10), {"asked": True}, False),
+        ((900_000, 1_000_000), (10, 10), {"asked": True, "lazy": True}, True),
+        ((1_100_000, 1_000_000), (10, 10), {"asked": True, "lazy": True}, False),
+        ((1, 200_000_000), (10, 10), {"asked": True, "lazy": True}, False),
+    ],
+)
+def test_the_largest_outputs(shape, source, options, allowed):
+    if allowed:
+        check_size(shape, source, **options)
+    else:
+        with pytest.raises(OptionError, match=rf"{shape[0]} x {shape[1]} pixels, .*resolution= or a grid like="):
+            check_size(shape, source, **options)

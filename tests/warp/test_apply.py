@@ -84,7 +84,7 @@ def test_moving_any_grid_adds_the_shift_to_every_pixel(scene, make_image, make_f
 
 def test_a_shift_in_metres_moves_an_image_in_degrees(scene, make_image, make_fit):
     image = make_image(scene, DEGREES, "EPSG:4326")
-    old, new = grid_of(image).affine, grid_of(apply(image, make_fit(30.0, -40.0))).affine
+    old, new = grid_of(image).affine, grid_of(apply(image, make_fit(30.0, -40.0), force=True)).affine
     lon, lat = np.array([old.c, new.c]) + 0.0025, np.array([old.f, new.f]) - 0.003
     x, y = transform_points("EPSG:4326", "EPSG:32633", lon, lat)
     assert np.diff(x)[0] == pytest.approx(30.0, abs=1e-3)
@@ -117,7 +117,7 @@ def test_a_whole_pixel_shift_moves_pixels_bit_by_bit(scene, make_image, make_fit
     crs = "EPSG:4326" if transform is DEGREES else "EPSG:32633"
     image = make_image(values, transform, crs, attrs={"_FillValue": np.float32(-9999)})
     dx, dy = 3 * transform.a + 2 * transform.b, 3 * transform.d + 2 * transform.e  # 3 columns right, 2 rows down
-    out = apply(image, make_fit(dx, dy, crs), like=image, resampling="cubic")
+    out = apply(image, make_fit(dx, dy, crs), like=image, resampling="cubic", force=True)
     assert np.array_equal(out.values[2:, 3:], values[:-2, :-3], equal_nan=True)
     assert (out.values[:2] == -9999).all()
     assert (out.values[:, :3] == -9999).all()
@@ -151,7 +151,7 @@ def test_content_goes_where_it_should_in_another_crs(make_image, make_fit, resam
     image = make_image(smooth_scene((150, 160)), Affine(10, 0, 699000, 0, -10, 5901000), "EPSG:32632")
     fit = make_fit(21.0, -13.0, "EPSG:32632")
     grid = GeoBox((130, 140), Affine(10, 0, 298500, 0, -10, 5900900), "EPSG:32633")
-    out = apply(image, fit, like=grid, resampling=resampling)
+    out = apply(image, fit, like=grid, resampling=resampling, force=True)
     x, y = pixel_to_map(grid.affine, *np.meshgrid(np.arange(140), np.arange(130)))
     x, y = transform_points("EPSG:32633", "EPSG:32632", x, y)
     col, row = map_to_pixel(Affine(10, 0, 699000, 0, -10, 5901000), x - 21.0, y + 13.0)
@@ -164,7 +164,7 @@ def test_content_goes_where_it_should_in_another_crs(make_image, make_fit, resam
 def test_an_image_in_degrees_is_laid_on_metres(make_image, make_fit):
     image = make_image(smooth_scene((120, 150)), DEGREES, "EPSG:4326")
     grid = GeoBox((80, 70), Affine(10, 0, 299800, 0, -10, 5898600), "EPSG:32633")
-    out = apply(image, make_fit(0.0, 0.0), like=grid)
+    out = apply(image, make_fit(0.0, 0.0), like=grid, force=True)
     lon, lat = transform_points(
         "EPSG:32633", "EPSG:4326", *pixel_to_map(grid.affine, *np.meshgrid(np.arange(70), np.arange(80)))
     )
@@ -541,7 +541,7 @@ def test_a_fit_without_a_reference_grid_says_what_to_pass(scene, make_image, mak
 
 def test_the_history_records_what_was_done(scene, make_image, make_fit):
     image = make_image(scene, attrs=WITH_NODATA)
-    out = apply(apply(image, make_fit(3.5, 15.5)), make_fit(1.0, 2.0), align_grid=True)
+    out = apply(apply(image, make_fit(3.5, 15.5)), make_fit(1.0, 2.0), align_grid=True, force=True)
     first, second = json.loads(out.attrs["xcoreg"])
     assert (first["did"], first["dx"], first["dy"]) == ("moved the transform", 3.5, 15.5)
     assert (second["did"], second["model"]) == ("resampled (cubic)", "translation")

@@ -169,7 +169,7 @@ def test_there_and_back_again_costs_what_two_half_pixel_shifts_cost(make_image, 
     image = make_image(scene + np.sin(row / 9) + np.cos(col / 11))
 
     def error(there, back):
-        again = apply(apply(image, make_fit(model=there)), make_fit(model=back))
+        again = apply(apply(image, make_fit(model=there)), make_fit(model=back), force=True)
         return float(np.sqrt(np.mean((again.values - image.values)[10:-10, 10:-10] ** 2)))
 
     field = Wave(25.0, 700.0)
@@ -294,7 +294,7 @@ def test_a_mask_in_another_crs_follows_the_field(make_image, make_fit):
     turned = apply(scene.astype("u1"), make_fit(0.0, 0.0), resampling="nearest", nodata=255, like=zone)
     fit = make_fit(model=Wave(60.0, 900.0))
     here = apply(scene.astype("u1"), fit, resampling="nearest", nodata=255).values
-    there = apply(turned, fit, resampling="nearest", like=scene).values
+    there = apply(turned, fit, resampling="nearest", like=scene, force=True).values
     both = (here != 255) & (there != 255)
     assert both.mean() > 0.9
     assert np.mean(here[both] != there[both]) < 0.01  # pixels on the line

@@ -13,8 +13,8 @@ from scipy.ndimage import binary_erosion
 from xarray import DataArray
 
 import xcoreg
-from xcoreg.errors import NoOverlap, NotGeoreferenced, OptionError
-from xcoreg.georef import Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
+from xcoreg.errors import CoregWarning, NoOverlap, NotGeoreferenced, OptionError
+from xcoreg.georef import AffineGround, Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
 from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.simulate import pair
 from xcoreg.warp.rectify import gcps_of, ground_of, rectify
@@ -208,3 +208,46 @@ def test_an_image_with_points_alone_is_matched_and_interpolated_once():
     assert ((grid_of(near).affine.c - grid.affine.c) / 10 + 0.5) % 1 == pytest.approx(0.5, abs=1e-6)
     assert not needs_rectifying(scene.tgt)
     assert ground_of(scene.tgt).crs.to_epsg() == grid.crs.epsg
+
+
+TINY = {"resolution": 1e-3}, {"like": GeoBox((10**6, 10**6), Affine(0.01, 0, 5e5, 0, -0.01, 5000200), "EPSG:32633")}
+
+
+@pytest.mark.parametrize("more", TINY, ids=["resolution", "like"])
+def test_an_output_of_absurd_size_is_refused_before_anything_is_made(swath, more):
+    image, gcps = swath
+    scene = pair((128, 128), shift=(1.0, 2.0), seed=1)
+    fit = scene.tgt.coreg.match(scene.ref)
+    aligned = {**more, "resolution": 1e-4} if "resolution" in more else more
+    for make in (lambda: rectify(image, gcps, **more), lambda: scene.tgt.coreg.apply(fit, **aligned)):
+        with pytest.raises(
+            OptionError, match=r"would have \d+ x \d+ pixels, .* times those of the image, .*larger reso"
+        ):
+            make()
+
+
+def test_a_huge_grid_that_is_asked_for_stays_lazy(swath):
+    image, gcps = swath
+    like = GeoBox((150_000, 200_000), Affine(0.01, 0, 500500, 0, -0.01, 5000200), "EPSG:32633")
+    out = rectify(image.chunk(100), gcps, like=like)
+    np.testing.assert_allclose(out[40_000, 50_000].values, brightness(501000.005, 4999799.995), atol=2)
+    with pytest.raises(OptionError, match="times those of the image"):
+        rectify(image.chunk(100), gcps, resolution=1e-4)
+
+
+def test_a_chosen_grid_is_never_absurd(swath):
+    class Stretched(AffineGround):
+        def to_map(self, col, row):
+            x, y = super().to_map(col, row)
+            return x + (col - 120) ** 5, y
+
+    with pytest.raises(OptionError, match="check the georeference"):
+        rectify(swath[0].chunk(100), Stretched(TURN, 32633))
+
+
+def test_a_map_that_folds_beyond_its_points_is_named(swath):
+    image = swath[0]
+    col, row = (axis.ravel() for axis in np.meshgrid(np.linspace(0, 100, 5), np.linspace(0, 199, 5)))
+    gcps = GCPs(col, row, 5e5 + 10 * col - 0.03 * col**2, 5e6 - 10 * row, crs=32633)
+    with pytest.warns(CoregWarning, match=r"folds over itself on about 30\..% of the image, beyond"):
+        rectify(image, fit_gcps(gcps, "polynomial", order=2))

@@ -60,6 +60,18 @@ def with_shell_command(text: str) -> str:
     return f"{text}; in the shell: {_SHELL_COMMANDS[missing]}"
 
 
+def in_shell_words(text: str) -> str:
+    """Spell the options in a message of the library as the shell does.
+
+    Examples
+    --------
+    >>> in_shell_words("raise max_shift=, or pass force=True")
+    'raise --max-shift, or pass --force'
+    """
+    text = text.replace("force=True", "--force")
+    return _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
+
+
 def failure_of(error: Exception) -> Failure:
     """Turn an error into one sentence and an exit code: 2 bad input, 3 no trustworthy match, 1 any other error.
 
@@ -73,7 +85,7 @@ def failure_of(error: Exception) -> Failure:
         hint = "an image cannot be read, it may be damaged" if "Read" in text else "the output cannot be written"
         text = f"{hint}: {error.__cause__}"
     if isinstance(error, CoregError):
-        text = _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
+        text = in_shell_words(text)
     if isinstance(error, NotGeoreferenced):
         text = with_shell_command(text)
     if isinstance(error, MatchError):
@@ -137,7 +149,7 @@ class Console:
 
     def _show_warning(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, CoregWarning):
-            self.warn(str(message))
+            self.warn(in_shell_words(str(message)))
         else:
             self.detail(f"{category.__name__}: {message}")
 

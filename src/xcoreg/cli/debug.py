@@ -24,6 +24,7 @@ from xcoreg.matching.scene import Scene, prepare
 from xcoreg.plot import plot_surface, plot_windows, save_figure
 from xcoreg.raster.footprint import carry_to_crs, footprint
 from xcoreg.raster.raster import Raster, make_raster
+from xcoreg.results.tables import check_suffix
 from xcoreg.results.tiepoints import TiePoints
 
 _FIGURES = 4  # windows that are plotted
@@ -134,6 +135,7 @@ class Layer:
 def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
     """Write polygons of one CRS into a folder: `debug.gpkg`, or one GeoJSON file per layer without geopandas."""
     if importlib.util.find_spec("geopandas") is None:
+        check_suffix(folder / "debug.geojson", crs)
         return [_write_geojson(folder / f"{layer.name}.geojson", layer, crs) for layer in layers]
     gpd, path = require("geopandas", extra="vector"), folder / "debug.gpkg"
     with replacing(path) as temporary:

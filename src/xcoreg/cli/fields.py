@@ -58,7 +58,7 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     """
     path = Path(out)
     shared.check_new(path, (ref, tgt), overwrite)
-    xcoreg.coregister.check_table_suffix(path)
+    xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
     shared.check_distinct({"OUT": out, **{name: options[name] for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():

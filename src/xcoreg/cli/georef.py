@@ -115,7 +115,7 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     names = ("crs", "resolution", "resampling", "nodata", "height")
     made = xcoreg.coregister.rectify(opened, ground, like=like, **{name: options[name] for name in names})
     creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
-    xcoreg.write_raster(made, out, driver=options["driver"], **creation)
+    xcoreg.coregister.write_output(made, opened, Path(out), driver=options["driver"], **creation)
     console.print("wrote", out)
 
 
@@ -145,7 +145,7 @@ def crs(text: str, console: Console) -> None:
         "name": found.name,
         "epsg": code,
         "type": found.type_name,
-        "unit": found.axis_info[0].unit_name,
+        "unit": xcoreg.georef.crs.unit_of(found),
         "ellipsoid": None if found.ellipsoid is None else found.ellipsoid.name,
         "wkt": found.to_wkt(),
     }

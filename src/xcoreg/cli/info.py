@@ -17,10 +17,12 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xcoreg.cli.console import ConsoleCommand, with_shell_command
 from xcoreg.cli.options import band_option, console_options
 from xcoreg.errors import CoregError, GridError, NotGeoreferenced
-from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, pixel_to_lonlat, transform_points
+from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, has_lonlat, pixel_to_lonlat, transform_points
+from xcoreg.georef.crs import unit_of
 from xcoreg.io.read import open_raster
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.footprint import footprint
+from xcoreg.raster.grid import georeferenced_by
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.warp.locate import place
@@ -64,8 +66,11 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
 
 def _place(grid: Any) -> dict[str, Any]:
     axes = _axes(grid.transform, grid.shape)
+    facts = {**_crs_facts(as_crs(grid.crs)), **axes}
+    if not has_lonlat(grid.crs):  # a local CRS
+        return facts
     lonlat = {name: _lonlat(grid.crs, *xy) for name, xy in axes["corners"].items()}
-    return {**_crs_facts(as_crs(grid.crs)), **axes, "gsd_m": _gsd_in_metres(grid), "corners_lonlat": lonlat}
+    return {**facts, "gsd_m": _gsd_in_metres(grid), "corners_lonlat": lonlat}
 
 
 def _axes(transform: Any, shape: tuple[int, int]) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def _crs_facts(crs: Any) -> dict[str, Any]:
     return {
         "crs": f"EPSG:{code}" if code else crs.to_wkt(),
         "crs_name": crs.name,
-        "unit": crs.axis_info[0].unit_name,
+        "unit": unit_of(crs),
         "ellipsoid": crs.ellipsoid.name if crs.ellipsoid is not None else None,
     }
 
@@ -132,7 +137,7 @@ def _file_facts(image: Any) -> dict[str, Any]:
                     "n_gcps": len(file.gcps[0]),
                     "rpcs": file.rpcs is not None,
                 }
-    except RasterioError:  # Zarr, say
+    except (RasterioError, IndexError):  # Zarr, say
         blocks = image.encoding.get("preferred_chunks", {})
         sizes = [blocks.get(dim) for dim in image.dims[-2:]]
         return {"format": None, "block": sizes, "overviews": [], "n_gcps": 0, "rpcs": False} if all(sizes) else {}
@@ -142,12 +147,16 @@ def _ground_facts(image: Any) -> dict[str, Any]:
     """Georeference of an image without a transform: its control points or RPCs."""
     try:
         ground = ground_of(image)
-    except CoregError:
+    except NotGeoreferenced:
         return {}
-    lon, lat = place(image, [0, 1, 1, 0], [0, 0, 1, 1], ground=ground, normalized=True)
+    except CoregError as error:  # points or arrays that cannot be right
+        return {"remark": str(error)}
+    crs, key = ("EPSG:4326", "corners_lonlat") if has_lonlat(ground.crs) else (ground.crs, "corners")
+    places = place(image, [0, 1, 1, 0], [0, 0, 1, 1], crs=crs, ground=ground, normalized=True)
     names = ("upper_left", "upper_right", "lower_right", "lower_left")
-    corners = {name: [float(x), float(y)] for name, x, y in zip(names, lon, lat, strict=True)}
-    facts = {"georeference": "control points" if isinstance(ground, GCPFit) else "RPCs", "corners_lonlat": corners}
+    corners = {name: [float(x), float(y)] for name, x, y in zip(names, *places, strict=True)}
+    by = "control points" if isinstance(ground, GCPFit) else georeferenced_by(image)
+    facts = {"georeference": by, key: corners}
     if isinstance(ground, GCPFit):
         facts |= {"gcps": {**_crs_facts(ground.crs), **ground.to_dict()}} if ground.crs is not None else {}
     return facts
@@ -176,7 +185,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("image", found["path"]), ("size", f"{cols} x {rows} px, {n} band{'s' * (n > 1)}, {found['dtype']}")]
     if "format" in found:
         lines.append(("format", _file_words(found)))
-    if "corners_lonlat" in found and "crs" not in found:
+    if "transform" not in found and {"corners", "corners_lonlat"} & found.keys():
         return [*lines, *_ground_lines(found)]
     if "crs" not in found:
         return [*lines, ("missing", with_shell_command(found["georeference"])), *_axes_lines(found)]
@@ -186,7 +195,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         f"{found['nodata']} ({_NODATA_SOURCES.get(found['nodata_source'], found['nodata_source'])})",
     )
     lines += [
-        ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}, ellipsoid {found['ellipsoid']}"),
+        ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}, ellipsoid {found['ellipsoid'] or 'unknown'}"),
         *_axes_lines(found),
         ("nodata", nodata),
         ("valid", f"about {100 * found['valid_fraction']:.1f} %"),
@@ -230,7 +239,9 @@ def _ground_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         fitted, checked = ("unknown" if error is None else f"{error:.3g} px" for error in errors)
         text = f"{fit['n']}, {fit['crs_name']}; {fit['model']}: RMSE {fitted}, at check points {checked}"
         lines.append(("GCPs", text))
-    for name, (lon, lat) in found["corners_lonlat"].items():
+    for name, (x, y) in found.get("corners", {}).items():
+        lines.append((name.replace("_", " "), f"x {x:.10g}, y {y:.10g}"))
+    for name, (lon, lat) in found.get("corners_lonlat", {}).items():
         lines.append((name.replace("_", " "), f"lon {lon:.6f}, lat {lat:.6f}"))
     return lines
 

@@ -142,6 +142,9 @@ write_options = group_options(
         default=None,
         help="Add the vertical correction of the fit to the values.  [default: where they may be heights]",
     ),
+    click.option(
+        "--force", is_flag=True, help="Correct an image outside of the fit, or one that is corrected already."
+    ),
     format_options,
 )
 
@@ -203,11 +206,12 @@ class OutputOptions:
     creation: dict[str, str] | None = None
     overwrite: bool = False
     vertical: bool | None = None
+    force: bool = False
 
     @classmethod
     def pop_from(cls, options: dict[str, Any], path: str) -> OutputOptions:
         """Take the options of the output out of those of a command."""
-        names = ("align_grid", "like", "resampling", "driver", "overwrite", "vertical")
+        names = ("align_grid", "like", "resampling", "driver", "overwrite", "vertical", "force")
         chosen = {name: options.pop(name) for name in names}
         return cls(Path(path), creation=creation_options(options.pop("co")), **chosen)
 
@@ -220,7 +224,7 @@ class OutputOptions:
 
     def write(self, image: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it."""
-        grid = {name: getattr(self, name) for name in ("align_grid", "like", "resampling", "vertical")}
+        grid = {name: getattr(self, name) for name in ("align_grid", "like", "resampling", "vertical", "force")}
         form: dict[str, Any] = {"driver": self.driver, "creation": self.creation, "overwrite": self.overwrite}
         xcoreg.coregister.correct_file(image, fit, self.path, nodata=nodata, **grid, **form)
 

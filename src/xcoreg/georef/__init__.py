@@ -13,6 +13,7 @@ from __future__ import annotations
 from xcoreg.georef.crs import (
     as_crs,
     epsg_of,
+    has_lonlat,
     local_displacement,
     longitude_period,
     parse_crs,
@@ -24,6 +25,7 @@ from xcoreg.georef.gcp_files import attach_gcps, csv_text, read_gcps, save_gcps
 from xcoreg.georef.gcp_fit import GCPFit, Residuals
 from xcoreg.georef.gcp_models import fit_gcps
 from xcoreg.georef.gcps import GCPs
+from xcoreg.georef.geolocation import GeolocationGround
 from xcoreg.georef.ground import (
     AffineGround,
     CornerGround,
@@ -62,6 +64,7 @@ __all__ = [
     "Corners",
     "GCPFit",
     "GCPs",
+    "GeolocationGround",
     "Ground",
     "Linear",
     "RPCGround",
@@ -76,6 +79,7 @@ __all__ = [
     "fit_gcps",
     "from_geotransform",
     "gsd",
+    "has_lonlat",
     "linear_of",
     "local_displacement",
     "longitude_period",

@@ -241,7 +241,8 @@ def _read(crs: Any) -> CRS:
 
 def unit_of(crs: Any) -> str:
     """Name of the unit of a CRS, as "metre" or "degree"."""
-    return str(as_crs(crs).axis_info[0].unit_name)
+    axes = as_crs(crs).axis_info
+    return str(axes[0].unit_name) if axes else "unknown"
 
 
 def same_crs(first: Any, second: Any) -> bool:
@@ -276,7 +277,40 @@ def _equivalent(first: str, second: str) -> bool:
     if first == second:
         return True
     one, two = spelled_crs(first).to_2d(), spelled_crs(second).to_2d()
+    if one.is_engineering and two.is_engineering:  # to PROJ, sites with different names are one
+        return _local_identity(one) == _local_identity(two)
     return bool(one.equals(two, ignore_axis_order=True))
+
+
+def _local_identity(crs: CRS) -> tuple[Any, ...]:
+    """Name, unit and sense of the axes: what a local (engineering) CRS has in every spelling and file."""
+    axes = crs.axis_info[:2]
+    units = {round(axis.unit_conversion_factor, 9) for axis in axes} or {1.0}
+    turned = sorted(axis.direction for axis in axes if axis.direction in ("south", "west"))
+    return " ".join(crs.name.casefold().split()), tuple(units), tuple(turned)
+
+
+def has_lonlat(crs: Any) -> bool:
+    """Whether a transformation leads to longitude and latitude: not from local CRSs, nor from those of other planets.
+
+    Parameters
+    ----------
+    crs : CRS in any spelling, or None
+
+    Returns
+    -------
+    bool
+        False for an unknown CRS, too.
+
+    Examples
+    --------
+    >>> has_lonlat("EPSG:32633"), has_lonlat('LOCAL_CS["Site grid",UNIT["metre",1]]'), has_lonlat(None)
+    (True, False, False)
+    """
+    try:
+        return crs is not None and _transformer(as_crs(crs).to_wkt(), as_crs("EPSG:4326").to_wkt()) is not None
+    except GridError:
+        return False
 
 
 @lru_cache(maxsize=64)
@@ -285,7 +319,10 @@ def _transformer(src: str, dst: str) -> Transformer:
     try:
         return Transformer.from_crs(one, two, always_xy=True)
     except ProjError as error:
-        raise GridError(f"no transformation is known between {one.name!r} and {two.name!r}: check both") from error
+        raise GridError(
+            f"no transformation is known between {one.name!r} and {two.name!r}: check both; if their coordinates are "
+            "the same, write one CRS to both, da.rio.write_crs(...)"
+        ) from error
 
 
 def longitude_period(crs: Any) -> float | None:

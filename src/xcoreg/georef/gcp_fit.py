@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
+from scipy.spatial import Delaunay, cKDTree
 
-from xcoreg.core import Floats
+from xcoreg.core import Floats, Ints
 from xcoreg.errors import OptionError
 from xcoreg.georef.crs import wrap_longitude
 from xcoreg.georef.surfaces import Homography, Polynomial, Scale, first_guess, homography_terms, solve
@@ -268,6 +269,74 @@ class GCPFit:
             found[name] = {key: value if np.isfinite(value) else None for key, value in values.items()}
         found["left_out_by_fit"] = [self.gcps.id[i] for i in np.flatnonzero(self.weights <= 0)]
         return found
+
+
+_SIDE = 33  # samples along each axis, among the points
+_FOLDED = 0.02  # of the samples: less may be the noise of dense points
+_FLIPPED, _UNEXPLAINED = 0.05, 0.3  # of the area between points, and of the variance that a plane leaves
+_FEW = 12  # points: of more, residuals show which are wrong
+_WILD = 10.0  # times the median distance of the points from an affine map
+_SINGULAR = 1e-4  # smallest ratio of the scales of a map in two directions, both axes brought to one extent
+
+
+def find_fold(fit: GCPFit) -> tuple[str, Ints] | None:
+    """Find out whether a map folds or is singular among its control points: how, and the rows of points there."""
+    used = np.flatnonzero(fit.weights > 0)
+    places = np.stack(fit.scale.to_unit(fit.gcps.col[used], fit.gcps.row[used]), axis=-1)
+    ground = np.stack(fit.scale.from_ground(fit.gcps.x[used], fit.gcps.y[used]), axis=-1)
+    mesh = Delaunay((places - places.min(axis=0)) / np.ptp(places, axis=0))
+    flipped, areas = _flipped_triangles(mesh.simplices, places, ground)
+    folded, at, singular = _sample_slopes(fit, places, mesh, ground)
+    contradict = used.size < _FEW and areas[flipped].sum() > _FLIPPED * areas.sum()
+    contradict = contradict and _unexplained(places, ground) > _UNEXPLAINED
+    near = np.unique(np.append(mesh.simplices[flipped], cKDTree(places).query(at[folded])[1]).astype(int))
+    missed = _misfits(places, ground)
+    wild = folded.any() and (missed[near] > _WILD * np.median(missed)).any()
+    if not (singular or contradict or wild or folded.mean() > _FOLDED):
+        return None
+    if used.size > 5:  # of four or five, any may be wrong
+        near = near[missed[near] >= np.max(missed[near], initial=0.0) / 2]
+    return "is singular" if singular else "folds over itself", used[near]
+
+
+def _flipped_triangles(triangles: Ints, places: Floats, ground: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Which triangles of points are turned over, unlike most of the area; areas in the image: (n,)."""
+    areas, turned = (np.linalg.det(at[triangles][:, 1:] - at[triangles][:, :1]) for at in (places, ground))
+    sense = areas * np.sign(turned) * np.sign(areas)
+    areas = np.abs(areas)
+    return sense * np.sign(sense @ np.ones(areas.size)) <= 0, areas
+
+
+def _sample_slopes(fit: GCPFit, places: Floats, mesh: Any, ground: Floats) -> tuple[NDArray[np.bool_], Floats, bool]:
+    """Sample slopes among points: where they have another sense or none, positions (n, 2), and if all are singular."""
+    low, extent = places.min(axis=0), np.ptp(places, axis=0)
+    square = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, _SIDE)]), axis=-1).reshape(-1, 2)
+    at = np.concatenate([places, low + extent * square[mesh.find_simplex(square) >= 0]])
+    with np.errstate(all="ignore"):
+        slopes = np.stack(fit.surface.slopes(*at.T), axis=-1).reshape(-1, 2, 2)
+        slopes = slopes * extent / np.ptp(ground, axis=0)[:, None]
+        sense = np.sign(np.linalg.det(slopes))
+    known = np.isfinite(slopes).all(axis=(1, 2))
+    large, small = np.median(np.linalg.svd(slopes[known], compute_uv=False), axis=0) if known.any() else (1.0, 0.0)
+    return ~(sense * np.sign(sense[known].sum()) > 0), at, bool(small <= _SINGULAR * large)
+
+
+def _misfits(places: Floats, ground: Floats) -> Floats:
+    """Distances (n,) of points from the affine map of least absolute deviations, which a few wrong ones do not move."""
+    terms, root = np.column_stack([np.ones(len(places)), places]), np.ones((len(places), 1))
+    for _ in range(30):
+        coefs = np.linalg.lstsq(root * terms, root * ground, rcond=None)[0]
+        missed: Floats = np.hypot(*(ground - terms @ coefs).T)
+        root = 1 / np.sqrt(np.maximum(missed, 1e-9))[:, None]
+    return missed
+
+
+def _unexplained(places: Floats, ground: Floats) -> float:
+    """Largest part of the variance of image positions, of either axis, that the plane through the ground leaves."""
+    about = places - places.mean(axis=0)
+    terms = ground - ground.mean(axis=0)
+    left = about - terms @ np.linalg.lstsq(terms, about, rcond=None)[0]
+    return float(((left * left).sum(axis=0) / (about * about).sum(axis=0)).max())
 
 
 def residuals_of(fit_linear: Any, difference: Floats, used: NDArray[np.bool_]) -> Residuals:

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from xcoreg.core import Floats
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
 from xcoreg.errors import LowSupport, OptionError, warn_user
-from xcoreg.georef.gcp_fit import GCPFit, residuals_of
+from xcoreg.georef.gcp_fit import GCPFit, find_fold, residuals_of
 from xcoreg.georef.surfaces import WHOLE, Homography, Polynomial, Scale, fit_patches, fit_spline, homography_terms
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _FLAT = 1e-3  # points closer to a line than this part of their extent are on it
 _WILD = 1e7  # condition number beyond which points do not determine a polynomial
 _SAME = 1e-6  # px: points closer than this are one
 _ENOUGH = 1.5  # points per parameter
+_NAMED = 6  # points named in a message
 _BETTER = 0.9  # a simpler model is better if its left-out error is below this part of the other's
 
 
@@ -72,8 +73,9 @@ def fit_gcps(
     Raises
     ------
     OptionError
-        For too few points, points on one line or otherwise not determining the model, repeated points, and options
-        that do not fit together.
+        For too few points, points on one line or otherwise not determining the model, repeated points, points through
+        which the map folds over itself or is singular (exchanged or misplaced ones), and options that do not fit
+        together.
 
     Warns
     -----
@@ -99,7 +101,7 @@ def fit_gcps(
     if model == "polynomial" and order is None:
         return _best(work, [name for name in _candidates(work, spline=False) if name[1]])
     name = ("polynomial" if model == "affine" else model, 1 if model == "affine" else order)
-    fit = work.fit(*name)
+    fit = _without_fold(work.fit(*name))
     _warn_of_order(work, fit)
     return fit
 
@@ -270,7 +272,24 @@ def _best(work: _Work, names: list[tuple[str, int | None]]) -> GCPFit:
     errors = np.array([fit.left_out.rmse_px for fit in fits])
     # Below a ten-thousandth of a pixel differences are round-off.
     errors = np.where(np.isfinite(errors), np.maximum(errors, 1e-4), np.inf)
-    return fits[int(np.argmax(errors <= errors.min() / _BETTER))]
+    best = int(np.argmax(errors <= errors.min() / _BETTER))
+    if len(names) > 1 and find_fold(fits[best]) is not None:
+        return _best(work, names[:best] + names[best + 1 :])
+    return _without_fold(fits[best])
+
+
+def _without_fold(fit: GCPFit) -> GCPFit:
+    """Refuse a map that folds or is singular, and name points there."""
+    fold = find_fold(fit)
+    if fold is None:
+        return fit
+    names = [fit.gcps.id[i] for i in fold[1]]
+    names[_NAMED:] = ["..."] * (len(names) > _NAMED)
+    more = "" if fit.model == "affine" else ", or take a simpler model"
+    raise OptionError(
+        f"the map ({fit.model}) through the GCPs {fold[0]}, at {', '.join(names)}: they may be exchanged or misplaced; "
+        f"correct them, or drop them with gcps.select(...){more}"
+    )
 
 
 def _warn_of_order(work: _Work, fit: GCPFit) -> None:

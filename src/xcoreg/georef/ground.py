@@ -225,6 +225,17 @@ class AffineGround:
         return map_to_pixel(self.transform, xs, y)
 
 
+def centred_plane(lon: Floats, lat: Floats) -> CRS:
+    """Equal area projection centred on places (n,), degrees: a plane without poles and antimeridian."""
+    lon, lat = np.radians([lon, lat])
+    x, y, z = np.mean([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    middle = {
+        "lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
+        "lon_0": float(np.degrees(np.arctan2(y, x))),
+    }
+    return CRS.from_dict({"proj": "laea", "datum": "WGS84", **middle})
+
+
 @dataclass(frozen=True)
 class Corners:
     """The four corners of an image.
@@ -278,13 +289,7 @@ class Corners:
         crs = as_crs(self.crs)
         if not crs.is_geographic:
             return crs
-        lon, lat = np.radians([self.ul, self.ur, self.lr, self.ll]).T
-        x, y, z = np.mean([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-        middle = {
-            "lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
-            "lon_0": float(np.degrees(np.arctan2(y, x))),
-        }
-        return CRS.from_dict({"proj": "laea", "datum": "WGS84", **middle})
+        return centred_plane(*np.array([self.ul, self.ur, self.lr, self.ll]).T)
 
     @cached_property
     def _planar(self) -> Floats:

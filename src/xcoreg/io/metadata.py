@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -14,12 +15,14 @@ from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.files import open_gdal
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import file_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 # Written elsewhere, or valid for the old pixels only.
@@ -208,3 +211,22 @@ def _text(value: Any) -> str:
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, default=str)
     return str(value)
+
+
+def add_tags(place: Path, tags: Mapping[str, str]) -> None:
+    """Add tags to a GeoTIFF; to that of a cloud optimised one beside it, for new ones within would spoil its layout."""
+    with open_gdal(place) as file:
+        cloud_optimised = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+    if not cloud_optimised:
+        with open_gdal(place, "r+") as file:
+            file.update_tags(**tags)
+        return
+    beside = place.with_name(f"{place.name}.aux.xml")
+    root = ElementTree.parse(beside).getroot() if beside.exists() else ElementTree.Element("PAMDataset")
+    domain = next((one for one in root.findall("Metadata") if not one.get("domain")), None)
+    domain = ElementTree.SubElement(root, "Metadata") if domain is None else domain
+    for key, text in tags.items():
+        for old in [one for one in domain if one.get("key") == key]:
+            domain.remove(old)
+        ElementTree.SubElement(domain, "MDI", key=key).text = text
+    ElementTree.ElementTree(root).write(beside, encoding="utf-8")

@@ -17,7 +17,7 @@ from xarray import DataArray, Dataset, open_zarr
 from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import read_prj
-from xcoreg.raster.bands import to_band
+from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.nodata import check_fits, netcdf_default_fills
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def chunk_unread(image: Any) -> Any:
 
 
 def _automatic_chunks(image: DataArray) -> dict[Hashable, int]:
-    y_dim, x_dim = image.rio.y_dim, image.rio.x_dim
+    y_dim, x_dim = spatial_dims(image)
     blocks = image.encoding.get("preferred_chunks", {})
     sizes = dict.fromkeys(image.dims, 1)
     for dim in (y_dim, x_dim):

@@ -42,9 +42,10 @@ from xcoreg.files import (
     reporting_disk_full,
 )
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.io.metadata import metadata_of, parts_of, profile_of
+from xcoreg.io.metadata import add_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
+from xcoreg.raster.grid import check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -212,6 +213,7 @@ def _writer(driver: str) -> Any:
 
 def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: Mapping[str, Any]) -> None:
     profile = profile_of(image, driver, creation)
+    check_size((profile["height"], profile["width"]), asked=True, lazy=True)
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
     if not issubclass(_writer(driver), BufferedDatasetWriter):
@@ -325,8 +327,10 @@ _DOUBLE = 12
 _EXACT = 1e-6  # px, largest error of the transform of the copy
 
 
-def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine) -> Path:
-    """Copy a local GeoTIFF byte by byte with a new transform."""
+def copy_moved(
+    src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine, tags: Mapping[str, str] | None = None
+) -> Path:
+    """Copy a local GeoTIFF byte by byte with a new transform, and add tags."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")
@@ -340,6 +344,8 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
+        if tags:
+            add_tags(place, tags)
     return goal
 
 

@@ -10,6 +10,7 @@ from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
+from xcoreg.raster.geolocation import array_dims, find_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -30,10 +31,19 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     for x_dim, y_dim in _NAMES:
         if x_dim in image.dims and y_dim in image.dims:
             return y_dim, x_dim
+    from_arrays = array_dims(image)
+    if from_arrays is not None:
+        return from_arrays
     raise OptionError(
         f"{name} has the dimensions {tuple(map(str, image.dims))}, none of them spatial: "
         "set them with da.rio.set_spatial_dims(x_dim=..., y_dim=...)"
     )
+
+
+def is_chunked(image: Image) -> bool:
+    """Whether pixels are dask's."""
+    bands = [image] if isinstance(image, DataArray) else image.data_vars.values()
+    return any(band.chunks is not None for band in bands)
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
@@ -55,7 +65,8 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
             f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
         )
     dims = set(spatial_dims(image, name))
-    names = [key for key, variable in image.data_vars.items() if dims <= set(variable.dims)]
+    places = find_arrays(image) or ()
+    names = [key for key, each in image.data_vars.items() if dims <= set(each.dims) and key not in places]
     if not names:
         raise OptionError(f"{name} is a Dataset without a variable over {sorted(map(str, dims))}")
     if isinstance(band, str) and band in names:

@@ -10,7 +10,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 
 from xcoreg.errors import GridError, NoOverlap
-from xcoreg.georef import longitude_period, transform_points, wrap_longitude
+from xcoreg.georef import has_lonlat, longitude_period, transform_points, wrap_longitude
 from xcoreg.raster.overview import overview_of
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _wrapped(geometry: Any, other: Any, crs: Any) -> Any:
 
 
 def _lon_lat(geometry: Any, crs: Any) -> str:
-    moved = carry_to_crs(geometry, crs, "EPSG:4326")
+    moved = carry_to_crs(geometry, crs, "EPSG:4326") if has_lonlat(crs) else shapely.Polygon()
     if moved.is_empty:
         return f"bounds {tuple(round(float(edge), 3) for edge in geometry.bounds)} in its CRS"
     west, south, east, north = moved.bounds

@@ -16,6 +16,7 @@ from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.files import open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.raster.bands import Image, pick_variable, spatial_dims
+from xcoreg.raster.geolocation import find_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -40,16 +41,15 @@ def _parse_wkt(wkt: str) -> CRS:
 
 
 def georeferenced_by(image: Image) -> str | None:
-    """Georeference of an image other than a transform: control points or RPCs."""
-    if isinstance(image, Dataset):
-        image, _ = pick_variable(image, None, "the image")
-    if "gcps" in _grid_mapping_attrs(image):
+    """Georeference of an image other than a transform: control points, geolocation arrays or RPCs."""
+    band, _ = pick_variable(image, None, "the image")
+    if "gcps" in _grid_mapping_attrs(band):
         return "ground control points"
-    return "RPCs" if _has_rpcs(image.encoding.get("source")) else None
+    return "geolocation arrays" if find_arrays(image) is not None else _file_georeference(band.encoding.get("source"))
 
 
 def needs_rectifying(image: Any) -> bool:
-    """Whether an image is georeferenced by control points or RPCs alone; False for what is not an image."""
+    """Whether an image is georeferenced, but not by a transform; False for what is not an image."""
     if not isinstance(image, DataArray | Dataset):
         return False
     try:
@@ -59,14 +59,14 @@ def needs_rectifying(image: Any) -> bool:
     return False
 
 
-def _has_rpcs(source: object) -> bool:
+def _file_georeference(source: object) -> str | None:
     if not isinstance(source, str) or not source:
-        return False
+        return None
     try:
         with open_gdal(source) as file:
-            return file.rpcs is not None
+            return "geolocation arrays" if file.tags(ns="GEOLOCATION") else None if file.rpcs is None else "RPCs"
     except OptionError:
-        return False
+        return None
 
 
 def _crs_of(image: Image, name: str) -> str:
@@ -171,3 +171,27 @@ def _check_even(centres: NDArray[np.float64], step: float, grain: float, what: s
     worst = float(np.abs(np.diff(centres) - step).max(initial=0.0))
     if not worst <= 0.01 * abs(step) + grain:
         raise NotGeoreferenced(f"the coordinates {what} are not evenly spaced: interpolate them first (da.interp)")
+
+
+_MOST_CHOSEN, _MOST_IN_MEMORY, _MOST = 1e8, 1e9, 1e12  # pixels of an output
+_LONGEST = 1e8  # pixels along a side, whose coordinates are made at once
+_TIMES = 100  # as many pixels as the image has are never too many
+
+
+def check_size(
+    shape: tuple[int, int], source: tuple[int, int] = (0, 0), *, asked: bool = False, lazy: bool = False
+) -> None:
+    """Refuse an output (rows, columns) of absurd size before anything of it is made.
+
+    asked : Whether the grid or the pixel size was asked for, not chosen by the georeference.
+    lazy : Whether pixels are made in chunks.
+    """
+    n, own = float(shape[0]) * shape[1], float(source[0]) * source[1]
+    most = max(_MOST_CHOSEN if not asked else _MOST if lazy else _MOST_IN_MEMORY, _TIMES * own)
+    if n > most or max(shape) > _LONGEST:
+        beside = f", {n / own:.1e} times those of the image" if own else ""
+        chunks = "" if lazy else f"; a grid that is asked for, of chunks (image.chunk()), may have {_MOST:.0e}"
+        raise OptionError(
+            f"the output would have {shape[0]} x {shape[1]} pixels{beside}, and {most:.1e} are the most: check the "
+            f"georeference, or give a larger resolution= or a grid like={chunks}"
+        )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,7 @@ from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
-from xcoreg.results.details import Details
+from xcoreg.results.details import Details, Origin, corrections_of
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import describe_fit, summarise
@@ -208,7 +211,65 @@ class Coregistration:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coregistration):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        return self._numbers() == other._numbers()
+
+    def _numbers(self) -> dict[str, Any]:
+        """All but the images' names and the date."""
+        return self._with_origin(Origin()).to_dict()
+
+    def made_of(self, target: Any, reference: Any) -> Coregistration:
+        """Record the names of the images and the date.
+
+        Parameters
+        ----------
+        target, reference : DataArray or Dataset
+            The images that were matched.
+
+        Returns
+        -------
+        Coregistration
+            The same in all numbers; see :class:`xcoreg.results.details.Origin`.
+        """
+        return self._with_origin(Origin.of(target, reference))
+
+    def contradiction(self, image: Any) -> str:
+        """Name what in the history of an image contradicts a correction by this fit.
+
+        Parameters
+        ----------
+        image : DataArray or Dataset
+            Its history is the attribute `xcoreg`.
+
+        Returns
+        -------
+        str
+            Empty where nothing does.
+        """
+        done, known = corrections_of(image), self.details.origin.corrections or ()
+        if self.id in done:
+            return "carries this correction already"
+        if done == known:
+            return ""
+        return (
+            "carries a correction that the fit does not know"
+            if len(done) > len(known)
+            else "lacks one that it builds on"
+        )
+
+    def _with_origin(self, origin: Origin) -> Coregistration:
+        fit, details = copy(self), copy(self.details)
+        object.__setattr__(details, "origin", origin)
+        object.__setattr__(fit, "details", details)
+        return fit
+
+    @cached_property
+    def id(self) -> str:
+        """Identifier of the correction, by its numbers: it stands in the history of images that are corrected."""
+        named = json.dumps([getattr(self.model, "kind", None), self.crs_wkt, self.transform, self.shape])
+        numbers = (self.points.dx, self.points.dy, self.points.dz, self.points.status)
+        return hashlib.sha1(
+            named.encode() + b"".join(one.tobytes() for one in numbers), usedforsecurity=False
+        ).hexdigest()[:12]
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -409,13 +470,16 @@ def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
 
 def current_versions() -> dict[str, str]:
     """Versions of the programs a result depends on."""
-    found = {}
-    for name in ("xcoreg", "numpy", "scipy", "rasterio"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    return {name: version_of(name) for name in ("xcoreg", "numpy", "scipy", "rasterio")}
+
+
+@lru_cache
+def version_of(name: str) -> str:
+    """Version of an installed package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def load_fit(path: str | Path) -> Coregistration:

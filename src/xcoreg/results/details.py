@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,6 +120,58 @@ class ElevationDetails:
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a fit was made of, and when.
+
+    target, reference : Names of the images, empty where they have none.
+    date : UTC, ISO 8601; that of SOURCE_DATE_EPOCH where it is set.
+    corrections : Identifiers of the corrections that the target carried already; None in files of older versions.
+    """
+
+    target: str = ""
+    reference: str = ""
+    date: str = ""
+    corrections: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.corrections is not None:
+            _set(self, "corrections", tuple(map(str, self.corrections)))
+
+    @classmethod
+    def of(cls, target: Any, reference: Any) -> Origin:
+        """Describe a fit of two images that is made now."""
+        return cls(_name_of(target), _name_of(reference), utc_now(), corrections_of(target))
+
+
+def _name_of(image: Any) -> str:
+    """Name of the file of an image, or its own; empty where there is none."""
+    bands = list(image.data_vars.values())[:1] if hasattr(image, "data_vars") else [image]
+    source = next((band.encoding.get("source") for band in bands if hasattr(band, "encoding")), None)
+    path = (
+        "" if str(source).startswith("<") else str(source or "").partition("?")[0]
+    )  # no XML, no signature of an address
+    return PurePath(path).name if path else str(getattr(image, "name", None) or "")
+
+
+def corrections_of(image: Any) -> tuple[str, ...]:
+    """Identify the corrections in the history of an image; those of 0.1.0 have nothing but their numbers."""
+    try:
+        done = json.loads(getattr(image, "attrs", {}).get("xcoreg", "[]"))
+    except (TypeError, ValueError):
+        return ()
+    entries = [one for one in done if isinstance(one, dict)] if isinstance(done, list) else []
+    moved = [one for one in entries if "correction" in one or str(one.get("did")).startswith(("moved", "resampled"))]
+    return tuple(str(one.get("fit") or f"{one.get('model')} {one.get('dx')} {one.get('dy')}") for one in moved)
+
+
+def utc_now() -> str:
+    """Date and time (UTC) to record, ISO 8601; that of SOURCE_DATE_EPOCH where it is set, for outputs that repeat."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = float(given) if given.isdecimal() else time.time()
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """What a fit records besides its answer.
@@ -122,6 +179,7 @@ class Details:
     options : Options that were given, as plain JSON types; whatever is none becomes its text.
     ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
+    origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -131,6 +189,7 @@ class Details:
     interim: Interim = field(default_factory=Interim)
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         names = ("options", "tgt_nodata", "ref_nodata")
@@ -153,6 +212,8 @@ class Details:
             out["assessment"] = asdict(self.assessment)
         if self.elevation is not None:
             out["elevation"] = asdict(self.elevation)
+        if self.origin != Origin():
+            out["origin"] = asdict(self.origin)
         plain: dict[str, Any] = encode(out)
         return plain
 
@@ -171,6 +232,7 @@ class Details:
             interim=_make(Interim, interim),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+            origin=_make(Origin, values.get("origin") or {}),
         )
 
 

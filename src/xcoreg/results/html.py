@@ -136,7 +136,9 @@ def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate
     if fit.crs_wkt is None:
         raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
     corners = _lonlat(fit.crs_wkt, *outline(fit.grid).T)
-    page = folium.Map(tiles=tiles, location=corners[:4].mean(0).tolist(), control_scale=True)
+    plain = not georef.has_lonlat(fit.crs_wkt)  # a local CRS: a map of its own coordinates, without a background
+    how = {"tiles": None, "crs": "Simple", "min_zoom": -20} if plain else {"tiles": tiles}
+    page = folium.Map(location=corners[:4].mean(0).tolist(), control_scale=not plain, **how)
     folium.Polygon(corners[:4].tolist(), color="#666", weight=1, fill=False, tooltip="target").add_to(page)
     points = fit.points.take(np.isfinite(fit.points.x) & np.isfinite(fit.points.y))
     places = _lonlat(fit.crs_wkt, points.x, points.y)
@@ -174,7 +176,9 @@ def _exaggeration(fit: Coregistration, good: TiePoints) -> float:
 
 
 def _lonlat(crs_wkt: str, x: Any, y: Any) -> Floats:
-    """Latitude before longitude, as folium wants it."""
+    """Latitude before longitude, as folium wants it; y before x in a CRS that has none."""
+    if not georef.has_lonlat(crs_wkt):
+        return np.stack([np.asarray(y, np.float64), np.asarray(x, np.float64)], 1)
     lon, lat = georef.transform_points(crs_wkt, "EPSG:4326", np.asarray(x, np.float64), np.asarray(y, np.float64))
     return np.stack([lat, lon], 1)
 

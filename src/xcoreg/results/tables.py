@@ -289,17 +289,23 @@ _SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssi
 _LONG = {short: name for name, short in _SHORT.items()}
 
 
-def check_suffix(path: Path) -> str:
-    """Name the format of a file."""
+def check_suffix(path: Path, crs: Any = None) -> str:
+    """Name the format of a file, and refuse one that cannot hold positions in a CRS."""
     suffix = path.suffix.lower()
     if suffix not in _KNOWN:
         raise OptionError(f"tie points cannot be written as {path.name!r}: use one of {', '.join(_KNOWN)}")
+    if _DRIVERS.get(suffix) == "GeoJSON" and crs is not None and not georef.has_lonlat(crs):
+        name = georef.as_crs(crs).name
+        raise OptionError(
+            f"GeoJSON holds longitudes and latitudes, to which no transformation leads from {name!r}: "
+            "save as .gpkg, .parquet, .shp or .csv, which keep its coordinates"
+        )
     return suffix
 
 
 def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float | None) -> None:
     """Write tie points to a file; see :meth:`xcoreg.results.tiepoints.TiePoints.save`."""
-    suffix = check_suffix(Path(path))
+    suffix = check_suffix(Path(path), points.crs_wkt)
     if columns not in ("xcoreg", "arosics"):
         raise OptionError(f"columns={columns!r} is unknown: choose 'xcoreg' or 'arosics'")
     if columns == "arosics":

@@ -312,7 +312,15 @@ def describe_fit(fit: Coregistration) -> str:
 
 def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """All facts of a fit: pairs of a name and a text."""
-    return field_rows(fit) if is_local(fit) else single_rows(fit)
+    yield from field_rows(fit) if is_local(fit) else single_rows(fit)
+    origin = fit.details.origin
+    if origin.target or origin.reference:
+        yield (
+            "images",
+            f"{origin.target or 'target without a name'} onto {origin.reference or 'reference without a name'}",
+        )
+    if origin.date:
+        yield "made", f"{origin.date}, xcoreg {fit.versions.get('xcoreg', 'unknown')}"
 
 
 def _status(fit: Coregistration) -> str:

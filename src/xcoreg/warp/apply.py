@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
+import shapely
 from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
-from xcoreg.georef.transform import middle_of
-from xcoreg.raster.bands import spatial_dims
-from xcoreg.raster.grid import grid_of
+from xcoreg.georef.transform import map_to_grid, middle_of
+from xcoreg.raster.bands import is_chunked, spatial_dims
+from xcoreg.raster.grid import check_size, grid_of
+from xcoreg.results.coregistration import version_of
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xcoreg.georef import Ground
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.metadata import Dims
 
 
+_EDGE = 9  # places along each axis of an image whose place is compared with that of a fit
+_TOUCHES = 1e-6  # of the area of an image: less is no overlap
 _SAMPLES = 65  # places along each axis of the output
 _LARGE_SHARE = 0.01  # of the output on the image
 _NOT_INVERTED = 0.01  # px
@@ -108,10 +112,13 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     if not isinstance(image, DataArray | Dataset):
         raise OptionError(f"cannot correct a {type(image).__name__}: give a DataArray or Dataset (xcoreg.open_raster)")
     check_fit(fit)
+    contradiction = fit.contradiction(image)
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
-    record = _record(fit, move)
+    if not checked.force:
+        check_use(image, fit, source, contradiction)
+    record = describe_correction(fit, move)
     if move.constant is not None and not checked.is_regrid:
         if checked.vertical or (checked.vertical is None and fit.has_dz):
             plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
@@ -135,20 +142,54 @@ def _output_frame(
     image: DataArray | Dataset, dims: Dims, source: GeoBox, move: Displacement, options: ApplyOptions, ref_grid: Any
 ) -> Frame:
     """Choose the output grid: as given, on the lattice of the reference, or that of the image itself."""
+    grid = source
+    if options.like is not None:
+        grid = as_geobox(options.like, "like")
+    elif options.is_aligned:
+        lattice = reference_grid(ref_grid, options.ref_grid)
+        grid = aligned_grid(source, move, lattice, options.resolution)
+    check_size(grid.shape.yx, source.shape.yx, asked=True, lazy=is_chunked(image))
     if isinstance(options.like, DataArray | Dataset):
         return frame_like(options.like)
-    if options.like is not None:
-        return frame_for(image, dims, source, as_geobox(options.like, "like"))
-    if options.is_aligned:
-        lattice = reference_grid(ref_grid, options.ref_grid)
-        return frame_for(image, dims, source, aligned_grid(source, move, lattice, options.resolution))
-    return frame_for(image, dims, source, source)
+    return frame_for(image, dims, source, grid)
 
 
 def check_fit(fit: Coregistration) -> None:
     """Refuse a fit that is not trusted."""
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not trusted and cannot be applied: {fit.status.reason}", fit.points)
+
+
+def check_use(image: Any, fit: Coregistration, place: GeoBox | Ground, contradiction: str) -> None:
+    """Refuse an image beyond what a fit covers, and warn of one whose history contradicts it."""
+    same = isinstance(place, GeoBox) and place.shape.yx == fit.shape and tuple(place.affine)[:6] == fit.transform
+    if not (same and place.crs and place.crs.to_wkt() == fit.crs_wkt) and not _touches(image, fit, place):
+        rows, cols = fit.shape
+        raise NoOverlap(
+            f"the image lies wholly outside of the {cols} x {rows} px that the fit{_of(fit)} covers: measure one for "
+            "it, or pass force=True to correct it all the same"
+        )
+    if contradiction:
+        warn_user(f"the image {contradiction}{_of(fit)}: measure a fit for it, or pass force=True")
+
+
+def _touches(image: Any, fit: Coregistration, place: GeoBox | Ground) -> bool:
+    """Whether an image lies in part on the target of a fit."""
+    if fit.crs_wkt is None:
+        return True
+    y_dim, x_dim = spatial_dims(image, "the image")
+    row, col = outline((image.sizes[y_dim], image.sizes[x_dim]), _EDGE)
+    on_map = georef.pixel_to_map(place.affine, col, row) if isinstance(place, GeoBox) else place.to_map(col, row)
+    with np.errstate(invalid="ignore"):
+        at = np.column_stack(map_to_grid(place.crs, fit.grid, *on_map))
+    hull = shapely.MultiPoint(at[np.isfinite(at).all(axis=1)]).convex_hull
+    rows, cols = fit.shape
+    return bool(hull.intersection(shapely.box(-0.5, -0.5, cols - 0.5, rows - 0.5)).area > _TOUCHES * hull.area)
+
+
+def _of(fit: Coregistration) -> str:
+    """Name the target of a fit, where it has a name."""
+    return f" (of {fit.details.origin.target})" if fit.details.origin.target else ""
 
 
 def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
@@ -201,20 +242,21 @@ def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     return image.assign(new) if new else image
 
 
-def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
-    """Entry in the history of an image."""
-    try:
-        by = f"xcoreg {version('xcoreg')}"
-    except PackageNotFoundError:
-        by = "xcoreg"
-    record: dict[str, Any] = {"by": by, "model": fit.model.kind if fit.model is not None else None}
+def describe_correction(fit: Coregistration, move: Displacement) -> dict[str, Any]:
+    """Entry in the history of an image: the program, the fit and its numbers, the images it was made of, and when."""
+    record: dict[str, Any] = {"by": f"xcoreg {version_of('xcoreg')}", "model": fit.model.kind if fit.model else None}
     if move.constant is not None:
         record["dx"], record["dy"] = move.constant
-    return record
+    origin = fit.details.origin
+    known = {"fit": fit.id, "target": origin.target, "reference": origin.reference, "date": origin.date}
+    return record | {name: text for name, text in known.items() if text}
 
 
 def _bounds_text(grid: GeoBox) -> str:
-    """Bounds in degrees, for messages."""
+    """Bounds in degrees, or in the CRS that has none, for messages."""
     row, col = outline(grid.shape.yx, 2)
-    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", *georef.pixel_to_map(grid.affine, col, row))
+    x, y = georef.pixel_to_map(grid.affine, col, row)
+    if not georef.has_lonlat(grid.crs):
+        return f"x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
+    lon, lat = georef.transform_points(grid.crs, "EPSG:4326", x, y)
     return f"lon {lon.min():.4f} to {lon.max():.4f} and lat {lat.min():.4f} to {lat.max():.4f}"

@@ -14,7 +14,7 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.results.external import turn_cov
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def displacement_raster(
     if fit.model is None:
         raise MatchError(f"there is no correction to draw a raster of: {fit.status.reason}", fit.points)
     grid = _grid(fit, resolution, like)
+    check_size(grid.shape.yx)
     rows, cols = grid.shape
     bands = np.full((3, rows, cols), np.nan)
     step = max(1, _BLOCK // cols)
@@ -98,8 +99,6 @@ def node_grid(fit: Coregistration, resolution: float | tuple[float, float] | Non
         size = _two(resolution)
     steps = size[0] / gsd_x, size[1] / gsd_y
     shape = max(1, math.ceil(rows / steps[1] - 1e-9)), max(1, math.ceil(cols / steps[0] - 1e-9))
-    if shape[0] * shape[1] > 1e8:
-        raise OptionError(f"resolution={resolution} gives {shape[0]} x {shape[1]} nodes: choose a coarser one")
     return GeoBox(shape, georef.resized(fit.transform, steps), fit.crs_wkt)
 
 
@@ -164,7 +163,7 @@ def _largest_sigma(cov: Floats) -> Floats:
 
 
 def _as_array(fit: Coregistration, grid: GeoBox, bands: Floats) -> DataArray:
-    unit = "unknown" if grid.crs is None else georef.as_crs(grid.crs).axis_info[0].unit_name
+    unit = "unknown" if grid.crs is None else georef.crs.unit_of(grid.crs)
     affine = grid.affine
     coords: dict[str, Any] = {"band": list(_BANDS)}
     if not (affine.b or affine.d):

@@ -25,7 +25,7 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import OptionError
 from xcoreg.georef.transform import middle_of
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def aligned_grid(
     to_x, to_y = georef.vector_to_map(linear, first_col, first_row)
     a, b, d, e = linear
     affine = Affine(a, b, float(anchor[0] + to_x), d, e, float(anchor[1] + to_y))
+    if resolution is None:
+        check_size((n_rows, n_cols), image.shape.yx)
     return GeoBox((n_rows, n_cols), affine, image.crs)
 
 

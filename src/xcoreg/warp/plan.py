@@ -138,6 +138,7 @@ class ApplyKeywords(TypedDict, total=False):
     nodata: float | None
     ref_grid: Any
     vertical: bool | None
+    force: bool
 
 
 #: Names of the options of :func:`xcoreg.apply`.
@@ -155,6 +156,7 @@ class ApplyOptions:
     nodata: float | None = None
     ref_grid: Any = None
     vertical: bool | None = None
+    force: bool = False
 
     @classmethod
     def checked(cls, given: dict[str, Any]) -> ApplyOptions:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -22,15 +22,17 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS
-from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError
-from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
+from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
+from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
 from xcoreg.lazy import token
-from xcoreg.raster.bands import pick_variable, spatial_dims
-from xcoreg.raster.grid import grid_of, needs_rectifying
-from xcoreg.warp.apply import check_fit, resample_image
+from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
+from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
+from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
+from xcoreg.results.coregistration import version_of
+from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
 from xcoreg.warp.mapping import as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan
@@ -74,7 +76,7 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
 
 
 def _check_complete(band: DataArray) -> None:
-    """Refuse a part of a file: its control points and RPCs count the pixels of the whole."""
+    """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
     source = band.encoding.get("source")
     if not isinstance(source, str):
         return
@@ -91,24 +93,25 @@ def _check_complete(band: DataArray) -> None:
 
 
 def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
-    """Ground of an image by its transform, control points or RPCs."""
+    """Ground of an image by its transform, control points, geolocation arrays or RPCs."""
     try:
         grid = grid_of(image, "the image")
         return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
-    except NotGeoreferenced as error:
-        gcps = gcps_of(image)
-        if gcps is not None:
-            return fit_gcps(gcps)
-        band = pick_variable(image, None, "the image")[0]
-        source = band.encoding.get("source")
-        if isinstance(source, str) and source:
-            try:
-                rpcs = read_rpcs(source, height)
-            except OptionError:
-                raise error from None
-            _check_complete(band)
-            return rpcs
-        raise
+    except NotGeoreferenced:
+        by = georeferenced_by(image)
+        if by is None:
+            raise
+    gcps = gcps_of(image)
+    if gcps is not None:
+        return fit_gcps(gcps)
+    arrays = coordinate_ground(image, spatial_dims(image, "the image"))
+    if arrays is not None:
+        return arrays
+    band = pick_variable(image, None, "the image")[0]
+    source = band.encoding["source"]
+    found: Ground = read_rpcs(source, height) if by == "RPCs" else domain_ground(source)
+    _check_complete(band)
+    return found
 
 
 def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
@@ -222,19 +225,35 @@ def rectify(
     if found.crs is None:
         raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
     dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    _warn_of_folds(found, shape)
+    image, dims = _plain_pixels(image, dims)
     source = GeoBox(shape, Affine(*_PIXELS), georef.as_crs(found.crs))
-    if isinstance(like, DataArray | Dataset):
-        frame = frame_like(like)
-    else:
-        grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
-        frame = frame_for(_drop_georeference(image), dims, source, grid)
+    grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
+    check_size(grid.shape.yx, shape, asked=True, lazy=is_chunked(image))
+    frame = frame_like(like) if isinstance(like, DataArray | Dataset) else frame_for(image, dims, source, grid)
     mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
-    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
-    return cast("_Image", resample_image(_drop_georeference(image), dims, plan, record))
+    record = {"did": f"rectified ({resampling})", "by": f"xcoreg {version_of('xcoreg')}", **source_record}
+    return cast("_Image", resample_image(image, dims, plan, record))
+
+
+def _warn_of_folds(ground: Any, shape: tuple[int, int]) -> None:
+    """Warn where a map through control points folds beyond these."""
+    if not isinstance(ground, GCPFit):
+        return
+    row, col = outline(shape)
+    with np.errstate(invalid="ignore", over="ignore"):
+        a, b, d, e = ground.linear_at(col, row)
+        sense = np.sign(a * e - b * d)
+    share = float(np.mean(sense * np.sign(np.nansum(sense)) < 0))
+    if share > 0:
+        warn_user(
+            f"the map ({ground.model}) through the control points folds over itself on about {share:.1%} of the image, "
+            "beyond the points: add points there, or take a simpler model"
+        )
 
 
 def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
@@ -243,15 +262,21 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
     return GroundMapping(ground, middle if math.isfinite(middle) else None)
 
 
-def _drop_georeference(image: Any) -> Any:
-    """Drop control points, transform and CRS of the old pixels."""
+def _plain_pixels(image: Any, dims: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+    """Drop the georeference of the old pixels; dimensions that only geolocation arrays name become y and x."""
     out = image.copy(deep=False)
-    for name, coord in image.coords.items():
+    arrays = find_arrays(image)
+    if arrays is not None:
+        out = out.drop_vars(arrays)
+        if set(dims).isdisjoint(("y", "x", "latitude", "longitude")):
+            names = dict(zip(dims, ("y", "x"), strict=True))
+            return out.drop_vars(["y", "x"], errors="ignore").rename(names), ("y", "x")
+    for name, coord in out.coords.items():
         if _GEOREFERENCE_ATTRS & set(coord.attrs):
             attrs = {key: value for key, value in coord.attrs.items() if key not in _GEOREFERENCE_ATTRS}
             out = out.assign_coords({name: coord.variable.copy(deep=False)})
             out.coords[name].attrs = attrs
-    return out
+    return out, dims
 
 
 def map_grid(
@@ -266,6 +291,10 @@ def map_grid(
     row, col = outline(shape, 65)
     x, y = _in_crs(ground, goal, col, row)
     known = np.isfinite(x) & np.isfinite(y)
+    if not known.all():  # the edge of what is known may pass between coarse places
+        row, col = outline(shape, min(max(shape) + 1, 1025))
+        x, y = _in_crs(ground, goal, col, row)
+        known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
         raise GridError(f"no pixel of the image has a place in {goal.name!r}")
     x, y = x[known], y[known]
@@ -276,6 +305,8 @@ def map_grid(
     first, n_cols = pixel_span((x - anchor[0]) / by_x, _ROUND_OFF)
     last, n_rows = pixel_span((anchor[1] - y) / by_y, _ROUND_OFF)
     transform = (by_x, 0.0, anchor[0] + first * by_x, 0.0, -by_y, anchor[1] - last * by_y)
+    if resolution is None:
+        check_size((n_rows, n_cols), shape)
     return GeoBox((n_rows, n_cols), Affine(*transform), goal)
 
 
@@ -289,13 +320,16 @@ def _in_crs(ground: Ground, goal: Any, col: Floats, row: Floats) -> tuple[Floats
 
 
 def _pixel_size(ground: Ground, goal: Any, shape: tuple[int, int]) -> Floats:
-    """Side (twice) of a square with the area of a pixel in the middle of the image."""
-    row, col = (shape[0] - 1) / 2, (shape[1] - 1) / 2
-    x, y = _in_crs(ground, goal, col + np.array([-0.5, 0.5, 0, 0]), row + np.array([0, 0, -0.5, 0.5]))
-    area = abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
-    if not (np.isfinite(area) and area > 0):
-        raise GridError("the pixel size in the middle of the image is unknown: give resolution=")
-    return np.full(2, math.sqrt(area))
+    """Side (twice) of a square with the area of a pixel in the middle; of a usual one where that has no place."""
+    middle = np.array([(shape[0] - 1) / 2]), np.array([(shape[1] - 1) / 2])
+    for row, col in (middle, outline(shape)):
+        across, down = np.array([[-0.5], [0.5], [0.0], [0.0]]), np.array([[0.0], [0.0], [-0.5], [0.5]])
+        x, y = _in_crs(ground, goal, col + across, row + down)
+        area = np.abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
+        known = area[np.isfinite(area) & (area > 0)]
+        if known.size:
+            return np.full(2, math.sqrt(np.median(known)))
+    raise GridError("the size of the pixels on the map is unknown: give resolution=")
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,10 +337,12 @@ class CorrectedGround:
     """A ground with a correction on top, in the CRS of the correction.
 
     move : Added to the coordinates that the ground gives a pixel; in its own CRS.
+    record : Of the correction, for the history of an image.
     """
 
     ground: Any
     move: Displacement
+    record: dict[str, Any] = field(default_factory=dict)
 
     def __dask_tokenize__(self) -> Any:
         return ("xcoreg.CorrectedGround", GroundMapping(self.ground).__dask_tokenize__(), token(self.move))
@@ -319,11 +355,8 @@ class CorrectedGround:
     @property
     def history(self) -> dict[str, Any]:
         """Entry in the history of an image."""
-        history: dict[str, Any] = {"model": getattr(self.ground, "model", type(self.ground).__name__)}
-        history["correction"] = getattr(self.move.model, "kind", None)
-        if self.move.constant is not None:
-            history["dx"], history["dy"] = self.move.constant
-        return history
+        name = getattr(self.ground, "model", type(self.ground).__name__)
+        return self.record | {"model": name, "correction": getattr(self.move.model, "kind", None)}
 
     def to_map(self, col: Any, row: Any) -> tuple[Floats, Floats]:
         """Ground coordinates of pixel positions."""
@@ -362,7 +395,10 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
             "leave them as they are, vertical=False"
         )
     frame = GeoBox(fit.shape, Affine(*fit.transform), georef.as_crs(fit.crs_wkt))
-    corrected = CorrectedGround(as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame))
+    found, move = as_ground(ground, image), Displacement.of(fit.model, frame.crs, frame)
+    if not checked.force:
+        check_use(image, fit, found, fit.contradiction(image))
+    corrected = CorrectedGround(found, move, describe_correction(fit, move))
     like = _corrected_grid(corrected, image, fit, checked) if checked.like is None else checked.like
     return rectify(image, corrected, like=like, resampling=checked.resampling, nodata=checked.nodata)
 
