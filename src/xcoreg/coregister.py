@@ -82,21 +82,21 @@ class WarpToOptions(MatchLocalOptions, ApplyKeywords, total=False):
 
 
 def nodata(image: DataArray | Dataset) -> float | int | None:
-    """Give the stored marker of missing pixels, or the one found from the image corners, or None."""
+    """Give the stored marker of missing pixels, or one that the corners show beyond doubt, or None."""
     with lazy.shared_chunks():
-        return make_raster(image).nodata
+        return make_raster(image).certain.nodata
 
 
 def footprint(image: DataArray | Dataset, *, band: int | str | None = None, nodata: float | None = None) -> Any:
     """Polygon of the valid data, in the CRS of the image."""
     with lazy.shared_chunks():
-        return footprint_of(make_raster(image, band=band, nodata=nodata))
+        return footprint_of(make_raster(image, band=band, nodata=nodata).certain)
 
 
 def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
     """Polygon where both images have valid data, in the CRS of the target."""
     with lazy.shared_chunks():
-        one, other = make_raster(target), make_raster(reference, name="reference")
+        one, other = make_raster(target).certain, make_raster(reference, name="reference").certain
         return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
 
 

@@ -165,8 +165,8 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
     """Record images and options, as every result does, and interim results."""
     return Details(
         options=options.record(),
-        tgt_nodata=scene.target.nodata,
-        ref_nodata=scene.reference.nodata,
+        tgt_nodata=scene.target.certain.nodata,
+        ref_nodata=scene.reference.certain.nodata,
         ref_grid=scene.reference.grid,
         interim=Interim(
             tgt_corners=_corners(scene.footprints[0]),

@@ -18,6 +18,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from xcoreg.files import retry
+from xcoreg.raster.nodata import band_markers, stored_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -119,3 +120,22 @@ def alpha_of(image: DataArray, dim: Hashable | None) -> int | None:
         return None
     hits = np.flatnonzero(np.atleast_1d(labels.values) == label)
     return int(hits[0]) if hits.size else None
+
+
+def layers_of(image: DataArray) -> list[DataArray]:
+    """Split an image where its bands have nodata values or masks of their own; of an alpha band 0 is nodata."""
+    axis = next((dim for dim, size in image.sizes.items() if dim in image.dims[:-2] and size > 1), None)
+    mask = image.coords.get(MASK)
+    alpha = None if axis is None else alpha_of(image, axis)
+    markers = band_markers(image)
+    if axis is None or not (markers or alpha is not None or (mask is not None and mask.ndim > 2)):
+        return [image]
+    layers = [image.isel({axis: at}) for at in range(image.sizes[axis])]
+    for at, layer in enumerate(layers):
+        if markers or at == alpha:
+            marker = 0 if at == alpha else stored_nodata(image, at)
+            layer.attrs.pop("nodatavals", None)
+            layer.attrs["_FillValue"] = marker
+            if marker is None:
+                del layer.attrs["_FillValue"]
+    return layers

@@ -217,6 +217,19 @@ def band_nodata(
     return None
 
 
+def unused_value(pixels: NDArray[Any], preferred: int, exact: bool) -> int | None:
+    """Value that does not occur in an integer image: at an end of the dtype, or anywhere if pixels are copied."""
+    info = np.iinfo(pixels.dtype)
+    for value in (preferred, int(info.min), int(info.max), 0):
+        if not (pixels == value).any():
+            return value
+    if not exact or info.bits > 16:
+        return None
+    counts = np.bincount(pixels.ravel().astype(np.int64) - info.min, minlength=info.max - info.min + 1)
+    free = np.flatnonzero(counts == 0)
+    return int(free[-1]) + int(info.min) if free.size else None
+
+
 def netcdf_default_fills(dtype: np.dtype[Any]) -> tuple[int, ...]:
     """NetCDF's own fill values of an integer dtype, as GDAL reports them for variables that name none."""
     limits = np.iinfo(dtype)

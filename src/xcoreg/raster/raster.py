@@ -258,6 +258,15 @@ def with_corner_nodata(raster: Raster) -> Raster:
     return replace(raster, nodata_source=source, coarse=coarse)
 
 
+def uncertain_text(raster: Raster, option: str = "nodata") -> str:
+    """Say that the corners show a value that may be data."""
+    return (
+        f"{raster.name} stores no nodata value, and the one that fills a corner, {raster.nodata}, may be data: it "
+        "occurs inside, too, or goes over into the values beside it. It is left out of the matching only; pass "
+        f"{option}={raster.nodata} if it marks missing pixels"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _CachedRaster(Raster):
     """A raster with the pixels of `box` in memory, and its mask there."""
