@@ -139,7 +139,8 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(inner)}")
     try:
         # Two-dimensional coordinates of a rotated image would outweigh its pixels.
-        image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=variable, **options)
+        wanted = [variable, MASK] if variable is not None and any(each.endswith(MASK) for each in inner) else variable
+        image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=wanted, **options)
     except (RasterioError, ValueError, KeyError, IndexError) as error:
         raise OptionError(f"{path} cannot be opened ({error}): name one of its variables, variable=...") from error
     if isinstance(image, list):

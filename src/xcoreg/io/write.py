@@ -42,6 +42,15 @@ from xcoreg.files import (
     reporting_disk_full,
 )
 from xcoreg.georef import map_to_pixel, pixel_to_map
+from xcoreg.io.masks import (
+    alpha_of_mask,
+    alpha_position,
+    as_alpha,
+    mark_alpha,
+    mask_to_write,
+    with_one_marker,
+    write_mask,
+)
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
@@ -94,7 +103,9 @@ def write_raster(
     Path
         The file, with CRS, transform (or control points, in GeoTIFFs), dtype, nodata, scale and offset, band names and
         attributes; booleans become uint8, half floats float32. GeoTIFFs are tiled and
-        deflated unless `creation` says otherwise.
+        deflated unless `creation` says otherwise. The coordinate ``valid_mask`` becomes the mask of the file: inside
+        of GeoTIFFs, an alpha band of PNG, a variable of NetCDF and Zarr, else a file .msk beside it. Where bands have
+        different nodata values, and the format has one, their pixels get that one, with a warning.
 
     Raises
     ------
@@ -118,6 +129,7 @@ def write_raster(
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
     check_header(goal, name)
+    image = with_one_marker(image, per_variable=name in _STORES.values())
     try:
         with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -214,31 +226,52 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
     profile = profile_of(image, driver, creation)
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
+    mask = mask_to_write(parts_of(image))
     if not issubclass(_writer(driver), BufferedDatasetWriter):
         with reporting_disk_full(place.parent):
-            _write_blocks(image, place, profile)
+            _write_blocks(image, place, profile, mask)
     else:
         # Formats that only copy (COG, JP2, PNG) copy from a plain GeoTIFF instead of from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
+            draft = profile_of(image, "GTiff", {"compress": "none"})
+            opaque = mask is not None and as_alpha(parts_of(image), driver)
+            for each in (profile, draft) if opaque else ():
+                each["count"] += 1
             with reporting_disk_full(place.parent):
-                _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
+                _write_blocks(image, plain, draft, mask)
                 rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
     with reporting_disk_full(place.parent):
         _check(place, profile)
         check_integrity(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
 
 
-def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any]) -> None:
+def _write_blocks(
+    image: DataArray | Dataset, place: Path, profile: dict[str, Any], mask: DataArray | None = None
+) -> None:
     options = {key: value for key, value in profile.items() if key != "creation"}
-    with rasterio.open(place, "w", **options, **profile["creation"]) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"),
+        rasterio.open(place, "w", **options, **profile["creation"]) as file,
+    ):
         metadata_of(image).write(file)
         parts = parts_of(image)
-        if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
-            stream_blocks([_layers(parts)], partial(_put, file, profile["dtype"]))
-            return
-        for (top, left), block in _blocks(parts, profile["dtype"]):
-            file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
+        alpha = alpha_position(parts)
+        if mask is not None and file.count > sum(part.shape[0] if part.ndim > 2 else 1 for part in parts):
+            parts, mask, alpha = [*parts, alpha_of_mask(mask, parts[0].dtype)], None, file.count - 1
+        if alpha is not None:
+            mark_alpha(file, alpha)
+        _write_pixels(file, parts, profile["dtype"])
+        if mask is not None:
+            write_mask(file, mask)
+
+
+def _write_pixels(file: Any, parts: list[DataArray], dtype: str) -> None:
+    if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
+        stream_blocks([_layers(parts)], partial(_put, file, dtype))
+        return
+    for (top, left), block in _blocks(parts, dtype):
+        file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
 
 
 def _layers(parts: list[DataArray]) -> Any:
@@ -334,7 +367,7 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
     old = _transform_of(source)
     with new_file(goal) as place:
         shutil.copyfile(source, place)
-        for suffix in (".aux.xml", ".ovr", ".msk"):
+        for suffix in (".aux.xml", ".ovr", ".msk", ".msk.ovr"):
             beside = source.with_name(source.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, place.with_name(place.name + suffix))

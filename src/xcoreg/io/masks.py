@@ -1,0 +1,145 @@
+"""Writing masks: inside of a GeoTIFF, beside files of other formats, or as an alpha band."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+from xarray import DataArray, Variable
+
+from xcoreg.errors import warn_user
+from xcoreg.io.read import chunk_unread
+from xcoreg.io.stream import stream_blocks
+from xcoreg.raster.masks import MASK, alpha_of, layers_of, mask_of
+from xcoreg.raster.nodata import band_markers, stored_nodata
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROWS = 2048  # of a mask without dask, written at once
+_WITH_ALPHA = ("PNG", "WEBP")  # formats that programs read without side files
+_OPAQUE = (1, 3)  # bands of an image that may get an alpha band
+
+
+def alpha_position(parts: list[DataArray]) -> int | None:
+    """Position of the alpha band among the bands of a file, from 0; None without one."""
+    return alpha_of(parts[0], parts[0].dims[0]) if len(parts) == 1 and parts[0].ndim > 2 else None
+
+
+def mask_to_write(parts: list[DataArray]) -> DataArray | None:
+    """Mask (rows, columns) of an image that a file has to hold; None without one, or where the alpha band holds it."""
+    mask = next((mask for part in parts if (mask := mask_of(part)) is not None), None)
+    if mask is None or alpha_position(parts) is not None:
+        return None
+    found = DataArray(mask)
+    if mask.ndim > 2:  # formats have one mask for all bands
+        warn_user(
+            f"the bands of the image have masks of their own ({MASK}), and a file has one for all of them: "
+            "pixels that are missing in any band are masked in all; write the bands one by one to keep theirs"
+        )
+        found = (found != 0).all(mask.dims[0])
+    return found.transpose(*parts[0].dims[-2:])
+
+
+def as_alpha(parts: list[DataArray], driver: str) -> bool:
+    """Whether a format gets the mask of an image as an alpha band."""
+    count = sum(part.shape[0] if part.ndim > 2 else 1 for part in parts)
+    return driver in _WITH_ALPHA and count in _OPAQUE
+
+
+def alpha_of_mask(mask: DataArray, dtype: Any) -> DataArray:
+    """Alpha band of a mask: 0, or opaque."""
+    kind = np.dtype(dtype)
+    if mask.chunks is None:
+        mask = mask.copy(data=mask.values)
+    return (mask != 0).astype(kind) * kind.type(np.iinfo(kind).max if kind.kind in "iu" else 1)
+
+
+def mark_alpha(file: Any, position: int) -> None:
+    """Call a band of a new file its alpha band, before pixels are written: position from 0."""
+    meanings = list(file.colorinterp)
+    meanings[position] = ColorInterp.alpha
+    file.colorinterp = meanings
+
+
+def write_mask(file: Any, mask: DataArray) -> None:
+    """Write the mask of an open file, block by block."""
+    if mask.chunks is not None:
+        stream_blocks([mask.data], lambda _, window, block: _put(file, window, block))
+        return
+    rows = mask.dims[0]
+    for top in range(0, mask.sizes[rows], _ROWS):
+        window = slice(top, min(top + _ROWS, mask.sizes[rows])), slice(0, mask.shape[1])
+        _put(file, window, mask.isel({rows: window[0]}).values)
+
+
+def _put(file: Any, window: tuple[slice, ...], block: NDArray[Any]) -> None:
+    rows, cols = window
+    where = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+    file.write_mask((block != 0).astype(np.uint8) * np.uint8(255), window=where)
+
+
+def with_one_marker(image: Any, *, per_variable: bool = False) -> Any:
+    """Give all bands of an image one nodata value, where these differ: those of a file, or of each variable."""
+    bands = (
+        {None: image}
+        if isinstance(image, DataArray)
+        else {name: one for name, one in image.data_vars.items() if one.ndim > 1}
+    )
+    if per_variable and None not in bands:
+        return image.assign({name: with_one_marker(band) for name, band in bands.items() if band_markers(band)})
+    markers = {name: _markers_of(band) for name, band in bands.items()}
+    known = list(dict.fromkeys(marker for each in markers.values() for marker in each if marker is not None))
+    if len({repr(marker) for each in markers.values() for marker in each}) < 2:
+        return image
+    floating = all(band.dtype.kind == "f" and "_FillValue" not in band.encoding for band in bands.values())
+    common = np.nan if floating else next((one for one in known if _is_free(bands, markers, one)), known[0])
+    safe = floating or _is_free(bands, markers, common)
+    warn_user(
+        f"the bands have different nodata values ({', '.join(map(str, known))}), a file has one for all: missing pixels of "
+        f"all bands get {common}" + ("" if safe else ", and pixels with data of that value its neighbour")
+    )
+    new = {name: _with_marker(band, markers[name], common) for name, band in bands.items()}
+    return new[None] if None in new else image.assign(new)
+
+
+def _markers_of(band: DataArray) -> list[Any]:
+    """Nodata values of the layers of a band, as they are in a file."""
+    if "_FillValue" in band.encoding:
+        return [np.asarray(band.encoding["_FillValue"]).item()]
+    return [stored_nodata(band, at) for at in range(len(band_markers(band)) or 1)]
+
+
+def _is_free(bands: dict[Any, DataArray], markers: dict[Any, list[Any]], value: Any) -> bool:
+    """Whether a nodata value is no data in any other band, as far as is known without reading."""
+    for name, band in bands.items():
+        for layer, marker in zip(layers_of(band), markers[name], strict=False):
+            if marker != value and not (isinstance(band.variable._data, np.ndarray) and not (layer == value).any()):
+                return False
+    return True
+
+
+def _with_marker(band: DataArray, markers: list[Any], common: Any) -> DataArray:
+    """Replace the nodata values of the layers of a band by a common one."""
+    out = chunk_unread(band).copy(deep=False)
+    if "_FillValue" in band.encoding:  # decoded: missing pixels are NaN
+        out.encoding["_FillValue"] = common
+        return out
+    kind, made = band.dtype.type, []
+    for layer, marker in zip(layers_of(out), markers, strict=True):
+        data = layer if marker == common or np.isnan(common) else layer.where(layer != common, _beside(kind(common)))
+        made.append(data if marker is None else data.where(layer != marker, kind(common)))
+    if len(made) > 1:
+        axis = next(dim for dim in out.dims if dim not in made[0].dims)
+        out = out.copy(data=Variable.concat([one.variable for one in made], axis).transpose(*out.dims).data)  # type: ignore[no-untyped-call]
+    else:
+        out = out.copy(data=made[0].data)
+    out.attrs = {key: value for key, value in band.attrs.items() if key != "nodatavals"} | {"_FillValue": kind(common)}
+    return out
+
+
+def _beside(value: Any) -> Any:
+    """Value next to one of an integer type."""
+    return value - 1 if value == np.iinfo(value.dtype).max else value + 1
