@@ -18,7 +18,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import read_prj
 from xcoreg.raster.bands import to_band
-from xcoreg.raster.masks import MASK, file_mask
+from xcoreg.raster.file_mask import MASK, file_mask
 from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:

@@ -10,8 +10,6 @@ import struct
 import tempfile
 import warnings
 from contextlib import contextmanager
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,11 +23,8 @@ from rasterio.drivers import driver_from_extension
 from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
-from rasterio.windows import Window
-from xarray import DataArray, Dataset, Variable
-from xarray.conventions import encode_cf_variable
+from xarray import DataArray, Dataset
 
-from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.files import (
     DiskFull,
@@ -42,23 +37,13 @@ from xcoreg.files import (
     reporting_disk_full,
 )
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.io.masks import (
-    alpha_of_mask,
-    alpha_position,
-    as_alpha,
-    mark_alpha,
-    mask_to_write,
-    with_one_marker,
-    write_mask,
-)
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
-from xcoreg.io.stream import stream_blocks
+from xcoreg.io.stream import write_pixels
+from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_one_marker, write_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
@@ -66,11 +51,8 @@ _OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")
 _WITHOUT_PIXELS = ("VRT", "MEM", "Memory")
 _YES = ("yes", "true", "on", "1")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
-_TILE = 512  # px, blocks end on the borders of tiles
 _PLACE = 1e-3  # px, largest error of a corner when the file is read again
 _CACHE = 256_000_000  # bytes of GDAL's cache, whose default is 5 % of the memory
-_BATCH = 32_000_000  # bytes of pixels in memory while writing an image without dask
-_MEMORY = 100_000_000  # the same with dask: enough for all threads
 
 
 def write_raster(
@@ -235,8 +217,7 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
             draft = profile_of(image, "GTiff", {"compress": "none"})
-            opaque = mask is not None and as_alpha(parts_of(image), driver)
-            for each in (profile, draft) if opaque else ():
+            for each in (profile, draft) if as_alpha(mask, parts_of(image), driver) else ():
                 each["count"] += 1
             with reporting_disk_full(place.parent):
                 _write_blocks(image, plain, draft, mask)
@@ -255,85 +236,10 @@ def _write_blocks(
         rasterio.open(place, "w", **options, **profile["creation"]) as file,
     ):
         metadata_of(image).write(file)
-        parts = parts_of(image)
-        alpha = alpha_position(parts)
-        if mask is not None and file.count > sum(part.shape[0] if part.ndim > 2 else 1 for part in parts):
-            parts, mask, alpha = [*parts, alpha_of_mask(mask, parts[0].dtype)], None, file.count - 1
-        if alpha is not None:
-            mark_alpha(file, alpha)
-        _write_pixels(file, parts, profile["dtype"])
+        parts, mask = place_mask(file, parts_of(image), mask)
+        write_pixels(file, parts, profile["dtype"])
         if mask is not None:
             write_mask(file, mask)
-
-
-def _write_pixels(file: Any, parts: list[DataArray], dtype: str) -> None:
-    if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
-        stream_blocks([_layers(parts)], partial(_put, file, dtype))
-        return
-    for (top, left), block in _blocks(parts, dtype):
-        file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
-
-
-def _layers(parts: list[DataArray]) -> Any:
-    """Stack parts to a dask array (band, row, column) of which a chunk has all bands and ends with a tile."""
-    dims = ("layer", *parts[0].dims[-2:])
-    arrays = [_encoded(part, {}).data for part in parts]
-    layers = [Variable(dims, one if one.ndim == 3 else one[None]) for one in arrays]
-    stack = layers[0] if len(layers) == 1 else Variable.concat(layers, "layer")  # type: ignore[no-untyped-call]
-    sides = {dim: max(1, round(max(stack.chunksizes[dim]) / _TILE)) * _TILE for dim in dims[1:]}
-    return stack.chunk({"layer": -1, **sides}).data
-
-
-def _put(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
-    _, rows, cols = window
-    where = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    file.write(_stored(block, dtype), window=where)
-
-
-def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
-    """Blocks of an image without dask, or for a file of complete rows, in the order of writing.
-
-    A block is made of chunks of the image, if it has any, and ends with a tile of the file; else of complete rows.
-    """
-    (y_dim, x_dim), (rows, cols) = parts[0].dims[-2:], parts[0].shape[-2:]
-    chunks = parts[0].chunksizes
-    per_row = max(1, sum(part.nbytes for part in parts) // rows)
-    depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
-    for top, high in _spans(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
-        most = max(1, _MEMORY * cols // (per_row * (high - top)))
-        for left, right in _spans(_joined(chunks.get(x_dim) or (cols,), most), cols):
-            window = {y_dim: slice(top, high), x_dim: slice(left, right)}
-            blocks = lazy.compute_all([_encoded(part, window).data for part in parts])
-            stored = [_stored(block, dtype).reshape(-1, high - top, right - left) for block in blocks]
-            yield (top, left), stored[0] if len(stored) == 1 else np.concatenate(stored)
-
-
-def _spans(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
-    starts = np.cumsum((0, *sizes)).tolist()
-    return ((start, min(stop, end)) for start, stop in pairwise(starts))
-
-
-def _joined(sizes: Sequence[int], most: int) -> list[int]:
-    """Join neighbouring chunks up to a width that ends with a tile."""
-    joined = [0]
-    for size in sizes:
-        if joined[-1] and joined[-1] + size > most and sum(joined) % _TILE == 0:
-            joined.append(0)
-        joined[-1] += size
-    return joined
-
-
-def _encoded(part: DataArray, window: dict[Any, slice]) -> Variable:
-    """Window as it is stored, with nodata values and unscaled."""
-    encoded: Variable = encode_cf_variable(part.variable.isel(window))
-    return encoded
-
-
-def _stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype, copy=False)
 
 
 def _check(place: Path, profile: dict[str, Any]) -> None:

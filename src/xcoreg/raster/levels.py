@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from xcoreg.errors import OptionError
 from xcoreg.files import open_gdal, retry
 from xcoreg.georef import linear_of
-from xcoreg.raster.masks import read_mask
+from xcoreg.raster.file_mask import read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

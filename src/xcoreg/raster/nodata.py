@@ -2,7 +2,7 @@
 
 The nodata value of a band is, in this order, the one given by the user, the one stored with the image, or the one
 found in its corners. NaN and infinity never are data, nor is what lies outside the valid range of the CF conventions,
-nor what the coordinate `valid_mask` of the image (:mod:`xcoreg.raster.masks`) leaves out.
+nor what the coordinate `valid_mask` of the image (:mod:`xcoreg.raster.file_mask`) leaves out.
 """
 
 from __future__ import annotations

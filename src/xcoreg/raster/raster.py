@@ -12,8 +12,8 @@ from xarray import DataArray, Dataset, Variable
 from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
+from xcoreg.raster.file_mask import alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.masks import alpha_of, mask_of
 from xcoreg.raster.nodata import Validity, as_number, is_frame, search_corners, stored_nodata, validity_of
 from xcoreg.raster.overview import overview_of
 

@@ -15,8 +15,8 @@ from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.file_mask import MASK, layers_of, mask_of
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.masks import MASK, layers_of, mask_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (

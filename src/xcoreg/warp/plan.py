@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import OptionError, unknown_option, warn_user
-from xcoreg.raster.masks import MASK
+from xcoreg.raster.file_mask import MASK
 from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_value, validity_of
 from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
 

@@ -12,7 +12,7 @@ from xarray import DataArray, Variable
 from xcoreg.errors import warn_user
 from xcoreg.io.read import chunk_unread
 from xcoreg.io.stream import stream_blocks
-from xcoreg.raster.masks import MASK, alpha_of, layers_of, mask_of
+from xcoreg.raster.file_mask import MASK, alpha_of, layers_of, mask_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 
 if TYPE_CHECKING:
@@ -43,25 +43,33 @@ def mask_to_write(parts: list[DataArray]) -> DataArray | None:
     return found.transpose(*parts[0].dims[-2:])
 
 
-def as_alpha(parts: list[DataArray], driver: str) -> bool:
+def as_alpha(mask: DataArray | None, parts: list[DataArray], driver: str) -> bool:
     """Whether a format gets the mask of an image as an alpha band."""
-    count = sum(part.shape[0] if part.ndim > 2 else 1 for part in parts)
-    return driver in _WITH_ALPHA and count in _OPAQUE
+    return mask is not None and driver in _WITH_ALPHA and _count(parts) in _OPAQUE
 
 
-def alpha_of_mask(mask: DataArray, dtype: Any) -> DataArray:
+def _count(parts: list[DataArray]) -> int:
+    return sum(part.shape[0] if part.ndim > 2 else 1 for part in parts)
+
+
+def place_mask(file: Any, parts: list[DataArray], mask: DataArray | None) -> tuple[list[DataArray], DataArray | None]:
+    """Mark the alpha band of a new file, or append one where it has room: return the bands, and a mask to write."""
+    alpha = alpha_position(parts)
+    if mask is not None and file.count > _count(parts):
+        parts, mask, alpha = [*parts, _alpha_of_mask(mask, parts[0].dtype)], None, file.count - 1
+    if alpha is not None:
+        meanings = list(file.colorinterp)
+        meanings[alpha] = ColorInterp.alpha
+        file.colorinterp = meanings
+    return parts, mask
+
+
+def _alpha_of_mask(mask: DataArray, dtype: Any) -> DataArray:
     """Alpha band of a mask: 0, or opaque."""
     kind = np.dtype(dtype)
     if mask.chunks is None:
         mask = mask.copy(data=mask.values)
     return (mask != 0).astype(kind) * kind.type(np.iinfo(kind).max if kind.kind in "iu" else 1)
-
-
-def mark_alpha(file: Any, position: int) -> None:
-    """Call a band of a new file its alpha band, before pixels are written: position from 0."""
-    meanings = list(file.colorinterp)
-    meanings[position] = ColorInterp.alpha
-    file.colorinterp = meanings
 
 
 def write_mask(file: Any, mask: DataArray) -> None:
@@ -98,7 +106,7 @@ def with_one_marker(image: Any, *, per_variable: bool = False) -> Any:
     common = np.nan if floating else next((one for one in known if _is_free(bands, markers, one)), known[0])
     safe = floating or _is_free(bands, markers, common)
     warn_user(
-        f"the bands have different nodata values ({', '.join(map(str, known))}), a file has one for all: missing pixels of "
+        f"the bands have different nodata values ({', '.join(map(str, known))}), a file has one: missing pixels of "
         f"all bands get {common}" + ("" if safe else ", and pixels with data of that value its neighbour")
     )
     new = {name: _with_marker(band, markers[name], common) for name, band in bands.items()}
