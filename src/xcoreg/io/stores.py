@@ -23,6 +23,7 @@ from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path, open_g
 from xcoreg.georef import attach_gcps
 from xcoreg.io.stream import stream_blocks
 from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.file_mask import MASK
 from xcoreg.raster.grid import grid_of
 from xcoreg.results.external import as_points
 from xcoreg.results.tiepoints import TiePoints
@@ -159,6 +160,10 @@ def _with_grid(dataset: Dataset) -> Dataset:
     if grid.crs is None:
         return dataset
     dataset = dataset.rio.set_spatial_dims(x_dim, y_dim).rio.write_transform(grid.affine)
+    if MASK in dataset.coords:  # GDAL takes the georeference of the first variable for that of all
+        mask = dataset.coords[MASK].variable
+        attrs = mask.attrs | {"grid_mapping": dataset.rio.grid_mapping}
+        dataset = dataset.assign_coords({MASK: (mask.dims, mask._data, attrs)})
     named = y_dim in dataset.coords and x_dim in dataset.coords
     result: Dataset = dataset.rio.write_coordinate_system() if named else dataset
     return result

@@ -208,7 +208,7 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
     profile = profile_of(image, driver, creation)
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
-    mask = mask_to_write(parts_of(image))
+    mask = mask_to_write(parts_of(image), driver)
     if not issubclass(_writer(driver), BufferedDatasetWriter):
         with reporting_disk_full(place.parent):
             _write_blocks(image, place, profile, mask)

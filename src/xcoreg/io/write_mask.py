@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROWS = 2048  # of a mask without dask, written at once
+_HOLD_ALPHA = ("GTiff", "COG", "JP2OpenJPEG", "PNG", "WEBP")
 _WITH_ALPHA = ("PNG", "WEBP")  # formats that programs read without side files
 _OPAQUE = (1, 3)  # bands of an image that may get an alpha band
 
@@ -28,10 +29,10 @@ def alpha_position(parts: list[DataArray]) -> int | None:
     return alpha_of(parts[0], parts[0].dims[0]) if len(parts) == 1 and parts[0].ndim > 2 else None
 
 
-def mask_to_write(parts: list[DataArray]) -> DataArray | None:
+def mask_to_write(parts: list[DataArray], driver: str) -> DataArray | None:
     """Mask (rows, columns) of an image that a file has to hold; None without one, or where the alpha band holds it."""
     mask = next((mask for part in parts if (mask := mask_of(part)) is not None), None)
-    if mask is None or alpha_position(parts) is not None:
+    if mask is None or (alpha_position(parts) is not None and driver in _HOLD_ALPHA):
         return None
     found = DataArray(mask)
     if mask.ndim > 2:  # formats have one mask for all bands

@@ -12,10 +12,10 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal, retry
 from xcoreg.georef import linear_of
-from xcoreg.raster.file_mask import read_mask
+from xcoreg.raster.file_mask import file_mask, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +105,11 @@ def _choose(file: Any, path: str, band: int, raster: Raster, size: int) -> FileL
     # A shifted image still has the pixels of the file, a mirrored one has not.
     if not np.allclose(linear_of(file.transform), linear_of(raster.grid.affine), rtol=1e-6, atol=0):
         return None
+    if raster.mask is None and raster.nodata_source != "given" and file_mask(file) is not None:
+        warn_user(
+            f"{raster.name}: its file has a mask beside the pixels, which the image does not carry: open it with "
+            "xcoreg.open_raster, which adds it as the coordinate valid_mask"
+        )
     factors = list(file.overviews(band))
     enough = [at for at, factor in enumerate(factors) if max(shape) / factor >= 0.75 * size]
     nodata = file.nodatavals[band - 1]
