@@ -158,7 +158,7 @@ def test_alpha_bands_stay_bands_and_are_not_matched(tmp_path):
         make_raster(image, band=4)
     with pytest.raises(OptionError, match="alpha band"):
         make_raster(image.isel(band=[3, 0]))
-    assert make_raster(image.drop_vars("valid_mask"), band=4).mask is None
+    assert make_raster(image.drop_vars("valid_mask"), band=4, nodata=-1).mask is None
 
 
 def test_the_fourth_band_of_a_file_that_does_not_call_it_alpha_is_data(tmp_path):
@@ -218,5 +218,6 @@ def test_an_image_that_does_not_carry_the_mask_of_its_file_warns(tmp_path):
         overview_of(make_raster(rioxarray.open_rasterio(path)))
     assert ["its file has a mask beside the pixels" in str(one.message) for one in seen] == [True]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", CoregWarning)
         overview_of(make_raster(open_raster(path)))
+        overview_of(make_raster(rioxarray.open_rasterio(path, masked=True)))  # has NaN there

@@ -218,7 +218,7 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
             plain = Path(room) / "plain.tif"
             draft = profile_of(image, "GTiff", {"compress": "none"})
             for each in (profile, draft) if as_alpha(mask, parts_of(image), driver) else ():
-                each["count"] += 1
+                each |= {"count": each["count"] + 1, "nodata": None}
             with reporting_disk_full(place.parent):
                 _write_blocks(image, plain, draft, mask)
                 rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])

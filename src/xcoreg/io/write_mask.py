@@ -41,6 +41,10 @@ def mask_to_write(parts: list[DataArray], driver: str) -> DataArray | None:
             "pixels that are missing in any band are masked in all; write the bands one by one to keep theirs"
         )
         found = (found != 0).all(mask.dims[0])
+    marker = stored_nodata(parts[0])
+    if as_alpha(found, parts, driver) and marker is not None:  # an alpha band takes the place of the nodata value
+        good = parts[0].variable != marker
+        found = (found != 0) & (good if good.ndim < 3 else good.any(good.dims[0]))
     return found.transpose(*parts[0].dims[-2:])
 
 

@@ -167,6 +167,7 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
         options=options.record(),
         tgt_nodata=scene.target.certain.nodata,
         ref_nodata=scene.reference.certain.nodata,
+        nodata_is_stored=scene.target.nodata_source == "file",
         ref_grid=scene.reference.grid,
         interim=Interim(
             tgt_corners=_corners(scene.footprints[0]),

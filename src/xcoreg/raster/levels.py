@@ -105,7 +105,10 @@ def _choose(file: Any, path: str, band: int, raster: Raster, size: int) -> FileL
     # A shifted image still has the pixels of the file, a mirrored one has not.
     if not np.allclose(linear_of(file.transform), linear_of(raster.grid.affine), rtol=1e-6, atol=0):
         return None
-    if raster.mask is None and raster.nodata_source != "given" and file_mask(file) is not None:
+    masked = (
+        raster.mask is not None or raster.nodata_source == "given" or raster.variable.dtype != file.dtypes[band - 1]
+    )
+    if not masked and file_mask(file) is not None:
         warn_user(
             f"{raster.name}: its file has a mask beside the pixels, which the image does not carry: open it with "
             "xcoreg.open_raster, which adds it as the coordinate valid_mask"

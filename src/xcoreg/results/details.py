@@ -127,6 +127,7 @@ class Details:
     options : Options that were given, as plain JSON types; whatever is none becomes its text.
     ref_grid : Grid of the reference.
     tgt_nodata, ref_nodata : Markers of missing pixels, stored or found.
+    nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     interim : How one shift came about.
     assessment : Of a field: how its model was chosen.
     elevation : Of two elevation models.
@@ -139,6 +140,7 @@ class Details:
     interim: Interim = field(default_factory=Interim)
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
+    nodata_is_stored: bool = False
 
     def __post_init__(self) -> None:
         names = ("options", "tgt_nodata", "ref_nodata")
@@ -155,6 +157,7 @@ class Details:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, exact; what is not known is left out."""
         out = {name: getattr(self, name) for name in ("options", "tgt_nodata", "ref_nodata")}
+        out |= {"nodata_is_stored": True} if self.nodata_is_stored else {}
         out["ref_grid"] = None if self.ref_grid is None else _grid_to_dict(self.ref_grid)
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
@@ -176,6 +179,7 @@ class Details:
             interim=_interim(values.get("interim") or {}),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+            nodata_is_stored=bool(values.get("nodata_is_stored")),
         )
 
 

@@ -150,7 +150,8 @@ def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
     kernel = "nearest" if kind == "b" else plan.resampling
     correction = plan.correction if plan.corrects(band) else None
     dtype = band.dtype if correction is None else heights_dtype(band.dtype)
-    nodata = band_nodata(band, plan.nodata, plan.found_nodata if kernel != "nearest" else None)
+    found = plan.found_nodata if kernel != "nearest" and MASK not in band.coords else None
+    nodata = band_nodata(band, plan.nodata, found)
     validity = validity_of(band, nodata, given=plan.nodata is not None)
     fill, records_fill, needs_mask = _fill(band, validity, (kernel, dtype), plan.mapping)
     limits = _limits(band) if correction is None and kernel != "nearest" else None
@@ -160,7 +161,8 @@ def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
 def _found_nodata(fit: Coregistration, image: GeoBox, resampling: str) -> Any:
     """Nodata value that the match found in the target, for images on the same grid that are not masks."""
     same = fit.shape == image.shape and np.allclose(fit.transform, image.affine[:6], rtol=1e-12, atol=0.0)
-    return fit.details.tgt_nodata if same and resampling != "nearest" else None
+    usable = same and resampling != "nearest" and not fit.details.nodata_is_stored
+    return fit.details.tgt_nodata if usable else None
 
 
 def _fill(
