@@ -33,6 +33,7 @@ _USUAL = (0, -9999, -32768, -32767, -99999, -999, 255, 65535, 32767)
 _HUGE = 1e20  # no measurement is larger
 _SCATTERED = 1e-4  # share of the cells away from the border that may have the value of the border
 _OUTSIDE = 0.9  # share of a border that lies outside of the convex hull of the data, where its edges are straight
+_FAR = 0.5  # of the range of the data, distance of a value that is none of them
 _STEP = 0.4  # of the usual distance of the data from a nodata value: that of the data beside its pixels, at least
 
 
@@ -271,19 +272,24 @@ def _may_mark(block: NDArray[Any]) -> bool:
 
 
 def is_frame(values: Array, valid: Bools, marker: float) -> bool:
-    """Whether the cells of an overview that have the value of a corner are beyond doubt a frame without data.
+    """Whether the cells of an overview that have the value of a corner are beyond doubt without data.
 
-    They must reach the border of the image, occur nowhere else, and either have straight edges, as the frame of a
-    rotated image has, or neighbours of any value: beside a lake or the sea values are near its own.
-    values, valid (rows, columns).
+    Either the value is far from those of the data, as -9999 is from heights. Or the cells reach the border of the
+    image, occur nowhere else, and have straight edges, as the frame of a rotated image has, or neighbours of any value:
+    beside a lake or the sea values are near its own. values, valid (rows, columns).
     """
+    if not valid.any():
+        return False
+    apart = np.abs(values.astype(np.float64) - marker)
+    low, high = np.quantile(apart[valid], (1e-3, 1 - 1e-3))
+    if low >= _FAR * (high - low) and low > 0:
+        return True
     missing = ~valid
     labels, _ = ndimage.label(missing, np.ones((3, 3)))
     edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     border = np.isin(labels, np.unique(edges[edges > 0]))
-    if not valid.any() or (missing & ~border).sum() > _SCATTERED * valid.size:
+    if (missing & ~border).sum() > _SCATTERED * valid.size:
         return False
-    apart = np.abs(values.astype(np.float64) - marker)
     beside = valid & ndimage.binary_dilation(border, np.ones((3, 3)))
     if np.median(apart[beside]) >= _STEP * np.median(apart[valid]):
         return True
