@@ -147,23 +147,19 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
-        image = image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
-        mask = image.get(MASK)  # of a file written by this package
-        return (
-            image
-            if mask is None
-            else image.drop_vars(MASK).assign_coords({MASK: mask.isel(band=0, missing_dims="ignore", drop=True)})
-        )
+        found: Dataset = image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
+        if MASK in found.data_vars:  # in a file written by this package
+            mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
+            found = found.drop_vars(MASK).assign_coords({MASK: mask})
+        return found
     return _with_validity(_without_default_fill(image), *validity)
 
 
 def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float | None, ...]) -> DataArray:
     """Add the mask of the file, and the nodata values of its bands where these differ."""
     if mask is not None:
-        dims = {"y": image.rio.y_dim, "x": image.rio.x_dim}
-        image = image.assign_coords(
-            {MASK: (tuple(dims.get(dim, dim) for dim in mask.dims), mask._data, mask.attrs, mask.encoding)}
-        )
+        dims = [{"y": image.rio.y_dim, "x": image.rio.x_dim}.get(str(dim), dim) for dim in mask.dims]
+        image = image.assign_coords({MASK: (dims, mask._data, mask.attrs, mask.encoding)})
     if len(set(map(repr, markers))) > 1:
         own = (value if value is not None and fits_dtype(value, image.dtype) else None for value in markers)
         image.attrs["nodatavals"] = tuple(None if value is None else image.dtype.type(value).item() for value in own)

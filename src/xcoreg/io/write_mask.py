@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ROWS = 2048  # of a mask without dask, written at once
 _HOLD_ALPHA = ("GTiff", "COG", "JP2OpenJPEG", "PNG", "WEBP")
 _WITH_ALPHA = ("PNG", "WEBP")  # formats that programs read without side files
+_ALPHA = "alpha"  # in place of the nodata value of an alpha band
 _OPAQUE = (1, 3)  # bands of an image that may get an alpha band
 
 
@@ -40,11 +41,11 @@ def mask_to_write(parts: list[DataArray], driver: str) -> DataArray | None:
             f"the bands of the image have masks of their own ({MASK}), and a file has one for all of them: "
             "pixels that are missing in any band are masked in all; write the bands one by one to keep theirs"
         )
-        found = (found != 0).all(mask.dims[0])
+        found = (found != 0).all(str(mask.dims[0]))
     marker = stored_nodata(parts[0])
     if as_alpha(found, parts, driver) and marker is not None:  # an alpha band takes the place of the nodata value
         good = parts[0].variable != marker
-        found = (found != 0) & (good if good.ndim < 3 else good.any(good.dims[0]))
+        found = DataArray((found.variable != 0) & (good if good.ndim < 3 else good.any(str(good.dims[0]))))
     return found.transpose(*parts[0].dims[-2:])
 
 
@@ -74,7 +75,8 @@ def _alpha_of_mask(mask: DataArray, dtype: Any) -> DataArray:
     kind = np.dtype(dtype)
     if mask.chunks is None:
         mask = mask.copy(data=mask.values)
-    return (mask != 0).astype(kind) * kind.type(np.iinfo(kind).max if kind.kind in "iu" else 1)
+    opaque: DataArray = (mask != 0).astype(kind) * kind.type(np.iinfo(kind).max if kind.kind in "iu" else 1)
+    return opaque
 
 
 def write_mask(file: Any, mask: DataArray) -> None:
@@ -96,25 +98,24 @@ def _put(file: Any, window: tuple[slice, ...], block: NDArray[Any]) -> None:
 
 def with_one_marker(image: Any, *, per_variable: bool = False) -> Any:
     """Give all bands of an image one nodata value, where these differ: those of a file, or of each variable."""
-    bands = (
-        {None: image}
-        if isinstance(image, DataArray)
-        else {name: one for name, one in image.data_vars.items() if one.ndim > 1}
-    )
+    if isinstance(image, DataArray):
+        bands: dict[Any, DataArray] = {None: image}
+    else:
+        bands = {name: one for name, one in image.data_vars.items() if one.ndim > 1}
     if per_variable and None not in bands:
         return image.assign({name: with_one_marker(band) for name, band in bands.items() if band_markers(band)})
-    markers = {name: _markers_of(band) for name, band in bands.items()}
-    known = list(dict.fromkeys(marker for each in markers.values() for marker in each if marker is not None))
-    if len({repr(marker) for each in markers.values() for marker in each}) < 2:
+    markers = [marker for band in bands.values() for marker in _markers_of(band) if marker is not _ALPHA]
+    if len(set(map(repr, markers))) < 2:
         return image
+    known = list(dict.fromkeys(marker for marker in markers if marker is not None))
     floating = all(band.dtype.kind == "f" and "_FillValue" not in band.encoding for band in bands.values())
-    common = np.nan if floating else next((one for one in known if _is_free(bands, markers, one)), known[0])
-    safe = floating or _is_free(bands, markers, common)
+    free = [one for one in known if floating or all(_is_free(band, one) for band in bands.values())]
+    common = np.nan if floating else [*free, *known][0]
     warn_user(
         f"the bands have different nodata values ({', '.join(map(str, known))}), a file has one: missing pixels of "
-        f"all bands get {common}" + ("" if safe else ", and pixels with data of that value its neighbour")
+        f"all bands get {common}" + ("" if free else ", and pixels with data of that value its neighbour")
     )
-    new = {name: _with_marker(band, markers[name], common) for name, band in bands.items()}
+    new = {name: _with_marker(band, common) for name, band in bands.items()}
     return new[None] if None in new else image.assign(new)
 
 
@@ -122,33 +123,33 @@ def _markers_of(band: DataArray) -> list[Any]:
     """Nodata values of the layers of a band, as they are in a file."""
     if "_FillValue" in band.encoding:
         return [np.asarray(band.encoding["_FillValue"]).item()]
-    return [stored_nodata(band, at) for at in range(len(band_markers(band)) or 1)]
+    count, alpha = len(layers_of(band)), alpha_position([band])
+    return [_ALPHA if at == alpha else stored_nodata(band, at) for at in range(count)]
 
 
-def _is_free(bands: dict[Any, DataArray], markers: dict[Any, list[Any]], value: Any) -> bool:
-    """Whether a nodata value is no data in any other band, as far as is known without reading."""
-    for name, band in bands.items():
-        for layer, marker in zip(layers_of(band), markers[name], strict=False):
-            if marker != value and not (isinstance(band.variable._data, np.ndarray) and not (layer == value).any()):
-                return False
-    return True
+def _is_free(band: DataArray, value: Any) -> bool:
+    """Whether a nodata value of another band is no data in this one, as far as is known without reading."""
+    in_memory = isinstance(band.variable._data, np.ndarray)
+    layers = zip(layers_of(band), _markers_of(band), strict=True)
+    return all(marker in (value, _ALPHA) or (in_memory and not (layer == value).any()) for layer, marker in layers)
 
 
-def _with_marker(band: DataArray, markers: list[Any], common: Any) -> DataArray:
-    """Replace the nodata values of the layers of a band by a common one."""
-    out = chunk_unread(band).copy(deep=False)
+def _with_marker(band: DataArray, common: Any) -> DataArray:
+    """Replace the nodata values of the layers of a band by a common one; an alpha band is left alone."""
+    out: DataArray = chunk_unread(band).copy(deep=False)
     if "_FillValue" in band.encoding:  # decoded: missing pixels are NaN
         out.encoding["_FillValue"] = common
         return out
     kind, made = band.dtype.type, []
-    for layer, marker in zip(layers_of(out), markers, strict=True):
-        data = layer if marker == common or np.isnan(common) else layer.where(layer != common, _beside(kind(common)))
-        made.append(data if marker is None else data.where(layer != marker, kind(common)))
-    if len(made) > 1:
-        axis = next(dim for dim in out.dims if dim not in made[0].dims)
-        out = out.copy(data=Variable.concat([one.variable for one in made], axis).transpose(*out.dims).data)  # type: ignore[no-untyped-call]
-    else:
-        out = out.copy(data=made[0].data)
+    for layer, marker in zip(layers_of(out), _markers_of(out), strict=True):
+        data = layer
+        if marker is not _ALPHA and marker != common and not np.isnan(common):
+            data = data.where(layer != common, _beside(kind(common)))
+        made.append(data if marker is None or marker is _ALPHA else data.where(layer != marker, kind(common)))
+    axis = next((dim for dim in out.dims if dim not in made[0].dims), None)
+    parts = [one.variable for one in made]
+    stacked = parts[0] if axis is None else Variable.concat(parts, axis)  # type: ignore[no-untyped-call]
+    out = out.copy(data=stacked.transpose(*out.dims).data)
     out.attrs = {key: value for key, value in band.attrs.items() if key != "nodatavals"} | {"_FillValue": kind(common)}
     return out
 

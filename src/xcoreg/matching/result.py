@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xcoreg.matching.options import Options
     from xcoreg.matching.scene import Scene
     from xcoreg.matching.windows import WindowMatches
+    from xcoreg.raster.raster import Raster
     from xcoreg.results.tiepoints import TiePoints
 
 
@@ -165,8 +166,8 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
     """Record images and options, as every result does, and interim results."""
     return Details(
         options=options.record(),
-        tgt_nodata=scene.target.certain.nodata,
-        ref_nodata=scene.reference.certain.nodata,
+        tgt_nodata=_recorded_nodata(scene.target),
+        ref_nodata=_recorded_nodata(scene.reference),
         nodata_is_stored=scene.target.nodata_source == "file",
         ref_grid=scene.reference.grid,
         interim=Interim(
@@ -177,6 +178,10 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
             **interim,
         ),
     )
+
+
+def _recorded_nodata(raster: Raster) -> float | int | None:
+    return None if raster.nodata_source == "uncertain" else raster.nodata
 
 
 def _corners(polygon: Any) -> tuple[tuple[float, float], ...]:

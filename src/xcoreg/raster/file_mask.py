@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from xcoreg.core import Bools
-    from xcoreg.lazy.graph import Box
 
 #: Name of the coordinate.
 MASK = "valid_mask"
@@ -60,7 +59,7 @@ class FileMask(BackendArray):
 
 
 def read_mask(
-    file: Any, bands: tuple[int, ...], alpha: int | None, box: Box, shape: Any = None, *, each: bool = False
+    file: Any, bands: tuple[int, ...], alpha: int | None, box: Any, shape: Any = None, *, each: bool = False
 ) -> Bools:
     """Read a window of the mask of an open file, of its size or sampled to a shape: -> ([bands,] rows, columns)."""
     window = Window(box[2], box[0], box[3] - box[2], box[1] - box[0])
@@ -68,7 +67,7 @@ def read_mask(
     if 0 in shape:
         return np.ones((len(bands), *shape) if each else shape, bool)
     how = {"window": window, "resampling": Resampling.nearest}
-    masks = np.ones((max(len(bands), 1), *shape), bool)
+    masks: Any = np.ones((max(len(bands), 1), *shape), bool)
     if bands:
         masks = file.read_masks(list(bands), out_shape=masks.shape, **how) > 0
     if alpha is not None:

@@ -99,8 +99,8 @@ def _valid_range(image: DataArray) -> tuple[float | None, float | None]:
     if packed != decoded:
         return ends[0], ends[1]
     grain = abs(scale) / 2  # decoded values are rounded
-    turn = (lambda end: end * scale + offset) if decoded else (lambda end: (end - offset) / scale)
-    ends = [None if end is None else turn(end) for end in ends][:: 1 if scale > 0 else -1]
+    factor, shift = (scale, offset) if decoded else (1 / scale, -offset / scale)
+    ends = [None if end is None else end * factor + shift for end in ends][:: 1 if scale > 0 else -1]
     return tuple(None if end is None else end + sign * grain for end, sign in zip(ends, (-1, 1), strict=True))  # type: ignore[return-value]
 
 
@@ -132,7 +132,7 @@ def band_markers(image: DataArray) -> tuple[float | int | None, ...]:
     if "_FillValue" in image.encoding:  # decoded: missing pixels are NaN
         return ()
     listed: Any = image.attrs.get("nodatavals")
-    stored = image.attrs.get("_FillValue")
+    stored: Any = image.attrs.get("_FillValue")
     if listed is None and np.size(stored) > 1:
         listed = stored
     markers = tuple(_marker(value) for value in (listed if isinstance(listed, list | tuple | np.ndarray) else ()))

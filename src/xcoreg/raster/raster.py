@@ -12,7 +12,7 @@ from xarray import DataArray, Dataset, Variable
 from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
-from xcoreg.raster.file_mask import alpha_of, mask_of
+from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import Validity, as_number, is_frame, search_corners, stored_nodata, validity_of
 from xcoreg.raster.overview import overview_of
@@ -225,8 +225,8 @@ def make_raster(
     lead = pick_band(array, dims, left, name)
     check_dtype(array.dtype, name)
     axis = next((dim for dim, size in array.sizes.items() if dim in lead and size > 1), None)
-    at = None if axis is None else lead[axis]
-    if at is not None and at == alpha_of(array, axis):
+    at, masked = (None if axis is None else lead[axis]), MASK in array.coords
+    if masked and at is not None and at == alpha_of(array, axis):
         raise OptionError(
             f"band {at + 1} of {name} is an alpha band, which masks the others: match another band; if it holds data, "
             "correct its colour interpretation (rio edit-info --colorinterp), or da.drop_vars('valid_mask')"
@@ -235,7 +235,7 @@ def make_raster(
     value = as_number(nodata, name) if nodata is not None else stored_nodata(array, at)
     source = "given" if nodata is not None else "none" if value is None else "file"
     validity = validity_of(array, value, given=nodata is not None)
-    mask = mask_of(array, lead)
+    mask = mask_of(array, lead) if masked else None
     mask = None if mask is None else mask.transpose(*dims)
     grid, variable = grid_of(array, name, dims), array.variable
     raster = Raster(data, grid, value, name, source, variable, tuple(lead.items()), validity, mask)
