@@ -211,6 +211,19 @@ def test_bands_may_have_masks_of_their_own(tmp_path):
         footprint(make_raster(image, band=2))
 
 
+def test_the_nodata_value_of_another_band_warns(tmp_path):
+    write(tmp_path / "a.tif")
+    part = '<VRTRasterBand dataType="Byte" band="{0}"><NoDataValue>{1}</NoDataValue></VRTRasterBand>'
+    place = "<SRS>EPSG:32633</SRS><GeoTransform>300000,10,0,5900040,0,-10</GeoTransform>"
+    text = f'<VRTDataset rasterXSize="50" rasterYSize="50">{place}{part.format(1, 0)}{part.format(2, 9)}</VRTDataset>'
+    (tmp_path / "a.vrt").write_text(text)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", CoregWarning)
+        overview_of(make_raster(rioxarray.open_rasterio(tmp_path / "a.vrt"), band=2))
+        overview_of(make_raster(open_raster(tmp_path / "a.vrt"), band=2))
+    assert ["another nodata value for this band, 9" in str(one.message) for one in seen] == [True]
+
+
 def test_an_image_that_does_not_carry_the_mask_of_its_file_warns(tmp_path):
     path = write(tmp_path / "a.tif", mask=VALID)
     with warnings.catch_warnings(record=True) as seen:

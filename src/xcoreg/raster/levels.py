@@ -98,21 +98,15 @@ def _choose(file: Any, path: str, band: int, raster: Raster, size: int) -> FileL
         return None
     mask = None
     if raster.mask is not None:
-        if raster.mask.encoding.get("source") != path or raster.mask.shape != shape:
+        encoding = raster.mask.encoding
+        if encoding.get("source") != path or "mask_of" not in encoding or raster.mask.shape != shape:
             return None
-        bands, alpha = raster.mask.encoding["mask_of"]
+        bands, alpha = encoding["mask_of"]
         mask = (bands if len(bands) < 2 else (band,), alpha, shape)
     # A shifted image still has the pixels of the file, a mirrored one has not.
     if not np.allclose(linear_of(file.transform), linear_of(raster.grid.affine), rtol=1e-6, atol=0):
         return None
-    masked = (
-        raster.mask is not None or raster.nodata_source == "given" or raster.variable.dtype != file.dtypes[band - 1]
-    )
-    if not masked and file_mask(file) is not None:
-        warn_user(
-            f"{raster.name}: its file has a mask beside the pixels, which the image does not carry: open it with "
-            "xcoreg.open_raster, which adds it as the coordinate valid_mask"
-        )
+    _check_carried(file, band, raster)
     factors = list(file.overviews(band))
     enough = [at for at, factor in enumerate(factors) if max(shape) / factor >= 0.75 * size]
     nodata = file.nodatavals[band - 1]
@@ -121,6 +115,21 @@ def _choose(file: Any, path: str, band: int, raster: Raster, size: int) -> FileL
     level = max(enough, key=lambda at: factors[at])
     with rasterio.open(path, overview_level=level) as coarse:
         return FileLevel(path, band, level, tuple(coarse.shape), tuple(coarse.block_shapes[band - 1]), nodata, mask)
+
+
+def _check_carried(file: Any, band: int, raster: Raster) -> None:
+    """Warn of what the file of an unchanged image says about missing pixels, and the image does not."""
+    if raster.nodata_source == "given" or raster.variable.dtype != file.dtypes[band - 1]:  # decoded: missing is NaN
+        return
+    first, own = file.nodatavals[0], file.nodatavals[band - 1]
+    lost = "a mask beside the pixels" * (raster.mask is None and file_mask(file) is not None)
+    if raster.nodata_source == "file" and raster.nodata == first and own not in (None, first) and own == own:
+        lost = lost or f"another nodata value for this band, {own}"
+    if lost:
+        warn_user(
+            f"{raster.name}: its file has {lost}, which the image does not carry: open it with xcoreg.open_raster, "
+            "which adds it"
+        )
 
 
 def _band_in_file(raster: Raster) -> int | None:
