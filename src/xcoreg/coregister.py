@@ -256,8 +256,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
         Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the
-        same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask). Pixels are not
-        searched for one here: that would compute lazy data.
+        same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask), in an image of
+        several bands as a mask of all of them where the matched band has it. Pixels are not searched for one here: that
+        would compute lazy data.
     ref_grid : GeoBox, optional
         Lattice instead of that of the fit's reference; implies `align_grid`.
     vertical : bool, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,3 +172,23 @@ def test_heights_are_corrected_beside_a_mask(make_image, make_fit):
     image = make_image(np.full((SIDE, SIDE), 100, "int16")).assign_coords(valid_mask=(("y", "x"), mask))
     out = apply(image.astype("float32"), make_fit(2.0, 0.0), like=make_image(np.zeros((SIDE, SIDE))))
     np.testing.assert_array_equal(out.valid_mask, out.notnull())
+
+
+@pytest.mark.parametrize("chunks", [None, 40])
+@pytest.mark.parametrize("kind", ["bands", "variables"])
+def test_what_was_found_in_one_band_is_data_in_another(make_image, make_fit, chunks, kind):
+    first = values_of("uint8", full=False)
+    first[:10] = 0
+    second = np.where(first == 0, np.uint8(0), first)
+    second[40:50, 40:50] = 0
+    image = make_image(np.stack([first, second]) if kind == "bands" else first)
+    image = image if kind == "bands" else Dataset({"first": image, "second": make_image(second)})
+    image = image if chunks is None else image.chunk({"x": chunks, "y": chunks})
+    fit = replace(make_fit(23.0, 14.0, tgt_nodata=0), shape=(SIDE, SIDE))
+    out, messages = warned(image, fit, like=make_image(first))
+    assert messages == []
+    pixels = out.values if kind == "bands" else np.stack([out.first.values, out.second.values])
+    assert not out.valid_mask[:8].any()
+    assert out.valid_mask[12:-2, 4:].all()
+    assert (pixels[1][out.valid_mask.values] == 0).sum() >= 81
+    assert (out.rio.nodata if kind == "bands" else out.second.rio.nodata) is None

@@ -160,6 +160,7 @@ def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float
     if mask is not None:
         dims = [{"y": image.rio.y_dim, "x": image.rio.x_dim}.get(str(dim), dim) for dim in mask.dims]
         image = image.assign_coords({MASK: (dims, mask._data, mask.attrs, mask.encoding)})
+        image.attrs.pop("NODATA_VALUES", None)  # GDAL made the mask of it
     if len(set(map(repr, markers))) > 1:
         own = (value if value is not None and fits_dtype(value, image.dtype) else None for value in markers)
         image.attrs["nodatavals"] = tuple(None if value is None else image.dtype.type(value).item() for value in own)

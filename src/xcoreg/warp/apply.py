@@ -14,7 +14,7 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
-from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, layers_of, mask_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
@@ -156,6 +156,7 @@ def check_fit(fit: Coregistration) -> None:
 
 def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
     """Plan all bands, interpolate each once, and wrap the result."""
+    image = _with_found_mask(image, dims, plan)
     bands = spatial_bands(image, dims)
     plans = {name: [(layer, plan_band(layer, plan)) for layer in layers_of(band)] for name, band in bands.items()}
     pixels = {name: _resample_layers(band, plan, plans[name]) for name, band in bands.items()}
@@ -174,6 +175,21 @@ def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any
         mask = _resample_mask(mask.transpose(..., *dims), plan)
         plan = replace(plan, frame=replace(plan.frame, coords=plan.frame.coords | {MASK: mask}))
     return wrap_on_grid(image, dims, plan.frame, pixels, record)
+
+
+def _with_found_mask(image: Any, dims: Dims, plan: WarpPlan) -> Any:
+    """Mask all bands where the matched one has the nodata value that was found in it: in others it may be data."""
+    bands = spatial_bands(image, dims).values()
+    if plan.found_nodata is None or plan.nodata is not None or MASK in image.coords:
+        return image
+    single = len(bands) == 1 and all(band.sizes[dim] == 1 for band in bands for dim in band.dims[:-2])
+    if single or any(stored_nodata(band) is not None for band in bands):
+        return image
+    try:
+        matched = to_band(image, None if plan.fit is None else plan.fit.details.options.get("band"), "the image")
+    except OptionError:  # another product, without that band
+        return image
+    return image.assign_coords({MASK: (dims, (matched != plan.found_nodata).variable.data)})
 
 
 def _resample_mask(mask: Variable, plan: WarpPlan) -> Variable:
