@@ -158,6 +158,9 @@ def test_alpha_bands_stay_bands_and_are_not_matched(tmp_path):
         make_raster(image, band=4)
     with pytest.raises(OptionError, match="alpha band"):
         make_raster(image.isel(band=[3, 0]))
+    for alone in (image[3], image[3:], open_raster(tmp_path / "a.tif", band=4)):
+        with pytest.raises(OptionError, match="band 4 of target is an alpha band"):
+            make_raster(alone)
     assert make_raster(image.drop_vars("valid_mask"), band=4, nodata=-1).mask is None
 
 

@@ -27,7 +27,7 @@ _OPAQUE = (1, 3)  # bands of an image that may get an alpha band
 
 def alpha_position(parts: list[DataArray]) -> int | None:
     """Position of the alpha band among the bands of a file, from 0; None without one."""
-    return alpha_of(parts[0], parts[0].dims[0]) if len(parts) == 1 and parts[0].ndim > 2 else None
+    return alpha_of(parts[0]) if len(parts) == 1 and parts[0].ndim > 2 else None
 
 
 def mask_to_write(parts: list[DataArray], driver: str) -> DataArray | None:

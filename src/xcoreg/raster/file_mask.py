@@ -109,15 +109,13 @@ def mask_of(image: DataArray, lead: Mapping[Hashable, int] | None = None) -> Var
     return mask.isel({dim: at for dim, at in (lead or {}).items() if dim in mask.dims})
 
 
-def alpha_of(image: DataArray, dim: Hashable | None) -> int | None:
-    """Position of the alpha band along the dimension of the bands, from 0; None without one."""
+def alpha_of(image: DataArray) -> int | None:
+    """Position of the alpha band among the bands of an image, from 0; None without one."""
     mask = image.coords.get(MASK)
     if mask is None or "alpha_band" not in mask.attrs:
         return None
     label, labels = int(mask.attrs["alpha_band"]), image.coords.get("band")
-    if labels is None or (labels.ndim and labels.dims != (dim,)):
-        return None
-    hits = np.flatnonzero(np.atleast_1d(labels.values) == label)
+    hits = np.flatnonzero(np.atleast_1d(labels.values) == label) if labels is not None else np.empty(0)
     return int(hits[0]) if hits.size else None
 
 
@@ -125,7 +123,7 @@ def layers_of(image: DataArray) -> list[DataArray]:
     """Split an image where its bands have nodata values or masks of their own; of an alpha band 0 is nodata."""
     axis = next((dim for dim, size in image.sizes.items() if dim in image.dims[:-2] and size > 1), None)
     mask = image.coords.get(MASK)
-    alpha = None if axis is None else alpha_of(image, axis)
+    alpha = None if axis is None else alpha_of(image)
     markers = band_markers(image)
     if axis is None or not (markers or alpha is not None or (mask is not None and mask.ndim > 2)):
         return [image]

@@ -226,11 +226,8 @@ def make_raster(
     check_dtype(array.dtype, name)
     axis = next((dim for dim, size in array.sizes.items() if dim in lead and size > 1), None)
     at, masked = (None if axis is None else lead[axis]), MASK in array.coords
-    if masked and at is not None and at == alpha_of(array, axis):
-        raise OptionError(
-            f"band {at + 1} of {name} is an alpha band, which masks the others: match another band; if it holds data, "
-            "correct its colour interpretation (rio edit-info --colorinterp), or da.drop_vars('valid_mask')"
-        )
+    if masked and (at or 0) == alpha_of(array):
+        raise _alpha_error(array, at or 0, name)
     data = array.isel(lead).transpose(*dims)
     value = as_number(nodata, name) if nodata is not None else stored_nodata(array, at)
     source = "given" if nodata is not None else "none" if value is None else "file"
@@ -242,6 +239,14 @@ def make_raster(
     for each in raster.computed:
         lazy.register(each)
     return with_corner_nodata(raster) if search else raster
+
+
+def _alpha_error(array: DataArray, at: int, name: str) -> OptionError:
+    band = array.coords["band"].values.flat[at]
+    return OptionError(
+        f"band {band} of {name} is an alpha band, which masks the others: match another band; if it holds data, correct "
+        "its colour interpretation (rio edit-info --colorinterp), or da.drop_vars('valid_mask')"
+    )
 
 
 def with_corner_nodata(raster: Raster) -> Raster:
