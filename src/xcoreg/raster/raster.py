@@ -244,7 +244,7 @@ def make_raster(
 def _alpha_error(array: DataArray, at: int, name: str) -> OptionError:
     band = array.coords["band"].values.flat[at]
     return OptionError(
-        f"band {band} of {name} is an alpha band, which masks the others: match another band; if it holds data, correct "
+        f"band {band} of {name} is an alpha band, which masks the others: match another one; if it holds data, correct "
         "its colour interpretation (rio edit-info --colorinterp), or da.drop_vars('valid_mask')"
     )
 
