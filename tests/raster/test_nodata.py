@@ -224,6 +224,26 @@ def test_what_may_be_data_is_used_for_the_matching_only(make_image, pixels):
     assert image.coreg.footprint().area == pytest.approx(300 * 300 * 100)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "void"),
+    [
+        ("float32", -9999), ("float64", -9999), ("int16", -32768), ("int32", -9999), ("float32", -3.4e38),
+        ("float32", float(np.finfo("float32").min)), ("float64", 1e20),
+    ],
+)  # fmt: skip
+def test_voids_inside_are_found(make_image, dtype, void):
+    heights = smooth(900, 1500, dtype)
+    heights[100:130, 50:90], heights[200:204, 200] = void, void
+    raster = make_raster(make_image(heights))
+    assert (raster.nodata, raster.nodata_source) == (void, "voids")
+    assert (~valid_of(make_image(heights), nodata=raster.nodata)).sum() == 1204
+
+
+@pytest.mark.parametrize("low", [-9999, -900])
+def test_a_low_value_in_the_range_of_the_data_is_no_void(make_image, low):
+    assert make_raster(make_image(smooth(low, 20000, "int16"))).nodata is None
+
+
 def test_a_match_warns_of_what_may_be_data_and_does_not_record_it():
     both = pair((300, 300), shift=(2.3, -1.0), seed=1)
     values = np.clip((both.tgt.values.astype(float) - 1500) / 8, 0, 255).astype("uint8")

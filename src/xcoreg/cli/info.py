@@ -249,7 +249,12 @@ def _ground_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-_NODATA_SOURCES = {"file": "stored in the file", "corners": "found from the corners", "given": "as given"}
+_NODATA_SOURCES = {
+    "file": "stored in the file",
+    "corners": "found from the corners",
+    "voids": "found in voids, far from all other values",
+    "given": "as given",
+}
 
 
 @click.command(cls=ConsoleCommand)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _CORNER = 3  # px, side of the blocks that are read in the corners
 # Values that programs write for missing pixels, besides the ends of the dtype.
 _USUAL = (0, -9999, -32768, -32767, -99999, -999, 255, 65535, 32767)
+_VOIDS = (-9999, -32768, -32767, -99999, -1e20, 1e20, -3.4e38, float(np.finfo("f4").min), float(np.finfo("f4").max))
 _HUGE = 1e20  # no measurement is larger
 _SCATTERED = 1e-4  # share of the cells away from the border that may have the value of the border
 _OUTSIDE = 0.9  # share of a border that lies outside of the convex hull of the data, where its edges are straight
@@ -271,6 +272,24 @@ def _may_mark(block: NDArray[Any]) -> bool:
     return int(value) in (*_USUAL, int(np.iinfo(kind).min), int(np.iinfo(kind).max))
 
 
+def void_value(values: Array) -> float | int | None:
+    """Value of voids among heights and the like: one that no measurement has, far from all others; None without one.
+
+    values (n,) float32, of the data.
+    """
+    ends = {values.min(), values.max()} if values.size else set()
+    for void in _VOIDS:
+        if np.float32(void) in ends and _is_far(np.abs(values[values != np.float32(void)].astype(np.float64) - void)):
+            return void
+    return None
+
+
+def _is_far(apart: Array) -> bool:
+    """Whether a value is no part of the range of the data, from their distances to it."""
+    low, high = np.quantile(apart, (1e-3, 1 - 1e-3)) if apart.size else (0, 0)
+    return bool(low > 0 and low >= _FAR * (high - low))
+
+
 def is_frame(values: Array, valid: Bools, marker: float) -> bool:
     """Whether the cells of an overview that have the value of a corner are beyond doubt without data.
 
@@ -281,8 +300,7 @@ def is_frame(values: Array, valid: Bools, marker: float) -> bool:
     if not valid.any():
         return False
     apart = np.abs(values.astype(np.float64) - marker)
-    low, high = np.quantile(apart[valid], (1e-3, 1 - 1e-3))
-    if low >= _FAR * (high - low) and low > 0:
+    if _is_far(apart[valid]):
         return True
     missing = ~valid
     labels, _ = ndimage.label(missing, np.ones((3, 3)))

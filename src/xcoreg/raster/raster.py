@@ -14,7 +14,16 @@ from xcoreg.errors import OptionError
 from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
 from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.nodata import Validity, as_number, is_frame, search_corners, stored_nodata, validity_of
+from xcoreg.raster.nodata import (
+    Validity,
+    as_number,
+    fits_dtype,
+    is_frame,
+    search_corners,
+    stored_nodata,
+    validity_of,
+    void_value,
+)
 from xcoreg.raster.overview import overview_of
 
 if TYPE_CHECKING:
@@ -40,7 +49,7 @@ class Raster:
     grid : CRS, affine (pixel corners) and shape.
     nodata : Value of pixels without data, besides NaN and infinity.
     name : Used in messages.
-    nodata_source : "given", "file", "corners", "none", or "uncertain": found in the corners, but it may be data.
+    nodata_source : "given", "file", "corners", "voids", "none", or "uncertain": found in the corners, but may be data.
     variable : With all bands; slicing it once reads less than slicing a slice.
     lead : Indices that select the band in `variable`.
     validity : Which values are data.
@@ -255,12 +264,22 @@ def with_corner_nodata(raster: Raster) -> Raster:
         return raster
     found = search_corners(raster.read_raw, raster.shape)
     if found is None:
-        return raster
+        return raster if raster.dtype.kind == "u" else _with_void_nodata(raster)
     raster = replace(raster, nodata=found, nodata_source="corners", validity=replace(raster.validity, nodata=found))
     coarse = overview_of(raster)
     source = "corners" if is_frame(coarse.values, coarse.valid, found) else "uncertain"
     logger.info("%s: nodata %s found from the image corners", raster.name, found)
     return replace(raster, nodata_source=source, coarse=coarse)
+
+
+def _with_void_nodata(raster: Raster) -> Raster:
+    """Find a nodata value such as -9999 anywhere in an image whose corners hold data."""
+    coarse = overview_of(raster)
+    void = void_value(coarse.values[coarse.valid & coarse.sampled])
+    if void is None or not fits_dtype(void, raster.dtype):
+        return replace(raster, coarse=coarse)
+    logger.info("%s: nodata %s found in voids of the image", raster.name, void)
+    return replace(raster, nodata=void, nodata_source="voids", validity=replace(raster.validity, nodata=void))
 
 
 def uncertain_text(raster: Raster, option: str = "nodata") -> str:
