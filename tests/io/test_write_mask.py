@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import rioxarray
 import xarray as xr
 from rasterio.enums import ColorInterp, MaskFlags
 from xarray import DataArray, Dataset
@@ -247,6 +248,21 @@ def test_a_vrt_of_bands_with_their_own_markers(both, tmp_path):
     with rasterio.open(done) as file:
         pixels, valid = file.read(2), file.read_masks(2) > 0
     assert pixels[valid].max() <= both.tgt.values.max() + 100
+
+
+@pytest.mark.parametrize("like", [False, True], ids=["moved", "resampled"])
+@pytest.mark.parametrize("kind", ["tif", "cog", "png", "jp2", "nc"])
+def test_nan_of_an_image_that_was_masked_on_opening_stays_missing(both, fit, tmp_path, like, kind):
+    path = create(tmp_path / "a.tif", "internal", both.tgt.rio.transform())
+    fixed = rioxarray.open_rasterio(path, masked=True).coreg.apply(fit, **({"like": both.ref} if like else {}))
+    written = write_raster(fixed, tmp_path / f"out.{SUFFIX.get(kind, kind)}", **FORMATS[kind])
+    np.testing.assert_array_equal(valid_of(open_raster(written)), fixed[0].notnull())
+
+
+def test_a_variable_of_the_same_name_is_no_mask(both, tmp_path):
+    other = both.tgt.copy(data=np.ones((SIDE, SIDE), "uint8"))
+    Dataset({"red": both.tgt, "valid_mask": other}).to_netcdf(tmp_path / "a.nc")
+    assert set(open_raster(tmp_path / "a.nc").data_vars) == {"red", "valid_mask"}
 
 
 def test_the_demo_names_are_public():

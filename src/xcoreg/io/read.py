@@ -18,7 +18,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import read_prj
 from xcoreg.raster.bands import to_band
-from xcoreg.raster.file_mask import MASK, file_mask
+from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
         found: Dataset = image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
-        if MASK in found.data_vars:  # in a file written by this package
+        if MASK in found.data_vars and found[MASK].attrs.get("long_name") == MASK_NAME:
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
             found = found.drop_vars(MASK).assign_coords({MASK: mask})
         return found

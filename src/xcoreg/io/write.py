@@ -40,7 +40,7 @@ from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import write_pixels
-from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_one_marker, write_mask
+from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_nan_as_mask, with_one_marker, write_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -112,6 +112,7 @@ def write_raster(
     name = driver_for(goal, driver)
     check_header(goal, name)
     image = with_one_marker(image, per_variable=name in _STORES.values())
+    image = image if name in _STORES.values() else with_nan_as_mask(image)
     try:
         with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

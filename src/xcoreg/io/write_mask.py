@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from xarray import DataArray, Variable
 from xcoreg.errors import warn_user
 from xcoreg.io.read import chunk_unread
 from xcoreg.io.stream import stream_blocks
+from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.file_mask import MASK, alpha_of, layers_of, mask_of
-from xcoreg.raster.nodata import band_markers, stored_nodata
+from xcoreg.raster.nodata import band_markers, file_nodata, stored_nodata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +50,32 @@ def mask_to_write(parts: list[DataArray], driver: str) -> DataArray | None:
         good = parts[0].variable != marker
         found = DataArray((found.variable != 0) & (good if good.ndim < 3 else good.any(str(good.dims[0]))))
     return found.transpose(*parts[0].dims[-2:])
+
+
+def loses_nan(part: DataArray) -> bool:
+    """Whether NaN has no value in the file: a decoded image of integers that have no nodata value."""
+    kind = np.dtype(part.encoding.get("dtype", part.dtype))
+    return part.dtype.kind == "f" and kind.kind in "iu" and file_nodata(part, kind) is None
+
+
+def with_nan_as_mask(image: Any) -> Any:
+    """Replace NaN that a file of integers without a nodata value cannot hold by a mask."""
+    bands = {None: image} if isinstance(image, DataArray) else dict(image.data_vars)
+    lost = {name: chunk_unread(band) for name, band in bands.items() if loses_nan(band)}
+    if not lost:
+        return image
+    dims = spatial_dims(image, "the image")
+    known = [band.notnull().any([dim for dim in band.dims if dim not in dims]) for band in lost.values()]
+    mask = reduce(and_, [one.variable for one in known])
+    if mask.chunks is None and mask.values.all():
+        return image
+    new = {name: band.fillna(band.encoding.get("add_offset", 0)) for name, band in lost.items()}
+    for name, band in new.items():
+        band.encoding = bands[name].encoding
+        band.attrs["_FillValue"] = np.nan  # which is not written, but xarray warns where there is none
+    own = mask_of(next(iter(lost.values())))
+    done = new[None] if None in new else image.assign(new)
+    return done.assign_coords({MASK: mask if own is None else mask & (own != 0)})
 
 
 def as_alpha(mask: DataArray | None, parts: list[DataArray], driver: str) -> bool:

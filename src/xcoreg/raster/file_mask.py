@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from xcoreg.core import Bools
 
-#: Name of the coordinate.
-MASK = "valid_mask"
+#: Name of the coordinate, and what it is called in files.
+MASK, MASK_NAME = "valid_mask", "pixels with data"
 
 
 class FileMask(BackendArray):
@@ -94,7 +94,7 @@ def file_mask(file: Any) -> Variable | None:
     shared = not own or MaskFlags.per_dataset in flags[own[0] - 1]
     bands = tuple(own[:1] if shared else file.indexes)
     shape: tuple[int, ...] = file.shape if shared else (file.count, *file.shape)
-    attrs = {"long_name": "pixels with data"} | ({} if alpha is None else {"alpha_band": alpha})
+    attrs = {"long_name": MASK_NAME} | ({} if alpha is None else {"alpha_band": alpha})
     encoding = {"source": file.name, "mask_of": (bands, alpha)}
     data = indexing.LazilyIndexedArray(FileMask(file.name, shape, bands, alpha))
     return Variable(("y", "x") if shared else ("band", "y", "x"), data, attrs, encoding)
