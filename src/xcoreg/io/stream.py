@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _MEMORY = 256_000_000  # bytes of chunks in memory at once
 _TILE = 512  # px, blocks end on the borders of tiles
-_BATCH = 32_000_000  # bytes of pixels in memory while writing an image without dask
-_IN_FLIGHT = 100_000_000  # the same with dask: enough for all threads
 _ROWS = 3  # rows of chunks in memory where every block needs its neighbours, as in a warp
 _NARROW = 3  # chunks; narrower strips would compute too much twice
 
@@ -206,55 +204,30 @@ def _part(array: Any, chunks: Window) -> tuple[Any, tuple[int, ...]]:
     return array.blocks[chunks], corner
 
 
-def write_pixels(file: Any, parts: list[DataArray], dtype: str) -> None:
-    """Write the bands of an image to an open file: parts (rows, columns) or (bands, rows, columns)."""
-    if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
-        stream_blocks([_layers(parts)], partial(_put_block, file, dtype))
-        return
-    for (top, left), block in _blocks(parts, dtype):
-        file.write(block, window=FileWindow(left, top, block.shape[2], block.shape[1]))
-
-
-def _layers(parts: list[DataArray]) -> Any:
+def stack_layers(parts: list[DataArray]) -> Any:
     """Stack parts to a dask array (band, row, column) of which a chunk has all bands and ends with a tile."""
     dims = ("layer", *parts[0].dims[-2:])
-    arrays = [_encoded(part, {}).data for part in parts]
+    arrays = [encode_window(part, {}).data for part in parts]
     layers = [Variable(dims, one if one.ndim == 3 else one[None]) for one in arrays]
     stack = layers[0] if len(layers) == 1 else Variable.concat(layers, "layer")  # type: ignore[no-untyped-call]
     sides = {dim: max(1, round(max(stack.chunksizes[dim]) / _TILE)) * _TILE for dim in dims[1:]}
     return stack.chunk({"layer": -1, **sides}).data
 
 
-def _put_block(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
+def put_block(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
+    """Write a block of all bands to an open file."""
     _, rows, cols = window
     where = FileWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    file.write(_stored(block, dtype), window=where)
+    file.write(as_stored(block, dtype), window=where)
 
 
-def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
-    """Blocks of an image without dask, or for a file of complete rows, in the order of writing.
-
-    A block is made of chunks of the image, if it has any, and ends with a tile of the file; else of complete rows.
-    """
-    (y_dim, x_dim), (rows, cols) = parts[0].dims[-2:], parts[0].shape[-2:]
-    chunks = parts[0].chunksizes
-    per_row = max(1, sum(part.nbytes for part in parts) // rows)
-    depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
-    for top, high in _spans(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
-        most = max(1, _IN_FLIGHT * cols // (per_row * (high - top)))
-        for left, right in _spans(_joined(chunks.get(x_dim) or (cols,), most), cols):
-            window = {y_dim: slice(top, high), x_dim: slice(left, right)}
-            blocks = lazy.compute_all([_encoded(part, window).data for part in parts])
-            stored = [_stored(block, dtype).reshape(-1, high - top, right - left) for block in blocks]
-            yield (top, left), stored[0] if len(stored) == 1 else np.concatenate(stored)
-
-
-def _spans(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
+def spans_of(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
+    """First pixels and ends of chunks."""
     starts = np.cumsum((0, *sizes)).tolist()
     return ((start, min(stop, end)) for start, stop in pairwise(starts))
 
 
-def _joined(sizes: Sequence[int], most: int) -> list[int]:
+def join_chunks(sizes: Sequence[int], most: int) -> list[int]:
     """Join neighbouring chunks up to a width that ends with a tile."""
     joined = [0]
     for size in sizes:
@@ -264,13 +237,14 @@ def _joined(sizes: Sequence[int], most: int) -> list[int]:
     return joined
 
 
-def _encoded(part: DataArray, window: dict[Any, slice]) -> Variable:
+def encode_window(part: DataArray, window: dict[Any, slice]) -> Variable:
     """Window as it is stored, with nodata values and unscaled."""
     encoded: Variable = encode_cf_variable(part.variable.isel(window))
     return encoded
 
 
-def _stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+def as_stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Round and clip values that become integers."""
     if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
         limits = np.iinfo(dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)

@@ -10,6 +10,7 @@ import struct
 import tempfile
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,8 +24,10 @@ from rasterio.drivers import driver_from_extension
 from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
+from rasterio.windows import Window
 from xarray import DataArray, Dataset
 
+from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.files import (
     DiskFull,
@@ -39,11 +42,13 @@ from xcoreg.files import (
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
-from xcoreg.io.stream import write_pixels
+from xcoreg.io.stream import as_stored, encode_window, join_chunks, put_block, spans_of, stack_layers, stream_blocks
 from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_nan_as_mask, with_one_marker, write_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
 
 _ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
@@ -52,6 +57,9 @@ _WITHOUT_PIXELS = ("VRT", "MEM", "Memory")
 _YES = ("yes", "true", "on", "1")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _PLACE = 1e-3  # px, largest error of a corner when the file is read again
+_BATCH = 32_000_000  # bytes of pixels in memory while writing an image without dask
+_MEMORY = 100_000_000  # the same with dask: enough for all threads
+_TILE = 512  # px, blocks end on the borders of tiles
 _CACHE = 256_000_000  # bytes of GDAL's cache, whose default is 5 % of the memory
 
 
@@ -238,9 +246,36 @@ def _write_blocks(
     ):
         metadata_of(image).write(file)
         parts, mask = place_mask(file, parts_of(image), mask)
-        write_pixels(file, parts, profile["dtype"])
+        _write_pixels(file, parts, profile["dtype"])
         if mask is not None:
             write_mask(file, mask)
+
+
+def _write_pixels(file: Any, parts: list[DataArray], dtype: str) -> None:
+    """Write the bands of an image to an open file: parts (rows, columns) or (bands, rows, columns)."""
+    if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
+        stream_blocks([stack_layers(parts)], partial(put_block, file, dtype))
+        return
+    for (top, left), block in _blocks(parts, dtype):
+        file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
+
+
+def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
+    """Blocks of an image without dask, or for a file of complete rows, in the order of writing.
+
+    A block is made of chunks of the image, if it has any, and ends with a tile of the file; else of complete rows.
+    """
+    (y_dim, x_dim), (rows, cols) = parts[0].dims[-2:], parts[0].shape[-2:]
+    chunks = parts[0].chunksizes
+    per_row = max(1, sum(part.nbytes for part in parts) // rows)
+    depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
+    for top, high in spans_of(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
+        most = max(1, _MEMORY * cols // (per_row * (high - top)))
+        for left, right in spans_of(join_chunks(chunks.get(x_dim) or (cols,), most), cols):
+            window = {y_dim: slice(top, high), x_dim: slice(left, right)}
+            blocks = lazy.compute_all([encode_window(part, window).data for part in parts])
+            stored = [as_stored(block, dtype).reshape(-1, high - top, right - left) for block in blocks]
+            yield (top, left), stored[0] if len(stored) == 1 else np.concatenate(stored)
 
 
 def _check(place: Path, profile: dict[str, Any]) -> None:
