@@ -19,7 +19,7 @@ from scipy import ndimage
 from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike, NDArray
     from xarray import DataArray
@@ -68,16 +68,9 @@ class Validity:
 def validity_of(image: DataArray, nodata: float | int | None, given: bool = False) -> Validity:
     """Rules of a band whose nodata value is known; a given one replaces all stored markers."""
     low, high = _valid_range(image)
-    others = () if given else tuple(value for value in _markers(image) if value != nodata and value == value)
-    return Validity(nodata, others, low, high)
-
-
-def _markers(image: DataArray) -> Iterator[float | int]:
-    """Markers in the attributes, all of which are missing; several nodata values belong to several bands."""
-    for key in ("_FillValue", "missing_value"):
-        values = _numbers(image.attrs.get(key))
-        if key == "missing_value" or len(values) == 1:
-            yield from (value for value in values if fits_dtype(value, image.dtype))
+    others = [] if given else _numbers(image.attrs.get("missing_value"))
+    known = (value for value in others if value != nodata and np.isfinite(value) and fits_dtype(value, image.dtype))
+    return Validity(nodata, tuple(known), low, high)
 
 
 def _valid_range(image: DataArray) -> tuple[float | None, float | None]:
