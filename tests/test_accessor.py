@@ -44,10 +44,10 @@ def test_nodata_that_is_stored(both):
 
 def test_nodata_that_is_found_in_the_corners(both):
     values = both.ref.values.copy()
-    values[:60, :60] = 7
+    values[:60, :60] = 0
     image = both.ref.copy(data=values)
     del image.attrs["_FillValue"]
-    assert image.coreg.nodata == 7
+    assert image.coreg.nodata == 0
 
 
 def test_no_nodata_is_none(both):

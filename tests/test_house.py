@@ -23,7 +23,7 @@ SPEC.loader.exec_module(house)
 LAYERS = (
     ("errors", "files", "core"),
     ("georef", "results", "filters"),
-    ("lazy", "raster", "io", "simulate", "datasets"),
+    ("lazy", "raster", "io", "simulate", "datasets", "masks"),
     ("matching", "warp", "coregister"),
     ("plot", "report"),
     ("accessor", "cli", "batches"),
@@ -40,6 +40,8 @@ DRAWN = {
     ("io", "raster"),
     ("io", "lazy"),
     ("datasets", "io"),
+    ("masks", "io"),
+    ("masks", "raster"),
     ("coregister", "matching"),
     ("coregister", "warp"),
     ("report", "plot"),
@@ -68,7 +70,7 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Modules with names for users, who read them from __all__.
-PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "plot", "simulate")
+PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot", "simulate")
 
 SOURCES = [house.read(path) for path in sorted(house.SRC.rglob("*.py"))]
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[source.name for source in SOURCES])

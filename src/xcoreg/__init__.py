@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-    from xcoreg import datasets, filters, georef, simulate
+    from xcoreg import datasets, filters, georef, masks, simulate
     from xcoreg.batches.run import batch
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
@@ -84,7 +84,7 @@ _HOMES = {
     "results.tiepoints": "TiePoints",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-_PUBLIC_MODULES = ("datasets", "filters", "georef", "plot", "simulate")
+_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "simulate")
 _PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "warp")
 
 __all__ = [
@@ -122,6 +122,7 @@ __all__ = [
     "load_fit",
     "lonlat_to_pixel",
     "map_to_pixel",
+    "masks",
     "match",
     "match_local",
     "open_raster",

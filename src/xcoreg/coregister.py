@@ -83,21 +83,21 @@ class WarpToOptions(MatchLocalOptions, ApplyKeywords, total=False):
 
 
 def nodata(image: DataArray | Dataset) -> float | int | None:
-    """Give the stored marker of missing pixels, or the one found from the image corners, or None."""
+    """Give the stored marker of missing pixels, or one that the corners show beyond doubt, or None."""
     with lazy.shared_chunks():
-        return make_raster(image).nodata
+        return make_raster(image).certain.nodata
 
 
 def footprint(image: DataArray | Dataset, *, band: int | str | None = None, nodata: float | None = None) -> Any:
     """Polygon of the valid data, in the CRS of the image."""
     with lazy.shared_chunks():
-        return footprint_of(make_raster(image, band=band, nodata=nodata))
+        return footprint_of(make_raster(image, band=band, nodata=nodata).certain)
 
 
 def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
     """Polygon where both images have valid data, in the CRS of the target."""
     with lazy.shared_chunks():
-        one, other = make_raster(target), make_raster(reference, name="reference")
+        one, other = make_raster(target).certain, make_raster(reference, name="reference").certain
         return overlap_of(footprint_of(one), one.grid.crs, footprint_of(other), other.grid.crs)
 
 
@@ -259,8 +259,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
         Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the
-        same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask). Pixels are not
-        searched for one here: that would compute lazy data.
+        same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask), in an image of
+        several bands as a mask of all of them where the matched band has it. Pixels are not searched for one here: that
+        would compute lazy data.
     ref_grid : GeoBox, optional
         Lattice instead of that of the fit's reference; implies `align_grid`.
     vertical : bool, optional

@@ -104,3 +104,34 @@ def test_rpcs_are_described(run, data_dir):
 def test_south_up_is_described(run, data_dir):
     found = json.loads(run("info", data_dir / "formats" / "riotiler_inverted_lat.tif", "--json").stdout)
     assert (found["orientation"], found["rotation"]) == ("south-up", 0.0)
+
+
+def test_a_mask_beside_the_pixels_is_named(run, make_tif):
+    path = make_tif("a.tif", np.full((ROWS, COLS), 7, np.uint8))
+    valid = np.arange(COLS) * np.ones((ROWS, 1), int) >= COLS // 2
+    with rasterio.open(path, "r+") as file:
+        file.write_mask(valid)
+    found = json.loads(run("info", path, "--json").stdout)
+    assert (found["nodata"], found["nodata_source"]) == (None, "none")
+    assert found["mask"] == "a mask beside the pixels"
+    assert found["valid_fraction"] == pytest.approx(0.5)
+    assert "a mask beside the pixels" in run("info", path).stdout
+
+
+def test_a_value_in_a_corner_that_may_be_data_is_no_nodata(run, make_tif):
+    values = np.random.default_rng(4).integers(0, 60, (ROWS, COLS)).astype(np.uint8)
+    values[:50, :50] = 0
+    result = run("info", make_tif("a.tif", values), "--json")
+    found = json.loads(result.stdout)
+    assert (found["nodata"], found["nodata_source"], found["valid_fraction"]) == (None, "uncertain", 1.0)
+    assert "fills a corner, 0, may be data" in found["remark"]
+    assert "pass --nodata=0 if it marks missing pixels" in result.stderr
+    assert "none for certain" in run("info", make_tif("a.tif", values)).stdout
+
+
+def test_a_quality_layer_is_a_mask(run, images, make_tif):
+    layer = make_tif("scl.tif", np.full((320, 320), 4, np.uint8))
+    result = run("match", images.ref, images.tgt, "--where", f"scl:{layer}")
+    assert result.exit_code == 0
+    layer = make_tif("scl.tif", np.full((320, 320), 9, np.uint8))
+    assert run("match", images.ref, images.tgt, "--where", f"scl:{layer}").exit_code == 3

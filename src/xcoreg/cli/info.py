@@ -24,12 +24,13 @@ from xcoreg.raster.bands import to_band
 from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import georeferenced_by
 from xcoreg.raster.overview import overview_of
-from xcoreg.raster.raster import make_raster
+from xcoreg.raster.raster import make_raster, uncertain_text
 from xcoreg.warp.locate import place
 from xcoreg.warp.rectify import ground_of, shape_of
 
 if TYPE_CHECKING:
     from xcoreg.cli.console import Console
+    from xcoreg.raster.raster import Raster
 
 
 def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[str, Any]:
@@ -54,7 +55,10 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
             | _ground_facts(image)
         )
     found |= {"georeference": "complete", **_place(raster.grid), **_file_facts(image)}
-    found |= {"nodata": _plain(raster.nodata), "nodata_source": raster.nodata_source}
+    found |= {"nodata": _plain(raster.certain.nodata), "nodata_source": raster.nodata_source, "mask": _mask_of(raster)}
+    if raster.nodata_source == "uncertain":
+        found["remark"] = uncertain_text(raster, "--nodata")
+    raster = raster.certain
     coarse = overview_of(raster)
     found["valid_fraction"] = round(float(coarse.valid.mean()), 4)
     try:
@@ -62,6 +66,13 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     except GridError as error:
         found["footprint"], found["remark"] = None, str(error)
     return found
+
+
+def _mask_of(raster: Raster) -> str | None:
+    if raster.mask is None:
+        return None
+    alpha = raster.mask.attrs.get("alpha_band")
+    return "a mask beside the pixels" if alpha is None else f"alpha band {alpha}"
 
 
 def _place(grid: Any) -> dict[str, Any]:
@@ -190,7 +201,9 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "crs" not in found:
         return [*lines, ("missing", with_shell_command(found["georeference"])), *_axes_lines(found)]
     code = found["crs"] if found["crs"].startswith("EPSG") else "no EPSG code"
-    nodata = {"none": "none: not stored, and the corners do not show one"}.get(
+    missing = {"uncertain": "none for certain: see below"}
+    missing["none"] = "none: not stored, and " + ("not needed" if found["mask"] else "the corners do not show one")
+    nodata = missing.get(
         found["nodata_source"],
         f"{found['nodata']} ({_NODATA_SOURCES.get(found['nodata_source'], found['nodata_source'])})",
     )
@@ -198,6 +211,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("CRS", f"{found['crs_name']} ({code}), unit {found['unit']}, ellipsoid {found['ellipsoid'] or 'unknown'}"),
         *_axes_lines(found),
         ("nodata", nodata),
+        *([("mask", found["mask"])] if found["mask"] else []),
         ("valid", f"about {100 * found['valid_fraction']:.1f} %"),
     ]
     return [*lines, ("footprint", found["footprint"] or found["remark"])]
@@ -246,7 +260,12 @@ def _ground_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-_NODATA_SOURCES = {"file": "stored in the file", "corners": "found from the corners", "given": "as given"}
+_NODATA_SOURCES = {
+    "file": "stored in the file",
+    "corners": "found from the corners",
+    "voids": "found in voids, far from all other values",
+    "given": "as given",
+}
 
 
 @click.command(cls=ConsoleCommand)

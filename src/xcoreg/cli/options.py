@@ -95,8 +95,10 @@ _shared = group_options(
     reference_nodata_option,
     click.option("--footprint", metavar="WKT|FILE", help="Valid area of the target: WKT in its CRS, or a vector file."),
     click.option("--ref-footprint", metavar="WKT|FILE", help="Valid area of the reference."),
-    click.option("--where", metavar="FILE", help="Match only here: raster mask (not zero) or polygons, of the target."),
-    click.option("--ref-where", metavar="FILE", help="Match only here: raster mask or polygons, of the reference."),
+    click.option(
+        "--where", metavar="FILE", help="Match only here: mask (not zero), quality layer (scl:FILE) or polygons."
+    ),
+    click.option("--ref-where", metavar="FILE", help="Match only here in the reference: mask, layer or polygons."),
     fit_option,
     click.option("--report", type=_FILE, metavar="HTML", help="Write a page with maps, tables and figures."),
 )

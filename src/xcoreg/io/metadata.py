@@ -101,6 +101,7 @@ def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[
             del chosen["tiled"]
         else:
             chosen.update(blockxsize=_BLOCK, blockysize=_BLOCK)
+        chosen["alpha"] = "unspecified"  # or GDAL takes the fourth of four bands of bytes for it
         if str(options.get("compress", "deflate")).lower() in _PREDICTED and dtype not in _UNPREDICTED:
             chosen["predictor"] = 3 if dtype.startswith("float") else 2
     return chosen

@@ -18,11 +18,14 @@ from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import read_prj
 from xcoreg.raster.bands import spatial_dims, to_band
-from xcoreg.raster.nodata import check_fits, netcdf_default_fills
+from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
+from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
     from pathlib import Path
+
+    from xarray import Variable
 
     Chunks = str | int | bool | Mapping[Hashable, int] | None
 
@@ -61,8 +64,9 @@ def open_raster(
     -------
     DataArray or Dataset
         (band, y, x) in the stored dtype, unscaled and unmasked; the nodata value is ``da.rio.nodata`` (of integers in
-        NetCDF: only if the file names one). A Dataset for files with several variables. Rotated images have their
-        transform but no coordinates.
+        NetCDF: only if the file names one), or the attribute ``nodatavals`` where bands have different ones. A mask
+        of the file, also of an alpha band, is the lazy boolean coordinate ``valid_mask``, true where there is data.
+        A Dataset for files with several variables. Rotated images have their transform but no coordinates.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def open_raster(
                 _retry_reads(found, address)
     image = _with_prj(_with_band_names(_choose(found, variable, str(path))), where)
     if band is not None:
-        image = to_band(image, band, str(path))
+        image = _with_own_marker(to_band(image, band, str(path)))
     if nodata is not None:
         image = _with_nodata(image, nodata, str(path))
     return image if chunks is None else _chunked(image, address, chunks)
@@ -126,7 +130,7 @@ def _retry_reads(image: DataArray | Dataset, address: str) -> None:
 
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty = retry(lambda: _inspect(address), address)
+        rotated, inner, empty, validity = retry(lambda: _inspect(address), address)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:
@@ -135,35 +139,74 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(inner)}")
     try:
         # Two-dimensional coordinates of a rotated image would outweigh its pixels.
-        image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=variable, **options)
+        wanted = [variable, MASK] if variable is not None and any(each.endswith(MASK) for each in inner) else variable
+        image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=wanted, **options)
     except (RasterioError, ValueError, KeyError, IndexError) as error:
         raise OptionError(f"{path} cannot be opened ({error}): name one of its variables, variable=...") from error
     if isinstance(image, list):
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
-        return image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
-    return _without_default_fill(image)
+        found: Dataset = image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
+        if MASK in found.data_vars and found[MASK].attrs.get("long_name") == MASK_NAME:
+            mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
+            found = found.drop_vars(MASK).assign_coords({MASK: mask})
+        return found
+    return _with_validity(_without_default_fill(image), *validity)
+
+
+def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float | None, ...]) -> DataArray:
+    """Add the mask of the file, and the nodata values of its bands where these differ."""
+    if mask is not None:
+        dims = [{"y": image.rio.y_dim, "x": image.rio.x_dim}.get(str(dim), dim) for dim in mask.dims]
+        image = image.assign_coords({MASK: (dims, mask._data, mask.attrs, mask.encoding)})
+        image.attrs.pop("NODATA_VALUES", None)  # GDAL made the mask of it
+    if len(set(map(repr, markers))) > 1:
+        own = (value if value is not None and fits_dtype(value, image.dtype) else None for value in markers)
+        image.attrs["nodatavals"] = tuple(None if value is None else image.dtype.type(value).item() for value in own)
+        image.attrs.pop("_FillValue", None)  # that of the first band
+    return image
+
+
+def _with_own_marker(band: DataArray) -> DataArray:
+    """Store the nodata value of a band of several as its only one."""
+    if band_markers(band):
+        marker = stored_nodata(band)
+        del band.attrs["nodatavals"]
+        band.attrs |= {} if marker is None else {"_FillValue": band.dtype.type(marker)}
+    return band
 
 
 def _without_default_fill(image: DataArray) -> DataArray:
-    """Drop a nodata value that the file does not name: GDAL reports the value of unwritten integers in NetCDF."""
+    """Drop a nodata value that the file does not name: GDAL reports the value of unwritten integers in NetCDF.
+
+    Add a second one that it names: rioxarray drops it.
+    """
     kind, marker = image.dtype, image.attrs.get("_FillValue")
-    if marker is None or kind.kind not in "iu" or int(marker) not in netcdf_default_fills(kind):
+    source = image.encoding["source"]
+    netcdf = source.lower().startswith("netcdf:") or source.lower().endswith(_BY_PATH)
+    if marker is None or not netcdf:
         return image
-    with rasterio.open(image.encoding["source"]) as file:
-        if file.driver != "netCDF" or {"_FillValue", "missing_value"} & file.tags(1).keys():
-            return image
+    with rasterio.open(source) as file:
+        tags = file.tags(1) if file.driver == "netCDF" else {"_FillValue": ""}
     plain = image.copy(deep=False)
-    del plain.attrs["_FillValue"]
+    if (
+        not {"_FillValue", "missing_value"} & tags.keys()
+        and kind.kind in "iu"
+        and int(marker) in netcdf_default_fills(kind)
+    ):
+        del plain.attrs["_FillValue"]
+    if "_FillValue" in tags and "missing_value" in tags:
+        plain.attrs["missing_value"] = tags["missing_value"]
     return plain
 
 
-def _inspect(address: str) -> tuple[bool, list[str], bool]:
-    """Whether a raster is rotated, its subdatasets, and whether it is empty."""
+def _inspect(address: str) -> tuple[bool, list[str], bool, tuple[Variable | None, tuple[float | None, ...]]]:
+    """Whether a raster is rotated, its subdatasets, whether it is empty, its mask and nodata values."""
     with rasterio.open(address) as file:
         inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
-        return bool(file.transform.b or file.transform.d), inner, file.count == 0 and not inner
+        rotated = bool(file.transform.b or file.transform.d)
+        return rotated, inner, file.count == 0 and not inner, (file_mask(file), file.nodatavals)
 
 
 def _unreadable(path: Any, message: str) -> OptionError:
@@ -234,6 +277,9 @@ def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataAr
     if isinstance(image, Dataset):
         return image.assign({name: _with_nodata(one, nodata, path) for name, one in image.data_vars.items()})
     check_fits(nodata, image.dtype, path)
+    image = image.copy(deep=False)
+    for name in ("nodatavals", "missing_value"):
+        image.attrs.pop(name, None)
     result: DataArray = image.rio.write_nodata(image.dtype.type(nodata))
     return result
 

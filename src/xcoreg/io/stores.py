@@ -22,7 +22,9 @@ from xcoreg.errors import GridError, NotGeoreferenced, OptionError, require
 from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path, open_gdal
 from xcoreg.georef import attach_gcps
 from xcoreg.io.stream import stream_blocks
+from xcoreg.io.write_mask import loses_nan
 from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.file_mask import MASK, MASK_NAME
 from xcoreg.raster.grid import grid_of
 from xcoreg.results.external import as_points
 from xcoreg.results.tiepoints import TiePoints
@@ -159,6 +161,10 @@ def _with_grid(dataset: Dataset) -> Dataset:
     if grid.crs is None:
         return dataset
     dataset = dataset.rio.set_spatial_dims(x_dim, y_dim).rio.write_transform(grid.affine)
+    if MASK in dataset.coords:  # GDAL takes the georeference of the first variable for that of all
+        mask = dataset.coords[MASK].variable
+        attrs = mask.attrs | {"long_name": MASK_NAME, "grid_mapping": dataset.rio.grid_mapping}
+        dataset = dataset.assign_coords({MASK: (mask.dims, mask._data, attrs)})
     named = y_dim in dataset.coords and x_dim in dataset.coords
     result: Dataset = dataset.rio.write_coordinate_system() if named else dataset
     return result
@@ -179,6 +185,8 @@ def _plain(array: DataArray) -> DataArray:
     plain.encoding = {key: value for key, value in array.encoding.items() if key not in _LAYOUT}
     marker = plain.attrs.pop("_FillValue", None)
     plain.encoding.setdefault("_FillValue", marker)  # None: xarray would mark NaN
+    if loses_nan(array):
+        del plain.encoding["dtype"]
     if plain.attrs.get("scale_factor") == 1 and plain.attrs.get("add_offset") == 0:
         del plain.attrs["scale_factor"], plain.attrs["add_offset"]
     if plain.chunks is None and _is_image(plain.variable):  # written in pieces

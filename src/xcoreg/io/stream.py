@@ -6,12 +6,14 @@ import os
 import threading
 import uuid
 from functools import partial, reduce
-from itertools import product
+from itertools import pairwise, product
 from operator import add
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from xarray import Variable
+from rasterio.windows import Window as FileWindow
+from xarray import DataArray, Variable
+from xarray.conventions import encode_cf_variable
 
 from xcoreg import lazy
 from xcoreg.lazy.graph import slices_of
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     Piece = tuple[int, Window]
 
 _MEMORY = 256_000_000  # bytes of chunks in memory at once
+_TILE = 512  # px, blocks end on the borders of tiles
 _ROWS = 3  # rows of chunks in memory where every block needs its neighbours, as in a warp
 _NARROW = 3  # chunks; narrower strips would compute too much twice
 
@@ -199,3 +202,50 @@ def _part(array: Any, chunks: Window) -> tuple[Any, tuple[int, ...]]:
     """Select some chunks; also returns their first pixel."""
     corner = tuple(sum(sizes[: cut.start or 0]) for sizes, cut in zip(array.chunks, chunks, strict=True))
     return array.blocks[chunks], corner
+
+
+def stack_layers(parts: list[DataArray]) -> Any:
+    """Stack parts to a dask array (band, row, column) of which a chunk has all bands and ends with a tile."""
+    dims = ("layer", *parts[0].dims[-2:])
+    arrays = [encode_window(part, {}).data for part in parts]
+    layers = [Variable(dims, one if one.ndim == 3 else one[None]) for one in arrays]
+    stack = layers[0] if len(layers) == 1 else Variable.concat(layers, "layer")  # type: ignore[no-untyped-call]
+    sides = {dim: max(1, round(max(stack.chunksizes[dim]) / _TILE)) * _TILE for dim in dims[1:]}
+    return stack.chunk({"layer": -1, **sides}).data
+
+
+def put_block(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
+    """Write a block of all bands to an open file."""
+    _, rows, cols = window
+    where = FileWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+    file.write(as_stored(block, dtype), window=where)
+
+
+def spans_of(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
+    """First pixels and ends of chunks."""
+    starts = np.cumsum((0, *sizes)).tolist()
+    return ((start, min(stop, end)) for start, stop in pairwise(starts))
+
+
+def join_chunks(sizes: Sequence[int], most: int) -> list[int]:
+    """Join neighbouring chunks up to a width that ends with a tile."""
+    joined = [0]
+    for size in sizes:
+        if joined[-1] and joined[-1] + size > most and sum(joined) % _TILE == 0:
+            joined.append(0)
+        joined[-1] += size
+    return joined
+
+
+def encode_window(part: DataArray, window: dict[Any, slice]) -> Variable:
+    """Window as it is stored, with nodata values and unscaled."""
+    encoded: Variable = encode_cf_variable(part.variable.isel(window))
+    return encoded
+
+
+def as_stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Round and clip values that become integers."""
+    if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype, copy=False)

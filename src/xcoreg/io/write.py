@@ -11,7 +11,6 @@ import tempfile
 import warnings
 from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,8 +25,7 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
 from rasterio.windows import Window
-from xarray import DataArray, Dataset, Variable
-from xarray.conventions import encode_cf_variable
+from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
@@ -44,11 +42,12 @@ from xcoreg.files import (
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.metadata import add_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
-from xcoreg.io.stream import stream_blocks
+from xcoreg.io.stream import as_stored, encode_window, join_chunks, put_block, spans_of, stack_layers, stream_blocks
+from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_nan_as_mask, with_one_marker, write_mask
 from xcoreg.raster.grid import check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -58,11 +57,11 @@ _OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")
 _WITHOUT_PIXELS = ("VRT", "MEM", "Memory")
 _YES = ("yes", "true", "on", "1")
 _STORES = {".nc": "netCDF", ".zarr": "Zarr"}
-_TILE = 512  # px, blocks end on the borders of tiles
 _PLACE = 1e-3  # px, largest error of a corner when the file is read again
-_CACHE = 256_000_000  # bytes of GDAL's cache, whose default is 5 % of the memory
 _BATCH = 32_000_000  # bytes of pixels in memory while writing an image without dask
 _MEMORY = 100_000_000  # the same with dask: enough for all threads
+_TILE = 512  # px, blocks end on the borders of tiles
+_CACHE = 256_000_000  # bytes of GDAL's cache, whose default is 5 % of the memory
 
 
 def write_raster(
@@ -95,7 +94,9 @@ def write_raster(
     Path
         The file, with CRS, transform (or control points, in GeoTIFFs), dtype, nodata, scale and offset, band names and
         attributes; booleans become uint8, half floats float32. GeoTIFFs are tiled and
-        deflated unless `creation` says otherwise.
+        deflated unless `creation` says otherwise. The coordinate ``valid_mask`` becomes the mask of the file: inside
+        of GeoTIFFs, an alpha band of PNG, a variable of NetCDF and Zarr, else a file .msk beside it. Where bands have
+        different nodata values, and the format has one, their pixels get that one, with a warning.
 
     Raises
     ------
@@ -119,6 +120,8 @@ def write_raster(
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
     check_header(goal, name)
+    image = with_one_marker(image, per_variable=name in _STORES.values())
+    image = image if name in _STORES.values() else with_nan_as_mask(image)
     try:
         with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -216,47 +219,47 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
     check_size((profile["height"], profile["width"]), asked=True, lazy=True)
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
+    mask = mask_to_write(parts_of(image), driver)
     if not issubclass(_writer(driver), BufferedDatasetWriter):
         with reporting_disk_full(place.parent):
-            _write_blocks(image, place, profile)
+            _write_blocks(image, place, profile, mask)
     else:
         # Formats that only copy (COG, JP2, PNG) copy from a plain GeoTIFF instead of from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
+            draft = profile_of(image, "GTiff", {"compress": "none"})
+            for each in (profile, draft) if as_alpha(mask, parts_of(image), driver) else ():
+                each |= {"count": each["count"] + 1, "nodata": None}
             with reporting_disk_full(place.parent):
-                _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
+                _write_blocks(image, plain, draft, mask)
                 rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
     with reporting_disk_full(place.parent):
         _check(place, profile)
         check_integrity(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
 
 
-def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any]) -> None:
+def _write_blocks(
+    image: DataArray | Dataset, place: Path, profile: dict[str, Any], mask: DataArray | None = None
+) -> None:
     options = {key: value for key, value in profile.items() if key != "creation"}
-    with rasterio.open(place, "w", **options, **profile["creation"]) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"),
+        rasterio.open(place, "w", **options, **profile["creation"]) as file,
+    ):
         metadata_of(image).write(file)
-        parts = parts_of(image)
-        if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
-            stream_blocks([_layers(parts)], partial(_put, file, profile["dtype"]))
-            return
-        for (top, left), block in _blocks(parts, profile["dtype"]):
-            file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
+        parts, mask = place_mask(file, parts_of(image), mask)
+        _write_pixels(file, parts, profile["dtype"])
+        if mask is not None:
+            write_mask(file, mask)
 
 
-def _layers(parts: list[DataArray]) -> Any:
-    """Stack parts to a dask array (band, row, column) of which a chunk has all bands and ends with a tile."""
-    dims = ("layer", *parts[0].dims[-2:])
-    arrays = [_encoded(part, {}).data for part in parts]
-    layers = [Variable(dims, one if one.ndim == 3 else one[None]) for one in arrays]
-    stack = layers[0] if len(layers) == 1 else Variable.concat(layers, "layer")  # type: ignore[no-untyped-call]
-    sides = {dim: max(1, round(max(stack.chunksizes[dim]) / _TILE)) * _TILE for dim in dims[1:]}
-    return stack.chunk({"layer": -1, **sides}).data
-
-
-def _put(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
-    _, rows, cols = window
-    where = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    file.write(_stored(block, dtype), window=where)
+def _write_pixels(file: Any, parts: list[DataArray], dtype: str) -> None:
+    """Write the bands of an image to an open file: parts (rows, columns) or (bands, rows, columns)."""
+    if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
+        stream_blocks([stack_layers(parts)], partial(put_block, file, dtype))
+        return
+    for (top, left), block in _blocks(parts, dtype):
+        file.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
 
 
 def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
@@ -268,41 +271,13 @@ def _blocks(parts: list[DataArray], dtype: str) -> Iterator[tuple[tuple[int, int
     chunks = parts[0].chunksizes
     per_row = max(1, sum(part.nbytes for part in parts) // rows)
     depth = max(_TILE, _BATCH // per_row // _TILE * _TILE)
-    for top, high in _spans(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
+    for top, high in spans_of(chunks.get(y_dim) or (depth,) * -(-rows // depth), rows):
         most = max(1, _MEMORY * cols // (per_row * (high - top)))
-        for left, right in _spans(_joined(chunks.get(x_dim) or (cols,), most), cols):
+        for left, right in spans_of(join_chunks(chunks.get(x_dim) or (cols,), most), cols):
             window = {y_dim: slice(top, high), x_dim: slice(left, right)}
-            blocks = lazy.compute_all([_encoded(part, window).data for part in parts])
-            stored = [_stored(block, dtype).reshape(-1, high - top, right - left) for block in blocks]
+            blocks = lazy.compute_all([encode_window(part, window).data for part in parts])
+            stored = [as_stored(block, dtype).reshape(-1, high - top, right - left) for block in blocks]
             yield (top, left), stored[0] if len(stored) == 1 else np.concatenate(stored)
-
-
-def _spans(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
-    starts = np.cumsum((0, *sizes)).tolist()
-    return ((start, min(stop, end)) for start, stop in pairwise(starts))
-
-
-def _joined(sizes: Sequence[int], most: int) -> list[int]:
-    """Join neighbouring chunks up to a width that ends with a tile."""
-    joined = [0]
-    for size in sizes:
-        if joined[-1] and joined[-1] + size > most and sum(joined) % _TILE == 0:
-            joined.append(0)
-        joined[-1] += size
-    return joined
-
-
-def _encoded(part: DataArray, window: dict[Any, slice]) -> Variable:
-    """Window as it is stored, with nodata values and unscaled."""
-    encoded: Variable = encode_cf_variable(part.variable.isel(window))
-    return encoded
-
-
-def _stored(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    if np.dtype(dtype).kind in "iu" and values.dtype.kind == "f":
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype, copy=False)
 
 
 def _check(place: Path, profile: dict[str, Any]) -> None:
@@ -338,7 +313,7 @@ def copy_moved(
     old = _transform_of(source)
     with new_file(goal) as place:
         shutil.copyfile(source, place)
-        for suffix in (".aux.xml", ".ovr", ".msk"):
+        for suffix in (".aux.xml", ".ovr", ".msk", ".msk.ovr"):
             beside = source.with_name(source.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, place.with_name(place.name + suffix))

@@ -110,34 +110,43 @@ def map_output_blocks(
     chunks: tuple[tuple[int, ...], tuple[int, ...]],
     box_of: Callable[[slice, slice], tuple[int, int, int, int]],
     dtype: Any,
+    mask: Any = None,
 ) -> Any:
-    """Make a lazy array block by block, each block from one window of the source: chunks (rows, cols)."""
-    token = tokenize(function, source.name, chunks, str(dtype))
+    """Make a lazy array block by block, each from one window of the source, and of its mask: chunks (rows, cols)."""
+    token = tokenize(function, source.name, chunks, str(dtype), *([] if mask is None else [mask.name]))
     name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
     # One key for the function, which its tasks share.
     graph: dict[Any, Any] = {worker: function}
-    edges = [edges_of(sizes) for sizes in source.chunks[-2:]]
+    mask_window = f"{window}-mask"
     for (i, rows), (j, cols) in product(*(list(enumerate(slices_of(sizes))) for sizes in chunks)):
         box = box_of(rows, cols)
-        cuts = [cuts_along(*span, sizes) for span, sizes in zip((box[:2], box[2:]), edges, strict=True)]
+        masks, mask_cols = ([], 0) if mask is None else _add_pieces(graph, (mask_window, i, j), mask, (), box)
         for lead in product(*(range(len(sizes)) for sizes in source.chunks[:-2])):
-            pieces: list[Any] = []
-            for (row, row_cut), (col, col_cut) in product(*cuts):
-                key = (window, *lead, i, j, row, col)
-                every = (slice(None),) * len(lead)
-                graph[key] = (getitem, (source.name, *lead, row, col), (*every, row_cut, col_cut))
-                pieces.append(key)
+            pieces, n_cols = _add_pieces(graph, (window, *lead, i, j), source, lead, box)
             layers = tuple(sizes[at] for sizes, at in zip(source.chunks[:-2], lead, strict=True))
-            how = _Block(layers, len(cuts[1]), box, rows, cols, str(source.dtype))
-            graph[(name, *lead, i, j)] = (how, worker, pieces)
-    layered = HighLevelGraph.from_collections(name, graph, dependencies=[source])
+            how = _Block(layers, n_cols, box, rows, cols, str(source.dtype), mask_cols)
+            graph[(name, *lead, i, j)] = (how, worker, pieces, *([masks] if masks else []))
+    layered = HighLevelGraph.from_collections(name, graph, dependencies=[source] if mask is None else [source, mask])
     meta = np.empty((0,) * source.ndim, dtype=dtype)
     return da.Array(layered, name, (*source.chunks[:-2], *chunks), meta=meta)  # type: ignore[no-untyped-call]
 
 
+def _add_pieces(
+    graph: dict[Any, Any], name: tuple[Any, ...], source: Any, lead: tuple[int, ...], box: Box
+) -> tuple[list[Any], int]:
+    """Add the pieces of chunks that make up a window; return their keys, row by row, and the number in a row."""
+    edges = [edges_of(sizes) for sizes in source.chunks[-2:]]
+    cuts = [cuts_along(*span, sizes) for span, sizes in zip((box[:2], box[2:]), edges, strict=True)]
+    every, pieces = (slice(None),) * len(lead), []
+    for (row, row_cut), (col, col_cut) in product(*cuts):
+        graph[(*name, row, col)] = (getitem, (source.name, *lead, row, col), (*every, row_cut, col_cut))
+        pieces.append((*name, row, col))
+    return pieces, len(cuts[1])
+
+
 @dataclass(frozen=True)
 class _Block:
-    """A task that assembles the pieces of a window and calls the function."""
+    """A task that assembles the pieces of a window, and of its mask, and calls the function."""
 
     layers: tuple[int, ...]
     n_cols: int
@@ -145,16 +154,22 @@ class _Block:
     rows: slice
     cols: slice
     dtype: str
+    mask_cols: int = 0
 
-    def __call__(self, function: Callable[..., NDArray[Any]], pieces: list[NDArray[Any]]) -> NDArray[Any]:
-        if not pieces:
-            window = np.empty((*self.layers, 0, 0), dtype=self.dtype)
-        elif len(pieces) == 1:
-            window = pieces[0]
-        else:
-            strips = [pieces[at : at + self.n_cols] for at in range(0, len(pieces), self.n_cols)]
-            window = np.concatenate([np.concatenate(strip, axis=-1) for strip in strips], axis=-2)
-        return function(window, self.box, self.rows, self.cols)
+    def __call__(self, function: Callable[..., NDArray[Any]], pieces: list[NDArray[Any]], *masks: Any) -> NDArray[Any]:
+        empty = np.empty((*self.layers, 0, 0), dtype=self.dtype)
+        window = _join_pieces(pieces, self.n_cols) if pieces else empty
+        return function(
+            window, self.box, self.rows, self.cols, *(_join_pieces(parts, self.mask_cols) for parts in masks)
+        )
+
+
+def _join_pieces(pieces: list[NDArray[Any]], n_cols: int) -> NDArray[Any]:
+    """Join the pieces of a window, given row by row."""
+    if len(pieces) == 1:
+        return pieces[0]
+    strips = [pieces[at : at + n_cols] for at in range(0, len(pieces), n_cols)]
+    return np.concatenate([np.concatenate(strip, axis=-1) for strip in strips], axis=-2)
 
 
 def slices_of(sizes: Sequence[int]) -> Iterator[slice]:

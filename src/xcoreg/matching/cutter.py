@@ -128,9 +128,9 @@ class Cutter:
 
     def boxes_to_read(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
         """Boxes that cutting some windows reads, for an image that dask computes."""
-        if not self.raster.is_computed:
-            return []
-        return [(self.raster.data.data, [self.raster.clip(box) for box in self._boxes(x, y, size)])]
+        arrays = self.raster.computed
+        boxes = [self.raster.clip(box) for box in self._boxes(x, y, size)] if arrays else []
+        return [(array, boxes) for array in arrays]
 
     def _boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
         return (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)[0]

@@ -18,6 +18,7 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef import same_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_grid
 from xcoreg.io.read import open_raster
+from xcoreg.masks import read_quality
 from xcoreg.raster.footprint import carry_to_crs
 from xcoreg.raster.nodata import stored_nodata
 from xcoreg.raster.raster import Raster, make_raster
@@ -151,7 +152,10 @@ def read_footprint(text: str | os.PathLike[str], crs: Any, name: str = "footprin
 
 
 def read_mask(path: str | os.PathLike[str], name: str = "where") -> Where | DataArray:
-    """Open what a path given as `where` names: the polygons of a vector file, or the first band of a raster."""
+    """Open what a path given as `where` names: polygons, the first band of a raster, or a quality layer."""
+    quality = read_quality(str(path))
+    if quality is not None:
+        return quality
     if is_vector(path):
         return Where(*read_polygons(path, name))
     return cast("DataArray", open_raster(path, band=1))

@@ -76,7 +76,8 @@ class Options:
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
     where, ref_where : DataArray, geometry, GeoDataFrame or callable, optional
-        Use the image only where true (inside); see :func:`xcoreg.matching.masks.as_mask`.
+        Use the image only where true (inside); see :func:`xcoreg.matching.masks.as_mask`, for quality layers
+        :mod:`xcoreg.masks`.
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional

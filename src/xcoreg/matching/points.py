@@ -192,7 +192,7 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     if shifted and not _has_relief(samples, np.nan_to_num(found.move)):
         found = without_shift(found)
     interim = Interim(linear=linear, points=len(heights.x))
-    details = Details(options=options.record(), tgt_nodata=raster.nodata, interim=interim)
+    details = Details(options=options.record(), tgt_nodata=raster.certain.nodata, interim=interim)
     return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin), details, place)
 
 

@@ -24,6 +24,7 @@ from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from xcoreg.matching.shift import Acceptance
+    from xcoreg.raster.raster import Raster
 
 
 _ADVICE = {
@@ -159,8 +160,18 @@ def _details(scene: Scene, options: Options, rounds: list[WindowMatches], answer
 def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
     """Record images and options, as every result does, and interim results."""
     tgt, ref, both = (_corners(polygon) for polygon in (*scene.footprints, scene.overlap))
-    nodata = scene.target.nodata, scene.reference.nodata
-    return Details(options.record(), scene.reference.grid, *nodata, Interim(tgt, ref, both, scene.linear, **interim))
+    return Details(
+        options=options.record(),
+        ref_grid=scene.reference.grid,
+        tgt_nodata=_recorded_nodata(scene.target),
+        ref_nodata=_recorded_nodata(scene.reference),
+        nodata_is_stored=scene.target.nodata_source == "file",
+        interim=Interim(tgt, ref, both, scene.linear, **interim),
+    )
+
+
+def _recorded_nodata(raster: Raster) -> float | int | None:
+    return None if raster.nodata_source == "uncertain" else raster.nodata
 
 
 def _corners(polygon: Any) -> tuple[tuple[float, float], ...]:

@@ -12,14 +12,14 @@ import shapely
 from xarray import DataArray, Dataset
 
 from xcoreg.core import Floats
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, warn_user
 from xcoreg.georef import Linear
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
 from xcoreg.matching.options import Options
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
-from xcoreg.raster.raster import Raster, make_raster, with_corner_nodata
+from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata
 
 logger = logging.getLogger("xcoreg")
 
@@ -88,6 +88,9 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     mask = None if options.where is None else as_mask(options.where, crs)
     ref_mask = None if options.ref_where is None else as_mask(options.ref_where, ref_crs, "ref_where")
     target, reference = with_corner_nodata(target), with_corner_nodata(reference)
+    for raster, option in ((target, "nodata"), (reference, "ref_nodata")):
+        if raster.nodata_source == "uncertain":
+            warn_user(uncertain_text(raster, option))
     overviews = overview_of(target), overview_of(reference)
     valid, ref_valid = options.footprint, options.ref_footprint
     footprints = (

@@ -62,9 +62,11 @@ def overlap(
 
 def _nothing(raster: Raster) -> str:
     why = {
-        "none": "every sampled pixel is NaN or infinite",
+        "none": "every sampled pixel is NaN or infinite" + ", or masked" * (raster.mask is not None),
         "file": f"every sampled pixel is the stored nodata ({raster.nodata}) or not finite; pass nodata= to overrule",
         "given": f"every sampled pixel is nodata ({raster.nodata}, as given) or not finite",
+        "uncertain": f"every sampled pixel is {raster.nodata}, as in the image corners; pass nodata= if that is data",
+        "voids": f"every sampled pixel is {raster.nodata}; pass nodata= if that is data",
         "corners": f"every sampled pixel is {raster.nodata}, as in the image corners; pass nodata= if that is data",
     }
     return f"{raster.name} has no valid pixel: {why[raster.nodata_source]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal, retry
 from xcoreg.georef import linear_of
+from xcoreg.raster.file_mask import file_mask, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +39,7 @@ class FileLevel:
     shape : (rows, columns); At this level.
     block : (rows, columns); What is decoded at once, px of this level.
     nodata : Of the file.
+    mask : Bands whose masks count, the alpha band, and the shape of the file; None without a mask.
     """
 
     path: str
@@ -45,6 +48,7 @@ class FileLevel:
     shape: tuple[int, int]
     block: tuple[int, int]
     nodata: float | None
+    mask: tuple[tuple[int, ...], int | None, tuple[int, int]] | None = None
 
     def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
         """Read blocks in several threads and store their samples."""
@@ -57,11 +61,23 @@ class FileLevel:
 
     def _fill_batch(self, samples: Samples, boxes: Sequence[Box]) -> None:
         options = {} if self.level is None else {"overview_level": self.level}
-        with retry(partial(rasterio.open, self.path, **options), self.path) as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(retry(partial(rasterio.open, self.path, **options), self.path))
+            # An overview need not have a mask of its own where its file has one: GDAL calls all of it valid then.
+            full = file if self.mask is None else stack.enter_context(open_gdal(self.path))
             for box in boxes:
                 row0, row1, col0, col1 = box
                 window = Window(col0, row0, col1 - col0, row1 - row0)
-                samples.put(box, retry(partial(file.read, self.band, window=window), self.path))
+                pixels = retry(partial(file.read, self.band, window=window), self.path)
+                samples.put(box, pixels, self._read_mask(full, box))
+
+    def _read_mask(self, file: Any, box: Box) -> Any:
+        if self.mask is None:
+            return None
+        bands, alpha, shape = self.mask
+        down, right = (full / own for full, own in zip(shape, self.shape, strict=True))
+        wide = (box[0] * down, box[1] * down, box[2] * right, box[3] * right)
+        return read_mask(file, bands, alpha, wide, (box[1] - box[0], box[3] - box[2]))
 
 
 def file_behind(raster: Raster, size: int) -> FileLevel | None:
@@ -80,17 +96,40 @@ def _choose(file: Any, path: str, band: int, raster: Raster, size: int) -> FileL
     shape = raster.shape
     if tuple(file.shape) != shape or band > file.count or file.transform.is_identity:
         return None
+    mask = None
+    if raster.mask is not None:
+        encoding = raster.mask.encoding
+        if encoding.get("source") != path or "mask_of" not in encoding or raster.mask.shape != shape:
+            return None
+        bands, alpha = encoding["mask_of"]
+        mask = (bands if len(bands) < 2 else (band,), alpha, shape)
     # A shifted image still has the pixels of the file, a mirrored one has not.
     if not np.allclose(linear_of(file.transform), linear_of(raster.grid.affine), rtol=1e-6, atol=0):
         return None
+    _check_carried(file, band, raster)
     factors = list(file.overviews(band))
     enough = [at for at, factor in enumerate(factors) if max(shape) / factor >= 0.75 * size]
     nodata = file.nodatavals[band - 1]
     if not enough:
-        return FileLevel(path, band, None, shape, tuple(file.block_shapes[band - 1]), nodata)
+        return FileLevel(path, band, None, shape, tuple(file.block_shapes[band - 1]), nodata, mask)
     level = max(enough, key=lambda at: factors[at])
     with rasterio.open(path, overview_level=level) as coarse:
-        return FileLevel(path, band, level, tuple(coarse.shape), tuple(coarse.block_shapes[band - 1]), nodata)
+        return FileLevel(path, band, level, tuple(coarse.shape), tuple(coarse.block_shapes[band - 1]), nodata, mask)
+
+
+def _check_carried(file: Any, band: int, raster: Raster) -> None:
+    """Warn of what the file of an unchanged image says about missing pixels, and the image does not."""
+    if raster.nodata_source == "given" or raster.variable.dtype != file.dtypes[band - 1]:  # decoded: missing is NaN
+        return
+    first, own = file.nodatavals[0], file.nodatavals[band - 1]
+    lost = "a mask beside the pixels" * (raster.mask is None and file_mask(file) is not None)
+    if raster.nodata_source == "file" and raster.nodata == first and own not in (None, first) and own == own:
+        lost = lost or f"another nodata value for this band, {own}"
+    if lost:
+        warn_user(
+            f"{raster.name}: its file has {lost}, which the image does not carry: open it with xcoreg.open_raster, "
+            "which adds it"
+        )
 
 
 def _band_in_file(raster: Raster) -> int | None:

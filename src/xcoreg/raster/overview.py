@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from xcoreg.raster.levels import file_behind
 from xcoreg.raster.nodata import valid_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +33,7 @@ _SMALL = 9_000_000  # px; smaller images are read completely
 _STRIP = 4_000_000  # px read at once of a small image
 _BUDGET = 25_000_000  # px decoded of a larger image, at most
 _FIRST = 5  # blocks per axis that are read first
+_SIZE = 512  # cells along the longer side of an image
 _LEAST = 2  # samples of either kind along a side of a block that make a border
 
 
@@ -41,7 +43,7 @@ class Samples:
 
     rows, cols : (n,) int; Pixels that are sampled, ascending.
     step : (rows, columns); Size of a cell, px.
-    markers : Nodata values.
+    is_valid : Which of the stored pixels are data, by their values.
     values, gx, gy : (rows, columns) float32; See :class:`Overview`.
     valid, sampled : (rows, columns) bool; Of the cells sampled so far.
     """
@@ -49,7 +51,7 @@ class Samples:
     rows: NDArray[np.intp]
     cols: NDArray[np.intp]
     step: tuple[int, int]
-    markers: tuple[float | None, ...]
+    is_valid: Callable[[NDArray[Any]], NDArray[np.bool_]]
     values: NDArray[np.float32]
     gx: NDArray[np.float32]
     gy: NDArray[np.float32]
@@ -57,7 +59,7 @@ class Samples:
     sampled: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], step: tuple[int, int], markers: tuple[float | None, ...]) -> Samples:
+    def empty(cls, shape: tuple[int, int], step: tuple[int, int], is_valid: Any) -> Samples:
         """Place the cells on an image: shape (rows, columns); step (rows, columns)."""
         # The centre of the last, cut cell may be outside: take the last pixel.
         rows, cols = (
@@ -66,7 +68,15 @@ class Samples:
         cells = rows.size, cols.size
         gx, gy = np.full(cells, np.nan, np.float32), np.full(cells, np.nan, np.float32)
         return cls(
-            rows, cols, step, markers, np.zeros(cells, np.float32), gx, gy, np.zeros(cells, bool), np.zeros(cells, bool)
+            rows,
+            cols,
+            step,
+            is_valid,
+            np.zeros(cells, np.float32),
+            gx,
+            gy,
+            np.zeros(cells, bool),
+            np.zeros(cells, bool),
         )
 
     def cells(self, box: Box) -> tuple[slice, slice]:
@@ -86,32 +96,29 @@ class Samples:
         boxes = [(*down, *right) for down in parts[0] for right in parts[1]]
         return [each for each in boxes if all(part.stop > part.start for part in self.cells(each))]
 
-    def put(self, box: Box, block: NDArray[Any]) -> None:
-        """Store the samples of a block of the image."""
+    def put(self, box: Box, block: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> None:
+        """Store the samples of a block of the image, and of its mask."""
         down, right = self.cells(box)
         rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
         above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
-        here = block[np.ix_(rows, cols)]
-        self.put_samples(box, here, block[np.ix_(above, cols)], block[np.ix_(rows, before)])
+        places = [np.ix_(rows, cols), np.ix_(above, cols), np.ix_(rows, before)]
+        self.put_samples(box, [block[at] for at in places], [] if mask is None else [mask[at] for at in places])
         # On the first line of a block the neighbour is the sample itself.
         self.gy[down, right][above == rows] = np.nan
         self.gx[down, right][:, before == cols] = np.nan
 
-    def put_samples(self, box: Box, here: NDArray[Any], above: NDArray[Any], before: NDArray[Any]) -> None:
-        """Store samples with the pixels above and before them."""
+    def put_samples(self, box: Box, pixels: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]] = ()) -> None:
+        """Store samples with the pixels above and before them, and the masks of all three."""
         at = self.cells(box)
-        valid, valid_above, valid_before = (self._is_valid(part) for part in (here, above, before))
+        here, above, before = pixels
+        valid, valid_above, valid_before = goods = [self.is_valid(part) for part in pixels]
+        for good, mask in zip(goods, masks, strict=False):
+            np.logical_and(good, mask, out=good)
         value = np.where(valid, here, 0).astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             self.gy[at] = np.where(valid & valid_above, value - above.astype(np.float32), np.nan)
             self.gx[at] = np.where(valid & valid_before, value - before.astype(np.float32), np.nan)
         self.values[at], self.valid[at], self.sampled[at] = value, valid, True
-
-    def _is_valid(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
-        valid = np.ones(raw.shape, bool)
-        for marker in self.markers:
-            valid &= valid_mask(raw, marker)
-        return valid
 
     def valid_everywhere(self) -> NDArray[np.bool_]:
         """Give every cell a validity: a cell that was not sampled has that of the nearest sampled one.
@@ -293,7 +300,7 @@ class _ImageReader:
             self._fill_chunked(samples, boxes)
             return
         for box in boxes:
-            samples.put(box, self.raster.read_raw([box])[0])
+            samples.put(box, self.raster.read_raw([box])[0], next(iter(self.raster.read_mask([box])), None))
 
     def _fill_chunked(self, samples: Samples, boxes: Sequence[Box]) -> None:
         """Let dask select the samples in one computation, so that no chunk stays in memory."""
@@ -304,21 +311,23 @@ class _ImageReader:
             row, col = int(samples.rows[down.start]), int(samples.cols[right.start])
             end, last = int(samples.rows[down.stop - 1]) + 1, int(samples.cols[right.stop - 1]) + 1
             wanted += [(row, end, col, last), (row - 1, end - 1, col, last), (row, end, col - 1, last - 1)]
-        parts = self.raster.read_raw(wanted, samples.step)
+        parts, masks = self.raster.read_raw(wanted, samples.step), self.raster.read_mask(wanted, samples.step)
         for at, box in enumerate(boxes):
-            samples.put_samples(box, *parts[3 * at : 3 * at + 3])
+            samples.put_samples(box, parts[3 * at : 3 * at + 3], masks[3 * at : 3 * at + 3])
 
 
-def overview_of(raster: Raster, size: int = 512) -> Overview:
+def overview_of(raster: Raster, size: int = _SIZE) -> Overview:
     """Sample an image coarsely, with about `size` cells along its longer side."""
+    if raster.coarse is not None and size == _SIZE:
+        return raster.coarse
     in_memory = isinstance(getattr(raster.variable, "_data", None), np.ndarray)
     level = None if in_memory else file_behind(raster, size)
     reader: Reader = level or _ImageReader(raster)
     step = cell_size(reader, size)
-    samples = Samples.empty(reader.shape, step, _nodata_values(raster, level))
+    samples = Samples.empty(reader.shape, step, partial(_is_valid, raster, level))
     if in_memory:
         everything = 0, reader.shape[0], 0, reader.shape[1]
-        samples.put(everything, raster.read_raw([everything])[0])
+        samples.put(everything, raster.read_raw([everything])[0], next(iter(raster.read_mask([everything])), None))
     else:
         read_samples(reader, samples)
     share = 100 * samples.sampled.mean()
@@ -327,10 +336,12 @@ def overview_of(raster: Raster, size: int = 512) -> Overview:
     return Overview(samples.values, samples.valid_everywhere(), samples.sampled, samples.gx, samples.gy, grid)
 
 
-def _nodata_values(raster: Raster, level: FileLevel | None) -> tuple[float | None, ...]:
-    """Nodata values of what is read: an image masked on opening has NaN, its file has another."""
-    masked = raster.nodata is not None and math.isnan(raster.nodata)
-    return (raster.nodata, level.nodata) if level is not None and masked else (raster.nodata,)
+def _is_valid(raster: Raster, level: FileLevel | None, raw: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which stored pixels are data: an image masked on opening has NaN, its file has another marker."""
+    valid = raster.validity.of(raw)
+    if level is not None and raster.nodata is not None and math.isnan(raster.nodata):
+        valid &= valid_mask(raw, level.nodata)
+    return valid
 
 
 def _coarse_grid(raster: Raster, shape: tuple[int, int], samples: Samples) -> GeoBox:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,19 @@ from xarray import DataArray, Dataset, Variable
 from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
+from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
-from xcoreg.raster.nodata import as_number, search_corners, stored_nodata, valid_mask
+from xcoreg.raster.nodata import (
+    Validity,
+    as_number,
+    fits_dtype,
+    is_frame,
+    search_corners,
+    stored_nodata,
+    validity_of,
+    void_value,
+)
+from xcoreg.raster.overview import overview_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -22,9 +33,12 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from xcoreg.lazy.graph import Box
+    from xcoreg.raster.overview import Overview
 
 
 logger = logging.getLogger("xcoreg")
+
+_ANY = Validity()
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +49,12 @@ class Raster:
     grid : CRS, affine (pixel corners) and shape.
     nodata : Value of pixels without data, besides NaN and infinity.
     name : Used in messages.
-    nodata_source : "given", "file", "corners" or "none".
+    nodata_source : "given", "file", "corners", "voids", "none", or "uncertain": found in the corners, but may be data.
     variable : With all bands; slicing it once reads less than slicing a slice.
     lead : Indices that select the band in `variable`.
+    validity : Which values are data.
+    mask : Where there is data, (rows, columns), besides: of the file, of an alpha band, or of the user.
+    coarse : Overview that was made to find the nodata value.
     """
 
     data: DataArray
@@ -47,6 +64,9 @@ class Raster:
     nodata_source: str
     variable: Variable
     lead: tuple[tuple[Hashable, int], ...]
+    validity: Validity = _ANY
+    mask: Variable | None = None
+    coarse: Overview | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,11 +96,28 @@ class Raster:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle an image that dask computes without its graph: tasks in other processes are given its chunks."""
-        state = dict(self.__dict__)
+        state = self.__dict__ | {"coarse": None}
         if self.is_computed:
             data = DataArray(lazy.without_graph(self.data.data), dims=self.data.dims)
             state |= {"data": data, "variable": data.variable, "lead": ()}
+        if self.mask is not None and not _is_stored(self.mask):
+            state["mask"] = Variable(self.mask.dims, lazy.without_graph(self.mask.data))
         return state
+
+    @property
+    def certain(self) -> Raster:
+        """The raster without a nodata value that may be data."""
+        if self.nodata_source != "uncertain":
+            return self
+        return replace(
+            self, nodata=None, nodata_source="none", validity=replace(self.validity, nodata=None), coarse=None
+        )
+
+    @property
+    def computed(self) -> list[Any]:
+        """What dask has to compute of it: pixels, mask."""
+        arrays = [self.data.data] if self.is_computed else []
+        return arrays if self.mask is None or _is_stored(self.mask) else [*arrays, self.mask.data]
 
     def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window at full resolution."""
@@ -90,7 +127,8 @@ class Raster:
         """Read several windows at once; for dask data this is one computation."""
         wanted = list(boxes)
         inner = [self.clip(box) for box in wanted]
-        return [self._pad(*pair) for pair in zip(wanted, inner, self.read_raw(inner), strict=True)]
+        raws = self.read_raw(inner)
+        return [self._pad(*each) for each in zip(wanted, inner, raws, self.read_valid(inner, raws), strict=True)]
 
     def read_stack(self, boxes: Sequence[Box]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read several windows of one size at once, faster than one by one: -> values, valid (n, rows, cols)."""
@@ -98,10 +136,10 @@ class Raster:
         raws = self.read_raw(inner)
         shapes = {(row1 - row0, col1 - col0) for row0, row1, col0, col1 in boxes}
         if {raw.shape for raw in raws} != shapes or not raws:
-            padded = [self._pad(*one) for one in zip(boxes, inner, raws, strict=True)]
+            padded = [self._pad(*one) for one in zip(boxes, inner, raws, self.read_valid(inner, raws), strict=True)]
             return np.array([own for own, _ in padded], self.work_dtype), np.array([good for _, good in padded], bool)
         raw = np.stack(raws)
-        valid = self.valid_mask(raw)
+        valid = self.validity.of(raw) if self.mask is None else np.stack(self.read_valid(inner, raws))
         values = raw.astype(self.work_dtype, copy=False)
         if not valid.all():
             np.copyto(values, 0, where=~valid)
@@ -123,23 +161,36 @@ class Raster:
         y_dim, x_dim = self.data.dims
         return read_boxes(self.variable, dict(self.lead), (y_dim, x_dim), boxes, step)
 
-    def valid_mask(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which of the stored pixels are data."""
-        return valid_mask(raw, self.nodata)
+    def read_mask(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[np.bool_]]:
+        """Read windows of the mask, if there is one: step (rows, columns)."""
+        if self.mask is None:
+            return []
+        if not _is_stored(self.mask):
+            return [part != 0 for part in lazy.read_windows(self.mask.data, boxes, step)]
+        y_dim, x_dim = self.mask.dims
+        return [part != 0 for part in read_boxes(self.mask, {}, (y_dim, x_dim), boxes, step)]
 
-    def _pad(self, box: Box, inner: Box, raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def read_valid(
+        self, boxes: Sequence[Box], raws: Sequence[NDArray[Any]], step: tuple[int, int] = (1, 1)
+    ) -> list[NDArray[np.bool_]]:
+        """Which of the stored pixels of windows are data: step (rows, columns)."""
+        valid = [self.validity.of(raw) for raw in raws]
+        for own, mask in zip(valid, self.read_mask(boxes, step), strict=False):
+            np.logical_and(own, mask, out=own)
+        return valid
+
+    def _pad(
+        self, box: Box, inner: Box, raw: NDArray[Any], part: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = box[1] - box[0], box[3] - box[2]
-        if raw.shape == shape:
-            part = self.valid_mask(raw)
-            if part.all():
-                return raw.astype(self.work_dtype), part
+        if raw.shape == shape and part.all():
+            return raw.astype(self.work_dtype), part
         values = np.zeros(shape, self.work_dtype)
         valid = np.zeros(shape, bool)
         place = (
             slice(inner[0] - box[0], inner[1] - box[0]) if raw.shape[0] else slice(0, 0),
             slice(inner[2] - box[2], inner[3] - box[2]) if raw.shape[1] else slice(0, 0),
         )
-        part = self.valid_mask(raw)
         valid[place] = part
         np.copyto(values[place], raw, where=part, casting="unsafe")
         return values, valid
@@ -182,48 +233,93 @@ def make_raster(
     dims = spatial_dims(image, name)
     lead = pick_band(array, dims, left, name)
     check_dtype(array.dtype, name)
+    axis = next((dim for dim, size in array.sizes.items() if dim in lead and size > 1), None)
+    at, masked = (None if axis is None else lead[axis]), MASK in array.coords
+    if masked and (at or 0) == alpha_of(array):
+        raise _alpha_error(array, at or 0, name)
     data = array.isel(lead).transpose(*dims)
-    value = as_number(nodata, name) if nodata is not None else stored_nodata(array)
+    value = as_number(nodata, name) if nodata is not None else stored_nodata(array, at)
     source = "given" if nodata is not None else "none" if value is None else "file"
-    raster = Raster(data, grid_of(array, name, dims), value, name, source, array.variable, tuple(lead.items()))
-    if raster.is_computed:
-        lazy.register(data.data)
+    validity = validity_of(array, value, given=nodata is not None)
+    mask = mask_of(array, lead) if masked else None
+    mask = None if mask is None else mask.transpose(*dims)
+    grid, variable = grid_of(array, name, dims), array.variable
+    raster = Raster(data, grid, value, name, source, variable, tuple(lead.items()), validity, mask)
+    for each in raster.computed:
+        lazy.register(each)
     return with_corner_nodata(raster) if search else raster
 
 
+def _alpha_error(array: DataArray, at: int, name: str) -> OptionError:
+    band = array.coords["band"].values.flat[at]
+    return OptionError(
+        f"band {band} of {name} is an alpha band, which masks the others: match another one; if it holds data, correct "
+        "its colour interpretation (rio edit-info --colorinterp), or da.drop_vars('valid_mask')"
+    )
+
+
 def with_corner_nodata(raster: Raster) -> Raster:
-    """Find a nodata value in the corners of an image that has none."""
-    if raster.nodata is not None:
+    """Find a nodata value in the corners of an image that has none, and judge by an overview whether it is one."""
+    if raster.nodata is not None or raster.mask is not None:
         return raster
     found = search_corners(raster.read_raw, raster.shape)
     if found is None:
-        return raster
+        return raster if raster.dtype.kind == "u" else _with_void_nodata(raster)
+    raster = replace(raster, nodata=found, nodata_source="corners", validity=replace(raster.validity, nodata=found))
+    coarse = overview_of(raster)
+    source = "corners" if is_frame(coarse.values, coarse.valid, found) else "uncertain"
     logger.info("%s: nodata %s found from the image corners", raster.name, found)
-    return Raster(raster.data, raster.grid, found, raster.name, "corners", raster.variable, raster.lead)
+    return replace(raster, nodata_source=source, coarse=coarse)
+
+
+def _with_void_nodata(raster: Raster) -> Raster:
+    """Find a nodata value such as -9999 anywhere in an image whose corners hold data."""
+    coarse = overview_of(raster)
+    void = void_value(coarse.values[coarse.valid & coarse.sampled])
+    if void is None or not fits_dtype(void, raster.dtype):
+        return replace(raster, coarse=coarse)
+    logger.info("%s: nodata %s found in voids of the image", raster.name, void)
+    return replace(raster, nodata=void, nodata_source="voids", validity=replace(raster.validity, nodata=void))
+
+
+def uncertain_text(raster: Raster, option: str = "nodata") -> str:
+    """Say that the corners show a value that may be data."""
+    return (
+        f"{raster.name} stores no nodata value, and the one that fills a corner, {raster.nodata}, may be data: it "
+        "occurs inside, too, or goes over into the values beside it. It is left out of the matching only; pass "
+        f"{option}={raster.nodata} if it marks missing pixels"
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _CachedRaster(Raster):
-    """A raster with the pixels of `box` in memory."""
+    """A raster with the pixels of `box` in memory, and its mask there."""
 
     box: Box = (0, 0, 0, 0)
     pixels: Any = None
+    masked: Any = None
 
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[Any]:
         """Read windows as they are stored, from memory where all of them are in the box."""
+        return self._cut(self.pixels, boxes, step) or super().read_raw(boxes, step)
+
+    def read_mask(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[Any]:
+        """Read windows of the mask, from memory where all of them are in the box."""
+        return self._cut(self.masked, boxes, step) or super().read_mask(boxes, step)
+
+    def _cut(self, pixels: Any, boxes: Sequence[Box], step: tuple[int, int]) -> list[Any]:
         row0, row1, col0, col1 = self.box
         inside = all(row0 <= r0 and r1 <= row1 and col0 <= c0 and c1 <= col1 for r0, r1, c0, c1 in boxes)
-        if not inside:
-            return super().read_raw(boxes, step)
-        return [
-            self.pixels[r0 - row0 : r1 - row0 : step[0], c0 - col0 : c1 - col0 : step[1]] for r0, r1, c0, c1 in boxes
-        ]
+        if pixels is None or not inside:
+            return []
+        return [pixels[r0 - row0 : r1 - row0 : step[0], c0 - col0 : c1 - col0 : step[1]] for r0, r1, c0, c1 in boxes]
 
 
 def cache_box(raster: Raster, box: Box) -> Raster:
     """Read one box of a raster now, so that windows inside of it come from memory."""
-    if raster.is_computed:
+    if raster.computed:
         return raster
     inner = raster.clip(box)
     known = {f.name: getattr(raster, f.name) for f in fields(Raster)}
-    return _CachedRaster(**known, box=inner, pixels=raster.read_raw([inner])[0])
+    masked = next(iter(raster.read_mask([inner])), None)
+    return _CachedRaster(**known, box=inner, pixels=raster.read_raw([inner])[0], masked=masked)

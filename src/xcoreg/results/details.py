@@ -179,6 +179,7 @@ class Details:
     options : Options that were given, as plain JSON types; whatever is none becomes its text.
     ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
+    nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
 
@@ -189,6 +190,7 @@ class Details:
     interim: Interim = field(default_factory=Interim)
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
+    nodata_is_stored: bool = False
     origin: Origin = Origin()
 
     def __post_init__(self) -> None:
@@ -206,6 +208,7 @@ class Details:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, exact; what is not known is left out."""
         out = {name: getattr(self, name) for name in ("options", "tgt_nodata", "ref_nodata")}
+        out |= {"nodata_is_stored": True} if self.nodata_is_stored else {}
         out["ref_grid"] = None if self.ref_grid is None else _grid_to_dict(self.ref_grid)
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
@@ -232,6 +235,7 @@ class Details:
             interim=_make(Interim, interim),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+            nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
         )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
-from xarray import DataArray, Dataset
+from xarray import DataArray, Dataset, Variable, full_like
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
-from xcoreg.raster.bands import is_chunked, spatial_dims
+from xcoreg.raster.bands import is_chunked, spatial_dims, to_band
+from xcoreg.raster.file_mask import MASK, layers_of, mask_of
 from xcoreg.raster.grid import check_size, grid_of
+from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.results.coregistration import version_of
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
@@ -194,15 +197,71 @@ def _of(fit: Coregistration) -> str:
 
 def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
     """Plan all bands, interpolate each once, and wrap the result."""
+    image = _with_found_mask(image, dims, plan)
     bands = spatial_bands(image, dims)
-    plans = {name: plan_band(band, plan) for name, band in bands.items()}
-    pixels = {name: _resample_band(band, plan, plans[name]) for name, band in bands.items()}
+    plans = {name: [(layer, plan_band(layer, plan)) for layer in layers_of(band)] for name, band in bands.items()}
+    pixels = {name: _resample_layers(band, plan, plans[name]) for name, band in bands.items()}
+    decided = [each for several in plans.values() for _, each in several]
+    mask = next((mask for band in bands.values() if (mask := mask_of(band)) is not None), None)
+    if mask is None and any(each.needs_mask for each in decided):
+        first = next(iter(bands.values()))
+        flat = first.isel(dict.fromkeys(first.dims[:-2], 0))
+        mask = (
+            full_like(flat, True, dtype=bool).variable
+            if flat.chunks
+            else Variable(dims, np.broadcast_to(True, flat.shape))
+        )
+    if mask is not None:
+        record = record | {"mask": MASK}
+        mask = _resample_mask(mask.transpose(..., *dims), plan)
+        plan = replace(plan, frame=replace(plan.frame, coords=plan.frame.coords | {MASK: mask}))
     return wrap_on_grid(image, dims, plan.frame, pixels, record)
+
+
+def _with_found_mask(image: Any, dims: Dims, plan: WarpPlan) -> Any:
+    """Mask all bands where the matched one has the nodata value that was found in it: in others it may be data."""
+    bands = spatial_bands(image, dims).values()
+    if plan.found_nodata is None or plan.nodata is not None or MASK in image.coords:
+        return image
+    single = len(bands) == 1 and all(band.sizes[dim] == 1 for band in bands for dim in band.dims[:-2])
+    if single or any(stored_nodata(band) is not None for band in bands):
+        return image
+    try:
+        matched = to_band(image, None if plan.fit is None else plan.fit.details.options.get("band"), "the image")
+    except OptionError:  # another product, without that band
+        return image
+    return image.assign_coords({MASK: (dims, (matched != plan.found_nodata).variable.data)})
+
+
+def _resample_mask(mask: Variable, plan: WarpPlan) -> Variable:
+    """Mask of the output: where the kernel finds data, as for the pixels themselves."""
+    resampler = Resampler(plan.mapping, plan.frame.grid.shape.yx, plan.resampling, 0, 0, "uint8")
+    data = resample(DataArray(mask.astype(bool) if mask.chunks else mask), resampler)
+    return Variable((*mask.dims[:-2], *plan.frame.dims), data.astype(bool), mask.attrs)
+
+
+def _resample_layers(band: DataArray, plan: WarpPlan, layers: list[tuple[DataArray, BandPlan]]) -> DataArray:
+    """Interpolate a band, or its layers where each has rules of its own."""
+    made = [_resample_band(layer, plan, decided) for layer, decided in layers]
+    if len(made) == 1:
+        return made[0]
+    axis = next(dim for dim in band.dims if dim not in layers[0][0].dims)
+    stacked = Variable.concat([one.variable for one in made], axis)  # type: ignore[no-untyped-call]
+    lead = [dim for dim in band.dims[:-2] if dim != axis]
+    out = DataArray(stacked.transpose(*band.dims[:-2], *stacked.dims[-2:]) if lead else stacked, attrs=dict(band.attrs))
+    out.encoding = dict(band.encoding)
+    if band_markers(band):
+        out.attrs["nodatavals"] = tuple(stored_nodata(one) for one in made)
+    elif "_FillValue" in made[0].attrs:
+        out.attrs["_FillValue"] = made[0].attrs["_FillValue"]
+    return out
 
 
 def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataArray:
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
-    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided))
+    mask = mask_of(band)
+    mask = None if mask is None else mask.transpose(*band.dims[-2:])
+    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
     out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=dict(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
@@ -234,7 +293,7 @@ def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     for name, band in spatial_bands(image, plan.frame.dims).items():
         if plan.corrects(band):
             old = image if is_array else image[name]
-            made = _resample_band(band, plan, plan_band(band, plan))
+            made = _resample_layers(band, plan, [(layer, plan_band(layer, plan)) for layer in layers_of(band)])
             new[name] = old.copy(data=made.transpose(*old.dims).data)
             new[name].attrs, new[name].encoding = made.attrs, made.encoding
     if is_array:

@@ -14,7 +14,8 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.ground import approximate_to_map, approximate_to_pixel
 from xcoreg.raster.bands import to_band
-from xcoreg.raster.nodata import stored_nodata, valid_mask
+from xcoreg.raster.file_mask import mask_of
+from xcoreg.raster.nodata import Validity, stored_nodata, validity_of
 from xcoreg.warp.rectify import as_ground, shape_of
 
 if TYPE_CHECKING:
@@ -295,17 +296,17 @@ def _positions(to_pixel: Any, shape: tuple[int, int], x: Floats, y: Floats) -> t
 def _values(band: DataArray, col: Floats, row: Floats, inside: NDArray[np.bool_], kernel: str) -> Floats:
     """Pixel values at positions; only the parts of the image with points are read."""
     out = np.full(col.shape, np.nan)
-    marker = stored_nodata(band)
+    validity = validity_of(band, stored_nodata(band))
     if kernel == "nearest" and isinstance(getattr(band.variable, "_data", None), np.ndarray):
         for part in _chunks(col.size):
             here = inside[part]
             if here.all():
-                out[part] = _from_block(band, row[part], col[part], marker, kernel)
+                out[part] = _from_block(band, row[part], col[part], validity, kernel)
             elif here.any():
-                out[part][here] = _from_block(band, row[part][here], col[part][here], marker, kernel)
+                out[part][here] = _from_block(band, row[part][here], col[part][here], validity, kernel)
         return out
     for at in _parts(row, col, np.flatnonzero(inside)):
-        out[at] = _from_block(band, row[at], col[at], marker, kernel)
+        out[at] = _from_block(band, row[at], col[at], validity, kernel)
     return out
 
 
@@ -321,17 +322,21 @@ def _parts(rows: Floats, cols: Floats, inside: NDArray[np.intp]) -> list[NDArray
     return list(np.split(inside[order], borders))
 
 
-def _from_block(band: DataArray, rows: Floats, cols: Floats, marker: Any, kernel: str) -> Floats:
+def _from_block(band: DataArray, rows: Floats, cols: Floats, validity: Validity, kernel: str) -> Floats:
     margin = reach(kernel) + 1
     low = [max(int(p.min()) - margin, 0) for p in (rows, cols)]
     high = [min(int(p.max()) + margin + 2, int(size)) for p, size in zip((rows, cols), band.shape, strict=True)]
-    window = band.isel({dim: slice(a, b) for dim, a, b in zip(band.dims, low, high, strict=True)}).values
+    part = band.isel({dim: slice(a, b) for dim, a, b in zip(band.dims, low, high, strict=True)})
+    window, mask = part.values, mask_of(part)
+    masked = None if mask is None else mask.transpose(*part.dims).values != 0
     if kernel == "nearest":  # a point on the lower or right edge belongs to the last pixel
         r, c = (
             np.minimum(nearest_index(p), size - 1) - first
             for p, size, first in zip((rows, cols), band.shape, low, strict=True)
         )
         values = window[r, c]
-        return np.where(valid_mask(values, marker), values.astype(np.float64), np.nan)
-    values, valid = sample(window, valid_mask(window, marker), rows - low[0], cols - low[1], kernel)
+        good = validity.of(values) if masked is None else validity.of(values) & masked[r, c]
+        return np.where(good, values.astype(np.float64), np.nan)
+    good = validity.of(window) if masked is None else validity.of(window) & masked
+    values, valid = sample(window, good, rows - low[0], cols - low[1], kernel)
     return np.where(valid, values.astype(np.float64), np.nan)

@@ -11,7 +11,8 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
-from xcoreg.raster.nodata import band_nodata, stored_nodata
+from xcoreg.raster.file_mask import MASK
+from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_value, validity_of
 from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
 
 if TYPE_CHECKING:
@@ -217,20 +218,27 @@ class BandPlan:
 
     kernel : One of ``core.kernels.KERNELS``; booleans are always taken from the nearest pixel.
     dtype : Of the output; that of the band, unless heights are corrected.
-    nodata : Marks missing pixels of the band, besides NaN and infinity.
+    validity : Which values of the band are data.
     fill : Value of missing output pixels.
     records_fill : Whether `fill` has to be recorded as the nodata value of the output.
+    needs_mask : Whether missing output pixels have no value of their own, so that a mask has to mark them.
     limits : Range that a decoded band (masked, scaled) can take in its file; None where any value can be stored.
     correction : Added to the heights of the band.
     """
 
     kernel: str
     dtype: np.dtype[Any]
-    nodata: float | int | None
+    validity: Validity
     fill: float | int | bool
     records_fill: bool
+    needs_mask: bool
     limits: Limits | None
     correction: VerticalCorrection | None
+
+    @property
+    def nodata(self) -> float | int | None:
+        """Marks missing pixels of the band, besides NaN and infinity."""
+        return self.validity.nodata
 
 
 def plan_image(mapping: Mapping, frame: Frame, fit: Coregistration, options: ApplyOptions) -> WarpPlan:
@@ -249,41 +257,62 @@ def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
     kernel = "nearest" if kind == "b" else plan.resampling
     correction = plan.correction if plan.corrects(band) else None
     dtype = band.dtype if correction is None else heights_dtype(band.dtype)
-    nodata = band_nodata(band, plan.nodata, plan.found_nodata if kernel != "nearest" else None)
-    fill, records_fill = _fill(band, nodata, (kernel, dtype), plan.mapping)
+    found = plan.found_nodata if kernel != "nearest" and MASK not in band.coords else None
+    nodata = band_nodata(band, plan.nodata, found)
+    validity = validity_of(band, nodata, given=plan.nodata is not None)
+    fill, records_fill, needs_mask = _fill(band, validity, (kernel, dtype), plan.mapping)
     limits = _limits(band) if correction is None and kernel != "nearest" else None
-    return BandPlan(kernel, dtype, nodata, fill, records_fill, limits, correction)
+    return BandPlan(kernel, dtype, validity, fill, records_fill, needs_mask, limits, correction)
 
 
 def _found_nodata(fit: Coregistration, image: GeoBox, resampling: str) -> Any:
     """Nodata value that the match found in the target, for images on the same grid that are not masks."""
     same = fit.shape == image.shape and np.allclose(fit.transform, image.affine[:6], rtol=1e-12, atol=0.0)
-    return fit.details.tgt_nodata if same and resampling != "nearest" else None
+    usable = same and resampling != "nearest" and not fit.details.nodata_is_stored
+    return fit.details.tgt_nodata if usable else None
 
 
 def _fill(
-    band: DataArray, nodata: float | int | None, output: tuple[str, np.dtype[Any]], mapping: Mapping
-) -> tuple[float | int | bool, bool]:
-    """Value of missing output pixels, and whether it has to be recorded as nodata."""
-    kernel, dtype = output
+    band: DataArray, validity: Validity, output: tuple[str, np.dtype[Any]], mapping: Mapping
+) -> tuple[float | int | bool, bool, bool]:
+    """Value of missing output pixels, whether it has to be recorded as nodata, and whether a mask is needed."""
+    dtype, nodata, masked = output[1], validity.nodata, MASK in band.coords
     if dtype.kind == "b":
-        return False, False
+        return False, False, not (mapping.is_covered or masked)
     if band.dtype.kind == "f" and band.encoding.get("_FillValue") is not None:
-        return np.nan, False  # decoded: missing is NaN, whatever stands in the file
+        return np.nan, False, False  # decoded: missing is NaN, whatever stands in the file
     if nodata is not None:
         stored = stored_nodata(band)
-        return nodata, stored is None or not np.array_equal(stored, nodata, equal_nan=True)
+        return nodata, stored is None or not np.array_equal(stored, nodata, equal_nan=True), False
     if dtype.kind == "f":
-        return np.nan, not mapping.is_covered
-    if mapping.is_covered:
-        return 0, False
-    info = np.iinfo(dtype)
-    fill = info.min if dtype.kind == "i" else (info.max if kernel == "nearest" else 0)
-    warn_user(
-        f"{_name_of(band)} ({dtype}) has no nodata value, but pixels without data appear: they are set to "
-        f"{fill}, which is recorded as nodata; pass nodata= to choose another"
+        return np.nan, masked or not mapping.is_covered, False
+    if masked or (mapping.is_covered and validity == Validity()):
+        return 0, False, False
+    return _fill_integers(band, validity, output[0] == "nearest")
+
+
+def _fill_integers(band: DataArray, validity: Validity, copies: bool) -> tuple[int, bool, bool]:
+    """Value of missing pixels of an integer image without a nodata value: one that is no data, or else a mask."""
+    info = np.iinfo(band.dtype)
+    preferred = int(info.min if info.min else (info.max if copies else 0))
+    outside = (
+        value for value in (preferred, int(info.min), int(info.max)) if not validity.of(np.array(value, band.dtype))
     )
-    return fill, True
+    fill, pixels = next(outside, None), band.variable._data
+    why = "lies outside its valid range" if fill is not None else "does not occur in it"
+    if fill is None and isinstance(pixels, np.ndarray):
+        fill = unused_value(pixels, preferred, copies)
+    name = f"{_name_of(band)} ({band.dtype}) has no nodata value, but pixels without data appear"
+    if fill is not None:
+        warn_user(
+            f"{name}: they are set to {fill}, which {why} and is recorded as nodata; pass nodata= to choose another"
+        )
+        return fill, True, False
+    warn_user(
+        f"{name}: they are set to 0 and marked by the coordinate {MASK!r}, written to files as their mask: "
+        "any value may be data; pass nodata= to choose a value instead"
+    )
+    return 0, False, True
 
 
 def _limits(band: DataArray) -> Limits | None:

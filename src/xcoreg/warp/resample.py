@@ -11,19 +11,20 @@ from xcoreg import lazy
 from xcoreg.core import Array, Floats
 from xcoreg.core.kernels import reach, round_position
 from xcoreg.core.sampling import sample, sample_axes, shrink
-from xcoreg.raster.nodata import valid_mask
+from xcoreg.raster.nodata import Validity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-    from xarray import DataArray
+    from xarray import DataArray, Variable
 
     from xcoreg.warp.mapping import Box, Mapping
     from xcoreg.warp.plan import BandPlan
     from xcoreg.warp.vertical import VerticalCorrection
 
     Positions = tuple[Floats, Floats]
+    Layers = tuple[Array, Array | None]  # pixels and their mask
 
 _BLOCK_PIXELS = 1 << 18  # of output at once when the source is not a dask array
 _WIDE, _SQUARE = 4096, 512  # longest block, px, of parallel grids and of others
@@ -39,10 +40,11 @@ class Resampler:
     mapping : From output to source pixels; None when they do not meet.
     shape : Rows and columns of the output.
     kernel : One of ``core.kernels.KERNELS``.
-    nodata : Marks missing pixels of the source, besides NaN and infinity.
+    nodata : No pixel with data gets this value.
     fill : Written where the output is missing.
     dtype : Of the output; that of the source, unless heights are corrected.
     correction : Of heights, added to what was interpolated; `dtype` is floating then.
+    validity : Which values of the source are data; default: all but `nodata`, NaN and infinity.
     """
 
     mapping: Mapping | None
@@ -52,11 +54,13 @@ class Resampler:
     fill: float | int | bool
     dtype: str
     correction: VerticalCorrection | None = None
+    validity: Validity | None = None
 
     @classmethod
     def of(cls, mapping: Mapping | None, shape: tuple[int, int], plan: BandPlan) -> Resampler:
         """Make the resampler of a planned band."""
-        return cls(mapping, shape, plan.kernel, plan.nodata, plan.fill, str(plan.dtype), plan.correction)
+        validity = None if plan.validity == Validity(plan.nodata) else plan.validity
+        return cls(mapping, shape, plan.kernel, plan.nodata, plan.fill, str(plan.dtype), plan.correction, validity)
 
     def box(self, rows: slice, cols: slice) -> Box:
         """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
@@ -68,13 +72,13 @@ class Resampler:
         margin = max(block * (reach(self.kernel, scale) + 1) for scale, block in zip(scales, blocks, strict=True))
         return self.mapping.window(rows, cols, margin, blocks)
 
-    def __call__(self, source: Array, box: Box, rows: slice, cols: slice) -> Array:
-        """Make a block of the output: source (..., row1 - row0, col1 - col0) -> (..., n_rows, n_cols)."""
+    def __call__(self, source: Array, box: Box, rows: slice, cols: slice, mask: Array | None = None) -> Array:
+        """Make a block of the output: source (..., row1 - row0, col1 - col0), mask alike -> (..., n_rows, n_cols)."""
         if self.mapping is None or not source.size:
             shape = (*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
             return np.full(shape, self.fill, dtype=self.dtype)
         make = self._resample_axes if self.mapping.is_parallel else self._resample_tiles
-        out = make(self.mapping, source, (box[0], box[2]), (rows, cols))
+        out = make(self.mapping, (source, mask), (box[0], box[2]), (rows, cols))
         if self.correction is not None:
             for row, col in _tiles(rows, cols):
                 part = out[..., row.start - rows.start : row.stop - rows.start, :]
@@ -82,13 +86,13 @@ class Resampler:
         return out
 
     def _resample_tiles(
-        self, mapping: Mapping, source: Array, origin: tuple[int, int], block: tuple[slice, slice]
+        self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
     ) -> Array:
         """Make a block, tile by tile, from the position of every pixel."""
-        rows, cols = block
+        (source, _), (rows, cols) = layers, block
         out = np.empty((*source.shape[:-2], rows.stop - rows.start, cols.stop - cols.start), dtype=self.dtype)
         copied = self.kernel == "nearest"
-        valid = None if copied else self._valid(source)
+        valid = None if copied else self._valid(*layers)
         values, good, frame = (source, None, (1, 1)) if copied else self._average(source, valid)
         for tile in _tiles(rows, cols):
             at = mapping.positions(*tile)
@@ -103,17 +107,18 @@ class Resampler:
         return out
 
     def _resample_axes(
-        self, mapping: Mapping, source: Array, origin: tuple[int, int], block: tuple[slice, slice]
+        self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
     ) -> Array:
         """Make a block of a parallel grid from positions along its axes."""
         at = tuple(axis - start for axis, start in zip(mapping.axes(*block), origin, strict=True))
+        source, _ = layers
         if self.kernel == "nearest" or mapping.copies_pixels:
             # Pixels are copied unchanged, missing ones too: NaN and infinity stay.
             out, inside = sample_axes(source, None, at[0], at[1], "nearest")
             out = out.astype(self.dtype, copy=False)
             return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
-        out, good = sample_axes(source, self._valid(source), at[0], at[1], self.kernel, scale=mapping.scale)
-        return to_stored(out, good, np.dtype(self.dtype), self.nodata, self.fill)
+        out, good = sample_axes(source, self._valid(*layers), at[0], at[1], self.kernel, scale=mapping.scale)
+        return self._to_stored(out, good)
 
     def _take_nearest(self, source: Array, at: Positions, origin: tuple[int, int]) -> Array:
         """Copy the nearest pixels unchanged."""
@@ -130,7 +135,13 @@ class Resampler:
             at = ((at[0] - origin[0] + 0.5) / by_row - 0.5, (at[1] - origin[1] + 0.5) / by_col - 0.5)
             scale, origin = (scale[0] / by_row, scale[1] / by_col), (0, 0)
         out, good = sample(values, valid, *at, self.kernel, scale=scale, origin=origin)
-        return to_stored(out, good, np.dtype(self.dtype), self.nodata, self.fill)
+        return self._to_stored(out, good)
+
+    def _to_stored(self, values: Array, good: NDArray[np.bool_]) -> Array:
+        """Bring interpolated values into the valid range and the dtype of the output."""
+        if self.validity is not None and (self.validity.low, self.validity.high) != (None, None):
+            np.clip(values, self.validity.low, self.validity.high, out=values)
+        return to_stored(values, good, np.dtype(self.dtype), self.nodata, self.fill)
 
     def _average(self, source: Array, valid: Array | None) -> tuple[Array, Array | None, tuple[int, int]]:
         """Average a much finer source in blocks; also returns the size of the blocks."""
@@ -160,11 +171,13 @@ class Resampler:
         by_row, by_col = (int(scale // 2) if scale >= _COARSE else 1 for scale in self.mapping.scale)
         return by_row, by_col
 
-    def _valid(self, source: Array) -> NDArray[np.bool_] | None:
+    def _valid(self, source: Array, mask: Array | None) -> NDArray[np.bool_] | None:
         """Find the valid pixels; None when all are."""
-        if source.dtype.kind != "f" and self.nodata is None:
+        if source.dtype.kind != "f" and self.nodata is None and self.validity is None and mask is None:
             return None
-        valid = valid_mask(source, self.nodata)
+        valid = (self.validity or Validity(self.nodata)).of(source)
+        if mask is not None:
+            valid &= mask != 0
         return None if valid.all() else valid
 
 
@@ -204,8 +217,8 @@ def _next_value(marker: Array) -> Any:
     return marker - 1 if int(marker) == np.iinfo(marker.dtype).max else marker + 1
 
 
-def resample(image: DataArray, resampler: Resampler) -> Any:
-    """Run a resampler over an array: -> (..., *resampler.shape) numpy.ndarray, or dask.array.Array for dask."""
+def resample(image: DataArray, resampler: Resampler, mask: Variable | None = None) -> Any:
+    """Run a resampler over an array and its mask: -> (..., *resampler.shape) numpy, or dask.array.Array for dask."""
     if lazy.is_lazy(image):
         data = image.data
         scale = (1.0, 1.0) if resampler.mapping is None else resampler.mapping.scale
@@ -213,7 +226,10 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
         chunks = tuple(_chunks(size, max(old), coarser) for size, old, coarser in sizes)
         if resampler.correction is not None and resampler.correction.mapping.is_identity:
             chunks = data.chunks[-2:]
-        return lazy.map_output_blocks(resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype)
+        lazy_mask = None if mask is None else mask.chunk(dict(zip(mask.dims, data.chunks[-2:], strict=True))).data
+        return lazy.map_output_blocks(
+            resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype, lazy_mask
+        )
     out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)
     y_dim, x_dim = image.dims[-2:]
     parallel = resampler.mapping is None or resampler.mapping.is_parallel
@@ -221,8 +237,10 @@ def resample(image: DataArray, resampler: Resampler) -> Any:
     coarser = 1.0 if resampler.mapping is None else resampler.mapping.scale[0] * resampler.mapping.scale[1]
     for rows, cols in _blocks(resampler.shape, layers * coarser, _WIDE if parallel else _SQUARE):
         box = resampler.box(rows, cols)
-        source = image.isel({y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}).values
-        out[..., rows, cols] = resampler(source, box, rows, cols)
+        window = {y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}
+        source = image.isel(window).values
+        masks = () if mask is None else (mask.isel(window).values,)
+        out[..., rows, cols] = resampler(source, box, rows, cols, *masks)
     return out
 
 
