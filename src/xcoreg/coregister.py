@@ -6,13 +6,15 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import rasterio
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
+from xcoreg.errors import OptionError
 from xcoreg.files import local_path
+from xcoreg.georef import as_crs
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
@@ -27,7 +29,8 @@ from xcoreg.matching.options import (
 )
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
-from xcoreg.raster.grid import grid_of, needs_rectifying
+from xcoreg.raster.georeference import is_pixels
+from xcoreg.raster.grid import grid_of, in_pixels, lacks_georeference, located, needs_rectifying, out_of_pixels
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
@@ -141,6 +144,7 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
+    target, reference = _located(target, reference, ground)
     return shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -188,6 +192,7 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    target, reference = _located(target, reference, ground)
     return field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -221,6 +226,7 @@ def tie_points(
     True
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    target, reference = _located(target, reference, ground)
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -309,6 +315,11 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
+    if _is_in_pixels(fit):
+        return _apply_in_pixels(image, fit, options)
+    image = located(image, "the image")
+    if options.get("like") is not None:
+        options["like"] = located(options["like"], "like")
     if ground is not None or needs_rectifying(image):
         return rectify_by(image, fit, ground, **options)
     return warping.apply(image, fit, **options)
@@ -406,7 +417,13 @@ def correct_file(
     """
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
-    if plain and ground is None and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
+    if (
+        plain
+        and ground is None
+        and not _is_in_pixels(fit)
+        and _keeps_pixels(image, fit, applying)
+        and _is_geotiff(source)
+    ):
         return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
@@ -439,11 +456,42 @@ def _match_and_apply(
 ) -> Image:
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
+    given, (target, reference) = target, _located(target, reference, ground)
     if ground is None and not needs_rectifying(target):
-        return warping.apply(target, measure(target, reference, matching), **applying)
+        fit = measure(target, reference, matching)
+        return apply(given if _is_in_pixels(fit) else target, fit, **applying)
     ground = as_ground(ground, target)
     rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
     return rectify_by(target, measure(rectified, reference, matching), ground, **applying)
+
+
+def _located(target: Any, reference: Any, ground: Any) -> tuple[Any, Any]:
+    """Both images with the georeference that counts; in pixels where neither has one."""
+    if ground is None and lacks_georeference(target) and lacks_georeference(reference):
+        return in_pixels(target), in_pixels(reference)
+    return located(target), located(reference, "reference")
+
+
+def _is_in_pixels(fit: Coregistration) -> bool:
+    return bool(fit.crs_wkt and "pixel" in fit.crs_wkt and is_pixels(as_crs(fit.crs_wkt)))
+
+
+def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:
+    """Resample an image without a georeference by a fit in pixels."""
+    if not lacks_georeference(image):
+        raise OptionError(
+            "the fit is in pixels of images without a georeference, and this image has one: match it again"
+        )
+    like = options.get("like")
+    if isinstance(like, DataArray | Dataset) and lacks_georeference(like):
+        options = {**options, "like": in_pixels(like)}
+    asked = ApplyOptions.checked(dict(options))
+    if asked.is_aligned or (like is None and not fit.is_field):
+        raise OptionError(
+            "an image without a georeference has no transform that could be moved: interpolate its pixels onto those "
+            "of the reference, like=reference"
+        )
+    return cast("Image", out_of_pixels(warping.apply(in_pixels(image), fit, **options), image))
 
 
 def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:
