@@ -172,7 +172,7 @@ def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
                 one, two = as_crs(crs).name, as_crs(other).name
                 notes.append(f"{name} has two CRSs, {one} in {where} and {two} in {elsewhere}: the first is used")
         return str(crs.to_wkt())
-    if all(_is_degrees(image, dim) for dim in dims):
+    if all(is_degrees(image, dim) for dim in dims):
         notes.append(
             f"{name} has no CRS; its coordinates {dims[0]} and {dims[1]} are taken for degrees on WGS 84 (EPSG:4326): "
             "set another with da.rio.write_crs(...)"
@@ -181,7 +181,7 @@ def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
     raise NotGeoreferenced(f"{name} has no CRS: set it with da.rio.write_crs('EPSG:...') first")
 
 
-def _is_degrees(image: DataArray, dim: Hashable) -> bool:
+def is_degrees(image: DataArray, dim: Hashable) -> bool:
     """Whether a dimension has latitudes or longitudes, by name or unit, and their range."""
     if dim not in image.coords or image.coords[dim].dims != (dim,) or image.coords[dim].dtype.kind not in "iuf":
         return False

@@ -282,7 +282,8 @@ def _settle(
 ) -> Affine:
     """Choose between the transform of the coordinates and a stored one that differs.
 
-    A transform that was stored before an image was cut or thinned out is stale, which nobody needs to hear of.
+    A transform that was stored before an image was cut or thinned out is stale, which nobody needs to hear of; so is
+    any GeoTransform of a grid mapping, which xarray does not renew when coordinates are assigned.
     """
     (stored, where), (name, notes) = known, said
     edges = ((found.a, stored.a, found.c - stored.c), (found.e, stored.e, found.f - stored.f))
@@ -295,6 +296,8 @@ def _settle(
             f"the coordinates of {name} are the corners of pixels by its {where}, half a pixel off: {where} is used"
         )
         return stored if exact else Affine(*tuple(found @ Affine.translation(0.5, 0.5))[:6])
+    if where == "GeoTransform":
+        return found
     notes.append(
         f"the coordinates of {name} contradict its {where}: {tuple(found)[:6]} by the coordinates, which are used, "
         f"{tuple(stored)[:6]} by {where}; set the right one with da.rio.write_transform(...) or da.assign_coords(...)"
