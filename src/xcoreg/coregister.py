@@ -27,11 +27,13 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
+from xcoreg.raster.bands import other_grids
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import grid_of, in_pixels, lacks_georeference, located, needs_rectifying, out_of_pixels
 from xcoreg.raster.raster import make_raster
+from xcoreg.raster.tree import finest_of, is_tree, mapped
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
@@ -54,6 +56,7 @@ __all__ = [
     "check_table_suffix",
     "correct_file",
     "describe_accessor",
+    "finest_of",
     "footprint",
     "gcps_of",
     "grid_of",
@@ -315,8 +318,13 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
+    if is_tree(image):
+        return cast("Image", mapped(image, lambda one: apply(one, fit, ground=ground, **options)))
     if _is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
+    others = other_grids(image) if isinstance(image, Dataset) else []
+    if others:
+        return _apply_to_grids(image, others, fit, ground, options)
     image = located(image, "the image")
     if options.get("like") is not None:
         options["like"] = located(options["like"], "like")
@@ -457,6 +465,8 @@ def _match_and_apply(
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
     given, (target, reference) = target, _located(target, reference, ground)
+    if is_tree(given):
+        return apply(given, measure(target, reference, matching), ground=ground, **applying)
     if ground is None and not needs_rectifying(target):
         fit = measure(target, reference, matching)
         return apply(given if _is_in_pixels(fit) else target, fit, **applying)
@@ -466,10 +476,24 @@ def _match_and_apply(
 
 
 def _located(target: Any, reference: Any, ground: Any) -> tuple[Any, Any]:
-    """Both images with the georeference that counts; in pixels where neither has one."""
+    """Both images with the georeference that counts, in pixels where neither has one; of a DataTree the finest."""
+    target, reference = finest_of(target), finest_of(reference, "reference")
     if ground is None and lacks_georeference(target) and lacks_georeference(reference):
         return in_pixels(target), in_pixels(reference)
     return located(target), located(reference, "reference")
+
+
+def _apply_to_grids(image: Any, others: list[list[Any]], fit: Coregistration, ground: Any, options: Any) -> Any:
+    """Correct the variables of a Dataset that lie on several grids, each on its own."""
+    names = {name for group in others for name in group}
+    out = apply(image[[name for name in image.data_vars if name not in names]], fit, ground=ground, **options)
+    plain = {name for name, one in image.data_vars.items() if one.ndim == 0}  # grid mappings may be among them
+    for group in others:
+        part = apply(image[[*group, *plain]], fit, ground=ground, **options)
+        made = {name: one for name, one in part.data_vars.items() if name in out.data_vars or name in group}
+        gone = (plain & set(out.data_vars)) - set(part.data_vars)
+        out = out.drop_vars(gone).assign_coords(part.coords).assign(made)
+    return out[[name for name in image.data_vars if name in out.data_vars]]
 
 
 def _is_in_pixels(fit: Coregistration) -> bool:

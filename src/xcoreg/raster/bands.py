@@ -51,6 +51,19 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     )
 
 
+def other_grids(image: Dataset) -> list[list[Hashable]]:
+    """Variables of a Dataset that lie over other rows and columns than :func:`spatial_dims` names, by their grid."""
+    main = set(spatial_dims(image))
+    found: dict[Any, list[Hashable]] = {}
+    for name, one in image.data_vars.items():
+        if one.ndim > 1 and not main <= set(one.dims):
+            try:
+                found.setdefault(spatial_dims(one), []).append(name)
+            except OptionError:
+                continue
+    return list(found.values())
+
+
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
     """Select one band as a 2-D DataArray, rows first; lazy data stay lazy."""
     array, band = pick_variable(image, band, name)
@@ -73,7 +86,7 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
     names = [key for key, variable in image.data_vars.items() if dims <= set(variable.dims)]
     if not names:
         raise OptionError(f"{name} is a Dataset without a variable over {sorted(map(str, dims))}")
-    if isinstance(band, str) and band in names:
+    if isinstance(band, str) and band in image.data_vars:
         return variable_of(image, band), None
     if len(names) == 1 or band is None:
         return variable_of(image, names[0]), band

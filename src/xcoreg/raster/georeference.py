@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DEFAULT = "spatial_ref"  # name of a grid mapping that nobody has named
 _DESCRIBES_CRS = {"crs_wkt", "spatial_ref", "grid_mapping_name"}
 # Attributes, or scalar coordinates, of stackstac, Earth Engine, GeoZarr and STAC that hold a CRS; a, b, c, d, e, f.
-CRS_ATTRS = ("crs", "proj:code", "proj:epsg", "proj:wkt2", "proj:projjson", "epsg")
+CRS_ATTRS = ("crs", "proj:code", "proj:epsg", "proj:wkt2", "proj:projjson", "epsg", "horizontal_CRS_code")
 TRANSFORM_ATTRS = ("transform", "spatial:transform", "proj:transform")
 _OLD_PLACE = {"spatial:bbox", "proj:bbox", "proj:geometry", "proj:centroid", "GeoTransform"}
 #: All attributes that say where an image lies.
@@ -64,7 +64,7 @@ def mapping_name(image: Image) -> Hashable:
     if indexed := crs_indexes(image):
         return next(iter(indexed))
     if _DEFAULT not in image.coords:
-        found = [name for name, one in image.coords.items() if one.size == 1 and _DESCRIBES_CRS & one.attrs.keys()]
+        found = [name for name in mapping_variables(image) if name in image.coords]
         if len(found) > 1:
             raise OptionError(
                 f"{', '.join(map(str, found))} describe a CRS each: name one, attrs['grid_mapping'] = ..."
@@ -72,6 +72,12 @@ def mapping_name(image: Image) -> Hashable:
         if found and (named is None or named not in getattr(image, "data_vars", ())):
             return found[0]
     return _DEFAULT if named is None else named
+
+
+def mapping_variables(image: Image) -> dict[Hashable, Any]:
+    """Coordinates and variables that describe a CRS, whether or not any variable names them."""
+    places = {**image.coords, **image.data_vars} if isinstance(image, Dataset) else image.coords
+    return {name: one for name, one in places.items() if one.size == 1 and _DESCRIBES_CRS & one.attrs.keys()}
 
 
 def _named_mapping(image: Image) -> Hashable | None:
@@ -96,7 +102,7 @@ def mapping_attrs(image: DataArray) -> Mapping[str, Any]:
 def variable_of(image: Dataset, key: Hashable) -> DataArray:
     """Variable of a Dataset, with the georeference that stands elsewhere in the Dataset."""
     band = image[key]
-    plain = {name: one for name, one in image.data_vars.items() if one.size == 1 and _DESCRIBES_CRS & one.attrs.keys()}
+    plain = {name: one for name, one in mapping_variables(image).items() if name in image.data_vars}
     attrs = {name: image.attrs[name] for name in (*CRS_ATTRS, *TRANSFORM_ATTRS) if name in image.attrs}
     attrs = {name: value for name, value in attrs.items() if name not in band.attrs}
     named = _named_mapping(image) if _named_mapping(band) is None else None

@@ -93,7 +93,7 @@ def mapping_names(image: Image, dims: Dims, crs: Any) -> dict[Hashable | None, H
             here = [str(key) for key in bands if names[key] == name]
             raise OptionError(
                 f"the variables {', '.join(here)} have another CRS than the others, {georef.as_crs(found[0][1]).name}: "
-                f"correct them by themselves, ds[{here}].coreg"
+                f"correct them by themselves, ds[{[*here, str(name)]}].coreg"
             )
     return {None: next(iter(names.values()), mapping_name(image)), **names}
 
