@@ -432,7 +432,8 @@ def correct_file(
         and _keeps_pixels(image, fit, applying)
         and _is_geotiff(source)
     ):
-        return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
+        moved = warping.apply(image, fit, vertical=False)
+        return copy_moved(source, goal, moved.rio.transform(), moved.rio.crs)
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
     fixed = apply(image, fit, ground=ground, **applying)

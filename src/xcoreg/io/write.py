@@ -325,8 +325,8 @@ _DOUBLE = 12
 _EXACT = 1e-6  # px, largest error of the transform of the copy
 
 
-def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine) -> Path:
-    """Copy a local GeoTIFF byte by byte with a new transform."""
+def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine, crs: Any = None) -> Path:
+    """Copy a local GeoTIFF byte by byte with a new transform; `crs` is set where the file has none, but its .prj."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")
@@ -340,7 +340,18 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
+        if crs is not None:
+            _add_crs(place, crs)
     return goal
+
+
+def _add_crs(place: Path, crs: Any) -> None:
+    """Write a CRS into a file that has none."""
+    with open_gdal(place) as file:
+        known = file.crs
+    if not known:
+        with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+            file.crs = crs
 
 
 def _transform_of(path: Path) -> Affine:

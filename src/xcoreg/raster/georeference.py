@@ -28,10 +28,10 @@ TRANSFORM_ATTRS = ("transform", "spatial:transform", "proj:transform")
 _OLD_PLACE = {"spatial:bbox", "proj:bbox", "proj:geometry", "proj:centroid", "GeoTransform"}
 #: All attributes that say where an image lies.
 PLACE_ATTRS = frozenset({*CRS_ATTRS, *TRANSFORM_ATTRS, *_OLD_PLACE})
-#: Of images without any georeference: x counts columns, y rows, from the outer corner of the first pixel.
+#: Of images without any georeference: x to the right and y upwards from the outer upper left corner.
 PIXELS = (
     'ENGCRS["pixels, no georeference",EDATUM["upper left corner of the image"],CS[Cartesian,2],'
-    'AXIS["column",east,ORDER[1]],AXIS["row",south,ORDER[2]],LENGTHUNIT["pixel",1]]'
+    'AXIS["x",east,ORDER[1]],AXIS["y",north,ORDER[2]],LENGTHUNIT["pixel",1]]'
 )
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _DEGREES = re.compile(r"(lat|lon|latitude|longitude)", re.IGNORECASE)

@@ -20,7 +20,6 @@ from xcoreg.raster.georeference import (
     CRS_ATTRS,
     PIXELS,
     crs_of,
-    is_pixels,
     mapping_attrs,
     mapping_name,
     moved_attrs,
@@ -121,9 +120,9 @@ def _counts(image: DataArray, dim: Hashable) -> bool:
 
 
 def in_pixels(image: Any) -> Any:
-    """Georeference an image that has none by its pixels: x counts columns, y rows, from the outer upper left corner."""
+    """Georeference an image that has none by its pixels: x to the right, y upwards from the outer upper left corner."""
     dims = spatial_dims(image, "the image")
-    return _written(image, dims, _Found(Affine.identity(), _parse_wkt(PIXELS), ()))
+    return _written(image, dims, _Found(Affine.scale(1.0, -1.0), _parse_wkt(PIXELS), ()))
 
 
 def out_of_pixels(out: Any, image: Any) -> Any:
@@ -228,7 +227,7 @@ def _transform_of(image: DataArray, dims: Dims, crs: CRS, said: Said) -> Affine:
         affine = _from_2d_coordinates(image, dims) or stored
     else:
         affine = _from_coordinates(image, dims, (stored, where), crs, said)
-    if affine is None or (affine == Affine.identity() and not is_pixels(crs)):
+    if affine is None or affine == Affine.identity():
         raise _no_transform(image, name)
     numbers = tuple(affine)[:6]
     if not all(map(math.isfinite, numbers)) or abs(affine.a * affine.e - affine.b * affine.d) == 0:
