@@ -361,7 +361,7 @@ class CoregAccessor:
         (50, 100)
         """
         form: dict[str, Any] = {"resampling": resampling, "nodata": nodata, "height": height}
-        return xcoreg.coregister.rectify(self._one, ground, like=like, crs=crs, resolution=resolution, **form)
+        return xcoreg.coregister.rectify(self._image, ground, like=like, crs=crs, resolution=resolution, **form)
 
     def locate(
         self,
@@ -447,4 +447,4 @@ class CoregAccessor:
 
 
 if hasattr(xr, "register_datatree_accessor"):  # since 2024.10
-    xr.register_datatree_accessor("coreg")(CoregAccessor)
+    xr.register_datatree_accessor("coreg")(CoregAccessor)  # type: ignore[no-untyped-call]

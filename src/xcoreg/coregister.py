@@ -324,7 +324,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         return _apply_in_pixels(image, fit, options)
     others = other_grids(image) if isinstance(image, Dataset) else []
     if others:
-        return _apply_to_grids(image, others, fit, ground, options)
+        return cast("Image", _apply_to_grids(image, others, fit, ground, options))
     image = located(image, "the image")
     if options.get("like") is not None:
         options["like"] = located(options["like"], "like")

@@ -153,14 +153,16 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
-        image = _with_one_crs(image, path)
-        return image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
+        scene = _with_one_crs(image, path)
+        return scene.assign({name: _without_default_fill(one) for name, one in scene.data_vars.items()})
     return _without_default_fill(image)
 
 
 def _with_one_crs(image: Dataset, path: Any) -> Dataset:
     """Give all variables the CRS that some name; in several places they are refused, rioxarray would move them."""
-    grids, systems, without = set(), [], False
+    grids: set[tuple[float, ...]] = set()
+    systems: list[Any] = []
+    without = False
     for one in image.data_vars.values():
         with rasterio.open(one.encoding["source"]) as file:
             grids |= set() if file.transform.is_identity else {tuple(file.transform)[:6]}
@@ -182,7 +184,7 @@ def _with_one_crs(image: Dataset, path: Any) -> Dataset:
 
 def _with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | None) -> DataArray | Dataset:
     """Read what GDAL does not find in NetCDF: coordinates without CF attributes, a CRS that no variable names."""
-    first = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
+    first: Any = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
     bare = first.rio.transform().is_identity
     if not bare and first.rio.crs is not None:
         return image

@@ -33,6 +33,7 @@ _BAND_STANDARD = ("radiation_wavelength", "radiation_frequency", "sensor_band")
 
 def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
     """Names of the row and column dimensions."""
+    _check_image(image, name)
     try:
         return image.rio.y_dim, image.rio.x_dim
     except MissingSpatialDimensionError:
@@ -49,6 +50,13 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
         f"{name} has the dimensions {tuple(map(str, image.dims))}, none of them spatial: "
         "set them with da.rio.set_spatial_dims(x_dim=..., y_dim=...)"
     )
+
+
+def _check_image(image: object, name: str) -> None:
+    if not isinstance(image, DataArray | Dataset):
+        raise OptionError(
+            f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
+        )
 
 
 def other_grids(image: Dataset) -> list[list[Hashable]]:
@@ -78,10 +86,7 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
     _check_single(band, name)
     if isinstance(image, DataArray):
         return image, band
-    if not isinstance(image, Dataset):
-        raise OptionError(
-            f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
-        )
+    _check_image(image, name)
     dims = set(spatial_dims(image, name))
     names = [key for key, variable in image.data_vars.items() if dims <= set(variable.dims)]
     if not names:

@@ -36,6 +36,7 @@ PIXELS = (
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _DEGREES = re.compile(r"(lat|lon|latitude|longitude)", re.IGNORECASE)
 _FOOT, _DEGREE = 0.3048, np.pi / 180
+_FEET = 1e-5  # feet of all kinds are written "ft", and differ by less
 # Names of units of coordinates: whether they are angles, and their size in metres or radians.
 _UNITS: dict[str, tuple[bool, float]] = {
     **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), (False, 1.0)),
@@ -58,11 +59,11 @@ _UNITS: dict[str, tuple[bool, float]] = {
 
 def mapping_name(image: Image) -> Hashable:
     """Name of the grid mapping of an image: as named, else the one coordinate that describes a CRS."""
-    named = _named_mapping(image)
-    if named in image.coords:
+    named: Hashable | None = _named_mapping(image)
+    if named is not None and named in image.coords:
         return named
-    if indexed := crs_indexes(image):
-        return next(iter(indexed))
+    for indexed in crs_indexes(image):
+        return indexed
     if _DEFAULT not in image.coords:
         found = [name for name in mapping_variables(image) if name in image.coords]
         if len(found) > 1:
@@ -80,7 +81,7 @@ def mapping_variables(image: Image) -> dict[Hashable, Any]:
     return {name: one for name, one in places.items() if one.size == 1 and _DESCRIBES_CRS & one.attrs.keys()}
 
 
-def _named_mapping(image: Image) -> Hashable | None:
+def _named_mapping(image: Image) -> Any:
     """Grid mapping that an image names, of "crs: x y other: lat lon" the one of its dimensions."""
     if isinstance(image, Dataset):
         names = {_named_mapping(one) for one in image.data_vars.values() if one.ndim > 1} - {None}
@@ -88,7 +89,7 @@ def _named_mapping(image: Image) -> Hashable | None:
         return own if own is not None else next(iter(names)) if len(names) == 1 else None
     text = image.encoding.get("grid_mapping", image.attrs.get("grid_mapping"))
     if not isinstance(text, str) or ":" not in text:
-        return text  # type: ignore[no-any-return]
+        return text
     parts = re.findall(r"(\S+):((?:\s+[^\s:]+(?!\S*:))*)", text)
     return next((name for name, axes in parts if set(axes.split()) & set(image.dims)), parts[0][0] if parts else None)
 
@@ -245,23 +246,29 @@ def is_pixels(crs: CRS) -> bool:
     return bool(crs.is_engineering and crs.axis_info and crs.axis_info[0].unit_name == "pixel")
 
 
-def unit_factor(image: DataArray, dim: Hashable, crs: CRS, name: str) -> float:
+def unit_factor(image: DataArray, dim: Hashable, crs: CRS, name: str, notes: list[str]) -> float:
     """CRS units per unit of a dimension's coordinate; 1 where it names none or that of the CRS."""
-    text = str(image.coords[dim].attrs.get("units", "")) if dim in image.coords else ""
-    count, _, unit = text.strip().lower().rpartition(" ") if text[:1].isdigit() else ("1", "", text.strip().lower())
-    if unit.replace(" ", "_") not in _UNITS or not crs.axis_info:
+    text = str(image.coords[dim].attrs.get("units", "")).strip() if dim in image.coords else ""
+    count, _, unit = text.lower().rpartition(" ") if text[:1].isdigit() else ("", "", text.lower())
+    if not unit or unit in ("1", "none", "unknown") or not crs.axis_info:
+        return 1.0
+    axis = crs.axis_info[0]
+    if unit.replace(" ", "_") not in _UNITS:
+        if unit != axis.unit_name.lower():
+            notes.append(
+                f"the unit {text!r} of the coordinate {dim!r} of {name} is unknown: {axis.unit_name} is assumed"
+            )
         return 1.0
     is_angle, size = _UNITS[unit.replace(" ", "_")]
-    own = crs.axis_info[0].unit_conversion_factor
     if is_angle == crs.is_geographic:
-        factor = float(count or 1) * size / own
-        return 1.0 if abs(factor - 1) < 1e-9 else factor
+        factor = float(count or 1) * size / axis.unit_conversion_factor
+        return 1.0 if abs(factor - 1) < _FEET else factor
     height = _satellite_height(crs) if is_angle and size == 1.0 else None
     if height is not None:
-        return height / own
+        return height / axis.unit_conversion_factor
     raise NotGeoreferenced(
-        f"the coordinate {dim!r} of {name} is in {text}, but its CRS {crs.name} in {crs.axis_info[0].unit_name}: set "
-        "the CRS of the coordinates with da.rio.write_crs(...), or drop or mend their attribute units"
+        f"the coordinate {dim!r} of {name} is in {text}, but its CRS {crs.name} in {axis.unit_name}: set the CRS of "
+        "the coordinates with da.rio.write_crs(...), or drop or mend their attribute units"
     )
 
 

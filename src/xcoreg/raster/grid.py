@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from affine import Affine
@@ -147,22 +147,20 @@ def _written(image: Image, dims: Dims, found: _Found) -> Image:
             attrs["units"] = "degrees" if found.crs.is_geographic else found.crs.axis_info[0].unit_name
         coords[dim] = Variable((dim,), centres, attrs)
     given = [name for name in coords if name in image.coords or name in getattr(image, "data_vars", ())]
-    out: Image = image.copy(deep=False).drop_vars(given).assign_coords(coords)
-    variables = (
-        [out.variable] if isinstance(out, DataArray) else [out, *(one.variable for one in out.data_vars.values())]
-    )
-    for each in variables:
+    out: Any = image.copy(deep=False).drop_vars(given).assign_coords(coords)
+    for each in _variables(out):
         if isinstance(each, Dataset) or set(dims) <= set(each.dims):
             attrs = {key: value for key, value in each.attrs.items() if key not in ("grid_mapping", *CRS_ATTRS)}
             each.attrs = moved_attrs(attrs, found.affine)
             each.encoding = {**each.encoding, "grid_mapping": mapping}
-    return out
+    return cast("Image", out)
 
 
 def _variables(image: Image) -> list[Any]:
-    return (
-        [image.variable] if isinstance(image, DataArray) else [image, *(image[key].variable for key in image.data_vars)]
-    )
+    """List what has attributes and encoding: the image, and the variables of a Dataset."""
+    if isinstance(image, DataArray):
+        return [image.variable]
+    return [image, *(image.variables[key] for key in image.data_vars)]
 
 
 def centres_of(grid: GeoBox) -> tuple[Any, Any] | None:
@@ -259,7 +257,7 @@ def _from_coordinates(
     image: DataArray, dims: Dims, known: tuple[Affine | None, str], crs: CRS, said: Said
 ) -> Affine | None:
     stored, (name, notes) = known[0], said
-    units = [unit_factor(image, dim, crs, name) for dim in dims]
+    units = [unit_factor(image, dim, crs, name, notes) for dim in dims]
     y = _axis(image, dims[0], stored.e if stored is not None else None, units[0], name)
     x = _axis(image, dims[1], stored.a if stored is not None else None, units[1], name)
     if x is None or y is None:
@@ -286,7 +284,7 @@ def _settle(
     """
     (stored, where), (name, notes) = known, said
     edges = ((found.a, stored.a, found.c - stored.c), (found.e, stored.e, found.f - stored.f))
-    axes = [_Axis(*edge, *rest) for edge, *rest in zip(edges, sizes, grains, strict=True)]
+    axes = [_Axis(*edge, size, grain) for edge, size, grain in zip(edges, sizes, grains, strict=True)]
     if all(axis.is_part for axis in axes):
         return found
     exact = all(axis.corner == 0 for axis in axes)

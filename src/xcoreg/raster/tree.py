@@ -8,8 +8,9 @@ import xarray as xr
 
 from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import gsd
+from xcoreg.raster.bands import pick_variable
 from xcoreg.raster.georeference import CRS_ATTRS, mapping_variables, stored_crs
-from xcoreg.raster.grid import grid_of, pick_variable
+from xcoreg.raster.grid import grid_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ def mapped(tree: Any, change: Callable[[Dataset], Dataset]) -> Any:
 
 def _image_of(node: Any) -> Dataset | None:
     """Dataset of a group, with the CRS of its parents where it has none; None without an image."""
-    image = node.to_dataset()
+    image: Dataset = node.to_dataset()
     try:
         band = pick_variable(image, None, "the image")[0]
         if stored_crs(band, "the image"):

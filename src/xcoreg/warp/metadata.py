@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -64,7 +64,7 @@ def move_georeference(
 ) -> Image:
     """Shift the georeference of an image; its pixels stay the same object."""
     transform = georef.translate(old.affine, *shift)
-    out = image.copy(deep=False)
+    out: Any = image.copy(deep=False)
     names = mapping_names(image, dims, old.crs)
     coords = _shift_coordinates(image, dims, transform, shift)
     coords |= {name: grid_mapping(_variable(image, name), old.crs, transform) for name in set(names.values())}
@@ -78,7 +78,7 @@ def move_georeference(
     out = _with_indexes(out, image, dims, Frame(GeoBox(old.shape, transform, old.crs), dims, names[None]))
     _set_spatial_dims(out, dims)
     _copy_nodata(image, out)
-    return out
+    return cast("Image", out)
 
 
 def mapping_names(image: Image, dims: Dims, crs: Any) -> dict[Hashable | None, Hashable]:
@@ -98,7 +98,7 @@ def mapping_names(image: Image, dims: Dims, crs: Any) -> dict[Hashable | None, H
     return {None: next(iter(names.values()), mapping_name(image)), **names}
 
 
-def _with_indexes(out: Image, image: Image, dims: Dims, frame: Frame) -> Image:
+def _with_indexes(out: Any, image: Image, dims: Dims, frame: Frame) -> Any:
     """Give an output the kinds of indexes that its image came with: those of rasterix and xproj."""
     old, grid, crs = raster_index(image, dims), frame.grid, georef.as_crs(frame.grid.crs)
     if old is not None:
@@ -109,9 +109,10 @@ def _with_indexes(out: Image, image: Image, dims: Dims, frame: Frame) -> Image:
         for name in set(coords) & set(out.coords):
             coords[name].attrs = dict(out.coords[name].attrs)
         out = out.drop_vars(set(coords) & set(out.coords)).assign_coords(coords)
-    for name, one in crs_indexes(image).items():
+    for old_name, one in crs_indexes(image).items():
+        name = old_name if old_name in out.coords else frame.mapping
         if name in out.coords:
-            out = out.drop_indexes(name, errors="ignore").set_xindex(name, type(one), crs=crs)
+            out = out.drop_indexes(name, errors="ignore").set_xindex([name], type(one), crs=crs)
     return out
 
 
@@ -129,6 +130,7 @@ def wrap_on_grid(
     stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
     old_mappings = {mapping_name(image)} if isinstance(image, DataArray) else _mappings_of_bands(image, pixels)
     stale += [name for name in {*old_mappings, frame.mapping} if name in image.coords]
+    out: Any
     if isinstance(image, DataArray):
         out = _wrap_band(image.drop_vars(stale), dims, frame, pixels[image.name], record)
         return _with_indexes(out, image, dims, frame)
@@ -144,7 +146,7 @@ def wrap_on_grid(
     _name_mapping(out, frame.mapping)
     out = _with_indexes(out, image, dims, frame)
     _set_spatial_dims(out, frame.dims)
-    return out
+    return cast("Image", out)
 
 
 def frame_for(image: Image, dims: Dims, old: GeoBox, new: GeoBox) -> Frame:
