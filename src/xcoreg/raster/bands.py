@@ -105,13 +105,10 @@ def pick_band(
 ) -> dict[Hashable, int]:
     """Positions along the leading dimensions that select one band."""
     lead = [dim for dim in array.dims if dim not in dims]
-    wide = [dim for dim in lead if array.sizes[dim] > 1]
     empty = [str(dim) for dim in array.dims if array.sizes[dim] == 0]
     if empty:
         raise OptionError(f"{name} is empty along {', '.join(empty)}")
-    bands = sorted((dim for dim in lead if _holds_bands(array, dim)), key=lambda dim: (dim != "band", dim not in wide))
-    axis = next(iter(bands), None)
-    others = [dim for dim in wide if dim != axis]
+    axis, others = _axes(array, lead)
     if others:
         raise OptionError(_several(array, others, name))
     chosen = dict.fromkeys(lead, 0)
@@ -120,6 +117,20 @@ def pick_band(
     elif band not in (None, 1, array.name):
         raise _no_such(band, name, ["1" if array.name is None else str(array.name)])
     return chosen
+
+
+def other_axes(image: Image, name: str = "target") -> list[Hashable]:
+    """Leading dimensions of several values that are not bands of one exposure, such as time."""
+    array, dims = pick_variable(image, None, name)[0], spatial_dims(image, name)
+    return _axes(array, [dim for dim in array.dims if dim not in dims])[1]
+
+
+def _axes(array: DataArray, lead: list[Hashable]) -> tuple[Hashable | None, list[Hashable]]:
+    """Find the axis of bands among leading dimensions, and others of several values."""
+    wide = [dim for dim in lead if array.sizes[dim] > 1]
+    bands = sorted((dim for dim in lead if _holds_bands(array, dim)), key=lambda dim: (dim != "band", dim not in wide))
+    axis = next(iter(bands), None)
+    return axis, [dim for dim in wide if dim != axis]
 
 
 def _holds_bands(array: DataArray, dim: Hashable) -> bool:

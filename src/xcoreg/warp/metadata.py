@@ -133,7 +133,7 @@ def wrap_on_grid(
     out: Any
     if isinstance(image, DataArray):
         out = _wrap_band(image.drop_vars(stale), dims, frame, pixels[image.name], record)
-        return _with_indexes(out, image, dims, frame)
+        return cast("Image", _with_indexes(out, image, dims, frame))
     rest = image.drop_vars(stale)
     dropped = [name for name, each in rest.data_vars.items() if name not in pixels and set(dims) & set(each.dims)]
     dropped += [name for name in old_mappings if name in rest.data_vars]
