@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-import rasterio
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.files import local_path
+from xcoreg.files import local_path, open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
@@ -537,6 +536,6 @@ def _is_geotiff(source: str) -> bool:
     path = local_path(source)
     if path is None or not path.is_file():
         return False
-    with rasterio.open(path) as image:
+    with open_gdal(path) as image:
         # a file georeferenced by control points has no transform of its own that could be moved
         return image.driver == "GTiff" and not image.gcps[0]
