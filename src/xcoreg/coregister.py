@@ -31,8 +31,8 @@ from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import grid_of, in_pixels, lacks_georeference, located, needs_rectifying, out_of_pixels
+from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
-from xcoreg.raster.tree import finest_of, is_tree, mapped
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
@@ -146,7 +146,7 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
-    target, reference = _located(target, reference, ground)
+    target, reference = located_pair(target, reference, ground)
     return shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -194,7 +194,7 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    target, reference = _located(target, reference, ground)
+    target, reference = located_pair(target, reference, ground)
     return field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -228,7 +228,7 @@ def tie_points(
     True
     """
     checked = check_options(dict(options), kind=LocalOptions)
-    target, reference = _located(target, reference, ground)
+    target, reference = located_pair(target, reference, ground)
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -317,16 +317,16 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
-    if is_tree(image):
-        return cast("Image", mapped(image, lambda one: apply(one, fit, ground=ground, **options)))
     if _is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
+    if is_tree(image):
+        return cast("Image", mapped(image, lambda one: apply(one, fit, ground=ground, **options)))
     others = other_grids(image) if isinstance(image, Dataset) else []
     if others:
         return cast("Image", _apply_to_grids(image, others, fit, ground, options))
-    image = located(image, "the image")
     if options.get("like") is not None:
         options["like"] = located(options["like"], "like")
+    image = located(image, "the image")
     if ground is not None or needs_rectifying(image):
         return rectify_by(image, fit, ground, **options)
     return warping.apply(image, fit, **options)
@@ -464,23 +464,17 @@ def _match_and_apply(
 ) -> Image:
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
-    given, (target, reference) = target, _located(target, reference, ground)
-    if is_tree(given):
-        return apply(given, measure(target, reference, matching), ground=ground, **applying)
+    given, (target, reference) = target, located_pair(target, reference, ground)
     if ground is None and not needs_rectifying(target):
         fit = measure(target, reference, matching)
-        return apply(given if _is_in_pixels(fit) else target, fit, **applying)
+        if target is given and isinstance(target, DataArray) and applying.get("like") is None:
+            return warping.apply(target, fit, **applying)
+        return apply(target if isinstance(given, DataArray) and not _is_in_pixels(fit) else given, fit, **applying)
+    if is_tree(given):
+        return apply(given, measure(target, reference, matching), ground=ground, **applying)
     ground = as_ground(ground, target)
     rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
     return rectify_by(target, measure(rectified, reference, matching), ground, **applying)
-
-
-def _located(target: Any, reference: Any, ground: Any) -> tuple[Any, Any]:
-    """Both images with the georeference that counts, in pixels where neither has one; of a DataTree the finest."""
-    target, reference = finest_of(target), finest_of(reference, "reference")
-    if ground is None and lacks_georeference(target) and lacks_georeference(reference):
-        return in_pixels(target), in_pixels(reference)
-    return located(target), located(reference, "reference")
 
 
 def _apply_to_grids(image: Any, others: list[list[Any]], fit: Coregistration, ground: Any, options: Any) -> Any:

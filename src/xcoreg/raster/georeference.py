@@ -131,6 +131,28 @@ def crs_indexes(image: Image) -> dict[Hashable, Any]:
     return {name: index for name, index in found if hasattr(index, "crs") and not hasattr(index, "from_transform")}
 
 
+def indexes_of(image: Image, dims: Dims) -> tuple[Any, dict[Hashable, Any]]:
+    """Indexes of an image that hold its transform, and its CRS."""
+    return raster_index(image, dims), crs_indexes(image)
+
+
+def mapping_names(image: Image, dims: Dims, crs: Any) -> dict[Hashable | None, Hashable]:
+    """Grid mapping of an image (None) and of each variable of a Dataset; variables in different CRSs are refused."""
+    if isinstance(image, DataArray):
+        return {None: mapping_name(image)}
+    bands = {key: variable_of(image, key) for key, one in image.data_vars.items() if set(dims) <= set(one.dims)}
+    names: dict[Hashable | None, Hashable] = {key: mapping_name(band) for key, band in bands.items()}
+    for name in set(names.values()) & image.variables.keys():
+        here = [key for key in bands if names[key] == name]
+        found = stored_crs(bands[here[0]], str(name))
+        if found and not same_crs(found[0][1], crs):
+            raise OptionError(
+                f"the variables {', '.join(map(str, here))} have another CRS than the others, "
+                f"{as_crs(found[0][1]).name}: correct them by themselves, ds[{[*map(str, here), str(name)]}].coreg"
+            )
+    return {None: next(iter(names.values()), mapping_name(image)), **names}
+
+
 def stored_crs(image: DataArray, name: str) -> list[tuple[str, Any]]:
     """CRSs that an image names, the one that counts first, and where each stands."""
     try:

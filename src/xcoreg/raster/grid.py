@@ -173,7 +173,7 @@ def centres_of(grid: GeoBox) -> tuple[Any, Any] | None:
     return y, x
 
 
-def grid_mapping(old: Variable | None, crs: Any, transform: Any) -> Variable:
+def grid_mapping(old: Variable | DataArray | None, crs: Any, transform: Any) -> Variable:
     """Grid mapping variable: the old one with another transform, or a new one."""
     c, a, b, f, d, e = (float(transform[at]) for at in (2, 0, 1, 5, 3, 4))
     text = " ".join(map(str, (c, a, b, f, d, e)))
@@ -321,15 +321,15 @@ class _Axis:
         """Whether the pixels are pixels of the transform, or whole groups or shares of them."""
         new, old = (self.new, self.old) if abs(self.new) >= abs(self.old) else (self.old, self.new)
         edge, centre = self.first / old, (self.first + (new - old) / 2) / old
-        return self._is_whole(new / old, self.size) and (self._is_whole(edge) or self._is_whole(centre))
+        return self._is_integer(new / old, self.size) and (self._is_integer(edge) or self._is_integer(centre))
 
     @property
     def corner(self) -> int | None:
         """Number of the pixel whose upper left corner is the first coordinate, of pixels of the same size."""
         at = (self.first + self.new / 2) / self.old
-        return round(at) if self._is_whole(at) and self._is_whole(self.new / self.old - 1, self.size) else None
+        return round(at) if self._is_integer(at) and self._is_integer(self.new / self.old - 1, self.size) else None
 
-    def _is_whole(self, number: float, times: int = 1) -> bool:
+    def _is_integer(self, number: float, times: int = 1) -> bool:
         return abs(number - round(number)) * times < max(_NEAR, self.grain / abs(self.new))
 
 

@@ -12,15 +12,13 @@ from rioxarray.exceptions import RioXarrayError
 from xarray import Coordinates, DataArray, Dataset, Variable
 
 from xcoreg import georef
-from xcoreg.errors import OptionError
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.georeference import (
     PLACE_ATTRS,
-    crs_indexes,
+    indexes_of,
     mapping_name,
+    mapping_names,
     moved_attrs,
-    raster_index,
-    stored_crs,
     variable_of,
 )
 from xcoreg.raster.grid import centres_of, grid_mapping, grid_of
@@ -65,42 +63,34 @@ def move_georeference(
     """Shift the georeference of an image; its pixels stay the same object."""
     transform = georef.translate(old.affine, *shift)
     out: Any = image.copy(deep=False)
-    names = mapping_names(image, dims, old.crs)
-    coords = _shift_coordinates(image, dims, transform, shift)
-    coords |= {name: grid_mapping(_variable(image, name), old.crs, transform) for name in set(names.values())}
+    names, indexes = mapping_names(image, dims, old.crs), indexes_of(image, dims)
+    place: Any = image.coords if isinstance(image, DataArray) else image
+    coords: dict[Hashable, Variable] = {}
+    for name in names.values():
+        coords[name] = grid_mapping(place.get(name), old.crs, transform)
+    if indexes[0] is None:
+        axes = centres_of(GeoBox(old.shape, Affine(*tuple(transform)[:6]), None))
+        coords |= _shift_coordinates(image, dims, axes, shift)
     if isinstance(out, Dataset):
         out = out.assign({name: coords.pop(name) for name in set(names.values()) & set(out.data_vars)})
     out = out.assign_coords(coords)
     for key, each in _arrays(out, dims).items():
         add_history(each, record)
         _name_mapping(each, names[key])
-        each.attrs = moved_attrs(each.attrs, transform)
-    out = _with_indexes(out, image, dims, Frame(GeoBox(old.shape, transform, old.crs), dims, names[None]))
+        if PLACE_ATTRS & each.attrs.keys():
+            each.attrs = moved_attrs(each.attrs, transform)
+    out = _with_indexes(out, indexes, Frame(GeoBox(old.shape, transform, old.crs), dims, names[None]))
     _set_spatial_dims(out, dims)
     _copy_nodata(image, out)
     return cast("Image", out)
 
 
-def mapping_names(image: Image, dims: Dims, crs: Any) -> dict[Hashable | None, Hashable]:
-    """Grid mapping of an image (None) and of each variable of a Dataset; variables in different CRSs are refused."""
-    if isinstance(image, DataArray):
-        return {None: mapping_name(image)}
-    bands = {key: variable_of(image, key) for key, one in image.data_vars.items() if set(dims) <= set(one.dims)}
-    names: dict[Hashable | None, Hashable] = {key: mapping_name(band) for key, band in bands.items()}
-    for name in set(names.values()) & image.variables.keys():
-        found = stored_crs(bands[next(key for key in bands if names[key] == name)], str(name))
-        if found and not georef.same_crs(found[0][1], crs):
-            here = [str(key) for key in bands if names[key] == name]
-            raise OptionError(
-                f"the variables {', '.join(here)} have another CRS than the others, {georef.as_crs(found[0][1]).name}: "
-                f"correct them by themselves, ds[{[*here, str(name)]}].coreg"
-            )
-    return {None: next(iter(names.values()), mapping_name(image)), **names}
-
-
-def _with_indexes(out: Any, image: Image, dims: Dims, frame: Frame) -> Any:
+def _with_indexes(out: Any, indexes: tuple[Any, dict[Hashable, Any]], frame: Frame) -> Any:
     """Give an output the kinds of indexes that its image came with: those of rasterix and xproj."""
-    old, grid, crs = raster_index(image, dims), frame.grid, georef.as_crs(frame.grid.crs)
+    old, systems = indexes
+    if old is None and not systems:
+        return out
+    grid, crs = frame.grid, georef.as_crs(frame.grid.crs)
     if old is not None:
         (rows, cols), (y_dim, x_dim) = grid.shape.yx, map(str, frame.dims)
         sizes = {"width": cols, "height": rows, "x_dim": x_dim, "y_dim": y_dim}
@@ -109,7 +99,7 @@ def _with_indexes(out: Any, image: Image, dims: Dims, frame: Frame) -> Any:
         for name in set(coords) & set(out.coords):
             coords[name].attrs = dict(out.coords[name].attrs)
         out = out.drop_vars(set(coords) & set(out.coords)).assign_coords(coords)
-    for old_name, one in crs_indexes(image).items():
+    for old_name, one in systems.items():
         name = old_name if old_name in out.coords else frame.mapping
         if name in out.coords:
             out = out.drop_indexes(name, errors="ignore").set_xindex([name], type(one), crs=crs)
@@ -127,13 +117,15 @@ def wrap_on_grid(
     image: Image, dims: Dims, frame: Frame, pixels: dict[Hashable, DataArray], record: dict[str, Any]
 ) -> Image:
     """Put the new pixels of the bands and the output grid in place of those of an image."""
+    indexes = indexes_of(image, dims)
     stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
-    old_mappings = {mapping_name(image)} if isinstance(image, DataArray) else _mappings_of_bands(image, pixels)
+    bands = [image] if isinstance(image, DataArray) else [variable_of(image, name) for name in pixels]
+    old_mappings = {mapping_name(band) for band in bands}
     stale += [name for name in {*old_mappings, frame.mapping} if name in image.coords]
     out: Any
     if isinstance(image, DataArray):
         out = _wrap_band(image.drop_vars(stale), dims, frame, pixels[image.name], record)
-        return cast("Image", _with_indexes(out, image, dims, frame))
+        return cast("Image", _with_indexes(out, indexes, frame))
     rest = image.drop_vars(stale)
     dropped = [name for name, each in rest.data_vars.items() if name not in pixels and set(dims) & set(each.dims)]
     dropped += [name for name in old_mappings if name in rest.data_vars]
@@ -144,7 +136,7 @@ def wrap_on_grid(
     out.attrs, out.encoding = _without(image.attrs, PLACE_ATTRS), _without(image.encoding, _FILE_ENCODING)
     add_history(out, record)
     _name_mapping(out, frame.mapping)
-    out = _with_indexes(out, image, dims, frame)
+    out = _with_indexes(out, indexes, frame)
     _set_spatial_dims(out, frame.dims)
     return cast("Image", out)
 
@@ -191,24 +183,16 @@ def _wrap_band(band: DataArray, dims: Dims, frame: Frame, made: DataArray, recor
     return out
 
 
-def _mappings_of_bands(image: Dataset, names: Any) -> set[Hashable]:
-    return {mapping_name(variable_of(image, name)) for name in names}
-
-
 def _shift_coordinates(
-    image: Image, dims: Dims, transform: Affine, shift: tuple[float, float]
+    image: Image, dims: Dims, axes: tuple[Any, Any] | None, shift: tuple[float, float]
 ) -> dict[Hashable, Variable]:
     """Shifted coordinates: of each axis, and the two-dimensional ones of a rotated image."""
     dx, dy = shift
     coords: dict[Hashable, Variable] = {}
-    if raster_index(image, dims) is not None:
-        return coords
     for name, move in (("xc", dx), ("yc", dy)):
         old = _variable(image, name)
         if old is not None and old.dims == dims:
             coords[name] = Variable(old.dims, old.values + move, old.attrs, _without(old.encoding, _VALUE_ENCODING))
-    shape = (image.sizes[dims[0]], image.sizes[dims[1]])
-    axes = centres_of(GeoBox(shape, Affine(*tuple(transform)[:6]), None))
     for dim, move, centres in zip(dims, (dy, dx), axes or (), strict=False):
         old = _variable(image, dim)
         if old is not None and move:

@@ -1,4 +1,4 @@
-"""Groups of a DataTree: the images in it, with what their parents say about CRS, and new images in their place."""
+"""Images as they come in: both with the georeference that counts, and the groups of DataTrees."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import gsd
 from xcoreg.raster.bands import pick_variable
 from xcoreg.raster.georeference import CRS_ATTRS, mapping_variables, stored_crs
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import grid_of, in_pixels, lacks_georeference, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xarray import Dataset
+
+
+def located_pair(target: Any, reference: Any, ground: Any) -> tuple[Any, Any]:
+    """Both images with the georeference that counts, in pixels where neither has one; of a DataTree the finest."""
+    target, reference = finest_of(target), finest_of(reference, "reference")
+    if ground is None and lacks_georeference(target) and lacks_georeference(reference):
+        return in_pixels(target), in_pixels(reference)
+    return located(target), located(reference, "reference")
 
 
 def is_tree(image: Any) -> bool:
