@@ -114,7 +114,8 @@ def match(
     Parameters
     ----------
     target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, any leading dimensions.
+        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
+        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
     ground : optional
@@ -159,7 +160,8 @@ def match_local(
     Parameters
     ----------
     target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, any leading dimensions.
+        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
+        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD.
     ground : optional
@@ -246,7 +248,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     ----------
     image : DataArray or Dataset
         Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
-        a Dataset every variable over the spatial dimensions is corrected, the others are left alone.
+        a Dataset or DataTree every variable over spatial dimensions is corrected, the others are left alone.
     fit : Coregistration
         A trusted result.
     ground : optional
