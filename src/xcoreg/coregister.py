@@ -433,8 +433,7 @@ def correct_file(
         and _keeps_pixels(image, fit, applying)
         and _is_geotiff(source)
     ):
-        moved = warping.apply(image, fit, vertical=False)
-        return copy_moved(source, goal, moved.rio.transform(), moved.rio.crs)
+        return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
     fixed = apply(image, fit, ground=ground, **applying)
@@ -493,7 +492,8 @@ def _apply_to_grids(image: Any, others: list[list[Any]], fit: Coregistration, gr
 
 
 def _is_in_pixels(fit: Coregistration) -> bool:
-    return bool(fit.crs_wkt and "pixel" in fit.crs_wkt and is_pixels(as_crs(fit.crs_wkt)))
+    wkt = getattr(fit, "crs_wkt", None)  # whatever is no fit is refused later
+    return bool(wkt and "pixel" in wkt and is_pixels(as_crs(wkt)))
 
 
 def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:

@@ -166,6 +166,12 @@ def test_two_descriptions_that_nobody_names_are_a_question():
         grid_of(image)
 
 
+def test_a_grid_mapping_that_was_left_behind_is_named():
+    scene = Dataset({"a": bare(grid_mapping="utm"), "utm": describing()})
+    with pytest.raises(NotGeoreferenced, match=r"has no CRS: .* grid mapping 'utm' is missing, .*decode_coords='all'"):
+        grid_of(scene["a"])
+
+
 LAT_LON = [("lat", "lon"), ("latitude", "longitude"), ("Latitude", "Longitude"), ("LAT", "LON")]
 DEGREES = Affine(1e-4, 0, 12, 0, -1e-4, 53)
 

@@ -41,7 +41,7 @@ from xcoreg.files import (
     open_gdal,
     reporting_disk_full,
 )
-from xcoreg.georef import map_to_pixel, pixel_to_map
+from xcoreg.georef import map_to_pixel, pixel_to_map, read_prj
 from xcoreg.io.metadata import metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
@@ -325,8 +325,8 @@ _DOUBLE = 12
 _EXACT = 1e-6  # px, largest error of the transform of the copy
 
 
-def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine, crs: Any = None) -> Path:
-    """Copy a local GeoTIFF byte by byte with a new transform; `crs` is set where the file has none, but its .prj."""
+def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine) -> Path:
+    """Copy a local GeoTIFF byte by byte with a new transform, and the CRS of its .prj file if it has none itself."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")
@@ -340,18 +340,19 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
-        if crs is not None:
-            _add_crs(place, crs)
+        _add_crs(place, read_prj(source))
     return goal
 
 
 def _add_crs(place: Path, crs: Any) -> None:
-    """Write a CRS into a file that has none."""
+    """Write a CRS, if there is one, into a file that has none."""
+    if crs is None:
+        return
     with open_gdal(place) as file:
-        known = file.crs
-    if not known:
-        with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-            file.crs = crs
+        if file.crs:
+            return
+    with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.crs = crs.to_wkt()
 
 
 def _transform_of(path: Path) -> Affine:

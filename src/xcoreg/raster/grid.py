@@ -99,15 +99,15 @@ def located(image: Any, name: str = "target") -> Any:
     return _written(image, dims, found) if found.notes else image
 
 
-def lacks_georeference(image: Any) -> bool:
+def lacks_georeference(image: Any, name: str = "the image") -> bool:
     """Whether an image has neither CRS nor transform, control points or RPCs: its coordinates count pixels, if any."""
     if not isinstance(image, DataArray | Dataset):
         return False
-    band = pick_variable(image, None, "the image")[0]
-    dims = spatial_dims(band, "the image")
-    if stored_crs(band, "the image") or raster_index(band, dims) is not None:
+    band = pick_variable(image, None, name)[0]
+    dims = spatial_dims(band, name)
+    if stored_crs(band, name) or raster_index(band, dims) is not None:
         return False
-    stored = stored_transform(band, "the image", [])[0]
+    stored = stored_transform(band, name, [])[0]
     plain = (stored is None or stored == Affine.identity()) and all(_counts(band, dim) for dim in dims)
     return plain and georeferenced_by(band) is None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def located_pair(target: Any, reference: Any, ground: Any) -> tuple[Any, Any]:
     """Both images with the georeference that counts, in pixels where neither has one; of a DataTree the finest."""
     target, reference = finest_of(target), finest_of(reference, "reference")
-    if ground is None and lacks_georeference(target) and lacks_georeference(reference):
+    if ground is None and lacks_georeference(target, "target") and lacks_georeference(reference, "reference"):
         return in_pixels(target), in_pixels(reference)
     return located(target), located(reference, "reference")
 
