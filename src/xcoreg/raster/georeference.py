@@ -207,12 +207,9 @@ def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
             "set another with da.rio.write_crs(...)"
         )
         return as_crs("EPSG:4326").to_wkt()
-    named = _named_mapping(image)
-    lost = (
-        f"; its grid mapping {named!r} is missing, xarray.open_dataset(..., decode_coords='all') keeps it"
-        if named
-        else ""
-    )
+    named = image.attrs.get("grid_mapping")
+    cure = f"; its grid mapping {named!r} is missing, which xarray.open_dataset(..., decode_coords='all') keeps"
+    lost = cure if named else ""
     raise NotGeoreferenced(f"{name} has no CRS: set it with da.rio.write_crs('EPSG:...') first{lost}")
 
 
