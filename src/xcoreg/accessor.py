@@ -63,6 +63,8 @@ class CoregAccessor:
     target pixels. *Describe*: `grid`, `nodata`, `footprint`, `overlap`, `gcps`, `locate`, `place`. *Measure*: `match`
     (one shift), `match_local` (a field). *Correct*: `apply` (a fit), `shift_to`, `warp_to` (both steps), `rectify`.
 
+    Of a DataTree the group with the smallest pixels is matched, and all groups with images are corrected.
+
     Examples
     --------
     >>> import xcoreg
@@ -76,6 +78,10 @@ class CoregAccessor:
 
     def __init__(self, image: Image) -> None:
         self._image = image
+
+    @property
+    def _one(self) -> Any:
+        return xcoreg.coregister.finest_of(self._image)
 
     def __repr__(self) -> str:
         return xcoreg.coregister.describe_accessor(lambda: self.grid)
@@ -91,7 +97,7 @@ class CoregAccessor:
         >>> grid.crs.epsg, tuple(grid.shape), grid.affine.a
         (32633, (40, 60), 10.0)
         """
-        return xcoreg.coregister.grid_of(self._image)
+        return xcoreg.coregister.grid_of(self._one)
 
     @property
     def nodata(self) -> float | int | None:
@@ -103,7 +109,7 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.nodata
         0
         """
-        return xcoreg.coregister.nodata(self._image)
+        return xcoreg.coregister.nodata(self._one)
 
     def footprint(self, *, band: int | str | None = None, nodata: float | None = None) -> Any:
         """Polygon of the valid data, traced on an overview.
@@ -126,7 +132,7 @@ class CoregAccessor:
         >>> xcoreg.simulate.pair((40, 60), seed=1).tgt.coreg.footprint().bounds
         (300000.0, 5899640.0, 300600.0, 5900040.0)
         """
-        return xcoreg.coregister.footprint(self._image, band=band, nodata=nodata)
+        return xcoreg.coregister.footprint(self._one, band=band, nodata=nodata)
 
     def overlap(self, reference: Image) -> Any:
         """Area where both images have valid data.
@@ -148,7 +154,7 @@ class CoregAccessor:
         >>> round(tgt.coreg.overlap(ref).area / tgt.coreg.footprint().area, 2)
         0.91
         """
-        return xcoreg.coregister.overlap(self._image, reference)
+        return xcoreg.coregister.overlap(self._one, reference)
 
     @_shows_options
     def match(self, reference: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
@@ -307,7 +313,7 @@ class CoregAccessor:
         >>> xcoreg.datasets.sentinel2_pair()[0].coreg.gcps is None  # it has a transform instead
         True
         """
-        return xcoreg.coregister.gcps_of(self._image)
+        return xcoreg.coregister.gcps_of(self._one)
 
     def rectify(
         self,
@@ -400,7 +406,7 @@ class CoregAccessor:
         (array([419.7]), array([230.8]), array([840.]))
         """
         form: dict[str, Any] = {"normalized": normalized, "band": band, "resampling": resampling, "height": height}
-        return xcoreg.coregister.locate(self._image, points, crs=crs, ground=ground, **form)
+        return xcoreg.coregister.locate(self._one, points, crs=crs, ground=ground, **form)
 
     def place(
         self,
@@ -437,4 +443,8 @@ class CoregAccessor:
         (12.65, 52.78)
         """
         form: dict[str, Any] = {"normalized": normalized, "height": height}
-        return xcoreg.coregister.place(self._image, col, row, crs=crs, ground=ground, **form)
+        return xcoreg.coregister.place(self._one, col, row, crs=crs, ground=ground, **form)
+
+
+if hasattr(xr, "register_datatree_accessor"):  # since 2024.10
+    xr.register_datatree_accessor("coreg")(CoregAccessor)  # type: ignore[no-untyped-call]

@@ -6,13 +6,14 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-import rasterio
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
-from xcoreg.files import local_path
+from xcoreg.errors import OptionError
+from xcoreg.files import local_path, open_gdal
+from xcoreg.georef import as_crs
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
@@ -25,9 +26,20 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
+from xcoreg.raster.bands import other_grids
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
-from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
+from xcoreg.raster.georeference import is_pixels
+from xcoreg.raster.grid import (
+    check_size,
+    grid_of,
+    in_pixels,
+    lacks_georeference,
+    located,
+    needs_rectifying,
+    out_of_pixels,
+)
+from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
@@ -51,6 +63,7 @@ __all__ = [
     "check_table_suffix",
     "correct_file",
     "describe_accessor",
+    "finest_of",
     "footprint",
     "gcps_of",
     "grid_of",
@@ -110,7 +123,8 @@ def match(
     Parameters
     ----------
     target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, any leading dimensions.
+        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
+        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD. For elevation models also a GeoDataFrame of points of known height.
     ground : optional
@@ -142,8 +156,9 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
+    given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return fit.made_of(target, reference)
+    return fit.made_of(*given)
 
 
 @shows_options(LocalOptions)
@@ -155,7 +170,8 @@ def match_local(
     Parameters
     ----------
     target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, any leading dimensions.
+        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
+        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
     reference : DataArray or Dataset
         The image that is right; any CRS and GSD.
     ground : optional
@@ -190,8 +206,9 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return fit.made_of(target, reference)
+    return fit.made_of(*given)
 
 
 @shows_options(LocalOptions)
@@ -224,6 +241,7 @@ def tie_points(
     True
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    target, reference = located_pair(target, reference, ground)
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
@@ -241,7 +259,7 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     ----------
     image : DataArray or Dataset
         Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
-        a Dataset every variable over the spatial dimensions is corrected, the others are left alone.
+        a Dataset or DataTree every variable over spatial dimensions is corrected, the others are left alone.
     fit : Coregistration
         A trusted result.
     ground : optional
@@ -318,6 +336,16 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
+    if _is_in_pixels(fit):
+        return _apply_in_pixels(image, fit, options)
+    if is_tree(image):
+        return cast("Image", mapped(image, lambda one: apply(one, fit, ground=ground, **options)))
+    others = other_grids(image) if isinstance(image, Dataset) else []
+    if others:
+        return cast("Image", _apply_to_grids(image, others, fit, ground, options))
+    if options.get("like") is not None:
+        options["like"] = located(options["like"], "like")
+    image = located(image, "the image")
     if ground is not None or needs_rectifying(image):
         return rectify_by(image, fit, ground, **options)
     return warping.apply(image, fit, **options)
@@ -415,7 +443,8 @@ def correct_file(
     """
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
-    if plain and ground is None and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
+    pixels_stay = ground is None and not _is_in_pixels(fit) and _keeps_pixels(image, fit, applying)
+    if plain and pixels_stay and _is_geotiff(source):
         moved = warping.apply(image, fit, vertical=False, force=bool(applying.get("force")))
         return copy_moved(source, goal, moved.rio.transform(), {"xcoreg": moved.attrs["xcoreg"]})
     if isinstance(applying.get("like"), str):
@@ -455,13 +484,54 @@ def _match_and_apply(
 ) -> Image:
     """Match and apply in one step; the ground of a target without a transform is fitted once."""
     matching, applying = options
+    given, (target, reference) = target, located_pair(target, reference, ground)
     if ground is None and not needs_rectifying(target):
-        fit = measure(target, reference, matching).made_of(target, reference)
-        return warping.apply(target, fit, **applying)
+        fit = measure(target, reference, matching).made_of(given, reference)
+        if target is given and isinstance(target, DataArray) and applying.get("like") is None:
+            return warping.apply(target, fit, **applying)
+        return apply(target if isinstance(given, DataArray) and not _is_in_pixels(fit) else given, fit, **applying)
+    if is_tree(given):
+        return apply(given, measure(target, reference, matching), ground=ground, **applying)
     ground = as_ground(ground, target)
     rectified = rectified_to(target, reference, ground, nodata=matching.nodata)
     fit = measure(rectified, reference, matching).made_of(target, reference)
     return rectify_by(target, fit, ground, **applying)
+
+
+def _apply_to_grids(image: Any, others: list[list[Any]], fit: Coregistration, ground: Any, options: Any) -> Any:
+    """Correct the variables of a Dataset that lie on several grids, each on its own."""
+    names = {name for group in others for name in group}
+    out = apply(image[[name for name in image.data_vars if name not in names]], fit, ground=ground, **options)
+    plain = {name for name, one in image.data_vars.items() if one.ndim == 0}  # grid mappings may be among them
+    for group in others:
+        part = apply(image[[*group, *plain]], fit, ground=ground, **options)
+        made = {name: one for name, one in part.data_vars.items() if name in out.data_vars or name in group}
+        gone = (plain & set(out.data_vars)) - set(part.data_vars)
+        out = out.drop_vars(gone).assign_coords(part.coords).assign(made)
+    return out[[name for name in image.data_vars if name in out.data_vars]]
+
+
+def _is_in_pixels(fit: Coregistration) -> bool:
+    wkt = getattr(fit, "crs_wkt", None)  # whatever is no fit is refused later
+    return bool(wkt and "pixel" in wkt and is_pixels(as_crs(wkt)))
+
+
+def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:
+    """Resample an image without a georeference by a fit in pixels."""
+    if not lacks_georeference(image):
+        raise OptionError(
+            "the fit is in pixels of images without a georeference, and this image has one: match it again"
+        )
+    like = options.get("like")
+    if isinstance(like, DataArray | Dataset) and lacks_georeference(like):
+        options = {**options, "like": in_pixels(like)}
+    asked = ApplyOptions.checked(dict(options))
+    if asked.is_aligned or (like is None and not fit.is_field):
+        raise OptionError(
+            "an image without a georeference has no transform that could be moved: interpolate its pixels onto those "
+            "of the reference, like=reference"
+        )
+    return cast("Image", out_of_pixels(warping.apply(in_pixels(image), fit, **options), image))
 
 
 def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[str, Any]]:
@@ -482,6 +552,6 @@ def _is_geotiff(source: str) -> bool:
     path = local_path(source)
     if path is None or not path.is_file():
         return False
-    with rasterio.open(path) as image:
+    with open_gdal(path) as image:
         # a file georeferenced by control points has no transform of its own that could be moved
         return image.driver == "GTiff" and not image.gcps[0]

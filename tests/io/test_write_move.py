@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import CliRunner
+from pyproj import CRS
 
+from xcoreg.cli import cli
 from xcoreg.errors import OptionError
 from xcoreg.files import NoSuchFile
 from xcoreg.georef import translate
 from xcoreg.io.write import copy_moved, write_raster
+from xcoreg.simulate import pair
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 MOVED = translate(GRID, 3.57885632466, 15.6616268)
@@ -85,3 +89,27 @@ def test_what_cannot_be_copied(image, tmp_path):
         copy_moved(envi, tmp_path / "b.tif", MOVED)
     with pytest.raises(OptionError, match="is the input itself"):
         copy_moved(source, source, MOVED)
+
+
+TFW = "10\n0\n0\n-10\n300005\n5900035\n"
+
+
+@pytest.mark.parametrize("inside", ["neither", "crs", "transform"])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("suffixes", [(".tfw", ".prj"), (".TFW", ".PRJ"), (".wld", ".prj")])
+def test_side_cars_are_in_the_moved_copy_and_in_every_format(tmp_path, inside, suffixes):
+    both, source = pair((128, 128), shift=(2.0, -1.0), seed=1), tmp_path / "tgt.tif"
+    ref = write_raster(both.ref, tmp_path / "ref.tif")
+    known = {"crs": {"crs": "EPSG:32633"}, "transform": {"transform": GRID}}.get(inside, {})
+    with rasterio.open(source, "w", driver="GTiff", height=128, width=128, count=1, dtype="uint16", **known) as file:
+        file.write(both.tgt.values, 1)
+    if inside != "transform":
+        source.with_suffix(suffixes[0]).write_text(TFW)
+    if inside != "crs":
+        source.with_suffix(suffixes[1]).write_text(CRS.from_epsg(32633).to_wkt("WKT1_ESRI"))
+    for name in ("copy.tif", "envi.dat", "image.png"):
+        result = CliRunner().invoke(cli, ["shift", str(ref), str(source), str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+        with rasterio.open(tmp_path / name) as file:
+            assert file.crs.to_epsg() == 32633
+            assert (file.transform.c, file.transform.f) == pytest.approx((300020, 5900050), abs=0.3)

@@ -62,9 +62,40 @@ def test_time_of_one_step_is_dropped_and_more_need_a_choice():
         to_band(two)
 
 
-def test_a_lone_time_dimension_is_the_band():
-    image = cube().rename(band="time")
-    np.testing.assert_array_equal(to_band(image, 2), CUBE[1])
+DATES = np.array(["2024-01-01", "2024-01-11", "2024-01-21"], "datetime64[ns]")
+
+
+@pytest.mark.parametrize("axis", ["time", "t", "date", "valid_time", "step", "ensemble", "level", "orbit", "dim_0"])
+@pytest.mark.parametrize("band", [None, 2])
+def test_an_axis_that_is_not_of_bands_is_never_taken_for_one(axis, band):
+    image = cube().rename(band=axis)
+    with pytest.raises(OptionError, match=rf"3 values along {axis}, .* da\.isel\({axis}=0\)"):
+        to_band(image, band)
+    np.testing.assert_array_equal(to_band(image.isel({axis: [1]})), CUBE[1])
+
+
+@pytest.mark.parametrize("coord", [DATES, ("band", [1, 2, 3], {"axis": "T"}), ("band", [1, 2, 3], {"axis": "Z"})])
+def test_what_the_coordinate_says_wins_over_the_name(coord):
+    coord = ("band", coord) if isinstance(coord, np.ndarray) else coord
+    with pytest.raises(OptionError, match="not bands of one exposure"):
+        to_band(cube(coords={"band": coord}))
+
+
+@pytest.mark.parametrize("axis", ["band", "Bands", "wavelength", "wavelengths", "channel", "variable", "c"])
+def test_names_of_bands(axis):
+    np.testing.assert_array_equal(to_band(cube().rename(band=axis), 2), CUBE[1])
+
+
+def test_a_standard_name_makes_an_axis_one_of_bands():
+    lines = ("lines", [450.0, 550.0, 650.0], {"standard_name": "radiation_wavelength"})
+    np.testing.assert_array_equal(to_band(cube().rename(band="lines").assign_coords(lines=lines), 550), CUBE[1])
+
+
+def test_times_of_a_dataset_and_beside_bands_are_refused():
+    with pytest.raises(OptionError, match="3 values along time"):
+        to_band(cube().rename(band="time").assign_coords(time=DATES).to_dataset(name="red"))
+    with pytest.raises(OptionError, match="2 values along time"):
+        to_band(cube().expand_dims(time=DATES[:2]), 2)
 
 
 def test_variables_of_a_dataset_by_name_and_number():

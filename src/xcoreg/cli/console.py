@@ -25,6 +25,7 @@ _SHELL_COMMANDS = {
     "control points": "xcoreg georef rectify FILE OUT",
     "RPCs": "xcoreg georef rectify FILE OUT",
     "CRS": "rio edit-info --crs EPSG:CODE FILE",
+    "one exposure": "gdal_translate -b NUMBER FILE ONE.tif",
     "transform": "rio edit-info --transform '[a, b, c, d, e, f]' FILE",
 }
 _BAD_INPUT = (OptionError, GridError, FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
@@ -56,7 +57,7 @@ class NoMatch(Failure):
 
 def with_shell_command(text: str) -> str:
     """Add the command that adds a georeference to a message that misses it."""
-    missing = next((key for key in ("control points", "RPCs", "CRS") if key in text), "transform")
+    missing = next((key for key in ("one exposure", "control points", "RPCs", "CRS") if key in text), "transform")
     return f"{text}; in the shell: {_SHELL_COMMANDS[missing]}"
 
 
@@ -86,7 +87,7 @@ def failure_of(error: Exception) -> Failure:
         text = f"{hint}: {error.__cause__}"
     if isinstance(error, CoregError):
         text = in_shell_words(text)
-    if isinstance(error, NotGeoreferenced):
+    if isinstance(error, NotGeoreferenced) or "bands of one exposure" in text:
         text = with_shell_command(text)
     if isinstance(error, MatchError):
         return NoMatch(text.removeprefix("no trustworthy match: "))

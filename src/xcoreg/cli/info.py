@@ -20,7 +20,7 @@ from xcoreg.errors import CoregError, GridError, NotGeoreferenced
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, has_lonlat, pixel_to_lonlat, transform_points
 from xcoreg.georef.crs import unit_of
 from xcoreg.io.read import open_raster
-from xcoreg.raster.bands import to_band
+from xcoreg.raster.bands import other_axes, to_band
 from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import georeferenced_by
 from xcoreg.raster.overview import overview_of
@@ -39,12 +39,15 @@ def describe(path: str, band: Any = None, nodata: float | None = None) -> dict[s
     `georeference` names what is missing; CRS, corners and footprint are absent then.
     """
     image = open_raster(path)
+    axes = {str(dim): int(image.sizes[dim]) for dim in other_axes(image, "image")}
+    image = image.isel(dict.fromkeys(axes, 0))
     plane = to_band(image, band, "image")
     found: dict[str, Any] = {
         "path": path,
         "shape": list(plane.shape),
         "bands": _n_bands(image),
         "dtype": str(plane.dtype),
+        **({"first_of": axes} if axes else {}),
     }
     try:
         raster = make_raster(image, band=band, nodata=nodata, name="image")
@@ -194,6 +197,10 @@ def _plain(value: float | None) -> Any:
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     (rows, cols), n = found["shape"], found["bands"]
     lines = [("image", found["path"]), ("size", f"{cols} x {rows} px, {n} band{'s' * (n > 1)}, {found['dtype']}")]
+    if "first_of" in found:
+        lines.append(
+            ("axes", ", ".join(f"the first of {count} along {dim}" for dim, count in found["first_of"].items()))
+        )
     if "format" in found:
         lines.append(("format", _file_words(found)))
     if "transform" not in found and {"corners", "corners_lonlat"} & found.keys():

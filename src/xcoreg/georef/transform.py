@@ -418,9 +418,13 @@ def read_prj(path: str | Path) -> CRS | None:
     OptionError
         When the CRS cannot be read.
     """
-    file = Path(path).with_suffix(".prj")
+    file = next(
+        (Path(path).with_suffix(end) for end in (".prj", ".PRJ") if Path(path).with_suffix(end).is_file()), None
+    )
+    if file is None:
+        return None
     try:
-        return parse_crs(file) if file.is_file() else None
+        return parse_crs(file)
     except OptionError as error:
         raise OptionError(f"{file} cannot be read: {error}") from error
 

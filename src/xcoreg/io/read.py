@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from xarray import DataArray, Dataset, open_zarr
+from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
-from xcoreg.georef import read_prj
+from xcoreg.georef import as_crs, read_prj
 from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
+from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
 from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
     Chunks = str | int | bool | Mapping[Hashable, int] | None
 
+logger = logging.getLogger("xcoreg")
 _BY_PATH = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library identifies open files by their path
+_NETCDF = (".nc", ".nc4", ".cdf")
 _OPENED: dict[str, tuple[tuple[int, ...], int]] = {}  # such files: stamp at the last opening, number of replacements
 _CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16
 
@@ -98,6 +102,8 @@ def open_raster(
             found = _open_gdal(path, address, variable, cache=chunks is None, group=group)
             if where is None:
                 _retry_reads(found, address)
+    if where is not None and where.suffix.lower() in _NETCDF:
+        found = _with_cf_georeference(found, where, group)
     image = _with_prj(_with_band_names(_choose(found, variable, str(path))), where)
     if band is not None:
         image = _with_own_marker(to_band(image, band, str(path)))
@@ -142,12 +148,18 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         wanted = [variable, MASK] if variable is not None and any(each.endswith(MASK) for each in inner) else variable
         image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=wanted, **options)
     except (RasterioError, ValueError, KeyError, IndexError) as error:
+        if "conflicting sizes" in str(error):
+            raise OptionError(
+                f"{path} has several leading dimensions, such as time and band: choose one of each with xarray, "
+                f"xarray.open_dataset({str(path)!r}, decode_coords='all')[name].isel(time=0)"
+            ) from error
         raise OptionError(f"{path} cannot be opened ({error}): name one of its variables, variable=...") from error
     if isinstance(image, list):
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
-        found: Dataset = image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
+        scene = _with_one_crs(image, path)
+        found: Dataset = scene.assign({name: _without_default_fill(one) for name, one in scene.data_vars.items()})
         if MASK in found.data_vars and found[MASK].attrs.get("long_name") == MASK_NAME:
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
             found = found.drop_vars(MASK).assign_coords({MASK: mask})
@@ -175,6 +187,65 @@ def _with_own_marker(band: DataArray) -> DataArray:
         del band.attrs["nodatavals"]
         band.attrs |= {} if marker is None else {"_FillValue": band.dtype.type(marker)}
     return band
+
+
+def _with_one_crs(image: Dataset, path: Any) -> Dataset:
+    """Give all variables the CRS that some name; in several places they are refused, rioxarray would move them."""
+    grids: set[tuple[float, ...]] = set()
+    systems: list[Any] = []
+    without = False
+    for one in image.data_vars.values():
+        with rasterio.open(one.encoding["source"]) as file:
+            grids |= set() if file.transform.is_identity else {tuple(file.transform)[:6]}
+            systems += [] if not file.crs or any(file.crs == each for each in systems) else [file.crs]
+            without |= not file.crs
+    if len(grids) > 1 or len(systems) > 1:
+        raise OptionError(
+            f"{path} has variables on {max(len(grids), len(systems))} grids or in as many CRSs "
+            f"({', '.join(map(str, image.data_vars))}): name one, variable=..."
+        )
+    if not (systems and without):
+        return image
+    named = {one.rio.grid_mapping for one in image.data_vars.values()} & set(image.coords)
+    bare = image.drop_vars(named)
+    return bare.assign(
+        {name: one.rio.write_crs(systems[0], grid_mapping_name="spatial_ref") for name, one in bare.data_vars.items()}
+    )
+
+
+def _with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | None) -> DataArray | Dataset:
+    """Read what GDAL does not find in NetCDF: coordinates without CF attributes, a CRS that no variable names."""
+    first: Any = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
+    bare = first.rio.transform().is_identity
+    if not bare and first.rio.crs is not None:
+        return image
+    try:
+        header = open_dataset(path, group=group, decode_times=False, decode_coords="all", chunks=None)
+        dims = spatial_dims(header[first.name])
+    except (OSError, ValueError, KeyError, OptionError) as error:
+        logger.info("%s: xarray does not find a georeference: %s", path, error)
+        return image
+    with header:
+        band = variable_of(header, first.name)
+        coords = {}
+        for dim, old in zip((first.rio.y_dim, first.rio.x_dim), dims, strict=True):
+            if old in band.coords:
+                coord = band.coords[old].variable
+                attrs = {**({"standard_name": str(old)} if is_degrees(band, old) else {}), **coord.attrs}
+                turned = bare and dim == first.rio.y_dim and _gdal_turns_rows()
+                values = coord.values[::-1] if turned else coord.values if bare else image.coords[dim].values
+                coords[dim] = ((dim,), values, attrs)
+        image = image.assign_coords(coords)
+        crs = stored_crs(band, str(path)) if first.rio.crs is None else []
+    rows = image.coords[first.rio.y_dim].values
+    if bare and _gdal_turns_rows() and rows[0] < rows[-1]:
+        image = image.isel({first.rio.y_dim: slice(None, None, -1)})
+    return image.rio.write_crs(as_crs(crs[0][1]).to_wkt()) if crs else image
+
+
+def _gdal_turns_rows() -> bool:
+    """Whether GDAL takes the last row first where it does not recognise the coordinates."""
+    return str(get_gdal_config("GDAL_NETCDF_BOTTOMUP") or "yes").lower() not in ("no", "false", "off", "0")
 
 
 def _without_default_fill(image: DataArray) -> DataArray:
@@ -229,7 +300,8 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
         raise OptionError(f"{path} is a folder but no Zarr store") from error
     for one in image.data_vars.values():
         one.encoding["source"] = str(path)
-    return image
+    packed = [name for name, one in image.coords.items() if {"scale_factor", "add_offset"} & one.attrs.keys()]
+    return image.assign_coords(decode_cf(image[packed].reset_coords()).variables) if packed else image
 
 
 def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> DataArray | Dataset:
@@ -237,13 +309,13 @@ def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> Data
         if variable not in (None, image.name):
             raise OptionError(f"{path} has no variable {variable!r}: it has one image")
         return image
-    names = [str(name) for name in image.data_vars]
+    names = [str(name) for name, one in image.data_vars.items() if one.ndim > 1]
     if not names:
         raise OptionError(f"{path} has no raster variable")
     if variable is not None and variable not in names:
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(names)}")
     if variable is not None or len(names) == 1:
-        return image[variable or names[0]]
+        return variable_of(image, variable or names[0])
     return image
 
 

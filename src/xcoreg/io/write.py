@@ -39,7 +39,7 @@ from xcoreg.files import (
     open_gdal,
     reporting_disk_full,
 )
-from xcoreg.georef import map_to_pixel, pixel_to_map
+from xcoreg.georef import map_to_pixel, pixel_to_map, read_prj
 from xcoreg.io.metadata import add_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import as_stored, encode_window, join_chunks, put_block, spans_of, stack_layers, stream_blocks
@@ -305,7 +305,7 @@ _EXACT = 1e-6  # px, largest error of the transform of the copy
 def copy_moved(
     src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine, tags: Mapping[str, str] | None = None
 ) -> Path:
-    """Copy a local GeoTIFF byte by byte with a new transform, and add tags."""
+    """Copy a local GeoTIFF byte by byte with a new transform, and the CRS of its .prj if it has none; add tags."""
     source = local_path(src)
     if source is None or not source.is_file():
         raise NoSuchFile(f"{src} does not exist")
@@ -319,9 +319,21 @@ def copy_moved(
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
+        _add_crs(place, read_prj(source))
         if tags:
             add_tags(place, tags)
     return goal
+
+
+def _add_crs(place: Path, crs: Any) -> None:
+    """Write a CRS, if there is one, into a file that has none."""
+    if crs is None:
+        return
+    with open_gdal(place) as file:
+        if file.crs:
+            return
+    with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.crs = crs.to_wkt()
 
 
 def _transform_of(path: Path) -> Affine:

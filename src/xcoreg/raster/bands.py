@@ -11,6 +11,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
 from xcoreg.raster.geolocation import array_dims, find_arrays
+from xcoreg.raster.georeference import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,19 +19,34 @@ if TYPE_CHECKING:
 
 Image: TypeAlias = DataArray | Dataset
 
-# Dimensions that rioxarray does not recognise without CF attributes, (x, y).
-_NAMES = (("lon", "lat"), ("easting", "northing"), ("X", "Y"), ("Longitude", "Latitude"), ("Lon", "Lat"))
+# Dimensions that rioxarray does not recognise without CF attributes, (x, y), in lower case.
+_NAMES = (
+    ("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("easting", "northing"), ("eastings", "northings"),
+    ("rlon", "rlat"), ("xc", "yc"), ("xdim", "ydim"), ("nx", "ny"), ("ni", "nj"), ("i", "j"), ("col", "row"),
+    ("cols", "rows"), ("column", "row"), ("columns", "rows"), ("samples", "lines"), ("pixel", "line"),
+)  # fmt: skip
+_X_NAMES = ("projection_x_coordinate", "grid_longitude", "longitude", "projection_x_angular_coordinate")
+_Y_NAMES = ("projection_y_coordinate", "grid_latitude", "latitude", "projection_y_angular_coordinate")
+# How names of axes begin that hold bands of one exposure; of any other, such as time, level or orbit, one is chosen.
+_BANDS = ("band", "wavelength", "wavenumber", "wl", "lambda", "channel", "spectral", "component", "variable", "feature")
+_BAND_STANDARD = ("radiation_wavelength", "radiation_frequency", "sensor_band")
 
 
 def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
     """Names of the row and column dimensions."""
+    _check_image(image, name)
     try:
         return image.rio.y_dim, image.rio.x_dim
     except MissingSpatialDimensionError:
         pass
+    lower = {str(dim).lower(): dim for dim in image.dims}
     for x_dim, y_dim in _NAMES:
-        if x_dim in image.dims and y_dim in image.dims:
-            return y_dim, x_dim
+        if x_dim in lower and y_dim in lower:
+            return lower[y_dim], lower[x_dim]
+    standard = {image.coords[dim].attrs.get("standard_name"): dim for dim in image.dims if dim in image.coords}
+    x, y = (next((standard[one] for one in names if one in standard), None) for names in (_X_NAMES, _Y_NAMES))
+    if x is not None and y is not None:
+        return y, x
     from_arrays = array_dims(image)
     if from_arrays is not None:
         return from_arrays
@@ -44,6 +60,26 @@ def is_chunked(image: Image) -> bool:
     """Whether pixels are dask's."""
     bands = [image] if isinstance(image, DataArray) else image.data_vars.values()
     return any(band.chunks is not None for band in bands)
+
+
+def _check_image(image: object, name: str) -> None:
+    if not isinstance(image, DataArray | Dataset):
+        raise OptionError(
+            f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
+        )
+
+
+def other_grids(image: Dataset) -> list[list[Hashable]]:
+    """Variables of a Dataset that lie over other rows and columns than :func:`spatial_dims` names, by their grid."""
+    main = set(spatial_dims(image))
+    found: dict[Any, list[Hashable]] = {}
+    for name, one in image.data_vars.items():
+        if one.ndim > 1 and not main <= set(one.dims):
+            try:
+                found.setdefault(spatial_dims(one), []).append(name)
+            except OptionError:
+                continue
+    return list(found.values())
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
@@ -60,22 +96,19 @@ def pick_variable(image: Any, band: int | str | None, name: str = "target") -> t
     _check_single(band, name)
     if isinstance(image, DataArray):
         return image, band
-    if not isinstance(image, Dataset):
-        raise OptionError(
-            f"{name} is a {type(image).__name__}: give a DataArray or Dataset; xcoreg.open_raster reads a file"
-        )
+    _check_image(image, name)
     dims = set(spatial_dims(image, name))
     places = find_arrays(image) or ()
     names = [key for key, each in image.data_vars.items() if dims <= set(each.dims) and key not in places]
     if not names:
         raise OptionError(f"{name} is a Dataset without a variable over {sorted(map(str, dims))}")
-    if isinstance(band, str) and band in names:
-        return image[band], None
+    if isinstance(band, str) and band in image.data_vars:
+        return variable_of(image, band), None
     if len(names) == 1 or band is None:
-        return image[names[0]], band
+        return variable_of(image, names[0]), band
     if isinstance(band, str) or not 1 <= band <= len(names):
         raise _no_such(band, name, [str(key) for key in names])
-    return image[names[band - 1]], None
+    return variable_of(image, names[band - 1]), None
 
 
 def pick_band(
@@ -83,21 +116,62 @@ def pick_band(
 ) -> dict[Hashable, int]:
     """Positions along the leading dimensions that select one band."""
     lead = [dim for dim in array.dims if dim not in dims]
-    wide = [dim for dim in lead if array.sizes[dim] > 1]
     empty = [str(dim) for dim in array.dims if array.sizes[dim] == 0]
     if empty:
         raise OptionError(f"{name} is empty along {', '.join(empty)}")
-    axis = "band" if "band" in lead else next(iter(wide or lead), None)
-    others = [str(dim) for dim in wide if dim != axis]
+    axis, others = _axes(array, lead)
     if others:
-        cure = ", ".join(f"{dim}=0" for dim in others)
-        raise OptionError(f"{name} has several values along {', '.join(others)}: choose one, as in da.isel({cure})")
+        raise OptionError(_several(array, others, name))
     chosen = dict.fromkeys(lead, 0)
     if axis is not None:
         chosen[axis] = _position(array, axis, band, name)
     elif band not in (None, 1, array.name):
         raise _no_such(band, name, ["1" if array.name is None else str(array.name)])
     return chosen
+
+
+def other_axes(image: Image, name: str = "target") -> list[Hashable]:
+    """Leading dimensions of several values that are not bands of one exposure, such as time."""
+    array, dims = pick_variable(image, None, name)[0], spatial_dims(image, name)
+    return _axes(array, [dim for dim in array.dims if dim not in dims])[1]
+
+
+def _axes(array: DataArray, lead: list[Hashable]) -> tuple[Hashable | None, list[Hashable]]:
+    """Find the axis of bands among leading dimensions, and others of several values."""
+    wide = [dim for dim in lead if array.sizes[dim] > 1]
+    bands = sorted((dim for dim in lead if _holds_bands(array, dim)), key=lambda dim: (dim != "band", dim not in wide))
+    axis = next(iter(bands), None)
+    return axis, [dim for dim in wide if dim != axis]
+
+
+def _holds_bands(array: DataArray, dim: Hashable) -> bool:
+    """Whether a leading dimension holds bands of one exposure: by name, unless its coordinate is another thing."""
+    attrs = array.coords[dim].attrs if dim in array.coords else {}
+    standard = str(attrs.get("standard_name", "")).lower()
+    is_other = str(attrs.get("axis", "")).upper() in ("T", "Z") or standard in ("time", "forecast_reference_time")
+    if is_other or (dim in array.coords and array.coords[dim].dtype.kind in "mM"):
+        return False
+    word = str(dim).lower()
+    return word in ("b", "c", "rgb") or word.startswith(_BANDS) or standard.startswith(_BAND_STANDARD)
+
+
+def _several(array: DataArray, dims: list[Hashable], name: str) -> str:
+    """Refusal of axes that are not bands of one exposure."""
+    sizes = ", ".join(f"{array.sizes[dim]} values along {dim}" for dim in dims)
+    cure, first = ", ".join(f"{dim}=0" for dim in dims), dims[0]
+    rename = "" if any(_is_time(array, dim) for dim in dims) else f"; da.rename({first}='band') if they are bands"
+    return (
+        f"{name} has {sizes}, which are not bands of one exposure: choose one, as in da.isel({cure}), or loop, "
+        f"for one in range(da.sizes[{str(first)!r}]): da.isel({first}=one)...{rename}"
+    )
+
+
+def _is_time(array: DataArray, dim: Hashable) -> bool:
+    """Whether a dimension is surely one of time."""
+    coord = array.coords.get(dim)
+    if coord is not None and (coord.dtype.kind in "mMO" or coord.attrs.get("axis") == "T"):
+        return True
+    return "time" in str(dim).lower() or str(dim).lower() in ("t", "date", "step")
 
 
 def _position(array: DataArray, axis: Hashable, band: int | str | None, name: str) -> int:

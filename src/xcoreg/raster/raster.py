@@ -231,6 +231,7 @@ def make_raster(
     """Select one band of an image as a :class:`Raster`."""
     array, left = pick_variable(image, band, name)
     dims = spatial_dims(image, name)
+    dims = dims if set(dims) <= set(array.dims) else spatial_dims(array, name)
     lead = pick_band(array, dims, left, name)
     check_dtype(array.dtype, name)
     axis = next((dim for dim, size in array.sizes.items() if dim in lead and size > 1), None)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 #: Short names of units.
-UNITS = {"metre": "m", "meter": "m", "degree": "°", "foot": "ft", "US survey foot": "ft", "kilometre": "km"}
+UNITS = {
+    "metre": "m",
+    "meter": "m",
+    "degree": "°",
+    "foot": "ft",
+    "US survey foot": "ft",
+    "kilometre": "km",
+    "pixel": "px",
+}
 
 
 def decimals(sigma: float, step: float) -> int:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rioxarray.exceptions import RioXarrayError
-from xarray import DataArray, Dataset, Variable
+from xarray import Coordinates, DataArray, Dataset, Variable
 
 from xcoreg import georef
 from xcoreg.raster.bands import spatial_dims
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.georeference import (
+    PLACE_ATTRS,
+    indexes_of,
+    mapping_name,
+    mapping_names,
+    moved_attrs,
+    variable_of,
+)
+from xcoreg.raster.grid import centres_of, grid_mapping, grid_of
 from xcoreg.raster.nodata import stored_nodata
 
 if TYPE_CHECKING:
@@ -55,20 +62,47 @@ def move_georeference(
 ) -> Image:
     """Shift the georeference of an image; its pixels stay the same object."""
     transform = georef.translate(old.affine, *shift)
-    out = image.copy(deep=False)
-    name = _mapping_name(image)
-    coords = _shift_coordinates(image, dims, transform, shift)
-    coords[name] = _grid_mapping(_variable(image, name), old.crs, transform)
-    if isinstance(out, Dataset) and name in out.data_vars:
-        out = out.assign({name: coords.pop(name)})
+    out: Any = image.copy(deep=False)
+    names, indexes = mapping_names(image, dims, old.crs), indexes_of(image, dims)
+    place: Any = image.coords if isinstance(image, DataArray) else image
+    coords: dict[Hashable, Variable] = {}
+    for name in names.values():
+        coords[name] = grid_mapping(place.get(name), old.crs, transform)
+    if indexes[0] is None:
+        axes = centres_of(GeoBox(old.shape, Affine(*tuple(transform)[:6]), None))
+        coords |= _shift_coordinates(image, dims, axes, shift)
+    if isinstance(out, Dataset):
+        out = out.assign({name: coords.pop(name) for name in set(names.values()) & set(out.data_vars)})
     out = out.assign_coords(coords)
-    for each in _arrays(out, dims):
+    for key, each in _arrays(out, dims).items():
         add_history(each, record)
-        _name_mapping(each, name)
-        if "transform" in each.attrs:
-            each.attrs["transform"] = tuple(transform)[:6]
+        _name_mapping(each, names[key])
+        if PLACE_ATTRS & each.attrs.keys():
+            each.attrs = moved_attrs(each.attrs, transform)
+    out = _with_indexes(out, indexes, Frame(GeoBox(old.shape, transform, old.crs), dims, names[None]))
     _set_spatial_dims(out, dims)
     _copy_nodata(image, out)
+    return cast("Image", out)
+
+
+def _with_indexes(out: Any, indexes: tuple[Any, dict[Hashable, Any]], frame: Frame) -> Any:
+    """Give an output the kinds of indexes that its image came with: those of rasterix and xproj."""
+    old, systems = indexes
+    if old is None and not systems:
+        return out
+    grid, crs = frame.grid, georef.as_crs(frame.grid.crs)
+    if old is not None:
+        (rows, cols), (y_dim, x_dim) = grid.shape.yx, map(str, frame.dims)
+        sizes = {"width": cols, "height": rows, "x_dim": x_dim, "y_dim": y_dim}
+        index = type(old).from_transform(grid.affine, **sizes, crs=None if old.crs is None else crs)
+        coords = Coordinates.from_xindex(index)
+        for name in set(coords) & set(out.coords):
+            coords[name].attrs = dict(out.coords[name].attrs)
+        out = out.drop_vars(set(coords) & set(out.coords)).assign_coords(coords)
+    for old_name, one in systems.items():
+        name = old_name if old_name in out.coords else frame.mapping
+        if name in out.coords:
+            out = out.drop_indexes(name, errors="ignore").set_xindex([name], type(one), crs=crs)
     return out
 
 
@@ -83,37 +117,42 @@ def wrap_on_grid(
     image: Image, dims: Dims, frame: Frame, pixels: dict[Hashable, DataArray], record: dict[str, Any]
 ) -> Image:
     """Put the new pixels of the bands and the output grid in place of those of an image."""
+    indexes = indexes_of(image, dims)
     stale = [name for name, coord in image.coords.items() if set(dims) & set(coord.dims)]
-    old_mapping = _mapping_name(image)
-    stale += [name for name in {old_mapping, frame.mapping} if name in image.coords]
+    bands = [image] if isinstance(image, DataArray) else [variable_of(image, name) for name in pixels]
+    old_mappings = {mapping_name(band) for band in bands}
+    stale += [name for name in {*old_mappings, frame.mapping} if name in image.coords]
+    out: Any
     if isinstance(image, DataArray):
-        return _wrap_band(image.drop_vars(stale), dims, frame, pixels[image.name], record)
+        out = _wrap_band(image.drop_vars(stale), dims, frame, pixels[image.name], record)
+        return cast("Image", _with_indexes(out, indexes, frame))
     rest = image.drop_vars(stale)
     dropped = [name for name, each in rest.data_vars.items() if name not in pixels and set(dims) & set(each.dims)]
-    dropped += [name for name in (old_mapping,) if name in rest.data_vars]
+    dropped += [name for name in old_mappings if name in rest.data_vars]
     new = {name: _wrap_band(rest[name], dims, frame, made, record) for name, made in pixels.items()}
     # Assigning in the old order keeps the order of the variables.
     out = rest.drop_vars([*pixels, *dropped]).assign(new)[[name for name in rest.data_vars if name not in dropped]]
     out = out.assign_coords(frame.coords)
-    out.attrs, out.encoding = dict(image.attrs), _without(image.encoding, _FILE_ENCODING)
+    out.attrs, out.encoding = _without(image.attrs, PLACE_ATTRS), _without(image.encoding, _FILE_ENCODING)
     add_history(out, record)
     _name_mapping(out, frame.mapping)
+    out = _with_indexes(out, indexes, frame)
     _set_spatial_dims(out, frame.dims)
-    return out
+    return cast("Image", out)
 
 
 def frame_for(image: Image, dims: Dims, old: GeoBox, new: GeoBox) -> Frame:
     """Describe an output grid with the names and attributes of the image."""
-    name = _mapping_name(image)
+    name = mapping_name(image)
     same = georef.same_crs(old.crs, new.crs)
     degrees = georef.as_crs(new.crs).is_geographic
     alike = same or georef.as_crs(old.crs).is_geographic == degrees
     names = dims if alike else (("latitude", "longitude") if degrees else ("y", "x"))
     coords: dict[Hashable, Variable] = {}
-    for centres, dim, old_dim in zip(_centres(new) or (), names, dims, strict=False):
+    for centres, dim, old_dim in zip(centres_of(new) or (), names, dims, strict=False):
         coord = _variable(image, old_dim) if alike else None
         coords[dim] = Variable((dim,), centres, {} if coord is None else coord.attrs)
-    coords[name] = _grid_mapping(_variable(image, name) if same else None, new.crs, new.affine)
+    coords[name] = grid_mapping(_variable(image, name) if same else None, new.crs, new.affine)
     return Frame(new, names, name, coords)
 
 
@@ -121,13 +160,13 @@ def frame_like(like: Image) -> Frame:
     """Take the grid, names and coordinates of another image."""
     dims = spatial_dims(like, "like")
     grid = grid_of(like, "like", dims)
-    name = _mapping_name(like)
+    name = mapping_name(like)
     coords: dict[Hashable, Variable] = {
         key: like.coords[key].variable
         for key in (*dims, "xc", "yc")
         if key in like.coords and set(like.coords[key].dims) <= set(dims)
     }
-    coords[name] = _grid_mapping(_variable(like, name), grid.crs, grid.affine)
+    coords[name] = grid_mapping(_variable(like, name), grid.crs, grid.affine)
     return Frame(grid, dims, name, coords)
 
 
@@ -137,8 +176,7 @@ def _wrap_band(band: DataArray, dims: Dims, frame: Frame, made: DataArray, recor
     out = out.assign_coords(band.coords).assign_coords(frame.coords)
     out.name = band.name
     out.encoding = _without(made.encoding, _FILE_ENCODING)
-    out.attrs.pop("transform", None)
-    out.attrs.pop("crs", None)
+    out.attrs = _without(out.attrs, PLACE_ATTRS)
     add_history(out, record)
     _name_mapping(out, frame.mapping)
     _set_spatial_dims(out, frame.dims)
@@ -146,7 +184,7 @@ def _wrap_band(band: DataArray, dims: Dims, frame: Frame, made: DataArray, recor
 
 
 def _shift_coordinates(
-    image: Image, dims: Dims, transform: Affine, shift: tuple[float, float]
+    image: Image, dims: Dims, axes: tuple[Any, Any] | None, shift: tuple[float, float]
 ) -> dict[Hashable, Variable]:
     """Shifted coordinates: of each axis, and the two-dimensional ones of a rotated image."""
     dx, dy = shift
@@ -155,42 +193,11 @@ def _shift_coordinates(
         old = _variable(image, name)
         if old is not None and old.dims == dims:
             coords[name] = Variable(old.dims, old.values + move, old.attrs, _without(old.encoding, _VALUE_ENCODING))
-    shape = (image.sizes[dims[0]], image.sizes[dims[1]])
-    axes = _centres(GeoBox(shape, Affine(*tuple(transform)[:6]), None))
     for dim, move, centres in zip(dims, (dy, dx), axes or (), strict=False):
         old = _variable(image, dim)
         if old is not None and move:
             coords[dim] = Variable((dim,), centres, old.attrs, _without(old.encoding, _VALUE_ENCODING))
     return coords
-
-
-def _centres(grid: GeoBox) -> tuple[Any, Any] | None:
-    """Coordinates (y, x) of the pixel centres along the axes; None for a rotated grid."""
-    _, b, _, d = grid.affine[:4]
-    if b or d:
-        return None
-    x, _ = georef.pixel_to_map(grid.affine, np.arange(grid.shape[1]), 0)
-    _, y = georef.pixel_to_map(grid.affine, 0, np.arange(grid.shape[0]))
-    return y, x
-
-
-def _grid_mapping(old: Variable | None, crs: Any, transform: Any) -> Variable:
-    """Grid mapping variable: the old one with another transform, or a new one."""
-    c, a, b, f, d, e = (float(transform[at]) for at in (2, 0, 1, 5, 3, 4))
-    text = " ".join(map(str, (c, a, b, f, d, e)))
-    if old is not None and {"crs_wkt", "spatial_ref"} & set(old.attrs):
-        return Variable(old.dims, old.values, {**old.attrs, "GeoTransform": text}, old.encoding)
-    parsed = georef.as_crs(crs)
-    wkt = parsed.to_wkt()
-    return Variable((), 0, {**parsed.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt, "GeoTransform": text})
-
-
-def _mapping_name(image: Image) -> Hashable:
-    try:
-        name: Hashable = image.rio.grid_mapping
-    except RioXarrayError:  # a Dataset with several
-        name = "spatial_ref"
-    return name
 
 
 def _name_mapping(each: Image, name: Hashable) -> None:
@@ -207,11 +214,12 @@ def _variable(image: Image, name: Hashable) -> Variable | None:
     return image.variables[name] if isinstance(image, Dataset) and name in image.variables else None
 
 
-def _arrays(image: Image, dims: Dims) -> list[Any]:
-    """List the image itself, and the spatial variables of a Dataset."""
-    if isinstance(image, DataArray):
-        return [image]
-    return [image, *(each.variable for each in image.data_vars.values() if set(dims) <= set(each.dims))]
+def _arrays(image: Image, dims: Dims) -> dict[Hashable | None, Any]:
+    """Give the image itself (None), and the spatial variables of a Dataset."""
+    found: dict[Hashable | None, Any] = {None: image}
+    if isinstance(image, Dataset):
+        found |= {key: one.variable for key, one in image.data_vars.items() if set(dims) <= set(one.dims)}
+    return found
 
 
 def add_history(each: Any, record: dict[str, Any]) -> None:
