@@ -13,9 +13,10 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.files import local_path
+from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
-from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
+from xcoreg.io.write import copy_moved, write_raster
 from xcoreg.matching import field, shift
 from xcoreg.matching.options import (
     LocalOptions,
@@ -251,7 +252,8 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
     resolution : float or (float, float), optional
         Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
+        "auto" is cubic, and nearest for integers that are classes: with a colour table, single bits, or flags of CF.
         Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
         widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
@@ -457,7 +459,7 @@ def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) 
     """Whether only the transform changes."""
     if fit.model is None or fit.is_field or needs_rectifying(image):
         return False
-    return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "cubic")
+    return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "auto")
 
 
 def _is_geotiff(source: str) -> bool:

@@ -22,8 +22,8 @@ from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
+from xcoreg.io.formats import driver_for
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import driver_for
 from xcoreg.matching.options import LocalOptions, Options, check_options
 from xcoreg.results.coregistration import current_versions
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions

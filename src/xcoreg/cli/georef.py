@@ -113,7 +113,11 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 @click.option("--crs", help="CRS of OUT.  [default: that of the points]")
 @click.option("--resolution", type=float, help="Pixel size of OUT, units of its CRS.")
 @click.option(
-    "--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True, help="Interpolation kernel."
+    "--resampling",
+    type=click.Choice(("auto", *RESAMPLING)),
+    default="auto",
+    show_default=True,
+    help="Interpolation kernel; auto is cubic, and nearest for classes (colour table, flags).",
 )
 @image_nodata_option
 @_height

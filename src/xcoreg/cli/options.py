@@ -127,7 +127,11 @@ write_options = group_options(
     click.option("--align-grid", is_flag=True, help="Resample once, onto the pixel lattice of the reference."),
     click.option("--like", metavar="RASTER", help="Resample once, onto the grid of this raster."),
     click.option(
-        "--resampling", type=click.Choice(RESAMPLING), default="cubic", show_default=True, help="Interpolation kernel."
+        "--resampling",
+        type=click.Choice(("auto", *RESAMPLING)),
+        default="auto",
+        show_default=True,
+        help="Interpolation kernel; auto is cubic, and nearest for classes (colour table, flags).",
     ),
     click.option(
         "--vertical/--no-vertical",
@@ -196,13 +200,13 @@ class OutputOptions:
     Examples
     --------
     >>> OutputOptions(Path("out.tif"), driver="COG").resampling
-    'cubic'
+    'auto'
     """
 
     path: Path
     align_grid: bool = False
     like: str | None = None
-    resampling: str = "cubic"
+    resampling: str = "auto"
     driver: str | None = None
     creation: dict[str, str] | None = None
     overwrite: bool = False

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
-from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
+from xcoreg.files import open_gdal
+from xcoreg.io.tags import ENVI_LISTS, HEADER_LAYOUT, Tags, as_number, settle_tags, without_statistics
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import file_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
-# Written elsewhere, or valid for the old pixels only.
-_ELSEWHERE = {
-    "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
-    "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags",
-    # of an ENVI header
-    "samples", "lines", "bands", "header_offset", "file_type", "data_type", "interleave", "byte_order", "map_info",
-    "coordinate_system_string", "projection_info", "band_names",
-}  # fmt: skip
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
     "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
@@ -134,74 +134,233 @@ def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
     return gcps
 
 
+# Written elsewhere, or valid for the old pixels only.
+_ELSEWHERE = {
+    "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
+    "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags", "gdal",
+}  # fmt: skip
+# Fields of an ENVI header that GDAL writes if it is given them.
+_ENVI_FIELDS = {
+    "description", "wavelength_units", "reflectance_scale_factor", "default_bands", "acquisition_time", "sensor_type",
+    "cloud_cover", "security_tag", "solar_irradiance", "sun_azimuth", "sun_elevation", "z_plot_range", "z_plot_titles",
+    "spectra_names", "default_stretch", "data_reflectance_gain_values", "data_reflectance_offset_values",
+}  # fmt: skip
+_WAVELENGTH = re.compile(r"[\d.]+ \w+")  # GDAL's name of a band without one
+# Colours that say nothing, and those of a band taken out of a picture.
+_PLAIN, _SINGLE = {"undefined", "gray"}, {"red", "green", "blue", "alpha"}
+_GRID_MAPPING = {"crs_wkt", "spatial_ref", "GeoTransform", "grid_mapping_name"}
+# Tags that formats spell differently, or that say how pixels lie.
+_SPELLED = {"AREA_OR_POINT"}
+
+
 @dataclass(frozen=True)
 class Metadata:
-    """Tags, names, units and scaling of a file.
+    """Tags, names, units, scaling and colours of a file.
 
-    tags : Of the file.
-    band_tags : Of every band, or empty.
-    names : Descriptions of the bands, or empty.
-    units : Of the bands, or empty.
-    scales, offsets : Of the bands, or empty.
+    tags : Of the file, by namespace.
+    band_tags : Of every band.
+    names, units, scales, offsets : Of the bands, or empty.
+    colours : Colour interpretation of the bands, by rasterio's names, or empty.
+    colour_tables : Of the bands, None where there is none.
     """
 
-    tags: dict[str, str]
-    band_tags: list[dict[str, str]]
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    scales: tuple[float, ...]
-    offsets: tuple[float, ...]
+    tags: Tags
+    band_tags: list[Tags]
+    names: list[str]
+    units: list[str]
+    scales: list[float]
+    offsets: list[float]
+    colours: list[str]
+    colour_tables: list[dict[Any, Any] | None]
 
     def write(self, file: Any) -> None:
-        """Write it to an open rasterio dataset, except what does not match its number of bands."""
-        count = file.count
-        file.update_tags(**self.tags)
-        for band, tags in enumerate(self.band_tags[:count], start=1):
-            file.update_tags(band, **tags)
-        for band, name in enumerate(self.names if len(self.names) == count else (), start=1):
+        """Write it to an open rasterio dataset, as far as its format takes it."""
+        for band, tags in enumerate([self.tags, *self.band_tags]):
+            for name, values in tags.items():
+                if values:
+                    file.update_tags(band, **({"ns": name} if name else {}), **values)
+        for band, name in enumerate(self.names, start=1):
             file.set_band_description(band, name)
-        for attribute in ("units", "scales", "offsets"):
-            values = getattr(self, attribute)
-            if len(values) == count:
-                setattr(file, attribute, values)
+        for attribute, neutral in (("units", ""), ("scales", 1.0), ("offsets", 0.0)):
+            if set(getattr(self, attribute)) - {neutral}:
+                setattr(file, attribute, getattr(self, attribute))
+        with suppress(RasterioError, CPLE_BaseError, NotImplementedError):  # what is lost is reported at the end
+            for band, table in enumerate(self.colour_tables, start=1):
+                if table:
+                    file.write_colormap(band, {int(value): tuple(colour) for value, colour in table.items()})
+            if self.colours and [colour.name for colour in file.colorinterp] != self.colours:
+                file.colorinterp = [ColorInterp[name] for name in self.colours]
+
+    def lost_tags(self, file: Any) -> list[tuple[int, str, dict[str, str]]]:
+        """Tags that an open file lacks: number of the band or 0, namespace, tags."""
+        lost = [
+            (band, name, {key: value for key, value in tags.items() if key not in file.tags(band, ns=name or None)})
+            for band, wanted in enumerate([self.tags, *self.band_tags])
+            for name, tags in wanted.items()
+        ]
+        return [(band, name, tags) for band, name, tags in lost if tags.keys() - _SPELLED]
+
+    def missing_in(self, file: Any) -> list[str]:
+        """Name what an open file lacks of it."""
+        lost = [
+            f"{f'tags of band {band}' if band else 'tags'} {', '.join(tags)}{f' ({name})' if name else ''}"
+            for band, name, tags in self.lost_tags(file)
+        ]
+        pairs = (("names", "descriptions"), ("units", "units"), ("scales", "scales"), ("offsets", "offsets"))
+        for own, attribute in pairs:
+            if getattr(self, own) and not _equal(getattr(self, own), getattr(file, attribute)):
+                lost.append(f"{own} of bands")
+        colours = [colour.name for colour in file.colorinterp]
+        if any(self.colour_tables) and "palette" not in colours:
+            lost.append("colour table")
+        elif self.colours and self.colours != colours:
+            lost.append(f"colour interpretation {', '.join(self.colours)}")
+        return lost
 
 
-def metadata_of(image: DataArray | Dataset) -> Metadata:
-    """Collect the metadata of an image."""
-    parts = parts_of(image)
+def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
+    """Write tags that a format has dropped into the .aux.xml beside the file, and warn of what is lost nevertheless."""
+    if driver == "ENVI":
+        _describe_header(place, metadata.tags["ENVI"].get("description"))
+    with open_gdal(place) as file:
+        lost = metadata.lost_tags(file)
+    if lost:
+        _write_side_car(place.with_name(f"{place.name}.aux.xml"), lost)
+    with open_gdal(place) as file:
+        missing = metadata.missing_in(file)
+    if missing:
+        warn_user(f"{driver} cannot hold all that belongs to the image: dropped are {'; '.join(missing)}")
+
+
+def _write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]]) -> None:
+    root = ElementTree.parse(path).getroot() if path.exists() else ElementTree.Element("PAMDataset")
+    for band, name, tags in lost:
+        parent: Any = root if not band else root.find(f"PAMRasterBand[@band='{band}']")
+        parent = ElementTree.SubElement(root, "PAMRasterBand", band=str(band)) if parent is None else parent
+        domain = next((each for each in parent.findall("Metadata") if each.get("domain", "") == name), None)
+        if domain is None:
+            domain = ElementTree.SubElement(parent, "Metadata", {"domain": name} if name else {})
+        for key, value in tags.items():
+            ElementTree.SubElement(domain, "MDI", key=key).text = value
+    ElementTree.ElementTree(root).write(path, encoding="utf-8")
+
+
+def _describe_header(place: Path, description: str | None) -> None:
+    """Write the description into an ENVI header, where GDAL puts the path of the file."""
+    path = place.with_suffix(".hdr")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    line = f"description = {{{description.strip().strip('{}')}}}\n" if description else ""
+    text = re.sub(r"description = \{[^}]*\}\n", lambda _: line, text, count=1)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def _equal(one: Any, two: Any) -> bool:
+    try:
+        return bool(np.allclose(one, two, rtol=1e-12, atol=0.0))
+    except TypeError:
+        return [each or "" for each in one] == [each or "" for each in two]
+
+
+def metadata_of(image: DataArray | Dataset, driver: str = "GTiff") -> Metadata:
+    """Collect the metadata of an image, for a file of a format."""
+    parts = [settle_tags(part) for part in parts_of(image)]
     counts = [part.shape[0] if part.ndim == 3 else 1 for part in parts]
-    attrs = {**image.attrs} if isinstance(image, Dataset) else parts[0].attrs
-    band_tags = parts[0].attrs.get("band_tags", []) if len(parts) == 1 else []
-    tags = {
-        str(key): _text(value)
-        for key, value in attrs.items()
-        if key not in _ELSEWHERE and not str(key).startswith("STATISTICS_")
-    }
-    return Metadata(
+    band_tags = [tags for part, count in zip(parts, counts, strict=True) for tags in _tags_of_bands(part, count)]
+    if isinstance(image, Dataset):
+        tags: Tags = {"": _plain_tags(image.attrs)}
+        for part, each in zip(parts, np.split(np.array(band_tags, object), np.cumsum(counts)[:-1]), strict=True):
+            for one in each:
+                one[""] = _plain_tags(part.attrs) | one[""]
+    else:
+        tags = _tags_of_file(parts[0], band_tags)
+    found = [part.encoding.get("gdal") or {} for part in parts]
+    colours = [colour for each in found for colour in each.get("colours", [])]
+    tables = [
+        table for each, count in zip(found, counts, strict=True) for table in each.get("colour_tables", [None] * count)
+    ]
+    every = len(colours) == sum(counts) and bool(set(colours) - (_PLAIN if len(colours) > 1 else _PLAIN | _SINGLE))
+    metadata = Metadata(
         tags,
-        [{str(key): _text(value) for key, value in each.items()} for each in band_tags],
-        _per_band(parts, counts, "long_name", str, by_name=True),
+        band_tags,
+        _per_band(parts, counts, "long_name", str),
         _per_band(parts, counts, "units", str),
         _per_band(parts, counts, "scale_factor", float, several="scales"),
         _per_band(parts, counts, "add_offset", float, several="offsets"),
+        colours if every else [],
+        tables,
     )
+    return _for_header(metadata) if driver == "ENVI" else metadata
 
 
-def _per_band(
-    parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "", by_name: bool = False
-) -> tuple[Any, ...]:
-    """One value for every band, or an empty tuple."""
+def _tags_of_file(part: DataArray, band_tags: list[Tags]) -> Tags:
+    """Tags of a file of one array, by namespace: its attributes, as they were spelled."""
+    found: Tags = (part.encoding.get("gdal") or {}).get("tags", {})
+    stored, single = found.get("", {}), band_tags[0][""] if len(band_tags) == 1 else {}
+    tags = {
+        key: stored[key] if key in stored and str(as_number(stored[key])) == value else value
+        for key, value in _plain_tags(part.attrs).items()
+        if key in stored or str(as_number(single.get(key, ""))) != value
+    }
+    return {"": tags} | {name: values for name, values in found.items() if name}
+
+
+def _plain_tags(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    left = without_statistics(attrs)
+    return {str(key): _text(value) for key, value in left.items() if key not in _ELSEWHERE | HEADER_LAYOUT}
+
+
+def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
+    """Tags of the bands of an array, by namespace; coordinates along the bands are tags, too."""
+    found = (part.encoding.get("gdal") or {}).get("band_tags", [{}] * count)
+    given = part.attrs.get("band_tags", [{}] * count)
+    coords = {
+        str(name): np.atleast_1d(coord.values)
+        for name, coord in part.coords.items()
+        if coord.dims == part.dims[:-2] and name not in (*part.dims, "band") and not _GRID_MAPPING & coord.attrs.keys()
+    }
+    plain = [
+        {str(key): _text(value) for key, value in given[at].items()}
+        | {name: str(values[at]) for name, values in coords.items()}
+        for at in range(count)
+    ]
+    return [{**found[at], "": plain[at]} for at in range(count)]
+
+
+def _per_band(parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "") -> list[Any]:
+    """One value for every band, or an empty list."""
     values: list[Any] = []
     for part, count in zip(parts, counts, strict=True):
-        found = next(
-            (place[each] for each in (several, key) for place in (part.attrs, part.encoding) if each in place), None
-        )
-        if found is None and by_name and part.name is not None:
-            found = str(part.name)
+        places = (part.attrs, part.encoding)
+        found = next((place[each] for each in (several, key) for place in places if each in place), None)
+        if found is None and key == "long_name":
+            found = _labels_of(part)
         if found is None:
-            return ()
+            return []
         values += [kind(each) for each in found] if isinstance(found, list | tuple) else [kind(found)] * count
-    return tuple(values) if len(values) == sum(counts) else ()
+    return values if len(values) == sum(counts) else []
+
+
+def _labels_of(part: DataArray) -> Any:
+    """Names of bands: labels along the bands that are words, or the name of the array."""
+    labels = part.coords.get("band")
+    if labels is not None and labels.dtype.kind in "UO":
+        return [str(label) for label in np.atleast_1d(labels.values)]
+    return None if part.name is None else str(part.name)
+
+
+def _for_header(metadata: Metadata) -> Metadata:
+    """Put tags that an ENVI header has fields for where GDAL writes them from."""
+    plain, bands = dict(metadata.tags[""]), [each[""] for each in metadata.band_tags]
+    header = {key: value for key, value in metadata.tags.get("ENVI", {}).items() if key not in HEADER_LAYOUT}
+    header |= {key: plain.pop(key) for key in _ENVI_FIELDS & plain.keys()}
+    units = {each.get("wavelength_units") for each in bands}
+    if len(units) == 1 and None not in units:
+        header["wavelength_units"] = units.pop()
+    every = [key for key in ENVI_LISTS if all(key in each for each in bands)]
+    lists = {key: f"{{{', '.join(each[key] for each in bands)}}}" for key in every}
+    header = {key: value for key, value in header.items() if key not in ENVI_LISTS} | lists
+    names = [] if all(map(_WAVELENGTH.fullmatch, metadata.names)) else metadata.names
+    return replace(metadata, tags=metadata.tags | {"": plain, "ENVI": header}, names=names)
 
 
 def _text(value: Any) -> str:

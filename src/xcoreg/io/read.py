@@ -7,7 +7,6 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
@@ -17,6 +16,7 @@ from xarray import DataArray, Dataset, open_zarr
 from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import read_prj
+from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.nodata import check_fits, netcdf_default_fills
 
@@ -94,7 +94,7 @@ def open_raster(
             found = _open_gdal(path, address, variable, cache=chunks is None, group=group)
             if where is None:
                 _retry_reads(found, address)
-    image = _with_prj(_with_band_names(_choose(found, variable, str(path))), where)
+    image = _with_prj(restore_tags(_choose(found, variable, str(path))), where)
     if band is not None:
         image = to_band(image, band, str(path))
     if nodata is not None:
@@ -126,7 +126,7 @@ def _retry_reads(image: DataArray | Dataset, address: str) -> None:
 
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty = retry(lambda: _inspect(address), address)
+        rotated, inner, empty, tags = retry(lambda: _inspect(address), address)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:
@@ -143,7 +143,7 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
         return image.assign({name: _without_default_fill(one) for name, one in image.data_vars.items()})
-    return _without_default_fill(image)
+    return _without_default_fill(attach_tags(image, tags))
 
 
 def _without_default_fill(image: DataArray) -> DataArray:
@@ -159,11 +159,12 @@ def _without_default_fill(image: DataArray) -> DataArray:
     return plain
 
 
-def _inspect(address: str) -> tuple[bool, list[str], bool]:
-    """Whether a raster is rotated, its subdatasets, and whether it is empty."""
+def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any]]:
+    """Whether a raster is rotated, its subdatasets, whether it is empty, and its tags."""
     with rasterio.open(address) as file:
         inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
-        return bool(file.transform.b or file.transform.d), inner, file.count == 0 and not inner
+        tags = read_tags(file) if file.count else {}
+        return bool(file.transform.b or file.transform.d), inner, file.count == 0 and not inner, tags
 
 
 def _unreadable(path: Any, message: str) -> OptionError:
@@ -201,18 +202,6 @@ def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> Data
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(names)}")
     if variable is not None or len(names) == 1:
         return image[variable or names[0]]
-    return image
-
-
-def _with_band_names(image: DataArray | Dataset) -> DataArray | Dataset:
-    """Restore the tuple of band names, which NetCDF and Zarr store as a list and GDAL joins to a text."""
-    if isinstance(image, Dataset):
-        return image
-    names = image.attrs.get("long_name")
-    if isinstance(names, str) and names.startswith("{") and names.endswith("}"):
-        names = names[1:-1].split(",")
-    if isinstance(names, list | np.ndarray) and len(names) == image.sizes.get("band", 0):
-        image.attrs["long_name"] = tuple(map(str, names))
     return image
 
 

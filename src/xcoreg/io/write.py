@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shutil
 import struct
 import tempfile
@@ -21,10 +19,9 @@ import rasterio.shutil
 from affine import Affine
 from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio._err import CPLE_BaseError
-from rasterio.drivers import driver_from_extension
 from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
+from rasterio.io import BufferedDatasetWriter
 from rasterio.windows import Window
 from xarray import DataArray, Dataset, Variable
 from xarray.conventions import encode_cf_variable
@@ -42,21 +39,21 @@ from xcoreg.files import (
     reporting_disk_full,
 )
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.io.metadata import metadata_of, parts_of, profile_of
+from xcoreg.io.formats import check_header, driver_for, refusing_ignored_options, writer_for
+from xcoreg.io.metadata import complete_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
+from xcoreg.io.tags import shift_rpcs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from xcoreg.io.metadata import Metadata
 
-_ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
-_OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # in GDAL's warnings
-_WITHOUT_PIXELS = ("VRT", "MEM", "Memory")
+
 _YES = ("yes", "true", "on", "1")
-_STORES = {".nc": "netCDF", ".zarr": "Zarr"}
 _TILE = 512  # px, blocks end on the borders of tiles
 _PLACE = 1e-3  # px, largest error of a corner when the file is read again
 _CACHE = 256_000_000  # bytes of GDAL's cache, whose default is 5 % of the memory
@@ -125,7 +122,7 @@ def write_raster(
                 with reporting_disk_full(place.parent):
                     write_store(image, place, name, creation)
             else:
-                with _refusing_ignored_options(creation):
+                with refusing_ignored_options(creation):
                     _write_gdal(image, place, name, creation)
     except DiskFull:
         raise
@@ -150,89 +147,30 @@ def _small_cache() -> Iterator[None]:
         set_gdal_config("GDAL_CACHEMAX", before)  # leaving an Env does not always do so
 
 
-def driver_for(path: Path, driver: str | None = None) -> str:
-    """Name the format of an output."""
-    suffix = path.suffix.lower()
-    if driver is None:
-        try:
-            driver = _STORES.get(suffix) or ("ENVI" if suffix in _ENVI else driver_from_extension(path))
-        except ValueError as error:
-            raise OptionError(f"the extension {suffix!r} of {path} names no format: add driver=") from error
-    if driver.lower() in ("netcdf", "zarr"):
-        return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
-    with rasterio.Env() as env:
-        name: str | None = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
-    if name is None or name in _WITHOUT_PIXELS or _writer(name) is None:
-        raise OptionError(f"{driver!r} is not a format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
-    return name
-
-
-def check_header(path: Path, driver: str) -> None:
-    """Check that the header of an ENVI image does not replace that of another: a.img and a.bsq share a.hdr."""
-    header = path.with_suffix(".hdr")
-    if driver == "ENVI" and header.exists() and not path.exists():
-        raise OptionError(f"cannot write {path}: its header {header} belongs to another image: give another name")
-
-
-class _Ignored(logging.Handler):
-    """Collects GDAL's warnings of creation options that it ignores."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.names = {name.upper() for name in names}
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        option = _OPTION.search(text)
-        if option is not None and (option[1] or option[2]).upper() in self.names:
-            self.messages.append(text.partition(" in ")[2])
-
-
-@contextmanager
-def _refusing_ignored_options(creation: Mapping[str, Any]) -> Iterator[None]:
-    """Raise for creation options that GDAL ignores: it only logs a warning."""
-    log, ignored = logging.getLogger("rasterio._env"), _Ignored(creation)
-    log.addHandler(ignored)
-    try:
-        yield
-    finally:
-        log.removeHandler(ignored)
-    if ignored.messages:
-        raise OptionError(f"a creation option cannot be used: {ignored.messages[0].rstrip('.')}")
-
-
-def _writer(driver: str) -> Any:
-    with rasterio.Env():  # COG reads GDAL's data folder
-        try:
-            return get_writer_for_driver(driver)
-        except ValueError:
-            return None
-
-
 def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: Mapping[str, Any]) -> None:
-    profile = profile_of(image, driver, creation)
+    profile, metadata = profile_of(image, driver, creation), metadata_of(image, driver)
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
-    if not issubclass(_writer(driver), BufferedDatasetWriter):
+    if not issubclass(writer_for(driver), BufferedDatasetWriter):
         with reporting_disk_full(place.parent):
-            _write_blocks(image, place, profile)
+            _write_blocks(image, place, profile, metadata)
     else:
         # Formats that only copy (COG, JP2, PNG) copy from a plain GeoTIFF instead of from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
             plain = Path(room) / "plain.tif"
             with reporting_disk_full(place.parent):
-                _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}))
+                _write_blocks(image, plain, profile_of(image, "GTiff", {"compress": "none"}), metadata)
                 rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
     with reporting_disk_full(place.parent):
         _check(place, profile)
         check_integrity(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
+        complete_tags(place, metadata, driver)
 
 
-def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any]) -> None:
+def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any], metadata: Metadata) -> None:
     options = {key: value for key, value in profile.items() if key != "creation"}
     with rasterio.open(place, "w", **options, **profile["creation"]) as file:
-        metadata_of(image).write(file)
+        metadata.write(file)
         parts = parts_of(image)
         if file.block_shapes[0][1] < file.width and all(part.chunks is not None for part in parts):
             stream_blocks([_layers(parts)], partial(_put, file, profile["dtype"]))
@@ -320,7 +258,7 @@ def _check(place: Path, profile: dict[str, Any]) -> None:
         raise OptionError(f"{driver} cannot store the CRS of this image: choose another format")
 
 
-_TIEPOINT, _TRANSFORMATION = 33922, 34264
+_TIEPOINT, _TRANSFORMATION, _RPCS = 33922, 34264, 50844
 _DOUBLE = 12
 _EXACT = 1e-6  # px, largest error of the transform of the copy
 
@@ -340,6 +278,7 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
+        _move_rpcs(place, source, ~old @ (transform.c, transform.f))
     return goal
 
 
@@ -367,6 +306,25 @@ def _rewrite(place: Path, source: Path, transform: Affine) -> None:
         raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster") from error
     if not _has_transform(place, transform):
         raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster")
+
+
+def _move_rpcs(place: Path, source: Path, move: tuple[float, float]) -> None:
+    """Move the RPCs of a copy, also those in files beside its source, by (dcol, drow) px."""
+    with open_gdal(source) as file:
+        rpcs = file.tags(ns="RPC")
+    if not rpcs:
+        return
+    moved = shift_rpcs(rpcs, *move)
+    with place.open("r+b") as raw:
+        offset, count, order = _doubles(raw).get(_RPCS, (0, 0, ""))
+        for at, before, step in ((2, "LINE_OFF", move[1]), (3, "SAMP_OFF", move[0])) if count == 92 else ():
+            _add(raw, offset + 8 * at, order, float(rpcs[before]), float(rpcs[before]) - step)
+    with open_gdal(place) as file:
+        found = file.tags(ns="RPC")
+    if all(abs(float(found.get(key, "nan")) - float(moved[key])) < _EXACT for key in ("LINE_OFF", "SAMP_OFF")):
+        return
+    with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.update_tags(ns="RPC", **moved)
 
 
 def _move_origin(place: Path, old: Affine, new: Affine) -> bool:

@@ -13,6 +13,7 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
+from xcoreg.io.tags import without_statistics
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
@@ -23,6 +24,7 @@ from xcoreg.warp.metadata import (
     frame_like,
     move_georeference,
     spatial_bands,
+    with_file_tags,
     wrap_on_grid,
 )
 from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, WarpPlan, plan_band, plan_image
@@ -110,6 +112,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     check_fit(fit)
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
+    image = with_file_tags(image)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     record = _record(fit, move)
     if move.constant is not None and not checked.is_regrid:
@@ -127,7 +130,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     for message, category in field_warnings(mapping):
         warn_user(message, category)
     plan = plan_image(mapping, frame, fit, checked)
-    record = {"did": f"resampled ({checked.resampling})", **record}
+    record = {"did": "resampled", **record}
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
@@ -156,13 +159,15 @@ def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any
     bands = spatial_bands(image, dims)
     plans = {name: plan_band(band, plan) for name, band in bands.items()}
     pixels = {name: _resample_band(band, plan, plans[name]) for name, band in bands.items()}
+    kernels = ", ".join(dict.fromkeys(each.kernel for each in plans.values()))
+    record |= {"did": f"{record['did']} ({kernels})"}
     return wrap_on_grid(image, dims, plan.frame, pixels, record)
 
 
 def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataArray:
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
     data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided))
-    out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=dict(band.attrs))
+    out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=without_statistics(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
     out.encoding = dict(band.encoding)

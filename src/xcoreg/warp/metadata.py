@@ -13,6 +13,8 @@ from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset, Variable
 
 from xcoreg import georef
+from xcoreg.errors import warn_user
+from xcoreg.io.tags import shift_rpcs, with_tags
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata
@@ -65,11 +67,37 @@ def move_georeference(
     for each in _arrays(out, dims):
         add_history(each, record)
         _name_mapping(each, name)
+        _move_rpcs(each, *georef.vector_to_pixel(georef.linear_of(old.affine), *shift))
         if "transform" in each.attrs:
             each.attrs["transform"] = tuple(transform)[:6]
     _set_spatial_dims(out, dims)
     _copy_nodata(image, out)
     return out
+
+
+def with_file_tags(image: Any) -> Any:
+    """Give an image that was opened by rioxarray the metadata of its file, as :func:`xcoreg.open_raster` does."""
+    unread = isinstance(image, DataArray) and "source" in image.encoding and "gdal" not in image.encoding
+    return with_tags(image) if unread else image
+
+
+def _move_rpcs(each: Any, dcol: float, drow: float) -> None:
+    """Move the RPCs of an image with its transform: they map the ground to pixels."""
+    found = each.encoding.get("gdal") or {}
+    rpcs = found.get("tags", {}).get("RPC")
+    if rpcs:
+        each.encoding["gdal"] = found | {"tags": found["tags"] | {"RPC": shift_rpcs(rpcs, float(dcol), float(drow))}}
+
+
+def _drop_rpcs(out: DataArray) -> None:
+    """Drop what counts the old pixels: RPCs, with a warning, and the shape of the file."""
+    found = dict(out.encoding.get("gdal") or {})
+    if not found:
+        return
+    if found.get("tags", {}).get("RPC"):
+        warn_user("the RPCs of the image belong to its old pixels: they are dropped, the transform georeferences it")
+        found["tags"] = {name: tags for name, tags in found["tags"].items() if name != "RPC"}
+    out.encoding["gdal"] = found | {"shape": None}
 
 
 def spatial_bands(image: Image, dims: Dims) -> dict[Hashable, DataArray]:
@@ -137,6 +165,7 @@ def _wrap_band(band: DataArray, dims: Dims, frame: Frame, made: DataArray, recor
     out = out.assign_coords(band.coords).assign_coords(frame.coords)
     out.name = band.name
     out.encoding = _without(made.encoding, _FILE_ENCODING)
+    _drop_rpcs(out)
     out.attrs.pop("transform", None)
     out.attrs.pop("crs", None)
     add_history(out, record)

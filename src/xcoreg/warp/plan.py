@@ -37,6 +37,13 @@ class ApplyKeywords(TypedDict, total=False):
 
 #: Names of the options of :func:`xcoreg.apply`.
 APPLY_OPTIONS = tuple(ApplyKeywords.__annotations__)
+_FLAGS = {"flag_values", "flag_masks", "flag_meanings"}  # of classes, in the words of CF
+
+
+def check_resampling(resampling: str) -> None:
+    """Refuse a kernel that does not exist."""
+    if resampling not in ("auto", *KERNELS):
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of auto, {', '.join(KERNELS)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +53,7 @@ class ApplyOptions:
     align_grid: bool = False
     like: Any = None
     resolution: float | tuple[float, float] | None = None
-    resampling: str = "cubic"
+    resampling: str = "auto"
     nodata: float | None = None
     ref_grid: Any = None
     vertical: bool | None = None
@@ -60,8 +67,7 @@ class ApplyOptions:
         return cls(**given)
 
     def __post_init__(self) -> None:
-        if self.resampling not in KERNELS:
-            raise OptionError(f"resampling={self.resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+        check_resampling(self.resampling)
         if self.is_aligned and self.like is not None:
             raise OptionError(
                 "like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them"
@@ -108,7 +114,7 @@ class WarpPlan:
 class BandPlan:
     """What becomes of one band.
 
-    kernel : One of ``core.kernels.KERNELS``; booleans are always taken from the nearest pixel.
+    kernel : One of ``core.kernels.KERNELS``; see :func:`kernel_of`.
     dtype : Of the output; that of the band, unless heights are corrected.
     nodata : Marks missing pixels of the band, besides NaN and infinity.
     fill : Value of missing output pixels.
@@ -139,13 +145,37 @@ def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
         raise OptionError(f"{_name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
-    kernel = "nearest" if kind == "b" else plan.resampling
+    kernel = kernel_of(band, plan.resampling)
     correction = plan.correction if plan.corrects(band) else None
     dtype = band.dtype if correction is None else heights_dtype(band.dtype)
     nodata = band_nodata(band, plan.nodata, plan.found_nodata if kernel != "nearest" else None)
     fill, records_fill = _fill(band, nodata, (kernel, dtype), plan.mapping)
     limits = _limits(band) if correction is None and kernel != "nearest" else None
     return BandPlan(kernel, dtype, nodata, fill, records_fill, limits, correction)
+
+
+def kernel_of(band: DataArray, resampling: str) -> str:
+    """Kernel for a band: "auto" is cubic, and nearest for classes; booleans are always taken from the nearest pixel."""
+    classes = holds_classes(band)
+    if resampling == "auto" or band.dtype.kind == "b":
+        return "nearest" if classes else "cubic"
+    if classes and resampling != "nearest":
+        warn_user(
+            f"{_name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
+            "mixes their numbers into others: leave it out, or give resampling='nearest'"
+        )
+    return resampling
+
+
+def holds_classes(band: DataArray) -> bool:
+    """Whether the numbers of a band are classes, by what its file or CF attributes say."""
+    if band.dtype.kind not in "iu":
+        return band.dtype.kind == "b"
+    found = band.encoding.get("gdal") or {}
+    tags = [band.attrs, *(each.get("", {}) for each in found.get("band_tags", []))]
+    return bool(
+        found.get("classes") or any(_FLAGS & each.keys() or each.get("LAYER_TYPE") == "thematic" for each in tags)
+    )
 
 
 def _found_nodata(fit: Coregistration, image: GeoBox, resampling: str) -> Any:

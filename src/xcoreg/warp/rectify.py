@@ -21,7 +21,6 @@ from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
-from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
@@ -33,7 +32,7 @@ from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.warp.apply import check_fit, resample_image
 from xcoreg.warp.mapping import Displacement, as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
-from xcoreg.warp.plan import ApplyOptions, WarpPlan
+from xcoreg.warp.plan import ApplyOptions, WarpPlan, check_resampling
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
@@ -174,7 +173,7 @@ def rectify(
     like: Any = None,
     crs: Any = None,
     resolution: float | tuple[float, float] | None = None,
-    resampling: str = "cubic",
+    resampling: str = "auto",
     nodata: float | None = None,
     height: float = 0.0,
 ) -> _Image:
@@ -193,7 +192,7 @@ def rectify(
         Of the output, in place of `like`; default: that of the ground.
     resolution : float or (float, float), optional
         Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
         As for :func:`xcoreg.apply`.
     nodata : float, optional
         Marks missing pixels; default: the stored marker.
@@ -214,8 +213,7 @@ def rectify(
     NoOverlap
         When no pixel of the output falls on the image.
     """
-    if resampling not in KERNELS:
-        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+    check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
     found = as_ground(ground, image, height)
@@ -233,7 +231,7 @@ def rectify(
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
-    record = {"did": f"rectified ({resampling})", "by": "xcoreg", **source_record}
+    record = {"did": "rectified", "by": "xcoreg", **source_record}
     return cast("_Image", resample_image(_drop_georeference(image), dims, plan, record))
 
 
@@ -246,6 +244,10 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
 def _drop_georeference(image: Any) -> Any:
     """Drop control points, transform and CRS of the old pixels."""
     out = image.copy(deep=False)
+    for each in [out] if isinstance(out, DataArray) else out.data_vars.values():
+        tags = (each.encoding.get("gdal") or {}).get("tags", {})
+        if "RPC" in tags:
+            each.encoding["gdal"] = each.encoding["gdal"] | {"tags": {k: v for k, v in tags.items() if k != "RPC"}}
     for name, coord in image.coords.items():
         if _GEOREFERENCE_ATTRS & set(coord.attrs):
             attrs = {key: value for key, value in coord.attrs.items() if key not in _GEOREFERENCE_ATTRS}
