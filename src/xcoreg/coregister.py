@@ -262,10 +262,10 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         searched for one here: that would compute lazy data.
     ref_grid : GeoBox, optional
         Lattice instead of that of the fit's reference; implies `align_grid`.
-    vertical : bool, optional
-        Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
-        integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
-        same product; True for heights in unsigned integers.
+    vertical : bool, str, int or list of these, optional
+        Whether to add dz, where the fit has one, or to which bands: their names, or numbers from 1. Default: to the
+        band that was matched, and to others that hold heights by their name ("dem", "elevation") or unit; with
+        `resampling` "nearest" by name or unit only, as of masks. dz is added in the unit of the band.
 
     Returns
     -------
@@ -408,7 +408,7 @@ def correct_file(
     """
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
-    if plain and ground is None and _keeps_pixels(image, fit, applying) and _is_geotiff(source):
+    if plain and ground is None and _is_geotiff(source) and _keeps_pixels(image, fit, applying):
         return copy_moved(source, goal, warping.apply(image, fit, vertical=False).rio.transform())
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])

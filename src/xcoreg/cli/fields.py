@@ -143,8 +143,8 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     if table:
         fit.points.save(table)
         console.print("table", table)
-    vertical = fit.has_dz if output.vertical is None else output.vertical
-    replace(output, vertical=vertical).write(tgt, fit, nodata)
+    band = (options["band"] or 1) if fit.has_dz else False
+    replace(output, vertical=band if output.vertical is None else output.vertical).write(tgt, fit, nodata)
     console.print("wrote", out)
 
 
@@ -183,12 +183,12 @@ def print_elevation_fit(fit: Coregistration, console: Console) -> None:
     if len(fit.points) > 1:
         console.print("blocks", describe_counts(fit.points.status))
     console.print("mean" if fit.is_field else "shift", str(fit.shift))
-    q = fit.quality
+    q, unit = fit.quality, fit.details.unit_z or "m"
     if q.dh_count and math.isfinite(q.dh_nmad_after):
         console.print(
             "heights",
-            f"NMAD {q.dh_nmad_before:.3f} m before, {q.dh_nmad_after:.3f} m after; median {q.dh_median_before:+.3f} m "
-            f"before, {q.dh_median_after:+.3f} m after; {q.dh_count} pixels",
+            f"NMAD {q.dh_nmad_before:.3f} {unit} before, {q.dh_nmad_after:.3f} {unit} after; median "
+            f"{q.dh_median_before:+.3f} {unit} before, {q.dh_median_after:+.3f} {unit} after; {q.dh_count} pixels",
         )
     for text in q.warnings:
         console.warn(text)

@@ -136,7 +136,7 @@ write_options = group_options(
     click.option(
         "--vertical/--no-vertical",
         default=None,
-        help="Add the vertical correction of the fit to the values.  [default: where they may be heights]",
+        help="Add the vertical correction of the fit to the values.  [default: to bands of heights]",
     ),
     format_options,
 )
@@ -210,7 +210,7 @@ class OutputOptions:
     driver: str | None = None
     creation: dict[str, str] | None = None
     overwrite: bool = False
-    vertical: bool | None = None
+    vertical: bool | int | str | None = None
 
     @classmethod
     def pop_from(cls, options: dict[str, Any], path: str) -> OutputOptions:

@@ -16,8 +16,9 @@ from xcoreg.georef import cov_to_map, linear_of, vector_to_map
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.windows import flag_beyond, to_points
+from xcoreg.raster.bands import entry_of
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
-from xcoreg.results.details import Details, Interim, Window
+from xcoreg.results.details import Details, Interim, TargetHeights, Window
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from xcoreg.matching.options import Options
     from xcoreg.matching.scene import Scene
     from xcoreg.matching.windows import WindowMatches
+    from xcoreg.raster.bands import Unit
+    from xcoreg.raster.raster import Raster
     from xcoreg.results.tiepoints import TiePoints
 
 
@@ -164,6 +167,7 @@ def _details(scene: Scene, options: Options, rounds: list[WindowMatches], answer
 def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
     """Record images and options, as every result does, and interim results."""
     return Details(
+        heights=None if options.terms is None else target_heights(scene.target, scene.unit),
         options=options.record(),
         tgt_nodata=scene.target.nodata,
         ref_nodata=scene.reference.nodata,
@@ -176,6 +180,14 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
             **interim,
         ),
     )
+
+
+def target_heights(target: Raster, unit: Unit) -> TargetHeights:
+    """Record which band of the target held the heights, and their unit."""
+    band, name = target.data, entry_of(target.data, "long_name")
+    position = dict(target.lead).get("band", next((at for _, at in target.lead), 0))
+    variable = None if band.name is None else str(band.name)
+    return TargetHeights(unit.name, variable, int(position), None if name is None else str(name), str(target.dtype))
 
 
 def _corners(polygon: Any) -> tuple[tuple[float, float], ...]:

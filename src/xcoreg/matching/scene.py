@@ -12,8 +12,10 @@ import shapely
 
 from xcoreg.core import Floats
 from xcoreg.errors import OptionError
+from xcoreg.georef import as_crs
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import as_mask, both_masks, mask_in_crs, read_footprint
+from xcoreg.raster.bands import UNKNOWN, Unit, common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, with_corner_nodata
@@ -42,6 +44,7 @@ class Scene:
     extent : Overlap of the whole grids, valid or not, in the CRS of the target.
     linear : Linear part of the matching grid, CRS units of the target per px.
     mask : Where both images may be used, positions in the CRS of the target.
+    unit : Of the heights of the target.
     """
 
     target: Raster
@@ -54,6 +57,7 @@ class Scene:
     reference_cutter: Cutter
     linear: Linear
     mask: Mask | None
+    unit: Unit = UNKNOWN
 
     @property
     def target_pixel(self) -> float:
@@ -116,7 +120,7 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
         # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
         ref_mask = mask_in_crs(ref_mask, ref_crs, crs)
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
-    return Scene(
+    scene = Scene(
         target,
         reference,
         overviews,
@@ -128,6 +132,19 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
         linear,
         both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask,
     )
+    return scene if options.terms is None else _in_one_unit(scene)
+
+
+def _in_one_unit(scene: Scene) -> Scene:
+    """Scale the heights of both elevation models to the unit of the target."""
+    units = [height_unit(one.data, as_crs(one.grid.crs)) for one in (scene.target, scene.reference)]
+    unit, factor = common_unit(units[0], units[1])
+    gain, offset = height_scaling(scene.reference.data)
+    cutters = {
+        "target_cutter": replace(scene.target_cutter, scaling=height_scaling(scene.target.data)),
+        "reference_cutter": replace(scene.reference_cutter, scaling=(gain * factor, offset * factor)),
+    }
+    return replace(scene, unit=unit, **cutters)
 
 
 def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:

@@ -120,6 +120,23 @@ class ElevationDetails:
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
 
 
+@dataclass(frozen=True)
+class TargetHeights:
+    """Which band of the target held the heights that were matched.
+
+    unit : Short name of their unit, "" where it was unknown; dz is in it.
+    variable, name : Names of the array and of the band, None without one.
+    position : Of the band, from 0.
+    dtype : Of the stored numbers.
+    """
+
+    unit: str = ""
+    variable: str | None = None
+    position: int = 0
+    name: str | None = None
+    dtype: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """What a fit records besides its answer.
@@ -130,6 +147,7 @@ class Details:
     interim : How one shift came about.
     assessment : Of a field: how its model was chosen.
     elevation : Of two elevation models.
+    heights : Of elevation models: what held the heights of the target.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -139,12 +157,18 @@ class Details:
     interim: Interim = field(default_factory=Interim)
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
+    heights: TargetHeights | None = None
 
     def __post_init__(self) -> None:
         names = ("options", "tgt_nodata", "ref_nodata")
         plain = decode(encode({name: getattr(self, name) for name in names}))
         for name in names:
             _set(self, name, plain[name])
+
+    @property
+    def unit_z(self) -> str:
+        """Short name of the unit of dz, "" where it is unknown."""
+        return "" if self.heights is None else self.heights.unit
 
     @property
     def spacing(self) -> float | None:
@@ -159,8 +183,9 @@ class Details:
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
             out["assessment"] = asdict(self.assessment)
-        if self.elevation is not None:
-            out["elevation"] = asdict(self.elevation)
+        for name in ("elevation", "heights"):
+            if getattr(self, name) is not None:
+                out[name] = asdict(getattr(self, name))
         plain: dict[str, Any] = encode(out)
         return plain
 
@@ -176,6 +201,7 @@ class Details:
             interim=_interim(values.get("interim") or {}),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+            heights=_make(TargetHeights, values["heights"]) if values.get("heights") else None,
         )
 
 

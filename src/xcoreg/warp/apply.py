@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from xarray import DataArray, Dataset
+from xarray import DataArray, Dataset, Variable
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.tags import without_statistics
-from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.bands import spatial_bands, spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.warp.mapping import Displacement, Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
@@ -23,13 +24,12 @@ from xcoreg.warp.metadata import (
     frame_for,
     frame_like,
     move_georeference,
-    spatial_bands,
     with_file_tags,
     wrap_on_grid,
 )
 from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, WarpPlan, plan_band, plan_image
 from xcoreg.warp.resample import Resampler, resample
-from xcoreg.warp.vertical import VerticalCorrection, identity_mapping
+from xcoreg.warp.vertical import VerticalCorrection, heights_in, identity_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     record = _record(fit, move)
     if move.constant is not None and not checked.is_regrid:
-        if checked.vertical or (checked.vertical is None and fit.has_dz):
+        if checked.vertical not in (None, False) or (checked.vertical is None and fit.has_dz):
             plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
             image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
@@ -157,7 +157,8 @@ def check_fit(fit: Coregistration) -> None:
 def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any]) -> Any:
     """Plan all bands, interpolate each once, and wrap the result."""
     bands = spatial_bands(image, dims)
-    plans = {name: plan_band(band, plan) for name, band in bands.items()}
+    heights = heights_in(bands, plan.fit, plan.vertical, plan.resampling)
+    plans = {name: plan_band(band, plan, heights[name]) for name, band in bands.items()}
     pixels = {name: _resample_band(band, plan, plans[name]) for name, band in bands.items()}
     kernels = ", ".join(dict.fromkeys(each.kernel for each in plans.values()))
     record |= {"did": f"{record['did']} ({kernels})"}
@@ -166,13 +167,13 @@ def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any
 
 def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataArray:
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
-    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided))
+    data = _resample_layers(band, plan, decided)
     out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=without_statistics(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
     out.encoding = dict(band.encoding)
     if decided.correction is not None:
-        _describe_heights(band, out, decided.correction)
+        _describe_heights(band, out, decided.correction, decided.heights)
     if decided.records_fill:
         out.attrs["_FillValue"] = decided.dtype.type(decided.fill)
         if "nodata" in out.attrs:
@@ -180,7 +181,22 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     return out
 
 
-def _describe_heights(band: DataArray, out: DataArray, correction: VerticalCorrection) -> None:
+def _resample_layers(band: DataArray, plan: WarpPlan, decided: BandPlan) -> Any:
+    """Interpolate an array of which all bands, or some, hold heights."""
+    shape = plan.frame.grid.shape.yx
+    if decided.correction is None or band.ndim == 2 or len(decided.heights) == len(band):
+        return resample(band, Resampler.of(plan.mapping, shape, decided))
+    flat = replace(decided, correction=None)
+    layers = [
+        resample(band[at : at + 1], Resampler.of(plan.mapping, shape, decided if at in decided.heights else flat))
+        for at in range(len(band))
+    ]
+    return Variable.concat([Variable(band.dims, layer) for layer in layers], band.dims[0]).data  # type: ignore[no-untyped-call]
+
+
+def _describe_heights(
+    band: DataArray, out: DataArray, correction: VerticalCorrection, heights: tuple[int, ...]
+) -> None:
     """Add the correction to the history, and drop the encoding that would round heights in a file."""
     decoded = ("scale_factor", "add_offset") if band.dtype.kind == "f" else ()
     for key in ("dtype", "rasterio_dtype", *decoded):
@@ -188,17 +204,20 @@ def _describe_heights(band: DataArray, out: DataArray, correction: VerticalCorre
     for where in (out.attrs, out.encoding):
         if isinstance(where.get("_FillValue"), np.integer):
             where["_FillValue"] = out.dtype.type(where["_FillValue"])
-    dz = "varies" if correction.constant is None else correction.constant
-    add_history(out, {"did": "added the vertical correction", "dz": dz})
+    dz = "varies" if correction.constant is None else correction.constant * correction.gain
+    record = {"did": "added the vertical correction", "dz": dz}
+    bands = {} if band.ndim == 2 or len(heights) == len(band) else {"bands": [at + 1 for at in heights]}
+    add_history(out, record | bands)
 
 
 def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     """Correct heights in place; an image without any is returned unchanged."""
     is_array, new = isinstance(image, DataArray), {}
-    for name, band in spatial_bands(image, plan.frame.dims).items():
-        if plan.corrects(band):
-            old = image if is_array else image[name]
-            made = _resample_band(band, plan, plan_band(band, plan))
+    bands = spatial_bands(image, plan.frame.dims)
+    for name, heights in heights_in(bands, plan.fit, plan.vertical, plan.resampling).items():
+        if heights:
+            old, band = image if is_array else image[name], bands[name]
+            made = _resample_band(band, plan, plan_band(band, plan, heights))
             new[name] = old.copy(data=made.transpose(*old.dims).data)
             new[name].attrs, new[name].encoding = made.attrs, made.encoding
     if is_array:

@@ -100,13 +100,6 @@ def _drop_rpcs(out: DataArray) -> None:
     out.encoding["gdal"] = found | {"shape": None}
 
 
-def spatial_bands(image: Image, dims: Dims) -> dict[Hashable, DataArray]:
-    """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
-    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    bands = (band for band in found if set(dims) <= set(band.dims))
-    return {band.name: band.transpose(..., *dims) for band in bands}
-
-
 def wrap_on_grid(
     image: Image, dims: Dims, frame: Frame, pixels: dict[Hashable, DataArray], record: dict[str, Any]
 ) -> Image:

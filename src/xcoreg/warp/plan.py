@@ -11,9 +11,11 @@ from odc.geo.geobox import GeoBox
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import OptionError, unknown_option, warn_user
 from xcoreg.raster.nodata import band_nodata, stored_nodata
-from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
+from xcoreg.warp.vertical import VerticalCorrection, band_correction, heights_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xarray import DataArray
 
     from xcoreg.results.coregistration import Coregistration
@@ -32,7 +34,7 @@ class ApplyKeywords(TypedDict, total=False):
     resampling: str
     nodata: float | None
     ref_grid: Any
-    vertical: bool | None
+    vertical: bool | int | str | Sequence[int | str] | None
 
 
 #: Names of the options of :func:`xcoreg.apply`.
@@ -56,7 +58,7 @@ class ApplyOptions:
     resampling: str = "auto"
     nodata: float | None = None
     ref_grid: Any = None
-    vertical: bool | None = None
+    vertical: bool | int | str | Sequence[int | str] | None = None
 
     @classmethod
     def checked(cls, given: dict[str, Any]) -> ApplyOptions:
@@ -93,7 +95,7 @@ class WarpPlan:
     nodata : Marks missing pixels; default: the stored marker of each band.
     found_nodata : Marker that the match has found in the pixels, used where none is stored.
     fit : Its vertical correction is added to bands that hold heights; None adds nothing.
-    vertical : Whether to add it; None decides by the band.
+    vertical : Whether to add it, or the bands to which; None decides by the band.
     """
 
     mapping: Mapping
@@ -102,12 +104,8 @@ class WarpPlan:
     nodata: float | None = None
     found_nodata: Any = None
     fit: Coregistration | None = None
-    vertical: bool | None = None
+    vertical: Any = None
     correction: VerticalCorrection | None = None
-
-    def corrects(self, band: DataArray) -> bool:
-        """Whether the vertical correction is for a band."""
-        return self.fit is not None and corrects_heights(band, self.fit, self.vertical, self.resampling)
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,7 @@ class BandPlan:
     records_fill : Whether `fill` has to be recorded as the nodata value of the output.
     limits : Range that a decoded band (masked, scaled) can take in its file; None where any value can be stored.
     correction : Added to the heights of the band.
+    heights : Positions of the bands that hold them, in an array of several.
     """
 
     kernel: str
@@ -130,6 +129,7 @@ class BandPlan:
     records_fill: bool
     limits: Limits | None
     correction: VerticalCorrection | None
+    heights: tuple[int, ...] = ()
 
 
 def plan_image(mapping: Mapping, frame: Frame, fit: Coregistration, options: ApplyOptions) -> WarpPlan:
@@ -139,19 +139,21 @@ def plan_image(mapping: Mapping, frame: Frame, fit: Coregistration, options: App
     return WarpPlan(mapping, frame, options.resampling, options.nodata, found, fit, options.vertical, correction)
 
 
-def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
+def plan_band(band: DataArray, plan: WarpPlan, heights: tuple[int, ...] = ()) -> BandPlan:
     """Plan one band, without reading its pixels."""
     kind = band.dtype.kind
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
         raise OptionError(f"{_name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
     kernel = kernel_of(band, plan.resampling)
-    correction = plan.correction if plan.corrects(band) else None
+    correction = None
+    if heights and plan.correction is not None and plan.fit is not None:
+        correction = band_correction(plan.correction, band, heights[0], plan.fit)
     dtype = band.dtype if correction is None else heights_dtype(band.dtype)
     nodata = band_nodata(band, plan.nodata, plan.found_nodata if kernel != "nearest" else None)
     fill, records_fill = _fill(band, nodata, (kernel, dtype), plan.mapping)
     limits = _limits(band) if correction is None and kernel != "nearest" else None
-    return BandPlan(kernel, dtype, nodata, fill, records_fill, limits, correction)
+    return BandPlan(kernel, dtype, nodata, fill, records_fill, limits, correction, heights)
 
 
 def kernel_of(band: DataArray, resampling: str) -> str:

@@ -358,7 +358,7 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
     check_fit(fit)
     if not fit.crs_wkt:
         raise NotGeoreferenced("the fit has no CRS: give the image a transform first")
-    if checked.vertical or (checked.vertical is None and fit.has_dz):
+    if checked.vertical not in (None, False) or (checked.vertical is None and fit.has_dz):
         raise OptionError(
             "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
             "leave them as they are, vertical=False"
