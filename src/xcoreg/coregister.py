@@ -6,12 +6,17 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+import numpy as np
 import rasterio
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
+from xcoreg.errors import OptionError
 from xcoreg.files import local_path
 from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.read import open_raster
@@ -26,6 +31,7 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
+from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.grid import grid_of, needs_rectifying
@@ -37,11 +43,12 @@ from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
-from xcoreg.warp.vertical import changes_values
+from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
@@ -416,9 +423,65 @@ def correct_file(
     return write_raster(fixed, goal, driver=driver, overwrite=overwrite, **(creation or {}))
 
 
-def check_format(path: Path, driver: str | None = None) -> None:
-    """Refuse an output whose format cannot be written, before any work."""
-    check_header(path, driver_for(path, driver))
+def check_format(
+    path: Path,
+    driver: str | None = None,
+    creation: Mapping[str, Any] | None = None,
+    image: str | None = None,
+    *,
+    heights: bool = False,
+) -> None:
+    """Refuse an output whose format, or its creation options, cannot take an image, before any work."""
+    name = driver_for(path, driver)
+    check_header(path, name)
+    if not creation and name in ("GTiff", "COG"):
+        return
+    opened = None if image is None else open_raster(image)
+    dtype = heights_dtype(opened.dtype) if heights and isinstance(opened, DataArray) else None
+    _try_format(path, name, creation or {}, opened, dtype)
+
+
+def _try_format(
+    goal: Path, driver: str, creation: Mapping[str, Any], image: DataArray | Dataset | None = None, dtype: Any = None
+) -> None:
+    """Write a small image of the kind of another, to refuse a format or its creation options before any work.
+
+    dtype : Of the pixels, where it will change.
+    """
+    images = [DataArray(_ramp((64, 64), kind), dims=("y", "x")) for kind in ("uint8", "uint16", "float32")]
+    if image is not None:
+        y_dim, x_dim = spatial_dims(image, "the image")
+        part = image.isel({y_dim: slice(0, 64), x_dim: slice(0, 64)})
+        images = [part.map(_sample, args=(dtype,)) if isinstance(part, Dataset) else _sample(part, dtype)]
+    failures = []
+    with tempfile.TemporaryDirectory() as room, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in images:
+            place = Path(room) / f"try{goal.suffix}"
+            try:
+                write_raster(one, place, driver=driver, **creation)
+            except OptionError as error:
+                failures.append(OptionError(str(error).replace(str(place), str(goal))))
+    if len(failures) == len(images):
+        raise failures[-1]
+
+
+def _sample(part: DataArray, dtype: Any) -> DataArray:
+    """Array like a part of an image with all values its dtype can take."""
+    kind = np.dtype(dtype or part.dtype)
+    sample = part.copy(
+        data=_ramp(part.shape, kind) if kind == part.encoding.get("dtype", kind) else np.zeros(part.shape)
+    )
+    sample.encoding = {key: value for key, value in part.encoding.items() if key not in ("source", "gdal")}
+    return sample
+
+
+def _ramp(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    kind = np.dtype(dtype)
+    ends = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (0, 1)
+    line = np.linspace(*ends, num=shape[-1] * shape[-2])
+    line = line.astype(kind) if kind.itemsize < 8 or kind.kind not in "iu" else np.arange(line.size).astype(kind)
+    return np.broadcast_to(line.reshape(shape[-2:]), shape).copy()
 
 
 def moves_only(

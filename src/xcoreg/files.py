@@ -28,13 +28,15 @@ from xarray.backends import BackendArray
 from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from xarray import Variable
 
 
 RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
 _WAIT = 0.05  # seconds for other threads to end their writing
+
+
 # Files of GDAL beside a raster, which describe the old pixels.
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
@@ -109,8 +111,10 @@ def open_gdal(path: str | os.PathLike[str], mode: str = "r", **options: Any) -> 
 
 
 @contextmanager
-def new_file(goal: Path) -> Iterator[Path]:
+def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
     """Offer a path in a temporary folder beside the output; the file replaces the output at the end, or is deleted.
+
+    stale : Files that belonged to the old output, removed when the new one is complete.
 
     Temporary folders of killed programs are removed when the same output is written again.
     """
@@ -118,8 +122,8 @@ def new_file(goal: Path) -> Iterator[Path]:
     try:
         with _emptied_on_failure(folder):
             yield folder / goal.name
-        for suffix in _SIDECARS:
-            goal.with_name(goal.name + suffix).unlink(missing_ok=True)
+        for one in (*(goal.with_name(goal.name + suffix) for suffix in _SIDECARS), *stale):
+            one.unlink(missing_ok=True)
         # The file itself comes last, when its sidecars are in place.
         for made in sorted(folder.iterdir(), key=lambda made: made.name == goal.name):
             _replace(made, goal.with_name(made.name), folder)

@@ -28,6 +28,7 @@ from xcoreg.batches.scene import (
     read_record,
     record_failure,
 )
+from xcoreg.coregister import check_format
 from xcoreg.errors import OptionError
 from xcoreg.files import local_path, new_file, remove_stale_folders
 from xcoreg.report.html import escape, page, paragraphs, section, table
@@ -118,6 +119,7 @@ def batch(
     folder = Path(out).absolute()
     checked = check_batch_options(folder, verb, options)
     _check_outputs(checked, scenes)
+    check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / SCENES).mkdir(parents=True, exist_ok=True)
     records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
     todo = [at for at in range(len(scenes)) if at not in records]

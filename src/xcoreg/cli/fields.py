@@ -52,7 +52,7 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     TGT is interpolated once: onto its own grid, unless --align-grid or --like ask for another one.
     """
     output = OutputOptions.pop_from(options, out)
-    output.check(ref, tgt)
+    output.check(tgt, ref)
     check_distinct({"OUT": out, **{name: options[name] for name in RESULT_FILES}})
     nodata = options["nodata"]
     fit = match_files_locally(ref, tgt, options, console)
@@ -135,7 +135,7 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     """
     output = OutputOptions.pop_from(options, out)
     _check_blocks(options, exclude, table)
-    output.check(ref, tgt)
+    output.check(tgt, ref, heights=output.vertical is not False)
     check_distinct({"OUT": out, "table": table, **{name: options.get(name) for name in RESULT_FILES}})
     nodata = options["nodata"]
     fit = _match_elevations(ref, tgt, options, console, exclude)

@@ -126,6 +126,8 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     """Rectify IMAGE, georeferenced by control points, RPCs or corners, onto a map grid: OUT."""
     xcoreg.files.check_output(out, inputs=(image,), overwrite=options["overwrite"])
+    creation: dict[str, Any] = dict(creation_options(options["co"]))
+    xcoreg.coregister.check_format(Path(out), options["driver"], creation, image)
     opened = xcoreg.open_raster(image, chunks="auto")
     ground = ground_of(options["points"], options["corners"], model=options["model"], order=options["order"])
     own = xcoreg.coregister.gcps_of(opened) if ground is None else None
@@ -136,7 +138,6 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     like = None if options["like"] is None else xcoreg.open_raster(options["like"])
     names = ("crs", "resolution", "resampling", "nodata", "height")
     made = xcoreg.coregister.rectify(opened, ground, like=like, **{name: options[name] for name in names})
-    creation: dict[str, Any] = dict(creation_options(options["co"]))
     xcoreg.write_raster(made, out, driver=options["driver"], **creation)
     console.print("wrote", out)
 

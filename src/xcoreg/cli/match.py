@@ -61,7 +61,7 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
     format that GDAL writes.
     """
     output = OutputOptions.pop_from(options, out)
-    output.check(ref, tgt)
+    output.check(tgt, ref)
     check_distinct({"OUT": out, "save_fit": options["save_fit"], "report": options["report"]})
     nodata = options["nodata"]
     fit = match_files(ref, tgt, options, console)

@@ -220,12 +220,12 @@ class OutputOptions:
             Path(path), creation=creation_options(options.pop("co")), **{name: options.pop(name) for name in names}
         )
 
-    def check(self, *inputs: str) -> None:
-        """Refuse an output that cannot be written, before any work."""
+    def check(self, *inputs: str, heights: bool = False) -> None:
+        """Refuse an output that cannot be written, before any work; the first input is the image."""
         check_new(self.path, inputs, self.overwrite)
         if self.align_grid and self.like:
             raise OptionError("--align-grid and --like name two output grids: choose one")
-        xcoreg.coregister.check_format(self.path, self.driver)
+        xcoreg.coregister.check_format(self.path, self.driver, self.creation, next(iter(inputs), None), heights=heights)
 
     def write(self, image: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it."""

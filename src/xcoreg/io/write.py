@@ -39,7 +39,15 @@ from xcoreg.files import (
     reporting_disk_full,
 )
 from xcoreg.georef import map_to_pixel, pixel_to_map
-from xcoreg.io.formats import check_header, driver_for, refusing_ignored_options, writer_for
+from xcoreg.io.formats import (
+    check_header,
+    check_loss,
+    driver_for,
+    may_lose,
+    refusing_ignored_options,
+    side_files,
+    writer_for,
+)
 from xcoreg.io.metadata import complete_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import stream_blocks
@@ -116,7 +124,7 @@ def write_raster(
     name = driver_for(goal, driver)
     check_header(goal, name)
     try:
-        with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
+        with new_file(goal, side_files(goal)) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if name in ("netCDF", "Zarr"):
                 with reporting_disk_full(place.parent):
@@ -165,6 +173,17 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
         _check(place, profile)
         check_integrity(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
         complete_tags(place, metadata, driver)
+        if may_lose(driver, creation):
+            check_loss(place, driver, *_middle(image, profile["dtype"]))
+
+
+def _middle(image: DataArray | Dataset, dtype: str) -> tuple[NDArray[Any], Window]:
+    """Pixels (band, y, x) in the middle of an image, as they are stored, and their window."""
+    parts = parts_of(image)
+    spans = [slice(max((size - _TILE) // 2, 0), min((size + _TILE) // 2, size)) for size in parts[0].shape[-2:]]
+    blocks = lazy.compute_all([_encoded(part, dict(zip(part.dims[-2:], spans, strict=True))).data for part in parts])
+    shape = (-1, *(span.stop - span.start for span in spans))
+    return np.concatenate([_stored(block, dtype).reshape(shape) for block in blocks]), Window.from_slices(*spans)
 
 
 def _write_blocks(image: DataArray | Dataset, place: Path, profile: dict[str, Any], metadata: Metadata) -> None:
@@ -270,7 +289,7 @@ def copy_moved(src: str | os.PathLike[str], dst: str | os.PathLike[str], transfo
         raise NoSuchFile(f"{src} does not exist")
     goal = check_output(dst, inputs=(source,))
     old = _transform_of(source)
-    with new_file(goal) as place:
+    with new_file(goal, side_files(goal)) as place, reporting_disk_full(place.parent):
         shutil.copyfile(source, place)
         for suffix in (".aux.xml", ".ovr", ".msk"):
             beside = source.with_name(source.name + suffix)
