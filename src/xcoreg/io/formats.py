@@ -99,6 +99,8 @@ def may_lose(driver: str, creation: Mapping[str, Any]) -> bool:
     """Whether pixels may come back from a file as others, for all that is known before it is read."""
     options = {key.lower(): str(value).lower() for key, value in creation.items()}
     codec = options.get("compress", "")
+    if driver.startswith("JP2") and not creation:  # written without loss by default
+        return False
     return driver not in _LOSSLESS or bool(_LOSSY_OPTIONS & options.keys()) or codec.startswith(("jpeg", "webp", "jxl"))
 
 

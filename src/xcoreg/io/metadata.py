@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,16 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
 from xcoreg.files import open_gdal
-from xcoreg.io.tags import ENVI_LISTS, HEADER_LAYOUT, Tags, as_number, settle_tags, without_statistics
+from xcoreg.io.tags import (
+    ENVI_LISTS,
+    HEADER_LAYOUT,
+    Tags,
+    as_number,
+    describe_header,
+    settle_tags,
+    without_statistics,
+    write_side_car,
+)
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import file_nodata
@@ -162,6 +170,7 @@ class Metadata:
     names, units, scales, offsets : Of the bands, or empty.
     colours : Colour interpretation of the bands, by rasterio's names, or empty.
     colour_tables : Of the bands, None where there is none.
+    class_names : XML of GDAL's names and tables of classes, of the bands.
     """
 
     tags: Tags
@@ -172,6 +181,7 @@ class Metadata:
     offsets: list[float]
     colours: list[str]
     colour_tables: list[dict[Any, Any] | None]
+    class_names: list[list[str]]
 
     def write(self, file: Any) -> None:
         """Write it to an open rasterio dataset, as far as its format takes it."""
@@ -221,37 +231,16 @@ class Metadata:
 def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
     """Write tags that a format has dropped into the .aux.xml beside the file, and warn of what is lost nevertheless."""
     if driver == "ENVI":
-        _describe_header(place, metadata.tags["ENVI"].get("description"))
+        tables = metadata.colour_tables if len(metadata.colour_tables) == 1 else [None]
+        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0])
     with open_gdal(place) as file:
         lost = metadata.lost_tags(file)
-    if lost:
-        _write_side_car(place.with_name(f"{place.name}.aux.xml"), lost)
+    if lost or any(metadata.class_names):
+        write_side_car(place.with_name(f"{place.name}.aux.xml"), lost, metadata.class_names)
     with open_gdal(place) as file:
         missing = metadata.missing_in(file)
     if missing:
         warn_user(f"{driver} cannot hold all that belongs to the image: dropped are {'; '.join(missing)}")
-
-
-def _write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]]) -> None:
-    root = ElementTree.parse(path).getroot() if path.exists() else ElementTree.Element("PAMDataset")
-    for band, name, tags in lost:
-        parent: Any = root if not band else root.find(f"PAMRasterBand[@band='{band}']")
-        parent = ElementTree.SubElement(root, "PAMRasterBand", band=str(band)) if parent is None else parent
-        domain = next((each for each in parent.findall("Metadata") if each.get("domain", "") == name), None)
-        if domain is None:
-            domain = ElementTree.SubElement(parent, "Metadata", {"domain": name} if name else {})
-        for key, value in tags.items():
-            ElementTree.SubElement(domain, "MDI", key=key).text = value
-    ElementTree.ElementTree(root).write(path, encoding="utf-8")
-
-
-def _describe_header(place: Path, description: str | None) -> None:
-    """Write the description into an ENVI header, where GDAL puts the path of the file."""
-    path = place.with_suffix(".hdr")
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    line = f"description = {{{description.strip().strip('{}')}}}\n" if description else ""
-    text = re.sub(r"description = \{[^}]*\}\n", lambda _: line, text, count=1)
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _equal(one: Any, two: Any) -> bool:
@@ -261,8 +250,8 @@ def _equal(one: Any, two: Any) -> bool:
         return [each or "" for each in one] == [each or "" for each in two]
 
 
-def metadata_of(image: DataArray | Dataset, driver: str = "GTiff") -> Metadata:
-    """Collect the metadata of an image, for a file of a format."""
+def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics: bool = True) -> Metadata:
+    """Collect the metadata of an image, for a file of a format; statistics only if pixels do not change."""
     parts = [settle_tags(part) for part in parts_of(image)]
     counts = [part.shape[0] if part.ndim == 3 else 1 for part in parts]
     band_tags = [tags for part, count in zip(parts, counts, strict=True) for tags in _tags_of_bands(part, count)]
@@ -273,6 +262,8 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff") -> Metadata:
                 one[""] = _plain_tags(part.attrs) | one[""]
     else:
         tags = _tags_of_file(parts[0], band_tags)
+    if not statistics:
+        band_tags = [tags | {"": without_statistics(tags[""])} for tags in band_tags]
     found = [part.encoding.get("gdal") or {} for part in parts]
     colours = [colour for each in found for colour in each.get("colours", [])]
     tables = [
@@ -288,6 +279,7 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff") -> Metadata:
         _per_band(parts, counts, "add_offset", float, several="offsets"),
         colours if every else [],
         tables,
+        found[0].get("class_names", []) if len(parts) == 1 else [],
     )
     return _for_header(metadata) if driver == "ENVI" else metadata
 
@@ -316,7 +308,9 @@ def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
     coords = {
         str(name): np.atleast_1d(coord.values)
         for name, coord in part.coords.items()
-        if coord.dims == part.dims[:-2] and name not in (*part.dims, "band") and not _GRID_MAPPING & coord.attrs.keys()
+        if coord.dims == part.dims[:-2]
+        and name not in (*part.dims, "band", "spatial_ref")
+        and not _GRID_MAPPING & coord.attrs.keys()
     }
     plain = [
         {str(key): _text(value) for key, value in given[at].items()}
@@ -359,6 +353,13 @@ def _for_header(metadata: Metadata) -> Metadata:
     every = [key for key in ENVI_LISTS if all(key in each for each in bands)]
     lists = {key: f"{{{', '.join(each[key] for each in bands)}}}" for key in every}
     header = {key: value for key, value in header.items() if key not in ENVI_LISTS} | lists
+    header = {key: f"{{{value}}}" if "," in value and "{" not in value else value for key, value in header.items()}
+    if metadata.colours:  # the bands of a picture
+        shown = [metadata.colours.index(each) + 1 for each in ("red", "green", "blue") if each in metadata.colours]
+        header = {key: value for key, value in header.items() if key != "default_bands"}
+        header |= {"default_bands": f"{{{', '.join(map(str, shown))}}}"} if len(shown) == 3 else {}
+        left = [] if set(metadata.colours) <= _PLAIN | _SINGLE else metadata.colours
+        metadata = replace(metadata, colours=left)
     names = [] if all(map(_WAVELENGTH.fullmatch, metadata.names)) else metadata.names
     return replace(metadata, tags=metadata.tags | {"": plain, "ENVI": header}, names=names)
 

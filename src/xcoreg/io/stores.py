@@ -182,6 +182,10 @@ def _plain(array: DataArray) -> DataArray:
     plain.encoding = {key: value for key, value in array.encoding.items() if key not in _LAYOUT}
     if plain.encoding.pop("gdal", None):
         plain.attrs["gdal"] = json.dumps(array.encoding["gdal"])
+    for key in ("units", "long_name"):  # one for all bands, as CF has it
+        values = plain.attrs.get(key)
+        if isinstance(values, list | tuple) and len(set(values)) == 1:
+            plain.attrs[key] = values[0]
     marker = plain.attrs.pop("_FillValue", None)
     plain.encoding.setdefault("_FillValue", marker)  # None: xarray would mark NaN
     if plain.attrs.get("scale_factor") == 1 and plain.attrs.get("add_offset") == 0:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +52,21 @@ def read_tags(file: Any) -> dict[str, Any]:
     tables = [file.colormap(band) if colours[band - 1] == "palette" else None for band in file.indexes]
     classified = found["tags"].get("ENVI", {}).get("file_type") == "ENVI Classification"
     single = any(file.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1" for band in file.indexes)
-    return found | {"classes": any(tables) or classified or single} | ({"colour_tables": tables} if any(tables) else {})
+    names = _class_names(file)
+    found["classes"] = any(tables) or any(names) or classified or single
+    return found | {key: each for key, each in (("colour_tables", tables), ("class_names", names)) if any(each)}
+
+
+def _class_names(file: Any) -> list[list[str]]:
+    """XML of category names and thematic tables that GDAL keeps beside a file, for each band."""
+    found: list[list[str]] = [[] for _ in file.indexes]
+    path = next((Path(one) for one in file.files if one == f"{file.name}.aux.xml" or one.endswith(".vrt")), None)
+    root = ElementTree.parse(path).getroot() if path is not None and path.is_file() else ()
+    for band in (one for one in root if one.tag in ("PAMRasterBand", "VRTRasterBand")):
+        parts = [*band.findall("CategoryNames"), *band.findall("GDALRasterAttributeTable")]
+        texts = [ElementTree.tostring(one, encoding="unicode") for one in parts if one.get("tableType") != "athematic"]
+        found[int(band.get("band", "1")) - 1] += texts
+    return found
 
 
 def _is_band_name(key: str) -> bool:
@@ -116,11 +132,14 @@ def restore_tags(image: DataArray | Dataset) -> DataArray | Dataset:
     if isinstance(image, Dataset):
         return image.assign({name: restore_tags(one) for name, one in image.data_vars.items()})
     attrs, bands = image.attrs, image.sizes.get("band", 0)
-    names = attrs.get("long_name")
-    if isinstance(names, str) and names.startswith("{") and names.endswith("}"):
-        names = names[1:-1].split(",")
-    if isinstance(names, list | np.ndarray) and len(names) == bands:
-        attrs["long_name"] = tuple(map(str, names))
+    for key, kind in (("long_name", str), ("units", str), ("scales", float), ("offsets", float)):
+        values = attrs.get(key)
+        if isinstance(values, tuple) and len(set(values)) == 1:  # GDAL gives the whole list for each band
+            values = values[0]
+        if isinstance(values, str) and values.startswith("{") and values.endswith("}"):
+            values = values[1:-1].split(",")
+        if isinstance(values, list | np.ndarray) and len(values) == bands:
+            attrs[key] = tuple(map(kind, values))
     for place, key in ((attrs, "band_tags"), (image.encoding, "gdal")):
         if isinstance(attrs.get(key), str):
             place[key] = json.loads(attrs[key] if key == "band_tags" else attrs.pop(key))
@@ -143,42 +162,59 @@ def with_tags(image: DataArray) -> DataArray:
 
 
 _LISTS = ("long_name", "units", "scales", "offsets", "band_tags")
-_FILE_LISTS = ("band_tags", "colours", "colour_tables")
+_FILE_LISTS = ("band_tags", "colours", "colour_tables", "class_names")
 
 
 def settle_tags(image: DataArray) -> DataArray:
     """Restrict lists with an entry for each band of the file to the bands that an image still has."""
     image = with_tags(image).copy(deep=False)
     found = dict(image.encoding.get("gdal") or {})
-    numbers, size = _band_numbers(image, found.get("count"))
-    for place, keys in ((image.attrs, _LISTS), (found, _FILE_LISTS)):
-        for key in keys:
-            values = place.get(key)
-            if isinstance(values, list | tuple):
-                place[key] = [values[at] for at in numbers] if len(values) == found.get("count") else list(values)
-                if len(place[key]) != size:
-                    if key != "long_name" or image.name is None:  # the name of the image stands in for it
-                        warn_user(f"{key} of {_name_of(image)} has {len(values)} entries for {size} bands: dropped")
-                    del place[key]
-    unchanged = found.get("shape") == _shape_of(image)
+    numbers, labels, size = _band_numbers(image, found)
+    lost = [key for key in _LISTS if not _settle(image.attrs, key, numbers, found.get("count"), size)]
+    lost += [key for key in _FILE_LISTS if not _settle(found, key, numbers, found.get("count"), size)]
+    if image.name is not None:  # it stands in for the names of bands
+        lost = [key for key in lost if key != "long_name"]
+    if lost:
+        listed = ", ".join(dict.fromkeys(lost))
+        warn_user(
+            f"{listed} of {_name_of(image)} are lists for other bands than the {size} that it has: dropped; select "
+            "bands without drop=True to keep them"
+        )
+    unchanged = tuple(found.get("shape") or ()) == _shape_of(image)
     if "RPC" in found.get("tags", {}) and not unchanged:
         warn_user(f"{_name_of(image)} is a part of its file: its RPCs count the pixels of the whole and are dropped")
         found["tags"] = {name: tags for name, tags in found["tags"].items() if name != "RPC"}
     if "band_tags" in image.attrs and not (unchanged and _is_in_file(image)):
         image.attrs = without_statistics(image.attrs)
     if found:
-        image.encoding["gdal"] = found | {"count": size}
+        image.encoding["gdal"] = found | {"count": size, "labels": labels}
     return image
 
 
-def _band_numbers(image: DataArray, count: int | None) -> tuple[list[int], int]:
-    """Positions of the bands in the file, and their number."""
+def _settle(place: dict[Any, Any], key: str, numbers: list[int] | None, count: int | None, size: int) -> bool:
+    """Restrict one list; False if it had to be removed."""
+    values = place.get(key)
+    if not isinstance(values, list | tuple):
+        return True
+    chosen = [values[at] for at in numbers] if len(values) == count and numbers is not None else list(values)
+    if len(chosen) == size:
+        place[key] = chosen
+        return True
+    del place[key]
+    return False
+
+
+def _band_numbers(image: DataArray, found: Mapping[str, Any]) -> tuple[list[int] | None, list[int] | None, int]:
+    """Positions of the bands in the lists of their file, None where they are unknown; their labels and number."""
     dims = spatial_dims(image, "the image")
     lead = [dim for dim in image.dims if dim not in dims]
     size = image.sizes["band"] if "band" in lead else int(np.prod([image.sizes[dim] for dim in lead], dtype=int))
-    labels = np.atleast_1d(image.coords["band"].values) if "band" in image.coords else np.arange(size) + 1
-    known = count is not None and labels.dtype.kind in "iu" and labels.min() >= 1 and labels.max() <= count
-    return (labels - 1).tolist() if known else list(range(size)), size
+    labels = np.atleast_1d(image.coords["band"].values).tolist() if "band" in image.coords else []
+    count = found.get("count")
+    own = found.get("labels") or list(range(1, (count or 0) + 1))
+    if labels and set(labels) <= set(own):
+        return [own.index(label) for label in labels], labels, size
+    return (list(range(size)) if count in (None, size) else None), None, size
 
 
 def _shape_of(image: DataArray) -> tuple[int, int]:
@@ -207,3 +243,43 @@ def without_statistics(tags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name_of(image: DataArray) -> str:
     return "the image" if image.name is None else str(image.name)
+
+
+def write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]], named: list[list[str]]) -> None:
+    """Add tags, and names of classes, to the .aux.xml of a file: number of the band or 0, namespace, tags."""
+    root = ElementTree.parse(path).getroot() if path.exists() else ElementTree.Element("PAMDataset")
+    for number, parts in enumerate(named, start=1):
+        for part in map(ElementTree.fromstring, parts):
+            parent = _band_element(root, str(number))
+            if parent.find(part.tag) is None:
+                parent.append(part)
+    for band, name, tags in lost:
+        parent = root if not band else _band_element(root, str(band))
+        domain = next((each for each in parent.findall("Metadata") if each.get("domain", "") == name), None)
+        if domain is None:
+            domain = ElementTree.SubElement(parent, "Metadata", {"domain": name} if name else {})
+        for key, value in tags.items():
+            ElementTree.SubElement(domain, "MDI", key=key).text = value
+    ElementTree.ElementTree(root).write(path, encoding="utf-8")
+
+
+def _band_element(root: Any, band: str) -> Any:
+    found = root.find(f"PAMRasterBand[@band='{band}']")
+    return ElementTree.SubElement(root, "PAMRasterBand", band=band) if found is None else found
+
+
+def describe_header(place: Path, description: str | None, table: dict[Any, Any] | None) -> None:
+    """Write the description into an ENVI header, where GDAL puts the path of the file, and a colour table."""
+    path = place.with_suffix(".hdr")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    line = f"description = {{{description.strip().strip('{}')}}}\n" if description else ""
+    text = re.sub(r"description = \{[^}]*\}\n", lambda _: line, text, count=1)
+    if table and "class lookup" not in text:
+        colours = [
+            tuple(table.get(value, table.get(str(value), (0, 0, 0)))) for value in range(max(map(int, table)) + 1)
+        ]
+        text = text.replace("file type = ENVI Standard", "file type = ENVI Classification")
+        numbers = ", ".join(str(part) for colour in colours for part in colour[:3])
+        names = ", ".join(str(value) for value in range(len(colours)))
+        text += f"classes = {len(colours)}\nclass lookup = {{{numbers}}}\nclass names = {{{names}}}\n"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")

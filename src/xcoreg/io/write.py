@@ -156,7 +156,8 @@ def _small_cache() -> Iterator[None]:
 
 
 def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: Mapping[str, Any]) -> None:
-    profile, metadata = profile_of(image, driver, creation), metadata_of(image, driver)
+    profile = profile_of(image, driver, creation)
+    metadata = metadata_of(image, driver, statistics=not may_lose(driver, creation))
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
     if not issubclass(writer_for(driver), BufferedDatasetWriter):

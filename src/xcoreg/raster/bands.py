@@ -202,7 +202,9 @@ def height_scaling(array: DataArray, position: int = 0) -> tuple[float, float]:
     return (1.0 if gain is None else float(gain)), (0.0 if offset is None else float(offset))
 
 
-def common_unit(target: Unit, reference: Unit) -> tuple[Unit, float]:
+def common_unit(
+    target: Unit, reference: Unit, names: tuple[str, str] = ("the heights of the target", "those of the reference")
+) -> tuple[Unit, float]:
     """Choose the unit of the heights of the target, and the factor that converts those of the reference."""
     if {target.name, reference.name} == {"", "m"}:  # heights without a unit are metres beside metres
         return Unit("m", 1.0), 1.0
@@ -210,8 +212,7 @@ def common_unit(target: Unit, reference: Unit) -> tuple[Unit, float]:
         return target, 1.0
     if target.metres is None or reference.metres is None:
         raise OptionError(
-            f"the heights of the target are in {target}, those of the reference in {reference}, so they cannot be "
-            "compared: name their units, da.attrs['units'] = 'm' or 'ft'; in the shell: "
-            "rio edit-info --bidx 1 --units ft FILE"
+            f"{names[0]}: in {target}; {names[1]}: in {reference}: they cannot be compared; name the unit, "
+            "da.attrs['units'] = 'm' or 'ft', in the shell: rio edit-info --bidx 1 --units ft FILE"
         )
     return target, reference.metres / target.metres

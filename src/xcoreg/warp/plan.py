@@ -171,12 +171,12 @@ def kernel_of(band: DataArray, resampling: str) -> str:
 
 def holds_classes(band: DataArray) -> bool:
     """Whether the numbers of a band are classes, by what its file or CF attributes say."""
-    if band.dtype.kind not in "iu":
-        return band.dtype.kind == "b"
     found = band.encoding.get("gdal") or {}
     tags = [band.attrs, *(each.get("", {}) for each in found.get("band_tags", []))]
     return bool(
-        found.get("classes") or any(_FLAGS & each.keys() or each.get("LAYER_TYPE") == "thematic" for each in tags)
+        band.dtype.kind == "b"
+        or found.get("classes")
+        or any(_FLAGS & each.keys() or each.get("LAYER_TYPE") == "thematic" for each in tags)
     )
 
 

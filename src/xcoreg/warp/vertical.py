@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 #: Largest error of an interpolated dz where it is checked, in the unit of the heights.
 TOLERANCE = 1e-3
 
+_SAME_GRID = 1e-3  # px
 _SMALLEST_HEIGHTS = 2  # bytes of an integer that holds elevations
 # Words in the names of bands that hold heights, and of those that do not, although they may be lengths.
 _HEIGHTS = re.compile(r"(^|[^a-z])(dem|dsm|dtm|dhm|hgt|z|elev|elevations?|heights?|altitudes?)([^a-z]|$)")
@@ -215,8 +216,16 @@ def _holds_heights(band: DataArray, at: int, fit: Coregistration, resampling: st
 
 
 def _on_grid_of(band: DataArray, fit: Coregistration) -> bool:
-    grid = grid_of(band, "the image")
-    return fit.shape == grid.shape.yx and bool(np.allclose(fit.transform, grid.affine[:6], rtol=1e-12, atol=0.0))
+    """Whether an array is the target of a fit, or a part of it, by its grid."""
+    grid, own = grid_of(band, "the image"), fit.grid
+    if not np.allclose(grid.affine[:2] + grid.affine[3:5], own.affine[:2] + own.affine[3:5], rtol=1e-12, atol=0.0):
+        return False
+    corners = (0, 0), (grid.shape[1], grid.shape[0])
+    (left, top), (right, bottom) = (~own.affine @ (grid.affine @ corner) for corner in corners)
+    off = max(abs(left - round(left)), abs(top - round(top)))
+    return (
+        off < _SAME_GRID and left > -0.5 and top > -0.5 and right < own.shape[1] + 0.5 and bottom < own.shape[0] + 0.5
+    )
 
 
 def _warn_of_none(
@@ -240,9 +249,7 @@ def band_correction(
     if fit.details.heights is None:
         return correction
     own, gain = height_unit(band, georef.as_crs(correction.mapping.source.crs), at), height_scaling(band, at)[0]
-    given = parse_unit(fit.details.unit_z)
-    if own.name and given.name and own != given:
-        gain *= common_unit(given, own)[1]
+    gain *= common_unit(parse_unit(fit.details.unit_z), own, ("dz of the fit", "the band"))[1]
     return correction if gain == 1.0 else replace(correction, gain=1.0 / gain)
 
 
