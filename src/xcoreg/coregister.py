@@ -448,7 +448,8 @@ def _try_format(
 
     dtype : Of the pixels, where it will change.
     """
-    images = [DataArray(_ramp((64, 64), kind), dims=("y", "x")) for kind in ("uint8", "uint16", "float32")]
+    axes = {"y": -np.arange(64.0), "x": np.arange(64.0)}
+    images = [DataArray(_ramp((64, 64), kind), axes, ("y", "x")) for kind in ("uint8", "uint16", "float32")]
     if image is not None:
         y_dim, x_dim = spatial_dims(image, "the image")
         part = image.isel({y_dim: slice(0, 64), x_dim: slice(0, 64)})

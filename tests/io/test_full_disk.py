@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from xcoreg.batches.run import batch
-from xcoreg.files import check_integrity
+from xcoreg.files import DiskFull, check_integrity
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import write_raster
+from xcoreg.io.write import copy_moved, write_raster
 from xcoreg.simulate import pair
 
 LIMITED = """
@@ -19,7 +19,7 @@ import numpy as np
 import rioxarray
 from pathlib import Path
 from xarray import DataArray
-from xcoreg.io.write import write_raster
+from xcoreg.io.write import copy_moved, write_raster
 
 folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 60000, (1200, 1200)).astype("uint16")
@@ -74,7 +74,7 @@ import numpy as np
 import rioxarray
 from pathlib import Path
 from xarray import DataArray
-from xcoreg.io.write import write_raster
+from xcoreg.io.write import copy_moved, write_raster
 
 folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 60000, (1600, 1600)).astype("uint16")
@@ -111,3 +111,16 @@ def test_blocks_that_are_missing_are_seen(tmp_path):
     sparse = write_raster(open_raster(write_raster(image * 0, tmp_path / "b.tif")), tmp_path / "c.tif", sparse_ok=True)
     with pytest.raises(OSError, match="4 of 4 blocks are missing"):
         check_integrity(sparse, "GTiff")
+
+
+@pytest.mark.parametrize("how", ["copied", "written"])
+def test_a_moved_copy_that_finds_no_room_leaves_nothing(small_disk, tmp_path, how):
+    scene = pair((700, 700), shift=(1.0, 1.0), seed=1)
+    source = write_raster(scene.tgt, tmp_path / "tgt.tif", compress="none")
+    moved = scene.tgt.rio.transform()
+    with pytest.raises(DiskFull, match="the disk is full"):
+        if how == "copied":
+            copy_moved(source, small_disk / "out.tif", moved)
+        else:
+            write_raster(open_raster(source), small_disk / "out.tif", compress="none")
+    assert list(small_disk.iterdir()) == []

@@ -152,7 +152,7 @@ class Unit:
 
 
 UNKNOWN = Unit()
-_SURVEY = re.compile(r"(us|survey) .*(ft|foot|feet)|ftus|usft")
+_SURVEY = re.compile(r"(us|survey) .*(ft|foot|feet)|(ft|foot|feet) ?us|usft")
 _LENGTHS = (
     (_SURVEY, Unit("ftUS", 1200 / 3937)),
     (re.compile(r"(international )?(ft|foot|feet)"), Unit("ft", 0.3048)),
