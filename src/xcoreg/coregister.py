@@ -449,7 +449,7 @@ def _try_format(
     dtype : Of the pixels, where it will change.
     """
     axes = {"y": -np.arange(64.0), "x": np.arange(64.0)}
-    images = [DataArray(_ramp((64, 64), kind), axes, ("y", "x")) for kind in ("uint8", "uint16", "float32")]
+    images: list[Any] = [DataArray(_ramp((64, 64), kind), axes, ("y", "x")) for kind in ("uint8", "uint16", "float32")]
     if image is not None:
         y_dim, x_dim = spatial_dims(image, "the image")
         part = image.isel({y_dim: slice(0, 64), x_dim: slice(0, 64)})

@@ -103,13 +103,10 @@ def terrain(tmp_path):
     both = dem_pair((200, 200), shift=(9.0, -4.0, -2.0), seed=1)
     profile = {"driver": "GTiff", "width": 200, "height": 200, "dtype": "float32", "crs": "EPSG:32633"}
     heights = both.tgt.values / np.float32(0.3048)
+    bands = [heights, np.ones_like(heights), 3 * np.ones_like(heights)]
     images = {
         "ref": ([both.ref.values], ["m"], ["height"]),
-        "tgt": (
-            [heights, np.ones_like(heights), 3 * np.ones_like(heights)],
-            ["ft", "ft", "1"],
-            ["dem", "dem_error", "n"],
-        ),
+        "tgt": (bands, ["ft", "ft", "1"], ["dem", "dem_error", "n"]),
     }
     for name, (bands, units, names) in images.items():
         path, image = tmp_path / f"{name}.tif", both.ref if name == "ref" else both.tgt

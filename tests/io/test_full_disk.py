@@ -117,10 +117,10 @@ def test_blocks_that_are_missing_are_seen(tmp_path):
 def test_a_moved_copy_that_finds_no_room_leaves_nothing(small_disk, tmp_path, how):
     scene = pair((700, 700), shift=(1.0, 1.0), seed=1)
     source = write_raster(scene.tgt, tmp_path / "tgt.tif", compress="none")
-    moved = scene.tgt.rio.transform()
+    write = {
+        "copied": lambda goal: copy_moved(source, goal, scene.tgt.rio.transform()),
+        "written": lambda goal: write_raster(open_raster(source), goal, compress="none"),
+    }
     with pytest.raises(DiskFull, match="the disk is full"):
-        if how == "copied":
-            copy_moved(source, small_disk / "out.tif", moved)
-        else:
-            write_raster(open_raster(source), small_disk / "out.tif", compress="none")
+        write[how](small_disk / "out.tif")
     assert list(small_disk.iterdir()) == []

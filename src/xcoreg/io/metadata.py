@@ -347,8 +347,8 @@ def _for_header(metadata: Metadata) -> Metadata:
     plain, bands = dict(metadata.tags[""]), [each[""] for each in metadata.band_tags]
     header = {key: value for key, value in metadata.tags.get("ENVI", {}).items() if key not in HEADER_LAYOUT}
     header |= {key: plain.pop(key) for key in _ENVI_FIELDS & plain.keys()}
-    units = {each.get("wavelength_units") for each in bands}
-    if len(units) == 1 and None not in units:
+    units = {each.get("wavelength_units", "") for each in bands}
+    if len(units) == 1 and units != {""}:
         header["wavelength_units"] = units.pop()
     every = [key for key in ENVI_LISTS if all(key in each for each in bands)]
     lists = {key: f"{{{', '.join(each[key] for each in bands)}}}" for key in every}

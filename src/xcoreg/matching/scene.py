@@ -140,11 +140,9 @@ def _in_one_unit(scene: Scene) -> Scene:
     units = [height_unit(one.data, as_crs(one.grid.crs)) for one in (scene.target, scene.reference)]
     unit, factor = common_unit(units[0], units[1])
     gain, offset = height_scaling(scene.reference.data)
-    cutters = {
-        "target_cutter": replace(scene.target_cutter, scaling=height_scaling(scene.target.data)),
-        "reference_cutter": replace(scene.reference_cutter, scaling=(gain * factor, offset * factor)),
-    }
-    return replace(scene, unit=unit, **cutters)
+    target = replace(scene.target_cutter, scaling=height_scaling(scene.target.data))
+    reference = replace(scene.reference_cutter, scaling=(gain * factor, offset * factor))
+    return replace(scene, unit=unit, target_cutter=target, reference_cutter=reference)
 
 
 def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:

@@ -346,7 +346,8 @@ def differences(
     """Compute elevation differences before and after a correction."""
     tgt, ref = make_raster(target, band=band, name="target"), make_raster(reference, band=ref_band, name="reference")
     grid, coarser = _common_grid(tgt, ref)
-    common_unit(*(height_unit(one.data, georef.as_crs(one.grid.crs)) for one in (tgt, ref)))
+    units = [height_unit(one.data, georef.as_crs(one.grid.crs)) for one in (tgt, ref)]
+    common_unit(units[0], units[1])  # or they cannot be compared
     heights = _read(ref, _zero_fit(ref), grid)
     before, after = heights - _read(tgt, _zero_fit(tgt), grid), heights - _read(tgt, fit, grid)
     known = np.isfinite(before) & np.isfinite(after)

@@ -222,10 +222,8 @@ def _on_grid_of(band: DataArray, fit: Coregistration) -> bool:
         return False
     corners = (0, 0), (grid.shape[1], grid.shape[0])
     (left, top), (right, bottom) = (~own.affine @ (grid.affine @ corner) for corner in corners)
-    off = max(abs(left - round(left)), abs(top - round(top)))
-    return (
-        off < _SAME_GRID and left > -0.5 and top > -0.5 and right < own.shape[1] + 0.5 and bottom < own.shape[0] + 0.5
-    )
+    whole = max(abs(left - round(left)), abs(top - round(top))) < _SAME_GRID
+    return bool(whole and min(left, top, own.shape[1] - right, own.shape[0] - bottom) > -0.5)
 
 
 def _warn_of_none(
