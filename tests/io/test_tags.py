@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import rioxarray
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from xcoreg.errors import CoregWarning
@@ -339,3 +340,19 @@ def test_rpcs_of_a_part_are_dropped_with_a_warning(tmp_path):
 def test_what_is_carried_along_is_plain_json(tmp_path):
     image = open_raster(make_classes(tmp_path / "a.tif"))
     assert json.loads(json.dumps(image.encoding["gdal"]))["count"] == 1
+
+
+# --- control points --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # of rasterio
+@pytest.mark.parametrize(("name", "options"), FORMATS)
+def test_control_points_survive_in_every_format(tmp_path, name, options):
+    corners = [(0, 0), (0, 20), (30, 0), (30, 20)]
+    gcps = [GroundControlPoint(row, col, 3e5 + 10 * col, 5.9e6 - 10 * row) for row, col in corners]
+    profile = {"driver": "GTiff", "width": 20, "height": 30, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile, gcps=gcps, crs="EPSG:32633") as file:
+        file.write(np.ones((1, 30, 20), "uint8"))
+    with rasterio.open(write_raster(open_raster(tmp_path / "a.tif"), tmp_path / name, **options)) as file:
+        assert [(one.row, one.col, one.x, one.y) for one in file.gcps[0]] == [(g.row, g.col, g.x, g.y) for g in gcps]
+        assert file.gcps[1] == "EPSG:32633"

@@ -43,7 +43,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
     "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
 }
-_WITH_GCPS = ("GTiff", "COG")
 _PREDICTED = ("deflate", "lzw", "zstd")
 _UNPREDICTED = ("int64", "uint64", "complex64", "complex128", "complex_int16")  # not by every libtiff
 _BLOCK = 512  # px, side of the tiles of a GeoTIFF
@@ -88,7 +87,7 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "transform": transform,
         "nodata": file_nodata(parts[0], dtype),
     }
-    gcps = _gcps_of(parts[0]) if transform is None and driver in _WITH_GCPS else None
+    gcps = _gcps_of(parts[0]) if transform is None else None
     if gcps:
         profile["gcps"] = gcps
     options = {str(key).lower(): value for key, value in creation.items()}

@@ -67,7 +67,7 @@ def move_georeference(
     for each in _arrays(out, dims):
         add_history(each, record)
         _name_mapping(each, name)
-        _move_rpcs(each, georef.linear_of(old.affine), shift)
+        _move_rpcs(each, old.affine, shift)
         if "transform" in each.attrs:
             each.attrs["transform"] = tuple(transform)[:6]
     _set_spatial_dims(out, dims)
@@ -81,12 +81,12 @@ def with_file_tags(image: Any) -> Any:
     return with_tags(image) if unread else image
 
 
-def _move_rpcs(each: Any, linear: georef.Linear, shift: tuple[float, float]) -> None:
+def _move_rpcs(each: Any, affine: Affine, shift: tuple[float, float]) -> None:
     """Move the RPCs of an image with its transform: they map the ground to pixels."""
     found = each.encoding.get("gdal") or {}
     rpcs = found.get("tags", {}).get("RPC")
     if rpcs:
-        dcol, drow = georef.vector_to_pixel(linear, *shift)
+        dcol, drow = georef.vector_to_pixel(georef.linear_of(affine), *shift)
         each.encoding["gdal"] = found | {"tags": found["tags"] | {"RPC": shift_rpcs(rpcs, float(dcol), float(drow))}}
 
 
