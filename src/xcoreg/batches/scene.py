@@ -89,7 +89,9 @@ class BatchOptions:
         paths = self.paths(name)
         if not paths.record.exists():
             return
-        for path in (paths.record, paths.fit, paths.record.with_suffix(".html"), paths.image):
+        beside = [paths.image.with_name(f"{paths.image.name}.aux.xml")]
+        beside += [paths.image.with_suffix(".hdr")] if self.driver == "ENVI" else []
+        for path in (paths.record, paths.fit, paths.record.with_suffix(".html"), paths.image, *beside):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
