@@ -164,3 +164,9 @@ def test_a_failure_leaves_the_old_files(tmp_path):
     with pytest.raises(OptionError):
         write_raster(make("float32"), tmp_path / "a.jpg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jgw", "a.jpg", "a.jpg.aux.xml"]
+
+
+def test_bits_that_do_not_suffice_are_refused(tmp_path):
+    with pytest.raises(OptionError, match="cannot hold these values: 0 to 65535 become 0 to 4095"):
+        write_raster(make("uint16"), tmp_path / "a.tif", nbits=12)
+    write_raster(make("uint8"), tmp_path / "b.tif", nbits=8)

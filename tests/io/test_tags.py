@@ -356,3 +356,10 @@ def test_control_points_survive_in_every_format(tmp_path, name, options):
     with rasterio.open(write_raster(open_raster(tmp_path / "a.tif"), tmp_path / name, **options)) as file:
         assert [(one.row, one.col, one.x, one.y) for one in file.gcps[0]] == [(g.row, g.col, g.x, g.y) for g in gcps]
         assert file.gcps[1] == "EPSG:32633"
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.png"])
+def test_no_name_of_a_tag_is_in_the_way(tmp_path, name):
+    image = open_raster(make(tmp_path / "a.tif", count=1)).assign_attrs(ns="north-south", bidx="4")
+    with rasterio.open(write_raster(image, tmp_path / name)) as file:
+        assert (file.tags()["ns"], file.tags()["bidx"]) == ("north-south", "4")

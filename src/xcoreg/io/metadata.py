@@ -25,6 +25,7 @@ from xcoreg.io.tags import (
     Tags,
     as_number,
     describe_header,
+    per_band,
     settle_tags,
     without_statistics,
     write_side_car,
@@ -105,7 +106,8 @@ def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[
             del chosen["tiled"]
         else:
             chosen.update(blockxsize=_BLOCK, blockysize=_BLOCK)
-        if str(options.get("compress", "deflate")).lower() in _PREDICTED and dtype not in _UNPREDICTED:
+        codec = str(options.get("compress", "deflate")).lower()
+        if codec in _PREDICTED and dtype not in _UNPREDICTED and "nbits" not in options:
             chosen["predictor"] = 3 if dtype.startswith("float") else 2
     return chosen
 
@@ -185,7 +187,10 @@ class Metadata:
     def write(self, file: Any) -> None:
         """Write it to an open rasterio dataset, as far as its format takes it."""
         for band, tags in enumerate([self.tags, *self.band_tags]):
-            for name, values in tags.items():
+            for name, given in tags.items():
+                values = {
+                    key: value for key, value in given.items() if key not in ("ns", "bidx")
+                }  # rasterio's own words
                 if values:
                     file.update_tags(band, **({"ns": name} if name else {}), **values)
         for band, name in enumerate(self.names, start=1):
@@ -272,10 +277,10 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
     metadata = Metadata(
         tags,
         band_tags,
-        _per_band(parts, counts, "long_name", str),
-        _per_band(parts, counts, "units", str),
-        _per_band(parts, counts, "scale_factor", float, several="scales"),
-        _per_band(parts, counts, "add_offset", float, several="offsets"),
+        per_band(parts, counts, "long_name", str),
+        per_band(parts, counts, "units", str),
+        per_band(parts, counts, "scale_factor", float, several="scales"),
+        per_band(parts, counts, "add_offset", float, several="offsets"),
         colours if every else [],
         tables,
         found[0].get("class_names", []) if len(parts) == 1 else [],
@@ -317,28 +322,6 @@ def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
         for at in range(count)
     ]
     return [{**found[at], "": plain[at]} for at in range(count)]
-
-
-def _per_band(parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "") -> list[Any]:
-    """One value for every band, or an empty list."""
-    values: list[Any] = []
-    for part, count in zip(parts, counts, strict=True):
-        places = (part.attrs, part.encoding)
-        found = next((place[each] for each in (several, key) for place in places if each in place), None)
-        if found is None and key == "long_name":
-            found = _labels_of(part)
-        if found is None:
-            return []
-        values += [kind(each) for each in found] if isinstance(found, list | tuple) else [kind(found)] * count
-    return values if len(values) == sum(counts) else []
-
-
-def _labels_of(part: DataArray) -> Any:
-    """Names of bands: labels along the bands that are words, or the name of the array."""
-    labels = part.coords.get("band")
-    if labels is not None and labels.dtype.kind in "UO":
-        return [str(label) for label in np.atleast_1d(labels.values)]
-    return None if part.name is None else str(part.name)
 
 
 def _for_header(metadata: Metadata) -> Metadata:

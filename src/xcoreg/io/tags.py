@@ -283,3 +283,25 @@ def describe_header(place: Path, description: str | None, table: dict[Any, Any] 
         names = ", ".join(str(value) for value in range(len(colours)))
         text += f"classes = {len(colours)}\nclass lookup = {{{numbers}}}\nclass names = {{{names}}}\n"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def per_band(parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "") -> list[Any]:
+    """One value for every band, or an empty list."""
+    values: list[Any] = []
+    for part, count in zip(parts, counts, strict=True):
+        places = (part.attrs, part.encoding)
+        found = next((place[each] for each in (several, key) for place in places if each in place), None)
+        if found is None and key == "long_name":
+            found = _labels_of(part)
+        if found is None:
+            return []
+        values += [kind(each) for each in found] if isinstance(found, list | tuple) else [kind(found)] * count
+    return values if len(values) == sum(counts) else []
+
+
+def _labels_of(part: DataArray) -> Any:
+    """Names of bands: labels along the bands that are words, or the name of the array."""
+    labels = part.coords.get("band")
+    if labels is not None and labels.dtype.kind in "UO":
+        return [str(label) for label in np.atleast_1d(labels.values)]
+    return None if part.name is None else str(part.name)
