@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_checked_options(name, kind):
 
 
 def test_help_lists_options():
-    assert "resampling: 'str' = 'cubic'" in str(inspect.signature(xcoreg.apply))
+    assert "resampling: 'str' = 'auto'" in str(inspect.signature(xcoreg.apply))
 
 
 @pytest.mark.parametrize("call", [xcoreg.apply, xcoreg.accessor.CoregAccessor.apply], ids=["function", "method"])

@@ -322,7 +322,7 @@ class CoregAccessor:
         like: Any = None,
         crs: Any = None,
         resolution: float | tuple[float, float] | None = None,
-        resampling: str = "cubic",
+        resampling: str = "auto",
         nodata: float | None = None,
         height: float = 0.0,
     ) -> Image:
@@ -339,7 +339,7 @@ class CoregAccessor:
             Of the output; default: that of the ground.
         resolution : float or (float, float), optional
             Pixel size (x, y), units of the output CRS; default: about that of the image.
-        resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+        resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
             Interpolation kernel.
         nodata : float, optional
             Marker of missing pixels; default: the stored one.

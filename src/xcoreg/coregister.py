@@ -6,17 +6,23 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
+import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.files import local_path, open_gdal
 from xcoreg.georef import as_crs
+from xcoreg.io.copy import copy_moved
+from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
-from xcoreg.io.write import check_header, copy_moved, driver_for, write_raster
+from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
 from xcoreg.matching.options import (
     LocalOptions,
@@ -26,7 +32,7 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
-from xcoreg.raster.bands import other_grids
+from xcoreg.raster.bands import other_grids, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
@@ -48,11 +54,12 @@ from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
-from xcoreg.warp.vertical import changes_values
+from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
@@ -272,7 +279,8 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
     resolution : float or (float, float), optional
         Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
+        "auto" is cubic, and nearest for integers that are classes: with a colour table, single bits, or flags of CF.
         Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
         widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
@@ -282,10 +290,10 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
         would compute lazy data.
     ref_grid : GeoBox, optional
         Lattice instead of that of the fit's reference; implies `align_grid`.
-    vertical : bool, optional
-        Whether to add dz, where the fit has one. Default: to images that may hold heights, floating point and signed
-        integers of 16 bits and more, unless `resampling` is "nearest", as for masks. False for an orthophoto of the
-        same product; True for heights in unsigned integers.
+    vertical : bool, str, int or list of these, optional
+        Whether to add dz, where the fit has one, or to which bands: their names, or numbers from 1. Default: to the
+        band that was matched, and to others that hold heights by their name ("dem", "elevation") or unit; with
+        `resampling` "nearest" by name or unit only, as of masks. dz is added in the unit of the band.
     force : bool
         Correct an image that lies wholly outside of what the fit covers, or that does not carry the corrections that
         the target of the fit carried: neither refuse nor warn.
@@ -459,9 +467,66 @@ def write_output(made: Image, image: DataArray | Dataset, goal: Path, **options:
     return write_raster(made, goal, **options)
 
 
-def check_format(path: Path, driver: str | None = None) -> None:
-    """Refuse an output whose format cannot be written, before any work."""
-    check_header(path, driver_for(path, driver))
+def check_format(
+    path: Path,
+    driver: str | None = None,
+    creation: Mapping[str, Any] | None = None,
+    image: str | None = None,
+    *,
+    heights: bool = False,
+) -> None:
+    """Refuse an output whose format, or its creation options, cannot take an image, before any work."""
+    name = driver_for(path, driver)
+    check_header(path, name)
+    if not creation and name in ("GTiff", "COG"):
+        return
+    opened = None if image is None else open_raster(image)
+    dtype = heights_dtype(opened.dtype) if heights and isinstance(opened, DataArray) else None
+    _try_format(path, name, creation or {}, opened, dtype)
+
+
+def _try_format(
+    goal: Path, driver: str, creation: Mapping[str, Any], image: DataArray | Dataset | None = None, dtype: Any = None
+) -> None:
+    """Write a small image of the kind of another, to refuse a format or its creation options before any work.
+
+    dtype : Of the pixels, where it will change.
+    """
+    axes = {"y": -np.arange(64.0), "x": np.arange(64.0)}
+    images: list[Any] = [DataArray(_ramp((64, 64), kind), axes, ("y", "x")) for kind in ("uint8", "uint16", "float32")]
+    if image is not None:
+        y_dim, x_dim = spatial_dims(image, "the image")
+        part = image.isel({y_dim: slice(0, 64), x_dim: slice(0, 64)})
+        images = [part.map(_sample, args=(dtype,)) if isinstance(part, Dataset) else _sample(part, dtype)]
+    failures = []
+    with tempfile.TemporaryDirectory() as room, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in images:
+            place = Path(room) / f"try{goal.suffix}"
+            try:
+                write_raster(one, place, driver=driver, **creation)
+            except OptionError as error:
+                failures.append(OptionError(str(error).replace(str(place), str(goal))))
+    if len(failures) == len(images):
+        raise failures[-1]
+
+
+def _sample(part: DataArray, dtype: Any) -> DataArray:
+    """Array like a part of an image with all values its dtype can take."""
+    kind = np.dtype(dtype or part.dtype)
+    sample = part.copy(
+        data=_ramp(part.shape, kind) if kind == part.encoding.get("dtype", kind) else np.zeros(part.shape)
+    )
+    sample.encoding = {key: value for key, value in part.encoding.items() if key not in ("source", "gdal")}
+    return sample
+
+
+def _ramp(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    kind = np.dtype(dtype)
+    ends = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (0, 1)
+    line = np.linspace(*ends, num=shape[-1] * shape[-2])
+    line = line.astype(kind) if kind.itemsize < 8 or kind.kind not in "iu" else np.arange(line.size).astype(kind)
+    return np.broadcast_to(line.reshape(shape[-2:]), shape).copy()
 
 
 def moves_only(
@@ -545,7 +610,7 @@ def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) 
     """Whether only the transform changes."""
     if fit.model is None or fit.is_field or needs_rectifying(image):
         return False
-    return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "cubic")
+    return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "auto")
 
 
 def _is_geotiff(source: str) -> bool:

@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import StringIO
 from itertools import product
@@ -32,6 +32,8 @@ from xcoreg.errors import OptionError
 
 RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
 _WAIT = 0.05  # seconds for other threads to end their writing
+
+
 # Files of GDAL beside a raster, which describe the old pixels.
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
@@ -107,8 +109,10 @@ def open_gdal(path: AnyPath, mode: str = "r", **options: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def new_file(goal: Path) -> Iterator[Path]:
+def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
     """Offer a path in a temporary folder beside the output; the file replaces the output at the end, or is deleted.
+
+    stale : Files that belonged to the old output, removed when the new one is complete.
 
     Temporary folders of killed programs are removed when the same output is written again.
     """
@@ -116,8 +120,8 @@ def new_file(goal: Path) -> Iterator[Path]:
     try:
         with _emptied_on_failure(folder):
             yield folder / goal.name
-        for suffix in _SIDECARS:
-            goal.with_name(goal.name + suffix).unlink(missing_ok=True)
+        for one in (*(goal.with_name(goal.name + suffix) for suffix in _SIDECARS), *stale):
+            one.unlink(missing_ok=True)
         # The file itself comes last, when its sidecars are in place.
         for made in sorted(folder.iterdir(), key=lambda made: made.name == goal.name):
             if (place := goal.with_name(made.name)).is_dir():  # a folder (Zarr) cannot be replaced in one step

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xcoreg.batches.run import batch
 from xcoreg.coregister import correct_file, match, moves_only
 from xcoreg.io.read import open_raster
+from xcoreg.io.write import write_raster
+from xcoreg.simulate import pair
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,12 @@ def test_a_geotiff_that_moves_keeps_its_bytes_and_others_their_pixels(scenes):
     assert open_raster(written).rio.transform().almost_equals(open_raster(copied).rio.transform(), 1e-6)
     onto = correct_file(str(source), fit, scenes.out / "c.tif", like=str(scenes.ref))
     assert open_raster(onto).rio.transform() == open_raster(scenes.ref).rio.transform()
+
+
+def test_a_batch_of_envi_images_can_be_run_again_with_other_options(tmp_path):
+    scene = pair((200, 200), shift=(1.5, -2.5), seed=4)
+    ref, tgt = (str(write_raster(one, tmp_path / f"{name}.tif")) for name, one in (("r", scene.ref), ("t", scene.tgt)))
+    for window in (128, 96):
+        done = batch([tgt], tmp_path / "out", ref=ref, driver="ENVI", window=window)
+        assert done.counts() == {"done": 1}
+    assert sorted(path.suffix for path in (tmp_path / "out").glob("t.*")) == [".bsq", ".hdr", ".xml"]

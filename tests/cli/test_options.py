@@ -39,7 +39,7 @@ def test_nodata_may_be_infinite_or_nan():
 def test_what_is_not_given_is_none_or_the_documented_default():
     options = parsed()
     assert [options[name] for name in ("at", "nodata", "window", "max_shift")] == [None] * 4
-    assert (options["windows"], options["contrast"], options["resampling"]) == (9, "same", "cubic")
+    assert (options["windows"], options["contrast"], options["resampling"]) == (9, "same", "auto")
     assert options["overwrite"] is False
 
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from xcoreg.batches.run import batch
-from xcoreg.files import check_integrity
+from xcoreg.files import DiskFull, check_integrity
+from xcoreg.io.copy import copy_moved
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
@@ -19,6 +20,7 @@ import numpy as np
 import rioxarray
 from pathlib import Path
 from xarray import DataArray
+from xcoreg.io.copy import copy_moved
 from xcoreg.io.write import write_raster
 
 folder = Path(sys.argv[1])
@@ -74,6 +76,7 @@ import numpy as np
 import rioxarray
 from pathlib import Path
 from xarray import DataArray
+from xcoreg.io.copy import copy_moved
 from xcoreg.io.write import write_raster
 
 folder = Path(sys.argv[1])
@@ -111,3 +114,16 @@ def test_blocks_that_are_missing_are_seen(tmp_path):
     sparse = write_raster(open_raster(write_raster(image * 0, tmp_path / "b.tif")), tmp_path / "c.tif", sparse_ok=True)
     with pytest.raises(OSError, match="4 of 4 blocks are missing"):
         check_integrity(sparse, "GTiff")
+
+
+@pytest.mark.parametrize("how", ["copied", "written"])
+def test_a_moved_copy_that_finds_no_room_leaves_nothing(small_disk, tmp_path, how):
+    scene = pair((700, 700), shift=(1.0, 1.0), seed=1)
+    source = write_raster(scene.tgt, tmp_path / "tgt.tif", compress="none")
+    write = {
+        "copied": lambda goal: copy_moved(source, goal, scene.tgt.rio.transform()),
+        "written": lambda goal: write_raster(open_raster(source), goal, compress="none"),
+    }
+    with pytest.raises(DiskFull, match="the disk is full"):
+        write[how](small_disk / "out.tif")
+    assert list(small_disk.iterdir()) == []

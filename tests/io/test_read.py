@@ -141,7 +141,7 @@ def cog(server, image):
     large = (
         image[0, :1, :1].squeeze(drop=True).expand_dims(y=5.9e6 - 10 * np.arange(2000), x=3e5 + 10 * np.arange(2000))
     )
-    large = large.copy(data=pixels).rio.write_crs(32633).rio.write_nodata(0)
+    large = large.copy(data=pixels).rio.write_crs(32633).rio.write_nodata(0).assign_attrs(long_name="B2")
     write_raster(large, server.folder / "cog.tif", driver="COG", blocksize=256)
     return f"{server.url}/cog.tif", pixels
 

@@ -15,8 +15,9 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
 from xcoreg.io import write
+from xcoreg.io.formats import driver_for
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import driver_for, write_raster
+from xcoreg.io.write import write_raster
 
 ROTATED = Affine(9.8, 1.7, 500000, 1.7, -9.8, 5000000)
 

@@ -13,7 +13,8 @@ from xcoreg.cli import cli
 from xcoreg.errors import OptionError
 from xcoreg.files import NoSuchFile
 from xcoreg.georef import translate
-from xcoreg.io.write import copy_moved, write_raster
+from xcoreg.io.copy import copy_moved
+from xcoreg.io.write import write_raster
 from xcoreg.simulate import pair
 
 GRID = Affine(10, 0, 300000, 0, -10, 5900040)

@@ -20,6 +20,7 @@ import pandas as pd
 from xcoreg import lazy
 from xcoreg.batches import scene
 from xcoreg.batches.pairs import Pair, read_pairs
+from xcoreg.coregister import check_format
 from xcoreg.errors import OptionError
 from xcoreg.files import local_path, new_file, remove_stale_folders
 from xcoreg.report.html import escape, page, paragraphs, section, table
@@ -104,6 +105,7 @@ def batch(
     folder = Path(out).absolute()
     checked = scene.check_batch_options(folder, verb, options)
     _check_outputs(checked, scenes)
+    check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
     records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
     todo = [at for at in range(len(scenes)) if at not in records]

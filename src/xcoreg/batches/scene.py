@@ -24,8 +24,8 @@ from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
+from xcoreg.io.formats import driver_for
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import driver_for
 from xcoreg.matching.options import LocalOptions, Options, check_options
 from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions
@@ -83,7 +83,9 @@ class BatchOptions:
         paths = self.paths(name)
         if not paths.record.exists():
             return
-        for path in (paths.record, paths.fit, paths.record.with_suffix(".html"), paths.image):
+        beside = [paths.image.with_name(f"{paths.image.name}.aux.xml")]
+        beside += [paths.image.with_suffix(".hdr")] if self.driver == "ENVI" else []
+        for path in (paths.record, paths.fit, paths.record.with_suffix(".html"), paths.image, *beside):
             if path.is_dir():
                 shutil.rmtree(path)
             else:

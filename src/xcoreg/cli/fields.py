@@ -110,7 +110,7 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     """
     output = shared.OutputOptions.pop_from(options, out)
     _check_blocks(options, exclude, table)
-    output.check(ref, tgt)
+    output.check(tgt, ref, heights=output.vertical is not False)
     shared.check_distinct({"OUT": out, "table": table, **{name: options.get(name) for name in shared.RESULT_FILES}})
     nodata = options["nodata"]
     fit = _match_elevations(ref, tgt, options, console, exclude)
@@ -118,8 +118,8 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     if table:
         fit.points.save(table)
         console.print("table", table)
-    vertical = fit.has_dz if output.vertical is None else output.vertical
-    replace(output, vertical=vertical).write(tgt, fit, nodata)
+    band = (options["band"] or 1) if fit.has_dz else False
+    replace(output, vertical=band if output.vertical is None else output.vertical).write(tgt, fit, nodata)
     console.print("wrote", out)
 
 
@@ -154,8 +154,8 @@ def _elevation_lines(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if len(fit.points) > 1:
         yield "blocks", describe_counts(fit.points.status)
     yield "mean" if fit.is_field else "shift", str(fit.shift)
-    q = fit.quality
+    q, unit = fit.quality, fit.details.unit_z or "m"
     if q.dh_count and math.isfinite(q.dh_nmad_after):
-        nmad = f"NMAD {q.dh_nmad_before:.3f} m before, {q.dh_nmad_after:.3f} m after"
-        median = f"median {q.dh_median_before:+.3f} m before, {q.dh_median_after:+.3f} m after"
+        nmad = f"NMAD {q.dh_nmad_before:.3f} {unit} before, {q.dh_nmad_after:.3f} {unit} after"
+        median = f"median {q.dh_median_before:+.3f} {unit} before, {q.dh_median_after:+.3f} {unit} after"
         yield "heights", f"{nmad}; {median}; {q.dh_count} pixels"

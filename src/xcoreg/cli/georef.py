@@ -96,7 +96,7 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 @click.option("--like", metavar="RASTER", help="Rectify onto the grid of this raster.")
 @click.option("--crs", help="CRS of OUT.  [default: that of the points]")
 @click.option("--resolution", type=float, help="Pixel size of OUT, units of its CRS.")
-@shared.resampling_option("cubic")
+@shared.resampling_option()
 @shared.image_nodata_option
 @_height
 @shared.format_options
@@ -104,6 +104,8 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     """Rectify IMAGE, georeferenced by control points, RPCs or corners, onto a map grid: OUT."""
     xcoreg.files.check_output(out, inputs=(image,), overwrite=options["overwrite"])
+    creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
+    xcoreg.coregister.check_format(Path(out), options["driver"], creation, image)
     opened = xcoreg.open_raster(image, chunks="auto")
     ground = ground_of(options["points"], options["corners"], model=options["model"], order=options["order"])
     own = xcoreg.coregister.gcps_of(opened) if ground is None else None

@@ -103,7 +103,7 @@ def correct_with(
 ) -> None:
     """Match two files, by a function of this module, and write the corrected target."""
     output = shared.OutputOptions.pop_from(options, out)
-    output.check(ref, tgt)
+    output.check(tgt, ref)
     shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     nodata = options["nodata"]
     fit = find(ref, tgt, options, console)

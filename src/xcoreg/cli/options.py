@@ -41,10 +41,11 @@ def band_option(name: str, text: str) -> Callable[[F], F]:
     return click.option(name, metavar="BAND", callback=_band, help=text)
 
 
-def resampling_option(default: str) -> Callable[[F], F]:
+def resampling_option() -> Callable[[F], F]:
     """Make the option that chooses the interpolation kernel."""
-    kinds = click.Choice(("nearest", "bilinear", "cubic", "lanczos"))
-    return click.option("--resampling", type=kinds, default=default, show_default=True, help="Interpolation kernel.")
+    kinds = click.Choice(("auto", "nearest", "bilinear", "cubic", "lanczos"))
+    text = "Interpolation kernel; auto is cubic, and nearest for classes (colour table, flags)."
+    return click.option("--resampling", type=kinds, default="auto", show_default=True, help=text)
 
 
 def _band(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
@@ -138,11 +139,11 @@ local_options = group_options(
 write_options = group_options(
     click.option("--align-grid", is_flag=True, help="Resample once, onto the pixel lattice of the reference."),
     click.option("--like", metavar="RASTER", help="Resample once, onto the grid of this raster."),
-    resampling_option("cubic"),
+    resampling_option(),
     click.option(
         "--vertical/--no-vertical",
         default=None,
-        help="Add the vertical correction of the fit to the values.  [default: where they may be heights]",
+        help="Add the vertical correction of the fit to the values.  [default: to bands of heights]",
     ),
     click.option(
         "--force", is_flag=True, help="Correct an image outside of the fit, or one that is corrected already."
@@ -203,11 +204,11 @@ class OutputOptions:
     path: Path
     align_grid: bool = False
     like: str | None = None
-    resampling: str = "cubic"
+    resampling: str = "auto"
     driver: str | None = None
     creation: dict[str, str] | None = None
     overwrite: bool = False
-    vertical: bool | None = None
+    vertical: bool | int | str | None = None
     force: bool = False
 
     @classmethod
@@ -217,12 +218,12 @@ class OutputOptions:
         chosen = {name: options.pop(name) for name in names}
         return cls(Path(path), creation=creation_options(options.pop("co")), **chosen)
 
-    def check(self, *inputs: str) -> None:
-        """Refuse an output that cannot be written, before any work."""
+    def check(self, *inputs: str, heights: bool = False) -> None:
+        """Refuse an output that cannot be written, before any work; the first input is the image."""
         check_new(self.path, inputs, self.overwrite)
         if self.align_grid and self.like:
             raise OptionError("--align-grid and --like name two output grids: choose one")
-        xcoreg.coregister.check_format(self.path, self.driver)
+        xcoreg.coregister.check_format(self.path, self.driver, self.creation, next(iter(inputs), None), heights=heights)
 
     def write(self, image: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it."""

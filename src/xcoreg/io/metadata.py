@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
-from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
 from xcoreg.files import open_gdal
+from xcoreg.io.tags import (
+    ENVI_LISTS,
+    HEADER_LAYOUT,
+    Tags,
+    as_number,
+    describe_header,
+    per_band,
+    settle_tags,
+    without_statistics,
+    write_side_car,
+)
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import file_nodata
@@ -25,20 +40,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Written elsewhere, or valid for the old pixels only.
-_ELSEWHERE = {
-    "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
-    "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags",
-    # of an ENVI header
-    "samples", "lines", "bands", "header_offset", "file_type", "data_type", "interleave", "byte_order", "map_info",
-    "coordinate_system_string", "projection_info", "band_names",
-}  # fmt: skip
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
     "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
     "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
 }
-_WITH_GCPS = ("GTiff", "COG")
 _PREDICTED = ("deflate", "lzw", "zstd")
 _UNPREDICTED = ("int64", "uint64", "complex64", "complex128", "complex_int16")  # not by every libtiff
 _BLOCK = 512  # px, side of the tiles of a GeoTIFF
@@ -83,7 +89,7 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "transform": transform,
         "nodata": file_nodata(parts[0], dtype),
     }
-    gcps = _gcps_of(parts[0]) if transform is None and driver in _WITH_GCPS else None
+    gcps = _gcps_of(parts[0]) if transform is None else None
     if gcps:
         profile["gcps"] = gcps
     options = {str(key).lower(): value for key, value in creation.items()}
@@ -102,7 +108,8 @@ def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[
         else:
             chosen.update(blockxsize=_BLOCK, blockysize=_BLOCK)
         chosen["alpha"] = "unspecified"  # or GDAL takes the fourth of four bands of bytes for it
-        if str(options.get("compress", "deflate")).lower() in _PREDICTED and dtype not in _UNPREDICTED:
+        codec = str(options.get("compress", "deflate")).lower()
+        if codec in _PREDICTED and dtype not in _UNPREDICTED and "nbits" not in options:
             chosen["predictor"] = 3 if dtype.startswith("float") else 2
     return chosen
 
@@ -138,74 +145,207 @@ def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
     return gcps
 
 
+# Written elsewhere, or valid for the old pixels only.
+_ELSEWHERE = {
+    "_FillValue", "missing_value", "nodata", "nodatavals", "scale_factor", "add_offset", "scales", "offsets",
+    "grid_mapping", "crs", "transform", "res", "is_tiled", "long_name", "units", "band_tags", "gdal",
+}  # fmt: skip
+# Fields of an ENVI header that GDAL writes if it is given them.
+_ENVI_FIELDS = {
+    "description", "wavelength_units", "reflectance_scale_factor", "default_bands", "acquisition_time", "sensor_type",
+    "cloud_cover", "security_tag", "solar_irradiance", "sun_azimuth", "sun_elevation", "z_plot_range", "z_plot_titles",
+    "spectra_names", "default_stretch", "data_reflectance_gain_values", "data_reflectance_offset_values",
+}  # fmt: skip
+_WAVELENGTH = re.compile(r"[\d.]+ \w+")  # GDAL's name of a band without one
+# Colours that say nothing, and those of a band taken out of a picture.
+_PLAIN, _SINGLE = {"undefined", "gray"}, {"red", "green", "blue", "alpha"}
+_GRID_MAPPING = {"crs_wkt", "spatial_ref", "GeoTransform", "grid_mapping_name"}
+# Tags that formats spell differently, or that say how pixels lie.
+_SPELLED = {"AREA_OR_POINT"}
+
+
 @dataclass(frozen=True)
 class Metadata:
-    """Tags, names, units and scaling of a file.
+    """Tags, names, units, scaling and colours of a file.
 
-    tags : Of the file.
-    band_tags : Of every band, or empty.
-    names : Descriptions of the bands, or empty.
-    units : Of the bands, or empty.
-    scales, offsets : Of the bands, or empty.
+    tags : Of the file, by namespace.
+    band_tags : Of every band.
+    names, units, scales, offsets : Of the bands, or empty.
+    colours : Colour interpretation of the bands, by rasterio's names, or empty.
+    colour_tables : Of the bands, None where there is none.
+    class_names : XML of GDAL's names and tables of classes, of the bands.
     """
 
-    tags: dict[str, str]
-    band_tags: list[dict[str, str]]
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    scales: tuple[float, ...]
-    offsets: tuple[float, ...]
+    tags: Tags
+    band_tags: list[Tags]
+    names: list[str]
+    units: list[str]
+    scales: list[float]
+    offsets: list[float]
+    colours: list[str]
+    colour_tables: list[dict[Any, Any] | None]
+    class_names: list[list[str]]
 
     def write(self, file: Any) -> None:
-        """Write it to an open rasterio dataset, except what does not match its number of bands."""
-        count = file.count
-        file.update_tags(**self.tags)
-        for band, tags in enumerate(self.band_tags[:count], start=1):
-            file.update_tags(band, **tags)
-        for band, name in enumerate(self.names if len(self.names) == count else (), start=1):
+        """Write it to an open rasterio dataset, as far as its format takes it."""
+        for band, tags in enumerate([self.tags, *self.band_tags]):
+            for name, given in tags.items():
+                values = {
+                    key: value for key, value in given.items() if key not in ("ns", "bidx")
+                }  # rasterio's own words
+                if values:
+                    file.update_tags(band, **({"ns": name} if name else {}), **values)
+        for band, name in enumerate(self.names, start=1):
             file.set_band_description(band, name)
-        for attribute in ("units", "scales", "offsets"):
-            values = getattr(self, attribute)
-            if len(values) == count:
-                setattr(file, attribute, values)
+        for attribute, neutral in (("units", ""), ("scales", 1.0), ("offsets", 0.0)):
+            if set(getattr(self, attribute)) - {neutral}:
+                setattr(file, attribute, getattr(self, attribute))
+        with suppress(RasterioError, CPLE_BaseError, NotImplementedError):  # what is lost is reported at the end
+            for band, table in enumerate(self.colour_tables, start=1):
+                if table:
+                    file.write_colormap(band, {int(value): tuple(colour) for value, colour in table.items()})
+            if self.colours and [colour.name for colour in file.colorinterp] != self.colours:
+                file.colorinterp = [ColorInterp[name] for name in self.colours]
+
+    def lost_tags(self, file: Any) -> list[tuple[int, str, dict[str, str]]]:
+        """Tags that an open file lacks: number of the band or 0, namespace, tags."""
+        lost = [
+            (band, name, {key: value for key, value in tags.items() if key not in file.tags(band, ns=name or None)})
+            for band, wanted in enumerate([self.tags, *self.band_tags])
+            for name, tags in wanted.items()
+        ]
+        return [(band, name, tags) for band, name, tags in lost if tags.keys() - _SPELLED]
+
+    def missing_in(self, file: Any) -> list[str]:
+        """Name what an open file lacks of it."""
+        lost = [
+            f"{f'tags of band {band}' if band else 'tags'} {', '.join(tags)}{f' ({name})' if name else ''}"
+            for band, name, tags in self.lost_tags(file)
+        ]
+        pairs = (("names", "descriptions"), ("units", "units"), ("scales", "scales"), ("offsets", "offsets"))
+        for own, attribute in pairs:
+            if getattr(self, own) and not _equal(getattr(self, own), getattr(file, attribute)):
+                lost.append(f"{own} of bands")
+        colours = [colour.name for colour in file.colorinterp]
+        if any(self.colour_tables) and "palette" not in colours:
+            lost.append("colour table")
+        elif self.colours and self.colours != colours:
+            lost.append(f"colour interpretation {', '.join(self.colours)}")
+        return lost
 
 
-def metadata_of(image: DataArray | Dataset) -> Metadata:
-    """Collect the metadata of an image."""
-    parts = parts_of(image)
+def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
+    """Write tags that a format has dropped into the .aux.xml beside the file, and warn of what is lost nevertheless."""
+    if driver == "ENVI":
+        tables = metadata.colour_tables if len(metadata.colour_tables) == 1 else [None]
+        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0])
+    with open_gdal(place) as file:
+        lost = metadata.lost_tags(file)
+    if lost or any(metadata.class_names):
+        write_side_car(place.with_name(f"{place.name}.aux.xml"), lost, metadata.class_names)
+    with open_gdal(place) as file:
+        missing = metadata.missing_in(file)
+    if missing:
+        warn_user(f"{driver} cannot hold all that belongs to the image: dropped are {'; '.join(missing)}")
+
+
+def _equal(one: Any, two: Any) -> bool:
+    try:
+        return bool(np.allclose(one, two, rtol=1e-12, atol=0.0))
+    except TypeError:
+        return [each or "" for each in one] == [each or "" for each in two]
+
+
+def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics: bool = True) -> Metadata:
+    """Collect the metadata of an image, for a file of a format; statistics only if pixels do not change."""
+    parts = [settle_tags(part) for part in parts_of(image)]
     counts = [part.shape[0] if part.ndim == 3 else 1 for part in parts]
-    attrs = {**image.attrs} if isinstance(image, Dataset) else parts[0].attrs
-    band_tags = parts[0].attrs.get("band_tags", []) if len(parts) == 1 else []
-    tags = {
-        str(key): _text(value)
-        for key, value in attrs.items()
-        if key not in _ELSEWHERE and not str(key).startswith("STATISTICS_")
-    }
-    return Metadata(
+    band_tags = [tags for part, count in zip(parts, counts, strict=True) for tags in _tags_of_bands(part, count)]
+    if isinstance(image, Dataset):
+        tags: Tags = {"": _plain_tags(image.attrs)}
+        for part, each in zip(parts, np.split(np.array(band_tags, object), np.cumsum(counts)[:-1]), strict=True):
+            for one in each:
+                one[""] = _plain_tags(part.attrs) | one[""]
+    else:
+        tags = _tags_of_file(parts[0], band_tags)
+    if not statistics:
+        band_tags = [tags | {"": without_statistics(tags[""])} for tags in band_tags]
+    found = [part.encoding.get("gdal") or {} for part in parts]
+    colours = [colour for each in found for colour in each.get("colours", [])]
+    tables = [
+        table for each, count in zip(found, counts, strict=True) for table in each.get("colour_tables", [None] * count)
+    ]
+    every = len(colours) == sum(counts) and bool(set(colours) - (_PLAIN if len(colours) > 1 else _PLAIN | _SINGLE))
+    metadata = Metadata(
         tags,
-        [{str(key): _text(value) for key, value in each.items()} for each in band_tags],
-        _per_band(parts, counts, "long_name", str, by_name=True),
-        _per_band(parts, counts, "units", str),
-        _per_band(parts, counts, "scale_factor", float, several="scales"),
-        _per_band(parts, counts, "add_offset", float, several="offsets"),
+        band_tags,
+        per_band(parts, counts, "long_name", str),
+        per_band(parts, counts, "units", str),
+        per_band(parts, counts, "scale_factor", float, several="scales"),
+        per_band(parts, counts, "add_offset", float, several="offsets"),
+        colours if every else [],
+        tables,
+        found[0].get("class_names", []) if len(parts) == 1 else [],
     )
+    return _for_header(metadata) if driver == "ENVI" else metadata
 
 
-def _per_band(
-    parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "", by_name: bool = False
-) -> tuple[Any, ...]:
-    """One value for every band, or an empty tuple."""
-    values: list[Any] = []
-    for part, count in zip(parts, counts, strict=True):
-        found = next(
-            (place[each] for each in (several, key) for place in (part.attrs, part.encoding) if each in place), None
-        )
-        if found is None and by_name and part.name is not None:
-            found = str(part.name)
-        if found is None:
-            return ()
-        values += [kind(each) for each in found] if isinstance(found, list | tuple) else [kind(found)] * count
-    return tuple(values) if len(values) == sum(counts) else ()
+def _tags_of_file(part: DataArray, band_tags: list[Tags]) -> Tags:
+    """Tags of a file of one array, by namespace: its attributes, as they were spelled."""
+    found: Tags = (part.encoding.get("gdal") or {}).get("tags", {})
+    stored, single = found.get("", {}), band_tags[0][""] if len(band_tags) == 1 else {}
+    tags = {
+        key: stored[key] if key in stored and str(as_number(stored[key])) == value else value
+        for key, value in _plain_tags(part.attrs).items()
+        if key in stored or str(as_number(single.get(key, ""))) != value
+    }
+    return {"": tags} | {name: values for name, values in found.items() if name}
+
+
+def _plain_tags(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    left = without_statistics(attrs)
+    return {str(key): _text(value) for key, value in left.items() if key not in _ELSEWHERE | HEADER_LAYOUT}
+
+
+def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
+    """Tags of the bands of an array, by namespace; coordinates along the bands are tags, too."""
+    found = (part.encoding.get("gdal") or {}).get("band_tags", [{}] * count)
+    given = part.attrs.get("band_tags", [{}] * count)
+    coords = {
+        str(name): np.atleast_1d(coord.values)
+        for name, coord in part.coords.items()
+        if coord.dims == part.dims[:-2]
+        and name not in (*part.dims, "band", "spatial_ref")
+        and not _GRID_MAPPING & coord.attrs.keys()
+    }
+    plain = [
+        {str(key): _text(value) for key, value in given[at].items()}
+        | {name: str(values[at]) for name, values in coords.items()}
+        for at in range(count)
+    ]
+    return [{**found[at], "": plain[at]} for at in range(count)]
+
+
+def _for_header(metadata: Metadata) -> Metadata:
+    """Put tags that an ENVI header has fields for where GDAL writes them from."""
+    plain, bands = dict(metadata.tags[""]), [each[""] for each in metadata.band_tags]
+    header = {key: value for key, value in metadata.tags.get("ENVI", {}).items() if key not in HEADER_LAYOUT}
+    header |= {key: plain.pop(key) for key in _ENVI_FIELDS & plain.keys()}
+    units = {each.get("wavelength_units", "") for each in bands}
+    if len(units) == 1 and units != {""}:
+        header["wavelength_units"] = units.pop()
+    every = [key for key in ENVI_LISTS if all(key in each for each in bands)]
+    lists = {key: f"{{{', '.join(each[key] for each in bands)}}}" for key in every}
+    header = {key: value for key, value in header.items() if key not in ENVI_LISTS} | lists
+    header = {key: f"{{{value}}}" if "," in value and "{" not in value else value for key, value in header.items()}
+    if metadata.colours:  # the bands of a picture
+        shown = [metadata.colours.index(each) + 1 for each in ("red", "green", "blue") if each in metadata.colours]
+        header = {key: value for key, value in header.items() if key != "default_bands"}
+        header |= {"default_bands": f"{{{', '.join(map(str, shown))}}}"} if len(shown) == 3 else {}
+        left = [] if set(metadata.colours) <= _PLAIN | _SINGLE else metadata.colours
+        metadata = replace(metadata, colours=left)
+    names = [] if all(map(_WAVELENGTH.fullmatch, metadata.names)) else metadata.names
+    return replace(metadata, tags=metadata.tags | {"": plain, "ENVI": header}, names=names)
 
 
 def _text(value: Any) -> str:

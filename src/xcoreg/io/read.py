@@ -8,7 +8,6 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
@@ -18,6 +17,7 @@ from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 from xcoreg.errors import OptionError, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import as_crs, read_prj
+from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
@@ -104,7 +104,7 @@ def open_raster(
                 _retry_reads(found, address)
     if where is not None and where.suffix.lower() in _NETCDF:
         found = _with_cf_georeference(found, where, group)
-    image = _with_prj(_with_band_names(_choose(found, variable, str(path))), where)
+    image = _with_prj(restore_tags(_choose(found, variable, str(path))), where)
     if band is not None:
         image = _with_own_marker(to_band(image, band, str(path)))
     if nodata is not None:
@@ -136,7 +136,7 @@ def _retry_reads(image: DataArray | Dataset, address: str) -> None:
 
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty, validity = retry(lambda: _inspect(address), address)
+        rotated, inner, empty, tags, validity = retry(lambda: _inspect(address), address)
     except RasterioError as error:
         raise _unreadable(path, str(error)) from error
     if empty:
@@ -164,7 +164,7 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
             found = found.drop_vars(MASK).assign_coords({MASK: mask})
         return found
-    return _with_validity(_without_default_fill(image), *validity)
+    return _with_validity(_without_default_fill(attach_tags(image, tags)), *validity)
 
 
 def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float | None, ...]) -> DataArray:
@@ -272,12 +272,13 @@ def _without_default_fill(image: DataArray) -> DataArray:
     return plain
 
 
-def _inspect(address: str) -> tuple[bool, list[str], bool, tuple[Variable | None, tuple[float | None, ...]]]:
-    """Whether a raster is rotated, its subdatasets, whether it is empty, its mask and nodata values."""
+def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any], tuple[Variable | None, Any]]:
+    """Whether a raster is rotated, its subdatasets, whether it is empty, its tags, its mask and nodata values."""
     with rasterio.open(address) as file:
         inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
-        rotated = bool(file.transform.b or file.transform.d)
-        return rotated, inner, file.count == 0 and not inner, (file_mask(file), file.nodatavals)
+        rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not inner
+        tags = read_tags(file) if file.count else {}
+        return rotated, inner, empty, tags, (file_mask(file), file.nodatavals)
 
 
 def _unreadable(path: Any, message: str) -> OptionError:
@@ -316,18 +317,6 @@ def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> Data
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(names)}")
     if variable is not None or len(names) == 1:
         return variable_of(image, variable or names[0])
-    return image
-
-
-def _with_band_names(image: DataArray | Dataset) -> DataArray | Dataset:
-    """Restore the tuple of band names, which NetCDF and Zarr store as a list and GDAL joins to a text."""
-    if isinstance(image, Dataset):
-        return image
-    names = image.attrs.get("long_name")
-    if isinstance(names, str) and names.startswith("{") and names.endswith("}"):
-        names = names[1:-1].split(",")
-    if isinstance(names, list | np.ndarray) and len(names) == image.sizes.get("band", 0):
-        image.attrs["long_name"] = tuple(map(str, names))
     return image
 
 

@@ -22,6 +22,7 @@ from xcoreg.errors import GridError, NotGeoreferenced, OptionError, require
 from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path, open_gdal
 from xcoreg.georef import attach_gcps
 from xcoreg.io.stream import stream_blocks
+from xcoreg.io.tags import settle_tags
 from xcoreg.io.write_mask import loses_nan
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.file_mask import MASK, MASK_NAME
@@ -64,7 +65,9 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
         halves = [name for name, one in dataset.data_vars.items() if one.dtype == np.float16]
         dataset = dataset.assign({name: dataset[name].astype(np.float32) for name in halves})
     where = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
-    dataset = _with_grid(dataset.assign({name: _plain(one) for name, one in dataset.data_vars.items()}))
+    dims = set(spatial_dims(dataset, "the image"))
+    settled = {name: settle_tags(one) if dims <= set(one.dims) else one for name, one in dataset.data_vars.items()}
+    dataset = _with_grid(dataset.assign({name: _plain(one) for name, one in settled.items()}))
     dataset.attrs = _plain_attrs(dataset.attrs)
     streamed = [name for name, one in dataset.variables.items() if one.chunks is not None and _is_image(one)]
     # Other lazy variables are small.
@@ -183,6 +186,12 @@ def _plain(array: DataArray) -> DataArray:
     plain = array.copy(deep=False)
     plain.attrs = _plain_attrs(array.attrs)
     plain.encoding = {key: value for key, value in array.encoding.items() if key not in _LAYOUT}
+    if plain.encoding.pop("gdal", None):
+        plain.attrs["gdal"] = json.dumps(array.encoding["gdal"])
+    for key in ("units", "long_name"):  # one for all bands, as CF has it
+        values = plain.attrs.get(key)
+        if isinstance(values, list | tuple) and len(set(values)) == 1:
+            plain.attrs[key] = values[0]
     marker = plain.attrs.pop("_FillValue", None)
     plain.encoding.setdefault("_FillValue", marker)  # None: xarray would mark NaN
     if loses_nan(array):

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import shutil
-import struct
 import tempfile
 import warnings
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from affine import Affine
 from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio._err import CPLE_BaseError
-from rasterio.drivers import driver_from_extension
 from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import BufferedDatasetWriter, get_writer_for_driver
+from rasterio.io import BufferedDatasetWriter
 from rasterio.windows import Window
 from xarray import DataArray, Dataset
 
@@ -31,32 +25,37 @@ from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.files import (
     DiskFull,
-    NoSuchFile,
     check_integrity,
     check_output,
-    local_path,
     new_file,
-    open_gdal,
     reporting_disk_full,
 )
-from xcoreg.georef import map_to_pixel, pixel_to_map, read_prj
-from xcoreg.io.metadata import add_tags, metadata_of, parts_of, profile_of
+from xcoreg.georef import map_to_pixel, pixel_to_map
+from xcoreg.io.formats import (
+    check_header,
+    check_loss,
+    driver_for,
+    may_lose,
+    refusing_ignored_options,
+    side_files,
+    writer_for,
+)
+from xcoreg.io.metadata import Metadata, complete_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import as_stored, encode_window, join_chunks, put_block, spans_of, stack_layers, stream_blocks
 from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_nan_as_mask, with_one_marker, write_mask
 from xcoreg.raster.grid import check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from xcoreg.io.metadata import Metadata
 
-_ENVI = (".bsq", ".bil", ".bip", ".img", ".dat", ".envi")
-_OPTION = re.compile(r"for (\w+) creation option|support creation option (\w+)")  # in GDAL's warnings
-_WITHOUT_PIXELS = ("VRT", "MEM", "Memory")
+
 _YES = ("yes", "true", "on", "1")
-_STORES = {".nc": "netCDF", ".zarr": "Zarr"}
+_STORES = ("netCDF", "Zarr")
 _PLACE = 1e-3  # px, largest error of a corner when the file is read again
 _BATCH = 32_000_000  # bytes of pixels in memory while writing an image without dask
 _MEMORY = 100_000_000  # the same with dask: enough for all threads
@@ -120,16 +119,16 @@ def write_raster(
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
     check_header(goal, name)
-    image = with_one_marker(image, per_variable=name in _STORES.values())
-    image = image if name in _STORES.values() else with_nan_as_mask(image)
+    image = with_one_marker(image, per_variable=name in _STORES)
+    image = image if name in _STORES else with_nan_as_mask(image)
     try:
-        with new_file(goal) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
+        with new_file(goal, side_files(goal)) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if name in ("netCDF", "Zarr"):
+            if name in _STORES:
                 with reporting_disk_full(place.parent):
                     write_store(image, place, name, creation)
             else:
-                with _refusing_ignored_options(creation):
+                with refusing_ignored_options(creation):
                     _write_gdal(image, place, name, creation)
     except DiskFull:
         raise
@@ -154,75 +153,16 @@ def _small_cache() -> Iterator[None]:
         set_gdal_config("GDAL_CACHEMAX", before)  # leaving an Env does not always do so
 
 
-def driver_for(path: Path, driver: str | None = None) -> str:
-    """Name the format of an output."""
-    suffix = path.suffix.lower()
-    if driver is None:
-        try:
-            driver = _STORES.get(suffix) or ("ENVI" if suffix in _ENVI else driver_from_extension(path))
-        except ValueError as error:
-            raise OptionError(f"the extension {suffix!r} of {path} names no format: add driver=") from error
-    if driver.lower() in ("netcdf", "zarr"):
-        return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
-    with rasterio.Env() as env:
-        name: str | None = next((each for each in env.drivers() if each.lower() == driver.lower()), None)
-    if name is None or name in _WITHOUT_PIXELS or _writer(name) is None:
-        raise OptionError(f"{driver!r} is not a format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
-    return name
-
-
-def check_header(path: Path, driver: str) -> None:
-    """Check that the header of an ENVI image does not replace that of another: a.img and a.bsq share a.hdr."""
-    header = path.with_suffix(".hdr")
-    if driver == "ENVI" and header.exists() and not path.exists():
-        raise OptionError(f"cannot write {path}: its header {header} belongs to another image: give another name")
-
-
-class _Ignored(logging.Handler):
-    """Collects GDAL's warnings of creation options that it ignores."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.names = {name.upper() for name in names}
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        option = _OPTION.search(text)
-        if option is not None and (option[1] or option[2]).upper() in self.names:
-            self.messages.append(text.partition(" in ")[2])
-
-
-@contextmanager
-def _refusing_ignored_options(creation: Mapping[str, Any]) -> Iterator[None]:
-    """Raise for creation options that GDAL ignores: it only logs a warning."""
-    log, ignored = logging.getLogger("rasterio._env"), _Ignored(creation)
-    log.addHandler(ignored)
-    try:
-        yield
-    finally:
-        log.removeHandler(ignored)
-    if ignored.messages:
-        raise OptionError(f"a creation option cannot be used: {ignored.messages[0].rstrip('.')}")
-
-
-def _writer(driver: str) -> Any:
-    with rasterio.Env():  # COG reads GDAL's data folder
-        try:
-            return get_writer_for_driver(driver)
-        except ValueError:
-            return None
-
-
 def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: Mapping[str, Any]) -> None:
     profile = profile_of(image, driver, creation)
     check_size((profile["height"], profile["width"]), asked=True, lazy=True)
+    metadata = metadata_of(image, driver, statistics=not may_lose(driver, creation))
     if driver == "ENVI" and place.suffix.lower() in (".bil", ".bip"):
         profile["creation"].setdefault("interleave", place.suffix[1:].lower())
     mask = mask_to_write(parts_of(image), driver)
-    if not issubclass(_writer(driver), BufferedDatasetWriter):
+    if not issubclass(writer_for(driver), BufferedDatasetWriter):
         with reporting_disk_full(place.parent):
-            _write_blocks(image, place, profile, mask)
+            _write_blocks(image, place, profile, metadata, mask)
     else:
         # Formats that only copy (COG, JP2, PNG) copy from a plain GeoTIFF instead of from memory.
         with tempfile.TemporaryDirectory(dir=place.parent) as room:
@@ -231,22 +171,35 @@ def _write_gdal(image: DataArray | Dataset, place: Path, driver: str, creation: 
             for each in (profile, draft) if as_alpha(mask, parts_of(image), driver) else ():
                 each |= {"count": each["count"] + 1, "nodata": None}
             with reporting_disk_full(place.parent):
-                _write_blocks(image, plain, draft, mask)
+                _write_blocks(image, plain, draft, metadata, mask)
                 rasterio.shutil.copy(plain, place, driver=driver, strict=False, **profile["creation"])
     with reporting_disk_full(place.parent):
         _check(place, profile)
         check_integrity(place, driver, sparse=str(profile["creation"].get("sparse_ok", "no")).lower() in _YES)
+        complete_tags(place, metadata, driver)
+        if may_lose(driver, creation):
+            check_loss(place, driver, *_middle(image, profile["dtype"]))
+
+
+def _middle(image: DataArray | Dataset, dtype: str) -> tuple[NDArray[Any], Window]:
+    """Pixels (band, y, x) in the middle of an image, as they are stored, and their window."""
+    parts = parts_of(image)
+    spans = [slice(max((size - _TILE) // 2, 0), min((size + _TILE) // 2, size)) for size in parts[0].shape[-2:]]
+    windows = [encode_window(part, dict(zip(part.dims[-2:], spans, strict=True))) for part in parts]
+    shape = (-1, *(span.stop - span.start for span in spans))
+    blocks = [as_stored(block, dtype).reshape(shape) for block in lazy.compute_all([one.data for one in windows])]
+    return np.concatenate(blocks), Window.from_slices(*spans)
 
 
 def _write_blocks(
-    image: DataArray | Dataset, place: Path, profile: dict[str, Any], mask: DataArray | None = None
+    image: DataArray | Dataset, place: Path, profile: dict[str, Any], metadata: Metadata, mask: DataArray | None
 ) -> None:
     options = {key: value for key, value in profile.items() if key != "creation"}
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"),
         rasterio.open(place, "w", **options, **profile["creation"]) as file,
     ):
-        metadata_of(image).write(file)
+        metadata.write(file)
         parts, mask = place_mask(file, parts_of(image), mask)
         _write_pixels(file, parts, profile["dtype"])
         if mask is not None:
@@ -295,109 +248,3 @@ def _check(place: Path, profile: dict[str, Any]) -> None:
             raise OptionError(f"{driver} cannot store the transform {tuple(transform)[:6]}: choose another format")
     if profile["crs"] and crs is None:
         raise OptionError(f"{driver} cannot store the CRS of this image: choose another format")
-
-
-_TIEPOINT, _TRANSFORMATION = 33922, 34264
-_DOUBLE = 12
-_EXACT = 1e-6  # px, largest error of the transform of the copy
-
-
-def copy_moved(
-    src: str | os.PathLike[str], dst: str | os.PathLike[str], transform: Affine, tags: Mapping[str, str] | None = None
-) -> Path:
-    """Copy a local GeoTIFF byte by byte with a new transform, and the CRS of its .prj if it has none; add tags."""
-    source = local_path(src)
-    if source is None or not source.is_file():
-        raise NoSuchFile(f"{src} does not exist")
-    goal = check_output(dst, inputs=(source,))
-    old = _transform_of(source)
-    with new_file(goal) as place:
-        shutil.copyfile(source, place)
-        for suffix in (".aux.xml", ".ovr", ".msk", ".msk.ovr"):
-            beside = source.with_name(source.name + suffix)
-            if beside.exists():
-                shutil.copyfile(beside, place.with_name(place.name + suffix))
-        if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
-            _rewrite(place, source, transform)
-        _add_crs(place, read_prj(source))
-        if tags:
-            add_tags(place, tags)
-    return goal
-
-
-def _add_crs(place: Path, crs: Any) -> None:
-    """Write a CRS, if there is one, into a file that has none."""
-    if crs is None:
-        return
-    with open_gdal(place) as file:
-        if file.crs:
-            return
-    with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-        file.crs = crs.to_wkt()
-
-
-def _transform_of(path: Path) -> Affine:
-    with open_gdal(path) as file:
-        if file.driver != "GTiff":
-            raise OptionError(f"{path} is {file.driver}, not a GeoTIFF: write it with write_raster")
-        transform: Affine = file.transform
-        return transform
-
-
-def _has_transform(path: Path, transform: Affine) -> bool:
-    found = _transform_of(path)
-    grain = _EXACT * min(abs(transform.a) + abs(transform.d), abs(transform.b) + abs(transform.e))
-    return all(abs(one - two) <= grain for one, two in zip(tuple(found)[:6], tuple(transform)[:6], strict=True))
-
-
-def _rewrite(place: Path, source: Path, transform: Affine) -> None:
-    """Set the transform with GDAL, which may lose a cloud optimised layout."""
-    shutil.copyfile(source, place)
-    try:
-        with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-            file.transform = transform
-    except OptionError as error:
-        raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster") from error
-    if not _has_transform(place, transform):
-        raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster")
-
-
-def _move_origin(place: Path, old: Affine, new: Affine) -> bool:
-    """Change the doubles of the file's tie point or matrix; False where that does not suffice."""
-    if (old.a, old.b, old.d, old.e) != (new.a, new.b, new.d, new.e):
-        return False
-    with place.open("r+b") as file:
-        tags = _doubles(file)
-        for tag, count, x_at, y_at in ((_TIEPOINT, 6, 3, 4), (_TRANSFORMATION, 16, 3, 7)):
-            if tag in tags and tags[tag][1] == count:
-                offset, _, order = tags[tag]
-                for at, before, after in ((x_at, old.c, new.c), (y_at, old.f, new.f)):
-                    _add(file, offset + 8 * at, order, before, after)
-                return True
-    return False
-
-
-def _add(file: BinaryIO, offset: int, order: str, before: float, after: float) -> None:
-    """Shift a stored coordinate, which is not the origin itself where pixels are points."""
-    file.seek(offset)
-    (stored,) = struct.unpack(order + "d", file.read(8))
-    file.seek(offset)
-    file.write(struct.pack(order + "d", after if stored == before else stored + (after - before)))
-
-
-def _doubles(file: BinaryIO) -> dict[int, tuple[int, int, str]]:
-    """Arrays of doubles in the first directory of a TIFF: tag to (offset, count, byte order)."""
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-    if not order:
-        return {}
-    (magic,) = struct.unpack(order + "H", head[2:4])
-    big = magic == 43
-    (start,) = struct.unpack(order + ("Q" if big else "L"), head[8:16] if big else head[4:8])
-    count_format, entry_format = ("Q", "HHQQ") if big else ("H", "HHLL")
-    file.seek(start)
-    (entries,) = struct.unpack(order + count_format, file.read(struct.calcsize(order + count_format)))
-    size = struct.calcsize(order + entry_format)
-    table = file.read(size * entries)
-    rows = (struct.unpack_from(order + entry_format, table, at * size) for at in range(len(table) // size))
-    return {tag: (offset, count, order) for tag, kind, count, offset in rows if kind == _DOUBLE and count > 1}

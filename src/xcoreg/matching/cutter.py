@@ -103,7 +103,8 @@ class Cutter:
     linear : Linear part of the matching grid, CRS units of the target per px.
     factor : The image's own pixels per matching pixel along (columns, rows) where these are whole numbers and the axes
         are parallel: windows are then read, and averaged. None: they are resampled.
-    mask : Where the image may be used.
+    mask : Where the image may be used, positions in the CRS of the target.
+    scaling : Factor and offset of heights, which makes one unit of those of both images.
     """
 
     raster: Raster
@@ -111,6 +112,7 @@ class Cutter:
     linear: Linear
     factor: tuple[int, int] | None
     mask: Mask | None = None
+    scaling: tuple[float, float] = (1.0, 0.0)
 
     def cut(self, x: Floats, y: Floats, size: int) -> Cut:
         """Cut windows: x, y (n,) float."""
@@ -119,6 +121,9 @@ class Cutter:
         if self.mask is not None:
             valid &= self._mask_windows(self.mask, centres, size)
         values, level = _subtract_mean(values, valid)
+        if self.scaling != (1.0, 0.0):
+            gain, offset = self.scaling
+            values, level = values * np.float32(gain), level * gain + offset
         return Cut(values, valid, np.asarray(centres[0], np.float64), np.asarray(centres[1], np.float64), level)
 
     def cached(self, x: Floats, y: Floats, size: int) -> Cutter:

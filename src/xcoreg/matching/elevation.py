@@ -104,9 +104,9 @@ def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp
 
 
 def to_metres(scene: Scene) -> Floats:
-    """Metres to the East and North per matching pixel in the middle of the overlap, see :func:`metres_per_pixel`."""
+    """Way to the East and North per matching pixel in the middle of the overlap, in the unit of the heights."""
     _, south, _, north = scene.overlap.bounds
-    return metres_per_pixel(scene.target.grid.crs, scene.linear, (south + north) / 2)
+    return metres_per_pixel(scene.target.grid.crs, scene.linear, (south + north) / 2) / (scene.unit.metres or 1.0)
 
 
 def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
@@ -192,7 +192,7 @@ def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Deta
         points=_points(target, solution, place),
         quality=_quality(found),
         status=found.status,
-        shift_or_none=_shift(target, solution) if ok else None,
+        shift_or_none=_shift(target, solution, details.unit_z) if ok else None,
         crs_wkt=as_crs(target.grid.crs).to_wkt(),
         transform=tuple(target.grid.affine)[:6],
         shape=target.shape,
@@ -201,14 +201,14 @@ def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Deta
     )
 
 
-def _shift(target: Raster, solution: OverlapSolution) -> Shift:
+def _shift(target: Raster, solution: OverlapSolution, unit_z: str) -> Shift:
     found, cov = solution.found, solution.cov3
     dx, dy = (float(part) for part in vector_to_map(solution.linear, *found.move))
     dz, var_z = found.mean_height
     (xx, xy), (yx, yy) = cov[:2, :2].tolist()
     tied = (0.0, 0.0) if len(found.height) > 1 else (float(cov[0, 2]), float(cov[1, 2]))
     own, unit = linear_of(target.grid.affine), unit_of(target.grid.crs)
-    return Shift(dx, dy, ((xx, xy), (yx, yy)), own, dz, unit, (*tied, var_z))
+    return Shift(dx, dy, ((xx, xy), (yx, yy)), own, dz, unit, (*tied, var_z), unit_z)
 
 
 def _points(target: Raster, solution: OverlapSolution, place: Any) -> TiePoints:

@@ -221,7 +221,7 @@ def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
         return shift
     cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
     height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
-    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])))
+    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=scene.unit.name)
 
 
 def _assessment(points: TiePoints, choice: Choice) -> Assessment:

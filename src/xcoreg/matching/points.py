@@ -20,10 +20,12 @@ from xcoreg.core.matches import Status
 from xcoreg.core.quality import nmad
 from xcoreg.core.sampling import sample
 from xcoreg.errors import MatchError, NoOverlap, OptionError
-from xcoreg.georef import linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
+from xcoreg.georef import as_crs, linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metres_per_pixel, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
+from xcoreg.matching.result import target_heights
+from xcoreg.raster.bands import Unit, common_unit, height_scaling, height_unit, parse_unit
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim
@@ -39,12 +41,13 @@ _GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True, eq=False)
 class Heights:
-    """Points over a raster: x, y, z (n,), CRS units of the raster, and the row of each in the table."""
+    """Points over a raster: x, y, z (n,), CRS units of the raster, in a unit, and the row of each in the table."""
 
     x: Floats
     y: Floats
     z: Floats
     row: NDArray[np.intp]
+    unit: Unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +107,21 @@ class PointSamples:
         del factor
 
 
+def _common_unit(raster: Raster, points: Any) -> tuple[Unit, float]:
+    """Find the unit of the heights of a raster, and the factor for those of points (of their CRS, attrs["units"])."""
+    crs = None if points.crs is None else as_crs(points.crs)
+    vertical = None if crs is None else crs.sub_crs_list[-1] if crs.is_compound else crs
+    axes = [] if vertical is None else vertical.axis_info
+    named = points.attrs.get("units") or (axes[-1].unit_name if len(axes) in (1, 3) else None)
+    return common_unit(height_unit(raster.data, as_crs(raster.grid.crs)), parse_unit(named))
+
+
 def heights_on(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
     """Read positions and heights from a GeoDataFrame."""
     if not (points.geom_type == "Point").all():
         raise OptionError("the reference has geometries that are not points: select its points")
-    z = _column(points, column)
+    unit, factor = _common_unit(raster, points)
+    z = _column(points, column) * factor
     crs = raster.grid.crs
     x, y = (np.asarray(part, np.float64) for part in (points.geometry.x, points.geometry.y))
     if points.crs is not None:
@@ -123,7 +136,7 @@ def heights_on(raster: Raster, points: Any, column: str | None, where: Any = Non
     if mask is not None:
         use[use] &= np.asarray(mask(x[use], y[use]), bool)
     index = np.flatnonzero(use)
-    return Heights(x[index], y[index], z[index], index)
+    return Heights(x[index], y[index], z[index], index, unit)
 
 
 def _column(points: Any, column: str | None) -> Floats:
@@ -149,11 +162,13 @@ def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples],
     tile = (row // _TILE).astype(int) * 100_000 + (col // _TILE).astype(int)
     names = np.unique(tile)
     order = np.argsort((np.arange(len(names)) * _GOLDEN) % 1, kind="stable")
-    samples = []
+    samples, (gain, offset) = [], height_scaling(raster.data)
     for name in np.sort(names[order[:_MOST]]).tolist():
         row0, col0 = name // 100_000 * _TILE - _MARGIN, name % 100_000 * _TILE - _MARGIN
         size = _TILE + 2 * _MARGIN
         values, valid = raster.read(row0, row0 + size, col0, col0 + size)
+        if (gain, offset) != (1.0, 0.0):
+            values = values * np.float32(gain) + np.float32(offset)
         at, origin = tile == name, (col0 - middle[0], row0 - middle[1])
         points = col[at] - col0, row[at] - row0, heights.z[at]
         samples.append(PointSamples(np.where(valid, values, 0), valid, *points, origin, heights.row[at]))
@@ -184,7 +199,7 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
         place = raster.grid.extent.geom.centroid
         samples, origin = [], (place.x, place.y)
     limit = np.inf if options.max_shift is None else options.max_shift
-    metres = metres_per_pixel(raster.grid.crs, linear, place.y)
+    metres = metres_per_pixel(raster.grid.crs, linear, place.y) / (heights.unit.metres or 1.0)
     found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
@@ -192,7 +207,8 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     if shifted and not _has_relief(samples, np.nan_to_num(found.move)):
         found = without_shift(found)
     interim = Interim(linear=linear, points=len(heights.x))
-    details = Details(options=options.record(), tgt_nodata=raster.certain.nodata, interim=interim)
+    record = target_heights(raster, heights.unit)
+    details = Details(options=options.record(), tgt_nodata=raster.certain.nodata, interim=interim, heights=record)
     return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin), details, place)
 
 
@@ -291,7 +307,8 @@ def compare_points(
         heights = heights_on(raster, points, z, where)
         samples, origin = point_samples(raster, heights)
     linear = linear_of(raster.grid.affine)
-    metres = metres_per_pixel(raster.grid.crs, linear, float(np.mean(heights.y)) if len(heights.y) else 0.0)
+    middle, metre = float(np.mean(heights.y)) if len(heights.y) else 0.0, heights.unit.metres or 1.0
+    metres = metres_per_pixel(raster.grid.crs, linear, middle) / metre
     off, slope, aspect = (np.full(len(points), np.nan) for _ in range(3))
     for one in samples:
         move = np.zeros(2) if fit is None else _move(fit, one, linear, origin)
@@ -302,7 +319,7 @@ def compare_points(
         if fit is not None and fit.model is not None:
             off[rows] += fit.model.predict_dz(*_places(one.positions(seen.at), move, linear, origin))
         slope[rows], aspect[rows] = np.degrees(np.arctan(tangent)), np.degrees(azimuth) % 360
-    return _statistics(off, slope, aspect)
+    return _statistics(off * metre, slope, aspect)
 
 
 def _places(positions: tuple[Floats, Floats], move: Floats, linear: Any, origin: tuple[float, float]) -> Any:

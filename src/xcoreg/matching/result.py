@@ -17,14 +17,15 @@ from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import LocalOptions, Options
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import WindowMatches, flag_beyond, to_points
+from xcoreg.raster.bands import Unit, entry_of
+from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
-from xcoreg.results.details import Details, Interim, Window
+from xcoreg.results.details import Details, Interim, TargetHeights, Window
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
     from xcoreg.matching.shift import Acceptance
-    from xcoreg.raster.raster import Raster
 
 
 _ADVICE = {
@@ -161,6 +162,7 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
     """Record images and options, as every result does, and interim results."""
     tgt, ref, both = (_corners(polygon) for polygon in (*scene.footprints, scene.overlap))
     return Details(
+        heights=None if options.terms is None else target_heights(scene.target, scene.unit),
         options=options.record(),
         ref_grid=scene.reference.grid,
         tgt_nodata=_recorded_nodata(scene.target),
@@ -172,6 +174,14 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
 
 def _recorded_nodata(raster: Raster) -> float | int | None:
     return None if raster.nodata_source == "uncertain" else raster.nodata
+
+
+def target_heights(target: Raster, unit: Unit) -> TargetHeights:
+    """Record which band of the target held the heights, and their unit."""
+    band, name = target.data, entry_of(target.data, "long_name")
+    position = dict(target.lead).get("band", next((at for _, at in target.lead), 0))
+    variable = None if band.name is None else str(band.name)
+    return TargetHeights(unit.name, variable, int(position), None if name is None else str(name), str(target.dtype))
 
 
 def _corners(polygon: Any) -> tuple[tuple[float, float], ...]:

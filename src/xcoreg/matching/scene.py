@@ -13,10 +13,11 @@ from xarray import DataArray, Dataset
 
 from xcoreg.core import Floats
 from xcoreg.errors import OptionError, warn_user
-from xcoreg.georef import Linear
+from xcoreg.georef import Linear, as_crs
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
 from xcoreg.matching.options import Options
+from xcoreg.raster.bands import UNKNOWN, Unit, common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata
@@ -35,6 +36,7 @@ class Scene:
     extent : Overlap of the whole grids, valid or not, in the CRS of the target.
     linear : Linear part of the matching grid, CRS units of the target per px.
     mask : Where both images may be used, positions in the CRS of the target.
+    unit : Of the heights of the target.
     """
 
     target: Raster
@@ -47,6 +49,7 @@ class Scene:
     reference_cutter: Cutter
     linear: Linear
     mask: Mask | None
+    unit: Unit = UNKNOWN
 
     @property
     def target_pixel(self) -> float:
@@ -106,7 +109,18 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
     cutters = replace(target_cutter, mask=mask), replace(reference_cutter, mask=ref_mask)
     both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
-    return Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
+    scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
+    return scene if options.terms is None else _in_one_unit(scene)
+
+
+def _in_one_unit(scene: Scene) -> Scene:
+    """Scale the heights of both elevation models to the unit of the target."""
+    units = [height_unit(one.data, as_crs(one.grid.crs)) for one in (scene.target, scene.reference)]
+    unit, factor = common_unit(units[0], units[1])
+    gain, offset = height_scaling(scene.reference.data)
+    target = replace(scene.target_cutter, scaling=height_scaling(scene.target.data))
+    reference = replace(scene.reference_cutter, scaling=(gain * factor, offset * factor))
+    return replace(scene, unit=unit, target_cutter=target, reference_cutter=reference)
 
 
 def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:

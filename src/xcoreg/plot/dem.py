@@ -20,6 +20,7 @@ from xcoreg.matching.elevation import metres_per_pixel
 from xcoreg.matching.masks import as_mask
 from xcoreg.plot.maps import nice, set_aspect, squares_of
 from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
+from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.html import outline
@@ -255,7 +256,7 @@ def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, Bools]:
     """Values of the blocks, their unit as it follows a number, and which are trusted."""
     values, good = np.asarray(getattr(fit.points, name)), fit.points.ok
     if name == "dz":
-        return values, " m", good
+        return values, f" {fit.details.unit_z or 'm'}", good
     unit = crs_unit(fit.crs_wkt)
     return (values * 3600, "″", good) if unit == "°" else (values, unit, good)
 
@@ -295,7 +296,7 @@ class HeightStats:
 class Differences:
     """Reference minus target, pixel by pixel, on the grid of the target, cut to the overlap, coarser where it is large.
 
-    before, after : (rows, cols) float64; heights, units of the values; NaN unless both are known.
+    before, after : (rows, cols) float64; heights, m where their unit is known; NaN unless both are known.
     used : (rows, cols) bool; stable terrain: both heights are known, and the user's mask is true.
     slope, aspect : (rows, cols) float64; tangent of the slope of the reference, and downslope, degrees from North.
     coarser : Pixels of the target per pixel of the grid, along each axis.
@@ -320,6 +321,8 @@ def differences(
     """Compute elevation differences before and after a correction."""
     tgt, ref = make_raster(target, band=band, name="target"), make_raster(reference, band=ref_band, name="reference")
     grid, coarser = _common_grid(tgt, ref)
+    units = [height_unit(one.data, georef.as_crs(one.grid.crs)) for one in (tgt, ref)]
+    common_unit(units[0], units[1])  # or they cannot be compared
     heights = _read(ref, _zero_fit(ref), grid)
     before, after = heights - _read(tgt, _zero_fit(tgt), grid), heights - _read(tgt, fit, grid)
     known = np.isfinite(before) & np.isfinite(after)
@@ -363,10 +366,12 @@ def _read(raster: Raster, fit: Coregistration, grid: GeoBox) -> Floats:
         data = data.chunk(dict.fromkeys(data.dims, _CHUNK))  # read part by part
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CoregWarning)
-        image = apply(data.astype(raster.work_dtype, keep_attrs=True), fit, like=grid, nodata=raster.nodata)
+        data = data.astype(raster.work_dtype, keep_attrs=True)
+        image = apply(data, fit, like=grid, nodata=raster.nodata, vertical=fit.has_dz)
     made = make_raster(image, nodata=np.nan if raster.nodata is None else raster.nodata, name=raster.name)
     values, valid = made.read(0, grid.shape[0], 0, grid.shape[1])
-    return np.where(valid, values, np.nan).astype(np.float64)
+    (gain, offset), unit = height_scaling(raster.data), height_unit(raster.data, georef.as_crs(raster.grid.crs))
+    return (np.where(valid, values, np.nan).astype(np.float64) * gain + offset) * (unit.metres or 1.0)
 
 
 def _metres_per_unit(crs: Any, y: float) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -80,6 +82,13 @@ def other_grids(image: Dataset) -> list[list[Hashable]]:
             except OptionError:
                 continue
     return list(found.values())
+
+
+def spatial_bands(image: Image, dims: tuple[Hashable, Hashable]) -> dict[Hashable, DataArray]:
+    """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
+    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
+    bands = (band for band in found if set(dims) <= set(band.dims))
+    return {band.name: band.transpose(..., *dims) for band in bands}
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
@@ -214,3 +223,81 @@ def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
         raise OptionError(f"{name} is boolean: match numbers, da.astype('uint8')")
     if dtype.kind not in "iuf":
         raise OptionError(f"{name} holds {dtype}, not numbers: match a numeric band")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of heights: its short name, "" where it is unknown, and its length in metres, None for no length."""
+
+    name: str = ""
+    metres: float | None = None
+
+    def __str__(self) -> str:
+        return self.name or "an unknown unit"
+
+
+UNKNOWN = Unit()
+_SURVEY = re.compile(r"(us|survey) .*(ft|foot|feet)|(ft|foot|feet) ?us|usft")
+_LENGTHS = (
+    (_SURVEY, Unit("ftUS", 1200 / 3937)),
+    (re.compile(r"(international )?(ft|foot|feet)"), Unit("ft", 0.3048)),
+    (re.compile(r"m|met(re|er)s?"), Unit("m", 1.0)),
+    (re.compile(r"mm|millimet(re|er)s?"), Unit("mm", 1e-3)),
+    (re.compile(r"cm|centimet(re|er)s?"), Unit("cm", 1e-2)),
+    (re.compile(r"dm|decimet(re|er)s?"), Unit("dm", 0.1)),
+    (re.compile(r"km|kilomet(re|er)s?"), Unit("km", 1e3)),
+)
+_AFTER = r"( (above|below|over|a s l|asl|amsl|wrt|rel).*)?"  # as in "m above sea level"
+
+
+def parse_unit(text: Any) -> Unit:
+    """Read the unit of heights from its name in any spelling."""
+    name = "" if text is None else str(text).strip()
+    words = re.sub(r"[\s_.\-]+", " ", re.sub(r"\(.*\)", "", name).lower()).strip()
+    found = (unit for pattern, unit in _LENGTHS if re.fullmatch(f"({pattern.pattern}){_AFTER}", words))
+    return next(found, Unit(name))
+
+
+def entry_of(array: DataArray, key: str, position: int = 0) -> Any:
+    """Entry of a band in an attribute that may be a list with one for each band of the file."""
+    values = array.attrs.get(key)
+    if not isinstance(values, list | tuple):
+        return values
+    labels = np.atleast_1d(array.coords["band"].values) if "band" in array.coords else np.arange(len(values)) + 1
+    label = labels[position] if position < len(labels) else None
+    at = int(label) - 1 if isinstance(label, np.integer) and 1 <= label <= len(values) else position
+    return values[at] if at < len(values) else None
+
+
+def height_unit(array: DataArray, crs: Any, position: int = 0) -> Unit:
+    """Find the unit of the heights of a band: that of the band, else of the vertical axis of a CRS of pyproj."""
+    named = entry_of(array, "units", position)
+    if named:
+        return parse_unit(named)
+    vertical = crs.sub_crs_list[-1] if crs is not None and crs.is_compound else crs
+    axes = [] if vertical is None else vertical.axis_info
+    return parse_unit(axes[-1].unit_name) if len(axes) in (1, 3) else UNKNOWN
+
+
+def height_scaling(array: DataArray, position: int = 0) -> tuple[float, float]:
+    """Factor and offset that make heights of stored numbers: of images that are not decoded."""
+    gain, offset = entry_of(array, "scales", position), entry_of(array, "offsets", position)
+    gain = array.attrs.get("scale_factor") if gain is None else gain
+    offset = array.attrs.get("add_offset") if offset is None else offset
+    return (1.0 if gain is None else float(gain)), (0.0 if offset is None else float(offset))
+
+
+def common_unit(
+    target: Unit, reference: Unit, names: tuple[str, str] = ("the heights of the target", "those of the reference")
+) -> tuple[Unit, float]:
+    """Choose the unit of the heights of the target, and the factor that converts those of the reference."""
+    if {target.name, reference.name} == {"", "m"}:  # heights without a unit are metres beside metres
+        return Unit("m", 1.0), 1.0
+    if target.name == reference.name:
+        return target, 1.0
+    if target.metres is None or reference.metres is None:
+        raise OptionError(
+            f"{names[0]}: in {target}; {names[1]}: in {reference}: they cannot be compared; name the unit, "
+            "da.attrs['units'] = 'm' or 'ft', in the shell: rio edit-info --bidx 1 --units ft FILE"
+        )
+    return target, reference.metres / target.metres

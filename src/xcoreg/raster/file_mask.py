@@ -119,13 +119,16 @@ def alpha_of(image: DataArray) -> int | None:
     return int(hits[0]) if hits.size else None
 
 
-def layers_of(image: DataArray) -> list[DataArray]:
-    """Split an image where its bands have nodata values or masks of their own; of an alpha band 0 is nodata."""
+def layers_of(image: DataArray, apart: bool = False) -> list[DataArray]:
+    """Split an image where its bands have nodata values or masks of their own; of an alpha band 0 is nodata.
+
+    apart : Split it in any case.
+    """
     axis = next((dim for dim, size in image.sizes.items() if dim in image.dims[:-2] and size > 1), None)
     mask = image.coords.get(MASK)
     alpha = None if axis is None else alpha_of(image)
     markers = band_markers(image)
-    if axis is None or not (markers or alpha is not None or (mask is not None and mask.ndim > 2)):
+    if axis is None or not (apart or markers or alpha is not None or (mask is not None and mask.ndim > 2)):
         return [image]
     layers = [image.isel({axis: at}) for at in range(image.sizes[axis])]
     for at, layer in enumerate(layers):

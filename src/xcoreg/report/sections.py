@@ -219,16 +219,17 @@ def height_answer(fit: Coregistration) -> list[str]:
     """Say how heights are corrected."""
     if not fit.ok or fit.model is None or fit.shift_or_none is None:
         return []
-    lines, dz = [], fit.shift.dz
+    lines, dz, unit = [], fit.shift.dz, fit.details.unit_z or "m"
     mean = "" if fit.model.dz_constant is not None else " on average"
     if dz:
-        lines.append(f"Its heights are {abs(dz):.3g} m too {'low' if dz > 0 else 'high'}{mean}: {dz:+.3f} m is added.")
+        way = "low" if dz > 0 else "high"
+        lines.append(f"Its heights are {abs(dz):.3g} {unit} too {way}{mean}: {dz:+.3f} {unit} is added.")
     q = fit.quality
     if q.dh_count and math.isfinite(q.dh_nmad_after):
         lines.append(
-            f"On stable terrain the NMAD of the elevation differences is {q.dh_nmad_before:.3g} m before and "
-            f"{q.dh_nmad_after:.3g} m after the correction, their median {q.dh_median_before:+.3g} m and "
-            f"{q.dh_median_after:+.3g} m ({q.dh_count} pixels)."
+            f"On stable terrain the NMAD of the elevation differences is {q.dh_nmad_before:.3g} {unit} before "
+            f"and {q.dh_nmad_after:.3g} {unit} after the correction, their median {q.dh_median_before:+.3g} {unit} and "
+            f"{q.dh_median_after:+.3g} {unit} ({q.dh_count} pixels)."
         )
     return lines
 
@@ -250,7 +251,8 @@ def _known(fit: Coregistration) -> str:
     if not q.dh_count:
         return ""
     numbers = (("Median", q.dh_median_before, q.dh_median_after), ("NMAD", q.dh_nmad_before, q.dh_nmad_after))
-    rows = [[name, f"{before:.3f} m", f"{after:.3f} m"] for name, before, after in numbers]
+    unit = fit.details.unit_z or "m"
+    rows = [[name, f"{before:.3f} {unit}", f"{after:.3f} {unit}"] for name, before, after in numbers]
     caption = f"Reference minus target on {q.dh_count} pixels."
     return table(["Differences", "before", "after"], rows, caption=caption, numbers=2)
 

@@ -464,7 +464,7 @@ def _columns_to_dict(values: Shift | Quality) -> dict[str, Any]:
 
 
 def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
-    texts = {"unit", "warnings"} | ({"cov_z"} if data.get("cov_z") is None else set())
+    texts = {"unit", "unit_z", "warnings"} | ({"cov_z"} if data.get("cov_z") is None else set())
     return {name: value if name in texts else decode_column(value) for name, value in data.items()}
 
 

@@ -172,6 +172,23 @@ def utc_now() -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+@dataclass(frozen=True)
+class TargetHeights:
+    """Which band of the target held the heights that were matched.
+
+    unit : Short name of their unit, "" where it was unknown; dz is in it.
+    variable, name : Names of the array and of the band, None without one.
+    position : Of the band, from 0.
+    dtype : Of the stored numbers.
+    """
+
+    unit: str = ""
+    variable: str | None = None
+    position: int = 0
+    name: str | None = None
+    dtype: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """What a fit records besides its answer.
@@ -179,6 +196,7 @@ class Details:
     options : Options that were given, as plain JSON types; whatever is none becomes its text.
     ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
+    heights : Of elevation models: what held the heights of the target.
     nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
@@ -190,6 +208,7 @@ class Details:
     interim: Interim = field(default_factory=Interim)
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
+    heights: TargetHeights | None = None
     nodata_is_stored: bool = False
     origin: Origin = Origin()
 
@@ -198,6 +217,11 @@ class Details:
         plain = decode(encode({name: getattr(self, name) for name in names}))
         for name in names:
             _set(self, name, plain[name])
+
+    @property
+    def unit_z(self) -> str:
+        """Short name of the unit of dz, "" where it is unknown."""
+        return "" if self.heights is None else self.heights.unit
 
     @property
     def spacing(self) -> float | None:
@@ -213,8 +237,9 @@ class Details:
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
             out["assessment"] = asdict(self.assessment)
-        if self.elevation is not None:
-            out["elevation"] = asdict(self.elevation)
+        for name in ("elevation", "heights"):
+            if getattr(self, name) is not None:
+                out[name] = asdict(getattr(self, name))
         if self.origin != Origin():
             out["origin"] = asdict(self.origin)
         plain: dict[str, Any] = encode(out)
@@ -235,6 +260,7 @@ class Details:
             interim=_make(Interim, interim),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
+            heights=_make(TargetHeights, values["heights"]) if values.get("heights") else None,
             nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
         )

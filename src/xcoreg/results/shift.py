@@ -50,6 +50,8 @@ class Shift:
         Name of the CRS unit.
     cov_z : tuple of three floats, optional
         Covariance of dx and of dy with dz (CRS units times those of the values), and the variance of dz.
+    unit_z : str
+        Short name of the unit of dz, "m" or "ft", empty where the elevation models name none.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class Shift:
     dz: float = 0.0
     unit: str = "metre"
     cov_z: tuple[float, float, float] | None = None
+    unit_z: str = ""
 
     def __post_init__(self) -> None:
         for name in ("dx", "dy", "dz"):
@@ -163,7 +166,9 @@ class Shift:
         (sigma_x, sigma_y), (sigma_col, sigma_row) = self.sigma, self.sigma_px
         numbers = {"dx": self.dx, "dy": self.dy, "sigma_x": sigma_x, "sigma_y": sigma_y, "unit": self.unit}
         numbers |= {"dcol": self.dcol, "drow": self.drow, "sigma_col": sigma_col, "sigma_row": sigma_row}
-        return numbers | {"length": self.length, "angle": self.angle}
+        numbers |= {"length": self.length, "angle": self.angle}
+        heights = {"dz": self.dz, "sigma_z": self.sigma_z, "unit_z": self.unit_z}
+        return numbers | (heights if self.dz else {})
 
     def __str__(self) -> str:
         return describe_shift(self)

@@ -187,11 +187,11 @@ def _px(value: float) -> str:
 
 def dz_text(shift: Shift) -> str:
     """Write a vertical correction with its standard deviation, where that is known."""
-    sigma = shift.sigma_z
+    sigma, unit = shift.sigma_z, f" {shift.unit_z}".rstrip()
     if not (math.isfinite(sigma) and sigma > 0):
-        return f"{shift.dz:+.3f}"
+        return f"{shift.dz:+.3f}{unit}"
     digits = min(max(1 - math.floor(math.log10(sigma)), 0), 6)
-    return f"{shift.dz:+.{digits}f}±{sigma:.{digits}f}"
+    return f"{shift.dz:+.{digits}f}±{sigma:.{digits}f}{unit}"
 
 
 def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
@@ -202,12 +202,14 @@ def height_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
         model: Any = fit.model
         dz = np.asarray(model.predict_dz(good.x, good.y), np.float64)
         if dz.size:
-            yield "correction dz", f"{dz.min():+.3f} to {dz.max():+.3f}, units of the values"
+            unit = fit.details.unit_z or "units of the values"
+            yield "correction dz", f"{dz.min():+.3f} to {dz.max():+.3f}, {unit}"
     if q.dh_count:
         yield "heights compared", f"{q.dh_count} pixels{f', {q.iterations} iterations' if q.iterations else ''}"
     if math.isfinite(q.dh_nmad_before):
-        yield "differences, NMAD", f"{q.dh_nmad_before:.3f} before, {_known(q.dh_nmad_after)} after"
-        yield "differences, median", f"{q.dh_median_before:+.3f} before, {_known(q.dh_median_after, '+')} after"
+        unit = f" {fit.details.unit_z}".rstrip()
+        yield "differences, NMAD", f"{q.dh_nmad_before:.3f} before, {_known(q.dh_nmad_after)} after{unit}"
+        yield "differences, median", f"{q.dh_median_before:+.3f} before, {_known(q.dh_median_after, '+')} after{unit}"
 
 
 def describe_heights(quality: Quality) -> str:

@@ -14,8 +14,9 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
-from xcoreg.raster.bands import is_chunked, spatial_dims, to_band
-from xcoreg.raster.file_mask import MASK, layers_of, mask_of
+from xcoreg.io.tags import without_statistics
+from xcoreg.raster.bands import is_chunked, spatial_bands, spatial_dims, to_band
+from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.results.coregistration import version_of
@@ -26,15 +27,15 @@ from xcoreg.warp.metadata import (
     frame_for,
     frame_like,
     move_georeference,
-    spatial_bands,
+    with_file_tags,
     wrap_on_grid,
 )
-from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, Displacement, WarpPlan, plan_band, plan_image
+from xcoreg.warp.plan import ApplyKeywords, ApplyOptions, BandPlan, Displacement, WarpPlan, plan_image, plan_layers
 from xcoreg.warp.resample import Resampler, resample
-from xcoreg.warp.vertical import VerticalCorrection, identity_mapping
+from xcoreg.warp.vertical import heights_in, identity_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -118,12 +119,13 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     contradiction = fit.contradiction(image)
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
+    image = with_file_tags(image)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     if not checked.force:
         check_use(image, fit, source, contradiction)
     record = describe_correction(fit, move)
     if move.constant is not None and not checked.is_regrid:
-        if checked.vertical or (checked.vertical is None and fit.has_dz):
+        if checked.vertical not in (None, False) or (checked.vertical is None and fit.has_dz):
             plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
             image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
@@ -137,7 +139,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     for message, category in field_warnings(mapping):
         warn_user(message, category)
     plan = plan_image(mapping, frame, fit, checked)
-    record = {"did": f"resampled ({checked.resampling})", **record}
+    record = {"did": "resampled", **record}
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
@@ -199,21 +201,16 @@ def resample_image(image: Any, dims: Dims, plan: WarpPlan, record: dict[str, Any
     """Plan all bands, interpolate each once, and wrap the result."""
     image = _with_found_mask(image, dims, plan)
     bands = spatial_bands(image, dims)
-    plans = {name: [(layer, plan_band(layer, plan)) for layer in layers_of(band)] for name, band in bands.items()}
+    heights = heights_in(bands, plan.fit, plan.vertical, plan.resampling)
+    plans = {name: plan_layers(band, plan, heights[name]) for name, band in bands.items()}
     pixels = {name: _resample_layers(band, plan, plans[name]) for name, band in bands.items()}
     decided = [each for several in plans.values() for _, each in several]
-    mask = next((mask for band in bands.values() if (mask := mask_of(band)) is not None), None)
-    if mask is None and any(each.needs_mask for each in decided):
-        first = next(iter(bands.values()))
-        flat = first.isel(dict.fromkeys(first.dims[:-2], 0))
-        mask = (
-            full_like(flat, True, dtype=bool).variable
-            if flat.chunks
-            else Variable(dims, np.broadcast_to(True, flat.shape))
-        )
+    kernels = list(dict.fromkeys(each.kernel for each in decided))
+    record = record | {"did": f"{record['did']} ({', '.join(kernels)})"}
+    mask = _mask_to_resample(bands, dims, any(each.needs_mask for each in decided))
     if mask is not None:
-        record = record | {"mask": MASK}
-        mask = _resample_mask(mask.transpose(..., *dims), plan)
+        record |= {"mask": MASK}
+        mask = _resample_mask(mask.transpose(..., *dims), plan, kernels[0])
         plan = replace(plan, frame=replace(plan.frame, coords=plan.frame.coords | {MASK: mask}))
     return wrap_on_grid(image, dims, plan.frame, pixels, record)
 
@@ -233,9 +230,21 @@ def _with_found_mask(image: Any, dims: Dims, plan: WarpPlan) -> Any:
     return image.assign_coords({MASK: (dims, (matched != plan.found_nodata).variable.data)})
 
 
-def _resample_mask(mask: Variable, plan: WarpPlan) -> Variable:
+def _mask_to_resample(bands: dict[Any, DataArray], dims: Dims, needed: bool) -> Variable | None:
+    """Mask that the bands carry; where one is needed and there is none, one that is true everywhere."""
+    mask = next((mask for band in bands.values() if (mask := mask_of(band)) is not None), None)
+    if mask is not None or not needed:
+        return mask
+    first = next(iter(bands.values()))
+    flat = first.isel(dict.fromkeys(first.dims[:-2], 0))
+    if flat.chunks:
+        return full_like(flat, True, dtype=bool).variable
+    return Variable(dims, np.broadcast_to(True, flat.shape))
+
+
+def _resample_mask(mask: Variable, plan: WarpPlan, kernel: str) -> Variable:
     """Mask of the output: where the kernel finds data, as for the pixels themselves."""
-    resampler = Resampler(plan.mapping, plan.frame.grid.shape.yx, plan.resampling, 0, 0, "uint8")
+    resampler = Resampler(plan.mapping, plan.frame.grid.shape.yx, kernel, 0, 0, "uint8")
     data = resample(DataArray(mask.astype(bool) if mask.chunks else mask), resampler)
     return Variable((*mask.dims[:-2], *plan.frame.dims), data.astype(bool), mask.attrs)
 
@@ -248,8 +257,12 @@ def _resample_layers(band: DataArray, plan: WarpPlan, layers: list[tuple[DataArr
     axis = next(dim for dim in band.dims if dim not in layers[0][0].dims)
     stacked = Variable.concat([one.variable for one in made], axis)  # type: ignore[no-untyped-call]
     lead = [dim for dim in band.dims[:-2] if dim != axis]
-    out = DataArray(stacked.transpose(*band.dims[:-2], *stacked.dims[-2:]) if lead else stacked, attrs=dict(band.attrs))
+    stacked = stacked.transpose(*band.dims[:-2], *stacked.dims[-2:]) if lead else stacked
+    out = DataArray(stacked, attrs=without_statistics(band.attrs))
     out.encoding = dict(band.encoding)
+    raised = [at for at, (_, decided) in enumerate(layers) if decided.correction is not None]
+    if raised:
+        _describe_heights(band, out, layers[raised[0]][1].correction, raised)
     if band_markers(band):
         out.attrs["nodatavals"] = tuple(stored_nodata(one) for one in made)
     elif "_FillValue" in made[0].attrs:
@@ -262,7 +275,7 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     mask = mask_of(band)
     mask = None if mask is None else mask.transpose(*band.dims[-2:])
     data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
-    out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=dict(band.attrs))
+    out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=without_statistics(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
     out.encoding = dict(band.encoding)
@@ -275,25 +288,27 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     return out
 
 
-def _describe_heights(band: DataArray, out: DataArray, correction: VerticalCorrection) -> None:
-    """Add the correction to the history, and drop the encoding that would round heights in a file."""
+def _describe_heights(band: DataArray, out: DataArray, correction: Any, bands: Sequence[int] = ()) -> None:
+    """Add the correction, and the bands of several that it is for, to the history; drop what would round heights."""
     decoded = ("scale_factor", "add_offset") if band.dtype.kind == "f" else ()
     for key in ("dtype", "rasterio_dtype", *decoded):
         out.encoding.pop(key, None)
     for where in (out.attrs, out.encoding):
         if isinstance(where.get("_FillValue"), np.integer):
             where["_FillValue"] = out.dtype.type(where["_FillValue"])
-    dz = "varies" if correction.constant is None else correction.constant
-    add_history(out, {"did": "added the vertical correction", "dz": dz})
+    dz = "varies" if correction.constant is None else correction.constant * correction.gain
+    record = {"did": "added the vertical correction", "dz": dz}
+    add_history(out, record | ({"bands": [at + 1 for at in bands]} if 0 < len(bands) < len(band) else {}))
 
 
 def _correct_heights(image: Any, plan: WarpPlan) -> Any:
     """Correct heights in place; an image without any is returned unchanged."""
     is_array, new = isinstance(image, DataArray), {}
-    for name, band in spatial_bands(image, plan.frame.dims).items():
-        if plan.corrects(band):
-            old = image if is_array else image[name]
-            made = _resample_layers(band, plan, [(layer, plan_band(layer, plan)) for layer in layers_of(band)])
+    bands = spatial_bands(image, plan.frame.dims)
+    for name, heights in heights_in(bands, plan.fit, plan.vertical, plan.resampling).items():
+        if heights:
+            old, band = image if is_array else image[name], bands[name]
+            made = _resample_layers(band, plan, plan_layers(band, plan, heights))
             new[name] = old.copy(data=made.transpose(*old.dims).data)
             new[name].attrs, new[name].encoding = made.attrs, made.encoding
     if is_array:

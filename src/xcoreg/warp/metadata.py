@@ -12,6 +12,8 @@ from rioxarray.exceptions import RioXarrayError
 from xarray import Coordinates, DataArray, Dataset, Variable
 
 from xcoreg import georef
+from xcoreg.errors import warn_user
+from xcoreg.io.tags import shift_rpcs, with_tags
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.georeference import (
     PLACE_ATTRS,
@@ -77,6 +79,7 @@ def move_georeference(
     for key, each in _arrays(out, dims).items():
         add_history(each, record)
         _name_mapping(each, names[key])
+        _move_rpcs(each, old.affine, shift)
         if PLACE_ATTRS & each.attrs.keys():
             each.attrs = moved_attrs(each.attrs, transform)
     out = _with_indexes(out, indexes, Frame(GeoBox(old.shape, transform, old.crs), dims, names[None]))
@@ -106,11 +109,30 @@ def _with_indexes(out: Any, indexes: tuple[Any, dict[Hashable, Any]], frame: Fra
     return out
 
 
-def spatial_bands(image: Image, dims: Dims) -> dict[Hashable, DataArray]:
-    """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
-    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    bands = (band for band in found if set(dims) <= set(band.dims))
-    return {band.name: band.transpose(..., *dims) for band in bands}
+def with_file_tags(image: Any) -> Any:
+    """Give an image that was opened by rioxarray the metadata of its file, as :func:`xcoreg.open_raster` does."""
+    unread = isinstance(image, DataArray) and "source" in image.encoding and "gdal" not in image.encoding
+    return with_tags(image) if unread else image
+
+
+def _move_rpcs(each: Any, affine: Affine, shift: tuple[float, float]) -> None:
+    """Move the RPCs of an image with its transform: they map the ground to pixels."""
+    found = each.encoding.get("gdal") or {}
+    rpcs = found.get("tags", {}).get("RPC")
+    if rpcs:
+        dcol, drow = georef.vector_to_pixel(georef.linear_of(affine), *shift)
+        each.encoding["gdal"] = found | {"tags": found["tags"] | {"RPC": shift_rpcs(rpcs, float(dcol), float(drow))}}
+
+
+def _drop_rpcs(out: DataArray) -> None:
+    """Drop what counts the old pixels: RPCs, with a warning, and the shape of the file."""
+    found = dict(out.encoding.get("gdal") or {})
+    if not found:
+        return
+    if found.get("tags", {}).get("RPC"):
+        warn_user("the RPCs of the image belong to its old pixels: they are dropped, the transform georeferences it")
+        found["tags"] = {name: tags for name, tags in found["tags"].items() if name != "RPC"}
+    out.encoding["gdal"] = found | {"shape": None}
 
 
 def wrap_on_grid(
@@ -176,6 +198,7 @@ def _wrap_band(band: DataArray, dims: Dims, frame: Frame, made: DataArray, recor
     out = out.assign_coords(band.coords).assign_coords(frame.coords)
     out.name = band.name
     out.encoding = _without(made.encoding, _FILE_ENCODING)
+    _drop_rpcs(out)
     out.attrs = _without(out.attrs, PLACE_ATTRS)
     add_history(out, record)
     _name_mapping(out, frame.mapping)

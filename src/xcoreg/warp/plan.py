@@ -11,11 +11,13 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
-from xcoreg.raster.file_mask import MASK
+from xcoreg.raster.file_mask import MASK, layers_of
 from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_value, validity_of
-from xcoreg.warp.vertical import VerticalCorrection, corrects_heights, heights_dtype
+from xcoreg.warp.vertical import VerticalCorrection, band_correction, heights_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xarray import DataArray
 
     from xcoreg.core import Floats
@@ -138,12 +140,19 @@ class ApplyKeywords(TypedDict, total=False):
     resampling: str
     nodata: float | None
     ref_grid: Any
-    vertical: bool | None
+    vertical: bool | int | str | Sequence[int | str] | None
     force: bool
 
 
 #: Names of the options of :func:`xcoreg.apply`.
 APPLY_OPTIONS = tuple(ApplyKeywords.__annotations__)
+_FLAGS = {"flag_values", "flag_masks", "flag_meanings"}  # of classes, in the words of CF
+
+
+def check_resampling(resampling: str) -> None:
+    """Refuse a kernel that does not exist."""
+    if resampling not in ("auto", *KERNELS):
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of auto, {', '.join(KERNELS)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +162,10 @@ class ApplyOptions:
     align_grid: bool = False
     like: Any = None
     resolution: float | tuple[float, float] | None = None
-    resampling: str = "cubic"
+    resampling: str = "auto"
     nodata: float | None = None
     ref_grid: Any = None
-    vertical: bool | None = None
+    vertical: bool | int | str | Sequence[int | str] | None = None
     force: bool = False
 
     @classmethod
@@ -168,8 +177,7 @@ class ApplyOptions:
         return cls(**given)
 
     def __post_init__(self) -> None:
-        if self.resampling not in KERNELS:
-            raise OptionError(f"resampling={self.resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+        check_resampling(self.resampling)
         if self.is_aligned and self.like is not None:
             raise OptionError(
                 "like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them"
@@ -195,7 +203,7 @@ class WarpPlan:
     nodata : Marks missing pixels; default: the stored marker of each band.
     found_nodata : Marker that the match has found in the pixels, used where none is stored.
     fit : Its vertical correction is added to bands that hold heights; None adds nothing.
-    vertical : Whether to add it; None decides by the band.
+    vertical : Whether to add it, or the bands to which; None decides by the band.
     """
 
     mapping: Mapping
@@ -204,19 +212,15 @@ class WarpPlan:
     nodata: float | None = None
     found_nodata: Any = None
     fit: Coregistration | None = None
-    vertical: bool | None = None
+    vertical: Any = None
     correction: VerticalCorrection | None = None
-
-    def corrects(self, band: DataArray) -> bool:
-        """Whether the vertical correction is for a band."""
-        return self.fit is not None and corrects_heights(band, self.fit, self.vertical, self.resampling)
 
 
 @dataclass(frozen=True)
 class BandPlan:
     """What becomes of one band.
 
-    kernel : One of ``core.kernels.KERNELS``; booleans are always taken from the nearest pixel.
+    kernel : One of ``core.kernels.KERNELS``; see :func:`kernel_of`.
     dtype : Of the output; that of the band, unless heights are corrected.
     validity : Which values of the band are data.
     fill : Value of missing output pixels.
@@ -248,21 +252,56 @@ def plan_image(mapping: Mapping, frame: Frame, fit: Coregistration, options: App
     return WarpPlan(mapping, frame, options.resampling, options.nodata, found, fit, options.vertical, correction)
 
 
-def plan_band(band: DataArray, plan: WarpPlan) -> BandPlan:
-    """Plan one band, without reading its pixels."""
+def plan_layers(band: DataArray, plan: WarpPlan, heights: tuple[int, ...] = ()) -> list[tuple[DataArray, BandPlan]]:
+    """Plan an array, or each of its bands where these differ in markers, masks or in what holds heights."""
+    layers = layers_of(band, apart=0 < len(heights) < (len(band) if band.ndim > 2 else 1))
+    dtype, planned = heights_dtype(band.dtype) if heights else band.dtype, []
+    for at, layer in enumerate(layers):
+        correction = None
+        if heights and (len(layers) == 1 or at in heights) and plan.correction is not None and plan.fit is not None:
+            position = heights[0] if len(layers) == 1 else at
+            correction = band_correction(plan.correction, band, position, plan.fit)
+        planned.append((layer, plan_band(layer, plan, correction, dtype)))
+    return planned
+
+
+def plan_band(band: DataArray, plan: WarpPlan, correction: VerticalCorrection | None, dtype: np.dtype[Any]) -> BandPlan:
+    """Plan one band, without reading its pixels; dtype is that of the output."""
     kind = band.dtype.kind
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
         raise OptionError(f"{_name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
-    kernel = "nearest" if kind == "b" else plan.resampling
-    correction = plan.correction if plan.corrects(band) else None
-    dtype = band.dtype if correction is None else heights_dtype(band.dtype)
+    kernel = kernel_of(band, plan.resampling)
     found = plan.found_nodata if kernel != "nearest" and MASK not in band.coords else None
     nodata = band_nodata(band, plan.nodata, found)
     validity = validity_of(band, nodata, given=plan.nodata is not None)
     fill, records_fill, needs_mask = _fill(band, validity, (kernel, dtype), plan.mapping)
-    limits = _limits(band) if correction is None and kernel != "nearest" else None
+    limits = _limits(band) if correction is None and dtype == band.dtype and kernel != "nearest" else None
     return BandPlan(kernel, dtype, validity, fill, records_fill, needs_mask, limits, correction)
+
+
+def kernel_of(band: DataArray, resampling: str) -> str:
+    """Kernel for a band: "auto" is cubic, and nearest for classes; booleans are always taken from the nearest pixel."""
+    classes = holds_classes(band)
+    if resampling == "auto" or band.dtype.kind == "b":
+        return "nearest" if classes else "cubic"
+    if classes and resampling != "nearest":
+        warn_user(
+            f"{_name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
+            "mixes their numbers into others: leave it out, or give resampling='nearest'"
+        )
+    return resampling
+
+
+def holds_classes(band: DataArray) -> bool:
+    """Whether the numbers of a band are classes, by what its file or CF attributes say."""
+    found = band.encoding.get("gdal") or {}
+    tags = [band.attrs, *(each.get("", {}) for each in found.get("band_tags", []))]
+    return bool(
+        band.dtype.kind == "b"
+        or found.get("classes")
+        or any(_FLAGS & each.keys() or each.get("LAYER_TYPE") == "thematic" for each in tags)
+    )
 
 
 def _found_nodata(fit: Coregistration, image: GeoBox, resampling: str) -> Any:

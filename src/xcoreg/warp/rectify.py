@@ -21,7 +21,6 @@ from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
-from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
 from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
@@ -35,7 +34,7 @@ from xcoreg.results.coregistration import version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
 from xcoreg.warp.mapping import as_geobox, compose, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
-from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan
+from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampling
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
@@ -177,7 +176,7 @@ def rectify(
     like: Any = None,
     crs: Any = None,
     resolution: float | tuple[float, float] | None = None,
-    resampling: str = "cubic",
+    resampling: str = "auto",
     nodata: float | None = None,
     height: float = 0.0,
 ) -> _Image:
@@ -196,7 +195,7 @@ def rectify(
         Of the output, in place of `like`; default: that of the ground.
     resolution : float or (float, float), optional
         Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"}
+    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
         As for :func:`xcoreg.apply`.
     nodata : float, optional
         Marks missing pixels; default: the stored marker.
@@ -217,8 +216,7 @@ def rectify(
     NoOverlap
         When no pixel of the output falls on the image.
     """
-    if resampling not in KERNELS:
-        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}")
+    check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
     found = as_ground(ground, image, height)
@@ -236,7 +234,7 @@ def rectify(
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
     source_record = getattr(found, "history", {"model": getattr(found, "model", type(found).__name__)})
-    record = {"did": f"rectified ({resampling})", "by": f"xcoreg {version_of('xcoreg')}", **source_record}
+    record = {"did": "rectified", "by": f"xcoreg {version_of('xcoreg')}", **source_record}
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
@@ -265,6 +263,10 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
 def _plain_pixels(image: Any, dims: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
     """Drop the georeference of the old pixels; dimensions that only geolocation arrays name become y and x."""
     out = image.copy(deep=False)
+    for each in [out] if isinstance(out, DataArray) else out.data_vars.values():
+        tags = (each.encoding.get("gdal") or {}).get("tags", {})
+        if "RPC" in tags:
+            each.encoding["gdal"] = each.encoding["gdal"] | {"tags": {k: v for k, v in tags.items() if k != "RPC"}}
     arrays = find_arrays(image)
     if arrays is not None:
         out = out.drop_vars(arrays)
@@ -389,7 +391,7 @@ def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options
     check_fit(fit)
     if not fit.crs_wkt:
         raise NotGeoreferenced("the fit has no CRS: give the image a transform first")
-    if checked.vertical or (checked.vertical is None and fit.has_dz):
+    if checked.vertical not in (None, False) or (checked.vertical is None and fit.has_dz):
         raise OptionError(
             "heights are corrected in images that have a transform: da.coreg.rectify(like=...).coreg.apply(fit), or "
             "leave them as they are, vertical=False"
