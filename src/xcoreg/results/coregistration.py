@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -409,13 +410,16 @@ def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
 
 def current_versions() -> dict[str, str]:
     """Versions of the programs a result depends on."""
-    found = {}
-    for name in ("xcoreg", "numpy", "scipy", "rasterio"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    return {name: version_of(name) for name in ("xcoreg", "numpy", "scipy", "rasterio")}
+
+
+@cache
+def version_of(name: str) -> str:
+    """Version of an installed package, which takes a millisecond to read."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def load_fit(path: str | Path) -> Coregistration:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
@@ -15,6 +14,7 @@ from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, Op
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.grid import grid_of
+from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.metadata import Dims
 
 
@@ -203,11 +202,7 @@ def _correct_heights(image: Any, plan: WarpPlan) -> Any:
 
 def _record(fit: Coregistration, move: Displacement) -> dict[str, Any]:
     """Entry in the history of an image."""
-    try:
-        by = f"xcoreg {version('xcoreg')}"
-    except PackageNotFoundError:
-        by = "xcoreg"
-    record: dict[str, Any] = {"by": by, "model": fit.model.kind if fit.model is not None else None}
+    record: dict[str, Any] = {"by": f"xcoreg {version_of('xcoreg')}", "model": fit.model.kind if fit.model else None}
     if move.constant is not None:
         record["dx"], record["dy"] = move.constant
     return record
