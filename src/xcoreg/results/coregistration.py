@@ -7,7 +7,7 @@ import json
 import math
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -473,7 +473,7 @@ def current_versions() -> dict[str, str]:
     return {name: version_of(name) for name in ("xcoreg", "numpy", "scipy", "rasterio")}
 
 
-@lru_cache
+@cache
 def version_of(name: str) -> str:
     """Version of an installed package."""
     try:
