@@ -116,7 +116,6 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     like = None if options["like"] is None else xcoreg.open_raster(options["like"])
     names = ("crs", "resolution", "resampling", "nodata", "height")
     made = xcoreg.coregister.rectify(opened, ground, like=like, **{name: options[name] for name in names})
-    creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
     xcoreg.coregister.write_output(made, opened, Path(out), driver=options["driver"], **creation)
     console.print("wrote", out)
 

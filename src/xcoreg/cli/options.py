@@ -41,11 +41,13 @@ def band_option(name: str, text: str) -> Callable[[F], F]:
     return click.option(name, metavar="BAND", callback=_band, help=text)
 
 
-def resampling_option() -> Callable[[F], F]:
+def resampling_option(default: str = "auto") -> Callable[[F], F]:
     """Make the option that chooses the interpolation kernel."""
-    kinds = click.Choice(("auto", "nearest", "bilinear", "cubic", "lanczos"))
-    text = "Interpolation kernel; auto is cubic, and nearest for classes (colour table, flags)."
-    return click.option("--resampling", type=kinds, default="auto", show_default=True, help=text)
+    kinds: tuple[str, ...] = ("nearest", "bilinear", "cubic", "lanczos")
+    text = "Interpolation kernel."
+    if default == "auto":
+        kinds, text = (default, *kinds), "Interpolation kernel; auto is cubic, and nearest for classes."
+    return click.option("--resampling", type=click.Choice(kinds), default=default, show_default=True, help=text)
 
 
 def _band(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
