@@ -253,7 +253,7 @@ def _ends(file: Any) -> Any:
 
 _Result = TypeVar("_Result")
 _TRIES = 2  # repetitions after a response that was cut off, each after four times as long
-_ONE_READER = RLock()
+_ONE_RETRY = RLock()
 
 
 def clear_cached(path: str) -> None:
@@ -265,21 +265,18 @@ def clear_cached(path: str) -> None:
         pass
 
 
-def retry(job: Callable[[], _Result], path: str) -> _Result:
+def retry(job: Callable[[], _Result], path: str, tries: int = _TRIES) -> _Result:
     """Read a remote file; after an error clear GDAL's cache of it and try again, twice."""
-    if not _is_remote(path):
+    try:
         return job()
+    except RasterioError as error:
+        if not tries or not _is_remote(path) or _is_final(error):
+            raise
     # One thread at a time: another one could be served the response that was cut off before it is cleared.
-    with _ONE_READER:
-        for count in range(_TRIES):
-            try:
-                return job()
-            except RasterioError as error:
-                if _is_final(error):
-                    raise
-            clear_cached(path)
-            time.sleep(DELAY * 4**count)
-        return job()
+    with _ONE_RETRY:
+        clear_cached(path)
+        time.sleep(DELAY * 4 ** (_TRIES - tries))
+        return retry(job, path, tries - 1)
 
 
 def _is_remote(path: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -57,3 +60,22 @@ def test_a_job_is_tried_three_times_unless_the_answer_is_final(monkeypatch):
         with pytest.raises(RasterioIOError, match=last):
             retry(job, path)
         assert len(asked) == n
+
+
+def test_threads_read_side_by_side_and_try_again_one_at_a_time(monkeypatch):
+    monkeypatch.setattr("xcoreg.files.clear_cached", lambda path: None)
+    together, alone, failed = threading.Barrier(4, timeout=300), threading.Lock(), set()
+
+    def job():
+        me = threading.get_ident()
+        if me not in failed:
+            failed.add(me)
+            together.wait()  # breaks unless all threads are here at the same time
+            raise RasterioIOError("cut")
+        assert alone.acquire(blocking=False)
+        time.sleep(0.01)
+        alone.release()
+        return "pixels"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: retry(job, "/vsicurl/b.tif"), range(4))) == ["pixels"] * 4
