@@ -129,6 +129,20 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def fit(model: Any, shape: tuple[int, int], crs: str = "EPSG:32633") -> Any:
+    """Make a trusted result of a model, for images on NORTH_UP."""
+    from xcoreg.core.matches import Status
+    from xcoreg.results.coregistration import Coregistration, Quality
+    from xcoreg.results.shift import Shift
+    from xcoreg.results.tiepoints import TiePoints
+
+    points, grid = TiePoints(*([0] for _ in range(9))), tuple(NORTH_UP)[:6]
+    shift = None
+    if hasattr(model, "dx"):
+        shift = Shift(model.dx, model.dy, ((0.01, 0), (0, 0.01)), (NORTH_UP.a, NORTH_UP.b, NORTH_UP.d, NORTH_UP.e))
+    return Coregistration(model, points, Quality(n_windows=1, n_ok=1), Status.OK, shift, crs, grid, shape)
+
+
 def image(
     values: np.ndarray, *, nodata: float | None = None, transform: Affine = NORTH_UP, crs: Any = "EPSG:32633"
 ) -> xr.DataArray:

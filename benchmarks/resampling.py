@@ -12,26 +12,17 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from common import NORTH_UP, Report, arguments, image
+from common import NORTH_UP, Report, arguments, fit, image
 from odc.geo.geobox import GeoBox
 from rasterio.warp import Resampling, reproject
 
-from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.georef import map_to_pixel, pixel_to_map, transform_points
-from xcoreg.results.coregistration import Coregistration, Quality
-from xcoreg.results.tiepoints import TiePoints
 from xcoreg.warp.apply import apply
 
 CRS = "EPSG:32633"
 DX, DY = 3.57, 15.66
 KERNELS = ("nearest", "bilinear", "cubic", "lanczos")
-
-
-def fit() -> Coregistration:
-    """Make a shift by hand."""
-    points = TiePoints([0], [0], [0], [0], [0], [DX], [DY], [DX / 10], [-DY / 10])
-    return Coregistration(Translation(DX, DY), points, Quality(), Status.OK, None, CRS, tuple(NORTH_UP)[:6], (1, 1), {})
 
 
 def brightness(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
@@ -70,7 +61,7 @@ def best(work: Callable[[], Any], times: int) -> tuple[float, Any]:
 
 def compare(values: np.ndarray, name: str, grid: GeoBox, kernel: str, times: int) -> dict[str, Any]:
     """One row of the table."""
-    scene, correction = image(values, nodata=0), fit()
+    scene, correction = image(values, nodata=0), fit(Translation(DX, DY), values.shape)
     ours, out = best(lambda: apply(scene, correction, like=grid, resampling=kernel).values, times)
     moved = Affine(NORTH_UP.a, 0, NORTH_UP.c + DX, 0, NORTH_UP.e, NORTH_UP.f + DY)
     other = np.zeros(grid.shape, values.dtype)

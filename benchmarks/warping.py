@@ -15,14 +15,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import rasterio
-from common import CACHE, NORTH_UP, Report, arguments, image
+from common import CACHE, NORTH_UP, Report, arguments, fit, image
 from process import run
 from rasterio.warp import Resampling, reproject
 
 import xcoreg
-from xcoreg.core.matches import Status
-from xcoreg.results.coregistration import Coregistration, Quality
-from xcoreg.results.tiepoints import TiePoints
 from xcoreg.simulate import smooth_field
 
 CRS = "EPSG:32633"
@@ -53,12 +50,6 @@ class Nothing(Field):
         """No correction."""
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         return np.zeros(shape), np.zeros(shape)
-
-
-def fit(model: Any) -> Coregistration:
-    """Make a trusted result of a model."""
-    points = TiePoints(*([0] for _ in range(9)))
-    return Coregistration(model, points, Quality(), Status.OK, None, CRS, tuple(NORTH_UP)[:6], (1, 1), {})
 
 
 def scene(size: int, seed: int) -> np.ndarray:
@@ -92,7 +83,7 @@ def make(path: Path, size: int, seed: int) -> None:
 def warp(source: str, goal: str, kernel: str) -> None:
     """Warp one file, as a user would."""
     raster = xcoreg.open_raster(source, chunks="auto", band=1)
-    xcoreg.write_raster(xcoreg.apply(raster, fit(Field(max(raster.shape))), resampling=kernel), goal)
+    xcoreg.write_raster(xcoreg.apply(raster, fit(Field(max(raster.shape)), raster.shape), resampling=kernel), goal)
 
 
 def copy(source: str, goal: str) -> None:
@@ -139,11 +130,11 @@ def beside_gdal(size: int, seed: int, times: int) -> list[dict[str, Any]]:
     raster, out = image(values, nodata=0), np.zeros_like(values)
     rows = []
     for kernel in KERNELS:
-        ours = best(lambda k=kernel: xcoreg.apply(raster, fit(Field(size)), resampling=k), times)
+        ours = best(lambda k=kernel: xcoreg.apply(raster, fit(Field(size), (size, size)), resampling=k), times)
         there = {"src_transform": NORTH_UP * NORTH_UP.translation(0.3, 0.7), "dst_transform": NORTH_UP, "src_nodata": 0}
         how = {"src_crs": CRS, "dst_crs": CRS, "dst_nodata": 0, "resampling": Resampling[kernel]}
         theirs = best(lambda h=how, t=there: reproject(values, out, **t, **h), times)
-        still = best(lambda k=kernel: xcoreg.apply(raster, fit(Nothing(size)), resampling=k), 1)
+        still = best(lambda k=kernel: xcoreg.apply(raster, fit(Nothing(size), (size, size)), resampling=k), 1)
         each = 1e9 / size**2
         row = {"xcoreg ns/px": ours * each, "zero field ns/px": still * each, "GDAL ns/px": theirs * each}
         rows.append({"kernel": kernel, **row, "speed, GDAL = 1": theirs / ours})
