@@ -78,7 +78,7 @@ def inside(fit: Any) -> float:
     """Share of withheld tie points within their predicted 95 % ellipse."""
     ok = fit.points.ok
     check = fit.details.assessment.check
-    off = np.stack([check["dx"], check["dy"]], -1)
+    off = np.stack([check.dx, check.dy], -1)
     spread = (
         fit.model.predict_cov(fit.points.x[ok], fit.points.y[ok]) + fit.points.cov[ok] + np.array(fit.model.scatter)
     )
