@@ -326,7 +326,7 @@ class CoregAccessor:
         nodata: float | None = None,
         height: float = 0.0,
     ) -> Image:
-        """Rectify an image georeferenced by control points, RPCs or corners; see :func:`xcoreg.warp.rectify.rectify`.
+        """Rectify an image georeferenced by control points, RPCs or corners, in one interpolation.
 
         Parameters
         ----------
@@ -338,7 +338,7 @@ class CoregAccessor:
         crs : CRS in any spelling, optional
             Of the output; default: that of the ground.
         resolution : float or (float, float), optional
-            Pixel size (x, y), units of the output CRS; default: about that of the image.
+            Pixel size (x, y), units of the output CRS; default: squares of the size of the pixels at the middle.
         resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
             Interpolation kernel.
         nodata : float, optional
@@ -349,7 +349,7 @@ class CoregAccessor:
         Returns
         -------
         DataArray or Dataset
-            As this image, interpolated once; lazy if this image is.
+            North up unless `like` says otherwise, pixel edges at multiples of their size; lazy if this image is.
 
         Examples
         --------
@@ -374,7 +374,7 @@ class CoregAccessor:
         resampling: str | None = "nearest",
         height: float = 0.0,
     ) -> Located:
-        """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.warp.locate.locate`.
+        """Find points in the image: columns, rows, inside or not, and values.
 
         Parameters
         ----------
@@ -396,6 +396,7 @@ class CoregAccessor:
         Returns
         -------
         Located
+            Exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px.
 
         Examples
         --------
@@ -418,7 +419,7 @@ class CoregAccessor:
         normalized: bool = False,
         height: float = 0.0,
     ) -> tuple[Floats, Floats]:
-        """Find the coordinates of positions in the image; see :func:`xcoreg.warp.locate.place`.
+        """Find the coordinates of positions in the image.
 
         Parameters
         ----------

@@ -33,8 +33,7 @@ from xcoreg.matching.options import (
     shows_options,
 )
 from xcoreg.raster.bands import other_grids, spatial_dims
-from xcoreg.raster.footprint import footprint as footprint_of
-from xcoreg.raster.footprint import overlap as overlap_of
+from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import (
     check_size,

@@ -10,18 +10,19 @@ Conventions, used everywhere:
 
 from __future__ import annotations
 
+# What is imported as itself is for the other packages of xcoreg.
 from xcoreg.georef.crs import (
-    as_crs,
+    as_crs as as_crs,
     epsg_of,
-    has_lonlat,
-    local_displacement,
-    longitude_period,
+    has_lonlat as has_lonlat,
+    local_displacement as local_displacement,
+    longitude_period as longitude_period,
     parse_crs,
     same_crs,
     transform_points,
-    wrap_longitude,
+    wrap_longitude as wrap_longitude,
 )
-from xcoreg.georef.gcp_files import attach_gcps, csv_text, read_gcps, save_gcps
+from xcoreg.georef.gcp_files import attach_gcps, read_gcps, save_gcps
 from xcoreg.georef.gcp_fit import GCPFit, Residuals
 from xcoreg.georef.gcp_models import fit_gcps
 from xcoreg.georef.gcps import GCPs
@@ -39,21 +40,20 @@ from xcoreg.georef.ground import (
     to_geotransform,
 )
 from xcoreg.georef.transform import (
-    Linear,
-    cov_to_map,
-    cov_to_pixel,
+    Linear as Linear,
+    cov_to_map as cov_to_map,
+    cov_to_pixel as cov_to_pixel,
     find_georeference,
-    gsd,
-    linear_of,
+    gsd as gsd,
+    linear_of as linear_of,
     map_to_pixel,
     pixel_to_map,
     read_prj,
     read_world_file,
-    resized,
-    translate,
-    vector_to_map,
-    vector_to_pixel,
-    world_file,
+    resized as resized,
+    translate as translate,
+    vector_to_map as vector_to_map,
+    vector_to_pixel as vector_to_pixel,
     write_prj,
     write_world_file,
 )
@@ -66,23 +66,13 @@ __all__ = [
     "GCPs",
     "GeolocationGround",
     "Ground",
-    "Linear",
     "RPCGround",
     "Residuals",
-    "as_crs",
     "attach_gcps",
-    "cov_to_map",
-    "cov_to_pixel",
-    "csv_text",
     "epsg_of",
     "find_georeference",
     "fit_gcps",
     "from_geotransform",
-    "gsd",
-    "has_lonlat",
-    "linear_of",
-    "local_displacement",
-    "longitude_period",
     "lonlat_to_pixel",
     "map_to_pixel",
     "parse_crs",
@@ -92,16 +82,10 @@ __all__ = [
     "read_prj",
     "read_rpcs",
     "read_world_file",
-    "resized",
     "same_crs",
     "save_gcps",
     "to_geotransform",
     "transform_points",
-    "translate",
-    "vector_to_map",
-    "vector_to_pixel",
-    "world_file",
-    "wrap_longitude",
     "write_prj",
     "write_world_file",
 ]

@@ -392,19 +392,29 @@ class Coregistration:
         return write_report(self, path, target, reference, title=title, windows=windows, where=where, **bands)
 
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
-        """Evaluate the correction on a grid; see :func:`xcoreg.warp.field_raster.displacement_raster`.
+        """Evaluate the correction, trusted or not, on a grid.
 
         Parameters
         ----------
         resolution : float or (float, float), optional
-            Pixel size (x, y), CRS units.
+            Size (x, y) of a node, CRS units, along the columns and rows of the target. Default: a quarter of the
+            distance between tie points, and at most 1000 nodes along each side.
         like : DataArray, Dataset or GeoBox, optional
-            Exactly this grid instead.
+            Evaluate on exactly this grid, in any CRS; dx and dy are then in the units of that CRS.
 
         Returns
         -------
         DataArray
-            Bands dx, dy and sigma, CRS units.
+            (band, y, x) float64: dx, dy (``x_ref = x_tgt + dx`` at the position of the *target*) and sigma (standard
+            deviation in the direction where it is largest), CRS units; NaN where a place has no position in the CRS of
+            the fit.
+
+        Raises
+        ------
+        MatchError
+            When the fit has no model.
+        OptionError
+            When both options are given, or one cannot be used.
         """
         from xcoreg.warp.field_raster import displacement_raster
 

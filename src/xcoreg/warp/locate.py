@@ -122,51 +122,7 @@ def locate(
     resampling: str | None = "nearest",
     height: float = 0.0,
 ) -> Located:
-    """Find points in an image.
-
-    Parameters
-    ----------
-    image : DataArray, Dataset or None
-        None when only its corners are known: `ground` is then Corners and the answer normalised.
-    points : (n, 2) or (n, 3) array, pair of arrays, mapping, DataFrame or GeoDataFrame
-        x before y, longitude before latitude; a third column (or one named value) is a measurement, which is kept.
-    crs : CRS in any spelling, optional
-        Of the points; default: that of a GeoDataFrame, else longitude and latitude (WGS 84).
-    ground : optional
-        Where the image lies: GCPs, a GCPFit, an RPC of rasterio, Corners, an Affine. Default: what the image carries.
-    normalized : bool
-        Answer in parts of the image, from (0, 0) upper left to (1, 1) lower right, instead of pixels.
-    band : int or str, optional
-        Band to take values from.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"} or None
-        How values are taken; None takes none.
-    height : float
-        Of the ground over the ellipsoid, m, for RPCs.
-
-    Returns
-    -------
-    Located
-
-    Raises
-    ------
-    OptionError
-        For points or a ground that cannot be read.
-    NotGeoreferenced
-        When the image has no georeference.
-
-    Notes
-    -----
-    Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px
-    (:func:`xcoreg.georef.ground.approximate_to_pixel`).
-
-    Examples
-    --------
-    >>> from xcoreg.georef import Corners
-    >>> swath = Corners((-52, -68), (-47, -68.3), (-47.6, -70.2), (-53, -69.9), plane="EPSG:3412")
-    >>> found = locate(None, [(-50, -68.5, 31.0), (-45, -70, 8.0)], ground=swath)
-    >>> found.table().round(9)
-    array([[ 0.43158025,  0.18440388, 31.        ]])
-    """
+    """Find points in an image, or (None) between the corners that `ground` is: :meth:`CoregAccessor.locate`."""
     if resampling is not None and resampling not in KERNELS:
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}, or None")
     x, y, carried, own = _columns(points)
@@ -198,32 +154,7 @@ def place(
     normalized: bool = False,
     height: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Find where positions in an image lie on the ground; the inverse of :func:`locate`.
-
-    Parameters
-    ----------
-    image : DataArray, Dataset or None
-        As for :func:`locate`.
-    col, row : float or array
-        Position; an integer is the centre of a pixel. Parts of the image when `normalized` or without an image.
-    crs : CRS in any spelling
-        Of the answer.
-    ground, normalized, height
-        As for :func:`locate`.
-
-    Returns
-    -------
-    x, y : float64, the shape of the input
-        Longitude before latitude; not finite where there is no place.
-
-    Examples
-    --------
-    >>> from xcoreg.georef import Corners
-    >>> square = Corners((0, 10), (10, 10), (10, 0), (0, 0), crs="EPSG:32633")
-    >>> x, y = place(None, 0.5, 0.25, ground=square, crs="EPSG:32633")
-    >>> round(float(x), 9), round(float(y), 9)
-    (5.0, 7.5)
-    """
+    """Find where positions in an image lie on the ground; the inverse of :func:`locate`."""
     found = as_ground(ground, image, height)
     cols, rows = np.asarray(col, np.float64), np.asarray(row, np.float64)
     cols, rows = np.broadcast_arrays(cols, rows)

@@ -180,42 +180,7 @@ def rectify(
     nodata: float | None = None,
     height: float = 0.0,
 ) -> _Image:
-    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        dask arrays stay lazy.
-    ground : optional
-        Where the image lies: GCPs, a :class:`xcoreg.georef.GCPFit` (to choose the model), an RPC of rasterio,
-        :class:`xcoreg.georef.Corners`, a path of control points. Default: what the image carries.
-    like : DataArray, Dataset or GeoBox, optional
-        Rectify to exactly this grid.
-    crs : CRS in any spelling, optional
-        Of the output, in place of `like`; default: that of the ground.
-    resolution : float or (float, float), optional
-        Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
-    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
-        As for :func:`xcoreg.apply`.
-    nodata : float, optional
-        Marks missing pixels; default: the stored marker.
-    height : float
-        Of the ground over the ellipsoid, m, for RPCs.
-
-    Returns
-    -------
-    DataArray or Dataset
-        North up; pixel edges at multiples of the pixel size, unless `like` says otherwise.
-
-    Raises
-    ------
-    NotGeoreferenced
-        When the image has no georeference, or it has no CRS.
-    OptionError
-        For options that do not go together.
-    NoOverlap
-        When no pixel of the output falls on the image.
-    """
+    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation."""
     check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")

@@ -35,8 +35,7 @@ from xcoreg.warp.mapping import Mapping
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from collections.abc import Mapping as Named
+    from collections.abc import Hashable, Mapping as Named
 
     from numpy.typing import NDArray
     from xarray import DataArray
