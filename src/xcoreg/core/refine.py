@@ -18,8 +18,8 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
+from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
 from xcoreg.core.quality import Cells
-from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, ramps, shift_pixels
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
 

@@ -27,8 +27,7 @@ from xcoreg.io.write_mask import loses_nan
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.file_mask import MASK, MASK_NAME
 from xcoreg.raster.grid import grid_of
-from xcoreg.results.external import as_points
-from xcoreg.results.tiepoints import TiePoints
+from xcoreg.results.tiepoints import TiePoints, as_points
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

@@ -15,7 +15,7 @@ from xcoreg.core import Floats
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
 from xcoreg.raster.grid import check_size, grid_of
-from xcoreg.results.external import turn_cov
+from xcoreg.results.tiepoints import turn_cov
 
 if TYPE_CHECKING:
     import os
