@@ -64,31 +64,10 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 __all__ = [
-    "apply",
-    "check_format",
-    "check_table_suffix",
-    "correct_file",
-    "describe_accessor",
-    "finest_of",
-    "footprint",
-    "gcps_of",
-    "grid_of",
-    "locate",
-    "match",
-    "match_local",
-    "moves_only",
-    "nodata",
-    "overlap",
-    "place",
-    "rectified_to",
-    "rectify",
-    "shift_to",
-    "tie_points",
-    "warp_to",
-    "write_field",
-    "write_gcps",
-    "write_output",
-]
+    "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
+    "gcps_of", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap", "place",
+    "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps", "write_output",
+]  # fmt: skip
 
 Image = TypeVar("Image", bound=DataArray | Dataset)
 

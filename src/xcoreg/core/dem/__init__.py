@@ -7,14 +7,6 @@ from xcoreg.core.dem.observations import DemWindow, Samples, gradients
 from xcoreg.core.dem.solve import ElevationMatcher, Solution, solve
 
 __all__ = [
-    "ELEVATION_MATCHERS",
-    "DemWindow",
-    "ElevationMatcher",
-    "Samples",
-    "Solution",
-    "Terms",
-    "cov3_to_map",
-    "gradients",
-    "parse_terms",
-    "solve",
-]
+    "ELEVATION_MATCHERS", "DemWindow", "ElevationMatcher", "Samples", "Solution", "Terms", "cov3_to_map",
+    "gradients", "parse_terms", "solve",
+]  # fmt: skip

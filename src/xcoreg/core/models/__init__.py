@@ -20,22 +20,7 @@ from xcoreg.core.models.spline import Spline
 from xcoreg.core.models.triangulation import Piecewise
 
 __all__ = [
-    "KINDS",
-    "KINDS_AUTO",
-    "Affine",
-    "Choice",
-    "Custom",
-    "Degenerate",
-    "HorizontalVertical",
-    "Model",
-    "Piecewise",
-    "Polynomial2",
-    "Polynomial3",
-    "Spline",
-    "Translation",
-    "assess_model",
-    "choose_heights",
-    "choose_model",
-    "fit_model",
-    "model_from_dict",
-]
+    "KINDS", "KINDS_AUTO", "Affine", "Choice", "Custom", "Degenerate", "HorizontalVertical", "Model", "Piecewise",
+    "Polynomial2", "Polynomial3", "Spline", "Translation", "assess_model", "choose_heights", "choose_model",
+    "fit_model", "model_from_dict",
+]  # fmt: skip
