@@ -32,7 +32,7 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
-from xcoreg.raster.bands import other_grids, spatial_dims
+from xcoreg.raster.bands import other_grids, shape_of, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import (
@@ -52,7 +52,7 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
-from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
+from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from xcoreg.errors import CoregError, GridError, NotGeoreferenced
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, has_lonlat, pixel_to_lonlat, transform_points
 from xcoreg.georef.crs import unit_of
 from xcoreg.io.read import open_raster
-from xcoreg.raster.bands import other_axes, to_band
+from xcoreg.raster.bands import other_axes, shape_of, to_band
 from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import georeferenced_by
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster, uncertain_text
 from xcoreg.warp.locate import place
-from xcoreg.warp.rectify import ground_of, shape_of
+from xcoreg.warp.rectify import ground_of
 
 if TYPE_CHECKING:
     from xcoreg.cli.console import Console

@@ -7,7 +7,6 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -242,7 +241,7 @@ def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
     with open_gdal(place) as file:
         lost = metadata.lost_tags(file)
     if lost or any(metadata.class_names):
-        write_side_car(place.with_name(f"{place.name}.aux.xml"), lost, metadata.class_names)
+        write_side_car(place, lost, metadata.class_names)
     with open_gdal(place) as file:
         missing = metadata.missing_in(file)
     if missing:
@@ -358,16 +357,8 @@ def add_tags(place: Path, tags: Mapping[str, str]) -> None:
     """Add tags to a GeoTIFF; to that of a cloud optimised one beside it, for new ones within would spoil its layout."""
     with open_gdal(place) as file:
         cloud_optimised = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    if not cloud_optimised:
-        with open_gdal(place, "r+") as file:
-            file.update_tags(**tags)
+    if cloud_optimised:
+        write_side_car(place, [(0, "", dict(tags))], [])
         return
-    beside = place.with_name(f"{place.name}.aux.xml")
-    root = ElementTree.parse(beside).getroot() if beside.exists() else ElementTree.Element("PAMDataset")
-    domain = next((one for one in root.findall("Metadata") if not one.get("domain")), None)
-    domain = ElementTree.SubElement(root, "Metadata") if domain is None else domain
-    for key, text in tags.items():
-        for old in [one for one in domain if one.get("key") == key]:
-            domain.remove(old)
-        ElementTree.SubElement(domain, "MDI", key=key).text = text
-    ElementTree.ElementTree(root).write(beside, encoding="utf-8")
+    with open_gdal(place, "r+") as file:
+        file.update_tags(**tags)

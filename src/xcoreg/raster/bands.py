@@ -58,10 +58,25 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     )
 
 
+def arrays_of(image: Image) -> list[DataArray]:
+    """Give the image itself, or the variables of a Dataset."""
+    return [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+
+
 def is_chunked(image: Image) -> bool:
     """Whether pixels are dask's."""
-    bands = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    return any(band.chunks is not None for band in bands)
+    return any(band.chunks is not None for band in arrays_of(image))
+
+
+def shape_of(image: Image) -> tuple[int, int]:
+    """Rows and columns of an image."""
+    y_dim, x_dim = spatial_dims(image, "the image")
+    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
+
+
+def name_of(band: DataArray) -> str:
+    """Name of an array in messages."""
+    return "the image" if band.name is None else str(band.name)
 
 
 def _check_image(image: object, name: str) -> None:
@@ -86,9 +101,7 @@ def other_grids(image: Dataset) -> list[list[Hashable]]:
 
 def spatial_bands(image: Image, dims: tuple[Hashable, Hashable]) -> dict[Hashable, DataArray]:
     """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
-    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    bands = (band for band in found if set(dims) <= set(band.dims))
-    return {band.name: band.transpose(..., *dims) for band in bands}
+    return {band.name: band.transpose(..., *dims) for band in arrays_of(image) if set(dims) <= set(band.dims)}
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:

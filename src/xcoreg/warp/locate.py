@@ -13,10 +13,10 @@ from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.ground import approximate_to_map, approximate_to_pixel
-from xcoreg.raster.bands import to_band
+from xcoreg.raster.bands import shape_of, to_band
 from xcoreg.raster.file_mask import mask_of
 from xcoreg.raster.nodata import Validity, stored_nodata, validity_of
-from xcoreg.warp.rectify import as_ground, shape_of
+from xcoreg.warp.rectify import as_ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

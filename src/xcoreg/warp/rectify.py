@@ -26,8 +26,9 @@ from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
+from xcoreg.io.tags import without_rpcs
 from xcoreg.lazy import token
-from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
+from xcoreg.raster.bands import arrays_of, is_chunked, pick_variable, shape_of, spatial_dims
 from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
 from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
 from xcoreg.results.coregistration import version_of
@@ -39,12 +40,6 @@ from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampl
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
     from xcoreg.results.coregistration import Coregistration
-
-
-def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
-    """Rows and columns of an image."""
-    y_dim, x_dim = spatial_dims(image, "the image")
-    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
 
 
 def gcps_of(image: DataArray | Dataset) -> GCPs | None:
@@ -228,10 +223,9 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
 def _plain_pixels(image: Any, dims: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
     """Drop the georeference of the old pixels; dimensions that only geolocation arrays name become y and x."""
     out = image.copy(deep=False)
-    for each in [out] if isinstance(out, DataArray) else out.data_vars.values():
-        tags = (each.encoding.get("gdal") or {}).get("tags", {})
-        if "RPC" in tags:
-            each.encoding["gdal"] = each.encoding["gdal"] | {"tags": {k: v for k, v in tags.items() if k != "RPC"}}
+    for each in arrays_of(out):
+        if each.encoding.get("gdal"):
+            each.encoding["gdal"] = without_rpcs(each.encoding["gdal"])
     arrays = find_arrays(image)
     if arrays is not None:
         out = out.drop_vars(arrays)

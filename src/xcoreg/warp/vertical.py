@@ -24,6 +24,7 @@ from xcoreg.raster.bands import (
     entry_of,
     height_scaling,
     height_unit,
+    name_of,
     parse_unit,
     pick_band,
     spatial_bands,
@@ -164,8 +165,9 @@ def heights_in(
     found = _named(bands, vertical)
     for name, band in bands.items():
         if found[name] and band.dtype.kind not in "iuf":
-            called = "the image" if name is None else str(name)
-            raise OptionError(f"vertical=True, but {called} holds {band.dtype}, which are no elevations: leave it out")
+            raise OptionError(
+                f"vertical=True, but {name_of(band)} holds {band.dtype}, which are no elevations: leave it out"
+            )
     return found
 
 
