@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from xcoreg.core.dem import cov3_to_map, parse_terms
-from xcoreg.core.dem.equations import correlation_length, sandwich
+from xcoreg.core.dem.covariance import correlation_length, sandwich
 from xcoreg.core.dem.observations import shift_window
 from xcoreg.core.dem.solve import azimuth_bins, fit_cosine, slope_azimuth
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from xcoreg.core.dem.equations import ELEVATION_MATCHERS, Terms, cov3_to_map, parse_terms
+from xcoreg.core.dem.covariance import cov3_to_map
+from xcoreg.core.dem.equations import ELEVATION_MATCHERS, Terms, parse_terms
 from xcoreg.core.dem.observations import DemWindow, Samples, gradients
 from xcoreg.core.dem.solve import ElevationMatcher, Solution, solve
 
 __all__ = [
-    "ELEVATION_MATCHERS", "DemWindow", "ElevationMatcher", "Samples", "Solution", "Terms", "cov3_to_map",
-    "gradients", "parse_terms", "solve",
-]  # fmt: skip
+    "ELEVATION_MATCHERS",
+    "DemWindow",
+    "ElevationMatcher",
+    "Samples",
+    "Solution",
+    "Terms",
+    "cov3_to_map",
+    "gradients",
+    "parse_terms",
+    "solve",
+]

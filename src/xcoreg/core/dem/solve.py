@@ -10,17 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xcoreg.core import Bools, Floats, Ints
-from xcoreg.core.dem.equations import (
-    Basis,
-    Equations,
-    Spread,
-    Terms,
-    classic_covariance,
-    covariance,
-    residual_correlation_length,
-    solve_weighted,
-    spread_of,
-)
+from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
+from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
 from xcoreg.core.matches import Matches, Status
 

@@ -12,11 +12,22 @@ from numpy.typing import ArrayLike
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
-from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
+from xcoreg.core.models.leastsq import (
+    FitPoints,
+    LinearFit,
+    ResidualCov,
+    calibrate,
+    first_scatter,
+    fit_linear,
+    folds_of,
+    half_planes,
+    iterate_scatter,
+    prepare_points,
+    rejection_limit,
+)
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
-from xcoreg.core.models.uncertainty import ResidualCov, calibrate, first_scatter, iterate_scatter, rejection_limit
 from xcoreg.core.robust import biweight_loss
 
 
