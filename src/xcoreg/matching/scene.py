@@ -20,8 +20,9 @@ from xcoreg.georef.transform import map_to_grid
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
 from xcoreg.matching.options import Options
-from xcoreg.raster.bands import UNKNOWN, Unit, common_unit, height_scaling, height_unit
+from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
+from xcoreg.raster.georeference import UNKNOWN, Unit
 from xcoreg.raster.overview import Overview, overview_of
 from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata
 

@@ -25,11 +25,11 @@ from xcoreg.raster.bands import (
     height_scaling,
     height_unit,
     name_of,
-    parse_unit,
     pick_band,
     spatial_bands,
     spatial_dims,
 )
+from xcoreg.raster.georeference import parse_unit
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import valid_mask
 from xcoreg.warp.mapping import Mapping
