@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from affine import Affine
 
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, check_output, local_path, new_file, open_gdal, reporting_disk_full
+from xcoreg.files import SIDECARS, NoSuchFile, check_output, local_path, new_file, open_gdal, reporting_disk_full
 from xcoreg.georef import read_prj
 from xcoreg.io.formats import side_files
 from xcoreg.io.metadata import add_tags
@@ -37,7 +37,7 @@ def copy_moved(
     old = _transform_of(source)
     with new_file(goal, side_files(goal)) as place, reporting_disk_full(place.parent):
         shutil.copyfile(source, place)
-        for suffix in (".aux.xml", ".ovr", ".msk", ".msk.ovr"):
+        for suffix in SIDECARS:
             beside = source.with_name(source.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, place.with_name(place.name + suffix))

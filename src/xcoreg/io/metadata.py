@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
@@ -19,6 +18,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
 from xcoreg.files import open_gdal
+from xcoreg.io.read import shape_of_file
 from xcoreg.io.tags import (
     ENVI_LISTS,
     HEADER_LAYOUT,
@@ -134,14 +134,8 @@ def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None
 def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
     """Control points of an image, unless it is a part of its file: they count the pixels of the file."""
     gcps: list[GroundControlPoint] | None = part.rio.get_gcps()
-    source = part.encoding.get("source")
-    if gcps and isinstance(source, str):
-        try:
-            with rasterio.open(source) as file:
-                return gcps if (file.height, file.width) == part.shape[-2:] else None
-        except RasterioError:
-            return None
-    return gcps
+    is_of_file = isinstance(part.encoding.get("source"), str)
+    return gcps if gcps and (not is_of_file or shape_of_file(part) == part.shape[-2:]) else None
 
 
 # Written elsewhere, or valid for the old pixels only.

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
-from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
+from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
 from xcoreg.georef import as_crs, read_prj
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
@@ -354,6 +354,15 @@ def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | 
     stamp = (where.stat().st_mtime_ns, where.stat().st_size) if where is not None else ()
     token = hashlib.sha1(repr((path, stamp, sizes)).encode(), usedforsecurity=False).hexdigest()
     return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
+
+
+def shape_of_file(band: DataArray) -> tuple[int, int] | None:
+    """Rows and columns of the file that an image was read from, None where there is none."""
+    try:
+        with open_gdal(band.encoding["source"]) as file:
+            return file.height, file.width
+    except (KeyError, TypeError, OptionError):
+        return None
 
 
 def chunk_unread(image: Any) -> Any:

@@ -37,16 +37,8 @@ if TYPE_CHECKING:
 
 
 # Layout of the file that the image was read from.
-_LAYOUT = (
-    "source",
-    "preferred_chunks",
-    "chunks",
-    "shards",
-    "chunksizes",
-    "rasterio_dtype",
-    "original_shape",
-    "contiguous",
-)
+_LAYOUT = {"source", "preferred_chunks", "chunks", "shards", "chunksizes"}
+_LAYOUT |= {"rasterio_dtype", "original_shape", "contiguous"}
 # Entries of an encoding that convert values, not those of the layout.
 _CODING = ("_FillValue", "missing_value", "dtype", "scale_factor", "add_offset", "units", "calendar", "grid_mapping")
 _PIECE = 2048  # px, side of the chunks of an image without dask

@@ -13,7 +13,6 @@ from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rioxarray.exceptions import RioXarrayError
@@ -25,7 +24,7 @@ from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, w
 from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
-from xcoreg.io.read import chunk_unread
+from xcoreg.io.read import chunk_unread, shape_of_file
 from xcoreg.io.tags import without_rpcs
 from xcoreg.lazy import token
 from xcoreg.raster.bands import arrays_of, is_chunked, pick_variable, shape_of, spatial_dims
@@ -71,15 +70,8 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
 
 def _check_complete(band: DataArray) -> None:
     """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
-    source = band.encoding.get("source")
-    if not isinstance(source, str):
-        return
-    try:
-        with rasterio.open(source) as file:
-            whole = (file.height, file.width)
-    except rasterio.errors.RasterioError:
-        return
-    if shape_of(band) != whole:
+    whole = shape_of_file(band)
+    if whole is not None and shape_of(band) != whole:
         raise OptionError(
             f"the image has {shape_of(band)} rows and columns, its file {whole}: its control points or RPCs count the "
             "pixels of the whole; rectify first, then cut"
