@@ -158,17 +158,7 @@ class CoregAccessor:
 
     @_shows_options
     def match(self, reference: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
-        """Measure the shift onto a reference; see :func:`xcoreg.match` for options and errors.
-
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays; any CRS and GSD.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :class:`xcoreg.matching.options.Options`.
+        """Measure the shift onto a `reference`. See :func:`xcoreg.match` for `ground`, the options and the errors.
 
         Returns
         -------
@@ -188,17 +178,7 @@ class CoregAccessor:
     def match_local(
         self, reference: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
     ) -> Coregistration:
-        """Measure a field of shifts onto a reference; see :func:`xcoreg.match_local` for options and errors.
-
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays; any CRS and GSD.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :class:`xcoreg.matching.options.LocalOptions`.
+        """Measure a field of shifts onto a `reference`. See :func:`xcoreg.match_local` for `ground`, options, errors.
 
         Returns
         -------
@@ -216,18 +196,10 @@ class CoregAccessor:
 
     @_shows_options
     def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
-        """Correct this image by a fit; see :func:`xcoreg.apply`.
+        """Correct this image by a `fit` of it, or of another of the same product. See :func:`xcoreg.apply`.
 
-        Parameters
-        ----------
-        fit : Coregistration
-            Estimated on this image, or on another one of the same product.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :func:`xcoreg.apply`. Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves
-            the transform. An image georeferenced by control points or RPCs is rectified, in the CRS of the fit.
+        Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves the transform. An image
+        georeferenced by control points or RPCs (or `ground`) is rectified, in the CRS of the fit.
 
         Returns
         -------
@@ -246,17 +218,7 @@ class CoregAccessor:
 
     @_shows_options
     def shift_to(self, reference: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
-        """Match and apply in one step: ``apply(match(reference))``.
-
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :meth:`match` and :meth:`apply`.
+        """Match and apply in one step: ``apply(match(reference))``. See :func:`xcoreg.shift_to`, also for `ground`.
 
         Returns
         -------
@@ -277,15 +239,7 @@ class CoregAccessor:
     def warp_to(self, reference: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
         """Measure a field of shifts and warp by it in one step: ``apply(match_local(reference))``, one interpolation.
 
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :meth:`match_local` and :meth:`apply`. Without an output grid that of this image is used.
+        See :func:`xcoreg.warp_to`, also for `ground`. Without an output grid that of this image is used.
 
         Returns
         -------

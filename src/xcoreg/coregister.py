@@ -154,14 +154,8 @@ def match_local(
 
     Parameters
     ----------
-    target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
-        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
-    reference : DataArray or Dataset
-        The image that is right; any CRS and GSD.
-    ground : optional
-        Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
-        Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    target, reference, ground
+        As for :func:`match`.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
 
