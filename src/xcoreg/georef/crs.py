@@ -148,16 +148,9 @@ def _unbound(crs: CRS) -> CRS:
 
 
 def epsg_of(crs: Any) -> int | None:
-    """Find the EPSG code of a CRS, also where its description does not name it.
+    """Find the EPSG code of a `crs` in any spelling, also where its description does not name it.
 
-    Parameters
-    ----------
-    crs : CRS in any spelling, or None
-
-    Returns
-    -------
-    int or None
-        None when none of EPSG's has the same datum and gives the same coordinates to a millimetre.
+    None when none of EPSG's has the same datum and gives the same coordinates to a millimetre.
 
     Examples
     --------
@@ -225,18 +218,9 @@ def unit_of(crs: Any) -> str:
 
 
 def same_crs(first: Any, second: Any) -> bool:
-    """Whether two CRSs give a point the same (x, y).
+    """Whether two CRSs (`first`, `second`) in any spelling give a point the same (x, y).
 
     Axis order, names and a vertical part do not matter; an unknown CRS equals nothing.
-
-    Parameters
-    ----------
-    first, second : CRS in any spelling, or None
-
-    Returns
-    -------
-    bool
-        True when coordinates need no transformation.
 
     Examples
     --------

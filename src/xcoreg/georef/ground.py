@@ -401,20 +401,14 @@ def _unrounded(value: Any) -> Any:
 
 
 def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> RPCGround:
-    """Read the rational polynomial coefficients of an image.
+    """Read the rational polynomial coefficients of the raster at `path`: an RPCGround.
 
     Parameters
     ----------
-    path : str or Path
-        Any raster GDAL reads.
     height : float
         Of the ground over the ellipsoid, m.
     dem : str, optional
         Raster of heights, used instead of `height`.
-
-    Returns
-    -------
-    RPCGround
 
     Raises
     ------

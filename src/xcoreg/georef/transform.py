@@ -177,17 +177,7 @@ def world_file(path: str | Path) -> Path:
 
 
 def read_world_file(path: str | Path) -> Affine:
-    """Read a world file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The world file, or its image.
-
-    Returns
-    -------
-    Affine
-        Pixel corner to map; the file has the centre of the first pixel.
+    """Read a world file, or that of an image, at `path`: the affine from pixel corners to the map.
 
     Raises
     ------
@@ -216,19 +206,9 @@ def read_world_file(path: str | Path) -> Affine:
 
 
 def write_world_file(path: str | Path, transform: Affine | Sequence[float]) -> Path:
-    """Write a world file.
+    """Write a `transform` (pixel corner to map) to the world file at `path`, or that of the image there.
 
-    Parameters
-    ----------
-    path : str or Path
-        The world file, or its image.
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map.
-
-    Returns
-    -------
-    Path
-        The file: lines A, D, B, E, C, F, the last two being the centre of the first pixel.
+    Its lines are A, D, B, E, C, F, the last two being the centre of the first pixel.
     """
     file = world_file(path)
     a, b, d, e = linear_of(transform)
@@ -241,17 +221,7 @@ def write_world_file(path: str | Path, transform: Affine | Sequence[float]) -> P
 
 
 def read_prj(path: str | Path) -> CRS | None:
-    """Read the .prj file of an image.
-
-    Parameters
-    ----------
-    path : str or Path
-        The .prj file, or its image.
-
-    Returns
-    -------
-    CRS or None
-        None when there is none, or it is empty.
+    """Read the .prj file at `path`, or that of the image there: its CRS, None when there is none, or it is empty.
 
     Raises
     ------
@@ -270,18 +240,7 @@ def read_prj(path: str | Path) -> CRS | None:
 
 
 def write_prj(path: str | Path, crs: Any) -> Path:
-    """Write a .prj file, as ESRI WKT.
-
-    Parameters
-    ----------
-    path : str or Path
-        The .prj file, or its image.
-    crs : CRS in any spelling
-
-    Returns
-    -------
-    Path
-        The file.
+    """Write a `crs` in any spelling as ESRI WKT to the .prj file at `path`, or that of the image there.
 
     Raises
     ------
@@ -299,12 +258,7 @@ def write_prj(path: str | Path, crs: Any) -> Path:
 
 
 def find_georeference(path: str | Path) -> tuple[Affine | None, CRS | None]:
-    """Find the transform and the CRS of an image in the image, its .aux.xml, its world file and its .prj file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Any raster GDAL reads.
+    """Find transform and CRS of the image at `path` in itself, its .aux.xml, its world file and its .prj file.
 
     Returns
     -------

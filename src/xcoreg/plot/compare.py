@@ -317,6 +317,8 @@ def plot_windows(
 ) -> Any:
     """Show the windows that were matched, on the matching grid.
 
+    Above the three windows, below the red/cyan composites before and after, and their difference after.
+
     Parameters
     ----------
     target, reference, corrected : (values, valid)
@@ -324,11 +326,6 @@ def plot_windows(
         valid are shown mid-grey.
     title : str
         For the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Above the three windows, below the red/cyan composites before and after, and their difference after.
 
     Examples
     --------
@@ -359,7 +356,7 @@ def plot_windows(
 
 
 def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") -> Any:
-    """Show a correlation surface with its peak.
+    """Show a correlation surface with its peak: the surface, a close-up of the peak, and the two profiles through it.
 
     Parameters
     ----------
@@ -369,11 +366,6 @@ def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") 
         The answer, px of the matching grid.
     title : str
         For the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The whole surface, a close-up of the peak, and the two profiles through it.
 
     Examples
     --------
