@@ -24,14 +24,7 @@ from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
-from xcoreg.matching.options import (
-    LocalOptions,
-    MatchLocalOptions,
-    MatchOptions,
-    Options,
-    check_options,
-    shows_options,
-)
+from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options, shows_options
 from xcoreg.raster.bands import other_grids, shape_of, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels

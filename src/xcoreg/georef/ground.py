@@ -229,10 +229,7 @@ def centred_plane(lon: Floats, lat: Floats) -> CRS:
     """Equal area projection centred on places (n,), degrees: a plane without poles and antimeridian."""
     lon, lat = np.radians([lon, lat])
     x, y, z = np.mean([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-    middle = {
-        "lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
-        "lon_0": float(np.degrees(np.arctan2(y, x))),
-    }
+    middle = {"lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))), "lon_0": float(np.degrees(np.arctan2(y, x)))}
     return CRS.from_dict({"proj": "laea", "datum": "WGS84", **middle})
 
 

@@ -23,13 +23,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.files import (
-    DiskFull,
-    check_integrity,
-    check_output,
-    new_file,
-    reporting_disk_full,
-)
+from xcoreg.files import DiskFull, check_integrity, check_output, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.formats import (
     check_header,

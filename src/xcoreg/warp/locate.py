@@ -71,12 +71,7 @@ class Located:
         return f"Located({len(self)} points, {int(self.inside.sum())} inside)"
 
     def table(self) -> Floats:
-        """Give the points inside as a table.
-
-        Returns
-        -------
-        (m, 3) float64
-            Column, row and the measurement (third column of the points), else the pixel value.
+        """Give the points inside as (m, 3) float64: column, row, and the measurement that came with them, or the value.
 
         Examples
         --------

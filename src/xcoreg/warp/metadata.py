@@ -15,14 +15,7 @@ from xcoreg import georef
 from xcoreg.errors import warn_user
 from xcoreg.io.tags import shift_rpcs, with_tags, without_rpcs
 from xcoreg.raster.bands import spatial_dims
-from xcoreg.raster.georeference import (
-    PLACE_ATTRS,
-    indexes_of,
-    mapping_name,
-    mapping_names,
-    moved_attrs,
-    variable_of,
-)
+from xcoreg.raster.georeference import PLACE_ATTRS, indexes_of, mapping_name, mapping_names, moved_attrs, variable_of
 from xcoreg.raster.grid import centres_of, grid_mapping, grid_of
 from xcoreg.raster.nodata import stored_nodata
 
