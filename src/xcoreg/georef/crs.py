@@ -302,7 +302,7 @@ def transform_points(
     x, y : float or array
         In `src_crs`: East or longitude first.
     near : float or array, optional
-        Longitude in `dst_crs`: wrap longitudes to the turn around it (:func:`wrap_longitude`).
+        Longitude in `dst_crs`: wrap longitudes to within half a turn of it: 180.5 near 179.
 
     Returns
     -------
