@@ -158,17 +158,7 @@ class CoregAccessor:
 
     @_shows_options
     def match(self, reference: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
-        """Measure the shift onto a reference; see :func:`xcoreg.match` for options and errors.
-
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays; any CRS and GSD.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :class:`xcoreg.matching.options.Options`.
+        """Measure the shift onto a `reference`. See :func:`xcoreg.match` for `ground`, the options and the errors.
 
         Returns
         -------
@@ -188,17 +178,7 @@ class CoregAccessor:
     def match_local(
         self, reference: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
     ) -> Coregistration:
-        """Measure a field of shifts onto a reference; see :func:`xcoreg.match_local` for options and errors.
-
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays; any CRS and GSD.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :class:`xcoreg.matching.options.LocalOptions`.
+        """Measure a field of shifts onto a `reference`. See :func:`xcoreg.match_local` for `ground`, options, errors.
 
         Returns
         -------
@@ -216,18 +196,10 @@ class CoregAccessor:
 
     @_shows_options
     def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
-        """Correct this image by a fit; see :func:`xcoreg.apply`.
+        """Correct this image by a `fit` of it, or of another of the same product. See :func:`xcoreg.apply`.
 
-        Parameters
-        ----------
-        fit : Coregistration
-            Estimated on this image, or on another one of the same product.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :func:`xcoreg.apply`. Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves
-            the transform. An image georeferenced by control points or RPCs is rectified, in the CRS of the fit.
+        Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves the transform. An image
+        georeferenced by control points or RPCs (or `ground`) is rectified, in the CRS of the fit.
 
         Returns
         -------
@@ -246,17 +218,7 @@ class CoregAccessor:
 
     @_shows_options
     def shift_to(self, reference: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:
-        """Match and apply in one step: ``apply(match(reference))``.
-
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :meth:`match` and :meth:`apply`.
+        """Match and apply in one step: ``apply(match(reference))``. See :func:`xcoreg.shift_to`, also for `ground`.
 
         Returns
         -------
@@ -277,15 +239,7 @@ class CoregAccessor:
     def warp_to(self, reference: Image, *, ground: Any = None, **options: Unpack[WarpToOptions]) -> Image:
         """Measure a field of shifts and warp by it in one step: ``apply(match_local(reference))``, one interpolation.
 
-        Parameters
-        ----------
-        reference : DataArray or Dataset
-            The image that stays.
-        ground : optional
-            Georeference of an image without a transform: GCPs, a fit of them, RPCs, Corners or a path of GCPs.
-            Default: the GCPs or RPCs of the image.
-        **options
-            See :meth:`match_local` and :meth:`apply`. Without an output grid that of this image is used.
+        See :func:`xcoreg.warp_to`, also for `ground`. Without an output grid that of this image is used.
 
         Returns
         -------
@@ -326,7 +280,7 @@ class CoregAccessor:
         nodata: float | None = None,
         height: float = 0.0,
     ) -> Image:
-        """Rectify an image georeferenced by control points, RPCs or corners; see :func:`xcoreg.warp.rectify.rectify`.
+        """Rectify an image georeferenced by control points, RPCs or corners, in one interpolation.
 
         Parameters
         ----------
@@ -338,7 +292,7 @@ class CoregAccessor:
         crs : CRS in any spelling, optional
             Of the output; default: that of the ground.
         resolution : float or (float, float), optional
-            Pixel size (x, y), units of the output CRS; default: about that of the image.
+            Pixel size (x, y), units of the output CRS; default: squares of the size of the pixels at the middle.
         resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
             Interpolation kernel.
         nodata : float, optional
@@ -349,7 +303,7 @@ class CoregAccessor:
         Returns
         -------
         DataArray or Dataset
-            As this image, interpolated once; lazy if this image is.
+            North up unless `like` says otherwise, pixel edges at multiples of their size; lazy if this image is.
 
         Examples
         --------
@@ -374,7 +328,7 @@ class CoregAccessor:
         resampling: str | None = "nearest",
         height: float = 0.0,
     ) -> Located:
-        """Find points in the image: columns, rows, inside or not, and values; see :func:`xcoreg.warp.locate.locate`.
+        """Find points in the image: columns, rows, inside or not, and values.
 
         Parameters
         ----------
@@ -396,6 +350,7 @@ class CoregAccessor:
         Returns
         -------
         Located
+            Exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px.
 
         Examples
         --------
@@ -418,7 +373,7 @@ class CoregAccessor:
         normalized: bool = False,
         height: float = 0.0,
     ) -> tuple[Floats, Floats]:
-        """Find the coordinates of positions in the image; see :func:`xcoreg.warp.locate.place`.
+        """Find the coordinates of positions in the image.
 
         Parameters
         ----------

@@ -24,17 +24,9 @@ from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
-from xcoreg.matching.options import (
-    LocalOptions,
-    MatchLocalOptions,
-    MatchOptions,
-    Options,
-    check_options,
-    shows_options,
-)
-from xcoreg.raster.bands import other_grids, spatial_dims
-from xcoreg.raster.footprint import footprint as footprint_of
-from xcoreg.raster.footprint import overlap as overlap_of
+from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options, shows_options
+from xcoreg.raster.bands import other_grids, shape_of, spatial_dims
+from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import (
     check_size,
@@ -53,7 +45,7 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
-from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
+from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
@@ -65,31 +57,10 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 __all__ = [
-    "apply",
-    "check_format",
-    "check_table_suffix",
-    "correct_file",
-    "describe_accessor",
-    "finest_of",
-    "footprint",
-    "gcps_of",
-    "grid_of",
-    "locate",
-    "match",
-    "match_local",
-    "moves_only",
-    "nodata",
-    "overlap",
-    "place",
-    "rectified_to",
-    "rectify",
-    "shift_to",
-    "tie_points",
-    "warp_to",
-    "write_field",
-    "write_gcps",
-    "write_output",
-]
+    "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
+    "gcps_of", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap", "place",
+    "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps", "write_output",
+]  # fmt: skip
 
 Image = TypeVar("Image", bound=DataArray | Dataset)
 
@@ -176,14 +147,8 @@ def match_local(
 
     Parameters
     ----------
-    target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
-        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
-    reference : DataArray or Dataset
-        The image that is right; any CRS and GSD.
-    ground : optional
-        Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
-        Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    target, reference, ground
+        As for :func:`match`.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
 

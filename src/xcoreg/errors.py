@@ -11,20 +11,9 @@ from types import FrameType, ModuleType
 from typing import Any
 
 __all__ = [
-    "CoregError",
-    "CoregWarning",
-    "EagerLoad",
-    "Extrapolation",
-    "GridError",
-    "LowSupport",
-    "MatchError",
-    "MissingDependency",
-    "NoOverlap",
-    "NotGeoreferenced",
-    "OptionError",
-    "TooFewTiePoints",
-    "require",
-]
+    "CoregError", "CoregWarning", "EagerLoad", "Extrapolation", "GridError", "LowSupport", "MatchError",
+    "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError", "TooFewTiePoints", "require",
+]  # fmt: skip
 
 
 class CoregError(Exception):

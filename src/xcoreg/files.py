@@ -32,11 +32,8 @@ from xcoreg.errors import OptionError
 
 RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
 _WAIT = 0.05  # seconds for other threads to end their writing
-
-
 # Files of GDAL beside a raster, which describe the old pixels.
-_SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
-
+SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -120,7 +117,7 @@ def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
     try:
         with _emptied_on_failure(folder):
             yield folder / goal.name
-        for one in (*(goal.with_name(goal.name + suffix) for suffix in _SIDECARS), *stale):
+        for one in (*(goal.with_name(goal.name + suffix) for suffix in SIDECARS), *stale):
             one.unlink(missing_ok=True)
         # The file itself comes last, when its sidecars are in place.
         for made in sorted(folder.iterdir(), key=lambda made: made.name == goal.name):

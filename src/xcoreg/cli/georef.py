@@ -51,7 +51,7 @@ def gcps(source: str, console: Console, out: str | None, crs: str | None, to_crs
     points = points if to_crs is None else points.to_crs(to_crs)
     console.print("gcps", repr(points))
     if out is None:
-        click.echo(xcoreg.georef.csv_text(points), nl=False)
+        click.echo(xcoreg.georef.gcp_files.csv_text(points), nl=False)
     else:
         console.print("wrote", str(xcoreg.georef.save_gcps(points, out)))
 

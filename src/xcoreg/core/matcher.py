@@ -13,10 +13,9 @@ from scipy import ndimage
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.matches import Matches, Status
-from xcoreg.core.phase import Peaks, correlate
+from xcoreg.core.phase import FourierShift, Peaks, correlate, cut_at_offset, forward, inverse, modes_for, taper
 from xcoreg.core.quality import agreement, smooth, ssim, ssim_centred
 from xcoreg.core.refine import Refined, refine
-from xcoreg.core.spectrum import FourierShift, cut_at_offset, forward, inverse, modes_for, taper
 
 _Windows = tuple[Floats, Floats, Bools, Bools]
 Codes = NDArray[np.int8]  # of statuses

@@ -262,22 +262,7 @@ def _crs_line(gcps: GCPs, *, wkt: bool = False) -> str:
 
 
 def csv_text(gcps: GCPs) -> str:
-    """Write control points as CSV.
-
-    Parameters
-    ----------
-    gcps : GCPs
-
-    Returns
-    -------
-    str
-        As :func:`save_gcps` writes it.
-
-    Examples
-    --------
-    >>> csv_text(GCPs([0.0], [1.0], [2.0], [3.0])).splitlines()[1]
-    '1,,0.5,1.5,2.0,3.0,0.0'
-    """
+    """Write control points as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])

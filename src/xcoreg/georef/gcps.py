@@ -101,20 +101,9 @@ class GCPs:
 
     @classmethod
     def from_gdal(cls, pixel: ArrayLike, line: ArrayLike, x: ArrayLike, y: ArrayLike, **columns: Any) -> GCPs:
-        """Take points as GDAL counts: pixel and line from the corner of the image.
+        """Take points as GDAL counts: pixel and line (n,) from the corner, 0.5 being the centre of the first pixel.
 
-        Parameters
-        ----------
-        pixel, line : (n,) float
-            0.5 is the centre of the first pixel.
-        x, y : (n,) float
-            On the ground.
-        **columns
-            `z`, `id`, `info` and `crs`.
-
-        Returns
-        -------
-        GCPs
+        `x`, `y` (n,) are on the ground; `columns` are `z`, `id`, `info` and `crs`.
 
         Examples
         --------
@@ -136,16 +125,7 @@ class GCPs:
 
     @classmethod
     def from_rasterio(cls, points: Iterable[Any], crs: Any = None) -> GCPs:
-        """Take rasterio's points.
-
-        Parameters
-        ----------
-        points : iterable of rasterio.control.GroundControlPoint
-        crs : CRS in any spelling, optional
-
-        Returns
-        -------
-        GCPs
+        """Take `points`, an iterable of rasterio's GroundControlPoint, and their `crs` in any spelling.
 
         Examples
         --------
@@ -159,27 +139,13 @@ class GCPs:
         return cls.from_gdal(*columns[:4], z=columns[4], crs=crs, **names)
 
     def to_rasterio(self) -> list[Any]:
-        """Convert to control points of rasterio, with pixels counted from the corner.
-
-        Returns
-        -------
-        list of rasterio.control.GroundControlPoint
-        """
+        """Convert to a list of rasterio's GroundControlPoint, with pixels counted from the corner."""
         columns = (self.line, self.pixel, self.x, self.y, self.z)
         rows = zip(*(column.tolist() for column in columns), self.id, self.info, strict=True)
         return [GroundControlPoint(*row) for row in rows]
 
     def select(self, keep: ArrayLike | slice) -> GCPs:
-        """Take some of the points.
-
-        Parameters
-        ----------
-        keep : (n,) bool, int or slice
-            Mask or positions.
-
-        Returns
-        -------
-        GCPs
+        """Take some of the points: `keep` is a mask (n,), positions or a slice.
 
         Examples
         --------
@@ -192,16 +158,7 @@ class GCPs:
         return GCPs(**columns, **texts, crs=self.crs)
 
     def to_crs(self, crs: Any) -> GCPs:
-        """Bring the points into another CRS.
-
-        Parameters
-        ----------
-        crs : CRS in any spelling
-
-        Returns
-        -------
-        GCPs
-            Heights stay as they are.
+        """Bring the points into another `crs`, in any spelling; heights stay as they are.
 
         Raises
         ------
@@ -227,15 +184,7 @@ class GCPs:
         return replace(self, x=x, y=y, crs=goal)
 
     def with_crs(self, crs: Any) -> GCPs:
-        """Name the CRS of the points; their numbers stay.
-
-        Parameters
-        ----------
-        crs : CRS in any spelling
-
-        Returns
-        -------
-        GCPs
+        """Name the `crs` of the points, in any spelling; their numbers stay.
 
         Examples
         --------
@@ -245,16 +194,7 @@ class GCPs:
         return replace(self, crs=crs)
 
     def moved(self, dx: float, dy: float) -> GCPs:
-        """Move the points on the ground.
-
-        Parameters
-        ----------
-        dx, dy : float
-            Correction, units of the CRS: added to x and y.
-
-        Returns
-        -------
-        GCPs
+        """Move the points on the ground: `dx`, `dy`, in units of the CRS, are added to x and y.
 
         Examples
         --------
@@ -264,13 +204,9 @@ class GCPs:
         return replace(self, x=self.x + dx, y=self.y + dy)
 
     def continuous(self) -> GCPs:
-        """Undo the jump of longitudes at the antimeridian, where there is one.
+        """Undo the jump of longitudes at the antimeridian: a swath from 179 to -179 goes from 179 to 181.
 
-        Returns
-        -------
-        GCPs
-            Longitudes on one side of it are 360 degrees more: a swath from 179 to -179 goes from 179 to 181. Points
-            in metres, and such without a jump, stay as they are.
+        Points in metres, and such without a jump, stay as they are.
 
         Examples
         --------
@@ -283,18 +219,7 @@ class GCPs:
         return replace(self, x=unrolled(self.x, full))
 
     def save(self, path: str | Path) -> Path:
-        """Write the points; see :func:`xcoreg.georef.save_gcps`.
-
-        Parameters
-        ----------
-        path : str or Path
-            .csv, .points (QGIS), .pts (ENVI) or .gpkg.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
+        """Write the points to a `path` ending in .csv, .points (QGIS), .pts (ENVI) or .gpkg; see :func:`save_gcps`."""
         from xcoreg.georef.gcp_files import save_gcps
 
         return save_gcps(self, path)

@@ -229,10 +229,7 @@ def centred_plane(lon: Floats, lat: Floats) -> CRS:
     """Equal area projection centred on places (n,), degrees: a plane without poles and antimeridian."""
     lon, lat = np.radians([lon, lat])
     x, y, z = np.mean([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-    middle = {
-        "lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
-        "lon_0": float(np.degrees(np.arctan2(y, x))),
-    }
+    middle = {"lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))), "lon_0": float(np.degrees(np.arctan2(y, x)))}
     return CRS.from_dict({"proj": "laea", "datum": "WGS84", **middle})
 
 
@@ -312,19 +309,10 @@ class Corners:
         return float(np.sqrt(np.mean((found - _SQUARE) ** 2)))
 
     def normalized(self, x: ArrayLike, y: ArrayLike, crs: Any = None) -> tuple[Floats, Floats]:
-        """Normalised image coordinates of points: (0, 0) upper left to (1, 1) lower right, y down.
+        """Normalised image coordinates (u, v) of points: (0, 0) upper left to (1, 1) lower right, y down.
 
-        Parameters
-        ----------
-        x, y : float or array
-            Longitude before latitude.
-        crs : CRS in any spelling, optional
-            Of the points; default: that of the corners.
-
-        Returns
-        -------
-        u, v : float64, the shape of the input
-            Inside where both are from 0 to 1.
+        Of `x`, `y` (longitude before latitude) in a `crs`, by default that of the corners. Inside where both are from 0
+        to 1.
         """
         xs, ys = transform_points(self.crs if crs is None else crs, self.plane_crs, x, y)
         return self._to_square(xs, ys)
@@ -335,16 +323,7 @@ class Corners:
         return np.asarray(a * dx + b * dy + 0.5), np.asarray(d * dx + e * dy + 0.5)
 
     def ground(self, shape: tuple[int, int] = (1, 1)) -> CornerGround:
-        """Georeference an image of a given shape by these corners.
-
-        Parameters
-        ----------
-        shape : (rows, columns)
-
-        Returns
-        -------
-        CornerGround
-        """
+        """Georeference an image of a `shape` (rows, columns) by these corners."""
         matrix, middle = self._affine
         back = np.linalg.inv(matrix) / [shape[1], shape[0]]
         x, y = middle - np.linalg.inv(matrix) @ [0.5, 0.5]
@@ -419,20 +398,14 @@ def _unrounded(value: Any) -> Any:
 
 
 def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> RPCGround:
-    """Read the rational polynomial coefficients of an image.
+    """Read the rational polynomial coefficients of the raster at `path`: an RPCGround.
 
     Parameters
     ----------
-    path : str or Path
-        Any raster GDAL reads.
     height : float
         Of the ground over the ellipsoid, m.
     dem : str, optional
         Raster of heights, used instead of `height`.
-
-    Returns
-    -------
-    RPCGround
 
     Raises
     ------
@@ -478,12 +451,7 @@ def from_geotransform(geotransform: Sequence[float]) -> Affine:
 
 
 def to_geotransform(transform: Affine | Sequence[float]) -> tuple[float, float, float, float, float, float]:
-    """Turn an affine into GDAL's geotransform; the inverse of :func:`from_geotransform`.
-
-    Parameters
-    ----------
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map.
+    """Turn an affine (`transform`, pixel corner to map) into GDAL's geotransform; undoes :func:`from_geotransform`.
 
     Returns
     -------

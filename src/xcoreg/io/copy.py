@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from affine import Affine
 
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, check_output, local_path, new_file, open_gdal, reporting_disk_full
+from xcoreg.files import SIDECARS, NoSuchFile, check_output, local_path, new_file, open_gdal, reporting_disk_full
 from xcoreg.georef import read_prj
 from xcoreg.io.formats import side_files
 from xcoreg.io.metadata import add_tags
@@ -37,7 +38,7 @@ def copy_moved(
     old = _transform_of(source)
     with new_file(goal, side_files(goal)) as place, reporting_disk_full(place.parent):
         shutil.copyfile(source, place)
-        for suffix in (".aux.xml", ".ovr", ".msk", ".msk.ovr"):
+        for suffix in SIDECARS:
             beside = source.with_name(source.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
@@ -78,11 +79,8 @@ def _has_transform(path: Path, transform: Affine) -> bool:
 def _rewrite(place: Path, source: Path, transform: Affine) -> None:
     """Set the transform with GDAL, which may lose a cloud optimised layout."""
     shutil.copyfile(source, place)
-    try:
-        with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-            file.transform = transform
-    except OptionError as error:
-        raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster") from error
+    with suppress(OptionError), open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.transform = transform
     if not _has_transform(place, transform):
         raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster")
 

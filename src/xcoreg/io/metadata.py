@@ -7,10 +7,8 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
@@ -20,6 +18,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
 from xcoreg.files import open_gdal
+from xcoreg.io.read import shape_of_file
 from xcoreg.io.tags import (
     ENVI_LISTS,
     HEADER_LAYOUT,
@@ -135,14 +134,8 @@ def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None
 def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
     """Control points of an image, unless it is a part of its file: they count the pixels of the file."""
     gcps: list[GroundControlPoint] | None = part.rio.get_gcps()
-    source = part.encoding.get("source")
-    if gcps and isinstance(source, str):
-        try:
-            with rasterio.open(source) as file:
-                return gcps if (file.height, file.width) == part.shape[-2:] else None
-        except RasterioError:
-            return None
-    return gcps
+    is_of_file = isinstance(part.encoding.get("source"), str)
+    return gcps if gcps and (not is_of_file or shape_of_file(part) == part.shape[-2:]) else None
 
 
 # Written elsewhere, or valid for the old pixels only.
@@ -242,7 +235,7 @@ def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
     with open_gdal(place) as file:
         lost = metadata.lost_tags(file)
     if lost or any(metadata.class_names):
-        write_side_car(place.with_name(f"{place.name}.aux.xml"), lost, metadata.class_names)
+        write_side_car(place, lost, metadata.class_names)
     with open_gdal(place) as file:
         missing = metadata.missing_in(file)
     if missing:
@@ -358,16 +351,8 @@ def add_tags(place: Path, tags: Mapping[str, str]) -> None:
     """Add tags to a GeoTIFF; to that of a cloud optimised one beside it, for new ones within would spoil its layout."""
     with open_gdal(place) as file:
         cloud_optimised = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    if not cloud_optimised:
-        with open_gdal(place, "r+") as file:
-            file.update_tags(**tags)
+    if cloud_optimised:
+        write_side_car(place, [(0, "", dict(tags))], [])
         return
-    beside = place.with_name(f"{place.name}.aux.xml")
-    root = ElementTree.parse(beside).getroot() if beside.exists() else ElementTree.Element("PAMDataset")
-    domain = next((one for one in root.findall("Metadata") if not one.get("domain")), None)
-    domain = ElementTree.SubElement(root, "Metadata") if domain is None else domain
-    for key, text in tags.items():
-        for old in [one for one in domain if one.get("key") == key]:
-            domain.remove(old)
-        ElementTree.SubElement(domain, "MDI", key=key).text = text
-    ElementTree.ElementTree(root).write(beside, encoding="utf-8")
+    with open_gdal(place, "r+") as file:
+        file.update_tags(**tags)

@@ -15,10 +15,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 
 from xcoreg.errors import OptionError, require
-from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
+from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
 from xcoreg.georef import as_crs, read_prj
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
-from xcoreg.raster.bands import spatial_dims, to_band
+from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
 from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
@@ -130,7 +130,7 @@ def _retry_requests() -> None:
 
 
 def _retry_reads(image: DataArray | Dataset, address: str) -> None:
-    for one in [image] if isinstance(image, DataArray) else image.data_vars.values():
+    for one in arrays_of(image):
         retry_reads(one.variable, address)
 
 
@@ -215,7 +215,7 @@ def _with_one_crs(image: Dataset, path: Any) -> Dataset:
 
 def _with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | None) -> DataArray | Dataset:
     """Read what GDAL does not find in NetCDF: coordinates without CF attributes, a CRS that no variable names."""
-    first: Any = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
+    first: Any = arrays_of(image)[0]
     bare = first.rio.transform().is_identity
     if not bare and first.rio.crs is not None:
         return image
@@ -349,17 +349,25 @@ def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | 
     """Split into dask chunks whose names follow from the file and the options alone."""
     sizes = chunks
     if chunks is True or chunks == "auto":
-        first = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
-        sizes = _automatic_chunks(first)
+        sizes = _automatic_chunks(arrays_of(image)[0])
     where = local_path(path)
     stamp = (where.stat().st_mtime_ns, where.stat().st_size) if where is not None else ()
     token = hashlib.sha1(repr((path, stamp, sizes)).encode(), usedforsecurity=False).hexdigest()
     return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
 
 
+def shape_of_file(band: DataArray) -> tuple[int, int] | None:
+    """Rows and columns of the file that an image was read from, None where there is none."""
+    try:
+        with open_gdal(band.encoding["source"]) as file:
+            return file.height, file.width
+    except (KeyError, TypeError, OptionError):
+        return None
+
+
 def chunk_unread(image: Any) -> Any:
     """Give dask chunks to an image whose pixels are still in its file; any other is returned as it is."""
-    bands = [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+    bands = arrays_of(image)
     if not any(band.chunks is None and not band.variable._in_memory for band in bands):
         return image
     return image.chunk(_automatic_chunks(bands[0]))

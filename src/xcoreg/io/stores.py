@@ -27,8 +27,7 @@ from xcoreg.io.write_mask import loses_nan
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.file_mask import MASK, MASK_NAME
 from xcoreg.raster.grid import grid_of
-from xcoreg.results.external import as_points
-from xcoreg.results.tiepoints import TiePoints
+from xcoreg.results.tiepoints import TiePoints, as_points
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -38,16 +37,8 @@ if TYPE_CHECKING:
 
 
 # Layout of the file that the image was read from.
-_LAYOUT = (
-    "source",
-    "preferred_chunks",
-    "chunks",
-    "shards",
-    "chunksizes",
-    "rasterio_dtype",
-    "original_shape",
-    "contiguous",
-)
+_LAYOUT = {"source", "preferred_chunks", "chunks", "shards", "chunksizes"}
+_LAYOUT |= {"rasterio_dtype", "original_shape", "contiguous"}
 # Entries of an encoding that convert values, not those of the layout.
 _CODING = ("_FillValue", "missing_value", "dtype", "scale_factor", "add_offset", "units", "calendar", "grid_mapping")
 _PIECE = 2048  # px, side of the chunks of an image without dask

@@ -216,9 +216,7 @@ def stack_layers(parts: list[DataArray]) -> Any:
 
 def put_block(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
     """Write a block of all bands to an open file."""
-    _, rows, cols = window
-    where = FileWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    file.write(as_stored(block, dtype), window=where)
+    file.write(as_stored(block, dtype), window=FileWindow.from_slices(*window[1:]))
 
 
 def spans_of(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:

@@ -19,7 +19,7 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal
-from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.bands import name_of, shape_of, spatial_dims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,13 +177,13 @@ def settle_tags(image: DataArray) -> DataArray:
     if lost:
         listed = ", ".join(dict.fromkeys(lost))
         warn_user(
-            f"{listed} of {_name_of(image)} are lists for other bands than the {size} that it has: dropped; select "
+            f"{listed} of {name_of(image)} are lists for other bands than the {size} that it has: dropped; select "
             "bands without drop=True to keep them"
         )
-    unchanged = tuple(found.get("shape") or ()) == _shape_of(image)
+    unchanged = tuple(found.get("shape") or ()) == shape_of(image)
     if "RPC" in found.get("tags", {}) and not unchanged:
-        warn_user(f"{_name_of(image)} is a part of its file: its RPCs count the pixels of the whole and are dropped")
-        found["tags"] = {name: tags for name, tags in found["tags"].items() if name != "RPC"}
+        warn_user(f"{name_of(image)} is a part of its file: its RPCs count the pixels of the whole and are dropped")
+        found = without_rpcs(found)
     if "band_tags" in image.attrs and not (unchanged and _is_in_file(image)):
         image.attrs = without_statistics(image.attrs)
     if found:
@@ -217,14 +217,14 @@ def _band_numbers(image: DataArray, found: Mapping[str, Any]) -> tuple[list[int]
     return (list(range(size)) if count in (None, size) else None), None, size
 
 
-def _shape_of(image: DataArray) -> tuple[int, int]:
-    y_dim, x_dim = spatial_dims(image, "the image")
-    return image.sizes[y_dim], image.sizes[x_dim]
-
-
 def _is_in_file(image: DataArray) -> bool:
     """Whether pixels are those of a file, unread: statistics of theirs are still right."""
     return lazy.is_read(image.data) if image.chunks is not None else not image.variable._in_memory
+
+
+def without_rpcs(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a file without the RPCs, which count the old pixels."""
+    return {**found, "tags": {name: tags for name, tags in found.get("tags", {}).items() if name != "RPC"}}
 
 
 def shift_rpcs(rpcs: Mapping[str, str], dcol: float, drow: float) -> dict[str, str]:
@@ -241,12 +241,9 @@ def without_statistics(tags: Mapping[str, Any]) -> dict[str, Any]:
     return left
 
 
-def _name_of(image: DataArray) -> str:
-    return "the image" if image.name is None else str(image.name)
-
-
 def write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]], named: list[list[str]]) -> None:
     """Add tags, and names of classes, to the .aux.xml of a file: number of the band or 0, namespace, tags."""
+    path = path.with_name(f"{path.name}.aux.xml")
     root = ElementTree.parse(path).getroot() if path.exists() else ElementTree.Element("PAMDataset")
     for number, parts in enumerate(named, start=1):
         for part in map(ElementTree.fromstring, parts):
@@ -259,6 +256,8 @@ def write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]], name
         if domain is None:
             domain = ElementTree.SubElement(parent, "Metadata", {"domain": name} if name else {})
         for key, value in tags.items():
+            for old in [one for one in domain if one.get("key") == key]:
+                domain.remove(old)
             ElementTree.SubElement(domain, "MDI", key=key).text = value
     ElementTree.ElementTree(root).write(path, encoding="utf-8")
 

@@ -15,21 +15,7 @@ from xcoreg.lazy.execute import (
 from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, run_each, token, worker_threads
 
 __all__ = [
-    "MissingChunks",
-    "collecting_missing",
-    "compute_all",
-    "computing",
-    "fused",
-    "is_lazy",
-    "is_read",
-    "map_output_blocks",
-    "progress_bar",
-    "read_windows",
-    "register",
-    "run_each",
-    "run_tasks",
-    "shared_chunks",
-    "token",
-    "without_graph",
-    "worker_threads",
-]
+    "MissingChunks", "collecting_missing", "compute_all", "computing", "fused", "is_lazy", "is_read",
+    "map_output_blocks", "progress_bar", "read_windows", "register", "run_each", "run_tasks", "shared_chunks",
+    "token", "without_graph", "worker_threads",
+]  # fmt: skip

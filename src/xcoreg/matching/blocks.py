@@ -19,8 +19,7 @@ from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
 from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models.base import Degenerate, Model, Translation
-from xcoreg.core.models.fit import HorizontalVertical
-from xcoreg.core.models.select import Choice, assess_model, choose_heights, choose_model
+from xcoreg.core.models.fit import Choice, HorizontalVertical, assess_model, choose_heights, choose_model
 from xcoreg.core.models.triangulation import Piecewise
 from xcoreg.errors import GridError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel

@@ -23,14 +23,12 @@ from xcoreg.matching import windows
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
-from xcoreg.matching.placement import default_spacing, local_window, window_grid
 from xcoreg.matching.result import failure, scene_details, window_medians
-from xcoreg.matching.scene import Scene, prepare
+from xcoreg.matching.scene import Scene, default_spacing, local_window, prepare, window_grid
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Assessment, CheckPoints, TriedModel
-from xcoreg.results.external import as_points
 from xcoreg.results.shift import Shift
-from xcoreg.results.tiepoints import TiePoints
+from xcoreg.results.tiepoints import TiePoints, as_points
 
 logger = logging.getLogger("xcoreg")
 

@@ -25,7 +25,8 @@ from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metr
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import target_heights
-from xcoreg.raster.bands import Unit, common_unit, height_scaling, height_unit, parse_unit
+from xcoreg.raster.bands import common_unit, height_scaling, height_unit
+from xcoreg.raster.georeference import Unit, parse_unit
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim

@@ -17,7 +17,8 @@ from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import LocalOptions, Options
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import WindowMatches, flag_beyond, to_points
-from xcoreg.raster.bands import Unit, entry_of
+from xcoreg.raster.bands import entry_of
+from xcoreg.raster.georeference import Unit
 from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Details, Interim, TargetHeights, Window

@@ -24,10 +24,9 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
-from xcoreg.matching.placement import choose_centres, clamp_inside, overlap_size, spread_out, window_size
 from xcoreg.matching.points import match_points
 from xcoreg.matching.result import build_fit, failure
-from xcoreg.matching.scene import Scene, prepare
+from xcoreg.matching.scene import Scene, choose_centres, clamp_inside, overlap_size, prepare, spread_out, window_size
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
 from xcoreg.results.coregistration import Coregistration
 

@@ -25,8 +25,7 @@ from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.matching.cutter import Cut
-from xcoreg.matching.placement import group_windows, overlap_size, window_grid
-from xcoreg.matching.scene import Scene
+from xcoreg.matching.scene import Scene, group_windows, overlap_size, window_grid
 from xcoreg.results.tiepoints import TiePoints
 
 logger = logging.getLogger("xcoreg")

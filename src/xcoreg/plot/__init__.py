@@ -13,15 +13,6 @@ from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
 from xcoreg.plot.style import save_figure
 
 __all__ = [
-    "plot_before_after",
-    "plot_blocks",
-    "plot_dem",
-    "plot_field",
-    "plot_fit",
-    "plot_model",
-    "plot_points",
-    "plot_surface",
-    "plot_windows",
-    "save_figure",
-    "save_flicker",
-]
+    "plot_before_after", "plot_blocks", "plot_dem", "plot_field", "plot_fit", "plot_model", "plot_points",
+    "plot_surface", "plot_windows", "save_figure", "save_flicker",
+]  # fmt: skip

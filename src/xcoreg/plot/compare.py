@@ -275,12 +275,8 @@ def save_flicker(
 ) -> None:
     """Write an animated GIF that switches between reference and target, before and after the correction side by side.
 
-    Parameters
-    ----------
-    path : str or Path
-        `.gif`.
-    target, reference, corrected, at, size, band, ref_band
-        As for :func:`plot_before_after`.
+    `path` ends in `.gif`; `target`, `reference`, `corrected`, `at`, `size`, `band`, `ref_band` are as for
+    :func:`plot_before_after`.
 
     Raises
     ------
@@ -321,6 +317,8 @@ def plot_windows(
 ) -> Any:
     """Show the windows that were matched, on the matching grid.
 
+    Above the three windows, below the red/cyan composites before and after, and their difference after.
+
     Parameters
     ----------
     target, reference, corrected : (values, valid)
@@ -328,11 +326,6 @@ def plot_windows(
         valid are shown mid-grey.
     title : str
         For the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Above the three windows, below the red/cyan composites before and after, and their difference after.
 
     Examples
     --------
@@ -363,7 +356,7 @@ def plot_windows(
 
 
 def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") -> Any:
-    """Show a correlation surface with its peak.
+    """Show a correlation surface with its peak: the surface, a close-up of the peak, and the two profiles through it.
 
     Parameters
     ----------
@@ -373,11 +366,6 @@ def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") 
         The answer, px of the matching grid.
     title : str
         For the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The whole surface, a close-up of the peak, and the two profiles through it.
 
     Examples
     --------

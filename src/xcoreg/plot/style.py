@@ -47,16 +47,9 @@ def png_of(figure: Any, dpi: int) -> bytes:
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
-    """Write a figure, whole or not at all; the suffix is the format.
+    """Write a `figure` to `path`, complete or not at all; the suffix (.png, .pdf, .svg, ...) is the format.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to write.
-    path : str or Path
-        `.png`, `.pdf`, `.svg`, ...
-    dpi : int
-        Dots per inch of pixel formats.
+    `dpi` are the dots per inch of pixel formats.
 
     Raises
     ------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -13,7 +11,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
 from xcoreg.raster.geolocation import array_dims, find_arrays
-from xcoreg.raster.georeference import variable_of
+from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -58,10 +56,25 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     )
 
 
+def arrays_of(image: Image) -> list[DataArray]:
+    """Give the image itself, or the variables of a Dataset."""
+    return [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+
+
 def is_chunked(image: Image) -> bool:
     """Whether pixels are dask's."""
-    bands = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    return any(band.chunks is not None for band in bands)
+    return any(band.chunks is not None for band in arrays_of(image))
+
+
+def shape_of(image: Image) -> tuple[int, int]:
+    """Rows and columns of an image."""
+    y_dim, x_dim = spatial_dims(image, "the image")
+    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
+
+
+def name_of(band: DataArray) -> str:
+    """Name of an array in messages."""
+    return "the image" if band.name is None else str(band.name)
 
 
 def _check_image(image: object, name: str) -> None:
@@ -86,9 +99,7 @@ def other_grids(image: Dataset) -> list[list[Hashable]]:
 
 def spatial_bands(image: Image, dims: tuple[Hashable, Hashable]) -> dict[Hashable, DataArray]:
     """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
-    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    bands = (band for band in found if set(dims) <= set(band.dims))
-    return {band.name: band.transpose(..., *dims) for band in bands}
+    return {band.name: band.transpose(..., *dims) for band in arrays_of(image) if set(dims) <= set(band.dims)}
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
@@ -223,39 +234,6 @@ def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
         raise OptionError(f"{name} is boolean: match numbers, da.astype('uint8')")
     if dtype.kind not in "iuf":
         raise OptionError(f"{name} holds {dtype}, not numbers: match a numeric band")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit of heights: its short name, "" where it is unknown, and its length in metres, None for no length."""
-
-    name: str = ""
-    metres: float | None = None
-
-    def __str__(self) -> str:
-        return self.name or "an unknown unit"
-
-
-UNKNOWN = Unit()
-_SURVEY = re.compile(r"(us|survey) .*(ft|foot|feet)|(ft|foot|feet) ?us|usft")
-_LENGTHS = (
-    (_SURVEY, Unit("ftUS", 1200 / 3937)),
-    (re.compile(r"(international )?(ft|foot|feet)"), Unit("ft", 0.3048)),
-    (re.compile(r"m|met(re|er)s?"), Unit("m", 1.0)),
-    (re.compile(r"mm|millimet(re|er)s?"), Unit("mm", 1e-3)),
-    (re.compile(r"cm|centimet(re|er)s?"), Unit("cm", 1e-2)),
-    (re.compile(r"dm|decimet(re|er)s?"), Unit("dm", 0.1)),
-    (re.compile(r"km|kilomet(re|er)s?"), Unit("km", 1e3)),
-)
-_AFTER = r"( (above|below|over|a s l|asl|amsl|wrt|rel).*)?"  # as in "m above sea level"
-
-
-def parse_unit(text: Any) -> Unit:
-    """Read the unit of heights from its name in any spelling."""
-    name = "" if text is None else str(text).strip()
-    words = re.sub(r"[\s_.\-]+", " ", re.sub(r"\(.*\)", "", name).lower()).strip()
-    found = (unit for pattern, unit in _LENGTHS if re.fullmatch(f"({pattern.pattern}){_AFTER}", words))
-    return next(found, Unit(name))
 
 
 def entry_of(array: DataArray, key: str, position: int = 0) -> Any:

@@ -129,9 +129,7 @@ def in_pixels(image: Any) -> Any:
 def out_of_pixels(out: Any, image: Any) -> Any:
     """Take the georeference by pixels away again, as far as the image has not had it."""
     bare = out.drop_vars({mapping_name(out), *spatial_dims(out, "the image")} - set(image.coords))
-    for each in (
-        [bare.variable] if isinstance(bare, DataArray) else [bare, *(bare[key].variable for key in bare.data_vars)]
-    ):
+    for each in _variables(bare):
         each.encoding.pop("grid_mapping", None)
     return bare
 

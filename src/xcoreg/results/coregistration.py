@@ -177,12 +177,9 @@ class Coregistration:
 
     @property
     def shift(self) -> Shift:
-        """The one correction for the whole image; of a field, the mean correction.
+        """The one correction for the whole image; of a field, the mean one.
 
-        Raises
-        ------
-        MatchError
-            When no shift was found; test `if fit:` before.
+        Without one, it raises MatchError: test `if fit:` before.
         """
         if self.shift_or_none is None:
             raise MatchError(f"there is no shift: {self.status.reason}; see fit.points for every window", self.points)
@@ -218,33 +215,11 @@ class Coregistration:
         return self._with_origin(Origin()).to_dict()
 
     def made_of(self, target: Any, reference: Any) -> Coregistration:
-        """Record the names of the images and the date.
-
-        Parameters
-        ----------
-        target, reference : DataArray or Dataset
-            The images that were matched.
-
-        Returns
-        -------
-        Coregistration
-            The same in all numbers; see :class:`xcoreg.results.details.Origin`.
-        """
+        """Record the names of the images `target` and `reference`, and the date; all numbers stay."""
         return self._with_origin(Origin.of(target, reference))
 
     def contradiction(self, image: Any) -> str:
-        """Name what in the history of an image contradicts a correction by this fit.
-
-        Parameters
-        ----------
-        image : DataArray or Dataset
-            Its history is the attribute `xcoreg`.
-
-        Returns
-        -------
-        str
-            Empty where nothing does.
-        """
+        """Name what in the history of an `image` (attribute `xcoreg`) contradicts a correction by this fit, or ""."""
         done, known = corrections_of(image), self.details.origin.corrections or ()
         if self.id in done:
             return "carries this correction already"
@@ -301,45 +276,26 @@ class Coregistration:
         return georef.translate(self.transform, self.shift.dx, self.shift.dy)
 
     def summary(self) -> str:
-        """Describe the result and how it was found.
+        """Describe the result and how it was found, in lines.
 
-        Returns
-        -------
-        str
-            Lines: corners, window, whole-pixel, sub-pixel and total shifts in every unit, length, angle, transform
-            before and after, quality.
+        Corners, window, whole-pixel, sub-pixel and total shifts in every unit, transform before and after, quality.
         """
         return summarise(self)
 
     def plot(self, background: Any = None) -> Any:
-        """Draw the windows, the correction and the residuals; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
+        """Draw the windows over an image `background`, the correction and the residuals: :func:`xcoreg.plot.plot_fit`.
 
-        Parameters
-        ----------
-        background : DataArray or Dataset, optional
-            Image below the windows.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
+        Needs the extra `plot`.
         """
         from xcoreg.plot import plot_fit
 
         return plot_fit(self, background)
 
     def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-        """Draw the windows on an interactive map. Needs the extra `explore`.
+        """Draw the windows on an interactive folium.Map. Needs the extra `explore`.
 
-        Parameters
-        ----------
-        tiles : str or None
-            Background map of folium, fetched by the browser; None draws none.
-        exaggerate : float, optional
-            Arrows are so many times as long as the corrections.
-
-        Returns
-        -------
-        folium.Map
+        `tiles` is a background map of folium, fetched by the browser, or None; arrows are `exaggerate` times as long as
+        the corrections.
         """
         return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
@@ -392,19 +348,29 @@ class Coregistration:
         return write_report(self, path, target, reference, title=title, windows=windows, where=where, **bands)
 
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
-        """Evaluate the correction on a grid; see :func:`xcoreg.warp.field_raster.displacement_raster`.
+        """Evaluate the correction, trusted or not, on a grid.
 
         Parameters
         ----------
         resolution : float or (float, float), optional
-            Pixel size (x, y), CRS units.
+            Size (x, y) of a node, CRS units, along the columns and rows of the target. Default: a quarter of the
+            distance between tie points, and at most 1000 nodes along each side.
         like : DataArray, Dataset or GeoBox, optional
-            Exactly this grid instead.
+            Evaluate on exactly this grid, in any CRS; dx and dy are then in the units of that CRS.
 
         Returns
         -------
         DataArray
-            Bands dx, dy and sigma, CRS units.
+            (band, y, x) float64: dx, dy (``x_ref = x_tgt + dx`` at the position of the *target*) and sigma (standard
+            deviation in the direction where it is largest), CRS units; NaN where a place has no position in the CRS of
+            the fit.
+
+        Raises
+        ------
+        MatchError
+            When the fit has no model.
+        OptionError
+            When both options are given, or one cannot be used.
         """
         from xcoreg.warp.field_raster import displacement_raster
 
@@ -442,12 +408,7 @@ class Coregistration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the result as one JSON file, whole or not at all.
-
-        Parameters
-        ----------
-        path : str or Path
-            The goal; an existing file is replaced.
+        """Write the result as one JSON file, complete or not at all, in place of an existing one at `path`.
 
         Raises
         ------

@@ -9,20 +9,6 @@ from xcoreg.simulate.scene import Constant, Displacement, Texture, WindowPairs, 
 from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair
 
 __all__ = [
-    "Acquisition",
-    "Constant",
-    "DemNoise",
-    "DemPair",
-    "Displacement",
-    "Mosaic",
-    "Product",
-    "SimulatedPair",
-    "Texture",
-    "WindowPairs",
-    "blob_mask",
-    "dem_pair",
-    "pair",
-    "similarity",
-    "smooth_field",
-    "window_pairs",
-]
+    "Acquisition", "Constant", "DemNoise", "DemPair", "Displacement", "Mosaic", "Product", "SimulatedPair",
+    "Texture", "WindowPairs", "blob_mask", "dem_pair", "pair", "similarity", "smooth_field", "window_pairs",
+]  # fmt: skip

@@ -148,12 +148,7 @@ class Displacement(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """The same correction everywhere.
-
-    Parameters
-    ----------
-    dcol, drow : float
-        Pixels to the right and down.
+    """The same correction everywhere: `dcol` pixels to the right, `drow` down.
 
     Examples
     --------
@@ -207,23 +202,16 @@ class Similarity:
 def similarity(
     shape: tuple[int, int], *, degrees: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
 ) -> Similarity:
-    """Rotate and scale about the centre of an image.
+    """Rotate and scale about the centre of an image of a `shape` (rows, cols): the true correction, a `Displacement`.
 
     Parameters
     ----------
-    shape : (rows, cols)
-        Size of the target.
     degrees : float
         Rotation from the target to the reference, clockwise on the screen.
     scale : float
         Size of the content in the reference over that in the target.
     shift : (dcol, drow)
         Correction at the centre, in pixels.
-
-    Returns
-    -------
-    callable
-        The true correction, a `Displacement`.
 
     Examples
     --------
@@ -236,12 +224,10 @@ def similarity(
 def smooth_field(
     shape: tuple[int, int], amplitude: float, *, seed: int = 0, waves: int = 3, turns: float = 1.0
 ) -> SmoothField:
-    """Draw a smooth field of corrections.
+    """Draw a smooth field of corrections over an image of a `shape` (rows, cols): a `Displacement`.
 
     Parameters
     ----------
-    shape : (rows, cols)
-        Size of the target.
     amplitude : float
         No component of the correction exceeds this, in pixels.
     seed : int
@@ -250,11 +236,6 @@ def smooth_field(
         Number of waves per component.
     turns : float
         Periods of the fastest wave across the image.
-
-    Returns
-    -------
-    callable
-        The true correction, a `Displacement`.
 
     Examples
     --------
@@ -438,12 +419,10 @@ def window_pairs(
     texture: Texture | None = None,
     unrelated: bool = False,
 ) -> WindowPairs:
-    """Draw pairs of windows, each cut from a larger scene of its own, shifted exactly.
+    """Draw `n` pairs of windows of `size` x `size` px, each cut from a larger scene of its own, shifted exactly.
 
     Parameters
     ----------
-    n, size : int
-        Number of pairs, and side of the windows in pixels.
     snr_db : float
         Variance of the noise-free reference window over that of the noise, in decibel; ``inf`` adds no noise, ``-inf``
         gives noise of unit variance only.
@@ -455,11 +434,6 @@ def window_pairs(
         Spectrum and optics.
     unrelated : bool
         Cut the target from another scene.
-
-    Returns
-    -------
-    WindowPairs
-        Windows, truth and noise.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
 from xcoreg.io.tags import without_statistics
-from xcoreg.raster.bands import is_chunked, spatial_bands, spatial_dims, to_band
+from xcoreg.raster.bands import is_chunked, shape_of, spatial_bands, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
@@ -182,8 +182,7 @@ def _touches(image: Any, fit: Coregistration, place: GeoBox | Ground) -> bool:
     """Whether an image lies in part on the target of a fit."""
     if fit.crs_wkt is None:
         return True
-    y_dim, x_dim = spatial_dims(image, "the image")
-    row, col = outline((image.sizes[y_dim], image.sizes[x_dim]), _EDGE)
+    row, col = outline(shape_of(image), _EDGE)
     on_map = georef.pixel_to_map(place.affine, col, row) if isinstance(place, GeoBox) else place.to_map(col, row)
     with np.errstate(invalid="ignore"):
         at = np.column_stack(map_to_grid(place.crs, fit.grid, *on_map))

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
+from xcoreg.raster.bands import name_of
 from xcoreg.raster.file_mask import MASK, layers_of
 from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_value, validity_of
 from xcoreg.warp.vertical import VerticalCorrection, band_correction, heights_dtype
@@ -270,7 +271,7 @@ def plan_band(band: DataArray, plan: WarpPlan, correction: VerticalCorrection | 
     kind = band.dtype.kind
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
-        raise OptionError(f"{_name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
+        raise OptionError(f"{name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
     kernel = kernel_of(band, plan.resampling)
     found = plan.found_nodata if kernel != "nearest" and MASK not in band.coords else None
     nodata = band_nodata(band, plan.nodata, found)
@@ -287,7 +288,7 @@ def kernel_of(band: DataArray, resampling: str) -> str:
         return "nearest" if classes else "cubic"
     if classes and resampling != "nearest":
         warn_user(
-            f"{_name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
+            f"{name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
             "mixes their numbers into others: leave it out, or give resampling='nearest'"
         )
     return resampling
@@ -341,7 +342,7 @@ def _fill_integers(band: DataArray, validity: Validity, copies: bool) -> tuple[i
     why = "lies outside its valid range" if fill is not None else "does not occur in it"
     if fill is None and isinstance(pixels, np.ndarray):
         fill = unused_value(pixels, preferred, copies)
-    name = f"{_name_of(band)} ({band.dtype}) has no nodata value, but pixels without data appear"
+    name = f"{name_of(band)} ({band.dtype}) has no nodata value, but pixels without data appear"
     if fill is not None:
         warn_user(
             f"{name}: they are set to {fill}, which {why} and is recorded as nodata; pass nodata= to choose another"
@@ -369,7 +370,3 @@ def _limits(band: DataArray) -> Limits | None:
         lowest if lowest >= low else np.nextafter(lowest, kind(np.inf)),
         highest if highest <= high else np.nextafter(highest, kind(-np.inf)),
     )
-
-
-def _name_of(band: DataArray) -> str:
-    return "the image" if band.name is None else str(band.name)

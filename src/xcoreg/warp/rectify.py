@@ -13,7 +13,6 @@ from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rioxarray.exceptions import RioXarrayError
@@ -25,9 +24,10 @@ from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, w
 from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
-from xcoreg.io.read import chunk_unread
+from xcoreg.io.read import chunk_unread, shape_of_file
+from xcoreg.io.tags import without_rpcs
 from xcoreg.lazy import token
-from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
+from xcoreg.raster.bands import arrays_of, is_chunked, pick_variable, shape_of, spatial_dims
 from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
 from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
 from xcoreg.results.coregistration import version_of
@@ -39,12 +39,6 @@ from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampl
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
     from xcoreg.results.coregistration import Coregistration
-
-
-def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
-    """Rows and columns of an image."""
-    y_dim, x_dim = spatial_dims(image, "the image")
-    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
 
 
 def gcps_of(image: DataArray | Dataset) -> GCPs | None:
@@ -76,15 +70,8 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
 
 def _check_complete(band: DataArray) -> None:
     """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
-    source = band.encoding.get("source")
-    if not isinstance(source, str):
-        return
-    try:
-        with rasterio.open(source) as file:
-            whole = (file.height, file.width)
-    except rasterio.errors.RasterioError:
-        return
-    if shape_of(band) != whole:
+    whole = shape_of_file(band)
+    if whole is not None and shape_of(band) != whole:
         raise OptionError(
             f"the image has {shape_of(band)} rows and columns, its file {whole}: its control points or RPCs count the "
             "pixels of the whole; rectify first, then cut"
@@ -180,42 +167,7 @@ def rectify(
     nodata: float | None = None,
     height: float = 0.0,
 ) -> _Image:
-    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        dask arrays stay lazy.
-    ground : optional
-        Where the image lies: GCPs, a :class:`xcoreg.georef.GCPFit` (to choose the model), an RPC of rasterio,
-        :class:`xcoreg.georef.Corners`, a path of control points. Default: what the image carries.
-    like : DataArray, Dataset or GeoBox, optional
-        Rectify to exactly this grid.
-    crs : CRS in any spelling, optional
-        Of the output, in place of `like`; default: that of the ground.
-    resolution : float or (float, float), optional
-        Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
-    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
-        As for :func:`xcoreg.apply`.
-    nodata : float, optional
-        Marks missing pixels; default: the stored marker.
-    height : float
-        Of the ground over the ellipsoid, m, for RPCs.
-
-    Returns
-    -------
-    DataArray or Dataset
-        North up; pixel edges at multiples of the pixel size, unless `like` says otherwise.
-
-    Raises
-    ------
-    NotGeoreferenced
-        When the image has no georeference, or it has no CRS.
-    OptionError
-        For options that do not go together.
-    NoOverlap
-        When no pixel of the output falls on the image.
-    """
+    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation."""
     check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
@@ -263,10 +215,9 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
 def _plain_pixels(image: Any, dims: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
     """Drop the georeference of the old pixels; dimensions that only geolocation arrays name become y and x."""
     out = image.copy(deep=False)
-    for each in [out] if isinstance(out, DataArray) else out.data_vars.values():
-        tags = (each.encoding.get("gdal") or {}).get("tags", {})
-        if "RPC" in tags:
-            each.encoding["gdal"] = each.encoding["gdal"] | {"tags": {k: v for k, v in tags.items() if k != "RPC"}}
+    for each in arrays_of(out):
+        if each.encoding.get("gdal"):
+            each.encoding["gdal"] = without_rpcs(each.encoding["gdal"])
     arrays = find_arrays(image)
     if arrays is not None:
         out = out.drop_vars(arrays)

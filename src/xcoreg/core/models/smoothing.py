@@ -8,8 +8,16 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xcoreg.core import Floats, Ints
-from xcoreg.core.models import bspline, uncertainty
-from xcoreg.core.models.leastsq import FitPoints
+from xcoreg.core.models import bspline
+from xcoreg.core.models.leastsq import (
+    FitPoints,
+    excess_scatter,
+    inverse_matrices,
+    leave_one_out,
+    rejection_limit,
+    robust_weights,
+    squared_distance,
+)
 from xcoreg.core.robust import biweight_loss
 
 _CELLS = 57  # largest number along the longer side
@@ -29,8 +37,8 @@ def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
     variances = (_NORMAL_MAD * np.median(np.abs(residual), axis=0)) ** 2
     variances = variances + 1e-6 * variances.sum() + 1e-18
     k = points.values.shape[1]
-    squared = uncertainty.squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
-    weights = uncertainty.robust_weights(squared, k)
+    squared = squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
+    weights = robust_weights(squared, k)
     enough = weights.sum() > 0.5 * len(points)
     return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if enough else np.ones(len(points))
 
@@ -59,14 +67,12 @@ def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
 
 def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolution]]) -> list[float]:
     """Robust cross-validated error of each lattice."""
-    offs = [
-        uncertainty.leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions
-    ]
+    offs = [leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions]
     scatter = min((state.scatter for _, state, _ in solutions), key=np.trace)
     typical = min(float(np.median((residual**2).sum(1))) for residual in offs)
     wide = points.covs + scatter + typical / points.values.shape[1] * np.eye(len(scatter))
-    most = uncertainty.rejection_limit(len(scatter))
-    return [float(biweight_loss(uncertainty.squared_distance(residual, wide), most).mean()) for residual in offs]
+    most = rejection_limit(len(scatter))
+    return [float(biweight_loss(squared_distance(residual, wide), most).mean()) for residual in offs]
 
 
 def _neighbours(points: FitPoints, count: int) -> Ints:
@@ -211,7 +217,7 @@ def _component(
 def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
     """Solve for all components together, weighted by their joint covariances."""
     k = points.values.shape[1]
-    precision = state.weights[:, None, None] * uncertainty.inverse_matrices(points.covs + state.scatter)
+    precision = state.weights[:, None, None] * inverse_matrices(points.covs + state.scatter)
     count, height, b = basis.penalty.shape
     matrix = bspline.assemble((count, height * k, b * k), basis.splines, basis.values, precision)
     for c in range(k):
@@ -272,8 +278,8 @@ def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, Splin
 def _update(points: FitPoints, state: State, smooth: SplineSolution) -> State:
     k = points.values.shape[1]
     left = np.clip(1 - np.einsum("nij,nji->n", smooth.spread, smooth.precision) / k, 0.02, 1)
-    scatter = uncertainty.excess_scatter(smooth.residual, points.covs, left, state.weights)
+    scatter = excess_scatter(smooth.residual, points.covs, left, state.weights)
     scatter = scatter + (_FLOOR + _THIN * np.trace(scatter)) * np.eye(k)
-    weights = uncertainty.robust_weights(uncertainty.squared_distance(smooth.residual, points.covs + scatter) / left, k)
+    weights = robust_weights(squared_distance(smooth.residual, points.covs + scatter) / left, k)
     stiffness = np.maximum(smooth.freedom - _PLANE, 1e-4) / np.maximum(smooth.energy, 1e-300)
     return State(stiffness, scatter, weights)

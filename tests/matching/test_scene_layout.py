@@ -7,7 +7,7 @@ from affine import Affine
 
 from xcoreg.errors import GridError
 from xcoreg.georef import map_to_pixel
-from xcoreg.matching.placement import default_spacing, group_windows, local_window, window_grid
+from xcoreg.matching.scene import default_spacing, group_windows, local_window, window_grid
 
 NORTH_UP = Affine(10, 0, 300000, 0, -10, 5900000)
 LINEAR = (10.0, 0.0, 0.0, -10.0)

@@ -6,8 +6,7 @@ from pyproj import CRS
 
 from xcoreg import georef
 from xcoreg.errors import OptionError
-from xcoreg.results.external import as_points
-from xcoreg.results.tiepoints import TiePoints
+from xcoreg.results.tiepoints import TiePoints, as_points
 
 UTM = "EPSG:32633"
 GRID = GeoBox((1000, 1000), Affine(10.0, 0.0, 300000.0, 0.0, -10.0, 5900040.0), UTM)

@@ -6,7 +6,7 @@ from affine import Affine
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import vector_to_map
 from xcoreg.matching.masks import as_mask
-from xcoreg.matching.placement import choose_centres, overlap_size, spread_out, window_size
+from xcoreg.matching.scene import choose_centres, overlap_size, spread_out, window_size
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 

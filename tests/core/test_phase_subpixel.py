@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from xcoreg.core.spectrum import FourierShift, cut_at_offset, shift_pixels
+from xcoreg.core.phase import FourierShift, cut_at_offset, shift_pixels
 
 ROWS, COLS = np.mgrid[:64, :80].astype(np.float64)
 INNER = (slice(5, -5), slice(5, -5))

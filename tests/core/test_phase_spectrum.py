@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from xcoreg.core.spectrum import HIGHEST, forward, inverse, modes_for, ramps, taper
+from xcoreg.core.phase import HIGHEST, forward, inverse, modes_for, ramps, taper
 
 SHAPES = [(16, 16), (17, 17), (63, 63), (64, 64), (64, 48), (115, 115), (125, 125), (250, 251), (256, 256)]
 

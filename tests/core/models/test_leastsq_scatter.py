@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.models.leastsq import fit_linear
-from xcoreg.core.models.uncertainty import (
+from xcoreg.core.models.leastsq import (
     ResidualCov,
     calibrate,
     excess_scatter,
     first_scatter,
+    fit_linear,
     inverse_matrices,
     robust_weights,
     small_sample_factor,
