@@ -21,7 +21,17 @@ NAMES = ("sentinel2_ref", "sentinel2_tgt")
 
 
 def path(name: str) -> Path:
-    """Path of a bundled image, whose `name` is one of `NAMES`: a GeoTIFF in the installed package; do not write to it.
+    """Path of a bundled image.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+
+    Returns
+    -------
+    Path
+        A GeoTIFF in the installed package; do not write to it.
 
     Raises
     ------

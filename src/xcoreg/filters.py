@@ -30,9 +30,17 @@ _FEWEST = 12  # smallest number of tie points for a fit: with fewer, outliers de
 
 
 def reliability(least: float = 15.0) -> Filter:
-    """Flag (AMBIGUOUS) windows whose correlation peak is hardly higher than the second one.
+    """Flag windows whose correlation peak is hardly higher than the second one.
 
-    `least` is the smallest reliability, percent, 0 to 100; windows without one are not flagged.
+    Parameters
+    ----------
+    least : float
+        Smallest reliability, percent, 0 to 100. Windows without a reliability are not flagged.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.AMBIGUOUS`.
     """
 
     def flag(points: TiePoints) -> TiePoints:
@@ -42,10 +50,18 @@ def reliability(least: float = 15.0) -> Filter:
 
 
 def ssim(gain: float = -0.02) -> Filter:
-    """Flag (NOT_IMPROVED) windows that are not more similar after the correction than before.
+    """Flag windows that are not more similar after the correction than before.
 
-    `gain` is the smallest gain in structural similarity; slightly negative by default, because images that are aligned
-    already gain nothing.
+    Parameters
+    ----------
+    gain : float
+        Smallest gain in structural similarity; slightly negative by default, because images that are aligned already
+        gain nothing.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.NOT_IMPROVED`.
     """
 
     def flag(points: TiePoints) -> TiePoints:
@@ -86,7 +102,7 @@ def neighbours(sigmas: float = 4.5, floor: float = 0.1) -> Filter:
 
 
 def model(kind: str = "spline", sigmas: float = 5.0, floor: float = 0.15) -> Filter:
-    """Flag (OUTLIER) corrections that contradict a robust smooth model fitted to the others.
+    """Flag corrections that contradict a robust smooth model fitted to the others.
 
     Parameters
     ----------
@@ -96,6 +112,11 @@ def model(kind: str = "spline", sigmas: float = 5.0, floor: float = 0.15) -> Fil
         Largest cross-validated residual, standard deviations.
     floor : float
         Smaller residuals are never flagged, target px.
+
+    Returns
+    -------
+    Filter
+        Flags with `Status.OUTLIER`.
     """
 
     def flag(points: TiePoints) -> TiePoints:

@@ -112,10 +112,18 @@ CODES = {
 
 
 def scl(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
-    """Usable pixels by the scene classification of Sentinel-2 (level 2A, SCL), an `image` of it.
+    """Usable pixels by the scene classification of Sentinel-2 (level 2A, SCL).
 
-    Default of `exclude`: no_data, saturated_or_defective, cloud_shadow, clouds of medium and high probability,
-    thin_cirrus.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer.
+    exclude : sequence of str, optional
+        Default: no_data, saturated_or_defective, cloud_shadow, clouds of medium and high probability, thin_cirrus.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -129,9 +137,18 @@ def scl(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> Dat
 
 
 def qa60(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
-    """Usable pixels by the cloud bits of Sentinel-2 (QA60), an `image` of them.
+    """Usable pixels by the cloud bits of Sentinel-2 (QA60).
 
-    Default of `exclude`: cloud, cirrus. Of scenes from 2022-01-25 to 2024-02-28 the layer is empty.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer; of scenes from 2022-01-25 to 2024-02-28 it is empty.
+    exclude : sequence of str, optional
+        Default: cloud, cirrus.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -143,9 +160,18 @@ def qa60(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> Da
 
 
 def qa_pixel(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
-    """Usable pixels by the pixel quality of Landsat 4 to 9 (Collection 2, QA_PIXEL), an `image` of it.
+    """Usable pixels by the pixel quality of Landsat 4 to 9 (Collection 2, QA_PIXEL).
 
-    Default of `exclude`: fill, dilated_cloud, cirrus, cloud, cloud_shadow.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer.
+    exclude : sequence of str, optional
+        Default: fill, dilated_cloud, cirrus, cloud, cloud_shadow.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -157,9 +183,18 @@ def qa_pixel(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -
 
 
 def qa_radsat(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
-    """Usable pixels by the saturation and terrain occlusion of Landsat 4 to 9 (Collection 2, QA_RADSAT), an `image`.
+    """Usable pixels by the saturation and terrain occlusion of Landsat 4 to 9 (Collection 2, QA_RADSAT).
 
-    Default of `exclude`: everything; ["saturated_band_4", "terrain_occlusion"] for one band.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer.
+    exclude : sequence of str, optional
+        Default: everything; ["saturated_band_4", "terrain_occlusion"] for one band.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -171,9 +206,18 @@ def qa_radsat(image: DataArray | Dataset, exclude: Sequence[str] | None = None) 
 
 
 def udm(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
-    """Usable pixels by Planet's first unusable data mask (UDM), an `image` of one band.
+    """Usable pixels by Planet's first unusable data mask (UDM).
 
-    Default of `exclude`: everything.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer, of one band.
+    exclude : sequence of str, optional
+        Default: everything.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -185,10 +229,20 @@ def udm(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> Dat
 
 
 def udm2(image: DataArray, exclude: Sequence[str] | None = None, min_confidence: float = 0) -> DataArray:
-    """Usable pixels by Planet's usable data mask (UDM2, UDM2.1), an `image` of all of its eight bands.
+    """Usable pixels by Planet's usable data mask (UDM2, UDM2.1).
 
-    Default of `exclude`: shadow, light_haze, heavy_haze, cloud and udm (any bit of band 8, which is the first mask).
-    `min_confidence` is that in the class of the pixel, %.
+    Parameters
+    ----------
+    image : DataArray
+        The layer, all of its eight bands.
+    exclude : sequence of str, optional
+        Default: shadow, light_haze, heavy_haze, cloud and udm (any bit of band 8, which is the first mask).
+    min_confidence : float
+        In the class of the pixel, %.
+
+    Returns
+    -------
+    DataArray of bool
 
     Raises
     ------
@@ -217,9 +271,18 @@ def udm2(image: DataArray, exclude: Sequence[str] | None = None, min_confidence:
 
 
 def fmask(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
-    """Usable pixels by the quality layer of Harmonized Landsat and Sentinel-2 (HLS 2.0, Fmask), an `image` of it.
+    """Usable pixels by the quality layer of Harmonized Landsat and Sentinel-2 (HLS 2.0, Fmask).
 
-    Default of `exclude`: cirrus, cloud, adjacent_to_cloud_or_shadow, cloud_shadow.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer.
+    exclude : sequence of str, optional
+        Default: cirrus, cloud, adjacent_to_cloud_or_shadow, cloud_shadow.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -233,8 +296,16 @@ def fmask(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> D
 def modis_state(image: DataArray | Dataset, exclude: Sequence[str] | None = None) -> DataArray:
     """Usable pixels by the state of MODIS surface reflectance (MOD09, MYD09: state_1km, sur_refl_state_500m).
 
-    `image`: the layer. Default of `exclude`: cloud, mixed_cloud, average_cirrus (and high), cloud_shadow,
-    internal_cloud, adjacent_to_cloud.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer.
+    exclude : sequence of str, optional
+        Default: cloud, mixed_cloud, average_cirrus (and high), cloud_shadow, internal_cloud, adjacent_to_cloud.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -246,10 +317,18 @@ def modis_state(image: DataArray | Dataset, exclude: Sequence[str] | None = None
 
 
 def cloud_probability(image: DataArray | Dataset, most: float = 40) -> DataArray:
-    """Usable pixels by a probability of clouds (Sentinel-2 MSK_CLDPRB, s2cloudless), an `image` of it.
+    """Usable pixels by a probability of clouds (Sentinel-2 MSK_CLDPRB, s2cloudless).
 
-    `most` is the largest one of usable pixels, in the unit of the layer: % in the products, 0 to 255 or 0 to 1
-    elsewhere.
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        The layer; in % in the products, 0 to 255 or 0 to 1 elsewhere.
+    most : float
+        Largest probability of usable pixels, in the unit of the layer.
+
+    Returns
+    -------
+    DataArray of bool
 
     Examples
     --------
@@ -261,9 +340,17 @@ def cloud_probability(image: DataArray | Dataset, most: float = 40) -> DataArray
 
 
 def read_quality(path: str) -> DataArray | None:
-    """Open a quality layer as a mask: `path` is the name of a function here, a colon, and that of a file (scl:SCL.jp2).
+    """Open a quality layer given as KIND:FILE, such as scl:SCL.jp2, as a mask.
 
-    None where the path does not start with such a name.
+    Parameters
+    ----------
+    path : str
+        The name of a function of this module, a colon, and the path of the layer.
+
+    Returns
+    -------
+    DataArray of bool
+        None where the path does not start with such a name.
 
     Examples
     --------

@@ -139,7 +139,13 @@ class GCPFit:
 
     @property
     def transform(self) -> Affine:
-        """The affine from pixel corners to the ground; any other model than an affine raises OptionError."""
+        """The affine from pixel corners to the ground, of an affine fit.
+
+        Raises
+        ------
+        OptionError
+            For any other model.
+        """
         if not isinstance(self.surface, Polynomial) or self.surface.order != 1:
             raise OptionError(f"a fit of model {self.model!r} has no affine transform: fit_gcps(gcps, model='affine')")
         (_, by_u, by_v), scale = self.surface.coefs, self.scale
@@ -149,18 +155,34 @@ class GCPFit:
         return Affine(float(a), float(b), float(x), float(d), float(e), float(y))
 
     def to_map(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats]:
-        """Ground coordinates (x, y) of pixel positions `col`, `row` (an integer is the centre of a pixel), any shape.
+        """Ground coordinates of pixel positions.
 
-        In units of the CRS; longitudes do not jump at the antimeridian but pass 180 degrees.
+        Parameters
+        ----------
+        col, row : float or array
+            Position, px; an integer is the centre of a pixel.
+
+        Returns
+        -------
+        x, y : float64, the shape of the input
+            Units of the CRS; longitudes do not jump at the antimeridian but pass 180 degrees.
         """
         cols, rows = np.broadcast_arrays(np.asarray(col, np.float64), np.asarray(row, np.float64))
         with np.errstate(all="ignore"):  # far outside, powers may overflow
             return self.scale.to_ground(*self.surface.at(*self.scale.to_unit(cols, rows)))
 
     def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Pixel positions (col, row) of ground coordinates `x`, `y`; the inverse of :meth:`to_map`, to 1e-6 px.
+        """Pixel positions of ground coordinates; the inverse of :meth:`to_map`, to 1e-6 px.
 
-        Longitudes are wrapped. NaN where no position is found.
+        Parameters
+        ----------
+        x, y : float or array
+            Units of the CRS; longitudes are wrapped.
+
+        Returns
+        -------
+        col, row : float64, the shape of the input
+            Position, px; an integer is the centre of a pixel. NaN where no position is found.
         """
         xs, ys = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         shape = xs.shape
@@ -180,17 +202,31 @@ class GCPFit:
         return first_guess(self.surface)
 
     def linear_at(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
-        """Linear part (a, b, d, e) of the map at positions `col`, `row`, CRS units per px.
+        """Linear part (a, b, d, e) of the map at pixel positions, CRS units per px.
 
-        ``dx = a dcol + b drow`` and ``dy = d dcol + e drow``.
+        Parameters
+        ----------
+        col, row : float or array
+
+        Returns
+        -------
+        four float64 arrays
+            dx = a dcol + b drow and dy = d dcol + e drow.
         """
         return self.scale.linear(self.surface, *self.scale.to_unit(col, row))
 
     def cov_at(self, col: ArrayLike, row: ArrayLike) -> Floats:
-        """Covariance (..., 2, 2) of predicted ground coordinates at positions `col`, `row`: axes (x, y), CRS units².
+        """Covariance of the predicted ground coordinates at pixel positions.
 
-        From the scatter of the residuals, if the model is right; NaN for a spline, and where there are no more points
-        than parameters.
+        Parameters
+        ----------
+        col, row : float or array
+
+        Returns
+        -------
+        (..., 2, 2) float64
+            Axes (x, y), CRS units², from the scatter of the residuals, if the model is right. NaN for a spline, and
+            where there are no more points than parameters.
         """
         u, v = np.broadcast_arrays(*self.scale.to_unit(np.asarray(col, np.float64), np.asarray(row, np.float64)))
         if self.normal is None:
@@ -215,7 +251,13 @@ class GCPFit:
         return np.asarray(np.einsum("n,ni,nj->ij", self.weights, residuals, residuals) / free)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the fit to JSON types (NaN is None), without the points."""
+        """Convert the fit to JSON types, without the points.
+
+        Returns
+        -------
+        dict
+            NaN is None.
+        """
         found: dict[str, Any] = {"model": self.model, "order": self.order, "n": len(self.gcps)}
         for name, each in (("rmse", self.residuals), ("left_out_rmse", self.left_out)):
             values = {"x": each.rmse_x, "y": each.rmse_y, "r": each.rmse_r, "px": each.rmse_px}

@@ -101,9 +101,20 @@ class GCPs:
 
     @classmethod
     def from_gdal(cls, pixel: ArrayLike, line: ArrayLike, x: ArrayLike, y: ArrayLike, **columns: Any) -> GCPs:
-        """Take points as GDAL counts: pixel and line (n,) from the corner, 0.5 being the centre of the first pixel.
+        """Take points as GDAL counts: pixel and line from the corner of the image.
 
-        `x`, `y` (n,) are on the ground; `columns` are `z`, `id`, `info` and `crs`.
+        Parameters
+        ----------
+        pixel, line : (n,) float
+            0.5 is the centre of the first pixel.
+        x, y : (n,) float
+            On the ground.
+        **columns
+            `z`, `id`, `info` and `crs`.
+
+        Returns
+        -------
+        GCPs
 
         Examples
         --------
@@ -125,7 +136,16 @@ class GCPs:
 
     @classmethod
     def from_rasterio(cls, points: Iterable[Any], crs: Any = None) -> GCPs:
-        """Take `points`, an iterable of rasterio's GroundControlPoint, and their `crs` in any spelling.
+        """Take rasterio's points.
+
+        Parameters
+        ----------
+        points : iterable of rasterio.control.GroundControlPoint
+        crs : CRS in any spelling, optional
+
+        Returns
+        -------
+        GCPs
 
         Examples
         --------
@@ -139,13 +159,27 @@ class GCPs:
         return cls.from_gdal(*columns[:4], z=columns[4], crs=crs, **names)
 
     def to_rasterio(self) -> list[Any]:
-        """Convert to a list of rasterio's GroundControlPoint, with pixels counted from the corner."""
+        """Convert to control points of rasterio, with pixels counted from the corner.
+
+        Returns
+        -------
+        list of rasterio.control.GroundControlPoint
+        """
         columns = (self.line, self.pixel, self.x, self.y, self.z)
         rows = zip(*(column.tolist() for column in columns), self.id, self.info, strict=True)
         return [GroundControlPoint(*row) for row in rows]
 
     def select(self, keep: ArrayLike | slice) -> GCPs:
-        """Take some of the points: `keep` is a mask (n,), positions or a slice.
+        """Take some of the points.
+
+        Parameters
+        ----------
+        keep : (n,) bool, int or slice
+            Mask or positions.
+
+        Returns
+        -------
+        GCPs
 
         Examples
         --------
@@ -158,7 +192,16 @@ class GCPs:
         return GCPs(**columns, **texts, crs=self.crs)
 
     def to_crs(self, crs: Any) -> GCPs:
-        """Bring the points into another `crs`, in any spelling; heights stay as they are.
+        """Bring the points into another CRS.
+
+        Parameters
+        ----------
+        crs : CRS in any spelling
+
+        Returns
+        -------
+        GCPs
+            Heights stay as they are.
 
         Raises
         ------
@@ -184,7 +227,15 @@ class GCPs:
         return replace(self, x=x, y=y, crs=goal)
 
     def with_crs(self, crs: Any) -> GCPs:
-        """Name the `crs` of the points, in any spelling; their numbers stay.
+        """Name the CRS of the points; their numbers stay.
+
+        Parameters
+        ----------
+        crs : CRS in any spelling
+
+        Returns
+        -------
+        GCPs
 
         Examples
         --------
@@ -194,7 +245,16 @@ class GCPs:
         return replace(self, crs=crs)
 
     def moved(self, dx: float, dy: float) -> GCPs:
-        """Move the points on the ground: `dx`, `dy`, in units of the CRS, are added to x and y.
+        """Move the points on the ground.
+
+        Parameters
+        ----------
+        dx, dy : float
+            Correction, units of the CRS: added to x and y.
+
+        Returns
+        -------
+        GCPs
 
         Examples
         --------
@@ -204,9 +264,13 @@ class GCPs:
         return replace(self, x=self.x + dx, y=self.y + dy)
 
     def continuous(self) -> GCPs:
-        """Undo the jump of longitudes at the antimeridian: a swath from 179 to -179 goes from 179 to 181.
+        """Undo the jump of longitudes at the antimeridian, where there is one.
 
-        Points in metres, and such without a jump, stay as they are.
+        Returns
+        -------
+        GCPs
+            Longitudes on one side of it are 360 degrees more: a swath from 179 to -179 goes from 179 to 181. Points
+            in metres, and such without a jump, stay as they are.
 
         Examples
         --------
@@ -219,7 +283,18 @@ class GCPs:
         return replace(self, x=unrolled(self.x, full))
 
     def save(self, path: str | Path) -> Path:
-        """Write the points to a `path` ending in .csv, .points (QGIS), .pts (ENVI) or .gpkg; see :func:`save_gcps`."""
+        """Write the points; see :func:`xcoreg.georef.save_gcps`.
+
+        Parameters
+        ----------
+        path : str or Path
+            .csv, .points (QGIS), .pts (ENVI) or .gpkg.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
         from xcoreg.georef.gcp_files import save_gcps
 
         return save_gcps(self, path)

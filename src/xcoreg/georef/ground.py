@@ -309,10 +309,19 @@ class Corners:
         return float(np.sqrt(np.mean((found - _SQUARE) ** 2)))
 
     def normalized(self, x: ArrayLike, y: ArrayLike, crs: Any = None) -> tuple[Floats, Floats]:
-        """Normalised image coordinates (u, v) of points: (0, 0) upper left to (1, 1) lower right, y down.
+        """Normalised image coordinates of points: (0, 0) upper left to (1, 1) lower right, y down.
 
-        Of `x`, `y` (longitude before latitude) in a `crs`, by default that of the corners. Inside where both are from 0
-        to 1.
+        Parameters
+        ----------
+        x, y : float or array
+            Longitude before latitude.
+        crs : CRS in any spelling, optional
+            Of the points; default: that of the corners.
+
+        Returns
+        -------
+        u, v : float64, the shape of the input
+            Inside where both are from 0 to 1.
         """
         xs, ys = transform_points(self.crs if crs is None else crs, self.plane_crs, x, y)
         return self._to_square(xs, ys)
@@ -323,7 +332,16 @@ class Corners:
         return np.asarray(a * dx + b * dy + 0.5), np.asarray(d * dx + e * dy + 0.5)
 
     def ground(self, shape: tuple[int, int] = (1, 1)) -> CornerGround:
-        """Georeference an image of a `shape` (rows, columns) by these corners."""
+        """Georeference an image of a given shape by these corners.
+
+        Parameters
+        ----------
+        shape : (rows, columns)
+
+        Returns
+        -------
+        CornerGround
+        """
         matrix, middle = self._affine
         back = np.linalg.inv(matrix) / [shape[1], shape[0]]
         x, y = middle - np.linalg.inv(matrix) @ [0.5, 0.5]
@@ -451,7 +469,12 @@ def from_geotransform(geotransform: Sequence[float]) -> Affine:
 
 
 def to_geotransform(transform: Affine | Sequence[float]) -> tuple[float, float, float, float, float, float]:
-    """Turn an affine (`transform`, pixel corner to map) into GDAL's geotransform; undoes :func:`from_geotransform`.
+    """Turn an affine into GDAL's geotransform; the inverse of :func:`from_geotransform`.
+
+    Parameters
+    ----------
+    transform : Affine or sequence of six floats (a, b, c, d, e, f)
+        Pixel corner to map.
 
     Returns
     -------

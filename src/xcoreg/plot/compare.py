@@ -275,8 +275,12 @@ def save_flicker(
 ) -> None:
     """Write an animated GIF that switches between reference and target, before and after the correction side by side.
 
-    `path` ends in `.gif`; `target`, `reference`, `corrected`, `at`, `size`, `band`, `ref_band` are as for
-    :func:`plot_before_after`.
+    Parameters
+    ----------
+    path : str or Path
+        `.gif`.
+    target, reference, corrected, at, size, band, ref_band
+        As for :func:`plot_before_after`.
 
     Raises
     ------

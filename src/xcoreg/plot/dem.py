@@ -203,7 +203,17 @@ def has_blocks(fit: Coregistration) -> bool:
 
 
 def plot_blocks(fit: Coregistration) -> Any:
-    """Show dx, dy and dz of every block of a `fit` by `match_local`, a map each; refused blocks are crossed out.
+    """Show dx, dy and dz of every block.
+
+    Parameters
+    ----------
+    fit : Coregistration
+        Of `match_local`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A map each; blocks that were refused are crossed out.
 
     Raises
     ------

@@ -25,10 +25,20 @@ _FLAT = 1e-9  # of the value: less variation is rounding
 
 
 def plot_field(fit: Coregistration, background: Any = None) -> Any:
-    """Draw the tie points of a `fit` of a grid of windows, over an image `background`, and the residuals of its model.
+    """Draw the tie points of a field and the residuals of its model.
 
-    Left the map with arrows in the colour of their length and a mark for every refused window; right the number of
-    windows per status, the residuals (at check points where there are such), and the directions.
+    Parameters
+    ----------
+    fit : Coregistration
+        Of a grid of windows.
+    background : DataArray or Dataset, optional
+        Image below the windows.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Left the map with arrows in the colour of their length and a mark for every refused window; right the number of
+        windows per status, the residuals (at check points where there are such), and the directions.
     """
     figure = chart.new_figure(15, 9.2)
     grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[0.8, 1, 1.25])
@@ -161,9 +171,17 @@ def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: chart
 
 
 def plot_model(fit: Coregistration) -> Any:
-    """Draw the model of a field: four maps of dx, dy and sigma with contours, and of the residuals, for a `fit`.
+    """Draw the model of a field: its correction along x and y, its uncertainty, and its residuals.
 
-    In CRS units (seconds of arc for degrees).
+    Parameters
+    ----------
+    fit : Coregistration
+        With a model.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Four maps: dx, dy and sigma with contours, in CRS units (seconds of arc for degrees), and the residuals.
 
     Raises
     ------
@@ -218,7 +236,18 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
 
 
 def plot_points(points: TiePoints, background: Any = None) -> Any:
-    """Draw tie `points` over an image `background`: an arrow per trusted window, for others a mark with the reason.
+    """Draw tie points on the map: an arrow for each trusted window, a mark with the reason for every other.
+
+    Parameters
+    ----------
+    points : TiePoints
+        Windows of a fit.
+    background : DataArray or Dataset, optional
+        As in :func:`plot_fit`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Examples
     --------

@@ -177,9 +177,12 @@ class Coregistration:
 
     @property
     def shift(self) -> Shift:
-        """The one correction for the whole image; of a field, the mean one.
+        """The one correction for the whole image; of a field, the mean correction.
 
-        Without one, it raises MatchError: test `if fit:` before.
+        Raises
+        ------
+        MatchError
+            When no shift was found; test `if fit:` before.
         """
         if self.shift_or_none is None:
             raise MatchError(f"there is no shift: {self.status.reason}; see fit.points for every window", self.points)
@@ -215,11 +218,33 @@ class Coregistration:
         return self._with_origin(Origin()).to_dict()
 
     def made_of(self, target: Any, reference: Any) -> Coregistration:
-        """Record the names of the images `target` and `reference`, and the date; all numbers stay."""
+        """Record the names of the images and the date.
+
+        Parameters
+        ----------
+        target, reference : DataArray or Dataset
+            The images that were matched.
+
+        Returns
+        -------
+        Coregistration
+            The same in all numbers; see :class:`xcoreg.results.details.Origin`.
+        """
         return self._with_origin(Origin.of(target, reference))
 
     def contradiction(self, image: Any) -> str:
-        """Name what in the history of an `image` (attribute `xcoreg`) contradicts a correction by this fit, or ""."""
+        """Name what in the history of an image contradicts a correction by this fit.
+
+        Parameters
+        ----------
+        image : DataArray or Dataset
+            Its history is the attribute `xcoreg`.
+
+        Returns
+        -------
+        str
+            Empty where nothing does.
+        """
         done, known = corrections_of(image), self.details.origin.corrections or ()
         if self.id in done:
             return "carries this correction already"
@@ -276,26 +301,45 @@ class Coregistration:
         return georef.translate(self.transform, self.shift.dx, self.shift.dy)
 
     def summary(self) -> str:
-        """Describe the result and how it was found, in lines.
+        """Describe the result and how it was found.
 
-        Corners, window, whole-pixel, sub-pixel and total shifts in every unit, transform before and after, quality.
+        Returns
+        -------
+        str
+            Lines: corners, window, whole-pixel, sub-pixel and total shifts in every unit, length, angle, transform
+            before and after, quality.
         """
         return summarise(self)
 
     def plot(self, background: Any = None) -> Any:
-        """Draw the windows over an image `background`, the correction and the residuals: :func:`xcoreg.plot.plot_fit`.
+        """Draw the windows, the correction and the residuals; see :func:`xcoreg.plot.plot_fit`. Needs the extra `plot`.
 
-        Needs the extra `plot`.
+        Parameters
+        ----------
+        background : DataArray or Dataset, optional
+            Image below the windows.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
         """
         from xcoreg.plot import plot_fit
 
         return plot_fit(self, background)
 
     def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-        """Draw the windows on an interactive folium.Map. Needs the extra `explore`.
+        """Draw the windows on an interactive map. Needs the extra `explore`.
 
-        `tiles` is a background map of folium, fetched by the browser, or None; arrows are `exaggerate` times as long as
-        the corrections.
+        Parameters
+        ----------
+        tiles : str or None
+            Background map of folium, fetched by the browser; None draws none.
+        exaggerate : float, optional
+            Arrows are so many times as long as the corrections.
+
+        Returns
+        -------
+        folium.Map
         """
         return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
 
@@ -408,7 +452,12 @@ class Coregistration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the result as one JSON file, complete or not at all, in place of an existing one at `path`.
+        """Write the result as one JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The goal; an existing file is replaced.
 
         Raises
         ------

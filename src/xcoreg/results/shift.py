@@ -92,9 +92,18 @@ class Shift:
         dz: float = 0.0,
         unit: str = "metre",
     ) -> Shift:
-        """Make a shift of a correction in target pixels: `dcol` to the right, `drow` down, `cov` (2, 2) in px².
+        """Make a shift of a correction in pixels.
 
-        `linear`, `dz` and `unit` as for the class.
+        Parameters
+        ----------
+        dcol, drow : float
+            To the right and down, target px.
+        linear : tuple of four floats
+            Linear part of the target's transform.
+        cov : (2, 2) array_like, optional
+            Covariance of `(dcol, drow)`, px².
+        dz, unit
+            As for the class.
 
         Examples
         --------

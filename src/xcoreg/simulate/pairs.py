@@ -222,16 +222,23 @@ _BRIGHT = 4.0  # edge of an opaque cloud over the mean of the land, standard dev
 
 
 def blob_mask(shape: tuple[int, ...], fraction: float, *, scale: float | None = None, seed: int = 0) -> Bools:
-    """Draw masks made of blobs, True inside: one of a `shape` (rows, cols), or n independent ones (n, rows, cols).
+    """Draw masks made of blobs.
 
     Parameters
     ----------
+    shape : (rows, cols) or (n, rows, cols)
+        One mask or a batch of independent ones.
     fraction : float
         Part of each mask that is True, 0 to 1: met to the pixel.
     scale : float, optional
         Correlation length in pixels; an eighth of the longer side by default.
     seed : int
         Equal seeds give equal masks.
+
+    Returns
+    -------
+    array of bool
+        True inside the blobs.
 
     Examples
     --------

@@ -148,7 +148,12 @@ class Displacement(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """The same correction everywhere: `dcol` pixels to the right, `drow` down.
+    """The same correction everywhere.
+
+    Parameters
+    ----------
+    dcol, drow : float
+        Pixels to the right and down.
 
     Examples
     --------
@@ -202,16 +207,23 @@ class Similarity:
 def similarity(
     shape: tuple[int, int], *, degrees: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
 ) -> Similarity:
-    """Rotate and scale about the centre of an image of a `shape` (rows, cols): the true correction, a `Displacement`.
+    """Rotate and scale about the centre of an image.
 
     Parameters
     ----------
+    shape : (rows, cols)
+        Size of the target.
     degrees : float
         Rotation from the target to the reference, clockwise on the screen.
     scale : float
         Size of the content in the reference over that in the target.
     shift : (dcol, drow)
         Correction at the centre, in pixels.
+
+    Returns
+    -------
+    callable
+        The true correction, a `Displacement`.
 
     Examples
     --------
@@ -224,10 +236,12 @@ def similarity(
 def smooth_field(
     shape: tuple[int, int], amplitude: float, *, seed: int = 0, waves: int = 3, turns: float = 1.0
 ) -> SmoothField:
-    """Draw a smooth field of corrections over an image of a `shape` (rows, cols): a `Displacement`.
+    """Draw a smooth field of corrections.
 
     Parameters
     ----------
+    shape : (rows, cols)
+        Size of the target.
     amplitude : float
         No component of the correction exceeds this, in pixels.
     seed : int
@@ -236,6 +250,11 @@ def smooth_field(
         Number of waves per component.
     turns : float
         Periods of the fastest wave across the image.
+
+    Returns
+    -------
+    callable
+        The true correction, a `Displacement`.
 
     Examples
     --------

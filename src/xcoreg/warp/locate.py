@@ -84,14 +84,25 @@ class Located:
         return np.stack([self.col, self.row, column], axis=-1)[self.inside]
 
     def to_dict(self) -> dict[str, NDArray[Any]]:
-        """Give the columns that are known by name: x, y, col, row (or u, v when normalized), inside, value, carried."""
+        """Give the columns by name: x, y, col, row (or u, v when normalized), inside, value, carried.
+
+        Returns
+        -------
+        dict
+            Without columns that are None.
+        """
         names = ("u", "v") if self.normalized else ("col", "row")
         columns = {"x": self.x, "y": self.y, names[0]: self.col, names[1]: self.row, "inside": self.inside}
         more = {"value": self.value, "carried": self.carried}
         return {**columns, **{name: column for name, column in more.items() if column is not None}}
 
     def to_dataframe(self) -> Any:
-        """Give the columns as a pandas DataFrame."""
+        """Give the columns as a pandas DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
         return require("pandas", extra="vector").DataFrame(self.to_dict())
 
 

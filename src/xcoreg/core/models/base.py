@@ -255,6 +255,13 @@ class Translation:
         definite) get the median of the others; without any, all windows have the same weight and the covariance comes
         from their scatter. Where windows contradict each other by more than their covariances allow, the covariance
         grows (see :func:`xcoreg.core.robust.combine`).
+
+        Examples
+        --------
+        >>> cov = [[[0.01, 0], [0, 0.01]], [[0.04, 0], [0, 0.01]]]
+        >>> model = Translation.fit([0, 1], [0, 1], [1.0, 1.1], [2.0, 2.1], cov)
+        >>> round(model.dx, 6), round(model.dy, 6), round(model.cov[0][0], 6)
+        (1.02, 2.05, 0.008)
         """
         shape = np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(dx), np.shape(dy))
         moves = np.stack([np.broadcast_to(np.asarray(d, np.float64), shape).ravel() for d in (dx, dy)], axis=-1)
