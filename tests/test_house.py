@@ -52,8 +52,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 125,
-    "lines": 30_000,
+    "files": 128,
+    "lines": 32_000,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
