@@ -22,6 +22,7 @@ BENCHMARKS = [
     "fields",
     "georef",
     "matching",
+    "moving",
     "real",
     "resampling",
     "scaling",
