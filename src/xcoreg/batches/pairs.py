@@ -43,7 +43,7 @@ def _rows(pairs: Any) -> Iterable[Any]:
         text = os.fspath(pairs)
         if text.lower().endswith(".csv"):
             return _table(Path(text))
-        if re.search(r"[*?\[]", text):
+        if re.search(r"[*?\[]", text) and not re.match(r"https?://", text, re.IGNORECASE):  # ? begins a query
             return sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         return [text]
     if hasattr(pairs, "to_dict") and hasattr(pairs, "columns"):
@@ -99,7 +99,9 @@ def _named(pairs: list[Pair]) -> list[Pair]:
     for pair in named:
         if pair.name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', pair.name) or pair.name.startswith("."):
             raise OptionError(f"{pair.name!r} cannot be the name of a file: give this scene another name")
-    twice = [name for name, n in Counter(pair.name.lower() for pair in named).items() if n > 1]
+    # The fit of scene a is a.fit.json, which would be the record of a scene a.fit.
+    files = (name for pair in named for name in (pair.name.lower(), f"{pair.name}.fit".lower()))
+    twice = [name for name, n in Counter(files).items() if n > 1]
     if twice:
         some = f"{len(twice)} name(s) belong to several scenes, such as {twice[0]!r}"
         raise OptionError(f"{some}: name them (column name)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 import warnings
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from rasterio.drivers import raster_driver_extensions
@@ -22,7 +20,7 @@ from xcoreg import lazy
 from xcoreg.batches.pairs import Pair
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
-from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
+from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, hide_secrets, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
 from xcoreg.io.formats import driver_for
 from xcoreg.io.read import open_raster
@@ -31,14 +29,13 @@ from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions
 
 # How a scene ended: corrected; no trustworthy match; any other error, so it is tried again.
-DONE, REFUSED, FAILED = "done", "refused", "failed"
+DONE, REFUSED, FAILED = _STATUSES = "done", "refused", "failed"
 FORMAT = "xcoreg scene"
 SCENES = "scenes"  # folder of records, fits and pages
 
 _WRITE_OPTIONS = ("driver", "creation", "report", "manifest")
 _MANIFESTS = ("csv", "parquet")
 _SUFFIXES = {"GTiff": ".tif", "COG": ".tif", "netCDF": ".nc", "Zarr": ".zarr", "ENVI": ".bsq", "JP2OpenJPEG": ".jp2"}
-_WEB = re.compile(r"/?vsicurl\?[^\s']*url=([^\s',]+)")
 _WAITS = (1.0, 4.0)  # seconds before an image on the web is opened again
 
 
@@ -199,8 +196,7 @@ def record_failure(options: BatchOptions, pair: Pair, error: Any, signature: str
 
 def _reason(error: BaseException) -> str:
     cause = error.__cause__ if "previous exception" in str(error) and error.__cause__ is not None else error
-    text = " ".join(str(cause).split())
-    text = _WEB.sub(lambda found: unquote(found[1]), text)  # the address as the user wrote it
+    text = hide_secrets(" ".join(str(cause).split()))
     if isinstance(error, RasterioError):
         return f"an image cannot be read, it may be damaged or out of reach: {text}"
     if isinstance(error, MemoryError):
@@ -215,12 +211,19 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Read a record; None where there is none, or a broken one."""
+    """Read a record; None where there is none, or a broken one: its scene is worked on again."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("format") == FORMAT else None
+    if not isinstance(record, dict) or record.get("format") != FORMAT or record.get("status") not in _STATUSES:
+        return None
+    kinds = {name: str for name in ("name", "reason", "target", "reference", "output")} | {
+        "quality": dict,
+        "seconds": dict,
+    }
+    named = {"name", "reason", "output"} <= record.keys()
+    return record if named and all(isinstance(record.get(name, kind()), kind) for name, kind in kinds.items()) else None
 
 
 def _correct_with_retries(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration:
@@ -273,7 +276,8 @@ def _description(options: BatchOptions, pair: Pair) -> dict[str, Any]:
     """Fields of a record of any scene, however it ended."""
     paths = options.paths(pair.name)
     files = {"output": paths.image.name, "fit": paths.fit.name}
-    return {"format": FORMAT, "version": current_versions()["xcoreg"], **asdict(pair), "verb": options.verb, **files}
+    images = {key: hide_secrets(value) for key, value in asdict(pair).items()}
+    return {"format": FORMAT, "version": current_versions()["xcoreg"], **images, "verb": options.verb, **files}
 
 
 def _numbers(fit: Coregistration) -> dict[str, Any]:

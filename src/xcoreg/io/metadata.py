@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
-from xcoreg.files import open_gdal
+from xcoreg.files import gdal_threads, open_gdal
 from xcoreg.io.read import shape_of_file
 from xcoreg.io.tags import (
     ENVI_LISTS,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
-    "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
+    "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER"},
+    "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER"},
     "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
 }
 _PREDICTED = ("deflate", "lzw", "zstd")
@@ -100,7 +100,7 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
 
 
 def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = dict(_DEFAULTS.get(driver, {}))
+    chosen = _DEFAULTS.get(driver, {}) | ({"num_threads": gdal_threads()} if driver in ("GTiff", "COG") else {})
     if driver == "GTiff":
         if str(options.get("tiled", "yes")).lower() in ("no", "false", "off") or max(shape) < _BLOCK:
             del chosen["tiled"]
