@@ -90,7 +90,7 @@ def test_a_server_that_sends_nothing_is_given_up(monkeypatch):
     asked = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
         threading.Thread(target=_accept, args=(silent, asked), daemon=True).start()
-        with pytest.raises(OptionError, match="a.tif cannot be opened: .* too slow"):
+        with pytest.raises(OptionError, match=r"a\.tif cannot be opened: .* too slow"):
             open_raster(f"http://127.0.0.1:{silent.getsockname()[1]}/a.tif")
     assert len(asked) == 1
 

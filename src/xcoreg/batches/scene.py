@@ -218,7 +218,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or record.get("status") not in _STATUSES:
         return None
-    kinds = {name: str for name in ("name", "reason", "target", "reference", "output")} | {
+    kinds = dict.fromkeys(("name", "reason", "target", "reference", "output"), str) | {
         "quality": dict,
         "seconds": dict,
     }
