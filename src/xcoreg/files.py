@@ -57,6 +57,8 @@ def gdal_path(path: AnyPath) -> str:
 def local_path(path: AnyPath) -> Path | None:
     """Local path, or None for an address or a GDAL identifier."""
     text = str(path)
+    if "\0" in text or any(len(part.encode(errors="replace")) > 255 for part in re.split(r"[/\\]", text.partition("?")[0])):
+        raise OptionError(f"{text[:40]!r}... cannot be the name of a file")
     if text.startswith("/vsi") or re.match(r"[A-Za-z0-9_+.-]{2,}:", text):
         return Path(text) if Path(text).exists() else None
     return Path(text)
@@ -120,8 +122,18 @@ def open_gdal(path: AnyPath, mode: str = "r", **options: Any) -> Iterator[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, mode, **options) as file:
                 yield file
-    except RasterioError as error:
+    except (RasterioError, UnicodeError) as error:
         raise OptionError(f"{path} cannot be opened: {error}") from error
+
+
+@contextmanager
+def reading(path: Any) -> Iterator[None]:
+    """Turn GDAL's errors of a damaged file into an OptionError that names it."""
+    try:
+        yield
+    except RasterioError as error:
+        cause = error.__cause__ or error  # GDAL's own message
+        raise OptionError(f"{path} cannot be read, it may be damaged: {cause}") from error
 
 
 @contextmanager

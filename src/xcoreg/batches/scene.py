@@ -22,7 +22,7 @@ from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
 from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, hide_secrets, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
-from xcoreg.io.formats import driver_for
+from xcoreg.io.formats import checked_creation, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.matching.options import LocalOptions, Options, check_options
 from xcoreg.results.coregistration import Coregistration, current_versions
@@ -117,8 +117,8 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any]) -> Bat
         raise OptionError(f"manifest is {manifest!r}: choose from {', '.join(_MANIFESTS)}")
     if manifest == "parquet":
         require("pyarrow", extra="vector")
-    creation = dict(options.get("creation") or {})
-    return BatchOptions(folder, verb, matching, applying, driver, creation, bool(options.get("report")), manifest)
+    creation = options.get("creation") or {}
+    return BatchOptions(folder, verb, matching, applying, driver, checked_creation(creation), bool(options.get("report")), manifest)
 
 
 def _suffix(driver: str) -> str:

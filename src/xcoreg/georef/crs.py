@@ -56,6 +56,8 @@ def parse_crs(crs: Any) -> CRS | None:
     text = text_of(crs)
     if text is None:
         return None
+    if isinstance(text, str):
+        text = text.encode(errors="replace").decode()  # PROJ takes no half characters
     if isinstance(text, CRS):
         return text
     found = spelled_crs(text)

@@ -215,11 +215,13 @@ def _weights(gcps: GCPs, weights: ArrayLike | None) -> Floats:
 
 
 def _check_options(model: str, order: int | None, *, robust: bool, weighted: bool) -> None:
-    if model not in MODELS:
+    if not isinstance(model, str) or model not in MODELS:
         raise OptionError(f"model={model!r} is unknown: choose one of {', '.join(MODELS)}")
+    if order is not None and not (isinstance(order, int | np.integer) and not isinstance(order, bool)):
+        raise OptionError(f"order={order!r:.80} must be an integer from 1 to {_HIGHEST}")
     if order is not None and model != "polynomial" and not (model == "affine" and order == 1):
         raise OptionError(f"order={order} belongs to model='polynomial', not to {model!r}")
-    if order is not None and (isinstance(order, bool) or order not in range(1, _HIGHEST + 1)):
+    if order is not None and order not in range(1, _HIGHEST + 1):
         raise OptionError(f"order={order!r} must be an integer from 1 to {_HIGHEST}")
     if model == "tps" and (robust or weighted):
         raise OptionError("a thin-plate spline meets every point: drop bad ones, or take model='polynomial'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from contextlib import contextmanager
 from glob import escape
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,6 +38,8 @@ def driver_for(path: Path, driver: str | None = None) -> str:
             driver = _STORES.get(suffix) or ("ENVI" if suffix in _ENVI else driver_from_extension(path))
         except ValueError as error:
             raise OptionError(f"the extension {suffix!r} of {path} names no format: add driver=") from error
+    if not isinstance(driver, str):
+        raise OptionError(f"driver={driver!r:.80}: give GDAL's name of a format, such as 'GTiff' or 'netCDF'")
     if driver.lower() in ("netcdf", "zarr"):
         return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
     with rasterio.Env() as env:
@@ -44,6 +47,13 @@ def driver_for(path: Path, driver: str | None = None) -> str:
     if name is None or name in _WITHOUT_PIXELS or writer_for(name) is None:
         raise OptionError(f"{driver!r} is not a format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
     return name
+
+
+def checked_creation(creation: Any) -> dict[str, Any]:
+    """Creation options as a dictionary by name."""
+    if not isinstance(creation, Mapping) or not all(isinstance(key, str) for key in creation):
+        raise OptionError(f"creation={creation!r:.80}: give a dictionary, such as {{'compress': 'zstd'}}")
+    return dict(creation)
 
 
 def check_header(path: Path, driver: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import rasterio
@@ -21,7 +22,7 @@ from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
-from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
+from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -112,6 +113,17 @@ def open_raster(
     return image if chunks is None else _chunked(image, address, chunks)
 
 
+def _check_chunks(sizes: Any, dims: Sequence[Hashable]) -> None:
+    """Refuse chunks that dask cannot make, before it says so in its own words."""
+    listed = isinstance(sizes, tuple | list) and len(sizes) == len(dims)
+    parts = sizes.values() if isinstance(sizes, Mapping) else sizes if listed else [sizes]
+    each = [one for part in parts for one in (part if isinstance(part, tuple | list) else [part])]
+    good = all(one in (None, -1, "auto") or (isinstance(one, int) and one > 0) for one in each if not isinstance(one, dict))
+    named = not isinstance(sizes, Mapping) or set(sizes) <= set(dims)
+    if not (good and named and each):
+        raise OptionError(f"chunks={sizes!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}")
+
+
 def _path_once_replaced(path: Path) -> str:
     """Path of a file, address differently each time it was replaced: libraries return open files by their path."""
     stat, name = path.stat(), str(path.absolute())
@@ -137,7 +149,7 @@ def _retry_reads(image: DataArray | Dataset, address: str) -> None:
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
         rotated, inner, empty, tags, validity = retry(lambda: _inspect(address), address)
-    except RasterioError as error:
+    except (RasterioError, UnicodeError) as error:
         raise _unreadable(path, str(error)) from error
     if empty:
         raise OptionError(f"{path} has no raster band")
@@ -337,6 +349,7 @@ def _with_prj(image: DataArray | Dataset, where: Path | None) -> DataArray | Dat
 def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataArray | Dataset:
     if isinstance(image, Dataset):
         return image.assign({name: _with_nodata(one, nodata, path) for name, one in image.data_vars.items()})
+    nodata = as_number(nodata, path)
     check_fits(nodata, image.dtype, path)
     image = image.copy(deep=False)
     for name in ("nodatavals", "missing_value"):
@@ -352,6 +365,7 @@ def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | 
         sizes = _automatic_chunks(arrays_of(image)[0])
     where = local_path(path)
     stamp = (where.stat().st_mtime_ns, where.stat().st_size) if where is not None else ()
+    _check_chunks(sizes, arrays_of(image)[0].dims)
     token = hashlib.sha1(repr((path, stamp, sizes)).encode(), usedforsecurity=False).hexdigest()
     return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
 

@@ -61,7 +61,11 @@ def _class_names(file: Any) -> list[list[str]]:
     """XML of category names and thematic tables that GDAL keeps beside a file, for each band."""
     found: list[list[str]] = [[] for _ in file.indexes]
     path = next((Path(one) for one in file.files if one == f"{file.name}.aux.xml" or one.endswith(".vrt")), None)
-    root = ElementTree.parse(path).getroot() if path is not None and path.is_file() else ()
+    try:
+        root = ElementTree.parse(path).getroot() if path is not None and path.is_file() else ()
+    except (ElementTree.ParseError, UnicodeError) as error:
+        warn_user(f"{path} is damaged ({error}): what it says of the bands is lost")
+        return found
     for band in (one for one in root if one.tag in ("PAMRasterBand", "VRTRasterBand")):
         parts = [*band.findall("CategoryNames"), *band.findall("GDALRasterAttributeTable")]
         texts = [ElementTree.tostring(one, encoding="unicode") for one in parts if one.get("tableType") != "athematic"]

@@ -128,7 +128,7 @@ def write_raster(
         raise
     except (RasterioError, CPLE_BaseError, OSError) as error:
         if str(error).startswith("Read failed"):  # the image, which is damaged, not the output
-            raise
+            raise OptionError(f"an image cannot be read, it may be damaged: {error.__cause__ or error}") from error
         raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
     return goal
 

@@ -349,6 +349,8 @@ def _axis(
     if dim not in image.coords or image.coords[dim].dims != (dim,):
         return None
     raw = image.coords[dim].values
+    if not raw.size:
+        raise NotGeoreferenced(f"{name} has no pixels along {dim!r}")
     if not np.issubdtype(raw.dtype, np.number):
         raise NotGeoreferenced(f"{name} has coordinates {dim!r} that are not numbers")
     centres = raw.astype(np.float64) if factor == 1.0 else raw * np.float64(factor)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 
 from xcoreg import georef
 from xcoreg.core.matches import Status, decode_column, encode_column
@@ -535,6 +536,10 @@ def load_fit(path: str | Path) -> Coregistration:
         found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
         raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")
     try:
-        return Coregistration.from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()  # infinite numbers and half characters
+        fit = Coregistration.from_dict(data)
+        if not fit.grid.affine.determinant:
+            raise ValueError("a grid without area")
+        return fit
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
         raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error

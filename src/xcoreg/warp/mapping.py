@@ -60,7 +60,10 @@ def _scaled(image: GeoBox, resolution: float | tuple[float, float] | None) -> ge
     a, b, d, e = georef.linear_of(image.affine)
     if resolution is None:
         return a, b, d, e
-    wanted = np.broadcast_to(np.asarray(resolution, np.float64), (2,))
+    try:
+        wanted = np.broadcast_to(np.asarray(resolution, np.float64), (2,))
+    except (TypeError, ValueError):
+        wanted = np.zeros(2)
     if not (np.isfinite(wanted).all() and (wanted > 0).all()):
         raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
     size = georef.gsd(image.affine)

@@ -152,7 +152,7 @@ _FLAGS = {"flag_values", "flag_masks", "flag_meanings"}  # of classes, in the wo
 
 def check_resampling(resampling: str) -> None:
     """Refuse a kernel that does not exist."""
-    if resampling not in ("auto", *KERNELS):
+    if not isinstance(resampling, str) or resampling not in ("auto", *KERNELS):
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of auto, {', '.join(KERNELS)}")
 
 
@@ -179,6 +179,12 @@ class ApplyOptions:
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling)
+        named = self.vertical if isinstance(self.vertical, list | tuple) else [self.vertical]
+        if not all(one is None or isinstance(one, bool | int | str) for one in named):
+            raise OptionError(f"vertical is {self.vertical!r:.80}: give True, False, or the bands that hold heights")
+        for name in ("align_grid", "force"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise OptionError(f"{name} is {getattr(self, name)!r:.80}: give True or False")
         if self.is_aligned and self.like is not None:
             raise OptionError(
                 "like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them"
