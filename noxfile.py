@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def slow(session: nox.Session) -> None:
     """Run the tests that the others leave out: wider sweeps over what those protect as well."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try thousands of odd inputs of each entry; XCOREG_FUZZ is their number."""
+    session.install(".[test]")
+    env = {"XCOREG_FUZZ": os.environ.get("XCOREG_FUZZ", "2000")}
+    session.run("python", "-m", "pytest", "tests/fuzz", *session.posargs, env=env)
 
 
 @nox.session

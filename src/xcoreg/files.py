@@ -57,7 +57,9 @@ def gdal_path(path: AnyPath) -> str:
 def local_path(path: AnyPath) -> Path | None:
     """Local path, or None for an address or a GDAL identifier."""
     text = str(path)
-    if "\0" in text or any(len(part.encode(errors="replace")) > 255 for part in re.split(r"[/\\]", text.partition("?")[0])):
+    if "\0" in text or any(
+        len(part.encode(errors="replace")) > 255 for part in re.split(r"[/\\]", text.partition("?")[0])
+    ):
         raise OptionError(f"{text[:40]!r}... cannot be the name of a file")
     if text.startswith("/vsi") or re.match(r"[A-Za-z0-9_+.-]{2,}:", text):
         return Path(text) if Path(text).exists() else None

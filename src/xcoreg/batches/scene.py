@@ -118,7 +118,9 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any]) -> Bat
     if manifest == "parquet":
         require("pyarrow", extra="vector")
     creation = options.get("creation") or {}
-    return BatchOptions(folder, verb, matching, applying, driver, checked_creation(creation), bool(options.get("report")), manifest)
+    return BatchOptions(
+        folder, verb, matching, applying, driver, checked_creation(creation), bool(options.get("report")), manifest
+    )
 
 
 def _suffix(driver: str) -> str:

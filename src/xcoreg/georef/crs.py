@@ -56,8 +56,6 @@ def parse_crs(crs: Any) -> CRS | None:
     text = text_of(crs)
     if text is None:
         return None
-    if isinstance(text, str):
-        text = text.encode(errors="replace").decode()  # PROJ takes no half characters
     if isinstance(text, CRS):
         return text
     found = spelled_crs(text)
@@ -117,6 +115,8 @@ def _read_prj_text(text: str) -> str:
 @lru_cache(maxsize=256)
 def spelled_crs(text: str | int) -> CRS:
     """CRS of a text or code, as it is described; equal texts give one cached object."""
+    if isinstance(text, str):
+        text = text.encode(errors="replace").decode()  # PROJ takes no half characters
     try:
         return _unbound(CRS.from_user_input(text))
     except CRSError as error:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 
 _HIGHEST = 5
+_FARTHEST = 1e15  # of coordinates, px and CRS units: squares of larger ones overflow
 _FLAT = 1e-3  # points closer to a line than this part of their extent are on it
 _WILD = 1e7  # condition number beyond which points do not determine a polynomial
 _SAME = 1e-6  # px: points closer than this are one
@@ -229,6 +230,9 @@ def _check_options(model: str, order: int | None, *, robust: bool, weighted: boo
 
 def _check_points(gcps: GCPs, weights: Floats) -> None:
     n = int((weights > 0).sum())
+    far = [gcps.id[i] for i in np.flatnonzero(np.max(np.abs([gcps.col, gcps.row, gcps.x, gcps.y]), axis=0) > _FARTHEST)]
+    if far:
+        raise OptionError(f"the GCP {far[0]} lies at {_FARTHEST:g} or farther away: correct or drop it")
     if n < 3:
         raise OptionError(f"{n} GCPs, but no map can be fitted to fewer than 3")
     size = max(float(np.ptp(gcps.x)), float(np.ptp(gcps.y)), 1e-300)

@@ -13,9 +13,12 @@ import numpy as np
 import rasterio
 from rasterio.drivers import driver_from_extension
 from rasterio.io import get_writer_for_driver
+from xarray import Dataset
 
 from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal
+from xcoreg.raster.bands import name_of
+from xcoreg.raster.nodata import fits_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,6 +57,46 @@ def checked_creation(creation: Any) -> dict[str, Any]:
     if not isinstance(creation, Mapping) or not all(isinstance(key, str) for key in creation):
         raise OptionError(f"creation={creation!r:.80}: give a dictionary, such as {{'compress': 'zstd'}}")
     return dict(creation)
+
+
+_NUMBERS = ("_FillValue", "missing_value", "scale_factor", "add_offset", "valid_min", "valid_max")
+_KINDS = {"band_tags": list | tuple, "gdal": dict, "grid_mapping": str, "units": str | list | tuple}
+
+
+def with_sound_attributes(image: Any) -> Any:
+    """Leave out, with a warning, attributes that have a meaning in files, and a value that has none."""
+    if isinstance(image, Dataset):
+        return image.assign({name: with_sound_attributes(one) for name, one in image.data_vars.items()})
+    image, lost = image.copy(deep=False), list[str]()
+    for place in (image.attrs, image.encoding):
+        dtype = image.encoding.get("dtype", image.dtype)
+        for key, value in list(place.items()):
+            if not _is_sound(key, value, dtype):
+                lost.append(f"{key}={value!r:.40}")
+                del place[key]
+            elif isinstance(value, str):
+                place[key] = value.encode(errors="replace").decode()
+    if "grid_mapping" in image.encoding:
+        image.attrs.pop("grid_mapping", None)
+    if lost:
+        warn_user(f"{name_of(image)} has attributes without a meaning, which are left out: {', '.join(lost)}")
+    return image
+
+
+def _is_sound(key: Any, value: Any, dtype: Any) -> bool:
+    """Whether an attribute can be what its name says."""
+    if key in _KINDS:
+        return value is None or isinstance(value, _KINDS[key])
+    if key not in _NUMBERS:
+        return True
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "iuf" or numbers.size == 0 or (key != "missing_value" and numbers.ndim):
+        return False
+    if key in ("scale_factor", "add_offset"):
+        return bool(np.isfinite(numbers)) and not (key == "scale_factor" and numbers == 0)
+    if key[:5] == "valid" or np.dtype(dtype).kind not in "iufb":
+        return True
+    return all(fits_dtype(one, dtype) for one in numbers.ravel().tolist())
 
 
 def check_header(path: Path, driver: str) -> None:

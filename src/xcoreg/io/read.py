@@ -25,7 +25,7 @@ from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
 from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from xarray import Variable
@@ -118,10 +118,14 @@ def _check_chunks(sizes: Any, dims: Sequence[Hashable]) -> None:
     listed = isinstance(sizes, tuple | list) and len(sizes) == len(dims)
     parts = sizes.values() if isinstance(sizes, Mapping) else sizes if listed else [sizes]
     each = [one for part in parts for one in (part if isinstance(part, tuple | list) else [part])]
-    good = all(one in (None, -1, "auto") or (isinstance(one, int) and one > 0) for one in each if not isinstance(one, dict))
+    good = all(
+        one in (None, -1, "auto") or (isinstance(one, int) and one > 0) for one in each if not isinstance(one, dict)
+    )
     named = not isinstance(sizes, Mapping) or set(sizes) <= set(dims)
     if not (good and named and each):
-        raise OptionError(f"chunks={sizes!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}")
+        raise OptionError(
+            f"chunks={sizes!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}"
+        )
 
 
 def _path_once_replaced(path: Path) -> str:
@@ -319,7 +323,7 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
 
 def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> DataArray | Dataset:
     if isinstance(image, DataArray):
-        if variable not in (None, image.name):
+        if variable is not None and not (isinstance(variable, str) and variable == image.name):
             raise OptionError(f"{path} has no variable {variable!r}: it has one image")
         return image
     names = [str(name) for name, one in image.data_vars.items() if one.ndim > 1]

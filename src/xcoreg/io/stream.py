@@ -237,7 +237,10 @@ def join_chunks(sizes: Sequence[int], most: int) -> list[int]:
 
 def encode_window(part: DataArray, window: dict[Any, slice]) -> Variable:
     """Window as it is stored, with nodata values and unscaled."""
-    encoded: Variable = encode_cf_variable(part.variable.isel(window))
+    cut = part.variable.isel(window)
+    if cut.dtype.kind in "iu" and {"scale_factor", "add_offset"} & cut.encoding.keys():
+        cut = cut.astype(np.float64)  # xarray would divide in integers
+    encoded: Variable = encode_cf_variable(cut)
     return encoded
 
 

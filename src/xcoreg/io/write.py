@@ -32,6 +32,7 @@ from xcoreg.io.formats import (
     may_lose,
     refusing_ignored_options,
     side_files,
+    with_sound_attributes,
     writer_for,
 )
 from xcoreg.io.metadata import Metadata, complete_tags, metadata_of, parts_of, profile_of
@@ -113,7 +114,7 @@ def write_raster(
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
     check_header(goal, name)
-    image = with_one_marker(image, per_variable=name in _STORES)
+    image = with_one_marker(with_sound_attributes(image), per_variable=name in _STORES)
     image = image if name in _STORES else with_nan_as_mask(image)
     try:
         with new_file(goal, side_files(goal)) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():

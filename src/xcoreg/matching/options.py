@@ -236,6 +236,10 @@ def _check_local(options: LocalOptions) -> None:
     spacing: Any = options.spacing
     if spacing is not None and not (isinstance(spacing, Real) and 1 <= float(spacing) < np.inf):
         raise OptionError(f"spacing is {spacing!r}: give the distance between windows in target pixels, at least 1")
+    if not isinstance(options.model, str) and not hasattr(options.model, "fit"):
+        raise OptionError(
+            f"model is {options.model!r:.80}: give the name of a model, or an object with fit(x, y, dx, dy, cov)"
+        )
     if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
         raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
     if options.points is not None and spacing is not None:

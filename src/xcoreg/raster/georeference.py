@@ -207,7 +207,7 @@ def stored_crs(image: DataArray, name: str) -> list[tuple[str, Any]]:
 
 def _code(value: Any) -> Any:
     """Read an authority code as JSON, NetCDF and old files of xarray hold it."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.lower().startswith("+init="):

@@ -92,7 +92,11 @@ class _Place:
 
     def __init__(self, known: Floats) -> None:
         low, high = known.min(0), known.max(0)
-        self.west, self.north, self.scale = float(low[0]), float(high[1]), max(float(_SIDE / max(*(high - low), 1e-12)), 1e-300)
+        self.west, self.north, self.scale = (
+            float(low[0]),
+            float(high[1]),
+            max(float(_SIDE / max(*(high - low), 1e-12)), 1e-300),
+        )
         self.width, self.height = ((high - low) * self.scale + 2 * _EDGE).tolist()
 
     def __call__(self, xy: Floats) -> Floats:

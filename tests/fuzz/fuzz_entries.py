@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import rasterio
 from click.testing import CliRunner
+from fuzz_inputs import ODD, bytes_of, image_of, options_of, tree_of
 
 import xcoreg
-from tests.fuzz.mutate import ODD, bytes_of, image_of, options_of, tree_of
 from xcoreg.cli import cli
 
 Entry = Callable[[random.Random, Path], Any]
 _MATCHING: dict[str, list[Any]] = {
     "band": [1], "ref_band": [1], "window": [64, 128], "at": [(301000, 5899000)], "max_shift": [5], "windows": [1, 3],
-    "contrast": ["any"], "where": [], "ref_where": [], "nodata": [0], "ref_nodata": [0], "footprint": [], "ref_footprint": [],
+    "contrast": ["any"], "where": [], "ref_where": [], "nodata": [0], "ref_nodata": [0], "footprint": [],
+    "ref_footprint": [],
     "matcher": ["phase", "nuth_kaab", "vertical"], "z": [], "progress": [False], "errors": ["return"],
 }  # fmt: skip
 _LOCAL = {"spacing": [60, 100], "model": ["affine", "auto"], "filters": [["ssim"]], "points": []}
@@ -59,12 +60,12 @@ def field_fit() -> Any:
     return scene().tgt.coreg.match_local(scene().ref, window=48, spacing=40, model="affine")
 
 
-@cache
-def samples(folder: Path) -> dict[str, Path]:
+SAMPLES: dict[str, Path] = {}
+
+
+def make_samples(folder: Path) -> None:
     """Make one file of each format that is read."""
-    folder = folder / "samples"
-    folder.mkdir(exist_ok=True)
-    made = {}
+    made = SAMPLES
     for name in ("a.tif", "a.png", "a.bsq", "a.nc", "a.jp2"):
         made[name] = xcoreg.write_raster(bytes_image(), folder / name, overwrite=True)
     made["a.vrt"] = folder / "a.vrt"
@@ -74,16 +75,18 @@ def samples(folder: Path) -> dict[str, Path]:
     for name in ("p.csv", "p.geojson"):
         field_fit().points.save(folder / name)
     (folder / "a.tfw").write_text("10\n0\n0\n-10\n300005\n5900035\n")
-    rows = "".join(f"{c},{r},{12 + c / 1e4},{50 - r / 1e4}\n" for c, r in ((0, 0), (90, 5), (80, 99), (4, 88), (50, 40)))
+    rows = "".join(
+        f"{c},{r},{12 + c / 1e4},{50 - r / 1e4}\n" for c, r in ((0, 0), (90, 5), (80, 99), (4, 88), (50, 40))
+    )
     (folder / "g.csv").write_text("pixel,line,x,y\n" + rows)
     (folder / "g.points").write_text("mapX,mapY,pixelX,pixelY,enable\n" + rows.replace("\n", ",1\n"))
     (folder / "batch.csv").write_text("target,reference,name\na.tif,a.tif,one\na.png,a.tif,two\n")
-    return made | {path.name: path for path in folder.iterdir() if path.is_file()}
+    made |= {path.name: path for path in folder.iterdir() if path.is_file()}
 
 
 def _damaged(rng: random.Random, folder: Path, *names: str) -> Path:
     """Copy a file, damaged, with those that belong to it."""
-    source = samples(folder)[rng.choice(names)]
+    source = SAMPLES[rng.choice(names)]
     for path in source.parent.glob(f"{source.stem}.*"):
         if path.is_file():
             shutil.copyfile(path, folder / path.name)
@@ -95,14 +98,18 @@ def _damaged(rng: random.Random, folder: Path, *names: str) -> Path:
 
 def _open_raster(rng: random.Random, folder: Path) -> Any:
     path = _damaged(rng, folder, "a.tif", "a.png", "a.bsq", "a.nc", "a.jp2", "a.vrt")
-    options = {} if rng.random() < 0.7 else options_of(rng, {"band": [1], "chunks": ["auto", 64], "variable": [], "nodata": [0]})
+    options = (
+        {}
+        if rng.random() < 0.7
+        else options_of(rng, {"band": [1], "chunks": ["auto", 64], "variable": [], "nodata": [0]})
+    )
     image = xcoreg.open_raster(path, **options)
     if image.size < 1e7:
         image.coreg.match(scene().ref)
 
 
 def _load_fit(rng: random.Random, folder: Path) -> Any:
-    source = samples(folder)[rng.choice(["fit.json", "field.json"])]
+    source = SAMPLES[rng.choice(["fit.json", "field.json"])]
     path = folder / "damaged.json"
     if rng.random() < 0.3:
         path.write_bytes(bytes_of(rng, source.read_bytes()))
@@ -138,7 +145,13 @@ def _fit_gcps(rng: random.Random, folder: Path) -> Any:
 
 
 def _parse_crs(rng: random.Random, folder: Path) -> Any:
-    texts = ["EPSG:32633", "+proj=utm +zone=33", "WGS 84", rasterio.CRS.from_epsg(32633).to_wkt(), "urn:ogc:def:crs:EPSG::4326"]
+    texts = [
+        "EPSG:32633",
+        "+proj=utm +zone=33",
+        "WGS 84",
+        rasterio.CRS.from_epsg(32633).to_wkt(),
+        "urn:ogc:def:crs:EPSG::4326",
+    ]
     xcoreg.parse_crs(rng.choice([bytes_of(rng, rng.choice(texts).encode()).decode("latin1"), rng.choice(ODD)]))
 
 
@@ -146,7 +159,9 @@ def _corners(rng: random.Random, folder: Path) -> Any:
     corners: list[Any] = [(12.0, 50.0), (12.1, 50.0), (12.1, 49.9), (12.0, 49.9)]
     for _ in range(rng.choice([0, 1, 1, 2])):
         at = rng.randrange(4)
-        corners[at] = rng.choice([rng.choice(ODD), rng.choice(corners), tuple(v * rng.choice([0, -1, 1e300]) for v in (12.0, 50.0))])
+        corners[at] = rng.choice(
+            [rng.choice(ODD), rng.choice(corners), tuple(v * rng.choice([0, -1, 1e300]) for v in (12.0, 50.0))]
+        )
     options = {name: rng.choice(["EPSG:32633", "EPSG:4326", *ODD]) for name in ("crs", "plane") if rng.random() < 0.3}
     made = xcoreg.Corners(*corners, **options)
     made.normalized(12.05, 49.95)
@@ -154,16 +169,27 @@ def _corners(rng: random.Random, folder: Path) -> Any:
 
 
 def _batch(rng: random.Random, folder: Path) -> Any:
-    files = samples(folder)
+    files = SAMPLES
     for name in ("a.tif", "a.png"):
         shutil.copyfile(files[name], folder / name)
     (folder / "batch.csv").write_bytes(bytes_of(rng, files["batch.csv"].read_bytes()))
     out = folder / "out"
     if rng.random() < 0.5:
         (out / "scenes").mkdir(parents=True)
-        record = {"format": "xcoreg scene", "name": "one", "status": "done", "output": "one.tif", "signature": "", "bytes": 3}
+        record = {
+            "format": "xcoreg scene",
+            "name": "one",
+            "status": "done",
+            "output": "one.tif",
+            "signature": "",
+            "bytes": 3,
+        }
         (out / "scenes" / "one.json").write_text(json.dumps(tree_of(rng, record)))
-    options = {} if rng.random() < 0.6 else options_of(rng, _MATCHING | _APPLYING | {"workers": [], "driver": ["COG"], "creation": []})
+    options = (
+        {}
+        if rng.random() < 0.6
+        else options_of(rng, _MATCHING | _APPLYING | {"workers": [], "driver": ["COG"], "creation": []})
+    )
     options.pop("workers", None)
     xcoreg.batch(folder / "batch.csv", out, **{"windows": 1, "progress": False, **options})
 
@@ -193,29 +219,74 @@ def _match_local(rng: random.Random, folder: Path) -> Any:
 
 def _apply(rng: random.Random, folder: Path) -> Any:
     image = image_of(rng, scene().tgt) if rng.random() < 0.6 else scene().tgt
-    out = xcoreg.apply(image, rng.choice([fit(), field_fit()]), **(options_of(rng, _APPLYING) if rng.random() < 0.7 else {}))
+    out = xcoreg.apply(
+        image, rng.choice([fit(), field_fit()]), **(options_of(rng, _APPLYING) if rng.random() < 0.7 else {})
+    )
     if out.size < 1e7:
         out.compute()
 
 
 def _warp_to(rng: random.Random, folder: Path) -> Any:
     tgt = image_of(rng, scene().tgt) if rng.random() < 0.6 else scene().tgt
-    out = xcoreg.warp_to(tgt, scene().ref, **{"window": 48, "spacing": 60, **options_of(rng, _MATCHING | _LOCAL | _APPLYING)})
+    out = xcoreg.warp_to(
+        tgt, scene().ref, **{"window": 48, "spacing": 60, **options_of(rng, _MATCHING | _LOCAL | _APPLYING)}
+    )
     if hasattr(out, "size") and out.size < 1e7:
         out.compute()
 
 
 def _write_raster(rng: random.Random, folder: Path) -> Any:
     image = image_of(rng, scene().tgt) if rng.random() < 0.7 else scene().tgt
-    names = ["o.tif", "o.png", "o.nc", "o.bsq", "o.zarr", "o.jpg", "o.jp2", "o", ".tif", "o.xyz", "no/o.tif", "x" * 300 + ".tif", "a\0.tif"]
+    names = [
+        "o.tif",
+        "o.png",
+        "o.nc",
+        "o.bsq",
+        "o.zarr",
+        "o.jpg",
+        "o.jp2",
+        "o",
+        ".tif",
+        "o.xyz",
+        "no/o.tif",
+        "x" * 300 + ".tif",
+        "a\0.tif",
+    ]
     xcoreg.write_raster(image, folder / rng.choice(names), **(options_of(rng, _WRITING) if rng.random() < 0.5 else {}))
 
 
 def _cli(rng: random.Random, folder: Path) -> Any:
-    files = samples(folder)
-    words = [str(files["a.tif"]), str(files["a.png"]), str(files["fit.json"]), str(files["p.csv"]), str(folder / "o.tif"), str(folder), "no.tif", ""]
-    flags = ["--window", "--nodata", "--save-fit", "--report", "--like", "--resampling", "--co", "--overwrite", "--points", "--model", "--at", "-q", "--json", "--where", "--out"]
-    command = rng.choice(["match", "shift", "points", "warp", "apply", "dem", "info", "locate", "batch", "georef", "debug", "demo"])
+    files = SAMPLES
+    words = [
+        str(files["a.tif"]),
+        str(files["a.png"]),
+        str(files["fit.json"]),
+        str(files["p.csv"]),
+        str(folder / "o.tif"),
+        str(folder),
+        "no.tif",
+        "",
+    ]
+    flags = [
+        "--window",
+        "--nodata",
+        "--save-fit",
+        "--report",
+        "--like",
+        "--resampling",
+        "--co",
+        "--overwrite",
+        "--points",
+        "--model",
+        "--at",
+        "-q",
+        "--json",
+        "--where",
+        "--out",
+    ]
+    command = rng.choice(
+        ["match", "shift", "points", "warp", "apply", "dem", "info", "locate", "batch", "georef", "debug", "demo"]
+    )
     line = [command, *rng.choices(words, k=rng.choice([1, 2, 3, 3]))]
     for _ in range(rng.choice([0, 1, 2])):
         line += [rng.choice(flags), rng.choice(["64", "0", "-1", "nan", "x", "1e9", "auto", "A=B", *words])]
@@ -231,7 +302,8 @@ def _cli(rng: random.Random, folder: Path) -> Any:
 
 
 ENTRIES: dict[str, Entry] = {
-    "open_raster": _open_raster, "load_fit": _load_fit, "read_gcps": _read_gcps, "fit_gcps": _fit_gcps, "parse_crs": _parse_crs,
-    "Corners": _corners, "batch": _batch, "points": _points, "world_file": _world_file, "match": _match, "match_local": _match_local,
-    "apply": _apply, "warp_to": _warp_to, "write_raster": _write_raster, "command_line": _cli,
+    "open_raster": _open_raster, "load_fit": _load_fit, "read_gcps": _read_gcps, "fit_gcps": _fit_gcps,
+    "parse_crs": _parse_crs, "Corners": _corners, "batch": _batch, "points": _points, "world_file": _world_file,
+    "match": _match, "match_local": _match_local, "apply": _apply, "warp_to": _warp_to, "write_raster": _write_raster,
+    "command_line": _cli,
 }  # fmt: skip
