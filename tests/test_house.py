@@ -53,7 +53,7 @@ DRAWN = {
 
 BUDGETS = {
     "files": 128,
-    "lines": 32_000,
+    "lines": 32_200,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,

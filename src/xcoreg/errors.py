@@ -7,7 +7,7 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 from urllib.parse import unquote
@@ -225,6 +225,11 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingDependency(f"this needs {package}: pip install 'xcoreg[{extra}]'") from error
+
+
+def is_name(value: Any, names: Iterable[Any]) -> bool:
+    """Whether a value, of any type, is one of some names: arrays and dictionaries are none, and raise nothing."""
+    return isinstance(value, str) and value in names
 
 
 def unknown_option(name: str, known: Sequence[str]) -> OptionError:

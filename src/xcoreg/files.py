@@ -129,16 +129,6 @@ def open_gdal(path: AnyPath, mode: str = "r", **options: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def reading(path: Any) -> Iterator[None]:
-    """Turn GDAL's errors of a damaged file into an OptionError that names it."""
-    try:
-        yield
-    except RasterioError as error:
-        cause = error.__cause__ or error  # GDAL's own message
-        raise OptionError(f"{path} cannot be read, it may be damaged: {cause}") from error
-
-
-@contextmanager
 def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
     """Offer a path in a temporary folder beside the output; the file replaces the output at the end, or is deleted.
 

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from xcoreg.core import Floats
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
-from xcoreg.errors import LowSupport, OptionError, warn_user
+from xcoreg.errors import LowSupport, OptionError, is_name, warn_user
 from xcoreg.georef.gcp_fit import GCPFit, find_fold, residuals_of
 from xcoreg.georef.surfaces import WHOLE, Homography, Polynomial, Scale, fit_patches, fit_spline, homography_terms
 
@@ -216,14 +216,12 @@ def _weights(gcps: GCPs, weights: ArrayLike | None) -> Floats:
 
 
 def _check_options(model: str, order: int | None, *, robust: bool, weighted: bool) -> None:
-    if not isinstance(model, str) or model not in MODELS:
+    if not is_name(model, MODELS):
         raise OptionError(f"model={model!r} is unknown: choose one of {', '.join(MODELS)}")
-    if order is not None and not (isinstance(order, int | np.integer) and not isinstance(order, bool)):
+    if order is not None and not (type(order) in (int, np.int64) and 1 <= order <= _HIGHEST):
         raise OptionError(f"order={order!r:.80} must be an integer from 1 to {_HIGHEST}")
     if order is not None and model != "polynomial" and not (model == "affine" and order == 1):
         raise OptionError(f"order={order} belongs to model='polynomial', not to {model!r}")
-    if order is not None and order not in range(1, _HIGHEST + 1):
-        raise OptionError(f"order={order!r} must be an integer from 1 to {_HIGHEST}")
     if model == "tps" and (robust or weighted):
         raise OptionError("a thin-plate spline meets every point: drop bad ones, or take model='polynomial'")
 
@@ -240,8 +238,7 @@ def _check_points(gcps: GCPs, weights: Floats) -> None:
         ("in the image", gcps.col, gcps.row, _SAME),
         ("on the ground", gcps.x, gcps.y, size * 1e-10),
     ):
-        twins = _twins(first, second, unit)
-        if twins is not None:
+        if (twins := _twins(first, second, unit)) is not None:
             names = " and ".join(gcps.id[i] for i in twins)
             raise OptionError(f"GCPs {names} are at the same place {what}: drop one, gcps.select(...)")
         used = np.stack([first[weights > 0], second[weights > 0]])

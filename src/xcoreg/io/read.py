@@ -15,7 +15,7 @@ from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import OptionError, is_name, require
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
 from xcoreg.georef import as_crs, read_prj
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
@@ -323,7 +323,7 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
 
 def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> DataArray | Dataset:
     if isinstance(image, DataArray):
-        if variable is not None and not (isinstance(variable, str) and variable == image.name):
+        if variable is not None and not is_name(variable, [image.name]):
             raise OptionError(f"{path} has no variable {variable!r}: it has one image")
         return image
     names = [str(name) for name, one in image.data_vars.items() if one.ndim > 1]

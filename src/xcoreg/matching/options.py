@@ -247,7 +247,7 @@ def _check_local(options: LocalOptions) -> None:
 
 
 def _check_choices(options: Options) -> None:
-    if not isinstance(options.contrast, str) or options.contrast not in _CONTRASTS:
+    if str(options.contrast) not in _CONTRASTS:
         raise OptionError(f"contrast is {options.contrast!r}: choose from {', '.join(_CONTRASTS)}")
     try:
         terms = options.terms
@@ -257,7 +257,7 @@ def _check_choices(options: Options) -> None:
         raise OptionError("contrast= is an option of the phase matcher: leave it out with another matcher")
     if terms is not None and options.windows != Options.windows:
         raise OptionError("windows= is an option for images: leave it out, elevation models are compared as a whole")
-    if not isinstance(options.errors, str) or options.errors not in ("raise", "return"):
+    if str(options.errors) not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher != "phase":
         names = ", ".join(repr(name) for name in ("phase", *ELEVATION_MATCHERS))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import rioxarray  # noqa: F401 - registers .rio
+from rasterio.errors import RasterioError
 from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
@@ -14,7 +16,7 @@ from xcoreg.raster.geolocation import array_dims, find_arrays
 from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
 
 Image: TypeAlias = DataArray | Dataset
@@ -279,3 +281,13 @@ def common_unit(
             "da.attrs['units'] = 'm' or 'ft', in the shell: rio edit-info --bidx 1 --units ft FILE"
         )
     return target, reference.metres / target.metres
+
+
+@contextmanager
+def reading(path: Any) -> Iterator[None]:
+    """Turn GDAL's errors of a damaged file into an OptionError that names it."""
+    try:
+        yield
+    except RasterioError as error:
+        cause = error.__cause__ or error  # GDAL's own message
+        raise OptionError(f"{path} cannot be read, it may be damaged: {cause}") from error

@@ -13,8 +13,9 @@ import rasterio
 from rasterio.windows import Window
 
 from xcoreg.errors import OptionError, warn_user
-from xcoreg.files import open_gdal, reading, retry
+from xcoreg.files import open_gdal, retry
 from xcoreg.georef import linear_of
+from xcoreg.raster.bands import reading
 from xcoreg.raster.file_mask import file_mask, read_mask
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from xarray import DataArray, Dataset, Variable
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.files import reading
-from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
+from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, reading, spatial_dims
 from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import (

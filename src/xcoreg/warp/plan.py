@@ -152,7 +152,7 @@ _FLAGS = {"flag_values", "flag_masks", "flag_meanings"}  # of classes, in the wo
 
 def check_resampling(resampling: str) -> None:
     """Refuse a kernel that does not exist."""
-    if not isinstance(resampling, str) or resampling not in ("auto", *KERNELS):
+    if str(resampling) not in ("auto", *KERNELS):
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of auto, {', '.join(KERNELS)}")
 
 
