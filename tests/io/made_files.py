@@ -222,6 +222,7 @@ FILES = {
     "uint8": raster(data=BYTE3[:1]),
     "int8": raster(data=pixels("int8", low=-90, high=90), nodata=-128),
     "int16 with nodata": raster(data=with_hole(HEIGHTS, -32768), nodata=-32768),
+    "uint16 with nodata": raster(data=with_hole(pixels(), 0), nodata=0),
     "uint32": raster(data=pixels("uint32", high=4e9)),
     "int64": raster(data=with_hole(pixels("int64"), -(2**63)), nodata=-(2**63)),
     "uint64": raster(data=with_hole(pixels("uint64"), 0), nodata=0),
@@ -266,6 +267,7 @@ FILES = {
     "NODATA_VALUES": raster(data=with_hole(BYTE3, 0), tags=[(0, "", {"NODATA_VALUES": "0 0 0"})]),
     "VRT": vrt(),
     "VRT, nodata per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2),
+    "VRT, nodata and hole per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2, data=with_hole(pixels(), 1)),
     "VRT, mask band": vrt(mask_band=True),
     "VRT, description and units": vrt(band="<Description>b{0}</Description><UnitType>W</UnitType>", sources=2),
     "VRT, scale": vrt(band="<Offset>-{0}</Offset><Scale>0.{0}</Scale>", sources=2),
@@ -374,3 +376,23 @@ FILES = {
     "Zarr, scaled": cf(pixels("int16")[0], suffix=".zarr", attrs={"scale_factor": 1e-4, "add_offset": -0.1, "units": "1"}),
     "Zarr, fill": cf(with_hole(pixels("int16"), -1)[0], suffix=".zarr", attrs={"_FillValue": -1}),
 }
+
+
+def geolocated(folder):
+    """NetCDF with lon and lat of each pixel."""
+    lon, lat = np.meshgrid(12 + 1e-4 * np.arange(COLS), 53 - 1e-4 * np.arange(ROWS))
+    places = {name: (("y", "x"), one + 1e-6 * lat, {"units": f"degrees_{end}", "standard_name": word})
+              for name, one, end, word in (("lon", lon, "east", "longitude"), ("lat", lat, "north", "latitude"))}  # fmt: skip
+    image = xr.DataArray(pixels()[0], dims=("y", "x"), attrs={"coordinates": "lon lat"}, name="band_data")
+    xr.Dataset({"band_data": image, **places}).to_netcdf(folder / "in.nc")
+    return folder / "in.nc"
+
+
+def with_times(folder):
+    """NetCDF with two times."""
+    found = xr.DataArray(pixels(count=2), axes() | {"time": np.array(["2024-05-01", "2024-06-01"], "M8[ns]")}, ("time", "y", "x"))
+    found.rio.write_crs(UTM).to_dataset(name="band_data").to_netcdf(folder / "in.nc")
+    return folder / "in.nc"
+
+
+FILES |= {"geolocation arrays": geolocated, "time axis": with_times}

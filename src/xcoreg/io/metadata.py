@@ -27,7 +27,9 @@ from xcoreg.io.tags import (
     as_number,
     describe_header,
     per_band,
+    save_side_car,
     settle_tags,
+    without_histograms,
     without_statistics,
     write_side_car,
 )
@@ -89,10 +91,14 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "transform": transform,
         "nodata": file_nodata(parts[0], dtype),
     }
+    photometric = (parts[0].encoding.get("gdal") or {}).get("photometric")
+    if driver == "GTiff" and photometric and profile["count"] == 1:
+        profile["photometric"] = photometric
     gcps = _gcps_of(parts[0]) if transform is None else None
     if gcps:
         profile["gcps"] = gcps
     options = {str(key).lower(): value for key, value in creation.items()}
+    profile = {key: value for key, value in profile.items() if key != "photometric" or key not in options}
     if options.keys() & profile.keys():
         raise OptionError(
             f"{sorted(options.keys() & profile.keys())} are set by the image: omit these creation options"
@@ -193,7 +199,7 @@ class Metadata:
                 values = {
                     key: value for key, value in given.items() if key not in ("ns", "bidx")
                 }  # rasterio's own words
-                if values:
+                if values and not name.startswith("xml:"):  # goes into the side file
                     file.update_tags(band, **({"ns": name} if name else {}), **values)
         for band, name in enumerate(self.names, start=1):
             file.set_band_description(band, name)
@@ -238,7 +244,7 @@ def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
     """Write tags that a format has dropped into the .aux.xml beside the file, and warn of what is lost nevertheless."""
     if driver == "ENVI":
         tables = metadata.colour_tables if len(metadata.colour_tables) == 1 else [None]
-        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0])
+        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0], named=bool(metadata.names))
     with open_gdal(place) as file:
         lost = metadata.lost_tags(file)
     if lost or any(metadata.class_names):
@@ -271,6 +277,9 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
     if not statistics:
         band_tags = [tags | {"": without_statistics(tags[""])} for tags in band_tags]
     found = [part.encoding.get("gdal") or {} for part in parts]
+    class_names = found[0].get("class_names", []) if len(parts) == 1 else []
+    if "photometric" in found[0] and driver != "GTiff":
+        warn_user(f"{driver} cannot hold that zero is white (photometric): dropped, and the image is displayed inverted")
     colours = [colour for each in found for colour in each.get("colours", [])]
     tables = [
         table for each, count in zip(found, counts, strict=True) for table in each.get("colour_tables", [None] * count)
@@ -285,7 +294,7 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
         per_band(parts, counts, "add_offset", float, several="offsets"),
         colours if every else [],
         tables,
-        found[0].get("class_names", []) if len(parts) == 1 else [],
+        class_names if statistics else without_histograms(class_names),
     )
     return _for_header(metadata) if driver == "ENVI" else metadata
 
@@ -370,4 +379,4 @@ def add_tags(place: Path, tags: Mapping[str, str]) -> None:
         for old in [one for one in domain if one.get("key") == key]:
             domain.remove(old)
         ElementTree.SubElement(domain, "MDI", key=key).text = text
-    ElementTree.ElementTree(root).write(beside, encoding="utf-8")
+    save_side_car(beside, root)
