@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from pathlib import Path
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 import xarray as xr
 from affine import Affine
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning
@@ -85,15 +84,30 @@ def alpha(count):
     return np.concatenate([pixels("uint8", count), mask()[None].astype("uint8") * 255])
 
 
-def raster(suffix=".tif", data=None, *, driver="GTiff", says=(), tags=(), masked="", levels=(), colours=None, beside=(), **profile):
+def raster(
+    suffix=".tif",
+    data=None,
+    *,
+    driver="GTiff",
+    says=(),
+    tags=(),
+    masked="",
+    levels=(),
+    colours=None,
+    beside=(),
+    **profile,
+):
     """Describe a file: pixels, attributes of its dataset, tags (band, namespace, tags), mask, overviews, side files."""
+
     def make(folder):
         path, values = folder / f"in{suffix}", pixels() if data is None else data
         known = {"crs": UTM, "transform": GRID} | profile
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=masked == "inside"), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             shape = {"height": values.shape[1], "width": values.shape[2], "count": len(values), "dtype": values.dtype}
-            with rasterio.open(path, "w", driver=driver, **(shape | {k: v for k, v in known.items() if v is not None})) as file:
+            with rasterio.open(
+                path, "w", driver=driver, **(shape | {k: v for k, v in known.items() if v is not None})
+            ) as file:
                 _describe(file, says, tags, colours)
                 file.write(values)
                 if masked:
@@ -102,7 +116,9 @@ def raster(suffix=".tif", data=None, *, driver="GTiff", says=(), tags=(), masked
                 with rasterio.open(path, "r+") as file:
                     file.build_overviews(levels, Resampling.nearest)
         for end, text in dict(beside).items():
-            (path.with_name(f"{path.name}{end[1:]}") if end.startswith("+") else path.with_name(f"in{end}")).write_text(text)
+            (path.with_name(f"{path.name}{end[1:]}") if end.startswith("+") else path.with_name(f"in{end}")).write_text(
+                text
+            )
         return path
 
     return make
@@ -119,6 +135,7 @@ def _describe(file, says, tags, colours):
 
 def envi(fields="", *, dtype="<u2", code=12, order=0, interleave="bsq", suffix=None):
     """Two bands with an ENVI header."""
+
     def make(folder):
         data, path = pixels(dtype, 2), folder / f"in.{suffix or interleave}"
         axes = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}[interleave]
@@ -132,6 +149,7 @@ def envi(fields="", *, dtype="<u2", code=12, order=0, interleave="bsq", suffix=N
 
 def vrt(head="", band="", *, mask_band=False, sources=1, place=True, **source):
     """A virtual file over GeoTIFFs: XML of the dataset, and of each of its bands."""
+
     def make(folder):
         path, parts = folder / "in.vrt", ""
         for number in range(1, sources + 1):
@@ -160,11 +178,16 @@ def axes(transform=GRID, *, rising=False, names=("y", "x")):
 def cf(data=None, *, grid=UTM, transform=GRID, rising=False, names=("y", "x"), attrs=(), x_units="m", suffix=".nc",
        mapping="crs", mapped=True, coordinates=(), **writing):  # fmt: skip
     """One variable with CF coordinates and a grid mapping, as NetCDF or Zarr."""
+
     def make(folder):
         path, values = folder / f"in{suffix}", pixels()[0] if data is None else data
         image = xr.DataArray(values, axes(transform, rising=rising, names=names), names, attrs=dict(attrs))
         lonlat = x_units.startswith("degrees")
-        for name, standard in zip(names, ("latitude", "longitude") if lonlat else ("projection_y_coordinate", "projection_x_coordinate"), strict=True):
+        for name, standard in zip(
+            names,
+            ("latitude", "longitude") if lonlat else ("projection_y_coordinate", "projection_x_coordinate"),
+            strict=True,
+        ):
             units = {"degrees": f"degrees_{'north' if standard == 'latitude' else 'east'}"}.get(x_units, x_units)
             image[name].attrs |= {"standard_name": standard, "units": units}
         found = image.to_dataset(name="band_data").assign_coords(dict(coordinates))
@@ -177,7 +200,12 @@ def cf(data=None, *, grid=UTM, transform=GRID, rising=False, names=("y", "x"), a
         if suffix == ".zarr":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.to_zarr(path, encoding={"band_data": writing.get("encoding", {})}, zarr_format=writing.get("version", 2), consolidated=True)
+                found.to_zarr(
+                    path,
+                    encoding={"band_data": writing.get("encoding", {})},
+                    zarr_format=writing.get("version", 2),
+                    consolidated=True,
+                )
         else:
             found.to_netcdf(path, group=writing.get("group"), encoding=options)
         return path
@@ -187,6 +215,7 @@ def cf(data=None, *, grid=UTM, transform=GRID, rising=False, names=("y", "x"), a
 
 def copied(suffix, driver, made, **options):
     """A file that a driver makes of another one."""
+
     def make(folder):
         inner = folder / "source"
         inner.mkdir()
@@ -261,8 +290,8 @@ FILES = {
     "mask beside": raster(masked="beside"),
     "mask beside, bytes": raster(data=BYTE3, masked="beside"),
     "overviews with masks": raster(masked="inside", levels=[2, 4]),
-    "alpha": raster(data=alpha(3), photometric="rgb", alpha="unassociated"),
-    "alpha of gray": raster(data=alpha(1), alpha="unassociated"),
+    "alpha": raster(data=alpha(3), photometric="rgb", alpha="non-premultiplied"),
+    "alpha of gray": raster(data=alpha(1), alpha="non-premultiplied"),
     "alpha, premultiplied": raster(data=alpha(3), photometric="rgb", alpha="premultiplied"),
     "NODATA_VALUES": raster(data=with_hole(BYTE3, 0), tags=[(0, "", {"NODATA_VALUES": "0 0 0"})]),
     "VRT": vrt(),
@@ -271,7 +300,9 @@ FILES = {
     "VRT, mask band": vrt(mask_band=True),
     "VRT, description and units": vrt(band="<Description>b{0}</Description><UnitType>W</UnitType>", sources=2),
     "VRT, scale": vrt(band="<Offset>-{0}</Offset><Scale>0.{0}</Scale>", sources=2),
-    "VRT, tags": vrt(head="<Metadata><MDI key='WHO'>me</MDI></Metadata><Metadata domain='D'><MDI key='A'>1</MDI></Metadata>"),
+    "VRT, tags": vrt(
+        head="<Metadata><MDI key='WHO'>me</MDI></Metadata><Metadata domain='D'><MDI key='A'>1</MDI></Metadata>"
+    ),
     "VRT, names of classes": vrt(band=NAMES),
     "VRT, table": vrt(band=TABLE),
     "VRT, histogram": vrt(band=HISTOGRAM),
@@ -288,13 +319,29 @@ FILES = {
     # what a file and its bands say
     "scale and offset per band": raster(data=pixels(count=2), says={"scales": (0.5, 0.25), "offsets": (1.0, 2.0)}),
     "names and units": raster(data=pixels(count=2), says={"descriptions": ("red", "nir"), "units": ("W", "K")}),
-    "names beyond ASCII": raster(says={"descriptions": ("Höhe 高さ",)}, tags=[(0, "", {"Ort": "Zürich", "Größe": "µm"})]),
+    "names beyond ASCII": raster(
+        says={"descriptions": ("Höhe 高さ",)}, tags=[(0, "", {"Ort": "Zürich", "Größe": "µm"})]
+    ),
     "empty tag": raster(tags=[(0, "", {"EMPTY": "", "FULL": "x"})]),
     "tags with signs": raster(tags=[(0, "", {"A": "<a & 'b'>", "B": 'say "b"\nand c'})]),
     "namespaces": raster(tags=[(0, "SENSOR", {"NAME": "MSI"}), (1, "IMAGERY", {"CENTRAL_WAVELENGTH_UM": "0.665"})]),
-    "tags of bands": raster(data=pixels(count=2), tags=[(1, "", {"wavelength": "665"}), (2, "", {"wavelength": "842"})]),
+    "tags of bands": raster(
+        data=pixels(count=2), tags=[(1, "", {"wavelength": "665"}), (2, "", {"wavelength": "842"})]
+    ),
     "TIFF tags": raster(tags=[(0, "", {"TIFFTAG_SOFTWARE": "s", "TIFFTAG_DATETIME": "2024:05:01 10:00:00"})]),
-    "resolution": raster(tags=[(0, "", {"TIFFTAG_XRESOLUTION": "300", "TIFFTAG_YRESOLUTION": "300", "TIFFTAG_RESOLUTIONUNIT": "2 (pixels/inch)"})]),
+    "resolution": raster(
+        tags=[
+            (
+                0,
+                "",
+                {
+                    "TIFFTAG_XRESOLUTION": "300",
+                    "TIFFTAG_YRESOLUTION": "300",
+                    "TIFFTAG_RESOLUTIONUNIT": "2 (pixels/inch)",
+                },
+            )
+        ]
+    ),
     "XML in a namespace": raster(beside={"+.aux.xml": XMP}),
     "EXIF": raster(".jpg", BYTE3, driver="JPEG", quality=100, beside=WORLD),
     # where it lies
@@ -319,19 +366,33 @@ FILES = {
     "transform alone": raster(crs=None),
     ".prj and .tfw": raster(crs=None, transform=None, beside={".prj": CRS(UTM).to_wkt("WKT1_ESRI"), ".tfw": TFW}),
     "CRS in .aux.xml": raster(crs=None, beside={"+.aux.xml": PAM_CRS}),
-    "VRT, control points": vrt(place=False, head=f'<GCPList Projection="{UTM}">' + "".join(
-        f'<GCP Id="{p.row}" Pixel="{p.col}" Line="{p.row}" X="{p.x}" Y="{p.y}"/>' for p in POINTS) + "</GCPList>"),
+    "VRT, control points": vrt(
+        place=False,
+        head=f'<GCPList Projection="{UTM}">'
+        + "".join(f'<GCP Id="{p.row}" Pixel="{p.col}" Line="{p.row}" X="{p.x}" Y="{p.y}"/>' for p in POINTS)
+        + "</GCPList>",
+    ),
     # formats beside TIFF
     "ENVI, bsq": envi(LISTS + "data ignore value = 0\nband names = {red, nir}\n"),
     "ENVI, bil": envi(LISTS, interleave="bil"),
     "ENVI, bip": envi(LISTS, interleave="bip"),
     "ENVI, big endian": envi(dtype=">u2", order=1),
     "ENVI, float": envi(dtype="<f4", code=4),
-    "ENVI, fields": envi("sensor type = AVIRIS\nacquisition time = 2024-05-01T10:00:00Z\nreflectance scale factor = 10000\n"),
+    "ENVI, fields": envi(
+        "sensor type = AVIRIS\nacquisition time = 2024-05-01T10:00:00Z\nreflectance scale factor = 10000\n"
+    ),
     "PNG, 16 bits": raster(".png", driver="PNG", beside=WORLD),
     "PNG with alpha": raster(".png", alpha(3), driver="PNG", beside=WORLD),
     "JP2": raster(".jp2", driver="JP2OpenJPEG", quality=100, reversible="YES"),
-    "JP2 with world file": raster(".jp2", driver="JP2OpenJPEG", quality=100, reversible="YES", crs=None, transform=None, beside={".j2w": TFW, "+.aux.xml": PAM_CRS}),
+    "JP2 with world file": raster(
+        ".jp2",
+        driver="JP2OpenJPEG",
+        quality=100,
+        reversible="YES",
+        crs=None,
+        transform=None,
+        beside={".j2w": TFW, "+.aux.xml": PAM_CRS},
+    ),
     "AAIGrid": raster(".asc", HEIGHTS.astype("int32"), driver="AAIGrid", nodata=-9999),
     "SAGA": raster(".sdat", pixels("float32"), driver="SAGA", nodata=-99999),
     "Surfer": raster(".grd", pixels("float64"), driver="GS7BG", nodata=None),
@@ -359,29 +420,38 @@ FILES = {
     "CF, flags": cf(classes(1, 5)[0], attrs={"flag_values": np.array([1, 5], "u1"), "flag_meanings": "forest town"}),
     "CF, rising y": cf(rising=True),
     "CF, degrees": cf(grid="EPSG:4326", transform=DEGREES, names=("lat", "lon"), x_units="degrees"),
-    "CF, degrees, rising": cf(grid="EPSG:4326", transform=DEGREES, names=("lat", "lon"), x_units="degrees", rising=True),
-    "CF, 0 to 360": cf(grid="EPSG:4326", transform=Affine(0.01, 0, 348, 0, -0.01, 53), names=("lat", "lon"), x_units="degrees"),
+    "CF, degrees, rising": cf(
+        grid="EPSG:4326", transform=DEGREES, names=("lat", "lon"), x_units="degrees", rising=True
+    ),
+    "CF, 0 to 360": cf(
+        grid="EPSG:4326", transform=Affine(0.01, 0, 348, 0, -0.01, 53), names=("lat", "lon"), x_units="degrees"
+    ),
     "CF, no grid mapping": cf(grid=None, transform=DEGREES, names=("lat", "lon"), x_units="degrees"),
     "CF, grid mapping that nobody names": cf(mapped=False, mapping="spatial_ref"),
     "CF, transverse_mercator": cf(mapping="transverse_mercator"),
     "CF, kilometres": cf(transform=Affine(0.01, 0, 300, 0, -0.01, 5900.04), x_units="km"),
     "CF, geostationary": cf(grid=GEOS, transform=Affine(3000, 0, 60000, 0, -3000, 4500000)),
-    "CF, rotated pole": cf(grid=POLE, transform=Affine(0.1, 0, -5, 0, -0.1, 3), names=("rlat", "rlon"), x_units="degree"),
+    "CF, rotated pole": cf(
+        grid=POLE, transform=Affine(0.1, 0, -5, 0, -0.1, 3), names=("rlat", "rlon"), x_units="degree"
+    ),
     "CF, scalar time": cf(coordinates={"time": np.datetime64("2024-05-01", "ns")}),
     "CF, group": cf(group="inner"),
     "CF, int64": cf(pixels("int64")[0]),
     "CF, float64": cf(with_hole(pixels("float64"), np.nan)[0], encoding={"_FillValue": np.nan}),
     "Zarr 2": cf(suffix=".zarr"),
     "Zarr 3": cf(suffix=".zarr", version=3),
-    "Zarr, scaled": cf(pixels("int16")[0], suffix=".zarr", attrs={"scale_factor": 1e-4, "add_offset": -0.1, "units": "1"}),
+    "Zarr, scaled": cf(
+        pixels("int16")[0], suffix=".zarr", attrs={"scale_factor": 1e-4, "add_offset": -0.1, "units": "1"}
+    ),
     "Zarr, fill": cf(with_hole(pixels("int16"), -1)[0], suffix=".zarr", attrs={"_FillValue": -1}),
 }
 
 
 def geolocated(folder):
     """NetCDF with lon and lat of each pixel."""
-    lon, lat = np.meshgrid(12 + 1e-4 * np.arange(COLS), 53 - 1e-4 * np.arange(ROWS))
-    places = {name: (("y", "x"), one + 1e-6 * lat, {"units": f"degrees_{end}", "standard_name": word})
+    at = axes()
+    lon, lat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(*np.meshgrid(at["x"], at["y"]))
+    places = {name: (("y", "x"), one, {"units": f"degrees_{end}", "standard_name": word})
               for name, one, end, word in (("lon", lon, "east", "longitude"), ("lat", lat, "north", "latitude"))}  # fmt: skip
     image = xr.DataArray(pixels()[0], dims=("y", "x"), attrs={"coordinates": "lon lat"}, name="band_data")
     xr.Dataset({"band_data": image, **places}).to_netcdf(folder / "in.nc")
@@ -390,7 +460,9 @@ def geolocated(folder):
 
 def with_times(folder):
     """NetCDF with two times."""
-    found = xr.DataArray(pixels(count=2), axes() | {"time": np.array(["2024-05-01", "2024-06-01"], "M8[ns]")}, ("time", "y", "x"))
+    found = xr.DataArray(
+        pixels(count=2), axes() | {"time": np.array(["2024-05-01", "2024-06-01"], "M8[ns]")}, ("time", "y", "x")
+    )
     found.rio.write_crs(UTM).to_dataset(name="band_data").to_netcdf(folder / "in.nc")
     return folder / "in.nc"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +13,9 @@ import rasterio.shutil
 import xarray as xr
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
+from tests.io.made_files import FILES
 
 import xcoreg
-from tests.io.made_files import FILES
 from xcoreg.core.models import Translation
 
 STORES = (".nc", ".zarr")
@@ -50,7 +49,9 @@ def described(path, folder):
                 "crs": file.crs,
                 "nodata": tuple(np.nan if each is None else each for each in file.nodatavals),
                 "masks": file.read_masks().tobytes(),
-                "colour interpretation": tuple("gray" if each.name == "undefined" else each.name for each in file.colorinterp),
+                "colour interpretation": tuple(
+                    "gray" if each.name == "undefined" else each.name for each in file.colorinterp
+                ),
                 "names": tuple(re.sub(r" ?\(?[\d.]+ Nanometers\)?", "", each or "") for each in file.descriptions),
                 "units": tuple(each or "" for each in file.units),
                 "scales": file.scales,
@@ -143,7 +144,9 @@ def reported(fact, said):
     return word.lower() in said.lower()
 
 
-WAYS = [(kind, "array") for kind in GDAL_FILES] + [(kind, "file") for kind in list(GDAL_FILES)[: list(GDAL_FILES).index("ENVI, bsq")]]
+WAYS = [(kind, "array") for kind in GDAL_FILES] + [
+    (kind, "file") for kind in list(GDAL_FILES)[: list(GDAL_FILES).index("ENVI, bsq")]
+]
 
 
 @pytest.mark.parametrize(("kind", "way"), WAYS)
@@ -219,7 +222,18 @@ def test_nothing_is_lost_of_cf_files(kind, tmp_path):
     assert after.dtype == before.dtype
     if "missing_value" in before.attrs:
         assert after.attrs["_FillValue"] == before.attrs.pop("missing_value")
-    lost = {key: value for key, value in before.attrs.items() if key not in ("grid_mapping", "coordinates") and not np.array_equal(after.attrs.get(key), value, equal_nan=np.asarray(value).dtype.kind == "f")}
+    lost = {
+        key: value
+        for key, value in before.attrs.items()
+        if key not in ("grid_mapping", "coordinates")
+        and not np.array_equal(after.attrs.get(key), value, equal_nan=np.asarray(value).dtype.kind == "f")
+    }
     assert not {key for key in lost if key not in said}, said
-    assert not {key for key in file.attrs if key != "Conventions" and key not in {**made.attrs, **after.attrs} and key not in said}, said
-    assert not {name for name in file.coords if name not in made.variables and name not in (y, x) and name not in said}, said
+    assert not {
+        key
+        for key in file.attrs
+        if key != "Conventions" and key not in {**made.attrs, **after.attrs} and key not in said
+    }, said
+    assert not {
+        name for name in file.coords if name not in made.variables and name not in (y, x) and name not in said
+    }, said

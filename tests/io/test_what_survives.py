@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
-
-import xcoreg
+from rasterio.warp import transform
 from tests.io.made_files import COLS, FILES, GRID, ROWS, UTM
 from tests.io.test_round_trip import correction, described, moved, read_variable, reported, same
+
+import xcoreg
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "what_survives.md"
 COLUMNS = {
@@ -42,7 +44,7 @@ THINGS = {
     "RPCs": ("RPCs", "tag 0 RPC LINE_OFF"),
     "RPCs beside the file": ("RPCs beside", "tag 0 RPC LINE_OFF"),
     "wavelength": ("ENVI, bsq", "tag 1  wavelength"),
-    "fwhm": ("ENVI, bsq", "tag 1  fwhm"),
+    "fwhm": ("ENVI, bsq", "tag 0 ENVI fwhm"),
     "fields of an ENVI header": ("ENVI, fields", "tag 0 ENVI sensor_type"),
     "band names": ("names and units", "names"),
     "units of bands": ("names and units", "units"),
@@ -59,15 +61,21 @@ THINGS = {
     "histogram": ("histogram", "histogram 1"),
     "names of classes": ("names of classes", "names of classes 1"),
     "attribute table": ("attribute table", "attribute table 1"),
+    "`valid_range`": ("CF, valid_range", "cf valid_range"),
+    "CF attributes": ("CF, flags", "cf flag_meanings"),
+    "time of an image": ("CF, scalar time", "cf time"),
     "record of the correction": ("tiled", "record"),
-    "time axis": ("time axis", "times"),
+    "time axis": ("time axis", "cf time"),
 }
-OF_PIXELS = ("statistics", "histogram")  # not true of other pixels
 
 
 def table():
     """Cells of the page, by thing and column."""
-    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for line in PAGE.read_text().splitlines()
+        if line.startswith("| ")
+    ]
     return {(row[0], column): cell for row in rows[1:] for column, cell in zip(rows[0][1:], row[1:], strict=True)}
 
 
@@ -78,7 +86,8 @@ def correct(source, column, goal):
         warnings.filterwarnings("ignore", "(Scales|Offsets) differ")  # of rioxarray
         try:
             image = xcoreg.open_raster(source)
-            fit = correction(GRID if image.rio.transform().is_identity else image.rio.transform(), UTM if image.rio.transform().is_identity else None)
+            placed = image.rio.crs is not None and not image.rio.transform().is_identity
+            fit = correction(image.rio.transform()) if placed else correction(GRID, UTM)
             if column == "move":
                 xcoreg.coregister.correct_file(str(source), fit, goal)
             else:
@@ -95,7 +104,9 @@ def of_mask(path, folder, goal):
         image, made = read_variable(goal)
         if "valid_mask" in made.variables:
             return "as mask" if holes(made["valid_mask"].values == 0) else "lost"
-        return "as nodata" if holes(image.values == image.attrs["_FillValue"]) else "lost"
+        if any("alpha" in str(value) for value in image.attrs.values()) and image.values.ndim > 2:
+            return "as alpha" if holes(image.values[-1] == 0) else "lost"
+        return "as nodata" if holes(image.values.reshape(-1, ROWS, COLS)[:1] == image.attrs["_FillValue"]) else "lost"
     with rasterio.open(goal) as file:
         flags, masks = file.mask_flag_enums[0], file.read_masks(1)
     if not holes(masks == 0):
@@ -112,7 +123,7 @@ def holes(missing):
 def of_place(source, folder, goal, column):
     """Whether CRS and transform are those of the corrected image."""
     image = xcoreg.open_raster(source)
-    wanted = image.rio.transform() if column == "resample" else moved(image.rio.transform())
+    wanted = GRID if column == "resample" else moved(image.rio.transform())
     if goal.suffix in (".nc", ".zarr"):
         found = read_variable(goal)[1]["spatial_ref"].attrs
         numbers = list(map(float, found["GeoTransform"].split()))
@@ -121,19 +132,55 @@ def of_place(source, folder, goal, column):
         with rasterio.open(goal) as file:
             crs, place = file.crs, file.transform
     known = rasterio.CRS.from_user_input(crs) == image.rio.crs and place.almost_equals(wanted, 1e-6)
-    return ("kept" if column == "resample" else "moved") if known else "lost"
+    return ("of like" if column == "resample" else "moved") if known else "lost"
 
 
 def of_stored(before, fact, goal):
     """Where an attribute of the variable in a store has a fact."""
     image, made = read_variable(goal)
-    text = " ".join(f"{key} {value}" for key, value in {**made.attrs, **image.attrs}.items())
-    text += " ".join(f"{name} {one.values}" for name, one in made.coords.items() if one.size < 9)
-    wanted = [before] if isinstance(before, str) else [str(before[-1])]
-    if fact == "colour table":
-        wanted = ["200, 0, 0", "colour_tables"]
-    plain = re.sub(r"[\\\s{}\"']", "", text)
-    return "attribute" if all(re.sub(r"[\\\s{}\"']", "", each) in plain for each in wanted) else "lost"
+    if fact == "overviews":
+        return "lost"
+    if fact in ("scales", "offsets"):
+        return "attribute" if np.allclose(image.attrs[fact], before) else "lost"
+    stored = str(json.loads(image.attrs["gdal"])) if "gdal" in image.attrs else ""
+    text = stored + " ".join(f"{key} {value}" for key, value in {**made.attrs, **image.attrs}.items() if key != "gdal")
+    text += " ".join(f"{name} {one.values}" for name, one in made.variables.items() if one.size < 9)
+    wanted = (
+        [before] if isinstance(before, str) else ["colour_tables", "200, 0, 0"] if "table" in fact else list(before)
+    )
+    wanted = ["adobe:ns:meta/"] if "xml:" in fact else wanted  # prefixes are spelled anew
+    missing = [each for each in wanted if plain(each) not in plain(text)]
+    return "lost" if missing else "attribute"
+
+
+def plain(text):
+    """Text without what JSON, Python and XML put around it."""
+    return re.sub(r"[\\\s{}\"',]", "", text.replace("\\n", ""))
+
+
+def of_rectified(goal):
+    """Whether a file lies on a grid, where the control points or positions say."""
+    if goal.suffix in (".nc", ".zarr"):
+        found = read_variable(goal)[1]["spatial_ref"].attrs
+        place, crs = rasterio.Affine.from_gdal(*map(float, found["GeoTransform"].split())), found["crs_wkt"]
+    else:
+        with rasterio.open(goal) as file:
+            place, crs = file.transform, file.crs
+            assert not file.gcps[0]
+    x, y = transform(crs, UTM, *([each] for each in place @ (COLS / 2, ROWS / 2)))
+    wanted = moved(GRID) @ (COLS / 2, ROWS / 2)
+    return "rectified" if np.hypot(x[0] - wanted[0], y[0] - wanted[1]) < 60 else "lost"
+
+
+def of_cf(name, goal):
+    """Whether an attribute or coordinate of a CF file is in an output."""
+    if goal.suffix in (".nc", ".zarr"):
+        image, made = read_variable(goal)
+        return "kept" if name in image.attrs or name in made.variables else "lost"
+    with rasterio.open(goal) as file:
+        tags = [file.tags(), *map(file.tags, file.indexes)]
+    found = " ".join(each[name] for each in tags if name in each)
+    return "tag" if re.search("2024-05-01|forest town|50.*230", found) else "lost"
 
 
 def outcome(thing, column, folder):
@@ -146,12 +193,16 @@ def outcome(thing, column, folder):
     if fact == "masks":
         return of_mask(source, folder, goal), said
     if fact == "rectified":
-        return ("rectified" if rasterio.open(goal).crs == rasterio.CRS.from_user_input(UTM) else "lost") if goal.suffix not in (".nc", ".zarr") else "rectified", said
+        return of_rectified(goal), said
+    if fact.startswith("cf "):
+        return of_cf(fact.split()[1], goal), said
     if fact == "place":
         return of_place(source, folder, goal, column), said
     if fact == "record":
         stored = goal.suffix in (".nc", ".zarr")
-        text = read_variable(goal)[0].attrs.get("xcoreg", "") if stored else rasterio.open(goal).tags().get("xcoreg", "")
+        text = (
+            read_variable(goal)[0].attrs.get("xcoreg", "") if stored else rasterio.open(goal).tags().get("xcoreg", "")
+        )
         return ("attribute" if stored else "tag") if '"dx": 35' in text else "lost", said
     before = described(source, folder)[0]
     found = of_value(before, fact, goal, folder, column, said)
@@ -165,10 +216,12 @@ def of_value(before, fact, goal, folder, column, said):
     else:
         after = described(goal, folder)[0]
         found = ("moved" if " RPC " in fact else "kept") if same(fact, before[fact], after.get(fact)) else "lost"
-    if found == "lost" and reported(fact, said):
+    if found == "lost" and ("RPCs" in said if " RPC " in fact else reported(fact, said)):
         return "dropped"
-    gone = column == "resample" and fact.lower().replace("statistics_maximum", "statistics").split()[-1 if "tag" in fact else 0] in OF_PIXELS
-    return "removed" if found == "lost" and (gone or fact == "overviews") else found
+    if fact == "overviews" and found == "lost":
+        return "-"
+    gone = column == "resample" and ("STATISTICS" in fact or "histogram" in fact)  # not true of other pixels
+    return "removed" if found == "lost" and gone else found
 
 
 CELLS = list(table().items()) if PAGE.exists() else []

@@ -204,14 +204,15 @@ class Metadata:
         for band, name in enumerate(self.names, start=1):
             file.set_band_description(band, name)
         for attribute, neutral in (("units", ""), ("scales", 1.0), ("offsets", 0.0)):
-            if set(getattr(self, attribute)) - {neutral}:
-                setattr(file, attribute, getattr(self, attribute))
+            if set(values := getattr(self, attribute)) - {neutral}:
+                setattr(file, attribute, (*values, *getattr(file, attribute)[len(values) :]))
         with suppress(RasterioError, CPLE_BaseError, NotImplementedError):  # what is lost is reported at the end
             for band, table in enumerate(self.colour_tables, start=1):
                 if table:
                     file.write_colormap(band, {int(value): tuple(colour) for value, colour in table.items()})
+            added = file.colorinterp[len(self.colours) :]  # an alpha band of the mask
             if self.colours and [colour.name for colour in file.colorinterp] != self.colours:
-                file.colorinterp = [ColorInterp[name] for name in self.colours]
+                file.colorinterp = [*(ColorInterp[name] for name in self.colours), *added]
 
     def lost_tags(self, file: Any) -> list[tuple[int, str, dict[str, str]]]:
         """Tags that an open file lacks: number of the band or 0, namespace, tags."""
@@ -230,12 +231,13 @@ class Metadata:
         ]
         pairs = (("names", "descriptions"), ("units", "units"), ("scales", "scales"), ("offsets", "offsets"))
         for own, attribute in pairs:
-            if getattr(self, own) and not _equal(getattr(self, own), getattr(file, attribute)):
+            values = getattr(self, own)
+            if values and not _equal(values, getattr(file, attribute)[: len(values)]):
                 lost.append(f"{own} of bands")
         colours = [colour.name for colour in file.colorinterp]
         if any(self.colour_tables) and "palette" not in colours:
             lost.append("colour table")
-        elif self.colours and self.colours != colours:
+        elif self.colours and self.colours != colours[: len(self.colours)]:
             lost.append(f"colour interpretation {', '.join(self.colours)}")
         return lost
 
@@ -279,7 +281,9 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
     found = [part.encoding.get("gdal") or {} for part in parts]
     class_names = found[0].get("class_names", []) if len(parts) == 1 else []
     if "photometric" in found[0] and driver != "GTiff":
-        warn_user(f"{driver} cannot hold that zero is white (photometric): dropped, and the image is displayed inverted")
+        warn_user(
+            f"{driver} cannot hold that zero is white (photometric): dropped, and the image is displayed inverted"
+        )
     colours = [colour for each in found for colour in each.get("colours", [])]
     tables = [
         table for each, count in zip(found, counts, strict=True) for table in each.get("colour_tables", [None] * count)
@@ -321,10 +325,10 @@ def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
     found = (part.encoding.get("gdal") or {}).get("band_tags", [{}] * count)
     given = part.attrs.get("band_tags", [{}] * count)
     coords = {
-        str(name): np.atleast_1d(coord.values)
+        str(name): np.broadcast_to(coord.values, count)
         for name, coord in part.coords.items()
-        if coord.dims == part.dims[:-2]
-        and name not in (*part.dims, "band", "spatial_ref")
+        if coord.dims in ((), part.dims[:-2])
+        and name not in ("band", "spatial_ref", part.encoding.get("grid_mapping"))
         and not _GRID_MAPPING & coord.attrs.keys()
     }
     plain = [

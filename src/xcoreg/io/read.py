@@ -252,7 +252,9 @@ def _with_scalars(image: DataArray | Dataset, path: Path, group: str | None) -> 
     try:
         with open_dataset(path, group=group, chunks=None) as header:
             scalars = {name: header[name].variable.load() for name in named & set(header) if header[name].ndim == 0}
-            scalars |= {name: one.variable.load() for name, one in header.coords.items() if name in named and not one.ndim}
+            scalars |= {
+                name: one.variable.load() for name, one in header.coords.items() if name in named and not one.ndim
+            }
     except (OSError, ValueError) as error:
         warn_user(f"{path}: the coordinates {', '.join(sorted(named))} are left out, they cannot be read ({error})")
         return image

@@ -33,7 +33,15 @@ HEADER_LAYOUT = {
     "data_offset_values", "classes", "class_lookup", "class_names",
 }  # fmt: skip
 # Namespaces that describe the layout of the old file, or that GDAL derives.
-_LAYOUT = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "GEOLOCATION", "TIFF", "xml:gml.root-instance", "xml:VRT"}
+_LAYOUT = {
+    "IMAGE_STRUCTURE",
+    "DERIVED_SUBDATASETS",
+    "SUBDATASETS",
+    "GEOLOCATION",
+    "TIFF",
+    "xml:gml.root-instance",
+    "xml:VRT",
+}
 # Their tags of the first band are the attributes of a variable.
 _OF_VARIABLES = ("netCDF", "HDF5", "HDF5Image", "HDF4", "HDF4Image", "Zarr")
 # Fields of an ENVI header with a value for each band.
