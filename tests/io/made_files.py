@@ -1,4 +1,5 @@
 """Small files in the peculiarities that public test suites of rasters have: FILES is a table of one line a file."""
+# ruff: noqa: E501
 
 from __future__ import annotations
 

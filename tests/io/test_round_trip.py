@@ -1,4 +1,4 @@
-"""Files of many kinds are opened, moved and written in their own format: nothing that GDAL reports is lost in silence."""
+"""Files of many kinds are moved and written in their own format: nothing that GDAL reports is lost in silence."""
 
 from __future__ import annotations
 
