@@ -14,7 +14,7 @@ from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import OptionError, require, warn_user
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
 from xcoreg.georef import as_crs, read_prj
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
