@@ -26,7 +26,9 @@ from xcoreg.io.tags import (
     as_number,
     describe_header,
     per_band,
+    save_side_car,
     settle_tags,
+    without_histograms,
     without_statistics,
     write_side_car,
 )
@@ -88,10 +90,14 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "transform": transform,
         "nodata": file_nodata(parts[0], dtype),
     }
+    photometric = (parts[0].encoding.get("gdal") or {}).get("photometric")
+    if driver == "GTiff" and photometric and profile["count"] == 1:
+        profile["photometric"] = photometric
     gcps = _gcps_of(parts[0]) if transform is None else None
     if gcps:
         profile["gcps"] = gcps
     options = {str(key).lower(): value for key, value in creation.items()}
+    profile = {key: value for key, value in profile.items() if key != "photometric" or key not in options}
     if options.keys() & profile.keys():
         raise OptionError(
             f"{sorted(options.keys() & profile.keys())} are set by the image: omit these creation options"
@@ -186,19 +192,20 @@ class Metadata:
                 values = {
                     key: value for key, value in given.items() if key not in ("ns", "bidx")
                 }  # rasterio's own words
-                if values:
+                if values and not name.startswith("xml:"):  # goes into the side file
                     file.update_tags(band, **({"ns": name} if name else {}), **values)
         for band, name in enumerate(self.names, start=1):
             file.set_band_description(band, name)
         for attribute, neutral in (("units", ""), ("scales", 1.0), ("offsets", 0.0)):
-            if set(getattr(self, attribute)) - {neutral}:
-                setattr(file, attribute, getattr(self, attribute))
+            if set(values := getattr(self, attribute)) - {neutral}:
+                setattr(file, attribute, (*values, *getattr(file, attribute)[len(values) :]))
         with suppress(RasterioError, CPLE_BaseError, NotImplementedError):  # what is lost is reported at the end
             for band, table in enumerate(self.colour_tables, start=1):
                 if table:
                     file.write_colormap(band, {int(value): tuple(colour) for value, colour in table.items()})
+            added = file.colorinterp[len(self.colours) :]  # an alpha band of the mask
             if self.colours and [colour.name for colour in file.colorinterp] != self.colours:
-                file.colorinterp = [ColorInterp[name] for name in self.colours]
+                file.colorinterp = [*(ColorInterp[name] for name in self.colours), *added]
 
     def lost_tags(self, file: Any) -> list[tuple[int, str, dict[str, str]]]:
         """Tags that an open file lacks: number of the band or 0, namespace, tags."""
@@ -217,12 +224,13 @@ class Metadata:
         ]
         pairs = (("names", "descriptions"), ("units", "units"), ("scales", "scales"), ("offsets", "offsets"))
         for own, attribute in pairs:
-            if getattr(self, own) and not _equal(getattr(self, own), getattr(file, attribute)):
+            values = getattr(self, own)
+            if values and not _equal(values, getattr(file, attribute)[: len(values)]):
                 lost.append(f"{own} of bands")
         colours = [colour.name for colour in file.colorinterp]
         if any(self.colour_tables) and "palette" not in colours:
             lost.append("colour table")
-        elif self.colours and self.colours != colours:
+        elif self.colours and self.colours != colours[: len(self.colours)]:
             lost.append(f"colour interpretation {', '.join(self.colours)}")
         return lost
 
@@ -231,7 +239,7 @@ def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
     """Write tags that a format has dropped into the .aux.xml beside the file, and warn of what is lost nevertheless."""
     if driver == "ENVI":
         tables = metadata.colour_tables if len(metadata.colour_tables) == 1 else [None]
-        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0])
+        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0], named=bool(metadata.names))
     with open_gdal(place) as file:
         lost = metadata.lost_tags(file)
     if lost or any(metadata.class_names):
@@ -264,6 +272,11 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
     if not statistics:
         band_tags = [tags | {"": without_statistics(tags[""])} for tags in band_tags]
     found = [part.encoding.get("gdal") or {} for part in parts]
+    class_names = found[0].get("class_names", []) if len(parts) == 1 else []
+    if "photometric" in found[0] and driver != "GTiff":
+        warn_user(
+            f"{driver} cannot hold that zero is white (photometric): dropped, and the image is displayed inverted"
+        )
     colours = [colour for each in found for colour in each.get("colours", [])]
     tables = [
         table for each, count in zip(found, counts, strict=True) for table in each.get("colour_tables", [None] * count)
@@ -278,7 +291,7 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
         per_band(parts, counts, "add_offset", float, several="offsets"),
         colours if every else [],
         tables,
-        found[0].get("class_names", []) if len(parts) == 1 else [],
+        class_names if statistics else without_histograms(class_names),
     )
     return _for_header(metadata) if driver == "ENVI" else metadata
 
@@ -305,10 +318,10 @@ def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
     found = (part.encoding.get("gdal") or {}).get("band_tags", [{}] * count)
     given = part.attrs.get("band_tags", [{}] * count)
     coords = {
-        str(name): np.atleast_1d(coord.values)
+        str(name): np.broadcast_to(coord.values, count)
         for name, coord in part.coords.items()
-        if coord.dims == part.dims[:-2]
-        and name not in (*part.dims, "band", "spatial_ref")
+        if coord.dims in ((), part.dims[:-2])
+        and name not in ("band", "spatial_ref", part.encoding.get("grid_mapping"))
         and not _GRID_MAPPING & coord.attrs.keys()
     }
     plain = [

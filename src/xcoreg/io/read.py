@@ -15,13 +15,13 @@ from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
 
-from xcoreg.errors import OptionError, is_name, require
+from xcoreg.errors import OptionError, is_name, require, warn_user
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
 from xcoreg.georef import as_crs, read_prj
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
-from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
+from xcoreg.raster.georeference import PLACE_ATTRS, is_degrees, stored_crs, variable_of
 from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def open_raster(
             if where is None:
                 _retry_reads(found, address)
     if where is not None and where.suffix.lower() in _NETCDF:
-        found = _with_cf_georeference(found, where, group)
+        found = _with_scalars(_with_cf_georeference(found, where, group), where, group)
     image = _with_prj(restore_tags(_choose(found, variable, str(path))), where)
     if band is not None:
         image = _with_own_marker(to_band(image, band, str(path)))
@@ -180,7 +180,7 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
             found = found.drop_vars(MASK).assign_coords({MASK: mask})
         return found
-    return _with_validity(_without_default_fill(attach_tags(image, tags)), *validity)
+    return _with_validity(_without_default_fill(_with_group_attrs(attach_tags(image, tags))), *validity)
 
 
 def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float | None, ...]) -> DataArray:
@@ -259,6 +259,36 @@ def _with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | N
     return image.rio.write_crs(as_crs(crs[0][1]).to_wkt()) if crs else image
 
 
+def _with_scalars(image: DataArray | Dataset, path: Path, group: str | None) -> DataArray | Dataset:
+    """Read the coordinates without dimensions of NetCDF, such as a time, which GDAL leaves out."""
+    arrays = [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+    named = {name for one in arrays for name in str(one.attrs.get("coordinates", "")).split()} - set(image.coords)
+    if not named:
+        return image
+    try:
+        with open_dataset(path, group=group, chunks=None) as header:
+            scalars = {name: header[name].variable.load() for name in named & set(header) if header[name].ndim == 0}
+            scalars |= {
+                name: one.variable.load() for name, one in header.coords.items() if name in named and not one.ndim
+            }
+    except (OSError, ValueError) as error:
+        warn_user(f"{path}: the coordinates {', '.join(sorted(named))} are left out, they cannot be read ({error})")
+        return image
+    for one in arrays if named == set(scalars) else ():
+        one.attrs.pop("coordinates", None)
+    return image.assign_coords(scalars)
+
+
+def _with_group_attrs(image: DataArray) -> DataArray:
+    """Name the attributes of a variable in a group of NetCDF as in the file: rioxarray leaves their path."""
+    paths = [str(key) for key in image.attrs if str(key).startswith("/") and "#" in str(key)]
+    found = {key: image.attrs.pop(key) for key in paths}
+    own = {key.partition("#"): value for key, value in found.items()}
+    named = {name: value for (place, _, name), value in own.items() if place.rpartition("/")[2] == image.name}
+    image.attrs = {name: value for name, value in named.items() if name != "grid_mapping"} | image.attrs
+    return image
+
+
 def _gdal_turns_rows() -> bool:
     """Whether GDAL takes the last row first where it does not recognise the coordinates."""
     return str(get_gdal_config("GDAL_NETCDF_BOTTOMUP") or "yes").lower() not in ("no", "false", "off", "0")
@@ -315,8 +345,11 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
         image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")
     except (OSError, ValueError, KeyError) as error:
         raise OptionError(f"{path} is a folder but no Zarr store") from error
+    bands = [one for one in image.data_vars.values() if one.ndim > 1]
     for one in image.data_vars.values():
         one.encoding["source"] = str(path)
+    if len(bands) == 1:  # as GDAL does for NetCDF
+        bands[0].attrs = {key: value for key, value in image.attrs.items() if key not in PLACE_ATTRS} | bands[0].attrs
     packed = [name for name, one in image.coords.items() if {"scale_factor", "add_offset"} & one.attrs.keys()]
     return image.assign_coords(decode_cf(image[packed].reset_coords()).variables) if packed else image
 

@@ -78,6 +78,9 @@ def _computing_here() -> AbstractContextManager[None]:
 
 def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
     zarr = require("zarr", extra="zarr")
+    dataset = dataset.copy(deep=False)
+    for one in dataset.variables.values():  # codecs of Zarr 2 do not fit
+        one.encoding = {key: value for key, value in one.encoding.items() if not _is_old_codec(value)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Zarr 3: the order of variables is not in its specification
         how: Any = {"encoding": _encoding(dataset, creation), "consolidated": True, "compute": False}
@@ -100,6 +103,12 @@ def _write_netcdf(dataset: Dataset, place: Path, creation: Mapping[str, Any], st
             one.set_auto_maskandscale(False)
             one.set_var_chunk_cache(size=_CACHE)
         stream_blocks(_encoded(dataset, streamed), _Store(arrays))
+
+
+def _is_old_codec(value: Any) -> bool:
+    """Whether an entry of an encoding has compressors or filters of Zarr 2."""
+    found = value if isinstance(value, list | tuple) else [value]
+    return any(type(each).__module__.startswith("numcodecs.") for each in found)
 
 
 @dataclass(frozen=True)

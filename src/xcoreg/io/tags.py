@@ -33,7 +33,15 @@ HEADER_LAYOUT = {
     "data_offset_values", "classes", "class_lookup", "class_names",
 }  # fmt: skip
 # Namespaces that describe the layout of the old file, or that GDAL derives.
-_LAYOUT = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "GEOLOCATION", "TIFF"}
+_LAYOUT = {
+    "IMAGE_STRUCTURE",
+    "DERIVED_SUBDATASETS",
+    "SUBDATASETS",
+    "GEOLOCATION",
+    "TIFF",
+    "xml:gml.root-instance",
+    "xml:VRT",
+}
 # Their tags of the first band are the attributes of a variable.
 _OF_VARIABLES = ("netCDF", "HDF5", "HDF5Image", "HDF4", "HDF4Image", "Zarr")
 # Fields of an ENVI header with a value for each band.
@@ -53,12 +61,23 @@ def read_tags(file: Any) -> dict[str, Any]:
     classified = found["tags"].get("ENVI", {}).get("file_type") == "ENVI Classification"
     single = any(file.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1" for band in file.indexes)
     names = _class_names(file)
-    found["classes"] = any(tables) or any(names) or classified or single
+    named = any("<Histograms" not in text for each in names for text in each)
+    found["classes"] = any(tables) or named or classified or single
+    if file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        found["photometric"] = "miniswhite"
     return found | {key: each for key, each in (("colour_tables", tables), ("class_names", names)) if any(each)}
 
 
+_PARTS = ("CategoryNames", "GDALRasterAttributeTable", "Histograms")
+
+
+def without_histograms(named: list[list[str]]) -> list[list[str]]:
+    """Drop the histograms among the XML parts of bands: they are those of the old pixels."""
+    return [[text for text in each if not text.startswith("<Histograms")] for each in named]
+
+
 def _class_names(file: Any) -> list[list[str]]:
-    """XML of category names and thematic tables that GDAL keeps beside a file, for each band."""
+    """XML of category names, thematic tables and histograms that GDAL keeps beside a file, for each band."""
     found: list[list[str]] = [[] for _ in file.indexes]
     path = next((Path(one) for one in file.files if one == f"{file.name}.aux.xml" or one.endswith(".vrt")), None)
     try:
@@ -67,7 +86,7 @@ def _class_names(file: Any) -> list[list[str]]:
         warn_user(f"{path} is damaged ({error}): what it says of the bands is lost")
         return found
     for band in (one for one in root if one.tag in ("PAMRasterBand", "VRTRasterBand")):
-        parts = [*band.findall("CategoryNames"), *band.findall("GDALRasterAttributeTable")]
+        parts = [one for kind in _PARTS for one in band.findall(kind)]
         texts = [ElementTree.tostring(one, encoding="unicode") for one in parts if one.get("tableType") != "athematic"]
         found[int(band.get("band", "1")) - 1] += texts
     return found
@@ -79,7 +98,7 @@ def _is_band_name(key: str) -> bool:
 
 def _namespaces(file: Any, band: int) -> Tags:
     """Tags of the file (0) or of a band, by namespace."""
-    names = {name for name in file.tag_namespaces(band) if name not in _LAYOUT and not name.startswith("xml:")}
+    names = {name for name in file.tag_namespaces(band) if name not in _LAYOUT}
     found = {name: file.tags(band, ns=name) for name in sorted(names | ({"RPC"} if not band else set()))}
     return {"": file.tags(band)} | {name: tags for name, tags in found.items() if tags}
 
@@ -188,8 +207,9 @@ def settle_tags(image: DataArray) -> DataArray:
     if "RPC" in found.get("tags", {}) and not unchanged:
         warn_user(f"{name_of(image)} is a part of its file: its RPCs count the pixels of the whole and are dropped")
         found = without_rpcs(found)
-    if "band_tags" in image.attrs and not (unchanged and _is_in_file(image)):
+    if {"band_tags", "class_names"} & {*image.attrs, *found} and not (unchanged and _is_in_file(image)):
         image.attrs = without_statistics(image.attrs)
+        found |= {"class_names": without_histograms(found["class_names"])} if "class_names" in found else {}
     if found:
         image.encoding["gdal"] = found | {"count": size, "labels": labels}
     return image
@@ -259,11 +279,28 @@ def write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]], name
         domain = next((each for each in parent.findall("Metadata") if each.get("domain", "") == name), None)
         if domain is None:
             domain = ElementTree.SubElement(parent, "Metadata", {"domain": name} if name else {})
+        if name.startswith("xml:"):
+            domain.set("format", "xml")
+            domain[:] = [ElementTree.fromstring(text) for text in tags.values()]
+            continue
         for key, value in tags.items():
             for old in [one for one in domain if one.get("key") == key]:
                 domain.remove(old)
             ElementTree.SubElement(domain, "MDI", key=key).text = value
-    ElementTree.ElementTree(root).write(path, encoding="utf-8")
+    save_side_car(path, root)
+
+
+def save_side_car(path: Path, root: Any) -> None:
+    """Write an .aux.xml; XML in it declares its own prefixes, for GDAL cuts it out."""
+    inner: dict[str, str] = {}
+    for domain in (one for one in root.iter("Metadata") if one.get("format") == "xml"):
+        token = f"xml-of-domain-{len(inner)}-"
+        inner[token] = "".join(ElementTree.tostring(each, encoding="unicode") for each in domain)
+        domain[:], domain.text = [], token
+    text = ElementTree.tostring(root, encoding="unicode")
+    for token, part in inner.items():
+        text = text.replace(token, part, 1)
+    path.write_text(text, encoding="utf-8")
 
 
 def _band_element(root: Any, band: str) -> Any:
@@ -271,12 +308,16 @@ def _band_element(root: Any, band: str) -> Any:
     return ElementTree.SubElement(root, "PAMRasterBand", band=band) if found is None else found
 
 
-def describe_header(place: Path, description: str | None, table: dict[Any, Any] | None) -> None:
-    """Write the description into an ENVI header, where GDAL puts the path of the file, and a colour table."""
+def describe_header(place: Path, description: str | None, table: dict[Any, Any] | None, *, named: bool) -> None:
+    """Write the description into an ENVI header, where GDAL puts the path of the file, and a colour table.
+
+    named : Whether the bands have names; else those that GDAL invents are dropped.
+    """
     path = place.with_suffix(".hdr")
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
     line = f"description = {{{description.strip().strip('{}')}}}\n" if description else ""
     text = re.sub(r"description = \{[^}]*\}\n", lambda _: line, text, count=1)
+    text = text if named else re.sub(r"band names = \{[^}]*\}\n", "", text)
     if table and "class lookup" not in text:
         colours = [
             tuple(table.get(value, table.get(str(value), (0, 0, 0)))) for value in range(max(map(int, table)) + 1)
