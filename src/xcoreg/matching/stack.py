@@ -12,26 +12,21 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Floats, Ints
-from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.network import Network, adjust, choose_pairs, spanning_pairs
-from xcoreg.core.sampling import shrink
 from xcoreg.errors import MatchError, OptionError, warn_user
 from xcoreg.georef import linear_of
-from xcoreg.matching.series import (
-    Date,
+from xcoreg.io.series import Date, dates_of, series_dim
+from xcoreg.matching.stack_windows import (
     Frame,
     Reading,
     Windows,
-    dates_of,
     digest_order,
     frame_of,
     read_series,
-    series_dim,
-    shifts_between,
 )
-from xcoreg.matching.shift import accept_windows, coarser_pixels_disagree
 from xcoreg.matching.stack_options import StackOptions
+from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs
 from xcoreg.results.coregistration import current_versions
 from xcoreg.results.details import corrections_of, utc_now
 from xcoreg.results.stack import StackFit
@@ -44,21 +39,6 @@ _FIRST_PARTNERS, _TRIES = 2, 3
 _ROUNDS = 8
 _OFF_CENTRE = 0.6  # px: windows are cut again where the correction of a date is further from where they were cut
 _SEARCH = 0.4  # of the side of windows: how far they are searched
-_THUMB = 16  # pixels along each side of the small images by which pairs are ranked
-_LEAST_VALID = 0.15  # share of a window that both dates need
-
-
-@dataclass(frozen=True, eq=False)
-class PairMatch:
-    """One pair: its correction (2,) px and covariance, status, windows; moves, covs, status of all windows (w, ...)."""
-
-    move: Floats
-    cov: Floats
-    status: Status
-    n_windows: int
-    n_ok: int
-    reliability: float
-    windows: Matches
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +83,7 @@ def prepare_stack(images: Any, reference: Any, options: StackOptions) -> tuple[S
         wheres = [*wheres, options.ref_where]
     if len(given) < 2:
         raise OptionError(f"there are {len(given)} dates: a stack needs at least two")
-    frame = frame_of([one.grid for one in given], options.window, options.spacing, options.windows)
+    frame = frame_of([one.grid for one in given], options.window, None, options.windows)
     reading = Reading(frame, options.band, options.nodata, wheres)
     nowhere = np.zeros((len(given), 2), np.intp)
     windows = read_series(given, reading, range(len(given)), nowhere)
@@ -136,68 +116,6 @@ def _wheres(images: Any, where: Any, n: int) -> list[Any]:
     if where.sizes[dim] != n:
         raise OptionError(f"where has {where.sizes[dim]} dates along {dim} and the cube {n}: give the same dates")
     return [where.isel({dim: at}) for at in range(n)]
-
-
-@dataclass(frozen=True, eq=False)
-class Pairing:
-    """How windows of two dates are matched."""
-
-    frame: Frame
-    limit: float
-    contrast: str
-
-
-def match_pair(pairing: Pairing, item: tuple[Any, Any]) -> PairMatch:
-    """Match the windows of two dates, target and reference: (values, valid, x, y) each."""
-    (tgt, tgt_valid, *tgt_at), (ref, ref_valid, *ref_at) = item
-    base = shifts_between(pairing.frame.linear, tgt_at, ref_at)
-    n, size = len(tgt), tgt.shape[-1]
-    usable = np.flatnonzero((tgt_valid & ref_valid).sum((1, 2)) >= _LEAST_VALID * size**2)
-    nothing = np.full(n, np.nan)
-    windows = Matches(nothing, nothing, status=np.full(n, Status.NO_DATA))
-    if len(usable):
-        part = (tgt[usable], ref[usable], tgt_valid[usable], ref_valid[usable])
-        found = phase_match(*part, max_shift=pairing.limit, contrast=pairing.contrast, compare=False)
-        order = np.argsort(np.r_[usable, np.setdiff1d(np.arange(n), usable)])
-        rest = windows.take(np.arange(n - len(usable)))
-        windows = Matches.concatenate([found, rest]).take(order) if len(rest.dcol) else found
-    windows = replace(windows, dcol=windows.dcol + base[:, 0], drow=windows.drow + base[:, 1])
-    moves = np.stack([windows.dcol, windows.drow], -1)
-    answer = accept_windows(moves, windows.cov, windows.status, windows.reliability)
-    status = answer.status
-    if status is Status.OK:
-        first = np.flatnonzero(answer.inliers)
-        images = (tgt[first], ref[first], tgt_valid[first], ref_valid[first])
-        if coarser_pixels_disagree(images, moves[first] - base[first], pairing.contrast):
-            status = Status.DISAGREES
-    trust = windows.reliability[answer.inliers] if answer.inliers.any() else windows.reliability
-    known = trust[np.isfinite(trust)]
-    reliability = float(np.median(known)) if known.size else float("nan")
-    n_ok = int(answer.inliers.sum())
-    return PairMatch(answer.move, answer.cov, status, len(usable), n_ok, reliability, windows)
-
-
-def rank_pairs(stack: Stack) -> Floats:
-    """Score (n, n) of every pair: how alike small images of their windows are, NaN without common data."""
-    n = len(stack.dates)
-    factor = max(stack.frame.size // _THUMB, 1)
-    thumbs, masks = [], []
-    for at in range(n):
-        values, valid = shrink(*stack.cut(at)[:2], (factor, factor))
-        mean = values.sum((1, 2), keepdims=True) / np.maximum(valid.sum((1, 2), keepdims=True), 1)
-        thumbs.append(np.where(valid, values - mean, 0).reshape(len(values), -1))
-        masks.append(valid.reshape(len(valid), -1))
-    small, seen = np.stack(thumbs).astype(np.float32), np.stack(masks).astype(np.float32)
-    score, common = np.zeros((n, n)), np.zeros((n, n))
-    for one in range(small.shape[1]):
-        a, b = small[:, one], seen[:, one]
-        both, power = a @ a.T, (a**2) @ b.T
-        alike = both / np.sqrt(np.maximum(power * power.T, 1e-12))
-        share = (b @ b.T) / b.shape[1]
-        score += np.clip(np.abs(alike), 0, 1) * np.where(share >= _LEAST_VALID, share, 0)
-        common += share >= _LEAST_VALID
-    # Rounded: the order of dates must not decide between pairs by the last digit.
-    return np.where(common > 0, np.round(score / small.shape[1], 5), np.nan)
 
 
 @dataclass(eq=False)
@@ -243,7 +161,7 @@ def _next_pairs(stack: Stack, table: PairTable, options: StackOptions, plan: tup
         return _given_pairs(stack, options.pairs)
     if room <= 0 or options.pairs not in ("auto", "all"):
         return []
-    score = rank_pairs(stack)
+    score = rank_pairs([stack.cut(at) for at in range(n)])
     done = np.zeros((n, n), bool)
     keys, found = table.columns()
     for i, j in keys:

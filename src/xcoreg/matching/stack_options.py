@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
@@ -67,10 +67,6 @@ class StackOptions:
         Side of the matching windows, px of the matching grid: default 256, or less where few of these fit.
     windows : int, optional
         Windows of a date at most; default 25, or what memory allows.
-    spacing : float, optional
-        Of fields: distance between windows, px of the matching grid.
-    model : str or object
-        Of fields: as for :class:`xcoreg.matching.options.LocalOptions`; "auto" chooses for each date.
     max_shift : float, optional
         Largest correction of one date onto another on each axis, px of the matching grid. Default: two fifths of the
         windows.
@@ -93,8 +89,6 @@ class StackOptions:
     ref_where: Any = None
     window: int | None = None
     windows: int | None = None
-    spacing: float | None = None
-    model: Any = "auto"
     max_shift: float | None = None
     contrast: str = "same"
     progress: bool = False
@@ -112,13 +106,32 @@ class StackOptions:
         return {name: one if isinstance(one, int | float | str) else str(one)[:200] for name, one in changed.items()}
 
 
-def check_stack_options(given: dict[str, Any], *, local: bool = False) -> StackOptions:
+@dataclass(frozen=True, eq=False)
+class StackLocalOptions(StackOptions):
+    """Checked options of fields: these, and those of :class:`StackOptions`.
+
+    Attributes
+    ----------
+    spacing : float, optional
+        Distance between windows, px of the matching grid; default half of their side.
+    model : str or object
+        As for :class:`xcoreg.matching.options.LocalOptions`; "auto" chooses for each date.
+    """
+
+    spacing: float | None = None
+    model: Any = "auto"
+
+
+_Checked = TypeVar("_Checked", bound=StackOptions)
+
+
+def check_stack_options(given: dict[str, Any], kind: type[_Checked]) -> _Checked:
     """Check options as a user gave them."""
-    known = [one.name for one in fields(StackOptions) if local or one.name not in ("spacing", "model")]
+    known = [one.name for one in fields(kind)]
     for name in given:
         if name not in known:
             raise unknown_option(name, known)
-    options = StackOptions(**given)
+    options = kind(**given)
     _check_counts(options)
     if options.contrast not in ("same", "reversed", "any"):
         raise OptionError(f"contrast is {options.contrast!r}: choose from same, reversed, any")
@@ -139,6 +152,8 @@ def _check_counts(options: StackOptions) -> None:
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise OptionError(f"{name} is {value!r}: give a whole number, at least {least}")
     for name, zero in (("max_shift", False), ("spacing", False), ("reference_sigma", True)):
-        number: Any = getattr(options, name)
-        if number is not None and not (isinstance(number, Real) and np.isfinite(number) and (number > 0 or zero * (number == 0))):
+        number: Any = getattr(options, name, None)
+        if number is None:
+            continue
+        if not (isinstance(number, Real) and 0 <= float(number) < np.inf and (number != 0 or zero)):
             raise OptionError(f"{name} is {number!r}: give a positive number of pixels of the matching grid")
