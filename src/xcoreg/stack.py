@@ -111,9 +111,7 @@ def match_stack_local(images: Any, reference: Any = None, **options: Unpack[Stac
 
 
 @shows_options(StackOptions)
-def extend_stack(
-    stack: StackFit, images: Any, reference: Any = None, **options: Unpack[StackKeywords]
-) -> StackFit:
+def extend_stack(stack: StackFit, images: Any, reference: Any = None, **options: Unpack[StackKeywords]) -> StackFit:
     """Add dates to a stack: only pairs with a new date are matched.
 
     Parameters
@@ -146,5 +144,3 @@ def extend_stack(
     (6, True)
     """
     return measure(images, reference, check_stack_options(dict(options), StackOptions), stack)
-
-

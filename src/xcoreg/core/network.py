@@ -11,7 +11,7 @@ that does not close is found from the residuals; the rest belongs to the images 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import nnls
@@ -58,7 +58,7 @@ class Network:
         return np.asarray(np.argsort(order)[label])
 
     def differences(self, places: Floats) -> Floats:
-        """Moves (..., m, 2) that places (..., n, 2) predict."""
+        """Predict moves (..., m, 2) by places (..., n, 2)."""
         return np.asarray(places[..., self.target, :] - places[..., self.reference, :])
 
     def spread(self) -> csr_array:
@@ -72,7 +72,9 @@ class Network:
         """(n, m): +1 for the target of a pair, -1 for its reference."""
         m = len(self.target)
         signs = np.repeat([1.0, -1.0], m)
-        return csr_array((signs, (np.concatenate([self.target, self.reference]), np.tile(np.arange(m), 2))), (self.n, m))
+        return csr_array(
+            (signs, (np.concatenate([self.target, self.reference]), np.tile(np.arange(m), 2))), (self.n, m)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ class Adjustment:
     """Adjusted places and what is known of their errors; leading axes (...) are independent networks.
 
     places : (..., n, 2) float64, in no particular datum; NaN for nodes without an accepted pair.
-    network, images : (..., n, n, 2, 2), (..., n, n, 2); covariances of places by errors of pairs, and by the images' own.
+    network, images : (..., n, n, 2, 2), (..., n, n, 2); covariances of places by errors of pairs, and by those of images.
     residual, normalised : (..., m, 2), (..., m); observed minus adjusted, and its length in standard deviations.
     own : (..., m, 2, 2); covariance of the part of each pair's error that does not close.
     redundancy : (..., m); share of a pair's error that its residual shows.
@@ -293,7 +295,7 @@ def _image_errors(net: Network, cov: Floats, own: Floats, used: Bools) -> Floats
 
 
 def to_datum(found: Adjustment, share: Floats) -> tuple[Floats, Floats]:
-    """Places (..., n, 2) and covariances (..., n, 2, 2) in the datum where the sum of `share` (n,) times places is zero.
+    """Bring places (..., n, 2) and their covariances into the datum where `share` (n,) times places is zero.
 
     `share` sums to one: that of one node for a fixed date, equal parts for the mean of several.
     """
@@ -374,7 +376,7 @@ def date_ratios(net: Network, found: Adjustment) -> tuple[Floats, Ints, Ints]:
 
 
 def choose_pairs(score: Floats, done: Bools, wanted: Ints, partners: int) -> Ints:
-    """Choose pairs (k, 2) to match next: score (n, n), NaN where there is no use; done (n, n); wanted (n,) new partners.
+    """Choose pairs (k, 2) to match next: score (n, n), NaN where useless; done (n, n); wanted (n,) new partners.
 
     Half of the partners of a date are those that match best; the others are the best ones of equal parts of the order
     of dates, so that the network has long links and errors do not add up along chains.
@@ -411,8 +413,3 @@ def spanning_pairs(score: Floats) -> Ints:
             group[group == group[j]] = group[i]
             out.append((int(i), int(j)))
     return np.array(out, np.intp).reshape(-1, 2)
-
-
-def without_kinds(net: Network) -> Network:
-    """The same network with one kind of pair alone."""
-    return replace(net, kind=np.zeros(len(net.kind), np.intp))

@@ -1,4 +1,4 @@
-"""A series of images: a cube along its axis of dates, or a list of images or files, each date with a name and a time."""
+"""A series of images, each with a name and a time: a cube along its axis of dates, or a list of images or files."""
 
 from __future__ import annotations
 
@@ -92,13 +92,15 @@ def _label(value: Any) -> str:
 def _time(value: Any) -> np.datetime64:
     array = np.asarray(value)
     if array.dtype.kind == "M":
-        return np.datetime64(array.item() if array.dtype == "datetime64[ns]" else array.astype("datetime64[ns]").item(), "ns")
+        return np.datetime64(
+            array.item() if array.dtype == "datetime64[ns]" else array.astype("datetime64[ns]").item(), "ns"
+        )
     day = _DAY.search(str(value))
     return np.datetime64("-".join(day.groups()), "ns") if day else _NEVER
 
 
 def _named(dates: list[Date]) -> list[Date]:
-    """Number names that occur several times."""
+    """Add a number to names that occur several times."""
     counts, seen, out = Counter(one.name for one in dates), Counter[str](), []
     for one in dates:
         seen[one.name] += 1

@@ -12,7 +12,17 @@ from xcoreg.lazy.execute import (
     shared_chunks,
     without_graph,
 )
-from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, map_stack_blocks, run_each, token, worker_threads
+from xcoreg.lazy.graph import (
+    compute_all,
+    computing,
+    fused,
+    is_lazy,
+    map_output_blocks,
+    map_stack_blocks,
+    run_each,
+    token,
+    worker_threads,
+)
 
 __all__ = [
     "MissingChunks",

@@ -125,7 +125,7 @@ def map_stack_blocks(
     dtype: Any,
     token: str,
 ) -> Any:
-    """Make a lazy array as :func:`map_output_blocks`, with a function and its boxes for each chunk along a leading axis.
+    """Make a lazy array as :func:`map_output_blocks`, with a function for each chunk along a leading axis.
 
     The token stands for all functions: a hash of hundreds of them would take long.
     """

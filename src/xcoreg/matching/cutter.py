@@ -248,8 +248,8 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
         whole = max(round(ratio), 1)
         step = whole if abs(ratio - whole) < 0.02 * whole else ratio
         linear = tuple(step * part for part in own)  # type: ignore[assignment]
-    cutter = Cutter(reference, crs, linear, whole_factor(other, linear) if together else None)
-    return Cutter(target, crs, linear, whole_factor(own, linear)), cutter, linear
+    cutter = Cutter(reference, crs, linear, matching_factor(other, linear) if together else None)
+    return Cutter(target, crs, linear, matching_factor(own, linear)), cutter, linear
 
 
 def _area(linear: Linear) -> float:
@@ -265,7 +265,7 @@ def linear_in(grid: GeoBox, target: GeoBox) -> Linear:
     return float(x[1] - x[0]), float(x[2] - x[0]), float(y[1] - y[0]), float(y[2] - y[0])
 
 
-def whole_factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
+def matching_factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
     """Whole numbers of own pixels per matching pixel along (columns, rows); None where axes are not parallel."""
     a, b, d, e = own
     factors = []

@@ -17,6 +17,8 @@ from xcoreg.core.network import Network, adjust, choose_pairs, spanning_pairs
 from xcoreg.errors import MatchError, OptionError, warn_user
 from xcoreg.georef import linear_of
 from xcoreg.io.series import Date, dates_of, series_dim
+from xcoreg.matching.stack_options import StackOptions
+from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs
 from xcoreg.matching.stack_windows import (
     Frame,
     Reading,
@@ -25,8 +27,6 @@ from xcoreg.matching.stack_windows import (
     frame_of,
     read_series,
 )
-from xcoreg.matching.stack_options import StackOptions
-from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs
 from xcoreg.results.coregistration import current_versions
 from xcoreg.results.details import corrections_of, utc_now
 from xcoreg.results.stack import StackFit
@@ -96,7 +96,9 @@ def prepare_stack(images: Any, reference: Any, options: StackOptions) -> tuple[S
 
 def _reference(reference: Any, names: set[str]) -> list[Date]:
     if isinstance(reference, DataArray | Dataset) and series_dim(reference) is not None:
-        raise OptionError("the reference has several dates: choose one, or name the date of the cube that stays, datum=")
+        raise OptionError(
+            "the reference has several dates: choose one, or name the date of the cube that stays, datum="
+        )
     (one,) = dates_of([reference])
     return [replace(one, name=f"reference {one.name}" if one.name in names or not one.name else one.name)]
 
@@ -110,7 +112,11 @@ def _wheres(images: Any, where: Any, n: int) -> list[Any]:
     if not isinstance(where, DataArray):
         return [where] * n
     dim = series_dim(images) if isinstance(images, DataArray | Dataset) else None
-    dim = dim if dim in where.dims else next((one for one in where.dims if where.sizes[one] == n and where.ndim == 3), None)
+    dim = (
+        dim
+        if dim in where.dims
+        else next((one for one in where.dims if where.sizes[one] == n and where.ndim == 3), None)
+    )
     if dim is None:
         return [where] * n
     if where.sizes[dim] != n:
@@ -152,7 +158,9 @@ def search_pairs(stack: Stack, options: StackOptions, old: dict[tuple[int, int],
     return stack, table
 
 
-def _next_pairs(stack: Stack, table: PairTable, options: StackOptions, plan: tuple[int, int, int]) -> list[tuple[int, int]]:
+def _next_pairs(
+    stack: Stack, table: PairTable, options: StackOptions, plan: tuple[int, int, int]
+) -> list[tuple[int, int]]:
     """Pairs to match in a round: (number of the round, partners of each date, budget)."""
     number, partners, budget = plan
     n = len(stack.dates)
@@ -213,11 +221,7 @@ def _centre(stack: Stack, pairing: Pairing, table: PairTable) -> Stack:
         offsets = np.where((off & np.isfinite(places).all(1))[:, None], -np.rint(np.nan_to_num(places)), stack.offsets)
         offsets = offsets.astype(np.intp)
         before, stack = stack.offsets, stack.moved(offsets)
-        again = [
-            (i, j)
-            for i, j in table.found
-            if ((offsets[i] - offsets[j]) != (before[i] - before[j])).any()
-        ]
+        again = [(i, j) for i, j in table.found if ((offsets[i] - offsets[j]) != (before[i] - before[j])).any()]
         if not again:
             break
         _match(stack, pairing, sorted(again), table, None)
@@ -228,7 +232,9 @@ def _rough_places(stack: Stack, table: PairTable) -> Floats:
     """Places (n, 2), px, of the dates as far as they are known, about their median."""
     keys, found = table.columns()
     ends = np.array(keys, np.intp).reshape(-1, 2)
-    net = Network(len(stack.dates), ends[:, 1], ends[:, 0], np.zeros(len(ends), np.intp), np.zeros((len(stack.dates), 0)))
+    net = Network(
+        len(stack.dates), ends[:, 1], ends[:, 0], np.zeros(len(ends), np.intp), np.zeros((len(stack.dates), 0))
+    )
     accepted = np.array([one.status is Status.OK for one in found], bool)
     if not accepted.any():
         return np.full((len(stack.dates), 2), np.nan)
@@ -264,7 +270,13 @@ def _old_pairs(stack: Stack, previous: StackFit) -> dict[tuple[int, int], PairMa
         move, sign = np.array([pairs.dcol[at], pairs.drow[at]]), 1 if ends[0] > ends[1] else -1
         status, counts = Status(int(pairs.status[at])), (int(pairs.n_windows[at]), int(pairs.n_ok[at]))
         one = PairMatch(
-            sign * ratio @ move, ratio @ pairs.cov[at] @ ratio.T, status, *counts, float(pairs.reliability[at]), Matches([], [])
+            sign * ratio @ move,
+            ratio @ pairs.cov[at] @ ratio.T,
+            status,
+            *counts,
+            float(pairs.reliability[at]),
+            float(pairs.scatter[at]),
+            Matches([], []),
         )
         out[min(ends), max(ends)] = one
     return out
@@ -273,7 +285,9 @@ def _old_pairs(stack: Stack, previous: StackFit) -> dict[tuple[int, int], PairMa
 def _same_pixels(frame: Frame, previous: StackFit) -> Floats:
     """Matrix that converts px of the matching grid of an earlier stack to those of this one."""
     if previous.crs_wkt is not None and frame.grid.crs is not None and frame.grid.crs != previous.grid.crs:
-        raise OptionError("the dates lie on another matching grid than those of the stack: extend it by images of its CRS")
+        raise OptionError(
+            "the dates lie on another matching grid than those of the stack: extend it by images of its CRS"
+        )
     new, old = (np.reshape(linear_of(tuple(one)[:6]), (2, 2)) for one in (frame.grid.affine, previous.transform))
     return np.asarray(np.linalg.solve(new, old))
 
@@ -283,7 +297,7 @@ def build_stack(
 ) -> StackFit:
     """Adjust matched pairs and make the result, dates in the order they were given."""
     keys, found = table.columns()
-    frame, grid = stack.frame, stack.frame.grid
+    grid = stack.frame.grid
     roles = ["date"] * (len(given) - stack.has_reference) + ["reference"] * stack.has_reference
     dates = tuple(_stack_date(one, role) for one, role in zip(given, roles, strict=True))
     # A pair runs from the later date, in canonical order, to the earlier one, whatever the order they were given in.
@@ -321,7 +335,10 @@ def _columns(ends: Ints, found: list[PairMatch], limit: float | None) -> StackPa
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
     nothing = np.full(n, np.nan)
     cov = np.array([one.cov for one in found]).reshape(-1, 2, 2)
-    columns = {name: np.array([getattr(one, name) for one in found]) for name in ("n_windows", "n_ok", "reliability")}
+    columns = {
+        name: np.array([getattr(one, name) for one in found])
+        for name in ("n_windows", "n_ok", "reliability", "scatter")
+    }
     return StackPairs(
         ends[:, 1], ends[:, 0], *move.T, cov, status, **columns, kind=np.zeros(n), outlier=np.zeros(n, bool),
         res_col=nothing, res_row=nothing, normalised=nothing, own=np.full((n, 2, 2), np.nan), redundancy=nothing,
@@ -350,4 +367,3 @@ def _check(fit: StackFit, options: StackOptions) -> None:
         warn_user(text)
     for text in fit.quality.warnings:
         warn_user(text)
-

@@ -26,10 +26,10 @@ from xcoreg.georef import (
 )
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching.field import assessment_of, field_quality, field_status
-from xcoreg.matching.stack_windows import Frame, Windows, frame_of, read_series
 from xcoreg.matching.stack import Stack, build_stack, prepare_stack, search_pairs
 from xcoreg.matching.stack_options import StackLocalOptions
 from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair
+from xcoreg.matching.stack_windows import Frame, Windows, frame_of, read_series
 from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.results.details import Details, Origin
 from xcoreg.results.shift import Shift
@@ -79,7 +79,7 @@ def _dense_frame(stack: Stack, options: StackLocalOptions) -> Frame:
 
 
 def _blocks(frame: Frame, n: int) -> Iterator[Frame]:
-    """The frame with some of its windows after the other, as many as memory allows for `n` dates."""
+    """Divide the windows of a frame into as many as memory allows for `n` dates."""
     most = max(int(_BUDGET // (n * 5 * (frame.size + 2 * frame.margin) ** 2)), 1)
     for start in range(0, len(frame.places), most):
         yield replace(frame, places=frame.places[start : start + most])
@@ -112,7 +112,9 @@ def _columns(match: PairMatch) -> tuple[Floats, Floats, Bools]:
     return np.stack([found.dcol, found.drow], -1), found.cov, found.status == Status.OK
 
 
-def _solve_everywhere(net: Network, pairs: tuple[Floats, Floats, Bools], fit: StackFit) -> tuple[Floats, Floats, Floats]:
+def _solve_everywhere(
+    net: Network, pairs: tuple[Floats, Floats, Bools], fit: StackFit
+) -> tuple[Floats, Floats, Floats]:
     """Places (w, n, 2) and covariances, px, of all dates at all windows, and the share (n,) of each in the datum."""
     move, cov, ok = pairs
     share = np.array([one.name in fit.datum_dates for one in fit.dates], np.float64)
@@ -122,7 +124,9 @@ def _solve_everywhere(net: Network, pairs: tuple[Floats, Floats, Bools], fit: St
     for start in range(0, len(move), step):
         part = slice(start, start + step)
         found = adjust(net, move[part], cov[part], ok[part])
-        here, spread = to_datum(replace(found, places=np.where((found.group == 0)[..., None], found.places, np.nan)), share)
+        here, spread = to_datum(
+            replace(found, places=np.where((found.group == 0)[..., None], found.places, np.nan)), share
+        )
         places.append(here)
         covs.append(spread)
     return np.concatenate(places), np.concatenate(covs), share

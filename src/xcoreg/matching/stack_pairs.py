@@ -12,16 +12,20 @@ from xcoreg.core import Floats
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.sampling import shrink
-from xcoreg.matching.stack_windows import Frame, shifts_between
 from xcoreg.matching.shift import accept_windows, coarser_pixels_disagree
+from xcoreg.matching.stack_windows import Frame, shifts_between
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
+_FEWEST = 4  # windows from which their scatter is measured
 _LEAST_VALID = 0.15  # share of a window that both dates need
 
 
 @dataclass(frozen=True, eq=False)
 class PairMatch:
-    """One pair: its correction (2,) px and covariance, status, windows; moves, covs, status of all windows (w, ...)."""
+    """One pair: its correction (2,) px and covariance, status, windows (w, ...).
+
+    scatter : How much of the stated variance the scatter of its windows about their mean shows, NaN for few windows.
+    """
 
     move: Floats
     cov: Floats
@@ -29,6 +33,7 @@ class PairMatch:
     n_windows: int
     n_ok: int
     reliability: float
+    scatter: float
     windows: Matches
 
 
@@ -68,11 +73,28 @@ def match_pair(pairing: Pairing, item: tuple[Any, Any]) -> PairMatch:
     known = trust[np.isfinite(trust)]
     reliability = float(np.median(known)) if known.size else float("nan")
     n_ok = int(answer.inliers.sum())
-    return PairMatch(answer.move, answer.cov, status, len(usable), n_ok, reliability, windows)
+    scatter = scatter_of(moves[answer.inliers], windows.cov[answer.inliers], answer.cov)
+    return PairMatch(answer.move, answer.cov, status, len(usable), n_ok, reliability, scatter, windows)
+
+
+def scatter_of(moves: Floats, covs: Floats, stated: Floats) -> float:
+    """Measure the variance of a mean by the scatter of windows (n, 2), over the stated one; NaN for few windows.
+
+    Each window counts by its weight in the mean: what the others state does not matter.
+    """
+    if len(moves) < _FEWEST:
+        return float("nan")
+    weights = np.linalg.inv(covs)
+    normal = np.linalg.inv(weights.sum(0))
+    off = moves - normal @ np.einsum("nij,nj->i", weights, moves)
+    share = np.einsum("ij,nji->n", normal, weights) / 2
+    squares = np.einsum("ni,nij,nj->n", off, weights, off) / 2
+    ratio = (share * squares / np.maximum(1 - share, 0.1)).sum()
+    return float(ratio * np.trace(normal) / np.trace(stated))
 
 
 def rank_pairs(cuts: Sequence[Any]) -> Floats:
-    """Score (n, n) of every pair of dates, by their windows: how alike small images of their windows are, NaN without common data."""
+    """Score every pair of dates (n, n): how alike small images of their windows are, NaN without common data."""
     n, size = len(cuts), cuts[0][0].shape[-1]
     factor = max(size // _THUMB, 1)
     thumbs, masks = [], []

@@ -18,9 +18,10 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import Linear, linear_of, vector_to_map, vector_to_pixel
 from xcoreg.georef.transform import grid_to_map, map_to_grid
 from xcoreg.io.series import Date
-from xcoreg.matching.cutter import Cutter, linear_in, whole_factor
+from xcoreg.matching.cutter import Cutter, linear_in, matching_factor
 from xcoreg.matching.masks import as_mask
 from xcoreg.raster.raster import make_raster, with_corner_nodata
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -91,7 +92,7 @@ def _starts(full: float, usual: float, size: int, margin: int, spacing: float | 
 
 
 def _common_grid(grids: Sequence[GeoBox]) -> GeoBox:
-    """The commonest grid where the pixels of others are no coarser, whatever their order."""
+    """Find the commonest grid where the pixels of others are no coarser, whatever their order."""
     counts = Counter(grids)
     ranked = sorted(counts, key=lambda one: (-counts[one], tuple(one.affine)[:6], str(one.crs), one.shape.yx))
     best = ranked[0]
@@ -174,9 +175,7 @@ def read_series(dates: Sequence[Date], reading: Reading, which: Iterable[int], o
             items = [(_cutter(dates[at], reading, at), tuple(int(one) for one in offsets[at])) for at in part]
             x, y = reading.frame.centres()
             side = reading.frame.size + 2 * reading.frame.margin
-            ahead = [
-                cutter.boxes_to_read(*_shifted(reading.frame, x, y, offset), side) for cutter, offset in items
-            ]
+            ahead = [cutter.boxes_to_read(*_shifted(reading.frame, x, y, offset), side) for cutter, offset in items]
             found = lazy.run_tasks(_read_date, reading.frame, items, None, ahead)
         out |= dict(zip(part, found, strict=True))
     return out
@@ -191,7 +190,7 @@ def _cutter(date: Date, reading: Reading, at: int) -> Cutter:
     raster = make_raster(date.image, band=reading.band, nodata=reading.nodata, name=date.name, search=False)
     grid, frame = raster.grid, reading.frame.grid
     same = grid.crs == frame.crs
-    factor = whole_factor(linear_of(grid.affine), reading.frame.linear) if same else None
+    factor = matching_factor(linear_of(grid.affine), reading.frame.linear) if same else None
     where = reading.wheres[at]
     mask = None if where is None else as_mask(where, grid.crs if same else frame.crs)
     return Cutter(raster, frame.crs, reading.frame.linear, factor, mask)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from xcoreg.plot.compare import plot_before_after, plot_surface, plot_windows, save_flicker
 from xcoreg.plot.dem import plot_blocks, plot_dem
 from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
+from xcoreg.plot.stack import plot_stack, save_animation
 from xcoreg.plot.style import save_figure
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "plot_fit",
     "plot_model",
     "plot_points",
+    "plot_stack",
     "plot_surface",
     "plot_windows",
+    "save_animation",
     "save_figure",
     "save_flicker",
 ]

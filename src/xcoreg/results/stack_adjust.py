@@ -25,6 +25,8 @@ _ENOUGH = 20  # pairs that a kind needs to have variance components of its own
 _WINDOWS = 3
 _BRIDGE = 1e-6  # redundancy of a pair that nothing checks
 _ROUNDS = 6
+# Share of the stated variance that is believed, whatever the scatter of windows; limits of the factor.
+_TRUST, _FACTORS = 0.15, (0.3, 3.0)
 _BADLY = 10.0  # factor on the stated variance from which the user is warned
 
 
@@ -46,11 +48,13 @@ def adjust_stack(
     kind, kinds = kinds_of(dates, pairs)
     net = Network(len(dates), pairs.target.astype(np.intp), pairs.reference.astype(np.intp), kind, drift_of(dates))
     move, matched = np.stack([pairs.dcol, pairs.drow], -1), pairs.status == Status.OK
+    scatter = stated_factor(pairs)
+    cov = pairs.cov * scatter
     refused: dict[int, tuple[Status, str]] = {}
     dropped = np.zeros(len(pairs), bool)
     for _ in range(_ROUNDS):
         out = np.isin(net.target, list(refused)) | np.isin(net.reference, list(refused))
-        found = adjust(net, move, pairs.cov, matched & ~out & ~dropped)
+        found = adjust(net, move, cov, matched & ~out & ~dropped)
         bridges = _contradicted_bridges(net, found)
         new = {} if bridges.any() else _bad_dates(net, found, pairs, dates)
         new = {at: why for at, why in new.items() if at not in refused}
@@ -63,17 +67,34 @@ def adjust_stack(
     places, covs = to_datum(found, share)
     if any(one.role == "reference" for one in dates) and sigma > 0:
         covs = covs + sigma**2 * np.eye(2)
-    quality = _quality(net, found, move, kinds)
+    quality = replace(_quality(net, found, move, kinds), scatter=scatter)
     parts = (places, covs, found, refused)
     names = tuple(one.name for one, part in zip(dates, share, strict=True) if part > 0)
     outlier = (found.outlier | dropped) & matched
     return Adjusted(
-        _with_places(dates, pairs, net, parts, linear), _with_residuals(pairs, found, kind, outlier), quality, names, kinds
+        _with_places(dates, net, parts, linear),
+        _with_residuals(pairs, found, kind, outlier),
+        quality,
+        names,
+        kinds,
     )
 
 
+def stated_factor(pairs: StackPairs) -> float:
+    """Find the factor by which the variances that the matcher states are too large or too small, by all pairs together.
+
+    The windows of a pair scatter about their mean by what they are in error, as far as that differs between windows. A
+    part of the trust stays with the matcher: windows share some of their errors.
+    """
+    known = pairs.scatter[(pairs.status == Status.OK) & np.isfinite(pairs.scatter)]
+    if len(known) < _ENOUGH:
+        return 1.0
+    low, high = np.quantile(known, [0.05, 0.95])
+    return float(np.clip(_TRUST + (1 - _TRUST) * np.clip(known, low, high).mean(), *_FACTORS))
+
+
 def times_of(dates: tuple[StackDate, ...]) -> NDArray[np.datetime64]:
-    """Times (n,) of dates, NaT where unknown."""
+    """Collect the times (n,) of dates, NaT where unknown."""
     return np.array([one.time or "NaT" for one in dates], "datetime64[ns]")
 
 
@@ -200,7 +221,6 @@ def _datum_share(dates: tuple[StackDate, ...], datum: str | tuple[str, ...], ref
 
 def _with_places(
     dates: tuple[StackDate, ...],
-    pairs: StackPairs,
     net: Network,
     parts: tuple[Floats, Floats, Adjustment, dict[int, tuple[Status, str]]],
     linear: Linear,
@@ -211,7 +231,12 @@ def _with_places(
     for at, one in enumerate(dates):
         status, reason = refused.get(at, (Status.OK, ""))
         number = int(((net.target == at) | (net.reference == at)).sum())
-        numbers = {"n_pairs": number, "n_accepted": int(good[at]), "n_outliers": int(bad[at]), "ratio": float(ratio[at])}
+        numbers = {
+            "n_pairs": number,
+            "n_accepted": int(good[at]),
+            "n_outliers": int(bad[at]),
+            "ratio": float(ratio[at]),
+        }
         named = {"status": status, "reason": reason, "group": int(found.group[at])}
         if status is not Status.OK:
             nothing = {"dx": np.nan, "dy": np.nan, "cov": np.full((2, 2), np.nan).tolist()}
@@ -247,5 +272,5 @@ def _quality(net: Network, found: Adjustment, move: Floats, kinds: tuple[str, ..
     if found.used.any() and not degrees[0] > 1e-6:
         warnings.append("nothing checks the corrections: no pair is redundant")
     return StackQuality(
-        *map(float, (*ratio, degrees[0])), closed.n, closed.median, closed.rms, *closed.ratio, factors, tuple(warnings)
+        *map(float, (*ratio, degrees[0])), closed.n, closed.median, closed.rms, *closed.ratio, factors, warnings=tuple(warnings)
     )

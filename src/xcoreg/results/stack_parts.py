@@ -107,6 +107,8 @@ class StackPairs:
         Of the match alone.
     n_windows, n_ok, reliability : (m,)
         Windows matched and windows that agree; percent.
+    scatter : (m,) float
+        How much of the stated variance the scatter of the windows about their mean shows; NaN for few windows.
     kind : (m,) int
         Position in :attr:`StackFit.kinds`.
     outlier : (m,) bool
@@ -128,6 +130,7 @@ class StackPairs:
     n_windows: NDArray[np.int32]
     n_ok: NDArray[np.int32]
     reliability: Floats
+    scatter: Floats
     kind: NDArray[np.int32]
     outlier: Bools
     res_col: Floats
@@ -181,6 +184,8 @@ class StackQuality:
     factors : tuple of (kind, factor x, factor y, added x, added y)
         Variance components: of the variance that the matcher states, so much does not close, and so much (px²) is
         added.
+    scatter : float
+        Factor on all stated variances, by the scatter of windows about the mean of their pair.
     warnings : tuple of str
         What the user should know.
     """
@@ -194,19 +199,21 @@ class StackQuality:
     triangle_x: float = math.nan
     triangle_y: float = math.nan
     factors: tuple[tuple[str, float, float, float, float], ...] = ()
+    scatter: float = 1.0
     warnings: tuple[str, ...] = ()
 
 
 def to_plain(value: Any) -> dict[str, Any]:
+    """Turn a dataclass of numbers into plain JSON types."""
     plain: dict[str, Any] = {name: encode_column(one) for name, one in asdict(value).items()}
     return plain | ({"status": value.status.name} if isinstance(value, StackDate) else {})
 
 
 def from_plain(data: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """Values of a dataclass from plain JSON types: null is NaN where a number belongs."""
+    """Read values of a dataclass from plain JSON types: null is NaN where a number belongs."""
     out = dict(data)
     for one in fields(kind):
-        if isinstance(one.default, float):
+        if isinstance(one.default, float) and one.name in out:
             out[one.name] = float(decode_column(out[one.name]))
     if kind is StackDate:
         out |= {"status": Status[out["status"]], "cov": decode_column(out["cov"]).tolist()}

@@ -44,7 +44,7 @@ class SimulatedCube:
     clouds: xr.DataArray
 
 
-def cube(
+def cube(  # noqa: PLR0913 - keywords of what a cube is made of
     n: int = 12,
     shape: tuple[int, int] = (256, 256),
     *,

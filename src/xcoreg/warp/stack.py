@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from xcoreg import lazy
 from xcoreg.core import Array
 from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.io.series import dates_of, series_dim
-from xcoreg.warp.metadata import with_file_tags
 from xcoreg.raster.bands import spatial_bands, spatial_dims
 from xcoreg.raster.file_mask import MASK
 from xcoreg.raster.grid import grid_of
@@ -21,14 +21,13 @@ from xcoreg.results.coregistration import version_of
 from xcoreg.results.details import corrections_of
 from xcoreg.warp.apply import apply, describe_band, field_warnings, output_frame
 from xcoreg.warp.mapping import Box, Mapping, compose
-from xcoreg.warp.metadata import wrap_on_grid
+from xcoreg.warp.metadata import with_file_tags, wrap_on_grid
 from xcoreg.warp.plan import ApplyOptions, BandPlan, Displacement, WarpPlan, plan_image, plan_layers
 from xcoreg.warp.resample import Resampler, chunks_of, resample
 
 if TYPE_CHECKING:
     from xcoreg.io.series import Date
     from xcoreg.results.stack import StackFit
-    from xcoreg.warp.metadata import Dims, Frame
 
 
 def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
@@ -166,9 +165,7 @@ class StackResampler:
     def __call__(self, source: Array, box: Box, rows: slice, cols: slice) -> Array:
         """Make a block of the output: source (..., rows, cols), dates along `axis`."""
         every = (slice(None),) * self.axis
-        parts = [
-            one(source[(*every, slice(at, at + 1))], box, rows, cols) for at, one in enumerate(self.dates)
-        ]
+        parts = [one(source[(*every, slice(at, at + 1))], box, rows, cols) for at, one in enumerate(self.dates)]
         return np.concatenate(parts, axis=self.axis) if len(parts) > 1 else parts[0]
 
 
@@ -198,7 +195,9 @@ def _on_one_grid(cube: Any, dim: Any, positions: list[int], stack: StackFit, opt
     pixels = {name: _resample_dates(band, dim, known, (plan, plans[name][0][1]), stack) for name, band in bands.items()}
     kernels = ", ".join(dict.fromkeys(one[0][1].kernel for one in plans.values()))
     others = [name for name in spatial_bands(cube, dims) if name not in bands] if isinstance(cube, Dataset) else []
-    return wrap_on_grid(cube.drop_vars(others) if others else cube, dims, frame, pixels, record | {"did": f"resampled ({kernels})"})
+    return wrap_on_grid(
+        cube.drop_vars(others) if others else cube, dims, frame, pixels, record | {"did": f"resampled ({kernels})"}
+    )
 
 
 def _resample_dates(
@@ -212,10 +211,12 @@ def _resample_dates(
         parts = [resample(band.isel({dim: [at]}), one) for at, one in enumerate(each)]
         return describe_band(band, np.concatenate(parts, axis=axis), plan.frame, decided)
     data, starts = band.data, np.cumsum([0, *band.data.chunks[axis]])
-    several = [StackResampler(tuple(each[a:b]), axis) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    several = [StackResampler(tuple(each[a:b]), axis) for a, b in pairwise(starts)]
     coarser = [max(one.scale[side] for one in mappings) for side in (0, 1)]
     chunks = tuple(chunks_of(*part) for part in zip(shape, map(max, data.chunks[-2:]), coarser, strict=True))
-    token = lazy.token(stack.id, tuple(stack.names), [one.move.constant for one in mappings], str(decided), str(plan.frame.grid))
+    token = lazy.token(
+        stack.id, tuple(stack.names), [one.move.constant for one in mappings], str(decided), str(plan.frame.grid)
+    )
     functions = [(one, one.box) for one in several]
     made = lazy.map_stack_blocks(functions, axis, data, (chunks[0], chunks[1]), each[0].dtype, token)
     return describe_band(band, made, plan.frame, decided)
