@@ -77,21 +77,22 @@ class Stack:
 def prepare_stack(images: Any, reference: Any, options: StackOptions) -> tuple[Stack, list[Date]]:
     """Read the windows of all dates; also the dates as they were given, with a reference image at the end."""
     given = dates_of(images)
-    wheres = _wheres(images, options.where, len(given))
+    wheres, n = _wheres(images, options.where, len(given)), len(given)
+    bands, nodatas = [options.band] * n, [options.nodata] * n
     if reference is not None:
         given = [*given, *_reference(reference, {one.name for one in given})]
-        wheres = [*wheres, options.ref_where]
+        wheres, bands = [*wheres, options.ref_where], [*bands, options.ref_band]
+        nodatas = [*nodatas, options.ref_nodata]
     if len(given) < 2:
         raise OptionError(f"there are {len(given)} dates: a stack needs at least two")
     frame = frame_of([one.grid for one in given], options.window, None, options.windows)
-    reading = Reading(frame, options.band, options.nodata, wheres)
+    reading = Reading(frame, bands, nodatas, wheres)
     nowhere = np.zeros((len(given), 2), np.intp)
     windows = read_series(given, reading, range(len(given)), nowhere)
     order = digest_order(given, windows)
-    ordered = Reading(frame, options.band, options.nodata, [wheres[at] for at in order])
     cut = {number: windows[at] for number, at in enumerate(order)}
     dates = tuple(given[at] for at in order)
-    return Stack(dates, order, ordered, cut, nowhere, reference is not None), given
+    return Stack(dates, order, reading.ordered(order), cut, nowhere, reference is not None), given
 
 
 def _reference(reference: Any, names: set[str]) -> list[Date]:

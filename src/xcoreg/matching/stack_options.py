@@ -24,6 +24,8 @@ class StackKeywords(TypedDict, total=False):
     reference_sigma: float
     band: int | str | None
     nodata: float | None
+    ref_band: int | str | None
+    ref_nodata: float | None
     where: Any
     ref_where: Any
     window: int | None
@@ -58,8 +60,8 @@ class StackOptions:
         What stays in place: the mean of the dates, or one of them. Default: the reference image if there is one.
     reference_sigma : float
         Standard deviation of the place of the reference image, px of the matching grid; 0: it is fixed.
-    band, nodata : optional
-        As for one pair; of every date.
+    band, nodata, ref_band, ref_nodata : optional
+        As for one pair: of every date, and of the reference image.
     where, ref_where : optional
         Use dates only where true: DataArray (y, x), or (time, y, x) with a mask for each date, geometry, ..., or a list
         of these; and the reference image.
@@ -85,6 +87,8 @@ class StackOptions:
     reference_sigma: float = 0.0
     band: int | str | None = None
     nodata: float | None = None
+    ref_band: int | str | None = None
+    ref_nodata: float | None = None
     where: Any = None
     ref_where: Any = None
     window: int | None = None

@@ -155,12 +155,17 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """How windows of dates are read."""
+    """How windows of dates are read: band, nodata value and mask of each."""
 
     frame: Frame
-    band: int | str | None
-    nodata: float | None
+    bands: Sequence[int | str | None]
+    nodatas: Sequence[float | None]
     wheres: Sequence[Any]
+
+    def ordered(self, order: Ints) -> Reading:
+        """Read dates in another order."""
+        parts = ([part[at] for at in order] for part in (self.bands, self.nodatas, self.wheres))
+        return Reading(self.frame, *parts)
 
 
 _TOGETHER = 32  # dates whose chunks are in memory at a time
@@ -187,7 +192,9 @@ def _shifted(frame: Frame, x: Floats, y: Floats, offset: tuple[int, ...]) -> tup
 
 
 def _cutter(date: Date, reading: Reading, at: int) -> Cutter:
-    raster = make_raster(date.image, band=reading.band, nodata=reading.nodata, name=date.name, search=False)
+    raster = make_raster(
+        date.image, band=reading.bands[at], nodata=reading.nodatas[at], name=date.name, search=False
+    )
     grid, frame = raster.grid, reading.frame.grid
     same = grid.crs == frame.crs
     factor = matching_factor(linear_of(grid.affine), reading.frame.linear) if same else None
