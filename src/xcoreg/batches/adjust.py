@@ -21,7 +21,9 @@ def adjusted_by(options: BatchOptions, scenes: list[Pair]) -> BatchOptions:
     """Match all scenes with each other, unless that was done before, and name the file of the result."""
     references = {pair.reference for pair in scenes}
     if len(references) != 1 or len(scenes) < 2:
-        raise OptionError(f"adjust= needs two scenes and one reference for all, not {len(references)} references: give ref=")
+        raise OptionError(
+            f"adjust= needs two scenes and one reference for all, not {len(references)} references: give ref="
+        )
     path = options.folder / STACK
     mark = _mark(options, scenes)
     if _mark_of(path) != mark:

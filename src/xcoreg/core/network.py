@@ -12,6 +12,7 @@ that does not close is found from the residuals; the rest belongs to the images 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -82,7 +83,7 @@ class Adjustment:
     """Adjusted places and what is known of their errors; leading axes (...) are independent networks.
 
     places : (..., n, 2) float64, in no particular datum; NaN for nodes without an accepted pair.
-    network, images : (..., n, n, 2, 2), (..., n, n, 2); covariances of places by errors of pairs, and by those of images.
+    network, images : (..., n, n, 2, 2), (..., n, n, 2); covariances by errors of pairs, and by those of images.
     residual, normalised : (..., m, 2), (..., m); observed minus adjusted, and its length in standard deviations.
     own : (..., m, 2, 2); covariance of the part of each pair's error that does not close.
     redundancy : (..., m); share of a pair's error that its residual shows.
@@ -124,7 +125,7 @@ def adjust(net: Network, move: Floats, cov: Floats, accepted: Bools) -> Adjustme
     move = np.where(accepted[..., None], move, 0.0)
     cov = np.where(accepted[..., None, None], cov, np.eye(2))
     outlier = accepted & (_first_weights(net, move, cov, accepted) <= 0)
-    factors = np.zeros((int(net.kind.max(initial=0)) + 1, 2, 2))
+    factors: Floats = np.zeros((int(net.kind.max(initial=0)) + 1, 2, 2))
     factors[:, :, 0] = 1.0
     for _ in range(_COMPONENTS):
         used = accepted & ~outlier
@@ -145,8 +146,9 @@ def adjust(net: Network, move: Floats, cov: Floats, accepted: Bools) -> Adjustme
     lonely = ~np.stack([np.isin(np.arange(net.n), np.r_[net.target[u], net.reference[u]]) for u in used])
     places = np.where(lonely[..., None], np.nan, solved.places)
     residual = np.where(accepted[..., None], move - net.differences(places), np.nan)
-    parts = (places, solved.network, images, residual, normalised, own, solved.redundancy, outlier, used, group)
-    return Adjustment(*(part.reshape(lead + part.shape[1:]) for part in parts), factors)
+    parts: Any = (places, solved.network, images, residual, normalised, own, solved.redundancy, outlier, used, group)
+    shaped: list[Any] = [*(part.reshape(lead + part.shape[1:]) for part in parts), factors]
+    return Adjustment(*shaped)
 
 
 def _weights(cov: Floats) -> Floats:
@@ -167,15 +169,15 @@ def _solve(net: Network, move: Floats, weight: Floats, spread: csr_array) -> tup
         size = np.trace(one[0, :, 0, :]) / n + np.trace(one[1, :, 1, :]) / n + 1e-300
         for axis in (0, 1):
             one[axis, :, axis, :] += size / same.sum(1) * same
-    normal = normal.reshape(-1, 2 * n, 2 * n)
-    places = np.linalg.solve(normal, right.reshape(-1, 2 * n, 1))
-    return np.asarray(places.reshape(-1, 2, n).transpose(0, 2, 1)), normal
+    square = normal.reshape(-1, 2 * n, 2 * n)
+    places = np.linalg.solve(square, right.reshape(-1, 2 * n, 1))
+    return np.asarray(places.reshape(-1, 2, n).transpose(0, 2, 1)), square
 
 
 def _first_weights(net: Network, move: Floats, cov: Floats, accepted: Bools) -> Floats:
     """Robust weights (w, m): zero for outliers."""
     spread, inverse = net.spread(), _weights(cov) * accepted[..., None, None]
-    weight = np.ones(accepted.shape)
+    weight: Floats = np.ones(accepted.shape)
     places, _ = _solve(net, move, inverse, spread)
     degrees = np.maximum(accepted.sum(1) - net.n + 1, 0.0)
     scale = np.ones((len(move), 1))

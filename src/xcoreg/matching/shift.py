@@ -271,7 +271,8 @@ def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, con
 
 def coarser_pixels_disagree(images: Images, moves: Floats, contrast: str) -> bool:
     """Whether most of some windows, moved by `moves` (n, 2), px, match elsewhere once their pixels are averaged."""
-    target, reference, target_valid, reference_valid = (one[:_WINDOWS] for one in images)
+    target, reference = images[0][:_WINDOWS], images[1][:_WINDOWS]
+    target_valid, reference_valid = images[2][:_WINDOWS], images[3][:_WINDOWS]
     for factor in _FACTORS:
         if target.shape[-1] // factor < _COARSE_SIDE:
             continue

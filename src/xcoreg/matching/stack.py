@@ -36,6 +36,7 @@ logger = logging.getLogger("xcoreg")
 
 # Partners of every date in the first round, and in the end; a date tries so many times its partners.
 _FIRST_PARTNERS, _TRIES = 2, 3
+_NOTHING = Matches(np.empty(0), np.empty(0))
 _ROUNDS = 8
 _OFF_CENTRE = 0.6  # px: windows are cut again where the correction of a date is further from where they were cut
 _SEARCH = 0.4  # of the side of windows: how far they are searched
@@ -62,10 +63,8 @@ class Stack:
 
     def cut(self, at: int) -> Any:
         """Windows of a date as it lies now."""
-        found = self.windows[at].cut(self.frame, tuple(self.offsets[at]))  # type: ignore[arg-type]
-        if found is None:
-            raise AssertionError("windows were not read where they are needed")
-        return found
+        col, row = self.offsets[at].tolist()
+        return self.windows[at].cut(self.frame, (col, row))
 
     def moved(self, offsets: Ints) -> Stack:
         """Cut the windows elsewhere; dates that are too far from where they were read are read again."""
@@ -262,24 +261,17 @@ def _old_pairs(stack: Stack, previous: StackFit) -> dict[tuple[int, int], PairMa
     """Pairs of an earlier stack between dates that are there again."""
     rank = {one.name: at for at, one in enumerate(stack.dates)}
     pairs, names = previous.pairs, [one.name for one in previous.dates]
-    ratio = _same_pixels(stack.frame, previous)
-    out = {}
+    turn = _same_pixels(stack.frame, previous)
+    out: dict[tuple[int, int], PairMatch] = {}
     for at in range(len(pairs)):
-        ends = rank.get(names[pairs.target[at]]), rank.get(names[pairs.reference[at]])
-        if ends[0] is None or ends[1] is None:
+        target, reference = rank.get(names[pairs.target[at]]), rank.get(names[pairs.reference[at]])
+        if target is None or reference is None:
             continue
-        move, sign = np.array([pairs.dcol[at], pairs.drow[at]]), 1 if ends[0] > ends[1] else -1
+        move = (1 if target > reference else -1) * turn @ np.array([pairs.dcol[at], pairs.drow[at]])
         status, counts = Status(int(pairs.status[at])), (int(pairs.n_windows[at]), int(pairs.n_ok[at]))
-        one = PairMatch(
-            sign * ratio @ move,
-            ratio @ pairs.cov[at] @ ratio.T,
-            status,
-            *counts,
-            float(pairs.reliability[at]),
-            float(pairs.scatter[at]),
-            Matches([], []),
-        )
-        out[min(ends), max(ends)] = one
+        numbers = float(pairs.reliability[at]), float(pairs.scatter[at])
+        one = PairMatch(move, turn @ pairs.cov[at] @ turn.T, status, *counts, *numbers, _NOTHING)
+        out[min(target, reference), max(target, reference)] = one
     return out
 
 
@@ -306,7 +298,7 @@ def build_stack(
     pairs = _columns(ends, found, options.max_shift)
     wkt = None if grid.crs is None else grid.crs.to_wkt()
     empty = StackFit(
-        dates, pairs, StackQuality(), "mean", (), wkt, tuple(grid.affine)[:6], tuple(grid.shape),
+        dates, pairs, StackQuality(), "mean", (), wkt, tuple(grid.affine)[:6], grid.shape.yx,
         reference_sigma=options.reference_sigma, options=options.record(), versions=current_versions(), date=utc_now(),
     )  # fmt: skip
     if not (pairs.status == Status.OK).any():
@@ -334,16 +326,14 @@ def _columns(ends: Ints, found: list[PairMatch], limit: float | None) -> StackPa
     if limit is not None:
         far = np.abs(move).max(1, initial=0) > limit
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
-    nothing = np.full(n, np.nan)
-    cov = np.array([one.cov for one in found]).reshape(-1, 2, 2)
-    columns = {
-        name: np.array([getattr(one, name) for one in found])
-        for name in ("n_windows", "n_ok", "reliability", "scatter")
-    }
+    nothing, cov = np.full(n, np.nan), np.array([one.cov for one in found]).reshape(-1, 2, 2)
+    names = ("n_windows", "n_ok", "reliability", "scatter")
+    columns: dict[str, Any] = {name: np.array([getattr(one, name) for one in found]) for name in names}
+    columns |= {"target": ends[:, 1], "reference": ends[:, 0], "dcol": move[:, 0], "drow": move[:, 1], "cov": cov}
+    columns |= dict.fromkeys(("res_col", "res_row", "normalised", "redundancy"), nothing)
     return StackPairs(
-        ends[:, 1], ends[:, 0], *move.T, cov, status, **columns, kind=np.zeros(n), outlier=np.zeros(n, bool),
-        res_col=nothing, res_row=nothing, normalised=nothing, own=np.full((n, 2, 2), np.nan), redundancy=nothing,
-    )  # fmt: skip
+        **columns, status=status, kind=np.zeros(n), outlier=np.zeros(n, bool), own=np.full((n, 2, 2), np.nan)
+    )
 
 
 def _no_pair(pairs: StackPairs, dates: Sequence[StackDate]) -> str:

@@ -137,13 +137,14 @@ def _level(places: Floats, share: Floats, field: Floats) -> Floats:
 
     There the sum over the others is not zero: it is what their fields (w, n, 2), as far as they are known, say.
     """
-    known = np.isfinite(places).all(-1)
+    known: Bools = np.asarray(np.isfinite(places).all(-1))
     weight = known * share
     # Without any date of the datum: by all dates that are there.
     weight = np.where(weight.sum(1, keepdims=True) > 0, weight, known)
     off = np.where(known[..., None], field - np.nan_to_num(places), 0.0)
     level = np.einsum("wn,wni->wi", weight, off) / np.maximum(weight.sum(1), 1e-12)[:, None]
-    return np.asarray(places + np.where(known[:, share > 0].all(1)[:, None], 0.0, level)[:, None])
+    complete = known[:, share > 0].all(axis=1, keepdims=True)
+    return np.asarray(places + np.where(complete, 0.0, level)[:, None])
 
 
 def _predicted(fit: StackFit, frame: Frame, fields: list[Coregistration | None]) -> Floats:
@@ -156,7 +157,7 @@ def _predicted(fit: StackFit, frame: Frame, fields: list[Coregistration | None])
         own, common = made.grid.crs, frame.grid.crs
         place = (x, y) if own == common else transform_points(common, own, x, y)
         moves = tuple(np.asarray(part, np.float64) for part in made.model.predict(*place))
-        moves = moves if own == common else local_displacement(x, y, *moves, own, common)
+        moves = moves if own == common else local_displacement(x, y, moves[0], moves[1], own, common)
         out[:, at] = np.stack(vector_to_pixel(frame.linear, *moves), -1)
     return out
 

@@ -99,7 +99,7 @@ def rank_pairs(cuts: Sequence[Any]) -> Floats:
     factor = max(size // _THUMB, 1)
     thumbs, masks = [], []
     for one in cuts:
-        values, valid = shrink(*one[:2], (factor, factor))
+        values, valid = shrink(one[0], one[1], (factor, factor))
         mean = values.sum((1, 2), keepdims=True) / np.maximum(valid.sum((1, 2), keepdims=True), 1)
         thumbs.append(np.where(valid, values - mean, 0).reshape(len(values), -1))
         masks.append(valid.reshape(len(valid), -1))

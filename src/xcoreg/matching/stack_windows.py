@@ -88,7 +88,8 @@ def _starts(full: float, usual: float, size: int, margin: int, spacing: float | 
     step = float(spacing) if spacing is not None else (room / (along - 1) if along > 1 else max(room, size))
     count = int((full - 2 * margin - size) // max(step, 1.0) + 1e-9) + 1
     first = (full - size - (count - 1) * step) / 2
-    return np.rint(first + step * np.arange(count)).astype(np.intp)
+    starts: Ints = np.rint(first + step * np.arange(count)).astype(np.intp)
+    return starts
 
 
 def _common_grid(grids: Sequence[GeoBox]) -> GeoBox:
@@ -173,7 +174,8 @@ _TOGETHER = 32  # dates whose chunks are in memory at a time
 
 def read_series(dates: Sequence[Date], reading: Reading, which: Iterable[int], offsets: Ints) -> dict[int, Windows]:
     """Read the windows of some dates, moved by offsets (n, 2), px, in parallel."""
-    todo, out = list(which), {}
+    todo: list[int] = list(which)
+    out: dict[int, Windows] = {}
     for start in range(0, len(todo), _TOGETHER):
         part = todo[start : start + _TOGETHER]
         with lazy.shared_chunks():
@@ -192,9 +194,7 @@ def _shifted(frame: Frame, x: Floats, y: Floats, offset: tuple[int, ...]) -> tup
 
 
 def _cutter(date: Date, reading: Reading, at: int) -> Cutter:
-    raster = make_raster(
-        date.image, band=reading.bands[at], nodata=reading.nodatas[at], name=date.name, search=False
-    )
+    raster = make_raster(date.image, band=reading.bands[at], nodata=reading.nodatas[at], name=date.name, search=False)
     grid, frame = raster.grid, reading.frame.grid
     same = grid.crs == frame.crs
     factor = matching_factor(linear_of(grid.affine), reading.frame.linear) if same else None

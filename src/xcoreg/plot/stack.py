@@ -198,7 +198,9 @@ def _crop(date: Date, at: tuple[float, float] | None, size: int, band: Any) -> F
     raster = make_raster(date.image, band=band, name=date.name, search=False)
     rows, cols = raster.shape
     col, row = (cols / 2, rows / 2) if at is None else ~raster.grid.affine @ at
-    top, left = (int(np.clip(round(one - size / 2), 0, max(full - size, 0))) for one, full in ((row, rows), (col, cols)))
+    top, left = (
+        int(np.clip(round(one - size / 2), 0, max(full - size, 0))) for one, full in ((row, rows), (col, cols))
+    )
     values, valid = raster.read(top, top + size, left, left + size)
     low, high, gamma = contrast([(values, valid)])
     return np.asarray(stretch(values, valid, low, high, gamma))

@@ -13,9 +13,9 @@ from xcoreg.results.stack import StackFit
 from xcoreg.results.stack_text import HEAD, date_cells, describe_stack, stack_rows
 
 _SIGN = (
-    "A correction is what is added to the coordinates of a date to lie where the datum is: x_true = x + dx. dcol runs to "
-    "the right, drow down, in px of the matching grid. Chi-squared per degree of freedom is 1 where pairs close as well "
-    "as their covariances say."
+    "A correction is what is added to the coordinates of a date to lie where the datum is: x_true = x + dx. dcol runs "
+    "to the right, drow down, in px of the matching grid. Chi-squared per degree of freedom is 1 where pairs close as "
+    "well as their covariances say."
 )
 
 

@@ -204,13 +204,16 @@ class StackFit:
         basis = np.array([(one.dx, one.dy), (1.0, 0.0), (0.0, 1.0)])
         if one.crs_wkt and self.crs_wkt and one.crs_wkt != self.crs_wkt:
             place = np.full(3, x), np.full(3, y)
-            basis = np.stack(georef.local_displacement(*place, *basis.T, self.crs_wkt, one.crs_wkt), -1)
+            moved = georef.local_displacement(*place, basis[:, 0], basis[:, 1], self.crs_wkt, one.crs_wkt)
+            basis = np.stack(moved, -1)
         (dx, dy), turn = basis[0].tolist(), basis[1:].T
         (xx, xy), (yx, yy) = (turn @ np.array(one.cov) @ turn.T).tolist()
         cov, linear = ((xx, xy), (yx, yy)), georef.linear_of(one.transform)
         dcol, drow = georef.vector_to_pixel(linear, dx, dy)
-        place = [0], [(rows - 1) / 2], [(cols - 1) / 2], [x], [y]
-        points = TiePoints(*place, [dx], [dy], [dcol], [drow], cov=[cov], crs_wkt=one.crs_wkt)
+        values = (0, (rows - 1) / 2, (cols - 1) / 2, x, y, dx, dy, dcol, drow)
+        columns: Any = [np.array([value]) for value in values]
+        more: dict[str, Any] = {"cov": np.array([cov]), "crs_wkt": one.crs_wkt}
+        points = TiePoints(*columns, **more)
         unit = unit_of(one.crs_wkt) if one.crs_wkt else "metre"
         origin = Origin(one.name, f"stack of {len(self.names)} dates", self.date, one.corrections)
         details = Details(options=self.options, ref_grid=self.grid, origin=origin)
@@ -307,7 +310,12 @@ class StackFit:
         fixed = datum if isinstance(datum, tuple) or datum == "mean" else self._datum_name(datum)
         found = adjust_stack(dates, pairs, fixed, georef.linear_of(self.transform), self.reference_sigma)
         name = "mean" if isinstance(fixed, tuple) else fixed
-        parts = {"dates": found.dates, "pairs": found.pairs, "quality": found.quality, "kinds": found.kinds}
+        parts: dict[str, Any] = {
+            "dates": found.dates,
+            "pairs": found.pairs,
+            "quality": found.quality,
+            "kinds": found.kinds,
+        }
         return replace(self, **parts, datum=name, datum_dates=found.datum_dates)
 
     def _datum_name(self, datum: Any) -> str:
@@ -392,8 +400,7 @@ class StackFit:
             pairs=StackPairs.from_dict(data["pairs"]),
             quality=StackQuality(**from_plain(data["quality"], StackQuality)),
             fields=tuple(None if one is None else Coregistration.from_dict(one) for one in data["fields"]),
-            **{name: data[name] for name in _AS_THEY_ARE},
-            **{name: tuple(data[name]) for name in _LISTS},
+            **({name: data[name] for name in _AS_THEY_ARE} | {name: tuple(data[name]) for name in _LISTS}),
         )
 
     def save(self, path: str | Path) -> None:

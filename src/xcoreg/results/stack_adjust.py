@@ -14,7 +14,7 @@ from xcoreg.core.matches import Status
 from xcoreg.core.network import Adjustment, Network, adjust, closure, date_ratios, to_datum
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, cov_to_map, vector_to_map
-from xcoreg.results.stack_parts import StackDate, StackPairs, StackQuality
+from xcoreg.results.stack_parts import UNKNOWN, StackDate, StackPairs, StackQuality
 
 _YEAR = 365.2425  # days
 _SEASON = 46.0  # days apart in the year from which two dates are of different seasons
@@ -26,7 +26,7 @@ _WINDOWS = 3
 _BRIDGE = 1e-6  # redundancy of a pair that nothing checks
 _ROUNDS = 6
 # Share of the stated variance that is believed, whatever the scatter of windows; limits of the factor.
-_TRUST, _FACTORS = 0.15, (0.3, 3.0)
+_TRUST, _FACTORS = 0.4, (0.3, 3.0)
 _BADLY = 10.0  # factor on the stated variance from which the user is warned
 
 
@@ -93,12 +93,12 @@ def stated_factor(pairs: StackPairs) -> float:
     return float(np.clip(_TRUST + (1 - _TRUST) * np.clip(known, low, high).mean(), *_FACTORS))
 
 
-def times_of(dates: tuple[StackDate, ...]) -> NDArray[np.datetime64]:
+def times_of(dates: tuple[StackDate, ...]) -> NDArray[Any]:
     """Collect the times (n,) of dates, NaT where unknown."""
     return np.array([one.time or "NaT" for one in dates], "datetime64[ns]")
 
 
-def _days(times: NDArray[np.datetime64]) -> tuple[Floats, Floats]:
+def _days(times: NDArray[Any]) -> tuple[Floats, Floats]:
     """Days since the first date, and days within the year, NaN where unknown."""
     known = ~np.isnat(times)
     first = times[known].min() if known.any() else times[:1]
@@ -231,30 +231,26 @@ def _with_places(
     for at, one in enumerate(dates):
         status, reason = refused.get(at, (Status.OK, ""))
         number = int(((net.target == at) | (net.reference == at)).sum())
-        numbers = {
-            "n_pairs": number,
-            "n_accepted": int(good[at]),
-            "n_outliers": int(bad[at]),
-            "ratio": float(ratio[at]),
-        }
-        named = {"status": status, "reason": reason, "group": int(found.group[at])}
+        counts = {"n_pairs": number, "n_accepted": int(good[at]), "n_outliers": int(bad[at])}
+        facts: dict[str, Any] = {"status": status, "reason": reason, "group": int(found.group[at]), **counts}
+        facts["ratio"] = float(ratio[at])
         if status is not Status.OK:
-            nothing = {"dx": np.nan, "dy": np.nan, "cov": np.full((2, 2), np.nan).tolist()}
-            out.append(replace(one, **numbers, **named, **nothing))
+            out.append(replace(one, **facts, dx=np.nan, dy=np.nan, cov=UNKNOWN))
             continue
         if good[at] == 1 and len(dates) > 2 and one.role == "date":
-            named["reason"] = "one pair alone places it: nothing checks it"
+            facts["reason"] = "one pair alone places it: nothing checks it"
         dx, dy = vector_to_map(linear, *places[at])
-        cov = cov_to_map(linear, covs[at]).tolist()
-        out.append(replace(one, **numbers, **named, dx=float(dx), dy=float(dy), cov=cov))
+        cov: Any = cov_to_map(linear, covs[at]).tolist()
+        out.append(replace(one, **facts, dx=float(dx), dy=float(dy), cov=cov))
     return tuple(out)
 
 
 def _with_residuals(pairs: StackPairs, found: Adjustment, kind: Ints, outlier: Bools) -> StackPairs:
     res_col, res_row = found.residual.T
     normalised = np.where(np.isfinite(res_col), found.normalised, np.nan)
-    columns = {"kind": kind, "outlier": outlier, "res_col": res_col, "res_row": res_row, "normalised": normalised}
-    return replace(pairs, **columns, own=found.own, redundancy=found.redundancy)
+    columns: dict[str, Any] = {"kind": kind, "outlier": outlier, "res_col": res_col, "res_row": res_row}
+    shown = np.where(np.isfinite(res_col), found.redundancy, np.nan)
+    return replace(pairs, **columns, normalised=normalised, own=found.own, redundancy=shown)
 
 
 def _quality(net: Network, found: Adjustment, move: Floats, kinds: tuple[str, ...]) -> StackQuality:
@@ -262,8 +258,8 @@ def _quality(net: Network, found: Adjustment, move: Floats, kinds: tuple[str, ..
     closed = closure(net, found, move)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(degrees > 1e-6, squares / degrees, np.nan)
-    rows = zip(kinds, found.factors, strict=True)
-    factors = tuple((name, *map(float, (*one[:, 0], *one[:, 1]))) for name, one in rows)
+    rows = [(name, one.ravel().tolist()) for name, one in zip(kinds, found.factors, strict=True)]
+    factors = tuple((name, x, y, more_x, more_y) for name, (x, more_x, y, more_y) in rows)
     warnings = [
         f"pairs of the kind {name!r} close {np.sqrt(max(x, y)):.1f} times worse than their matches state"
         for name, x, y, _, _ in factors
@@ -271,6 +267,7 @@ def _quality(net: Network, found: Adjustment, move: Floats, kinds: tuple[str, ..
     ]
     if found.used.any() and not degrees[0] > 1e-6:
         warnings.append("nothing checks the corrections: no pair is redundant")
-    return StackQuality(
-        *map(float, (*ratio, degrees[0])), closed.n, closed.median, closed.rms, *closed.ratio, factors, warnings=tuple(warnings)
-    )
+    x, y = ratio.tolist()
+    lengths = {"triangle_median": closed.median, "triangle_rms": closed.rms}
+    triangles = {"triangle_x": closed.ratio[0], "triangle_y": closed.ratio[1], **lengths}
+    return StackQuality(x, y, float(degrees[0]), closed.n, **triangles, factors=factors, warnings=tuple(warnings))

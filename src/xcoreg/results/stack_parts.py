@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xcoreg.core import Bools, Floats
+from xcoreg.core import Array, Bools, Floats
 from xcoreg.core.matches import Status, decode_column, encode_column, freeze
 from xcoreg.results.shift import Cov
 
-_UNKNOWN: Cov = ((math.nan, math.nan), (math.nan, math.nan))
+UNKNOWN: Cov = ((math.nan, math.nan), (math.nan, math.nan))
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class StackDate:
     reason: str = ""
     dx: float = math.nan
     dy: float = math.nan
-    cov: Cov = _UNKNOWN
+    cov: Cov = UNKNOWN
     group: int = 0
     n_pairs: int = 0
     n_accepted: int = 0
@@ -121,17 +120,17 @@ class StackPairs:
         Share of the error that the residual shows, 0 to 1.
     """
 
-    target: NDArray[np.int32]
-    reference: NDArray[np.int32]
+    target: Array
+    reference: Array
     dcol: Floats
     drow: Floats
     cov: Floats
-    status: NDArray[np.int8]
-    n_windows: NDArray[np.int32]
-    n_ok: NDArray[np.int32]
+    status: Array
+    n_windows: Array
+    n_ok: Array
     reliability: Floats
     scatter: Floats
-    kind: NDArray[np.int32]
+    kind: Array
     outlier: Bools
     res_col: Floats
     res_row: Floats
