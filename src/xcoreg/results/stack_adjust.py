@@ -26,7 +26,7 @@ _WINDOWS = 3
 _BRIDGE = 1e-6  # redundancy of a pair that nothing checks
 _ROUNDS = 6
 # Share of the stated variance that is believed, whatever the scatter of windows; limits of the factor.
-_TRUST, _FACTORS = 0.4, (0.3, 3.0)
+_TRUST, _FACTORS = 0.6, (0.3, 3.0)
 _BADLY = 10.0  # factor on the stated variance from which the user is warned
 
 
