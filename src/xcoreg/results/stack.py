@@ -24,7 +24,7 @@ from xcoreg.georef.crs import unit_of
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.details import Details, Origin
 from xcoreg.results.shift import Shift
-from xcoreg.results.stack_adjust import adjust_stack
+from xcoreg.results.stack_adjust import adjust_stack, times_of
 from xcoreg.results.stack_parts import StackDate, StackPairs, StackQuality, from_plain, to_plain
 from xcoreg.results.stack_text import describe_stack, stack_html, summarise_stack
 from xcoreg.results.tiepoints import TiePoints
@@ -161,14 +161,14 @@ class StackFit:
         if wanted in self.names:
             return self.names.index(wanted)
         try:
-            time = str(np.datetime64(name, "ns"))
+            time = np.datetime64(name, "ns")
         except (TypeError, ValueError):
-            time = "?"
-        at = [at for at, one in enumerate(self.dates) if one.role == "date" and one.time == time]
+            time = np.datetime64("NaT", "ns")
+        at = np.flatnonzero(times_of(tuple(one for one in self.dates if one.role == "date")) == time)
         if len(at) != 1:
             some = ", ".join(self.names[:3])
             raise OptionError(f"the stack has no date {wanted!r}; its {len(self.names)} dates are {some}, ...")
-        return at[0]
+        return int(at[0])
 
     def fit(self, name: Any) -> Coregistration:
         """Correction of one date, as `apply` takes it.

@@ -24,7 +24,8 @@ _ENOUGH = 20  # pairs that a kind needs to have variance components of its own
 # A date with one accepted pair needs so many windows that agree in it: nothing else checks it.
 _WINDOWS = 3
 _BRIDGE = 1e-6  # redundancy of a pair that nothing checks
-_ROUNDS = 6
+_ROUNDS = 12
+_APART = 0.5  # px: dates whose pairs miss each other by more are refused
 # Share of the stated variance that is believed, whatever the scatter of windows; limits of the factor.
 _TRUST, _FACTORS = 0.6, (0.3, 3.0)
 _BADLY = 10.0  # factor on the stated variance from which the user is warned
@@ -161,6 +162,11 @@ def _bad_dates(
     out: dict[int, tuple[Status, str]] = {}
     for at in np.flatnonzero((bad >= 2) & (bad >= good)):
         out[int(at)] = Status.OUTLIER, f"{bad[at]} of its {good[at] + bad[at]} pairs contradict the others"
+    apart = _disagreement(net, found)
+    if not out and np.nanmax(apart, initial=0.0) > _APART:
+        # whatever their covariances say: half a pixel is no noise of a match
+        worst = np.flatnonzero(apart > max(_APART, 0.99 * float(np.nanmax(apart))))
+        return {int(at): (Status.OUTLIER, f"its pairs contradict each other by {apart[at]:.2f} px") for at in worst}
     if out:
         # the worst first: the others may owe their outliers to it
         worst = max(out, key=lambda at: (bad[at] / (good[at] + bad[at]), bad[at]))
@@ -170,6 +176,17 @@ def _bad_dates(
         if pairs.n_ok[own].max() < _WINDOWS:
             out[int(at)] = Status.NO_PEAK, f"one pair alone places it, with {pairs.n_ok[own].max()} windows that agree"
     return out
+
+
+def _disagreement(net: Network, found: Adjustment) -> Floats:
+    """Root mean square (n,) of what the pairs of every date miss each other by, px; NaN where nothing checks them."""
+    checked = found.used & (found.redundancy > _BRIDGE)
+    squares = (found.residual[checked] ** 2).sum(1) / (2 * found.redundancy[checked])
+    total, count = np.zeros(net.n), np.zeros(net.n)
+    for side in (net.target[checked], net.reference[checked]):
+        np.add.at(total, side, squares)
+        np.add.at(count, side, 1)
+    return np.sqrt(np.where(count > 0, total, np.nan) / np.maximum(count, 1))
 
 
 def _unplaced(

@@ -19,6 +19,7 @@ from xcoreg.raster.file_mask import MASK
 from xcoreg.raster.grid import grid_of
 from xcoreg.results.coregistration import version_of
 from xcoreg.results.details import corrections_of
+from xcoreg.results.stack_adjust import times_of
 from xcoreg.warp.apply import apply, describe_band, field_warnings, output_frame
 from xcoreg.warp.mapping import Box, Mapping, compose
 from xcoreg.warp.metadata import with_file_tags, wrap_on_grid
@@ -37,7 +38,7 @@ def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
     ----------
     images : DataArray or Dataset, or list of images or files
         The dates that were matched, some of them, or other bands or pixel sizes of the same dates: recognised by their
-        names, else by their times; a list of as many images as there are dates also by its order.
+        names, else by their times; without times, a list of as many images as there are dates by its order.
     stack : StackFit
         What `match_stack` or `match_stack_local` found.
     **options
@@ -99,13 +100,14 @@ def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
 def _positions(dates: list[Date], stack: StackFit, alone: bool) -> list[int]:
     """Position in the stack of every date: by name, else by time, else by order."""
     names = {one: at for at, one in enumerate(stack.names)}
-    times = [one.time for one in stack.dates if one.role == "date"]
+    times = times_of(tuple(one for one in stack.dates if one.role == "date"))
     out: list[int | None] = []
     for one in dates:
-        same = [at for at, time in enumerate(times) if time and time == str(one.time)]
-        out.append(names.get(one.name, same[0] if len(same) == 1 else None))
+        same = np.flatnonzero(times == one.time)  # never for an unknown time
+        out.append(names.get(one.name, int(same[0]) if len(same) == 1 else None))
     unknown = [one.name for one, at in zip(dates, out, strict=True) if at is None]
-    if unknown and not alone and len(dates) == len(names) == len(unknown):
+    undated = np.isnat(times).any() or any(np.isnat(one.time) for one in dates)
+    if unknown and undated and not alone and len(dates) == len(names) == len(unknown):
         return list(range(len(dates)))
     if unknown:
         raise OptionError(
