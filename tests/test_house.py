@@ -24,7 +24,7 @@ LAYERS = (
     ("errors", "files", "core"),
     ("georef", "results", "filters"),
     ("lazy", "raster", "io", "simulate", "datasets", "masks"),
-    ("matching", "warp", "coregister"),
+    ("matching", "warp", "coregister", "stack"),
     ("plot", "report"),
     ("accessor", "cli", "batches"),
     ("__init__", "__main__"),
@@ -44,6 +44,8 @@ DRAWN = {
     ("masks", "raster"),
     ("coregister", "matching"),
     ("coregister", "warp"),
+    ("stack", "matching"),
+    ("stack", "warp"),
     ("report", "plot"),
     ("__main__", "cli"),
     # `import xcoreg` imports nothing by itself: the front uses its public names, imported when they are asked for.
@@ -71,6 +73,7 @@ FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Modules with names for users, who read them from __all__.
 PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot", "simulate")
+PUBLIC += ("stack",)
 
 SOURCES = [house.read(path) for path in sorted(house.SRC.rglob("*.py"))]
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[source.name for source in SOURCES])

@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from xcoreg.matching.points import PointStatistics, compare_points
     from xcoreg.results.coregistration import Coregistration, Quality, load_fit
     from xcoreg.results.shift import Shift
+    from xcoreg.results.stack import StackFit, load_stack
     from xcoreg.results.tiepoints import TiePoints
+    from xcoreg.stack import extend_stack, match_stack, match_stack_local
 
 __version__ = "0.1.0"
 
@@ -81,20 +83,23 @@ _HOMES = {
     "matching.points": "PointStatistics compare_points",
     "results.coregistration": "Coregistration Quality load_fit",
     "results.shift": "Shift",
+    "results.stack": "StackFit load_stack",
     "results.tiepoints": "TiePoints",
+    "stack": "extend_stack match_stack match_stack_local",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 _PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "simulate")
-_PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "warp")
+_PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "stack", "warp")
 
 __all__ = [
     "CoregError", "CoregWarning", "Coregistration", "Corners", "EagerLoad", "Extrapolation", "GCPs", "GridError",
     "LowSupport", "MatchError", "Matches", "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError",
-    "PointStatistics", "Quality", "Shift", "Status", "TiePoints", "TooFewTiePoints", "apply", "batch",
-    "compare_points", "crlb", "datasets", "filters", "fit_gcps", "from_geotransform", "georef", "inside",
-    "load_fit", "lonlat_to_pixel", "map_to_pixel", "masks", "match", "match_local", "open_raster", "outside",
-    "parse_crs", "phase_match", "pixel_to_lonlat", "pixel_to_map", "read_gcps", "shift_to", "simulate",
-    "tie_points", "to_geotransform", "transform_points", "warp_to", "write_raster",
+    "PointStatistics", "Quality", "Shift", "StackFit", "Status", "TiePoints", "TooFewTiePoints", "apply", "batch",
+    "compare_points", "crlb", "datasets", "extend_stack", "filters", "fit_gcps", "from_geotransform", "georef",
+    "inside", "load_fit", "load_stack", "lonlat_to_pixel", "map_to_pixel", "masks", "match", "match_local",
+    "match_stack", "match_stack_local", "open_raster", "outside", "parse_crs", "phase_match", "pixel_to_lonlat",
+    "pixel_to_map", "read_gcps", "shift_to", "simulate", "tie_points", "to_geotransform", "transform_points",
+    "warp_to", "write_raster",
 ]  # fmt: skip
 
 

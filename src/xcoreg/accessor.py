@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from xcoreg.coregister import ShiftToOptions, WarpToOptions
     from xcoreg.georef import GCPs
     from xcoreg.matching.options import MatchLocalOptions, MatchOptions
+    from xcoreg.matching.stack_options import StackKeywords, StackLocalKeywords
     from xcoreg.results.coregistration import Coregistration
+    from xcoreg.results.stack import StackFit
     from xcoreg.warp.locate import Located
     from xcoreg.warp.plan import ApplyKeywords
 
@@ -61,7 +63,8 @@ class CoregAccessor:
 
     A shift is the correction: ``x_ref = x_tgt + dx``, map axes in CRS units; ``dcol`` to the right and ``drow`` down in
     target pixels. *Describe*: `grid`, `nodata`, `footprint`, `overlap`, `gcps`, `locate`, `place`. *Measure*: `match`
-    (one shift), `match_local` (a field). *Correct*: `apply` (a fit), `shift_to`, `warp_to` (both steps), `rectify`.
+    (one shift), `match_local` (a field), `match_stack` (all dates of a cube). *Correct*: `apply` (a fit), `shift_to`,
+    `warp_to` (both steps), `rectify`.
 
     Of a DataTree the group with the smallest pixels is matched, and all groups with images are corrected.
 
@@ -195,11 +198,12 @@ class CoregAccessor:
         return xcoreg.match_local(self._image, reference, ground=ground, **options)
 
     @_shows_options
-    def apply(self, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
+    def apply(self, fit: Coregistration | StackFit, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
         """Correct this image by a `fit` of it, or of another of the same product. See :func:`xcoreg.apply`.
 
         Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves the transform. An image
-        georeferenced by control points or RPCs (or `ground`) is rectified, in the CRS of the fit.
+        georeferenced by control points or RPCs (or `ground`) is rectified, in the CRS of the fit. All dates of a cube
+        are interpolated onto one grid by the fit of :meth:`match_stack`, each once.
 
         Returns
         -------
@@ -215,6 +219,80 @@ class CoregAccessor:
         (True, 12.5)
         """
         return xcoreg.apply(self._image, fit, ground=ground, **options)
+
+    @_shows_options
+    def match_stack(self, reference: Any = None, **options: Unpack[StackKeywords]) -> StackFit:
+        """Measure the shifts of all dates of this cube together; see :func:`xcoreg.match_stack`.
+
+        Parameters
+        ----------
+        reference : DataArray, Dataset or path, optional
+            An image that has its place; else the mean of the dates stays, or `datum`.
+        **options
+            See :class:`xcoreg.matching.stack_options.StackOptions`.
+
+        Returns
+        -------
+        StackFit
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> made = xcoreg.simulate.cube(4, (160, 160), clouds=0, seed=2)
+        >>> stack = made.cube.coreg.match_stack()
+        >>> made.cube.coreg.apply(stack).sizes["time"], len(stack.pairs)
+        (4, 6)
+        """
+        return xcoreg.match_stack(self._image, reference, **options)
+
+    @_shows_options
+    def match_stack_local(self, reference: Any = None, **options: Unpack[StackLocalKeywords]) -> StackFit:
+        """Measure the fields of shifts of all dates of this cube together; see :func:`xcoreg.match_stack_local`.
+
+        Parameters
+        ----------
+        reference : DataArray, Dataset or path, optional
+            An image that has its place; else the mean of the dates stays, or `datum`.
+        **options
+            See :class:`xcoreg.matching.stack_options.StackLocalOptions`.
+
+        Returns
+        -------
+        StackFit
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> made = xcoreg.simulate.cube(4, (256, 256), clouds=0, seed=2)
+        >>> made.cube.coreg.match_stack_local(window=64, spacing=48).is_field
+        True
+        """
+        return xcoreg.match_stack_local(self._image, reference, **options)
+
+    @_shows_options
+    def extend_stack(self, stack: StackFit, reference: Any = None, **options: Unpack[StackKeywords]) -> StackFit:
+        """Add dates of this cube to a stack; see :func:`xcoreg.extend_stack`.
+
+        Parameters
+        ----------
+        stack : StackFit
+            Of some dates of this cube.
+        reference, **options
+            As for :meth:`match_stack`.
+
+        Returns
+        -------
+        StackFit
+
+        Examples
+        --------
+        >>> import xcoreg
+        >>> made = xcoreg.simulate.cube(5, (160, 160), clouds=0, seed=2).cube
+        >>> stack = made[:4].coreg.match_stack()
+        >>> len(made.coreg.extend_stack(stack).names)
+        5
+        """
+        return xcoreg.extend_stack(stack, self._image, reference, **options)
 
     @_shows_options
     def shift_to(self, reference: Image, *, ground: Any = None, **options: Unpack[ShiftToOptions]) -> Image:

@@ -39,6 +39,7 @@ from xcoreg.raster.grid import (
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.stack import StackFit
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
@@ -46,6 +47,7 @@ from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
+from xcoreg.warp.stack import apply_stack
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
@@ -218,7 +220,9 @@ def tie_points(
 
 
 @shows_options(ApplyOptions)
-def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
+def apply(
+    image: Image, fit: Coregistration | StackFit, *, ground: Any = None, **options: Unpack[ApplyKeywords]
+) -> Image:
     """Correct an image by a fit.
 
     Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
@@ -232,8 +236,8 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     image : DataArray or Dataset
         Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
         a Dataset or DataTree every variable over spatial dimensions is corrected, the others are left alone.
-    fit : Coregistration
-        A trusted result.
+    fit : Coregistration or StackFit
+        A trusted result; that of a stack of dates for a cube or a list, see :func:`xcoreg.stack.apply_stack`.
     ground : optional
         Georeference of an image without a transform, instead of its own GCPs or RPCs. Such an image is rectified:
         its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
@@ -309,6 +313,8 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
+    if isinstance(fit, StackFit):
+        return cast("Image", apply_stack(image, fit, **options))
     if _is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
     if is_tree(image):

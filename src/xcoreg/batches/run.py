@@ -19,6 +19,7 @@ import pandas as pd
 
 from xcoreg import lazy
 from xcoreg.batches import scene
+from xcoreg.batches.adjust import adjusted_by
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.coregister import check_format
 from xcoreg.errors import OptionError
@@ -66,7 +67,9 @@ def batch(
     **options
         Of `match` or `match_local`; of `apply` (`like` may be a path, or "reference" for each scene's own); `driver`
         and `creation` (a dictionary) of the output format; `report` (a page of figures for every scene); `manifest`
-        ("csv" or "parquet"); `retry` (try refused scenes again). Masks (`where`, `ref_where`) may be paths.
+        ("csv" or "parquet"); `retry` (try refused scenes again); `adjust`
+        (match all targets with each other too, and adjust them together, see :func:`xcoreg.match_stack`; options of
+        that function then). Masks (`where`, `ref_where`) may be paths.
 
     Returns
     -------
@@ -101,12 +104,14 @@ def batch(
     0
     """
     scenes = read_pairs(pairs, ref)
-    retry = bool(options.pop("retry", False))
+    retry, adjust = bool(options.pop("retry", False)), bool(options.pop("adjust", False))
     folder = Path(out).absolute()
-    checked = scene.check_batch_options(folder, verb, options)
+    checked = scene.check_batch_options(folder, verb, options, adjust=adjust)
     _check_outputs(checked, scenes)
     check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
+    if adjust:
+        checked = adjusted_by(checked, scenes)
     records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
     todo = [at for at in range(len(scenes)) if at not in records]
     logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))

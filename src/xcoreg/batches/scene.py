@@ -25,7 +25,9 @@ from xcoreg.files import clear_cached, gdal_path, local_path, new_file
 from xcoreg.io.formats import checked_creation, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.matching.options import LocalOptions, Options, check_options
+from xcoreg.matching.stack_options import StackLocalOptions, StackOptions, check_stack_options
 from xcoreg.results.coregistration import Coregistration, current_versions
+from xcoreg.results.stack import load_stack
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions
 
 # How a scene ended: corrected; no trustworthy match; any other error, so it is tried again.
@@ -56,6 +58,7 @@ class BatchOptions:
     folder, manifest : Of the outputs, absolute, and format of the table of scenes in it.
     verb : "shift", one for the whole image, or "warp", a field of shifts.
     matching, applying : Options of `match` or `match_local`, and of `apply`.
+    stack : Of scenes that are adjusted together: the file of the result, its mark, and the names of the scenes in it.
     driver, creation, report : GDAL's name and the creation options of the output format; whether to write a page.
     """
 
@@ -67,6 +70,7 @@ class BatchOptions:
     creation: dict[str, Any] = field(default_factory=dict)
     report: bool = False
     manifest: str = "csv"
+    stack: tuple[str, str, tuple[str, ...]] | None = None
 
     def paths(self, name: str) -> ScenePaths:
         """Name the files of a scene."""
@@ -92,11 +96,11 @@ class BatchOptions:
         """Hash what a result depends on: the input files as they are now, and the options."""
         names = [one.name for one in fields(self) if one.name not in ("folder", "manifest")]
         options = {name: _hashable(getattr(self, name)) for name in names}
-        files = _file_state(pair.target), _file_state(pair.reference)
+        files = file_state(pair.target), file_state(pair.reference)
         return lazy.token(current_versions()["xcoreg"], pair.name, *files, options)
 
 
-def check_batch_options(folder: Path, verb: str, options: dict[str, Any]) -> BatchOptions:
+def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adjust: bool = False) -> BatchOptions:
     """Check the options of a batch before any work."""
     if verb not in ("shift", "warp"):
         raise OptionError(f"verb is {verb!r}: choose 'shift' (one for the whole image) or 'warp' (a field of shifts)")
@@ -105,7 +109,10 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any]) -> Bat
     needless = sorted({"errors", "progress"} & matching.keys())
     if needless:
         raise OptionError(f"{needless[0]}= has no meaning for many scenes: each record has the reason of a failure")
-    check_options(matching, others, kind=LocalOptions if verb == "warp" else Options)
+    if adjust:
+        check_stack_options(matching, StackLocalOptions if verb == "warp" else StackOptions)
+    else:
+        check_options(matching, others, kind=LocalOptions if verb == "warp" else Options)
     applying = {name: options[name] for name in APPLY_OPTIONS if options.get(name) is not None}
     ApplyOptions.checked(applying)
     driver = driver_for(Path("image.tif"), options.get("driver") or "GTiff")
@@ -131,7 +138,7 @@ def _suffix(driver: str) -> str:
     return suffix
 
 
-def _file_state(path: str) -> tuple[Any, ...]:
+def file_state(path: str) -> tuple[Any, ...]:
     """Path of an image, with size and time of a local file."""
     local = local_path(path)
     if local is None or not local.exists():
@@ -145,7 +152,7 @@ def _hashable(value: Any) -> Any:
         return {key: _hashable(one) for key, one in value.items()}
     if isinstance(value, Path):
         return str(value)
-    return _file_state(value) if isinstance(value, str) and local_path(value) is not None else value
+    return file_state(value) if isinstance(value, str) and local_path(value) is not None else value
 
 
 @dataclass
@@ -248,7 +255,7 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     with clock.running("match"):
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
         tgt = rectified_to(tgt, ref, nodata=options.matching.get("nodata"))
-        fit = (match_local if options.verb == "warp" else match)(tgt, ref, **options.matching)
+        fit = _fit(options, pair, (tgt, ref))
     with clock.running("write"):
         with new_file(paths.fit) as place:
             fit.save(place)
@@ -260,6 +267,14 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
         with clock.running("report"):
             fit.report(paths.report, target=tgt, reference=ref, title=pair.name)
     return fit
+
+
+def _fit(options: BatchOptions, pair: Pair, images: tuple[Any, Any]) -> Coregistration:
+    """Match a scene, or take its part of the stack that it was adjusted with."""
+    if options.stack is None:
+        return (match_local if options.verb == "warp" else match)(*images, **options.matching)
+    path, _, names = options.stack
+    return load_stack(path).fit(names.index(pair.name))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ COMMANDS = {
     "dem": ("fields", "Align an elevation model with a reference in x, y and z."),
     "points": ("fields", "Write the tie points between TGT and REF as a table."),
     "apply": ("match", "Correct another band, mask or pixel size by a saved fit."),
+    "stack": ("stack", "Match all dates of a time series with each other and correct them together."),
     "batch": ("batch", "Correct many scenes; resumable."),
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),

@@ -20,7 +20,7 @@ _WARP, _SHIFT = ("spacing", "model", "filters"), ("windows",)
 _WRITE = ("align_grid", "like", "resampling", "vertical", "driver", "co")
 
 
-def _some_of(decorator: Callable[..., Any], names: tuple[str, ...]) -> Callable[[F], F]:
+def some_of(decorator: Callable[..., Any], names: tuple[str, ...]) -> Callable[[F], F]:
     """Take some of the options that a decorator adds, without their defaults."""
     known: list[click.Option] = decorator(lambda: None).__dict__["__click_params__"]
     chosen = [option for option in known if option.name in names]
@@ -49,14 +49,15 @@ def _some_of(decorator: Callable[..., Any], names: tuple[str, ...]) -> Callable[
 @click.option("--scheduler", metavar="ADDRESS", help="Address of a dask scheduler, such as tcp://host:8786.")
 @click.option("--memory", metavar="SIZE", help="Memory of each worker, such as 2GB.")
 @click.option("--report/--no-report", default=False, help="Write a page of maps and figures for every scene.")
+@click.option("--adjust", is_flag=True, help="Match all targets with each other too, and adjust them together.")
 @click.option("--retry", is_flag=True, help="Try refused scenes again; failed ones always are.")
 @click.option(
     "--manifest", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True, help="Format of the table."
 )
-@_some_of(write_options, _WRITE)
-@_some_of(match_options, _SHIFT)
-@_some_of(local_options, _WARP)
-@_some_of(local_options, _SHARED)
+@some_of(write_options, _WRITE)
+@some_of(match_options, _SHIFT)
+@some_of(local_options, _WARP)
+@some_of(local_options, _SHARED)
 @console_options
 def batch(jobs: tuple[str, ...], out: str, console: Console, **options: Any) -> None:
     """Correct many scenes: JOBS are targets, a pattern of targets in quotes, or a CSV table (target, reference, name).

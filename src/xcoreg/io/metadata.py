@@ -26,7 +26,6 @@ from xcoreg.io.tags import (
     as_number,
     describe_header,
     per_band,
-    save_side_car,
     settle_tags,
     without_histograms,
     without_statistics,

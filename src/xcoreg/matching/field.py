@@ -17,7 +17,7 @@ from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, ch
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
-from xcoreg.georef import linear_of, vector_to_pixel
+from xcoreg.georef import Linear, linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching import windows
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
@@ -156,15 +156,15 @@ _USELESS = (
 
 def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
     """Fit a model to tie points and make the result."""
-    status = _field_status(points)
+    status = field_status(points)
     choice, compared = _choose_model(options, points, scene) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
-        details = replace(details, assessment=_assessment(points, choice))
+        details = replace(details, assessment=assessment_of(points, choice))
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
-        quality=_with_heights(_quality(points, choice, scene), compared),
+        quality=_with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared),
         status=status,
         shift_or_none=None if choice is None else _mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
@@ -175,7 +175,7 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
     )
 
 
-def _field_status(points: TiePoints) -> Status:
+def field_status(points: TiePoints) -> Status:
     """OK if the tie points together cannot be chance, else why there is no field."""
     ok = points.ok
     n = int(ok.sum())
@@ -222,7 +222,7 @@ def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
     return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=scene.unit.name)
 
 
-def _assessment(points: TiePoints, choice: Choice) -> Assessment:
+def assessment_of(points: TiePoints, choice: Choice) -> Assessment:
     """Record the comparison of models and the residuals at check points."""
     check = CheckPoints(points.window[points.ok], choice.residual_dx, choice.residual_dy)
     return Assessment(tuple(TriedModel(**row) for row in choice.table), check)
@@ -239,12 +239,13 @@ def _with_heights(quality: Quality, compared: Comparison | None) -> Quality:
     return replace(quality, warnings=warnings, dh_count=compared.count, **heights)
 
 
-def _quality(points: TiePoints, choice: Choice | None, scene: Scene) -> Quality:
+def field_quality(points: TiePoints, choice: Choice | None, linear: Linear) -> Quality:
+    """Residuals at check points before and after the correction, and medians of the trusted windows."""
     ok = points.ok
     if choice is None:
         return Quality(n_windows=len(points), n_ok=int(ok.sum()))
     before = points.dcol[ok], points.drow[ok]
-    after = vector_to_pixel(linear_of(scene.target.grid.affine), choice.residual_dx, choice.residual_dy)
+    after = vector_to_pixel(linear, choice.residual_dx, choice.residual_dy)
     rmse = [float(np.sqrt(np.nanmean(np.hypot(*part) ** 2))) for part in (before, after)]
     useless = [_USELESS.format(*rmse)] if rmse[1] >= rmse[0] else []
     return Quality(

@@ -30,6 +30,8 @@ from xcoreg.matching.scene import Scene, choose_centres, clamp_inside, overlap_s
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
 from xcoreg.results.coregistration import Coregistration
 
+Images = tuple[Floats, Floats, Bools, Bools]  # windows of target and reference, and where they are valid
+
 logger = logging.getLogger("xcoreg")
 
 _LARGER = ((2, 5), (4, 3))  # after windows that fail come larger ones, by this factor, and this many of them
@@ -256,20 +258,28 @@ def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
 def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, contrast: str) -> bool:
     """Whether windows of coarser pixels disagree: images resampled on one grid can match by that grid's pattern."""
     places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
-    factors = [factor for factor in _FACTORS if found.size // factor >= _COARSE_SIDE]
-    if not factors or not len(places):
+    if found.size // min(_FACTORS) < _COARSE_SIDE or not len(places):
         return False
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], found.size)
     moved = places + moves
     reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
-    base = np.stack([reference.x - target.x, reference.y - target.y], -1)
-    for factor in factors:
-        tgt = shrink(target.values, target.valid, factor)
-        ref = shrink(reference.values, reference.valid, factor)
+    rest = moves - np.stack([reference.x - target.x, reference.y - target.y], -1)
+    pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
+    return coarser_pixels_disagree((target.values, reference.values, target.valid, reference.valid), pixels, contrast)
+
+
+def coarser_pixels_disagree(images: Images, moves: Floats, contrast: str) -> bool:
+    """Whether most of some windows, moved by `moves` (n, 2), px, match elsewhere once their pixels are averaged."""
+    target, reference = images[0][:_WINDOWS], images[1][:_WINDOWS]
+    target_valid, reference_valid = images[2][:_WINDOWS], images[3][:_WINDOWS]
+    for factor in _FACTORS:
+        if target.shape[-1] // factor < _COARSE_SIDE:
+            continue
+        tgt = shrink(target, target_valid, factor)
+        ref = shrink(reference, reference_valid, factor)
         coarse = phase_match(tgt[0], ref[0], tgt[1], ref[1], max_shift=8.0 / factor + 1, contrast=contrast)
         ok = coarse.ok
-        whole = base + np.stack(vector_to_map(scene.linear, factor * coarse.dcol, factor * coarse.drow), -1)
-        off = np.hypot(*vector_to_pixel(scene.linear, *(whole - moves).T))
+        off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves[:_WINDOWS]).T)
         sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))
         disagree = off > np.maximum(_LOCKED, _SIGMAS * sigma)
         if (ok & disagree).sum() * 2 > ok.sum():

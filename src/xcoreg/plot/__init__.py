@@ -10,9 +10,10 @@ from __future__ import annotations
 from xcoreg.plot.compare import plot_before_after, plot_surface, plot_windows, save_flicker
 from xcoreg.plot.dem import plot_blocks, plot_dem
 from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
+from xcoreg.plot.stack import plot_stack, save_animation
 from xcoreg.plot.style import save_figure
 
 __all__ = [
     "plot_before_after", "plot_blocks", "plot_dem", "plot_field", "plot_fit", "plot_model", "plot_points",
-    "plot_surface", "plot_windows", "save_figure", "save_flicker",
+    "plot_stack", "plot_surface", "plot_windows", "save_animation", "save_figure", "save_flicker",
 ]  # fmt: skip

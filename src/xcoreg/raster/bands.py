@@ -181,14 +181,17 @@ def _several(array: DataArray, dims: list[Hashable], name: str) -> str:
     """Refusal of axes that are not bands of one exposure."""
     sizes = ", ".join(f"{array.sizes[dim]} values along {dim}" for dim in dims)
     cure, first = ", ".join(f"{dim}=0" for dim in dims), dims[0]
-    rename = "" if any(_is_time(array, dim) for dim in dims) else f"; da.rename({first}='band') if they are bands"
+    dated = any(is_time(array, dim) for dim in dims)
+    rename = (
+        "; match all dates together with match_stack" if dated else f"; da.rename({first}='band') if they are bands"
+    )
     return (
         f"{name} has {sizes}, which are not bands of one exposure: choose one, as in da.isel({cure}), or loop, "
         f"for one in range(da.sizes[{str(first)!r}]): da.isel({first}=one)...{rename}"
     )
 
 
-def _is_time(array: DataArray, dim: Hashable) -> bool:
+def is_time(array: Image, dim: Hashable) -> bool:
     """Whether a dimension is surely one of time."""
     coord = array.coords.get(dim)
     if coord is not None and (coord.dtype.kind in "mMO" or coord.attrs.get("axis") == "T"):

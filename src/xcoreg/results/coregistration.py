@@ -530,6 +530,8 @@ def load_fit(path: str | Path) -> Coregistration:
         raise OptionError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
         raise OptionError(f"{source} is not an xcoreg fit file: it is not JSON ({error})") from error
+    if isinstance(data, dict) and data.get("format") == "xcoreg stack":
+        raise OptionError(f"{source} holds a stack of dates: read it with xcoreg.load_stack")
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("schema"), int):
         raise OptionError(f"{source} is not an xcoreg fit file: it is JSON without the mark {FORMAT!r}")
     if data["schema"] > SCHEMA:

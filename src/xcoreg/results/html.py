@@ -36,6 +36,7 @@ STATUS_STYLES: dict[Status, tuple[str, str]] = {
     Status.NO_DATA: ("s", "#b8b8b8"),
     Status.MASKED: ("D", "#8f8f8f"),
     Status.OUTSIDE: ("s", "#dddddd"),
+    Status.DISCONNECTED: ("p", "#56b4e9"),
     Status.FLAT: ("^", "#f0e442"),
     Status.UNCONSTRAINED: ("v", "#d8c62a"),
     Status.NO_PEAK: ("X", "#d55e00"),

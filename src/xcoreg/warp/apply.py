@@ -130,7 +130,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
             image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
         return cast("_Image", move_georeference(image, dims, source, move.constant, record))
-    frame = _output_frame(image, dims, source, move, checked, fit.details.ref_grid)
+    frame = output_frame(image, dims, source, move, checked, fit.details.ref_grid)
     mapping = compose(frame.grid, source, move)
     if mapping is None:
         raise NoOverlap(
@@ -143,7 +143,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
-def _output_frame(
+def output_frame(
     image: DataArray | Dataset, dims: Dims, source: GeoBox, move: Displacement, options: ApplyOptions, ref_grid: Any
 ) -> Frame:
     """Choose the output grid: as given, on the lattice of the reference, or that of the image itself."""
@@ -274,7 +274,12 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     mask = mask_of(band)
     mask = None if mask is None else mask.transpose(*band.dims[-2:])
     data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
-    out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=without_statistics(band.attrs))
+    return describe_band(band, data, plan.frame, decided)
+
+
+def describe_band(band: DataArray, data: Any, frame: Frame, decided: BandPlan) -> DataArray:
+    """Give new pixels of a band its attributes, encoding and limits, and its marker of missing pixels."""
+    out = DataArray(data, dims=(*band.dims[:-2], *frame.dims), attrs=without_statistics(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
     out.encoding = dict(band.encoding)
