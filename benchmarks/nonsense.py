@@ -274,6 +274,7 @@ def elsewhere(rng: Generator, shape: Shape) -> Pair:
     parts = [one[at[0] : at[0] + rows, at[1] : at[1] + cols].copy() for one, at in ((first, here), (second, there))]
     return tuple(image(part, nodata=0) for part in parts)  # type: ignore[return-value]
 
+
 _ROOT = Path(os.environ.get("XCOREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 # Real images of several sensors, from 3 cm to 30 m; those that are absent are not drawn from.
 _SENSORS = (

@@ -329,6 +329,7 @@ def phase_scout(
 
 
 def search_reach(shape: tuple[int, ...], max_shift: float | None) -> float:
+    """Largest correction on each axis that windows (n, rows, cols) are searched for, px."""
     side = min(shape[1:])
     return 0.4 * side if max_shift is None else min(max_shift, 0.5 * side - 1)
 

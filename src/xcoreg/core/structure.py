@@ -227,8 +227,8 @@ def _votes(both: _Channels, move: Floats, weight: Floats, turns: tuple[Floats, F
         filtered = ramp * modes.spread(gain)
         for one, other in zip(ref, tgt, strict=True):
             plain = one * filtered
-            for out, turn in zip(maps, (1, 1j * turns[0], 1j * turns[1]), strict=True):
-                out += inverse(modes.plane(np.asarray(turn * plain, np.complex64)), modes.shape) * other
+            for at, turn in enumerate((1, 1j * turns[0], 1j * turns[1])):
+                maps[at] += inverse(modes.plane(np.asarray(turn * plain, np.complex64)), modes.shape) * other
     maps *= modes.shape[0] * modes.shape[1] / 2  # the sums are over half of the Fourier plane
     pulls = np.stack([_block_sums(out, max(min(modes.shape) // _BLOCK, 4)) for out in maps[1:]], -1)
     agreement = _block_sums(maps[0], _SIDE)

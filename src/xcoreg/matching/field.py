@@ -20,11 +20,12 @@ from xcoreg.filters import run_filters
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching import windows
+from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
-from xcoreg.matching.result import failure, scene_details, window_medians
+from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, window_medians, with_warning
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Assessment, CheckPoints, TriedModel
@@ -45,8 +46,12 @@ _NEAR, _ENOUGH = 2.5, 6
 def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, options)
-        fit = build_field(scene, options, points)
+        scene = prepare(target, reference, options)
+        fit = build_field(scene, options, *_find_points(scene, options.by("phase")))
+        if options.matcher == "auto" and fit.status in FOUND_NOTHING:
+            edges = options.by("structure")
+            other = build_field(scene, edges, *_find_points(scene, edges))
+            fit = with_warning(other, BY_EDGES) if other.ok else fit
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
     return fit
@@ -55,26 +60,30 @@ def match_local(target: Image, reference: Image, options: LocalOptions) -> Coreg
 def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoints:
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, options)
+        scene = prepare(target, reference, options)
+        points, reach = _find_points(scene, options.by("phase"))
+        if options.matcher == "auto" and _acceptance(points, reach)[0] in FOUND_NOTHING:
+            others, reach = _find_points(scene, options.by("structure"))
+            points = others if _acceptance(others, reach)[0] is Status.OK else points
     return points.on_grid(scene.target.grid, options.spacing)
 
 
-def _find_points(target: Image, reference: Image, options: LocalOptions) -> tuple[Scene, TiePoints]:
-    scene = prepare(target, reference, options)
+def _find_points(scene: Scene, options: LocalOptions) -> tuple[TiePoints, float | None]:
+    """Tie points, outliers flagged, and how far around a guess they were searched, px; None where nothing was."""
     given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
-        return scene, run_filters(given, options.filters)
+        return run_filters(given, options.filters), None
     plan = _plan(scene, options, given)
     if options.terms is None:
-        points = _match_windows(scene, options, plan)
+        points, reach = _match_windows(scene, options, plan)
     else:
         places = plan.places if given is not None else block_grid(scene, plan.spacing)
         # A block extends to the next one, unless another size is given.
         side = max(round(plan.spacing * scene.target_pixel), 16)
-        points = block_points(scene, options, places, side if options.window is None else plan.size)
+        points, reach = block_points(scene, options, places, side if options.window is None else plan.size), None
     filtered = run_filters(points, options.filters)
     logger.info("%d windows: %s", len(points), filtered)
-    return scene, filtered
+    return filtered, reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +113,7 @@ def _search(options: LocalOptions, size: int, radius: float | None) -> windows.S
     return windows.Search(size, options.match_function(radius), scout)
 
 
-def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoints:
+def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[TiePoints, float]:
     """Match every window near a guess, and those that fail near what their neighbours have found."""
     usable = np.ones(len(plan.places), bool)
     if scene.mask is not None:
@@ -112,13 +121,14 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoint
     places = plan.places[usable]
     guess = windows.guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
-        search = plan.make(plan.size, guess.search_radius(plan.size, plan.limit))
+        reach = guess.search_radius(plan.size, plan.limit)
+        search = plan.make(plan.size, reach)
         found = windows.match_many(scene, places, guess.at(places), search, bar.update if options.progress else None)
     if guess.repetitive:
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
     _match_again(scene, plan, found)
     points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
-    return windows.flag_beyond(points, options.max_shift)
+    return windows.flag_beyond(points, options.max_shift), reach
 
 
 def _match_again(scene: Scene, plan: _Plan, found: windows.WindowMatches) -> None:
@@ -149,16 +159,18 @@ def _with_masked(found: windows.WindowMatches, plan: _Plan, usable: Bools) -> wi
 
 # Fewer tie points than this make no field; the sum of their reliability must reach this, percent.
 _FEWEST, _TOGETHER = 3, 150.0
-_SHARE = 0.05  # of windows that could match, at least this share must
+# Of the windows that were tried at least this share must match, unless so many independent ones do.
+_SHARE, _MANY = 0.1, 25
+_AGREE = 2.0  # windows that the filters pass agree with their neighbours within so many px
 _USELESS = (
     "the correction does not reduce the residuals at check points (RMSE {:.3g} px before, {:.3g} px after): the images "
     "are aligned already, or too few windows match"
 )
 
 
-def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
-    """Fit a model to tie points and make the result."""
-    status = _field_status(points)
+def build_field(scene: Scene, options: LocalOptions, points: TiePoints, reach: float | None) -> Coregistration:
+    """Fit a model to tie points, searched within a reach in px, and make the result."""
+    status, chance = _acceptance(points, reach)
     choice, compared = _choose_model(options, points, scene) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
@@ -166,7 +178,7 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
-        quality=_with_heights(_quality(points, choice, scene), compared),
+        quality=replace(_with_heights(_quality(points, choice, scene), compared), chance=chance),
         status=status,
         shift_or_none=None if choice is None else _mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
@@ -177,17 +189,24 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
     )
 
 
-def _field_status(points: TiePoints) -> Status:
-    """OK if the tie points together cannot be chance, else why there is no field."""
-    ok = points.ok
+def _acceptance(points: TiePoints, reach: float | None) -> tuple[Status, float]:
+    """OK if the tie points together are no accident, else why there is no field; and the chance that they are one."""
+    ok, tried = points.ok, np.isin(points.status, TRIED)
     n = int(ok.sum())
-    matchable = n + int(np.isin(points.status, (Status.NO_PEAK, Status.OUTLIER, Status.DISAGREES)).sum())
     trust = np.where(np.isfinite(points.reliability), points.reliability, 100.0)
-    if n >= _FEWEST and n >= _SHARE * matchable and float(trust[ok].sum()) >= _TOGETHER:
-        return Status.OK
+    chance = float("nan")
+    enough = n >= _FEWEST and float(trust[ok].sum()) >= _TOGETHER
+    if enough and reach is not None:
+        places, size = np.stack([points.col, points.row], -1), float(np.median(points.size))
+        agreeing, among = (count_independent(places[some], size) for some in (ok, tried))
+        chance = chance_of_agreement(agreeing, among, reach, _AGREE)
+        enough = chance <= CHANCE and (n >= _SHARE * int(tried.sum()) or agreeing >= _MANY)
+    if enough:
+        return Status.OK, chance
     if n:
-        return Status.OUTLIER if int((points.status == Status.OUTLIER).sum()) > n else Status.NO_PEAK
-    return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED))
+        more = int((points.status == Status.OUTLIER).sum()) > n
+        return Status.OUTLIER if more else Status.NO_PEAK, chance
+    return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED)), chance
 
 
 def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:

@@ -50,6 +50,8 @@ class Quality:
         Robust spread of the windows about the answer, target px.
     phase_dcol, phase_drow : float
         Phase-only answer minus refined answer, target px.
+    chance : float
+        Probability that as many windows of unrelated images would agree as well; more than 0.001 is refused.
     warnings : tuple of str
         What the user should know.
     n_check : int
@@ -91,6 +93,7 @@ class Quality:
     dh_median_after: float = math.nan
     dh_nmad_before: float = math.nan
     dh_nmad_after: float = math.nan
+    chance: float = math.nan
 
     def __post_init__(self) -> None:
         for one in fields(self):
