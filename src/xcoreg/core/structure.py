@@ -99,6 +99,14 @@ def structure_match(
     return Matches.concatenate([_match_batch(tgt[c], ref[c], tgt_valid[c], ref_valid[c], limit) for c in cuts])
 
 
+def correlation_peaks(
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, max_shift: float | None = None
+) -> Peaks:
+    """Highest peaks of windows (n, rows, cols) each of which has pixels of its own that are missing."""
+    limit = 0.5 * min(ref.shape[1:]) - 1 if max_shift is None else max_shift
+    return _peaks(_correlate(tgt, ref, tgt_valid, ref_valid), limit)
+
+
 def structure_scout(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /, *, max_shift: float | None = None
 ) -> Floats:
@@ -107,7 +115,7 @@ def structure_scout(
     out = np.zeros((len(ref), 2))
     for cut in batches(ref.shape):
         (one, two), status = prepare(tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut])
-        peaks = _peaks(_correlate(one, two, tgt_valid[cut] & ref_valid[cut]), limit)
+        peaks = _peaks(_correlate(one, two, *[tgt_valid[cut] & ref_valid[cut]] * 2), limit)
         good = (peaks.log10_chance < _CHANCE) & (status == Status.OK)
         out[cut] = np.where(good[:, None], np.rint(peaks.move), 0)
     return out
@@ -116,7 +124,9 @@ def structure_scout(
 def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, limit: float) -> Matches:
     """Match windows of one batch."""
     (tgt, ref), status = prepare(tgt, ref, tgt_valid, ref_valid)
-    both = _correlate(tgt, ref, tgt_valid & ref_valid)
+    # Pixels that are missing in one window would only be noise in the other.
+    valid = tgt_valid & ref_valid
+    both = _correlate(tgt, ref, valid, valid)
     peaks = _peaks(both, limit)
     move, cov, last, score, parts = _refine(both, peaks.move)
     checks = _statuses(peaks, move, cov, last, parts, limit)
@@ -147,16 +157,18 @@ def channels(image: Floats, valid: Bools, scale: float) -> tuple[list[Floats], F
     return [size * part for one in (double, double * double) for part in (one.real, one.imag)], weight
 
 
-def _correlate(tgt: Floats, ref: Floats, valid: Bools) -> _Channels:
+def _correlate(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> _Channels:
     """Compute the channels of both windows, and correlate them in the Fourier plane."""
     modes, window = modes_for(*ref.shape[1:]), taper(*ref.shape[1:], _TAPERED)
     spectra, fields = [], []
     for scale in _SCALES:
-        (first, weight), (second, _) = (channels(image, valid, scale) for image in (ref, tgt))
-        weight = weight * window
-        weighted = [np.stack([_centred(one, weight) for one in both]) for both in (first, second)]
-        spectra.append([np.stack([modes.take(forward(one)) for one in both]) for both in weighted])
-        fields.append(weighted[1])
+        pair = []
+        for image, valid in ((ref, ref_valid), (tgt, tgt_valid)):
+            parts, weight = channels(image, valid, scale)
+            weight = weight * window
+            pair.append(np.stack([_centred(one, weight) for one in parts]))
+        spectra.append([np.stack([modes.take(forward(one)) for one in both]) for both in pair])
+        fields.append(pair[1])
     one, two = (np.stack(both) for both in zip(*spectra, strict=True))
     powers = [np.stack([sum(modes.sums(_power(c)) for c in part) for part in both]) for both in (one, two)]
     cross = np.stack([sum(a * b.conj() for a, b in zip(*both, strict=True)) for both in zip(one, two, strict=True)])
