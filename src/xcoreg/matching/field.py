@@ -47,10 +47,10 @@ def match_local(target: Image, reference: Image, options: LocalOptions) -> Coreg
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     with lazy.shared_chunks():
         scene = prepare(target, reference, options)
-        fit = build_field(scene, options, *_find_points(scene, options.by("phase")))
+        fit = build_field(scene, options, *find_points(scene, options.by("phase")))
         if options.matcher == "auto" and fit.status in FOUND_NOTHING:
             edges = options.by("structure")
-            other = build_field(scene, edges, *_find_points(scene, edges))
+            other = build_field(scene, edges, *find_points(scene, edges))
             fit = with_warning(other, BY_EDGES) if other.ok else fit
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
@@ -61,14 +61,14 @@ def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoi
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
     with lazy.shared_chunks():
         scene = prepare(target, reference, options)
-        points, reach = _find_points(scene, options.by("phase"))
-        if options.matcher == "auto" and _acceptance(points, reach)[0] in FOUND_NOTHING:
-            others, reach = _find_points(scene, options.by("structure"))
-            points = others if _acceptance(others, reach)[0] is Status.OK else points
+        points, reach = find_points(scene, options.by("phase"))
+        if options.matcher == "auto" and acceptance(points, reach)[0] in FOUND_NOTHING:
+            others, reach = find_points(scene, options.by("structure"))
+            points = others if acceptance(others, reach)[0] is Status.OK else points
     return points.on_grid(scene.target.grid, options.spacing)
 
 
-def _find_points(scene: Scene, options: LocalOptions) -> tuple[TiePoints, float | None]:
+def find_points(scene: Scene, options: LocalOptions) -> tuple[TiePoints, float | None]:
     """Tie points, outliers flagged, and how far around a guess they were searched, px; None where nothing was."""
     given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
@@ -170,7 +170,7 @@ _USELESS = (
 
 def build_field(scene: Scene, options: LocalOptions, points: TiePoints, reach: float | None) -> Coregistration:
     """Fit a model to tie points, searched within a reach in px, and make the result."""
-    status, chance = _acceptance(points, reach)
+    status, chance = acceptance(points, reach)
     choice, compared = _choose_model(options, points, scene) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
@@ -189,7 +189,7 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints, reach: f
     )
 
 
-def _acceptance(points: TiePoints, reach: float | None) -> tuple[Status, float]:
+def acceptance(points: TiePoints, reach: float | None) -> tuple[Status, float]:
     """OK if the tie points together are no accident, else why there is no field; and the chance that they are one."""
     ok, tried = points.ok, np.isin(points.status, TRIED)
     n = int(ok.sum())

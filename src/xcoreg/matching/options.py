@@ -21,10 +21,12 @@ from xcoreg.errors import OptionError, unknown_option
 _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
+GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
 
 # Options of one shift that a field does not have, and what to use instead.
 _SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
+_SINGLE |= {"geometry": "give model= for the field"}
 
 Matcher = Callable[..., Any]
 
@@ -47,6 +49,7 @@ class MatchOptions(TypedDict, total=False):
     ref_footprint: Any
     matcher: str | Sequence[str] | Matcher
     z: str | None
+    geometry: Literal["shift", "similarity", "affine", "homography", "auto"]
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -96,6 +99,9 @@ class Options:
     z : str, optional
         Column of the heights when the reference is a GeoDataFrame of points; default: their third coordinate, or a
         column called z, height, h, elevation, elev, h_ell or altitude.
+    geometry : {"shift", "similarity", "affine", "homography", "auto"}
+        What is measured of the whole image: one shift; or rotation by any angle, scale from 0.5 to 2 and shift; an
+        affine or perspective distortion on top. "auto" takes the simplest that fits.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}
@@ -117,6 +123,7 @@ class Options:
     ref_footprint: Any = None
     matcher: str | Sequence[str] | Matcher = "auto"
     z: str | None = None
+    geometry: str = "shift"
     progress: bool = False
     errors: str = "raise"
 
@@ -283,6 +290,12 @@ def _check_choices(options: Options) -> None:
         raise OptionError("contrast= is an option of the phase matcher: leave it out with another matcher")
     if terms is not None and options.windows != Options.windows:
         raise OptionError("windows= is an option for images: leave it out, elevation models are compared as a whole")
+    if options.geometry not in GEOMETRIES:
+        raise OptionError(f"geometry is {options.geometry!r}: choose from {', '.join(GEOMETRIES)}")
+    if options.geometry != "shift" and (terms is not None or options.at is not None or options.max_shift is not None):
+        raise OptionError(
+            "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
+        )
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher not in IMAGE_MATCHERS:

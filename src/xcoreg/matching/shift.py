@@ -16,6 +16,7 @@ from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
+from xcoreg.matching import geometry
 from xcoreg.matching.acceptance import Acceptance, accept_windows, locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
@@ -41,9 +42,13 @@ def match(target: DataArray | Dataset, reference: Any, options: Options) -> Core
     with lazy.shared_chunks():
         if hasattr(reference, "geometry") and hasattr(reference, "columns"):
             fit = match_points(target, reference, options)
+        elif options.geometry not in ("shift", "auto"):
+            fit = geometry.match(target, reference, options)
         else:
             scene = prepare(target, reference, options)
             fit = _match_images(scene, options) if options.terms is None else match_elevation(scene, options)
+            if options.geometry == "auto" and not fit.ok:
+                fit = geometry.match(target, reference, options)
     if not fit.ok and options.errors == "raise":
         raise elevation_failure(fit) if fit.details.elevation else failure(fit, options)
     return fit

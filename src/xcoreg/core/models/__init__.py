@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xcoreg.core.models.base import Degenerate, Model, Translation
 from xcoreg.core.models.fit import KINDS, KINDS_AUTO, Custom, HorizontalVertical, fit_model, model_from_dict
+from xcoreg.core.models.homography import PARAMETERS, Homography, adjust
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
 from xcoreg.core.models.select import Choice, assess_model, choose_heights, choose_model
 from xcoreg.core.models.spline import Spline
@@ -12,10 +13,12 @@ from xcoreg.core.models.triangulation import Piecewise
 __all__ = [
     "KINDS",
     "KINDS_AUTO",
+    "PARAMETERS",
     "Affine",
     "Choice",
     "Custom",
     "Degenerate",
+    "Homography",
     "HorizontalVertical",
     "Model",
     "Piecewise",
@@ -23,6 +26,7 @@ __all__ = [
     "Polynomial3",
     "Spline",
     "Translation",
+    "adjust",
     "assess_model",
     "choose_heights",
     "choose_model",

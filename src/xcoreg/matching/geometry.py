@@ -1,0 +1,257 @@
+"""`match` with a geometry: rotation, scale and shift of any size, affine distortion, perspective.
+
+A first guess comes from coarse images (:mod:`xcoreg.core.mellin`). The target is then placed by it, which changes its
+transform and no pixel, and its windows are cut along that: a field of small corrections remains, whose tie points are
+brought back to the target as it came and adjusted by least squares. That is repeated until the placement is settled.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from xarray import DataArray, Dataset, Variable
+
+from xcoreg.core import Floats
+from xcoreg.core.matches import Status
+from xcoreg.core.mellin import first_guess
+from xcoreg.core.models import PARAMETERS, Degenerate, adjust
+from xcoreg.core.quality import nmad
+from xcoreg.georef import linear_of, vector_to_pixel
+from xcoreg.georef.crs import unit_of
+from xcoreg.matching import field
+from xcoreg.matching.cutter import Cutter
+from xcoreg.matching.options import LocalOptions, Options
+from xcoreg.matching.placement import overlap_size
+from xcoreg.matching.result import FOUND_NOTHING, scene_details, window_medians
+from xcoreg.matching.scene import Scene, prepare
+from xcoreg.raster.raster import Raster
+from xcoreg.results.coregistration import Coregistration, Quality, current_versions
+from xcoreg.results.shift import Shift
+from xcoreg.results.tiepoints import TiePoints
+
+logger = logging.getLogger("xcoreg")
+
+Image = DataArray | Dataset
+
+_COARSE = 256  # side of the coarse images, px
+_READ = 30_000_000  # px; of larger images samples are taken instead of means
+_ACCIDENT = -6.0  # largest logarithm of the chance of a first guess
+# Placements at most; they are settled when no corner of the image moves by more, target px.
+_PLACEMENTS, _SETTLED = 4, 0.05
+_ALONG = 10  # windows along the longer side of the overlap
+_BETTER = 6.0  # gain in the Bayesian information criterion that a freer geometry needs
+
+
+def match(target: Image, reference: Image, options: Options) -> Coregistration:
+    """Measure the geometry of the whole image; the result may not be ok."""
+    by = [options.by("phase")] + ([options.by("structure")] if options.matcher == "auto" else [])
+    scene = prepare(target, reference, by[0])
+    guess, chance = _first_guess(scene)
+    logger.info("first guess: %s, log10 of its chance %.1f", tuple(guess)[:6], chance)
+    if chance > _ACCIDENT:
+        # A small rotation needs no guess, and whatever agrees about the images where they lie is no accident.
+        guess = Affine.identity()
+    points, status, quality = _no_points(scene), Status.NO_PEAK, Quality()
+    for matcher in by:
+        points, status, chance = _place(target, reference, matcher, guess)
+        if status is Status.OK or status not in FOUND_NOTHING:
+            break
+    model = None
+    if status is Status.OK:
+        try:
+            points, model, quality = _adjusted(points, options.geometry, scene)
+        except Degenerate:
+            status = Status.NO_PEAK
+    return _result(scene, options, points, model, replace(quality, n_windows=len(points), chance=chance), status)
+
+
+def _no_points(scene: Scene) -> TiePoints:
+    none = np.empty(0)
+    return TiePoints(none, none, none, none, none, none, none, none, none, crs_wkt=_wkt(scene))
+
+
+def _wkt(scene: Scene) -> str | None:
+    crs = scene.target.grid.crs
+    return None if crs is None else str(crs.to_wkt())
+
+
+def _first_guess(scene: Scene) -> tuple[Affine, float]:
+    """Placement of the target by coarse images of both, and the logarithm of the chance that it is an accident."""
+    crs, extent = scene.target.grid.crs, scene.target.grid.extent.geom
+    middle = scene.overlap.centroid
+    unit = _ground_unit(scene)
+    west, south, east, north = extent.bounds
+    side = max((east - west) / unit[0], (north - south) / unit[1])
+    own = np.sqrt(abs(scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]) / (unit[0] * unit[1]))
+    pixel = max(side / _COARSE, float(own))
+    size = int(min(_COARSE, max(side / pixel, 32)))
+    linear = (pixel * unit[0], 0.0, 0.0, -pixel * unit[1])
+    cuts = []
+    for cutter, raster in ((scene.target_cutter, scene.target), (scene.reference_cutter, scene.reference)):
+        coarse = Cutter(_readable(raster, scene), crs, linear, None, cutter.mask)
+        cuts.append(coarse.cut(np.array([middle.x]), np.array([middle.y]), size))
+    tgt, ref = cuts
+    found = first_guess(tgt.values[0], ref.values[0], tgt.valid[0], ref.valid[0])
+    to_map = np.diag([linear[0], linear[3]])
+    matrix = to_map @ found.matrix @ np.linalg.inv(to_map)
+    centre, goal = (np.array([cut.x[0], cut.y[0]]) for cut in (tgt, ref))
+    offset = goal + to_map @ np.array(found.move) - matrix @ centre
+    (a, b), (d, e) = matrix.tolist()
+    return Affine(a, b, offset[0], d, e, offset[1]), found.log10_chance
+
+
+def _ground_unit(scene: Scene) -> tuple[float, float]:
+    """CRS units that are equally long on the ground along x and y: degrees of longitude shrink towards the poles."""
+    crs = scene.target.grid.crs
+    if crs is None or not crs.geographic:
+        return 1.0, 1.0
+    return 1 / max(float(np.cos(np.radians(scene.overlap.centroid.y))), 0.05), 1.0
+
+
+def _readable(raster: Raster, scene: Scene) -> Raster:
+    """Raster that is read as a whole: a large one by the samples of its overview."""
+    if raster.shape[0] * raster.shape[1] <= _READ:
+        return raster
+    view = scene.overviews[0 if raster is scene.target else 1]
+    dims = raster.data.dims
+    data = DataArray(view.values, dims=dims)
+    return Raster(
+        data, view.grid, None, raster.name, "none", data.variable, (), mask=Variable(dims, view.valid & view.sampled)
+    )
+
+
+def _place(target: Image, reference: Image, options: Options, guess: Affine) -> tuple[TiePoints, Status, float]:
+    """Place the target, match a field, and place it again, until that changes nothing more.
+
+    Returns the last tie points, of the target as it came, their status and the chance of their agreement.
+    """
+    placed = guess
+    for _ in range(_PLACEMENTS):
+        scene = prepare(target, reference, options, placed)
+        points, reach = field.find_points(scene, _local_options(options, scene))
+        status, chance = field.acceptance(points, reach)
+        logger.info("placed by %s: %s, %s", tuple(placed)[:6], points, status.name)
+        if status is not Status.OK:
+            break
+        good = points.take(points.ok)
+        try:
+            model, *_ = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)
+        except Degenerate:
+            return _as_it_came(points, placed, scene), Status.NO_PEAK, chance
+        step = _as_affine(model)
+        corners = np.array(shapely.get_coordinates(scene.target.grid.extent.geom)).T
+        moved = vector_to_pixel(linear_of(scene.target.grid.affine), *model.predict(*corners))
+        if np.hypot(*moved).max() < _SETTLED:
+            break
+        last, placed = placed, step @ placed
+    else:
+        placed = last
+    return _as_it_came(points, placed, scene), status, chance
+
+
+def _local_options(options: Options, scene: Scene) -> LocalOptions:
+    """Options of the field of a placement."""
+    names = {f.name for f in fields(LocalOptions)} - {"at", "max_shift", "windows", "geometry"}
+    given = {f.name: getattr(options, f.name) for f in fields(Options) if f.name in names}
+    longer = max(overlap_size(scene.overlap, linear_of(scene.target.grid.affine)))
+    return LocalOptions(**given, spacing=max(longer / _ALONG, 8.0), filters=("reliability", "ssim", "neighbours"))
+
+
+def _as_affine(model: Any) -> Affine:
+    """Map from positions to corrected positions, of an affine model."""
+    x, y = np.array([0.0, 1.0, 0.0]) * model.scale + model.centre[0], np.array([0.0, 0.0, 1.0]) * model.scale
+    y += model.centre[1]
+    dx, dy = model.predict(x, y)
+    to_x, to_y = x + dx, y + dy
+    (a, b), (d, e) = ((p[1] - p[0], p[2] - p[0]) for p in (to_x, to_y))
+    a, b, d, e = (float(one) / model.scale for one in (a, b, d, e))
+    return Affine(a, b, to_x[0] - a * x[0] - b * y[0], d, e, to_y[0] - d * x[0] - e * y[0])
+
+
+def _as_it_came(points: TiePoints, placed: Affine, scene: Scene) -> TiePoints:
+    """Tie points of a placed target, as those of the target as it came."""
+    x, y = ~placed @ (points.x, points.y)
+    dx, dy = points.x + points.dx - x, points.y + points.dy - y
+    linear = linear_of(~placed @ scene.target.grid.affine)
+    dcol, drow = vector_to_pixel(linear, dx, dy)
+    return replace(points, x=x, y=y, dx=dx, dy=dy, dcol=dcol, drow=drow)
+
+
+def _adjusted(points: TiePoints, geometry: str, scene: Scene) -> tuple[TiePoints, Any, Quality]:
+    """Adjust a geometry to the tie points, flag outliers, and measure the residuals."""
+    good = points.take(points.ok)
+    columns = good.x, good.y, good.dx, good.dy, good.cov
+    kinds = ("similarity", "affine", "homography") if geometry == "auto" else (geometry,)
+    if scene.target.grid.crs is not None and scene.target.grid.crs.geographic:
+        kinds = tuple("affine" if kind == "similarity" else kind for kind in kinds)  # degrees are not alike
+    best = None
+    for kind in kinds:
+        try:
+            found = adjust(kind, *columns)
+        except Degenerate:
+            if best is None and kind == kinds[-1]:
+                raise
+            continue
+        score = _criterion(kind, found, good)
+        if best is None or score < best[0] - _BETTER:
+            best = score, found
+    if best is None:
+        raise Degenerate("too few tie points for any geometry", 3)
+    model, residual, weight = best[1]
+    flags = np.zeros(len(points), bool)
+    flags[np.flatnonzero(points.ok)[weight == 0]] = True
+    points = points.with_status(flags, Status.OUTLIER)
+    inside = weight > 0
+    col, row = vector_to_pixel(linear_of(scene.target.grid.affine), *residual[inside].T)
+    before = points.dcol[points.ok], points.drow[points.ok]
+    rmse = [float(np.sqrt(np.mean(np.hypot(*pair) ** 2))) for pair in (before, (col, row))]
+    quality = Quality(
+        **window_medians(points, points.ok),
+        spread_px=float(np.hypot(nmad(col), nmad(row)) / np.sqrt(2)),
+        rmse_before=rmse[0],
+        rmse_after=rmse[1],
+    )
+    return points, model, quality
+
+
+def _criterion(kind: str, found: tuple[Any, Floats, Floats], good: TiePoints) -> float:
+    """Bayesian information criterion of a geometry, with robust residuals over their standard deviations."""
+    _, residual, _ = found
+    square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(good.cov), residual)
+    n = len(square)
+    parameters = PARAMETERS[kind]
+    scale = float(np.median(square)) / 1.386 * n / max(n - parameters / 2, 1)
+    return 2 * n * float(np.log(max(scale, 1.0))) + parameters * float(np.log(2 * n))
+
+
+def _result(
+    scene: Scene, options: Options, points: TiePoints, model: Any, quality: Quality, status: Status
+) -> Coregistration:
+    """Make the result."""
+    grid = scene.target.grid
+    shift = None
+    if model is not None:
+        cols, rows = np.array(grid.shape.xy) / 2
+        x, y = grid.affine @ (float(cols), float(rows))
+        dx, dy = (float(part) for part in model.predict(x, y))
+        (xx, xy), (yx, yy) = model.predict_cov(x, y).tolist()
+        shift = Shift(dx, dy, ((xx, xy), (yx, yy)), linear_of(grid.affine), unit=unit_of(grid.crs))
+    elif status is not Status.OK:
+        points = points.with_status(points.ok, status)
+    return Coregistration(
+        model=model,
+        points=points,
+        quality=replace(quality, n_ok=int(points.ok.sum())),
+        status=status,
+        shift_or_none=shift,
+        crs_wkt=_wkt(scene),
+        transform=tuple(grid.affine)[:6],
+        shape=scene.target.shape,
+        details=scene_details(scene, options),
+        versions=current_versions(),
+    )
