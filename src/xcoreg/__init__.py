@@ -66,7 +66,7 @@ _HOMES = {
     "core.matcher": "phase_match",
     "core.matches": "Matches Status",
     "core.quality": "crlb",
-    "coregister": "apply match match_local shift_to tie_points warp_to",
+    "coregister": "apply georeference match match_local shift_to tie_points warp_to",
     "errors": (
         "CoregError CoregWarning EagerLoad Extrapolation GridError LowSupport MatchError "
         "MissingDependency NoOverlap NotGeoreferenced OptionError TooFewTiePoints"
@@ -118,6 +118,7 @@ __all__ = [
     "fit_gcps",
     "from_geotransform",
     "georef",
+    "georeference",
     "inside",
     "load_fit",
     "lonlat_to_pixel",

@@ -23,7 +23,7 @@ from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import write_raster
-from xcoreg.matching import field, shift
+from xcoreg.matching import field, geometry, shift
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -44,6 +44,7 @@ from xcoreg.raster.grid import (
     located,
     needs_rectifying,
     out_of_pixels,
+    placed_over,
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
@@ -73,6 +74,7 @@ __all__ = [
     "finest_of",
     "footprint",
     "gcps_of",
+    "georeference",
     "grid_of",
     "locate",
     "match",
@@ -250,6 +252,68 @@ def tie_points(
     checked = check_options(dict(options), kind=LocalOptions)
     target, reference = located_pair(target, reference, ground)
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+
+
+# Shares of the sides of a reference that an image without a place may cover, and how many places along each axis are
+# then tried; the chance (log10) from which on a place is taken without trying the others.
+_COVERS, _CLEAR = ((1.0, 1), (0.5, 3)), -20.0
+
+
+@shows_options(Options)
+def georeference(
+    image: DataArray, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
+) -> tuple[DataArray, Coregistration]:
+    """Georeference an image that has no place, or a wrong one, by matching it with a reference.
+
+    Parameters
+    ----------
+    image : DataArray
+        A scanned photo or map, pixel coordinates, any angle. It may cover the reference from twice to a quarter of its
+        sides. Where it has a georeference, that is where the search begins.
+    reference : DataArray or Dataset
+        A georeferenced image of the same ground.
+    **options
+        See :class:`xcoreg.matching.options.Options`; `geometry` is by default "affine".
+
+    Returns
+    -------
+    image, fit : DataArray, Coregistration
+        The same pixels under a transform (affine geometries) or interpolated once (homography); the fit starts from
+        where the image was laid over the reference.
+
+    Raises
+    ------
+    MatchError
+        When no place in the reference can be trusted.
+    OptionError, GridError
+        As :func:`match`.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair, similarity
+    >>> scene = pair((400, 400), shift=similarity((400, 400), degrees=20.0, shift=(30.0, -10.0)), seed=3)
+    >>> photo = DataArray(scene.tgt.values, dims=("y", "x"))
+    >>> placed, fit = georeference(photo, scene.ref)
+    >>> fit.ok, round(float(np.hypot(placed.rio.transform().a, placed.rio.transform().d)), 2)
+    (True, 10.0)
+    """
+    checked = check_options({"geometry": "affine", **options})
+    placed = image
+    if lacks_georeference(image):
+        places = [
+            placed_over(image, reference, share=share, at=((i + 1) / (n + 1), (j + 1) / (n + 1)))
+            for share, n in _COVERS
+            for i in range(n)
+            for j in range(n)
+        ]
+        chances: list[float] = []
+        for one in places:
+            chances.append(geometry.first_placement(one, reference, checked)[1])
+            if chances[-1] < _CLEAR:
+                break
+        placed = places[int(np.argmin(chances))]
+    fit = match(placed, reference, **{**options, "geometry": checked.geometry})
+    return apply(placed, fit), fit
 
 
 @shows_options(ApplyOptions)
@@ -591,7 +655,7 @@ def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:
     if isinstance(like, DataArray | Dataset) and lacks_georeference(like):
         options = {**options, "like": in_pixels(like)}
     asked = ApplyOptions.checked(dict(options))
-    if asked.is_aligned or (like is None and not fit.is_field):
+    if asked.is_aligned or (like is None and fit.moves_transform):
         raise OptionError(
             "an image without a georeference has no transform that could be moved: interpolate its pixels onto those "
             "of the reference, like=reference"
@@ -608,7 +672,7 @@ def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[
 
 def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) -> bool:
     """Whether only the transform changes."""
-    if fit.model is None or fit.is_field or needs_rectifying(image):
+    if fit.model is None or not fit.moves_transform or needs_rectifying(image):
         return False
     return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "auto")
 

@@ -15,8 +15,20 @@ from xcoreg.cli.options import F, console_options, creation_options, local_optio
 from xcoreg.errors import OptionError
 
 # Options of the commands for one scene that a batch has too.
-_SHARED = ("band", "ref_band", "window", "max_shift", "contrast", "nodata", "ref_nodata", "where", "ref_where")
-_WARP, _SHIFT = ("spacing", "model", "filters"), ("windows",)
+_SHARED = (
+    "band",
+    "ref_band",
+    "window",
+    "max_shift",
+    "contrast",
+    "matcher",
+    "nodata",
+    "ref_nodata",
+    "where",
+    "ref_where",
+)
+_SHARED = (*_SHARED, "matcher")
+_WARP, _SHIFT = ("spacing", "model", "filters"), ("windows", "geometry")
 _WRITE = ("align_grid", "like", "resampling", "vertical", "driver", "co")
 
 

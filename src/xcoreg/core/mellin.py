@@ -1,8 +1,8 @@
 """A first guess of rotation, scale and shift between two coarse images, however large they are.
 
 The magnitude of a spectrum does not change with a shift; in log-polar coordinates rotation and scale shift it
-(Fourier-Mellin; Reddy & Chatterji 1996, doi:10.1109/83.506761). Here the spectra of edges, without their brightness, give
-candidates; each is tried: the target is turned and scaled, and the structural matcher's channels are correlated.
+(Fourier-Mellin; Reddy & Chatterji 1996, doi:10.1109/83.506761). Here the spectra of edges, without their brightness,
+give candidates; each is tried: the target is turned and scaled, and the channels of the structural matcher correlated.
 """
 
 from __future__ import annotations

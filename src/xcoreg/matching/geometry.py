@@ -20,7 +20,7 @@ from xcoreg.core import Floats
 from xcoreg.core.matches import Status
 from xcoreg.core.mellin import first_guess
 from xcoreg.core.models import PARAMETERS, Degenerate, adjust
-from xcoreg.core.quality import nmad
+from xcoreg.core.quality import ce90, nmad
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching import field
@@ -68,6 +68,11 @@ def match(target: Image, reference: Image, options: Options) -> Coregistration:
         except Degenerate:
             status = Status.NO_PEAK
     return _result(scene, options, points, model, replace(quality, n_windows=len(points), chance=chance), status)
+
+
+def first_placement(target: Image, reference: Image, options: Options) -> tuple[Affine, float]:
+    """First guess of where the target belongs, and the logarithm of the chance that it is an accident."""
+    return _first_guess(prepare(target, reference, options.by("phase")))
 
 
 def _no_points(scene: Scene) -> TiePoints:
@@ -143,12 +148,11 @@ def _place(target: Image, reference: Image, options: Options, guess: Affine) -> 
             model, *_ = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)
         except Degenerate:
             return _as_it_came(points, placed, scene), Status.NO_PEAK, chance
-        step = _as_affine(model)
         corners = np.array(shapely.get_coordinates(scene.target.grid.extent.geom)).T
         moved = vector_to_pixel(linear_of(scene.target.grid.affine), *model.predict(*corners))
         if np.hypot(*moved).max() < _SETTLED:
             break
-        last, placed = placed, step @ placed
+        last, placed = placed, Affine(*model.matrix) @ placed
     else:
         placed = last
     return _as_it_came(points, placed, scene), status, chance
@@ -160,17 +164,6 @@ def _local_options(options: Options, scene: Scene) -> LocalOptions:
     given = {f.name: getattr(options, f.name) for f in fields(Options) if f.name in names}
     longer = max(overlap_size(scene.overlap, linear_of(scene.target.grid.affine)))
     return LocalOptions(**given, spacing=max(longer / _ALONG, 8.0), filters=("reliability", "ssim", "neighbours"))
-
-
-def _as_affine(model: Any) -> Affine:
-    """Map from positions to corrected positions, of an affine model."""
-    x, y = np.array([0.0, 1.0, 0.0]) * model.scale + model.centre[0], np.array([0.0, 0.0, 1.0]) * model.scale
-    y += model.centre[1]
-    dx, dy = model.predict(x, y)
-    to_x, to_y = x + dx, y + dy
-    (a, b), (d, e) = ((p[1] - p[0], p[2] - p[0]) for p in (to_x, to_y))
-    a, b, d, e = (float(one) / model.scale for one in (a, b, d, e))
-    return Affine(a, b, to_x[0] - a * x[0] - b * y[0], d, e, to_y[0] - d * x[0] - e * y[0])
 
 
 def _as_it_came(points: TiePoints, placed: Affine, scene: Scene) -> TiePoints:
@@ -207,14 +200,24 @@ def _adjusted(points: TiePoints, geometry: str, scene: Scene) -> tuple[TiePoints
     flags[np.flatnonzero(points.ok)[weight == 0]] = True
     points = points.with_status(flags, Status.OUTLIER)
     inside = weight > 0
-    col, row = vector_to_pixel(linear_of(scene.target.grid.affine), *residual[inside].T)
+    # The residual that a point would have if it were left out, from its share in the fit.
+    spread, own = model.predict_cov(good.x, good.y)[inside], good.cov[inside] + np.asarray(model.scatter)
+    left = np.eye(2) - spread @ np.linalg.inv(own)
+    check = np.linalg.solve(left, residual[inside][..., None])[..., 0]
+    linear = linear_of(scene.target.grid.affine)
+    after = vector_to_pixel(linear, *check.T)
     before = points.dcol[points.ok], points.drow[points.ok]
-    rmse = [float(np.sqrt(np.mean(np.hypot(*pair) ** 2))) for pair in (before, (col, row))]
+    rmse = [float(np.sqrt(np.mean(np.hypot(*pair) ** 2))) for pair in (before, after)]
     quality = Quality(
         **window_medians(points, points.ok),
-        spread_px=float(np.hypot(nmad(col), nmad(row)) / np.sqrt(2)),
+        spread_px=float(np.hypot(nmad(after[0]), nmad(after[1])) / np.sqrt(2)),
+        n_check=int(inside.sum()),
+        median_before=float(np.median(np.hypot(*before))),
+        median_after=float(np.median(np.hypot(*after))),
         rmse_before=rmse[0],
         rmse_after=rmse[1],
+        ce90_before=ce90(*before),
+        ce90_after=ce90(*after),
     )
     return points, model, quality
 

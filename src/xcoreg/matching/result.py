@@ -40,7 +40,8 @@ _ADVICE = {
     Status.DISAGREES: "the scene changed (mask that with where=, or pass at= another place), or both images were "
     "resampled on one pixel grid (match them at their original pixel size)",
     Status.NOT_IMPROVED: "pass at= another place or another band",
-    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): correct that first, or pass at= one place",
+    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): measure it with geometry='auto', or with "
+    "match_local, or pass at= one place",
     Status.MASKED: "widen where=",
     Status.OUTSIDE: "check that the images overlap",
 }

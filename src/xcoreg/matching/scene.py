@@ -136,7 +136,7 @@ def _mask_before(mask: Mask, back: Affine, x: Any, y: Any) -> Any:
 
 
 def _moved_polygon(given: Any, crs: Any, corrected: Affine | None) -> shapely.Geometry:
-    """Valid area of the target, as a user gives it, where a correction puts it."""
+    """Put the valid area of the target, as a user gives it, where a correction puts the target."""
     polygon = _as_polygon(given, crs, "footprint")
     if corrected is None:
         return polygon

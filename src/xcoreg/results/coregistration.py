@@ -207,6 +207,13 @@ class Coregistration:
         return self.model is not None and self.model.kind != "translation"
 
     @property
+    def moves_transform(self) -> bool:
+        """True when moving the transform corrects an image: one shift, or the similarity or affine of a whole image."""
+        if self.model is None or not self.is_field:
+            return self.model is not None
+        return self.model.kind == "affine" and self.details.options.get("geometry", "shift") != "shift"
+
+    @property
     def has_dz(self) -> bool:
         """True when heights are corrected, too, by one number or by a field of them."""
         return getattr(self.model, "dz_constant", 0.0) != 0.0
@@ -295,6 +302,8 @@ class Coregistration:
         """
         if self.shift_or_none is None or not self.ok:
             raise MatchError(f"there is no trusted shift to move by: {self.status.reason}", self.points)
+        if self.model is not None and self.is_field and self.moves_transform:
+            return Affine(*self.model.matrix) @ Affine(*self.transform)  # type: ignore[attr-defined]
         if self.is_field:
             raise OptionError(
                 f"the correction ({self.model.kind if self.model else '?'}) varies from place to place, moving the "

@@ -63,7 +63,7 @@ def _moves(coef: Floats, u: Floats, v: Floats) -> Floats:
 
 
 def _derivatives(kind: str, coef: Floats, u: Floats, v: Floats) -> Floats:
-    """Derivatives (..., 2, parameters) of the corrections by the parameters of a kind."""
+    """Differentiate: (..., 2, parameters) of the corrections by the parameters of a kind."""
     one, nil = np.ones_like(u), np.zeros_like(u)
     if kind == "similarity":
         return np.stack([np.stack([one, nil, u, -v], -1), np.stack([nil, one, v, u], -1)], -2)
