@@ -75,10 +75,25 @@ def count_independent(places: Floats, size: float) -> int:
     return len(np.unique(np.floor(places / (_APART * size)), axis=0)) if len(places) else 0
 
 
+def shared_area(places: Floats, sizes: Floats) -> Floats:
+    """Share (n, n) of their pixels, and so of their noise, that windows at places (n, 2), px, have in common."""
+    low, high = places - sizes[:, None] / 2, places + sizes[:, None] / 2
+    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    return np.asarray(np.clip(sides, 0, None).prod(-1) / (sizes[:, None] * sizes[None]))
+
+
 def accept_windows(
-    moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Floats, reach: float = np.inf
+    moves: Floats,
+    covs: Floats,
+    status: NDArray[np.int8],
+    reliability: Floats,
+    reach: float = np.inf,
+    shared: Floats | None = None,
 ) -> Acceptance:
-    """Decide whether windows agree on one shift, searched within reach: moves (n, 2); covs (n, 2, 2); others (n,)."""
+    """Decide whether windows agree on one shift, searched within reach: moves (n, 2); covs (n, 2, 2); others (n,).
+
+    shared : (n, n); share of their pixels that windows have in common.
+    """
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
     if not ok.any():
         return Acceptance.failed(commonest_status(status, (Status.NO_DATA,)), len(ok))
@@ -87,7 +102,8 @@ def accept_windows(
     typical = np.median(sigma[ok][np.isfinite(sigma[ok])]) if np.isfinite(sigma[ok]).any() else 0.0
     radius = max(_AGREE, _AGREE_SIGMAS * typical)
     inliers = largest_group(np.where(ok[:, None], moves, np.nan), trust, radius)
-    move, cov = combine(moves[inliers], covs[inliers])
+    both = None if shared is None else shared[np.ix_(inliers, inliers)]
+    move, cov = combine(moves[inliers], covs[inliers], both)
     if inliers.sum() > 1:
         cov = cov + SYSTEMATIC**2 * np.eye(2)
     agree, differ = int(inliers.sum()), int((ok & ~inliers).sum())

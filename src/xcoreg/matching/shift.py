@@ -17,7 +17,7 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
 from xcoreg.matching import geometry
-from xcoreg.matching.acceptance import Acceptance, accept_windows, locked_to_pixel_grid, quarters_disagree
+from xcoreg.matching.acceptance import Acceptance, accept_windows, locked_to_pixel_grid, quarters_disagree, shared_area
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
 from xcoreg.matching.placement import choose_centres, clamp_inside, overlap_size, spread_out, window_size
@@ -137,7 +137,9 @@ def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene:
     limit = scene.search_limit(options.max_shift)
     widest = 0.4 * min(one.size for one in rounds)
     reach = widest if limit is None else min(limit, widest)
-    answer = accept_windows(moves, covs, status, reliability, reach)
+    places = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.x, one.y), -1) for one in rounds])
+    shared = shared_area(places, np.concatenate([np.full(len(one.x), float(one.size)) for one in rounds]))
+    answer = accept_windows(moves, covs, status, reliability, reach, shared)
     if answer.status is Status.OK and int(answer.inliers.sum()) == 1 and not _improved(rounds, answer):
         return replace(answer, status=Status.NOT_IMPROVED, inliers=np.zeros_like(answer.inliers))
     return answer
