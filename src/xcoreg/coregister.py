@@ -23,7 +23,7 @@ from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import write_raster
-from xcoreg.matching import field, geometry, shift
+from xcoreg.matching import field, shift
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -32,6 +32,8 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
+from xcoreg.matching.placing import first_guess
+from xcoreg.matching.scene import prepare
 from xcoreg.raster.bands import other_grids, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
@@ -308,7 +310,7 @@ def georeference(
         ]
         chances: list[float] = []
         for one in places:
-            chances.append(geometry.first_placement(one, reference, checked)[1])
+            chances.append(first_guess(prepare(one, reference, checked.by("phase")))[1])
             if chances[-1] < _CLEAR:
                 break
         placed = places[int(np.argmin(chances))]

@@ -36,7 +36,7 @@ _COHERENT, _RINGS = 0.98, 3
 # Variances are multiplied by this, and never below a square, px: calibrated in benchmarks/structure.py.
 _SCATTER, _SYSTEMATIC = 1.8, 0.012
 # Limits of acceptance, as of the phase matcher; calibrated on pairs that must not match.
-_CHANCE, _RIVAL, _LARGEST_SIGMA, _PARTS = -5.0, 0.75, 0.7, 4.0
+_CHANCE, _RIVAL, _LARGEST_SIGMA, _PARTS = -5.0, 0.75, 0.7, 7.0
 _SIDE, _BLOCK = 8, 8  # parts along each side of a window; side of a block whose pulls count as independent, px
 
 
@@ -129,6 +129,8 @@ def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, l
     both = _correlate(tgt, ref, valid, valid)
     peaks = _peaks(both, limit)
     move, cov, last, score, parts = _refine(both, peaks.move)
+    # Where half of a window is missing, fewer parts can agree.
+    parts /= np.minimum(1, 2 * valid.mean((1, 2)))
     checks = _statuses(peaks, move, cov, last, parts, limit)
     unmeasured = status != Status.OK
     status = np.where(unmeasured, status, checks).astype(np.int8)

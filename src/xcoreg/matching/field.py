@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
-from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
+from xcoreg.core.models import Choice, Degenerate, Translation, adjust, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
@@ -25,6 +26,7 @@ from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
+from xcoreg.matching.placing import trusted_guess
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, window_medians, with_warning
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
@@ -41,29 +43,83 @@ Image = DataArray | Dataset
 _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED, Status.DISAGREES)
 # They are searched within this radius, px of the matching grid, and need so many matched windows for a guess.
 _NEAR, _ENOUGH = 2.5, 6
+# Rotation and scale that move the edge of a window by more (px) are taken out before it is cut, so many times at most.
+_DISTORTED, _PLACEMENTS = 0.3, 2
 
 
 def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     with lazy.shared_chunks():
         scene = prepare(target, reference, options)
-        fit = build_field(scene, options, *find_points(scene, options.by("phase")))
+        fit = build_field(scene, options, *_measure(target, reference, options.by("phase"), scene))
         if options.matcher == "auto" and fit.status in FOUND_NOTHING:
             edges = options.by("structure")
-            other = build_field(scene, edges, *find_points(scene, edges))
+            other = build_field(scene, edges, *_measure(target, reference, edges, scene))
             fit = with_warning(other, BY_EDGES) if other.ok else fit
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
     return fit
 
 
+def _measure(target: Image, reference: Image, options: LocalOptions, scene: Scene) -> tuple[TiePoints, float | None]:
+    """Find tie points, and again along their affine part where windows are turned or stretched by too much."""
+    if options.points is not None:
+        return find_points(scene, options)
+    placed = trusted_guess(scene) if options.geometry != "shift" else None
+    points, reach = _points_along(target, reference, options, scene, placed)
+    for _ in range(_PLACEMENTS):
+        further = None if reach is None else _distortion(points, placed)
+        if further is None:
+            break
+        placed = further
+        again, wide = _points_along(target, reference, options, scene, placed)
+        if int(again.ok.sum()) < int(points.ok.sum()) / 2:
+            break
+        points, reach = again, wide
+    return points, reach
+
+
+def _points_along(
+    target: Image, reference: Image, options: LocalOptions, scene: Scene, placed: Affine | None
+) -> tuple[TiePoints, float | None]:
+    """Tie points from windows that are cut along a placement of the target, for the target as it came."""
+    if placed is None:
+        return find_points(scene, options)
+    there = prepare(target, reference, options, placed)
+    points, reach = find_points(there, options)
+    return as_it_came(points, placed, there), reach
+
+
+def _distortion(points: TiePoints, placed: Affine | None) -> Affine | None:
+    """Affine placement of the target by tie points, None if windows cut along the last one fit it well enough."""
+    good = points.take(points.ok)
+    try:
+        model, *_ = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)
+    except Degenerate:
+        return None
+    wanted = Affine(*model.matrix)
+    rest = wanted @ ~(placed or Affine.identity())
+    linear = np.array([[rest.a - 1, rest.b], [rest.d, rest.e - 1]])
+    half = float(np.median(good.size)) / 2
+    return wanted if np.linalg.norm(linear, 2) * half > _DISTORTED else None
+
+
+def as_it_came(points: TiePoints, placed: Affine, scene: Scene) -> TiePoints:
+    """Tie points of a placed target, as those of the target as it came."""
+    x, y = ~placed @ (points.x, points.y)
+    dx, dy = points.x + points.dx - x, points.y + points.dy - y
+    linear = linear_of(~placed @ scene.target.grid.affine)
+    dcol, drow = vector_to_pixel(linear, dx, dy)
+    return replace(points, x=x, y=y, dx=dx, dy=dy, dcol=dcol, drow=drow)
+
+
 def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoints:
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
     with lazy.shared_chunks():
         scene = prepare(target, reference, options)
-        points, reach = find_points(scene, options.by("phase"))
+        points, reach = _measure(target, reference, options.by("phase"), scene)
         if options.matcher == "auto" and acceptance(points, reach)[0] in FOUND_NOTHING:
-            others, reach = find_points(scene, options.by("structure"))
+            others, reach = _measure(target, reference, options.by("structure"), scene)
             points = others if acceptance(others, reach)[0] is Status.OK else points
     return points.on_grid(scene.target.grid, options.spacing)
 

@@ -14,22 +14,20 @@ from typing import Any
 import numpy as np
 import shapely
 from affine import Affine
-from xarray import DataArray, Dataset, Variable
+from xarray import DataArray, Dataset
 
 from xcoreg.core import Floats
 from xcoreg.core.matches import Status
-from xcoreg.core.mellin import first_guess
 from xcoreg.core.models import PARAMETERS, Degenerate, adjust
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching import field
-from xcoreg.matching.cutter import Cutter
 from xcoreg.matching.options import LocalOptions, Options
 from xcoreg.matching.placement import overlap_size
+from xcoreg.matching.placing import trusted_guess
 from xcoreg.matching.result import FOUND_NOTHING, scene_details, window_medians
 from xcoreg.matching.scene import Scene, prepare
-from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
@@ -38,9 +36,6 @@ logger = logging.getLogger("xcoreg")
 
 Image = DataArray | Dataset
 
-_COARSE = 256  # side of the coarse images, px
-_READ = 30_000_000  # px; of larger images samples are taken instead of means
-_ACCIDENT = -6.0  # largest logarithm of the chance of a first guess
 # Placements at most; they are settled when no corner of the image moves by more, target px.
 _PLACEMENTS, _SETTLED = 4, 0.05
 _ALONG = 10  # windows along the longer side of the overlap
@@ -51,11 +46,8 @@ def match(target: Image, reference: Image, options: Options) -> Coregistration:
     """Measure the geometry of the whole image; the result may not be ok."""
     by = [options.by("phase")] + ([options.by("structure")] if options.matcher == "auto" else [])
     scene = prepare(target, reference, by[0])
-    guess, chance = _first_guess(scene)
-    logger.info("first guess: %s, log10 of its chance %.1f", tuple(guess)[:6], chance)
-    if chance > _ACCIDENT:
-        # A small rotation needs no guess, and whatever agrees about the images where they lie is no accident.
-        guess = Affine.identity()
+    # A small rotation needs no guess, and whatever agrees about the images where they lie is no accident.
+    guess = trusted_guess(scene) or Affine.identity()
     points, status, quality = _no_points(scene), Status.NO_PEAK, Quality()
     for matcher in by:
         points, status, chance = _place(target, reference, matcher, guess)
@@ -70,11 +62,6 @@ def match(target: Image, reference: Image, options: Options) -> Coregistration:
     return _result(scene, options, points, model, replace(quality, n_windows=len(points), chance=chance), status)
 
 
-def first_placement(target: Image, reference: Image, options: Options) -> tuple[Affine, float]:
-    """First guess of where the target belongs, and the logarithm of the chance that it is an accident."""
-    return _first_guess(prepare(target, reference, options.by("phase")))
-
-
 def _no_points(scene: Scene) -> TiePoints:
     none = np.empty(0)
     return TiePoints(none, none, none, none, none, none, none, none, none, crs_wkt=_wkt(scene))
@@ -83,51 +70,6 @@ def _no_points(scene: Scene) -> TiePoints:
 def _wkt(scene: Scene) -> str | None:
     crs = scene.target.grid.crs
     return None if crs is None else str(crs.to_wkt())
-
-
-def _first_guess(scene: Scene) -> tuple[Affine, float]:
-    """Placement of the target by coarse images of both, and the logarithm of the chance that it is an accident."""
-    crs, extent = scene.target.grid.crs, scene.target.grid.extent.geom
-    middle = scene.overlap.centroid
-    unit = _ground_unit(scene)
-    west, south, east, north = extent.bounds
-    side = max((east - west) / unit[0], (north - south) / unit[1])
-    own = np.sqrt(abs(scene.linear[0] * scene.linear[3] - scene.linear[1] * scene.linear[2]) / (unit[0] * unit[1]))
-    pixel = max(side / _COARSE, float(own))
-    size = int(min(_COARSE, max(side / pixel, 32)))
-    linear = (pixel * unit[0], 0.0, 0.0, -pixel * unit[1])
-    cuts = []
-    for cutter, raster in ((scene.target_cutter, scene.target), (scene.reference_cutter, scene.reference)):
-        coarse = Cutter(_readable(raster, scene), crs, linear, None, cutter.mask)
-        cuts.append(coarse.cut(np.array([middle.x]), np.array([middle.y]), size))
-    tgt, ref = cuts
-    found = first_guess(tgt.values[0], ref.values[0], tgt.valid[0], ref.valid[0])
-    to_map = np.diag([linear[0], linear[3]])
-    matrix = to_map @ found.matrix @ np.linalg.inv(to_map)
-    centre, goal = (np.array([cut.x[0], cut.y[0]]) for cut in (tgt, ref))
-    offset = goal + to_map @ np.array(found.move) - matrix @ centre
-    (a, b), (d, e) = matrix.tolist()
-    return Affine(a, b, offset[0], d, e, offset[1]), found.log10_chance
-
-
-def _ground_unit(scene: Scene) -> tuple[float, float]:
-    """CRS units that are equally long on the ground along x and y: degrees of longitude shrink towards the poles."""
-    crs = scene.target.grid.crs
-    if crs is None or not crs.geographic:
-        return 1.0, 1.0
-    return 1 / max(float(np.cos(np.radians(scene.overlap.centroid.y))), 0.05), 1.0
-
-
-def _readable(raster: Raster, scene: Scene) -> Raster:
-    """Raster that is read as a whole: a large one by the samples of its overview."""
-    if raster.shape[0] * raster.shape[1] <= _READ:
-        return raster
-    view = scene.overviews[0 if raster is scene.target else 1]
-    dims = raster.data.dims
-    data = DataArray(view.values, dims=dims)
-    return Raster(
-        data, view.grid, None, raster.name, "none", data.variable, (), mask=Variable(dims, view.valid & view.sampled)
-    )
 
 
 def _place(target: Image, reference: Image, options: Options, guess: Affine) -> tuple[TiePoints, Status, float]:
@@ -147,7 +89,7 @@ def _place(target: Image, reference: Image, options: Options, guess: Affine) -> 
         try:
             model, *_ = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)
         except Degenerate:
-            return _as_it_came(points, placed, scene), Status.NO_PEAK, chance
+            return field.as_it_came(points, placed, scene), Status.NO_PEAK, chance
         corners = np.array(shapely.get_coordinates(scene.target.grid.extent.geom)).T
         moved = vector_to_pixel(linear_of(scene.target.grid.affine), *model.predict(*corners))
         if np.hypot(*moved).max() < _SETTLED:
@@ -155,7 +97,7 @@ def _place(target: Image, reference: Image, options: Options, guess: Affine) -> 
         last, placed = placed, Affine(*model.matrix) @ placed
     else:
         placed = last
-    return _as_it_came(points, placed, scene), status, chance
+    return field.as_it_came(points, placed, scene), status, chance
 
 
 def _local_options(options: Options, scene: Scene) -> LocalOptions:
@@ -164,15 +106,6 @@ def _local_options(options: Options, scene: Scene) -> LocalOptions:
     given = {f.name: getattr(options, f.name) for f in fields(Options) if f.name in names}
     longer = max(overlap_size(scene.overlap, linear_of(scene.target.grid.affine)))
     return LocalOptions(**given, spacing=max(longer / _ALONG, 8.0), filters=("reliability", "ssim", "neighbours"))
-
-
-def _as_it_came(points: TiePoints, placed: Affine, scene: Scene) -> TiePoints:
-    """Tie points of a placed target, as those of the target as it came."""
-    x, y = ~placed @ (points.x, points.y)
-    dx, dy = points.x + points.dx - x, points.y + points.dy - y
-    linear = linear_of(~placed @ scene.target.grid.affine)
-    dcol, drow = vector_to_pixel(linear, dx, dy)
-    return replace(points, x=x, y=y, dx=dx, dy=dy, dcol=dcol, drow=drow)
 
 
 def _adjusted(points: TiePoints, geometry: str, scene: Scene) -> tuple[TiePoints, Any, Quality]:

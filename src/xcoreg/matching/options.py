@@ -26,7 +26,6 @@ IMAGE_MATCHERS = ("phase", "structure", "auto")
 
 # Options of one shift that a field does not have, and what to use instead.
 _SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
-_SINGLE |= {"geometry": "give model= for the field"}
 
 Matcher = Callable[..., Any]
 
@@ -101,7 +100,8 @@ class Options:
         column called z, height, h, elevation, elev, h_ell or altitude.
     geometry : {"shift", "similarity", "affine", "homography", "auto"}
         What is measured of the whole image: one shift; or rotation by any angle, scale from 0.5 to 2 and shift; an
-        affine or perspective distortion on top. "auto" takes the simplest that fits.
+        affine or perspective distortion on top. "auto" takes the simplest that fits. Of a field: whether rotation and
+        scale of any size are looked for and undone before its windows are cut.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}

@@ -211,7 +211,8 @@ class Coregistration:
         """True when moving the transform corrects an image: one shift, or the similarity or affine of a whole image."""
         if self.model is None or not self.is_field:
             return self.model is not None
-        return self.model.kind == "affine" and self.details.options.get("geometry", "shift") != "shift"
+        of_all = self.details.assessment is None and self.details.options.get("geometry", "shift") != "shift"
+        return of_all and self.model.kind == "affine"
 
     @property
     def has_dz(self) -> bool:
