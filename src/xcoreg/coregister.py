@@ -32,8 +32,7 @@ from xcoreg.matching.options import (
     check_options,
     shows_options,
 )
-from xcoreg.matching.placing import first_guess
-from xcoreg.matching.scene import prepare
+from xcoreg.matching.placing import laid_over
 from xcoreg.raster.bands import other_grids, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
@@ -46,7 +45,6 @@ from xcoreg.raster.grid import (
     located,
     needs_rectifying,
     out_of_pixels,
-    placed_over,
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
@@ -256,11 +254,6 @@ def tie_points(
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
-# Shares of the sides of a reference that an image without a place may cover, and how many places along each axis are
-# then tried; the chance (log10) from which on a place is taken without trying the others.
-_COVERS, _CLEAR = ((1.0, 1), (0.5, 3)), -20.0
-
-
 @shows_options(Options)
 def georeference(
     image: DataArray, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
@@ -300,20 +293,7 @@ def georeference(
     (True, 10.0)
     """
     checked = check_options({"geometry": "affine", **options})
-    placed = image
-    if lacks_georeference(image):
-        places = [
-            placed_over(image, reference, share=share, at=((i + 1) / (n + 1), (j + 1) / (n + 1)))
-            for share, n in _COVERS
-            for i in range(n)
-            for j in range(n)
-        ]
-        chances: list[float] = []
-        for one in places:
-            chances.append(first_guess(prepare(one, reference, checked.by("phase")))[1])
-            if chances[-1] < _CLEAR:
-                break
-        placed = places[int(np.argmin(chances))]
+    placed = laid_over(image, reference, checked) if lacks_georeference(image) else image
     fit = match(placed, reference, **{**options, "geometry": checked.geometry})
     return apply(placed, fit), fit
 

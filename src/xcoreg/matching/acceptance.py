@@ -153,6 +153,23 @@ def quarters_disagree(
     return quarters if disagree.sum() * 2 >= ok.sum() else None
 
 
+# Quarters confirm an answer within so many matching pixels; of each window so many of its quarters must.
+_CONFIRMS, _OF_FOUR = 1.5, 3
+
+
+def quarters_confirm(
+    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, make: Callable[[float], Matcher]
+) -> bool:
+    """Whether three of four quarters of windows show the answer, too: of edges alone one window is too little."""
+    size = found.size // 2
+    if size < _QUARTER or not inliers.any():
+        return False
+    places, moves = found.places[inliers], found.moves[inliers]
+    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(0.1 * size))
+    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx, quarters.dy)) - move[:, None]))
+    return int((off <= _CONFIRMS).sum()) >= _OF_FOUR * int(inliers.sum())
+
+
 def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
     """Centres of the four quarters of windows."""
     steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size

@@ -70,6 +70,7 @@ class Options:
     ----------
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
+        "auto" takes the pair of bands that correlates best in coarse images.
     window : int, optional
         Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, down to
         128 or what the overlap holds where fewer than four of these fit; larger ones are tried when these fail or are

@@ -17,7 +17,15 @@ from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_pixel
 from xcoreg.matching import geometry
-from xcoreg.matching.acceptance import Acceptance, accept_windows, locked_to_pixel_grid, quarters_disagree, shared_area
+from xcoreg.matching.acceptance import (
+    Acceptance,
+    accept_windows,
+    locked_to_pixel_grid,
+    quarters_confirm,
+    quarters_disagree,
+    shared_area,
+)
+from xcoreg.matching.choice import with_bands
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
 from xcoreg.matching.placement import choose_centres, clamp_inside, overlap_size, spread_out, window_size
@@ -42,16 +50,21 @@ def match(target: DataArray | Dataset, reference: Any, options: Options) -> Core
     with lazy.shared_chunks():
         if hasattr(reference, "geometry") and hasattr(reference, "columns"):
             fit = match_points(target, reference, options)
-        elif options.geometry not in ("shift", "auto"):
-            fit = geometry.match(target, reference, options)
         else:
-            scene = prepare(target, reference, options)
-            fit = _match_images(scene, options) if options.terms is None else match_elevation(scene, options)
-            if options.geometry == "auto" and not fit.ok:
-                fit = geometry.match(target, reference, options)
+            options = with_bands(target, reference, options)
+            fit = _match_pair(target, reference, options)
     if not fit.ok and options.errors == "raise":
         raise elevation_failure(fit) if fit.details.elevation else failure(fit, options)
     return fit
+
+
+def _match_pair(target: DataArray | Dataset, reference: DataArray | Dataset, options: Options) -> Coregistration:
+    """Measure one shift, or the geometry that is wanted."""
+    if options.geometry not in ("shift", "auto"):
+        return geometry.match(target, reference, options)
+    scene = prepare(target, reference, options)
+    fit = _match_images(scene, options) if options.terms is None else match_elevation(scene, options)
+    return geometry.match(target, reference, options) if options.geometry == "auto" and not fit.ok else fit
 
 
 def _match_images(scene: Scene, options: Options) -> Coregistration:
@@ -164,6 +177,9 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
     if quarters is not None:
         rounds.append(quarters)
         return _rejected(answer, rounds, Status.OUTLIER)
+    edges_alone = options.matcher == "structure" and few
+    if edges_alone and not quarters_confirm(scene, last, inliers, answer.move, options.match_function):
+        return _rejected(answer, rounds, Status.NO_PEAK)
     if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer

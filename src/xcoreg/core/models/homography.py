@@ -7,7 +7,7 @@ deviations), with the scatter of the tie points beyond their own covariances as 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -101,7 +101,7 @@ def adjust(
     values, covs = move / scale, np.asarray(cov, np.float64) / scale**2
     coef, inverse, scatter, weight = _solve(kind, u, v, values, covs)
     residual = (values - _moves(_as_eight(kind, coef), u, v)) * scale
-    facts = {"n": len(place), "scatter": to_tuples(scatter * scale**2), "hull": half_planes(*place.T)}
+    facts: dict[str, Any] = {"n": len(place), "scatter": to_tuples(scatter * scale**2), "hull": half_planes(*place.T)}
     facts |= {"spacing": typical_spacing(u, v) * scale, "centre": centre, "scale": scale}
     if kind == "homography":
         return Homography(**facts, coef=coef, cov=inverse), residual, weight
@@ -113,7 +113,7 @@ def adjust(
 def _solve(kind: str, u: Floats, v: Floats, values: Floats, covs: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Parameters, their covariance, scatter (2, 2) beyond the covariances, and weights (n,)."""
     n, coef, between = len(u), np.zeros(PARAMETERS[kind]), 0.0
-    weight = np.ones(n)
+    weight: Floats = np.ones(n)
     for _ in range(_ROUNDS):
         eight = _as_eight(kind, coef)
         slope, off = _derivatives(kind, eight, u, v), values - _moves(eight, u, v)
