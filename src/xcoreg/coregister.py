@@ -294,7 +294,7 @@ def georeference(
     """
     checked = check_options({"geometry": "affine", **options})
     placed = laid_over(image, reference, checked) if lacks_georeference(image) else image
-    fit = match(placed, reference, **{**options, "geometry": checked.geometry})
+    fit = shift.match(*located_pair(placed, reference, None), checked).made_of(image, reference)
     return apply(placed, fit), fit
 
 

@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from xcoreg.core.mellin import Similarity, first_guess, turn_image
 
-SIZE = 160
+SIZE = 128
 SEEN = np.ones((SIZE, SIZE), bool)
 
 

@@ -15,13 +15,13 @@ from scipy import fft, ndimage
 from xcoreg.core import Bools, Floats
 from xcoreg.core.quality import smooth
 from xcoreg.core.sampling import shrink
-from xcoreg.core.structure import channels, correlation_peaks
+from xcoreg.core.structure import Side, channels, correlation_peaks
 
 _ANGLES, _RADII = 360, 128  # bins of half a turn, and of the radius
 _BAND = (0.02, 0.4)  # radial frequencies that are compared, cycles per pixel
 _LARGEST = np.log(2.2)  # largest logarithm of the scale
 _CANDIDATES = 12
-_CLEAR, _GRID = -10.0, (48, 15)  # chance above which rotations and scales are tried everywhere, and their numbers
+_CLEAR, _GRID = -10.0, (36, 11)  # chance above which rotations and scales are tried everywhere, and their numbers
 _STEPS = ((2.0, 0.03), (1.0, 0.015), (0.5, 0.008))  # of the climb to the best rotation, degrees, and scale
 _CLIMB = 4  # steps of one length at most
 
@@ -54,19 +54,20 @@ def first_guess(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) ->
     """
     pair = tgt, tgt_valid, ref, ref_valid
     half = _halved(pair)
-    found = [_try(half, one) for one in _candidates(*pair)]
+    near, far = (Side.of(ref[None], valid[None]) for ref, valid in (pair[2:], half[2:]))
+    found = [_try(*half[:2], far, one) for one in _candidates(*pair)]
     if min(one.log10_chance for one in found) > _CLEAR:
-        found += [_try(half, one) for one in _everywhere()]
-    best = _try(pair, min(found, key=lambda one: one.log10_chance))
+        found += [_try(*half[:2], far, one) for one in _everywhere()]
+    best = _try(tgt, tgt_valid, near, min(found, key=lambda one: one.log10_chance))
     tried = len(found)
     for turn, grow in _STEPS:
         for _ in range(_CLIMB):
-            near = [
+            steps = [
                 replace(best, angle=best.angle + a * np.radians(turn), scale=best.scale * np.exp(b * grow))
                 for a, b in ((1, 0), (-1, 0), (0, 1), (0, -1))
             ]
-            better = min((_try(pair, one) for one in near), key=lambda one: one.log10_chance)
-            tried += len(near)
+            better = min((_try(tgt, tgt_valid, near, one) for one in steps), key=lambda one: one.log10_chance)
+            tried += len(steps)
             if better.log10_chance >= best.log10_chance:
                 break
             best = better
@@ -132,11 +133,10 @@ def _round_taper(shape: tuple[int, ...]) -> Floats:
     return np.asarray(np.cos(np.pi / 2 * np.minimum(np.hypot(row[:, None], col), 1)) ** 2, np.float32)
 
 
-def _try(pair: _Pair, guess: Similarity) -> Similarity:
-    """Turn and scale the target, and correlate it with the reference."""
-    tgt, tgt_valid, ref, ref_valid = pair
+def _try(tgt: Floats, tgt_valid: Bools, ref: Side, guess: Similarity) -> Similarity:
+    """Turn and scale the target, and correlate it with the channels of the reference."""
     turned, valid = turn_image(tgt, tgt_valid, guess.matrix)
-    peaks = correlation_peaks(turned[None], ref[None], valid[None], ref_valid[None])
+    peaks = correlation_peaks(Side.of(turned[None], valid[None]), ref)
     move = peaks.move[0]
     return replace(guess, move=(float(move[0]), float(move[1])), log10_chance=float(peaks.log10_chance[0]))
 

@@ -99,12 +99,10 @@ def structure_match(
     return Matches.concatenate([_match_batch(tgt[c], ref[c], tgt_valid[c], ref_valid[c], limit) for c in cuts])
 
 
-def correlation_peaks(
-    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, max_shift: float | None = None
-) -> Peaks:
-    """Highest peaks of windows (n, rows, cols) each of which has pixels of its own that are missing."""
-    limit = 0.5 * min(ref.shape[1:]) - 1 if max_shift is None else max_shift
-    return _peaks(_correlate(tgt, ref, tgt_valid, ref_valid), limit)
+def correlation_peaks(tgt: Side, ref: Side, max_shift: float | None = None) -> Peaks:
+    """Highest peaks of windows whose channels are known, each with missing pixels of its own."""
+    limit = 0.5 * min(ref.weight.shape[1:]) - 1 if max_shift is None else max_shift
+    return _peaks(_correlate(tgt, ref), limit)
 
 
 def structure_scout(
@@ -115,7 +113,8 @@ def structure_scout(
     out = np.zeros((len(ref), 2))
     for cut in batches(ref.shape):
         (one, two), status = prepare(tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut])
-        peaks = _peaks(_correlate(one, two, *[tgt_valid[cut] & ref_valid[cut]] * 2), limit)
+        valid = tgt_valid[cut] & ref_valid[cut]
+        peaks = correlation_peaks(Side.of(one, valid), Side.of(two, valid), limit)
         good = (peaks.log10_chance < _CHANCE) & (status == Status.OK)
         out[cut] = np.where(good[:, None], np.rint(peaks.move), 0)
     return out
@@ -126,7 +125,7 @@ def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, l
     (tgt, ref), status = prepare(tgt, ref, tgt_valid, ref_valid)
     # Pixels that are missing in one window would only be noise in the other.
     valid = tgt_valid & ref_valid
-    both = _correlate(tgt, ref, valid, valid)
+    both = _correlate(Side.of(tgt, valid), Side.of(ref, valid))
     peaks = _peaks(both, limit)
     move, cov, last, score, parts = _refine(both, peaks.move)
     # Where half of a window is missing, fewer parts can agree.
@@ -137,7 +136,8 @@ def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, l
     for column in (move, cov, score):
         column[unmeasured] = np.nan
     reliability = np.where(unmeasured, np.nan, 100 * (1 - peaks.rival))
-    return Matches(*move.T, cov=cov, score=score, reliability=reliability, status=status)
+    dcol, drow, cov, score, reliability = (np.asarray(one, np.float64) for one in (*move.T, cov, score, reliability))
+    return Matches(dcol, drow, cov, score, status, reliability)
 
 
 def channels(image: Floats, valid: Bools, scale: float) -> tuple[list[Floats], Floats]:
@@ -159,24 +159,36 @@ def channels(image: Floats, valid: Bools, scale: float) -> tuple[list[Floats], F
     return [size * part for one in (double, double * double) for part in (one.real, one.imag)], weight
 
 
-def _correlate(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> _Channels:
-    """Compute the channels of both windows, and correlate them in the Fourier plane."""
-    modes, window = modes_for(*ref.shape[1:]), taper(*ref.shape[1:], _TAPERED)
-    spectra, fields = [], []
-    for scale in _SCALES:
-        pair = []
-        for image, valid in ((ref, ref_valid), (tgt, tgt_valid)):
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Channels of n windows: fields (scales, channels, n, rows, cols), their modes, weight (n, rows, cols)."""
+
+    fields: Floats
+    spectra: Spectra
+    weight: Floats
+
+    @classmethod
+    def of(cls, image: Floats, valid: Bools) -> Side:
+        """Channels of windows (n, rows, cols), weighted and transformed."""
+        modes, window = modes_for(*image.shape[1:]), taper(*image.shape[1:], _TAPERED)
+        fields = []
+        for scale in _SCALES:
             parts, weight = channels(image, valid, scale)
             weight = weight * window
-            pair.append(np.stack([_centred(one, weight) for one in parts]))
-        spectra.append([np.stack([modes.take(forward(one)) for one in both]) for both in pair])
-        fields.append(pair[1])
-    one, two = (np.stack(both) for both in zip(*spectra, strict=True))
+            fields.append(np.stack([_centred(one, weight) for one in parts]))
+        spectra = np.stack([np.stack([modes.take(forward(one)) for one in parts]) for parts in fields])
+        return cls(np.stack(fields), spectra, weight)
+
+
+def _correlate(tgt: Side, ref: Side) -> _Channels:
+    """Correlate all channels of both windows in the Fourier plane."""
+    modes, weight = modes_for(*tgt.weight.shape[1:]), tgt.weight
+    one, two = ref.spectra, tgt.spectra
     powers = [np.stack([sum(modes.sums(_power(c)) for c in part) for part in both]) for both in (one, two)]
     cross = np.stack([sum(a * b.conj() for a, b in zip(*both, strict=True)) for both in zip(one, two, strict=True)])
     pixels, squares = modes.shape[0] * modes.shape[1], (weight**2).sum((1, 2), dtype=np.float64)
     dispersion = pixels * (weight**4).sum((1, 2), dtype=np.float64) / np.maximum(squares, 1e-6) ** 2
-    return _Channels(modes, one, np.stack(fields), cross, powers[0], powers[1], dispersion)
+    return _Channels(modes, one, tgt.fields, cross, powers[0], powers[1], dispersion)
 
 
 def _centred(one: Floats, weight: Floats) -> Floats:

@@ -96,7 +96,7 @@ def _distortion(points: TiePoints, placed: Affine | None) -> Affine | None:
     """Affine placement of the target by tie points, None if windows cut along the last one fit it well enough."""
     good = points.take(points.ok)
     try:
-        model, *_ = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)
+        model: Any = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)[0]
     except Degenerate:
         return None
     wanted = Affine(*model.matrix)

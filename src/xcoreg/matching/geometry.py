@@ -63,7 +63,7 @@ def match(target: Image, reference: Image, options: Options) -> Coregistration:
 
 
 def _no_points(scene: Scene) -> TiePoints:
-    none = np.empty(0)
+    none: Any = np.empty(0)
     return TiePoints(none, none, none, none, none, none, none, none, none, crs_wkt=_wkt(scene))
 
 
@@ -87,7 +87,7 @@ def _place(target: Image, reference: Image, options: Options, guess: Affine) -> 
             break
         good = points.take(points.ok)
         try:
-            model, *_ = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)
+            model: Any = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)[0]
         except Degenerate:
             return field.as_it_came(points, placed, scene), Status.NO_PEAK, chance
         corners = np.array(shapely.get_coordinates(scene.target.grid.extent.geom)).T
@@ -112,7 +112,7 @@ def _adjusted(points: TiePoints, geometry: str, scene: Scene) -> tuple[TiePoints
     """Adjust a geometry to the tie points, flag outliers, and measure the residuals."""
     good = points.take(points.ok)
     columns = good.x, good.y, good.dx, good.dy, good.cov
-    kinds = ("similarity", "affine", "homography") if geometry == "auto" else (geometry,)
+    kinds: tuple[str, ...] = ("similarity", "affine", "homography") if geometry == "auto" else (geometry,)
     if scene.target.grid.crs is not None and scene.target.grid.crs.geographic:
         kinds = tuple("affine" if kind == "similarity" else kind for kind in kinds)  # degrees are not alike
     best = None
