@@ -56,7 +56,7 @@ STEPS = [
             ("matching.scene.choose_centres", "windows with texture, spread over the overlap"),
             ("matching.windows.match_windows", "cut both images, match, cut again at the estimate"),
             ("core.matcher.phase_match", "whole pixels by phase, then least squares; covariance"),
-            ("matching.shift.accept_windows", "do the windows agree? quarters, coarser pixels"),
+            ("matching.acceptance.accept_windows", "do the windows agree? quarters, coarser pixels"),
             ("matching.result.build_fit", "Coregistration: model, tie points, quality, status"),
             ("warp.apply.apply", "no output grid asked for: nothing to resample"),
             ("warp.plan.plan_band", "only where the fit corrects heights"),

@@ -68,7 +68,7 @@ _HOMES = {
     "core.matcher": "phase_match",
     "core.matches": "Matches Status",
     "core.quality": "crlb",
-    "coregister": "apply match match_local shift_to tie_points warp_to",
+    "coregister": "apply georeference match match_local shift_to tie_points warp_to",
     "errors": (
         "CoregError CoregWarning EagerLoad Extrapolation GridError LowSupport MatchError "
         "MissingDependency NoOverlap NotGeoreferenced OptionError TooFewTiePoints"
@@ -96,10 +96,10 @@ __all__ = [
     "LowSupport", "MatchError", "Matches", "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError",
     "PointStatistics", "Quality", "Shift", "StackFit", "Status", "TiePoints", "TooFewTiePoints", "apply", "batch",
     "compare_points", "crlb", "datasets", "extend_stack", "filters", "fit_gcps", "from_geotransform", "georef",
-    "inside", "load_fit", "load_stack", "lonlat_to_pixel", "map_to_pixel", "masks", "match", "match_local",
-    "match_stack", "match_stack_local", "open_raster", "outside", "parse_crs", "phase_match", "pixel_to_lonlat",
-    "pixel_to_map", "read_gcps", "shift_to", "simulate", "tie_points", "to_geotransform", "transform_points",
-    "warp_to", "write_raster",
+    "georeference", "inside", "load_fit", "load_stack", "lonlat_to_pixel", "map_to_pixel", "masks", "match",
+    "match_local", "match_stack", "match_stack_local", "open_raster", "outside", "parse_crs", "phase_match",
+    "pixel_to_lonlat", "pixel_to_map", "read_gcps", "shift_to", "simulate", "tie_points", "to_geotransform",
+    "transform_points", "warp_to", "write_raster",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from xcoreg.io.stores import write_gcps
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
 from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options, shows_options
+from xcoreg.matching.placing import laid_over
 from xcoreg.raster.bands import other_grids, shape_of, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
@@ -60,8 +61,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
-    "gcps_of", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap", "place",
-    "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps", "write_output",
+    "gcps_of", "georeference", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap",
+    "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
+    "write_output",
 ]  # fmt: skip
 
 Image = TypeVar("Image", bound=DataArray | Dataset)
@@ -217,6 +219,50 @@ def tie_points(
     checked = check_options(dict(options), kind=LocalOptions)
     target, reference = located_pair(target, reference, ground)
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
+
+
+@shows_options(Options)
+def georeference(
+    image: DataArray, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
+) -> tuple[DataArray, Coregistration]:
+    """Georeference an image that has no place, or a wrong one, by matching it with a reference.
+
+    Parameters
+    ----------
+    image : DataArray
+        A scanned photo or map, pixel coordinates, any angle. It may cover the reference from twice to a quarter of its
+        sides. Where it has a georeference, that is where the search begins.
+    reference : DataArray or Dataset
+        A georeferenced image of the same ground.
+    **options
+        See :class:`xcoreg.matching.options.Options`; `geometry` is by default "affine".
+
+    Returns
+    -------
+    image, fit : DataArray, Coregistration
+        The same pixels under a transform (affine geometries) or interpolated once (homography); the fit starts from
+        where the image was laid over the reference.
+
+    Raises
+    ------
+    MatchError
+        When no place in the reference can be trusted.
+    OptionError, GridError
+        As :func:`match`.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair, similarity
+    >>> scene = pair((400, 400), shift=similarity((400, 400), degrees=20.0, shift=(30.0, -10.0)), seed=3)
+    >>> photo = DataArray(scene.tgt.values, dims=("y", "x"))
+    >>> placed, fit = georeference(photo, scene.ref)
+    >>> fit.ok, round(float(np.hypot(placed.rio.transform().a, placed.rio.transform().d)), 2)
+    (True, 10.0)
+    """
+    checked = check_options({"geometry": "affine", **options})
+    placed = laid_over(image, reference, checked) if lacks_georeference(image) else image
+    fit = shift.match(*located_pair(placed, reference, None), checked).made_of(image, reference)
+    return apply(placed, fit), fit
 
 
 @shows_options(ApplyOptions)
@@ -562,7 +608,7 @@ def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:
     if isinstance(like, DataArray | Dataset) and lacks_georeference(like):
         options = {**options, "like": in_pixels(like)}
     asked = ApplyOptions.checked(dict(options))
-    if asked.is_aligned or (like is None and not fit.is_field):
+    if asked.is_aligned or (like is None and fit.moves_transform):
         raise OptionError(
             "an image without a georeference has no transform that could be moved: interpolate its pixels onto those "
             "of the reference, like=reference"
@@ -579,7 +625,7 @@ def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[
 
 def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) -> bool:
     """Whether only the transform changes."""
-    if fit.model is None or fit.is_field or needs_rectifying(image):
+    if fit.model is None or not fit.moves_transform or needs_rectifying(image):
         return False
     return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "auto")
 

@@ -14,9 +14,10 @@ from xcoreg.cli.console import Console, ConsoleCommand, Failure, NoMatch
 from xcoreg.cli.options import F, console_options, creation_options, local_options, match_options, write_options
 from xcoreg.errors import OptionError
 
+_MASKS = ("where", "ref_where")
 # Options of the commands for one scene that a batch has too.
-_SHARED = ("band", "ref_band", "window", "max_shift", "contrast", "nodata", "ref_nodata", "where", "ref_where")
-_WARP, _SHIFT = ("spacing", "model", "filters"), ("windows",)
+_SHARED = ("band", "ref_band", "window", "max_shift", "contrast", "matcher", "nodata", "ref_nodata") + _MASKS
+_WARP, _SHIFT = ("spacing", "model", "filters"), ("windows", "geometry")
 _WRITE = ("align_grid", "like", "resampling", "vertical", "driver", "co")
 
 

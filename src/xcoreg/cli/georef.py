@@ -122,6 +122,42 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
 
 @georef.command(cls=ConsoleCommand)
 @click.argument("image")
+@click.argument("ref")
+@_out
+@shared.band_option("--band", "Band of IMAGE to match: number from 1, or name.  [default: first]")
+@shared.band_option("--ref-band", "Band of the reference to match.  [default: first]")
+@shared.matcher_option
+@click.option(
+    "--geometry",
+    type=click.Choice(shared.GEOMETRIES[1:]),
+    default="affine",
+    show_default=True,
+    help="What tells the image from the map; an affine geometry leaves its pixels as they are.",
+)
+@shared.fit_option
+@shared.image_nodata_option
+@shared.format_options
+@shared.console_options
+def auto(image: str, ref: str, out: str, console: Console, **options: Any) -> None:
+    """Georeference IMAGE, which has no place or a wrong one, by matching it with REF; write it to OUT.
+
+    A scanned photo or map, at any angle, of twice to a quarter of the size of REF.
+    """
+    xcoreg.files.check_output(out, inputs=(image, ref), overwrite=options["overwrite"])
+    creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
+    xcoreg.coregister.check_format(Path(out), options["driver"], creation, image)
+    opened, names = xcoreg.open_raster(image), ("band", "ref_band", "matcher", "geometry", "nodata")
+    chosen: dict[str, Any] = {name: options[name] for name in names if options[name] is not None}
+    made, found = xcoreg.georeference(opened, xcoreg.open_raster(ref), **chosen)
+    console.print("fit", repr(found))
+    if options["save_fit"]:
+        found.save(options["save_fit"])
+    xcoreg.coregister.write_output(made, opened, Path(out), driver=options["driver"], **creation)
+    console.print("wrote", out)
+
+
+@georef.command(cls=ConsoleCommand)
+@click.argument("image")
 @click.option("--crs", help="CRS to write.  [default: that of IMAGE]")
 @shared.console_options
 def sidecars(image: str, console: Console, crs: str | None) -> None:

@@ -21,6 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
 RESULT_FILES = ("save_fit", "report", "field", "gcps")
 _CONTRASTS = ("same", "reversed", "any")
+_MATCHERS = ("auto", "phase", "structure")
+GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 _FILE = click.Path(dir_okay=False)
 _INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points")
 
@@ -83,6 +85,14 @@ console_options = group_options(
 window_option = click.option(
     "--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"
 )
+matcher_option = click.option(
+    "--matcher",
+    type=click.Choice(_MATCHERS),
+    default="auto",
+    show_default=True,
+    help="Compare intensities (phase), directions of edges (structure: radar, maps, other bands), or edges where "
+    "intensities find nothing.",
+)
 _shared = group_options(
     band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
     band_option("--ref-band", "Band of the reference to match.  [default: first]"),
@@ -94,6 +104,7 @@ _shared = group_options(
         show_default=True,
         help="Whether what is bright in one image is bright in the other; 'any' tries both.",
     ),
+    matcher_option,
     target_nodata_option,
     reference_nodata_option,
     click.option("--footprint", metavar="WKT|FILE", help="Valid area of the target: WKT in its CRS, or a vector file."),
@@ -110,6 +121,13 @@ match_options = group_options(
     window_option,
     click.option("--windows", type=int, default=9, show_default=True, help="Number of windows to match."),
     click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
+    click.option(
+        "--geometry",
+        type=click.Choice(GEOMETRIES),
+        default="shift",
+        show_default=True,
+        help="What is measured of the whole image: a shift, or rotation, scale and more; auto takes the simplest.",
+    ),
     _shared,
     click.option("--debug", type=click.Path(file_okay=False), metavar="DIR", help="Write footprints and figures here."),
 )

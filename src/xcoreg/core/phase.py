@@ -244,7 +244,7 @@ def correlate(
         sign = np.where(-area.min(1) > area.max(1), -1, 1).astype(np.float32)
     if contrast != "same":
         heights *= sign[:, None, None]
-    return _peaks(heights, (down, across), sign, power)
+    return highest_peaks(heights, (down, across), sign, power)
 
 
 def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats]:
@@ -329,7 +329,7 @@ def _quarters_of_plane(plane: Floats, reach: tuple[int, int]) -> list[Floats]:
     return [plane[:, r, c] for r in rows for c in cols]
 
 
-def _peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats) -> Peaks:
+def highest_peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats) -> Peaks:
     """Highest peak of each surface, its probability by chance, and the second highest one."""
     n, rows, cols = heights.shape
     # At larger lags less of the tapered windows overlaps and noise is lower: heights are scaled by it.

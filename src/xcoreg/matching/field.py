@@ -8,22 +8,26 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
-from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
+from xcoreg.core.models import Choice, Degenerate, Translation, adjust, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
 from xcoreg.georef import Linear, linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching import windows
+from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
+from xcoreg.matching.choice import with_bands
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
-from xcoreg.matching.result import failure, scene_details, window_medians
+from xcoreg.matching.placing import trusted_guess
+from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, window_medians, with_warning
 from xcoreg.matching.scene import Scene, default_spacing, local_window, prepare, window_grid
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Assessment, CheckPoints, TriedModel
@@ -38,41 +42,105 @@ Image = DataArray | Dataset
 _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED, Status.DISAGREES)
 # They are searched within this radius, px of the matching grid, and need so many matched windows for a guess.
 _NEAR, _ENOUGH = 2.5, 6
+# Rotation and scale that move the edge of a window by more (px) are taken out before it is cut, so many times at most.
+_DISTORTED, _PLACEMENTS = 0.3, 2
 
 
 def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, options)
-        fit = build_field(scene, options, points)
+        options = with_bands(target, reference, options)
+        scene = prepare(target, reference, options)
+        fit = build_field(scene, options, *_measure(target, reference, options.by("phase"), scene))
+        if options.matcher == "auto" and fit.status in FOUND_NOTHING:
+            edges = options.by("structure")
+            other = build_field(scene, edges, *_measure(target, reference, edges, scene))
+            fit = with_warning(other, BY_EDGES) if other.ok else fit
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
     return fit
 
 
+def _measure(target: Image, reference: Image, options: LocalOptions, scene: Scene) -> tuple[TiePoints, float | None]:
+    """Find tie points, and again along their affine part where windows are turned or stretched by too much."""
+    if options.points is not None:
+        return find_points(scene, options)
+    placed = trusted_guess(scene) if options.geometry != "shift" else None
+    points, reach = _points_along(target, reference, options, scene, placed)
+    for _ in range(_PLACEMENTS):
+        further = None if reach is None else _distortion(points, placed)
+        if further is None:
+            break
+        placed = further
+        again, wide = _points_along(target, reference, options, scene, placed)
+        if int(again.ok.sum()) < int(points.ok.sum()) / 2:
+            break
+        points, reach = again, wide
+    return points, reach
+
+
+def _points_along(
+    target: Image, reference: Image, options: LocalOptions, scene: Scene, placed: Affine | None
+) -> tuple[TiePoints, float | None]:
+    """Tie points from windows that are cut along a placement of the target, for the target as it came."""
+    if placed is None:
+        return find_points(scene, options)
+    there = prepare(target, reference, options, placed)
+    points, reach = find_points(there, options)
+    return as_it_came(points, placed, there), reach
+
+
+def _distortion(points: TiePoints, placed: Affine | None) -> Affine | None:
+    """Affine placement of the target by tie points, None if windows cut along the last one fit it well enough."""
+    good = points.take(points.ok)
+    try:
+        model: Any = adjust("affine", good.x, good.y, good.dx, good.dy, good.cov)[0]
+    except Degenerate:
+        return None
+    wanted = Affine(*model.matrix)
+    rest = wanted @ ~(placed or Affine.identity())
+    linear = np.array([[rest.a - 1, rest.b], [rest.d, rest.e - 1]])
+    half = float(np.median(good.size)) / 2
+    return wanted if np.linalg.norm(linear, 2) * half > _DISTORTED else None
+
+
+def as_it_came(points: TiePoints, placed: Affine, scene: Scene) -> TiePoints:
+    """Tie points of a placed target, as those of the target as it came."""
+    x, y = ~placed @ (points.x, points.y)
+    dx, dy = points.x + points.dx - x, points.y + points.dy - y
+    linear = linear_of(~placed @ scene.target.grid.affine)
+    dcol, drow = vector_to_pixel(linear, dx, dy)
+    return replace(points, x=x, y=y, dx=dx, dy=dy, dcol=dcol, drow=drow)
+
+
 def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoints:
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, options)
+        options = with_bands(target, reference, options)
+        scene = prepare(target, reference, options)
+        points, reach = _measure(target, reference, options.by("phase"), scene)
+        if options.matcher == "auto" and acceptance(points, reach)[0] in FOUND_NOTHING:
+            others, reach = _measure(target, reference, options.by("structure"), scene)
+            points = others if acceptance(others, reach)[0] is Status.OK else points
     return points.on_grid(scene.target.grid, options.spacing)
 
 
-def _find_points(target: Image, reference: Image, options: LocalOptions) -> tuple[Scene, TiePoints]:
-    scene = prepare(target, reference, options)
+def find_points(scene: Scene, options: LocalOptions) -> tuple[TiePoints, float | None]:
+    """Tie points, outliers flagged, and how far around a guess they were searched, px; None where nothing was."""
     given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
-        return scene, run_filters(given, options.filters)
+        return run_filters(given, options.filters), None
     plan = _plan(scene, options, given)
     if options.terms is None:
-        points = _match_windows(scene, options, plan)
+        points, reach = _match_windows(scene, options, plan)
     else:
         places = plan.places if given is not None else block_grid(scene, plan.spacing)
         # A block extends to the next one, unless another size is given.
         side = max(round(plan.spacing * scene.target_pixel), 16)
-        points = block_points(scene, options, places, side if options.window is None else plan.size)
+        points, reach = block_points(scene, options, places, side if options.window is None else plan.size), None
     filtered = run_filters(points, options.filters)
     logger.info("%d windows: %s", len(points), filtered)
-    return scene, filtered
+    return filtered, reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +170,7 @@ def _search(options: LocalOptions, size: int, radius: float | None) -> windows.S
     return windows.Search(size, options.match_function(radius), scout)
 
 
-def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoints:
+def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[TiePoints, float]:
     """Match every window near a guess, and those that fail near what their neighbours have found."""
     usable = np.ones(len(plan.places), bool)
     if scene.mask is not None:
@@ -110,13 +178,14 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> TiePoint
     places = plan.places[usable]
     guess = windows.guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
-        search = plan.make(plan.size, guess.search_radius(plan.size, plan.limit))
+        reach = guess.search_radius(plan.size, plan.limit)
+        search = plan.make(plan.size, reach)
         found = windows.match_many(scene, places, guess.at(places), search, bar.update if options.progress else None)
     if guess.repetitive:
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
     _match_again(scene, plan, found)
     points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
-    return windows.flag_beyond(points, options.max_shift)
+    return windows.flag_beyond(points, options.max_shift), reach
 
 
 def _match_again(scene: Scene, plan: _Plan, found: windows.WindowMatches) -> None:
@@ -147,16 +216,18 @@ def _with_masked(found: windows.WindowMatches, plan: _Plan, usable: Bools) -> wi
 
 # Fewer tie points than this make no field; the sum of their reliability must reach this, percent.
 _FEWEST, _TOGETHER = 3, 150.0
-_SHARE = 0.05  # of windows that could match, at least this share must
+# Of the windows that were tried at least this share must match, unless so many independent ones do.
+_SHARE, _MANY = 0.1, 25
+_AGREE = 2.0  # windows that the filters pass agree with their neighbours within so many px
 _USELESS = (
     "the correction does not reduce the residuals at check points (RMSE {:.3g} px before, {:.3g} px after): the images "
     "are aligned already, or too few windows match"
 )
 
 
-def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
-    """Fit a model to tie points and make the result."""
-    status = field_status(points)
+def build_field(scene: Scene, options: LocalOptions, points: TiePoints, reach: float | None) -> Coregistration:
+    """Fit a model to tie points, searched within a reach in px, and make the result."""
+    status, chance = acceptance(points, reach)
     choice, compared = _choose_model(options, points, scene) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
@@ -164,7 +235,9 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
-        quality=_with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared),
+        quality=replace(
+            _with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared), chance=chance
+        ),
         status=status,
         shift_or_none=None if choice is None else _mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
@@ -175,17 +248,24 @@ def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coreg
     )
 
 
-def field_status(points: TiePoints) -> Status:
-    """OK if the tie points together cannot be chance, else why there is no field."""
-    ok = points.ok
+def acceptance(points: TiePoints, reach: float | None) -> tuple[Status, float]:
+    """OK if the tie points together are no accident, else why there is no field; and the chance that they are one."""
+    ok, tried = points.ok, np.isin(points.status, TRIED)
     n = int(ok.sum())
-    matchable = n + int(np.isin(points.status, (Status.NO_PEAK, Status.OUTLIER, Status.DISAGREES)).sum())
     trust = np.where(np.isfinite(points.reliability), points.reliability, 100.0)
-    if n >= _FEWEST and n >= _SHARE * matchable and float(trust[ok].sum()) >= _TOGETHER:
-        return Status.OK
+    chance = float("nan")
+    enough = n >= _FEWEST and float(trust[ok].sum()) >= _TOGETHER
+    if enough and reach is not None:
+        places, size = np.stack([points.col, points.row], -1), float(np.median(points.size))
+        agreeing, among = (count_independent(places[some], size) for some in (ok, tried))
+        chance = chance_of_agreement(agreeing, among, reach, _AGREE)
+        enough = chance <= CHANCE and (n >= _SHARE * int(tried.sum()) or agreeing >= _MANY)
+    if enough:
+        return Status.OK, chance
     if n:
-        return Status.OUTLIER if int((points.status == Status.OUTLIER).sum()) > n else Status.NO_PEAK
-    return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED))
+        more = int((points.status == Status.OUTLIER).sum()) > n
+        return Status.OUTLIER if more else Status.NO_PEAK, chance
+    return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED)), chance
 
 
 def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, TypedDict, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, overload
 
 import numpy as np
 
+from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import ELEVATION_MATCHERS, Terms, parse_terms
 from xcoreg.core.matcher import phase_match, phase_scout
+from xcoreg.core.matches import Matches
+from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
 
 _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
+# Matchers of images: intensities, edges, and edges where intensities find nothing.
+GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
+IMAGE_MATCHERS = ("phase", "structure", "auto")
 
 # Options of one shift that a field does not have, and what to use instead.
 _SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
@@ -42,6 +48,7 @@ class MatchOptions(TypedDict, total=False):
     ref_footprint: Any
     matcher: str | Sequence[str] | Matcher
     z: str | None
+    geometry: Literal["shift", "similarity", "affine", "homography", "auto"]
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -63,6 +70,7 @@ class Options:
     ----------
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
+        "auto" takes the pair of bands that correlates best in coarse images.
     window : int, optional
         Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, down to
         128 or what the overlap holds where fewer than four of these fit; larger ones are tried when these fail or are
@@ -82,13 +90,19 @@ class Options:
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional
         Valid area, where it is known already; geometry and WKT in the CRS of the image.
-    matcher : "phase", name or names of elevation matchers, or callable
+    matcher : "auto", "phase", "structure", name or names of elevation matchers, or callable
+        Of images "phase" compares intensities, "structure" the directions of edges, for images that look different
+        (radar, maps, heights, other bands), "auto" takes edges where intensities find nothing.
         Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
         ``matcher(tgt, ref, tgt_valid, ref_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
     z : str, optional
         Column of the heights when the reference is a GeoDataFrame of points; default: their third coordinate, or a
         column called z, height, h, elevation, elev, h_ell or altitude.
+    geometry : {"shift", "similarity", "affine", "homography", "auto"}
+        What is measured of the whole image: one shift; or rotation by any angle, scale from 0.5 to 2 and shift; an
+        affine or perspective distortion on top. "auto" takes the simplest that fits. Of a field: whether rotation and
+        scale of any size are looked for and undone before its windows are cut.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}
@@ -108,20 +122,30 @@ class Options:
     ref_nodata: float | None = None
     footprint: Any = None
     ref_footprint: Any = None
-    matcher: str | Sequence[str] | Matcher = "phase"
+    matcher: str | Sequence[str] | Matcher = "auto"
     z: str | None = None
+    geometry: str = "shift"
     progress: bool = False
     errors: str = "raise"
 
     @property
     def terms(self) -> Terms | None:
         """What is estimated between two elevation models, None for images."""
-        return None if callable(self.matcher) or self.matcher == "phase" else parse_terms(self.matcher)
+        return None if callable(self.matcher) or self.matcher in IMAGE_MATCHERS else parse_terms(self.matcher)
+
+    def by(self, matcher: str) -> Self:
+        """Make options for one of the matchers between which "auto" chooses."""
+        if self.matcher != "auto":
+            return self
+        # Edges have no sign: bright may be dark.
+        return replace(self, matcher=matcher, contrast="same" if matcher == "structure" else self.contrast)
 
     def match_function(self, limit: float | None) -> Matcher:
         """Matcher as a function of a batch of windows, searching within ``limit`` pixels of the matching grid."""
         if callable(self.matcher):
             return self.matcher
+        if self.matcher == "structure":
+            return _Structure(limit)
         # Similarities before the shift are computed for every matcher alike, see `match_windows`.
         return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False)
 
@@ -129,6 +153,8 @@ class Options:
         """Cheap search for whole pixels that precedes the matcher, if it has one."""
         if callable(self.matcher):
             return None
+        if self.matcher == "structure":
+            return partial(structure_scout, max_shift=limit)
         return partial(phase_scout, max_shift=limit, contrast=self.contrast)
 
     def record(self) -> dict[str, Any]:
@@ -163,6 +189,18 @@ class LocalOptions(Options):
     model: Any = "auto"
     filters: Sequence[Any] = ("reliability", "ssim", "neighbours", "model")
     points: Any = None
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """The structural matcher; similarity of brightness says nothing about its windows."""
+
+    limit: float | None
+    compares: ClassVar[bool] = False
+
+    def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Matches:
+        """Match a batch of windows."""
+        return structure_match(tgt, ref, tgt_valid, ref_valid, max_shift=self.limit)
 
 
 _Checked = TypeVar("_Checked", bound=Options)
@@ -253,12 +291,18 @@ def _check_choices(options: Options) -> None:
         terms = options.terms
     except ValueError as error:
         raise OptionError(str(error)) from error
-    if (callable(options.matcher) or terms is not None) and options.contrast != "same":
+    if options.matcher not in ("phase", "auto") and options.contrast != "same":
         raise OptionError("contrast= is an option of the phase matcher: leave it out with another matcher")
     if terms is not None and options.windows != Options.windows:
         raise OptionError("windows= is an option for images: leave it out, elevation models are compared as a whole")
+    if str(options.geometry) not in GEOMETRIES:
+        raise OptionError(f"geometry is {options.geometry!r}: choose from {', '.join(GEOMETRIES)}")
+    if options.geometry != "shift" and (terms is not None or options.at is not None or options.max_shift is not None):
+        raise OptionError(
+            "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
+        )
     if str(options.errors) not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
-    if not callable(options.matcher) and terms is None and options.matcher != "phase":
-        names = ", ".join(repr(name) for name in ("phase", *ELEVATION_MATCHERS))
+    if not callable(options.matcher) and terms is None and options.matcher not in IMAGE_MATCHERS:
+        names = ", ".join(repr(name) for name in (*IMAGE_MATCHERS, *ELEVATION_MATCHERS))
         raise OptionError(f"matcher is {options.matcher!r}: choose {names} or pass a function over batches of windows")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 from xarray import DataArray, Dataset
 
@@ -85,8 +88,13 @@ class Scene:
         return replace(self, target_cutter=target, reference_cutter=reference)
 
 
-def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Dataset, options: Options) -> Scene:
-    """Read overviews of two images and find their overlap."""
+def prepare(
+    target_image: DataArray | Dataset,
+    reference_image: DataArray | Dataset,
+    options: Options,
+    corrected: Affine | None = None,
+) -> Scene:
+    """Read overviews of two images and find their overlap; of the target at its place after a first correction."""
     # Both rasters are made before the first pixel is read: dask computes what they share once.
     how: dict[str, Any] = {"band": options.ref_band, "nodata": options.ref_nodata, "search": False}
     target = make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False)
@@ -98,10 +106,13 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     for raster, option in ((target, "nodata"), (reference, "ref_nodata")):
         if raster.nodata_source == "uncertain":
             warn_user(uncertain_text(raster, option))
+    if corrected is not None:
+        target = _moved(target, corrected)
+        mask = None if mask is None else partial(_mask_before, mask, ~corrected)
     overviews = overview_of(target), overview_of(reference)
     valid, ref_valid = options.footprint, options.ref_footprint
     footprints = (
-        footprint(target, overviews[0]) if valid is None else _as_polygon(valid, crs, "footprint"),
+        footprint(target, overviews[0]) if valid is None else _moved_polygon(valid, crs, corrected),
         footprint(reference, overviews[1]) if ref_valid is None else _as_polygon(ref_valid, ref_crs, "ref_footprint"),
     )
     shared = overlap(footprints[0], crs, footprints[1], ref_crs)
@@ -115,6 +126,25 @@ def prepare(target_image: DataArray | Dataset, reference_image: DataArray | Data
     both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
     scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
     return scene if options.terms is None else _in_one_unit(scene)
+
+
+def _moved(raster: Raster, corrected: Affine) -> Raster:
+    """Place a raster where a correction puts it: windows are then cut along that, and its pixels stay as they are."""
+    grid = GeoBox(raster.shape, corrected @ raster.grid.affine, raster.grid.crs)
+    return replace(raster, grid=grid, coarse=None)
+
+
+def _mask_before(mask: Mask, back: Affine, x: Any, y: Any) -> Any:
+    """Ask a mask of positions before the correction."""
+    return mask(*(back @ (x, y)))
+
+
+def _moved_polygon(given: Any, crs: Any, corrected: Affine | None) -> shapely.Geometry:
+    """Put the valid area of the target, as a user gives it, where a correction puts the target."""
+    polygon = _as_polygon(given, crs, "footprint")
+    if corrected is None:
+        return polygon
+    return shapely.transform(polygon, lambda x, y: corrected @ (x, y), interleaved=False)
 
 
 def _in_one_unit(scene: Scene) -> Scene:

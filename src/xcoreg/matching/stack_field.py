@@ -25,7 +25,7 @@ from xcoreg.georef import (
     vector_to_pixel,
 )
 from xcoreg.georef.crs import unit_of
-from xcoreg.matching.field import assessment_of, field_quality, field_status
+from xcoreg.matching.field import acceptance, assessment_of, field_quality
 from xcoreg.matching.stack import Stack, build_stack, prepare_stack, search_pairs
 from xcoreg.matching.stack_options import StackLocalOptions
 from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair
@@ -204,7 +204,7 @@ def _tie_points(one: StackDate, frame: Frame, places: Floats, covs: Floats) -> T
 
 
 def _field_of(fit: StackFit, one: StackDate, points: TiePoints, model: Any) -> Coregistration | None:
-    status = field_status(points)
+    status, _ = acceptance(points, None)
     choice: Choice | None = None
     if status is Status.OK and points.ok.sum() >= _FEWEST:
         ok = points.ok

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from xcoreg.core import Floats
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.sampling import shrink
-from xcoreg.matching.shift import accept_windows, coarser_pixels_disagree
+from xcoreg.matching.acceptance import accept_windows, coarser_pixels_disagree
 from xcoreg.matching.stack_windows import Frame, shifts_between
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
@@ -62,12 +63,13 @@ def match_pair(pairing: Pairing, item: tuple[Any, Any]) -> PairMatch:
         windows = Matches.concatenate([found, rest]).take(order) if len(rest.dcol) else found
     windows = replace(windows, dcol=windows.dcol + base[:, 0], drow=windows.drow + base[:, 1])
     moves = np.stack([windows.dcol, windows.drow], -1)
-    answer = accept_windows(moves, windows.cov, windows.status, windows.reliability)
+    answer = accept_windows(moves, windows.cov, windows.status, windows.reliability, pairing.limit)
     status = answer.status
     if status is Status.OK:
         first = np.flatnonzero(answer.inliers)
         images = (tgt[first], ref[first], tgt_valid[first], ref_valid[first])
-        if coarser_pixels_disagree(images, moves[first] - base[first], pairing.contrast):
+        coarser = partial(_coarse_match, pairing.contrast)
+        if coarser_pixels_disagree(images, moves[first] - base[first], coarser):
             status = Status.DISAGREES
     trust = windows.reliability[answer.inliers] if answer.inliers.any() else windows.reliability
     known = trust[np.isfinite(trust)]
@@ -75,6 +77,10 @@ def match_pair(pairing: Pairing, item: tuple[Any, Any]) -> PairMatch:
     n_ok = int(answer.inliers.sum())
     scatter = scatter_of(moves[answer.inliers], windows.cov[answer.inliers], answer.cov)
     return PairMatch(answer.move, answer.cov, status, len(usable), n_ok, reliability, scatter, windows)
+
+
+def _coarse_match(contrast: str, limit: float) -> Any:
+    return partial(phase_match, max_shift=limit, contrast=contrast)
 
 
 def scatter_of(moves: Floats, covs: Floats, stated: Floats) -> float:

@@ -116,7 +116,8 @@ def match_windows(
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     heights = bool(getattr(match, "heights", False))
     before = np.full(len(places), np.nan)
-    if not heights:
+    compares = not heights and getattr(match, "compares", True)
+    if compares:
         uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if from_uncorrected and at.any() else cut
         before[:] = ssim_centred(uncorrected.values, target.values, uncorrected.valid & target.valid)
     if scout is not None:
@@ -132,7 +133,7 @@ def match_windows(
             raise OptionError(f"the matcher's answer cannot be used: {error}") from error
         if heights:
             matches = replace(matches, dz=matches.dz + cut.level - target.level[index])
-        else:
+        elif compares:
             known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
             after = matches.ssim_after if known.all() else _similarity(matches, known, cut, target, index)
             matches = replace(matches, ssim_before=before[index], ssim_after=after)

@@ -152,6 +152,16 @@ def pick_band(
     return chosen
 
 
+def count_bands(image: Image, name: str = "target") -> int:
+    """Count the bands, or the variables of a Dataset, that a number can choose."""
+    dims = spatial_dims(image, name)
+    if isinstance(image, Dataset) and len(found := spatial_bands(image, dims)) > 1:
+        return len(found)
+    array = pick_variable(image, None, name)[0]
+    axis = _axes(array, [dim for dim in array.dims if dim not in dims])[0]
+    return 1 if axis is None else int(array.sizes[axis])
+
+
 def other_axes(image: Image, name: str = "target") -> list[Hashable]:
     """Leading dimensions of several values that are not bands of one exposure, such as time."""
     array, dims = pick_variable(image, None, name)[0], spatial_dims(image, name)

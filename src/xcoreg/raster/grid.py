@@ -126,6 +126,17 @@ def in_pixels(image: Any) -> Any:
     return _written(image, dims, _Found(Affine.scale(1.0, -1.0), _parse_wkt(PIXELS), ()))
 
 
+def placed_over(image: Any, reference: Any, *, share: float = 1.0, at: tuple[float, float] = (0.5, 0.5)) -> Any:
+    """Lay an image over a share of the sides of a reference, centred there at parts of its width and height."""
+    dims, grid = spatial_dims(image, "the image"), grid_of(reference, "reference")
+    rows, cols = (int(image.sizes[dim]) for dim in dims)
+    west, south, east, north = grid.extent.boundingbox
+    pixel = share * max((east - west) / cols, (north - south) / rows)
+    x, y = west + at[0] * (east - west), south + at[1] * (north - south)
+    affine = Affine(pixel, 0.0, x - pixel * cols / 2, 0.0, -pixel, y + pixel * rows / 2)
+    return _written(image, dims, _Found(affine, as_crs(grid.crs), ()))
+
+
 def out_of_pixels(out: Any, image: Any) -> Any:
     """Take the georeference by pixels away again, as far as the image has not had it."""
     bare = out.drop_vars({mapping_name(out), *spatial_dims(out, "the image")} - set(image.coords))

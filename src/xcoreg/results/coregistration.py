@@ -51,6 +51,8 @@ class Quality:
         Robust spread of the windows about the answer, target px.
     phase_dcol, phase_drow : float
         Phase-only answer minus refined answer, target px.
+    chance : float
+        Probability that as many windows of unrelated images would agree as well; more than 0.001 is refused.
     warnings : tuple of str
         What the user should know.
     n_check : int
@@ -92,6 +94,7 @@ class Quality:
     dh_median_after: float = math.nan
     dh_nmad_before: float = math.nan
     dh_nmad_after: float = math.nan
+    chance: float = math.nan
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -205,6 +208,14 @@ class Coregistration:
         return self.model is not None and self.model.kind != "translation"
 
     @property
+    def moves_transform(self) -> bool:
+        """True when moving the transform corrects an image: one shift, or the similarity or affine of a whole image."""
+        if self.model is None or not self.is_field:
+            return self.model is not None
+        of_all = self.details.assessment is None and self.details.options.get("geometry", "shift") != "shift"
+        return of_all and self.model.kind == "affine"
+
+    @property
     def has_dz(self) -> bool:
         """True when heights are corrected, too, by one number or by a field of them."""
         return getattr(self.model, "dz_constant", 0.0) != 0.0
@@ -293,6 +304,8 @@ class Coregistration:
         """
         if self.shift_or_none is None or not self.ok:
             raise MatchError(f"there is no trusted shift to move by: {self.status.reason}", self.points)
+        if self.model is not None and self.is_field and self.moves_transform:
+            return Affine(*self.model.matrix) @ Affine(*self.transform)  # type: ignore[attr-defined]
         if self.is_field:
             raise OptionError(
                 f"the correction ({self.model.kind if self.model else '?'}) varies from place to place, moving the "

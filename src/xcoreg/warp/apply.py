@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
 import shapely
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset, Variable, full_like
 
@@ -124,13 +125,21 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     if not checked.force:
         check_use(image, fit, source, contradiction)
     record = describe_correction(fit, move)
+    turned = _turned_grid(source, fit)
+    if turned is not None and not checked.is_regrid:
+        record = {"did": "moved the transform", **record}
+        bands = spatial_bands(image, dims)
+        return cast("_Image", wrap_on_grid(image, dims, frame_for(image, dims, source, turned), bands, record))
+    if turned is not None:
+        # Its pixels lie on the turned grid: nothing but that grid is left to be corrected.
+        source, move = turned, replace(move, constant=(0.0, 0.0))
     if move.constant is not None and not checked.is_regrid:
         if checked.vertical not in (None, False) or (checked.vertical is None and fit.has_dz):
             plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
             image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
         return cast("_Image", move_georeference(image, dims, source, move.constant, record))
-    frame = output_frame(image, dims, source, move, checked, fit.details.ref_grid)
+    frame = output_frame(image, dims, source, move, checked, fit.details.ref_grid, turned is not None)
     mapping = compose(frame.grid, source, move)
     if mapping is None:
         raise NoOverlap(
@@ -143,8 +152,22 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
+def _turned_grid(source: GeoBox, fit: Coregistration) -> GeoBox | None:
+    """Grid of the corrected image where its transform can take up rotation and scale; None for any other fit."""
+    if not (fit.is_field and fit.moves_transform) or not georef.same_crs(source.crs, fit.crs_wkt or source.crs):
+        return None
+    model: Any = fit.model
+    return GeoBox(source.shape, Affine(*model.matrix) @ source.affine, source.crs)
+
+
 def output_frame(
-    image: DataArray | Dataset, dims: Dims, source: GeoBox, move: Displacement, options: ApplyOptions, ref_grid: Any
+    image: DataArray | Dataset,
+    dims: Dims,
+    source: GeoBox,
+    move: Displacement,
+    options: ApplyOptions,
+    ref_grid: Any,
+    turned: bool = False,
 ) -> Frame:
     """Choose the output grid: as given, on the lattice of the reference, or that of the image itself."""
     grid = source
@@ -152,7 +175,7 @@ def output_frame(
         grid = as_geobox(options.like, "like")
     elif options.is_aligned:
         lattice = reference_grid(ref_grid, options.ref_grid)
-        grid = aligned_grid(source, move, lattice, options.resolution)
+        grid = aligned_grid(source, move, lattice, options.resolution, turned=turned)
     check_size(grid.shape.yx, source.shape.yx, asked=True, lazy=is_chunked(image))
     if isinstance(options.like, DataArray | Dataset):
         return frame_like(options.like)

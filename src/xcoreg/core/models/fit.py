@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
+from xcoreg.core.models.homography import Homography
 from xcoreg.core.models.leastsq import (
     FitPoints,
     LinearFit,
@@ -270,7 +271,7 @@ class HorizontalVertical:
         return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))
 
 
-_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
+_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise, Homography)
 _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
 
 
