@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-    from xcoreg import datasets, filters, georef, masks, simulate
+    from xcoreg import datasets, filters, georef, masks, presets, simulate
     from xcoreg.batches.run import batch
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
@@ -84,7 +84,7 @@ _HOMES = {
     "results.tiepoints": "TiePoints",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "simulate")
+_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "presets", "simulate")
 _PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "warp")
 
 __all__ = [
@@ -131,6 +131,7 @@ __all__ = [
     "phase_match",
     "pixel_to_lonlat",
     "pixel_to_map",
+    "presets",
     "read_gcps",
     "shift_to",
     "simulate",

@@ -13,6 +13,7 @@ import click
 import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
+from xcoreg.cli.defaults import preset_option
 from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
 from xcoreg.core.matches import describe_counts
 from xcoreg.errors import MatchError, OptionError
@@ -25,7 +26,13 @@ _SMALLEST_BLOCK = 16  # px
 _FILE = click.Path(dir_okay=False)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg warp ref.tif tgt.tif warped.tif --report report.html",
+        "xcoreg warp ref.tif tgt.tif warped.tif --spacing 100 --window 128 --model affine --like ref.tif",
+    ],
+)
 @shared.correct_arguments
 @shared.local_options
 @shared.write_options
@@ -38,7 +45,13 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     correct_with(match_files_locally, ref, tgt, out, options, console)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg points ref.tif tgt.tif points.gpkg --spacing 100",
+        "xcoreg points ref.tif tgt.tif points.csv --columns arosics",
+    ],
+)
 @shared.correct_arguments
 @shared.local_options
 @click.option(
@@ -68,8 +81,15 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     console.print("wrote", out)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg dem ref_dem.tif dem.tif fixed.tif --stable glaciers.gpkg --exclude",
+        "xcoreg dem ref_dem.tif dem.tif fixed.tif --block 250 --report report.html",
+    ],
+)
 @shared.correct_arguments
+@preset_option
 @click.option(
     "--matcher",
     default="nuth_kaab",
@@ -150,7 +170,7 @@ def _match_elevations(ref: str, tgt: str, options: dict[str, Any], console: Cons
 
 def _elevation_lines(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if fit.is_field:
-        yield "model", repr(fit.model)
+        yield "model", xcoreg.results.text.model_in_words(fit)
     if len(fit.points) > 1:
         yield "blocks", describe_counts(fit.points.status)
     yield "mean" if fit.is_field else "shift", str(fit.shift)

@@ -14,8 +14,9 @@ import shapely
 from pyproj import Geod
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from xcoreg.cli.console import ConsoleCommand, with_shell_command
-from xcoreg.cli.options import band_option, console_options
+from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.options import band_option, console_options, image_argument
+from xcoreg.cli.words import with_shell_command
 from xcoreg.errors import CoregError, GridError, NotGeoreferenced
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, has_lonlat, pixel_to_lonlat, transform_points
 from xcoreg.georef.crs import unit_of
@@ -275,8 +276,14 @@ _NODATA_SOURCES = {
 }
 
 
-@click.command(cls=ConsoleCommand)
-@click.argument("image")
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg info image.tif                                   # for people",
+        "xcoreg info image.tif --json                            # for programs",
+    ],
+)
+@image_argument
 @band_option("--band", "Band to describe: number from 1, or name.  [default: first]")
 @click.option("--nodata", type=float, help="Nodata value, instead of the one found (nan and -inf too).")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")

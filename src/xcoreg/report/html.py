@@ -38,10 +38,20 @@ def escape(text: object) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", numbers: int = 0, markup: bool = False
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str = "",
+    numbers: int = 0,
+    markup: bool = False,
+    sortable: bool = False,
 ) -> str:
-    """Make a table; with `markup` its cells are HTML. After the first column follow so many columns of `numbers`."""
-    body = table_html(rows, head, escape=not markup, classes=f"numbers-{numbers}" if head else "facts")
+    """Make a table; with `markup` its cells are HTML. After the first column follow so many columns of `numbers`.
+
+    A `sortable` table is sorted by the column on whose head the reader clicks.
+    """
+    classes = f"numbers-{numbers}{' sortable' * sortable}" if head else "facts"
+    body = table_html(rows, head, escape=not markup, classes=classes)
     # Not a caption element: it would be as wide as the table, which a phone scrolls.
     text = f'<p class="faint">{escape(caption)}</p>' if caption else ""
     return f'{text}<div class="scroll">{body}</div>'

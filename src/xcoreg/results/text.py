@@ -101,6 +101,14 @@ def correction_range(fit: Coregistration) -> dict[str, Floats]:
     return {"dx": dx, "dy": dy, "dcol": dcol, "drow": drow, "length": np.hypot(dcol, drow)}
 
 
+def model_in_words(fit: Coregistration) -> str:
+    """Name of the model of a fit, and the range of its correction where there are tie points."""
+    kind = "none" if fit.model is None else fit.model.kind
+    span = correction_range(fit)["length"] if fit.model is not None and fit.points.ok.any() else np.empty(0)
+    reach = f": corrections of {span.min():.2f} to {span.max():.2f} px at the tie points" if span.size else ""
+    return f"{model_name(kind)}{reach}"
+
+
 def describe_field(fit: Coregistration) -> str:
     """Fit of a field in one line."""
     q, kind = fit.quality, "?" if fit.model is None else fit.model.kind
