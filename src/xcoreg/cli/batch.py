@@ -84,7 +84,8 @@ def _some_of(decorator: Callable[..., Any], names: tuple[str, ...]) -> Callable[
 def batch(jobs: tuple[str, ...], out: str, console: Console, **options: Any) -> None:
     """Correct many scenes: JOBS are targets, a folder, a pattern in quotes, a CSV table or STAC items.
 
-    The columns of the table are target, reference and name; STAC items are JSON, one or a collection. DIR gets NAME.tif for every scene, scenes/NAME.json with timing and quality, scenes/NAME.fit.json, manifest.csv and
+    The columns of the table are target, reference and name; STAC items are JSON, one or a collection. DIR gets
+    NAME.tif for every scene, scenes/NAME.json with timing and quality, scenes/NAME.fit.json, manifest.csv and
     index.html. Run the same command again to continue where it stopped: finished scenes are not repeated. Scenes that
     do not overlap their reference are skipped. Exit codes: 0 all others corrected, 3 some refused (no trustworthy
     match) or none corrected, 1 some failed.

@@ -117,5 +117,5 @@ config_option = click.option(
 )  # fmt: skip
 preset_option = click.option(
     "--preset", type=click.Choice(list(presets.PRESETS)), is_eager=True, callback=use_preset,
-    help="Window, spacing and band that suit a product, where they are not given.",
+    help=f"Window, spacing and band that suit a product, where they are not given: {', '.join(presets.PRESETS)}.",
 )  # fmt: skip

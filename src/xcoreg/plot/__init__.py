@@ -11,8 +11,11 @@ from xcoreg.plot.compare import plot_before_after, plot_surface, plot_windows, s
 from xcoreg.plot.dem import plot_blocks, plot_dem
 from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
 from xcoreg.plot.style import save_figure
+from xcoreg.plot.viewer import Page, animate, swipe
 
 __all__ = [
+    "Page",
+    "animate",
     "plot_before_after",
     "plot_blocks",
     "plot_dem",
@@ -24,4 +27,5 @@ __all__ = [
     "plot_windows",
     "save_figure",
     "save_flicker",
+    "swipe",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -17,9 +16,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core import Floats
 from xcoreg.core.matches import describe_counts
-from xcoreg.errors import CoregWarning, NoOverlap, require
+from xcoreg.errors import CoregWarning, NoOverlap
+from xcoreg.plot.canvas import image_source
 from xcoreg.plot.compare import Greys, Shown, View, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
 from xcoreg.plot.maps import draw_map
@@ -80,16 +79,6 @@ def page(title: str, body: str) -> str:
 
 
 _DPI = 100
-
-
-def image_source(grey: Floats) -> str:
-    """Pack a grey image into a data URI: WebP where it can be written, else PNG: grey (rows, cols) float64."""
-    pillow = require("PIL.Image", extra="plot")
-    image = pillow.fromarray(np.rint(np.clip(np.nan_to_num(grey), 0, 1) * 255).astype(np.uint8))
-    kind = "WEBP" if require("PIL.features", extra="plot").check("webp") else "PNG"
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 88, "method": 6} if kind == "WEBP" else {"optimize": True}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def figure_html(figure: Any, alt: str, caption: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Results in notebooks: HTML with tables and a small map, and an interactive map.
+"""Results in notebooks: HTML with tables and a small map.
 
 The template is `notebook.html`; the map is inline SVG, so a browser needs nothing else to show it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,8 @@ import pandas as pd
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core import Floats, Ints
+from xcoreg.core import Floats
 from xcoreg.core.matches import Status
-from xcoreg.errors import NotGeoreferenced, require
 from xcoreg.results.text import fit_rows
 
 if TYPE_CHECKING:
@@ -125,74 +124,6 @@ def _dot(x: float, y: float, status: Status, radius: float) -> str:
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" stroke="#777" stroke-width="0.4">'
         f"<title>{status.name}: {status.reason}</title></circle>"
     )
-
-
-_ARROW_SCALE = 0.8  # of the distance between windows: the length of an arrow of median length
-
-
-def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-    """Draw a result on an interactive map: footprint, windows by status, arrows along the corrections."""
-    folium = require("folium", extra="explore")
-    if fit.crs_wkt is None:
-        raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
-    corners = _lonlat(fit.crs_wkt, *outline(fit.grid).T)
-    plain = not georef.has_lonlat(fit.crs_wkt)  # a local CRS: a map of its own coordinates, without a background
-    how = {"tiles": None, "crs": "Simple", "min_zoom": -20} if plain else {"tiles": tiles}
-    page = folium.Map(location=corners[:4].mean(0).tolist(), control_scale=not plain, **how)
-    folium.Polygon(corners[:4].tolist(), color="#666", weight=1, fill=False, tooltip="target").add_to(page)
-    points = fit.points.take(np.isfinite(fit.points.x) & np.isfinite(fit.points.y))
-    places = _lonlat(fit.crs_wkt, points.x, points.y)
-    for status, n in sort_statuses(points.counts()):
-        group = folium.FeatureGroup(name=f"{status.name} ({n})")
-        rows = np.flatnonzero(points.status == status)
-        for row, text in zip(rows, _tooltips(points, rows), strict=True):
-            colour = STATUS_STYLES[status][1]
-            folium.CircleMarker(
-                places[row].tolist(), radius=4, color="#444", weight=0.5, fill_color=colour, fill_opacity=0.9,
-                tooltip=text,
-            ).add_to(group)  # fmt: skip
-        if status is Status.OK:
-            _add_arrows(folium, group, fit, points.take(rows), exaggerate)
-        group.add_to(page)
-    folium.LayerControl(collapsed=False).add_to(page)
-    page.fit_bounds([corners.min(0).tolist(), corners.max(0).tolist()])
-    return page
-
-
-def _add_arrows(folium: Any, group: Any, fit: Coregistration, good: TiePoints, exaggerate: float | None) -> None:
-    factor = _exaggeration(fit, good) if exaggerate is None else exaggerate
-    ends = _lonlat(str(fit.crs_wkt), good.x + factor * good.dx, good.y + factor * good.dy)
-    starts = _lonlat(str(fit.crs_wkt), good.x, good.y)
-    for line in np.stack([starts, ends], 1)[np.isfinite(ends).all(1)]:
-        folium.PolyLine(line.tolist(), color=STATUS_STYLES[Status.OK][1], weight=2).add_to(group)
-
-
-def _exaggeration(fit: Coregistration, good: TiePoints) -> float:
-    """Factor by which an arrow of median length reaches nearly to the next window."""
-    a, b, d, e = georef.linear_of(fit.transform)
-    ground = abs(a * e - b * d) * fit.shape[0] * fit.shape[1]
-    middle = float(np.median(good.length)) if len(good) else 0.0
-    return _ARROW_SCALE * math.sqrt(ground / max(len(fit.points), 1)) / middle if middle > 0 else 1.0
-
-
-def _lonlat(crs_wkt: str, x: Any, y: Any) -> Floats:
-    """Latitude before longitude, as folium wants it; y before x in a CRS that has none."""
-    if not georef.has_lonlat(crs_wkt):
-        return np.stack([np.asarray(y, np.float64), np.asarray(x, np.float64)], 1)
-    lon, lat = georef.transform_points(crs_wkt, "EPSG:4326", np.asarray(x, np.float64), np.asarray(y, np.float64))
-    return np.stack([lat, lon], 1)
-
-
-def _tooltips(points: TiePoints, rows: Ints) -> Iterator[str]:
-    for row in rows:
-        status = Status(int(points.status[row]))
-        lines = [f"window {points.window[row]}: {status.name}", status.reason]
-        if math.isfinite(points.dx[row]):
-            lines.append(f"dcol {points.dcol[row]:+.3f}, drow {points.drow[row]:+.3f} px")
-            lines.append(f"dx {points.dx[row]:+.6g}, dy {points.dy[row]:+.6g}")
-        if math.isfinite(points.reliability[row]):
-            lines.append(f"reliability {points.reliability[row]:.0f} %")
-        yield "<br>".join(html.escape(line) for line in lines)
 
 
 #: Rows that are shown at once; the others are folded away.
