@@ -29,6 +29,7 @@ from xcoreg.results.html import fill_template, outline, table_html
 from xcoreg.warp.apply import apply
 
 _PAGE = Path(__file__).with_name("page.html")
+_SORT = Path(__file__).with_name("sort.js")
 
 
 def escape(text: object) -> str:
@@ -74,8 +75,9 @@ def side_by_side(parts: Iterable[str]) -> str:
 
 
 def page(title: str, body: str) -> str:
-    """Make a whole page; the body is HTML."""
-    return fill_template(_PAGE, title=escape(title), body=body)
+    """Make a whole page; the body is HTML. Only a page with tables to sort has a script."""
+    script = f"<script>\n{_SORT.read_text(encoding='utf-8')}</script>\n" if 'sortable"' in body else ""
+    return fill_template(_PAGE, title=escape(title), body=body, script=script)
 
 
 _DPI = 100
