@@ -19,7 +19,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.matches import Status
-from xcoreg.results.text import fit_rows
+from xcoreg.results.text import crs_unit, rounded_rows
 
 if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
@@ -55,6 +55,9 @@ def sort_statuses(counts: dict[str, int]) -> list[tuple[Status, int]]:
 
 _SIDE, _EDGE = 240.0, 10.0  # px on the screen: the longer side of the map, and its margin
 _ARROW = 0.9  # of the distance between windows: the length of the longest arrow
+# Strokes of a head of length 1 on an arrow along its direction: both turn back by 27 degrees.
+_HEAD = np.array([[[-0.9, 0.45], [-0.45, -0.9]], [[-0.9, -0.45], [0.45, -0.9]]])
+_LINE = 16.0  # px on the screen: below the map, for the scale of the arrows
 _MANY = 1500  # windows drawn at most: a page with many fits has to stay light
 
 
@@ -72,8 +75,11 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     if not len(shown):
         return ""
     corners = np.empty((0, 2)) if frame is None else frame
-    place = _Place(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
-    size = f'width="{place.width:.0f}" height="{place.height:.0f}" style="overflow:visible"'
+    known, good = np.vstack([np.stack([shown.x, shown.y], 1), corners]), shown.take(shown.ok)
+    place = _Place(known)
+    _, factor = _arrows(good, place)
+    place = _Place(np.vstack([known, _tips(good, factor)]))  # with room for the tips of the arrows
+    size = f'width="{place.width:.0f}" height="{place.height + _LINE:.0f}" style="overflow:visible"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">']
     if len(corners):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(corners))
@@ -81,9 +87,11 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     refused = shown.take(~shown.ok)
     for (x, y), status in zip(place(np.stack([refused.x, refused.y], 1)), refused.status, strict=True):
         parts.append(_dot(x, y, Status(int(status)), 2.5))
-    arrows, factor = _arrows(shown.take(shown.ok), place)
-    title = f"<title>arrows are {factor:.3g} times as long as the corrections</title>" if arrows else ""
-    return "".join([*parts, title, *arrows, "</svg>"])
+    arrows, factor = _arrows(good, place, factor)
+    note = f"arrows: corrections, {factor:.3g} times as long"
+    title = f"<title>{note}</title>" if arrows else ""
+    scale = f'<text x="2" y="{place.height + _LINE - 4:.0f}" font-size="11" fill="currentColor">{note}</text>'
+    return "".join([*parts, title, *arrows, scale if arrows else "", "</svg>"])
 
 
 class _Place:
@@ -98,7 +106,7 @@ class _Place:
         return np.stack([xy[:, 0] - self.west, self.north - xy[:, 1]], 1) * self.scale + _EDGE
 
 
-def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
+def _arrows(good: TiePoints, place: _Place, factor: float | None = None) -> tuple[list[str], float]:
     """Draw the corrections, and return by how much they are exaggerated."""
     if not len(good):
         return [], 0.0
@@ -108,14 +116,25 @@ def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
     move = np.nan_to_num(np.stack([good.dx, -good.dy], 1))
     longest = float(np.hypot(*move.T).max())
     stretch = max(_ARROW * apart, 8.0) / longest if longest > 0 else 0.0
-    end = start + move * stretch
+    stretch = stretch if factor is None else factor * place.scale
     colour = STATUS_STYLES[Status.OK][1]
-    lines = [
-        f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" stroke="{colour}" stroke-width="1.2"/>'
-        f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.8" fill="{colour}"/>'
-        for (a, b), (c, d) in zip(start, end, strict=True)
-    ]
+    lines = []
+    for (a, b), step in zip(start, move * stretch, strict=True):
+        size, (c, d) = float(np.hypot(*step)), (a + step[0], b + step[1])
+        lines.append(
+            f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" stroke="{colour}" stroke-width="1.2"/>'
+        )
+        lines.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.8" fill="{colour}"/>')
+        if size > 0:
+            (e, f), (g, h) = (c, d) + min(5.0, 0.4 * size) * _HEAD @ (step / size)
+            lines.append(f'<path d="M{e:.1f} {f:.1f}L{c:.1f} {d:.1f}L{g:.1f} {h:.1f}" fill="none" stroke="{colour}"/>')
     return lines, stretch / place.scale
+
+
+def _tips(good: TiePoints, factor: float) -> Floats:
+    """Tips of the arrows on the map (n, 2)."""
+    move = np.nan_to_num(np.stack([good.dx, good.dy], 1))
+    return np.asarray(np.stack([good.x, good.y], 1) + factor * move)
 
 
 def _dot(x: float, y: float, status: Status, radius: float) -> str:
@@ -163,7 +182,7 @@ def table_html(
 
 def html_fit(fit: Coregistration) -> str:
     """Show a result as a compact page for notebooks: status, numbers, a map of the windows."""
-    rows = [_full_names(name, text) for name, text in fit_rows(fit)]
+    rows = [_full_names(name, text) for name, text in rounded_rows(fit)]
     first = [row for row in rows if row[0] in _FIRST and not row[1].endswith(_OTHER_PIXELS)]
     rest = [row for row in rows if row not in first]
     kind = "xcoreg-ok" if fit.ok else "xcoreg-refused"
@@ -182,7 +201,8 @@ def html_points(points: TiePoints) -> str:
     """Show tie points as a compact page for notebooks: how many of each status, the corrections, a map."""
     good = points.take(points.ok)
     rows = []
-    for name, unit in (("dx", "CRS units"), ("dy", "CRS units"), ("dcol", "px"), ("drow", "px")):
+    own = crs_unit(points.crs_wkt).strip()
+    for name, unit in (("dx", own), ("dy", own), ("dcol", "px"), ("drow", "px")):
         known = getattr(good, name)
         known = known[np.isfinite(known)]
         if known.size:
@@ -190,7 +210,7 @@ def html_points(points: TiePoints) -> str:
             rows.append((name, f"{low} to {high} {unit}, median {middle}"))
     sigma = _typical_sigma(good)
     if math.isfinite(sigma):
-        rows.append(("sigma", f"{sigma:.2g} CRS units per axis, median"))
+        rows.append(("sigma", f"{sigma:.2g} {own} per axis, median"))
     return _notebook_page(f"TiePoints: {len(good)} of {len(points)} trusted", table_html(rows), points)
 
 

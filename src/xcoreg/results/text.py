@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,17 @@ def map_text(shift: Shift) -> str:
     step = math.hypot(shift.linear[0], shift.linear[2])
     text = f", dz={dz_text(shift)}" if shift.dz else ""
     return f"dx={number(shift.dx, sx, step, unit)}, dy={number(shift.dy, sy, step, unit)}{text}"
+
+
+def rounded_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """All facts of a fit as pages show them: the shift with the digits that its standard deviation leaves."""
+    for name, text in fit_rows(fit):
+        shown = text
+        if name == "total shift" and "target px" in text and fit.shift_or_none is not None:
+            sigma = fit.shift.sigma_px
+            col, row = (number(v, s, 1.0) for v, s in zip((fit.shift.dcol, fit.shift.drow), sigma, strict=True))
+            shown = f"dcol {col}, drow {row} target px"
+        yield name, re.sub(r"(?<=\d)±", " ± ", shown)
 
 
 def describe_shift(shift: Shift) -> str:
