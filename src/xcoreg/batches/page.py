@@ -49,7 +49,9 @@ def write_page(records: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str,
     if bad:
         body += section("Not corrected", table(["scene", "", "reason"], bad, markup=True, sortable=True))
     if good:
-        body += section("Corrected", table(_HEAD, good, markup=True, sortable=True))
+        used = [at for at in range(len(_HEAD)) if any(row[at] for row in good)]  # one shift has no check points
+        head, good = [_HEAD[at] for at in used], [[row[at] for at in used] for row in good]
+        body += section("Corrected", table(head, good, markup=True, sortable=True))
     with new_file(path) as place:
         place.write_text(page(title, body), encoding="utf-8")
 

@@ -85,6 +85,11 @@ def use_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str
             ctx.meta[_CONFIG] = _for_command(ctx, content, path)
             value = str(path)
             break
+    chosen = ctx.meta.get(_CONFIG, {}).get("preset")
+    if chosen is not None and ctx.get_parameter_source("preset") is ParameterSource.DEFAULT:
+        # The option --preset, which stands before --config, has been read and was not given.
+        ctx.params["preset"] = use_preset(ctx, _, chosen)
+        ctx.set_parameter_source("preset", ParameterSource.DEFAULT_MAP)
     _use(ctx)
     return value
 
@@ -107,7 +112,9 @@ def describe_defaults(ctx: click.Context, config: str | None) -> str:
         name = param.name or ""
         if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
             key = config if name in ctx.meta.get(_CONFIG, {}) else f"the preset {ctx.params.get('preset')}"
-            found.setdefault(str(key), []).append(f"--{name.replace('_', '-')} {ctx.params[name]}")
+            value = ctx.params.get(name)
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            found.setdefault(str(key), []).append(f"--{name.replace('_', '-')} {text}")
     return "; ".join(f"{', '.join(values)} from {key}" for key, values in found.items())
 
 

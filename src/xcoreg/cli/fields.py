@@ -35,6 +35,7 @@ _FILE = click.Path(dir_okay=False)
 )
 @shared.correct_arguments
 @shared.local_options
+@shared.swipe_option
 @shared.write_options
 @shared.console_options
 def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None:
@@ -72,7 +73,7 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     path = Path(out)
     shared.check_new(path, (ref, tgt), overwrite)
     xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
-    shared.check_distinct({"OUT": out, **{name: options[name] for name in shared.RESULT_FILES}})
+    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():
         raise MatchError(f"no window could be matched: {describe_counts(found.status)}", found)

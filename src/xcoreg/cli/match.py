@@ -53,6 +53,7 @@ def match(ref: str, tgt: str, console: Console, **options: Any) -> None:
 )
 @shared.correct_arguments
 @shared.match_options
+@shared.swipe_option
 @shared.write_options
 @shared.console_options
 def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None:
@@ -132,11 +133,15 @@ def correct_with(
     output = shared.OutputOptions.pop_from(options, out)
     output.check(tgt, ref)
     shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
-    nodata = options["nodata"]
+    nodata, swipe, bands = options["nodata"], options.get("swipe"), (options["band"], options["ref_band"])
     fit = find(ref, tgt, options, console)
     print_fit(fit, console)
     output.write(tgt, fit, nodata)
     console.print("wrote", out)
+    if swipe:
+        target, reference, corrected = (xcoreg.open_raster(path) for path in (tgt, ref, out))
+        xcoreg.plot.swipe(target, reference, corrected, swipe, fit=fit, band=bands[0], ref_band=bands[1])
+        console.print("swipe", swipe)
 
 
 def match_files(ref: str, tgt: str, options: dict[str, Any], console: Console) -> Coregistration:
@@ -173,7 +178,7 @@ def match_files_locally(ref: str, tgt: str, options: dict[str, Any], console: Co
 
 def find_points(ref: str, tgt: str, options: dict[str, Any], console: Console) -> TiePoints:
     """Find the tie points of two files; a model is fitted only where a fit, a report or a field is asked for."""
-    if any(options[name] for name in shared.RESULT_FILES if name != "gcps"):
+    if any(options.get(name) for name in shared.RESULT_FILES if name != "gcps"):
         return match_files_locally(ref, tgt, options, console).points
     files = shared.ResultFiles.pop_from(options, (ref, tgt))
     images, chosen = _open_pair(ref, tgt, options, console)

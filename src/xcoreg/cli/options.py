@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # --help must not wait for these
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
-RESULT_FILES = ("save_fit", "report", "field", "gcps")
+RESULT_FILES = ("save_fit", "report", "field", "gcps", "swipe")
 _CONTRASTS = ("same", "reversed", "any")
 _FILE = click.Path(dir_okay=False)
 _INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points")
@@ -72,6 +72,9 @@ overwrite_option = click.option(
 target_nodata_option = click.option("--nodata", type=float, help="Nodata value of the target (nan and -inf too).")
 image_nodata_option = click.option("--nodata", type=float, help="Nodata value of IMAGE (nan and -inf too).")
 reference_nodata_option = click.option("--ref-nodata", type=float, help="Nodata value of the reference.")
+swipe_option = click.option(
+    "--swipe", type=_FILE, metavar="HTML", help="Write a page to compare the images: swipe, flicker, zoom."
+)
 fit_option = click.option("--save-fit", type=_FILE, help="Save the fit as JSON, for xcoreg apply.")
 format_options = group_options(
     click.option("--driver", help="GDAL's name of the output format.  [default: by the suffix of OUT]"),
@@ -272,7 +275,7 @@ class ResultFiles:
         for path in paths.values():
             xcoreg.files.check_output(path, inputs=inputs)
         check_distinct(paths)
-        if "report" in paths:
+        if {"report", "swipe"} & paths.keys():
             require("matplotlib", extra="plot")
         return cls(paths, images[1], options.get("where"))
 
@@ -285,5 +288,6 @@ class ResultFiles:
             "gcps": partial(xcoreg.coregister.write_gcps, self.target, fit.points),
         }
         for name, path in self.paths.items():
-            writers[name](path)
-            console.print(name.removeprefix("save_"), path)
+            if name in writers:  # the others need the corrected image
+                writers[name](path)
+                console.print(name.removeprefix("save_"), path)

@@ -12,6 +12,7 @@ from xcoreg.plot.dem import plot_blocks, plot_dem
 from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
 from xcoreg.plot.style import save_figure
 from xcoreg.plot.viewer import Page, animate, swipe
+from xcoreg.plot.windows import plot_window
 
 __all__ = [
     "Page",
@@ -24,6 +25,7 @@ __all__ = [
     "plot_model",
     "plot_points",
     "plot_surface",
+    "plot_window",
     "plot_windows",
     "save_figure",
     "save_flicker",

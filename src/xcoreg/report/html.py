@@ -235,8 +235,10 @@ def _corrected(fit: Coregistration, tgt: Any, view: View) -> Shown | None:
 
 
 def _card(one: ShownWindow, greys: Greys, side: float) -> str:
-    residual = f" ({one.residual:.3f} px)" if np.isfinite(one.residual) else ""
-    text = f"Window {one.window}: {one.why}{residual}; {side:.0f} × {side:.0f} px around ({one.x:.10g}, {one.y:.10g})"
+    residual = f", residual {one.residual:.3f} px" if np.isfinite(one.residual) else ""
+    why = one.why if one.why == "improved" or not residual else "one of the worst"
+    x, y = (f"{v:.0f}" if max(abs(one.x), abs(one.y)) > 1000 else f"{v:.6g}" for v in (one.x, one.y))
+    text = f"Window {one.window}: {why}{residual}; {side:.0f} × {side:.0f} px around ({x}, {y})"
     ref = image_source(greys.ref)
     sides = {"before": (greys.before, greys.r_before), "after": (greys.after, greys.r_after)}
     stacks = "".join(_stack(ref, image_source(grey), name, r, one.window) for name, (grey, r) in sides.items())
