@@ -6,7 +6,9 @@ import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import shapely
@@ -16,7 +18,7 @@ from xcoreg.cli.options import make_folder
 from xcoreg.core.matches import encode_column
 from xcoreg.errors import MissingDependency, NoOverlap, require
 from xcoreg.files import replacing
-from xcoreg.georef import pixel_to_map
+from xcoreg.georef import as_crs, epsg_of, pixel_to_map
 from xcoreg.matching.options import Options, check_options
 from xcoreg.matching.scene import Scene, prepare
 from xcoreg.plot import save_figure
@@ -113,7 +115,40 @@ def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
         for layer in layers:
             table = gpd.GeoDataFrame(layer.columns, geometry=layer.geometries, crs=crs)
             table.to_file(temporary, layer=layer.name, driver="GPKG", engine="pyogrio")
-    return [path]
+    return [path, _write_project(folder / "debug.qgs", layers, crs)]
+
+
+_PROJECT = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis projectname="xcoreg" version="3.16">
+<projectCrs><spatialrefsys nativeFormat="Wkt"><wkt>$wkt</wkt><authid>$code</authid></spatialrefsys></projectCrs>
+<layer-tree-group><customproperties/>$tree</layer-tree-group>
+<projectlayers>$layers</projectlayers>
+<properties><Paths><Absolute type="bool">false</Absolute></Paths></properties>
+</qgis>
+"""
+_COLOURS = {"footprint_reference": "213,94,0", "footprint_target": "0,114,178", "overlap": "0,158,115"}
+
+
+def _write_project(path: Path, layers: list[Layer], crs: Any) -> Path:
+    """Write a project of QGIS that shows the layers beside it as outlines."""
+    names = [layer.name for layer in reversed(layers)]  # the windows on top
+    tree = "".join(f'<layer-tree-layer id="{name}" name="{name}" checked="Qt::Checked"/>' for name in names)
+    made = [
+        f'<maplayer type="vector" geometry="Polygon"><id>{name}</id>'
+        f"<datasource>./debug.gpkg|layername={name}</datasource><layername>{name}</layername>"
+        '<provider encoding="UTF-8">ogr</provider>'
+        '<renderer-v2 type="singleSymbol"><symbols><symbol type="fill" name="0"><layer class="SimpleFill" enabled="1">'
+        f'<prop k="style" v="no"/><prop k="outline_color" v="{_COLOURS.get(name, "204,121,167")},255"/>'
+        '<prop k="outline_width" v="0.5"/></layer></symbol></symbols></renderer-v2></maplayer>'
+        for name in names
+    ]
+    wkt = "" if crs is None else escape(as_crs(crs).to_wkt())
+    epsg = None if crs is None else epsg_of(crs)
+    code = f"EPSG:{epsg}" if epsg else ""
+    text = Template(_PROJECT).substitute(wkt=wkt, code=code, tree=tree, layers="".join(made))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:

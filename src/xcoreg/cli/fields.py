@@ -62,9 +62,12 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     show_default=True,
     help="Column names of xcoreg or of AROSICS.",
 )
+@click.option("--style", is_flag=True, help="Write OUT.qml too, the style with which QGIS shows the points.")
 @shared.overwrite_option
 @shared.console_options
-def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwrite: bool, **options: Any) -> None:
+def points(
+    ref: str, tgt: str, out: str, console: Console, columns: str, style: bool, overwrite: bool, **options: Any
+) -> None:
     """Find tie points between TGT and REF and write them to OUT.
 
     The suffix of OUT chooses the format: .gpkg, .geojson, .parquet, .shp or .csv. Windows that failed are in the table
@@ -80,6 +83,8 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     found.save(path, columns=columns)
     console.print("points", describe_counts(found.status))
     console.print("wrote", out)
+    if style:
+        console.print("style", str(xcoreg.results.tables.write_style(path)))
 
 
 @click.command(
