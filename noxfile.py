@@ -57,8 +57,12 @@ def slow(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""
-    session.install(".[test]", "mypy>=1.13")
+    session.install(".[test]", "mypy>=1.13", "basedpyright>=1.20")
     session.run("mypy", *session.posargs)
+    code = Path(session.create_tmp()).resolve() / "user_code.py"  # the README, as users check theirs
+    session.run("python", "tests/docs/user_code.py", str(code))
+    session.run("mypy", "--strict", "--ignore-missing-imports", "--follow-imports=silent", str(code))
+    session.run("basedpyright", str(code))
 
 
 @nox.session
