@@ -67,7 +67,8 @@ def _asset_of(item: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     if name is None and len(images) == 1:
         return next(iter(images.values()))
     if name is not None:
-        found = assets.get(name) or next((one for one in images.values() if name in _common_names(one)), None)
+        named = (one for one in images.values() if name in _common_names(one))
+        found: Mapping[str, Any] | None = assets.get(name) or next(named, None)
         if found is not None:
             return found
     what = "several images" if name is None else f"no asset {name!r}"

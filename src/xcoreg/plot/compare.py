@@ -224,7 +224,7 @@ def _draw(view: View, shown: tuple[Shown, Shown, Shown], shift: Shift | None) ->
     axes[0, 1].set_title("checkerboard: reference / target (tinted)", fontsize=11)
     for one in axes.flat:
         plain_ticks(one)
-    figure.suptitle(f"Before and after the correction {shift or ''}", fontsize=14)
+    figure.suptitle("Before and after the correction" + (f"\n{shift}" if shift else ""), fontsize=12)
     return figure
 
 
