@@ -22,7 +22,7 @@ SPEC.loader.exec_module(house)
 # The six layers of the house, ground first. A module may import its own package and the layers below.
 LAYERS = (
     ("errors", "files", "core"),
-    ("georef", "results", "filters"),
+    ("georef", "results", "filters", "presets"),
     ("lazy", "raster", "io", "simulate", "datasets", "masks"),
     ("matching", "warp", "coregister", "stack"),
     ("plot", "report"),
@@ -72,8 +72,8 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Modules with names for users, who read them from __all__.
-PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot", "simulate")
-PUBLIC += ("stack",)
+PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot", "presets")
+PUBLIC += ("simulate", "stack")
 
 SOURCES = [house.read(path) for path in sorted(house.SRC.rglob("*.py"))]
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[source.name for source in SOURCES])

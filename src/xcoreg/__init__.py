@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-    from xcoreg import datasets, filters, georef, masks, simulate
+    from xcoreg import datasets, filters, georef, masks, presets, simulate
     from xcoreg.batches.run import batch
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
@@ -88,7 +88,7 @@ _HOMES = {
     "stack": "extend_stack match_stack match_stack_local",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "simulate")
+_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "presets", "simulate")
 _PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "stack", "warp")
 
 __all__ = [
@@ -98,8 +98,8 @@ __all__ = [
     "compare_points", "crlb", "datasets", "extend_stack", "filters", "fit_gcps", "from_geotransform", "georef",
     "georeference", "inside", "load_fit", "load_stack", "lonlat_to_pixel", "map_to_pixel", "masks", "match",
     "match_local", "match_stack", "match_stack_local", "open_raster", "outside", "parse_crs", "phase_match",
-    "pixel_to_lonlat", "pixel_to_map", "read_gcps", "shift_to", "simulate", "tie_points", "to_geotransform",
-    "transform_points", "warp_to", "write_raster",
+    "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps", "shift_to", "simulate", "tie_points",
+    "to_geotransform", "transform_points", "warp_to", "write_raster",
 ]  # fmt: skip
 
 

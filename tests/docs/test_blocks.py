@@ -27,13 +27,15 @@ BUILT = ("_build", "jupyter_execute", "notebooks", "decisions")
 PAGES = [
     path
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    if not set(path.relative_to(ROOT).parts[:-1]) & set(BUILT) and "report" not in path.parts
+    if not set(path.relative_to(ROOT).parts[:-1]) & set(BUILT)
+    and "report" not in path.parts
+    and not path.name.startswith("_")
 ]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- setup:\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 # What a page needs installed, by what is to be read in it.
 EXTRAS = {
-    "matplotlib": (".plot", "--report", "matplotlib"),
+    "matplotlib": (".plot", ".report(", "report=True", "--report", "--swipe", "matplotlib"),
     "geopandas": (".gpkg", ".shp", "geopandas"),
     "folium": (".explore",),
     "distributed": ("distributed",),

@@ -16,11 +16,12 @@ import numpy as np
 from rasterio.drivers import raster_driver_extensions
 from rasterio.errors import RasterioError
 
-from xcoreg import lazy
+from xcoreg import lazy, presets
 from xcoreg.batches.pairs import Pair
+from xcoreg.batches.thumbnail import write_thumbnail
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
-from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, hide_secrets, require
+from xcoreg.errors import CoregError, CoregWarning, MatchError, NoOverlap, OptionError, hide_secrets, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
 from xcoreg.io.formats import checked_creation, driver_for
 from xcoreg.io.read import open_raster
@@ -30,12 +31,13 @@ from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.results.stack import load_stack
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions
 
-# How a scene ended: corrected; no trustworthy match; any other error, so it is tried again.
-DONE, REFUSED, FAILED = _STATUSES = "done", "refused", "failed"
+# How a scene ended: corrected; no trustworthy match; nothing in common with the reference; any other error, so it is
+# tried again.
+DONE, REFUSED, SKIPPED, FAILED = _STATUSES = "done", "refused", "skipped", "failed"
 FORMAT = "xcoreg scene"
 SCENES = "scenes"  # folder of records, fits and pages
 
-_WRITE_OPTIONS = ("driver", "creation", "report", "manifest")
+_WRITE_OPTIONS = ("driver", "creation", "report", "manifest", "preset")
 _MANIFESTS = ("csv", "parquet")
 _SUFFIXES = {"GTiff": ".tif", "COG": ".tif", "netCDF": ".nc", "Zarr": ".zarr", "ENVI": ".bsq", "JP2OpenJPEG": ".jp2"}
 _WAITS = (1.0, 4.0)  # seconds before an image on the web is opened again
@@ -60,6 +62,7 @@ class BatchOptions:
     matching, applying : Options of `match` or `match_local`, and of `apply`.
     stack : Of scenes that are adjusted together: the file of the result, its mark, and the names of the scenes in it.
     driver, creation, report : GDAL's name and the creation options of the output format; whether to write a page.
+    preset : Name of the preset that chooses the bands.
     """
 
     folder: Path
@@ -70,6 +73,7 @@ class BatchOptions:
     creation: dict[str, Any] = field(default_factory=dict)
     report: bool = False
     manifest: str = "csv"
+    preset: str | None = None
     stack: tuple[str, str, tuple[str, ...]] | None = None
 
     def paths(self, name: str) -> ScenePaths:
@@ -86,7 +90,8 @@ class BatchOptions:
             return
         beside = [paths.image.with_name(f"{paths.image.name}.aux.xml")]
         beside += [paths.image.with_suffix(".hdr")] if self.driver == "ENVI" else []
-        for path in (paths.record, paths.fit, paths.record.with_suffix(".html"), paths.image, *beside):
+        beside += [paths.record.with_suffix(suffix) for suffix in (".html", ".png")]
+        for path in (paths.record, paths.fit, paths.image, *beside):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -104,6 +109,9 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adj
     """Check the options of a batch before any work."""
     if verb not in ("shift", "warp"):
         raise OptionError(f"verb is {verb!r}: choose 'shift' (one for the whole image) or 'warp' (a field of shifts)")
+    preset = options.get("preset")
+    if preset is not None:
+        options = presets.options(preset, "match_local" if verb == "warp" else "match") | options
     others = (*APPLY_OPTIONS, *_WRITE_OPTIONS)
     matching = {name: value for name, value in options.items() if name not in others or name == "nodata"}
     needless = sorted({"errors", "progress"} & matching.keys())
@@ -124,10 +132,9 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adj
         raise OptionError(f"manifest is {manifest!r}: choose from {', '.join(_MANIFESTS)}")
     if manifest == "parquet":
         require("pyarrow", extra="vector")
-    creation = options.get("creation") or {}
-    return BatchOptions(
-        folder, verb, matching, applying, driver, checked_creation(creation), bool(options.get("report")), manifest
-    )
+    creation = checked_creation(options.get("creation") or {})
+    report = bool(options.get("report"))
+    return BatchOptions(folder, verb, matching, applying, driver, creation, report, manifest, preset)
 
 
 def _suffix(driver: str) -> str:
@@ -183,6 +190,8 @@ def correct_scene(options: BatchOptions, pair: Pair) -> dict[str, Any]:
             fit = _correct_with_retries(options, pair, clock)
         except MatchError as error:
             record |= {"status": REFUSED, "reason": error.reason}
+        except NoOverlap as error:
+            record |= {"status": SKIPPED, "reason": str(error)}
         except Exception as error:  # noqa: BLE001 - one scene that fails must not stop the others
             return record_failure(options, pair, error, record["signature"])
         else:
@@ -254,8 +263,10 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     paths = options.paths(pair.name)
     with clock.running("match"):
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
+        images = {"band": tgt, "ref_band": ref}
+        bands = {} if options.preset is None else presets.bands_of(options.preset, images, options.matching)
         tgt = rectified_to(tgt, ref, nodata=options.matching.get("nodata"))
-        fit = _fit(options, pair, (tgt, ref))
+        fit = _fit(options, pair, (tgt, ref), bands)
     with clock.running("write"):
         with new_file(paths.fit) as place:
             fit.save(place)
@@ -266,13 +277,14 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     if paths.report is not None:
         with clock.running("report"):
             fit.report(paths.report, target=tgt, reference=ref, title=pair.name)
+    write_thumbnail(paths.record.with_suffix(".png"), fit, tgt, ref)
     return fit
 
 
-def _fit(options: BatchOptions, pair: Pair, images: tuple[Any, Any]) -> Coregistration:
+def _fit(options: BatchOptions, pair: Pair, images: tuple[Any, Any], bands: dict[str, Any]) -> Coregistration:
     """Match a scene, or take its part of the stack that it was adjusted with."""
     if options.stack is None:
-        return (match_local if options.verb == "warp" else match)(*images, **options.matching)
+        return (match_local if options.verb == "warp" else match)(*images, **(options.matching | bands))
     path, _, names = options.stack
     return load_stack(path).fit(names.index(pair.name))
 

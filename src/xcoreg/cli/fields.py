@@ -13,6 +13,7 @@ import click
 import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
+from xcoreg.cli.defaults import preset_option
 from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
 from xcoreg.core.matches import describe_counts
 from xcoreg.errors import MatchError, OptionError
@@ -25,9 +26,16 @@ _SMALLEST_BLOCK = 16  # px
 _FILE = click.Path(dir_okay=False)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg warp ref.tif tgt.tif warped.tif --report report.html",
+        "xcoreg warp ref.tif tgt.tif warped.tif --spacing 100 --window 128 --model affine --like ref.tif",
+    ],
+)
 @shared.correct_arguments
 @shared.local_options
+@shared.swipe_option
 @shared.write_options
 @shared.console_options
 def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None:
@@ -38,7 +46,13 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     correct_with(match_files_locally, ref, tgt, out, options, console)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg points ref.tif tgt.tif points.gpkg --spacing 100",
+        "xcoreg points ref.tif tgt.tif points.csv --columns arosics",
+    ],
+)
 @shared.correct_arguments
 @shared.local_options
 @click.option(
@@ -48,9 +62,12 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     show_default=True,
     help="Column names of xcoreg or of AROSICS.",
 )
+@click.option("--style", is_flag=True, help="Write OUT.qml too, the style with which QGIS shows the points.")
 @shared.overwrite_option
 @shared.console_options
-def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwrite: bool, **options: Any) -> None:
+def points(
+    ref: str, tgt: str, out: str, console: Console, columns: str, style: bool, overwrite: bool, **options: Any
+) -> None:
     """Find tie points between TGT and REF and write them to OUT.
 
     The suffix of OUT chooses the format: .gpkg, .geojson, .parquet, .shp or .csv. Windows that failed are in the table
@@ -59,17 +76,26 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     path = Path(out)
     shared.check_new(path, (ref, tgt), overwrite)
     xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
-    shared.check_distinct({"OUT": out, **{name: options[name] for name in shared.RESULT_FILES}})
+    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():
         raise MatchError(f"no window could be matched: {describe_counts(found.status)}", found)
     found.save(path, columns=columns)
     console.print("points", describe_counts(found.status))
     console.print("wrote", out)
+    if style:
+        console.print("style", str(xcoreg.results.tables.write_style(path)))
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg dem ref_dem.tif dem.tif fixed.tif --stable glaciers.gpkg --exclude",
+        "xcoreg dem ref_dem.tif dem.tif fixed.tif --block 250 --report report.html",
+    ],
+)
 @shared.correct_arguments
+@preset_option
 @click.option(
     "--matcher",
     default="nuth_kaab",
@@ -150,7 +176,7 @@ def _match_elevations(ref: str, tgt: str, options: dict[str, Any], console: Cons
 
 def _elevation_lines(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if fit.is_field:
-        yield "model", repr(fit.model)
+        yield "model", xcoreg.results.text.model_in_words(fit)
     if len(fit.points) > 1:
         yield "blocks", describe_counts(fit.points.status)
     yield "mean" if fit.is_field else "shift", str(fit.shift)

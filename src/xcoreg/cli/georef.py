@@ -39,8 +39,14 @@ def georef() -> None:
     """Control points, world files, CRSs and rectification."""
 
 
-@georef.command(cls=ConsoleCommand)
-@click.argument("source")
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg georef gcps scene.tif points.csv       # the control points of an image as a table",
+        "xcoreg georef gcps survey.points --to-crs EPSG:32633 > points.csv   # points of QGIS in another CRS",
+    ],
+)
+@click.argument("source", type=click.Path())
 @click.argument("out", type=click.Path(), required=False)
 @_points_crs
 @click.option("--to-crs", help="Transform the points to this CRS.")
@@ -56,8 +62,14 @@ def gcps(source: str, console: Console, out: str | None, crs: str | None, to_crs
         console.print("wrote", str(xcoreg.georef.save_gcps(points, out)))
 
 
-@georef.command(cls=ConsoleCommand)
-@click.argument("source")
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg georef fit scene.tif                   # the best model, with its error at check points",
+        "xcoreg georef fit points.csv --model polynomial --order 2 --robust",
+    ],
+)
+@click.argument("source", type=click.Path())
 @_model
 @_order
 @click.option("--robust", is_flag=True, help="Give less weight to points that contradict the others.")
@@ -73,9 +85,15 @@ def fit(source: str, console: Console, model: str, order: int | None, robust: bo
     click.echo(json.dumps({**found.to_dict(), "points": points}, indent=1, allow_nan=False))
 
 
-@georef.command(cls=ConsoleCommand)
-@click.argument("image")
-@click.argument("points")
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg georef attach scan.tif points.csv scan_gcps.tif --crs EPSG:32633",
+        "xcoreg georef attach scan.tif points.points scan.vrt     # a VRT that refers to the image",
+    ],
+)
+@shared.image_argument
+@click.argument("points", type=click.Path())
 @_out
 @_points_crs
 @shared.overwrite_option
@@ -86,14 +104,26 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
     console.print("wrote", str(xcoreg.georef.attach_gcps(image, xcoreg.read_gcps(points, crs), out)))
 
 
-@georef.command(cls=ConsoleCommand)
-@click.argument("image")
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg georef rectify swath.tif map.tif --crs EPSG:32633 --resolution 10",
+        "xcoreg georef rectify photo.jpg map.tif --corners 12.8 52.4 12.9 52.4 12.9 52.3 12.8 52.3",
+    ],
+)
+@shared.image_argument
 @_out
-@click.option("--gcps", "points", metavar="FILE", help="Control points.  [default: those of IMAGE, or its RPCs]")
+@click.option(
+    "--gcps",
+    "points",
+    type=click.Path(),
+    metavar="FILE",
+    help="Control points.  [default: those of IMAGE, or its RPCs]",
+)
 @_corners
 @_model
 @_order
-@click.option("--like", metavar="RASTER", help="Rectify onto the grid of this raster.")
+@click.option("--like", type=click.Path(), metavar="RASTER", help="Rectify onto the grid of this raster.")
 @click.option("--crs", help="CRS of OUT.  [default: that of the points]")
 @click.option("--resolution", type=float, help="Pixel size of OUT, units of its CRS.")
 @shared.resampling_option()
@@ -120,9 +150,15 @@ def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     console.print("wrote", out)
 
 
-@georef.command(cls=ConsoleCommand)
-@click.argument("image")
-@click.argument("ref")
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg georef auto scan.png map.tif placed.tif   # a scanned photo: any angle",
+        "xcoreg georef auto old.tif new.tif placed.tif --matcher structure --geometry homography",
+    ],
+)
+@shared.image_argument
+@click.argument("ref", type=shared.image_path)
 @_out
 @shared.band_option("--band", "Band of IMAGE to match: number from 1, or name.  [default: first]")
 @shared.band_option("--ref-band", "Band of the reference to match.  [default: first]")
@@ -156,8 +192,14 @@ def auto(image: str, ref: str, out: str, console: Console, **options: Any) -> No
     console.print("wrote", out)
 
 
-@georef.command(cls=ConsoleCommand)
-@click.argument("image")
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg georef sidecars image.tif               # image.tfw and image.prj",
+        "xcoreg georef sidecars scan.png --crs EPSG:25833",
+    ],
+)
+@shared.image_argument
 @click.option("--crs", help="CRS to write.  [default: that of IMAGE]")
 @shared.console_options
 def sidecars(image: str, console: Console, crs: str | None) -> None:
@@ -170,7 +212,13 @@ def sidecars(image: str, console: Console, crs: str | None) -> None:
         console.print("wrote", str(xcoreg.georef.write_prj(image, crs or own)))
 
 
-@georef.command(cls=ConsoleCommand)
+@georef.command(
+    cls=ConsoleCommand,
+    examples=[
+        'xcoreg georef crs "UTM 33N"',
+        "xcoreg georef crs image.prj",
+    ],
+)
 @click.argument("text")
 @shared.console_options
 def crs(text: str, console: Console) -> None:
@@ -203,8 +251,14 @@ def ground_of(
     return None
 
 
-@click.command(cls=ConsoleCommand)
-@click.argument("image")
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg locate image.tif points.csv --out found.csv      # longitude and latitude to columns, rows, values",
+        "xcoreg locate image.tif pixels.csv --x col --y row --inverse",
+    ],
+)
+@shared.image_argument
 @click.argument("table", type=click.Path(dir_okay=False))
 @click.option("--out", type=click.Path(dir_okay=False), help="Write CSV here.  [default: stdout]")
 @click.option("--x", metavar="NAME", help="Column of lon or x, by name or number.  [default: lon, x or the first]")
@@ -213,7 +267,7 @@ def ground_of(
 @click.option("--normalized", is_flag=True, help="Columns and rows from (0, 0) upper left to (1, 1) lower right.")
 @click.option("--inverse", is_flag=True, help="The points are columns and rows: find their coordinates, in --crs.")
 @click.option("--inside-only", is_flag=True, help="Leave out points that are not on the image.")
-@click.option("--gcps", metavar="FILE", help="Georeference the image by these control points.")
+@click.option("--gcps", type=click.Path(), metavar="FILE", help="Georeference the image by these control points.")
 @_corners
 @click.option("--plane", help="CRS in which the corners are fitted.  [default: centred on the image]")
 @_height

@@ -11,8 +11,9 @@ import numpy as np
 import shapely
 from pyproj import Geod
 
-from xcoreg.cli.console import ConsoleCommand, with_shell_command
-from xcoreg.cli.options import band_option, console_options
+from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.options import band_option, console_options, image_argument
+from xcoreg.cli.words import with_shell_command
 from xcoreg.errors import CoregError, GridError, NotGeoreferenced, OptionError
 from xcoreg.files import open_gdal
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, has_lonlat, pixel_to_lonlat, transform_points
@@ -271,8 +272,14 @@ _NODATA_SOURCES = {
 }
 
 
-@click.command(cls=ConsoleCommand)
-@click.argument("image")
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg info image.tif                                   # for people",
+        "xcoreg info image.tif --json                            # for programs",
+    ],
+)
+@image_argument
 @band_option("--band", "Band to describe: number from 1, or name.  [default: first]")
 @click.option("--nodata", type=float, help="Nodata value, instead of the one found (nan and -inf too).")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")

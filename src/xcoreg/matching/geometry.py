@@ -24,10 +24,9 @@ from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching import field
 from xcoreg.matching.options import LocalOptions, Options
-from xcoreg.matching.placement import overlap_size
 from xcoreg.matching.placing import trusted_guess
 from xcoreg.matching.result import FOUND_NOTHING, scene_details, window_medians
-from xcoreg.matching.scene import Scene, prepare
+from xcoreg.matching.scene import Scene, overlap_size, prepare
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints

@@ -22,7 +22,7 @@ from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
 from xcoreg.results.details import Details, Origin, corrections_of
-from xcoreg.results.html import explore_fit, html_fit
+from xcoreg.results.html import html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import describe_fit, summarise
 from xcoreg.results.tiepoints import TiePoints
@@ -341,21 +341,38 @@ class Coregistration:
 
         return plot_fit(self, background)
 
-    def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-        """Draw the windows on an interactive map. Needs the extra `explore`.
+    def explore(
+        self,
+        target: Any = None,
+        reference: Any = None,
+        corrected: Any = None,
+        *,
+        tiles: Any = "OpenStreetMap",
+        exaggerate: float | None = None,
+        offline: bool = False,
+    ) -> Any:
+        """Show the windows on an interactive map. Needs the extra `explore`, `offline` the extra `plot`.
 
         Parameters
         ----------
+        target, reference, corrected : DataArray or Dataset, optional
+            Images to lay over the map, with their footprints and the overlap.
         tiles : str or None
             Background map of folium, fetched by the browser; None draws none.
         exaggerate : float, optional
             Arrows are so many times as long as the corrections.
+        offline : bool
+            Make a page that needs no network, without a background map: images, outlines, windows and arrows.
 
         Returns
         -------
-        folium.Map
+        folium.Map or xcoreg.plot.Page
+            Both have a method ``save(path)`` and show themselves in notebooks.
         """
-        return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
+        from xcoreg.plot.viewer import explore
+
+        images = {"target": target, "reference": reference, "corrected": corrected}
+        return explore(self, images, tiles=tiles, exaggerate=exaggerate, offline=offline)
 
     def report(
         self,

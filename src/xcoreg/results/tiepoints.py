@@ -360,11 +360,11 @@ class TiePoints:
             )
         return gcps_of(self, tuple(self.grid.affine)[:6])
 
-    def plot(self, background: Any = None) -> Any:
-        """Draw the windows on the map, over a `background` image; see :func:`xcoreg.plot.plot_points`."""
+    def plot(self, background: Any = None, *, column: str | None = None) -> Any:
+        """Draw the windows over a `background` image, coloured by a `column`; see :func:`xcoreg.plot.plot_points`."""
         from xcoreg.plot import plot_points
 
-        return plot_points(self, background)
+        return plot_points(self, background, column=column)
 
     def save(self, path: str | Path, *, columns: str = "xcoreg", nodata: float | None = None) -> None:
         """Write all windows to a file, whole or not at all; the suffix is the format.
