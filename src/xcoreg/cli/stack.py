@@ -30,12 +30,19 @@ _WRITE = ("align_grid", "like", "resampling", "driver", "co", "force", "overwrit
 )
 @click.argument("images", nargs=-1, required=True, type=shared.image_path)
 @click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Folder of the outputs.")
-@click.option("--ref", metavar="REF", type=shared.image_path, help="Image that has its place; else the mean of the dates stays.")
+@click.option(
+    "--ref", metavar="REF", type=shared.image_path, help="Image that has its place; else the mean of the dates stays."
+)
 @click.option("--datum", metavar="NAME", help="What stays in place instead: mean, or the name of a date.")
 @click.option("--fields", is_flag=True, help="Measure a field of shifts for each date, not one shift.")
 @click.option("--pairs", type=click.Choice(["auto", "all"]), help="Which pairs of dates to match.  [default: auto]")
 @click.option("--max-pairs", type=click.IntRange(1), help="Pairs to match at most.  [default: 8 for each date]")
-@click.option("--extend", metavar="JSON", type=shared.image_path, help="Earlier stack of some of these dates: only new pairs are matched.")
+@click.option(
+    "--extend",
+    metavar="JSON",
+    type=shared.image_path,
+    help="Earlier stack of some of these dates: only new pairs are matched.",
+)
 @click.option("--images/--no-images", "write", default=True, help="Write the corrected dates, or the stack alone.")
 @click.option("--report/--no-report", default=False, help="Write a page of tables and figures.")
 @some_of(shared.write_options, _WRITE)
