@@ -23,7 +23,7 @@ COMMANDS = {
     "batch": ("batch", "Correct many scenes; resumable."),
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),
-    "locate": ("georef", "Find the points of a table in an image: columns, rows, values."),
+    "locate": ("locate", "Find the points of a table in an image: columns, rows, values."),
     "demo": ("match", "Match and correct the pair of images that comes with xcoreg."),
 }
 
