@@ -94,7 +94,7 @@ def _is_sound(key: Any, value: Any, dtype: Any) -> bool:
         return False
     if key in ("scale_factor", "add_offset"):
         return bool(np.isfinite(numbers)) and not (key == "scale_factor" and numbers == 0)
-    if key[:5] == "valid" or np.dtype(dtype).kind not in "iufb":
+    if key[:5] == "valid" or np.dtype(dtype).kind not in "iuf":
         return True
     return all(fits_dtype(one, dtype) for one in numbers.ravel().tolist())
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from xcoreg.core import Floats
 from xcoreg.core.models.base import Degenerate, FittedModel, broadcast, to_tuples
-from xcoreg.core.models.leastsq import half_planes, typical_spacing
+from xcoreg.core.models.leastsq import fill_covariances, half_planes, typical_spacing
 from xcoreg.core.models.polynomial import Affine
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
 
@@ -99,6 +99,8 @@ def adjust(
     scale = float(np.ptp(place, axis=0).max()) / 2 or 1.0
     u, v = ((place - centre) / scale).T
     values, covs = move / scale, np.asarray(cov, np.float64) / scale**2
+    if not np.isfinite(covs).all():  # of a matcher that states none
+        covs, _ = fill_covariances(covs)
     coef, inverse, scatter, weight = _solve(kind, u, v, values, covs)
     residual = (values - _moves(_as_eight(kind, coef), u, v)) * scale
     facts: dict[str, Any] = {"n": len(place), "scatter": to_tuples(scatter * scale**2), "hull": half_planes(*place.T)}

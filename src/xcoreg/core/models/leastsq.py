@@ -249,12 +249,12 @@ def prepare_points(x: ArrayLike, y: ArrayLike, values: ArrayLike, covs: ArrayLik
     scale = max(float(np.ptp(x)), float(np.ptp(y))) / 2 or 1.0
     unit = float(np.sqrt(np.mean(moves**2))) or 1.0
     u, v = (x - centre[0]) / scale, (y - centre[1]) / scale
-    usable, measured = _fill_covariances(own / unit**2)
+    usable, measured = fill_covariances(own / unit**2)
     spacing = typical_spacing(u, v)
     return FitPoints(u, v, moves / unit, usable, rows, len(known), centre, scale, unit, spacing, measured)
 
 
-def _fill_covariances(covs: Floats) -> tuple[Floats, bool]:
+def fill_covariances(covs: Floats) -> tuple[Floats, bool]:
     """Give points without a covariance the median one; add a tiny one to all."""
     finite = np.asarray(np.isfinite(covs).all((1, 2)))
     identity = np.eye(covs.shape[1])
