@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
+    from xcoreg.core.structure import structure_match
     from xcoreg.coregister import apply, match, match_local, shift_to, tie_points, warp_to
     from xcoreg.errors import (
         CoregError,
@@ -66,6 +67,7 @@ _HOMES = {
     "core.matcher": "phase_match",
     "core.matches": "Matches Status",
     "core.quality": "crlb",
+    "core.structure": "structure_match",
     "coregister": "apply georeference match match_local shift_to tie_points warp_to",
     "errors": (
         "CoregError CoregWarning EagerLoad Extrapolation GridError LowSupport MatchError "
@@ -135,6 +137,7 @@ __all__ = [
     "read_gcps",
     "shift_to",
     "simulate",
+    "structure_match",
     "tie_points",
     "to_geotransform",
     "transform_points",
