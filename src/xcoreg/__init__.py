@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
+    from xcoreg.core.structure import structure_match
     from xcoreg.coregister import apply, match, match_local, shift_to, tie_points, warp_to
     from xcoreg.errors import (
         CoregError,
@@ -68,6 +69,7 @@ _HOMES = {
     "core.matcher": "phase_match",
     "core.matches": "Matches Status",
     "core.quality": "crlb",
+    "core.structure": "structure_match",
     "coregister": "apply georeference match match_local shift_to tie_points warp_to",
     "errors": (
         "CoregError CoregWarning EagerLoad Extrapolation GridError LowSupport MatchError "
@@ -98,8 +100,8 @@ __all__ = [
     "compare_points", "crlb", "datasets", "extend_stack", "filters", "fit_gcps", "from_geotransform", "georef",
     "georeference", "inside", "load_fit", "load_stack", "lonlat_to_pixel", "map_to_pixel", "masks", "match",
     "match_local", "match_stack", "match_stack_local", "open_raster", "outside", "parse_crs", "phase_match",
-    "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps", "shift_to", "simulate", "tie_points",
-    "to_geotransform", "transform_points", "warp_to", "write_raster",
+    "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps", "shift_to", "simulate", "structure_match",
+    "tie_points", "to_geotransform", "transform_points", "warp_to", "write_raster",
 ]  # fmt: skip
 
 

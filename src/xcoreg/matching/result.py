@@ -81,8 +81,8 @@ def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answe
     )
 
 
-# How intensities may fail where edges still agree. A pattern or a lattice would lead edges astray, too.
-FOUND_NOTHING = (Status.NO_PEAK, Status.NOT_CONVERGED, Status.NOT_IMPROVED)
+# How intensities may fail where edges still agree. A lattice (DISAGREES) or a distortion would lead edges astray, too.
+FOUND_NOTHING = (Status.NO_PEAK, Status.AMBIGUOUS, Status.UNCONSTRAINED, Status.NOT_CONVERGED, Status.NOT_IMPROVED)
 BY_EDGES = "the intensities have nothing in common: matched by edges (matcher='structure')"
 
 
