@@ -140,7 +140,7 @@ def invariance(seed: int) -> list[dict[str, Any]]:
 
 
 def series_of(image: xr.DataArray, dates: int, seed: int, *, clouds: float = 0.2) -> tuple[xr.DataArray, np.ndarray]:
-    """Make a series of a real image: shifted crops, seasons that change its own structure, clouds, noise."""
+    """Make a series of a real image: shifted crops, seasons by its own structure elsewhere, clouds, noise."""
     from scipy import ndimage
 
     rng = np.random.default_rng(seed)

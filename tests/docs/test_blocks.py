@@ -139,6 +139,7 @@ def test_every_block_runs_and_prints_what_the_page_says(path, folder, monkeypatc
 
 # What stands for the placeholders of the README: elevations for `dem`, an image with control points for `georef`.
 STANDS_FOR = {"REF": "ref.tif", "TGT": "tgt.tif", "IMAGE": "tgt.tif", "JOBS": "'tgt*.tif'", "DIR": "many"}
+STANDS_FOR |= {"IMAGES": "ref.tif tgt.tif"}
 INSTEAD = {"dem": {"REF": "ref_dem.tif", "TGT": "dem.tif"}, "georef": {"IMAGE": "swath.tif"}}
 COMMANDS_NEED = """
 from xcoreg.simulate import dem_pair as _dem_pair

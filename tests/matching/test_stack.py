@@ -18,7 +18,7 @@ from xcoreg.simulate import cube, smooth_field
 
 @pytest.fixture(scope="module")
 def made():
-    return cube(8, (224, 224), clouds=0.2, seed=4)
+    return cube(6, (176, 176), clouds=0.1, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +49,15 @@ def test_every_date_is_placed_within_its_uncertainty(made, found):
 
 
 def test_neither_order_nor_chunks_nor_datum_matter(made, found):
-    backwards = np.arange(8)[::-1]
+    backwards = np.arange(6)[::-1]
     assert change(found, xcoreg.match_stack(made.cube[backwards]), backwards) < 1e-9
-    assert change(found, xcoreg.match_stack(made.cube.chunk(time=3, y=70, x=224))) < 1e-9
-    assert change(found, xcoreg.match_stack(made.cube, datum="2020-03-09")) < 1e-9
+    assert change(found, xcoreg.match_stack(made.cube.chunk(time=4, y=70, x=176))) < 1e-9
+    assert change(found, found.with_datum("2020-03-09")) < 1e-9
 
 
 def test_a_date_of_another_place_is_refused_and_the_others_go_on():
-    made = cube(7, (224, 224), clouds=0.1, strangers=(3,), seed=2)
-    with pytest.warns(CoregWarning, match="1 of 7 dates are not placed: 2020-02-22"):
+    made = cube(6, (176, 176), clouds=0, strangers=(3,), seed=2)
+    with pytest.warns(CoregWarning, match="1 of 6 dates are not placed: 2020-02-22"):
         stack = xcoreg.match_stack(made.cube)
     assert [one.name for one in stack.refused] == ["2020-02-22"]
     assert np.abs(off(stack, made.shifts)).max() < 0.03
@@ -75,11 +75,11 @@ def test_no_date_without_any_match():
 def test_a_reference_image_stays_and_large_shifts_are_found(made):
     shifts = made.shifts.copy()
     shifts[2] += (31.0, -24.0)
-    images = [_moved(made.cube[at], shifts[at] - made.shifts[at]) for at in range(8)]
+    images = [_moved(made.cube[at], shifts[at] - made.shifts[at]) for at in range(6)]
     stack = xcoreg.match_stack(images[1:], images[0])
     assert stack.datum == stack.dates[-1].name
     assert stack.shifts_px == pytest.approx(shifts[1:] - shifts[0], abs=0.05)
-    assert len(stack.names) == 7
+    assert len(stack.names) == 5
 
 
 def _moved(image, pixels):
@@ -97,13 +97,13 @@ def _moved(image, pixels):
 
 def test_images_on_other_grids_are_matched_on_a_common_one(made):
     images = [made.cube[at] for at in range(4)]
-    images[1] = images[1][10:200, 5:210]
+    images[1] = images[1][10:170, 5:160]
     images[2] = _moved(images[2], (0.3, 0.7))
     stack = xcoreg.match_stack(images)
     wanted = made.shifts[:4].copy()
     wanted[2] += (0.3, 0.7)
     assert np.abs(off(stack, wanted)).max() < 0.03
-    assert [one.shape for one in stack.dates] == [(224, 224), (190, 205), (224, 224), (224, 224)]
+    assert [one.shape for one in stack.dates] == [(176, 176), (160, 155), (176, 176), (176, 176)]
 
 
 def test_a_list_in_two_crs_has_corrections_in_each(made):
@@ -119,30 +119,31 @@ def test_a_list_in_two_crs_has_corrections_in_each(made):
 
 
 def test_new_dates_are_added_without_matching_the_old_ones(made, monkeypatch):
-    short = xcoreg.match_stack(made.cube[:6])
+    short = xcoreg.match_stack(made.cube[:4])
     matched = []
     plain = matching._match
     monkeypatch.setattr(matching, "_match", lambda *a: matched.extend(a[2]) or plain(*a))
     longer = made.cube.coreg.extend_stack(short)
-    assert all(max(pair) >= 6 for pair in matched)
+    assert all(max(pair) >= 4 for pair in matched)
     assert len(matched)
-    assert longer.names == tuple(made.cube.coreg.match_stack().names)
+    assert len(longer.names) == 6
     assert np.abs(off(longer, made.shifts)).max() < 0.03
     assert set(longer.datum_dates) == set(short.names)  # old corrections do not jump
-    assert np.abs(longer.shifts_px[:6] - short.shifts_px).max() < 0.02
+    assert np.abs(longer.shifts_px[:4] - short.shifts_px).max() < 0.02
 
 
 def test_matches_grow_with_the_number_of_dates_not_with_its_square():
-    long = cube(24, (96, 96), clouds=0, snr_db=30, seed=5).cube
+    long = cube(16, (96, 96), clouds=0, snr_db=30, seed=5).cube
     stack = xcoreg.match_stack(long, partners=4, window=32)
-    assert 24 * 2 <= len(stack.pairs) <= 24 * 5
+    assert 16 * 2 <= len(stack.pairs) <= 16 * 5
     assert stack.ok
 
 
 def test_the_budget_of_pairs_is_kept(made):
-    assert len(xcoreg.match_stack(made.cube, max_pairs=12).pairs) == 12
-    assert len(xcoreg.match_stack(made.cube, pairs="all").pairs) == 28
-    named = xcoreg.match_stack(made.cube[:3], pairs=[("2020-01-05", "2020-01-21"), (1, 2)])
+    assert len(xcoreg.match_stack(made.cube, max_pairs=9).pairs) == 9
+    assert len(xcoreg.match_stack(made.cube[:4], pairs="all").pairs) == 6
+    with pytest.warns(CoregWarning, match="nothing checks"):
+        named = xcoreg.match_stack(made.cube[:3], pairs=[("2020-01-05", "2020-01-21"), (1, 2)])
     assert len(named.pairs) == 2
 
 
@@ -159,19 +160,13 @@ def test_masks_are_those_of_their_dates(made):
 def test_each_window_of_a_date_is_read_once(made):
     reads = []
 
-    class Counting:
-        shape, dtype, ndim = made.cube.shape, made.cube.dtype, 3
+    def read(block):
+        reads.append(block.size)
+        return block
 
-        def __getitem__(self, key):
-            reads.append(key)
-            return made.cube.values[key]
-
-    import dask.array as da
-
-    lazy = made.cube.copy(data=da.from_array(Counting(), chunks=(1, 224, 224), asarray=False, meta=np.empty((0, 0, 0))))
-    lazy = lazy.copy(data=lazy.data.map_blocks(lambda block: block, dtype=made.cube.dtype))
-    xcoreg.match_stack(lazy)
-    assert len(reads) == 8
+    blocks = made.cube.chunk(time=1).data.map_blocks(read, dtype=made.cube.dtype, meta=made.cube.data[:0])
+    xcoreg.match_stack(made.cube.copy(data=blocks))
+    assert reads == [176 * 176] * 6
 
 
 @pytest.mark.parametrize(
@@ -219,22 +214,22 @@ def test_windows_cover_the_frame_whatever_the_order():
 
 
 def test_a_field_for_every_date():
-    made = cube(5, (320, 320), shifts=0.0, clouds=0, snr_db=30, season=0.1, seed=3).cube
-    field = smooth_field((320, 320), 1.5, seed=2)
+    made = cube(4, (288, 288), shifts=0.0, clouds=0, snr_db=30, season=0.1, seed=3).cube
+    field = smooth_field((288, 288), 1.5, seed=2)
     bent = made.copy()
     from scipy import ndimage
 
-    rows, cols = np.indices((320, 320)).astype(float)
+    rows, cols = np.indices((288, 288)).astype(float)
     dcol, drow = field(rows, cols)
     bent[2] = ndimage.map_coordinates(made[2].values.astype(float), [rows + drow, cols + dcol], order=5, mode="nearest")
     stack = bent.coreg.match_stack_local(datum="2020-01-05", window=64, spacing=32, partners=4)
-    x, y = bent.x.values[60:260:20], bent.y.values[60:260:20]
-    found = stack.fits[2] if hasattr(stack, "fits") else stack.fields[2]
+    x, y = bent.x.values[60:230:20], bent.y.values[60:230:20]
+    found = stack.fields[2]
     dx, dy = found.model.predict(*(part.ravel() for part in np.meshgrid(x, y)))
-    wanted = [part[np.ix_(range(60, 260, 20), range(60, 260, 20))].ravel() for part in (dcol, drow)]
+    wanted = [part[np.ix_(range(60, 230, 20), range(60, 230, 20))].ravel() for part in (dcol, drow)]
     assert np.sqrt(np.mean((dx / 10 - wanted[0]) ** 2)) < 0.12
     assert np.sqrt(np.mean((-dy / 10 - wanted[1]) ** 2)) < 0.12
-    flat = stack.fields[3].model.predict(bent.x.values[160], bent.y.values[160])
+    flat = stack.fields[3].model.predict(bent.x.values[144], bent.y.values[144])
     assert np.abs(flat).max() < 1.0  # 0.1 px
-    again = bent.coreg.apply(stack)
-    assert again.sizes == bent.sizes
+    with pytest.warns(xcoreg.Extrapolation):  # the rim of half a window
+        assert bent.coreg.apply(stack).sizes == bent.sizes

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Floats, Ints
@@ -16,17 +15,12 @@ from xcoreg.core.matches import Matches, Status
 from xcoreg.core.network import Network, adjust, choose_pairs, spanning_pairs
 from xcoreg.errors import MatchError, OptionError, warn_user
 from xcoreg.georef import linear_of
-from xcoreg.io.series import Date, dates_of, series_dim
+from xcoreg.io.series import Date
+from xcoreg.matching.stack_dates import Stack, prepare_stack
 from xcoreg.matching.stack_options import StackOptions
 from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs
-from xcoreg.matching.stack_windows import (
-    Frame,
-    Reading,
-    Windows,
-    digest_order,
-    frame_of,
-    read_series,
-)
+from xcoreg.matching.stack_seek import seek_dates
+from xcoreg.matching.stack_windows import Frame
 from xcoreg.results.coregistration import current_versions
 from xcoreg.results.details import corrections_of, utc_now
 from xcoreg.results.stack import StackFit
@@ -40,88 +34,6 @@ _NOTHING = Matches(np.empty(0), np.empty(0))
 _ROUNDS = 8
 _OFF_CENTRE = 0.6  # px: windows are cut again where the correction of a date is further from where they were cut
 _SEARCH = 0.4  # of the side of windows: how far they are searched
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """Dates that are matched, in canonical order, with their windows as they were read and cut.
-
-    position : (n,) int; of each date in the list that was given; a reference image is the last there.
-    """
-
-    dates: tuple[Date, ...]
-    position: Ints
-    reading: Reading
-    windows: dict[int, Windows]
-    offsets: Ints
-    has_reference: bool = False
-
-    @property
-    def frame(self) -> Frame:
-        """The matching grid."""
-        return self.reading.frame
-
-    def cut(self, at: int) -> Any:
-        """Windows of a date as it lies now."""
-        col, row = self.offsets[at].tolist()
-        return self.windows[at].cut(self.frame, (col, row))
-
-    def moved(self, offsets: Ints) -> Stack:
-        """Cut the windows elsewhere; dates that are too far from where they were read are read again."""
-        far = np.abs(offsets - [self.windows[at].offset for at in range(len(self.dates))]).max(1) > self.frame.margin
-        again = read_series(self.dates, self.reading, np.flatnonzero(far).tolist(), offsets)
-        return replace(self, windows=self.windows | again, offsets=offsets)
-
-
-def prepare_stack(images: Any, reference: Any, options: StackOptions) -> tuple[Stack, list[Date]]:
-    """Read the windows of all dates; also the dates as they were given, with a reference image at the end."""
-    given = dates_of(images)
-    wheres, n = _wheres(images, options.where, len(given)), len(given)
-    bands, nodatas = [options.band] * n, [options.nodata] * n
-    if reference is not None:
-        given = [*given, *_reference(reference, {one.name for one in given})]
-        wheres, bands = [*wheres, options.ref_where], [*bands, options.ref_band]
-        nodatas = [*nodatas, options.ref_nodata]
-    if len(given) < 2:
-        raise OptionError(f"there are {len(given)} dates: a stack needs at least two")
-    frame = frame_of([one.grid for one in given], options.window, None, options.windows)
-    reading = Reading(frame, bands, nodatas, wheres)
-    nowhere = np.zeros((len(given), 2), np.intp)
-    windows = read_series(given, reading, range(len(given)), nowhere)
-    order = digest_order(given, windows)
-    cut = {number: windows[at] for number, at in enumerate(order)}
-    dates = tuple(given[at] for at in order)
-    return Stack(dates, order, reading.ordered(order), cut, nowhere, reference is not None), given
-
-
-def _reference(reference: Any, names: set[str]) -> list[Date]:
-    if isinstance(reference, DataArray | Dataset) and series_dim(reference) is not None:
-        raise OptionError(
-            "the reference has several dates: choose one, or name the date of the cube that stays, datum="
-        )
-    (one,) = dates_of([reference])
-    return [replace(one, name=f"reference {one.name}" if one.name in names or not one.name else one.name)]
-
-
-def _wheres(images: Any, where: Any, n: int) -> list[Any]:
-    """Mask of each date: one of a cube for each, of a list its entries, else the same for all."""
-    if isinstance(where, list | tuple):
-        if len(where) != n:
-            raise OptionError(f"where has {len(where)} entries: give one for each of the {n} dates, or one for all")
-        return list(where)
-    if not isinstance(where, DataArray):
-        return [where] * n
-    dim = series_dim(images) if isinstance(images, DataArray | Dataset) else None
-    dim = (
-        dim
-        if dim in where.dims
-        else next((one for one in where.dims if where.sizes[one] == n and where.ndim == 3), None)
-    )
-    if dim is None:
-        return [where] * n
-    if where.sizes[dim] != n:
-        raise OptionError(f"where has {where.sizes[dim]} dates along {dim} and the cube {n}: give the same dates")
-    return [where.isel({dim: at}) for at in range(n)]
 
 
 @dataclass(eq=False)
@@ -155,7 +67,23 @@ def search_pairs(stack: Stack, options: StackOptions, old: dict[tuple[int, int],
                 break
             _match(stack, pairing, chosen, table, bar.update if options.progress else None)
             stack = _centre(stack, pairing, table)
+            if number == 0 and options.pairs == "auto":
+                stack = _seek(stack, pairing, table, options)
     return stack, table
+
+
+def _seek(stack: Stack, pairing: Pairing, table: PairTable, options: StackOptions) -> Stack:
+    """Look for dates without any match farther away, and match their pairs again where they are found."""
+    keys, found = table.columns()
+    matched = np.zeros(len(stack.dates), bool)
+    for pair, one in zip(keys, found, strict=True):
+        matched[list(pair)] |= one.status is Status.OK
+    moved = seek_dates(stack, matched, options)
+    far = (moved.offsets != stack.offsets).any(1)
+    again = [pair for pair in table.found if far[list(pair)].any()]
+    if again:
+        _match(moved, pairing, again, table, None)
+    return _centre(moved, pairing, table) if again else stack
 
 
 def _next_pairs(

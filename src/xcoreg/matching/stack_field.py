@@ -26,7 +26,8 @@ from xcoreg.georef import (
 )
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching.field import acceptance, assessment_of, field_quality
-from xcoreg.matching.stack import Stack, build_stack, prepare_stack, search_pairs
+from xcoreg.matching.stack import build_stack, search_pairs
+from xcoreg.matching.stack_dates import Stack, prepare_stack
 from xcoreg.matching.stack_options import StackLocalOptions
 from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair
 from xcoreg.matching.stack_windows import Frame, Windows, frame_of, read_series
