@@ -108,7 +108,8 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
 def demo(console: Console, out: str) -> None:
     """Match and correct the pair of real images that comes with xcoreg, and plot it before and after.
 
-    Writes the corrected GeoTIFF, the fit, a figure and a page to swipe into a folder, replacing those of an earlier run.
+    Writes the corrected GeoTIFF, the fit, a figure and a page to swipe into a folder; those of an earlier run are
+    replaced.
     """
     folder = Path(out)
     shared.make_folder(folder, "--out")
