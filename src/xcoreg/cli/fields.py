@@ -16,7 +16,7 @@ from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.defaults import preset_option
 from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
 from xcoreg.core.matches import describe_counts
-from xcoreg.errors import MatchError, OptionError
+from xcoreg.errors import MatchError, OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
@@ -75,7 +75,9 @@ def points(
     """
     path = Path(out)
     shared.check_new(path, (ref, tgt), overwrite)
-    xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
+    suffix = xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
+    if suffix != ".csv":
+        require("geopandas", extra="vector")  # before any work
     shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():

@@ -108,7 +108,8 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
 def demo(console: Console, out: str) -> None:
     """Match and correct the pair of real images that comes with xcoreg, and plot it before and after.
 
-    Writes the corrected GeoTIFF, the fit and a figure into a folder, replacing those of an earlier run.
+    Writes the corrected GeoTIFF, the fit, a figure and a page to swipe into a folder; those of an earlier run are
+    replaced.
     """
     folder = Path(out)
     shared.make_folder(folder, "--out")
@@ -121,9 +122,10 @@ def demo(console: Console, out: str) -> None:
     fit.save(folder / "fit.json")
     _print_demo(fit, residual)
     console.detail(fit.summary())
-    figures = _plot_demo(folder / "before_after.png", (tgt, ref, fixed), fit, console)
+    figures = _plot_demo(folder, (tgt, ref, fixed), fit, console)
     for name in ("corrected.tif", "fit.json", *figures):
         click.echo(f"{'wrote':<18}{folder / name}")
+    console.print("next", "your own: xcoreg shift ref.tif tgt.tif fixed.tif --report report.html --swipe swipe.html")
 
 
 def correct_with(
@@ -254,9 +256,10 @@ def _fit_json(fit: Coregistration) -> str:
 
 def _print_demo(fit: Coregistration, residual: Coregistration) -> None:
     quality, shift = fit.quality, fit.shift
+    unit = xcoreg.results.text.UNITS.get(shift.unit, shift.unit)
     rows = {
         "shift": str(shift),
-        "length": f"{shift.length:.2f} {shift.unit}, angle {shift.angle:.1f}° from North",
+        "length": f"{shift.length:.2f} {unit}, angle {shift.angle:.1f}° from North",
         "residual shift": str(residual.shift),
         "similarity (SSIM)": f"{quality.ssim_before:.3f} before, {quality.ssim_after:.3f} after",
         "reliability": f"{quality.reliability:.0f} %, {quality.n_ok} of {quality.n_windows} windows agree",
@@ -265,12 +268,14 @@ def _print_demo(fit: Coregistration, residual: Coregistration) -> None:
         click.echo(f"{name:<18}{text}")
 
 
-def _plot_demo(path: Path, images: tuple[Any, Any, Any], fit: Coregistration, console: Console) -> list[str]:
+def _plot_demo(folder: Path, images: tuple[Any, Any, Any], fit: Coregistration, console: Console) -> list[str]:
+    """Write a figure and a page that show the pair before and after; without matplotlib neither."""
     try:
         figure = xcoreg.plot.plot_before_after(*images, fit=fit)
         figure.supxlabel(xcoreg.datasets.ATTRIBUTION, fontsize=9, x=0.99, ha="right")
-        xcoreg.plot.save_figure(figure, path)
+        xcoreg.plot.save_figure(figure, folder / "before_after.png")
+        xcoreg.plot.swipe(*images, folder / "swipe.html", fit=fit)
     except MissingDependency as error:
         console.warn(f"no figure: {error}")
         return []
-    return [path.name]
+    return ["before_after.png", "swipe.html"]

@@ -173,7 +173,8 @@ def choose_windows(fit: Coregistration, n: int = 4) -> list[ShownWindow]:
     known = dict(zip(residuals.window.tolist(), residuals.length.tolist(), strict=True))
     residual = np.array([known.get(int(window), np.nan) for window in good.window])
     gain = np.nan_to_num(good.ssim_after - good.ssim_before, nan=-1.0) + np.nan_to_num(good.score, nan=-1.0)
-    worst = np.argsort(-np.nan_to_num(residual, nan=-1.0), kind="stable")[: _CANDIDATES * (n // 4)]
+    few = min(_CANDIDATES * (n // 4), -(-len(good) // 4))
+    worst = np.argsort(-np.nan_to_num(residual, nan=-1.0), kind="stable")[:few]
     best = [i for i in np.argsort(-gain, kind="stable") if i not in set(worst.tolist())]
     best = (best or worst.tolist())[: _CANDIDATES * n]
     rows = [(int(i), "improved") for i in best]
