@@ -88,7 +88,7 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     pixels = target.values, reference.values, target.valid, reference.valid
     level = reference.level - target.level
     columns = zip(*pixels, map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), strict=True)
-    return [DemWindow(*one) for one in columns]
+    return [DemWindow(*one).cleaned() for one in columns]
 
 
 def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:

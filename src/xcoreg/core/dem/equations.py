@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xcoreg.core import Floats, Ints, exponents
+from xcoreg.core import Bools, Floats, Ints, exponents
 from xcoreg.core.dem.observations import Observation, Samples
 from xcoreg.core.robust import NMAD, TUKEY, biweight
 
@@ -70,6 +70,8 @@ def parse_terms(matcher: Any) -> Terms | None:
 
 # Iterations of the weights per sampling; largest number of samples of a median.
 _ROUNDS, _MEDIAN_SAMPLE = 3, 60_000
+# Squared differences of slopes beyond so many times their median: eleven sigmas of independent noise.
+_RAGGED = 90.0
 _NEAR = 0.6  # models count as aligned once cross products of slopes reach this share of their squares
 
 
@@ -175,12 +177,14 @@ def solve_weighted(
     normal: Floats
     own: Floats
     plain = terms.vertical == "mean" and not terms.shift
+    steady = _steady(observations)
     normal, own, weights = np.zeros((size, size)), np.zeros((size, size)), [np.ones_like(part) for part in residuals]
     for _ in range(_ROUNDS):
         scale = spread_of(residuals)
         if not plain:
             cutoff = max(TUKEY * scale.nmad, 1e-6)
             weights = [biweight((part - scale.median) / cutoff).astype(np.float32) for part in residuals]
+            weights = [part if ok is None else part * ok for part, ok in zip(weights, steady, strict=True)]
         normal, own, right = _sums(observations, columns, weights)
         near = np.trace(normal[:2, :2]) > _NEAR * np.trace(own[:2, :2])
         try:
@@ -190,6 +194,13 @@ def solve_weighted(
             break
         residuals = [_residual(one.dh, column, solution) for one, column in zip(observations, columns, strict=True)]
     return Equations(normal, own, solution, residuals, weights, columns)
+
+
+def _steady(observations: Sequence[Observation]) -> list[Bools | None]:
+    """Where the slopes of both models agree: at rims of voids and of clouds a wrong slope would outweigh all others."""
+    apart = [one.slope_difference for one in observations]
+    limit = _RAGGED * spread_of(apart).median
+    return [part <= limit if limit > 0 and part.max(initial=0) > limit else None for part in apart]
 
 
 def _residual(dh: Floats, columns: list[Floats], solution: Floats) -> Floats:

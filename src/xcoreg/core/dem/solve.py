@@ -308,7 +308,7 @@ class ElevationMatcher:
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
         how = partial(solve, terms=self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
-        found = [how([DemWindow(*one)]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
+        found = [how([DemWindow(*one).cleaned()]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
         columns: dict[str, Any] = {
             name: [getattr(one, name) for one in found] for name in ("status", "count", "nmad_before", "nmad_after")
         }
