@@ -223,9 +223,9 @@ def _solution(
     """Covariance, statistics and status."""
     move, before, iterations = state
     length = residual_correlation_length(samples, observations, equations)
-    cov = covariance(samples, observations, equations, length, shift=problem.terms.shift)
+    cov = covariance(samples, observations, equations, shift=problem.terms.shift)
     if problem.terms.classic and np.isfinite(cov).all():
-        cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations, length), 0.0, 0.0
+        cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations), 0.0, 0.0
     height = equations.solution[2:].copy()
     if problem.terms.vertical != "weighted":
         every = np.concatenate([one.dh for one in observations])
