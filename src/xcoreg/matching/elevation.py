@@ -186,7 +186,8 @@ def without_shift(found: Solution) -> Solution:
 def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Details, place: Any) -> Coregistration:
     """Make the result of a solution."""
     found, ok = solution.found, solution.found.status is Status.OK
-    compared = ElevationDetails(float(found.length), tuple(found.basis.powers))
+    why = ("", "") if found.refusal is None else (found.refusal.reason, found.refusal.cure)
+    compared = ElevationDetails(float(found.length), tuple(found.basis.powers), *why)
     return Coregistration(
         model=model_of(found, solution.linear, solution.origin) if ok else None,
         points=_points(target, solution, place),
@@ -230,12 +231,16 @@ def _points(target: Raster, solution: OverlapSolution, place: Any) -> TiePoints:
 
 def _quality(found: Solution) -> Quality:
     names = ("count", "median_before", "median_after", "nmad_before", "nmad_after")
-    heights = {f"dh_{name}": getattr(found, name) for name in names}
-    return Quality(n_windows=1, n_ok=int(found.status is Status.OK), iterations=found.iterations, **heights)
+    heights: dict[str, Any] = {f"dh_{name}": getattr(found, name) for name in names}
+    ok = int(found.status is Status.OK)
+    return Quality(n_windows=1, n_ok=ok, iterations=found.iterations, warnings=found.warnings, **heights)
 
 
 def elevation_failure(fit: Coregistration) -> MatchError:
     """Error with the reason why elevation models could not be matched, and what to try."""
+    own = fit.details.elevation
     reason, cure = _REASONS.get(fit.status, (fit.status.reason, "check that both show the same terrain"))
+    if own is not None and own.reason:
+        reason, cure = own.reason, own.cure
     count = f"{fit.quality.dh_count} pixels compared" if len(fit.points) == 1 else f"{len(fit.points)} blocks tried"
     return MatchError(f"no trustworthy match: {reason}; {count}; {cure}", fit.points)

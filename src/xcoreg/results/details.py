@@ -111,10 +111,13 @@ class ElevationDetails:
 
     correlation_px : Correlation length of the noise, px.
     powers : Exponents of the polynomial of heights.
+    reason, cure : Why they were refused, and what to do, where the status does not say it.
     """
 
     correlation_px: float
     powers: tuple[tuple[int, int], ...]
+    reason: str = ""
+    cure: str = ""
 
     def __post_init__(self) -> None:
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))

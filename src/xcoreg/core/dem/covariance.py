@@ -17,7 +17,7 @@ Field = tuple[tuple[int, int], Ints, Floats]
 _FARTHEST, _NONE = 4, 0.05  # longest lag as a part of a window's side; correlation that counts as none
 _CELLS = 128  # cells along the longer side
 # Largest squares as a share of all cells, and how much larger a variance must be to count, in its standard errors.
-_LARGEST_SHARE, _SCATTER = 0.07, 0.7
+_LARGEST_SHARE, _SCATTER, _FEWER = 0.25, 0.6, 1.2
 _ENOUGH = 12  # number of windows that the correlation length is estimated from
 
 
@@ -71,8 +71,12 @@ class Cells:
 
     @classmethod
     def over(cls, samples: Sequence[Samples], observations: Sequence[Observation]) -> Cells:
-        """Cover the samples by so many cells that a correlation over a few of them can be seen."""
-        places = [one.positions(obs.at) for one, obs in zip(samples, observations, strict=True)]
+        """Cover the samples by cells."""
+        return cls.over_positions([one.positions(obs.at) for one, obs in zip(samples, observations, strict=True)])
+
+    @classmethod
+    def over_positions(cls, places: Sequence[tuple[Floats, Floats]]) -> Cells:
+        """Cover positions (cols, rows) by so many cells that a correlation over a few of them can be seen."""
         known = [place for place in places if len(place[0])]
         low = [min(float(place[axis].min()) for place in known) for axis in range(2)]
         spans = [max(float(place[axis].max()) for place in known) - low[axis] for axis in range(2)]
@@ -109,7 +113,7 @@ def correlated_covariance(sums: Floats) -> Floats:
         share = area / occupied
         if size > 1 and share > _LARGEST_SHARE:
             break
-        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / max(1 - share, 0.5)
+        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / (1 - share) / (1 - _FEWER * share)
         sure = np.diag(cov) / (1 + _SCATTER * np.sqrt(share))
         shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == 1), cov, shape)
         best = np.maximum(best, np.diag(cov) / (1 + _SCATTER * np.sqrt(share)))
