@@ -70,7 +70,7 @@ def kinds(report: Report, names: list[str], n: int) -> None:
             scene = make(name, seed)
             try:
                 fit, texts, took = run(scene)
-            except Exception as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 told = f"{type(error).__name__}: {error}"[:90]
                 refused += 1
                 continue

@@ -1,4 +1,4 @@
-"""Pairs of elevation models of many kinds, with the true correction of every pixel: what benchmarks/dem_kinds.py runs."""
+"""Pairs of elevation models of many kinds and their true corrections: what benchmarks/dem_kinds.py runs."""
 
 from __future__ import annotations
 
@@ -133,7 +133,9 @@ def _spikes(share: float) -> Callable[[Ground], Scene]:
 def _glaciers(masked: bool) -> Callable[[Ground], Scene]:
     def make(ground: Ground) -> Scene:
         ice = np.asarray(blob_mask(ground.shape, 0.12, scale=40.0, seed=ground.seed))
-        loss = np.where(ice, np.clip(22 + 9 * gaussian_filter(ground.rng.standard_normal(ground.shape), 20) * 60, 5, 40), 0)
+        loss = np.where(
+            ice, np.clip(22 + 9 * gaussian_filter(ground.rng.standard_normal(ground.shape), 20) * 60, 5, 40), 0
+        )
         scene = ground.pair(ground.shifted())
         scene.ref = ground.image(scene.ref.values - loss)
         if masked:
@@ -156,7 +158,7 @@ def _void(marker: float, recorded: bool = False) -> Callable[[Ground], Scene]:
 
 
 def _other_gsd(factor: float) -> Callable[[Ground], Scene]:
-    """Reference on pixels of another size, without noise."""
+    """Make a reference on pixels of another size, without noise."""
 
     def make(ground: Ground) -> Scene:
         scene = ground.pair(ground.shifted())
@@ -194,7 +196,7 @@ def _degrees(ground: Ground) -> Scene:
 def _forest(ground: Ground) -> Scene:
     """Canopy of 15 m that was not there in the reference, on slopes that face North."""
     east, north = ground.slopes()
-    facing = (np.arctan2(-east, -north) % (2 * np.pi))
+    facing = np.arctan2(-east, -north) % (2 * np.pi)
     wood = (np.cos(facing) > 0.5) & (np.hypot(east, north) > 0.08)
     return ground.pair(ground.shifted(), ground.noise() + np.where(median_filter(wood, 5), 15.0, 0.0), unmodelled=True)
 

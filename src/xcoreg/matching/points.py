@@ -14,8 +14,8 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import Terms, solve
-from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.dem.classic import slope_azimuth
+from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.matches import Status
 from xcoreg.core.quality import nmad
 from xcoreg.core.sampling import sample

@@ -78,7 +78,7 @@ def check_relief(samples: Sequence[Samples], move: Floats, *, shifted: bool) -> 
     for found in (coarse, fine):
         if (wrong := _constant(found)) or (wrong := _other_unit(found)):
             return wrong
-    grows = coarse.reference >= fine.reference or coarse.target >= fine.target
+    grows = coarse.reference > fine.reference or coarse.target > fine.target
     best = max(np.nan_to_num([fine.correlation, coarse.correlation]))
     if grows and best < _UNRELATED and coarse.count >= _FEWEST:
         text = f"the models show different terrain (their slopes correlate by {best:.2f})"
@@ -132,10 +132,11 @@ def check_extent(samples: Sequence[Samples]) -> Refusal | None:
 # --- what a correction leaves ----------------------------------------------------------------------------------------
 
 _SAMPLE = 80_000  # samples that the tests use
-# Chi-squared per parameter of a remaining structure that counts; displacement that is refused, px; that is reported, px.
+# Chi-squared per parameter of a structure that counts; displacements that are refused and that are reported, px.
 _CLEAR, _REFUSED, _REPORTED = 9.0, 0.35, 0.03
 _FEWEST_TESTED, _SHIFTED = 1000, 0.1  # samples that the tests need; shift that is reported without a shift matcher, px
-_SURE, _BEYOND = 3.5, 1.5  # a change counts beyond so many of its own sigmas, and so many of those of the solution
+# A change counts beyond so many of its own sigmas, so many of those of the solution, and so many px.
+_SURE, _BEYOND, _SMALLEST = 3.5, 1.5, 0.01
 _SOFT = 0.25  # slopes below this share of the usual one have no direction
 
 
@@ -168,7 +169,7 @@ def extended_solution(
     own = [np.stack([c[s] for c in cols[first:]]) for cols, s in zip(equations.columns, thin, strict=True)]
     more = [np.stack([c[s] for c in extra(k, one)]) for k, (one, s) in enumerate(zip(observations, thin, strict=True))]
     weights = [w[s] for w, s in zip(equations.weights, thin, strict=True)]
-    scores = [w * r[s] for w, r, s in zip(weights, equations.residuals, thin, strict=True)]
+    rest = [r[s] for r, s in zip(equations.residuals, thin, strict=True)]
     design = [np.concatenate(pair).astype(np.float64) for pair in zip(own, more, strict=True)]
     normal = sum(np.einsum("in,n,jn->ij", d, w, d, optimize=True) for d, w in zip(design, weights, strict=True))
     p = len(design[0]) - len(more[0])
@@ -178,12 +179,17 @@ def extended_solution(
         plain = np.linalg.inv(normal[:p, :p])
     except np.linalg.LinAlgError:
         return None
-    cells = Cells.over_positions([one.positions(obs.at[s]) for one, obs, s in zip(samples, observations, thin, strict=True)])
-    sums = np.stack([cells.sums([d[k] * one for d, one in zip(design, scores, strict=True)]) for k in range(len(scale))])
-    total = sums.sum((1, 2))
+    right = sum(d @ (w * r) for d, w, r in zip(design, weights, rest, strict=True))
+    found = inverse @ right
+    places = [one.positions(obs.at[s]) for one, obs, s in zip(samples, observations, thin, strict=True)]
+    cells = Cells.over_positions(places)
+    # The noise is what the extra columns leave as well.
+    scores = [w * (r - found @ d) for d, w, r in zip(design, weights, rest, strict=True)]
+    sums = np.stack(
+        [cells.sums([d[k] * one for d, one in zip(design, scores, strict=True)]) for k in range(len(found))]
+    )
     both, before = np.tensordot(inverse, sums, 1), np.tensordot(plain, sums[:p], 1)
-    found = inverse @ total
-    change = found[:p] - plain @ total[:p]
+    change = found[:p] - plain @ right[:p]
     return Extended(found[p:], correlated_covariance(both[p:]), change, correlated_covariance(both[:p] - before))
 
 
@@ -273,15 +279,13 @@ def review(
     if found is not None and _matters(found, cov):
         change = found.change
         notes.append(
-            f"heights differ by the aspect of slopes as no shift does it (forest, snow, radar?): the shift may be off by "
-            f"{np.hypot(*change[:2]):.2g} px and dz by {abs(change[2]):.2g}; mask what has changed by where="
+            f"heights differ by the aspect of slopes as no shift does it (forest, snow, radar?): the shift may be off "
+            f"by {np.hypot(*change[:2]):.2g} px and dz by {abs(change[2]):.2g}; mask what has changed by where="
         )
     return Review(None, tuple(notes), change)
 
 
-def _shift_left(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
-) -> Review:
+def _shift_left(samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations) -> Review:
     found = extended_solution(samples, observations, equations, lambda _, one: [-one.col, -one.row], 2)
     if found is None or found.chi_squared() < _CLEAR or np.hypot(*found.extra) < _SHIFTED:
         return Review()
@@ -293,4 +297,5 @@ def _matters(found: Extended, cov: Floats) -> bool:
     """Whether the change of shift and offset is clear, and larger than their standard deviations."""
     own = np.sqrt(np.clip(np.diag(found.change_cov)[:3], 0, None))
     known = np.sqrt(np.diag(cov)[:3])
-    return bool((np.abs(found.change[:3]) > np.maximum(_SURE * own, _BEYOND * known)).any())
+    clear = np.abs(found.change[:3]) > np.maximum(_SURE * own, _BEYOND * known)
+    return bool(clear.any() and np.hypot(*found.change[:2]) > _SMALLEST)

@@ -59,10 +59,11 @@ def fill_rows(values: Floats, valid: Bools) -> Floats:
     """Fill pixels that are not valid with the last valid one of their row, else column, else the mean."""
     out, known = values, valid
     for axis in (1, 0):
-        at = np.where(known, np.arange(known.shape[axis]).reshape((1, -1) if axis else (-1, 1)), -1)
-        last = np.maximum.accumulate(at, axis=axis)
-        first = np.flip(np.maximum.accumulate(np.flip(np.where(at < 0, -1, known.shape[axis] - 1 - at), axis), axis), axis)
-        source = np.where(last >= 0, last, np.where(first >= 0, known.shape[axis] - 1 - first, 0))
+        n = known.shape[axis]
+        place = np.arange(n).reshape((1, -1) if axis else (-1, 1))
+        last = np.maximum.accumulate(np.where(known, place, -1), axis=axis)
+        first = np.flip(np.minimum.accumulate(np.flip(np.where(known, place, n), axis), axis=axis), axis)
+        source = np.where(last >= 0, last, np.where(first < n, first, 0))
         out, known = np.take_along_axis(out, source, axis), np.take_along_axis(known, source, axis)
     return np.where(known, out, values[valid].mean() if valid.any() else 0).astype(values.dtype)
 

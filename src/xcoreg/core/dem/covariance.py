@@ -113,7 +113,7 @@ def correlated_covariance(sums: Floats) -> Floats:
         share = area / occupied
         if size > 1 and share > _LARGEST_SHARE:
             break
-        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / (1 - share) / (1 - _FEWER * share)
+        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
         sure = np.diag(cov) / (1 + _SCATTER * np.sqrt(share))
         shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == 1), cov, shape)
         best = np.maximum(best, np.diag(cov) / (1 + _SCATTER * np.sqrt(share)))
@@ -124,7 +124,7 @@ def correlated_covariance(sums: Floats) -> Floats:
 
 
 def _box_sums(sums: Floats, size: tuple[int, int]) -> Floats:
-    """Sums over all boxes (cols, rows) that touch the cells."""
+    """Sum over all boxes (cols, rows) that touch the cells."""
     for axis, n in ((2, size[0]), (1, size[1])):
         before = [(n, n - 1) if a == axis else (0, 0) for a in range(3)]
         total = np.cumsum(np.pad(sums, before), axis=axis)
@@ -192,9 +192,7 @@ def _mean_score_slope(weights: Sequence[Floats]) -> float:
     return max(slope / total, 0.2) if total > 0 else 1.0
 
 
-def classic_covariance(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
-) -> Floats:
+def classic_covariance(samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations) -> Floats:
     """Covariance (2, 2) of the classic shift, in which flat terrain weighs as much as steep terrain."""
     steep = [columns[0] ** 2 + columns[1] ** 2 for columns in equations.columns]
     least = _FLATTEST**2 * float(np.mean([part.mean() for part in steep if len(part)]))

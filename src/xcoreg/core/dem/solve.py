@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xcoreg.core import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats
 from xcoreg.core.dem.acceptance import Refusal, Review, check_extent, check_relief, review
 from xcoreg.core.dem.classic import classic_step
 from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
 from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
+from xcoreg.core.dem.search import search_shift
 from xcoreg.core.matches import Matches, Status
 
 _FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
@@ -25,6 +26,7 @@ _FREE_ROUNDS = 6
 _COARSER, _ROOM, _FEWEST_COARSE = (16, 4), 24, 9
 # Largest standard deviation of an accepted shift, px; smallest ratio of relief to that of noise.
 _LARGEST_SIGMA, _ABOVE_NOISE = 1.0, 4.0
+_INTERPOLATION = 1e-4  # px; what interpolation and the end of the iteration leave without noise
 _ROUNDING = 1e-6  # relief below this share of the height is rounding of float32
 
 
@@ -110,7 +112,7 @@ def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
         found = _iterate(coarse, rough, start / factor, fine=False)
         if found.status is Status.OK and not found.nmad_after > found.nmad_before:
             start = np.asarray(found.move * factor)
-    return start
+    return search_shift(samples, start, problem.max_shift)
 
 
 def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine: bool = True) -> Solution:
@@ -212,15 +214,19 @@ def _reviewed(
     problem: _Problem,
 ) -> Solution:
     """Refuse a solution that cannot be right; note what it leaves, and add it to the covariance."""
+    shift = problem.terms.shift
+    if found.status is Status.UNCONSTRAINED and shift and problem.thorough:
+        seen = review(samples, observations, equations, found.cov, shift=shift)
+        return found if seen.refusal is None else replace(found, status=seen.refusal.status, refusal=seen.refusal)
     if found.status is not Status.OK:
         return found
-    shift = problem.terms.shift
     refusal = check_relief(samples, found.move, shifted=shift) if problem.thorough or not shift else None
     seen = review(samples, observations, equations, found.cov, shift=shift) if problem.thorough else Review()
     refusal = refusal or seen.refusal
     if refusal is not None:
         return replace(found, status=refusal.status, refusal=refusal)
     cov = found.cov.copy()
+    cov[:2, :2] += _INTERPOLATION**2 * np.eye(2) if shift else 0.0
     if seen.change is not None:
         cov += np.outer(seen.change, seen.change)
     return replace(found, warnings=seen.warnings, cov=cov)
