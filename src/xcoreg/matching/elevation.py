@@ -87,8 +87,8 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
     pixels = target.values, reference.values, target.valid, reference.valid
     level = reference.level - target.level
-    columns = zip(*pixels, map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), strict=True)
-    return [DemWindow(*one).cleaned() for one in columns]
+    places = map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), reference.level.tolist()
+    return [DemWindow(*one, height=height).cleaned() for *one, height in zip(*pixels, *places, strict=True)]
 
 
 def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:

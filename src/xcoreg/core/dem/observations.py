@@ -10,6 +10,7 @@ import numpy as np
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.dem.blunders import fill_blunders, find_blunders
+from xcoreg.core.dem.surface import Surface, make_target
 from xcoreg.core.sampling import shrink
 
 Triple = tuple[Floats, Floats, Floats]
@@ -138,6 +139,7 @@ class DemWindow:
     base : Offset of the reference's window from the target's, part of every correction, px.
     level : Constant subtracted from the reference minus that subtracted from the target.
     tgt_wrong, ref_wrong : Blunders, filled, which are compared with nothing; None where there are none.
+    height : Constant subtracted from the reference.
     """
 
     tgt: Floats
@@ -149,6 +151,19 @@ class DemWindow:
     level: float = 0.0
     tgt_wrong: Bools | None = None
     ref_wrong: Bools | None = None
+    height: float = 0.0
+
+    def surface(self) -> Surface:
+        """Heights to compare, and the target to interpolate."""
+        col, row, known = self._ref_slopes
+        at = np.flatnonzero(known if self.ref_wrong is None else known & ~self.ref_wrong)
+        slopes = np.stack([col.ravel()[at], row.ravel()[at]]).astype(np.float64)
+        z = self.ref.ravel()[at].astype(np.float64) + self.height
+        # Of the target's window, which lies `base` beside that of the reference.
+        rows, cols = self.shape
+        origin = (cols - 1) / 2 - self.centre[0] + self.base[0], (rows - 1) / 2 - self.centre[1] + self.base[1]
+        tgt = self.tgt.astype(np.float64) + (self.height - self.level)
+        return Surface(*self.positions(at), z, slopes, origin, *make_target(tgt, self.tgt_valid, self.tgt_wrong))
 
     def cleaned(self) -> DemWindow:
         """Find blunders of both models and fill them: they must spread neither into slopes nor by interpolation."""
@@ -196,4 +211,4 @@ class DemWindow:
         both = (self.tgt, self.tgt_valid, self.tgt_wrong), (self.ref, self.ref_valid, self.ref_wrong)
         tgt, ref = (shrink(values, ok if wrong is None else ok & ~wrong, factor) for values, ok, wrong in both)
         centre, base = ((fraction[0] / factor, fraction[1] / factor) for fraction in (self.centre, self.base))
-        return DemWindow(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level)
+        return DemWindow(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level, height=self.height)
