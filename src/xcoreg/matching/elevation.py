@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from xcoreg.core import Floats, monomials
 from xcoreg.core.dem import DemWindow, Samples, Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem.rigid import RigidSolution
 from xcoreg.core.matches import Status
-from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation
+from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Polynomial3, Polynomial4, Translation
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
+from xcoreg.matching.rigid import rigid_model, solve_rigid_overlap
 from xcoreg.matching.scene import Scene
 from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
@@ -27,7 +29,7 @@ from xcoreg.results.details import Details, ElevationDetails
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
-_RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
+_RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2, 3: Polynomial3, 4: Polynomial4}
 
 
 def _order(found: Solution) -> int:
@@ -41,7 +43,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
     if not _order(found):
         return Translation(dx, dy, float(found.height[0]), to_tuples(cov))
     # The same polynomial in map coordinates, through its values on a lattice.
-    u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4)))
+    u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 6), np.linspace(-1, 1, 6)))
     cols, rows = (found.basis.centre[axis] + found.basis.scale * part for axis, part in enumerate((u, v)))
     x, y = vector_to_map(linear, cols, rows)
     # Heights are corrected at their position in the target, before it is moved.
@@ -64,7 +66,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
 
 # Side of windows, and pixels of all together: more of a large scene would not improve the solution.
 _SIDE, _MOST = 448, 2_500_000
-_ALONE = 256
+_ALONE, _FEWEST = 256, 100
 _GOLDEN = 0.6180339887498949
 
 
@@ -144,6 +146,14 @@ class OverlapSolution:
     samples: Sequence[Samples]
     linear: tuple[float, float, float, float]
     origin: tuple[float, float]
+    rigid: RigidSolution | None = None
+
+    @property
+    def model(self) -> Model:
+        """Model in map coordinates."""
+        if self.rigid is not None:
+            return rigid_model(self.rigid, list(self.samples), self.linear, self.origin)
+        return model_of(self.found, self.linear, self.origin)
 
     @property
     def cov3(self) -> NDArray[np.float64]:
@@ -162,11 +172,15 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     """Solve for one correction of all windows over the overlap."""
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
     samples = overlap_patches(scene, options.at, options.window)
-    found = solve(samples, terms, max_shift=limit, to_metres=to_metres(scene))
+    metres, rigid = to_metres(scene), None
+    if terms.rigid:
+        found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
+    else:
+        found = solve(samples, terms, max_shift=limit, to_metres=metres)
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
-    return OverlapSolution(found, samples, scene.linear, ((west + east) / 2, (south + north) / 2))
+    return OverlapSolution(found, samples, scene.linear, ((west + east) / 2, (south + north) / 2), rigid)
 
 
 def _has_data(scene: Scene) -> bool:
@@ -189,7 +203,7 @@ def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Deta
     why = ("", "") if found.refusal is None else (found.refusal.reason, found.refusal.cure)
     compared = ElevationDetails(float(found.length), tuple(found.basis.powers), *why)
     return Coregistration(
-        model=model_of(found, solution.linear, solution.origin) if ok else None,
+        model=solution.model if ok else None,
         points=_points(target, solution, place),
         quality=_quality(found),
         status=found.status,

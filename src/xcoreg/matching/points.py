@@ -16,6 +16,7 @@ from xcoreg.core import Floats
 from xcoreg.core.dem import Terms, solve
 from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.dem.observations import Observation, make_observation
+from xcoreg.core.dem.surface import Surface, make_target
 from xcoreg.core.matches import Status
 from xcoreg.core.quality import nmad
 from xcoreg.core.sampling import sample
@@ -25,6 +26,7 @@ from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metr
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import target_heights
+from xcoreg.matching.rigid import solve_rigid_overlap
 from xcoreg.raster.bands import Unit, common_unit, height_scaling, height_unit, parse_unit
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration
@@ -77,6 +79,13 @@ class PointSamples:
         del ref_slopes_only
         here, slopes, at = self._sample(move, _NEAR)
         return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
+
+    def surface(self) -> Surface:
+        """Points to compare, and the model to interpolate."""
+        origin = -self.origin[0], -self.origin[1]
+        return Surface(
+            *self.positions(np.arange(len(self.z))), self.z, None, origin, *make_target(self.values, self.valid, None)
+        )
 
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
         """Products (2, 2) of slopes over two distances, which share no noise, and over one."""
@@ -200,7 +209,11 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
         samples, origin = [], (place.x, place.y)
     limit = np.inf if options.max_shift is None else options.max_shift
     metres = metres_per_pixel(raster.grid.crs, linear, place.y) / (heights.unit.metres or 1.0)
-    found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
+    rigid = None
+    if terms.rigid:
+        found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
+    else:
+        found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
     shifted = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
@@ -209,7 +222,7 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     interim = Interim(linear=linear, points=len(heights.x))
     record = target_heights(raster, heights.unit)
     details = Details(options=options.record(), tgt_nodata=raster.certain.nodata, interim=interim, heights=record)
-    return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin), details, place)
+    return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin, rigid), details, place)
 
 
 def _has_relief(samples: list[PointSamples], move: Floats) -> bool:

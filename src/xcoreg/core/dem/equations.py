@@ -16,7 +16,8 @@ from xcoreg.core.robust import NMAD, TUKEY, biweight
 ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
     "nuth_kaab": ("robust", "classic"),
     "vertical": ("median", "mean", "weighted"),
-    "deramp": ("1", "2"),
+    "deramp": ("1", "2", "3", "4"),
+    "rigid": ("motion", "scale"),
 }
 
 
@@ -27,12 +28,15 @@ class Terms:
     shift, classic : Whether a shift (Nuth & Kääb) is estimated, and by medians of azimuth bins, as published.
     vertical : Offset as "median", "mean" or "weighted" mean (robust least squares; always with a ramp).
     ramp : Order of the polynomial ramp, 0 for none.
+    rigid, scale : Whether a rigid motion is estimated instead, and its scale.
     """
 
     shift: bool = False
     classic: bool = False
     vertical: str = "weighted"
     ramp: int = 0
+    rigid: bool = False
+    scale: bool = False
 
     @property
     def powers(self) -> list[tuple[int, int]]:
@@ -43,8 +47,9 @@ class Terms:
 def parse_terms(matcher: Any) -> Terms | None:
     """Read the name of an elevation matcher, or a chain of names; None when it is no elevation matcher.
 
-    "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1", ":2"). All
-    parameters of a chain are estimated together: an ignored tilt looks like a shift where slopes face one way.
+    "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1" to ":4"),
+    "rigid" (or "rigid:scale", no part of a chain). All parameters of a chain are estimated together: an ignored tilt
+    looks like a shift where slopes face one way.
     An unknown name in a chain, or an unknown variant, raises ValueError.
     """
     chain = [matcher] if isinstance(matcher, str) else matcher
@@ -60,11 +65,15 @@ def parse_terms(matcher: Any) -> Terms | None:
         if variant and variant not in ELEVATION_MATCHERS[name]:
             raise ValueError(f"{name} has no variant {variant!r}: choose from {', '.join(ELEVATION_MATCHERS[name])}")
         chosen[name] = variant or ELEVATION_MATCHERS[name][0]
+    if "rigid" in chosen and len(chosen) > 1:
+        raise ValueError("rigid is no part of a chain: it estimates shift, offset and tilt itself")
     return Terms(
         shift="nuth_kaab" in chosen,
         classic=chosen.get("nuth_kaab") == "classic",
         vertical="weighted" if "deramp" in chosen else chosen.get("vertical", "weighted"),
         ramp=int(chosen.get("deramp", 0)),
+        rigid="rigid" in chosen,
+        scale=chosen.get("rigid") == "scale",
     )
 
 

@@ -1,7 +1,7 @@
 """Rigid transformation between two elevation models: shift, three rotations and a scale, by least squares on slopes.
 
-The linearised adjustment of Rosenholm & Torlegard (1988, least Z-differences), with robust weights and exact positions in
-every iteration: a reference pixel is carried back into the target, which is interpolated there, in three dimensions.
+The linearised adjustment of Rosenholm & Torlegard (1988, least Z-differences), with robust weights and exact positions
+in every iteration: a reference pixel is carried back into the target, which is interpolated there.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from typing import Protocol
 
 import numpy as np
 
-from xcoreg.core import Bools, Floats
+from xcoreg.core import Floats
 from xcoreg.core.dem.covariance import Cells, correlated_covariance
 from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.dem.observations import DemWindow
 from xcoreg.core.dem.surface import Surface
 from xcoreg.core.matches import Status
-from xcoreg.core.robust import NMAD, TUKEY, biweight
+from xcoreg.core.robust import TUKEY, biweight
 
-_ROUNDS, _MOST, _FEWEST = 25, 200_000, 200
+_ROUNDS, _MOST, _FEWEST = 25, 200_000, 20
+_STEADY = 0.2  # cross products serve while their smallest eigenvalue has this share of that of the squares
 _SMALL = 2e-4  # px at the border of the scene: a step that ends the iteration
 _COARSE, _ROOM = (16, 4), 24  # block sizes before the pixels themselves, and least number of blocks along a side
-_RAGGED, _UNSURE = 90.0, 2.0  # as for a shift; largest standard deviation at the border, px
+_RAGGED, _ABOVE_NOISE = 90.0, 4.0  # as for a shift
+_UNSURE = 2.0  # px; largest standard deviation at the border of the scene
 
 
 class Comparable(Protocol):
@@ -155,14 +157,13 @@ def _observe(surfaces: Sequence[Surface], motion: RigidMotion) -> _State:
         state.places.append((col[known], row[known]))
         apart.append(((own - other) ** 2).sum(0))
     limit = _RAGGED * spread_of(apart).median
-    for k, part in enumerate(apart):
+    for part in apart:
         state.weights.append((part <= limit).astype(np.float64) if limit > 0 else np.ones(len(part)))
-        del k
     return state
 
 
 def _design(slopes: Floats, place: Floats) -> Floats:
-    """Change of the height difference per unit of the motion, (7, n): slopes (2, n) and places (3, n) East, North, up."""
+    """Change of the height difference per unit of motion, (7, n): slopes (2, n), places (3, n); East, North, up."""
     (e, n), (x, y, z) = slopes, place
     return np.stack([-e, -n, np.ones_like(e), n * z + y, -e * z - x, e * y - n * x, z - e * x - n * y])
 
@@ -174,11 +175,13 @@ def _iterate(surfaces: Sequence[Surface], motion: RigidMotion, *, scale: bool) -
     for iteration in range(_ROUNDS):
         state = _observe(surfaces, motion)
         count = sum(len(part) for part in state.residuals)
-        if count < min(_FEWEST, 20 * len(free)) and count < sum(len(one.z) for one in surfaces) / 2 or count < 20:
+        if count < _FEWEST:
             return RigidSolution(Status.NO_DATA, motion, cov, count)
         spread = spread_of(state.residuals)
         first = first or spread
-        weights = [w * biweight((r - spread.median) / max(TUKEY * spread.nmad, 1e-6)) for w, r in zip(state.weights, state.residuals, strict=True)]
+        cutoff = max(TUKEY * spread.nmad, 1e-6)
+        pairs = zip(state.weights, state.residuals, strict=True)
+        weights = [w * biweight((r - spread.median) / cutoff) for w, r in pairs]
         normal, right = _normal(state, weights, free)
         try:
             step = np.zeros(7)
@@ -195,13 +198,13 @@ def _iterate(surfaces: Sequence[Surface], motion: RigidMotion, *, scale: bool) -
         return RigidSolution(Status.NOT_CONVERGED, motion, cov, count)
     cov = _covariance(state, weights, normal, free)
     after = spread_of(state.residuals)
-    sure = np.sqrt(max(cov[0, 0], cov[1, 1], cov[5, 5] * border**2)) < _UNSURE * pixel
+    sure = np.sqrt(max(cov[0, 0], cov[1, 1], cov[5, 5] * border**2)) < _UNSURE * pixel and _has_relief(state, weights)
     status = Status.OK if sure else Status.UNCONSTRAINED
     return RigidSolution(status, motion, cov, count, first.median, after.median, first.nmad, after.nmad, iteration + 1)
 
 
 def _normal(state: _State, weights: list[Floats], free: Floats) -> tuple[Floats, Floats]:
-    """Normal matrix from products of the slopes of one model with those of the other, whose noise averages out."""
+    """Sum the normal matrix from products of the slopes of one model with those of the other: noise averages out."""
     size = len(free)
     cross, own, right = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
     for (one, two), w, r in zip(state.designs, weights, state.residuals, strict=True):
@@ -211,18 +214,29 @@ def _normal(state: _State, weights: list[Floats], free: Floats) -> tuple[Floats,
         own += (mean * w) @ mean.T
         right += mean @ (w * r)
     cross = (cross + cross.T) / 2
-    scale = np.sqrt(np.diag(own))
-    steady = np.linalg.eigvalsh(cross / np.outer(scale, scale)).min() > 0.2 * np.linalg.eigvalsh(own / np.outer(scale, scale)).min()
+    scale = np.outer(*[np.sqrt(np.diag(own))] * 2)
+    steady = np.linalg.eigvalsh(cross / scale).min() > _STEADY * np.linalg.eigvalsh(own / scale).min()
     return (cross if steady else own), right
+
+
+def _has_relief(state: _State, weights: list[Floats]) -> bool:
+    """Whether slopes along every axis exceed noise, which cross products of n samples reduce by the root of n."""
+    cross, own, count = np.zeros((2, 2)), np.zeros((2, 2)), 0
+    for (one, two), w in zip(state.designs, weights, strict=True):
+        cross += (one[:2] * w) @ two[:2].T
+        own += ((one[:2] * w) @ one[:2].T + (two[:2] * w) @ two[:2].T) / 2
+        count += len(w)
+    size, axes = np.linalg.eigh((cross + cross.T) / 2)
+    noise = np.abs(np.einsum("ia,ij,ja->a", axes, own - (cross + cross.T) / 2, axes)) / np.sqrt(max(count, 1))
+    return bool((size > _ABOVE_NOISE * noise).all())
 
 
 def _covariance(state: _State, weights: list[Floats], normal: Floats, free: Floats) -> Floats:
     """Covariance (7, 7) with correlated noise."""
     cells, inverse = Cells.over_positions(state.places), np.linalg.inv(normal)
     scores = [w * r for w, r in zip(weights, state.residuals, strict=True)]
-    sums = np.stack(
-        [cells.sums([(one[k] + two[k]) / 2 * s for (one, two), s in zip(state.designs, scores, strict=True)]) for k in free]
-    )
+    means = [(one[free] + two[free]) / 2 for one, two in state.designs]
+    sums = np.stack([cells.sums([d[k] * s for d, s in zip(means, scores, strict=True)]) for k in range(len(free))])
     slope = sum(float((5 * w - 4 * np.sqrt(w)).sum()) for w in weights) / max(sum(float(w.sum()) for w in weights), 1.0)
     out = np.zeros((7, 7))
     out[np.ix_(free, free)] = correlated_covariance(np.tensordot(inverse, sums, 1)) / max(slope, 0.2) ** 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xcoreg.core.models.base import Degenerate, Model, Translation
 from xcoreg.core.models.fit import KINDS, KINDS_AUTO, Custom, HorizontalVertical, fit_model, model_from_dict
-from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3
+from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, Polynomial4
+from xcoreg.core.models.rigid import Rigid
 from xcoreg.core.models.select import Choice, assess_model, choose_heights, choose_model
 from xcoreg.core.models.spline import Spline
 from xcoreg.core.models.triangulation import Piecewise
@@ -21,6 +22,8 @@ __all__ = [
     "Piecewise",
     "Polynomial2",
     "Polynomial3",
+    "Polynomial4",
+    "Rigid",
     "Spline",
     "Translation",
     "assess_model",

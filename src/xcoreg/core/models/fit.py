@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
-from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
+from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, Polynomial4, fit_polynomial
+from xcoreg.core.models.rigid import Rigid
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
 from xcoreg.core.models.uncertainty import ResidualCov, calibrate, first_scatter, iterate_scatter
@@ -258,7 +259,7 @@ class HorizontalVertical:
         return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))
 
 
-_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
+_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Rigid)
 _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
 
 
