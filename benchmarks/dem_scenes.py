@@ -231,8 +231,9 @@ def _seams(ground: Ground) -> Scene:
 
 def _terrain_bias(name: str) -> Callable[[Ground], Scene]:
     def make(ground: Ground) -> Scene:
-        heights = ground.at(ground.x, ground.y)
-        east, north = ground.slopes()
+        # Of the terrain that the target shows, not of that which lies there once it is corrected.
+        heights = ground.at(ground.x + ground.base[0], ground.y + ground.base[1])
+        north, east = np.gradient(heights, GSD)
         slope = np.degrees(np.arctan(np.hypot(east, north)))
         curved = gaussian_filter(np.gradient(np.gradient(heights, axis=0), axis=0), 1) + gaussian_filter(
             np.gradient(np.gradient(heights, axis=1), axis=1), 1
