@@ -13,6 +13,7 @@ import numpy as np
 from common import Report, arguments
 from dem_scenes import KINDS, Scene, make, unrelated
 
+import xcoreg
 from xcoreg.errors import CoregError, MatchError
 
 _METRES = np.array([72000.0, 111000.0])  # per degree, near enough for an error
@@ -48,8 +49,8 @@ def error_of(scene: Scene, fit: Any) -> tuple[float, float]:
         dx, dy, dz = model.correction(x, y, heights)
     else:
         (dx, dy), dz = model.predict(x, y), model.predict_dz(x, y)
-    if hasattr(fit, "bias") and fit.bias is not None:
-        dz = dz + fit.bias.values_for(scene.tgt)[step]
+    if fit.details.biases:
+        dz = dz + (xcoreg.correct_bias(scene.tgt, fit) - scene.tgt).values[step]
     unit = metres(scene)
     wide = np.sqrt(np.nanmean(((dx - truth[0]) * unit[0]) ** 2 + ((dy - truth[1]) * unit[1]) ** 2))
     return float(wide), float(np.sqrt(np.nanmean((dz - truth[2]) ** 2)))

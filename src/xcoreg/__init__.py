@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration, Quality, load_fit
     from xcoreg.results.shift import Shift
     from xcoreg.results.tiepoints import TiePoints
+    from xcoreg.warp.bias import correct_bias
 
 __version__ = "0.1.0"
 
@@ -79,6 +80,7 @@ _HOMES = {
     "io.write": "write_raster",
     "matching.masks": "inside outside",
     "matching.points": "PointStatistics compare_points",
+    "warp.bias": "correct_bias",
     "results.coregistration": "Coregistration Quality load_fit",
     "results.shift": "Shift",
     "results.tiepoints": "TiePoints",
@@ -112,6 +114,7 @@ __all__ = [
     "apply",
     "batch",
     "compare_points",
+    "correct_bias",
     "crlb",
     "datasets",
     "filters",

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from xcoreg.core import Floats, monomials
 from xcoreg.core.dem import DemWindow, Samples, Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem.bias import Curve
 from xcoreg.core.dem.rigid import RigidSolution
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Polynomial3, Polynomial4, Translation
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.georef.crs import unit_of
+from xcoreg.georef.crs import metres_per_pixel, unit_of
+from xcoreg.matching.bias import parse_bias, recorded, solve_with_bias, with_track
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
 from xcoreg.matching.rigid import rigid_model, solve_rigid_overlap
@@ -111,18 +113,6 @@ def to_metres(scene: Scene) -> Floats:
     return metres_per_pixel(scene.target.grid.crs, scene.linear, (south + north) / 2) / (scene.unit.metres or 1.0)
 
 
-def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
-    """Metres to the East and North (rows) per pixel to the right and down (columns): -> (2, 2) float64."""
-    known, (a, b, d, e) = as_crs(crs), linear
-    unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
-    if known.is_geographic:
-        phi, degree = float(np.radians(y * np.degrees(unit[0]))), float(np.degrees(unit[0]))
-        east = 111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi)
-        north = 111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi)
-        unit = degree * np.array([east, north])
-    return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))
-
-
 # For elevation models: why there is no match, and what to try.
 _REASONS = {
     Status.NO_DATA: ("too few valid pixels in common", "check nodata=, where= and that the models overlap"),
@@ -147,13 +137,14 @@ class OverlapSolution:
     linear: tuple[float, float, float, float]
     origin: tuple[float, float]
     rigid: RigidSolution | None = None
+    curves: tuple[Curve, ...] = ()
 
     @property
     def model(self) -> Model:
         """Model in map coordinates."""
         if self.rigid is not None:
             return rigid_model(self.rigid, list(self.samples), self.linear, self.origin)
-        return model_of(self.found, self.linear, self.origin)
+        return with_track(model_of(self.found, self.linear, self.origin), self.curves, self.linear, self.origin)
 
     @property
     def cov3(self) -> NDArray[np.float64]:
@@ -180,7 +171,11 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
-    return OverlapSolution(found, samples, scene.linear, ((west + east) / 2, (south + north) / 2), rigid)
+    origin, curves, names = ((west + east) / 2, (south + north) / 2), (), parse_bias(options.bias)
+    if names and found.status is Status.OK:
+        how = {"metres": metres, "linear": scene.linear, "origin": origin, "crs": scene.target.grid.crs}
+        found, curves = solve_with_bias(found, samples, terms, names, how)
+    return OverlapSolution(found, samples, scene.linear, origin, rigid, curves)
 
 
 def _has_data(scene: Scene) -> bool:
@@ -211,7 +206,7 @@ def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Deta
         crs_wkt=as_crs(target.grid.crs).to_wkt(),
         transform=tuple(target.grid.affine)[:6],
         shape=target.shape,
-        details=replace(details, elevation=compared),
+        details=replace(details, elevation=compared, biases=recorded(solution.curves)),
         versions=current_versions(),
     )
 

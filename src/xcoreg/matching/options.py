@@ -19,7 +19,8 @@ _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
 
 # Options of one shift that a field does not have, and what to use instead.
-_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
+_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer",
+           "bias": "blocks follow biases by themselves"}  # fmt: skip
 
 Matcher = Callable[..., Any]
 
@@ -42,6 +43,7 @@ class MatchOptions(TypedDict, total=False):
     ref_footprint: Any
     matcher: str | Sequence[str] | Matcher
     z: str | None
+    bias: Any
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -83,12 +85,16 @@ class Options:
     footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional
         Valid area, where it is known already; geometry and WKT in the CRS of the image.
     matcher : "phase", name or names of elevation matchers, or callable
-        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
+        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, or "rigid", see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
         ``matcher(tgt, ref, tgt_valid, ref_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
     z : str, optional
         Column of the heights when the reference is a GeoDataFrame of points; default: their third coordinate, or a
         column called z, height, h, elevation, elev, h_ell or altitude.
+    bias : str, DataArray, or a list or mapping of these, optional
+        Biases of heights that are fitted together with the shift of elevation models: "along_track", "across_track",
+        "elevation", "slope", "curvature", "jitter" (lines that shake along all axes), or images of a variable. Those
+        that do not improve check blocks are left out.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}
@@ -110,6 +116,7 @@ class Options:
     ref_footprint: Any = None
     matcher: str | Sequence[str] | Matcher = "phase"
     z: str | None = None
+    bias: Any = None
     progress: bool = False
     errors: str = "raise"
 
@@ -253,6 +260,10 @@ def _check_choices(options: Options) -> None:
         raise OptionError("contrast= is an option of the phase matcher: leave it out with another matcher")
     if terms is not None and options.windows != Options.windows:
         raise OptionError("windows= is an option for images: leave it out, elevation models are compared as a whole")
+    if options.bias is not None and (terms is None or terms.rigid or terms.classic):
+        raise OptionError("bias= belongs to matcher='nuth_kaab', 'vertical', 'deramp' or a list of these")
+    if terms is not None and terms.rigid and isinstance(options, LocalOptions):
+        raise OptionError("matcher='rigid' is one motion for the whole overlap: use match, or 'nuth_kaab' for blocks")
     if options.errors not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher != "phase":

@@ -22,7 +22,8 @@ from xcoreg.core.quality import nmad
 from xcoreg.core.sampling import sample
 from xcoreg.errors import MatchError, NoOverlap, OptionError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
-from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metres_per_pixel, without_shift
+from xcoreg.georef.crs import metres_per_pixel
+from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import target_heights
@@ -197,6 +198,8 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     """Measure the correction of an elevation model by points of known height."""
     if callable(options.matcher) or options.ref_where is not None or options.ref_band is not None:
         raise OptionError("points take an elevation matcher by name; ref_where and ref_band belong to images")
+    if options.bias is not None:
+        raise OptionError("bias= needs two elevation models: points are too few for it")
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
     heights = heights_on(raster, points, options.z, options.where)
     terms = options.terms or Terms(shift=True)

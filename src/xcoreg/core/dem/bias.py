@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem.blunders import fill_rows
+from xcoreg.core.dem.covariance import Cells, correlated_covariance
 from xcoreg.core.dem.equations import Basis, Terms, spread_of
 from xcoreg.core.dem.observations import DemWindow, Observation, shift_window
 from xcoreg.core.robust import TUKEY, biweight
@@ -92,6 +93,13 @@ def empty_curve(name: str, values: Floats, pieces: float, direction: Any = None,
     return replace(curve, start=low, step=(high - low) / pieces or 1.0)
 
 
+def _thin(obs: Observation, step: slice) -> Observation:
+    """Select every so many samples."""
+    flat: dict[str, Any] = {name: getattr(obs, name)[step] for name in ("dh", "col", "row", "at")}
+    flat |= {name: tuple(part[step] for part in getattr(obs, name)) for name in ("cross", "own")}
+    return Observation(**flat)
+
+
 @dataclass(eq=False)
 class BiasProblem:
     """Windows with the variables (rows, cols) on the pixels of their targets, and what is estimated beside biases."""
@@ -111,8 +119,7 @@ class BiasProblem:
         for k, one in enumerate(self.windows):
             obs = one.observe(move)
             step = slice(None, None, max(1, len(obs.dh) * len(self.windows) // _SAMPLE) | 1)
-            obs = replace(obs, **{name: getattr(obs, name)[step] for name in ("dh", "col", "row", "at")},
-                          **{name: tuple(p[step] for p in getattr(obs, name)) for name in ("cross", "own")})  # fmt: skip
+            obs = _thin(obs, step)
             seen.append(obs)
             places.append(np.stack(one.positions(obs.at)))
             parts = {}
@@ -142,7 +149,7 @@ def values_of(curve: Curve, values: dict[str, Floats], move: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class BiasFit:
-    """Shift (2,), vertical coefficients, curves, covariance of shift and coefficients, and NMAD after."""
+    """Mean shift (2,), px, mean offset and ramp, curves of mean 0, covariance of the means, and what is left."""
 
     move: Floats
     height: Floats
@@ -185,18 +192,44 @@ def fit_biases(
         move = move + np.clip(step, -2, 2)
         if np.abs(step).max() < _SMALL:
             break
-    done, at = [], len(ramp) + 3 - first
-    for curve in curves:
-        size = curve.coef.size
-        own = coef[at : at + size].reshape(curve.coef.shape[1], -1).T.copy()
-        at += size
-        done.append(replace(curve, coef=own))
+    plain = len(ramp) + 3 - first
     spread = spread_of([residuals])
-    inner = (design.T @ sparse.diags_array(weights) @ design).toarray()
-    inner[np.diag_indices_from(inner)] += _RIDGE * np.diag(inner).mean() * 1e-3
-    cov = np.linalg.pinv(inner)
-    height = coef[2 - first : 3 - first + len(ramp)]
-    return BiasFit(move, height, tuple(done), cov, spread.nmad, spread.median, len(obs.dh)), residuals, block
+    functional = _mean_rows(design, curves, plain, first)
+    cov = _covariance(design, weights, residuals, (values["col"], values["row"]), functional)
+    mean, done = functional @ coef, []
+    ends = np.cumsum([plain, *(one.coef.size for one in curves)])
+    for k, curve in enumerate(curves):
+        parts = coef[ends[k] : ends[k + 1]].reshape(curve.coef.shape[1], -1).T
+        basis_mean = np.asarray(curve.design(values_of(curve, values, move)).mean(0)).ravel()
+        done.append(replace(curve, coef=parts - basis_mean @ parts))
+    moved = move + (mean[:2] - coef[:2] if first == 0 else 0.0)
+    height = np.concatenate([[mean[-1]], coef[3 - first : plain]])
+    return BiasFit(moved, height, tuple(done), cov, spread.nmad, spread.median, len(obs.dh)), residuals, block
+
+
+def _mean_rows(design: Any, curves: Sequence[Curve], plain: int, first: int) -> Floats:
+    """Rows that give the mean correction along each axis: shifts and offset with the means of their curves."""
+    count = 3 - first
+    rows, at = np.eye(count, design.shape[1]), plain
+    means = np.asarray(design[:, plain:].mean(0)).ravel()
+    for curve in curves:
+        size, parts = len(curve.coef), curve.coef.shape[1]
+        own = means[at - plain + size * (parts - 1) : at - plain + size * parts]
+        for axis in range(parts):
+            rows[count - parts + axis, at + size * axis : at + size * (axis + 1)] = own
+        at += size * parts
+    return rows
+
+
+def _covariance(design: Any, weights: Floats, residuals: Floats, places: Any, functional: Floats) -> Floats:
+    """Covariance of linear functions of the coefficients, with correlated noise."""
+    normal = (design.T @ sparse.diags_array(weights) @ design).toarray()
+    normal[np.diag_indices_from(normal)] += _RIDGE * np.diag(normal).mean() * 1e-2
+    rows = functional @ np.linalg.inv(normal)
+    influence = (design @ rows.T).T * (weights * residuals)
+    cells = Cells.over_positions([places])
+    slope = float((5 * weights - 4 * np.sqrt(weights)).sum() / max(weights.sum(), 1.0))
+    return correlated_covariance(np.stack([cells.sums([part]) for part in influence])) / max(slope, 0.2) ** 2
 
 
 def _solve(design: Any, dh: Floats, chosen: Bools, plain: int) -> tuple[Floats, Floats]:
@@ -215,7 +248,7 @@ def _solve(design: Any, dh: Floats, chosen: Bools, plain: int) -> tuple[Floats, 
 
 
 def _blocks(values: dict[str, Floats]) -> Floats:
-    """Number of the square block of each sample, shuffled over the folds."""
+    """Assign the square blocks of samples to the folds."""
     number = (values["col"] // _BLOCK) * 7919 + (values["row"] // _BLOCK) * 104729
     return np.asarray(np.mod(number, _FOLDS))
 
@@ -252,7 +285,7 @@ def choose_curves(
 
 
 def _candidates(problem: BiasProblem, move: Floats, name: str, curves: Sequence[Curve]) -> list[Curve]:
-    fit, residuals, _ = fit_biases(problem, move, curves, rounds=1)
+    residuals = fit_biases(problem, move, curves, rounds=1)[1]
     obs, values, _ = problem.observe(move)
     if name in ("along_track", "across_track", "jitter"):
         parts = 3 if name == "jitter" else 1
@@ -277,7 +310,11 @@ def _direction_of_lines(obs: Observation, values: dict[str, Floats], residuals: 
     """Direction across lines that shake: strips differ in their heights and in their products with the slopes."""
     spread = spread_of([residuals])
     rest = np.clip(residuals - spread.median, -3 * spread.nmad, 3 * spread.nmad)
-    products = [rest, rest * obs.col / max(float(obs.col.std()), 1e-9), rest * obs.row / max(float(obs.row.std()), 1e-9)]
+    products = [
+        rest,
+        rest * obs.col / max(float(obs.col.std()), 1e-9),
+        rest * obs.row / max(float(obs.row.std()), 1e-9),
+    ]
     return _best_direction(lambda angle: sum(_between(angle, values, part) for part in products))
 
 

@@ -172,7 +172,7 @@ def _iterate(surfaces: Sequence[Surface], motion: RigidMotion, *, scale: bool) -
     """Gauss-Newton steps with robust weights until the border of the scene moves no more."""
     free, cov = np.arange(7 if scale else 6), np.full((7, 7), np.nan)
     first, border, pixel = None, 1.0, float(np.sqrt(abs(np.linalg.det(motion.to_metres))))
-    for iteration in range(_ROUNDS):
+    for iteration in range(1, _ROUNDS + 1):  # noqa: B007  (reported once it has ended)
         state = _observe(surfaces, motion)
         count = sum(len(part) for part in state.residuals)
         if count < _FEWEST:
@@ -200,7 +200,7 @@ def _iterate(surfaces: Sequence[Surface], motion: RigidMotion, *, scale: bool) -
     after = spread_of(state.residuals)
     sure = np.sqrt(max(cov[0, 0], cov[1, 1], cov[5, 5] * border**2)) < _UNSURE * pixel and _has_relief(state, weights)
     status = Status.OK if sure else Status.UNCONSTRAINED
-    return RigidSolution(status, motion, cov, count, first.median, after.median, first.nmad, after.nmad, iteration + 1)
+    return RigidSolution(status, motion, cov, count, first.median, after.median, first.nmad, after.nmad, iteration)
 
 
 def _normal(state: _State, weights: list[Floats], free: Floats) -> tuple[Floats, Floats]:

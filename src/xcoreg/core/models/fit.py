@@ -16,6 +16,7 @@ from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_o
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, Polynomial4, fit_polynomial
 from xcoreg.core.models.rigid import Rigid
 from xcoreg.core.models.spline import Spline, fit_spline
+from xcoreg.core.models.track import Track
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
 from xcoreg.core.models.uncertainty import ResidualCov, calibrate, first_scatter, iterate_scatter
 
@@ -260,7 +261,7 @@ class HorizontalVertical:
 
 
 _CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Rigid)
-_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
+_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical, "track": Track}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:
@@ -268,4 +269,6 @@ def model_from_dict(data: dict[str, Any]) -> Model:
     kind = data.get("kind")
     if kind not in _KINDS:
         raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
+    if kind == "track":
+        return Track.of(data, model_from_dict(data["inner"]))
     return _KINDS[kind].from_dict(data)  # type: ignore[no-any-return]
