@@ -40,7 +40,7 @@ def parse_bias(given: Any) -> dict[str, DataArray | None]:
     found: dict[str, DataArray | None] = {}
     for name, one in items:
         if isinstance(one, DataArray):
-            called = str(name or one.name or "variable")
+            called = str(name if name is not None else one.name if one.name is not None else "variable")
             if called in BIASES:
                 raise OptionError(f"bias: an image is called {called!r}, which is the name of a bias: rename it")
             found[called] = one
@@ -83,7 +83,7 @@ def _with_fit(found: Solution, fit: BiasFit, terms: Terms, notes: list[str]) -> 
     cov, first = found.cov.copy(), 0 if terms.shift else 2
     cov[first:3, first:3] = fit.cov
     # Notes on what the shift alone left are answered.
-    same = {"nmad_after": fit.nmad, "median_after": fit.median, "warnings": tuple(notes)}
+    same: dict[str, Any] = {"nmad_after": fit.nmad, "median_after": fit.median, "warnings": tuple(notes)}
     mean = np.zeros(len(fit.height))
     mean[0] = 1.0
     return replace(found, move=fit.move, height=fit.height, cov=cov, mean=mean, **same)

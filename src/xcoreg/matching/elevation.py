@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,7 +92,9 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     pixels = target.values, reference.values, target.valid, reference.valid
     level = reference.level - target.level
     places = map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), reference.level.tolist()
-    return [DemWindow(*one, height=height).cleaned() for *one, height in zip(*pixels, *places, strict=True)]
+    columns = zip(*pixels, *places, strict=True)
+    found = [replace(DemWindow(*one[:7]), height=one[7]) for one in columns]
+    return [one.cleaned() for one in found]
 
 
 def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:
@@ -156,7 +158,11 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
     """Measure one correction between two elevation models."""
     solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
     place = scene.overlap.representative_point()
-    return build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
+    fit = build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
+    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples))
+    if notes:
+        fit = replace(fit, quality=replace(fit.quality, warnings=(*notes, *fit.quality.warnings)))
+    return fit
 
 
 def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSolution:
@@ -171,7 +177,8 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
-    origin, curves, names = ((west + east) / 2, (south + north) / 2), (), parse_bias(options.bias)
+    origin, names = ((west + east) / 2, (south + north) / 2), parse_bias(options.bias)
+    curves: tuple[Curve, ...] = ()
     if names and found.status is Status.OK:
         how = {"metres": metres, "linear": scene.linear, "origin": origin, "crs": scene.target.grid.crs}
         found, curves = solve_with_bias(found, samples, terms, names, how)
@@ -236,6 +243,25 @@ def _points(target: Raster, solution: OverlapSolution, place: Any) -> TiePoints:
     }  # fmt: skip
     columns = {name: np.atleast_1d(value) for name, value in columns.items()}
     return TiePoints(**columns, cov=cov[None, :2, :2], cov_z=cov[None, 2, :], crs_wkt=as_crs(target.grid.crs).to_wkt())
+
+
+def _void_notes(target: Raster, reference: Raster | None) -> tuple[str, ...]:
+    """Name nodata values that nobody recorded."""
+    return tuple(
+        f"the {raster.name} has pixels of {raster.nodata:g} that are no heights: taken for missing; record it as its "
+        "nodata value"
+        for raster in (target, reference)
+        if raster is not None and raster.nodata_source in ("voids", "corners")
+    )
+
+
+def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:
+    """Name areas of one value with cliffs around them."""
+    for axis, name in enumerate(("target", "reference")):
+        voids = [one.voids[axis] for one in samples if isinstance(one, DemWindow)]
+        if sum(voids):
+            share = sum(voids) / sum(int(np.prod(one.shape)) for one in samples)
+            yield f"{share:.1%} of the {name} has one value with cliffs around it: taken for missing; give its nodata value"
 
 
 def _quality(found: Solution) -> Quality:

@@ -84,9 +84,9 @@ class PointSamples:
     def surface(self) -> Surface:
         """Points to compare, and the model to interpolate."""
         origin = -self.origin[0], -self.origin[1]
-        return Surface(
-            *self.positions(np.arange(len(self.z))), self.z, None, origin, *make_target(self.values, self.valid, None)
-        )
+        col, row = self.positions(np.arange(len(self.z)))
+        spline, gradient, usable = make_target(self.values, self.valid, None)
+        return Surface(col, row, self.z, None, origin, spline, gradient, usable)
 
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
         """Products (2, 2) of slopes over two distances, which share no noise, and over one."""

@@ -62,8 +62,7 @@ def rigid_model(found: RigidSolution, samples: list[Any], linear: Linear, origin
     centroid = np.array([x + origin[0], y + origin[1], motion.centre[2]])
     lattice, heights = _mean_heights(samples, linear, origin)
     metric = motion.to_metres @ np.linalg.inv(to_map)
-    parts = {"scale": motion.scale, "cov": found.cov, "lattice": lattice, "heights": heights}
-    return Rigid(motion.rotation, motion.offset, centroid, metric, **parts)
+    return Rigid(motion.rotation, motion.offset, centroid, metric, motion.scale, found.cov, lattice, heights)
 
 
 def _mean_heights(samples: list[Any], linear: Linear, origin: tuple[float, float]) -> tuple[Floats, Floats]:

@@ -42,7 +42,7 @@ def test_names_select_the_parameters(matcher, shift, ramp):
     assert (terms.shift, terms.ramp) == (shift, ramp)
 
 
-@pytest.mark.parametrize("matcher", ["nuth_kaab:fast", ["nuth_kaab", "phase"], "deramp:3"])
+@pytest.mark.parametrize("matcher", ["nuth_kaab:fast", ["nuth_kaab", "phase"], "deramp:5"])
 def test_unknown_variants_and_links_are_refused(matcher):
     with pytest.raises(ValueError, match="choose from"):
         parse_terms(matcher)

@@ -64,7 +64,8 @@ def relief_of(windows: Sequence[DemWindow], move: Floats, factor: int) -> Relief
     square = (both**2).mean(1)
     product = float((both[0] * both[1]).mean())
     scale = np.sqrt(square[0] * square[1])
-    return Relief(product / scale if scale > 0 else np.nan, *np.sqrt(square[::-1]).tolist(), both.shape[1] // 2)
+    reference, target = np.sqrt(square).tolist()
+    return Relief(product / scale if scale > 0 else np.nan, target, reference, both.shape[1] // 2)
 
 
 def check_relief(samples: Sequence[Samples], move: Floats, *, shifted: bool) -> Refusal | None:
@@ -171,7 +172,7 @@ def extended_solution(
     weights = [w[s] for w, s in zip(equations.weights, thin, strict=True)]
     rest = [r[s] for r, s in zip(equations.residuals, thin, strict=True)]
     design = [np.concatenate(pair).astype(np.float64) for pair in zip(own, more, strict=True)]
-    normal = sum(np.einsum("in,n,jn->ij", d, w, d, optimize=True) for d, w in zip(design, weights, strict=True))
+    normal = np.sum([(d * w) @ d.T for d, w in zip(design, weights, strict=True)], axis=0)
     p = len(design[0]) - len(more[0])
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     try:
@@ -179,7 +180,7 @@ def extended_solution(
         plain = np.linalg.inv(normal[:p, :p])
     except np.linalg.LinAlgError:
         return None
-    right = sum(d @ (w * r) for d, w, r in zip(design, weights, rest, strict=True))
+    right = np.sum([d @ (w * r) for d, w, r in zip(design, weights, rest, strict=True)], axis=0)
     found = inverse @ right
     places = [one.positions(obs.at[s]) for one, obs, s in zip(samples, observations, thin, strict=True)]
     cells = Cells.over_positions(places)

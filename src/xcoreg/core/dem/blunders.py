@@ -33,6 +33,30 @@ def find_blunders(values: Floats, valid: Bools) -> Bools:
     return wrong
 
 
+_PLATEAU, _CLIFF = 50, 8.0  # pixels of one value; steps around it over the usual steps: lakes have shores, no cliffs
+
+
+def plateau_value(values: Floats, valid: Bools) -> float | None:
+    """Find a value that fills an area with cliffs around it, as 0 does where mountains are missing."""
+    level = valid[1:, 1:] & valid[1:, :-1] & valid[:-1, 1:]
+    level &= (values[1:, 1:] == values[1:, :-1]) & (values[1:, 1:] == values[:-1, 1:])
+    flat = values[1:, 1:][level]
+    if flat.size < _PLATEAU:
+        return None
+    found, counts = np.unique(flat, return_counts=True)
+    inside = values == found[int(np.argmax(counts))]
+    rim, usual = [], []
+    for axis in (0, 1):
+        ahead, behind = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
+        known, step = valid[ahead] & valid[behind], np.abs(values[ahead] - values[behind])
+        rim.append(step[known & (inside[ahead] != inside[behind])])
+        usual.append(step[known & ~inside[ahead] & ~inside[behind]])
+    cliffs, steps = np.concatenate(rim), np.concatenate(usual)
+    if counts.max() < _PLATEAU or not cliffs.size or not steps.size:
+        return None
+    return float(found[int(np.argmax(counts))]) if np.median(cliffs) > _CLIFF * np.median(steps) > 0 else None
+
+
 def _steps(values: Floats) -> Floats:
     """Mean size of the steps to the right and down from each pixel."""
     across, down = np.diff(values, axis=1, append=values[:, -1:]), np.diff(values, axis=0, append=values[-1:])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xcoreg.core import Bools, Floats, Ints
-from xcoreg.core.dem.blunders import fill_blunders, find_blunders
+from xcoreg.core.dem.blunders import fill_blunders, find_blunders, plateau_value
 from xcoreg.core.dem.surface import Surface, make_target
 from xcoreg.core.sampling import shrink
 
@@ -139,7 +139,7 @@ class DemWindow:
     base : Offset of the reference's window from the target's, part of every correction, px.
     level : Constant subtracted from the reference minus that subtracted from the target.
     tgt_wrong, ref_wrong : Blunders, filled, which are compared with nothing; None where there are none.
-    height : Constant subtracted from the reference.
+    height : Constant subtracted from the reference; voids : pixels of target and reference found to be missing.
     """
 
     tgt: Floats
@@ -152,6 +152,7 @@ class DemWindow:
     tgt_wrong: Bools | None = None
     ref_wrong: Bools | None = None
     height: float = 0.0
+    voids: tuple[int, int] = (0, 0)
 
     def surface(self) -> Surface:
         """Heights to compare, and the target to interpolate."""
@@ -163,10 +164,18 @@ class DemWindow:
         rows, cols = self.shape
         origin = (cols - 1) / 2 - self.centre[0] + self.base[0], (rows - 1) / 2 - self.centre[1] + self.base[1]
         tgt = self.tgt.astype(np.float64) + (self.height - self.level)
-        return Surface(*self.positions(at), z, slopes, origin, *make_target(tgt, self.tgt_valid, self.tgt_wrong))
+        spline, gradient, usable = make_target(tgt, self.tgt_valid, self.tgt_wrong)
+        return Surface(*self.positions(at), z, slopes, origin, spline, gradient, usable)
 
     def cleaned(self) -> DemWindow:
         """Find blunders of both models and fill them: they must spread neither into slopes nor by interpolation."""
+        voids = plateau_value(self.tgt, self.tgt_valid), plateau_value(self.ref, self.ref_valid)
+        if any(void is not None for void in voids):
+            pairs = zip((self.tgt, self.ref), (self.tgt_valid, self.ref_valid), voids, strict=True)
+            known = [ok if void is None else ok & (values != void) for values, ok, void in pairs]
+            lost = int(self.tgt_valid.sum() - known[0].sum()), int(self.ref_valid.sum() - known[1].sum())
+            lost = lost[0] + self.voids[0], lost[1] + self.voids[1]
+            return replace(self, tgt_valid=known[0], ref_valid=known[1], voids=lost).cleaned()
         tgt, ref = find_blunders(self.tgt, self.tgt_valid), find_blunders(self.ref, self.ref_valid)
         return replace(
             self,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from xcoreg.core import Floats
+from xcoreg.core import Floats, Ints
 from xcoreg.core.dem.covariance import Cells, correlated_covariance
 from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.dem.observations import DemWindow
@@ -70,7 +70,7 @@ class RigidMotion:
 
     def coarser(self, factor: float) -> RigidMotion:
         """Convert to a lattice of larger pixels."""
-        centre = self.centre / [factor, factor, 1.0]
+        centre = np.asarray(self.centre / np.array([factor, factor, 1.0]), np.float64)
         return replace(self, centre=centre, to_metres=self.to_metres * factor)
 
 
@@ -203,7 +203,7 @@ def _iterate(surfaces: Sequence[Surface], motion: RigidMotion, *, scale: bool) -
     return RigidSolution(status, motion, cov, count, first.median, after.median, first.nmad, after.nmad, iteration)
 
 
-def _normal(state: _State, weights: list[Floats], free: Floats) -> tuple[Floats, Floats]:
+def _normal(state: _State, weights: Sequence[Floats], free: Ints) -> tuple[Floats, Floats]:
     """Sum the normal matrix from products of the slopes of one model with those of the other: noise averages out."""
     size = len(free)
     cross, own, right = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
@@ -219,7 +219,7 @@ def _normal(state: _State, weights: list[Floats], free: Floats) -> tuple[Floats,
     return (cross if steady else own), right
 
 
-def _has_relief(state: _State, weights: list[Floats]) -> bool:
+def _has_relief(state: _State, weights: Sequence[Floats]) -> bool:
     """Whether slopes along every axis exceed noise, which cross products of n samples reduce by the root of n."""
     cross, own, count = np.zeros((2, 2)), np.zeros((2, 2)), 0
     for (one, two), w in zip(state.designs, weights, strict=True):
@@ -231,7 +231,7 @@ def _has_relief(state: _State, weights: list[Floats]) -> bool:
     return bool((size > _ABOVE_NOISE * noise).all())
 
 
-def _covariance(state: _State, weights: list[Floats], normal: Floats, free: Floats) -> Floats:
+def _covariance(state: _State, weights: Sequence[Floats], normal: Floats, free: Ints) -> Floats:
     """Covariance (7, 7) with correlated noise."""
     cells, inverse = Cells.over_positions(state.places), np.linalg.inv(normal)
     scores = [w * r for w, r in zip(weights, state.residuals, strict=True)]

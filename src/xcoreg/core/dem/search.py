@@ -41,7 +41,7 @@ def search_shift(samples: Sequence[Samples], start: Floats, max_shift: float) ->
     best = np.unravel_index(int(np.nanargmax(score)), score.shape)
     if not score[best] > max(_BELIEVED, np.nan_to_num(before)):
         return start
-    return np.array([cols[best[1]], rows[best[0]]]) * factor + np.asarray(windows[0].base)
+    return np.asarray(np.array([cols[best[1]], rows[best[0]]]) * factor + np.asarray(windows[0].base))
 
 
 def _correlation(one: DemWindow) -> Floats:
@@ -63,4 +63,4 @@ def _slopes(values: Floats, valid: Bools) -> tuple[Floats, Bools]:
         return np.stack([col, row]) * 0, known
     both = np.stack([col - np.median(col[known]), row - np.median(row[known])])
     limit = _CLIP * float(np.median(np.abs(both[:, known]))) * 1.5
-    return np.clip(both, -limit, limit) * known, known
+    return np.asarray(np.clip(both, -limit, limit) * known), known

@@ -51,4 +51,4 @@ def make_target(values: Floats, valid: Bools, wrong: Bools | None) -> tuple[Floa
     down, across = np.gradient(full)
     usable = valid if valid.all() else binary_erosion(valid, iterations=_RIM, border_value=1)
     usable = usable if wrong is None else usable & ~wrong
-    return spline_filter(full, 3, mode="mirror"), (across, down), usable
+    return np.asarray(spline_filter(full, 3, mode="mirror")), (np.asarray(across), np.asarray(down)), np.asarray(usable)

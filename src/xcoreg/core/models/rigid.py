@@ -185,7 +185,7 @@ class Rigid:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Rigid:
         """Undo :meth:`to_dict`."""
-        values = {name: np.asarray(decode_column(data[name]), np.float64) for name in _ARRAYS}
+        values: dict[str, Any] = {name: np.asarray(decode_column(data[name]), np.float64) for name in _ARRAYS}
         shape = (0, 0) if not values["heights"].size else values["heights"].shape
         return cls(**{**values, "heights": values["heights"].reshape(shape)}, scale=float(decode_column(data["scale"])))
 
