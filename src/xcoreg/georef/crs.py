@@ -350,3 +350,15 @@ def local_displacement(
     end = transform_points(from_crs, to_crs, start_x + np.asarray(dx), start_y + np.asarray(dy))
     back = transform_points(from_crs, to_crs, start_x, start_y)
     return end[0] - back[0], end[1] - back[1]
+
+
+def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> NDArray[np.float64]:
+    """Metres to the East and North (rows) per pixel to the right and down (columns): -> (2, 2) float64."""
+    known, (a, b, d, e) = as_crs(crs), linear
+    unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
+    if known.is_geographic:
+        phi, degree = float(np.radians(y * np.degrees(unit[0]))), float(np.degrees(unit[0]))
+        east = 111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi)
+        north = 111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi)
+        unit = degree * np.array([east, north])
+    return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
+from xcoreg.core.dem.acceptance import check_relief
 from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models.base import Degenerate, Model, Translation
 from xcoreg.core.models.fit import Choice, HorizontalVertical, assess_model, choose_heights, choose_model
 from xcoreg.core.models.triangulation import Piecewise
-from xcoreg.errors import GridError
+from xcoreg.errors import GridError, MatchError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
 from xcoreg.matching.options import LocalOptions
@@ -57,16 +58,24 @@ def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int)
     """Match blocks, starting at the correction that fits all of them best: places (n, 2) float."""
     terms = options.terms or Terms(shift=True)
     guess = np.zeros(2)
+    refusal = None if terms.shift else check_relief(overlap_patches(scene), guess, shifted=False)
     if terms.shift:
         whole = solve_overlap(scene, options, replace(terms, ramp=0, classic=False)).found
         if whole.status is Status.OK:
             guess = np.stack(vector_to_map(scene.linear, *whole.move))
+        elif whole.status in (Status.NOT_IMPROVED, Status.DISAGREES):
+            refusal = whole.refusal
     limit = scene.search_limit(options.max_shift)
     search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene)))
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
         done = bar.update if options.progress else None
         found = match_many(scene, places, np.broadcast_to(guess, places.shape), search, done)
     found.set_status(_masked(scene, found), Status.MASKED)
+    if refusal is not None:
+        found.set_status(np.flatnonzero(found.matches.ok), refusal.status)
+        if options.errors == "raise":
+            text = f"no trustworthy match: {refusal.reason}; {len(places)} blocks tried; {refusal.cure}"
+            raise MatchError(text, to_points([found], scene))
     return flag_beyond(to_points([found], scene), options.max_shift)
 
 

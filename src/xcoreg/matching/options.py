@@ -25,7 +25,8 @@ GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
 
 # Options of one shift that a field does not have, and what to use instead.
-_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
+_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer",
+           "bias": "blocks follow biases by themselves"}  # fmt: skip
 
 Matcher = Callable[..., Any]
 
@@ -49,6 +50,7 @@ class MatchOptions(TypedDict, total=False):
     matcher: str | Sequence[str] | Matcher
     z: str | None
     geometry: Literal["shift", "similarity", "affine", "homography", "auto"]
+    bias: Any
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -93,7 +95,7 @@ class Options:
     matcher : "auto", "phase", "structure", name or names of elevation matchers, or callable
         Of images "phase" compares intensities, "structure" the directions of edges, for images that look different
         (radar, maps, heights, other bands), "auto" takes edges where intensities find nothing.
-        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
+        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, or "rigid", see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
         ``matcher(tgt, ref, tgt_valid, ref_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
     z : str, optional
@@ -103,6 +105,10 @@ class Options:
         What is measured of the whole image: one shift; or rotation by any angle, scale from 0.5 to 2 and shift; an
         affine or perspective distortion on top. "auto" takes the simplest that fits. Of a field: whether rotation and
         scale of any size are looked for and undone before its windows are cut.
+    bias : str, DataArray, or a list or mapping of these, optional
+        Biases of heights that are fitted together with the shift of elevation models: "along_track", "across_track",
+        "elevation", "slope", "curvature", "jitter" (lines that shake along all axes), or images of a variable. Those
+        that do not improve check blocks are left out.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}
@@ -125,6 +131,7 @@ class Options:
     matcher: str | Sequence[str] | Matcher = "auto"
     z: str | None = None
     geometry: str = "shift"
+    bias: Any = None
     progress: bool = False
     errors: str = "raise"
 
@@ -301,6 +308,10 @@ def _check_choices(options: Options) -> None:
         raise OptionError(
             "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
         )
+    if options.bias is not None and (terms is None or terms.rigid or terms.classic):
+        raise OptionError("bias= belongs to matcher='nuth_kaab', 'vertical', 'deramp' or a list of these")
+    if terms is not None and terms.rigid and isinstance(options, LocalOptions):
+        raise OptionError("matcher='rigid' is one motion for the whole overlap: use match, or 'nuth_kaab' for blocks")
     if str(options.errors) not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
     if not callable(options.matcher) and terms is None and options.matcher not in IMAGE_MATCHERS:

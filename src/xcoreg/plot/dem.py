@@ -16,7 +16,7 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap, OptionError, require
-from xcoreg.matching.elevation import metres_per_pixel
+from xcoreg.georef.crs import metres_per_pixel
 from xcoreg.matching.masks import as_mask
 from xcoreg.plot.maps import name_axes, nice, set_aspect, squares_of
 from xcoreg.plot.style import BAD, GOOD, SignedScale, legend_below, new_figure, plain_ticks

@@ -314,6 +314,30 @@ class Coregistration:
             )
         return georef.translate(self.transform, self.shift.dx, self.shift.dy)
 
+    def with_heights(self, dem: Any) -> Coregistration:
+        """Use the heights of an elevation model in a rigid fit, to correct an image that has none.
+
+        Parameters
+        ----------
+        dem : DataArray or Dataset
+            Elevation model that lies as the target did before the correction, on any grid.
+
+        Returns
+        -------
+        Coregistration
+            To apply; files keep the mean heights alone.
+
+        Raises
+        ------
+        OptionError
+            When the fit is not rigid: it needs no heights.
+        """
+        if getattr(self.model, "kind", None) != "rigid":
+            raise OptionError("the fit is not rigid and needs no heights: apply it as it is")
+        from xcoreg.warp.heights import with_heights
+
+        return with_heights(self, dem)
+
     def summary(self) -> str:
         """Describe the result and how it was found.
 

@@ -111,13 +111,36 @@ class ElevationDetails:
 
     correlation_px : Correlation length of the noise, px.
     powers : Exponents of the polynomial of heights.
+    reason, cure : Why they were refused, and what to do, where the status does not say it.
     """
 
     correlation_px: float
     powers: tuple[tuple[int, int], ...]
+    reason: str = ""
+    cure: str = ""
 
     def __post_init__(self) -> None:
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
+
+
+@dataclass(frozen=True)
+class BiasCurve:
+    """A bias of heights by one variable: a cubic spline of uniform knots, constant beyond its ends.
+
+    name : "elevation", "slope" (degrees), "curvature", or the name of a user's variable.
+    start, step, coef : First knot, distance between knots, and coefficients, in the unit of the heights.
+    middle, spread : The spline is one of asinh((variable - middle) / spread); a spread of 0 for the variable itself.
+    """
+
+    name: str
+    start: float
+    step: float
+    coef: tuple[float, ...]
+    middle: float = 0.0
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        _set(self, "coef", tuple(map(float, self.coef)))
 
 
 @dataclass(frozen=True)
@@ -197,6 +220,7 @@ class Details:
     ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
     heights : Of elevation models: what held the heights of the target.
+    biases : Of elevation models: what `apply` adds to heights by the terrain.
     nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
@@ -211,6 +235,7 @@ class Details:
     heights: TargetHeights | None = None
     nodata_is_stored: bool = False
     origin: Origin = Origin()
+    biases: tuple[BiasCurve, ...] = ()
 
     def __post_init__(self) -> None:
         names = ("options", "tgt_nodata", "ref_nodata")
@@ -240,6 +265,8 @@ class Details:
         for name in ("elevation", "heights"):
             if getattr(self, name) is not None:
                 out[name] = asdict(getattr(self, name))
+        if self.biases:
+            out["biases"] = [asdict(one) for one in self.biases]
         if self.origin != Origin():
             out["origin"] = asdict(self.origin)
         plain: dict[str, Any] = encode(out)
@@ -263,6 +290,7 @@ class Details:
             heights=_make(TargetHeights, values["heights"]) if values.get("heights") else None,
             nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
+            biases=tuple(_make(BiasCurve, one) for one in values.get("biases") or ()),
         )
 
 

@@ -21,6 +21,8 @@ from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.results.coregistration import version_of
+from xcoreg.warp.bias import without_bias
+from xcoreg.warp.heights import bound_to_heights
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
@@ -121,6 +123,8 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     image = with_file_tags(image)
+    fit = bound_to_heights(image, fit, checked.vertical)
+    image = without_bias(image, fit, checked.vertical)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     if not checked.force:
         check_use(image, fit, source, contradiction)

@@ -26,8 +26,10 @@ from xcoreg.core.models.leastsq import (
     prepare_points,
     rejection_limit,
 )
-from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
+from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, Polynomial4, fit_polynomial
+from xcoreg.core.models.rigid import Rigid
 from xcoreg.core.models.spline import Spline, fit_spline
+from xcoreg.core.models.track import Track
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
 from xcoreg.core.robust import biweight_loss
 
@@ -271,8 +273,10 @@ class HorizontalVertical:
         return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))
 
 
-_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise, Homography)
-_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
+_CLASSES: tuple[Any, ...] = (
+    Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Homography, Rigid,
+)  # fmt: skip
+_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical, "track": Track}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:
@@ -280,6 +284,8 @@ def model_from_dict(data: dict[str, Any]) -> Model:
     kind = data.get("kind")
     if kind not in _KINDS:
         raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
+    if kind == "track":
+        return Track.of(data, model_from_dict(data["inner"]))
     return _KINDS[kind].from_dict(data)  # type: ignore[no-any-return]
 
 

@@ -89,6 +89,13 @@ class Polynomial3(Polynomial):
     order = 3
 
 
+class Polynomial4(Polynomial):
+    """A polynomial of order 4, of heights."""
+
+    kind = "polynomial4"
+    order = 4
+
+
 def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:
     """Evaluate a polynomial by Horner's scheme."""
     where = {powers: i for i, powers in enumerate(exponents(order))}
