@@ -44,7 +44,7 @@ def seek_dates(stack: Stack, matched: Bools, options: StackOptions) -> Stack:
 
 def _nearest(anchors: Ints, date: int) -> Ints:
     others = anchors[anchors != date]
-    return others[np.argsort(np.abs(others - date), kind="stable")[:_PARTNERS]]
+    return np.asarray(others[np.argsort(np.abs(others - date), kind="stable")[:_PARTNERS]])
 
 
 def _move(pairing: Pairing, pair: tuple[Windows, Windows], offsets: Ints) -> Floats | None:

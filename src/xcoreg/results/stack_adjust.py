@@ -169,8 +169,8 @@ def _bad_dates(
         return {int(at): (Status.OUTLIER, f"its pairs contradict each other by {apart[at]:.2f} px") for at in worst}
     if out:
         # the worst first: the others may owe their outliers to it
-        worst = max(out, key=lambda at: (bad[at] / (good[at] + bad[at]), bad[at]))
-        return {worst: out[worst]}
+        first = max(out, key=lambda at: (bad[at] / (good[at] + bad[at]), bad[at]))
+        return {first: out[first]}
     for at in np.flatnonzero((good == 1) & (net.n > 2)) if len(dates) > 2 else ():
         own = found.used & ((net.target == at) | (net.reference == at))
         if pairs.n_ok[own].max() < _WINDOWS:

@@ -13,7 +13,8 @@ from xcoreg.core.dem.bias import TERRAIN, Curve, terrain_variable
 from xcoreg.errors import OptionError
 from xcoreg.georef import linear_of
 from xcoreg.georef.crs import metres_per_pixel
-from xcoreg.raster.bands import height_scaling, parse_unit, spatial_bands, spatial_dims
+from xcoreg.raster.bands import height_scaling, spatial_bands, spatial_dims
+from xcoreg.raster.georeference import parse_unit
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata, valid_mask
 from xcoreg.warp.metadata import add_history

@@ -12,7 +12,8 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.sampling import sample
 from xcoreg.errors import warn_user
-from xcoreg.raster.bands import common_unit, height_scaling, height_unit, parse_unit, spatial_bands, spatial_dims
+from xcoreg.raster.bands import common_unit, height_scaling, height_unit, spatial_bands, spatial_dims
+from xcoreg.raster.georeference import parse_unit
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata, valid_mask
 from xcoreg.warp.vertical import heights_in

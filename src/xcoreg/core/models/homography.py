@@ -98,7 +98,8 @@ def adjust(
     centre = (place.min(0) + place.max(0)) / 2
     scale = float(np.ptp(place, axis=0).max()) / 2 or 1.0
     u, v = ((place - centre) / scale).T
-    values, covs = move / scale, np.asarray(cov, np.float64) / scale**2
+    values: Floats = move / scale
+    covs: Floats = np.asarray(cov, np.float64) / scale**2
     if not np.isfinite(covs).all():  # of a matcher that states none
         covs, _ = fill_covariances(covs)
     coef, inverse, scatter, weight = _solve(kind, u, v, values, covs)
