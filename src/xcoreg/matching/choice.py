@@ -23,7 +23,7 @@ from xcoreg.raster.raster import Raster, make_raster
 
 logger = logging.getLogger("xcoreg")
 
-_AUTO = "auto"
+AUTO_BAND = "auto"
 _MOST = 16  # bands of an image that are tried
 _CLEAR = -12.0  # chance (log10) of the best pair of intensities above which edges decide
 _REACH = 0.25  # share of the coarse images' side that is searched
@@ -33,8 +33,6 @@ _Kind = TypeVar("_Kind", bound=Options)
 
 def with_bands(target: DataArray | Dataset, reference: DataArray | Dataset, options: _Kind) -> _Kind:
     """Replace "auto" by the numbers of the bands that match best."""
-    if _AUTO not in (options.band, options.ref_band):
-        return options
     tgt_bands = _bands(target, options.band, options.nodata, "target")
     ref_bands = _bands(reference, options.ref_band, options.ref_nodata, "reference")
     scene = prepare(target, reference, replace(options, band=tgt_bands[0][0], ref_band=ref_bands[0][0]))
@@ -49,7 +47,7 @@ def with_bands(target: DataArray | Dataset, reference: DataArray | Dataset, opti
 def _bands(image: Any, band: Any, nodata: float | None, name: str) -> list[tuple[Any, Raster]]:
     """Bands that are tried, and their rasters, without those that cannot be matched: alpha bands, complex numbers."""
     found = []
-    for one in range(1, min(count_bands(image, name), _MOST) + 1) if band == _AUTO else [band]:
+    for one in range(1, min(count_bands(image, name), _MOST) + 1) if band == AUTO_BAND else [band]:
         with suppress(OptionError):
             found.append((one, make_raster(image, band=one, nodata=nodata, name=name, search=False)))
     # Without any, the first one says why.

@@ -23,7 +23,7 @@ from xcoreg.georef.crs import unit_of
 from xcoreg.matching import windows
 from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
-from xcoreg.matching.choice import with_bands
+from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placing import trusted_guess
@@ -49,7 +49,8 @@ _DISTORTED, _PLACEMENTS = 0.3, 2
 def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     with lazy.shared_chunks():
-        options = with_bands(target, reference, options)
+        if AUTO_BAND in (str(options.band), str(options.ref_band)):
+            options = with_bands(target, reference, options)
         scene = prepare(target, reference, options)
         fit = build_field(scene, options, *_measure(target, reference, options.by("phase"), scene))
         if options.matcher == "auto" and fit.status in FOUND_NOTHING:
@@ -116,7 +117,8 @@ def as_it_came(points: TiePoints, placed: Affine, scene: Scene) -> TiePoints:
 def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoints:
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
     with lazy.shared_chunks():
-        options = with_bands(target, reference, options)
+        if AUTO_BAND in (str(options.band), str(options.ref_band)):
+            options = with_bands(target, reference, options)
         scene = prepare(target, reference, options)
         points, reach = _measure(target, reference, options.by("phase"), scene)
         if options.matcher == "auto" and acceptance(points, reach)[0] in FOUND_NOTHING:

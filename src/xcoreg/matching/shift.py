@@ -25,7 +25,7 @@ from xcoreg.matching.acceptance import (
     quarters_disagree,
     shared_area,
 )
-from xcoreg.matching.choice import with_bands
+from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
 from xcoreg.matching.points import match_points
@@ -50,7 +50,8 @@ def match(target: DataArray | Dataset, reference: Any, options: Options) -> Core
         if hasattr(reference, "geometry") and hasattr(reference, "columns"):
             fit = match_points(target, reference, options)
         else:
-            options = with_bands(target, reference, options)
+            if AUTO_BAND in (str(options.band), str(options.ref_band)):
+                options = with_bands(target, reference, options)
             fit = _match_pair(target, reference, options)
     if not fit.ok and options.errors == "raise":
         raise elevation_failure(fit) if fit.details.elevation else failure(fit, options)

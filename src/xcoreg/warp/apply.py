@@ -123,8 +123,10 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     image = with_file_tags(image)
-    fit = bound_to_heights(image, fit, checked.vertical)
-    image = without_bias(image, fit, checked.vertical)
+    if fit.model.kind == "rigid":
+        fit = bound_to_heights(image, fit, checked.vertical)
+    if fit.details.biases:
+        image = without_bias(image, fit, checked.vertical)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     if not checked.force:
         check_use(image, fit, source, contradiction)

@@ -105,7 +105,7 @@ def _given(image: DataArray, dem: DataArray) -> Floats:
 
 def without_bias(image: Any, fit: Coregistration, vertical: Any) -> Any:
     """Add the biases of a fit to the bands of an image that hold heights."""
-    if not fit.details.biases or vertical is False:
+    if vertical is False:
         return image
     bands = spatial_bands(image, spatial_dims(image, "the image"))
     chosen = [name for name, at in heights_in(bands, fit, vertical).items() if at]

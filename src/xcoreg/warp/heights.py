@@ -73,7 +73,7 @@ def _heights_of(band: DataArray, at: int, fit: Coregistration) -> ImageHeights:
 def bound_to_heights(image: Any, fit: Coregistration, vertical: Any) -> Coregistration:
     """Give a rigid fit the heights of the image that it corrects; warn where it has none."""
     model: Any = fit.model
-    if getattr(model, "kind", "") != "rigid" or model.heights_at is not None:
+    if model.heights_at is not None:
         return fit
     bands = spatial_bands(image, spatial_dims(image, "the image"))
     if vertical is not False and any(heights_in(bands, fit, None).values()):
