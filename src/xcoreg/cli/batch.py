@@ -16,7 +16,7 @@ from xcoreg.errors import OptionError
 
 _MASKS = ("where", "ref_where")
 # Options of the commands for one scene that a batch has too.
-_SHARED = ("band", "ref_band", "window", "max_shift", "contrast", "matcher", "nodata", "ref_nodata") + _MASKS
+_SHARED = ("band", "ref_band", "window", "max_shift", "contrast", "matcher", "nodata", "ref_nodata", *_MASKS)
 _WARP, _SHIFT = ("spacing", "model", "filters"), ("windows", "geometry")
 _WRITE = ("align_grid", "like", "resampling", "vertical", "driver", "co")
 
