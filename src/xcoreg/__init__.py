@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
     from xcoreg.core.structure import structure_match
-    from xcoreg.coregister import apply, match, match_local, shift_to, tie_points, warp_to
+    from xcoreg.coregister import apply, georeference, match, match_local, shift_to, tie_points, warp_to
     from xcoreg.errors import (
         CoregError,
         CoregWarning,

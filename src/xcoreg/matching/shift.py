@@ -41,6 +41,7 @@ _LARGEST = 1024
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
+_VAGUE = 0.25  # largest standard deviation, px, of what a single window says
 _MANY = 4  # so many matched windows that contradict each other end the search
 
 
@@ -153,8 +154,13 @@ def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene:
     places = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.x, one.y), -1) for one in rounds])
     shared = shared_area(places, np.concatenate([np.full(len(one.x), float(one.size)) for one in rounds]))
     answer = accept_windows(moves, covs, status, reliability, reach, shared)
-    if answer.status is Status.OK and int(answer.inliers.sum()) == 1 and not _improved(rounds, answer):
-        return replace(answer, status=Status.NOT_IMPROVED, inliers=np.zeros_like(answer.inliers))
+    if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
+        return answer
+    # Intensities that leave so much open are smooth slopes, which any two images may share.
+    vague = options.matcher != "structure" and np.linalg.eigvalsh(answer.cov)[-1] > _VAGUE**2
+    if vague or not _improved(rounds, answer):
+        found = Status.UNCONSTRAINED if vague else Status.NOT_IMPROVED
+        return replace(answer, status=found, inliers=np.zeros_like(answer.inliers))
     return answer
 
 
