@@ -18,6 +18,7 @@ BENCHMARKS = [
     "batch",
     "breaks",
     "compare",
+    "cubes",
     "dem",
     "fields",
     "georef",

@@ -50,7 +50,7 @@ class Frame:
 # Sides of windows; a smaller one where so many do not fit along the shorter side. Windows along each side at most.
 _SIDES, _ALONG, _MOST_ALONG, _LEAST_SIDE = (256, 128, 64, 48, 32), 3, 5, 16
 _MARGIN = 8
-_BUDGET = 1 << 30  # bytes of all windows of all dates
+_BUDGET = 3 << 28  # bytes of all windows of all dates
 
 
 def frame_of(grids: Sequence[GeoBox], window: int | None, spacing: float | None, most: int | None = None) -> Frame:
