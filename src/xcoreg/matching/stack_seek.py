@@ -43,7 +43,8 @@ def seek_dates(stack: Stack, matched: Bools, options: StackOptions) -> Stack:
 
 def _nearest(anchors: Ints, date: int) -> Ints:
     others = anchors[anchors != date]
-    return others[np.argsort(np.abs(others - date), kind="stable")[:_PARTNERS]]
+    order = np.argsort(np.abs(others - date), kind="stable")
+    return np.asarray(others[order[:_PARTNERS]])
 
 
 def _move(pairing: Pairing, pair: tuple[Windows, Windows], offsets: Ints) -> Floats | None:

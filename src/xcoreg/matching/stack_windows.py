@@ -206,8 +206,16 @@ def _cutter(date: Date, reading: Reading, at: int) -> Cutter:
 def _read_date(frame: Frame, item: tuple[Cutter, tuple[int, int]]) -> Windows:
     cutter, offset = item
     cutter = replace(cutter, raster=with_corner_nodata(cutter.raster).certain)
-    cut = cutter.cut(*_shifted(frame, *frame.centres(), offset), frame.size + 2 * frame.margin)
-    return Windows(cut.values, cut.valid, cut.x, cut.y, offset)
+    side = frame.size + 2 * frame.margin
+    x, y = _shifted(frame, *frame.centres(), offset)
+    boxes = np.array([cutter.raster.clip(box) for box in cutter.boxes(x, y, side)])
+    # Windows wholly beyond the image are not read: there is nothing to read.
+    inside = np.flatnonzero((boxes[:, 1] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 2]))
+    values, valid = np.zeros((len(x), side, side), np.float32), np.zeros((len(x), side, side), bool)
+    if inside.size:
+        cut = cutter.cut(x[inside], y[inside], side)
+        values[inside], valid[inside], x[inside], y[inside] = cut.values, cut.valid, cut.x, cut.y
+    return Windows(values, valid, x, y, offset)
 
 
 def shifts_between(linear: Linear, target: Sequence[Floats], reference: Sequence[Floats]) -> Floats:
