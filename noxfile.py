@@ -22,6 +22,7 @@ BENCHMARKS = [
     "batch",
     "breaks",
     "compare",
+    "cubes",
     "dem",
     "fields",
     "georef",

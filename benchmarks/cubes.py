@@ -270,7 +270,7 @@ def main() -> None:
     if "real" in parts:
         real(report, chosen.data, chosen.quick)
     if "scaling" in parts:
-        sizes = [20, 40] if chosen.quick else [125, 500]
+        sizes = [20, 40] if chosen.quick else [125, 250, 500]
         scaling(report, sizes, 256 if chosen.quick else 1000)
     report.write(chosen.out)
 

@@ -277,8 +277,10 @@ class CoregAccessor:
         ----------
         stack : StackFit
             Of some dates of this cube.
-        reference, **options
+        reference : DataArray, Dataset or path, optional
             As for :meth:`match_stack`.
+        **options
+            See :class:`xcoreg.matching.stack_options.StackOptions`.
 
         Returns
         -------

@@ -120,8 +120,11 @@ def extend_stack(stack: StackFit, images: Any, reference: Any = None, **options:
         Without fields. Its pairs between dates that are among the images again are adjusted anew with the new ones.
     images : as for :func:`match_stack`
         Old and new dates; those of the stack are recognised by their names.
-    reference, **options
-        As for :func:`match_stack`. The datum stays that of the stack: the mean of its dates, not of the new ones.
+    reference : DataArray, Dataset or path, optional
+        As for :func:`match_stack`.
+    **options
+        See :class:`xcoreg.matching.stack_options.StackOptions`. The datum stays that of the stack: the mean of its
+        dates, not of the new ones.
 
     Returns
     -------

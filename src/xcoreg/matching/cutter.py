@@ -135,14 +135,15 @@ class Cutter:
     def boxes_to_read(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
         """Boxes that cutting some windows reads, for an image that dask computes."""
         arrays = self.raster.computed
-        boxes = [self.raster.clip(box) for box in self._boxes(x, y, size)] if arrays else []
+        boxes = [self.raster.clip(box) for box in self.boxes(x, y, size)] if arrays else []
         return [(array, boxes) for array in arrays]
 
-    def _boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
+    def boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
+        """Boxes of the image, which may reach beyond it, that some windows need."""
         return (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)[0]
 
     def _surroundings(self, x: Floats, y: Floats, size: int) -> Box | None:
-        boxes = self._boxes(x, y, size)
+        boxes = self.boxes(x, y, size)
         edges = np.array([box for box in boxes if box[1] > box[0] and box[3] > box[2]]).reshape(-1, 4)
         if not len(edges):
             return None

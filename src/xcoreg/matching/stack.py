@@ -97,7 +97,7 @@ def _next_pairs(
         return _given_pairs(stack, options.pairs)
     if room <= 0 or options.pairs not in ("auto", "all"):
         return []
-    score = rank_pairs([stack.cut(at) for at in range(n)])
+    score = rank_pairs(map(stack.cut, range(n)))
     done = np.zeros((n, n), bool)
     keys, found = table.columns()
     for i, j in keys:
@@ -135,8 +135,7 @@ def _given_pairs(stack: Stack, pairs: Iterable[Any]) -> list[tuple[int, int]]:
 
 def _match(stack: Stack, pairing: Pairing, pairs: Sequence[tuple[int, int]], table: PairTable, done: Any) -> None:
     """Match pairs in parallel, the later date as the target."""
-    cuts = {at: stack.cut(at) for at in sorted({at for pair in pairs for at in pair})}
-    items = [(cuts[j], cuts[i]) for i, j in pairs]
+    items = [(stack.place(j), stack.place(i)) for i, j in pairs]
     found = lazy.run_tasks(match_pair, pairing, items, done)
     table.found |= dict(zip(pairs, found, strict=True))
 
@@ -178,10 +177,9 @@ def _rough_places(stack: Stack, table: PairTable) -> Floats:
 
 def match_stack(images: Any, reference: Any, options: StackOptions, previous: StackFit | None = None) -> StackFit:
     """Match a stack of dates and adjust them together; see :func:`xcoreg.match_stack`."""
-    with lazy.shared_chunks():
-        stack, given = prepare_stack(images, reference, options)
-        old = {} if previous is None else _old_pairs(stack, previous)
-        stack, table = search_pairs(stack, options, old)
+    stack, given = prepare_stack(images, reference, options)
+    old = {} if previous is None else _old_pairs(stack, previous)
+    stack, table = search_pairs(stack, options, old)
     return build_stack(stack, given, table, options, previous)
 
 

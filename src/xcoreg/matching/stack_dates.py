@@ -36,8 +36,13 @@ class Stack:
 
     def cut(self, at: int) -> Any:
         """Windows of a date as it lies now."""
+        windows, offset = self.place(at)
+        return windows.cut(self.frame, offset)
+
+    def place(self, at: int) -> tuple[Windows, tuple[int, int]]:
+        """Give the windows of a date as they were read, and where to cut them."""
         col, row = self.offsets[at].tolist()
-        return self.windows[at].cut(self.frame, (col, row))
+        return self.windows[at], (col, row)
 
     def moved(self, offsets: Ints) -> Stack:
         """Cut the windows elsewhere; dates that are too far from where they were read are read again."""

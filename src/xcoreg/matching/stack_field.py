@@ -30,7 +30,7 @@ from xcoreg.matching.stack import build_stack, search_pairs
 from xcoreg.matching.stack_dates import Stack, prepare_stack
 from xcoreg.matching.stack_options import StackLocalOptions
 from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair
-from xcoreg.matching.stack_windows import Frame, Windows, frame_of, read_series
+from xcoreg.matching.stack_windows import Frame, frame_of, read_series
 from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.results.details import Details, Origin
 from xcoreg.results.shift import Shift
@@ -48,16 +48,14 @@ _FEWEST = 3
 
 def match_stack_local(images: Any, reference: Any, options: StackLocalOptions) -> StackFit:
     """Match fields of a stack of dates; see :func:`xcoreg.match_stack_local`."""
-    with lazy.shared_chunks():
-        stack, given = prepare_stack(images, reference, options)
-        stack, table = search_pairs(stack, options, {})
+    stack, given = prepare_stack(images, reference, options)
+    stack, table = search_pairs(stack, options, {})
     fit = build_stack(stack, given, table, options)
     accepted = np.flatnonzero(fit.pairs.accepted)
     rank = np.argsort(stack.position)  # of the dates as they were given, in canonical order
     ends = np.stack([rank[fit.pairs.target[accepted]], rank[fit.pairs.reference[accepted]]], -1)
     dense = _dense_frame(stack, options)
-    with lazy.shared_chunks():
-        found = _match_everywhere(stack, dense, ends, options)
+    found = _match_everywhere(stack, dense, ends, options)
     move, cov, ok = (np.stack([one[part] for one in found], 1) for part in (0, 1, 2))
     given_ends = stack.position[ends]
     net = Network(len(given), given_ends[:, 0], given_ends[:, 1], np.zeros(len(ends), np.intp), drift_of(fit.dates))
@@ -95,17 +93,13 @@ def _match_everywhere(stack: Stack, frame: Frame, ends: Ints, options: StackLoca
         for block in _blocks(frame, len(stack.dates)):
             reading = replace(stack.reading, frame=block)
             windows = read_series(stack.dates, reading, range(len(stack.dates)), stack.offsets)
-            cuts = [_cut(windows[at], block, stack.offsets[at]) for at in range(len(stack.dates))]
-            items = [(cuts[t], cuts[r]) for t, r in ends]
+            offsets = [(col, row) for col, row in stack.offsets.tolist()]
+            items = [((windows[t], offsets[t]), (windows[r], offsets[r])) for t, r in ends.tolist()]
             pairing = Pairing(block, limit, options.contrast)
             done = bar.update if options.progress else None
             for own, match in zip(parts, lazy.run_tasks(match_pair, pairing, items, done), strict=True):
                 own.append(_columns(match))
     return [tuple(np.concatenate([one[part] for one in own]) for part in range(3)) for own in parts]
-
-
-def _cut(windows: Windows, frame: Frame, offset: Ints) -> Any:
-    return windows.cut(frame, (int(offset[0]), int(offset[1])))
 
 
 def _columns(match: PairMatch) -> tuple[Floats, Floats, Bools]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,11 +14,14 @@ from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.sampling import shrink
 from xcoreg.matching.acceptance import accept_windows, coarser_pixels_disagree
-from xcoreg.matching.stack_windows import Frame, shifts_between
+from xcoreg.matching.stack_windows import Frame, Windows, shifts_between
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
 _FEWEST = 4  # windows from which their scatter is measured
 _LEAST_VALID = 0.15  # share of a window that both dates need
+
+
+Placed = tuple[Windows, tuple[int, int]]  # windows of a date, and where they are cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +50,11 @@ class Pairing:
     contrast: str
 
 
-def match_pair(pairing: Pairing, item: tuple[Any, Any]) -> PairMatch:
-    """Match the windows of two dates, target and reference: (values, valid, x, y) each."""
-    (tgt, tgt_valid, *tgt_at), (ref, ref_valid, *ref_at) = item
+def match_pair(pairing: Pairing, item: tuple[Placed, Placed]) -> PairMatch:
+    """Match the windows of two dates, target and reference: windows and offset of each."""
+    # Cut here, not before: windows of all dates, cut, would be in memory at once.
+    cuts: list[Any] = [windows.cut(pairing.frame, offset) for windows, offset in item]
+    (tgt, tgt_valid, *tgt_at), (ref, ref_valid, *ref_at) = cuts
     base = shifts_between(pairing.frame.linear, tgt_at, ref_at)
     n, size = len(tgt), tgt.shape[-1]
     usable = np.flatnonzero((tgt_valid & ref_valid).sum((1, 2)) >= _LEAST_VALID * size**2)
@@ -99,16 +104,16 @@ def scatter_of(moves: Floats, covs: Floats, stated: Floats) -> float:
     return float(ratio * np.trace(normal) / np.trace(stated))
 
 
-def rank_pairs(cuts: Sequence[Any]) -> Floats:
+def rank_pairs(cuts: Iterable[Any]) -> Floats:
     """Score every pair of dates (n, n): how alike small images of their windows are, NaN without common data."""
-    n, size = len(cuts), cuts[0][0].shape[-1]
-    factor = max(size // _THUMB, 1)
     thumbs, masks = [], []
     for one in cuts:
+        factor = max(one[0].shape[-1] // _THUMB, 1)
         values, valid = shrink(one[0], one[1], (factor, factor))
         mean = values.sum((1, 2), keepdims=True) / np.maximum(valid.sum((1, 2), keepdims=True), 1)
         thumbs.append(np.where(valid, values - mean, 0).reshape(len(values), -1))
         masks.append(valid.reshape(len(valid), -1))
+    n = len(thumbs)
     small, seen = np.stack(thumbs).astype(np.float32), np.stack(masks).astype(np.float32)
     score, common = np.zeros((n, n)), np.zeros((n, n))
     for at in range(small.shape[1]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -44,13 +43,12 @@ def seek_dates(stack: Stack, matched: Bools, options: StackOptions) -> Stack:
 
 def _nearest(anchors: Ints, date: int) -> Ints:
     others = anchors[anchors != date]
-    return np.asarray(others[np.argsort(np.abs(others - date), kind="stable")[:_PARTNERS]])
+    order = np.argsort(np.abs(others - date), kind="stable")
+    return np.asarray(others[order[:_PARTNERS]])
 
 
 def _move(pairing: Pairing, pair: tuple[Windows, Windows], offsets: Ints) -> Floats | None:
     """Correction (2,), px, of the first date onto the second; None where large windows do not match either."""
-    cuts: list[Any] = [
-        one.cut(pairing.frame, (int(offset[0]), int(offset[1]))) for one, offset in zip(pair, offsets, strict=True)
-    ]
-    found = match_pair(pairing, (cuts[0], cuts[1]))
+    first, second = ((one, (int(offset[0]), int(offset[1]))) for one, offset in zip(pair, offsets, strict=True))
+    found = match_pair(pairing, (first, second))
     return found.move if found.status is Status.OK else None

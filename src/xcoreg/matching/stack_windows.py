@@ -50,7 +50,7 @@ class Frame:
 # Sides of windows; a smaller one where so many do not fit along the shorter side. Windows along each side at most.
 _SIDES, _ALONG, _MOST_ALONG, _LEAST_SIDE = (256, 128, 64, 48, 32), 3, 5, 16
 _MARGIN = 8
-_BUDGET = 1 << 30  # bytes of all windows of all dates
+_BUDGET = 3 << 28  # bytes of all windows of all dates
 
 
 def frame_of(grids: Sequence[GeoBox], window: int | None, spacing: float | None, most: int | None = None) -> Frame:
@@ -206,8 +206,16 @@ def _cutter(date: Date, reading: Reading, at: int) -> Cutter:
 def _read_date(frame: Frame, item: tuple[Cutter, tuple[int, int]]) -> Windows:
     cutter, offset = item
     cutter = replace(cutter, raster=with_corner_nodata(cutter.raster).certain)
-    cut = cutter.cut(*_shifted(frame, *frame.centres(), offset), frame.size + 2 * frame.margin)
-    return Windows(cut.values, cut.valid, cut.x, cut.y, offset)
+    side = frame.size + 2 * frame.margin
+    x, y = _shifted(frame, *frame.centres(), offset)
+    boxes = np.array([cutter.raster.clip(box) for box in cutter.boxes(x, y, side)])
+    # Windows wholly beyond the image are not read: there is nothing to read.
+    inside = np.flatnonzero((boxes[:, 1] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 2]))
+    values, valid = np.zeros((len(x), side, side), np.float32), np.zeros((len(x), side, side), bool)
+    if inside.size:
+        cut = cutter.cut(x[inside], y[inside], side)
+        values[inside], valid[inside], x[inside], y[inside] = cut.values, cut.valid, cut.x, cut.y
+    return Windows(values, valid, x, y, offset)
 
 
 def shifts_between(linear: Linear, target: Sequence[Floats], reference: Sequence[Floats]) -> Floats:

@@ -165,8 +165,8 @@ def _bad_dates(
     apart = _disagreement(net, found)
     if not out and np.nanmax(apart, initial=0.0) > _APART:
         # whatever their covariances say: half a pixel is no noise of a match
-        worst = np.flatnonzero(apart > max(_APART, 0.99 * float(np.nanmax(apart))))
-        return {int(at): (Status.OUTLIER, f"its pairs contradict each other by {apart[at]:.2f} px") for at in worst}
+        farthest = np.flatnonzero(apart > max(_APART, 0.99 * float(np.nanmax(apart))))
+        return {int(at): (Status.OUTLIER, f"its pairs contradict each other by {apart[at]:.2f} px") for at in farthest}
     if out:
         # the worst first: the others may owe their outliers to it
         first = max(out, key=lambda at: (bad[at] / (good[at] + bad[at]), bad[at]))
