@@ -256,7 +256,10 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
         images = {"band": tgt, "ref_band": ref}
         bands = {} if options.preset is None else presets.bands_of(options.preset, images, options.matching)
         tgt = rectified_to(tgt, ref, nodata=options.matching.get("nodata"))
-        fit = (match_local if options.verb == "warp" else match)(tgt, ref, **(options.matching | bands))
+        matching = options.matching | bands
+        if options.preset is not None and "window" in matching:
+            matching = presets.without_large_window(options.preset, matching, tgt.coreg.grid, ref.coreg.grid)
+        fit = (match_local if options.verb == "warp" else match)(tgt, ref, **matching)
     with clock.running("write"):
         with new_file(paths.fit) as place:
             fit.save(place)
