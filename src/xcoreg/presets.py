@@ -6,6 +6,7 @@ asks for: shifts up to two fifths of a window are found. On the command line and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from xcoreg.errors import OptionError, unknown_option
 
 __all__ = ["PRESETS", "Preset", "band_of", "options"]
 
+_ROOM = 1.5  # windows along the shorter side of an overlap that a preset needs
 _VERBS = {
     "match": ("window", "max_shift"),
     "match_local": ("window", "max_shift", "spacing"),
@@ -169,3 +171,20 @@ def bands_of(name: str, images: Mapping[str, Any], given: Mapping[str, Any]) -> 
     counts = {key: int(image.sizes.get("band", 1)) for key, image in images.items() if not hasattr(image, "data_vars")}
     found = {key: band_of(name, count) for key, count in counts.items() if given.get(key) is None}
     return {key: band for key, band in found.items() if band is not None}
+
+
+def without_large_window(name: str, given: Mapping[str, Any], target: Any, reference: Any) -> dict[str, Any]:
+    """Leave out the window of a preset where the overlap of two grids is too small for it: defaults adapt to that.
+
+    target, reference : GeoBoxes.
+    """
+    window = get_preset(name).window
+    if window is None or given.get("window") != window or target.crs is None or reference.crs is None:
+        return dict(given)
+    around = reference.extent.to_crs(target.crs)
+    left, bottom, right, top = (target.extent & around).boundingbox
+    pixel = max(math.sqrt(one.area / (box.shape[0] * box.shape[1])) for one, box in (
+        (target.extent, target), (around, reference)))  # fmt: skip
+    if min(right - left, top - bottom) >= _ROOM * window * pixel:
+        return dict(given)
+    return {key: value for key, value in given.items() if key not in ("window", "spacing")}

@@ -116,3 +116,11 @@ def test_what_is_no_preset_is_refused():
         presets.options("landsat-c3")
     with pytest.raises(OptionError, match="choose from match"):
         presets.options("drone", "shift")
+
+
+def test_a_window_that_does_not_fit_gives_way_to_the_default(run, images, tmp_path):
+    result = run("match", images.ref, images.tgt, "--preset", "pleiades")
+    assert result.exit_code == 0, result.output
+    assert "the overlap is too small for the window of the preset" in result.stderr
+    typed = run("match", images.ref, images.tgt, "--preset", "pleiades", "--window", 500)
+    assert typed.exit_code == 2

@@ -266,7 +266,10 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
         images = {"band": tgt, "ref_band": ref}
         bands = {} if options.preset is None else presets.bands_of(options.preset, images, options.matching)
         tgt = rectified_to(tgt, ref, nodata=options.matching.get("nodata"))
-        fit = _fit(options, pair, (tgt, ref), bands)
+        matching = options.matching | bands
+        if options.preset is not None and "window" in matching:
+            matching = presets.without_large_window(options.preset, matching, tgt.coreg.grid, ref.coreg.grid)
+        fit = _fit(options, pair, (tgt, ref), matching)
     with clock.running("write"):
         with new_file(paths.fit) as place:
             fit.save(place)
@@ -281,10 +284,10 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     return fit
 
 
-def _fit(options: BatchOptions, pair: Pair, images: tuple[Any, Any], bands: dict[str, Any]) -> Coregistration:
+def _fit(options: BatchOptions, pair: Pair, images: tuple[Any, Any], matching: dict[str, Any]) -> Coregistration:
     """Match a scene, or take its part of the stack that it was adjusted with."""
     if options.stack is None:
-        return (match_local if options.verb == "warp" else match)(*images, **(options.matching | bands))
+        return (match_local if options.verb == "warp" else match)(*images, **matching)
     path, _, names = options.stack
     return load_stack(path).fit(names.index(pair.name))
 

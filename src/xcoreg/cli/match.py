@@ -203,6 +203,13 @@ def _open_pair(ref: str, tgt: str, options: dict[str, Any], console: Console) ->
             found = ", ".join(f"--{name.replace('_', '-')} {band}" for name, band in bands.items())
             console.print("defaults", f"{found} from the preset {console.preset}")
     target = xcoreg.coregister.rectified_to(xcoreg.open_raster(tgt), reference, nodata=options.get("nodata"))
+    if console.preset and "window" in chosen:
+        fitting = presets.without_large_window(console.preset, chosen, target.coreg.grid, reference.coreg.grid)
+        if fitting != chosen:
+            console.print(
+                "defaults", "the overlap is too small for the window of the preset: default window and spacing"
+            )
+        chosen = fitting
     return (reference, target), chosen
 
 
