@@ -261,7 +261,7 @@ def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:
         voids = [one.voids[axis] for one in samples if isinstance(one, DemWindow)]
         if sum(voids):
             share = sum(voids) / sum(int(np.prod(one.shape)) for one in samples)
-            yield f"{share:.1%} of the {name} has one value with cliffs around it: taken for missing; give its nodata value"
+            yield f"{share:.1%} of the {name} has one value with cliffs around it: taken for missing; give nodata values"
 
 
 def _quality(found: Solution) -> Quality:
