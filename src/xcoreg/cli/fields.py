@@ -75,8 +75,8 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     default="nuth_kaab",
     show_default=True,
     metavar="NAMES",
-    help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together; or rigid, alone. Variants "
-    "follow a colon: nuth_kaab:classic, vertical:mean, deramp:2, rigid:scale.",
+    help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together; or rigid, alone. "
+    "Variants follow a colon: nuth_kaab:classic, vertical:mean, deramp:2, rigid:scale.",
 )
 @click.option(
     "--stable",

@@ -135,7 +135,8 @@ def _torn_models(points: TiePoints, first: Choice, terms: Terms) -> list[Choice]
     if not any(torn):
         return []
     linear = _fit_blocks(points, "piecewise", terms)
-    own, made = (first.model.horizontal, first.model.vertical), []
+    plain_model: Any = first.model
+    own, made = (plain_model.horizontal, plain_model.vertical), []
     for sharp in _SHARP:
         every: Any = linear.model
         parts = [
