@@ -103,8 +103,8 @@ def points(
     default="nuth_kaab",
     show_default=True,
     metavar="NAMES",
-    help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together. Variants follow a "
-    "colon: nuth_kaab:classic, vertical:mean, deramp:2.",
+    help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together; or rigid, alone. "
+    "Variants follow a colon: nuth_kaab:classic, vertical:mean, deramp:2, rigid:scale.",
 )
 @click.option(
     "--stable",
@@ -112,6 +112,11 @@ def points(
     "where",
     metavar="FILE",
     help="Stable terrain: raster mask (not zero) or polygons, in any CRS.",
+)
+@click.option(
+    "--bias",
+    metavar="NAMES",
+    help="Biases to fit as well, with commas: along_track, across_track, elevation, slope, curvature, jitter.",
 )
 @click.option("--exclude", is_flag=True, help="FILE of --stable marks unstable terrain, such as glaciers.")
 @click.option("--block", "--spacing", "spacing", type=float, help="Match block by block, with this side, target px.")
@@ -169,6 +174,11 @@ def _match_elevations(ref: str, tgt: str, options: dict[str, Any], console: Cons
     """Match block by block, or as a whole."""
     names = [name.strip() for name in options["matcher"].split(",") if name.strip()]
     options["matcher"] = names[0] if len(names) == 1 else names
+    bias = options.pop("bias", None)
+    if bias and options["spacing"] is not None:
+        raise OptionError("--bias belongs to one correction for all: leave --block out, blocks follow biases")
+    if bias:
+        options["bias"] = [name.strip() for name in bias.split(",") if name.strip()]
     if exclude:
         options["where"] = xcoreg.outside(options["where"])
     if options["spacing"] is None:

@@ -95,7 +95,9 @@ def _masked(scene: Scene, found: WindowMatches) -> NDArray[np.intp]:
 # Side of the pieces over which the shift of a model counts as constant, px, and the margin read around them.
 _PIECE, _MARGIN = 64, 4
 # A more complex model must reduce the NMAD of heights to this share; sharpness of triangulated ones.
-_WORTH, _SHARP = 0.99, 3.0
+_WORTH, _SHARP = 0.99, (1.0, 3.0, 12.0)
+# Mean of the blocks' squared deviations over their variances, clipped, that noise alone does not reach: shift, height.
+_BEYOND, _CLIP = (3.0, 2.0), 25.0
 _ENOUGH = 160  # so many pieces are compared, evenly selected
 
 
@@ -110,11 +112,11 @@ class Comparison:
 
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
     """Fit models of shift and height to blocks; of several, choose by the residual heights."""
-    choices = [_fit_blocks(points, model, terms)]
+    first = _fit_blocks(points, model, terms)
+    choices = [first]
     if isinstance(model, str) and model == "auto":
         with contextlib.suppress(Degenerate):
-            choices.append(_fit_blocks(points, "piecewise", terms))
-            choices.append(_sharper(choices[-1]))
+            choices += _torn_models(points, first, terms)
     compared = compare_heights(scene, [choice.model for choice in choices])
     best = 0
     for at, comparison in enumerate(compared):
@@ -123,12 +125,40 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
     return choices[best], compared[best]
 
 
-def _sharper(choice: Choice) -> Choice:
-    """Shorten the transition from block to block of a triangulated model."""
-    lifted: Any = choice.model
-    both = lifted.horizontal, lifted.vertical
-    sharp = (replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part for part in both)
-    return replace(choice, model=HorizontalVertical(*sharp))
+def _torn_models(points: TiePoints, first: Choice, terms: Terms) -> list[Choice]:
+    """Triangulated models, of places and heights that differ from block to block by more than their noise.
+
+    Heights are compared on pixels that the blocks were fitted to, where any model of many blocks follows the noise.
+    """
+    torn = _beyond_noise(points, first.model)
+    if not any(torn):
+        return []
+    linear = _fit_blocks(points, "piecewise", terms)
+    plain_model: Any = first.model
+    own, made = (plain_model.horizontal, plain_model.vertical), []
+    for sharp in _SHARP:
+        every: Any = linear.model
+        parts = [
+            (replace(part, sharp=sharp) if isinstance(part, Piecewise) else part) if use else plain
+            for part, plain, use in zip((every.horizontal, every.vertical), own, torn, strict=True)
+        ]
+        made.append(replace(linear if torn[0] else first, model=HorizontalVertical(*parts)))
+    return made
+
+
+def _beyond_noise(points: TiePoints, model: Any) -> tuple[bool, bool]:
+    """Whether shifts, and heights, of blocks leave a model by more than their covariances allow."""
+    ok = points.ok
+    x, y = points.x[ok], points.y[ok]
+    dx, dy = model.predict(x, y)
+    off = np.stack([points.dx[ok] - dx, points.dy[ok] - dy], -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cov = np.where(np.isfinite(points.cov[ok]), points.cov[ok], np.eye(2) * 1e12)
+        flat = np.array([part @ np.linalg.pinv(one) @ part / 2 for part, one in zip(off, cov, strict=True)])
+        high = (points.dz[ok] - model.predict_dz(x, y)) ** 2 / points.cov_z[ok, 2]
+    both = (np.clip(np.nan_to_num(part), 0, _CLIP) for part in (flat, high))
+    far = [bool(len(part) and part.mean() > limit) for part, limit in zip(both, _BEYOND, strict=True)]
+    return far[0], far[1]
 
 
 def _fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:

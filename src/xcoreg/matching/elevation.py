@@ -203,7 +203,8 @@ def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Deta
     """Make the result of a solution."""
     found, ok = solution.found, solution.found.status is Status.OK
     why = ("", "") if found.refusal is None else (found.refusal.reason, found.refusal.cure)
-    compared = ElevationDetails(float(found.length), tuple(found.basis.powers), *why)
+    noise = () if found.noise is None else (found.noise.slopes, found.noise.sigma, found.noise.correlation)
+    compared = ElevationDetails(float(found.length), tuple(found.basis.powers), *why, *noise)
     return Coregistration(
         model=solution.model if ok else None,
         points=_points(target, solution, place),
@@ -261,8 +262,7 @@ def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:
         voids = [one.voids[axis] for one in samples if isinstance(one, DemWindow)]
         if sum(voids):
             share = sum(voids) / sum(int(np.prod(one.shape)) for one in samples)
-            found = "has one value with cliffs around it: taken for missing; give its nodata value"
-            yield f"{share:.1%} of the {name} {found}"
+            yield f"{share:.1%} of the {name} has one value with cliffs around it: taken for missing; give nodata="
 
 
 def _quality(found: Solution) -> Quality:

@@ -338,6 +338,57 @@ class Coregistration:
 
         return with_heights(self, dem)
 
+    def dem_error(self, dem: Any) -> Any:
+        """Error of an elevation model at every pixel, from the residuals of the match by slope.
+
+        Parameters
+        ----------
+        dem : DataArray (y, x) or (band, y, x)
+            Elevation model, corrected or not; its slopes decide.
+
+        Returns
+        -------
+        DataArray (y, x) float32
+            Standard deviation of the height differences, in the unit of the heights; NaN where there is no height.
+
+        Raises
+        ------
+        OptionError
+            When the fit is none of two elevation models.
+
+        Notes
+        -----
+        Heteroscedastic errors as in Hugonnet et al. (2022, doi:10.1109/JSTARS.2022.3188922): NMAD by classes of slope.
+        """
+        from xcoreg.warp.dem_error import dem_error
+
+        return dem_error(dem, self)
+
+    def mean_error(self, dem: Any, where: Any) -> float:
+        """Error of the mean height difference over an area, with correlated errors.
+
+        Parameters
+        ----------
+        dem : DataArray (y, x)
+            Elevation model.
+        where : (y, x) bool array_like
+            Pixels of the area.
+
+        Returns
+        -------
+        float
+            Standard deviation, in the unit of the heights: that of the pixels over the number of independent areas,
+            and that of the offset.
+
+        Raises
+        ------
+        OptionError
+            When no pixel of the area has a height, or the fit is none of two elevation models.
+        """
+        from xcoreg.warp.dem_error import mean_error
+
+        return mean_error(self.dem_error(dem), where, self)
+
     def summary(self) -> str:
         """Describe the result and how it was found.
 

@@ -112,14 +112,21 @@ class ElevationDetails:
     correlation_px : Correlation length of the noise, px.
     powers : Exponents of the polynomial of heights.
     reason, cure : Why they were refused, and what to do, where the status does not say it.
+    noise_slopes, noise_sigma : Slopes, degrees, and standard deviations of the residuals there.
+    correlation : Of the residuals, at 0, 1, 2 ... px.
     """
 
     correlation_px: float
     powers: tuple[tuple[int, int], ...]
     reason: str = ""
     cure: str = ""
+    noise_slopes: tuple[float, ...] = ()
+    noise_sigma: tuple[float, ...] = ()
+    correlation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("noise_slopes", "noise_sigma", "correlation"):
+            _set(self, name, tuple(map(float, getattr(self, name))))
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
 
 

@@ -23,18 +23,22 @@ _ENOUGH = 12  # number of windows that the correlation length is estimated from
 
 def correlation_length(fields: Sequence[Field]) -> float:
     """Correlation length of residuals: integral of their autocorrelation from zero on, px."""
+    return float(sum(autocorrelation(fields)))
+
+
+def autocorrelation(fields: Sequence[Field]) -> tuple[float, ...]:
+    """Autocorrelation of residuals at 1, 2, 3 ... px along rows and columns, until there is none."""
     chosen = fields[:: max(1, len(fields) // _ENOUGH)]
-    sums: dict[int, float] = {}
+    found: list[float] = []
     lags = max((_span(shape) // _FARTHEST for shape, _, _ in chosen), default=0)
     grids = [_grid(*field) for field in chosen]
     power = _mean_product(grids, 0)
-    if not power > 0:
-        return 0.0
-    for lag in range(1, lags + 1):
-        sums[lag] = _mean_product(grids, lag) / power
-        if not sums[lag] > _NONE:
+    for lag in range(1, lags + 1 if power > 0 else 1):
+        part = _mean_product(grids, lag) / power
+        if not part > _NONE:
             break
-    return float(sum(part for part in sums.values() if part > _NONE))
+        found.append(part)
+    return tuple(found)
 
 
 def _span(shape: tuple[int, int]) -> int:

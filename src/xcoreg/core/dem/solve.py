@@ -14,6 +14,7 @@ from xcoreg.core.dem.acceptance import Refusal, Review, check_extent, check_reli
 from xcoreg.core.dem.classic import classic_step
 from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
 from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
+from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
 from xcoreg.core.dem.search import search_shift
 from xcoreg.core.matches import Matches, Status
@@ -57,6 +58,7 @@ class Solution:
     mean: Floats | None = None
     refusal: Refusal | None = None
     warnings: tuple[str, ...] = ()
+    noise: Noise | None = None
 
     @property
     def mean_height(self) -> tuple[float, float]:
@@ -229,7 +231,8 @@ def _reviewed(
     cov[:2, :2] += _INTERPOLATION**2 * np.eye(2) if shift else 0.0
     if seen.change is not None:
         cov += np.outer(seen.change, seen.change)
-    return replace(found, warnings=seen.warnings, cov=cov)
+    noise = describe_noise(samples, observations, equations, problem.to_metres) if problem.thorough else None
+    return replace(found, warnings=seen.warnings, cov=cov, noise=noise)
 
 
 def _means(equations: Equations) -> Floats:
