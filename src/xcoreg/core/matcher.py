@@ -321,7 +321,8 @@ def phase_scout(
     """
     if side is not None:
         rows, cols = (slice((size - side) // 2, (size + side) // 2) for size in ref.shape[1:])
-        tgt, ref, tgt_valid, ref_valid = (part[:, rows, cols] for part in (tgt, ref, tgt_valid, ref_valid))
+        tgt, ref = tgt[:, rows, cols], ref[:, rows, cols]
+        tgt_valid, ref_valid = tgt_valid[:, rows, cols], ref_valid[:, rows, cols]
     limit = _limit(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
     for cut in _batches(ref.shape):

@@ -162,6 +162,11 @@ class Products:
     twice: Floats
 
 
+def pairs_of(k: int) -> list[tuple[int, int]]:
+    """Pairs of components, each once, the larger first."""
+    return [(c, d) for c in range(k) for d in range(c + 1)]
+
+
 def multiply(splines: Ints, values: Floats, b: int, k: int = 1, components: tuple[int, int] = (0, 0)) -> Products:
     """Products of splines (n, 16) int and their values (n, 16) float64, `b` splines in a row, `k` components."""
     c, d = components

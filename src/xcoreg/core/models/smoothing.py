@@ -143,7 +143,7 @@ class Basis:
         rows, b = self.lattice.shape
         k = len(covariance) // rows
         out = np.empty((len(splines), k, k))
-        for c, d in zip(*np.tril_indices(k), strict=True):
+        for c, d in bspline.pairs_of(k):
             products = bspline.multiply(splines, values, b, k, (c, d))
             out[:, c, d] = out[:, d, c] = bspline.covariance_at(covariance, products)
         return out
@@ -224,7 +224,7 @@ def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolut
     precision = state.weights[:, None, None] * uncertainty.inverse_matrices(points.covs + state.scatter)
     rows, b = basis.lattice.shape
     matrix = np.zeros((rows * k, 4 * k, b, b))
-    for c, d in zip(*np.tril_indices(k), strict=True):
+    for c, d in bspline.pairs_of(k):
         products = bspline.multiply(basis.splines, basis.values, b, k, (c, d))
         matrix += bspline.assemble(rows, b, k, products, precision[:, c, d])
     for c in range(k):
