@@ -84,7 +84,7 @@ _HOMES = {
     "results.tiepoints": "TiePoints",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "simulate")
+_PUBLIC_MODULES = ("arosics", "datasets", "filters", "georef", "masks", "plot", "simulate")
 _PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "warp")
 
 __all__ = [
