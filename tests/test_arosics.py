@@ -126,6 +126,19 @@ def test_statistics_are_those_of_trusted_points(local):
     assert grid.calc_overall_ssim() > grid.calc_overall_ssim(after_correction=False)
 
 
+def test_any_column_becomes_a_raster(local):
+    raster = local.tiepoint_grid.to_interpolated_raster("X_SHIFT_PX", lowres_spacing=10)
+    points = local.fit.points
+    assert raster.shape == (40, 40)
+    assert raster.rio.crs == local.shift.rio.crs
+    found = raster.sel(
+        x=points.x[points.ok].tolist(), y=points.y[points.ok].tolist(), method="nearest"
+    ).values.diagonal()
+    assert np.abs(found - points.dcol[points.ok]).max() < 0.15
+    with pytest.raises(OptionError, match=r"choose from .*ABS_SHIFT"):
+        local.tiepoint_grid.to_interpolated_raster("NOTHING")
+
+
 def test_points_are_few_and_evenly_spread(scene):
     made = COREG_LOCAL(scene.ref, scene.tgt, 20, window_size=(64, 64), max_points=16, q=True)
     made.calculate_spatial_shifts()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from odc.geo.xr import xr_zeros
+from scipy.interpolate import griddata
 from xarray import DataArray
 
 from xcoreg.arosics.options import MISSING
-from xcoreg.errors import require
+from xcoreg.errors import OptionError, require
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.tables import arosics_columns, short_crs, with_geometry
 
@@ -90,9 +92,25 @@ class Tie_Point_Grid:  # noqa: N801
         """Write the points in AROSICS' columns: .shp, .gpkg, .geojson, .csv or .parquet."""
         self.fit.points.save(path_out, columns="arosics", nodata=self._fill)
 
-    def to_interpolated_raster(self, **_: Any) -> DataArray:
-        """Field of corrections on a raster: dx, dy and their standard deviations."""
-        return self.fit.to_raster()
+    def to_interpolated_raster(self, metric: str = "ABS_SHIFT", lowres_spacing: float = 5, **_: Any) -> DataArray:
+        """Interpolate a column of the trusted points over the target, in cells of so many px: linear, without a model.
+
+        The fitted field with its standard deviations is ``job.fit.to_raster()``.
+        """
+        table = self.CoRegPoints_table
+        if metric not in table or not np.issubdtype(table[metric].dtype, np.number):
+            numbers = table.select_dtypes("number").columns
+            raise OptionError(f"metric={metric!r} is no column of numbers: choose from {', '.join(numbers)}")
+        values = table[metric].to_numpy(np.float64)
+        points, grid = self.fit.points, self.fit.grid.zoom_out(lowres_spacing)
+        good = points.ok & (values != self._fill)
+        rows, cols = np.indices(grid.shape)
+        at = np.column_stack([part.ravel() for part in grid.affine @ (cols + 0.5, rows + 0.5)])
+        places = np.column_stack([points.x, points.y])[good]
+        raster = griddata(places, values[good], at, "nearest")
+        inside = griddata(places, values[good], at, "linear")
+        raster = np.where(np.isfinite(inside), inside, raster).reshape(grid.shape)
+        return xr_zeros(grid, "float32").copy(data=raster.astype(np.float32)).rename(metric)
 
     def dump_CoRegPoints_table(self, path_out: str) -> None:
         """Pickle the table."""
