@@ -6,7 +6,11 @@ from pathlib import Path
 
 GOAL = Path(__file__).resolve().parent / "_static"
 LAYERS = [
-    ("6  front", [("accessor", "tgt.coreg"), ("cli", "xcoreg, rio coreg"), ("batches", "many scenes")], "users"),
+    (
+        "6  front",
+        [("accessor", "tgt.coreg"), ("arosics", "drop-in"), ("cli", "xcoreg, rio coreg"), ("batches", "many scenes")],
+        "users",
+    ),
     ("5  views", [("plot", "figures"), ("report", "HTML pages")], "matplotlib, on demand"),
     (
         "4  verbs",
@@ -43,7 +47,7 @@ def text_at(x, y, text, size=12, extra='fill="#222"'):
 
 
 EDGES = (
-    "Imports go down only. Within a layer: cli → batches; report → plot; coregister → matching, warp;",
+    "Imports go down only. Within a layer: cli → batches, arosics; report → plot; coregister → matching, warp;",
     "io → raster → lazy; filters → results → georef; files → errors.",
 )
 STEPS = [

@@ -26,7 +26,7 @@ LAYERS = (
     ("lazy", "raster", "io", "simulate", "datasets", "masks"),
     ("matching", "warp", "coregister", "stack"),
     ("plot", "report"),
-    ("accessor", "cli", "batches"),
+    ("accessor", "arosics", "cli", "batches"),
     ("__init__", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -51,6 +51,7 @@ DRAWN = {
     # `import xcoreg` imports nothing by itself: the front uses its public names, imported when they are asked for.
     ("accessor", "__init__"),
     ("cli", "__init__"),
+    ("cli", "arosics"),
 }
 
 BUDGETS = {
@@ -72,8 +73,8 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Modules with names for users, who read them from __all__.
-PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot", "presets")
-PUBLIC += ("simulate", "stack")
+PUBLIC = ("__init__", "accessor", "arosics", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot")
+PUBLIC += ("presets", "simulate", "stack")
 
 SOURCES = [house.read(path) for path in sorted(house.SRC.rglob("*.py"))]
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[source.name for source in SOURCES])

@@ -92,7 +92,7 @@ _HOMES = {
     "stack": "extend_stack match_stack match_stack_local",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "presets", "simulate")
+_PUBLIC_MODULES = ("arosics", "datasets", "filters", "georef", "masks", "plot", "presets", "simulate")
 _PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "stack", "warp")
 
 __all__ = [

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from scipy.ndimage import uniform_filter
 
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import vector_to_map
 from xcoreg.matching.masks import as_mask
-from xcoreg.matching.scene import choose_centres, overlap_size, spread_out, window_size
+from xcoreg.matching.scene import _box_means, choose_centres, overlap_size, spread_out, window_size
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 
@@ -54,6 +55,21 @@ def test_small_overlaps_are_one_window(side):
 @pytest.mark.parametrize("side", [150, 300, 1000, 9000])
 def test_windows_fit_into_the_overlap(side):
     assert 100 <= window_size(None, (side, side)) <= min(side, 256)
+
+
+@pytest.mark.parametrize("side", [400, 500, 512, 600, 724])
+def test_several_windows_fit_wherever_the_best_one_lies(side):
+    size = window_size(None, (side, side))
+    assert side / size > 2.5
+    assert max(p for p in range(2, size + 1) if size % p == 0 and all(p % q for q in range(2, p))) <= 13
+
+
+def test_means_over_boxes_are_those_of_a_filter():
+    values = np.random.default_rng(0).random((40, 51))
+    row, col = (part.ravel() for part in np.mgrid[:40, :51])
+    for box in ((5, 8), (1, 3), (20, 21)):
+        wanted = uniform_filter(values, box, mode="constant")
+        assert np.allclose(_box_means(values, box, row, col).reshape(values.shape), wanted, atol=1e-12)
 
 
 def test_a_window_larger_than_the_overlap_is_refused_with_the_cure():

@@ -7,7 +7,7 @@ from affine import Affine
 
 from xcoreg.errors import GridError
 from xcoreg.georef import map_to_pixel
-from xcoreg.matching.scene import default_spacing, group_windows, local_window, window_grid
+from xcoreg.matching.scene import default_spacing, evenly, group_windows, local_window, window_grid
 
 NORTH_UP = Affine(10, 0, 300000, 0, -10, 5900000)
 LINEAR = (10.0, 0.0, 0.0, -10.0)
@@ -79,3 +79,18 @@ def test_groups_are_compact():
 
 def test_no_place_makes_no_group():
     assert group_windows(np.empty((0, 2)), LINEAR, 16, 36) == []
+
+
+@pytest.mark.parametrize("most", [1, 10, 37])
+def test_few_places_are_chosen_evenly(most):
+    places = window_grid(BOX, BOX, NORTH_UP, LINEAR, 50, 64)
+    chosen = evenly(places, most)
+    assert len(set(chosen.tolist())) == most
+    # No place is further from a chosen one than in a rather poor grid of as many.
+    far = np.hypot(*(places[:, None] - places[chosen]).T).min(0).max()
+    assert far <= 1.5 * np.sqrt(np.prod(np.ptp(places, axis=0)) / most)
+
+
+def test_more_places_than_there_are_is_all_of_them():
+    places = window_grid(BOX, BOX, NORTH_UP, LINEAR, 100, 64)
+    assert evenly(places, 10**6).tolist() == list(range(len(places)))

@@ -24,6 +24,7 @@ COMMANDS = {
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),
     "locate": ("locate", "Find the points of a table in an image: columns, rows, values."),
+    "arosics": ("arosics", "AROSICS' own command line: global and local, with its flags."),
     "demo": ("match", "Match and correct the pair of images that comes with xcoreg."),
 }
 

@@ -312,8 +312,16 @@ def phase_scout(
     *,
     max_shift: float | None = None,
     contrast: str = "same",
+    side: int | None = None,
 ) -> Floats:
-    """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look."""
+    """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look.
+
+    `side` limits it to the central part of the windows.
+    """
+    if side is not None:
+        rows, cols = (slice((size - side) // 2, (size + side) // 2) for size in ref.shape[1:])
+        tgt, ref = tgt[:, rows, cols], ref[:, rows, cols]
+        tgt_valid, ref_valid = tgt_valid[:, rows, cols], ref_valid[:, rows, cols]
     limit = search_reach(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
     for cut in batches(ref.shape):

@@ -28,7 +28,7 @@ from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.placing import trusted_guess
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, window_medians, with_warning
-from xcoreg.matching.scene import Scene, default_spacing, local_window, prepare, window_grid
+from xcoreg.matching.scene import Scene, default_spacing, evenly, local_window, prepare, window_grid
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Assessment, CheckPoints, TriedModel
 from xcoreg.results.shift import Shift
@@ -44,6 +44,7 @@ _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED
 _NEAR, _ENOUGH = 2.5, 6
 # Rotation and scale that move the edge of a window by more (px) are taken out before it is cut, so many times at most.
 _DISTORTED, _PLACEMENTS = 0.3, 2
+_CENTRE = 128  # side of the central part of large windows in which whole pixels are scouted, px of the matching grid
 
 
 def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
@@ -162,13 +163,21 @@ def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
     size = local_window(scene.overlap, scene.linear) if options.window is None else int(options.window)
     if given is None:
         given = window_grid(scene.overlap, scene.extent, affine, scene.linear, spacing, size)
+    if options.max_points is not None:
+        given = given[evenly(given, options.max_points)]
     return _Plan(given, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
 
 
 def _search(options: LocalOptions, size: int, radius: float | None) -> windows.Search:
-    """Match windows of a size within a radius; whole pixels are scouted first if it is large."""
-    near = radius is not None and radius <= 0.15 * size
-    scout = None if near else options.scout_function(radius)
+    """Match windows of a size within a radius; whole pixels are scouted first unless it is small.
+
+    Without that, most windows would be matched twice: far from their centre, and again where they have to be cut.
+    """
+    scout = None
+    if radius is None or radius > 0.15 * size:
+        scout = options.scout_function(radius)
+    elif radius >= windows.LEAST_RADIUS and 0.75 * size >= _CENTRE and radius <= 0.2 * _CENTRE:
+        scout = options.scout_function(radius, _CENTRE)
     return windows.Search(size, options.match_function(radius), scout)
 
 

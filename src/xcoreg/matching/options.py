@@ -62,6 +62,7 @@ class MatchLocalOptions(MatchOptions, total=False):
     model: Any
     filters: Sequence[Any]
     points: Any
+    max_points: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,9 @@ class Options:
         Band of the target and of the reference: number from 1, label or variable; default the first.
         "auto" takes the pair of bands that correlates best in coarse images.
     window : int, optional
-        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, down to
-        128 or what the overlap holds where fewer than four of these fit; larger ones are tried when these fail or are
-        few. Elevation matchers use the whole overlap, unless `at` is given.
+        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; of overlaps
+        of less than 725 px a third, 128 at least or what the overlap holds; larger ones are tried when these fail or
+        are few. Elevation matchers use the whole overlap, unless `at` is given.
     at : (x, y), optional
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional
@@ -156,13 +157,13 @@ class Options:
         # Similarities before the shift are computed for every matcher alike, see `match_windows`.
         return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False)
 
-    def scout_function(self, limit: float | None) -> Matcher | None:
-        """Cheap search for whole pixels that precedes the matcher, if it has one."""
+    def scout_function(self, limit: float | None, side: int | None = None) -> Matcher | None:
+        """Cheap search for whole pixels (in the central part of windows) that precedes the matcher, if it has one."""
         if callable(self.matcher):
             return None
         if self.matcher == "structure":
             return partial(structure_scout, max_shift=limit)
-        return partial(phase_scout, max_shift=limit, contrast=self.contrast)
+        return partial(phase_scout, max_shift=limit, contrast=self.contrast, side=side)
 
     def record(self) -> dict[str, Any]:
         """Options that differ from their defaults, for the result."""
@@ -190,12 +191,15 @@ class LocalOptions(Options):
         Outlier filters in this order; see :mod:`xcoreg.filters`.
     points : GeoDataFrame, path, TiePoints or (n, 2) array, optional
         Where to match, instead of a grid; whole tie points (with corrections) are not matched again.
+    max_points : int, optional
+        At most so many of these places, evenly spread.
     """
 
     spacing: float | None = None
     model: Any = "auto"
     filters: Sequence[Any] = ("reliability", "ssim", "neighbours", "model")
     points: Any = None
+    max_points: int | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +291,9 @@ def _check_local(options: LocalOptions) -> None:
         )
     if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
         raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
+    most: Any = options.max_points
+    if most is not None and not (isinstance(most, int | np.integer) and most >= 1):
+        raise OptionError(f"max_points is {most!r}: give the largest number of windows, at least 1")
     if options.points is not None and spacing is not None:
         raise OptionError("points= and spacing= both choose where to match: give one of them")
 

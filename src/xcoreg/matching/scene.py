@@ -17,6 +17,7 @@ from scipy import ndimage
 from xarray import DataArray, Dataset
 
 from xcoreg.core import Floats
+from xcoreg.core.models.leastsq import spread_order
 from xcoreg.errors import GridError, OptionError, warn_user
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.georef.transform import map_to_grid
@@ -169,7 +170,8 @@ def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:
 
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
-_SEVERAL, _SHARES = 4, 8
+_SHARES = 8  # of a small overlap, each of which a window may fill
+_MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
 _CLASSES = 10  # scores of places are rounded to so many classes
 # A window may be this many times as large as the overlap.
@@ -192,10 +194,10 @@ def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[
         raise GridError(f"the overlap is only {shape}; matching needs at least {_LEAST_WINDOW} x {_LEAST_WINDOW}")
     if wanted is not None:
         return _check_size(wanted, overlap if extent is None else extent)
-    # Only several windows can check each other: smaller ones where fewer than four of the usual size fit.
-    fit = int(cols // _USUAL_WINDOW) * int(rows // _USUAL_WINDOW)
-    smaller = max(_SMALL_WINDOW, int(np.sqrt(cols * rows / _SHARES)))
-    return min(_USUAL_WINDOW, side, smaller if fit < _SEVERAL else _USUAL_WINDOW)
+    # Only several windows can check each other. They lie where the texture is best, not side by side: windows of the
+    # usual size need twice the area in which as many would fit.
+    shared = int(np.sqrt(cols * rows / _SHARES)) // _MULTIPLE * _MULTIPLE
+    return min(_USUAL_WINDOW, side, max(_SMALL_WINDOW, shared))
 
 
 def _check_size(wanted: int, room: tuple[float, float]) -> int:
@@ -287,15 +289,28 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]
     known = (overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
-    count = np.maximum(ndimage.uniform_filter(known, box, mode="constant"), 1e-9)
-    # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
-    energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
-    texture = ndimage.uniform_filter(np.sqrt(energy) * known, box, mode="constant") / count
-    valid = ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")
     rows, cols = overview.valid.shape
     r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)
     c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
-    return texture[r, c], valid[r, c]
+    # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
+    energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
+    texture = _box_means(np.sqrt(energy) * known, box, r, c) / np.maximum(_box_means(known, box, r, c), 1e-9)
+    if overview.valid.all():
+        return texture, np.ones(len(r))
+    return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
+
+
+def _box_means(values: Floats, box: tuple[int, int], row: Any, col: Any) -> Floats:
+    """Means (n,) over boxes around cells of an array, zero outside: from its sums, far cheaper than a filter."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    np.cumsum(values.cumsum(0), 1, out=sums[1:, 1:])
+    ends = [
+        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
+        for at, size, length in zip((row, col), box, values.shape, strict=True)
+    ]
+    (top, low), (left, right) = ends
+    inside = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
+    return np.asarray(inside / (box[0] * box[1]))
 
 
 _USUAL_SPACING, _USUAL_LOCAL_WINDOW, _LEAST_LOCAL_WINDOW = 200.0, 256, 64
@@ -331,6 +346,17 @@ def window_grid(overlap: Any, extent: Any, affine: Any, linear: Linear, spacing:
     if not inside.any():
         raise GridError(f"no window of a grid with spacing={spacing:g} has its centre in the overlap: give less")
     return np.stack([x[inside], y[inside]], -1)
+
+
+def evenly(places: Floats, most: int) -> NDArray[np.intp]:
+    """Choose at most so many places (n, 2), evenly spread: -> indices in their order."""
+    n = len(places)
+    if n <= most:
+        return np.arange(n)
+    scale = max(float(np.ptp(places, axis=0).max()), 1e-300) / 2
+    middle = (places.max(0) + places.min(0)) / 2
+    along = spread_order(*((places - middle) / scale).T)
+    return np.sort(along[((np.arange(most) + 0.5) * n / most).astype(np.intp)])
 
 
 def group_windows(places: Floats, linear: Linear, size: int, most: int) -> list[NDArray[np.intp]]:

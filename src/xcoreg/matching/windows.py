@@ -266,7 +266,7 @@ _ANCHOR, _LARGEST = 256, 1024
 # A guess is good enough when its error is at most this part of the windows' side, or this many px.
 _GOOD_SHARE, _GOOD = 0.05, 1.5
 # The search radius is this many times the typical error of the guess, and this many px at least.
-_TIMES, _LEAST = 4.0, 4.0
+_TIMES, LEAST_RADIUS = 4.0, 4.0
 _FEWEST, _NEAREST = 3, 4  # fewer anchors than this give no guess; guesses are interpolated from (twice) so many
 # Anchors whose correction differs from their neighbours' by more px and more times the scatter than this are left out.
 _OUTLIER, _OUTLIER_SIGMAS = 3.0, 6.0
@@ -296,7 +296,7 @@ class Guess:
         widest = 0.4 * size if limit is None else min(0.4 * size, limit)
         if not np.isfinite(self.error):
             return widest
-        return float(min(max(_TIMES * self.error + 1, _LEAST), 0.4 * size))
+        return float(min(max(_TIMES * self.error + 1, LEAST_RADIUS), 0.4 * size))
 
 
 def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
