@@ -180,7 +180,8 @@ def auto(image: str, ref: str, out: str, console: Console, **options: Any) -> No
     xcoreg.files.check_output(out, inputs=(image, ref), overwrite=options["overwrite"])
     creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
     xcoreg.coregister.check_format(Path(out), options["driver"], creation, image)
-    opened, names = xcoreg.open_raster(image), ("band", "ref_band", "matcher", "geometry", "nodata")
+    opened: Any = xcoreg.open_raster(image)
+    names = ("band", "ref_band", "matcher", "geometry", "nodata")
     chosen: dict[str, Any] = {name: options[name] for name in names if options[name] is not None}
     made, found = xcoreg.georeference(opened, xcoreg.open_raster(ref), **chosen)
     console.print("fit", repr(found))

@@ -123,7 +123,7 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     image = with_file_tags(image)
-    if fit.model.kind == "rigid":
+    if getattr(fit.model, "kind", "") == "rigid":
         fit = bound_to_heights(image, fit, checked.vertical)
     if fit.details.biases:
         image = without_bias(image, fit, checked.vertical)

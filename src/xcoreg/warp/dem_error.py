@@ -12,7 +12,8 @@ from xcoreg.core.dem.noise import Noise
 from xcoreg.errors import OptionError
 from xcoreg.georef import linear_of
 from xcoreg.georef.crs import metres_per_pixel
-from xcoreg.raster.bands import height_scaling, parse_unit
+from xcoreg.raster.bands import height_scaling
+from xcoreg.raster.georeference import parse_unit
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import stored_nodata, valid_mask
 
