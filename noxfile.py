@@ -24,14 +24,17 @@ BENCHMARKS = [
     "compare",
     "cubes",
     "dem",
+    "dem_kinds",
     "fields",
     "georef",
+    "kinds",
     "matching",
     "moving",
     "real",
     "resampling",
     "scaling",
     "speed",
+    "structure",
     "warping",
 ]
 

@@ -55,8 +55,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 182,
-    "lines": 42_000,
+    "files": 190,
+    "lines": 43_500,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
@@ -172,7 +172,7 @@ def test_a_shift_takes_a_short_way(monkeypatch):
     images = pair(calls.SHAPE, shift=(1.25, -0.5), seed=1)
     counts = calls.counts(calls.record(lambda: images.tgt.coreg.shift_to(images.ref)))
     assert counts["files"] <= 36
-    assert counts["changes"] <= 120
+    assert counts["changes"] <= 130
 
 
 @every_source
