@@ -26,6 +26,7 @@ BENCHMARKS = [
     "resampling",
     "scaling",
     "speed",
+    "structure",
     "warping",
 ]
 
