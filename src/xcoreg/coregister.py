@@ -223,13 +223,13 @@ def tie_points(
 
 @shows_options(Options)
 def georeference(
-    image: DataArray, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
-) -> tuple[DataArray, Coregistration]:
+    image: Image, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
+) -> tuple[Image, Coregistration]:
     """Georeference an image that has no place, or a wrong one, by matching it with a reference.
 
     Parameters
     ----------
-    image : DataArray
+    image : DataArray or Dataset
         A scanned photo or map, pixel coordinates, any angle. It may cover the reference from twice to a quarter of its
         sides. Where it has a georeference, that is where the search begins.
     reference : DataArray or Dataset
@@ -239,7 +239,7 @@ def georeference(
 
     Returns
     -------
-    image, fit : DataArray, Coregistration
+    image, fit : DataArray or Dataset, Coregistration
         The same pixels under a transform (affine geometries) or interpolated once (homography); the fit starts from
         where the image was laid over the reference.
 

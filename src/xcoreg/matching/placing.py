@@ -31,7 +31,7 @@ _ACCIDENT = -6.0  # largest logarithm of the chance of a guess that is trusted
 _COVERS, _CLEAR = ((1.0, 1), (0.5, 3)), -20.0
 
 
-def laid_over(image: DataArray, reference: Any, options: Options) -> DataArray:
+def laid_over(image: Any, reference: Any, options: Options) -> Any:
     """Lay an image without a georeference over the part of a reference that it fits best, at the middle of it."""
     places = [
         placed_over(image, reference, share=share, at=((i + 1) / (n + 1), (j + 1) / (n + 1)))
@@ -44,8 +44,7 @@ def laid_over(image: DataArray, reference: Any, options: Options) -> DataArray:
         chances.append(first_guess(prepare(one, reference, options.by("phase")))[1])
         if chances[-1] < _CLEAR:
             break
-    found: DataArray = places[int(np.argmin(chances))]
-    return found
+    return places[int(np.argmin(chances))]
 
 
 def trusted_guess(scene: Scene) -> Affine | None:

@@ -183,9 +183,11 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
     if quarters is not None:
         rounds.append(quarters)
         return _rejected(answer, rounds, Status.OUTLIER)
-    edges_alone = options.matcher == "structure" and few
-    if edges_alone and not quarters_confirm(scene, last, inliers, answer.move, options.match_function):
-        return _rejected(answer, rounds, Status.NO_PEAK)
+    if options.matcher == "structure" and few:
+        # Edges that only one part of an image shares are those of a coast or a cloud, which move.
+        of_many = len(answer.inliers) > _FEW
+        if of_many or not quarters_confirm(scene, last, inliers, answer.move, options.match_function):
+            return _rejected(answer, rounds, Status.NO_PEAK)
     if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer
