@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,8 +29,11 @@ def section(path: tuple[str, ...], command: click.Command) -> str:
     ctx = click.Context(command, info_name=f"xcoreg {' '.join(path)}")
     usage = " ".join(command.collect_usage_pieces(ctx))
     text = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
-    rows = [param.get_help_record(ctx) for param in command.params]
-    table = [f"| `{_cell(names)}` | {_cell(words)} |" for names, words in filter(None, rows)]
+    text = re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"`\g<0>`", text)  # or two dashes would become one long one
+    rows = [param.get_help_record(ctx) for param in command.params if param.param_type_name == "option"]
+    table = [
+        f"| `{_cell(names)}` | {_cell(words).replace('--', '&#45;&#45;')} |" for names, words in filter(None, rows)
+    ]
     examples = "\n".join(getattr(command, "examples", ()))
     return "\n".join(
         [

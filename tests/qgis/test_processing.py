@@ -142,10 +142,22 @@ def test_an_image_is_corrected_to_the_same_bytes_as_by_the_program(plugin, tmp_p
     assert any("dx=-6.4" in line for line in feedback.lines)
 
 
-def test_a_failure_names_its_reason(plugin, tmp_path):
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(2, r"cannot be used: no\.tif does not exist"), (3, r"no trustworthy match: no\.tif"), (1, "xcoreg failed")],
+)
+def test_a_failure_names_its_reason(plugin, tmp_path, monkeypatch, code, reason):
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import sys\nprint('matching   40 % of 9 windows after 3 s', file=sys.stderr)\n"
+        f"print('Error: no.tif does not exist', file=sys.stderr)\nsys.exit({code})\n"
+    )
+    monkeypatch.setenv("XCOREG_PROGRAM", f"{sys.executable} {script}")
     values = {"REF": "no.tif", "TGT": "no.tif", "OUT": str(tmp_path / "o.tif")}
-    with pytest.raises(plugin.failed.QgsProcessingException, match=r"cannot be used: no\.tif does not exist"):
-        plugin.algorithms.Shift().processAlgorithm(values, None, Feedback())
+    feedback = Feedback()
+    with pytest.raises(plugin.failed.QgsProcessingException, match=reason):
+        plugin.algorithms.Shift().processAlgorithm(values, None, feedback)
+    assert feedback.shares == [40.0]
 
 
 def test_a_missing_program_names_the_cure(plugin, monkeypatch):

@@ -123,6 +123,6 @@ config_option = click.option(
     help="Take defaults of options from this file.  [default: xcoreg.toml or pyproject.toml in the current folder]",
 )  # fmt: skip
 preset_option = click.option(
-    "--preset", type=click.Choice(list(presets.PRESETS)), is_eager=True, callback=use_preset,
+    "--preset", type=click.Choice(list(presets.PRESETS)), metavar="NAME", is_eager=True, callback=use_preset,
     help=f"Window, spacing and band that suit a product, where they are not given: {', '.join(presets.PRESETS)}.",
 )  # fmt: skip
