@@ -21,6 +21,7 @@ BENCHMARKS = [
     "dem",
     "fields",
     "georef",
+    "kinds",
     "matching",
     "real",
     "resampling",
