@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -61,3 +65,23 @@ def test_a_matrix_that_is_not_positive_definite_is_an_error():
     matrix, *_ = system(1)
     with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
         factorise(-matrix)
+
+
+_DIGEST = """
+import hashlib, numpy as np
+from xcoreg.core.models.bspline import factorise
+matrix = 0.01 * np.random.default_rng(0).normal(size=(12, 4, 60, 60))
+matrix[:, 0] += 10 * np.eye(60)
+factor = factorise(matrix)
+print(hashlib.sha256(factor.covariance().tobytes() + factor.solve(np.ones(720)).tobytes()).hexdigest())
+"""
+
+
+def test_no_digit_depends_on_the_number_of_threads():
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    digests = set()
+    for count in ("1", "4"):
+        env = os.environ | dict.fromkeys(names, count)
+        run = subprocess.run([sys.executable, "-c", _DIGEST], env=env, capture_output=True, text=True, check=True)
+        digests.add(run.stdout)
+    assert len(digests) == 1
