@@ -161,3 +161,9 @@ def test_nodata_that_nobody_recorded_is_named(both):
     fit = tgt.coreg.match(both.ref, matcher="nuth_kaab")
     assert abs(fit.shift.dx - 9.0) < 0.3
     assert any("-9999" in text for text in fit.quality.warnings)
+
+
+def test_heights_above_two_surfaces_are_named(both):
+    heights = both.tgt.rio.write_crs("EPSG:32633+5773"), both.ref.rio.write_crs("EPSG:32633+3855")
+    fit = heights[0].coreg.match(heights[1], matcher="nuth_kaab")
+    assert any("EGM96" in text and "EGM2008" in text for text in fit.quality.warnings)

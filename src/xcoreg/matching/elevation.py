@@ -19,7 +19,7 @@ from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, P
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.georef.crs import metres_per_pixel, unit_of
+from xcoreg.georef.crs import metres_per_pixel, unit_of, vertical_datum
 from xcoreg.matching.bias import parse_bias, recorded, solve_with_bias, with_track
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
@@ -159,7 +159,7 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
     solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
     place = scene.overlap.representative_point()
     fit = build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
-    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples))
+    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples), *_datum_notes(scene))
     if notes:
         fit = replace(fit, quality=replace(fit.quality, warnings=(*notes, *fit.quality.warnings)))
     return fit
@@ -254,6 +254,14 @@ def _void_notes(target: Raster, reference: Raster | None) -> tuple[str, ...]:
         for raster in (target, reference)
         if raster is not None and raster.nodata_source in ("voids", "corners")
     )
+
+
+def _datum_notes(scene: Scene) -> Iterator[str]:
+    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz would take that up."""
+    names = [vertical_datum(one.grid.crs) for one in (scene.target, scene.reference)]
+    if names[0] != names[1] and None not in names:
+        text = f"heights of the target are above {names[0]}, those of the reference above {names[1]}"
+        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first"
 
 
 def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:
