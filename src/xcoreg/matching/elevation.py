@@ -21,6 +21,7 @@ from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.georef.crs import metres_per_pixel, unit_of, vertical_datum
 from xcoreg.matching.bias import parse_bias, recorded, solve_with_bias, with_track
+from xcoreg.matching.choice import choose_terms
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
 from xcoreg.matching.rigid import rigid_model, solve_rigid_overlap
@@ -169,11 +170,16 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     """Solve for one correction of all windows over the overlap."""
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
     samples = overlap_patches(scene, options.at, options.window)
-    metres, rigid = to_metres(scene), None
+    metres, rigid, report = to_metres(scene), None, {}
+    if terms.auto:
+        terms, report = choose_terms(samples, metres, limit)
     if terms.rigid:
         found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
     else:
         found = solve(samples, terms, max_shift=limit, to_metres=metres)
+    if report:
+        errors = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
+        found = replace(found, warnings=(*found.warnings, f"chosen by NMAD at check blocks: {errors}"))
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
