@@ -24,7 +24,7 @@ def choose_terms(windows: Sequence[DemWindow], metres: Floats, limit: float) -> 
     Returns the choice, and the NMAD at check blocks by name; a choice without a solution is left out.
     """
     fitted, check = ([_blocks_of(one, part) for one in windows] for part in (0, 1))
-    best, report = _CHOICES[0], {}
+    best, report = _CHOICES[0], dict[str, float]()
     for terms in _CHOICES:
         error = _check_error(fitted, check, terms, metres, limit)
         name = "rigid" if terms.rigid else "nuth_kaab, deramp" if terms.ramp else "nuth_kaab"

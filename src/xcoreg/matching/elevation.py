@@ -170,7 +170,7 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     """Solve for one correction of all windows over the overlap."""
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
     samples = overlap_patches(scene, options.at, options.window)
-    metres, rigid, report = to_metres(scene), None, {}
+    metres, rigid, report = to_metres(scene), None, dict[str, float]()
     if terms.auto:
         terms, report = choose_terms(samples, metres, limit)
     if terms.rigid:
