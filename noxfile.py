@@ -19,6 +19,7 @@ BENCHMARKS = [
     "breaks",
     "compare",
     "dem",
+    "dem_kinds",
     "fields",
     "georef",
     "matching",
