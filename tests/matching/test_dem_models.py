@@ -161,3 +161,20 @@ def test_nodata_that_nobody_recorded_is_named(both):
     fit = tgt.coreg.match(both.ref, matcher="nuth_kaab")
     assert abs(fit.shift.dx - 9.0) < 0.3
     assert any("-9999" in text for text in fit.quality.warnings)
+
+
+def test_heights_above_two_surfaces_are_named(both):
+    heights = both.tgt.rio.write_crs("EPSG:32633+5773"), both.ref.rio.write_crs("EPSG:32633+3855")
+    fit = heights[0].coreg.match(heights[1], matcher="nuth_kaab")
+    assert any("EGM96" in text and "EGM2008" in text for text in fit.quality.warnings)
+
+
+def test_check_blocks_choose_between_a_shift_a_tilt_and_a_motion(both, turned):
+    plain = both.tgt.coreg.match(both.ref, matcher="rigid:auto")
+    assert plain.model.kind == "translation"
+    assert plain.model.dz_constant is not None
+    tilt = np.linspace(-4, 4, 210, dtype=np.float32)[None, :]
+    tilted = (both.tgt + tilt).coreg.match(both.ref, matcher="rigid:auto")
+    assert tilted.model.kind == "translation"
+    assert tilted.model.dz_constant is None
+    assert turned[1].coreg.match(both.ref, matcher="rigid:auto").model.kind == "rigid"

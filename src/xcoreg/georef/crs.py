@@ -352,6 +352,14 @@ def local_displacement(
     return end[0] - back[0], end[1] - back[1]
 
 
+def vertical_datum(crs: Any) -> str | None:
+    """Name what the heights of a CRS are above: its vertical part, "ellipsoid" of a 3-D one, None if it has neither."""
+    known = as_crs(crs)
+    if known.is_compound:
+        return str(known.sub_crs_list[-1].name)
+    return "ellipsoid" if len(known.axis_info) == 3 else None
+
+
 def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> NDArray[np.float64]:
     """Metres to the East and North (rows) per pixel to the right and down (columns): -> (2, 2) float64."""
     known, (a, b, d, e) = as_crs(crs), linear

@@ -19,8 +19,9 @@ from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, P
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.georef.crs import metres_per_pixel, unit_of
+from xcoreg.georef.crs import metres_per_pixel, unit_of, vertical_datum
 from xcoreg.matching.bias import parse_bias, recorded, solve_with_bias, with_track
+from xcoreg.matching.elevation_terms import choose_terms
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
 from xcoreg.matching.rigid import rigid_model, solve_rigid_overlap
@@ -159,7 +160,7 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
     solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
     place = scene.overlap.representative_point()
     fit = build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
-    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples))
+    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples), *_datum_notes(scene))
     if notes:
         fit = replace(fit, quality=replace(fit.quality, warnings=(*notes, *fit.quality.warnings)))
     return fit
@@ -169,11 +170,16 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     """Solve for one correction of all windows over the overlap."""
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
     samples = overlap_patches(scene, options.at, options.window)
-    metres, rigid = to_metres(scene), None
+    metres, rigid, report = to_metres(scene), None, dict[str, float]()
+    if terms.auto:
+        terms, report = choose_terms(samples, metres, limit)
     if terms.rigid:
         found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
     else:
         found = solve(samples, terms, max_shift=limit, to_metres=metres)
+    if report:
+        errors = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
+        found = replace(found, warnings=(*found.warnings, f"chosen by NMAD at check blocks: {errors}"))
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
@@ -254,6 +260,14 @@ def _void_notes(target: Raster, reference: Raster | None) -> tuple[str, ...]:
         for raster in (target, reference)
         if raster is not None and raster.nodata_source in ("voids", "corners")
     )
+
+
+def _datum_notes(scene: Scene) -> Iterator[str]:
+    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz would take that up."""
+    names = [vertical_datum(one.grid.crs) for one in (scene.target, scene.reference)]
+    if names[0] != names[1] and None not in names:
+        text = f"heights of the target are above {names[0]}, those of the reference above {names[1]}"
+        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first"
 
 
 def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:

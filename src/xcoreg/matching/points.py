@@ -204,6 +204,8 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
     heights = heights_on(raster, points, options.z, options.where)
     terms = options.terms or Terms(shift=True)
+    if terms.auto:
+        raise OptionError("matcher='rigid:auto' needs two elevation models: name the matcher for points")
     linear = linear_of(raster.grid.affine)
     if len(heights.x):
         place = shapely.Point(float(np.median(heights.x)), float(np.median(heights.y)))

@@ -17,7 +17,7 @@ Field = tuple[tuple[int, int], Ints, Floats]
 _FARTHEST, _NONE = 4, 0.05  # longest lag as a part of a window's side; correlation that counts as none
 _CELLS = 128  # cells along the longer side
 # Largest squares as a share of all cells, and how much larger a variance must be to count, in its standard errors.
-_LARGEST_SHARE, _SCATTER, _FEWER = 0.25, 0.6, 1.2
+_LARGEST_SHARE, _SCATTER, _FEWER = 0.25, 0.6, 1.4
 _ENOUGH = 12  # number of windows that the correlation length is estimated from
 
 

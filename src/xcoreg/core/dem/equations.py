@@ -17,7 +17,7 @@ ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
     "nuth_kaab": ("robust", "classic"),
     "vertical": ("median", "mean", "weighted"),
     "deramp": ("1", "2", "3", "4"),
-    "rigid": ("motion", "scale"),
+    "rigid": ("motion", "scale", "auto"),
 }
 
 
@@ -29,6 +29,7 @@ class Terms:
     vertical : Offset as "median", "mean" or "weighted" mean (robust least squares; always with a ramp).
     ramp : Order of the polynomial ramp, 0 for none.
     rigid, scale : Whether a rigid motion is estimated instead, and its scale.
+    auto : Whether check blocks decide between a shift, one with a tilt, and a rigid motion.
     """
 
     shift: bool = False
@@ -37,6 +38,7 @@ class Terms:
     ramp: int = 0
     rigid: bool = False
     scale: bool = False
+    auto: bool = False
 
     @property
     def powers(self) -> list[tuple[int, int]]:
@@ -48,8 +50,8 @@ def parse_terms(matcher: Any) -> Terms | None:
     """Read the name of an elevation matcher, or a chain of names; None when it is no elevation matcher.
 
     "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1" to ":4"),
-    "rigid" (or "rigid:scale", no part of a chain). All parameters of a chain are estimated together: an ignored tilt
-    looks like a shift where slopes face one way.
+    "rigid" (or "rigid:scale", "rigid:auto"; no part of a chain). All parameters of a chain are estimated together: an
+    ignored tilt looks like a shift where slopes face one way.
     An unknown name in a chain, or an unknown variant, raises ValueError.
     """
     chain = [matcher] if isinstance(matcher, str) else matcher
@@ -74,6 +76,7 @@ def parse_terms(matcher: Any) -> Terms | None:
         ramp=int(chosen.get("deramp", 0)),
         rigid="rigid" in chosen,
         scale=chosen.get("rigid") == "scale",
+        auto=chosen.get("rigid") == "auto",
     )
 
 

@@ -132,6 +132,11 @@ def solve_rigid(
     return found
 
 
+def height_residuals(samples: Sequence[Comparable], motion: RigidMotion) -> list[Floats]:
+    """Height differences that a motion leaves, by window."""
+    return _observe([one.surface() for one in samples], motion).residuals
+
+
 def _first_motion(surfaces: Sequence[Surface], start: Floats, to_metres: Floats) -> RigidMotion:
     col, row, z = (np.concatenate([getattr(one, name) for one in surfaces]) for name in ("col", "row", "z"))
     sides = [(float(part.min()) + float(part.max())) / 2 for part in (col, row)]
