@@ -85,9 +85,10 @@ def datum_named(images: Any, reference: Any) -> Any:
     names = {one.name: one.name for one in dates}
     times = {one.time: one.name for one in dates if not np.isnat(one.time)}
     try:
-        return names.get(str(reference)) or times.get(np.datetime64(reference, "ns"))
+        time: Any = np.array(reference, "datetime64[ns]")[()]
     except ValueError:
-        return None
+        return names.get(str(reference))
+    return names.get(str(reference)) or times.get(time)
 
 
 def _reference(reference: Any, names: set[str]) -> list[Date]:
