@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from xcoreg.matching.options import shows_options
 from xcoreg.matching.stack import match_stack as measure
+from xcoreg.matching.stack_dates import datum_named
 from xcoreg.matching.stack_field import match_stack_local as measure_fields
 from xcoreg.matching.stack_options import (
     StackKeywords,
@@ -34,9 +36,9 @@ def match_stack(images: Any, reference: Any = None, **options: Unpack[StackKeywo
     ----------
     images : DataArray or Dataset (time, [band,] y, x), or list of images, files or addresses
         The dates: of a cube on one grid, of a list on any grids and CRSs. Lazy ones are read in windows.
-    reference : DataArray, Dataset or path, optional
-        An image that has its place: all dates are moved onto it. Without one the datum is `datum`, default the mean of
-        the dates.
+    reference : DataArray, Dataset, path or date, optional
+        An image that has its place: all dates are moved onto it; or the name, time or number of one of the dates.
+        Without one the datum is `datum`, default the mean of the dates.
     **options
         See :class:`xcoreg.matching.stack_options.StackOptions`.
 
@@ -75,7 +77,16 @@ def match_stack(images: Any, reference: Any = None, **options: Unpack[StackKeywo
     >>> stack.ok, bool(abs(stack.shifts_px - (made.shifts - made.shifts.mean(0))).max() < 0.05)
     (True, True)
     """
-    return measure(images, reference, check_stack_options(dict(options), StackOptions))
+    return _measured(measure, images, reference, check_stack_options(dict(options), StackOptions))
+
+
+def _measured(verb: Any, images: Any, reference: Any, options: StackOptions, *more: Any) -> StackFit:
+    """Measure a stack; a reference that names one of the dates is the datum."""
+    named = datum_named(images, reference)
+    if named is not None:
+        reference, options = None, replace(options, datum=named)
+    found: StackFit = verb(images, reference, options, *more)
+    return found
 
 
 @shows_options(StackLocalOptions)
@@ -107,7 +118,7 @@ def match_stack_local(images: Any, reference: Any = None, **options: Unpack[Stac
     >>> stack.is_field, stack.fields[0].model.kind
     (True, 'translation')
     """
-    return measure_fields(images, reference, check_stack_options(dict(options), StackLocalOptions))
+    return _measured(measure_fields, images, reference, check_stack_options(dict(options), StackLocalOptions))
 
 
 @shows_options(StackOptions)
@@ -146,4 +157,4 @@ def extend_stack(stack: StackFit, images: Any, reference: Any = None, **options:
     >>> len(longer.names), len(longer.pairs) > len(stack.pairs)
     (6, True)
     """
-    return measure(images, reference, check_stack_options(dict(options), StackOptions), stack)
+    return _measured(measure, images, reference, check_stack_options(dict(options), StackOptions), stack)

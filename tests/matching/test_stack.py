@@ -190,6 +190,14 @@ def test_options_are_checked(made, options, words):
         xcoreg.match_stack(made.cube, **options)
 
 
+def test_a_reference_may_name_a_date(made, found):
+    named = xcoreg.match_stack(made.cube[:3], "2020-01-21")
+    assert named.datum == "2020-01-21"
+    assert named.shifts[1].tolist() == [0, 0]
+    assert xcoreg.match_stack(made.cube[:3], np.datetime64("2020-01-21")) == named
+    assert xcoreg.match_stack(made.cube[:3], 1) == named
+
+
 def test_one_image_is_no_stack(made):
     with pytest.raises(OptionError, match="one image"):
         xcoreg.match_stack(made.cube[0].drop_vars("time"))

@@ -108,3 +108,16 @@ def test_pixels_without_data_stay_without(made, stack):
 def test_the_graph_is_small(made, stack):
     lazy = made.cube.chunk(time=1).coreg.apply(stack)
     assert len(dict(lazy.__dask_graph__())) < 5 * 8
+
+
+def test_axes_in_another_order_and_degrees_without_a_crs(made):
+    turned = made.cube.transpose("y", "x", "time")
+    stack = turned.coreg.match_stack()
+    assert turned.coreg.apply(stack).dims == turned.dims
+    plain = made.cube.drop_vars("spatial_ref").rename(x="longitude", y="latitude").drop_attrs()
+    plain = plain.assign_coords(longitude=10 + np.arange(200) * 1e-4, latitude=50 - np.arange(200) * 1e-4)
+    with pytest.warns(CoregWarning, match="WGS 84"):
+        degrees = plain.coreg.match_stack(nodata=0)
+    assert degrees.shifts_px == pytest.approx(stack.shifts_px, abs=0.01)
+    with pytest.warns(CoregWarning, match="WGS 84"):
+        assert plain.coreg.apply(degrees, nodata=0).rio.crs.to_epsg() == 4326

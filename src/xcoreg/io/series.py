@@ -53,6 +53,7 @@ def dates_of(images: Any) -> list[Date]:
     """Dates of a cube, or of a list of images, files or addresses, as they are given, each with a name of its own."""
     dim = series_dim(images)
     if dim is not None:
+        images = located(images, "the cube")
         grid, labels = grid_of(images, "the cube"), images.coords.get(dim)
         values = np.arange(images.sizes[dim]) if labels is None else labels.values
         named = [(_label(value), _time(value)) for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,24 @@ def prepare_stack(images: Any, reference: Any, options: StackOptions) -> tuple[S
     cut = {number: windows[at] for number, at in enumerate(order)}
     dates = tuple(given[at] for at in order)
     return Stack(dates, order, reading.ordered(order), cut, nowhere, reference is not None), given
+
+
+def datum_named(images: Any, reference: Any) -> Any:
+    """Name of the date that a reference names, "mean", or None where it is an image or a path."""
+    if not isinstance(reference, str | int | np.integer | np.datetime64 | datetime):
+        return None
+    if isinstance(reference, str) and reference == "mean":
+        return reference
+    dates = dates_of(images)
+    if isinstance(reference, int | np.integer):
+        return dates[int(reference)].name if -len(dates) <= reference < len(dates) else None
+    names = {one.name: one.name for one in dates}
+    times = {one.time: one.name for one in dates if not np.isnat(one.time)}
+    try:
+        time: Any = np.array(reference, "datetime64[ns]")[()]
+    except ValueError:
+        return names.get(str(reference))
+    return names.get(str(reference)) or times.get(time)
 
 
 def _reference(reference: Any, names: set[str]) -> list[Date]:

@@ -16,7 +16,7 @@ from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError, warn
 from xcoreg.io.series import dates_of, series_dim
 from xcoreg.raster.bands import spatial_bands, spatial_dims
 from xcoreg.raster.file_mask import MASK
-from xcoreg.raster.grid import grid_of
+from xcoreg.raster.grid import grid_of, located
 from xcoreg.results.coregistration import version_of
 from xcoreg.results.details import corrections_of
 from xcoreg.results.stack_adjust import times_of
@@ -76,6 +76,7 @@ def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
     """
     checked = ApplyOptions.checked(dict(options))
     single = isinstance(images, DataArray | Dataset)
+    images = located(images, "the cube") if single else images
     dim = series_dim(images) if single else None
     dates = dates_of(images if dim is not None or not single else [images])
     positions = _positions(dates, stack, single and dim is None)
