@@ -148,13 +148,17 @@ def envi(fields="", *, dtype="<u2", code=12, order=0, interleave="bsq", suffix=N
     return make
 
 
-def vrt(head="", band="", *, mask_band=False, sources=1, place=True, **source):
+def vrt(head="", band="", *, mask_band=False, sources=1, place=True, holes=False):
     """A virtual file over GeoTIFFs: XML of the dataset, and of each of its bands."""
 
     def make(folder):
         path, parts = folder / "in.vrt", ""
         for number in range(1, sources + 1):
-            name = raster(**source)(folder).rename(folder / f"band{number}.tif").name
+            name = (
+                raster(data=with_hole(pixels(), number) if holes else None)(folder)
+                .rename(folder / f"band{number}.tif")
+                .name
+            )
             inner = f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
             parts += f'<VRTRasterBand dataType="UInt16" band="{number}">{band.format(number)}{inner}</VRTRasterBand>'
         if mask_band:
@@ -297,7 +301,7 @@ FILES = {
     "NODATA_VALUES": raster(data=with_hole(BYTE3, 0), tags=[(0, "", {"NODATA_VALUES": "0 0 0"})]),
     "VRT": vrt(),
     "VRT, nodata per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2),
-    "VRT, nodata and hole per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2, data=with_hole(pixels(), 1)),
+    "VRT, nodata and hole per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2, holes=True),
     "VRT, mask band": vrt(mask_band=True),
     "VRT, description and units": vrt(band="<Description>b{0}</Description><UnitType>W</UnitType>", sources=2),
     "VRT, scale": vrt(band="<Offset>-{0}</Offset><Scale>0.{0}</Scale>", sources=2),

@@ -125,7 +125,9 @@ def correct(source, goal, way, driver):
     return " ".join(str(each.message) for each in seen)
 
 
-GDAL_FILES = {name: make for name, make in FILES.items() if not name.startswith(("CF", "Zarr"))}
+GDAL_FILES = {
+    name: make for name, make in FILES.items() if not name.startswith(("CF", "Zarr", "geolocation", "time axis"))
+}
 
 
 def same(fact, before, after):
@@ -167,6 +169,9 @@ def test_nothing_is_lost_in_silence(kind, way, tmp_path):
     if way == "array":  # pixels are written anew: overviews are layout, as tiles are
         del before["overviews"]
     after, there, found = described(goal, tmp_path)
+    if "different nodata values" in said:  # missing pixels of all bands get one of them
+        good = np.frombuffer(before["masks"], "u1").reshape(pixels.shape) > 0
+        found, pixels = np.where(good, found, 0), np.where(good, pixels, 0)
     np.testing.assert_array_equal(found, pixels)
     assert there.almost_equals(moved(place), 1e-6)
     lost = {fact: (value, after.get(fact)) for fact, value in before.items() if not same(fact, value, after.get(fact))}
