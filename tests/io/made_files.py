@@ -7,6 +7,7 @@ import shutil
 import warnings
 
 import numpy as np
+import pytest
 import rasterio
 import rasterio.shutil
 import xarray as xr
@@ -22,6 +23,7 @@ GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 DEGREES = Affine(0.01, 0, 12, 0, -0.01, 53)
 HOLE = np.s_[8:20, 10:30]
 PALETTE = {0: (0, 0, 0, 255), 1: (0, 90, 0, 255), 5: (200, 0, 0, 255)}
+CLEAR = {0: (9, 9, 9, 255), 1: (0, 90, 0, 100), 5: (200, 0, 0, 50)}
 POINTS = [GroundControlPoint(r, c, *(GRID @ (c, r)), 0.0) for r, c in ((0, 0), (0, COLS), (ROWS, COLS), (ROWS, 0))]
 UNIT = [1.0] + [0.0] * 19
 RPCS = RPC(
@@ -315,6 +317,7 @@ FILES = {
     "palette": raster(data=classes(1, 5), colours=PALETTE),
     "palette with nodata": raster(data=classes(0, 5), colours=PALETTE, nodata=0),
     "palette, PNG": raster(".png", classes(1, 5), driver="PNG", colours=PALETTE, beside=WORLD),
+    "palette, transparent": raster(".png", classes(1, 5), driver="PNG", colours=CLEAR, beside=WORLD),
     "RGB": raster(data=BYTE3, photometric="rgb"),
     "BGR": raster(data=BYTE3, says={"colorinterp": [ColorInterp.blue, ColorInterp.green, ColorInterp.red]}),
     "names of classes": raster(data=classes(0, 1), beside=pam(NAMES)),
@@ -357,6 +360,7 @@ FILES = {
     "degrees": raster(crs="EPSG:4326", transform=DEGREES),
     "0 to 360": raster(crs="EPSG:4326", transform=Affine(0.01, 0, 348, 0, -0.01, 53)),
     "compound CRS": raster(data=HEIGHTS, crs="EPSG:32633+5773"),
+    "vertical CRS": raster(crs="EPSG:32633+5773"),
     "3-D geographic": raster(data=HEIGHTS, crs="EPSG:4979", transform=DEGREES),
     "feet": raster(crs="EPSG:2263", transform=Affine(30, 0, 980000, 0, -30, 200000)),
     "geostationary": raster(crs=GEOS, transform=Affine(3000, 0, 60000, 0, -3000, 4500000)),
@@ -420,8 +424,8 @@ FILES = {
     "CF, scaled": cf(pixels("int16")[0], attrs={"scale_factor": 1e-4, "add_offset": -0.1, "units": "1"}),
     "CF, _FillValue": cf(with_hole(pixels("int16"), -1)[0], encoding={"_FillValue": np.int16(-1)}),
     "CF, missing_value": cf(with_hole(pixels("int16"), -1)[0], attrs={"missing_value": np.int16(-1)}),
-    "CF, valid_range": cf(pixels("int16")[0], attrs={"valid_range": np.array([50, 230], "i2")}),
-    "CF, valid_min": cf(pixels("int16")[0], attrs={"valid_min": np.int16(50), "valid_max": np.int16(230)}),
+    "CF, valid_range": cf(attrs={"valid_range": np.array([50, 230], "u2")}),
+    "CF, valid_min": cf(attrs={"valid_min": np.uint16(50), "valid_max": np.uint16(230)}),
     "CF, flags": cf(classes(1, 5)[0], attrs={"flag_values": np.array([1, 5], "u1"), "flag_meanings": "forest town"}),
     "CF, rising y": cf(rising=True),
     "CF, degrees": cf(grid="EPSG:4326", transform=DEGREES, names=("lat", "lon"), x_units="degrees"),
@@ -473,3 +477,28 @@ def with_times(folder):
 
 
 FILES |= {"geolocation arrays": geolocated, "time axis": with_times}
+
+
+def bare_array(**attrs):
+    """Pixels without coordinates."""
+    return xr.DataArray(pixels()[0], dims=("y", "x"), name="nir", attrs=attrs)
+
+
+def with_raster_index(_):
+    """Array whose georeference is an index of rasterix."""
+    rasterix = pytest.importorskip("rasterix")
+    index = rasterix.RasterIndex.from_transform(GRID, width=COLS, height=ROWS, crs=UTM)
+    return bare_array().assign_coords(xr.Coordinates.from_xindex(index))
+
+
+def with_crs_index(_):
+    """Array with coordinates, whose CRS is an index of xproj."""
+    xproj = pytest.importorskip("xproj")
+    return bare_array().assign_coords(axes() | {"spatial_ref": 0}).set_xindex(["spatial_ref"], xproj.CRSIndex, crs=UTM)
+
+
+ARRAYS = {
+    "rasterix": with_raster_index,
+    "xproj": with_crs_index,
+    "array, attributes": lambda _: bare_array(crs=UTM, transform=tuple(GRID)[:6]),
+}

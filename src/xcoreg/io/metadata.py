@@ -26,7 +26,6 @@ from xcoreg.io.tags import (
     as_number,
     describe_header,
     per_band,
-    save_side_car,
     settle_tags,
     without_histograms,
     without_statistics,
@@ -107,6 +106,8 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
 
 def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[str, Any]) -> dict[str, Any]:
     chosen = _DEFAULTS.get(driver, {}) | ({"num_threads": gdal_threads()} if driver in ("GTiff", "COG") else {})
+    if driver == "COG" and dtype.startswith("complex"):
+        del chosen["predictor"]
     if driver == "GTiff":
         if str(options.get("tiled", "yes")).lower() in ("no", "false", "off") or max(shape) < _BLOCK:
             del chosen["tiled"]
@@ -228,11 +229,23 @@ class Metadata:
             if values and not _equal(values, getattr(file, attribute)[: len(values)]):
                 lost.append(f"{own} of bands")
         colours = [colour.name for colour in file.colorinterp]
-        if any(self.colour_tables) and "palette" not in colours:
-            lost.append("colour table")
+        if any(self.colour_tables):
+            lost += self._lost_colours(file)
         elif self.colours and self.colours != colours[: len(self.colours)]:
             lost.append(f"colour interpretation {', '.join(self.colours)}")
         return lost
+
+    def _lost_colours(self, file: Any) -> list[str]:
+        """Name what an open file lacks of the colour tables; black is what formats give to values without a colour."""
+        lost = set()
+        for band, table in enumerate(self.colour_tables, start=1):
+            found = file.colormap(band) if file.colorinterp[band - 1].name == "palette" else {}
+            for value, (red, green, blue, alpha) in ((int(key), colour) for key, colour in (table or {}).items()):
+                *colour, opacity = found.get(value, (0, 0, 0, alpha))
+                lost |= {"colour table"} if [red, green, blue] != colour else set()
+                clear = alpha != opacity and value != file.nodata and (value == 0 or any((red, green, blue)))
+                lost |= {"transparent colours"} if clear else set()
+        return sorted(lost)
 
 
 def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:

@@ -252,6 +252,8 @@ def _with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | N
                 values = coord.values[::-1] if turned else coord.values if bare else image.coords[dim].values
                 coords[dim] = ((dim,), values, attrs)
         image = image.assign_coords(coords)
+        if bare and first.rio.grid_mapping in image.coords:  # rioxarray would prefer GDAL's transform in pixels
+            image.coords[first.rio.grid_mapping].attrs.pop("GeoTransform", None)
         crs = stored_crs(band, str(path)) if first.rio.crs is None else []
     rows = image.coords[first.rio.y_dim].values
     if bare and _gdal_turns_rows() and rows[0] < rows[-1]:
