@@ -479,6 +479,63 @@ def with_times(folder):
 FILES |= {"geolocation arrays": geolocated, "time axis": with_times}
 
 
+SIDE = 1201  # px of an SRTM tile, whose name says where it lies
+
+
+def srtm(folder):
+    """Tile of heights N53E012.hgt, big-endian without a header."""
+    row, col = np.mgrid[:SIDE, :SIDE]
+    (200 + 50 * np.sin(row / 37) * np.cos(col / 41)).astype(">i2").tofile(folder / "N53E012.hgt")
+    return folder / "N53E012.hgt"
+
+
+def pages(folder):
+    """GeoTIFF of two pages."""
+    for page in ("NO", "YES"):
+        data = pixels(count=2)[int(page == "YES")]
+        with rasterio.open(folder / "in.tif", "w", driver="GTiff", height=ROWS, width=COLS, count=1, dtype="uint16",
+                           crs=UTM, transform=GRID, append_subdataset=page) as file:  # fmt: skip
+            file.write(data, 1)
+    return folder / "in.tif"
+
+
+def several_variables(folder):
+    """NetCDF of two variables with attributes of their own on one grid."""
+    path = cf(attrs={"units": "W", "long_name": "red"})(folder)
+    with xr.open_dataset(path, mask_and_scale=False) as found:
+        made = found.load()
+    made["nir"] = (("y", "x"), pixels("int16", 2)[1], {"units": "K", "scale_factor": 0.5, "grid_mapping": "crs"})
+    made.to_netcdf(folder / "two.nc")
+    return folder / "two.nc"
+
+
+RPB = "".join(
+    f"\t{name} = {value};\n"
+    for name, value in (
+        ("errBias", 0.0), ("errRand", 0.0), ("lineOffset", 20), ("sampOffset", 24), ("latOffset", 53.19),
+        ("longOffset", 12.03), ("heightOffset", 0), ("lineScale", 20), ("sampScale", 24), ("latScale", 0.02),
+        ("longScale", 0.03), ("heightScale", 500),
+    )
+) + "".join(
+    f"\t{name} = (\n" + ",\n".join(f"\t\t\t{value:.6E}" for value in values) + ");\n"
+    for name, values in (
+        ("lineNumCoef", RPCS.line_num_coeff), ("lineDenCoef", UNIT), ("sampNumCoef", RPCS.samp_num_coeff),
+        ("sampDenCoef", UNIT),
+    )
+)  # fmt: skip
+IMD = (
+    'version = "R";\nBEGIN_GROUP = IMAGE_1\n\tsatId = "WV02";\n\tcloudCover = 0.1;\n'
+    "\tfirstLineTime = 2024-05-01T10:00:00.000000Z;\nEND_GROUP = IMAGE_1\nEND;\n"
+)
+RPB = f'satId = "WV02";\nbandId = "P";\nSpecId = "RPC00B";\nBEGIN_GROUP = IMAGE\n{RPB}END_GROUP = IMAGE\nEND;\n'
+FILES |= {
+    "SRTM": srtm,
+    "pages": pages,
+    "RPB beside": raster(beside={".RPB": RPB}),
+    "IMD beside": raster(beside={".IMD": IMD, ".RPB": RPB}),
+}
+
+
 def bare_array(**attrs):
     """Pixels without coordinates."""
     return xr.DataArray(pixels()[0], dims=("y", "x"), name="nir", attrs=attrs)

@@ -205,7 +205,7 @@ def is_hole(missing, step=1):
 
 
 def is_moved_hole(missing):
-    """Whether the hole (rows, columns) is where the correction moves it, to half a pixel; edges come in from outside."""
+    """Whether the hole (rows, columns) is where the correction moves it, to half a pixel, edges apart."""
     inner = missing[:-4, 6:]
     row, col = (float(each.mean()) + 0.5 for each in np.nonzero(inner))
     off = np.hypot(row - 14 - SHIFT[1], col + 6 - 20 - SHIFT[0])  # the source has its centre at row 14, column 20
@@ -334,6 +334,11 @@ def stored_fact(fact, image, gdal):
     parts = [re.sub(r"\s+", "", text) for text in gdal.get("class_names", [[]])[int(number) - 1]]
     begins = next(element for element, word in ELEMENTS.items() if word == kind)
     return next((each for each in parts if each.startswith(f"<{begins}")), None)
+
+
+def stored_colours(gdal):
+    """Colours of the bands, but those of values that have none."""
+    return [{int(value): tuple(one) for value, one in each.items() if any(one[:3])} for each in gdal["colour_tables"]]
 
 
 def stored_tag(band, space, key, image, gdal):

@@ -25,6 +25,7 @@ from xcoreg.io.tags import (
     Tags,
     as_number,
     describe_header,
+    lost_colours,
     per_band,
     settle_tags,
     without_histograms,
@@ -230,22 +231,10 @@ class Metadata:
                 lost.append(f"{own} of bands")
         colours = [colour.name for colour in file.colorinterp]
         if any(self.colour_tables):
-            lost += self._lost_colours(file)
+            lost += lost_colours(self.colour_tables, file)
         elif self.colours and self.colours != colours[: len(self.colours)]:
             lost.append(f"colour interpretation {', '.join(self.colours)}")
         return lost
-
-    def _lost_colours(self, file: Any) -> list[str]:
-        """Name what an open file lacks of the colour tables; black is what formats give to values without a colour."""
-        lost = set()
-        for band, table in enumerate(self.colour_tables, start=1):
-            found = file.colormap(band) if file.colorinterp[band - 1].name == "palette" else {}
-            for value, (red, green, blue, alpha) in ((int(key), colour) for key, colour in (table or {}).items()):
-                *colour, opacity = found.get(value, (0, 0, 0, alpha))
-                lost |= {"colour table"} if [red, green, blue] != colour else set()
-                clear = alpha != opacity and value != file.nodata and (value == 0 or any((red, green, blue)))
-                lost |= {"transparent colours"} if clear else set()
-        return sorted(lost)
 
 
 def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
