@@ -1,4 +1,4 @@
-"""What GDAL and rioxarray do not read of NetCDF: georeference, scalar coordinates, names of attributes, nodata values."""
+"""What GDAL and rioxarray do not read of NetCDF: georeference, scalar coordinates, attributes of groups, nodata."""
 
 from __future__ import annotations
 
