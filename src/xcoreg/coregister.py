@@ -635,5 +635,5 @@ def _is_geotiff(source: str) -> bool:
     if path is None or not path.is_file():
         return False
     with open_gdal(path) as image:
-        # a file georeferenced by control points has no transform of its own that could be moved
-        return image.driver == "GTiff" and not image.gcps[0]
+        # control points are no transform that could be moved, and each page has one of its own
+        return image.driver == "GTiff" and not image.gcps[0] and len(image.subdatasets) < 2

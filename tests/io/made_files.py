@@ -7,6 +7,7 @@ import shutil
 import warnings
 
 import numpy as np
+import pytest
 import rasterio
 import rasterio.shutil
 import xarray as xr
@@ -22,6 +23,7 @@ GRID = Affine(10, 0, 300000, 0, -10, 5900040)
 DEGREES = Affine(0.01, 0, 12, 0, -0.01, 53)
 HOLE = np.s_[8:20, 10:30]
 PALETTE = {0: (0, 0, 0, 255), 1: (0, 90, 0, 255), 5: (200, 0, 0, 255)}
+CLEAR = {0: (9, 9, 9, 255), 1: (0, 90, 0, 100), 5: (200, 0, 0, 50)}
 POINTS = [GroundControlPoint(r, c, *(GRID @ (c, r)), 0.0) for r, c in ((0, 0), (0, COLS), (ROWS, COLS), (ROWS, 0))]
 UNIT = [1.0] + [0.0] * 19
 RPCS = RPC(
@@ -148,13 +150,17 @@ def envi(fields="", *, dtype="<u2", code=12, order=0, interleave="bsq", suffix=N
     return make
 
 
-def vrt(head="", band="", *, mask_band=False, sources=1, place=True, **source):
+def vrt(head="", band="", *, mask_band=False, sources=1, place=True, holes=False):
     """A virtual file over GeoTIFFs: XML of the dataset, and of each of its bands."""
 
     def make(folder):
         path, parts = folder / "in.vrt", ""
         for number in range(1, sources + 1):
-            name = raster(**source)(folder).rename(folder / f"band{number}.tif").name
+            name = (
+                raster(data=with_hole(pixels(), number) if holes else None)(folder)
+                .rename(folder / f"band{number}.tif")
+                .name
+            )
             inner = f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
             parts += f'<VRTRasterBand dataType="UInt16" band="{number}">{band.format(number)}{inner}</VRTRasterBand>'
         if mask_band:
@@ -297,7 +303,7 @@ FILES = {
     "NODATA_VALUES": raster(data=with_hole(BYTE3, 0), tags=[(0, "", {"NODATA_VALUES": "0 0 0"})]),
     "VRT": vrt(),
     "VRT, nodata per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2),
-    "VRT, nodata and hole per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2, data=with_hole(pixels(), 1)),
+    "VRT, nodata and hole per band": vrt(band="<NoDataValue>{0}</NoDataValue>", sources=2, holes=True),
     "VRT, mask band": vrt(mask_band=True),
     "VRT, description and units": vrt(band="<Description>b{0}</Description><UnitType>W</UnitType>", sources=2),
     "VRT, scale": vrt(band="<Offset>-{0}</Offset><Scale>0.{0}</Scale>", sources=2),
@@ -311,6 +317,7 @@ FILES = {
     "palette": raster(data=classes(1, 5), colours=PALETTE),
     "palette with nodata": raster(data=classes(0, 5), colours=PALETTE, nodata=0),
     "palette, PNG": raster(".png", classes(1, 5), driver="PNG", colours=PALETTE, beside=WORLD),
+    "palette, transparent": raster(".png", classes(1, 5), driver="PNG", colours=CLEAR, beside=WORLD),
     "RGB": raster(data=BYTE3, photometric="rgb"),
     "BGR": raster(data=BYTE3, says={"colorinterp": [ColorInterp.blue, ColorInterp.green, ColorInterp.red]}),
     "names of classes": raster(data=classes(0, 1), beside=pam(NAMES)),
@@ -353,6 +360,7 @@ FILES = {
     "degrees": raster(crs="EPSG:4326", transform=DEGREES),
     "0 to 360": raster(crs="EPSG:4326", transform=Affine(0.01, 0, 348, 0, -0.01, 53)),
     "compound CRS": raster(data=HEIGHTS, crs="EPSG:32633+5773"),
+    "vertical CRS": raster(crs="EPSG:32633+5773"),
     "3-D geographic": raster(data=HEIGHTS, crs="EPSG:4979", transform=DEGREES),
     "feet": raster(crs="EPSG:2263", transform=Affine(30, 0, 980000, 0, -30, 200000)),
     "geostationary": raster(crs=GEOS, transform=Affine(3000, 0, 60000, 0, -3000, 4500000)),
@@ -416,8 +424,8 @@ FILES = {
     "CF, scaled": cf(pixels("int16")[0], attrs={"scale_factor": 1e-4, "add_offset": -0.1, "units": "1"}),
     "CF, _FillValue": cf(with_hole(pixels("int16"), -1)[0], encoding={"_FillValue": np.int16(-1)}),
     "CF, missing_value": cf(with_hole(pixels("int16"), -1)[0], attrs={"missing_value": np.int16(-1)}),
-    "CF, valid_range": cf(pixels("int16")[0], attrs={"valid_range": np.array([50, 230], "i2")}),
-    "CF, valid_min": cf(pixels("int16")[0], attrs={"valid_min": np.int16(50), "valid_max": np.int16(230)}),
+    "CF, valid_range": cf(attrs={"valid_range": np.array([50, 230], "u2")}),
+    "CF, valid_min": cf(attrs={"valid_min": np.uint16(50), "valid_max": np.uint16(230)}),
     "CF, flags": cf(classes(1, 5)[0], attrs={"flag_values": np.array([1, 5], "u1"), "flag_meanings": "forest town"}),
     "CF, rising y": cf(rising=True),
     "CF, degrees": cf(grid="EPSG:4326", transform=DEGREES, names=("lat", "lon"), x_units="degrees"),
@@ -469,3 +477,85 @@ def with_times(folder):
 
 
 FILES |= {"geolocation arrays": geolocated, "time axis": with_times}
+
+
+SIDE = 1201  # px of an SRTM tile, whose name says where it lies
+
+
+def srtm(folder):
+    """Tile of heights N53E012.hgt, big-endian without a header."""
+    row, col = np.mgrid[:SIDE, :SIDE]
+    (200 + 50 * np.sin(row / 37) * np.cos(col / 41)).astype(">i2").tofile(folder / "N53E012.hgt")
+    return folder / "N53E012.hgt"
+
+
+def pages(folder):
+    """GeoTIFF of two pages."""
+    for page in ("NO", "YES"):
+        data = pixels(count=2)[int(page == "YES")]
+        with rasterio.open(folder / "in.tif", "w", driver="GTiff", height=ROWS, width=COLS, count=1, dtype="uint16",
+                           crs=UTM, transform=GRID, append_subdataset=page) as file:  # fmt: skip
+            file.write(data, 1)
+    return folder / "in.tif"
+
+
+def several_variables(folder):
+    """NetCDF of two variables with attributes of their own on one grid."""
+    path = cf(attrs={"units": "W", "long_name": "red"})(folder)
+    with xr.open_dataset(path, mask_and_scale=False) as found:
+        made = found.load()
+    made["nir"] = (("y", "x"), pixels("int16", 2)[1], {"units": "K", "scale_factor": 0.5, "grid_mapping": "crs"})
+    made.to_netcdf(folder / "two.nc")
+    return folder / "two.nc"
+
+
+RPB = "".join(
+    f"\t{name} = {value};\n"
+    for name, value in (
+        ("errBias", 0.0), ("errRand", 0.0), ("lineOffset", 20), ("sampOffset", 24), ("latOffset", 53.19),
+        ("longOffset", 12.03), ("heightOffset", 0), ("lineScale", 20), ("sampScale", 24), ("latScale", 0.02),
+        ("longScale", 0.03), ("heightScale", 500),
+    )
+) + "".join(
+    f"\t{name} = (\n" + ",\n".join(f"\t\t\t{value:.6E}" for value in values) + ");\n"
+    for name, values in (
+        ("lineNumCoef", RPCS.line_num_coeff), ("lineDenCoef", UNIT), ("sampNumCoef", RPCS.samp_num_coeff),
+        ("sampDenCoef", UNIT),
+    )
+)  # fmt: skip
+IMD = (
+    'version = "R";\nBEGIN_GROUP = IMAGE_1\n\tsatId = "WV02";\n\tcloudCover = 0.1;\n'
+    "\tfirstLineTime = 2024-05-01T10:00:00.000000Z;\nEND_GROUP = IMAGE_1\nEND;\n"
+)
+RPB = f'satId = "WV02";\nbandId = "P";\nSpecId = "RPC00B";\nBEGIN_GROUP = IMAGE\n{RPB}END_GROUP = IMAGE\nEND;\n'
+FILES |= {
+    "SRTM": srtm,
+    "pages": pages,
+    "RPB beside": raster(beside={".RPB": RPB}),
+    "IMD beside": raster(beside={".IMD": IMD, ".RPB": RPB}),
+}
+
+
+def bare_array(**attrs):
+    """Pixels without coordinates."""
+    return xr.DataArray(pixels()[0], dims=("y", "x"), name="nir", attrs=attrs)
+
+
+def with_raster_index(_):
+    """Array whose georeference is an index of rasterix."""
+    rasterix = pytest.importorskip("rasterix")
+    index = rasterix.RasterIndex.from_transform(GRID, width=COLS, height=ROWS, crs=UTM)
+    return bare_array().assign_coords(xr.Coordinates.from_xindex(index))
+
+
+def with_crs_index(_):
+    """Array with coordinates, whose CRS is an index of xproj."""
+    xproj = pytest.importorskip("xproj")
+    return bare_array().assign_coords(axes() | {"spatial_ref": 0}).set_xindex(["spatial_ref"], xproj.CRSIndex, crs=UTM)
+
+
+ARRAYS = {
+    "rasterix": with_raster_index,
+    "xproj": with_crs_index,
+    "array, attributes": lambda _: bare_array(crs=UTM, transform=tuple(GRID)[:6]),
+}

@@ -16,7 +16,7 @@ from xcoreg.files import SIDECARS, NoSuchFile, check_output, local_path, new_fil
 from xcoreg.georef import read_prj
 from xcoreg.io.formats import side_files
 from xcoreg.io.metadata import add_tags
-from xcoreg.io.tags import shift_rpcs
+from xcoreg.io.tags import LAYOUT, shift_rpcs, write_side_car
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +45,20 @@ def copy_moved(
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
         _move_rpcs(place, source, ~old @ (transform.c, transform.f))
+        _add_side_tags(place, source)
         _add_crs(place, read_prj(source))
         if tags:
             add_tags(place, tags)
     return goal
+
+
+def _add_side_tags(place: Path, source: Path) -> None:
+    """Write namespaces of tags that GDAL reads from other files beside the source, such as .IMD, beside the copy."""
+    with open_gdal(source) as old, open_gdal(place) as new:
+        names = set(old.tag_namespaces()) - set(new.tag_namespaces()) - LAYOUT - {"RPC"}
+        lost = [(0, name, old.tags(ns=name)) for name in sorted(names)]
+    if lost:
+        write_side_car(place, lost, [])
 
 
 def _add_crs(place: Path, crs: Any) -> None:

@@ -25,6 +25,7 @@ from xcoreg.io.tags import (
     Tags,
     as_number,
     describe_header,
+    lost_colours,
     per_band,
     settle_tags,
     without_histograms,
@@ -106,6 +107,8 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
 
 def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[str, Any]) -> dict[str, Any]:
     chosen = _DEFAULTS.get(driver, {}) | ({"num_threads": gdal_threads()} if driver in ("GTiff", "COG") else {})
+    if driver == "COG" and dtype.startswith("complex"):
+        del chosen["predictor"]
     if driver == "GTiff":
         if str(options.get("tiled", "yes")).lower() in ("no", "false", "off") or max(shape) < _BLOCK:
             del chosen["tiled"]
@@ -227,8 +230,8 @@ class Metadata:
             if values and not _equal(values, getattr(file, attribute)[: len(values)]):
                 lost.append(f"{own} of bands")
         colours = [colour.name for colour in file.colorinterp]
-        if any(self.colour_tables) and "palette" not in colours:
-            lost.append("colour table")
+        if any(self.colour_tables):
+            lost += lost_colours(self.colour_tables, file)
         elif self.colours and self.colours != colours[: len(self.colours)]:
             lost.append(f"colour interpretation {', '.join(self.colours)}")
         return lost

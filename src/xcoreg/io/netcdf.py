@@ -1,4 +1,4 @@
-"""What NetCDF says beyond what GDAL reads of it: coordinates, CRSs, attributes of groups, nodata values."""
+"""What GDAL and rioxarray do not read of NetCDF: georeference, scalar coordinates, attributes of groups, nodata."""
 
 from __future__ import annotations
 
@@ -18,33 +18,10 @@ from xcoreg.raster.nodata import netcdf_default_fills
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 logger = logging.getLogger("xcoreg")
+BY_PATH = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library identifies open files by their path
 NETCDF = (".nc", ".nc4", ".cdf")
-BY_PATH = (*NETCDF, ".h5", ".hdf5", ".he5")  # their library identifies open files by their path
-
-
-def with_one_crs(image: Dataset, path: Any) -> Dataset:
-    """Give all variables the CRS that some name; in several places they are refused, rioxarray would move them."""
-    grids: set[tuple[float, ...]] = set()
-    systems: list[Any] = []
-    without = False
-    for one in image.data_vars.values():
-        with rasterio.open(one.encoding["source"]) as file:
-            grids |= set() if file.transform.is_identity else {tuple(file.transform)[:6]}
-            systems += [] if not file.crs or any(file.crs == each for each in systems) else [file.crs]
-            without |= not file.crs
-    if len(grids) > 1 or len(systems) > 1:
-        raise OptionError(
-            f"{path} has variables on {max(len(grids), len(systems))} grids or in as many CRSs "
-            f"({', '.join(map(str, image.data_vars))}): name one, variable=..."
-        )
-    if not (systems and without):
-        return image
-    named = {one.rio.grid_mapping for one in image.data_vars.values()} & set(image.coords)
-    bare = image.drop_vars(named)
-    return bare.assign(
-        {name: one.rio.write_crs(systems[0], grid_mapping_name="spatial_ref") for name, one in bare.data_vars.items()}
-    )
 
 
 def with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | None) -> DataArray | Dataset:
@@ -70,6 +47,8 @@ def with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | No
                 values = coord.values[::-1] if turned else coord.values if bare else image.coords[dim].values
                 coords[dim] = ((dim,), values, attrs)
         image = image.assign_coords(coords)
+        if bare and first.rio.grid_mapping in image.coords:  # rioxarray would prefer GDAL's transform in pixels
+            image.coords[first.rio.grid_mapping].attrs.pop("GeoTransform", None)
         crs = stored_crs(band, str(path)) if first.rio.crs is None else []
     rows = image.coords[first.rio.y_dim].values
     if bare and _gdal_turns_rows() and rows[0] < rows[-1]:

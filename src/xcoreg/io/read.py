@@ -15,18 +15,10 @@ from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import DataArray, Dataset, decode_cf, open_zarr
 
-from xcoreg.errors import OptionError, is_name, require
+from xcoreg.errors import OptionError, is_name, require, warn_user
 from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
 from xcoreg.georef import read_prj
-from xcoreg.io.netcdf import (
-    BY_PATH,
-    NETCDF,
-    with_cf_georeference,
-    with_group_attrs,
-    with_one_crs,
-    with_scalars,
-    without_default_fill,
-)
+from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
@@ -159,11 +151,15 @@ def _retry_reads(image: DataArray | Dataset, address: str) -> None:
 
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty, tags, validity = retry(lambda: _inspect(address), address)
+        rotated, names, empty, tags, validity = retry(lambda: _inspect(address), address)
     except (RasterioError, UnicodeError) as error:
         raise _unreadable(path, str(error)) from error
+    inner = [each.rpartition(":")[2].strip("/") for each in names]
     if empty:
         raise OptionError(f"{path} has no raster band")
+    if len(set(inner)) < len(inner):  # pages of TIFF, images of NITF: each is the same path
+        address = names[0]  # or rioxarray returns the last
+        warn_user(f"{path} has {len(names)} pages, and only the first is read: open another by its name, {names[1]}")
     if inner and variable is not None and not any(each.endswith(variable) for each in inner):
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(inner)}")
     try:
@@ -181,7 +177,7 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         shapes = "; ".join(str(dict(part.sizes)) for part in image)
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
-        scene = with_one_crs(image, path)
+        scene = _with_one_crs(image, path)
         found: Dataset = scene.assign({name: without_default_fill(one) for name, one in scene.data_vars.items()})
         if MASK in found.data_vars and found[MASK].attrs.get("long_name") == MASK_NAME:
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
@@ -212,13 +208,37 @@ def _with_own_marker(band: DataArray) -> DataArray:
     return band
 
 
+def _with_one_crs(image: Dataset, path: Any) -> Dataset:
+    """Give all variables the CRS that some name; in several places they are refused, rioxarray would move them."""
+    grids: set[tuple[float, ...]] = set()
+    systems: list[Any] = []
+    without = False
+    for one in image.data_vars.values():
+        with rasterio.open(one.encoding["source"]) as file:
+            grids |= set() if file.transform.is_identity else {tuple(file.transform)[:6]}
+            systems += [] if not file.crs or any(file.crs == each for each in systems) else [file.crs]
+            without |= not file.crs
+    if len(grids) > 1 or len(systems) > 1:
+        raise OptionError(
+            f"{path} has variables on {max(len(grids), len(systems))} grids or in as many CRSs "
+            f"({', '.join(map(str, image.data_vars))}): name one, variable=..."
+        )
+    if not (systems and without):
+        return image
+    named = {one.rio.grid_mapping for one in image.data_vars.values()} & set(image.coords)
+    bare = image.drop_vars(named)
+    return bare.assign(
+        {name: one.rio.write_crs(systems[0], grid_mapping_name="spatial_ref") for name, one in bare.data_vars.items()}
+    )
+
+
 def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any], tuple[Variable | None, Any]]:
     """Whether a raster is rotated, its subdatasets, whether it is empty, its tags, its mask and nodata values."""
     with rasterio.open(address) as file:
-        inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
-        rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not inner
+        names: list[str] = file.subdatasets
+        rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not names
         tags = read_tags(file) if file.count else {}
-        return rotated, inner, empty, tags, (file_mask(file), file.nodatavals)
+        return rotated, names, empty, tags, (file_mask(file), file.nodatavals)
 
 
 def _unreadable(path: Any, message: str) -> OptionError:

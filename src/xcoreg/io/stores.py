@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,8 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
         image if isinstance(image, Dataset) else image.to_dataset(name="image" if image.name is None else image.name)
     )
     if kind == "netCDF":
-        _check_coordinates(dataset)
+        _check_real(dataset)
+        dataset = _with_coordinates(dataset)
         halves = [name for name, one in dataset.data_vars.items() if one.dtype == np.float16]
         dataset = dataset.assign({name: dataset[name].astype(np.float32) for name in halves})
     where = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
@@ -145,13 +146,23 @@ def _inner(side: int) -> int:
     return next((side // n for n in range(least, 2 * least + 1) if side % n == 0), side)
 
 
-def _check_coordinates(dataset: Dataset) -> None:
-    """Check that there are coordinates: without them GDAL reads NetCDF back upside down or elsewhere."""
+def _check_real(dataset: Dataset) -> None:
+    """Check that no variable is complex."""
+    if any(one.dtype.kind == "c" for one in dataset.data_vars.values()):
+        raise OptionError("NetCDF has no complex numbers: write GeoTIFF or Zarr, or da.real and da.imag")
+
+
+def _with_coordinates(dataset: Dataset) -> Dataset:
+    """Write coordinates that only a transform gives: without them GDAL reads NetCDF back upside down or elsewhere."""
     y_dim, x_dim = spatial_dims(dataset, "the image")
-    if y_dim not in dataset.coords or x_dim not in dataset.coords:
-        raise OptionError(
-            "NetCDF needs 1-D coordinates, and the image has none (it may be rotated): write GeoTIFF or Zarr"
-        )
+    if y_dim in dataset.coords and x_dim in dataset.coords:
+        return dataset
+    with suppress(GridError):
+        affine, (rows, cols) = (grid := grid_of(dataset, "the image")).affine, grid.shape
+        if not (affine.b or affine.d):
+            x, y = affine.c + affine.a * (np.arange(cols) + 0.5), affine.f + affine.e * (np.arange(rows) + 0.5)
+            return dataset.assign_coords({y_dim: y, x_dim: x})
+    raise OptionError("NetCDF needs 1-D coordinates, and the image has none (it may be rotated): write GeoTIFF or Zarr")
 
 
 def _with_grid(dataset: Dataset) -> Dataset:

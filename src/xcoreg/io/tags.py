@@ -33,7 +33,7 @@ HEADER_LAYOUT = {
     "data_offset_values", "classes", "class_lookup", "class_names",
 }  # fmt: skip
 # Namespaces that describe the layout of the old file, or that GDAL derives.
-_LAYOUT = {
+LAYOUT = {
     "IMAGE_STRUCTURE",
     "DERIVED_SUBDATASETS",
     "SUBDATASETS",
@@ -98,7 +98,7 @@ def _is_band_name(key: str) -> bool:
 
 def _namespaces(file: Any, band: int) -> Tags:
     """Tags of the file (0) or of a band, by namespace."""
-    names = {name for name in file.tag_namespaces(band) if name not in _LAYOUT}
+    names = {name for name in file.tag_namespaces(band) if name not in LAYOUT}
     found = {name: file.tags(band, ns=name) for name in sorted(names | ({"RPC"} if not band else set()))}
     return {"": file.tags(band)} | {name: tags for name, tags in found.items() if tags}
 
@@ -327,6 +327,19 @@ def describe_header(place: Path, description: str | None, table: dict[Any, Any] 
         names = ", ".join(str(value) for value in range(len(colours)))
         text += f"classes = {len(colours)}\nclass lookup = {{{numbers}}}\nclass names = {{{names}}}\n"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def lost_colours(tables: list[dict[Any, Any] | None], file: Any) -> list[str]:
+    """Name what an open file lacks of colour tables; black is what formats give to values without a colour."""
+    lost = set()
+    for band, table in enumerate(tables, start=1):
+        found = file.colormap(band) if file.colorinterp[band - 1].name == "palette" else {}
+        for value, (red, green, blue, alpha) in ((int(key), colour) for key, colour in (table or {}).items()):
+            *colour, opacity = found.get(value, (0, 0, 0, alpha))
+            lost |= {"colour table"} if [red, green, blue] != colour else set()
+            clear = alpha != opacity and value != file.nodata and (value == 0 or any((red, green, blue)))
+            lost |= {"transparent colours"} if clear else set()
+    return sorted(lost)
 
 
 def per_band(parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "") -> list[Any]:

@@ -130,7 +130,7 @@ def write_raster(
     except (RasterioError, CPLE_BaseError, OSError) as error:
         if str(error).startswith("Read failed"):  # the image, which is damaged, not the output
             raise OptionError(f"an image cannot be read, it may be damaged: {error.__cause__ or error}") from error
-        raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
+        raise OptionError(f"{goal} cannot be written as {name}: {error}; choose another format or dtype") from error
     return goal
 
 
