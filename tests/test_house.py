@@ -52,8 +52,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 128,
-    "lines": 32_200,
+    "files": 129,
+    "lines": 32_400,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
