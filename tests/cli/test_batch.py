@@ -40,7 +40,7 @@ def test_refusals_end_with_3_and_failures_with_1(run, folder):
     os.truncate(folder / "t_a.tif", 3000)
     failed = run(*call)
     assert failed.exit_code == 1
-    assert "failed    t_a: an image cannot be read, it may be damaged" in failed.stderr
+    assert "t_a.tif cannot be read, it may be damaged" in failed.stderr
 
 
 def test_bad_usage_ends_with_2(run, folder):

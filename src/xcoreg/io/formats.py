@@ -69,9 +69,8 @@ def with_sound_attributes(image: Any) -> Any:
         return image.assign({name: with_sound_attributes(one) for name, one in image.data_vars.items()})
     image, lost = image.copy(deep=False), list[str]()
     for place in (image.attrs, image.encoding):
-        dtype = image.encoding.get("dtype", image.dtype)
         for key, value in list(place.items()):
-            if not _is_sound(key, value, dtype):
+            if not any(_is_sound(key, value, dtype) for dtype in (image.dtype, image.encoding.get("dtype", "O"))):
                 lost.append(f"{key}={value!r:.40}")
                 del place[key]
             elif isinstance(value, str):
@@ -94,9 +93,8 @@ def _is_sound(key: Any, value: Any, dtype: Any) -> bool:
         return False
     if key in ("scale_factor", "add_offset"):
         return bool(np.isfinite(numbers)) and not (key == "scale_factor" and numbers == 0)
-    if key[:5] == "valid" or np.dtype(dtype).kind not in "iuf":
-        return True
-    return all(fits_dtype(one, dtype) for one in numbers.ravel().tolist())
+    kind = np.dtype(dtype).kind
+    return key[:5] == "valid" or kind == "b" or (kind in "iuf" and all(fits_dtype(one, dtype) for one in numbers.flat))
 
 
 def check_header(path: Path, driver: str) -> None:
