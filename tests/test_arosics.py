@@ -97,7 +97,7 @@ def test_a_shift_beyond_five_pixels_is_refused_as_in_arosics():
 
 
 def test_options_without_effect_say_why_and_unknown_ones_are_refused(scene):
-    with pytest.warns(CoregWarning, match="binary_ws= has no effect"):
+    with pytest.warns(CoregWarning, match="binary_ws has no effect"):
         COREG(scene.ref, scene.tgt, binary_ws=False)
     with pytest.warns(CoregWarning, match="windows are square: 64 px instead of 64 x 128"):
         COREG_LOCAL(scene.ref, scene.tgt, 100, window_size=(64, 128), q=True).calculate_spatial_shifts()

@@ -59,7 +59,7 @@ def check_options(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any
     """Options with their defaults; those that change nothing are named in a warning."""
     for name in given:
         if name in _NEEDLESS:
-            warn_user(f"{name}= has no effect in xcoreg: {_NEEDLESS[name]}")
+            warn_user(f"{name} has no effect in xcoreg: {_NEEDLESS[name]}")
         elif name not in known:
             raise unknown_option(name, [*known, *_NEEDLESS])
     return known | {name: value for name, value in given.items() if name in known}

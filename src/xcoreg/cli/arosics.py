@@ -86,7 +86,14 @@ def arosics() -> None:
     """
 
 
-@arosics.command("global", cls=_ArosicsCommand)
+@arosics.command(
+    "global",
+    cls=_ArosicsCommand,
+    examples=[
+        "xcoreg arosics global ref.tif tgt.tif -o out.tif -max_shift 10",
+        "xcoreg arosics global ref.tif tgt.tif -o out.tif -wp 354223 5805559 -ws 256 256",
+    ],
+)
 @_common
 @_flag("-wp", "wp", "Centre of the window, x y in the CRS of the target.", **_pair)
 @_flag("-align_grids", "align_grids", "1: output on the lattice of the reference.", type=int)
@@ -100,7 +107,14 @@ def global_(ref: str, tgt: str, console: Console, **options: Any) -> None:
     _finish(COREG(ref, tgt, **_options(options, console)), console)
 
 
-@arosics.command("local", cls=_ArosicsCommand)
+@arosics.command(
+    "local",
+    cls=_ArosicsCommand,
+    examples=[
+        "xcoreg arosics local ref.tif tgt.tif 100 -o out.tif     # a point every 100 px",
+        "xcoreg arosics local ref.tif tgt.tif 100 -o out.tif -max_points 500 -tieP_filter_level 2",
+    ],
+)
 @_common
 @click.argument("grid_res", type=float)
 @_flag("-max_points", "max_points", "At most so many points, evenly spread.", type=int)

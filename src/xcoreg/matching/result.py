@@ -45,6 +45,7 @@ _ADVICE = {
     "match_local, or pass at= one place",
     Status.MASKED: "widen where=",
     Status.OUTSIDE: "check that the images overlap",
+    Status.DISCONNECTED: "match more pairs of dates, pairs='all'",
 }
 
 

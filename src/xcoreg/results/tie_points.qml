@@ -15,6 +15,7 @@
       <category value="DISAGREES" symbol="10" label="DISAGREES: two ways of measuring the shift disagree" render="true"/>
       <category value="NOT_IMPROVED" symbol="11" label="NOT_IMPROVED: the images are not more alike after the shift than before" render="true"/>
       <category value="OUTLIER" symbol="12" label="OUTLIER: the shift contradicts that of the other windows" render="true"/>
+      <category value="DISCONNECTED" symbol="13" label="DISCONNECTED: no chain of matched pairs leads to the other dates" render="true"/>
     </categories>
     <symbols>
       <symbol type="marker" name="0" alpha="1" clip_to_extent="1" force_rhr="0">
@@ -106,6 +107,12 @@
       <symbol type="marker" name="12" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleMarker" enabled="1" locked="0" pass="0">
           <prop k="name" v="cross2"/><prop k="angle" v="0"/><prop k="color" v="179,18,63,255"/>
+          <prop k="outline_color" v="40,40,40,255"/><prop k="outline_width" v="0.2"/><prop k="size" v="2.4"/><prop k="size_unit" v="MM"/>
+        </layer>
+      </symbol>
+      <symbol type="marker" name="13" alpha="1" clip_to_extent="1" force_rhr="0">
+        <layer class="SimpleMarker" enabled="1" locked="0" pass="0">
+          <prop k="name" v="cross2"/><prop k="angle" v="0"/><prop k="color" v="86,180,233,255"/>
           <prop k="outline_color" v="40,40,40,255"/><prop k="outline_width" v="0.2"/><prop k="size" v="2.4"/><prop k="size_unit" v="MM"/>
         </layer>
       </symbol>
