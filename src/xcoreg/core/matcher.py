@@ -148,6 +148,7 @@ _DRIFT, _LAST_STEP = 1.5, 0.01
 _SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 # Largest difference to the shift from the phases alone, px and standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
+_PATTERN = 0.03  # drift of fine detail, px, above which images share a pattern of their pixels
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 
@@ -231,7 +232,9 @@ def _match_usable(windows: _Windows, limit: float, contrast: str, compare: bool)
     tgt, ref, tgt_valid, ref_valid = windows
     peaks = correlate(*windows, max_shift=limit, contrast=contrast)
     tgt[peaks.height < 0] *= -1
-    refined = refine(tgt, ref, tgt_valid, ref_valid, peaks.move, ~(peaks.log10_chance < _CHANCE))
+    for image, seen in ((tgt, tgt_valid), (ref, ref_valid)):
+        _remove_stripes(image, seen, peaks.striped)
+    refined = refine(*windows, peaks.move, ~(peaks.log10_chance < _CHANCE), peaks.striped)
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
     asked = np.flatnonzero(compare | (np.abs(refined.move).max(1) > _FAR))
@@ -248,6 +251,16 @@ def _match_usable(windows: _Windows, limit: float, contrast: str, compare: bool)
     for name, pair in (("d", refined.move), ("phase_d", refined.phase), ("middle_", middle)):
         found |= {f"{name}col": pair[:, 0], f"{name}row": pair[:, 1]}
     return status, found
+
+
+def _remove_stripes(image: Floats, valid: Bools, striped: Bools) -> None:
+    """Subtract the mean of every column or row of pixels, in place, where windows are striped along it, (n, 2)."""
+    for axis in (0, 1):
+        index = np.flatnonzero(striped[:, axis])
+        if index.size:
+            seen = valid[index]
+            total = image[index].sum(axis + 1, keepdims=True)
+            image[index] -= seen * (total / np.maximum(seen.sum(axis + 1, keepdims=True), 1))
 
 
 def prepare(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[tuple[Floats, Floats], Codes]:
@@ -362,7 +375,10 @@ def _statuses(peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[F
         | ~(np.abs(refined.move - peaks.move).max(1) < _DRIFT),
         Status.TOO_FAR: ~(np.abs(refined.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma)),
-        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(refined.move).max(1) > _FAR),
+        # What both images owe to their pixels looks less alike where the scene does more.
+        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02)
+        & (np.abs(refined.move).max(1) > _FAR)
+        & (np.hypot(*refined.drift.T) < _PATTERN),
     }
     for reason, failed in reasons.items():
         status[failed & (status == Status.OK)] = reason

@@ -23,6 +23,10 @@ _Value = TypeVar("_Value", bound=np.generic)
 HIGHEST = 0.45  # highest radial frequency that is used, cycles per pixel: higher ones are aliased
 
 
+_ABOVE_SCENE = 0.04  # frequency below which scenes outshine stripes, cycles per pixel
+_STRIPED = 2.5  # modes on an axis of so many times the mean power of their ring are those of stripes
+
+
 @dataclass(frozen=True, eq=False)
 class Modes:
     """Frequencies below `HIGHEST` in the half plane of a real transform, without the mean, sorted by ring.
@@ -75,6 +79,29 @@ class Modes:
         out = across.take(self.at_col, axis=1, mode="clip")
         out *= down.take(self.at_row, axis=1, mode="clip")
         return out
+
+
+@lru_cache(maxsize=32)
+def axes_of(rows: int, cols: int) -> tuple[tuple[Ints, Ints, Bools], ...]:
+    """Modes on the axes of the Fourier plane, where stripes along columns (first) or rows of pixels lie.
+
+    For each axis: modes on it with the ring of each, both (k,), and (m,) bool, modes within one step of it.
+    """
+    modes = modes_for(rows, cols)
+    ring = np.repeat(np.arange(len(modes.sizes)), modes.sizes)
+    high = np.hypot(modes.fx, modes.fy) > _ABOVE_SCENE
+    out = []
+    for frequency, size in ((modes.fy, rows), (modes.fx, cols)):
+        off = np.abs(np.rint(frequency * size))
+        on = np.flatnonzero(high & (off == 0))
+        out.append((on, ring[on], high & (off <= 1)))
+    return tuple(out)
+
+
+def stripe_modes(striped: Bools, shape: tuple[int, ...]) -> Bools:
+    """Modes (n, m) on which stripes along columns or rows, (n, 2) bool, lie."""
+    near = [one[:, None] & axis for one, (*_, axis) in zip(striped.T, axes_of(*shape[-2:]), strict=True)]
+    return near[0] | near[1]
 
 
 def ramps(shape: tuple[int, int], move: Floats) -> tuple[Spectra, Spectra]:
@@ -216,6 +243,7 @@ class Peaks:
     log10_chance : Decimal logarithm of the probability that unrelated images show so high a peak.
     rival : Second highest peak, or the height that noise alone reaches, over the peak: 0..1.
     power : (n, m); power of the tapered reference on the modes of :func:`xcoreg.core.phase.modes_for`.
+    striped : (n, 2) bool; whether columns, or rows, of pixels of one window differ from their neighbours throughout.
     """
 
     move: Floats
@@ -223,6 +251,7 @@ class Peaks:
     log10_chance: Floats
     rival: Floats
     power: Floats
+    striped: Bools
 
 
 def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
@@ -234,7 +263,7 @@ def correlate(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, *, max_shift: float, contrast: str = "same"
 ) -> Peaks:
     """Find the whole-pixel shift of each pair of windows: tgt, ref, tgt_valid, ref_valid (n, rows, cols)."""
-    heights, power = _surface(tgt, ref, tgt_valid, ref_valid)
+    heights, power, striped = _surface(tgt, ref, tgt_valid, ref_valid)
     sign = np.ones(len(heights), np.float32)
     down, across = (min(int(max_shift), (size - 1) // 2) for size in heights.shape[1:])
     if contrast == "reversed":
@@ -244,25 +273,36 @@ def correlate(
         sign = np.where(-area.min(1) > area.max(1), -1, 1).astype(np.float32)
     if contrast != "same":
         heights *= sign[:, None, None]
-    return highest_peaks(heights, (down, across), sign, power)
+    return highest_peaks(heights, (down, across), sign, power, striped)
 
 
-def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats]:
-    """Correlation surfaces, and the power of the reference on every mode."""
+def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats, Bools]:
+    """Correlation surfaces, the power of the reference on every mode, and whether one of the images has stripes."""
     shape = ref.shape[1:]
     modes, window = modes_for(*shape), taper(*shape, _TAPERED)
     # Pixels that are invalid in one image would only be noise in the other.
     valid = None if ref_valid.all() and tgt_valid.all() else ref_valid & tgt_valid
     spectra = [modes.take(forward(_apply_taper(image, valid, window))) for image in (ref, tgt)]
     powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
-    shares = [_signal_share(modes.sums(power) / modes.count, modes) for power in powers]
+    means = [modes.sums(power) / modes.count for power in powers]
+    shares = [_signal_share(mean, modes) for mean in means]
+    striped = np.any([_striped(*one, shape) for one in zip(powers, means, strict=True)], axis=0)
     weight = shares[0] * shares[1]
     total = np.maximum((weight * _used_count(modes)).sum(1), 1e-30) / (shape[0] * shape[1])
     whitened = spectra[1].conj()
     whitened *= spectra[0]
     whitened *= modes.spread(weight / total[:, None]) / np.sqrt(np.maximum(powers[0] * powers[1], 1e-36))
     whitened[:, : modes.sizes[0]] *= _above_taper(modes)
-    return inverse(modes.plane(whitened), shape), powers[0]
+    if striped.any():
+        whitened[stripe_modes(striped, shape)] = 0
+    return inverse(modes.plane(whitened), shape), powers[0], striped
+
+
+def _striped(power: Floats, mean: Floats, shape: tuple[int, ...]) -> Bools:
+    """Whether modes on an axis stand out from their rings, (n, 2): power (n, m), mean of every ring (n, n_rings)."""
+    axes = axes_of(*shape[-2:])
+    excess = [(power[:, on] / np.maximum(mean[:, ring], 1e-30)).mean(1) if on.size else np.zeros(len(power)) for on, ring, _ in axes]
+    return np.stack(excess, -1) > _STRIPED
 
 
 def _above_taper(modes: Modes) -> Bools:
@@ -329,7 +369,8 @@ def _quarters_of_plane(plane: Floats, reach: tuple[int, int]) -> list[Floats]:
     return [plane[:, r, c] for r in rows for c in cols]
 
 
-def highest_peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats) -> Peaks:
+def highest_peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats, striped: Bools | None = None
+) -> Peaks:
     """Highest peak of each surface, its probability by chance, and the second highest one."""
     n, rows, cols = heights.shape
     # At larger lags less of the tapered windows overlaps and noise is lower: heights are scaled by it.
@@ -353,7 +394,8 @@ def highest_peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: 
     rest_col, rest_row = _vertex(heights, lag_row, lag_col, 0, 1), _vertex(heights, lag_row, lag_col, 1, 0)
     move = np.stack([lag_col + rest_col, lag_row + rest_row], -1)
     rival = np.maximum(others, _NOISE_PEAK * spread) / np.maximum(top, 1e-30)
-    return Peaks(move, peak * sign, chance, np.clip(rival, 0, 1), power)
+    striped = np.zeros((n, 2), bool) if striped is None else striped
+    return Peaks(move, peak * sign, chance, np.clip(rival, 0, 1), power, striped)
 
 
 def _erase(plane: Floats, row: Ints, col: Ints, width: Ints) -> Ints:

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
-from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
+from xcoreg.core.drift import Drift, left_over, without_drift
+from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels, stripe_modes
 from xcoreg.core.quality import Cells
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
@@ -93,6 +94,9 @@ def _erode(valid: Bools) -> Bools:
 _MOST_ITERATIONS, _NEAR = 12, 0.1
 # The same for weighted pixels, whose weights depend on the shift.
 _NEAR_WEIGHED = 0.02
+# Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
+# The peak of the phase correlation is accurate to so many px.
+_NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.25
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 _FULL = 0.99  # fading weight above which pixels count for the similarity
 
@@ -131,6 +135,7 @@ class Refined:
     last_step : (n,) float64; length of the last step, px: large where the iteration did not converge.
     score, support : (n,) float64; correlation over the informative band, -1..1; effective number of Fourier modes.
     phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
+    drift : (n, 2) float64; shift of coarse detail minus that of all detail alike, px.
     """
 
     move: Floats
@@ -139,6 +144,7 @@ class Refined:
     score: Floats
     phase: Floats
     support: Floats
+    drift: Floats
     aligned: Aligned
 
 
@@ -170,8 +176,11 @@ class _Pair:
     edge_y: Floats
     # Spectra of both windows and of both edges.
     planes: _Spectra4
-    # Modes of both windows and of both edges.
+    # Modes of both windows and of both edges, zero where stripes lie, and the share (n or 1, n_rings) that is left.
     flat: _Spectra4
+    used: Floats
+    # Modes where stripes lie, (n, m) bool, or None.
+    stripes: Bools | None
 
     def take(self, index: Ints) -> _Pair:
         """Take some of the windows."""
@@ -179,19 +188,34 @@ class _Pair:
             return self
         weight = self.weight if len(self.weight) == 1 else self.weight[index]
         planes, flat = (_each(lambda part: part[index], four) for four in (self.planes, self.flat))
-        return _Pair(self.modes, weight, self.ref[index], self.edge_x[index], self.edge_y[index], planes, flat)
+        used = self.used if len(self.used) == 1 else self.used[index]
+        stripes = None if self.stripes is None else self.stripes[index]
+        edges = self.edge_x[index], self.edge_y[index]
+        return _Pair(self.modes, weight, self.ref[index], *edges, planes, flat, used, stripes)
 
 
 def refine(
-    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, start: Floats, skip: Bools | None = None
+    tgt: Floats,
+    ref: Floats,
+    tgt_valid: Bools,
+    ref_valid: Bools,
+    start: Floats,
+    skip: Bools | None = None,
+    striped: Bools | None = None,
 ) -> Refined:
-    """Refine shifts (n, 2) that are accurate to half a pixel; windows to `skip` (n,) are not checked for changes."""
+    """Refine shifts (n, 2) that are accurate to half a pixel; windows to `skip` (n,) are not checked for changes.
+
+    striped : (n, 2); whether stripes along columns, or rows, are left out.
+    """
     pixels = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - pixels
-    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels)
+    striped = np.zeros((len(ref), 2), bool) if striped is None else striped
+    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels, striped)
+    peak = rest.copy()
     linear, products, steps = _iterate(pair, rest)
     columns = _columns(linear, products, steps, pair.weight, pair.modes)
-    rest += steps.move
+    _follow_drift(pair, rest, columns, peak)
+    rest += columns["move"]
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
@@ -199,7 +223,7 @@ def refine(
     return Refined(**columns, aligned=aligned)
 
 
-def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints) -> _Pair:
+def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints, striped: Bools) -> _Pair:
     """Align windows to whole pixels and transform them."""
     shape = ref.shape[1:]
     if ref_valid.all() and tgt_valid.all():
@@ -214,7 +238,12 @@ def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: 
     edges = [_without_mean(mean * slope, weight) for slope in margin[1:]]
     modes = modes_for(*shape)
     planes = forward(first), forward(second), forward(edges[0]), forward(edges[1])
-    return _Pair(modes, weight, first, edges[0], edges[1], planes, _each(modes.take, planes))
+    flat, used, stripes = _each(modes.take, planes), np.ones((1, len(modes.sizes))), None
+    if striped.any():
+        stripes = stripe_modes(striped, shape)
+        used = modes.sums(~stripes) / modes.count
+        flat = _each(lambda part: np.where(stripes, 0, part), flat)
+    return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes)
 
 
 def _standardise(image: Floats, weight: Floats) -> Floats:
@@ -239,19 +268,42 @@ def _without_mean(image: Floats, weight: Floats) -> Floats:
 def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, weighting.Products, weighting.Steps]:
     """Linearise and step until steps are short; ``rest`` is updated to the last linearisation, in place."""
     linear = _linearise(pair, rest)
-    products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
+    products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, pair.used)
     steps = weighting.take_steps(products, pair.modes)
     for _ in range(_MOST_ITERATIONS - 1):
         far = np.flatnonzero(np.hypot(*steps.move.T) > _NEAR)
         if not far.size:
             break
         rest[far] += steps.move[far]
-        part = _linearise(pair.take(far), rest[far])
-        other = weighting.Products.of(part.residual, part.slope_x, part.slope_y, pair.modes)
+        some = pair.take(far)
+        part = _linearise(some, rest[far])
+        other = weighting.Products.of(part.residual, part.slope_x, part.slope_y, pair.modes, some.used)
         _replace_rows(vars(linear), far, vars(part))
-        _replace_rows(vars(products), far, vars(other))
+        products.table[far] = other.table
         _replace_rows(vars(steps), far, vars(weighting.take_steps(other, pair.modes)))
     return linear, products, steps
+
+
+def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: Floats) -> None:
+    """Linearise again where fine detail drifts away from coarse detail by much; `rest` and columns are updated.
+
+    Windows that have left the peak of the phase correlation, which coarse detail makes, begin there once more.
+    """
+    start = rest + columns["move"] - columns["drift"]
+    left = np.hypot(*(start - peak).T) > _LEFT
+    rest[left], columns["move"][left], columns["drift"][left] = peak[left], 0.0, np.inf
+    for _ in range(_MOST_DRIFTS):
+        far = np.flatnonzero(np.hypot(*columns["drift"].T) > _NEAR_DRIFT)
+        if not far.size:
+            break
+        some = pair.take(far)
+        rest[far] += columns["move"][far]
+        linear = _linearise(some, rest[far])
+        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
+        steps = weighting.steps_taken(products, columns["last_step"][far], pair.modes)
+        _replace_rows(columns, far, _columns(linear, products, steps, some.weight, pair.modes))
+    columns["drift"] = rest + columns["move"] - start
+    columns["cov"] += left_over(columns["drift"])
 
 
 def _replace_rows(columns: dict[str, Any], index: Ints, part: dict[str, Any]) -> None:
@@ -325,12 +377,12 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         difference = _difference(some, rest[index], tgt, ref)
         weight = weighting.change_weights(difference, ref + tgt, some.weight)
         linear = _linearise_weighted(some, rest[index], weight, difference)
-        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes)
+        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.take_steps(products, pair.modes)
-        _replace_rows(columns, index, _columns(linear, products, steps, some.weight * weight, pair.modes))
-        step = np.hypot(*steps.move.T)
+        found = _columns(linear, products, steps, some.weight * weight, pair.modes, drifts=False)
+        _replace_rows(columns, index, found)
         rest[index] += steps.move
-        index = index[step > _NEAR_WEIGHED]
+        index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
 
 
 def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
@@ -365,21 +417,29 @@ def _linearise_weighted(pair: _Pair, rest: Floats, weight: Floats, difference: F
     slope_x = mean * (turn * cols) - cosine * pair.planes[2]
     slope_y = mean * (turn * rows)[:, None] - cosine * pair.planes[3]
     images = inverse(mean, shape), difference, inverse(slope_x, shape), inverse(slope_y, shape)
-    return _Linearised(*(modes.take(forward(weight * image)) for image in images))
+    taken = (modes.take(forward(weight * image)) for image in images)
+    return _Linearised(*(part if pair.stripes is None else np.where(pair.stripes, 0, part) for part in taken))
 
 
 def _columns(
-    linear: _Linearised, products: weighting.Products, steps: weighting.Steps, weight: Floats, modes: Modes
+    linear: _Linearised,
+    products: weighting.Products,
+    steps: weighting.Steps,
+    weight: Floats,
+    modes: Modes,
+    *,
+    drifts: bool = True,
 ) -> dict[str, Floats]:
-    """Columns of `Refined` from the last linearisation."""
+    """Columns of `Refined` from the last linearisation; changes between the images are no `drifts`."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
     cov, support = weighting.covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
+    drift = without_drift(products, steps, cov, support, modes) if drifts else Drift(np.zeros_like(steps.move), cov)
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     length = np.hypot(*steps.move.T)
     last_step = np.where(length > _NEAR, length, steps.last_step)
-    found = {"move": steps.move.copy(), "cov": cov, "last_step": last_step}
+    found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}
     return {**found, "score": score, "phase": phase, "support": support}
 
 

@@ -75,7 +75,7 @@ def _typical(local: Floats, roughness: Floats) -> Floats:
 SYSTEMATIC = 4e-4
 _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing is strong
 # Estimating the power of scene and noise from the windows costs the information of so many modes.
-_SMALL_SAMPLE = 12.0
+SMALL_SAMPLE = 12.0
 # Largest number of steps per linearisation, length that ends them, and largest sum of all of them, px.
 _STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
 
@@ -85,18 +85,25 @@ class Products:
     """Sums over each ring of products of the residual ``r`` and the gradients ``x``, ``y``.
 
     table : (n, 7, n_rings) float64; ``rr, rx, ry, xx, xy, yy`` and the squared power of the gradients, ``(xx + yy)^2``.
+    used : (n or 1, n_rings); share of the modes of each ring that are used; sums stand for all of them.
     """
 
     table: Floats
+    used: Floats
 
     @classmethod
-    def of(cls, residual: Spectra, slope_x: Spectra, slope_y: Spectra, modes: Modes) -> Products:
-        """Products of modes (n, m)."""
+    def of(cls, residual: Spectra, slope_x: Spectra, slope_y: Spectra, modes: Modes, used: Floats) -> Products:
+        """Products of modes (n, m), zero where they are not used."""
         xx, yy = _power(slope_x), _power(slope_y)
         both = xx + yy
         both *= both
         crosses = _inner(slope_x, residual), _inner(slope_y, residual), xx, _inner(slope_x, slope_y), yy, both
-        return cls(np.stack([modes.sums(part) for part in (_power(residual), *crosses)], 1))
+        return cls(np.stack([modes.sums(part) for part in (_power(residual), *crosses)], 1) / used[:, None], used)
+
+    def lost(self, weight: Floats) -> Floats:
+        """Factor (n,) by which variances grow for want of the modes that are not used."""
+        slope = (self.table[:, 3] + self.table[:, 5]) * weight
+        return np.asarray(slope.sum(1) / np.maximum((slope * self.used).sum(1), 1e-300))
 
     def residual_power(self, move: Floats) -> Floats:
         """Power of the residual after a step (n, 2)."""
@@ -158,6 +165,21 @@ def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Fl
     return (scene, noise, weight), with_noise, with_noise - added, -np.stack([rx, ry], -1)
 
 
+def steps_taken(products: Products, last: Floats, modes: Modes) -> Steps:
+    """Powers and weights where windows are, without a step."""
+    here = np.zeros((len(last), 2))
+    powers, _, normal, _ = _equations(products, here, modes)
+    return Steps(here, last, *powers, normal)
+
+
+def scene_products(products: Products, steps: Steps, modes: Modes) -> tuple[Floats, ...]:
+    """Products of the residual after all steps and of the gradients without noise: rx, ry, xx, xy, yy (n, n_rings)."""
+    _, rx, ry, xx, xy, yy, _ = products.table.swapaxes(0, 1)
+    dx, dy = steps.move.T[:, :, None]
+    added = steps.noise * _power_law(modes.shape).slopes / 4
+    return rx + dx * xx + dy * xy, ry + dx * xy + dy * yy, xx - added, xy, yy - added
+
+
 class _PowerLaw(NamedTuple):
     """Constants of each ring: band, weights and logarithm of frequency of the power law, factors of the powers."""
 
@@ -197,7 +219,8 @@ def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> 
     with np.errstate(all="ignore"):
         bread = _inverse(steps.normal)
         cov = bread @ middle @ bread
-    cov = cov * (1 + _SMALL_SAMPLE / np.maximum(support, 1))[:, None, None] + SYSTEMATIC**2 * np.eye(2)
+    cov *= (products.lost(steps.weight) * (1 + SMALL_SAMPLE / np.maximum(support, 1)))[:, None, None]
+    cov = cov + SYSTEMATIC**2 * np.eye(2)
     bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(steps.normal))[:, 0] <= 0)
     cov[bad] = np.diag([np.inf, np.inf])
     return cov, support
