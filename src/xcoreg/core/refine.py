@@ -94,6 +94,7 @@ def _erode(valid: Bools) -> Bools:
 _MOST_ITERATIONS, _NEAR = 12, 0.1
 # The same for weighted pixels, whose weights depend on the shift.
 _NEAR_WEIGHED = 0.02
+_UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the scene: noise does not reach this
 # Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.25
@@ -217,6 +218,7 @@ def refine(
     _follow_drift(pair, rest, columns, peak)
     rest += columns["move"]
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
+    _allow_for_uneven_noise(pair, rest, aligned, columns)
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
@@ -306,6 +308,19 @@ def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: F
     columns["cov"] += left_over(columns["drift"])
 
 
+def _allow_for_uneven_noise(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Floats]) -> None:
+    """Widen covariances where the images differ most at the edges of the scene."""
+    index = np.flatnonzero(weighting.unevenness(aligned.cells) > _UNEVEN)
+    if index.size:
+        some = pair.take(index)
+        linear = _linearise(some, rest[index])
+        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
+        steps = weighting.steps_taken(products, columns["last_step"][index], pair.modes)
+        cov = columns["cov"][index]
+        factor = weighting.spread_of_blocks(linear.residual, linear.slope_x, linear.slope_y, steps, cov, pair.modes)
+        columns["cov"][index] = cov * factor[:, None, None]
+
+
 def _replace_rows(columns: dict[str, Any], index: Ints, part: dict[str, Any]) -> None:
     """Replace rows of all columns."""
     for name, values in part.items():
@@ -379,7 +394,7 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         linear = _linearise_weighted(some, rest[index], weight, difference)
         products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.take_steps(products, pair.modes)
-        found = _columns(linear, products, steps, some.weight * weight, pair.modes, drifts=False)
+        found = _columns(linear, products, steps, some.weight * weight, pair.modes, changes=True)
         _replace_rows(columns, index, found)
         rest[index] += steps.move
         index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
@@ -428,14 +443,19 @@ def _columns(
     weight: Floats,
     modes: Modes,
     *,
-    drifts: bool = True,
+    changes: bool = False,
 ) -> dict[str, Floats]:
-    """Columns of `Refined` from the last linearisation; changes between the images are no `drifts`."""
+    """Columns of `Refined` from the last linearisation; `changes` of the scene are uneven and do not drift."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
-    cov, support = weighting.covariance(steps, products, np.broadcast_to(used, len(steps.move)), modes)
-    drift = without_drift(products, steps, cov, support, modes) if drifts else Drift(np.zeros_like(steps.move), cov)
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
+    turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
+    cov, support = weighting.covariance(turned, products, np.broadcast_to(used, len(move)), modes)
+    if changes:
+        factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
+        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None])
+    else:
+        drift = without_drift(products, turned, cov, support, modes)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     length = np.hypot(*steps.move.T)
     last_step = np.where(length > _NEAR, length, steps.last_step)

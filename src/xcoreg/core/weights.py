@@ -7,7 +7,7 @@ and weights are iterated without touching the pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from xcoreg.core import Bools, Floats, Spectra
 from xcoreg.core.matches import symmetric
-from xcoreg.core.phase import Modes, modes_for
+from xcoreg.core.phase import Modes, inverse, modes_for
 from xcoreg.core.quality import Cells, box_sum
 
 # Pixels have changed where their neighbourhood differs by so many times the typical energy; its side, px.
@@ -76,6 +76,10 @@ SYSTEMATIC = 4e-4
 _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing is strong
 # Estimating the power of scene and noise from the windows costs the information of so many modes.
 SMALL_SAMPLE = 12.0
+# Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
+_BLOCK, _OF_NOISE = 8, 0.88
+# Differences are those of contrast from so many standard deviations.
+_CONTRAST = 6.0
 # Largest number of steps per linearisation, length that ends them, and largest sum of all of them, px.
 _STEPS, _SHORT, _FARTHEST = 6, 1e-4, 0.5
 
@@ -224,6 +228,61 @@ def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> 
     bad = ~np.isfinite(cov).all((1, 2)) | (np.linalg.eigvalsh(np.nan_to_num(steps.normal))[:, 0] <= 0)
     cov[bad] = np.diag([np.inf, np.inf])
     return cov, support
+
+
+def unevenness(cells: Cells) -> Floats:
+    """How much more windows (n,) differ where they are rough than elsewhere: 1 where noise is the same everywhere."""
+    difference, roughness = (part[:, 1:-1, 1:-1].reshape(len(part), -1) for part in (cells.mean_difference(), cells.roughness()))
+    count = np.maximum((roughness > 0).sum(1), 1)
+    both = np.vecdot(difference, roughness) * count
+    return np.asarray(both / np.maximum(difference.sum(1) * roughness.sum(1), 1e-30))
+
+
+def spread_of_blocks(
+    residual: Spectra, slope_x: Spectra, slope_y: Spectra, steps: Steps, cov: Floats, modes: Modes
+) -> Floats:
+    """Factor (n,), 1 at least, by which blocks of pixels differ more in what they say about the shift than `cov` does.
+
+    Noise that lies on the edges of the scene, of quantisation, wavelets or change, counts for more than its power.
+    """
+    weight = np.sqrt(modes.spread(np.maximum(steps.weight, 0)))
+    images = [inverse(modes.plane(weight * part), modes.shape) for part in (residual, slope_x, slope_y)]
+    across, down = (_block_sums(images[0] * slope) for slope in images[1:])
+    count, area = across.shape[1], float(modes.shape[0] * modes.shape[1])
+    across, down = (part - part.mean(1, keepdims=True) for part in (across, down))
+    middle = symmetric(*(np.vecdot(a, b) for a, b in ((across, across), (across, down), (down, down))))
+    with np.errstate(all="ignore"):
+        bread = _inverse(steps.normal)
+        spread = bread @ middle @ bread * area**2 * count / max(count - 1, 1)
+        ratio = np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2)
+    return np.clip(np.nan_to_num(ratio, nan=1.0, posinf=1.0) / _OF_NOISE, 1, None)
+
+
+def _block_sums(images: Floats) -> Floats:
+    """Sums over square blocks, (n, blocks)."""
+    rows, cols = (np.arange(0, size, _BLOCK) for size in images.shape[1:])
+    sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2)
+    return np.asarray(sums.reshape(len(sums), -1), np.float64)
+
+
+def out_of_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> Steps:
+    """Steps with the noise that turns phases alone, where images differ by their contrast at each frequency as well.
+
+    Other optics or another gain change amplitudes, which no shift does: that is no noise of the shift.
+    """
+    across = residual.imag * mean.real
+    across -= residual.real * mean.imag
+    across *= across
+    across /= np.maximum(_power(mean), 1e-30)
+    turned, total = 2 * modes.sums(across), modes.sums(_power(residual))
+    weight = steps.weight
+    excess = (weight * (total - turned)).sum(1) / np.maximum((weight * total).sum(1), 1e-300)
+    # Of noise alone half the power turns phases, as far as so many modes tell.
+    many = (weight * modes.count).sum(1) ** 2 / np.maximum((weight**2 * modes.count).sum(1), 1e-300)
+    other = excess > _CONTRAST / np.sqrt(np.maximum(many, 1))
+    near = _power_law(modes.shape).near
+    share = (turned @ near) / np.maximum(total @ near, 1e-300)
+    return replace(steps, noise=steps.noise * np.where(other[:, None], np.clip(share, 0.01, 1.0), 1.0))
 
 
 def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> tuple[Floats, Floats]:
