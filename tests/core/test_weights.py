@@ -20,7 +20,7 @@ def drawn(seed, noise, move=(0.0, 0.0), n=40):
 
 
 def settled(parts):
-    products = Products.of(*parts[1:], MODES)
+    products = Products.of(*parts[1:], MODES, np.ones((1, len(MODES.sizes))))
     return take_steps(products, MODES), products
 
 
@@ -41,7 +41,9 @@ def test_a_step_changes_the_residual_as_predicted():
     parts = drawn(2, 0.1)
     move = np.array([[0.1, -0.2]])
     moved = parts[1] + 0.1 * parts[2] - 0.2 * parts[3]
-    predicted = Products.of(*parts[1:], MODES).residual_power(np.repeat(move, len(moved), axis=0))
+    predicted = Products.of(*parts[1:], MODES, np.ones((1, len(MODES.sizes)))).residual_power(
+        np.repeat(move, len(moved), axis=0)
+    )
     assert predicted == pytest.approx(MODES.sums(np.abs(moved) ** 2), rel=1e-4)
 
 

@@ -36,7 +36,10 @@ def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats
     """Shift of coarse and fine detail alike; cov (n, 2, 2), support (n,): covariance without drift, number of modes."""
     system = _equations(products, steps, 1 + SMALL_SAMPLE / np.maximum(support, 1), modes)
     plain, pattern, square, both = (_solve(system, n) for n in ([0], [0, 1], [0, 2], [0, 1, 2]))
-    first, second = np.stack([_excess(*pattern, 1), _excess(*square, 1)]), np.stack([_excess(*both, 2), _excess(*both, 1)])
+    first, second = (
+        np.stack([_excess(*pattern, 1), _excess(*square, 1)]),
+        np.stack([_excess(*both, 2), _excess(*both, 1)]),
+    )
     pick = first.argmax(0)
     at = pick, np.arange(len(cov))
     step, wide = (np.stack([one[:, :2], two[:, :2]])[at] for one, two in zip(pattern, square, strict=True))
@@ -45,10 +48,10 @@ def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats
     more, unseen = (part * (share > 0) for part in _counting(second[at]))
     step = step + more[:, None] * (both[0][:, :2] - step)
     wide = wide + (more + unseen)[:, None, None] * (both[1][:, :2, :2] - wide)
-    size, before = (np.sqrt(np.trace(part, axis1=1, axis2=2) / 2) for part in (wide, cov))
+    size, before = (np.sqrt(np.maximum(np.trace(part, axis1=1, axis2=2), 0) / 2) for part in (wide, cov))
     short = np.nan_to_num(plain[0])
     with np.errstate(invalid="ignore"):
-        known = (size < np.minimum(_VAGUE, _TIMES * before)) & np.isfinite(step).all(1)
+        known = (size < np.minimum(_VAGUE, _TIMES * before)) & np.isfinite(step).all(1) & np.isfinite(before)
         step = np.where(known[:, None], short + share[:, None] * (step - short), short)
         return Drift(step, np.where(known[:, None, None], cov + (share + hidden)[:, None, None] * (wide - cov), cov))
 
@@ -74,7 +77,7 @@ def _profiles(steps: Steps, modes: Modes) -> Floats:
 
 
 def _equations(products: Products, steps: Steps, spread: Floats, modes: Modes) -> tuple[Floats, Floats, Floats]:
-    """Normal matrices and covariances (n, 6, 6) of the right-hand sides (n, 6): pairs (x, y) of three profiles."""
+    """Build normal matrices, covariances of right-hand sides (n, 6, 6) and these (n, 6): pairs of three profiles."""
     rx, ry, xx, xy, yy = scene_products(products, steps, modes)
     profiles = _profiles(steps, modes)
     weighted = profiles * steps.weight[:, None]

@@ -24,6 +24,8 @@ HIGHEST = 0.45  # highest radial frequency that is used, cycles per pixel: highe
 
 
 _ABOVE_SCENE = 0.04  # frequency below which scenes outshine stripes, cycles per pixel
+# Correlation of stripes in all parts of a window, and their share of its variance above which they are the scene.
+_LIKE, _MOST = 0.25, 0.95
 _STRIPED = 2.5  # modes on an axis of so many times the mean power of their ring are those of stripes
 
 
@@ -286,7 +288,8 @@ def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tu
     powers = [spectrum.real**2 + spectrum.imag**2 for spectrum in spectra]
     means = [modes.sums(power) / modes.count for power in powers]
     shares = [_signal_share(mean, modes) for mean in means]
-    striped = np.any([_striped(*one, shape) for one in zip(powers, means, strict=True)], axis=0)
+    images = (ref, ref_valid), (tgt, tgt_valid)
+    striped = np.any([_striped(*one) for one in zip(images, powers, means, strict=True)], axis=0)
     weight = shares[0] * shares[1]
     total = np.maximum((weight * _used_count(modes)).sum(1), 1e-30) / (shape[0] * shape[1])
     whitened = spectra[1].conj()
@@ -298,11 +301,37 @@ def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tu
     return inverse(modes.plane(whitened), shape), powers[0], striped
 
 
-def _striped(power: Floats, mean: Floats, shape: tuple[int, ...]) -> Bools:
-    """Whether modes on an axis stand out from their rings, (n, 2): power (n, m), mean of every ring (n, n_rings)."""
-    axes = axes_of(*shape[-2:])
-    excess = [(power[:, on] / np.maximum(mean[:, ring], 1e-30)).mean(1) if on.size else np.zeros(len(power)) for on, ring, _ in axes]
-    return np.stack(excess, -1) > _STRIPED
+def _striped(images: tuple[Floats, Bools], power: Floats, mean: Floats) -> Bools:
+    """Whether a window has stripes along its columns, or rows, (n, 2): modes on an axis stand out from their rings.
+
+    power, mean : (n, m), (n, n_rings); power of every mode, and its mean over rings.
+    """
+    out = np.zeros((len(power), 2), bool)
+    for axis, (on, ring, _) in enumerate(axes_of(*images[0].shape[1:])):
+        if on.size:
+            out[:, axis] = (power[:, on] / np.maximum(mean[:, ring], 1e-30)).mean(1) > _STRIPED
+        index = np.flatnonzero(out[:, axis])
+        if index.size:
+            image, valid = (part[index].swapaxes(1, 2) if axis else part[index] for part in images)
+            out[index, axis] = _same_everywhere(image, valid)
+    return out
+
+
+def _same_everywhere(images: Floats, valid: Bools) -> Bools:
+    """Whether columns (n, rows, cols) differ from their neighbours in the same way in all of four bands of rows.
+
+    A blob does so in some bands only; what columns consist of entirely is the scene itself.
+    """
+    edges = np.linspace(0, images.shape[1], 4, endpoint=False).astype(int)
+    sums = np.add.reduceat(images * valid, edges, axis=1, dtype=np.float64)
+    steps = np.diff(sums / np.maximum(np.add.reduceat(valid, edges, axis=1, dtype=np.float64), 1), axis=2)
+    steps -= steps.mean(2, keepdims=True)
+    others = steps.sum(1, keepdims=True) - steps
+    likeness = np.vecdot(steps, others) / np.sqrt(
+        np.maximum(np.vecdot(steps, steps) * np.vecdot(others, others), 1e-300)
+    )
+    share = images.mean(1).var(1) / np.maximum(images.var((1, 2)), 1e-30)
+    return np.asarray((likeness.min(1) > _LIKE) & (share < _MOST))
 
 
 def _above_taper(modes: Modes) -> Bools:
@@ -369,7 +398,8 @@ def _quarters_of_plane(plane: Floats, reach: tuple[int, int]) -> list[Floats]:
     return [plane[:, r, c] for r in rows for c in cols]
 
 
-def highest_peaks(heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats, striped: Bools | None = None
+def highest_peaks(
+    heights: Floats, reach: tuple[int, int], sign: Floats, power: Floats, striped: Bools | None = None
 ) -> Peaks:
     """Highest peak of each surface, its probability by chance, and the second highest one."""
     n, rows, cols = heights.shape

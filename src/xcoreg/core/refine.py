@@ -12,83 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
 from xcoreg.core.drift import Drift, left_over, without_drift
+from xcoreg.core.fade import fade, fade_frame
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels, stripe_modes
 from xcoreg.core.quality import Cells
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
-
-# Weights of the outermost pixels: smooth enough for interpolation, steep enough to lose little of a window.
-_FADE = np.array([0.15, 0.7, 0.97])
-
-
-class Margin(NamedTuple):
-    """Fading weight of pixels, (n, rows, cols), and its slopes along columns and rows over it, per pixel."""
-
-    weight: Floats
-    slope_x: Floats
-    slope_y: Floats
-
-
-def fade_frame(shape: tuple[int, int], move: Ints) -> Margin:
-    """Fading weight of windows valid everywhere, (rows, cols), the target's moved by whole pixels (n, 2)."""
-    if not move.any():
-        move = move[:1]
-    down, across = (_fade_side(size, move[:, axis])[:, :, None] for axis, size in ((1, shape[0]), (0, shape[1])))
-    slope_y, slope_x = (_ratio(slopes(side)[1], side) for side in (down, across))
-    return Margin(down * across.swapaxes(1, 2), slope_x.swapaxes(1, 2), slope_y)
-
-
-def fade(valid: Bools) -> Margin:
-    """Fading weight of windows with invalid pixels: seen (n, rows, cols) bool."""
-    steps = np.diff(_FADE, prepend=0, append=1).astype(np.float32)
-    out = valid * steps[0]
-    for step in steps[1:]:
-        valid = _erode(valid)
-        out += valid * step
-    slope_x, slope_y = slopes(out)
-    return Margin(out, _ratio(slope_x, out), _ratio(slope_y, out))
-
-
-def slopes(weight: Floats) -> tuple[Floats, Floats]:
-    """Spectral derivatives of a weight along columns and rows, per pixel."""
-    shape = weight.shape[1:]
-    plane = forward(weight)
-    turn = np.complex64(2j * np.pi)
-    fy, fx = fft.fftfreq(shape[0]).astype(np.float32), fft.rfftfreq(shape[1]).astype(np.float32)
-    if shape[0] % 2 == 0:
-        fy[shape[0] // 2] = 0
-    return inverse(plane * (turn * fx), shape), inverse(plane * (turn * fy)[:, None], shape)
-
-
-def _fade_side(size: int, move: Ints) -> Floats:
-    """Weights (n, size) along one side of windows moved by whole pixels (n,)."""
-    first, last = np.maximum(move, 0)[:, None], size - 1 + np.minimum(move, 0)[:, None]
-    place = np.arange(size)[None]
-    inward = np.minimum(place - first, last - place)
-    weights = np.append(_FADE, (1, 0)).astype(np.float32)
-    return weights[np.where(inward < 0, len(_FADE) + 1, np.minimum(inward, len(_FADE)))]
-
-
-def _ratio(slope: Floats, weight: Floats) -> Floats:
-    """Slope over weight, 0 where the weight is 0."""
-    return np.divide(slope, weight, out=np.zeros_like(slope), where=weight > 0)
-
-
-def _erode(valid: Bools) -> Bools:
-    """Remove pixels next to invalid ones or to the border."""
-    down = np.zeros_like(valid)
-    down[:, 1:-1] = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
-    out = np.zeros_like(valid)
-    out[:, :, 1:-1] = down[:, :, :-2] & down[:, :, 1:-1] & down[:, :, 2:]
-    return out
-
 
 # Largest number of linearisations, and the step, px, above which another one is needed: errors grow with its cube.
 _MOST_ITERATIONS, _NEAR = 12, 0.1
@@ -97,7 +32,7 @@ _NEAR_WEIGHED = 0.02
 _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the scene: noise does not reach this
 # Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
 # The peak of the phase correlation is accurate to so many px.
-_NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.25
+_NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 _FULL = 0.99  # fading weight above which pixels count for the similarity
 
@@ -137,6 +72,7 @@ class Refined:
     score, support : (n,) float64; correlation over the informative band, -1..1; effective number of Fourier modes.
     phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
     drift : (n, 2) float64; shift of coarse detail minus that of all detail alike, px.
+    uneven : (n,) float64; see :func:`xcoreg.core.weights.unevenness`.
     """
 
     move: Floats
@@ -146,6 +82,7 @@ class Refined:
     phase: Floats
     support: Floats
     drift: Floats
+    uneven: Floats
     aligned: Aligned
 
 
@@ -218,7 +155,8 @@ def refine(
     _follow_drift(pair, rest, columns, peak)
     rest += columns["move"]
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
-    _allow_for_uneven_noise(pair, rest, aligned, columns)
+    columns["uneven"] = weighting.unevenness(aligned.cells)
+    _allow_for_uneven_noise(pair, rest, columns)
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
@@ -308,9 +246,9 @@ def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: F
     columns["cov"] += left_over(columns["drift"])
 
 
-def _allow_for_uneven_noise(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Floats]) -> None:
+def _allow_for_uneven_noise(pair: _Pair, rest: Floats, columns: dict[str, Floats]) -> None:
     """Widen covariances where the images differ most at the edges of the scene."""
-    index = np.flatnonzero(weighting.unevenness(aligned.cells) > _UNEVEN)
+    index = np.flatnonzero(columns["uneven"] > _UNEVEN)
     if index.size:
         some = pair.take(index)
         linear = _linearise(some, rest[index])

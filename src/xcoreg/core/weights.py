@@ -232,7 +232,9 @@ def covariance(steps: Steps, products: Products, used: Floats, modes: Modes) -> 
 
 def unevenness(cells: Cells) -> Floats:
     """How much more windows (n,) differ where they are rough than elsewhere: 1 where noise is the same everywhere."""
-    difference, roughness = (part[:, 1:-1, 1:-1].reshape(len(part), -1) for part in (cells.mean_difference(), cells.roughness()))
+    difference, roughness = (
+        part[:, 1:-1, 1:-1].reshape(len(part), -1) for part in (cells.mean_difference(), cells.roughness())
+    )
     count = np.maximum((roughness > 0).sum(1), 1)
     both = np.vecdot(difference, roughness) * count
     return np.asarray(both / np.maximum(difference.sum(1) * roughness.sum(1), 1e-30))
@@ -259,14 +261,14 @@ def spread_of_blocks(
 
 
 def _block_sums(images: Floats) -> Floats:
-    """Sums over square blocks, (n, blocks)."""
+    """Sum images over square blocks, (n, blocks)."""
     rows, cols = (np.arange(0, size, _BLOCK) for size in images.shape[1:])
     sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2)
     return np.asarray(sums.reshape(len(sums), -1), np.float64)
 
 
 def out_of_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> Steps:
-    """Steps with the noise that turns phases alone, where images differ by their contrast at each frequency as well.
+    """Count only the noise that turns phases, where images differ by their contrast at each frequency as well.
 
     Other optics or another gain change amplitudes, which no shift does: that is no noise of the shift.
     """

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.refine import fade, fade_frame, slopes
+from xcoreg.core.fade import fade, fade_frame, slopes
 
 INNER = (slice(None), slice(4, -4), slice(4, -4))
 
