@@ -31,13 +31,14 @@ from xcoreg.georef.ground import (
     CornerGround,
     Corners,
     Ground,
-    RPCGround,
     from_geotransform,
     lonlat_to_pixel,
     pixel_to_lonlat,
-    read_rpcs,
     to_geotransform,
 )
+from xcoreg.georef.rpc import RPCModel, RPCRefit, refit_rpcs
+from xcoreg.georef.rpc_files import RPCGround, read_rpcs, write_rpcs
+from xcoreg.georef.terrain import CorrectedSensor, Terrain, TerrainGround
 from xcoreg.georef.transform import (
     Linear,
     cov_to_map,
@@ -62,13 +63,18 @@ __all__ = [
     "AffineGround",
     "CornerGround",
     "Corners",
+    "CorrectedSensor",
     "GCPFit",
     "GCPs",
     "GeolocationGround",
     "Ground",
     "Linear",
     "RPCGround",
+    "RPCModel",
+    "RPCRefit",
     "Residuals",
+    "Terrain",
+    "TerrainGround",
     "as_crs",
     "attach_gcps",
     "cov_to_map",
@@ -92,6 +98,7 @@ __all__ = [
     "read_prj",
     "read_rpcs",
     "read_world_file",
+    "refit_rpcs",
     "resized",
     "same_crs",
     "save_gcps",
@@ -103,5 +110,6 @@ __all__ = [
     "world_file",
     "wrap_longitude",
     "write_prj",
+    "write_rpcs",
     "write_world_file",
 ]

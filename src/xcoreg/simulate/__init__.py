@@ -5,6 +5,7 @@ A shift is the correction, ``x_ref = x_tgt + dcol``: content at target pixel ``(
 """
 
 from xcoreg.simulate.pairs import Acquisition, Product, SimulatedPair, blob_mask, pair
+from xcoreg.simulate.pushbroom import RawScene, raw_scene
 from xcoreg.simulate.scene import Constant, Displacement, Texture, WindowPairs, similarity, smooth_field, window_pairs
 from xcoreg.simulate.terrain import DemNoise, DemPair, Mosaic, dem_pair
 
@@ -16,12 +17,14 @@ __all__ = [
     "Displacement",
     "Mosaic",
     "Product",
+    "RawScene",
     "SimulatedPair",
     "Texture",
     "WindowPairs",
     "blob_mask",
     "dem_pair",
     "pair",
+    "raw_scene",
     "similarity",
     "smooth_field",
     "window_pairs",

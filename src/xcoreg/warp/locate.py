@@ -11,8 +11,9 @@ from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
-from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
+from xcoreg.georef import AffineGround, TerrainGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.ground import approximate_to_map, approximate_to_pixel
+from xcoreg.io.terrain import over_terrain
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.file_mask import mask_of
 from xcoreg.raster.nodata import Validity, stored_nodata, validity_of
@@ -111,7 +112,7 @@ class Located:
         return require("pandas", extra="vector").DataFrame(self.to_dict())
 
 
-def locate(
+def locate(  # noqa: PLR0913 - the points, the image, its georeference and its terrain
     image: DataArray | Dataset | None,
     points: Any,
     *,
@@ -121,6 +122,8 @@ def locate(
     band: int | str | None = None,
     resampling: str | None = "nearest",
     height: float = 0.0,
+    dem: Any = None,
+    vertical_datum: Any = None,
 ) -> Located:
     """Find points in an image.
 
@@ -142,6 +145,8 @@ def locate(
         How values are taken; None takes none.
     height : float
         Of the ground over the ellipsoid, m, for RPCs.
+    dem, vertical_datum : optional
+        Heights of the ground in place of `height`, as for :func:`xcoreg.warp.rectify.rectify`.
 
     Returns
     -------
@@ -170,8 +175,8 @@ def locate(
     if resampling is not None and resampling not in KERNELS:
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}, or None")
     x, y, carried, own = _columns(points)
-    found = as_ground(ground, image, height)
     shape = (1, 1) if image is None else shape_of(image)
+    found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
     to_pixel = _map_to_pixel_of(
         found, shape, crs if crs is not None else own if own is not None else "EPSG:4326", x.size
     )
@@ -188,7 +193,7 @@ def locate(
     return Located(x, y, col, row, inside, value, carried, normalized or image is None)
 
 
-def place(
+def place(  # noqa: PLR0913 - as locate
     image: DataArray | Dataset | None,
     col: ArrayLike,
     row: ArrayLike,
@@ -197,6 +202,8 @@ def place(
     ground: Any = None,
     normalized: bool = False,
     height: float = 0.0,
+    dem: Any = None,
+    vertical_datum: Any = None,
 ) -> tuple[Floats, Floats]:
     """Find where positions in an image lie on the ground; the inverse of :func:`locate`.
 
@@ -208,8 +215,8 @@ def place(
         Position; an integer is the centre of a pixel. Parts of the image when `normalized` or without an image.
     crs : CRS in any spelling
         Of the answer.
-    ground, normalized, height
-        As for :func:`locate`.
+    ground, normalized, height, dem, vertical_datum
+        As for :func:`locate`. Over a DEM a pixel lies where its ray first meets the terrain.
 
     Returns
     -------
@@ -224,13 +231,12 @@ def place(
     >>> round(float(x), 9), round(float(y), 9)
     (5.0, 7.5)
     """
-    found = as_ground(ground, image, height)
-    cols, rows = np.asarray(col, np.float64), np.asarray(row, np.float64)
-    cols, rows = np.broadcast_arrays(cols, rows)
     shape = (1, 1) if image is None else shape_of(image)
+    found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
+    cols, rows = np.broadcast_arrays(np.asarray(col, np.float64), np.asarray(row, np.float64))
     if normalized or image is None:
         cols, rows = map_to_pixel(_PIXELS, cols * shape[1], rows * shape[0])
-    if found.crs is None or cols.size <= _MANY or isinstance(found, AffineGround):
+    if found.crs is None or cols.size <= _MANY or isinstance(found, AffineGround | TerrainGround):
         x, y = found.to_map(cols, rows)
         return (x, y) if found.crs is None else transform_points(found.crs, crs, x, y)
     to_map, x, y = approximate_to_map(found, shape, crs), np.empty(cols.size), np.empty(cols.size)
@@ -273,7 +279,7 @@ def _map_to_pixel_of(ground: Any, shape: tuple[int, int], crs: Any, n: int) -> A
     """Make the function from coordinates of the points to pixels."""
     if ground.crs is None and not isinstance(ground, AffineGround):
         raise OptionError("the CRS of the ground is unknown: give it, gcps.with_crs('EPSG:...')")
-    if n > _MANY and not isinstance(ground, AffineGround):
+    if n > _MANY and not isinstance(ground, AffineGround | TerrainGround):
         return approximate_to_pixel(ground, shape, crs)
     return lambda x, y: ground.to_pixel(*transform_points(crs, ground.crs, x, y))
 

@@ -22,19 +22,32 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
-from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
+from xcoreg.georef import (
+    AffineGround,
+    Corners,
+    GCPFit,
+    GCPs,
+    RPCGround,
+    TerrainGround,
+    as_crs,
+    fit_gcps,
+    read_gcps,
+    read_rpcs,
+)
 from xcoreg.georef.gcps import unrolled
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
+from xcoreg.io.terrain import over_terrain
 from xcoreg.lazy import token
 from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
 from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
 from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
 from xcoreg.results.coregistration import version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
-from xcoreg.warp.mapping import as_geobox, compose, outline, pixel_span, reference_grid
+from xcoreg.warp.mapping import as_geobox, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampling
+from xcoreg.warp.terrain import mapping_of
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
@@ -169,7 +182,7 @@ class GroundMapping:
         return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
 
 
-def rectify(
+def rectify(  # noqa: PLR0913 - the image, its georeference, its terrain and the output
     image: _Image,
     ground: Any = None,
     *,
@@ -179,6 +192,9 @@ def rectify(
     resampling: str = "auto",
     nodata: float | None = None,
     height: float = 0.0,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    drop_hidden: bool = False,
 ) -> _Image:
     """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation.
 
@@ -201,6 +217,14 @@ def rectify(
         Marks missing pixels; default: the stored marker.
     height : float
         Of the ground over the ellipsoid, m, for RPCs.
+    dem : DataArray, Dataset, path or float, optional
+        Heights of the ground in place of `height`, for RPCs: any CRS and pixel size; its part below the image is read.
+        Heights are bilinear; where the DEM has none the output is missing.
+    vertical_datum : "ellipsoid", float or vertical CRS, optional
+        From where `dem` counts its heights: the ellipsoid, a geoid ("EGM96", "EPSG:3855", by the grids that PROJ has), or
+        the height of the geoid over the ellipsoid there, m. Default: as the CRS of `dem` says.
+    drop_hidden : bool
+        Leave out what the terrain hides from the sensor, instead of showing what hides it twice.
 
     Returns
     -------
@@ -215,21 +239,29 @@ def rectify(
         For options that do not go together.
     NoOverlap
         When no pixel of the output falls on the image.
+
+    Warns
+    -----
+    CoregWarning
+        When the vertical datum of `dem` is unknown, its heights leave the range of the RPCs, or it has none below a part
+        of the image; when a map through control points folds.
     """
     check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
-    found = as_ground(ground, image, height)
+    dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
     if found.crs is None:
         raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
-    dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    if drop_hidden and not isinstance(found, TerrainGround):
+        raise OptionError("drop_hidden= leaves out what terrain hides: give the terrain, dem=")
     _warn_of_folds(found, shape)
     image, dims = _plain_pixels(image, dims)
     source = GeoBox(shape, Affine(*_PIXELS), georef.as_crs(found.crs))
     grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
     check_size(grid.shape.yx, shape, asked=True, lazy=is_chunked(image))
     frame = frame_like(like) if isinstance(like, DataArray | Dataset) else frame_for(image, dims, source, grid)
-    mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
+    mapping = mapping_of(frame.grid, source, _ground_mapping(found, shape), drop_hidden)
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
