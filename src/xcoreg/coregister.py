@@ -22,6 +22,7 @@ from xcoreg.io.copy import copy_moved
 from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
+from xcoreg.io.terrain import over_terrain
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
 from xcoreg.matching.options import (
@@ -29,9 +30,11 @@ from xcoreg.matching.options import (
     MatchLocalOptions,
     MatchOptions,
     Options,
+    as_local,
     check_options,
     shows_options,
 )
+from xcoreg.matching.sensor import match_sensor
 from xcoreg.raster.bands import other_grids, spatial_dims
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
@@ -53,6 +56,7 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
+from xcoreg.warp.raw import rectify_raw
 from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
@@ -123,7 +127,13 @@ def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
 
 @shows_options(Options)
 def match(
-    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchOptions]
+    target: DataArray | Dataset,
+    reference: Any,
+    *,
+    ground: Any = None,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    **options: Unpack[MatchOptions],
 ) -> Coregistration:
     """Measure the shift between two images.
 
@@ -137,6 +147,9 @@ def match(
     ground : optional
         Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    dem, vertical_datum : optional
+        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is then
+        fitted in the pixels of the raw image: constant or affine, chosen by check points.
     **options
         See :class:`xcoreg.matching.options.Options`.
 
@@ -163,6 +176,8 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
+    if dem is not None:
+        return _match_raw(target, reference, ground, (dem, vertical_datum), as_local(checked))
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
     return fit.made_of(*given)
@@ -170,7 +185,13 @@ def match(
 
 @shows_options(LocalOptions)
 def match_local(
-    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
+    target: DataArray | Dataset,
+    reference: Any,
+    *,
+    ground: Any = None,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    **options: Unpack[MatchLocalOptions],
 ) -> Coregistration:
     """Measure a field of shifts between two images: tie points on a grid, outliers flagged, a model fitted.
 
@@ -184,6 +205,9 @@ def match_local(
     ground : optional
         Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    dem, vertical_datum : optional
+        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is then
+        fitted in the pixels of the raw image: constant or affine, chosen by check points.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
 
@@ -213,6 +237,8 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    if dem is not None:
+        return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
     return fit.made_of(*given)
@@ -253,7 +279,15 @@ def tie_points(
 
 
 @shows_options(ApplyOptions)
-def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
+def apply(
+    image: Image,
+    fit: Coregistration,
+    *,
+    ground: Any = None,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    **options: Unpack[ApplyKeywords],
+) -> Image:
     """Correct an image by a fit.
 
     Without `align_grid` and `like` one shift only moves the transform: coordinates and grid mapping change, the
@@ -272,6 +306,9 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     ground : optional
         Georeference of an image without a transform, instead of its own GCPs or RPCs. Such an image is rectified:
         its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
+    dem, vertical_datum : optional
+        Terrain for a fit of a raw image, which is rectified over it with its correction, in one interpolation, in the CRS
+        of the reference unless `like` says otherwise.
     align_grid : bool
         Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
         corrected image, outwards to whole pixels (see :func:`xcoreg.warp.mapping.aligned_grid`).
@@ -344,6 +381,8 @@ def apply(image: Image, fit: Coregistration, *, ground: Any = None, **options: U
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
+    if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
+        return rectify_raw(image, fit, ground, (dem, vertical_datum), options)
     if _is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
     if is_tree(image):
@@ -432,6 +471,22 @@ def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unp
     (256, 256)
     """
     return _match_and_apply(field.match_local, target, reference, ground, _split(dict(options), LocalOptions))
+
+
+def _match_raw(
+    target: Any, reference: Any, ground: Any, terrain: tuple[Any, Any], options: LocalOptions
+) -> Coregistration:
+    """Match a raw image over terrain: dem and vertical datum."""
+    if options.terms is not None:
+        raise OptionError("matcher= of elevation models compares heights, a raw image has none: leave it or dem= out")
+    given, target, reference = (target, reference), finest_of(target), located(reference, "reference")
+    shape = shape_of(target)
+    found = over_terrain(as_ground(ground, target), shape, *terrain)
+
+    def onto_map(current: Any) -> Any:
+        return rectified_to(target, reference, current, nodata=options.nodata)
+
+    return match_sensor(found, shape, reference, options, onto_map).made_of(*given)
 
 
 def correct_file(

@@ -29,6 +29,7 @@ _MOST_STEPS = 4096  # along a ray
 _ROUNDS, _CONVERGED = 60, 1e-5  # of the search for the ground on a ray, m
 _ABOVE = 0.01  # m: terrain that rises above a ray by less does not hide
 _PART = 1 << 14  # rays at once
+_INVERSIONS = 6  # each leaves a hundredth of the error before, where a correction changes by 1 % of the distance
 
 
 class Sensor(Protocol):
@@ -328,6 +329,11 @@ class CorrectedSensor:
         return self.sensor.crs  # type: ignore[no-any-return]
 
     @property
+    def heights(self) -> tuple[float, float]:
+        """Range of heights in which the sensor model holds, m."""
+        return getattr(self.sensor, "heights", (-np.inf, np.inf))
+
+    @property
     def model(self) -> str:
         """Of the sensor, and of its correction."""
         kind = getattr(getattr(self.move, "model", None), "kind", "correction")
@@ -348,6 +354,26 @@ class CorrectedSensor:
         x, y = pixel_to_map(PIXEL_AXES, col, row)
         dx, dy = self.move.at(x, y)
         return self.sensor.unproject(*map_to_pixel(PIXEL_AXES, x + dx, y + dy), z)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class ModelMove:
+    """A fitted model as a correction of the pixels of a raw image."""
+
+    model: Any
+
+    def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Correction of pixel corners, y upwards."""
+        return self.model.predict(x, y)  # type: ignore[no-any-return]
+
+    def invert(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Pixel corners of corrected ones; the correction changes little from pixel to pixel."""
+        at_x, at_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        known = np.isfinite(at_x) & np.isfinite(at_y)
+        for _ in range(_INVERSIONS):  # of fixed number: a place must not depend on those beside it
+            dx, dy = self.at(at_x, at_y)
+            at_x, at_y = np.where(known, x - dx, np.nan), np.where(known, y - dy, np.nan)
+        return at_x, at_y
 
 
 #: Axes of a raw image as a map: pixel corners, x to the right, y upwards.

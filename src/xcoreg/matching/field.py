@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
-from xcoreg.core.models import Choice, Degenerate, Translation, assess_model, choose_model
+from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, Translation, assess_model, choose_model
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
@@ -45,7 +46,7 @@ _NEAR, _ENOUGH = 2.5, 6
 def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`."""
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, options)
+        scene, points = find_points(target, reference, options)
         fit = build_field(scene, options, points)
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
@@ -55,11 +56,12 @@ def match_local(target: Image, reference: Image, options: LocalOptions) -> Coreg
 def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoints:
     """Find the tie points of a field of shifts, without a model; see :func:`xcoreg.tie_points`."""
     with lazy.shared_chunks():
-        scene, points = _find_points(target, reference, options)
+        scene, points = find_points(target, reference, options)
     return points.on_grid(scene.target.grid, options.spacing)
 
 
-def _find_points(target: Image, reference: Image, options: LocalOptions) -> tuple[Scene, TiePoints]:
+def find_points(target: Image, reference: Image, options: LocalOptions) -> tuple[Scene, TiePoints]:
+    """Prepare two images and find their tie points, outliers flagged."""
     scene = prepare(target, reference, options)
     given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
@@ -156,10 +158,12 @@ _USELESS = (
 )
 
 
-def build_field(scene: Scene, options: LocalOptions, points: TiePoints) -> Coregistration:
-    """Fit a model to tie points and make the result."""
+def build_field(
+    scene: Scene, options: LocalOptions, points: TiePoints, kinds: Sequence[Any] = KINDS_AUTO
+) -> Coregistration:
+    """Fit a model to tie points and make the result; kinds are those among which "auto" chooses."""
     status = _field_status(points)
-    choice, compared = _choose_model(options, points, scene) if status is Status.OK else (None, None)
+    choice, compared = _choose_model(options, points, scene, kinds) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
         details = replace(details, assessment=_assessment(points, choice))
@@ -190,7 +194,9 @@ def _field_status(points: TiePoints) -> Status:
     return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED))
 
 
-def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:
+def _choose_model(
+    options: LocalOptions, points: TiePoints, scene: Scene, kinds: Sequence[Any]
+) -> tuple[Choice, Comparison | None]:
     ok, terms, compared = points.ok, options.terms, None
     columns = points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok]
     counts = f"tie points: {describe_counts(points.status)}"
@@ -198,7 +204,8 @@ def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tup
         if terms is not None:
             choice, compared = choose_block_model(scene, points, options.model, terms)
         else:
-            choice = choose_model(*columns) if options.model == "auto" else assess_model(options.model, *columns)
+            auto = isinstance(options.model, str) and options.model == "auto"
+            choice = choose_model(*columns, kinds) if auto else assess_model(options.model, *columns)
     except Degenerate as error:
         raise TooFewTiePoints(f"{error}; {counts}: give less spacing, or a simpler model", points) from error
     except ValueError as error:

@@ -189,6 +189,15 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: ty
     return options
 
 
+def as_local(options: Options) -> LocalOptions:
+    """Options of a field with those of one shift: for raw images, which are matched by windows on a grid."""
+    given = {name: getattr(options, name) for name in (f.name for f in fields(Options)) if name not in _SINGLE}
+    for name, cure in _SINGLE.items():
+        if getattr(options, name) != getattr(Options, name):
+            raise OptionError(f"{name}= does not go with dem=: {cure.replace('give', 'use match_local and give')}")
+    return LocalOptions(**given)
+
+
 def fields_of(kind: type[Any]) -> list[Field[Any]]:
     """Fields of a class of options that users can set."""
     return [f for f in fields(kind) if not (kind is LocalOptions and f.name in _SINGLE)]

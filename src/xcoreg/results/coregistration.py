@@ -20,6 +20,8 @@ from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
+from xcoreg.georef.rpc import shifted
+from xcoreg.georef.terrain import ModelMove
 from xcoreg.results.details import Details, Origin, corrections_of
 from xcoreg.results.html import explore_fit, html_fit
 from xcoreg.results.shift import Shift
@@ -409,6 +411,42 @@ class Coregistration:
         from xcoreg.warp.field_raster import displacement_raster
 
         return displacement_raster(self, resolution=resolution, like=like)
+
+    def corrected_rpcs(self) -> georef.RPCRefit:
+        """RPCs of a raw image that hold the correction, with the difference that refitting them leaves.
+
+        Returns
+        -------
+        RPCRefit
+            `rpcs`, and `rms` and `largest`, px, over the image and the heights below it. A constant correction moves the
+            offsets and is exact. :func:`xcoreg.georef.write_rpcs` writes them.
+
+        Raises
+        ------
+        OptionError
+            When the fit is not one of a raw image with RPCs (``match(raw, ref, dem=...)``).
+        MatchError
+            When there is no trusted correction.
+
+        Examples
+        --------
+        >>> import xcoreg  # doctest: +SKIP
+        >>> fit = xcoreg.match(raw, ref, dem="dem.tif")  # doctest: +SKIP
+        >>> xcoreg.georef.write_rpcs("raw_RPC.TXT", fit.corrected_rpcs())  # doctest: +SKIP
+        """
+        sensor = self.details.sensor
+        if sensor is None or sensor.rpcs is None:
+            raise OptionError("the fit is not of a raw image with RPCs: match(raw, ref, dem=...) makes one")
+        if not self.ok or self.model is None:
+            raise MatchError(f"there is no trusted correction: {self.status.reason}", self.points)
+        rpcs = georef.RPCModel.from_dict(sensor.rpcs)
+        if not self.is_field:
+            return georef.RPCRefit(shifted(rpcs, -self.shift.dcol, -self.shift.drow), 0.0, 0.0)
+        corrected = georef.CorrectedSensor(georef.RPCGround(rpcs), ModelMove(self.model))
+        low, high = sensor.heights
+        half = max((high - low) * 0.55, abs(rpcs.height_scale) * 0.5)
+        middle = (low + high) / 2
+        return georef.refit_rpcs(rpcs, corrected.unproject, self.shape, (middle - half, middle + half))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, exact: what :meth:`save` writes."""

@@ -189,6 +189,24 @@ class TargetHeights:
     dtype: str = ""
 
 
+@dataclass(frozen=True)
+class SensorDetails:
+    """Sensor of a raw image that was matched over terrain; the fit is in the pixels of that image.
+
+    rpcs : Its RPCs as delivered, by name; None for another sensor.
+    dem : Name of the elevation model.
+    heights : Lowest and largest height below the image, m above the ellipsoid.
+    """
+
+    rpcs: dict[str, Any] | None = None
+    dem: str = ""
+    heights: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        low, high = self.heights
+        _set(self, "heights", (float(low), float(high)))
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """What a fit records besides its answer.
@@ -197,6 +215,7 @@ class Details:
     ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
     heights : Of elevation models: what held the heights of the target.
+    sensor : Of raw images: the sensor and the terrain.
     nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
@@ -209,6 +228,7 @@ class Details:
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
     heights: TargetHeights | None = None
+    sensor: SensorDetails | None = None
     nodata_is_stored: bool = False
     origin: Origin = Origin()
 
@@ -237,7 +257,7 @@ class Details:
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
             out["assessment"] = asdict(self.assessment)
-        for name in ("elevation", "heights"):
+        for name in ("elevation", "heights", "sensor"):
             if getattr(self, name) is not None:
                 out[name] = asdict(getattr(self, name))
         if self.origin != Origin():
@@ -261,6 +281,7 @@ class Details:
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
             heights=_make(TargetHeights, values["heights"]) if values.get("heights") else None,
+            sensor=_make(SensorDetails, values["sensor"]) if values.get("sensor") else None,
             nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
         )

@@ -1,0 +1,127 @@
+"""Raw images against a reference: windows compared on the ground, the correction fitted in the raw image.
+
+The raw image is rectified over the terrain with the correction that is known so far, matched there, and the tie points
+are brought back into the raw image, until the correction settles: an image that is 12 px off takes the heights of places
+12 px away, which distorts it on slopes.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from xcoreg import lazy
+from xcoreg.core.matches import Status
+from xcoreg.georef import CorrectedSensor, RPCGround, TerrainGround, transform_points
+from xcoreg.georef.terrain import PIXEL_AXES, ModelMove
+from xcoreg.matching.field import build_field, find_points
+from xcoreg.matching.result import failure
+from xcoreg.raster.georeference import PIXELS
+from xcoreg.results.details import Interim, SensorDetails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xcoreg.core import Floats
+    from xcoreg.matching.options import LocalOptions
+    from xcoreg.matching.scene import Scene
+    from xcoreg.results.coregistration import Coregistration
+    from xcoreg.results.tiepoints import TiePoints
+
+logger = logging.getLogger("xcoreg")
+
+#: Models of the correction in image space among which "auto" chooses.
+IMAGE_KINDS = ("translation", "affine")
+
+_ROUNDS, _SETTLED = 5, 0.02  # px: the image is rectified again while the correction changes by more
+
+
+def match_sensor(
+    ground: TerrainGround,
+    shape: tuple[int, int],
+    reference: Any,
+    options: LocalOptions,
+    rectify: Callable[[Any], Any],
+) -> Coregistration:
+    """Measure the correction of a raw image; rectify brings it onto the map by a ground."""
+    current, known = ground, np.zeros((2, 9))
+    for number in range(_ROUNDS):
+        rectified = rectify(current)
+        with lazy.shared_chunks():
+            scene, points = find_points(rectified, reference, options)
+            fit = _fit(_to_image(points, scene, current, shape), scene, options, (ground, shape))
+        if fit.model is None or not fit.ok:
+            break
+        now = np.stack(fit.model.predict(*_outline(shape)))
+        change, known = float(np.hypot(*(now - known)).max()), now
+        logger.info("round %d: the correction changes by %.3g px", number + 1, change)
+        if change < _SETTLED:
+            break
+        current = TerrainGround(CorrectedSensor(ground.sensor, ModelMove(fit.model)), ground.terrain)
+    if not fit.ok and options.errors == "raise":
+        raise failure(fit, options)
+    return fit
+
+
+def _outline(shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Nine places over an image, as pixel corners with y upwards."""
+    x, y = np.meshgrid(np.linspace(0, shape[1], 3), -np.linspace(0, shape[0], 3))
+    return x.ravel(), y.ravel()
+
+
+def _to_image(points: TiePoints, scene: Scene, ground: TerrainGround, shape: tuple[int, int]) -> TiePoints:
+    """Tie points of a rectified image in its raw image, with the correction that it was rectified with."""
+    crs, grid = scene.target.grid.crs, GeoBox(shape, PIXEL_AXES, PIXELS)
+    place = transform_points(crs, ground.crs, points.x, points.y)
+    col, row = ground.to_pixel(*place)
+    slopes = _slopes(points, scene, ground, place)
+    before = (
+        ground.sensor.move.at(col + 0.5, -(row + 0.5)) if isinstance(ground.sensor, CorrectedSensor) else (0.0, 0.0)
+    )
+    dcol, drow = np.einsum("ijn,jn->in", slopes, np.stack([points.dx, points.dy]))
+    dx, dy = before[0] + dcol, before[1] - drow
+    cov = np.einsum("ijn,njk,lkn->nil", slopes, points.cov, slopes)
+    cov = cov * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    unknown = points.ok & ~(np.isfinite(dx) & np.isfinite(dy) & np.isfinite(col) & np.isfinite(row))
+    moved = replace(
+        points, row=row, col=col, x=col + 0.5, y=-(row + 0.5), dx=dx, dy=dy, dcol=dx, drow=-dy, cov=cov,
+        crs_wkt=grid.crs.to_wkt(), grid=grid,
+    )  # fmt: skip
+    return moved.with_status(unknown, Status.NO_DATA) if unknown.any() else moved
+
+
+def _slopes(points: TiePoints, scene: Scene, ground: TerrainGround, place: tuple[Floats, Floats]) -> Floats:
+    """Columns and rows of the raw image per unit of the map, (2, 2, n), at the height of each point.
+
+    At that height, because the terrain's slope belongs to the distortion, which the next round removes.
+    """
+    z = ground.terrain.at(ground.crs, *place)
+    step = float(np.sqrt(abs(scene.target.grid.affine.determinant)))
+    out = np.empty((2, 2, len(z)))
+    for axis, (east, north) in enumerate(((step, 0.0), (0.0, step))):
+        ends = [
+            transform_points(scene.target.grid.crs, ground.crs, points.x + sign * east / 2, points.y + sign * north / 2)
+            for sign in (1, -1)
+        ]
+        one, two = (np.stack(ground.sensor.project(*end, z)) for end in ends)
+        out[:, axis] = (one - two) / step
+    return out
+
+
+def _fit(
+    points: TiePoints, scene: Scene, options: LocalOptions, raw: tuple[TerrainGround, tuple[int, int]]
+) -> Coregistration:
+    """Fit the correction in the raw image."""
+    (ground, shape), sensor = raw, raw[0].sensor
+    in_raw = replace(scene, target=replace(scene.target, grid=GeoBox(shape, PIXEL_AXES, PIXELS)))
+    fit = build_field(in_raw, options, points, IMAGE_KINDS)
+    rpcs = sensor.rpcs.to_dict() if isinstance(sensor, RPCGround) else None
+    terrain = ground.terrain
+    details = replace(
+        fit.details, interim=Interim(), sensor=SensorDetails(rpcs, terrain.name, (terrain.low, terrain.high))
+    )
+    return replace(fit, details=details)
