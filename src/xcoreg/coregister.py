@@ -15,7 +15,7 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
-from xcoreg.errors import OptionError
+from xcoreg.errors import CoregWarning, OptionError
 from xcoreg.files import local_path, open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.io.copy import copy_moved
@@ -148,8 +148,8 @@ def match(
         Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
     dem, vertical_datum : optional
-        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is then
-        fitted in the pixels of the raw image: constant or affine, chosen by check points.
+        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is
+        then fitted in the pixels of the raw image: constant or affine, chosen by check points.
     **options
         See :class:`xcoreg.matching.options.Options`.
 
@@ -206,8 +206,8 @@ def match_local(
         Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
     dem, vertical_datum : optional
-        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is then
-        fitted in the pixels of the raw image: constant or affine, chosen by check points.
+        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is
+        then fitted in the pixels of the raw image: constant or affine, chosen by check points.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
 
@@ -240,8 +240,8 @@ def match_local(
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
-    fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return fit.made_of(*given)
+    rectified = rectified_to(target, reference, ground, nodata=checked.nodata)
+    return _match_field(rectified, reference, checked).made_of(*given)
 
 
 @shows_options(LocalOptions)
@@ -307,8 +307,8 @@ def apply(
         Georeference of an image without a transform, instead of its own GCPs or RPCs. Such an image is rectified:
         its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
     dem, vertical_datum : optional
-        Terrain for a fit of a raw image, which is rectified over it with its correction, in one interpolation, in the CRS
-        of the reference unless `like` says otherwise.
+        Terrain for a fit of a raw image, which is rectified over it with its correction, in one interpolation, in the
+        CRS of the reference unless `like` says otherwise.
     align_grid : bool
         Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
         corrected image, outwards to whole pixels (see :func:`xcoreg.warp.mapping.aligned_grid`).
@@ -470,7 +470,18 @@ def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unp
     >>> warp_to(scene.tgt, scene.ref, spacing=32, window=48).shape
     (256, 256)
     """
-    return _match_and_apply(field.match_local, target, reference, ground, _split(dict(options), LocalOptions))
+    return _match_and_apply(_match_field, target, reference, ground, _split(dict(options), LocalOptions))
+
+
+def _match_field(target: Any, reference: Any, options: LocalOptions) -> Coregistration:
+    """Measure a field of shifts; between rounds of matching the target is corrected."""
+
+    def correct(fit: Coregistration) -> Any:
+        with warnings.catch_warnings():  # these are about results
+            warnings.simplefilter("ignore", CoregWarning)
+            return warping.apply(target, fit, force=True)
+
+    return field.match_local(target, reference, options, correct)
 
 
 def _match_raw(

@@ -1,7 +1,7 @@
 """Rational polynomial coefficients (RPC00B): projection in numpy, its inverse by Newton, and refitting.
 
-``line = line_off + line_scale * N(P, L, H) / D(P, L, H)`` and the same for samples, of normalised latitude P, longitude L
-and ellipsoidal height H; an integer line or sample is the centre of a pixel. Every operation acts on each point by
+``line = line_off + line_scale * N(P, L, H) / D(P, L, H)`` and the same for samples, of normalised latitude P, longitude
+L and ellipsoidal height H; an integer line or sample is the centre of a pixel. Every operation acts on each point by
 itself, so that results do not depend on which points are asked for together.
 """
 
@@ -241,7 +241,7 @@ def _gradient(c: tuple[float, ...], x: Floats, y: Floats, h: Floats) -> tuple[Fl
 
 
 def _terms(x: Floats, y: Floats, h: Floats) -> Floats:
-    """The 20 terms (n, 20) of the cubic."""
+    """Evaluate the 20 terms (n, 20) of the cubic."""
     one = np.ones_like(x)
     first = [one, x, y, h, x * y, x * h, y * h, x * x, y * y, h * h, x * y * h]
     second = [x**3, x * y * y, x * h * h, x * x * y, y**3, y * h * h, x * x * h, y * y * h, h**3]

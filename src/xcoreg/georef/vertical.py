@@ -74,8 +74,8 @@ def _vertical_crs(vertical: Any) -> CRS:
         found = CRS.from_user_input(_VERTICAL.get(str(vertical).upper(), vertical))
     except CRSError as error:
         raise OptionError(
-            f"vertical_datum={vertical!r} is unknown: give 'ellipsoid', the height of the geoid in m, or a vertical CRS "
-            "such as 'EGM96', 'EGM2008', 'EPSG:3855'"
+            f"vertical_datum={vertical!r} is unknown: give 'ellipsoid', the height of the geoid in m, or a vertical "
+            "CRS such as 'EGM96', 'EGM2008', 'EPSG:3855'"
         ) from error
     if not (found.is_vertical or found.is_compound or len(found.axis_info) == 3):
         raise OptionError(

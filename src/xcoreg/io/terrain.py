@@ -59,15 +59,15 @@ def _warn_of_range(sensor: Any, terrain: Terrain) -> None:
     beyond = max(low - terrain.low, terrain.high - high)
     if beyond > 0.1 * (high - low):
         warn_user(
-            f"the heights of {terrain.name} ({terrain.low:.0f} to {terrain.high:.0f} m) leave those for which the RPCs were "
-            f"made ({low:.0f} to {high:.0f} m): positions may be off there; check the vertical datum, or the DEM's voids"
+            f"the heights of {terrain.name} ({terrain.low:.0f} to {terrain.high:.0f} m) leave those for which the RPCs "
+            f"were made ({low:.0f} to {high:.0f} m): positions may be off there; check its vertical datum and its voids"
         )
 
 
-def read_terrain(dem: Any, vertical_datum: Any = None, box_of: Any = None, *, heights: bool = True) -> Terrain:
+def read_terrain(dem: Any, vertical_datum: Any = None, box_of: Any = None, *, datum: bool = True) -> Terrain:
     """Read an elevation model, or its part in a box that a function gives for its CRS.
 
-    heights : Whether datum and unit matter; not for differences of heights.
+    datum : Whether the vertical datum matters; not for shifts in proportion to heights.
     """
     if isinstance(dem, Terrain):
         return dem if vertical_datum is None else _raised(dem, vertical_datum)
@@ -81,10 +81,9 @@ def read_terrain(dem: Any, vertical_datum: Any = None, box_of: Any = None, *, he
     raster = make_raster(image, name="the DEM").certain
     values, transform = _part(raster, name, box_of)
     crs = raster.grid.crs.to_wkt()
-    if heights:
-        values = values * _metres(raster, name) + undulation(
-            crs, transform, values.shape, _datum(crs, vertical_datum, name), name
-        )
+    values = values * _metres(raster, name)
+    if datum:
+        values = values + undulation(crs, transform, values.shape, _datum(crs, vertical_datum, name), name)
     return Terrain(np.asarray(values, np.float32), transform, crs, name)
 
 
@@ -113,8 +112,8 @@ def _part(raster: Raster, name: str, box_of: Any) -> tuple[NDArray[Any], Affine]
         raise OptionError(f"{name} does not lie below the image: compare both with xcoreg info")
     if (row1 - row0) * (col1 - col0) > _MOST:
         raise OptionError(
-            f"{(row1 - row0) * (col1 - col0) / 1e6:.0f} million pixels of {name} lie below the image, which are too many to "
-            "hold in memory: give a coarser one"
+            f"{(row1 - row0) * (col1 - col0) / 1e6:.0f} million pixels of {name} lie below the image, too many "
+            "for memory: give a coarser one"
         )
     values, valid = raster.read(*window)
     gain, offset = height_scaling(raster.data)
@@ -136,8 +135,8 @@ def _datum(crs: Any, given: Any, name: str) -> Any:
     stated = given if given is not None else vertical_of(crs)
     if stated is None:
         warn_user(
-            f"the vertical datum of {name} is unknown: its heights are taken as ellipsoidal; heights above sea level are up "
-            "to 100 m off: give vertical_datum='EGM96', the height of the geoid in m, or 'ellipsoid'"
+            f"the vertical datum of {name} is unknown: its heights are taken as ellipsoidal; those above sea level "
+            "are up to 100 m off: give vertical_datum='EGM96', the height of the geoid in m, or 'ellipsoid'"
         )
         return "ellipsoid"
     return stated

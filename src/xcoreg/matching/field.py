@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, Translation, assess_model, choose_model
+from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.filters import run_filters
@@ -24,6 +25,13 @@ from xcoreg.matching import windows
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
+from xcoreg.matching.parallax import (
+    before_correction,
+    choose_over,
+    describe_parallax,
+    run_filters_over,
+    surface_of,
+)
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
 from xcoreg.matching.result import failure, scene_details, window_medians
 from xcoreg.matching.scene import Scene, prepare
@@ -41,13 +49,27 @@ Image = DataArray | Dataset
 _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED, Status.DISAGREES)
 # They are searched within this radius, px of the matching grid, and need so many matched windows for a guess.
 _NEAR, _ENOUGH = 2.5, 6
+# A parallax distorts windows on slopes: so often the target is corrected by what is known and matched again.
+_AGAIN_OVER_TERRAIN = 2
 
 
-def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
-    """Measure a field of shifts; see :func:`xcoreg.match_local`."""
+def match_local(
+    target: Image, reference: Image, options: LocalOptions, correct: Callable[[Coregistration], Image] | None = None
+) -> Coregistration:
+    """Measure a field of shifts; see :func:`xcoreg.match_local`. With a parallax the target is corrected and matched again.
+
+    correct : Corrects the target by a fit.
+    """
     with lazy.shared_chunks():
         scene, points = find_points(target, reference, options)
         fit = build_field(scene, options, points)
+    for _ in range(_AGAIN_OVER_TERRAIN if correct is not None and isinstance(fit.model, Parallax) else 0):
+        if not (fit.ok and isinstance(fit.model, Parallax)):
+            break
+        with lazy.shared_chunks():
+            _, found = find_points(correct(fit), reference, replace(options, terrain=None))  # type: ignore[misc]
+            points = before_correction(found, fit.model, scene)
+            fit = build_field(scene, options, points, before=fit.model)
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
     return fit
@@ -60,13 +82,15 @@ def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoi
     return points.on_grid(scene.target.grid, options.spacing)
 
 
-def find_points(target: Image, reference: Image, options: LocalOptions) -> tuple[Scene, TiePoints]:
-    """Prepare two images and find their tie points, outliers flagged."""
+def find_points(
+    target: Image, reference: Image, options: LocalOptions, *, apart: bool = False
+) -> tuple[Scene, TiePoints]:
+    """Prepare two images and find their tie points, outliers flagged; by default windows overlap, unless apart."""
     scene = prepare(target, reference, options)
     given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
         return scene, run_filters(given, options.filters)
-    plan = _plan(scene, options, given)
+    plan = _plan(scene, options, given, apart)
     if options.terms is None:
         points = _match_windows(scene, options, plan)
     else:
@@ -74,7 +98,7 @@ def find_points(target: Image, reference: Image, options: LocalOptions) -> tuple
         # A block extends to the next one, unless another size is given.
         side = max(round(plan.spacing * scene.target_pixel), 16)
         points = block_points(scene, options, places, side if options.window is None else plan.size)
-    filtered = run_filters(points, options.filters)
+    filtered = run_filters_over(points, options, scene, surface_of(scene, options))
     logger.info("%d windows: %s", len(points), filtered)
     return scene, filtered
 
@@ -90,10 +114,11 @@ class _Plan:
     make: windows.MakeSearch
 
 
-def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
+def _plan(scene: Scene, options: LocalOptions, given: Floats | None, apart: bool = False) -> _Plan:
     affine = scene.target.grid.affine
-    spacing = default_spacing(scene.overlap, affine) if options.spacing is None else float(options.spacing)
     size = local_window(scene.overlap, scene.linear) if options.window is None else int(options.window)
+    usual = size / scene.target_pixel if apart else default_spacing(scene.overlap, affine)
+    spacing = usual if options.spacing is None else float(options.spacing)
     if given is None:
         given = window_grid(scene.overlap, scene.extent, affine, scene.linear, spacing, size)
     return _Plan(given, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
@@ -159,14 +184,18 @@ _USELESS = (
 
 
 def build_field(
-    scene: Scene, options: LocalOptions, points: TiePoints, kinds: Sequence[Any] = KINDS_AUTO
+    scene: Scene,
+    options: LocalOptions,
+    points: TiePoints,
+    kinds: Sequence[Any] = KINDS_AUTO,
+    before: Parallax | None = None,
 ) -> Coregistration:
     """Fit a model to tie points and make the result; kinds are those among which "auto" chooses."""
     status = _field_status(points)
-    choice, compared = _choose_model(options, points, scene, kinds) if status is Status.OK else (None, None)
+    choice, compared = _choose_model(options, points, scene, kinds, before) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
-        details = replace(details, assessment=_assessment(points, choice))
+        details = replace(details, assessment=_assessment(points, choice), parallax=describe_parallax(choice))
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
@@ -195,7 +224,7 @@ def _field_status(points: TiePoints) -> Status:
 
 
 def _choose_model(
-    options: LocalOptions, points: TiePoints, scene: Scene, kinds: Sequence[Any]
+    options: LocalOptions, points: TiePoints, scene: Scene, kinds: Sequence[Any], before: Parallax | None
 ) -> tuple[Choice, Comparison | None]:
     ok, terms, compared = points.ok, options.terms, None
     columns = points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok]
@@ -203,6 +232,8 @@ def _choose_model(
     try:
         if terms is not None:
             choice, compared = choose_block_model(scene, points, options.model, terms)
+        elif options.terrain is not None and (surface := surface_of(scene, options)) is not None:
+            choice = choose_over(points, options, scene, surface, before)
         else:
             auto = isinstance(options.model, str) and options.model == "auto"
             choice = choose_model(*columns, kinds) if auto else assess_model(options.model, *columns)

@@ -53,6 +53,7 @@ class MatchLocalOptions(MatchOptions, total=False):
     model: Any
     filters: Sequence[Any]
     points: Any
+    terrain: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +158,17 @@ class LocalOptions(Options):
         Outlier filters in this order; see :mod:`xcoreg.filters`.
     points : GeoDataFrame, path, TiePoints or (n, 2) array, optional
         Where to match, instead of a grid; whole tie points (with corrections) are not matched again.
+    terrain : DataArray, Dataset, path or Terrain, optional
+        Heights, or differences between the true heights and those that the image was ortho-rectified over, any CRS
+        and pixel size: shifts in proportion to them are allowed for, and used where check points say so. Their
+        direction and size are found: ``fit.details.parallax``. With model "auto" or a polynomial.
     """
 
     spacing: float | None = None
     model: Any = "auto"
     filters: Sequence[Any] = ("reliability", "ssim", "neighbours", "model")
     points: Any = None
+    terrain: Any = None
 
 
 _Checked = TypeVar("_Checked", bound=Options)
@@ -247,6 +253,10 @@ def _check_local(options: LocalOptions) -> None:
         raise OptionError(f"spacing is {spacing!r}: give the distance between windows in target pixels, at least 1")
     if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
         raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
+    if options.terrain is not None and options.terms is not None:
+        raise OptionError(
+            "terrain= explains shifts of images; elevation models have heights of their own: leave it out"
+        )
     if options.points is not None and spacing is not None:
         raise OptionError("points= and spacing= both choose where to match: give one of them")
 

@@ -1,8 +1,8 @@
 """Raw images against a reference: windows compared on the ground, the correction fitted in the raw image.
 
 The raw image is rectified over the terrain with the correction that is known so far, matched there, and the tie points
-are brought back into the raw image, until the correction settles: an image that is 12 px off takes the heights of places
-12 px away, which distorts it on slopes.
+are brought back into the raw image, until the correction settles: an image that is 12 px off takes the heights of
+places 12 px away, which distorts it on slopes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from odc.geo.geobox import GeoBox
 
 from xcoreg import lazy
 from xcoreg.core.matches import Status
+from xcoreg.core.models.base import Translation, to_tuples
+from xcoreg.core.models.polynomial import Polynomial
 from xcoreg.georef import CorrectedSensor, RPCGround, TerrainGround, transform_points
 from xcoreg.georef.terrain import PIXEL_AXES, ModelMove
 from xcoreg.matching.field import build_field, find_points
@@ -37,6 +39,8 @@ logger = logging.getLogger("xcoreg")
 #: Models of the correction in image space among which "auto" chooses.
 IMAGE_KINDS = ("translation", "affine")
 
+# Interpolation before the matching, and positions within their tolerance, err alike in all windows, px.
+_COMMON = 0.001
 _ROUNDS, _SETTLED = 5, 0.02  # px: the image is rectified again while the correction changes by more
 
 
@@ -52,7 +56,7 @@ def match_sensor(
     for number in range(_ROUNDS):
         rectified = rectify(current)
         with lazy.shared_chunks():
-            scene, points = find_points(rectified, reference, options)
+            scene, points = find_points(rectified, reference, options, apart=True)
             fit = _fit(_to_image(points, scene, current, shape), scene, options, (ground, shape))
         if fit.model is None or not fit.ok:
             break
@@ -119,9 +123,22 @@ def _fit(
     (ground, shape), sensor = raw, raw[0].sensor
     in_raw = replace(scene, target=replace(scene.target, grid=GeoBox(shape, PIXEL_AXES, PIXELS)))
     fit = build_field(in_raw, options, points, IMAGE_KINDS)
+    model = None if fit.model is None else _with_floor(fit.model)
     rpcs = sensor.rpcs.to_dict() if isinstance(sensor, RPCGround) else None
     terrain = ground.terrain
     details = replace(
         fit.details, interim=Interim(), sensor=SensorDetails(rpcs, terrain.name, (terrain.low, terrain.high))
     )
-    return replace(fit, details=details)
+    return replace(fit, model=model, details=details)
+
+
+def _with_floor(model: Any) -> Any:
+    """Add to the covariance of a model what no number of windows averages out."""
+    common = _COMMON**2 * np.eye(2)
+    if isinstance(model, Translation):
+        return replace(model, cov=to_tuples(np.asarray(model.cov) + common))
+    if isinstance(model, Polynomial):
+        cov = model.cov.copy()
+        cov[0, :, 0, :] += common
+        return replace(model, cov=cov)
+    return model

@@ -418,8 +418,8 @@ class Coregistration:
         Returns
         -------
         RPCRefit
-            `rpcs`, and `rms` and `largest`, px, over the image and the heights below it. A constant correction moves the
-            offsets and is exact. :func:`xcoreg.georef.write_rpcs` writes them.
+            `rpcs`, and `rms` and `largest`, px, over the image and the heights below it. A constant correction moves
+            the offsets and is exact. :func:`xcoreg.georef.write_rpcs` writes them.
 
         Raises
         ------

@@ -190,6 +190,46 @@ class TargetHeights:
 
 
 @dataclass(frozen=True)
+class ParallaxDetails:
+    """Shift in proportion to the height of the terrain.
+
+    dx, dy : Correction per metre of height, CRS units; cov : its 2 x 2 covariance.
+    height_nmad : NMAD of the heights that would explain the residuals at check points, m: what is left as DEM error.
+    """
+
+    dx: float
+    dy: float
+    cov: tuple[tuple[float, float], tuple[float, float]]
+    height_nmad: float = np.nan
+
+    def __post_init__(self) -> None:
+        (xx, xy), (yx, yy) = self.cov
+        _set(self, "cov", ((float(xx), float(xy)), (float(yx), float(yy))))
+
+    @property
+    def direction(self) -> float:
+        """Direction of the correction of what is higher, degrees clockwise from the y axis of the CRS (North)."""
+        return float(np.degrees(np.arctan2(self.dx, self.dy)) % 360.0)
+
+    @property
+    def size(self) -> float:
+        """Length of the correction per metre of height, CRS units."""
+        return float(np.hypot(self.dx, self.dy))
+
+    @property
+    def size_sigma(self) -> float:
+        """Standard deviation of the length."""
+        unit = np.array([self.dx, self.dy]) / self.size
+        return float(np.sqrt(unit @ np.array(self.cov) @ unit))
+
+    @property
+    def direction_sigma(self) -> float:
+        """Standard deviation of the direction, degrees."""
+        across = np.array([self.dy, -self.dx]) / self.size
+        return float(np.degrees(np.sqrt(across @ np.array(self.cov) @ across) / self.size))
+
+
+@dataclass(frozen=True)
 class SensorDetails:
     """Sensor of a raw image that was matched over terrain; the fit is in the pixels of that image.
 
@@ -216,6 +256,7 @@ class Details:
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
     heights : Of elevation models: what held the heights of the target.
     sensor : Of raw images: the sensor and the terrain.
+    parallax : Shift in proportion to the height, where terrain was given and explains shifts.
     nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
@@ -229,6 +270,7 @@ class Details:
     elevation: ElevationDetails | None = None
     heights: TargetHeights | None = None
     sensor: SensorDetails | None = None
+    parallax: ParallaxDetails | None = None
     nodata_is_stored: bool = False
     origin: Origin = Origin()
 
@@ -257,7 +299,7 @@ class Details:
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
             out["assessment"] = asdict(self.assessment)
-        for name in ("elevation", "heights", "sensor"):
+        for name in ("elevation", "heights", "sensor", "parallax"):
             if getattr(self, name) is not None:
                 out[name] = asdict(getattr(self, name))
         if self.origin != Origin():
@@ -282,6 +324,7 @@ class Details:
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
             heights=_make(TargetHeights, values["heights"]) if values.get("heights") else None,
             sensor=_make(SensorDetails, values["sensor"]) if values.get("sensor") else None,
+            parallax=_make(ParallaxDetails, values["parallax"]) if values.get("parallax") else None,
             nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
         )

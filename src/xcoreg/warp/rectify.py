@@ -221,8 +221,8 @@ def rectify(  # noqa: PLR0913 - the image, its georeference, its terrain and the
         Heights of the ground in place of `height`, for RPCs: any CRS and pixel size; its part below the image is read.
         Heights are bilinear; where the DEM has none the output is missing.
     vertical_datum : "ellipsoid", float or vertical CRS, optional
-        From where `dem` counts its heights: the ellipsoid, a geoid ("EGM96", "EPSG:3855", by the grids that PROJ has), or
-        the height of the geoid over the ellipsoid there, m. Default: as the CRS of `dem` says.
+        From where `dem` counts its heights: the ellipsoid, a geoid ("EGM96", "EPSG:3855", by the grids that PROJ has),
+        or the height of the geoid over the ellipsoid there, m. Default: as the CRS of `dem` says.
     drop_hidden : bool
         Leave out what the terrain hides from the sensor, instead of showing what hides it twice.
 
@@ -243,8 +243,8 @@ def rectify(  # noqa: PLR0913 - the image, its georeference, its terrain and the
     Warns
     -----
     CoregWarning
-        When the vertical datum of `dem` is unknown, its heights leave the range of the RPCs, or it has none below a part
-        of the image; when a map through control points folds.
+        When the vertical datum of `dem` is unknown, its heights leave the range of the RPCs, or it has none below a
+        part of the image; when a map through control points folds.
     """
     check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):

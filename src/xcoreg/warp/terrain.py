@@ -1,7 +1,7 @@
 """Source positions over a terrain: exact in the height of every output pixel, at the cost of a lattice.
 
-At a fixed height the position in a raw image is a smooth function of the place, and at a fixed place a smooth function of
-the height. So the positions are a polynomial in the height whose coefficients are interpolated over a lattice
+At a fixed height the position in a raw image is a smooth function of the place, and at a fixed place a smooth function
+of the height. So the positions are a polynomial in the height whose coefficients are interpolated over a lattice
 (:mod:`xcoreg.warp.positions`), and only the height itself is taken at every output pixel.
 """
 
@@ -105,7 +105,7 @@ class TerrainMapping(Mapping):
             coefs = [sum(w * level for w, level in zip(line, levels, strict=True)) for line in inverse]
             col, row = self._terrain.pixels_of(self.out.crs, x, y)
         found = [part for pair in coefs for part in pair]  # type: ignore[union-attr]
-        unknown = ~np.isfinite(found + [col, row]).all(axis=0)
+        unknown = ~np.isfinite([*found, col, row]).all(axis=0)
         return tuple(np.where(unknown, np.nan, each) for each in (*found, col * self.steep, row * self.steep))
 
     def _patch(self, at: tuple[int, int]) -> Patch:
@@ -134,8 +134,8 @@ class TerrainMapping(Mapping):
             span = self._terrain.range_in(values[-2] / self.steep, values[-1] / self.steep)
             if span is None:
                 continue
-            for height in np.linspace(span[0], span[1], 3):
-                found.append(self._evaluate(values, np.full(values.shape[1], self._part_of_range(np.float64(height)))))
+            levels = self._part_of_range(np.linspace(span[0], span[1], 3))
+            found += [self._evaluate(values, np.full(values.shape[1], t)) for t in levels]
         if not found:
             return np.full(1, np.nan), np.full(1, np.nan)
         both = np.concatenate(found, axis=1)
@@ -229,8 +229,8 @@ def _warn_of_gaps(mapping: TerrainMapping) -> None:
     share = float(np.mean(np.isnan(heights[inside]))) if inside.any() else 0.0
     if share > 0:
         warn_user(
-            f"{mapping._terrain.name} has no height below about {share:.0%} of the image, which is missing in the output: "
-            "give a DEM without voids that covers the image"
+            f"{mapping._terrain.name} has no height below about {share:.0%} of the image, which is missing in the "
+            "output: give a DEM without voids that covers the image"
         )
 
 

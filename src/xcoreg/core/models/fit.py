@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
+from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.triangulation import Piecewise, fit_piecewise
@@ -162,6 +163,8 @@ def prepare_shifts(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov
 
 def fit_points(kind: Any, points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a model of a kind; `folds` is the number of fits where cross-validation has no closed form."""
+    if hasattr(kind, "fit_result"):
+        return kind.fit_result(points)  # type: ignore[no-any-return]
     if hasattr(kind, "fit"):
         return fit_custom(kind, points, folds)
     name = _ALSO.get(kind, kind)
@@ -258,7 +261,7 @@ class HorizontalVertical:
         return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))
 
 
-_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise)
+_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise, Parallax)
 _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
 
 

@@ -119,14 +119,15 @@ def _choose(points: FitPoints, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 1
     warnings: list[str] = []
     needed = 1
     for kind in kinds:
-        if len(points) < _AUTO_NEEDS.get(kind, 0) and results:
-            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}: it needs {_AUTO_NEEDS[kind]}"
+        needs = _AUTO_NEEDS.get(str(kind), 0)
+        if len(points) < needs and results:
+            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}: it needs {needs}"
             continue
         try:
             results[kind] = fit_points(kind, points, folds)
         except Degenerate as error:
             reasons[kind], needed = str(error), max(needed, error.needed)
-            warnings.append(reasons[kind])
+            warnings += [reasons[kind]] if isinstance(kind, str) else []  # of a term there may be nothing to find
     if not results:
         raise Degenerate("; ".join(reasons.values()), needed)
     losses = _losses(points, results)
@@ -170,7 +171,7 @@ def _summarise(
     for kind, result in results.items():
         scale = points.unit / np.sqrt(weights.mean())
         row = {
-            "kind": kind,
+            "kind": str(kind),
             "rmse_r": float(np.sqrt(result.squared.mean())) * points.unit,
             "score": float(np.sqrt(losses[kind].mean()) * scale),
             "error": float(np.sqrt(best.mean() + _standard_error(losses[kind] - best)) - np.sqrt(best.mean())) * scale,
@@ -178,7 +179,7 @@ def _summarise(
         }
         table.append({**row, "chosen": kind == chosen, "reason": ""})
     missing = {"rmse_r": np.nan, "score": np.nan, "error": np.nan, "parameters": np.nan, "chosen": False}
-    table += [{"kind": kind, **missing, "reason": reason} for kind, reason in reasons.items()]
+    table += [{"kind": str(kind), **missing, "reason": reason} for kind, reason in reasons.items()]
     result = results[chosen]
     residual = points.in_given_order(result.residual * points.unit)
     cov = points.in_given_order(result.check_cov * points.unit**2)
