@@ -382,7 +382,7 @@ def apply(
     (12.5, True)
     """
     if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
-        return rectify_raw(image, fit, ground, (dem, vertical_datum), options)
+        return cast("Image", rectify_raw(image, fit, ground, (dem, vertical_datum), dict(options)))
     if _is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
     if is_tree(image):

@@ -21,6 +21,7 @@ COMMANDS = {
     "apply": ("match", "Correct another band, mask or pixel size by a saved fit."),
     "batch": ("batch", "Correct many scenes; resumable."),
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
+    "ortho": ("ortho", "Rectify a raw image with RPCs over a DEM, corrected against a reference."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),
     "locate": ("georef", "Find the points of a table in an image: columns, rows, values."),
     "demo": ("match", "Match and correct the pair of images that comes with xcoreg."),

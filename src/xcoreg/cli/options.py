@@ -22,7 +22,7 @@ MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecew
 RESULT_FILES = ("save_fit", "report", "field", "gcps")
 _CONTRASTS = ("same", "reversed", "any")
 _FILE = click.Path(dir_okay=False)
-_INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points")
+_INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points", "terrain")
 
 
 def group_options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -130,6 +130,7 @@ local_options = group_options(
         callback=_names,
         help="Outlier filters, in this order.  [default: reliability,ssim,neighbours,model; none: no filter]",
     ),
+    click.option("--terrain", metavar="FILE", help="Heights: allow for shifts in proportion to them (a poor DEM)."),
     click.option("--points", metavar="FILE", help="Match at these points, or use these tie points, instead of a grid."),
     _shared,
     click.option("--field", type=_FILE, help="Write the field as GeoTIFF: dx, dy and their standard deviation."),

@@ -91,12 +91,14 @@ class RPCModel:
         -------
         RPCModel
         """
-        return rpcs if isinstance(rpcs, cls) else cls(**{name: getattr(rpcs, name, None) for name in _NAMES})
+        values: dict[str, Any] = {name: getattr(rpcs, name, None) for name in _NAMES}
+        return rpcs if isinstance(rpcs, cls) else cls(**values)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RPCModel:
         """Undo :meth:`to_dict`."""
-        return cls(**{name: data.get(name) for name in _NAMES})
+        values: dict[str, Any] = {name: data.get(name) for name in _NAMES}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Give offsets, scales and coefficients by name, as plain JSON types."""
@@ -303,7 +305,8 @@ def refit_rpcs(
     samp = _refit(terms, wanted[0], np.array(model.samp_num_coeff), np.array(model.samp_den_coeff))
     line = _refit(terms, wanted[1], np.array(model.line_num_coeff), np.array(model.line_den_coeff))
     names = ("samp_num_coeff", "samp_den_coeff", "line_num_coeff", "line_den_coeff")
-    made = replace(model, **{name: tuple(c.tolist()) for name, c in zip(names, (*samp, *line), strict=True)})
+    coefs: dict[str, Any] = {name: tuple(c.tolist()) for name, c in zip(names, (*samp, *line), strict=True)}
+    made = replace(model, **coefs)
     check = _grid(shape, (low, high), tuple(n - 1 for n in _GRID), inside=True)
     col, row = made.project(*_places(unproject, check), check[2])
     off = np.hypot(col - check[0], row - check[1])

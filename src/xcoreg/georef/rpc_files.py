@@ -168,6 +168,8 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 def _text(model: RPCModel) -> str:
     """Coefficients as lines "NAME: value unit"."""
     lines = [f"{name}: {getattr(model, ours)!r} {unit}" for name, _, ours, unit in _FIELDS]
+    errors = {"ERR_BIAS": model.err_bias, "ERR_RAND": model.err_rand}
+    lines += [f"{name}: {value!r} meters" for name, value in errors.items() if value is not None]
     for name, _, ours in _COEFS:
         lines += [f"{name}_{at}: {value!r}" for at, value in enumerate(getattr(model, ours), start=1)]
     return "\n".join(lines) + "\n"

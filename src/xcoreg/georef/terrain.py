@@ -109,11 +109,9 @@ class Terrain:
     @property
     def step(self) -> float:
         """Side of its pixels, about, m."""
-        axis = self.crs.axis_info[0]
+        unit = float(self.crs.axis_info[0].unit_conversion_factor)
         size = float(np.sqrt(np.prod(gsd(self.transform))))
-        return size * (
-            _METRES * np.degrees(axis.unit_conversion_factor) if self.crs.is_geographic else axis.unit_conversion_factor
-        )
+        return size * (_METRES * float(np.degrees(unit)) if self.crs.is_geographic else unit)
 
     def at(self, crs: Any, x: ArrayLike, y: ArrayLike) -> Floats:
         """Heights at places, NaN where unknown: x, y arrays in a CRS."""

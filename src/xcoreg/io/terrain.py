@@ -10,7 +10,7 @@ from affine import Affine
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError, warn_user
-from xcoreg.georef import Terrain, map_to_pixel
+from xcoreg.georef import Terrain, as_crs, map_to_pixel
 from xcoreg.georef.terrain import footprint_box, knows_heights, with_terrain
 from xcoreg.georef.vertical import undulation, vertical_of
 from xcoreg.io.read import open_raster
@@ -77,10 +77,11 @@ def read_terrain(dem: Any, vertical_datum: Any = None, box_of: Any = None, *, da
         raise OptionError(
             f"dem= is a {type(dem).__name__}: give a DataArray, the path of a raster, or a height in metres"
         )
-    name = str(image.name) if isinstance(image, DataArray) and image.name and name == "the DEM" else name
+    if name == "the DEM" and isinstance(image, DataArray) and image.name not in (None, ""):
+        name = str(image.name)
     raster = make_raster(image, name="the DEM").certain
     values, transform = _part(raster, name, box_of)
-    crs = raster.grid.crs.to_wkt()
+    crs = as_crs(raster.grid.crs).to_wkt()
     values = values * _metres(raster, name)
     if datum:
         values = values + undulation(crs, transform, values.shape, _datum(crs, vertical_datum, name), name)
@@ -99,14 +100,17 @@ def _part(raster: Raster, name: str, box_of: Any) -> tuple[NDArray[Any], Affine]
     if box_of is not None:
         west, south, east, north = box_of(grid.crs)
         middle = grid.affine.c + grid.affine.a * n_cols / 2
-        if grid.crs.geographic:
+        if as_crs(grid.crs).is_geographic:
             turns = 360.0 * np.round((middle - (west + east) / 2) / 360.0)
             west, east = west + turns, east + turns
         cols, rows = map_to_pixel(
             grid.affine, np.array([west, east, east, west]), np.array([north, north, south, south])
         )
         box = (rows.min(), rows.max() + 1, cols.min(), cols.max() + 1)
-        window = raster.clip(tuple(int(np.floor(e)) + pad for e, pad in zip(box, (-_MARGIN, _MARGIN) * 2, strict=True)))
+        row0, row1, col0, col1 = (
+            int(np.floor(edge)) + pad for edge, pad in zip(box, (-_MARGIN, _MARGIN) * 2, strict=True)
+        )
+        window = raster.clip((row0, row1, col0, col1))
     row0, row1, col0, col1 = window
     if row1 <= row0 or col1 <= col0:
         raise OptionError(f"{name} does not lie below the image: compare both with xcoreg info")
@@ -117,9 +121,10 @@ def _part(raster: Raster, name: str, box_of: Any) -> tuple[NDArray[Any], Affine]
         )
     values, valid = raster.read(*window)
     gain, offset = height_scaling(raster.data)
-    dtype = np.float32 if values.dtype == np.float32 and (gain, offset) == (1.0, 0.0) else np.float64
-    values = np.where(valid & np.isfinite(values), values, np.nan).astype(dtype) * dtype(gain) + dtype(offset)
-    return values, grid.affine @ Affine.translation(col0, row0)
+    heights = np.where(valid & np.isfinite(values), values, np.nan)
+    if (gain, offset) != (1.0, 0.0):
+        heights = heights.astype(np.float64) * gain + offset
+    return heights, grid.affine @ Affine.translation(col0, row0)
 
 
 def _metres(raster: Raster, name: str) -> float:

@@ -56,9 +56,9 @@ _AGAIN_OVER_TERRAIN = 2
 def match_local(
     target: Image, reference: Image, options: LocalOptions, correct: Callable[[Coregistration], Image] | None = None
 ) -> Coregistration:
-    """Measure a field of shifts; see :func:`xcoreg.match_local`. With a parallax the target is corrected and matched again.
+    """Measure a field of shifts; see :func:`xcoreg.match_local`.
 
-    correct : Corrects the target by a fit.
+    correct : Corrects the target by a fit: where there is a parallax it is matched again.
     """
     with lazy.shared_chunks():
         scene, points = find_points(target, reference, options)

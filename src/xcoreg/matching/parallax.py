@@ -13,7 +13,7 @@ from xcoreg.core.models.parallax import Parallax, Surface, parallax_makers, with
 from xcoreg.core.quality import nmad
 from xcoreg.errors import OptionError
 from xcoreg.filters import run_filters
-from xcoreg.georef import gsd, linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_pixel
+from xcoreg.georef import as_crs, gsd, linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_pixel
 from xcoreg.io.terrain import read_terrain
 from xcoreg.results.details import ParallaxDetails
 
@@ -41,7 +41,7 @@ def surface_of(scene: Scene, options: LocalOptions) -> Surface | None:
     rows, cols = grid.shape
     x, y = pixel_to_map(grid.affine, np.array([-0.5, cols, cols, -0.5]), np.array([-0.5, -0.5, rows, rows]))
     terrain = read_terrain(options.terrain, None, lambda crs: _box(grid.crs, crs, x, y), datum=False)
-    pixel = terrain.step / (_METRES if grid.crs.geographic else 1.0)
+    pixel = terrain.step / (_METRES if as_crs(grid.crs).is_geographic else 1.0)
     width, height = float(np.ptp(x)), float(np.ptp(y))
     step = max(pixel, min(gsd(grid.affine)), max(width, height) / _MOST)
     finer = max(round(step / pixel), 1)
@@ -81,8 +81,8 @@ def run_filters_over(points: TiePoints, options: LocalOptions, scene: Scene, sur
     prepared = prepare_shifts(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
     explained = np.zeros((len(points), 2))
     explained[ok] = np.nan_to_num(without_parallax(prepared, surface, side_of(points, scene)))
-    rest = {"dx": points.dx - explained[:, 0], "dy": points.dy - explained[:, 1]}
-    flagged = run_filters(replace(points, **rest), options.filters)
+    rest = replace(points, dx=points.dx - explained[:, 0], dy=points.dy - explained[:, 1])
+    flagged = run_filters(rest, options.filters)
     return replace(points, status=flagged.status)
 
 

@@ -18,6 +18,7 @@ from xcoreg import lazy
 from xcoreg.core.matches import Status
 from xcoreg.core.models.base import Translation, to_tuples
 from xcoreg.core.models.polynomial import Polynomial
+from xcoreg.errors import LowSupport, warn_user
 from xcoreg.georef import CorrectedSensor, RPCGround, TerrainGround, transform_points
 from xcoreg.georef.terrain import PIXEL_AXES, ModelMove
 from xcoreg.matching.field import build_field, find_points
@@ -52,7 +53,8 @@ def match_sensor(
     rectify: Callable[[Any], Any],
 ) -> Coregistration:
     """Measure the correction of a raw image; rectify brings it onto the map by a ground."""
-    current, known = ground, np.zeros((2, 9))
+    current: TerrainGround = ground
+    known: Floats = np.zeros((2, 9))
     for number in range(_ROUNDS):
         rectified = rectify(current)
         with lazy.shared_chunks():
@@ -65,6 +67,12 @@ def match_sensor(
         logger.info("round %d: the correction changes by %.3g px", number + 1, change)
         if change < _SETTLED:
             break
+        if number == _ROUNDS - 1:
+            warn_user(
+                f"the correction of the raw image still changes by {change:.2g} px after {_ROUNDS} rounds: windows contradict "
+                "each other, or the DEM is poor",
+                LowSupport,
+            )
         current = TerrainGround(CorrectedSensor(ground.sensor, ModelMove(fit.model)), ground.terrain)
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options)
@@ -93,7 +101,7 @@ def _to_image(points: TiePoints, scene: Scene, ground: TerrainGround, shape: tup
     unknown = points.ok & ~(np.isfinite(dx) & np.isfinite(dy) & np.isfinite(col) & np.isfinite(row))
     moved = replace(
         points, row=row, col=col, x=col + 0.5, y=-(row + 0.5), dx=dx, dy=dy, dcol=dx, drow=-dy, cov=cov,
-        crs_wkt=grid.crs.to_wkt(), grid=grid,
+        crs_wkt=PIXELS, grid=grid,
     )  # fmt: skip
     return moved.with_status(unknown, Status.NO_DATA) if unknown.any() else moved
 

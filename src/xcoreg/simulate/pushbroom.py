@@ -146,8 +146,8 @@ def raw_scene(  # noqa: PLR0913 - the sensor and its errors
     raw = ground.view(displacement)(0, shape[0], 0, shape[1])
     scale, noise = _CONTRAST / ref.std(), _CONTRAST / 10 ** (snr_db / 20)
     images = [(_LEVEL + scale * each + rng.normal(0, noise, each.shape)).astype(np.float32) for each in (raw, ref)]
-    y, x = centres_of(grid)
-    ortho = DataArray(images[1], {"y": y, "x": x}, ("y", "x"), name="ortho").rio.write_crs(grid.crs)
+    axes = dict(zip(("y", "x"), centres_of(grid) or (), strict=True))
+    ortho = DataArray(images[1], axes, ("y", "x"), name="ortho").rio.write_crs(grid.crs)
     return RawScene(DataArray(images[0], dims=("y", "x"), name="raw"), ortho, rpcs, terrain, move)
 
 

@@ -25,9 +25,11 @@ from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, w
 from xcoreg.georef import (
     AffineGround,
     Corners,
+    CorrectedSensor,
     GCPFit,
     GCPs,
     RPCGround,
+    RPCModel,
     TerrainGround,
     as_crs,
     fit_gcps,
@@ -35,6 +37,7 @@ from xcoreg.georef import (
     read_rpcs,
 )
 from xcoreg.georef.gcps import unrolled
+from xcoreg.georef.terrain import ModelMove
 from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
 from xcoreg.io.terrain import over_terrain
@@ -42,7 +45,7 @@ from xcoreg.lazy import token
 from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
 from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
 from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
-from xcoreg.results.coregistration import version_of
+from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
 from xcoreg.warp.mapping import as_geobox, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
@@ -51,7 +54,6 @@ from xcoreg.warp.terrain import mapping_of
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
-    from xcoreg.results.coregistration import Coregistration
 
 
 def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
@@ -140,12 +142,26 @@ def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.
         return AffineGround(ground, None if image is None else image.rio.crs)
     if isinstance(ground, str | Path):
         return fit_gcps(read_gcps(ground))
+    if isinstance(ground, Coregistration):
+        return _ground_of_fit(ground, image)
     if hasattr(ground, "line_num_coeff"):
         return RPCGround(ground, height)
     if all(hasattr(ground, name) for name in ("crs", "to_map", "to_pixel")):
         found: Ground = ground
         return found
     raise OptionError(f"a {type(ground).__name__} does not georeference an image: give GCPs, RPCs or Corners")
+
+
+def _ground_of_fit(fit: Coregistration, image: DataArray | Dataset | None) -> Ground:
+    """Corrected sensor of a fit of a raw image."""
+    check_fit(fit)
+    if fit.details.sensor is None or fit.details.sensor.rpcs is None:
+        raise OptionError("the fit is not of a raw image with RPCs, so it does not georeference one: use apply(fit)")
+    if image is not None and shape_of(image) != fit.shape:
+        rows, cols = fit.shape
+        raise OptionError(f"the fit counts the pixels of a raw image of {cols} x {rows} px: match this one by itself")
+    record = {"fit": fit.id, "correction": getattr(fit.model, "kind", None)}
+    return CorrectedSensor(RPCGround(RPCModel.from_dict(fit.details.sensor.rpcs)), ModelMove(fit.model), record)  # type: ignore[return-value]
 
 
 _Image = TypeVar("_Image", bound=DataArray | Dataset)

@@ -86,7 +86,7 @@ class TerrainMapping(Mapping):
     def _evaluate(self, values: Floats, t: Floats) -> Floats:
         """Rows and columns (2, ...) of coefficients (2 order + 4, ...), those of rows and columns in turn."""
         coefs = values[: 2 * self.order + 2].reshape(self.order + 1, 2, *values.shape[1:])
-        out = coefs[-1] * np.ones_like(t)
+        out: Floats = coefs[-1] * np.ones_like(t)
         for k in range(self.order - 1, -1, -1):
             out = out * t + coefs[k]
         return out
@@ -102,9 +102,9 @@ class TerrainMapping(Mapping):
             levels = np.stack([np.stack([row, col]) for col, row in at])
             # A sum in a fixed order: a matrix product would depend on the number of places.
             inverse = np.linalg.inv(np.vander(nodes, increasing=True))
-            coefs = [sum(w * level for w, level in zip(line, levels, strict=True)) for line in inverse]
+            coefs = [np.sum([w * level for w, level in zip(line, levels, strict=True)], axis=0) for line in inverse]
             col, row = self._terrain.pixels_of(self.out.crs, x, y)
-        found = [part for pair in coefs for part in pair]  # type: ignore[union-attr]
+        found = [part for pair in coefs for part in pair]
         unknown = ~np.isfinite([*found, col, row]).all(axis=0)
         return tuple(np.where(unknown, np.nan, each) for each in (*found, col * self.steep, row * self.steep))
 
@@ -207,8 +207,8 @@ def _polynomial_error(mapping: TerrainMapping) -> float:
     row, col = outline(mapping.source.shape.yx, 7)
     sensor, (middle, half), worst = mapping._ground.sensor, mapping._range, 0.0
     for t in np.linspace(-1, 1, 9):
-        place = sensor.unproject(col, row, np.full(col.shape, middle + t * half))
-        x, y = georef.transform_points(mapping.source.crs, mapping.out.crs, *place, near=middle_of(mapping.out))
+        lon, lat = sensor.unproject(col, row, np.full(col.shape, middle + t * half))
+        x, y = georef.transform_points(mapping.source.crs, mapping.out.crs, lon, lat, near=middle_of(mapping.out))
         out_col, out_row = georef.map_to_pixel(mapping.out.affine, x, y)
         found = mapping._evaluate(np.stack(mapping.coefficients(out_row, out_col)), np.full(row.shape, t))
         error = np.hypot(found[0] - row, found[1] - col)

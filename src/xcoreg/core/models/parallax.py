@@ -140,7 +140,7 @@ class Parallax(FittedModel):
         u, v = (x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale
         plain = monomials(u, v, self.order)
         found = np.einsum("nm,mk->kn", plain, self.coef[:-1])
-        height = np.zeros(x.shape)
+        height: Floats = np.zeros(x.shape)
         for _ in range(_ROUNDS):
             dx, dy = found + self.coef[-1][:, None] * height
             height = self.surface.at(x + dx, y + dy) - self.middle
@@ -190,7 +190,7 @@ class ParallaxMaker:
             "coef": fit.coef * units[:, None],
             "cov": fit.cov * np.multiply.outer(units, units)[:, None, :, None],
         }
-        grid = {name: np.array(getattr(self.surface, name)) for name in ("heights", "corner", "step")}
+        grid: dict[str, Any] = {name: np.array(getattr(self.surface, name)) for name in ("heights", "corner", "step")}
         shared |= {"centre": np.array(points.centre), "scale": points.scale, "middle": middle}
         return Parallax(**shared, **grid), fit
 
