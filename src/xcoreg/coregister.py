@@ -6,12 +6,10 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
@@ -20,6 +18,7 @@ from xcoreg.files import local_path, open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.io.copy import copy_moved
 from xcoreg.io.formats import check_header, driver_for
+from xcoreg.io.probe import try_format
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
 from xcoreg.io.terrain import over_terrain
@@ -35,7 +34,7 @@ from xcoreg.matching.options import (
     shows_options,
 )
 from xcoreg.matching.sensor import match_sensor
-from xcoreg.raster.bands import other_grids, spatial_dims
+from xcoreg.raster.bands import other_grids
 from xcoreg.raster.footprint import footprint as footprint_of
 from xcoreg.raster.footprint import overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
@@ -54,16 +53,15 @@ from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
+from xcoreg.warp.ground import as_ground, gcps_of, shape_of
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.raw import rectify_raw
-from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by, shape_of
+from xcoreg.warp.rectify import rectified_to, rectify, rectify_by
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
@@ -548,51 +546,7 @@ def check_format(
         return
     opened = None if image is None else open_raster(image)
     dtype = heights_dtype(opened.dtype) if heights and isinstance(opened, DataArray) else None
-    _try_format(path, name, creation or {}, opened, dtype)
-
-
-def _try_format(
-    goal: Path, driver: str, creation: Mapping[str, Any], image: DataArray | Dataset | None = None, dtype: Any = None
-) -> None:
-    """Write a small image of the kind of another, to refuse a format or its creation options before any work.
-
-    dtype : Of the pixels, where it will change.
-    """
-    axes = {"y": -np.arange(64.0), "x": np.arange(64.0)}
-    images: list[Any] = [DataArray(_ramp((64, 64), kind), axes, ("y", "x")) for kind in ("uint8", "uint16", "float32")]
-    if image is not None:
-        y_dim, x_dim = spatial_dims(image, "the image")
-        part = image.isel({y_dim: slice(0, 64), x_dim: slice(0, 64)})
-        images = [part.map(_sample, args=(dtype,)) if isinstance(part, Dataset) else _sample(part, dtype)]
-    failures = []
-    with tempfile.TemporaryDirectory() as room, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for one in images:
-            place = Path(room) / f"try{goal.suffix}"
-            try:
-                write_raster(one, place, driver=driver, **creation)
-            except OptionError as error:
-                failures.append(OptionError(str(error).replace(str(place), str(goal))))
-    if len(failures) == len(images):
-        raise failures[-1]
-
-
-def _sample(part: DataArray, dtype: Any) -> DataArray:
-    """Array like a part of an image with all values its dtype can take."""
-    kind = np.dtype(dtype or part.dtype)
-    sample = part.copy(
-        data=_ramp(part.shape, kind) if kind == part.encoding.get("dtype", kind) else np.zeros(part.shape)
-    )
-    sample.encoding = {key: value for key, value in part.encoding.items() if key not in ("source", "gdal")}
-    return sample
-
-
-def _ramp(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    kind = np.dtype(dtype)
-    ends = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (0, 1)
-    line = np.linspace(*ends, num=shape[-1] * shape[-2])
-    line = line.astype(kind) if kind.itemsize < 8 or kind.kind not in "iu" else np.arange(line.size).astype(kind)
-    return np.broadcast_to(line.reshape(shape[-2:]), shape).copy()
+    try_format(path, name, creation or {}, opened, dtype)
 
 
 def moves_only(

@@ -17,7 +17,8 @@ from xcoreg.errors import CoregWarning, NoOverlap, NotGeoreferenced, OptionError
 from xcoreg.georef import AffineGround, Corners, GCPs, attach_gcps, fit_gcps, read_gcps, transform_points
 from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.simulate import pair
-from xcoreg.warp.rectify import gcps_of, ground_of, rectify
+from xcoreg.warp.ground import gcps_of, ground_of
+from xcoreg.warp.rectify import rectify
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SWATH = "sar_gcps/rio-tiler_S1A_IW_GRDH_20180716_iw-vv.tiff"

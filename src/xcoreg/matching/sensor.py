@@ -69,8 +69,8 @@ def match_sensor(
             break
         if number == _ROUNDS - 1:
             warn_user(
-                f"the correction of the raw image still changes by {change:.2g} px after {_ROUNDS} rounds: windows contradict "
-                "each other, or the DEM is poor",
+                f"the correction of the raw image still changes by {change:.2g} px after {_ROUNDS} rounds: the windows "
+                "contradict each other, or the DEM is poor",
                 LowSupport,
             )
         current = TerrainGround(CorrectedSensor(ground.sensor, ModelMove(fit.model)), ground.terrain)

@@ -23,8 +23,7 @@ from xcoreg.georef import (
     transform_points,
 )
 from xcoreg.georef.ground import pixel_to_lonlat
-from xcoreg.georef.transform import map_to_grid
-from xcoreg.raster.grid import centres_of
+from xcoreg.georef.transform import map_to_grid, pixel_to_map
 from xcoreg.simulate.scene import Constant, Ground, Texture
 
 if TYPE_CHECKING:
@@ -146,8 +145,9 @@ def raw_scene(  # noqa: PLR0913 - the sensor and its errors
     raw = ground.view(displacement)(0, shape[0], 0, shape[1])
     scale, noise = _CONTRAST / ref.std(), _CONTRAST / 10 ** (snr_db / 20)
     images = [(_LEVEL + scale * each + rng.normal(0, noise, each.shape)).astype(np.float32) for each in (raw, ref)]
-    axes = dict(zip(("y", "x"), centres_of(grid) or (), strict=True))
-    ortho = DataArray(images[1], axes, ("y", "x"), name="ortho").rio.write_crs(grid.crs)
+    x = pixel_to_map(grid.affine, np.arange(grid.shape[1]), 0)[0]
+    y = pixel_to_map(grid.affine, 0, np.arange(grid.shape[0]))[1]
+    ortho = DataArray(images[1], {"y": y, "x": x}, ("y", "x"), name="ortho").rio.write_crs(grid.crs)
     return RawScene(DataArray(images[0], dims=("y", "x"), name="raw"), ortho, rpcs, terrain, move)
 
 

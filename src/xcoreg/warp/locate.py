@@ -17,7 +17,7 @@ from xcoreg.io.terrain import over_terrain
 from xcoreg.raster.bands import to_band
 from xcoreg.raster.file_mask import mask_of
 from xcoreg.raster.nodata import Validity, stored_nodata, validity_of
-from xcoreg.warp.rectify import as_ground, shape_of
+from xcoreg.warp.ground import as_ground, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,10 @@ from xcoreg.georef import CorrectedSensor, RPCGround
 from xcoreg.georef.terrain import ModelMove
 from xcoreg.io.terrain import over_terrain
 from xcoreg.warp.apply import check_fit
+from xcoreg.warp.ground import as_ground, shape_of
 from xcoreg.warp.mapping import reference_grid
 from xcoreg.warp.plan import ApplyOptions
-from xcoreg.warp.rectify import as_ground, map_grid, rectify, shape_of
+from xcoreg.warp.rectify import map_grid, rectify
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -5,48 +5,33 @@ Its ground (:mod:`xcoreg.georef.ground`) is given, or read from the image: trans
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
 from xcoreg.georef import (
-    AffineGround,
-    Corners,
-    CorrectedSensor,
     GCPFit,
-    GCPs,
-    RPCGround,
-    RPCModel,
     TerrainGround,
-    as_crs,
-    fit_gcps,
-    read_gcps,
-    read_rpcs,
 )
 from xcoreg.georef.gcps import unrolled
-from xcoreg.georef.terrain import ModelMove
-from xcoreg.georef.transform import middle_of
 from xcoreg.io.read import chunk_unread
 from xcoreg.io.terrain import over_terrain
 from xcoreg.lazy import token
-from xcoreg.raster.bands import is_chunked, pick_variable, spatial_dims
-from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
-from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
+from xcoreg.raster.bands import is_chunked, spatial_dims
+from xcoreg.raster.geolocation import find_arrays
+from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
+from xcoreg.warp.ground import as_ground, shape_of
 from xcoreg.warp.mapping import as_geobox, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampling
@@ -54,114 +39,6 @@ from xcoreg.warp.terrain import mapping_of
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
-
-
-def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
-    """Rows and columns of an image."""
-    y_dim, x_dim = spatial_dims(image, "the image")
-    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
-
-
-def gcps_of(image: DataArray | Dataset) -> GCPs | None:
-    """Control points that an image carries."""
-    band = pick_variable(image, None, "the image")[0]
-    try:
-        mapping = band.rio.grid_mapping
-        text = band.coords[mapping].attrs.get("gcps") if mapping in band.coords else None
-    except RioXarrayError:
-        text = None
-    if text is None:
-        return None
-    _check_complete(band)
-    features = json.loads(text)["features"] if isinstance(text, str) else text["features"]
-    places = [feature["geometry"]["coordinates"] for feature in features]
-    properties = [feature["properties"] for feature in features]
-    gcps = GCPs.from_gdal(
-        [each["col"] for each in properties],
-        [each["row"] for each in properties],
-        [place[0] for place in places],
-        [place[1] for place in places],
-        z=[place[2] if len(place) > 2 else 0.0 for place in places],
-        id=tuple(str(each.get("id", "")) for each in properties),
-        info=tuple(str(each.get("info") or "") for each in properties),
-        crs=band.rio.crs,
-    )
-    return gcps if len(gcps) else None
-
-
-def _check_complete(band: DataArray) -> None:
-    """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
-    source = band.encoding.get("source")
-    if not isinstance(source, str):
-        return
-    try:
-        with rasterio.open(source) as file:
-            whole = (file.height, file.width)
-    except rasterio.errors.RasterioError:
-        return
-    if shape_of(band) != whole:
-        raise OptionError(
-            f"the image has {shape_of(band)} rows and columns, its file {whole}: its control points or RPCs count the "
-            "pixels of the whole; rectify first, then cut"
-        )
-
-
-def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
-    """Ground of an image by its transform, control points, geolocation arrays or RPCs."""
-    try:
-        grid = grid_of(image, "the image")
-        return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
-    except NotGeoreferenced:
-        by = georeferenced_by(image)
-        if by is None:
-            raise
-    gcps = gcps_of(image)
-    if gcps is not None:
-        return fit_gcps(gcps)
-    arrays = coordinate_ground(image, spatial_dims(image, "the image"))
-    if arrays is not None:
-        return arrays
-    band = pick_variable(image, None, "the image")[0]
-    source = band.encoding["source"]
-    found: Ground = read_rpcs(source, height) if by == "RPCs" else domain_ground(source)
-    _check_complete(band)
-    return found
-
-
-def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
-    """Make a ground of GCPs, RPCs, corners, a transform, a path of control points, or an image."""
-    if ground is None:
-        if image is None:
-            raise OptionError("there is no georeference: give an image, GCPs, RPCs or Corners")
-        return ground_of(image, height)
-    if isinstance(ground, GCPs):
-        return fit_gcps(ground)
-    if isinstance(ground, Corners):
-        return ground.ground(shape_of(image) if image is not None else (1, 1))
-    if isinstance(ground, Affine):
-        return AffineGround(ground, None if image is None else image.rio.crs)
-    if isinstance(ground, str | Path):
-        return fit_gcps(read_gcps(ground))
-    if isinstance(ground, Coregistration):
-        return _ground_of_fit(ground, image)
-    if hasattr(ground, "line_num_coeff"):
-        return RPCGround(ground, height)
-    if all(hasattr(ground, name) for name in ("crs", "to_map", "to_pixel")):
-        found: Ground = ground
-        return found
-    raise OptionError(f"a {type(ground).__name__} does not georeference an image: give GCPs, RPCs or Corners")
-
-
-def _ground_of_fit(fit: Coregistration, image: DataArray | Dataset | None) -> Ground:
-    """Corrected sensor of a fit of a raw image."""
-    check_fit(fit)
-    if fit.details.sensor is None or fit.details.sensor.rpcs is None:
-        raise OptionError("the fit is not of a raw image with RPCs, so it does not georeference one: use apply(fit)")
-    if image is not None and shape_of(image) != fit.shape:
-        rows, cols = fit.shape
-        raise OptionError(f"the fit counts the pixels of a raw image of {cols} x {rows} px: match this one by itself")
-    record = {"fit": fit.id, "correction": getattr(fit.model, "kind", None)}
-    return CorrectedSensor(RPCGround(RPCModel.from_dict(fit.details.sensor.rpcs)), ModelMove(fit.model), record)  # type: ignore[return-value]
 
 
 _Image = TypeVar("_Image", bound=DataArray | Dataset)
