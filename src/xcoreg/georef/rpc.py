@@ -27,6 +27,7 @@ _LONGEST_STEP = 0.5  # of the normalised coordinates in one step: far from the s
 _GRID = (21, 21, 7)  # rows, columns and heights at which coefficients are fitted again
 _RIDGE = 1e-9  # weight of the coefficients before, which decides between those that the grid does not tell apart
 _ROUNDS = 4
+_CHECKED = 4000  # places at which the fit is compared with the sensor model
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ class RPCRefit:
     ----------
     rpcs : RPCModel
     rms, largest : float
-        Root mean square and largest radial difference at places between those of the fit, px.
+        Root mean square and largest radial difference at random places of the image, px.
     """
 
     rpcs: RPCModel
@@ -294,11 +295,11 @@ def refit_rpcs(
     Notes
     -----
     Linear least squares over a grid of rows, columns and heights, weighted anew by the denominators (Tao & Hu 2001),
-    with a weak ridge towards the coefficients before. Checked at places between those of the grid.
+    with a weak ridge towards the coefficients before. Checked at random places.
     """
     model = RPCModel.of(rpcs)
     low, high = heights or (model.height_off - abs(model.height_scale), model.height_off + abs(model.height_scale))
-    grid = _grid(shape, (low, high), _GRID)
+    grid = _grid(shape, (low, high))
     at = model._normalized(*_places(unproject, grid), grid[2])
     wanted = (grid[0] - model.samp_off) / model.samp_scale, (grid[1] - model.line_off) / model.line_scale
     terms = _terms(*at)
@@ -307,24 +308,24 @@ def refit_rpcs(
     names = ("samp_num_coeff", "samp_den_coeff", "line_num_coeff", "line_den_coeff")
     coefs: dict[str, Any] = {name: tuple(c.tolist()) for name, c in zip(names, (*samp, *line), strict=True)}
     made = replace(model, **coefs)
-    check = _grid(shape, (low, high), tuple(n - 1 for n in _GRID), inside=True)
+    check = _check_places(shape, (low, high))
     col, row = made.project(*_places(unproject, check), check[2])
     off = np.hypot(col - check[0], row - check[1])
     return RPCRefit(made, float(np.sqrt(np.mean(off * off))), float(off.max()))
 
 
-def _grid(
-    shape: tuple[int, int], heights: tuple[float, float], counts: Any, inside: bool = False
-) -> tuple[Floats, ...]:
-    """Columns, rows and heights (n,) of a grid over an image, or of the middles of its cells."""
+def _grid(shape: tuple[int, int], heights: tuple[float, float]) -> tuple[Floats, ...]:
+    """Columns, rows and heights (n,) of a grid over an image."""
     ends = ((-0.5, shape[0] - 0.5), (-0.5, shape[1] - 0.5), heights)
-    pad = 0.5 if inside else 0.0
-    lines = [
-        low + (high - low) * (np.arange(n) + pad) / max(n - 1 + 2 * pad, 1)
-        for (low, high), n in zip(ends, counts, strict=True)
-    ]
+    lines = [np.linspace(low, high, n) for (low, high), n in zip(ends, _GRID, strict=True)]
     row, col, height = np.meshgrid(*lines, indexing="ij")
     return col.ravel(), row.ravel(), height.ravel()
+
+
+def _check_places(shape: tuple[int, int], heights: tuple[float, float]) -> tuple[Floats, ...]:
+    """Columns, rows and heights (n,) over an image, at random: a grid would miss what repeats with its step."""
+    low, high = np.array([-0.5, -0.5, heights[0]]), np.array([shape[1] - 0.5, shape[0] - 0.5, heights[1]])
+    return tuple((low + (high - low) * np.random.default_rng(0).random((_CHECKED, 3))).T)
 
 
 def _places(unproject: Unproject, grid: tuple[Floats, ...]) -> tuple[Floats, Floats]:

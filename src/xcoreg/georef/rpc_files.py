@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 from pyproj import CRS
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
 from xcoreg.core import Floats
@@ -129,8 +131,10 @@ def write_rpcs(path: str | Path, rpcs: Any) -> Path:
     with replacing(goal) as temporary:
         if kind == "tif":
             shutil.copyfile(goal, temporary)
-            with rasterio.open(temporary, "r+") as file:
-                file.rpcs = RPC(**model.to_dict())
+            with warnings.catch_warnings():  # a raw image has no transform, and should have none
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                with rasterio.open(temporary, "r+") as file:
+                    file.rpcs = RPC(**model.to_dict())
         else:
             temporary.write_text(_text(model) if kind == "txt" else _rpb(model), encoding="ascii")
     return goal

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha1
+from itertools import pairwise
 from pickle import dumps
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -260,6 +261,9 @@ class TerrainGround:
         at = np.flatnonzero(open_)
         if at.size:
             out[:, at] = self._refine(col[at], row[at], above[at] + pad, below[at] - pad)
+            lost = at[np.isnan(out[0, at])]
+            if lost.size:
+                out[:, lost] = self._bisect(col[lost], row[lost], np.linspace(high, low, 2 * n + 1))
         return out
 
     def _refine(self, col: Floats, row: Floats, above: Floats, below: Floats) -> Floats:
@@ -291,7 +295,26 @@ class TerrainGround:
         z[moving] = np.nan
         return np.stack(self.sensor.unproject(col, row, z))
 
-    def _gap(self, place: Floats, z: Floats) -> Floats:
+    def _bisect(self, col: Floats, row: Floats, levels: Floats) -> Floats:
+        """Places (2, n) of rays that graze an edge: below the first of falling heights that is no longer above ground."""
+        above, below = np.full(col.shape, np.nan), np.full(col.shape, np.nan)
+        for upper, lower in pairwise(levels.tolist()):
+            gap = self._gap(np.stack(self.sensor.unproject(col, row, np.full(col.shape, lower))), lower)
+            with np.errstate(invalid="ignore"):
+                first = np.isnan(below) & (gap <= 0)
+            above[first], below[first] = upper, lower
+        for _ in range(_ROUNDS):
+            z = (above + below) / 2
+            gap = self._gap(np.stack(self.sensor.unproject(col, row, z)), z)
+            with np.errstate(invalid="ignore"):
+                over = gap > 0
+            above, below = np.where(over, z, above), np.where(over, below, z)
+        place = np.stack(self.sensor.unproject(col, row, below))
+        with np.errstate(invalid="ignore"):
+            met = np.abs(self._gap(place, below)) <= _ABOVE
+        return np.where(met, place, np.nan)
+
+    def _gap(self, place: Floats, z: Any) -> Floats:
         """How far heights at places (2, n) are above the terrain."""
         return np.asarray(z - self.terrain.at(self.crs, place[0], place[1]))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOWEST, _HIGHEST = -500.0, 9000.0  # m: all land
 _MARGIN = 2  # px of the elevation model around what an image can see
+_EVERYWHERE = Affine(2e9, 0, -1e9, 0, -2e9, 1e9)  # of one pixel that covers any map
 _MOST = 1 << 28  # px of an elevation model: 1 GB
 
 
@@ -39,7 +40,7 @@ def over_terrain(sensor: Any, shape: tuple[int, int], dem: Any, vertical_datum: 
     if not knows_heights(sensor):
         with_terrain(sensor, dem)
     if isinstance(dem, int | float | np.number) and not isinstance(dem, bool):
-        found = Terrain(np.full((1, 1), float(dem)), Affine(1, 0, 0, 0, -1, 0), sensor.crs, f"the height {dem:g} m")
+        found = Terrain(np.full((1, 1), float(dem)), _EVERYWHERE, sensor.crs, f"the height {dem:g} m")
         return with_terrain(sensor, found if vertical_datum is None else _raised(found, vertical_datum))
     heights = _heights_seen(sensor)
     terrain = read_terrain(dem, vertical_datum, lambda crs: footprint_box(sensor, shape, crs, heights))

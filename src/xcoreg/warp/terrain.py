@@ -198,7 +198,7 @@ def _pixels_per_step(ground: TerrainGround) -> float:
     sensor, terrain = ground.sensor, ground.terrain
     row, col = (np.array([(n - 1) / 2]) for n in terrain.heights.shape)
     x, y = georef.transform_points(terrain.crs, sensor.crs, *georef.pixel_to_map(terrain.transform, col, row))
-    one, two = (np.stack(sensor.project(x, y, terrain.low + up)) for up in (0.0, terrain.step))
+    one, two = (np.stack(sensor.project(x, y, terrain.low + up)) for up in (0.0, min(terrain.step, 1000.0)))
     return float(np.nan_to_num(np.hypot(*(two - one)).max(), nan=1.0).clip(1.0, 1e4))
 
 
