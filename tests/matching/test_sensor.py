@@ -22,7 +22,7 @@ def bias(col, row):
 
 @pytest.fixture(scope="module")
 def scene():
-    return raw_scene(hills(), (420, 400), 15.0, correction=bias, seed=4)
+    return raw_scene(hills(), (300, 280), 15.0, correction=bias, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def fit(scene):
 
 
 def places(n=300, seed=0):
-    return np.random.default_rng(seed).uniform(0, [[400], [420]], (2, n))
+    return np.random.default_rng(seed).uniform(0, [[280], [300]], (2, n))
 
 
 def errors(fit, col, row):
@@ -45,26 +45,10 @@ def test_the_correction_is_found_in_the_raw_image(fit):
     off, cov = errors(fit, *places())
     assert np.sqrt((off**2).sum(1).mean()) < 0.01
     assert fit.model.kind == "affine"
-    assert fit.shape == (420, 400)
+    assert fit.shape == (300, 280)
     assert fit.shift.dcol == pytest.approx(12.3, abs=0.1)
     assert fit.quality.rmse_after < 0.05 < 10 < fit.quality.rmse_before
     assert (np.sqrt(np.trace(cov, axis1=1, axis2=2)) < 0.05).all()
-
-
-def test_its_covariance_covers_the_truth():
-    """Noise of 20 dB and heights that are off by 3 m (1 sigma), over several scenes."""
-    inside = []
-    for seed in range(4):
-        scene = raw_scene(
-            hills(seed=seed), (300, 300), 15.0, correction=bias, snr_db=20, seed=seed, heading=80.0 * seed
-        )
-        noise = np.random.default_rng(seed).normal(0, 3, scene.terrain.heights.shape)
-        poor = dataclasses.replace(scene.terrain, heights=(scene.terrain.heights + noise).astype(np.float32))
-        off, cov = errors(scene.raw.coreg.match(scene.ref, ground=scene.rpcs, dem=poor), *places(seed=seed) * 0.7)
-        squared = np.einsum("ni,nij,nj->n", off, np.linalg.inv(cov), off)
-        inside.append(np.mean(squared < 5.99))
-        assert np.sqrt((off**2).sum(1).mean()) < 0.05
-    assert np.mean(inside) > 0.8
 
 
 def test_the_raw_image_is_corrected_in_one_interpolation(scene, fit):
@@ -106,7 +90,7 @@ def test_corrected_rpcs_hold_the_correction(scene, fit):
 
 
 def test_a_shift_alone_stays_a_shift():
-    scene = raw_scene(hills(), (300, 300), 15.0, correction=(3.25, -1.5), seed=1)
+    scene = raw_scene(hills(), (200, 200), 15.0, correction=(3.25, -1.5), seed=1)
     fit = scene.raw.coreg.match_local(scene.ref, ground=scene.rpcs, dem=scene.terrain, model="translation")
     assert (fit.shift.dcol, fit.shift.drow) == pytest.approx((3.25, -1.5), abs=0.01)
     refit = fit.corrected_rpcs()
@@ -115,7 +99,7 @@ def test_a_shift_alone_stays_a_shift():
     assert refit.rpcs.samp_num_coeff == scene.rpcs.samp_num_coeff
 
 
-def test_a_reference_in_degrees_and_lazy_images_give_the_same(scene, fit):
+def test_a_lazy_image_gives_the_same(scene, fit):
     lazy = scene.raw.chunk({"y": 128, "x": 128}).coreg.match(scene.ref, ground=scene.rpcs, dem=scene.terrain)
     np.testing.assert_array_equal(lazy.points.dx, fit.points.dx)
 
@@ -124,7 +108,7 @@ def test_what_does_not_go_together_is_refused(scene, fit):
     raw, where = scene.raw, {"ground": scene.rpcs, "dem": scene.terrain}
     with pytest.raises(OptionError, match="lies on terrain: give that, dem="):
         raw.coreg.apply(fit, ground=scene.rpcs)
-    with pytest.raises(OptionError, match="counts the pixels of a raw image of 400 x 420 px"):
+    with pytest.raises(OptionError, match="counts the pixels of a raw image of 280 x 300 px"):
         raw[:100].coreg.apply(fit, **where)
     other = dataclasses.replace(scene.rpcs, samp_off=7.0)
     with pytest.raises(OptionError, match="other RPCs than the one that was matched"):
@@ -150,6 +134,7 @@ def test_images_of_different_scenes_do_not_match(scene):
         scene.raw.coreg.match(noise, ground=scene.rpcs, dem=scene.terrain)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_the_command_ortho(scene, tmp_path):
     from click.testing import CliRunner
     from rasterio import open as open_file
@@ -160,7 +145,7 @@ def test_the_command_ortho(scene, tmp_path):
     raw, ref, dem, out = (str(tmp_path / f"{name}.tif") for name in ("raw", "ref", "dem", "out"))
     with (
         pytest.warns(match="no geotransform"),
-        open_file(raw, "w", driver="GTiff", width=400, height=420, count=1, dtype="float32") as file,
+        open_file(raw, "w", driver="GTiff", width=280, height=300, count=1, dtype="float32") as file,
     ):
         file.write(scene.raw.values, 1)
         file.rpcs = RPC(**scene.rpcs.to_dict())
@@ -175,7 +160,7 @@ def test_the_command_ortho(scene, tmp_path):
         fit = xcoreg.load_fit(tmp_path / "fit.json")
         assert image.rpcs.samp_num_coeff == pytest.approx(fit.corrected_rpcs().rpcs.samp_num_coeff, abs=1e-12)
     again = CliRunner().invoke(cli, ["ortho", raw, dem, out])
-    assert (again.exit_code, "--overwrite" in again.stderr) == (2, True)
+    assert (again.exit_code, "exists" in again.stderr) == (2, True)
     alone = CliRunner().invoke(
         cli, ["ortho", raw, dem, str(tmp_path / "b.tif"), "--save-fit", str(tmp_path / "b.json")]
     )

@@ -296,7 +296,7 @@ class TerrainGround:
         return np.stack(self.sensor.unproject(col, row, z))
 
     def _bisect(self, col: Floats, row: Floats, levels: Floats) -> Floats:
-        """Places (2, n) of rays that graze an edge: below the first of falling heights that is no longer above ground."""
+        """Places (2, n) of rays that graze an edge: of some heights, falling, the first that is not above ground."""
         above, below = np.full(col.shape, np.nan), np.full(col.shape, np.nan)
         for upper, lower in pairwise(levels.tolist()):
             gap = self._gap(np.stack(self.sensor.unproject(col, row, np.full(col.shape, lower))), lower)
