@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
 
 F = TypeVar("F", bound=Callable[..., Any])
-MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
+MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline", "lines")
 RESULT_FILES = ("save_fit", "report", "field", "gcps")
 _CONTRASTS = ("same", "reversed", "any")
 _FILE = click.Path(dir_okay=False)

@@ -15,6 +15,7 @@ from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, Translation, assess_model, choose_model
+from xcoreg.core.models.lines import LinesMaker
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
@@ -30,6 +31,7 @@ from xcoreg.matching.parallax import (
     choose_over,
     describe_parallax,
     run_filters_over,
+    side_of,
     surface_of,
 )
 from xcoreg.matching.placement import default_spacing, local_window, window_grid
@@ -235,7 +237,9 @@ def _choose_model(
         elif options.terrain is not None and (surface := surface_of(scene, options)) is not None:
             choice = choose_over(points, options, scene, surface, before)
         else:
-            auto = isinstance(options.model, str) and options.model == "auto"
+            if isinstance(options.model, str) and options.model == "lines":
+                kinds = _line_kinds(points, scene)
+            auto = isinstance(options.model, str) and options.model in ("auto", "lines")
             choice = choose_model(*columns, kinds) if auto else assess_model(options.model, *columns)
     except Degenerate as error:
         raise TooFewTiePoints(f"{error}; {counts}: give less spacing, or a simpler model", points) from error
@@ -244,6 +248,14 @@ def _choose_model(
     for line in choice.warnings:
         warn_user(f"{line}; {counts}", LowSupport)
     return choice, compared
+
+
+def _line_kinds(points: TiePoints, scene: Scene) -> list[Any]:
+    """Kinds among which the distortions of a pushbroom sensor are chosen: its lines are the rows of the target."""
+    _, b, d, _ = linear_of(scene.target.grid.affine)
+    if b or d:
+        raise OptionError("model='lines' needs rows along the x axis of the CRS, and this grid is rotated")
+    return ["translation", "affine", LinesMaker(side_of(points, scene))]
 
 
 def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:

@@ -153,7 +153,9 @@ class LocalOptions(Options):
         are stretched a little to overlap_patches all of the overlap.
     model : str or object
         "auto" (by cross-validation), one of :data:`xcoreg.core.models.KINDS`, or an object with
-        ``fit(x, y, dx, dy, cov)`` that returns a model.
+        ``fit(x, y, dx, dy, cov)`` that returns a model. "lines", of images in the geometry of a pushbroom sensor: a
+        plane, plus a spline along the track (jitter) and one across it (CCD steps), or the plane alone, or a shift, by
+        cross-validation; with windows and a spacing below half of the shortest period.
     filters : sequence of str or callable
         Outlier filters in this order; see :mod:`xcoreg.filters`.
     points : GeoDataFrame, path, TiePoints or (n, 2) array, optional

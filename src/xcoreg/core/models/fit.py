@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
 from xcoreg.core.models.leastsq import FitPoints, LinearFit, fit_linear, folds_of, half_planes, prepare_points
+from xcoreg.core.models.lines import Lines
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, fit_polynomial
 from xcoreg.core.models.spline import Spline, fit_spline
@@ -261,7 +262,7 @@ class HorizontalVertical:
         return cls(model_from_dict(data["horizontal"]), model_from_dict(data["vertical"]))
 
 
-_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise, Parallax)
+_CLASSES: tuple[Any, ...] = (Translation, Affine, Polynomial2, Polynomial3, Spline, Piecewise, Parallax, Lines)
 _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
 
 

@@ -1,0 +1,190 @@
+"""Shifts of the lines and of the columns of a pushbroom sensor: a plane, plus splines along and across the track.
+
+The attitude of the platform vibrates while an image is taken line by line (jitter), and the detectors are not quite in
+one row (steps between CCDs). Both components are smooth functions of one coordinate each. A window measures their mean
+over its side, so that the splines are fitted by their means: what is faster than a window is restored as far as it is
+seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xcoreg.core import Floats
+from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
+from xcoreg.core.models.bspline import cubic
+from xcoreg.core.models.leastsq import FitPoints, half_planes
+from xcoreg.core.robust import biweight
+
+_FEWEST_POINTS, _FEWEST_KNOTS, _MOST_KNOTS = 40, 6, 240
+_PARTS = 8  # places at which a spline is averaged over a window
+_STIFFNESS = 10.0 ** np.arange(-5.0, 5.0)  # of the penalty on second differences, tried along ...
+_ACROSS = 10.0 ** np.arange(-2.0, 5.0, 2.0)  # ... and across the track
+_RIDGE = 1e-4  # a spline could take over the plane
+_ROUNDS = 4
+_CHI2_MEDIAN = 1.3862943611198906  # two degrees of freedom
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Cubic B-splines along one coordinate: the first knot, the distance of knots, the number of splines."""
+
+    first: float
+    step: float
+    count: int
+
+    @classmethod
+    def over(cls, at: Floats, side: float) -> Axis:
+        """Splines over positions: as dense as these are, and half a window beyond them."""
+        low, high = float(at.min()) - side / 2, float(at.max()) + side / 2
+        apart = max((high - low) / 1e4, 1e-12)
+        places = len(np.unique(np.round((at - low) / apart)))
+        cells = int(np.clip(places, _FEWEST_KNOTS, _MOST_KNOTS))
+        return cls(low, (high - low) / cells, cells + 3)
+
+    def design(self, at: Floats, side: float = 0.0) -> Floats:
+        """Values (n, count) of the splines at positions (n,), or their means over windows; constant beyond the ends."""
+        out = np.zeros((len(at), self.count))
+        parts = [0.0] if side == 0 else (((np.arange(_PARTS) + 0.5) / _PARTS - 0.5) * side).tolist()
+        rows = np.arange(len(at))
+        for part in parts:
+            t = np.clip((at + part - self.first) / self.step, 0.0, self.count - 3 - 1e-9)
+            first, values = cubic(t, self.count - 3)
+            for k, value in enumerate(values):
+                out[rows, first + k] += value / len(parts)
+        return out
+
+    @property
+    def penalty(self) -> Floats:
+        """Squared second differences of the coefficients (count, count)."""
+        second = np.diff(np.eye(self.count), 2, axis=0)
+        return np.asarray(second.T @ second)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lines(FittedModel):
+    """A plane, plus one spline of y (along the track, the lines of the image) and one of x (across it).
+
+    centre, scale : Map position (2,) of the origin, and CRS units of one unit of the coordinates.
+    coef, cov : (m, 2), (m, m) float64; coefficients, CRS units, and their covariance for unit variance.
+    variance : (2,) float64; of both components, CRS units squared.
+    along, across : (3,) float64; see :class:`Axis`.
+    """
+
+    kind = "lines"
+    arrays: ClassVar[dict[str, type]] = dict.fromkeys(
+        ("hull", "centre", "coef", "cov", "variance", "along", "across"), np.float64
+    )
+
+    centre: Floats
+    scale: float
+    coef: Floats
+    cov: Floats
+    variance: Floats
+    along: Floats
+    across: Floats
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Correction at map positions."""
+        x, y = broadcast(x, y)
+        found = np.einsum("nm,mk->kn", self._design(x.ravel(), y.ravel()), self.coef)
+        missing = np.isnan(x) | np.isnan(y)
+        dx, dy = (np.where(missing, np.nan, one.reshape(x.shape)) for one in found)
+        return dx, dy
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance (..., 2, 2) of the correction at map positions."""
+        x, y = broadcast(x, y)
+        design = self._design(x.ravel(), y.ravel())
+        square = np.einsum("nm,mk,nk->n", design, self.cov, design)
+        return np.asarray(square[:, None, None] * np.diag(self.variance)).reshape(*x.shape, 2, 2)
+
+    def _design(self, x: Floats, y: Floats) -> Floats:
+        along, across = (Axis(float(a), float(b), int(n)) for a, b, n in (self.along, self.across))
+        x, y = np.nan_to_num(x), np.nan_to_num(y)
+        plane = np.column_stack([np.ones(len(x)), (x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale])
+        return np.concatenate([plane, along.design(y), across.design(x)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class LinesMaker:
+    """Fits :class:`Lines`: a kind of model beside those that have a name; side of the windows, CRS units."""
+
+    side: float
+
+    def __str__(self) -> str:
+        return "lines"
+
+    def fit_result(self, points: FitPoints) -> FitResult:
+        """Fit, with the stiffness of both splines by generalised cross-validation."""
+        if len(points) < _FEWEST_POINTS:
+            raise Degenerate(
+                f"{len(points)} tie points are too few for lines: it needs {_FEWEST_POINTS}", _FEWEST_POINTS
+            )
+        along, across = Axis.over(points.y, self.side), Axis.over(points.x, self.side)
+        plane = np.column_stack([np.ones(len(points)), points.u, points.v])
+        design = np.concatenate([plane, along.design(points.y, self.side), across.design(points.x, self.side)], axis=1)
+        weights, penalty = np.ones(len(points)), np.zeros((2, design.shape[1], design.shape[1]))
+        penalty[0, 3 : 3 + along.count, 3 : 3 + along.count] = along.penalty
+        penalty[1, 3 + along.count :, 3 + along.count :] = across.penalty
+        ridge = np.diag(np.r_[np.zeros(3), np.full(design.shape[1] - 3, _RIDGE)])
+        for _ in range(_ROUNDS):  # all points at first: robust weights would take a jitter for outliers of the plane
+            stiff = _stiffness(design, points.values, weights, penalty, ridge)
+            coef, inverse, hat = _solve(design, points.values, weights, stiff)
+            residual = (points.values - design @ coef) / np.maximum(1 - hat, 0.05)[:, None]
+            weights = _weights(residual, points)
+        variance = (weights[:, None] * residual**2).sum(0) / weights.sum() * weights.mean()
+        scatter = np.diag(np.maximum((weights[:, None] * residual**2).sum(0) / weights.sum(), 1e-18))
+        model = self._model(points, (along, across), coef, inverse, variance)
+        spread = hat / np.maximum(weights, 1e-12) * variance.mean()
+        check = scatter + np.clip(spread, 0, None)[:, None, None] * np.eye(2)
+        return FitResult(model, residual, check, float(hat.sum()))
+
+    def _model(
+        self, points: FitPoints, axes: tuple[Axis, Axis], coef: Floats, inverse: Floats, variance: Floats
+    ) -> Lines:
+        ends = {name: np.array([a.first, a.step, a.count]) for name, a in zip(("along", "across"), axes, strict=True)}
+        shared: dict[str, Any] = {"n": len(points), "scatter": to_tuples(np.diag(variance) * points.unit**2)}
+        shared |= {"spacing": points.spacing * points.scale, "hull": half_planes(points.x, points.y)}
+        shared |= {"centre": np.array(points.centre), "scale": points.scale, "coef": coef * points.unit}
+        return Lines(**shared, cov=inverse, variance=variance * points.unit**2, **ends)
+
+
+def _weights(residual: Floats, points: FitPoints) -> Floats:
+    """Robust weights (n,), of mean about 1, by residuals (n, 2) and the covariances of the points."""
+    own = np.trace(points.covs, axis1=1, axis2=2) / 2
+    square = (residual**2).sum(1)
+    typical = max(float(np.median(square)) / _CHI2_MEDIAN, 1e-18)
+    variance = own + max(typical - float(np.median(own)), 0.1 * typical)
+    weights = biweight(np.sqrt(square / variance / 2)) / variance
+    return np.asarray(weights / max(weights.mean(), 1e-300))
+
+
+def _stiffness(design: Floats, values: Floats, weights: Floats, penalty: Floats, ridge: Floats) -> Floats:
+    """Sum of penalties with the smallest error by generalised cross-validation."""
+    heavy = design * weights[:, None]
+    normal, right, total = design.T @ heavy, heavy.T @ values, (weights[:, None] * values**2).sum()
+    best, chosen = np.inf, penalty.sum(0) + ridge
+    for along in _STIFFNESS * len(values):
+        for across in _ACROSS * len(values):
+            stiff = along * penalty[0] + across * penalty[1] + ridge * len(values)
+            solved = np.linalg.solve(normal + stiff, np.concatenate([right, normal], axis=1))
+            coef, freedom = solved[:, :2], float(np.trace(solved[:, 2:]))
+            left = total - 2 * (coef * right).sum() + (coef * (normal @ coef)).sum()
+            score = left / max(len(values) - freedom, 1.0) ** 2
+            if score < best:
+                best, chosen = score, stiff
+    return chosen
+
+
+def _solve(design: Floats, values: Floats, weights: Floats, stiff: Floats) -> tuple[Floats, Floats, Floats]:
+    """Coefficients (m, 2), the inverse of the penalised normal matrix (m, m), and the leverage of each point (n,)."""
+    heavy = design * weights[:, None]
+    inverse = np.linalg.inv(design.T @ heavy + stiff)
+    inverse = (inverse + inverse.T) / 2
+    hat = np.einsum("nm,mk,nk->n", design, inverse, heavy, optimize=True)
+    return inverse @ (heavy.T @ values), inverse, hat
