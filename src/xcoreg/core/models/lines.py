@@ -128,7 +128,8 @@ class LinesMaker:
         along, across = Axis.over(points.y, self.side), Axis.over(points.x, self.side)
         plane = np.column_stack([np.ones(len(points)), points.u, points.v])
         design = np.concatenate([plane, along.design(points.y, self.side), across.design(points.x, self.side)], axis=1)
-        weights, penalty = np.ones(len(points)), np.zeros((2, design.shape[1], design.shape[1]))
+        weights: Floats = np.ones(len(points))
+        penalty = np.zeros((2, design.shape[1], design.shape[1]))
         penalty[0, 3 : 3 + along.count, 3 : 3 + along.count] = along.penalty
         penalty[1, 3 + along.count :, 3 + along.count :] = across.penalty
         ridge = np.diag(np.r_[np.zeros(3), np.full(design.shape[1] - 3, _RIDGE)])
@@ -147,11 +148,12 @@ class LinesMaker:
     def _model(
         self, points: FitPoints, axes: tuple[Axis, Axis], coef: Floats, inverse: Floats, variance: Floats
     ) -> Lines:
-        ends = {name: np.array([a.first, a.step, a.count]) for name, a in zip(("along", "across"), axes, strict=True)}
+        along, across = (np.array([axis.first, axis.step, axis.count]) for axis in axes)
         shared: dict[str, Any] = {"n": len(points), "scatter": to_tuples(np.diag(variance) * points.unit**2)}
         shared |= {"spacing": points.spacing * points.scale, "hull": half_planes(points.x, points.y)}
         shared |= {"centre": np.array(points.centre), "scale": points.scale, "coef": coef * points.unit}
-        return Lines(**shared, cov=inverse, variance=variance * points.unit**2, **ends)
+        shared |= {"cov": inverse, "variance": variance * points.unit**2, "along": along, "across": across}
+        return Lines(**shared)
 
 
 def _weights(residual: Floats, points: FitPoints) -> Floats:
@@ -168,7 +170,8 @@ def _stiffness(design: Floats, values: Floats, weights: Floats, penalty: Floats,
     """Sum of penalties with the smallest error by generalised cross-validation."""
     heavy = design * weights[:, None]
     normal, right, total = design.T @ heavy, heavy.T @ values, (weights[:, None] * values**2).sum()
-    best, chosen = np.inf, penalty.sum(0) + ridge
+    best = np.inf
+    chosen: Floats = penalty.sum(0) + ridge
     for along in _STIFFNESS * len(values):
         for across in _ACROSS * len(values):
             stiff = along * penalty[0] + across * penalty[1] + ridge * len(values)
