@@ -10,6 +10,7 @@ Conventions, used everywhere:
 
 from __future__ import annotations
 
+from xcoreg.georef.camera import CameraGround, fit_camera
 from xcoreg.georef.crs import (
     as_crs,
     epsg_of,
@@ -61,6 +62,7 @@ from xcoreg.georef.transform import (
 
 __all__ = [
     "AffineGround",
+    "CameraGround",
     "CornerGround",
     "Corners",
     "CorrectedSensor",
@@ -82,6 +84,7 @@ __all__ = [
     "csv_text",
     "epsg_of",
     "find_georeference",
+    "fit_camera",
     "fit_gcps",
     "from_geotransform",
     "gsd",

@@ -408,7 +408,8 @@ def with_terrain(sensor: Any, terrain: Terrain | None) -> Any:
     if not knows_heights(sensor):
         name = getattr(sensor, "model", type(sensor).__name__)
         raise OptionError(
-            f"dem= needs a georeference that knows heights, which {name} does not: give RPCs, or leave dem= out"
+            f"dem= needs a georeference that knows heights, which {name} does not: give RPCs, or control "
+            "points with heights, fit_camera(gcps), or leave dem= out"
         )
     return TerrainGround(sensor, terrain)
 
