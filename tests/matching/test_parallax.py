@@ -118,6 +118,7 @@ def test_it_is_saved_with_the_fit(flat_ortho, tmp_path):
     loaded = xcoreg.load_fit(tmp_path / "fit.json")
     assert loaded == fit
     assert loaded.details.parallax == fit.details.parallax
+    assert "per m of height, towards" in fit.summary()
 
 
 def test_options_that_do_not_go_with_terrain(flat_ortho):

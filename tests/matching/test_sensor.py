@@ -65,6 +65,7 @@ def test_a_saved_fit_is_a_ground(scene, fit, tmp_path):
     fit.save(tmp_path / "fit.json")
     loaded = xcoreg.load_fit(tmp_path / "fit.json")
     assert loaded == fit
+    assert "the correction is in pixels of the raw image" in loaded.summary()
     one = scene.raw.coreg.apply(loaded, ground=scene.rpcs, dem=scene.terrain, like=scene.ref)
     two = scene.raw.coreg.rectify(loaded, dem=scene.terrain, like=scene.ref)
     np.testing.assert_array_equal(one.values, two.values)

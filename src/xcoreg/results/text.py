@@ -78,6 +78,8 @@ _NAMES = {
     "polynomial3": "polynomial of order 3",
     "piecewise": "piecewise linear",
     "spline": "smoothing spline",
+    "parallax": "polynomial, and shifts in proportion to the height",
+    "lines": "plane, and splines along and across the track",
     "tps": "thin-plate spline",
 }
 
@@ -323,6 +325,7 @@ def describe_fit(fit: Coregistration) -> str:
 def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """All facts of a fit: pairs of a name and a text."""
     yield from field_rows(fit) if is_local(fit) else single_rows(fit)
+    yield from _terrain_rows(fit)
     origin = fit.details.origin
     if origin.target or origin.reference:
         yield (
@@ -331,6 +334,19 @@ def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
         )
     if origin.date:
         yield "made", f"{origin.date}, xcoreg {fit.versions.get('xcoreg', 'unknown')}"
+
+
+def _terrain_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Terrain of raw images, and shifts in proportion to heights."""
+    sensor, parallax = fit.details.sensor, fit.details.parallax
+    if sensor is not None:
+        low, high = sensor.heights
+        yield "terrain", f"{sensor.dem}, {low:.0f} to {high:.0f} m; the correction is in pixels of the raw image"
+    if parallax is not None:
+        size = number(parallax.size, parallax.size_sigma, 1.0).lstrip("+")
+        way = number(parallax.direction, parallax.direction_sigma, 1.0).lstrip("+")
+        yield "parallax", f"{size}{crs_unit(fit.crs_wkt)} per m of height, towards {way}° (clockwise from North)"
+        yield "residuals as heights", f"{parallax.height_nmad:.2f} m (NMAD at check points)"
 
 
 def _status(fit: Coregistration) -> str:

@@ -26,6 +26,7 @@ _STIFFNESS = 10.0 ** np.arange(-5.0, 5.0)  # of the penalty on second difference
 _ACROSS = 10.0 ** np.arange(-2.0, 5.0, 2.0)  # ... and across the track
 _RIDGE = 1e-4  # a spline could take over the plane
 _ROUNDS = 4
+_PART = 4096  # positions at once whose covariance is computed
 _CHI2_MEDIAN = 1.3862943611198906  # two degrees of freedom
 
 
@@ -56,6 +57,15 @@ class Axis:
             first, values = cubic(t, self.count - 3)
             for k, value in enumerate(values):
                 out[rows, first + k] += value / len(parts)
+        return out
+
+    def values(self, at: Floats, coef: Floats) -> Floats:
+        """Values (k, n) of splines with coefficients (count, k) at positions (n,), by the four that are not zero."""
+        t = np.clip((at - self.first) / self.step, 0.0, self.count - 3 - 1e-9)
+        first, parts = cubic(t, self.count - 3)
+        out = np.zeros((coef.shape[1], len(at)))
+        for k, part in enumerate(parts):
+            out += part * coef.T[:, first + k]
         return out
 
     @property
@@ -91,7 +101,11 @@ class Lines(FittedModel):
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Correction at map positions."""
         x, y = broadcast(x, y)
-        found = np.einsum("nm,mk->kn", self._design(x.ravel(), y.ravel()), self.coef)
+        at_x, at_y, (along, across) = np.nan_to_num(x.ravel()), np.nan_to_num(y.ravel()), self._axes
+        u, v = (at_x - self.centre[0]) / self.scale, (at_y - self.centre[1]) / self.scale
+        plane, lines, columns = np.split(self.coef, [3, 3 + along.count])
+        found = plane[0][:, None] + plane[1][:, None] * u + plane[2][:, None] * v
+        found = found + along.values(at_y, lines) + across.values(at_x, columns)
         missing = np.isnan(x) | np.isnan(y)
         dx, dy = (np.where(missing, np.nan, one.reshape(x.shape)) for one in found)
         return dx, dy
@@ -99,12 +113,20 @@ class Lines(FittedModel):
     def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions."""
         x, y = broadcast(x, y)
-        design = self._design(x.ravel(), y.ravel())
-        square = np.einsum("nm,mk,nk->n", design, self.cov, design)
+        square = np.empty(x.size)
+        for start in range(0, x.size, _PART):
+            part = slice(start, start + _PART)
+            design = self._design(x.ravel()[part], y.ravel()[part])
+            square[part] = ((design @ self.cov) * design).sum(axis=1)
         return np.asarray(square[:, None, None] * np.diag(self.variance)).reshape(*x.shape, 2, 2)
 
-    def _design(self, x: Floats, y: Floats) -> Floats:
+    @property
+    def _axes(self) -> tuple[Axis, Axis]:
         along, across = (Axis(float(a), float(b), int(n)) for a, b, n in (self.along, self.across))
+        return along, across
+
+    def _design(self, x: Floats, y: Floats) -> Floats:
+        along, across = self._axes
         x, y = np.nan_to_num(x), np.nan_to_num(y)
         plane = np.column_stack([np.ones(len(x)), (x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale])
         return np.concatenate([plane, along.design(y), across.design(x)], axis=1)
