@@ -130,7 +130,7 @@ def _fit(
     """Fit the correction in the raw image."""
     (ground, shape), sensor = raw, raw[0].sensor
     in_raw = replace(scene, target=replace(scene.target, grid=GeoBox(shape, PIXEL_AXES, PIXELS)))
-    fit = build_field(in_raw, options, points, IMAGE_KINDS)
+    fit = _best_at_check_points(build_field(in_raw, options, points, IMAGE_KINDS), in_raw, options, points)
     model = None if fit.model is None else _with_floor(fit.model)
     rpcs = sensor.rpcs.to_dict() if isinstance(sensor, RPCGround) else None
     terrain = ground.terrain
@@ -138,6 +138,28 @@ def _fit(
         fit.details, interim=Interim(), sensor=SensorDetails(rpcs, terrain.name, (terrain.low, terrain.high))
     )
     return replace(fit, model=model, details=details)
+
+
+def _best_at_check_points(
+    fit: Coregistration, scene: Scene, options: LocalOptions, points: TiePoints
+) -> Coregistration:
+    """Take the model with the smallest error at check points, where a field takes the simplest that is about as good.
+
+    A drift is usual in sensors, costs little where there is none, and a shift in its place is wrong at the edges by
+    more than its covariance says.
+    """
+    tried = () if fit.details.assessment is None else fit.details.assessment.models
+    known = [one for one in tried if np.isfinite(one.score)]
+    best = min(known, key=lambda one: one.score, default=None)
+    if options.model != "auto" or best is None or best.chosen:
+        return fit
+    again = build_field(scene, replace(options, model=best.kind), points)
+    if again.details.assessment is None:
+        return fit
+    models = tuple(replace(one, chosen=one.kind == best.kind) for one in tried)
+    assessment = replace(again.details.assessment, models=models)
+    details = replace(again.details, options=fit.details.options, assessment=assessment)
+    return replace(again, details=details)
 
 
 def _with_floor(model: Any) -> Any:
