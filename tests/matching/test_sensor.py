@@ -10,7 +10,9 @@ import pytest
 from tests.warp.test_terrain import as_array, hills
 
 import xcoreg
-from xcoreg.errors import MatchError, OptionError
+from xcoreg.core.models.fit import prepare_shifts
+from xcoreg.core.models.lines import LinesMaker
+from xcoreg.errors import CoregWarning, MatchError, OptionError
 from xcoreg.georef import RPCGround, TerrainGround
 from xcoreg.io.terrain import read_terrain
 from xcoreg.simulate import raw_scene
@@ -176,3 +178,11 @@ def test_over_real_terrain(data_dir):
     off, cov = errors(fit, *places() * 0.85)
     assert np.sqrt((off**2).sum(1).mean()) < 0.05
     assert (np.sqrt(np.trace(cov, axis1=1, axis2=2)) < 0.1).all()
+
+
+def test_rpcs_that_cannot_hold_a_correction_warn(scene, fit):
+    y, x = (one.ravel() for one in np.mgrid[0:300:5.0, 0:280:20.0])
+    jitter = LinesMaker(5.0).fit_result(prepare_shifts(x, -y, 0.5 * np.sin(y / 8), 0 * y, None)).model
+    with pytest.warns(CoregWarning, match=r"RPCs cannot hold this correction \(lines\)"):
+        refit = dataclasses.replace(fit, model=jitter).corrected_rpcs()
+    assert refit.rms > 0.1

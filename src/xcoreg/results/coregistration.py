@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
-from xcoreg.errors import MatchError, OptionError
+from xcoreg.errors import MatchError, OptionError, warn_user
 from xcoreg.files import replacing
 from xcoreg.georef.rpc import shifted
 from xcoreg.georef.terrain import ModelMove
@@ -103,6 +103,7 @@ class Quality:
 #: Version of the file format; raised when an older xcoreg could misread a file. Version 1 (xcoreg 0.1.0) is read, too.
 SCHEMA = 2
 FORMAT = "xcoreg fit"
+_POOR_REFIT = 0.05  # px: RPCs that are further off than this do not hold a correction
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -428,6 +429,11 @@ class Coregistration:
         MatchError
             When there is no trusted correction.
 
+        Warns
+        -----
+        CoregWarning
+            When RPCs cannot hold the correction, as a jitter.
+
         Examples
         --------
         >>> import xcoreg  # doctest: +SKIP
@@ -446,7 +452,13 @@ class Coregistration:
         low, high = sensor.heights
         half = max((high - low) * 0.55, abs(rpcs.height_scale) * 0.5)
         middle = (low + high) / 2
-        return georef.refit_rpcs(rpcs, corrected.unproject, self.shape, (middle - half, middle + half))
+        refit = georef.refit_rpcs(rpcs, corrected.unproject, self.shape, (middle - half, middle + half))
+        if refit.largest > _POOR_REFIT:
+            warn_user(
+                f"RPCs cannot hold this correction ({self.model.kind}): they are off by {refit.rms:.2g} px RMS and "
+                f"{refit.largest:.2g} px at most; apply the fit itself, or match with model='affine'"
+            )
+        return refit
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, exact: what :meth:`save` writes."""
