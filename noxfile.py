@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import tomllib
+import zipfile
 from pathlib import Path
 
 import nox
@@ -18,14 +22,19 @@ BENCHMARKS = [
     "batch",
     "breaks",
     "compare",
+    "cubes",
     "dem",
+    "dem_kinds",
     "fields",
     "georef",
+    "kinds",
     "matching",
+    "moving",
     "real",
     "resampling",
     "scaling",
     "speed",
+    "structure",
     "warping",
 ]
 
@@ -52,10 +61,22 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try thousands of odd inputs of each entry; XCOREG_FUZZ is their number."""
+    session.install(".[test]")
+    env = {"XCOREG_FUZZ": os.environ.get("XCOREG_FUZZ", "2000")}
+    session.run("python", "-m", "pytest", "tests/fuzz", *session.posargs, env=env)
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""
-    session.install(".[test]", "mypy>=1.13")
+    session.install(".[test]", "mypy>=1.13", "basedpyright>=1.20")
     session.run("mypy", *session.posargs)
+    code = Path(session.create_tmp()).resolve() / "user_code.py"  # the README, as users check theirs
+    session.run("python", "tests/docs/user_code.py", str(code))
+    session.run("mypy", "--strict", "--ignore-missing-imports", "--follow-imports=silent", str(code))
+    session.run("basedpyright", str(code))
 
 
 @nox.session
@@ -138,3 +159,22 @@ def wheel(session: nox.Session) -> None:
         session.run("python", str(script))
         session.install(f"xcoreg[plot] @ {file.as_uri()}")
         session.run("xcoreg", "demo", "--out", str(out / "demo"))
+
+
+@nox.session
+def qgis(session: nox.Session) -> None:
+    """Pack the plugin for QGIS into qgis/dist/xcoreg_processing.zip, with the version of xcoreg."""
+    source, out = Path("qgis/xcoreg_processing").resolve(), Path("qgis/dist").resolve()
+    version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    out.mkdir(exist_ok=True)
+    with zipfile.ZipFile(out / "xcoreg_processing.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(source.iterdir()):
+            if file.suffix in (".py", ".svg", ".txt"):
+                text = file.read_text(encoding="utf-8")
+                text = (
+                    re.sub(r"^version=.*$", f"version={version}", text, flags=re.M) if file.suffix == ".txt" else text
+                )
+                archive.writestr(f"{source.name}/{file.name}", text)
+        archive.write("LICENSE", f"{source.name}/LICENSE")
+        archive.write("src/xcoreg/results/tie_points.qml", f"{source.name}/tie_points.qml")
+    session.log(f"{out / 'xcoreg_processing.zip'}")

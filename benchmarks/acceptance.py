@@ -46,26 +46,30 @@ class Trial(NamedTuple):
     windows: str
 
 
-def nonsense(task: tuple[str, int]) -> Trial:
-    kind, seed = task
+def nonsense(task: tuple[str, int, str, str]) -> Trial:
+    kind, seed, matcher, verb = task
     rng = np.random.default_rng([seed, crc32(kind.encode())])
     rows = int(rng.choice(_SIZES)) if rng.random() < 0.97 else 800
     cols = int(rng.choice(_SIZES)) if rng.random() < 0.25 else rows
     options = _OPTIONS[rng.integers(len(_OPTIONS))]
     if kind in _REPEATING:
         options = {name: value for name, value in options.items() if name != "max_shift"}
+    if verb == "match_local":
+        rows, cols, options = max(rows, 200), max(cols, 200), {}
+    if matcher == "structure":
+        options = {name: value for name, value in options.items() if name != "contrast"}
     ref, tgt = KINDS[kind](rng, (rows, cols))
-    return attempt(kind, seed, ref, tgt, options)
+    return attempt(kind, seed, ref, tgt, options | {"matcher": matcher}, verb)
 
 
-def attempt(kind: str, seed: int, ref: Any, tgt: Any, options: dict[str, Any]) -> Trial:
+def attempt(kind: str, seed: int, ref: Any, tgt: Any, options: dict[str, Any], verb: str = "match") -> Trial:
     """Match, and put down what came of it."""
     text = ", ".join(f"{k}={v}" for k, v in options.items())
     nan = float("nan")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fit = tgt.coreg.match(ref, errors="return", **options)
+            fit = getattr(tgt.coreg, verb)(ref, errors="return", **options)
     except xcoreg.CoregError as error:
         return Trial(kind, seed, tgt.shape, text, type(error).__name__, (nan, nan), nan, "")
     answer = (fit.shift.dcol, fit.shift.drow) if fit.ok else (nan, nan)
@@ -106,12 +110,14 @@ def main() -> None:
     more = {
         "pairs": {"type": int, "help": "nonsense pairs, default 1100 (110 when quick)"},
         "kinds": {"nargs": "*", "default": list(KINDS), "help": "only these"},
+        "matcher": {"choices": ["auto", "phase", "structure"], "default": "auto"},
+        "verb": {"choices": ["match", "match_local"], "default": "match"},
         "jobs": {"type": int, "default": min(2, os.cpu_count() or 1)},
     }
     args = arguments(__doc__ or "", **more)
     report = Report("Acceptance: false and true")
     each = max(1, round((args.pairs or (110 if args.quick else 1100)) / len(args.kinds)))
-    tasks = [(kind, args.seed + i) for i in range(each) for kind in args.kinds]
+    tasks = [(kind, args.seed + i, args.matcher, args.verb) for i in range(each) for kind in args.kinds]
     trials = spread(nonsense, tasks, args.jobs, "nonsense")
     report.table("Pairs that must be refused", nonsense_table(trials), "Wanted: at most 1 accepted in 1000.")
     wrong = [t._asdict() | {"answer": "({:+.2f}, {:+.2f})".format(*t.answer)} for t in trials if t.status == "OK"]

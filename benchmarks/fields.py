@@ -78,7 +78,7 @@ def inside(fit: Any) -> float:
     """Share of withheld tie points within their predicted 95 % ellipse."""
     ok = fit.points.ok
     check = fit.details.assessment.check
-    off = np.stack([check["dx"], check["dy"]], -1)
+    off = np.stack([check.dx, check.dy], -1)
     spread = (
         fit.model.predict_cov(fit.points.x[ok], fit.points.y[ok]) + fit.points.cov[ok] + np.array(fit.model.scatter)
     )
@@ -230,8 +230,7 @@ def speed(one: Scene, times: int) -> list[dict[str, Any]]:
 def laid_out(one: Scene, window: int, spacing: float) -> np.ndarray:
     """(n, 2) centres of the windows that xcoreg lays out, map coordinates."""
     from xcoreg.matching.options import LocalOptions
-    from xcoreg.matching.placement import window_grid
-    from xcoreg.matching.scene import prepare
+    from xcoreg.matching.scene import prepare, window_grid
 
     ready = prepare(*(xcoreg.open_raster(path) for path in (one.tgt, one.ref)), LocalOptions())
     return window_grid(ready.overlap, ready.extent, ready.target.grid.affine, ready.linear, spacing, window)

@@ -5,10 +5,13 @@ Each function takes a random generator and the shape of the images and returns (
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+import rasterio
 import xarray as xr
 from common import image
 from scipy import fft, ndimage
@@ -272,6 +275,80 @@ def elsewhere(rng: Generator, shape: Shape) -> Pair:
     return tuple(image(part, nodata=0) for part in parts)  # type: ignore[return-value]
 
 
+_ROOT = Path(os.environ.get("XCOREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+# Real images of several sensors, from 3 cm to 30 m; those that are absent are not drawn from.
+_SENSORS = (
+    "s2_s2_germany/ref_S2A_20160608T153121_T33UUU_sub.tif",
+    "aerial_s2_l8_south_africa/ngi_rgb_byte_1.tif",
+    "aerial_s2_l8_south_africa/sentinel2_b432_byte.tif",
+    "aerial_s2_l8_south_africa/landsat8_byte.tif",
+    "naip/m_4709963_se_14_1_20180716.tif",
+    "s2_known_shift/sen2_20210527_aber_subset.tif",
+)
+
+
+@cache
+def _images() -> tuple[np.ndarray, ...]:
+    """First bands of the real images of several sensors, the bundled scene where there is none."""
+    found = []
+    for path in (_ROOT / name for name in _SENSORS):
+        if path.exists():
+            with rasterio.open(path) as file:
+                found.append(file.read(1))
+    return tuple(found) or _real()
+
+
+def _crops(rng: Generator, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Two crops of one real image that do not touch, with data in them."""
+    images = _images()
+    while True:
+        one = images[int(rng.integers(len(images)))]
+        size = tuple(min(n, m // 3) for n, m in zip(shape, one.shape, strict=True))
+        at = np.array([[int(rng.integers(m - n)) for n, m in zip(size, one.shape, strict=True)] for _ in range(2)])
+        parts = [one[r : r + size[0], c : c + size[1]].copy() for r, c in at]
+        if (np.abs(at[0] - at[1]) > np.array(size) + 10).any() and all((part > 0).mean() > 0.9 for part in parts):
+            return parts[0], parts[1]
+
+
+def crops(rng: Generator, shape: Shape) -> Pair:
+    """Two places in one real image of one of several sensors."""
+    return tuple(image(part, nodata=0) for part in _crops(rng, shape))  # type: ignore[return-value]
+
+
+def turned(rng: Generator, shape: Shape) -> Pair:
+    """One real place, and the same turned by 180 degrees."""
+    part = _crops(rng, shape)[0]
+    return image(part, nodata=0), image(part[::-1, ::-1].copy(), nodata=0)
+
+
+def cloud_decks(rng: Generator, shape: Shape) -> Pair:
+    """Decks of clouds of two dates: bright cells of one size, with gaps, no ground in sight."""
+    cell = rng.uniform(3, 15)
+    parts = []
+    for _ in range(2):
+        deck = np.maximum(ndimage.gaussian_filter(rng.standard_normal(shape), cell) * cell, -0.05)
+        rough = np.abs(_scene(rng, shape, 1.3))
+        parts.append(_noisy(rng, 3 * deck / deck.std() + rough * (deck > 0), 30))
+    return tuple(_numbers(part / part.std()) for part in parts)  # type: ignore[return-value]
+
+
+def speckle(rng: Generator, shape: Shape) -> Pair:
+    """Radar of two places, one to four looks; now and then of bare ground."""
+    looks, bare = rng.uniform(1, 4), rng.random() < 0.3
+    parts = []
+    for _ in range(2):
+        ground = np.ones(shape) if bare else np.exp(0.4 * _scene(rng, shape, 1.2))
+        parts.append(np.sqrt(ground * rng.gamma(looks, 1 / looks, shape)))
+    return tuple(image((500 * part).clip(1, 65535).round().astype(np.uint16), nodata=0) for part in parts)  # type: ignore[return-value]
+
+
+def radar_optical(rng: Generator, shape: Shape) -> Pair:
+    """Radar of one place, an optical image of another one."""
+    optical, _ = _crops(rng, shape)
+    _, radar = speckle(rng, optical.shape)
+    return image(optical, nodata=0), radar
+
+
 KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
     f.__name__: f
     for f in (
@@ -299,5 +376,10 @@ KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
         vignette,
         blocky,
         jpeg,
+        crops,
+        turned,
+        cloud_decks,
+        speckle,
+        radar_optical,
     )
 }

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path.insert(0, str(HERE))
 
 # --- mirrors: what is written once, elsewhere -----------------------------------------------------------------------
 for source, goal, pattern in (
@@ -23,6 +25,11 @@ for source, goal, pattern in (
     goal.mkdir(parents=True)
     for file in sorted(source.glob(pattern)):
         shutil.copy(file, goal / file.name)
+
+# --- made of the program: every option of every command -------------------------------------------------------------
+import command_line  # noqa: E402 - beside this file
+
+command_line.write()
 
 # --- project --------------------------------------------------------------------------------------------------------
 project = "xcoreg"
@@ -38,7 +45,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "jupyter_execute"]
+exclude_patterns = ["_build", "jupyter_execute", "api/_*.md"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # --- pages ----------------------------------------------------------------------------------------------------------
@@ -63,11 +70,18 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"xcoreg {release}"
 html_static_path = ["_static"]
 html_css_files = ["xcoreg.css"]
+html_js_files = ["page.js"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
+html_context = {"github_user": "xcoreg", "github_repo": "xcoreg", "github_version": "main", "doc_path": "docs"}
 html_theme_options = {
+    "use_edit_page_button": True,
+    "logo": {"text": "xcoreg", "alt_text": "xcoreg: home"},
+    "icon_links": [{"name": "Source", "url": "https://github.com/xcoreg/xcoreg", "icon": "fa-brands fa-github"}],
     "navigation_with_keys": False,
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "navbar_end": ["theme-switcher"],

@@ -6,7 +6,11 @@ from pathlib import Path
 
 GOAL = Path(__file__).resolve().parent / "_static"
 LAYERS = [
-    ("6  front", [("accessor", "tgt.coreg"), ("cli", "xcoreg, rio coreg"), ("batches", "many scenes")], "users"),
+    (
+        "6  front",
+        [("accessor", "tgt.coreg"), ("arosics", "drop-in"), ("cli", "xcoreg, rio coreg"), ("batches", "many scenes")],
+        "users",
+    ),
     ("5  views", [("plot", "figures"), ("report", "HTML pages")], "matplotlib, on demand"),
     (
         "4  verbs",
@@ -43,7 +47,7 @@ def text_at(x, y, text, size=12, extra='fill="#222"'):
 
 
 EDGES = (
-    "Imports go down only. Within a layer: cli → batches; report → plot; coregister → matching, warp;",
+    "Imports go down only. Within a layer: cli → batches, arosics; report → plot; coregister → matching, warp;",
     "io → raster → lazy; filters → results → georef; files → errors.",
 )
 STEPS = [
@@ -53,10 +57,10 @@ STEPS = [
             ("coregister.shift_to", "check every option before any work"),
             ("warp.rectify.rectified_to", "only a target that has no transform, lazily"),
             ("matching.scene.prepare", "rasters, nodata, footprints, overlap, matching grid"),
-            ("matching.placement.choose_centres", "windows with texture, spread over the overlap"),
+            ("matching.scene.choose_centres", "windows with texture, spread over the overlap"),
             ("matching.windows.match_windows", "cut both images, match, cut again at the estimate"),
             ("core.matcher.phase_match", "whole pixels by phase, then least squares; covariance"),
-            ("matching.shift.accept_windows", "do the windows agree? quarters, coarser pixels"),
+            ("matching.acceptance.accept_windows", "do the windows agree? quarters, coarser pixels"),
             ("matching.result.build_fit", "Coregistration: model, tie points, quality, status"),
             ("warp.apply.apply", "no output grid asked for: nothing to resample"),
             ("warp.plan.plan_band", "only where the fit corrects heights"),
@@ -69,7 +73,7 @@ STEPS = [
             ("coregister.warp_to", "check every option before any work"),
             ("warp.rectify.rectified_to", "only a target that has no transform, lazily"),
             ("matching.scene.prepare", "rasters, nodata, footprints, overlap, matching grid"),
-            ("matching.placement.window_grid", "a grid of windows over the overlap"),
+            ("matching.scene.window_grid", "a grid of windows over the overlap"),
             ("matching.windows.match_many", "in batches; larger windows first where shifts are large"),
             ("core.matcher.phase_match", "whole pixels by phase, then least squares; covariance"),
             ("filters.run_filters", "flag outliers: reliability, similarity, neighbours, model"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+from io import BytesIO
 from pathlib import Path
 
+import nbformat
 import numpy as np
+from nbclient import NotebookClient
 
 import xcoreg
 from xcoreg.plot.style import new_figure, save_figure, stretch
 
-GOAL = Path(__file__).resolve().parent / "_static"
+ROOT = Path(__file__).resolve().parents[1]
+GOAL = ROOT / "docs" / "_static"
 
 
 def before_after() -> None:
@@ -41,5 +46,29 @@ def before_after() -> None:
     save_figure(figure, GOAL / "before_after.png", dpi=80)
 
 
+def gallery() -> None:
+    """One picture for each notebook: its first large figure, as small as a card shows it."""
+    from PIL import Image
+
+    goal = GOAL / "gallery"
+    goal.mkdir(exist_ok=True)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        nodes = nbformat.read(path, as_version=4)
+        NotebookClient(nodes, timeout=None, resources={"metadata": {"path": str(path.parent)}}).execute()
+        pictures = [
+            output.data["image/png"]
+            for cell in nodes.cells
+            for output in cell.get("outputs", ())
+            if "image/png" in output.get("data", {})
+        ]
+        if not pictures:
+            print(f"{path.name} has no figure")
+            continue
+        image = Image.open(BytesIO(base64.b64decode(pictures[0]))).convert("RGB")
+        image.thumbnail((560, 560))
+        image.save(goal / f"{path.stem}.webp", quality=80, method=6)
+
+
 if __name__ == "__main__":
     before_after()
+    gallery()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+import xcoreg
 from xcoreg.errors import OptionError
 from xcoreg.files import (
     check_output,
@@ -19,10 +21,16 @@ from xcoreg.files import (
 )
 
 
+@pytest.fixture(scope="module")
+def scene_fit():
+    scene = xcoreg.simulate.pair((256, 256), shift=(0.5, 0.3), seed=2)
+    return scene.tgt.coreg.match(scene.ref)
+
+
 def test_web_addresses_carry_their_settings():
     path = gdal_path("https://host/a.tif?sig=1&x=2")
-    assert path.startswith("/vsicurl?list_dir=no&empty_dir=yes&max_retry=4&retry_delay=0.5&url=https%3A%2F%2Fhost")
-    assert path.endswith("sig%3D1%26x%3D2")
+    assert path.startswith("/vsicurl?list_dir=no&empty_dir=yes&connecttimeout=30&low_speed_limit=1&low_speed_time=30&")
+    assert path.endswith("&max_retry=4&retry_delay=0.5&url=https%3A%2F%2Fhost%2Fa.tif%3Fsig%3D1%26x%3D2")
 
 
 def test_what_is_local(tmp_path):
@@ -60,6 +68,49 @@ def test_read_only_outputs_are_refused_even_for_root(tmp_path):
     path.chmod(0o444)
     with pytest.raises(OptionError, match="the file is read-only"):
         check_output(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path, scene_fit):
+    pipe = tmp_path / "fit.json"
+    os.mkfifo(pipe)
+    for write in (check_output, scene_fit.save, scene_fit.points.save):
+        with pytest.raises(OptionError, match="a device or a pipe, not a file"):
+            write(pipe if write != scene_fit.points.save else pipe.rename(tmp_path / "points.csv"))
+        pipe = next(iter(tmp_path.iterdir()))
+        assert pipe.is_fifo()
+
+
+def test_a_read_only_fit_is_not_replaced(tmp_path, scene_fit):
+    path = tmp_path / "fit.json"
+    path.write_text("mine")
+    path.chmod(0o444)
+    with pytest.raises(OptionError, match="read-only"):
+        scene_fit.save(path)
+    assert path.read_text() == "mine"
+
+
+_FORKED = """
+import os, sys, warnings
+import xcoreg
+warnings.simplefilter("ignore")  # Python itself warns of forks beside threads
+folder = sys.argv[1]
+image = xcoreg.simulate.pair((600, 600), seed=1).tgt
+xcoreg.write_raster(image, f"{folder}/a.tif")
+child = os.fork()
+if child == 0:
+    xcoreg.write_raster(image, f"{folder}/b.tif")
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_writes_after_its_parent(tmp_path):
+    """GDAL's threads do not live in the child, which would wait for them for ever."""
+    done = subprocess.run([sys.executable, "-c", _FORKED, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):

@@ -22,11 +22,11 @@ SPEC.loader.exec_module(house)
 # The six layers of the house, ground first. A module may import its own package and the layers below.
 LAYERS = (
     ("errors", "files", "core"),
-    ("georef", "results", "filters"),
+    ("georef", "results", "filters", "presets"),
     ("lazy", "raster", "io", "simulate", "datasets", "masks"),
-    ("matching", "warp", "coregister"),
+    ("matching", "warp", "coregister", "stack"),
     ("plot", "report"),
-    ("accessor", "cli", "batches"),
+    ("accessor", "arosics", "cli", "batches"),
     ("__init__", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -44,16 +44,19 @@ DRAWN = {
     ("masks", "raster"),
     ("coregister", "matching"),
     ("coregister", "warp"),
+    ("stack", "matching"),
+    ("stack", "warp"),
     ("report", "plot"),
     ("__main__", "cli"),
     # `import xcoreg` imports nothing by itself: the front uses its public names, imported when they are asked for.
     ("accessor", "__init__"),
     ("cli", "__init__"),
+    ("cli", "arosics"),
 }
 
 BUDGETS = {
-    "files": 125,
-    "lines": 30_000,
+    "files": 190,
+    "lines": 43_500,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
@@ -70,7 +73,8 @@ FORBIDDEN = {"util", "utils", "misc", "helper", "helpers", "tell", "told", "kept
 FORBIDDEN |= {"trial", "trials", "rooms", "whole", "look", "talk"}
 
 # Modules with names for users, who read them from __all__.
-PUBLIC = ("__init__", "accessor", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot", "simulate")
+PUBLIC = ("__init__", "accessor", "arosics", "coregister", "datasets", "errors", "filters", "georef", "masks", "plot")
+PUBLIC += ("presets", "simulate", "stack")
 
 SOURCES = [house.read(path) for path in sorted(house.SRC.rglob("*.py"))]
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[source.name for source in SOURCES])
@@ -167,8 +171,8 @@ def test_a_shift_takes_a_short_way(monkeypatch):
     calls = importlib.import_module("calls")
     images = pair(calls.SHAPE, shift=(1.25, -0.5), seed=1)
     counts = calls.counts(calls.record(lambda: images.tgt.coreg.shift_to(images.ref)))
-    assert counts["files"] <= 35
-    assert counts["changes"] <= 120
+    assert counts["files"] <= 36
+    assert counts["changes"] <= 130
 
 
 @every_source

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-    from xcoreg import datasets, filters, georef, masks, simulate
+    from xcoreg import datasets, filters, georef, masks, presets, simulate
     from xcoreg.batches.run import batch
     from xcoreg.core.matcher import phase_match
     from xcoreg.core.matches import Matches, Status
     from xcoreg.core.quality import crlb
-    from xcoreg.coregister import apply, match, match_local, shift_to, tie_points, warp_to
+    from xcoreg.core.structure import structure_match
+    from xcoreg.coregister import apply, georeference, match, match_local, shift_to, tie_points, warp_to
     from xcoreg.errors import (
         CoregError,
         CoregWarning,
@@ -56,7 +57,10 @@ if TYPE_CHECKING:
     from xcoreg.matching.points import PointStatistics, compare_points
     from xcoreg.results.coregistration import Coregistration, Quality, load_fit
     from xcoreg.results.shift import Shift
+    from xcoreg.results.stack import StackFit, load_stack
     from xcoreg.results.tiepoints import TiePoints
+    from xcoreg.stack import extend_stack, match_stack, match_stack_local
+    from xcoreg.warp.bias import correct_bias
 
 __version__ = "0.1.0"
 
@@ -66,7 +70,8 @@ _HOMES = {
     "core.matcher": "phase_match",
     "core.matches": "Matches Status",
     "core.quality": "crlb",
-    "coregister": "apply match match_local shift_to tie_points warp_to",
+    "core.structure": "structure_match",
+    "coregister": "apply georeference match match_local shift_to tie_points warp_to",
     "errors": (
         "CoregError CoregWarning EagerLoad Extrapolation GridError LowSupport MatchError "
         "MissingDependency NoOverlap NotGeoreferenced OptionError TooFewTiePoints"
@@ -79,67 +84,27 @@ _HOMES = {
     "io.write": "write_raster",
     "matching.masks": "inside outside",
     "matching.points": "PointStatistics compare_points",
+    "warp.bias": "correct_bias",
     "results.coregistration": "Coregistration Quality load_fit",
     "results.shift": "Shift",
+    "results.stack": "StackFit load_stack",
     "results.tiepoints": "TiePoints",
+    "stack": "extend_stack match_stack match_stack_local",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-_PUBLIC_MODULES = ("datasets", "filters", "georef", "masks", "plot", "simulate")
-_PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "warp")
+_PUBLIC_MODULES = ("arosics", "datasets", "filters", "georef", "masks", "plot", "presets", "simulate")
+_PACKAGES = ("coregister", "core", "files", "io", "lazy", "matching", "raster", "report", "results", "stack", "warp")
 
 __all__ = [
-    "CoregError",
-    "CoregWarning",
-    "Coregistration",
-    "Corners",
-    "EagerLoad",
-    "Extrapolation",
-    "GCPs",
-    "GridError",
-    "LowSupport",
-    "MatchError",
-    "Matches",
-    "MissingDependency",
-    "NoOverlap",
-    "NotGeoreferenced",
-    "OptionError",
-    "PointStatistics",
-    "Quality",
-    "Shift",
-    "Status",
-    "TiePoints",
-    "TooFewTiePoints",
-    "apply",
-    "batch",
-    "compare_points",
-    "crlb",
-    "datasets",
-    "filters",
-    "fit_gcps",
-    "from_geotransform",
-    "georef",
-    "inside",
-    "load_fit",
-    "lonlat_to_pixel",
-    "map_to_pixel",
-    "masks",
-    "match",
-    "match_local",
-    "open_raster",
-    "outside",
-    "parse_crs",
-    "phase_match",
-    "pixel_to_lonlat",
-    "pixel_to_map",
-    "read_gcps",
-    "shift_to",
-    "simulate",
-    "tie_points",
-    "to_geotransform",
-    "transform_points",
-    "warp_to",
-    "write_raster",
-]
+    "CoregError", "CoregWarning", "Coregistration", "Corners", "EagerLoad", "Extrapolation", "GCPs", "GridError",
+    "LowSupport", "MatchError", "Matches", "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError",
+    "PointStatistics", "Quality", "Shift", "StackFit", "Status", "TiePoints", "TooFewTiePoints", "apply", "batch",
+    "compare_points", "correct_bias", "crlb", "datasets", "extend_stack", "filters", "fit_gcps",
+    "from_geotransform", "georef", "georeference", "inside", "load_fit", "load_stack", "lonlat_to_pixel",
+    "map_to_pixel", "masks", "match", "match_local", "match_stack", "match_stack_local", "open_raster", "outside",
+    "parse_crs", "phase_match", "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps", "shift_to", "simulate",
+    "structure_match", "tie_points", "to_geotransform", "transform_points", "warp_to", "write_raster",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -32,11 +32,11 @@ from xcoreg.matching.options import (
     as_local,
     check_options,
     shows_options,
-)
+)  # fmt: skip
+from xcoreg.matching.placing import laid_over
 from xcoreg.matching.sensor import match_sensor
-from xcoreg.raster.bands import other_grids
-from xcoreg.raster.footprint import footprint as footprint_of
-from xcoreg.raster.footprint import overlap as overlap_of
+from xcoreg.raster.bands import other_grids, shape_of
+from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import (
     check_size,
@@ -49,15 +49,17 @@ from xcoreg.raster.grid import (
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
+from xcoreg.results.stack import StackFit
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
-from xcoreg.warp.ground import as_ground, gcps_of, shape_of
+from xcoreg.warp.ground import as_ground, gcps_of
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.raw import rectify_raw
 from xcoreg.warp.rectify import rectified_to, rectify, rectify_by
+from xcoreg.warp.stack import apply_stack
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
@@ -67,31 +69,11 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
 
 __all__ = [
-    "apply",
-    "check_format",
-    "check_table_suffix",
-    "correct_file",
-    "describe_accessor",
-    "finest_of",
-    "footprint",
-    "gcps_of",
-    "grid_of",
-    "locate",
-    "match",
-    "match_local",
-    "moves_only",
-    "nodata",
-    "overlap",
-    "place",
-    "rectified_to",
-    "rectify",
-    "shift_to",
-    "tie_points",
-    "warp_to",
-    "write_field",
-    "write_gcps",
+    "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
+    "gcps_of", "georeference", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap",
+    "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
     "write_output",
-]
+]  # fmt: skip
 
 Image = TypeVar("Image", bound=DataArray | Dataset)
 
@@ -195,17 +177,8 @@ def match_local(
 
     Parameters
     ----------
-    target : DataArray or Dataset
-        The image that is off: georeferenced, any CRS, several bands; of a DataTree the finest group. In pixels when
-        neither image has a georeference. Of times and other axes that are not bands one is chosen before.
-    reference : DataArray or Dataset
-        The image that is right; any CRS and GSD.
-    ground : optional
-        Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
-        Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
-    dem, vertical_datum : optional
-        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is
-        then fitted in the pixels of the raw image: constant or affine, chosen by check points.
+    target, reference, ground, dem, vertical_datum
+        As for :func:`match`.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
 
@@ -276,10 +249,54 @@ def tie_points(
     return field.tie_points(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
 
 
+@shows_options(Options)
+def georeference(
+    image: Image, reference: DataArray | Dataset, **options: Unpack[MatchOptions]
+) -> tuple[Image, Coregistration]:
+    """Georeference an image that has no place, or a wrong one, by matching it with a reference.
+
+    Parameters
+    ----------
+    image : DataArray or Dataset
+        A scanned photo or map, pixel coordinates, any angle. It may cover the reference from twice to a quarter of its
+        sides. Where it has a georeference, that is where the search begins.
+    reference : DataArray or Dataset
+        A georeferenced image of the same ground.
+    **options
+        See :class:`xcoreg.matching.options.Options`; `geometry` is by default "affine".
+
+    Returns
+    -------
+    image, fit : DataArray or Dataset, Coregistration
+        The same pixels under a transform (affine geometries) or interpolated once (homography); the fit starts from
+        where the image was laid over the reference.
+
+    Raises
+    ------
+    MatchError
+        When no place in the reference can be trusted.
+    OptionError, GridError
+        As :func:`match`.
+
+    Examples
+    --------
+    >>> from xcoreg.simulate import pair, similarity
+    >>> scene = pair((400, 400), shift=similarity((400, 400), degrees=20.0, shift=(30.0, -10.0)), seed=3)
+    >>> photo = DataArray(scene.tgt.values, dims=("y", "x"))
+    >>> placed, fit = georeference(photo, scene.ref)
+    >>> fit.ok, round(float(np.hypot(placed.rio.transform().a, placed.rio.transform().d)), 2)
+    (True, 10.0)
+    """
+    checked = check_options({"geometry": "affine", **options})
+    placed = laid_over(image, reference, checked) if lacks_georeference(image) else image
+    fit = shift.match(*located_pair(placed, reference, None), checked).made_of(image, reference)
+    return apply(placed, fit), fit
+
+
 @shows_options(ApplyOptions)
 def apply(
     image: Image,
-    fit: Coregistration,
+    fit: Coregistration | StackFit,
     *,
     ground: Any = None,
     dem: Any = None,
@@ -299,8 +316,8 @@ def apply(
     image : DataArray or Dataset
         Any image of the same product: other bands, masks, other pixel sizes, another CRS; any leading dimensions. Of
         a Dataset or DataTree every variable over spatial dimensions is corrected, the others are left alone.
-    fit : Coregistration
-        A trusted result.
+    fit : Coregistration or StackFit
+        A trusted result; that of a stack of dates for a cube or a list, see :func:`xcoreg.stack.apply_stack`.
     ground : optional
         Georeference of an image without a transform, instead of its own GCPs or RPCs. Such an image is rectified:
         its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
@@ -379,6 +396,8 @@ def apply(
     >>> round(float(fixed.x[0] - scene.tgt.x[0]), 1), fixed.data is scene.tgt.data
     (12.5, True)
     """
+    if isinstance(fit, StackFit):
+        return cast("Image", apply_stack(image, fit, **options))
     if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
         return cast("Image", rectify_raw(image, fit, ground, (dem, vertical_datum), dict(options)))
     if _is_in_pixels(fit):
@@ -611,7 +630,7 @@ def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:
     if isinstance(like, DataArray | Dataset) and lacks_georeference(like):
         options = {**options, "like": in_pixels(like)}
     asked = ApplyOptions.checked(dict(options))
-    if asked.is_aligned or (like is None and not fit.is_field):
+    if asked.is_aligned or (like is None and fit.moves_transform):
         raise OptionError(
             "an image without a georeference has no transform that could be moved: interpolate its pixels onto those "
             "of the reference, like=reference"
@@ -628,7 +647,7 @@ def _split(options: dict[str, Any], kind: type[Options]) -> tuple[Options, dict[
 
 def _keeps_pixels(image: Any, fit: Coregistration, applying: Mapping[str, Any]) -> bool:
     """Whether only the transform changes."""
-    if fit.model is None or fit.is_field or needs_rectifying(image):
+    if fit.model is None or not fit.moves_transform or needs_rectifying(image):
         return False
     return not changes_values(image, fit, applying.get("vertical"), applying.get("resampling") or "auto")
 
@@ -638,5 +657,5 @@ def _is_geotiff(source: str) -> bool:
     if path is None or not path.is_file():
         return False
     with open_gdal(path) as image:
-        # a file georeferenced by control points has no transform of its own that could be moved
-        return image.driver == "GTiff" and not image.gcps[0]
+        # control points are no transform that could be moved, and each page has one of its own
+        return image.driver == "GTiff" and not image.gcps[0] and len(image.subdatasets) < 2

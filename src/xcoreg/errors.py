@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType, ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 __all__ = [
-    "CoregError",
-    "CoregWarning",
-    "EagerLoad",
-    "Extrapolation",
-    "GridError",
-    "LowSupport",
-    "MatchError",
-    "MissingDependency",
-    "NoOverlap",
-    "NotGeoreferenced",
-    "OptionError",
-    "TooFewTiePoints",
-    "require",
-]
+    "CoregError", "CoregWarning", "EagerLoad", "Extrapolation", "GridError", "LowSupport", "MatchError",
+    "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError", "TooFewTiePoints", "require",
+]  # fmt: skip
+
+
+_CURL = re.compile(r"/?vsicurl\?[^\s'\"]*?url=([^\s'\",&]+)")
+_LOGIN = re.compile(r"(\w://)[^/\s@'\"]+@")
+_QUERY = re.compile(r"(\w://[^\s?'\"]+)\?[^\s'\"]+")
+
+
+def hide_secrets(text: str) -> str:
+    """Remove names with passwords, and what follows a question mark (signatures, tokens), from addresses in a text.
+
+    Examples
+    --------
+    >>> hide_secrets("https://me:word@host/a.tif?sig=1x does not exist")
+    'https://host/a.tif?... does not exist'
+    """
+    text = _CURL.sub(lambda found: unquote(found[1]), text)  # the address as the user wrote it
+    return _QUERY.sub(r"\1?...", _LOGIN.sub(r"\1", text))
 
 
 class CoregError(Exception):
-    """Base of all errors raised by xcoreg.
+    """Base of all errors raised by xcoreg; its message holds no secrets of addresses.
 
     Examples
     --------
@@ -39,6 +47,9 @@ class CoregError(Exception):
     ...     print(error)
     there is no file no.json: a fit is written by fit.save(path)
     """
+
+    def __str__(self) -> str:
+        return hide_secrets(super().__str__())
 
 
 class GridError(CoregError, ValueError):
@@ -117,7 +128,7 @@ class MatchError(CoregError):
 
     def __init__(self, reason: str, points: Any = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = hide_secrets(reason)
         self.points = points
 
 
@@ -216,6 +227,11 @@ def require(module: str, *, extra: str) -> ModuleType:
         raise MissingDependency(f"this needs {package}: pip install 'xcoreg[{extra}]'") from error
 
 
+def is_name(value: Any, names: Iterable[Any]) -> bool:
+    """Whether a value, of any type, is one of some names: arrays and dictionaries are none, and raise nothing."""
+    return isinstance(value, str) and value in names
+
+
 def unknown_option(name: str, known: Sequence[str]) -> OptionError:
     """Error for an option that does not exist, with the name that was probably meant."""
     close = difflib.get_close_matches(name, known, 1)
@@ -229,4 +245,4 @@ def warn_user(message: str, category: type[CoregWarning] = CoregWarning) -> None
     frame: FrameType | None = sys._getframe()
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "xcoreg":
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(hide_secrets(message), category, stacklevel=level)

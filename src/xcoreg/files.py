@@ -31,12 +31,11 @@ from xarray.backends import BackendArray
 from xcoreg.errors import OptionError
 
 RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
+SILENCE = 30  # seconds after which a server that sends nothing, or takes no connection, has failed
+_PATIENCE = 90  # seconds after which a file on a server is not tried again
 _WAIT = 0.05  # seconds for other threads to end their writing
-
-
 # Files of GDAL beside a raster, which describe the old pixels.
-_SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
-
+SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -49,16 +48,30 @@ def gdal_path(path: AnyPath) -> str:
     """Path or address as GDAL opens it, with range requests for web addresses."""
     text = str(path)
     if re.match(r"https?://", text, re.IGNORECASE):
-        return f"/vsicurl?list_dir=no&empty_dir=yes&max_retry={RETRIES}&retry_delay={DELAY}&url={quote(text, safe='')}"
+        limits = f"connecttimeout={SILENCE}&low_speed_limit=1&low_speed_time={SILENCE}"
+        retries = f"max_retry={RETRIES}&retry_delay={DELAY}"
+        return f"/vsicurl?list_dir=no&empty_dir=yes&{limits}&{retries}&url={quote(text, safe='')}"
     return text
 
 
 def local_path(path: AnyPath) -> Path | None:
     """Local path, or None for an address or a GDAL identifier."""
     text = str(path)
+    if "\0" in text or any(
+        len(part.encode(errors="replace")) > 255 for part in re.split(r"[/\\]", text.partition("?")[0])
+    ):
+        raise OptionError(f"{text[:40]!r}... cannot be the name of a file")
     if text.startswith("/vsi") or re.match(r"[A-Za-z0-9_+.-]{2,}:", text):
         return Path(text) if Path(text).exists() else None
     return Path(text)
+
+
+_PROCESS = os.getpid()
+
+
+def gdal_threads() -> str:
+    """Threads that GDAL compresses with: all, but one after a fork, where GDAL would wait for those of the parent."""
+    return "ALL_CPUS" if os.getpid() == _PROCESS else "1"
 
 
 def same_file(one: AnyPath, two: AnyPath) -> bool:
@@ -82,14 +95,21 @@ def check_output(path: AnyPath, *, inputs: tuple[AnyPath, ...] = (), overwrite: 
         raise OptionError(f"cannot write {goal}: it is a folder")
     if goal.exists() and not overwrite:
         raise OptionError(f"{goal} exists: give another path or allow overwriting")
-    if goal.exists() and not goal.stat().st_mode & 0o222:
-        raise OptionError(f"cannot write {goal}: the file is read-only")
+    _check_replaceable(goal)
     try:
         with tempfile.TemporaryFile(dir=goal.parent):
             pass
     except OSError as error:
         raise OptionError(f"cannot write {goal}: the folder {goal.parent} is not writable") from error
     return goal
+
+
+def _check_replaceable(goal: Path) -> None:
+    """Refuse to replace what is read-only, and devices, pipes and sockets."""
+    if goal.exists() and not (goal.is_file() or goal.is_dir()):
+        raise OptionError(f"cannot write {goal}: it is a device or a pipe, not a file")
+    if goal.exists() and not goal.stat().st_mode & 0o222:
+        raise OptionError(f"cannot write {goal}: the file is read-only")
 
 
 def _is_zarr(path: Path) -> bool:
@@ -104,7 +124,7 @@ def open_gdal(path: AnyPath, mode: str = "r", **options: Any) -> Iterator[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, mode, **options) as file:
                 yield file
-    except RasterioError as error:
+    except (RasterioError, UnicodeError) as error:
         raise OptionError(f"{path} cannot be opened: {error}") from error
 
 
@@ -120,7 +140,7 @@ def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
     try:
         with _emptied_on_failure(folder):
             yield folder / goal.name
-        for one in (*(goal.with_name(goal.name + suffix) for suffix in _SIDECARS), *stale):
+        for one in (*(goal.with_name(goal.name + suffix) for suffix in SIDECARS), *stale):
             one.unlink(missing_ok=True)
         # The file itself comes last, when its sidecars are in place.
         for made in sorted(folder.iterdir(), key=lambda made: made.name == goal.name):
@@ -140,6 +160,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Offer a temporary path as :func:`new_file` does; an OSError becomes an OptionError that names the output."""
     goal = Path(path)
     try:
+        _check_replaceable(goal)
         with new_file(goal) as temporary:
             yield temporary
     except OSError as error:
@@ -252,7 +273,6 @@ def _ends(file: Any) -> Any:
 
 
 _Result = TypeVar("_Result")
-_TRIES = 2  # repetitions after a response that was cut off, each after four times as long
 _ONE_RETRY = RLock()
 
 
@@ -265,18 +285,29 @@ def clear_cached(path: str) -> None:
         pass
 
 
-def retry(job: Callable[[], _Result], path: str, tries: int = _TRIES) -> _Result:
-    """Read a remote file; after an error clear GDAL's cache of it and try again, twice."""
+def retry(job: Callable[[], _Result], path: str) -> _Result:
+    """Read a remote file; after an error clear GDAL's cache of it and try again, unless that takes too long."""
+    start = time.monotonic()
     try:
         return job()
     except RasterioError as error:
-        if not tries or not _is_remote(path) or _is_final(error):
+        if not _is_remote(path) or _is_final(error):
             raise
+        last = error
     # One thread at a time: another one could be served the response that was cut off before it is cleared.
     with _ONE_RETRY:
-        clear_cached(path)
-        time.sleep(DELAY * 4 ** (_TRIES - tries))
-        return retry(job, path, tries - 1)
+        for wait in (DELAY, 4 * DELAY):
+            if time.monotonic() - start > _PATIENCE:
+                break
+            clear_cached(path)
+            time.sleep(wait)
+            try:
+                return job()
+            except RasterioError as error:
+                if _is_final(error):
+                    raise
+                last = error
+    raise last
 
 
 def _is_remote(path: str) -> bool:

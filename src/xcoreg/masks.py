@@ -23,18 +23,9 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
 __all__ = [
-    "CODES",
-    "cloud_probability",
-    "fmask",
-    "modis_state",
-    "qa60",
-    "qa_pixel",
-    "qa_radsat",
-    "read_quality",
-    "scl",
-    "udm",
-    "udm2",
-]
+    "CODES", "cloud_probability", "fmask", "modis_state", "qa60", "qa_pixel", "qa_radsat", "read_quality", "scl",
+    "udm", "udm2",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,17 @@ def test_folders_make_names_unique():
     assert names(read_pairs(targets, "s3://host/ref.tif")) == ["2020_B04", "2021_B04"]
 
 
+def test_an_address_with_a_query_is_no_pattern(scenes):
+    address = "https://host/a.tif?sig=1"
+    assert [pair.target for pair in read_pairs(address, scenes.ref)] == [address]
+
+
+def test_the_fit_of_one_scene_is_not_the_record_of_another(scenes):
+    a, b, _ = scenes.targets
+    with pytest.raises(OptionError, match="belong to several scenes"):
+        read_pairs([{"target": a, "name": "s"}, {"target": b, "name": "S.fit"}], scenes.ref)
+
+
 @pytest.mark.parametrize(
     ("pairs", "sentence"),
     [

@@ -204,3 +204,37 @@ def test_images_on_the_web_are_tried_again_and_named_by_their_addresses(scenes, 
     found = batch(["https://host/x.tif"], scenes.out, ref=scenes.ref)
     assert len(tries) == 2
     assert "out of reach: https://host/x.tif, band 1: cut short" in found.records[0]["reason"]
+
+
+def test_secrets_of_addresses_are_in_no_file(scenes, monkeypatch):
+    def fail(path, **_):
+        raise RasterioIOError(f"{path}: refused")
+
+    monkeypatch.setattr("xcoreg.batches.scene._WAITS", ())
+    monkeypatch.setattr("xcoreg.batches.scene.open_raster", fail)
+    found = batch(["https://me:Secret1@host/x.tif?sig=Secret2"], scenes.out, ref=scenes.ref)
+    assert found.records[0]["target"] == "https://host/x.tif?..."
+    written = [path.read_text() for path in scenes.out.rglob("*") if path.is_file()]
+    assert len(written) == 3
+    assert "Secret" not in "".join(written)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.pop("status"),
+        lambda record: record.update(status="fine"),
+        lambda record: record.update(output=None),
+        lambda record: record.update(name=["a"]),
+        lambda record: record.update(quality=3),
+        lambda record: record.pop("reason"),
+    ],
+)
+def test_a_record_that_was_spoilt_costs_its_scene_alone(scenes, change):
+    batch(scenes.targets[:2], scenes.out, ref=scenes.ref)
+    path = scenes.out / "scenes" / "a.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    again = batch(scenes.targets[:2], scenes.out, ref=scenes.ref)
+    assert (again.n_new, again.ok) == (1, True)

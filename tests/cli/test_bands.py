@@ -68,7 +68,7 @@ def test_a_header_of_envi_is_kept(run, scene, files, tmp_path):
 
 
 REFUSED = [
-    (["a.tif", "--co", "compres=deflate"], "creation option COMPRES"),
+    (["a.tif", "--co", "squeeze=deflate"], "creation option SQUEEZE"),
     (["a.tif", "--co", "compress=quux"], "COMPRESS"),
     (["a.jpg"], "cannot be written as JPEG"),
     (["a.webp"], "cannot be written as WEBP"),
@@ -88,9 +88,9 @@ def test_a_format_is_refused_before_the_matching(run, files, tmp_path, monkeypat
 
 
 def test_a_batch_refuses_options_before_any_scene(run, files, tmp_path):
-    done = run("batch", files[1], "--ref", files[0], "--out", tmp_path / "out", "--co", "compres=zstd")
+    done = run("batch", files[1], "--ref", files[0], "--out", tmp_path / "out", "--co", "squeeze=zstd")
     assert done.exit_code == 2
-    assert "COMPRES" in done.stderr
+    assert "SQUEEZE" in done.stderr
     assert not list(Path(tmp_path).glob("out/*.tif"))
 
 

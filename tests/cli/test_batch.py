@@ -40,7 +40,7 @@ def test_refusals_end_with_3_and_failures_with_1(run, folder):
     os.truncate(folder / "t_a.tif", 3000)
     failed = run(*call)
     assert failed.exit_code == 1
-    assert "failed    t_a: an image cannot be read, it may be damaged" in failed.stderr
+    assert "t_a.tif cannot be read, it may be damaged" in failed.stderr
 
 
 def test_bad_usage_ends_with_2(run, folder):
@@ -52,3 +52,51 @@ def test_bad_usage_ends_with_2(run, folder):
     assert "give one of them" in both.stderr
     spacing = run("batch", folder / "t_a.tif", "--ref", folder / "ref.tif", "--out", folder / "out", "--spacing", 50)
     assert "there is no option 'spacing'" in spacing.stderr
+
+
+def test_a_folder_is_taken_as_its_rasters_and_what_lies_elsewhere_is_skipped(run, folder):
+    import rasterio
+
+    scenes = folder / "scenes"
+    scenes.mkdir()
+    (folder / "t_a.tif").rename(scenes / "a.tif")
+    (scenes / "notes.txt").write_text("no raster")
+    with rasterio.open(folder / "t_b.tif") as file:
+        values, profile = file.read(), file.profile
+    profile["transform"] = rasterio.Affine.translation(90_000, 0) @ profile["transform"]
+    with rasterio.open(scenes / "far.tif", "w", **profile) as file:
+        file.write(values)
+    result = run("batch", scenes, "--ref", folder / "ref.tif", "--out", folder / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "skipped   far: the valid data of the two images do not overlap" in result.stderr
+    assert "--footprint" in result.stderr
+    assert "1 corrected, 1 skipped" in (folder / "out" / "index.html").read_text()
+    again = run("batch", scenes, "--ref", folder / "ref.tif", "--out", scenes / "out")
+    assert "scenes    2, 0 of them" in again.stderr
+    assert "scenes    2, 2 of them" in run("batch", scenes, "--ref", folder / "ref.tif", "--out", scenes / "out").stderr
+
+
+def test_nothing_but_skipped_scenes_is_no_success(run, folder, tmp_path):
+    import rasterio
+
+    with rasterio.open(folder / "t_b.tif", "r+") as file:
+        file.transform = rasterio.Affine.translation(90_000, 0) @ file.transform
+    result = run("batch", folder / "t_b.tif", "--ref", folder / "ref.tif", "--out", folder / "out")
+    assert result.exit_code == 3
+    assert "none of 1 scenes overlaps" in result.stderr
+
+
+def test_lines_are_few_when_there_are_many_scenes(capsys):
+    from xcoreg.cli.batch import SceneLines
+    from xcoreg.cli.console import Console
+
+    lines = SceneLines(Console())
+    lines.start(200)
+    for number in range(200):
+        status = {"status": "failed", "reason": "give ref="} if number == 55 else {"status": "done", "model": "x"}
+        lines({"name": f"s{number}", "seconds": {"total": 1.0}} | status)
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 11
+    assert printed[0] == "done      s19: x, 1.0 s (10 %)"
+    assert "failed    s55: give --ref (28 %)" in printed
+    assert printed[-1].endswith("(100 %)")

@@ -17,7 +17,7 @@ def test_footprints_are_drawn_where_images_do_not_meet(images, make_tif, tmp_pat
 
     away = make_tif("away.tif", np.full((40, 50), 7, "uint8"), crs=crs, transform=Affine(10, 0, 9e5, 0, -10, 5.9e6))
     written = write_debug(str(tmp_path / "debug"), (open_raster(away), open_raster(images.tgt)), {}, None)
-    assert [path.name for path in written] == ["debug.gpkg"]
+    assert [path.name for path in written] == ["debug.gpkg", "debug.qgs"]
     target = gpd.read_file(written[0], layer="footprint_target")
     reference = gpd.read_file(written[0], layer="footprint_reference")
     assert target.area.item() == pytest.approx(3200**2, rel=0.02)

@@ -22,8 +22,20 @@ def test_geojson_serves_where_geopandas_is_missing(tmp_path, monkeypatch):
 def test_a_geopackage_holds_all_layers_in_the_crs_of_the_target(tmp_path):
     gpd = pytest.importorskip("geopandas")
     written = write_layers(tmp_path, [Layer("overlap", [UTM]), Layer("windows", [UTM], {"dx": [1.5]})], "EPSG:32633")
-    assert [path.name for path in written] == ["debug.gpkg"]
+    assert [path.name for path in written] == ["debug.gpkg", "debug.qgs"]
     table = gpd.read_file(written[0], layer="windows")
     assert table.crs.to_epsg() == 32633
     assert table.geometry[0].equals(UTM)
     assert table.dx[0] == 1.5
+
+
+def test_a_project_of_qgis_names_the_layers_beside_it(tmp_path):
+    pytest.importorskip("geopandas")
+    import xml.etree.ElementTree as ET
+
+    write_layers(tmp_path, [Layer("overlap", [UTM]), Layer("windows", [UTM], {"dx": [1.5]})], "EPSG:32633")
+    project = ET.parse(tmp_path / "debug.qgs").getroot()
+    assert [one.text for one in project.iter("datasource")] == [
+        "./debug.gpkg|layername=windows", "./debug.gpkg|layername=overlap",
+    ]  # fmt: skip
+    assert project.find("projectCrs/spatialrefsys/authid").text == "EPSG:32633"

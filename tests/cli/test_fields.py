@@ -143,3 +143,34 @@ def test_nothing_is_replaced_unless_asked(run, files, tmp_path):
     result = run("points", *files, out, *GRID)
     assert (result.exit_code, out.read_text()) == (2, "mine")
     assert "--overwrite" in result.stderr
+
+
+def test_a_missing_extra_is_reported_before_any_work(run, images, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "geopandas", None)
+    monkeypatch.setattr("xcoreg.cli.fields.find_points", lambda *_: pytest.fail("work was done"))
+    result = run("points", images.ref, images.tgt, tmp_path / "p.gpkg")
+    assert result.exit_code != 0
+    assert "pip install 'xcoreg[vector]'" in result.stderr
+
+
+def test_points_come_with_a_style_for_qgis(run, images, tmp_path):
+    pytest.importorskip("geopandas")
+    result = run("points", images.ref, images.tgt, tmp_path / "p.gpkg", "--style", "--spacing", 60, "--window", 64)
+    assert result.exit_code == 0, result.output
+    assert "categorizedSymbol" in (tmp_path / "p.qml").read_text()
+    assert "style     " in result.stderr
+
+
+def test_a_page_to_swipe_is_written(run, images, tmp_path):
+    pytest.importorskip("matplotlib")
+    out, page = tmp_path / "w.tif", tmp_path / "s.html"
+    result = run(
+        "warp", images.ref, images.tgt, out, "--spacing", 60, "--window", 64, "--model", "affine", "--swipe", page
+    )
+    assert result.exit_code == 0, result.output
+    assert "target after" in page.read_text(encoding="utf-8")
+    assert "model     affine (shift, rotation, scale, shear): corrections of 1.6" in result.stderr
+    again = run("shift", images.ref, images.tgt, tmp_path / "x.tif", "--swipe", tmp_path / "x.tif")
+    assert (again.exit_code, "are the same file" in again.stderr) == (2, True)

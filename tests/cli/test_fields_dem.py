@@ -193,3 +193,20 @@ def test_the_shift_of_the_srtm_pair_is_found(run, data_dir, tmp_path):
     assert done.exit_code == 0, done.stderr
     shift = load_fit(tmp_path / "f.json").shift
     assert (shift.dcol, shift.drow) == pytest.approx((3, 5), abs=0.01)
+
+
+def test_a_rigid_motion_and_its_model_are_written(run, dems, tmp_path):
+    out, fit = tmp_path / "out.tif", tmp_path / "fit.json"
+    run("dem", dems.ref, dems.tgt, out, "--stable", dems.stable, "--matcher", "rigid", "--save-fit", fit)
+    found = load_fit(fit)
+    assert found.model.kind == "rigid"
+    assert np.abs(found.model.angles).max() < 0.02
+    assert (found.shift.dx, found.shift.dy, found.shift.dz) == pytest.approx(TRUTH, abs=0.3)
+
+
+def test_biases_are_fitted_by_name(run, dems, tmp_path):
+    fit = tmp_path / "fit.json"
+    out = "--stable", dems.stable, "--bias", "elevation,slope", "--save-fit", fit
+    run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", *out)
+    assert load_fit(fit).details.options["bias"]
+    assert (load_fit(fit).shift.dx, load_fit(fit).shift.dy) == pytest.approx(TRUTH[:2], abs=0.3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from xcoreg.cli.georef import locate
+from xcoreg.cli.locate import locate
 from xcoreg.georef import transform_points
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

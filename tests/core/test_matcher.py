@@ -2,11 +2,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.ndimage import gaussian_filter
 
-from xcoreg.core.matcher import phase_match
+from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.core.matches import Matches, Status
 from xcoreg.simulate import WindowPairs, window_pairs
 
@@ -231,3 +230,18 @@ def test_one_blob_that_fits_another_is_no_match():
     blob = gaussian_filter(blob, 1)[None]
     found = run_one(blob + noise(rng, 1.0, 128), np.roll(blob, (5, 9), (1, 2)) + noise(rng, 1.0, 128))
     assert found.status[0] == Status.FLAT
+
+
+def test_whole_pixels_are_scouted_in_the_centre_of_windows():
+    rng = np.random.default_rng(4)
+    scene = gaussian_filter(rng.standard_normal((220, 220)), 1.5).astype(np.float32)
+    ref, tgt = scene[None, 10:202, 10:202].copy(), scene[None, 7:199, 15:207].copy()
+    valid = np.ones(ref.shape, bool)
+    inner = (slice(None), slice(32, 160), slice(32, 160))
+    for image in (ref, tgt):
+        border = np.ones(image.shape, bool)
+        border[inner] = False
+        image[border] = rng.standard_normal(border.sum())
+    assert phase_scout(tgt, ref, valid, valid, max_shift=20, side=128).tolist() == [[5, -3]]
+    unrelated = rng.standard_normal(ref.shape).astype(np.float32)
+    assert phase_scout(unrelated, ref, valid, valid, max_shift=20, side=128).tolist() == [[0, 0]]

@@ -18,6 +18,7 @@ def test_numbers_are_fixed_because_files_store_them():
         "OUTLIER": 10,
         "MASKED": 11,
         "OUTSIDE": 12,
+        "DISCONNECTED": 13,
     }
 
 

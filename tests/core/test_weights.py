@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.spectrum import modes_for
+from xcoreg.core.phase import modes_for
 from xcoreg.core.weights import Products, correlation_and_phase, covariance, take_steps
 
 MODES = modes_for(64, 64)

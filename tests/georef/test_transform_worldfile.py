@@ -20,10 +20,10 @@ from xcoreg.georef import (
     read_prj,
     read_world_file,
     to_geotransform,
-    world_file,
     write_prj,
     write_world_file,
 )
+from xcoreg.georef.transform import world_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

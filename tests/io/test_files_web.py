@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
+from xcoreg.errors import OptionError
 from xcoreg.files import clear_cached, gdal_path, retry
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
@@ -79,3 +82,21 @@ def test_threads_read_side_by_side_and_try_again_one_at_a_time(monkeypatch):
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: retry(job, "/vsicurl/b.tif"), range(4))) == ["pixels"] * 4
+
+
+def test_a_server_that_sends_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr("xcoreg.files.SILENCE", 1)
+    monkeypatch.setattr("xcoreg.files._PATIENCE", 0)
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Thread(target=_accept, args=(silent, asked), daemon=True).start()
+        with pytest.raises(OptionError, match=r"a\.tif cannot be opened: .* too slow"):
+            open_raster(f"http://127.0.0.1:{silent.getsockname()[1]}/a.tif")
+    assert len(asked) == 1
+
+
+def _accept(silent, asked):
+    """Take connections, and send nothing."""
+    with contextlib.suppress(OSError):  # the test has ended
+        while True:
+            asked.append(silent.accept())

@@ -99,7 +99,7 @@ def test_which_formats_may_lose():
 # --- before any work -------------------------------------------------------------------------------------------------
 
 OPTIONS = [
-    ("a.tif", None, {"COMPRES": "deflate"}, "does not support creation option COMPRES"),
+    ("a.tif", None, {"SQUEEZE": "deflate"}, "does not support creation option SQUEEZE"),
     ("a.tif", None, {"COMPRESS": "quux"}, "'quux' is an unexpected value for COMPRESS"),
     ("a.tif", None, {"tiled": "yes", "blockxsize": "100", "blockysize": "100"}, "must be (a )?multiple"),
     ("a.tif", "COG", {"tiled": "yes"}, "does not support creation option TILED"),

@@ -113,7 +113,7 @@ def test_gdal_warps_to_where_the_truth_lies(image, options):
 def test_points_in_another_crs_are_brought_to_the_image(image):
     pytest.importorskip("geopandas")
     here = make_points()
-    from xcoreg.results.external import as_points
+    from xcoreg.results.tiepoints import as_points
 
     there = as_points(here, GeoBox((900, 900), Affine(1.5e-4, 0, 12, 0, -1e-4, 53.3), "EPSG:4326"))
     write_gcps(image, there, image.with_name("out.tif"))

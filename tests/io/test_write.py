@@ -211,9 +211,8 @@ def test_a_damaged_source_is_to_blame_not_the_output(large, tmp_path, name):
     path = write_raster(large, tmp_path / "a.tif")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
-    with pytest.raises(rasterio.errors.RasterioIOError, match="Read failed") as caught:
+    with pytest.raises(OptionError, match=r"an image cannot be read, it may be damaged: .*a\.tif, band"):
         write_raster(open_raster(path, chunks="auto"), tmp_path / name)
-    assert "a.tif, band" in str(caught.value.__cause__)
     assert [made.name for made in tmp_path.iterdir()] == ["a.tif"]
 
 

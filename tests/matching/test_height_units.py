@@ -11,7 +11,8 @@ import pytest
 from xcoreg.coregister import match, match_local
 from xcoreg.errors import OptionError
 from xcoreg.matching.points import compare_points
-from xcoreg.raster.bands import height_unit, parse_unit
+from xcoreg.raster.bands import height_unit
+from xcoreg.raster.georeference import parse_unit
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.simulate.terrain import dem_pair
 

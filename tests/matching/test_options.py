@@ -9,7 +9,7 @@ from xcoreg.simulate import window_pairs
 
 def test_nothing_given_is_the_default():
     options = check_options({})
-    assert (options.window, options.windows, options.matcher, options.contrast) == (None, 9, "phase", "same")
+    assert (options.window, options.windows, options.matcher, options.contrast) == (None, 9, "auto", "same")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import pytest
 import xcoreg
 from xcoreg.core.matches import Matches, Status
 from xcoreg.errors import MatchError
+from xcoreg.matching.acceptance import Acceptance
 from xcoreg.matching.options import check_options
 from xcoreg.matching.result import build_fit, failure
 from xcoreg.matching.scene import prepare
-from xcoreg.matching.shift import Acceptance
 from xcoreg.matching.windows import WindowMatches
 
 SEED_000 = (0.357885632465, 0.433837319984 - 2)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.matching.shift import accept_windows
+from xcoreg.matching.acceptance import accept_windows
 
 SURE = 95.0
 

@@ -4,14 +4,15 @@ import pytest
 from xcoreg.core.matcher import phase_match
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
+from xcoreg.matching.acceptance import locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.options import check_options
 from xcoreg.matching.scene import prepare
-from xcoreg.matching.shift import locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.windows import match_windows
 from xcoreg.simulate import Acquisition, pair, similarity
 
 CENTRE = np.array([[301500.0, 5898540.0]])
 ALL = np.ones(1, bool)
+make = check_options({}).match_function
 
 
 def matched(both, size=192):
@@ -28,14 +29,14 @@ def shifted():
 
 def test_quarters_agree_under_one_shift(shifted):
     scene, windows, move = shifted
-    assert quarters_disagree(scene, windows, ALL, move, "same") is None
+    assert quarters_disagree(scene, windows, ALL, move, make) is None
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0.7, 1.0), (0.0, 1.01)])
 def test_quarters_contradict_under_rotation_and_scale(degrees, scale):
     turn = similarity((300, 300), degrees=degrees, scale=scale, shift=(0.7, -1.2))
     scene, windows, move = matched(pair((300, 300), shift=turn, seed=1))
-    quarters = quarters_disagree(scene, windows, ALL, move, "same")
+    quarters = quarters_disagree(scene, windows, ALL, move, make)
     assert quarters.size == 96
     # The corners of a square of 96 px move by so much.
     dcol, drow = vector_to_pixel(scene.linear, quarters.dx, quarters.dy)
@@ -45,18 +46,18 @@ def test_quarters_contradict_under_rotation_and_scale(degrees, scale):
 
 def test_small_windows_have_no_quarters():
     scene, windows, move = matched(pair((300, 300), shift=(0.7, -1.2), seed=1), 64)
-    assert quarters_disagree(scene, windows, ALL, move, "same") is None
+    assert quarters_disagree(scene, windows, ALL, move, make) is None
 
 
 def test_coarser_pixels_agree_with_true_answers(shifted):
     scene, windows, _ = shifted
-    assert not locked_to_pixel_grid(scene, windows, ALL, "same")
+    assert not locked_to_pixel_grid(scene, windows, ALL, make)
 
 
 def test_without_inliers_the_checks_pass(shifted):
     scene, windows, move = shifted
-    assert quarters_disagree(scene, windows, ~ALL, move, "same") is None
-    assert not locked_to_pixel_grid(scene, windows, ~ALL, "same")
+    assert quarters_disagree(scene, windows, ~ALL, move, make) is None
+    assert not locked_to_pixel_grid(scene, windows, ~ALL, make)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -197,7 +197,10 @@ def test_every_block_has_its_colour_and_refused_ones_are_crossed(blocked):
     axes = (figure := new_figure(5, 4)).add_subplot()
     draw_block(figure, axes, blocked, "dx")
     trusted, refused = axes.collections
-    assert trusted.get_array().tolist() == blocked.points.dx[blocked.points.ok].tolist()
+    # All are about 12 m: the colours diverge about their median, which the label names.
+    assert (trusted.get_array() + 12.5).tolist() == blocked.points.dx[blocked.points.ok].tolist()
+    assert trusted.get_clim()[0] == -trusted.get_clim()[1]
+    assert figure.axes[1].get_ylabel() == "dx - 12.5, m"
     assert (len(refused.get_paths()), refused.get_hatch()) == (2, "xx")
     assert np.ptp(trusted.get_paths()[0].vertices[:, 0]) == 600  # the distance of the blocks, not their overlap
 

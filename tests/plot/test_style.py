@@ -80,5 +80,5 @@ def test_a_notebook_shows_a_figure_though_pyplot_does_not_know_of_it():
     figure = new_figure(2, 1)
     picture = figure._repr_png_()
     assert picture.startswith(b"\x89PNG")
-    assert int.from_bytes(picture[16:20], "big") == 144  # wide
+    assert int.from_bytes(picture[16:20], "big") == 180  # wide
     assert pickle.loads(pickle.dumps(figure))._repr_png_().startswith(b"\x89PNG")

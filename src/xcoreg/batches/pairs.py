@@ -11,9 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rasterio.drivers import raster_driver_extensions
+
+from xcoreg.batches.stac import is_stac, read_items
 from xcoreg.errors import OptionError
 from xcoreg.files import NoSuchFile, local_path, read_csv
 
+# Suffixes that GDAL reads but that are more often something else beside an image.
+_NO_RASTERS = {".xml", ".txt", ".json", ".csv", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".db", ".sqlite"}
+_NO_RASTERS |= {".gpkg", ".rpb", ".ovr", ".msk", ".hdr", ".aux", ".dat"}
 _COLUMNS = "target, reference (needed unless ref= is given) and name (optional)"
 
 
@@ -26,9 +32,21 @@ class Pair:
     name: str = ""
 
 
-def read_pairs(pairs: Any, ref: str | os.PathLike[str] | None = None) -> list[Pair]:
-    """Make a list of pairs of a table, a pattern, a DataFrame or a sequence; `ref` serves targets without reference."""
-    found = [_pair(row, ref, number) for number, row in enumerate(_rows(pairs), 1)]
+def read_pairs(
+    pairs: Any, ref: Any = None, *, asset: str | None = None, out: str | os.PathLike[str] | None = None
+) -> list[Pair]:
+    """Make a list of pairs of a table, pattern, folder, STAC items, DataFrame or sequence.
+
+    ref : Reference of targets that have none of their own. asset : Of STAC items. out : Folder that is no input.
+    """
+    if is_stac(ref):
+        references = read_items(ref, asset)
+        if len(references) != 1:
+            raise OptionError(f"ref is a collection of {len(references)} STAC items: give one item")
+        ref = references[0]["target"]
+    rows = _rows(pairs, out)
+    expanded = [one for row in rows for one in (read_items(row, asset) if is_stac(row) else [row])]
+    found = [_pair(row, ref, number) for number, row in enumerate(expanded, 1)]
     if not found:
         raise OptionError(f"there is nothing to do: {pairs!r:.80} names no image, give targets")
     for path in dict.fromkeys(path for pair in found for path in (pair.target, pair.reference)):
@@ -38,20 +56,48 @@ def read_pairs(pairs: Any, ref: str | os.PathLike[str] | None = None) -> list[Pa
     return _named(found)
 
 
-def _rows(pairs: Any) -> Iterable[Any]:
+def _rows(pairs: Any, out: str | os.PathLike[str] | None) -> Iterable[Any]:
+    if is_stac(pairs):
+        return [pairs]
     if isinstance(pairs, str | os.PathLike):
         text = os.fspath(pairs)
         if text.lower().endswith(".csv"):
             return _table(Path(text))
-        if re.search(r"[*?\[]", text):
+        if re.search(r"[*?\[]", text) and not re.match(r"https?://", text, re.IGNORECASE):  # ? begins a query
             return sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        return [text]
+        return rasters_of(Path(text), out) if _is_folder(Path(text)) else [text]
     if hasattr(pairs, "to_dict") and hasattr(pairs, "columns"):
         return list(pairs.to_dict("records"))
     if isinstance(pairs, Iterable) and not isinstance(pairs, Mapping):
-        return pairs
+        paths = (str, os.PathLike)
+        one_by_one = [[row] if not isinstance(row, paths) or is_stac(row) else _rows(row, out) for row in pairs]
+        return [row for rows in one_by_one for row in rows]
     cure = "give a list of (target, reference), a CSV table or a pattern"
     raise OptionError(f"pairs is a {type(pairs).__name__}: {cure}")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder of rasters, and no raster that is a folder (Zarr, SAFE)."""
+    marks = ("zarr.json", ".zgroup", ".zmetadata", "manifest.safe")
+    return path.is_dir() and not any((path / mark).exists() for mark in marks)
+
+
+def rasters_of(folder: Path, out: str | os.PathLike[str] | None = None) -> list[str]:
+    """List the rasters in a folder and in those below it, sorted; not what an earlier run has written."""
+    written = None if out is None else Path(out).absolute()
+    suffixes = {f".{one}" for one in raster_driver_extensions()} - _NO_RASTERS
+    found = [
+        str(path)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes | {".zarr"}
+        and not (written is not None and written in path.absolute().parents)
+        and not any(
+            parent.suffix == ".zarr" or parent.name.startswith(".") for parent in path.relative_to(folder).parents
+        )
+    ]
+    if not found:
+        raise OptionError(f"there is nothing to do: the folder {folder} holds no raster")
+    return found
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -99,7 +145,9 @@ def _named(pairs: list[Pair]) -> list[Pair]:
     for pair in named:
         if pair.name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', pair.name) or pair.name.startswith("."):
             raise OptionError(f"{pair.name!r} cannot be the name of a file: give this scene another name")
-    twice = [name for name, n in Counter(pair.name.lower() for pair in named).items() if n > 1]
+    # The fit of scene a is a.fit.json, which would be the record of a scene a.fit.
+    files = (name for pair in named for name in (pair.name.lower(), f"{pair.name}.fit".lower()))
+    twice = [name for name, n in Counter(files).items() if n > 1]
     if twice:
         some = f"{len(twice)} name(s) belong to several scenes, such as {twice[0]!r}"
         raise OptionError(f"{some}: name them (column name)")

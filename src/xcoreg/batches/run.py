@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
 from xcoreg import lazy
 from xcoreg.batches import scene
+from xcoreg.batches.adjust import adjusted_by
+from xcoreg.batches.page import count_statuses, describe_counts, write_page
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.coregister import check_format
 from xcoreg.errors import OptionError
 from xcoreg.files import local_path, new_file, remove_stale_folders
-from xcoreg.report.html import escape, page, paragraphs, section, table
 
 logger = logging.getLogger("xcoreg")
 
@@ -35,7 +35,7 @@ def batch(
     pairs: Any,
     out: str | os.PathLike[str],
     *,
-    ref: str | os.PathLike[str] | None = None,
+    ref: Any = None,
     verb: str = "shift",
     workers: int | str | None = None,
     memory: str | int | None = None,
@@ -47,13 +47,14 @@ def batch(
     Parameters
     ----------
     pairs : path, pattern, DataFrame or sequence
-        The scenes: a CSV table with the columns target, reference and name; a pattern such as
-        ``"scenes/**/*.tif"``; or a sequence of targets, of (target, reference), or of dictionaries. Images are paths,
-        addresses or GDAL names: each worker opens its own. See :func:`xcoreg.batches.pairs.read_pairs`.
+        The scenes: a CSV table with the columns target, reference and name; a folder of rasters; a pattern such as
+        ``"scenes/**/*.tif"``; STAC items or a collection of them (a JSON file, an address, dictionaries, objects of
+        pystac); or a sequence of targets, of (target, reference), or of dictionaries. Images are paths, addresses or
+        GDAL names: each worker opens its own. See :func:`xcoreg.batches.pairs.read_pairs`.
     out : path
         Folder of the outputs, made if need be; shared with the workers.
     ref : path, optional
-        The reference of all targets that have none of their own.
+        The reference of all targets that have none of their own; a STAC item, too.
     verb : {"shift", "warp"}
         One shift for the whole image, as :func:`xcoreg.match`, or a field of shifts, as :func:`xcoreg.match_local`.
     workers : int or str, optional
@@ -62,11 +63,15 @@ def batch(
     memory : str or int, optional
         Memory of each of these processes, "2GB" or bytes.
     progress : bool or callable
-        Show a bar on stderr, or call this function with the record of every scene when it ends.
+        Show a bar on stderr, or call this function with the record of every scene when it ends; a method `start` of it
+        is called with the number of scenes to do before.
     **options
         Of `match` or `match_local`; of `apply` (`like` may be a path, or "reference" for each scene's own); `driver`
         and `creation` (a dictionary) of the output format; `report` (a page of figures for every scene); `manifest`
-        ("csv" or "parquet"); `retry` (try refused scenes again). Masks (`where`, `ref_where`) may be paths.
+        ("csv" or "parquet"); `retry` (try refused and skipped scenes again); `asset` of STAC items, by its key or
+        common name; `preset`, a name of :data:`xcoreg.presets.PRESETS`; `adjust` (match all targets with each other
+        too, and adjust them together, see :func:`xcoreg.match_stack`; options of that function then). Masks (`where`,
+        `ref_where`) may be paths.
 
     Returns
     -------
@@ -85,8 +90,9 @@ def batch(
     `out` contains for every scene NAME.tif (the suffix depends on `driver`), ``scenes/NAME.fit.json`` and, written
     last, the record ``scenes/NAME.json``; besides, ``manifest.csv`` and ``index.html``. Every file is complete or
     absent. A scene is finished when its record says so, the output has the size recorded there, and neither images
-    nor options have changed since. A *refused* scene (no trustworthy match) counts as finished, a *failed* one (any
-    other error) is tried again: the same call continues a run that was killed.
+    nor options have changed since. A *refused* scene (no trustworthy match) and a *skipped* one (it does not overlap
+    its reference) count as finished, a *failed* one (any other error) is tried again: the same call continues a run
+    that was killed.
 
     Examples
     --------
@@ -100,13 +106,15 @@ def batch(
     >>> batch([tgt], folder / "out", ref=ref).n_new
     0
     """
-    scenes = read_pairs(pairs, ref)
-    retry = bool(options.pop("retry", False))
+    scenes = read_pairs(pairs, ref, asset=options.pop("asset", None), out=out)
+    retry, adjust = bool(options.pop("retry", False)), bool(options.pop("adjust", False))
     folder = Path(out).absolute()
-    checked = scene.check_batch_options(folder, verb, options)
+    checked = scene.check_batch_options(folder, verb, options, adjust=adjust)
     _check_outputs(checked, scenes)
     check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
+    if adjust:
+        checked = adjusted_by(checked, scenes)
     records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
     todo = [at for at in range(len(scenes)) if at not in records]
     logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
@@ -145,7 +153,7 @@ def _write_summary(options: scene.BatchOptions, records: dict[int, dict[str, Any
     found = Batch(options.folder, tuple(records[at] for at in sorted(records)))
     try:
         write_manifest(found, options.folder / f"manifest.{options.manifest}")
-        write_page(found, options.folder / "index.html")
+        write_page(found.records, found.rows(), found.folder / "index.html")
     except OSError as error:  # such as a full disk, which the scenes have reported
         logger.warning("the table of scenes cannot be written: %s", error)
 
@@ -172,7 +180,7 @@ def _finished(options: scene.BatchOptions, pair: Pair, retry: bool) -> dict[str,
     record = scene.read_record(paths.record)
     if record is None or record["status"] == scene.FAILED or record.get("signature") != options.signature(pair):
         return None
-    if record["status"] == scene.REFUSED:
+    if record["status"] in (scene.REFUSED, scene.SKIPPED):
         return None if retry else record
     complete = paths.image.exists() and paths.fit.exists() and (paths.report is None or paths.report.exists())
     if not complete or (paths.image.is_file() and paths.image.stat().st_size != record.get("bytes")):
@@ -195,6 +203,8 @@ def _check_outputs(options: scene.BatchOptions, scenes: list[Pair]) -> None:
 def _record_function(progress: bool | OnRecord, total: int) -> Iterator[OnRecord]:
     """Give the function that is called with every record: the user's, or one that moves a bar."""
     if callable(progress):
+        if hasattr(progress, "start"):
+            progress.start(total)
         yield progress
         return
     counts: Counter[str] = Counter()
@@ -208,7 +218,6 @@ def _record_function(progress: bool | OnRecord, total: int) -> Iterator[OnRecord
         yield move
 
 
-_WORDS = {scene.DONE: "corrected", scene.REFUSED: "refused", scene.FAILED: "failed"}
 _TOP = ("name", "status", "reason", "target", "reference", "output", "model", "dx", "dy", "unit", "dcol", "drow")
 _SIGMA = ("sigma_x", "sigma_y", "sigma_col", "sigma_row", "length", "angle")
 _SIMILARITY = ("reliability", "score", "ssim_before", "ssim_after", "n_windows", "n_ok")
@@ -219,7 +228,7 @@ _COLUMNS = [*_TOP, *_SIGMA, *_QUALITY, *(f"seconds_{step}" for step in _STEPS)]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The records of many scenes; true when every one was corrected.
+    """The records of many scenes; true when every one that overlaps its reference was corrected.
 
     Parameters
     ----------
@@ -242,14 +251,14 @@ class Batch:
     n_new: int = 0
 
     def counts(self) -> dict[str, int]:
-        """Numbers of scenes by status: done, refused (no trustworthy match), failed."""
-        found = Counter(record["status"] for record in self.records)
-        return {status: found[status] for status in _WORDS if found[status]}
+        """Numbers of scenes by status: done, refused (no trustworthy match), skipped (no overlap), failed."""
+        return count_statuses(self.records)
 
     @property
     def ok(self) -> bool:
-        """True when every scene was corrected."""
-        return all(record["status"] == scene.DONE for record in self.records)
+        """True when every scene was corrected that overlaps its reference, and one at least."""
+        found = self.counts()
+        return bool(found.get(scene.DONE)) and not found.get(scene.REFUSED) and not found.get(scene.FAILED)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -264,11 +273,6 @@ class Batch:
     def to_dataframe(self) -> pd.DataFrame:
         """Give these rows as a DataFrame."""
         return pd.DataFrame(self.rows(), columns=_COLUMNS)
-
-
-def describe_counts(counts: dict[str, int]) -> str:
-    """Give counts by status in words."""
-    return ", ".join(f"{n} {_WORDS[status]}" for status, n in counts.items()) or "nothing"
 
 
 def write_manifest(batch: Batch, path: Path) -> None:
@@ -286,56 +290,8 @@ def write_manifest(batch: Batch, path: Path) -> None:
             writer.writerows(batch.rows())
 
 
-def write_page(batch: Batch, path: Path) -> None:
-    """Write a self-contained page of all scenes, with links to their files."""
-    title = f"{len(batch.records)} scenes: {describe_counts(batch.counts())}"
-    kind = "" if batch.ok else ' class="bad"'
-    sign = (
-        "A correction is added to the coordinates of the target: x_ref = x_tgt + dx; dcol runs to the right, drow "
-        "down, in pixels of the target. RMSE: before and after the correction, at check points, px."
-    )
-    body = f"<header{kind}><h1>{escape(title)}</h1>{paragraphs([sign], 'faint')}</header>"
-    bad = [record for record in batch.records if record["status"] != scene.DONE]
-    good = [record for record in batch.records if record["status"] == scene.DONE]
-    names = ["scene", "dcol", "drow", "RMSE before", "after", "SSIM before", "after", "windows", "s", "model"]
-    if bad:
-        lines = [[_link(batch, one), escape(_WORDS[one["status"]]), escape(one["reason"])] for one in bad]
-        body += section("Not corrected", table(["scene", "", "reason"], lines, markup=True))
-    if good:
-        lines = [_cells(batch, one) for one in good]
-        body += section("Corrected", table(names, lines, numbers=len(names) - 2, markup=True))
-    with new_file(path) as place:
-        place.write_text(page(title, body), encoding="utf-8")
-
-
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     quality, seconds = record.get("quality") or {}, record.get("seconds") or {}
     row = {name: record.get(name) for name in (*_TOP, *_SIGMA)}
     row |= {name: quality.get(name) for name in _QUALITY}
     return row | {f"seconds_{step}": seconds.get(step) for step in _STEPS}
-
-
-def _cells(batch: Batch, record: dict[str, Any]) -> list[str]:
-    row = _row(record)
-    cells = [_link(batch, record), *(_number(row[name], "+.3f") for name in ("dcol", "drow"))]
-    cells += [_number(row[name], ".3f") for name in ("rmse_before", "rmse_after", "ssim_before", "ssim_after")]
-    cells += [f"{row['n_ok']} / {row['n_windows']}", _number(row["seconds_total"], ".1f")]
-    return [*cells, escape(record.get("model") or "")]
-
-
-def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) else ""
-
-
-def _link(batch: Batch, record: dict[str, Any]) -> str:
-    name = record["name"]
-    record_path = f"{scene.SCENES}/{name}.json"
-    if record["status"] != scene.DONE:
-        return _anchor(record_path, name)
-    page_path = f"{scene.SCENES}/{name}.html"
-    path = page_path if (batch.folder / page_path).exists() else record["output"]
-    return f"{_anchor(path, name)} {_anchor(record_path, 'record')}"
-
-
-def _anchor(path: str, text: str) -> str:
-    return f'<a href="{quote(path)}">{escape(text)}</a>'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 import warnings
@@ -12,33 +11,35 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from rasterio.drivers import raster_driver_extensions
 from rasterio.errors import RasterioError
 
-from xcoreg import lazy
+from xcoreg import lazy, presets
 from xcoreg.batches.pairs import Pair
+from xcoreg.batches.thumbnail import write_thumbnail
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
-from xcoreg.errors import CoregError, CoregWarning, MatchError, OptionError, require
+from xcoreg.errors import CoregError, CoregWarning, MatchError, NoOverlap, OptionError, hide_secrets, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file
-from xcoreg.io.formats import driver_for
+from xcoreg.io.formats import checked_creation, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.matching.options import LocalOptions, Options, check_options
+from xcoreg.matching.stack_options import StackLocalOptions, StackOptions, check_stack_options
 from xcoreg.results.coregistration import Coregistration, current_versions
+from xcoreg.results.stack import load_stack
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyOptions
 
-# How a scene ended: corrected; no trustworthy match; any other error, so it is tried again.
-DONE, REFUSED, FAILED = "done", "refused", "failed"
+# How a scene ended: corrected; no trustworthy match; nothing in common with the reference; any other error, so it is
+# tried again.
+DONE, REFUSED, SKIPPED, FAILED = _STATUSES = "done", "refused", "skipped", "failed"
 FORMAT = "xcoreg scene"
 SCENES = "scenes"  # folder of records, fits and pages
 
-_WRITE_OPTIONS = ("driver", "creation", "report", "manifest")
+_WRITE_OPTIONS = ("driver", "creation", "report", "manifest", "preset")
 _MANIFESTS = ("csv", "parquet")
 _SUFFIXES = {"GTiff": ".tif", "COG": ".tif", "netCDF": ".nc", "Zarr": ".zarr", "ENVI": ".bsq", "JP2OpenJPEG": ".jp2"}
-_WEB = re.compile(r"/?vsicurl\?[^\s']*url=([^\s',]+)")
 _WAITS = (1.0, 4.0)  # seconds before an image on the web is opened again
 
 
@@ -59,7 +60,9 @@ class BatchOptions:
     folder, manifest : Of the outputs, absolute, and format of the table of scenes in it.
     verb : "shift", one for the whole image, or "warp", a field of shifts.
     matching, applying : Options of `match` or `match_local`, and of `apply`.
+    stack : Of scenes that are adjusted together: the file of the result, its mark, and the names of the scenes in it.
     driver, creation, report : GDAL's name and the creation options of the output format; whether to write a page.
+    preset : Name of the preset that chooses the bands.
     """
 
     folder: Path
@@ -70,6 +73,8 @@ class BatchOptions:
     creation: dict[str, Any] = field(default_factory=dict)
     report: bool = False
     manifest: str = "csv"
+    preset: str | None = None
+    stack: tuple[str, str, tuple[str, ...]] | None = None
 
     def paths(self, name: str) -> ScenePaths:
         """Name the files of a scene."""
@@ -85,7 +90,8 @@ class BatchOptions:
             return
         beside = [paths.image.with_name(f"{paths.image.name}.aux.xml")]
         beside += [paths.image.with_suffix(".hdr")] if self.driver == "ENVI" else []
-        for path in (paths.record, paths.fit, paths.record.with_suffix(".html"), paths.image, *beside):
+        beside += [paths.record.with_suffix(suffix) for suffix in (".html", ".png")]
+        for path in (paths.record, paths.fit, paths.image, *beside):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -95,20 +101,26 @@ class BatchOptions:
         """Hash what a result depends on: the input files as they are now, and the options."""
         names = [one.name for one in fields(self) if one.name not in ("folder", "manifest")]
         options = {name: _hashable(getattr(self, name)) for name in names}
-        files = _file_state(pair.target), _file_state(pair.reference)
+        files = file_state(pair.target), file_state(pair.reference)
         return lazy.token(current_versions()["xcoreg"], pair.name, *files, options)
 
 
-def check_batch_options(folder: Path, verb: str, options: dict[str, Any]) -> BatchOptions:
+def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adjust: bool = False) -> BatchOptions:
     """Check the options of a batch before any work."""
     if verb not in ("shift", "warp"):
         raise OptionError(f"verb is {verb!r}: choose 'shift' (one for the whole image) or 'warp' (a field of shifts)")
+    preset = options.get("preset")
+    if preset is not None:
+        options = presets.options(preset, "match_local" if verb == "warp" else "match") | options
     others = (*APPLY_OPTIONS, *_WRITE_OPTIONS)
     matching = {name: value for name, value in options.items() if name not in others or name == "nodata"}
     needless = sorted({"errors", "progress"} & matching.keys())
     if needless:
         raise OptionError(f"{needless[0]}= has no meaning for many scenes: each record has the reason of a failure")
-    check_options(matching, others, kind=LocalOptions if verb == "warp" else Options)
+    if adjust:
+        check_stack_options(matching, StackLocalOptions if verb == "warp" else StackOptions)
+    else:
+        check_options(matching, others, kind=LocalOptions if verb == "warp" else Options)
     applying = {name: options[name] for name in APPLY_OPTIONS if options.get(name) is not None}
     ApplyOptions.checked(applying)
     driver = driver_for(Path("image.tif"), options.get("driver") or "GTiff")
@@ -120,8 +132,9 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any]) -> Bat
         raise OptionError(f"manifest is {manifest!r}: choose from {', '.join(_MANIFESTS)}")
     if manifest == "parquet":
         require("pyarrow", extra="vector")
-    creation = dict(options.get("creation") or {})
-    return BatchOptions(folder, verb, matching, applying, driver, creation, bool(options.get("report")), manifest)
+    creation = checked_creation(options.get("creation") or {})
+    report = bool(options.get("report"))
+    return BatchOptions(folder, verb, matching, applying, driver, creation, report, manifest, preset)
 
 
 def _suffix(driver: str) -> str:
@@ -132,7 +145,7 @@ def _suffix(driver: str) -> str:
     return suffix
 
 
-def _file_state(path: str) -> tuple[Any, ...]:
+def file_state(path: str) -> tuple[Any, ...]:
     """Path of an image, with size and time of a local file."""
     local = local_path(path)
     if local is None or not local.exists():
@@ -146,7 +159,7 @@ def _hashable(value: Any) -> Any:
         return {key: _hashable(one) for key, one in value.items()}
     if isinstance(value, Path):
         return str(value)
-    return _file_state(value) if isinstance(value, str) and local_path(value) is not None else value
+    return file_state(value) if isinstance(value, str) and local_path(value) is not None else value
 
 
 @dataclass
@@ -177,6 +190,8 @@ def correct_scene(options: BatchOptions, pair: Pair) -> dict[str, Any]:
             fit = _correct_with_retries(options, pair, clock)
         except MatchError as error:
             record |= {"status": REFUSED, "reason": error.reason}
+        except NoOverlap as error:
+            record |= {"status": SKIPPED, "reason": str(error)}
         except Exception as error:  # noqa: BLE001 - one scene that fails must not stop the others
             return record_failure(options, pair, error, record["signature"])
         else:
@@ -199,8 +214,7 @@ def record_failure(options: BatchOptions, pair: Pair, error: Any, signature: str
 
 def _reason(error: BaseException) -> str:
     cause = error.__cause__ if "previous exception" in str(error) and error.__cause__ is not None else error
-    text = " ".join(str(cause).split())
-    text = _WEB.sub(lambda found: unquote(found[1]), text)  # the address as the user wrote it
+    text = hide_secrets(" ".join(str(cause).split()))
     if isinstance(error, RasterioError):
         return f"an image cannot be read, it may be damaged or out of reach: {text}"
     if isinstance(error, MemoryError):
@@ -215,12 +229,19 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Read a record; None where there is none, or a broken one."""
+    """Read a record; None where there is none, or a broken one: its scene is worked on again."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("format") == FORMAT else None
+    if not isinstance(record, dict) or record.get("format") != FORMAT or record.get("status") not in _STATUSES:
+        return None
+    kinds = dict.fromkeys(("name", "reason", "target", "reference", "output"), str) | {
+        "quality": dict,
+        "seconds": dict,
+    }
+    named = {"name", "reason", "output"} <= record.keys()
+    return record if named and all(isinstance(record.get(name, kind()), kind) for name, kind in kinds.items()) else None
 
 
 def _correct_with_retries(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration:
@@ -242,8 +263,13 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     paths = options.paths(pair.name)
     with clock.running("match"):
         tgt, ref = open_raster(pair.target), open_raster(pair.reference)
+        images = {"band": tgt, "ref_band": ref}
+        bands = {} if options.preset is None else presets.bands_of(options.preset, images, options.matching)
         tgt = rectified_to(tgt, ref, nodata=options.matching.get("nodata"))
-        fit = (match_local if options.verb == "warp" else match)(tgt, ref, **options.matching)
+        matching = options.matching | bands
+        if options.preset is not None and "window" in matching:
+            matching = presets.without_large_window(options.preset, matching, tgt.coreg.grid, ref.coreg.grid)
+        fit = _fit(options, pair, (tgt, ref), matching)
     with clock.running("write"):
         with new_file(paths.fit) as place:
             fit.save(place)
@@ -254,7 +280,16 @@ def _correct(options: BatchOptions, pair: Pair, clock: _Clock) -> Coregistration
     if paths.report is not None:
         with clock.running("report"):
             fit.report(paths.report, target=tgt, reference=ref, title=pair.name)
+    write_thumbnail(paths.record.with_suffix(".png"), fit, tgt, ref)
     return fit
+
+
+def _fit(options: BatchOptions, pair: Pair, images: tuple[Any, Any], matching: dict[str, Any]) -> Coregistration:
+    """Match a scene, or take its part of the stack that it was adjusted with."""
+    if options.stack is None:
+        return (match_local if options.verb == "warp" else match)(*images, **matching)
+    path, _, names = options.stack
+    return load_stack(path).fit(names.index(pair.name))
 
 
 @contextmanager
@@ -273,7 +308,8 @@ def _description(options: BatchOptions, pair: Pair) -> dict[str, Any]:
     """Fields of a record of any scene, however it ended."""
     paths = options.paths(pair.name)
     files = {"output": paths.image.name, "fit": paths.fit.name}
-    return {"format": FORMAT, "version": current_versions()["xcoreg"], **asdict(pair), "verb": options.verb, **files}
+    images = {key: hide_secrets(value) for key, value in asdict(pair).items()}
+    return {"format": FORMAT, "version": current_versions()["xcoreg"], **images, "verb": options.verb, **files}
 
 
 def _numbers(fit: Coregistration) -> dict[str, Any]:

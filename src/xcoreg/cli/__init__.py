@@ -19,11 +19,13 @@ COMMANDS = {
     "dem": ("fields", "Align an elevation model with a reference in x, y and z."),
     "points": ("fields", "Write the tie points between TGT and REF as a table."),
     "apply": ("match", "Correct another band, mask or pixel size by a saved fit."),
+    "stack": ("stack", "Match all dates of a time series with each other and correct them together."),
     "batch": ("batch", "Correct many scenes; resumable."),
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
     "ortho": ("ortho", "Rectify a raw image with RPCs over a DEM, corrected against a reference."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),
-    "locate": ("georef", "Find the points of a table in an image: columns, rows, values."),
+    "locate": ("locate", "Find the points of a table in an image: columns, rows, values."),
+    "arosics": ("arosics", "AROSICS' own command line: global and local, with its flags."),
     "demo": ("match", "Match and correct the pair of images that comes with xcoreg."),
 }
 

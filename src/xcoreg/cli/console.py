@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from xcoreg.cli.defaults import describe_defaults
+from xcoreg.cli.words import in_shell_words, with_shell_command
 from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, NotGeoreferenced, OptionError
 
-# Options as the library's messages spell them, for Python: the shell writes --max-shift for max_shift=.
-_KEYWORD = re.compile(
-    r"\b((?:ref_)?(?:band|nodata|where|footprint)|windows?|at|max_shift|contrast|align_grid|like|resampling|driver"
-    r"|overwrite|spacing|model|filters|points|matcher)=([\w'(+-]?)"
-)
-# The library's messages name a call in Python; these are the commands that do the same. `rio` comes with rasterio.
-_SHELL_COMMANDS = {
-    "control points": "xcoreg georef rectify FILE OUT",
-    "RPCs": "xcoreg georef rectify FILE OUT",
-    "CRS": "rio edit-info --crs EPSG:CODE FILE",
-    "one exposure": "gdal_translate -b NUMBER FILE ONE.tif",
-    "transform": "rio edit-info --transform '[a, b, c, d, e, f]' FILE",
-}
 _BAD_INPUT = (OptionError, GridError, FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
@@ -55,25 +43,7 @@ class NoMatch(Failure):
     title = "No trustworthy match"
 
 
-def with_shell_command(text: str) -> str:
-    """Add the command that adds a georeference to a message that misses it."""
-    missing = next((key for key in ("one exposure", "control points", "RPCs", "CRS") if key in text), "transform")
-    return f"{text}; in the shell: {_SHELL_COMMANDS[missing]}"
-
-
-def in_shell_words(text: str) -> str:
-    """Spell the options in a message of the library as the shell does.
-
-    Examples
-    --------
-    >>> in_shell_words("raise max_shift=, or pass force=True")
-    'raise --max-shift, or pass --force'
-    """
-    text = text.replace("force=True", "--force")
-    return _KEYWORD.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * bool(found[2])}{found[2]}", text)
-
-
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception, options: Sequence[str] = ()) -> Failure:
     """Turn an error into one sentence and an exit code: 2 bad input, 3 no trustworthy match, 1 any other error.
 
     Examples
@@ -86,7 +56,7 @@ def failure_of(error: Exception) -> Failure:
         hint = "an image cannot be read, it may be damaged" if "Read" in text else "the output cannot be written"
         text = f"{hint}: {error.__cause__}"
     if isinstance(error, CoregError):
-        text = in_shell_words(text)
+        text = in_shell_words(text, options)
     if isinstance(error, NotGeoreferenced) or "bands of one exposure" in text:
         text = with_shell_command(text)
     if isinstance(error, MatchError):
@@ -107,10 +77,17 @@ class Console:
         self.verbose = verbose
         self.quiet = quiet
         self.last_warning = ""
+        self.options: list[str] = []  # of the command, as Python spells them
+        self.preset: str | None = None
 
     @property
     def progress(self) -> bool:
-        """Whether to show a progress bar: stderr is a terminal."""
+        """Whether to show progress: a bar on a terminal, a line every tenth of the work in pipes."""
+        return not self.quiet
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person is likely to see stderr."""
         return not self.quiet and sys.stderr.isatty()
 
     def print(self, label: str, text: str) -> None:
@@ -150,7 +127,7 @@ class Console:
 
     def _show_warning(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, CoregWarning):
-            self.warn(in_shell_words(str(message)))
+            self.warn(in_shell_words(str(message), self.options))
         else:
             self.detail(f"{category.__name__}: {message}")
 
@@ -168,11 +145,37 @@ class _ConsoleHandler(logging.Handler):
 
 
 class ConsoleCommand(click.Command):
-    """A command whose function gets a :class:`Console` as `console`, and whose errors become one sentence each."""
+    """A command whose function gets a :class:`Console` as `console`, and whose errors become one sentence each.
+
+    examples : Commands with a comment, which end the help.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """End the help with the examples, as they are typed."""
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in self.examples))
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments; a file of defaults or a preset that cannot be used is bad input."""
+        try:
+            return super().make_context(*args, **extra)
+        except CoregError as error:
+            raise failure_of(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command's function; any error leaves as a :class:`Failure`."""
         console = Console(verbose=ctx.params.pop("verbose", False), quiet=ctx.params.pop("quiet", False))
+        defaults = describe_defaults(ctx, ctx.params.pop("config", None))
+        if defaults:
+            console.print("defaults", defaults)
+        console.preset = ctx.params.pop("preset", None)
+        console.options = [param.name or "" for param in self.params]
         ctx.params["console"] = console
         try:
             with console.library_messages():
@@ -186,4 +189,4 @@ class ConsoleCommand(click.Command):
         except Exception as error:  # nothing but an exit code and a sentence may reach the shell
             if not isinstance(error, (CoregError, *_BAD_INPUT)):
                 console.detail(traceback.format_exc())
-            raise failure_of(error) from error
+            raise failure_of(error, console.options) from error

@@ -6,22 +6,23 @@ import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import shapely
-from scipy import ndimage
 from shapely import Geometry
 
 from xcoreg.cli.options import make_folder
-from xcoreg.core.matches import Status, encode_column
-from xcoreg.core.phase import surface
+from xcoreg.core.matches import encode_column
 from xcoreg.errors import MissingDependency, NoOverlap, require
 from xcoreg.files import replacing
-from xcoreg.georef import linear_of, pixel_to_map, vector_to_pixel
+from xcoreg.georef import as_crs, epsg_of, pixel_to_map
 from xcoreg.matching.options import Options, check_options
 from xcoreg.matching.scene import Scene, prepare
-from xcoreg.plot import plot_surface, plot_windows, save_figure
+from xcoreg.plot import save_figure
+from xcoreg.plot.windows import best_windows, draw_window, see
 from xcoreg.raster.footprint import carry_to_crs, footprint
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.tables import check_suffix
@@ -82,45 +83,17 @@ def _square(tgt: Raster, points: TiePoints, i: int) -> Any:
 
 def _plot_windows(folder: Path, scene: Scene, points: TiePoints, contrast: str) -> list[Path]:
     """Plot the best windows: trusted ones first, then those that correlate best."""
-    best = np.lexsort((-np.nan_to_num(points.score, nan=-1.0), ~points.ok))[:_FIGURES]
     written = []
-    for i in sorted(best.tolist()):
-        before, ref, after, height, peak = _window(scene, points, i, contrast)
-        number, reason = int(points.window[i]), Status(int(points.status[i])).reason
-        title = f"window {number}: {reason}"
+    for i in sorted(best_windows(points)[:_FIGURES].tolist()):
+        number = int(points.window[i])
         try:
-            figures = {
-                f"window_{number:03d}.png": plot_windows(before, ref, after, title=title),
-                f"surface_{number:03d}.png": plot_surface(height, peak, title=title),
-            }
+            cuts, surface = draw_window(see(scene, points, i, contrast), points, i)
         except MissingDependency:
             return []
-        for name, figure in figures.items():
-            save_figure(figure, folder / name)
-            written.append(folder / name)
+        for name, figure in (("window", cuts), ("surface", surface)):
+            written.append(folder / f"{name}_{number:03d}.png")
+            save_figure(figure, written[-1])
     return written
-
-
-def _window(scene: Scene, points: TiePoints, i: int, contrast: str) -> tuple[Any, Any, Any, Any, tuple[float, float]]:
-    """Values and valid pixels of target, reference and corrected target; correlation surface, and its peak."""
-    linear, own = scene.linear, linear_of(scene.target.grid.affine)
-    ratio = (own[0] * own[3] - own[1] * own[2]) / (linear[0] * linear[3] - linear[1] * linear[2])
-    size = max(16, round(points.size[i] * np.sqrt(abs(ratio))))
-    place = points.x[i : i + 1], points.y[i : i + 1]
-    cuts = [cutter.cut(*place, size) for cutter in (scene.reference_cutter, scene.target_cutter)]
-    (ref_values, ref_valid), (values, valid) = ((cut.values[0], cut.valid[0]) for cut in cuts)
-    height = np.fft.fftshift(surface(values[None], ref_values[None], valid[None], ref_valid[None])[0])
-    if contrast != "same" and -height.min() > height.max():
-        height = -height
-    # The two windows begin at whole pixels of their own images: the distance between these is not part of the shift.
-    dx, dy = points.dx[i] + cuts[1].x[0] - cuts[0].x[0], points.dy[i] + cuts[1].y[0] - cuts[0].y[0]
-    dcol, drow = (float(part) for part in vector_to_pixel(linear, dx, dy))
-    if not np.isfinite([dcol, drow]).all():
-        row, col = np.unravel_index(np.argmax(height), height.shape)
-        dcol, drow = float(col - size // 2), float(row - size // 2)
-    still = ndimage.shift(valid.astype(np.uint8), (drow, dcol), order=0) > 0
-    moved = ndimage.shift(values, (drow, dcol), order=3), still
-    return (values, valid), (ref_values, ref_valid), moved, height, (dcol, drow)
 
 
 @dataclass(frozen=True)
@@ -142,7 +115,40 @@ def write_layers(folder: Path, layers: list[Layer], crs: Any) -> list[Path]:
         for layer in layers:
             table = gpd.GeoDataFrame(layer.columns, geometry=layer.geometries, crs=crs)
             table.to_file(temporary, layer=layer.name, driver="GPKG", engine="pyogrio")
-    return [path]
+    return [path, _write_project(folder / "debug.qgs", layers, crs)]
+
+
+_PROJECT = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis projectname="xcoreg" version="3.16">
+<projectCrs><spatialrefsys nativeFormat="Wkt"><wkt>$wkt</wkt><authid>$code</authid></spatialrefsys></projectCrs>
+<layer-tree-group><customproperties/>$tree</layer-tree-group>
+<projectlayers>$layers</projectlayers>
+<properties><Paths><Absolute type="bool">false</Absolute></Paths></properties>
+</qgis>
+"""
+_COLOURS = {"footprint_reference": "213,94,0", "footprint_target": "0,114,178", "overlap": "0,158,115"}
+
+
+def _write_project(path: Path, layers: list[Layer], crs: Any) -> Path:
+    """Write a project of QGIS that shows the layers beside it as outlines."""
+    names = [layer.name for layer in reversed(layers)]  # the windows on top
+    tree = "".join(f'<layer-tree-layer id="{name}" name="{name}" checked="Qt::Checked"/>' for name in names)
+    made = [
+        f'<maplayer type="vector" geometry="Polygon"><id>{name}</id>'
+        f"<datasource>./debug.gpkg|layername={name}</datasource><layername>{name}</layername>"
+        '<provider encoding="UTF-8">ogr</provider>'
+        '<renderer-v2 type="singleSymbol"><symbols><symbol type="fill" name="0"><layer class="SimpleFill" enabled="1">'
+        f'<prop k="style" v="no"/><prop k="outline_color" v="{_COLOURS.get(name, "204,121,167")},255"/>'
+        '<prop k="outline_width" v="0.5"/></layer></symbol></symbols></renderer-v2></maplayer>'
+        for name in names
+    ]
+    wkt = "" if crs is None else escape(as_crs(crs).to_wkt())
+    epsg = None if crs is None else epsg_of(crs)
+    code = f"EPSG:{epsg}" if epsg else ""
+    text = Template(_PROJECT).substitute(wkt=wkt, code=code, tree=tree, layers="".join(made))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def _write_geojson(path: Path, layer: Layer, crs: Any) -> Path:

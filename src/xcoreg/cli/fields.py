@@ -13,9 +13,10 @@ import click
 import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
+from xcoreg.cli.defaults import preset_option
 from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
 from xcoreg.core.matches import describe_counts
-from xcoreg.errors import MatchError, OptionError
+from xcoreg.errors import MatchError, OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
@@ -25,9 +26,16 @@ _SMALLEST_BLOCK = 16  # px
 _FILE = click.Path(dir_okay=False)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg warp ref.tif tgt.tif warped.tif --report report.html",
+        "xcoreg warp ref.tif tgt.tif warped.tif --spacing 100 --window 128 --model affine --like ref.tif",
+    ],
+)
 @shared.correct_arguments
 @shared.local_options
+@shared.swipe_option
 @shared.write_options
 @shared.console_options
 def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None:
@@ -38,7 +46,13 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     correct_with(match_files_locally, ref, tgt, out, options, console)
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg points ref.tif tgt.tif points.gpkg --spacing 100",
+        "xcoreg points ref.tif tgt.tif points.csv --columns arosics",
+    ],
+)
 @shared.correct_arguments
 @shared.local_options
 @click.option(
@@ -48,9 +62,12 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
     show_default=True,
     help="Column names of xcoreg or of AROSICS.",
 )
+@click.option("--style", is_flag=True, help="Write OUT.qml too, the style with which QGIS shows the points.")
 @shared.overwrite_option
 @shared.console_options
-def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwrite: bool, **options: Any) -> None:
+def points(
+    ref: str, tgt: str, out: str, console: Console, columns: str, style: bool, overwrite: bool, **options: Any
+) -> None:
     """Find tie points between TGT and REF and write them to OUT.
 
     The suffix of OUT chooses the format: .gpkg, .geojson, .parquet, .shp or .csv. Windows that failed are in the table
@@ -58,25 +75,36 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     """
     path = Path(out)
     shared.check_new(path, (ref, tgt), overwrite)
-    xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
-    shared.check_distinct({"OUT": out, **{name: options[name] for name in shared.RESULT_FILES}})
+    suffix = xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
+    if suffix != ".csv":
+        require("geopandas", extra="vector")  # before any work
+    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():
         raise MatchError(f"no window could be matched: {describe_counts(found.status)}", found)
     found.save(path, columns=columns)
     console.print("points", describe_counts(found.status))
     console.print("wrote", out)
+    if style:
+        console.print("style", str(xcoreg.results.tables.write_style(path)))
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg dem ref_dem.tif dem.tif fixed.tif --stable glaciers.gpkg --exclude",
+        "xcoreg dem ref_dem.tif dem.tif fixed.tif --block 250 --report report.html",
+    ],
+)
 @shared.correct_arguments
+@preset_option
 @click.option(
     "--matcher",
     default="nuth_kaab",
     show_default=True,
     metavar="NAMES",
-    help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together. Variants follow a "
-    "colon: nuth_kaab:classic, vertical:mean, deramp:2.",
+    help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together; or rigid, alone. "
+    "Variants follow a colon: nuth_kaab:classic, vertical:mean, deramp:2, rigid:scale.",
 )
 @click.option(
     "--stable",
@@ -84,6 +112,11 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, overwri
     "where",
     metavar="FILE",
     help="Stable terrain: raster mask (not zero) or polygons, in any CRS.",
+)
+@click.option(
+    "--bias",
+    metavar="NAMES",
+    help="Biases to fit as well, with commas: along_track, across_track, elevation, slope, curvature, jitter.",
 )
 @click.option("--exclude", is_flag=True, help="FILE of --stable marks unstable terrain, such as glaciers.")
 @click.option("--block", "--spacing", "spacing", type=float, help="Match block by block, with this side, target px.")
@@ -141,6 +174,11 @@ def _match_elevations(ref: str, tgt: str, options: dict[str, Any], console: Cons
     """Match block by block, or as a whole."""
     names = [name.strip() for name in options["matcher"].split(",") if name.strip()]
     options["matcher"] = names[0] if len(names) == 1 else names
+    bias = options.pop("bias", None)
+    if bias and options["spacing"] is not None:
+        raise OptionError("--bias belongs to one correction for all: leave --block out, blocks follow biases")
+    if bias:
+        options["bias"] = [name.strip() for name in bias.split(",") if name.strip()]
     if exclude:
         options["where"] = xcoreg.outside(options["where"])
     if options["spacing"] is None:
@@ -150,7 +188,7 @@ def _match_elevations(ref: str, tgt: str, options: dict[str, Any], console: Cons
 
 def _elevation_lines(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if fit.is_field:
-        yield "model", repr(fit.model)
+        yield "model", xcoreg.results.text.model_in_words(fit)
     if len(fit.points) > 1:
         yield "blocks", describe_counts(fit.points.status)
     yield "mean" if fit.is_field else "shift", str(fit.shift)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-import rasterio
 import shapely
 from pyproj import Geod
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from xcoreg.cli.console import ConsoleCommand, with_shell_command
-from xcoreg.cli.options import band_option, console_options
-from xcoreg.errors import CoregError, GridError, NotGeoreferenced
+from xcoreg.cli.console import ConsoleCommand
+from xcoreg.cli.options import band_option, console_options, image_argument
+from xcoreg.cli.words import with_shell_command
+from xcoreg.errors import CoregError, GridError, NotGeoreferenced, OptionError
+from xcoreg.files import open_gdal
 from xcoreg.georef import GCPFit, as_crs, epsg_of, gsd, has_lonlat, pixel_to_lonlat, transform_points
 from xcoreg.georef.crs import unit_of
 from xcoreg.io.read import open_raster
-from xcoreg.raster.bands import other_axes, to_band
+from xcoreg.raster.bands import other_axes, shape_of, to_band
 from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import georeferenced_by
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster, uncertain_text
-from xcoreg.warp.ground import ground_of, shape_of
+from xcoreg.warp.ground import ground_of
 from xcoreg.warp.locate import place
 
 if TYPE_CHECKING:
@@ -141,17 +140,15 @@ def _file_facts(image: Any) -> dict[str, Any]:
     """Format, blocks, overviews and control points of the file that an image was opened from."""
     image = next(iter(image.data_vars.values())) if hasattr(image, "data_vars") else image
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(image.encoding.get("source") or "") as file:
-                return {
-                    "format": file.driver,
-                    "block": list(file.block_shapes[0]),
-                    "overviews": list(file.overviews(1)),
-                    "n_gcps": len(file.gcps[0]),
-                    "rpcs": file.rpcs is not None,
-                }
-    except (RasterioError, IndexError):  # Zarr, say
+        with open_gdal(image.encoding.get("source") or "") as file:
+            return {
+                "format": file.driver,
+                "block": list(file.block_shapes[0]),
+                "overviews": list(file.overviews(1)),
+                "n_gcps": len(file.gcps[0]),
+                "rpcs": file.rpcs is not None,
+            }
+    except (OptionError, IndexError):  # Zarr, say
         blocks = image.encoding.get("preferred_chunks", {})
         sizes = [blocks.get(dim) for dim in image.dims[-2:]]
         return {"format": None, "block": sizes, "overviews": [], "n_gcps": 0, "rpcs": False} if all(sizes) else {}
@@ -275,8 +272,14 @@ _NODATA_SOURCES = {
 }
 
 
-@click.command(cls=ConsoleCommand)
-@click.argument("image")
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg info image.tif                                   # for people",
+        "xcoreg info image.tif --json                            # for programs",
+    ],
+)
+@image_argument
 @band_option("--band", "Band to describe: number from 1, or name.  [default: first]")
 @click.option("--nodata", type=float, help="Nodata value, instead of the one found (nan and -inf too).")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")

@@ -12,6 +12,7 @@ import click
 
 import xcoreg
 from xcoreg.cli.console import Console
+from xcoreg.cli.defaults import config_option, preset_option
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
@@ -19,8 +20,10 @@ if TYPE_CHECKING:  # --help must not wait for these
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline", "lines")
-RESULT_FILES = ("save_fit", "report", "field", "gcps")
+RESULT_FILES = ("save_fit", "report", "field", "gcps", "swipe")
 _CONTRASTS = ("same", "reversed", "any")
+_MATCHERS = ("auto", "phase", "structure")
+GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 _FILE = click.Path(dir_okay=False)
 _INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points", "terrain")
 
@@ -60,7 +63,10 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     return tuple(name.strip() for name in value.split(",") if name.strip() not in ("", "none"))
 
 
-pair_arguments = group_options(click.argument("ref"), click.argument("tgt"))
+# Paths complete in the shell; addresses and GDAL names are no files and are taken as they are.
+image_path = click.Path(readable=False)
+pair_arguments = group_options(click.argument("ref", type=image_path), click.argument("tgt", type=image_path))
+image_argument = click.argument("image", type=image_path)
 correct_arguments = group_options(pair_arguments, click.argument("out", type=click.Path()))
 overwrite_option = click.option(
     "--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."
@@ -68,6 +74,9 @@ overwrite_option = click.option(
 target_nodata_option = click.option("--nodata", type=float, help="Nodata value of the target (nan and -inf too).")
 image_nodata_option = click.option("--nodata", type=float, help="Nodata value of IMAGE (nan and -inf too).")
 reference_nodata_option = click.option("--ref-nodata", type=float, help="Nodata value of the reference.")
+swipe_option = click.option(
+    "--swipe", type=_FILE, metavar="HTML", help="Write a page to compare the images: swipe, flicker, zoom."
+)
 fit_option = click.option("--save-fit", type=_FILE, help="Save the fit as JSON, for xcoreg apply.")
 format_options = group_options(
     click.option("--driver", help="GDAL's name of the output format.  [default: by the suffix of OUT]"),
@@ -76,6 +85,7 @@ format_options = group_options(
 )
 
 console_options = group_options(
+    config_option,
     click.option("-v", "--verbose", is_flag=True, help="Print interim results too."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
 )
@@ -83,7 +93,16 @@ console_options = group_options(
 window_option = click.option(
     "--window", type=int, help="Side of a window, px.  [default: 256, less if the overlap is small]"
 )
+matcher_option = click.option(
+    "--matcher",
+    type=click.Choice(_MATCHERS),
+    default="auto",
+    show_default=True,
+    help="Compare intensities (phase), directions of edges (structure: radar, maps, other bands), or edges where "
+    "intensities find nothing.",
+)
 _shared = group_options(
+    preset_option,
     band_option("--band", "Band of the target to match: number from 1, or name.  [default: first]"),
     band_option("--ref-band", "Band of the reference to match.  [default: first]"),
     click.option("--max-shift", type=float, help="Largest shift to search, target px.  [default: 0.4 of a window]"),
@@ -94,14 +113,23 @@ _shared = group_options(
         show_default=True,
         help="Whether what is bright in one image is bright in the other; 'any' tries both.",
     ),
+    matcher_option,
     target_nodata_option,
     reference_nodata_option,
-    click.option("--footprint", metavar="WKT|FILE", help="Valid area of the target: WKT in its CRS, or a vector file."),
-    click.option("--ref-footprint", metavar="WKT|FILE", help="Valid area of the reference."),
     click.option(
-        "--where", metavar="FILE", help="Match only here: mask (not zero), quality layer (scl:FILE) or polygons."
+        "--footprint",
+        type=image_path,
+        metavar="WKT|FILE",
+        help="Valid area of the target: WKT, or vectors.",
     ),
-    click.option("--ref-where", metavar="FILE", help="Match only here in the reference: mask, layer or polygons."),
+    click.option("--ref-footprint", type=image_path, metavar="WKT|FILE", help="Valid area of the reference."),
+    click.option(
+        "--where",
+        type=image_path,
+        metavar="FILE",
+        help="Match only here: mask, quality layer (scl:FILE) or polygons.",
+    ),
+    click.option("--ref-where", type=image_path, metavar="FILE", help="Match only here in the reference: the same."),
     fit_option,
     click.option("--report", type=_FILE, metavar="HTML", help="Write a page with maps, tables and figures."),
 )
@@ -110,6 +138,13 @@ match_options = group_options(
     window_option,
     click.option("--windows", type=int, default=9, show_default=True, help="Number of windows to match."),
     click.option("--at", type=float, nargs=2, metavar="X Y", help="Centre of the window, in the CRS of the target."),
+    click.option(
+        "--geometry",
+        type=click.Choice(GEOMETRIES),
+        default="shift",
+        show_default=True,
+        help="What is measured of the whole image: a shift, or rotation, scale and more; auto takes the simplest.",
+    ),
     _shared,
     click.option("--debug", type=click.Path(file_okay=False), metavar="DIR", help="Write footprints and figures here."),
 )
@@ -130,8 +165,18 @@ local_options = group_options(
         callback=_names,
         help="Outlier filters, in this order.  [default: reliability,ssim,neighbours,model; none: no filter]",
     ),
-    click.option("--terrain", metavar="FILE", help="Heights: allow for shifts in proportion to them (a poor DEM)."),
-    click.option("--points", metavar="FILE", help="Match at these points, or use these tie points, instead of a grid."),
+    click.option(
+        "--terrain",
+        type=image_path,
+        metavar="FILE",
+        help="Heights: allow for shifts in proportion to them (a poor DEM).",
+    ),
+    click.option(
+        "--points",
+        type=image_path,
+        metavar="FILE",
+        help="Match at these points, or use these tie points, instead of a grid.",
+    ),
     _shared,
     click.option("--field", type=_FILE, help="Write the field as GeoTIFF: dx, dy and their standard deviation."),
     click.option(
@@ -141,7 +186,7 @@ local_options = group_options(
 
 write_options = group_options(
     click.option("--align-grid", is_flag=True, help="Resample once, onto the pixel lattice of the reference."),
-    click.option("--like", metavar="RASTER", help="Resample once, onto the grid of this raster."),
+    click.option("--like", type=image_path, metavar="RASTER", help="Resample once, onto the grid of this raster."),
     resampling_option(),
     click.option(
         "--vertical/--no-vertical",
@@ -254,7 +299,7 @@ class ResultFiles:
         for path in paths.values():
             xcoreg.files.check_output(path, inputs=inputs)
         check_distinct(paths)
-        if "report" in paths:
+        if {"report", "swipe"} & paths.keys():
             require("matplotlib", extra="plot")
         return cls(paths, images[1], options.get("where"))
 
@@ -267,5 +312,6 @@ class ResultFiles:
             "gcps": partial(xcoreg.coregister.write_gcps, self.target, fit.points),
         }
         for name, path in self.paths.items():
-            writers[name](path)
-            console.print(name.removeprefix("save_"), path)
+            if name in writers:  # the others need the corrected image
+                writers[name](path)
+                console.print(name.removeprefix("save_"), path)

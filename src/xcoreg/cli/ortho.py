@@ -19,7 +19,13 @@ _FILE = click.Path(dir_okay=False)
 _MATCHING = ("band", "ref_band", "spacing", "window", "max_shift", "model", "nodata", "ref_nodata")
 
 
-@click.command(cls=ConsoleCommand)
+@click.command(
+    cls=ConsoleCommand,
+    examples=[
+        "xcoreg ortho raw.tif dem.tif ortho.tif --vertical-datum EGM96",
+        "xcoreg ortho raw.tif dem.tif ortho.tif --ref reference.tif --save-rpcs raw_RPC.TXT",
+    ],
+)
 @click.argument("image")
 @click.argument("dem")
 @click.argument("out", type=click.Path())

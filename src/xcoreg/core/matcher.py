@@ -13,10 +13,9 @@ from scipy import ndimage
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.matches import Matches, Status
-from xcoreg.core.phase import Peaks, correlate
+from xcoreg.core.phase import FourierShift, Peaks, correlate, cut_at_offset, forward, inverse, modes_for, taper
 from xcoreg.core.quality import agreement, smooth, ssim, ssim_centred
 from xcoreg.core.refine import Refined, refine
-from xcoreg.core.spectrum import FourierShift, cut_at_offset, forward, inverse, modes_for, taper
 
 _Windows = tuple[Floats, Floats, Bools, Bools]
 Codes = NDArray[np.int8]  # of statuses
@@ -200,8 +199,8 @@ def phase_match(
     >>> m.dcol.round(2).tolist(), m.drow.round(2).tolist(), m.ok.tolist()
     ([3.0], [-2.0], [True])
     """
-    limit = _limit(ref.shape, max_shift)
-    cuts = _batches(ref.shape)
+    limit = search_reach(ref.shape, max_shift)
+    cuts = batches(ref.shape)
     return Matches.concatenate(
         [_match_batch((tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut]), limit, contrast, compare) for cut in cuts]
     )
@@ -210,7 +209,7 @@ def phase_match(
 def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) -> Matches:
     """Match windows of one batch; those without data or texture are left out."""
     tgt_valid, ref_valid = windows[2:]
-    (tgt, ref), status = _prepare(*windows)
+    (tgt, ref), status = prepare(*windows)
     columns: dict[str, NDArray[np.float64]] = {name: np.full(len(ref), np.nan) for name in _MEASURED}
     middle = {name: np.zeros(len(ref)) for name in ("middle_col", "middle_row")}
     columns |= {"cov": np.full((len(ref), 2, 2), np.nan), **middle}
@@ -251,7 +250,7 @@ def _match_usable(windows: _Windows, limit: float, contrast: str, compare: bool)
     return status, found
 
 
-def _prepare(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[tuple[Floats, Floats], Codes]:
+def prepare(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[tuple[Floats, Floats], Codes]:
     """Centre both windows, zero where invalid; status NO_DATA or FLAT without enough pixels or texture."""
     status = np.zeros(len(ref), np.int8)
     clean = []
@@ -313,13 +312,21 @@ def phase_scout(
     *,
     max_shift: float | None = None,
     contrast: str = "same",
+    side: int | None = None,
 ) -> Floats:
-    """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look."""
-    limit = _limit(ref.shape, max_shift)
+    """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look.
+
+    `side` limits it to the central part of the windows.
+    """
+    if side is not None:
+        rows, cols = (slice((size - side) // 2, (size + side) // 2) for size in ref.shape[1:])
+        tgt, ref = tgt[:, rows, cols], ref[:, rows, cols]
+        tgt_valid, ref_valid = tgt_valid[:, rows, cols], ref_valid[:, rows, cols]
+    limit = search_reach(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
-    for cut in _batches(ref.shape):
+    for cut in batches(ref.shape):
         valid = tgt_valid[cut], ref_valid[cut]
-        clean, status = _prepare(tgt[cut], ref[cut], *valid)
+        clean, status = prepare(tgt[cut], ref[cut], *valid)
         use = np.flatnonzero(status == Status.OK)
         if use.size:
             chosen = [part[use] for part in (*clean, *valid)] if use.size < len(status) else [*clean, *valid]
@@ -328,12 +335,13 @@ def phase_scout(
     return out
 
 
-def _limit(shape: tuple[int, ...], max_shift: float | None) -> float:
+def search_reach(shape: tuple[int, ...], max_shift: float | None) -> float:
+    """Largest correction on each axis that windows (n, rows, cols) are searched for, px."""
     side = min(shape[1:])
     return 0.4 * side if max_shift is None else min(max_shift, 0.5 * side - 1)
 
 
-def _batches(shape: tuple[int, ...]) -> list[slice]:
+def batches(shape: tuple[int, ...]) -> list[slice]:
     """Split windows into batches that fit into the processor's cache, of two at least."""
     size = max(2, _BATCH_PIXELS // max(shape[1] * shape[2], 1))
     return [slice(i, i + size) for i in range(0, shape[0], size)]

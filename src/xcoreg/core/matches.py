@@ -102,6 +102,7 @@ class Status(IntEnum):
     OUTLIER = 10
     MASKED = 11
     OUTSIDE = 12
+    DISCONNECTED = 13
 
     def __str__(self) -> str:
         """Its name: an IntEnum would print as a bare number."""
@@ -132,6 +133,7 @@ _REASONS = {
     Status.OUTLIER: "the shift contradicts that of the other windows",
     Status.MASKED: "excluded by the mask given as where",
     Status.OUTSIDE: "outside the overlap of the two images",
+    Status.DISCONNECTED: "no chain of matched pairs leads to the other dates",
 }
 
 

@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft as sfft
-from scipy import ndimage
+from scipy import fft as sfft, ndimage
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.robust import NMAD

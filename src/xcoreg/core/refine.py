@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft
 
-from xcoreg.core import Bools, Floats, Ints, Spectra
-from xcoreg.core import weights as weighting
+from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
+from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
 from xcoreg.core.quality import Cells
-from xcoreg.core.spectrum import Modes, forward, inverse, modes_for, ramps, shift_pixels
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
 

@@ -27,8 +27,10 @@ def largest_group(moves: Floats, weights: Floats, radius: float) -> Bools:
     return np.asarray(finite & (np.hypot(*(positions - centre).T) <= radius))
 
 
-def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
+def combine(moves: Floats, covs: Floats, shared: Floats | None = None) -> tuple[Floats, Floats]:
     """Mean (2,) and covariance (2, 2) of shifts (n, 2) that may differ by more than their own covariances (n, 2, 2).
+
+    shared : (n, n); correlation of their errors, of windows that overlap; it does not change the mean.
 
     Random effects: where the windows contradict each other at the 1 % level, a common between-window variance is added
     to every covariance so that they no longer do (Paule & Mandel 1982, doi:10.6028/jres.087.022).
@@ -40,8 +42,18 @@ def combine(moves: Floats, covs: Floats) -> tuple[Floats, Floats]:
     if len(moves) == 1 and not known:
         return moves[0], cov
     if len(moves) < 2 or not known or _chi_square(moves, mean, covs) <= chdtri(2 * (len(moves) - 1), _CHANCE):
-        return mean, cov
-    return _weighted_mean(moves, covs + _between(moves, covs) * np.eye(2))
+        return mean, cov if shared is None or not known else _with_shared(cov, covs, shared)
+    wider = covs + _between(moves, covs) * np.eye(2)
+    mean, cov = _weighted_mean(moves, wider)
+    return mean, cov if shared is None else _with_shared(cov, wider, shared)
+
+
+def _with_shared(cov: Floats, covs: Floats, shared: Floats) -> Floats:
+    """Covariance of a weighted mean whose parts have correlated errors."""
+    values, axes = np.linalg.eigh(covs)
+    roots = (axes * np.sqrt(values)[:, None]) @ axes.swapaxes(1, 2)
+    parts = cov @ np.linalg.inv(covs) @ roots
+    return np.asarray(np.einsum("nm,nij,mkj->ik", shared, parts, parts))
 
 
 def _between(moves: Floats, covs: Floats) -> float:

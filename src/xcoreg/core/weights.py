@@ -15,8 +15,8 @@ import numpy as np
 
 from xcoreg.core import Bools, Floats, Spectra
 from xcoreg.core.matches import symmetric
+from xcoreg.core.phase import Modes, modes_for
 from xcoreg.core.quality import Cells, box_sum
-from xcoreg.core.spectrum import Modes, modes_for
 
 # Pixels have changed where their neighbourhood differs by so many times the typical energy; its side, px.
 _CHANGED, _BOX = 4.0, 5

@@ -115,6 +115,8 @@ def _read_prj_text(text: str) -> str:
 @lru_cache(maxsize=256)
 def spelled_crs(text: str | int) -> CRS:
     """CRS of a text or code, as it is described; equal texts give one cached object."""
+    if isinstance(text, str):
+        text = text.encode(errors="replace").decode()  # PROJ takes no half characters
     try:
         return _unbound(CRS.from_user_input(text))
     except CRSError as error:
@@ -148,16 +150,9 @@ def _unbound(crs: CRS) -> CRS:
 
 
 def epsg_of(crs: Any) -> int | None:
-    """Find the EPSG code of a CRS, also where its description does not name it.
+    """Find the EPSG code of a `crs` in any spelling, also where its description does not name it.
 
-    Parameters
-    ----------
-    crs : CRS in any spelling, or None
-
-    Returns
-    -------
-    int or None
-        None when none of EPSG's has the same datum and gives the same coordinates to a millimetre.
+    None when none of EPSG's has the same datum and gives the same coordinates to a millimetre.
 
     Examples
     --------
@@ -198,28 +193,7 @@ def _same_numbers(one: CRS, two: CRS) -> bool:
 
 
 def as_crs(crs: Any) -> CRS:
-    """Make a pyproj CRS of any description.
-
-    Parameters
-    ----------
-    crs : object
-        Whatever :func:`xcoreg.georef.parse_crs` reads.
-
-    Returns
-    -------
-    pyproj.CRS
-        Equal inputs give one cached object.
-
-    Raises
-    ------
-    OptionError
-        When it is empty or cannot be read.
-
-    Examples
-    --------
-    >>> as_crs("EPSG:32633").name
-    'WGS 84 / UTM zone 33N'
-    """
+    """CRS of any description that :func:`parse_crs` reads, as described; an empty one is refused."""
     if isinstance(crs, CRS):
         return crs
     # Objects of other libraries write their WKT at every call, and grids are asked for their CRS very often.
@@ -246,18 +220,9 @@ def unit_of(crs: Any) -> str:
 
 
 def same_crs(first: Any, second: Any) -> bool:
-    """Whether two CRSs give a point the same (x, y).
+    """Whether two CRSs (`first`, `second`) in any spelling give a point the same (x, y).
 
     Axis order, names and a vertical part do not matter; an unknown CRS equals nothing.
-
-    Parameters
-    ----------
-    first, second : CRS in any spelling, or None
-
-    Returns
-    -------
-    bool
-        True when coordinates need no transformation.
 
     Examples
     --------
@@ -291,22 +256,7 @@ def _local_identity(crs: CRS) -> tuple[Any, ...]:
 
 
 def has_lonlat(crs: Any) -> bool:
-    """Whether a transformation leads to longitude and latitude: not from local CRSs, nor from those of other planets.
-
-    Parameters
-    ----------
-    crs : CRS in any spelling, or None
-
-    Returns
-    -------
-    bool
-        False for an unknown CRS, too.
-
-    Examples
-    --------
-    >>> has_lonlat("EPSG:32633"), has_lonlat('LOCAL_CS["Site grid",UNIT["metre",1]]'), has_lonlat(None)
-    (True, False, False)
-    """
+    """Whether a transformation leads to longitude and latitude: not from local CRSs, nor those of other planets."""
     try:
         return crs is not None and _transformer(as_crs(crs).to_wkt(), as_crs("EPSG:4326").to_wkt()) is not None
     except GridError:
@@ -326,22 +276,7 @@ def _transformer(src: str, dst: str) -> Transformer:
 
 
 def longitude_period(crs: Any) -> float | None:
-    """Longitude of one turn around the Earth.
-
-    Parameters
-    ----------
-    crs : CRS in any spelling, or None
-
-    Returns
-    -------
-    float or None
-        In the unit of the CRS, 360 as a rule; None for a CRS without longitudes.
-
-    Examples
-    --------
-    >>> longitude_period("EPSG:4326"), longitude_period("EPSG:32633")
-    (360.0, None)
-    """
+    """Longitude of one turn around the Earth in the unit of a CRS; None for one without longitudes."""
     found = None if crs is None else as_crs(crs)
     if found is None or not found.is_geographic:
         return None
@@ -349,26 +284,7 @@ def longitude_period(crs: Any) -> float | None:
 
 
 def wrap_longitude(crs: Any, x: ArrayLike, near: ArrayLike) -> NDArray[np.float64]:
-    """Wrap longitudes to within half a turn of a place: 180.5 near 179, -179.5 near -179.
-
-    Parameters
-    ----------
-    crs : CRS in any spelling, or None
-    x : float or array
-        Longitudes; map coordinates of other CRSs are returned unchanged.
-    near : float or array
-        The place, in the same unit.
-
-    Returns
-    -------
-    float64 array
-        Within half a turn of the place; longitudes that are there already are returned unchanged.
-
-    Examples
-    --------
-    >>> wrap_longitude("EPSG:4326", [-179.5, 10.0], 179.0)
-    array([180.5,  10. ])
-    """
+    """Wrap longitudes to within half a turn of a place; coordinates of CRSs without longitudes stay as they are."""
     values, full = np.asarray(x, np.float64), longitude_period(crs)
     if full is None:
         return values
@@ -388,7 +304,7 @@ def transform_points(
     x, y : float or array
         In `src_crs`: East or longitude first.
     near : float or array, optional
-        Longitude in `dst_crs`: wrap longitudes to the turn around it (:func:`wrap_longitude`).
+        Longitude in `dst_crs`: wrap longitudes to within half a turn of it: 180.5 near 179.
 
     Returns
     -------
@@ -420,38 +336,10 @@ def transform_points(
 def local_displacement(
     x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, from_crs: Any, to_crs: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Convert a displacement from one CRS to another, at given places.
+    """Convert a displacement (units of `from_crs`) at places in `to_crs` into units of `to_crs`.
 
-    Parameters
-    ----------
-    x, y : float or array
-        The places, in `to_crs`.
-    dx, dy : float or array
-        The displacement there, in units of `from_crs`.
-    from_crs, to_crs : CRS in any spelling
-
-    Returns
-    -------
-    dx, dy : float64 arrays
-        The same displacement in units of `to_crs`.
-
-    Raises
-    ------
-    OptionError
-        When a CRS is unknown.
-
-    Notes
-    -----
-    The place and the displaced place are both transformed there and back, so the difference is free of the
-    round-trip error and follows rotation, scale and unit exactly.
-
-    Examples
-    --------
-    Ten metres East near Berlin are about 0.00015 degrees of longitude:
-
-    >>> dx, dy = local_displacement(13.0, 52.5, 10.0, 0.0, "EPSG:32633", "EPSG:4326")
-    >>> round(float(dx), 6), round(float(dy), 6)
-    (0.000147, 2e-06)
+    The place and the displaced place are both transformed there and back: the difference is free of the round-trip
+    error and follows rotation, scale and unit exactly.
     """
     if same_crs(from_crs, to_crs):
         same_x, same_y, _, _ = np.broadcast_arrays(
@@ -462,3 +350,23 @@ def local_displacement(
     end = transform_points(from_crs, to_crs, start_x + np.asarray(dx), start_y + np.asarray(dy))
     back = transform_points(from_crs, to_crs, start_x, start_y)
     return end[0] - back[0], end[1] - back[1]
+
+
+def vertical_datum(crs: Any) -> str | None:
+    """Name what the heights of a CRS are above: its vertical part, "ellipsoid" of a 3-D one, None if it has neither."""
+    known = as_crs(crs)
+    if known.is_compound:
+        return str(known.sub_crs_list[-1].name)
+    return "ellipsoid" if len(known.axis_info) == 3 else None
+
+
+def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> NDArray[np.float64]:
+    """Metres to the East and North (rows) per pixel to the right and down (columns): -> (2, 2) float64."""
+    known, (a, b, d, e) = as_crs(crs), linear
+    unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
+    if known.is_geographic:
+        phi, degree = float(np.radians(y * np.degrees(unit[0]))), float(np.degrees(unit[0]))
+        east = 111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi)
+        north = 111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi)
+        unit = degree * np.array([east, north])
+    return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))

@@ -21,8 +21,8 @@ from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from xcoreg.errors import OptionError, require
-from xcoreg.files import open_gdal, read_csv, replacing
+from xcoreg.errors import OptionError, hide_secrets, require
+from xcoreg.files import gdal_threads, open_gdal, read_csv, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 
@@ -262,22 +262,7 @@ def _crs_line(gcps: GCPs, *, wkt: bool = False) -> str:
 
 
 def csv_text(gcps: GCPs) -> str:
-    """Write control points as CSV.
-
-    Parameters
-    ----------
-    gcps : GCPs
-
-    Returns
-    -------
-    str
-        As :func:`save_gcps` writes it.
-
-    Examples
-    --------
-    >>> csv_text(GCPs([0.0], [1.0], [2.0], [3.0])).splitlines()[1]
-    '1,,0.5,1.5,2.0,3.0,0.0'
-    """
+    """Write control points as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])
@@ -309,7 +294,7 @@ def _write_vectors(gcps: GCPs, path: Path, driver: str) -> None:
     (table.to_crs(4326) if driver == "GeoJSON" and gcps.crs is not None else table).to_file(path, driver=driver)
 
 
-_CREATION = {"tiled": "YES", "compress": "DEFLATE", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"}
+_CREATION = {"tiled": "YES", "compress": "DEFLATE", "bigtiff": "IF_SAFER"}
 _SUFFIXES = (".vrt", ".tif", ".tiff", "")
 
 
@@ -359,6 +344,8 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     if local and goal.exists() and goal.samefile(image):
         raise OptionError(f"the output {goal} is the input itself: give another path")
     source = str(Path(image).resolve()) if local else str(image)
+    if suffix == ".vrt" and hide_secrets(source) != source:
+        raise OptionError(f"{goal} would contain the password or signature of {source}: write a GeoTIFF, .tif")
     try:
         with replacing(goal) as place, warnings.catch_warnings(), rasterio.Env():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -368,7 +355,7 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
             else:
                 between = place.with_name("gcps.vrt")
                 between.write_bytes(virtual)
-                rasterio.shutil.copy(between, place, driver="GTiff", **_CREATION)
+                rasterio.shutil.copy(between, place, driver="GTiff", num_threads=gdal_threads(), **_CREATION)
                 between.unlink()
     except (RasterioError, CPLE_BaseError) as error:
         raise OptionError(f"{image} cannot be copied to {goal}: {error}") from error

@@ -14,7 +14,7 @@ from xcoreg.core import Floats, Ints
 from xcoreg.errors import OptionError
 from xcoreg.georef.crs import wrap_longitude
 from xcoreg.georef.surfaces import Homography, Polynomial, Scale, first_guess, homography_terms, solve
-from xcoreg.georef.transform import cov_to_pixel, vector_to_pixel
+from xcoreg.georef.transform import vector_to_pixel
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -249,11 +249,6 @@ class GCPFit:
             return np.full((2, 2), np.nan)
         residuals = np.stack([self.residuals.dx, self.residuals.dy], axis=-1)
         return np.asarray(np.einsum("n,ni,nj->ij", self.weights, residuals, residuals) / free)
-
-    def cov_px_at(self, col: float, row: float) -> Floats:
-        """Covariance of the fit at one position in the image: axes (col, row), px²."""
-        a, b, d, e = (float(value) for value in self.linear_at(col, row))
-        return cov_to_pixel((a, b, d, e), self.cov_at(col, row))
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the fit to JSON types, without the points.

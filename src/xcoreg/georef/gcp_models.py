@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from xcoreg.core import Floats
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
-from xcoreg.errors import LowSupport, OptionError, warn_user
+from xcoreg.errors import LowSupport, OptionError, is_name, warn_user
 from xcoreg.georef.gcp_fit import GCPFit, find_fold, residuals_of
 from xcoreg.georef.surfaces import WHOLE, Homography, Polynomial, Scale, fit_patches, fit_spline, homography_terms
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 
 _HIGHEST = 5
+_FARTHEST = 1e15  # of coordinates, px and CRS units: squares of larger ones overflow
 _FLAT = 1e-3  # points closer to a line than this part of their extent are on it
 _WILD = 1e7  # condition number beyond which points do not determine a polynomial
 _SAME = 1e-6  # px: points closer than this are one
@@ -215,18 +216,21 @@ def _weights(gcps: GCPs, weights: ArrayLike | None) -> Floats:
 
 
 def _check_options(model: str, order: int | None, *, robust: bool, weighted: bool) -> None:
-    if model not in MODELS:
+    if not is_name(model, MODELS):
         raise OptionError(f"model={model!r} is unknown: choose one of {', '.join(MODELS)}")
+    if order is not None and not (type(order) in (int, np.int64) and 1 <= order <= _HIGHEST):
+        raise OptionError(f"order={order!r:.80} must be an integer from 1 to {_HIGHEST}")
     if order is not None and model != "polynomial" and not (model == "affine" and order == 1):
         raise OptionError(f"order={order} belongs to model='polynomial', not to {model!r}")
-    if order is not None and (isinstance(order, bool) or order not in range(1, _HIGHEST + 1)):
-        raise OptionError(f"order={order!r} must be an integer from 1 to {_HIGHEST}")
     if model == "tps" and (robust or weighted):
         raise OptionError("a thin-plate spline meets every point: drop bad ones, or take model='polynomial'")
 
 
 def _check_points(gcps: GCPs, weights: Floats) -> None:
     n = int((weights > 0).sum())
+    far = [gcps.id[i] for i in np.flatnonzero(np.max(np.abs([gcps.col, gcps.row, gcps.x, gcps.y]), axis=0) > _FARTHEST)]
+    if far:
+        raise OptionError(f"the GCP {far[0]} lies at {_FARTHEST:g} or farther away: correct or drop it")
     if n < 3:
         raise OptionError(f"{n} GCPs, but no map can be fitted to fewer than 3")
     size = max(float(np.ptp(gcps.x)), float(np.ptp(gcps.y)), 1e-300)
@@ -234,8 +238,7 @@ def _check_points(gcps: GCPs, weights: Floats) -> None:
         ("in the image", gcps.col, gcps.row, _SAME),
         ("on the ground", gcps.x, gcps.y, size * 1e-10),
     ):
-        twins = _twins(first, second, unit)
-        if twins is not None:
+        if (twins := _twins(first, second, unit)) is not None:
             names = " and ".join(gcps.id[i] for i in twins)
             raise OptionError(f"GCPs {names} are at the same place {what}: drop one, gcps.select(...)")
         used = np.stack([first[weights > 0], second[weights > 0]])

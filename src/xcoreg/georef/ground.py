@@ -155,6 +155,7 @@ def _newton_step(spline: _GridSpline, ground: Ground, x: Floats, y: Floats) -> t
     return col, row
 
 
+_FARTHEST = 1e15  # of a corner from the origin, CRS units: squares of longer ones overflow
 _FLAT = 1e-3  # ratio of the spreads of corners below which they are on a line
 _CROSSED = 0.25  # residual; corners in a wrong order have 0.35, a steep trapezium 0.11
 # The image of the corners in normalised coordinates, in the order ul, ur, lr, ll.
@@ -225,10 +226,7 @@ def centred_plane(lon: Floats, lat: Floats) -> CRS:
     """Equal area projection centred on places (n,), degrees: a plane without poles and antimeridian."""
     lon, lat = np.radians([lon, lat])
     x, y, z = np.mean([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-    middle = {
-        "lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
-        "lon_0": float(np.degrees(np.arctan2(y, x))),
-    }
+    middle = {"lat_0": float(np.degrees(np.arctan2(z, np.hypot(x, y)))), "lon_0": float(np.degrees(np.arctan2(y, x)))}
     return CRS.from_dict({"proj": "laea", "datum": "WGS84", **middle})
 
 
@@ -264,10 +262,15 @@ class Corners:
     def __post_init__(self) -> None:
         """Check that the corners span a plane."""
         for name in ("ul", "ur", "lr", "ll"):
-            corner = np.asarray(getattr(self, name), np.float64)
-            if corner.shape != (2,) or not np.isfinite(corner).all():
-                raise OptionError(f"the corner {name} needs two finite numbers (x, y), not {getattr(self, name)}")
+            try:
+                corner = np.asarray(getattr(self, name), np.float64)
+            except (TypeError, ValueError):
+                corner = np.empty(0)
+            if corner.shape != (2,) or not (np.abs(corner) < _FARTHEST).all():
+                raise OptionError(f"the corner {name} needs two finite numbers (x, y), not {getattr(self, name)!r:.80}")
             object.__setattr__(self, name, (float(corner[0]), float(corner[1])))
+        if not np.isfinite(self._planar).all():
+            raise OptionError("the corners cannot be transformed to the plane of the image: check their order, x first")
         spread = np.linalg.svd(self._planar - self._planar.mean(axis=0), compute_uv=False)
         if not spread[1] > _FLAT * spread[0]:
             raise OptionError("the four corners are on one line: check their order and their coordinates")

@@ -20,14 +20,14 @@ _CHUNK = 1 << 14  # points computed at once: the temporaries fit into the proces
 _FAR = 3.0  # scaled units: beyond it the cubic guess is of no use
 
 
-def first_guess(surface: Surface, side: float = 1.1, order: int = 3) -> tuple[Polynomial, Polynomial]:
+def first_guess(surface: Surface) -> tuple[Polynomial, Polynomial]:
     """Guess the inverse: by a plane, and by a cubic that is accurate inside."""
-    u, v = (axis.ravel() for axis in np.meshgrid(*2 * [np.linspace(-side, side, 12)]))
+    u, v = (axis.ravel() for axis in np.meshgrid(*2 * [np.linspace(-1.1, 1.1, 12)]))
     x, y = surface.at(u, v)
     known = np.isfinite(x) & np.isfinite(y)
     goal = np.stack([u, v], axis=-1)[known]
     guesses = []
-    for degree in (1, order):
+    for degree in (1, 3):
         terms = monomials(x[known], y[known], degree)
         guesses.append(Polynomial(degree, np.asarray(np.linalg.lstsq(terms, goal, rcond=None)[0], np.float64)))
     return guesses[0], guesses[1]

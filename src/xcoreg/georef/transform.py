@@ -26,74 +26,20 @@ Linear: TypeAlias = "tuple[float, float, float, float]"
 
 
 def linear_of(transform: Affine | Sequence[float]) -> Linear:
-    """Return the linear part of an affine transform.
-
-    Parameters
-    ----------
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map.
-
-    Returns
-    -------
-    tuple of four floats
-        (a, b, d, e): map units per pixel, so that ``dx = a dcol + b drow`` and ``dy = d dcol + e drow``.
-
-    Examples
-    --------
-    >>> linear_of(Affine(10, 0, 300000, 0, -10, 5900040))
-    (10.0, 0.0, 0.0, -10.0)
-    """
+    """Linear part (a, b, d, e) of a transform, map units per pixel."""
     a, b, _, d, e, _ = (float(value) for value in tuple(transform)[:6])
     return a, b, d, e
 
 
 def vector_to_map(linear: Linear, dcol: ArrayLike, drow: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn a displacement in pixels into one in map units.
-
-    Parameters
-    ----------
-    linear : tuple of four floats
-        From :func:`linear_of`.
-    dcol, drow : float or array
-        To the right and down, px.
-
-    Returns
-    -------
-    dx, dy : float64, the shape of the input
-        Along the CRS axes, CRS units.
-
-    Examples
-    --------
-    >>> dx, dy = vector_to_map((10.0, 0.0, 0.0, -10.0), 3, -2)
-    >>> float(dx), float(dy)
-    (30.0, 20.0)
-    """
+    """Turn a displacement in pixels (to the right, down) into one in map units (along the CRS axes)."""
     a, b, d, e = linear
     col, row = np.asarray(dcol, np.float64), np.asarray(drow, np.float64)
     return np.asarray(a * col + b * row), np.asarray(d * col + e * row)
 
 
 def vector_to_pixel(linear: Linear, dx: ArrayLike, dy: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn a displacement in map units into one in pixels; the inverse of :func:`vector_to_map`.
-
-    Parameters
-    ----------
-    linear : tuple of four floats
-        From :func:`linear_of`.
-    dx, dy : float or array
-        Along the CRS axes, CRS units.
-
-    Returns
-    -------
-    dcol, drow : float64, the shape of the input
-        To the right and down, px.
-
-    Examples
-    --------
-    >>> dcol, drow = vector_to_pixel((10.0, 0.0, 0.0, -10.0), 30, 20)
-    >>> float(dcol), float(drow)
-    (3.0, -2.0)
-    """
+    """Turn a displacement in map units into one in pixels; the inverse of :func:`vector_to_map`."""
     a, b, d, e = linear
     det = a * e - b * d
     x, y = np.asarray(dx, np.float64), np.asarray(dy, np.float64)
@@ -101,49 +47,13 @@ def vector_to_pixel(linear: Linear, dx: ArrayLike, dy: ArrayLike) -> tuple[NDArr
 
 
 def cov_to_map(linear: Linear, cov: ArrayLike) -> NDArray[np.float64]:
-    """Carry covariances from pixels to map units.
-
-    Parameters
-    ----------
-    linear : tuple of four floats
-        From :func:`linear_of`.
-    cov : (..., 2, 2) array
-        Axes (col, row), px².
-
-    Returns
-    -------
-    (..., 2, 2) float64
-        Axes (x, y), CRS units².
-
-    Examples
-    --------
-    >>> cov_to_map((10.0, 0.0, 0.0, -10.0), [[0.01, 0.002], [0.002, 0.04]]).round(6).tolist()
-    [[1.0, -0.2], [-0.2, 4.0]]
-    """
+    """Carry covariances (..., 2, 2) from axes (col, row), px², to (x, y), CRS units²."""
     jacobian = _matrix(linear)
     return np.asarray(jacobian @ np.asarray(cov, np.float64) @ jacobian.T)
 
 
 def cov_to_pixel(linear: Linear, cov: ArrayLike) -> NDArray[np.float64]:
-    """Carry covariances from map units to pixels; the inverse of :func:`cov_to_map`.
-
-    Parameters
-    ----------
-    linear : tuple of four floats
-        From :func:`linear_of`.
-    cov : (..., 2, 2) array
-        Axes (x, y), CRS units².
-
-    Returns
-    -------
-    (..., 2, 2) float64
-        Axes (col, row), px².
-
-    Examples
-    --------
-    >>> cov_to_pixel((10.0, 0.0, 0.0, -10.0), [[1.0, -0.2], [-0.2, 4.0]]).round(6).tolist()
-    [[0.01, 0.002], [0.002, 0.04]]
-    """
+    """Carry covariances (..., 2, 2) from axes (x, y), CRS units², to (col, row), px²."""
     jacobian = np.linalg.inv(_matrix(linear))
     return np.asarray(jacobian @ np.asarray(cov, np.float64) @ jacobian.T)
 
@@ -229,48 +139,13 @@ def middle_of(grid: GeoBox) -> float:
 
 
 def gsd(transform: Affine | Sequence[float]) -> tuple[float, float]:
-    """Positive pixel size along the columns' and the rows' direction.
-
-    Parameters
-    ----------
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map; rotated and south-up ones included.
-
-    Returns
-    -------
-    x, y : float
-        CRS units.
-
-    Examples
-    --------
-    >>> gsd(Affine(3, 0, 0, 4, -10, 0))
-    (5.0, 10.0)
-    """
+    """Positive pixel size (x, y) along the columns' and the rows' direction, CRS units; of rotated grids, too."""
     a, b, d, e = linear_of(transform)
     return math.hypot(a, d), math.hypot(b, e)
 
 
 def translate(transform: Affine | Sequence[float], dx: float, dy: float) -> Affine:
-    """Move a transform by a map vector, leaving its linear part untouched.
-
-    Parameters
-    ----------
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map.
-    dx, dy : float
-        Correction along the CRS axes, CRS units: added to every map coordinate.
-
-    Returns
-    -------
-    Affine
-        The moved transform.
-
-    Examples
-    --------
-    >>> moved = translate(Affine(10, 0, 300000, 0, -10, 5900040), 3.5, 15.5)
-    >>> moved.c, moved.f
-    (300003.5, 5900055.5)
-    """
+    """Move a transform by a correction along the CRS axes, CRS units; its linear part stays as it is."""
     a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
     return Affine(a, b, c + float(dx), d, e, f + float(dy))
 
@@ -278,26 +153,7 @@ def translate(transform: Affine | Sequence[float], dx: float, dy: float) -> Affi
 def resized(
     transform: Affine | Sequence[float], steps: tuple[float, float], corner: tuple[float, float] = (0, 0)
 ) -> Affine:
-    """Transform of larger or smaller pixels.
-
-    Parameters
-    ----------
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map.
-    steps : (float, float)
-        Old pixels per new one along (columns, rows).
-    corner : (float, float)
-        Outer corner of the first new pixel in old pixels, (column, row).
-
-    Returns
-    -------
-    Affine
-
-    Examples
-    --------
-    >>> tuple(resized(Affine(10, 0, 300000, 0, -10, 5900040), (2, 3), (1, 0)))[:6]
-    (20.0, 0.0, 300010.0, 0.0, -30.0, 5900040.0)
-    """
+    """Transform of larger or smaller pixels: old ones per new one, and the outer corner in old ones, (column, row)."""
     a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
     (across, down), (col, row) = steps, corner
     return Affine(a * across, b * down, c + a * col + b * row, d * across, e * down, f + d * col + e * row)
@@ -308,23 +164,7 @@ _KNOWN = {".tfw", ".tifw", ".tiffw", ".jgw", ".jpgw", ".jpegw", ".pgw", ".pngw",
 
 
 def world_file(path: str | Path) -> Path:
-    """Path of the world file of an image, as GDAL finds it.
-
-    Parameters
-    ----------
-    path : str or Path
-        An image, or the world file itself.
-
-    Returns
-    -------
-    Path
-        The existing one; where there is none, first and last letter of the suffix and a w, or `.wld`.
-
-    Examples
-    --------
-    >>> world_file("a.tif").name, world_file("a.jpeg").name, world_file("a.img").name, world_file("a.tfw").name
-    ('a.tfw', 'a.jgw', 'a.wld', 'a.tfw')
-    """
+    """Path of the world file of an image as GDAL finds it; where there is none, the one to write."""
     image = Path(path)
     suffix = image.suffix
     if suffix.lower() in _KNOWN:
@@ -337,17 +177,7 @@ def world_file(path: str | Path) -> Path:
 
 
 def read_world_file(path: str | Path) -> Affine:
-    """Read a world file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The world file, or its image.
-
-    Returns
-    -------
-    Affine
-        Pixel corner to map; the file has the centre of the first pixel.
+    """Read a world file, or that of an image, at `path`: the affine from pixel corners to the map.
 
     Raises
     ------
@@ -376,19 +206,9 @@ def read_world_file(path: str | Path) -> Affine:
 
 
 def write_world_file(path: str | Path, transform: Affine | Sequence[float]) -> Path:
-    """Write a world file.
+    """Write a `transform` (pixel corner to map) to the world file at `path`, or that of the image there.
 
-    Parameters
-    ----------
-    path : str or Path
-        The world file, or its image.
-    transform : Affine or sequence of six floats (a, b, c, d, e, f)
-        Pixel corner to map.
-
-    Returns
-    -------
-    Path
-        The file: lines A, D, B, E, C, F, the last two being the centre of the first pixel.
+    Its lines are A, D, B, E, C, F, the last two being the centre of the first pixel.
     """
     file = world_file(path)
     a, b, d, e = linear_of(transform)
@@ -401,17 +221,7 @@ def write_world_file(path: str | Path, transform: Affine | Sequence[float]) -> P
 
 
 def read_prj(path: str | Path) -> CRS | None:
-    """Read the .prj file of an image.
-
-    Parameters
-    ----------
-    path : str or Path
-        The .prj file, or its image.
-
-    Returns
-    -------
-    CRS or None
-        None when there is none, or it is empty.
+    """Read the .prj file at `path`, or that of the image there: its CRS, None when there is none, or it is empty.
 
     Raises
     ------
@@ -430,18 +240,7 @@ def read_prj(path: str | Path) -> CRS | None:
 
 
 def write_prj(path: str | Path, crs: Any) -> Path:
-    """Write a .prj file, as ESRI WKT.
-
-    Parameters
-    ----------
-    path : str or Path
-        The .prj file, or its image.
-    crs : CRS in any spelling
-
-    Returns
-    -------
-    Path
-        The file.
+    """Write a `crs` in any spelling as ESRI WKT to the .prj file at `path`, or that of the image there.
 
     Raises
     ------
@@ -459,12 +258,7 @@ def write_prj(path: str | Path, crs: Any) -> Path:
 
 
 def find_georeference(path: str | Path) -> tuple[Affine | None, CRS | None]:
-    """Find the transform and the CRS of an image in the image, its .aux.xml, its world file and its .prj file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Any raster GDAL reads.
+    """Find transform and CRS of the image at `path` in itself, its .aux.xml, its world file and its .prj file.
 
     Returns
     -------

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from affine import Affine
 
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, check_output, local_path, new_file, open_gdal, reporting_disk_full
+from xcoreg.files import SIDECARS, NoSuchFile, check_output, local_path, new_file, open_gdal, reporting_disk_full
 from xcoreg.georef import read_prj
 from xcoreg.io.formats import side_files
 from xcoreg.io.metadata import add_tags
-from xcoreg.io.tags import shift_rpcs
+from xcoreg.io.tags import LAYOUT, shift_rpcs, write_side_car
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,17 +38,27 @@ def copy_moved(
     old = _transform_of(source)
     with new_file(goal, side_files(goal)) as place, reporting_disk_full(place.parent):
         shutil.copyfile(source, place)
-        for suffix in (".aux.xml", ".ovr", ".msk", ".msk.ovr"):
+        for suffix in SIDECARS:
             beside = source.with_name(source.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, place.with_name(place.name + suffix))
         if not (_move_origin(place, old, transform) and _has_transform(place, transform)):
             _rewrite(place, source, transform)
         _move_rpcs(place, source, ~old @ (transform.c, transform.f))
+        _add_side_tags(place, source)
         _add_crs(place, read_prj(source))
         if tags:
             add_tags(place, tags)
     return goal
+
+
+def _add_side_tags(place: Path, source: Path) -> None:
+    """Write namespaces of tags that GDAL reads from other files beside the source, such as .IMD, beside the copy."""
+    with open_gdal(source) as old, open_gdal(place) as new:
+        names = set(old.tag_namespaces()) - set(new.tag_namespaces()) - LAYOUT - {"RPC"}
+        lost = [(0, name, old.tags(ns=name)) for name in sorted(names)]
+    if lost:
+        write_side_car(place, lost, [])
 
 
 def _add_crs(place: Path, crs: Any) -> None:
@@ -78,11 +89,8 @@ def _has_transform(path: Path, transform: Affine) -> bool:
 def _rewrite(place: Path, source: Path, transform: Affine) -> None:
     """Set the transform with GDAL, which may lose a cloud optimised layout."""
     shutil.copyfile(source, place)
-    try:
-        with open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-            file.transform = transform
-    except OptionError as error:
-        raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster") from error
+    with suppress(OptionError), open_gdal(place, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.transform = transform
     if not _has_transform(place, transform):
         raise OptionError(f"the transform of {source} cannot be replaced: write it with write_raster")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from contextlib import contextmanager
 from glob import escape
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,15 @@ import numpy as np
 import rasterio
 from rasterio.drivers import driver_from_extension
 from rasterio.io import get_writer_for_driver
+from xarray import Dataset
 
 from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal
+from xcoreg.raster.bands import name_of
+from xcoreg.raster.nodata import fits_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,6 +41,8 @@ def driver_for(path: Path, driver: str | None = None) -> str:
             driver = _STORES.get(suffix) or ("ENVI" if suffix in _ENVI else driver_from_extension(path))
         except ValueError as error:
             raise OptionError(f"the extension {suffix!r} of {path} names no format: add driver=") from error
+    if not isinstance(driver, str):
+        raise OptionError(f"driver={driver!r:.80}: give GDAL's name of a format, such as 'GTiff' or 'netCDF'")
     if driver.lower() in ("netcdf", "zarr"):
         return {"netcdf": "netCDF", "zarr": "Zarr"}[driver.lower()]
     with rasterio.Env() as env:
@@ -44,6 +50,51 @@ def driver_for(path: Path, driver: str | None = None) -> str:
     if name is None or name in _WITHOUT_PIXELS or writer_for(name) is None:
         raise OptionError(f"{driver!r} is not a format that can be written: use GTiff, COG, ENVI, netCDF, Zarr, ...")
     return name
+
+
+def checked_creation(creation: Any) -> dict[str, Any]:
+    """Creation options as a dictionary by name."""
+    if not isinstance(creation, Mapping) or not all(isinstance(key, str) for key in creation):
+        raise OptionError(f"creation={creation!r:.80}: give a dictionary, such as {{'compress': 'zstd'}}")
+    return dict(creation)
+
+
+_NUMBERS = ("_FillValue", "missing_value", "scale_factor", "add_offset", "valid_min", "valid_max")
+_KINDS = {"band_tags": list | tuple, "gdal": dict, "grid_mapping": str, "units": str | list | tuple}
+
+
+def with_sound_attributes(image: Any) -> Any:
+    """Leave out, with a warning, attributes that have a meaning in files, and a value that has none."""
+    if isinstance(image, Dataset):
+        return image.assign({name: with_sound_attributes(one) for name, one in image.data_vars.items()})
+    image, lost = image.copy(deep=False), list[str]()
+    for place in (image.attrs, image.encoding):
+        for key, value in list(place.items()):
+            if not any(_is_sound(key, value, dtype) for dtype in (image.dtype, image.encoding.get("dtype", "O"))):
+                lost.append(f"{key}={value!r:.40}")
+                del place[key]
+            elif isinstance(value, str):
+                place[key] = value.encode(errors="replace").decode()
+    if "grid_mapping" in image.encoding:
+        image.attrs.pop("grid_mapping", None)
+    if lost:
+        warn_user(f"{name_of(image)} has attributes without a meaning, which are left out: {', '.join(lost)}")
+    return image
+
+
+def _is_sound(key: Any, value: Any, dtype: Any) -> bool:
+    """Whether an attribute can be what its name says."""
+    if key in _KINDS:
+        return value is None or isinstance(value, _KINDS[key])
+    if key not in _NUMBERS:
+        return True
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "iuf" or numbers.size == 0 or (key != "missing_value" and numbers.ndim):
+        return False
+    if key in ("scale_factor", "add_offset"):
+        return bool(np.isfinite(numbers)) and not (key == "scale_factor" and numbers == 0)
+    kind = np.dtype(dtype).kind
+    return key[:5] == "valid" or kind == "b" or (kind in "iuf" and all(fits_dtype(one, dtype) for one in numbers.flat))
 
 
 def check_header(path: Path, driver: str) -> None:

@@ -7,10 +7,8 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
@@ -19,15 +17,18 @@ from rasterio.errors import RasterioError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import NotGeoreferenced, OptionError, warn_user
-from xcoreg.files import open_gdal
+from xcoreg.files import gdal_threads, open_gdal
+from xcoreg.io.read import shape_of_file
 from xcoreg.io.tags import (
     ENVI_LISTS,
     HEADER_LAYOUT,
     Tags,
     as_number,
     describe_header,
+    lost_colours,
     per_band,
     settle_tags,
+    without_histograms,
     without_statistics,
     write_side_car,
 )
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
-    "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS"},
+    "GTiff": {"tiled": True, "compress": "deflate", "bigtiff": "IF_SAFER"},
+    "COG": {"compress": "DEFLATE", "predictor": "YES", "bigtiff": "IF_SAFER"},
     "JP2OpenJPEG": {"quality": "100", "reversible": "YES"},  # lossless, or pixels would change
 }
 _PREDICTED = ("deflate", "lzw", "zstd")
@@ -89,10 +90,14 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
         "transform": transform,
         "nodata": file_nodata(parts[0], dtype),
     }
+    photometric = (parts[0].encoding.get("gdal") or {}).get("photometric")
+    if driver == "GTiff" and photometric and profile["count"] == 1:
+        profile["photometric"] = photometric
     gcps = _gcps_of(parts[0]) if transform is None else None
     if gcps:
         profile["gcps"] = gcps
     options = {str(key).lower(): value for key, value in creation.items()}
+    profile = {key: value for key, value in profile.items() if key != "photometric" or key not in options}
     if options.keys() & profile.keys():
         raise OptionError(
             f"{sorted(options.keys() & profile.keys())} are set by the image: omit these creation options"
@@ -101,7 +106,9 @@ def profile_of(image: DataArray | Dataset, driver: str, creation: Mapping[str, A
 
 
 def _defaults(driver: str, dtype: str, shape: tuple[int, int], options: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = dict(_DEFAULTS.get(driver, {}))
+    chosen = _DEFAULTS.get(driver, {}) | ({"num_threads": gdal_threads()} if driver in ("GTiff", "COG") else {})
+    if driver == "COG" and dtype.startswith("complex"):
+        del chosen["predictor"]
     if driver == "GTiff":
         if str(options.get("tiled", "yes")).lower() in ("no", "false", "off") or max(shape) < _BLOCK:
             del chosen["tiled"]
@@ -135,14 +142,8 @@ def _georeference(image: DataArray | Dataset) -> tuple[str | None, Affine | None
 def _gcps_of(part: DataArray) -> list[GroundControlPoint] | None:
     """Control points of an image, unless it is a part of its file: they count the pixels of the file."""
     gcps: list[GroundControlPoint] | None = part.rio.get_gcps()
-    source = part.encoding.get("source")
-    if gcps and isinstance(source, str):
-        try:
-            with rasterio.open(source) as file:
-                return gcps if (file.height, file.width) == part.shape[-2:] else None
-        except RasterioError:
-            return None
-    return gcps
+    is_of_file = isinstance(part.encoding.get("source"), str)
+    return gcps if gcps and (not is_of_file or shape_of_file(part) == part.shape[-2:]) else None
 
 
 # Written elsewhere, or valid for the old pixels only.
@@ -193,19 +194,20 @@ class Metadata:
                 values = {
                     key: value for key, value in given.items() if key not in ("ns", "bidx")
                 }  # rasterio's own words
-                if values:
+                if values and not name.startswith("xml:"):  # goes into the side file
                     file.update_tags(band, **({"ns": name} if name else {}), **values)
         for band, name in enumerate(self.names, start=1):
             file.set_band_description(band, name)
         for attribute, neutral in (("units", ""), ("scales", 1.0), ("offsets", 0.0)):
-            if set(getattr(self, attribute)) - {neutral}:
-                setattr(file, attribute, getattr(self, attribute))
+            if set(values := getattr(self, attribute)) - {neutral}:
+                setattr(file, attribute, (*values, *getattr(file, attribute)[len(values) :]))
         with suppress(RasterioError, CPLE_BaseError, NotImplementedError):  # what is lost is reported at the end
             for band, table in enumerate(self.colour_tables, start=1):
                 if table:
                     file.write_colormap(band, {int(value): tuple(colour) for value, colour in table.items()})
+            added = file.colorinterp[len(self.colours) :]  # an alpha band of the mask
             if self.colours and [colour.name for colour in file.colorinterp] != self.colours:
-                file.colorinterp = [ColorInterp[name] for name in self.colours]
+                file.colorinterp = [*(ColorInterp[name] for name in self.colours), *added]
 
     def lost_tags(self, file: Any) -> list[tuple[int, str, dict[str, str]]]:
         """Tags that an open file lacks: number of the band or 0, namespace, tags."""
@@ -224,12 +226,13 @@ class Metadata:
         ]
         pairs = (("names", "descriptions"), ("units", "units"), ("scales", "scales"), ("offsets", "offsets"))
         for own, attribute in pairs:
-            if getattr(self, own) and not _equal(getattr(self, own), getattr(file, attribute)):
+            values = getattr(self, own)
+            if values and not _equal(values, getattr(file, attribute)[: len(values)]):
                 lost.append(f"{own} of bands")
         colours = [colour.name for colour in file.colorinterp]
-        if any(self.colour_tables) and "palette" not in colours:
-            lost.append("colour table")
-        elif self.colours and self.colours != colours:
+        if any(self.colour_tables):
+            lost += lost_colours(self.colour_tables, file)
+        elif self.colours and self.colours != colours[: len(self.colours)]:
             lost.append(f"colour interpretation {', '.join(self.colours)}")
         return lost
 
@@ -238,11 +241,11 @@ def complete_tags(place: Path, metadata: Metadata, driver: str) -> None:
     """Write tags that a format has dropped into the .aux.xml beside the file, and warn of what is lost nevertheless."""
     if driver == "ENVI":
         tables = metadata.colour_tables if len(metadata.colour_tables) == 1 else [None]
-        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0])
+        describe_header(place, metadata.tags["ENVI"].get("description"), tables[0], named=bool(metadata.names))
     with open_gdal(place) as file:
         lost = metadata.lost_tags(file)
     if lost or any(metadata.class_names):
-        write_side_car(place.with_name(f"{place.name}.aux.xml"), lost, metadata.class_names)
+        write_side_car(place, lost, metadata.class_names)
     with open_gdal(place) as file:
         missing = metadata.missing_in(file)
     if missing:
@@ -271,6 +274,11 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
     if not statistics:
         band_tags = [tags | {"": without_statistics(tags[""])} for tags in band_tags]
     found = [part.encoding.get("gdal") or {} for part in parts]
+    class_names = found[0].get("class_names", []) if len(parts) == 1 else []
+    if "photometric" in found[0] and driver != "GTiff":
+        warn_user(
+            f"{driver} cannot hold that zero is white (photometric): dropped, and the image is displayed inverted"
+        )
     colours = [colour for each in found for colour in each.get("colours", [])]
     tables = [
         table for each, count in zip(found, counts, strict=True) for table in each.get("colour_tables", [None] * count)
@@ -285,7 +293,7 @@ def metadata_of(image: DataArray | Dataset, driver: str = "GTiff", *, statistics
         per_band(parts, counts, "add_offset", float, several="offsets"),
         colours if every else [],
         tables,
-        found[0].get("class_names", []) if len(parts) == 1 else [],
+        class_names if statistics else without_histograms(class_names),
     )
     return _for_header(metadata) if driver == "ENVI" else metadata
 
@@ -312,10 +320,10 @@ def _tags_of_bands(part: DataArray, count: int) -> list[Tags]:
     found = (part.encoding.get("gdal") or {}).get("band_tags", [{}] * count)
     given = part.attrs.get("band_tags", [{}] * count)
     coords = {
-        str(name): np.atleast_1d(coord.values)
+        str(name): np.broadcast_to(coord.values, count)
         for name, coord in part.coords.items()
-        if coord.dims == part.dims[:-2]
-        and name not in (*part.dims, "band", "spatial_ref")
+        if coord.dims in ((), part.dims[:-2])
+        and name not in ("band", "spatial_ref", part.encoding.get("grid_mapping"))
         and not _GRID_MAPPING & coord.attrs.keys()
     }
     plain = [
@@ -358,16 +366,8 @@ def add_tags(place: Path, tags: Mapping[str, str]) -> None:
     """Add tags to a GeoTIFF; to that of a cloud optimised one beside it, for new ones within would spoil its layout."""
     with open_gdal(place) as file:
         cloud_optimised = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    if not cloud_optimised:
-        with open_gdal(place, "r+") as file:
-            file.update_tags(**tags)
+    if cloud_optimised:
+        write_side_car(place, [(0, "", dict(tags))], [])
         return
-    beside = place.with_name(f"{place.name}.aux.xml")
-    root = ElementTree.parse(beside).getroot() if beside.exists() else ElementTree.Element("PAMDataset")
-    domain = next((one for one in root.findall("Metadata") if not one.get("domain")), None)
-    domain = ElementTree.SubElement(root, "Metadata") if domain is None else domain
-    for key, text in tags.items():
-        for old in [one for one in domain if one.get("key") == key]:
-            domain.remove(old)
-        ElementTree.SubElement(domain, "MDI", key=key).text = text
-    ElementTree.ElementTree(root).write(beside, encoding="utf-8")
+    with open_gdal(place, "r+") as file:
+        file.update_tags(**tags)

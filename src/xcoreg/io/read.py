@@ -6,25 +6,27 @@ import hashlib
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from xarray import DataArray, Dataset, decode_cf, open_dataset, open_zarr
+from xarray import DataArray, Dataset, decode_cf, open_zarr
 
-from xcoreg.errors import OptionError, require
-from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, retry, retry_reads
-from xcoreg.georef import as_crs, read_prj
+from xcoreg.errors import OptionError, is_name, require, warn_user
+from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
+from xcoreg.georef import read_prj
+from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
-from xcoreg.raster.bands import spatial_dims, to_band
+from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
-from xcoreg.raster.georeference import is_degrees, stored_crs, variable_of
-from xcoreg.raster.nodata import band_markers, check_fits, fits_dtype, netcdf_default_fills, stored_nodata
+from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
+from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, stored_nodata
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from xarray import Variable
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     Chunks = str | int | bool | Mapping[Hashable, int] | None
 
 logger = logging.getLogger("xcoreg")
-_BY_PATH = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")  # their library identifies open files by their path
-_NETCDF = (".nc", ".nc4", ".cdf")
 _OPENED: dict[str, tuple[tuple[int, ...], int]] = {}  # such files: stamp at the last opening, number of replacements
 _CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16
 
@@ -91,7 +91,7 @@ def open_raster(
         _retry_requests()
     if where is not None and not where.exists():
         raise NoSuchFile(f"{path} does not exist")
-    if where is not None and where.suffix.lower() in _BY_PATH:
+    if where is not None and where.suffix.lower() in BY_PATH:
         address = _path_once_replaced(where)
     with warnings.catch_warnings():
         # Not every use needs a transform.
@@ -102,14 +102,29 @@ def open_raster(
             found = _open_gdal(path, address, variable, cache=chunks is None, group=group)
             if where is None:
                 _retry_reads(found, address)
-    if where is not None and where.suffix.lower() in _NETCDF:
-        found = _with_cf_georeference(found, where, group)
+    if where is not None and where.suffix.lower() in NETCDF:
+        found = with_scalars(with_cf_georeference(found, where, group), where, group)
     image = _with_prj(restore_tags(_choose(found, variable, str(path))), where)
     if band is not None:
         image = _with_own_marker(to_band(image, band, str(path)))
     if nodata is not None:
         image = _with_nodata(image, nodata, str(path))
     return image if chunks is None else _chunked(image, address, chunks)
+
+
+def _check_chunks(sizes: Any, dims: Sequence[Hashable]) -> None:
+    """Refuse chunks that dask cannot make, before it says so in its own words."""
+    listed = isinstance(sizes, tuple | list) and len(sizes) == len(dims)
+    parts = sizes.values() if isinstance(sizes, Mapping) else sizes if listed else [sizes]
+    each = [one for part in parts for one in (part if isinstance(part, tuple | list) else [part])]
+    good = all(
+        one in (None, -1, "auto") or (isinstance(one, int) and one > 0) for one in each if not isinstance(one, dict)
+    )
+    named = not isinstance(sizes, Mapping) or set(sizes) <= set(dims)
+    if not (good and named and each):
+        raise OptionError(
+            f"chunks={sizes!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}"
+        )
 
 
 def _path_once_replaced(path: Path) -> str:
@@ -130,17 +145,21 @@ def _retry_requests() -> None:
 
 
 def _retry_reads(image: DataArray | Dataset, address: str) -> None:
-    for one in [image] if isinstance(image, DataArray) else image.data_vars.values():
+    for one in arrays_of(image):
         retry_reads(one.variable, address)
 
 
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
-        rotated, inner, empty, tags, validity = retry(lambda: _inspect(address), address)
-    except RasterioError as error:
+        rotated, names, empty, tags, validity = retry(lambda: _inspect(address), address)
+    except (RasterioError, UnicodeError) as error:
         raise _unreadable(path, str(error)) from error
+    inner = [each.rpartition(":")[2].strip("/") for each in names]
     if empty:
         raise OptionError(f"{path} has no raster band")
+    if len(set(inner)) < len(inner):  # pages of TIFF, images of NITF: each is the same path
+        address = names[0]  # or rioxarray returns the last
+        warn_user(f"{path} has {len(names)} pages, and only the first is read: open another by its name, {names[1]}")
     if inner and variable is not None and not any(each.endswith(variable) for each in inner):
         raise OptionError(f"{path} has no variable {variable!r}, but {', '.join(inner)}")
     try:
@@ -159,12 +178,12 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         raise OptionError(f"{path} has variables on {len(image)} grids ({shapes}): name one, variable=...")
     if isinstance(image, Dataset):
         scene = _with_one_crs(image, path)
-        found: Dataset = scene.assign({name: _without_default_fill(one) for name, one in scene.data_vars.items()})
+        found: Dataset = scene.assign({name: without_default_fill(one) for name, one in scene.data_vars.items()})
         if MASK in found.data_vars and found[MASK].attrs.get("long_name") == MASK_NAME:
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
             found = found.drop_vars(MASK).assign_coords({MASK: mask})
         return found
-    return _with_validity(_without_default_fill(attach_tags(image, tags)), *validity)
+    return _with_validity(without_default_fill(with_group_attrs(attach_tags(image, tags))), *validity)
 
 
 def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float | None, ...]) -> DataArray:
@@ -213,72 +232,13 @@ def _with_one_crs(image: Dataset, path: Any) -> Dataset:
     )
 
 
-def _with_cf_georeference(image: DataArray | Dataset, path: Path, group: str | None) -> DataArray | Dataset:
-    """Read what GDAL does not find in NetCDF: coordinates without CF attributes, a CRS that no variable names."""
-    first: Any = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
-    bare = first.rio.transform().is_identity
-    if not bare and first.rio.crs is not None:
-        return image
-    try:
-        header = open_dataset(path, group=group, decode_times=False, decode_coords="all", chunks=None)
-        dims = spatial_dims(header[first.name])
-    except (OSError, ValueError, KeyError, OptionError) as error:
-        logger.info("%s: xarray does not find a georeference: %s", path, error)
-        return image
-    with header:
-        band = variable_of(header, first.name)
-        coords = {}
-        for dim, old in zip((first.rio.y_dim, first.rio.x_dim), dims, strict=True):
-            if old in band.coords:
-                coord = band.coords[old].variable
-                attrs = {**({"standard_name": str(old)} if is_degrees(band, old) else {}), **coord.attrs}
-                turned = bare and dim == first.rio.y_dim and _gdal_turns_rows()
-                values = coord.values[::-1] if turned else coord.values if bare else image.coords[dim].values
-                coords[dim] = ((dim,), values, attrs)
-        image = image.assign_coords(coords)
-        crs = stored_crs(band, str(path)) if first.rio.crs is None else []
-    rows = image.coords[first.rio.y_dim].values
-    if bare and _gdal_turns_rows() and rows[0] < rows[-1]:
-        image = image.isel({first.rio.y_dim: slice(None, None, -1)})
-    return image.rio.write_crs(as_crs(crs[0][1]).to_wkt()) if crs else image
-
-
-def _gdal_turns_rows() -> bool:
-    """Whether GDAL takes the last row first where it does not recognise the coordinates."""
-    return str(get_gdal_config("GDAL_NETCDF_BOTTOMUP") or "yes").lower() not in ("no", "false", "off", "0")
-
-
-def _without_default_fill(image: DataArray) -> DataArray:
-    """Drop a nodata value that the file does not name: GDAL reports the value of unwritten integers in NetCDF.
-
-    Add a second one that it names: rioxarray drops it.
-    """
-    kind, marker = image.dtype, image.attrs.get("_FillValue")
-    source = image.encoding["source"]
-    netcdf = source.lower().startswith("netcdf:") or source.lower().endswith(_BY_PATH)
-    if marker is None or not netcdf:
-        return image
-    with rasterio.open(source) as file:
-        tags = file.tags(1) if file.driver == "netCDF" else {"_FillValue": ""}
-    plain = image.copy(deep=False)
-    if (
-        not {"_FillValue", "missing_value"} & tags.keys()
-        and kind.kind in "iu"
-        and int(marker) in netcdf_default_fills(kind)
-    ):
-        del plain.attrs["_FillValue"]
-    if "_FillValue" in tags and "missing_value" in tags:
-        plain.attrs["missing_value"] = tags["missing_value"]
-    return plain
-
-
 def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any], tuple[Variable | None, Any]]:
     """Whether a raster is rotated, its subdatasets, whether it is empty, its tags, its mask and nodata values."""
     with rasterio.open(address) as file:
-        inner = [each.rpartition(":")[2].strip("/") for each in file.subdatasets]
-        rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not inner
+        names: list[str] = file.subdatasets
+        rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not names
         tags = read_tags(file) if file.count else {}
-        return rotated, inner, empty, tags, (file_mask(file), file.nodatavals)
+        return rotated, names, empty, tags, (file_mask(file), file.nodatavals)
 
 
 def _unreadable(path: Any, message: str) -> OptionError:
@@ -299,15 +259,18 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
         image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")
     except (OSError, ValueError, KeyError) as error:
         raise OptionError(f"{path} is a folder but no Zarr store") from error
+    bands = [one for one in image.data_vars.values() if one.ndim > 1]
     for one in image.data_vars.values():
         one.encoding["source"] = str(path)
+    if len(bands) == 1:  # as GDAL does for NetCDF
+        bands[0].attrs = {key: value for key, value in image.attrs.items() if key not in PLACE_ATTRS} | bands[0].attrs
     packed = [name for name, one in image.coords.items() if {"scale_factor", "add_offset"} & one.attrs.keys()]
     return image.assign_coords(decode_cf(image[packed].reset_coords()).variables) if packed else image
 
 
 def _choose(image: DataArray | Dataset, variable: str | None, path: str) -> DataArray | Dataset:
     if isinstance(image, DataArray):
-        if variable not in (None, image.name):
+        if variable is not None and not is_name(variable, [image.name]):
             raise OptionError(f"{path} has no variable {variable!r}: it has one image")
         return image
     names = [str(name) for name, one in image.data_vars.items() if one.ndim > 1]
@@ -337,6 +300,7 @@ def _with_prj(image: DataArray | Dataset, where: Path | None) -> DataArray | Dat
 def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataArray | Dataset:
     if isinstance(image, Dataset):
         return image.assign({name: _with_nodata(one, nodata, path) for name, one in image.data_vars.items()})
+    nodata = as_number(nodata, path)
     check_fits(nodata, image.dtype, path)
     image = image.copy(deep=False)
     for name in ("nodatavals", "missing_value"):
@@ -349,17 +313,26 @@ def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | 
     """Split into dask chunks whose names follow from the file and the options alone."""
     sizes = chunks
     if chunks is True or chunks == "auto":
-        first = image if isinstance(image, DataArray) else next(iter(image.data_vars.values()))
-        sizes = _automatic_chunks(first)
+        sizes = _automatic_chunks(arrays_of(image)[0])
     where = local_path(path)
     stamp = (where.stat().st_mtime_ns, where.stat().st_size) if where is not None else ()
+    _check_chunks(sizes, arrays_of(image)[0].dims)
     token = hashlib.sha1(repr((path, stamp, sizes)).encode(), usedforsecurity=False).hexdigest()
     return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
 
 
+def shape_of_file(band: DataArray) -> tuple[int, int] | None:
+    """Rows and columns of the file that an image was read from, None where there is none."""
+    try:
+        with open_gdal(band.encoding["source"]) as file:
+            return file.height, file.width
+    except (KeyError, TypeError, OptionError):
+        return None
+
+
 def chunk_unread(image: Any) -> Any:
     """Give dask chunks to an image whose pixels are still in its file; any other is returned as it is."""
-    bands = [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+    bands = arrays_of(image)
     if not any(band.chunks is None and not band.variable._in_memory for band in bands):
         return image
     return image.chunk(_automatic_chunks(bands[0]))

@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,7 @@ from xcoreg.io.write_mask import loses_nan
 from xcoreg.raster.bands import spatial_dims
 from xcoreg.raster.file_mask import MASK, MASK_NAME
 from xcoreg.raster.grid import grid_of
-from xcoreg.results.external import as_points
-from xcoreg.results.tiepoints import TiePoints
+from xcoreg.results.tiepoints import TiePoints, as_points
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -38,16 +37,8 @@ if TYPE_CHECKING:
 
 
 # Layout of the file that the image was read from.
-_LAYOUT = (
-    "source",
-    "preferred_chunks",
-    "chunks",
-    "shards",
-    "chunksizes",
-    "rasterio_dtype",
-    "original_shape",
-    "contiguous",
-)
+_LAYOUT = {"source", "preferred_chunks", "chunks", "shards", "chunksizes"}
+_LAYOUT |= {"rasterio_dtype", "original_shape", "contiguous"}
 # Entries of an encoding that convert values, not those of the layout.
 _CODING = ("_FillValue", "missing_value", "dtype", "scale_factor", "add_offset", "units", "calendar", "grid_mapping")
 _PIECE = 2048  # px, side of the chunks of an image without dask
@@ -61,7 +52,8 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
         image if isinstance(image, Dataset) else image.to_dataset(name="image" if image.name is None else image.name)
     )
     if kind == "netCDF":
-        _check_coordinates(dataset)
+        _check_real(dataset)
+        dataset = _with_coordinates(dataset)
         halves = [name for name, one in dataset.data_vars.items() if one.dtype == np.float16]
         dataset = dataset.assign({name: dataset[name].astype(np.float32) for name in halves})
     where = nullcontext() if any(one.chunks is not None for one in dataset.variables.values()) else _computing_here()
@@ -87,6 +79,9 @@ def _computing_here() -> AbstractContextManager[None]:
 
 def _write_zarr(dataset: Dataset, place: Path, creation: Mapping[str, Any], streamed: Sequence[Hashable]) -> None:
     zarr = require("zarr", extra="zarr")
+    dataset = dataset.copy(deep=False)
+    for one in dataset.variables.values():  # codecs of Zarr 2 do not fit
+        one.encoding = {key: value for key, value in one.encoding.items() if not _is_old_codec(value)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Zarr 3: the order of variables is not in its specification
         how: Any = {"encoding": _encoding(dataset, creation), "consolidated": True, "compute": False}
@@ -109,6 +104,12 @@ def _write_netcdf(dataset: Dataset, place: Path, creation: Mapping[str, Any], st
             one.set_auto_maskandscale(False)
             one.set_var_chunk_cache(size=_CACHE)
         stream_blocks(_encoded(dataset, streamed), _Store(arrays))
+
+
+def _is_old_codec(value: Any) -> bool:
+    """Whether an entry of an encoding has compressors or filters of Zarr 2."""
+    found = value if isinstance(value, list | tuple) else [value]
+    return any(type(each).__module__.startswith("numcodecs.") for each in found)
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,23 @@ def _inner(side: int) -> int:
     return next((side // n for n in range(least, 2 * least + 1) if side % n == 0), side)
 
 
-def _check_coordinates(dataset: Dataset) -> None:
-    """Check that there are coordinates: without them GDAL reads NetCDF back upside down or elsewhere."""
+def _check_real(dataset: Dataset) -> None:
+    """Check that no variable is complex."""
+    if any(one.dtype.kind == "c" for one in dataset.data_vars.values()):
+        raise OptionError("NetCDF has no complex numbers: write GeoTIFF or Zarr, or da.real and da.imag")
+
+
+def _with_coordinates(dataset: Dataset) -> Dataset:
+    """Write coordinates that only a transform gives: without them GDAL reads NetCDF back upside down or elsewhere."""
     y_dim, x_dim = spatial_dims(dataset, "the image")
-    if y_dim not in dataset.coords or x_dim not in dataset.coords:
-        raise OptionError(
-            "NetCDF needs 1-D coordinates, and the image has none (it may be rotated): write GeoTIFF or Zarr"
-        )
+    if y_dim in dataset.coords and x_dim in dataset.coords:
+        return dataset
+    with suppress(GridError):
+        affine, (rows, cols) = (grid := grid_of(dataset, "the image")).affine, grid.shape
+        if not (affine.b or affine.d):
+            x, y = affine.c + affine.a * (np.arange(cols) + 0.5), affine.f + affine.e * (np.arange(rows) + 0.5)
+            return dataset.assign_coords({y_dim: y, x_dim: x})
+    raise OptionError("NetCDF needs 1-D coordinates, and the image has none (it may be rotated): write GeoTIFF or Zarr")
 
 
 def _with_grid(dataset: Dataset) -> Dataset:

@@ -216,9 +216,7 @@ def stack_layers(parts: list[DataArray]) -> Any:
 
 def put_block(file: Any, dtype: str, _number: int, window: tuple[slice, ...], block: NDArray[Any]) -> None:
     """Write a block of all bands to an open file."""
-    _, rows, cols = window
-    where = FileWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    file.write(as_stored(block, dtype), window=where)
+    file.write(as_stored(block, dtype), window=FileWindow.from_slices(*window[1:]))
 
 
 def spans_of(sizes: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
@@ -239,7 +237,10 @@ def join_chunks(sizes: Sequence[int], most: int) -> list[int]:
 
 def encode_window(part: DataArray, window: dict[Any, slice]) -> Variable:
     """Window as it is stored, with nodata values and unscaled."""
-    encoded: Variable = encode_cf_variable(part.variable.isel(window))
+    cut = part.variable.isel(window)
+    if cut.dtype.kind in "iu" and {"scale_factor", "add_offset"} & cut.encoding.keys():
+        cut = cut.astype(np.float64)  # xarray would divide in integers
+    encoded: Variable = encode_cf_variable(cut)
     return encoded
 
 

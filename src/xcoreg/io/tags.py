@@ -19,7 +19,7 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal
-from xcoreg.raster.bands import spatial_dims
+from xcoreg.raster.bands import name_of, shape_of, spatial_dims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,15 @@ HEADER_LAYOUT = {
     "data_offset_values", "classes", "class_lookup", "class_names",
 }  # fmt: skip
 # Namespaces that describe the layout of the old file, or that GDAL derives.
-_LAYOUT = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "GEOLOCATION", "TIFF"}
+LAYOUT = {
+    "IMAGE_STRUCTURE",
+    "DERIVED_SUBDATASETS",
+    "SUBDATASETS",
+    "GEOLOCATION",
+    "TIFF",
+    "xml:gml.root-instance",
+    "xml:VRT",
+}
 # Their tags of the first band are the attributes of a variable.
 _OF_VARIABLES = ("netCDF", "HDF5", "HDF5Image", "HDF4", "HDF4Image", "Zarr")
 # Fields of an ENVI header with a value for each band.
@@ -53,17 +61,32 @@ def read_tags(file: Any) -> dict[str, Any]:
     classified = found["tags"].get("ENVI", {}).get("file_type") == "ENVI Classification"
     single = any(file.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1" for band in file.indexes)
     names = _class_names(file)
-    found["classes"] = any(tables) or any(names) or classified or single
+    named = any("<Histograms" not in text for each in names for text in each)
+    found["classes"] = any(tables) or named or classified or single
+    if file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        found["photometric"] = "miniswhite"
     return found | {key: each for key, each in (("colour_tables", tables), ("class_names", names)) if any(each)}
 
 
+_PARTS = ("CategoryNames", "GDALRasterAttributeTable", "Histograms")
+
+
+def without_histograms(named: list[list[str]]) -> list[list[str]]:
+    """Drop the histograms among the XML parts of bands: they are those of the old pixels."""
+    return [[text for text in each if not text.startswith("<Histograms")] for each in named]
+
+
 def _class_names(file: Any) -> list[list[str]]:
-    """XML of category names and thematic tables that GDAL keeps beside a file, for each band."""
+    """XML of category names, thematic tables and histograms that GDAL keeps beside a file, for each band."""
     found: list[list[str]] = [[] for _ in file.indexes]
     path = next((Path(one) for one in file.files if one == f"{file.name}.aux.xml" or one.endswith(".vrt")), None)
-    root = ElementTree.parse(path).getroot() if path is not None and path.is_file() else ()
+    try:
+        root = ElementTree.parse(path).getroot() if path is not None and path.is_file() else ()
+    except (ElementTree.ParseError, UnicodeError) as error:
+        warn_user(f"{path} is damaged ({error}): what it says of the bands is lost")
+        return found
     for band in (one for one in root if one.tag in ("PAMRasterBand", "VRTRasterBand")):
-        parts = [*band.findall("CategoryNames"), *band.findall("GDALRasterAttributeTable")]
+        parts = [one for kind in _PARTS for one in band.findall(kind)]
         texts = [ElementTree.tostring(one, encoding="unicode") for one in parts if one.get("tableType") != "athematic"]
         found[int(band.get("band", "1")) - 1] += texts
     return found
@@ -75,7 +98,7 @@ def _is_band_name(key: str) -> bool:
 
 def _namespaces(file: Any, band: int) -> Tags:
     """Tags of the file (0) or of a band, by namespace."""
-    names = {name for name in file.tag_namespaces(band) if name not in _LAYOUT and not name.startswith("xml:")}
+    names = {name for name in file.tag_namespaces(band) if name not in LAYOUT}
     found = {name: file.tags(band, ns=name) for name in sorted(names | ({"RPC"} if not band else set()))}
     return {"": file.tags(band)} | {name: tags for name, tags in found.items() if tags}
 
@@ -177,15 +200,16 @@ def settle_tags(image: DataArray) -> DataArray:
     if lost:
         listed = ", ".join(dict.fromkeys(lost))
         warn_user(
-            f"{listed} of {_name_of(image)} are lists for other bands than the {size} that it has: dropped; select "
+            f"{listed} of {name_of(image)} are lists for other bands than the {size} that it has: dropped; select "
             "bands without drop=True to keep them"
         )
-    unchanged = tuple(found.get("shape") or ()) == _shape_of(image)
+    unchanged = tuple(found.get("shape") or ()) == shape_of(image)
     if "RPC" in found.get("tags", {}) and not unchanged:
-        warn_user(f"{_name_of(image)} is a part of its file: its RPCs count the pixels of the whole and are dropped")
-        found["tags"] = {name: tags for name, tags in found["tags"].items() if name != "RPC"}
-    if "band_tags" in image.attrs and not (unchanged and _is_in_file(image)):
+        warn_user(f"{name_of(image)} is a part of its file: its RPCs count the pixels of the whole and are dropped")
+        found = without_rpcs(found)
+    if {"band_tags", "class_names"} & {*image.attrs, *found} and not (unchanged and _is_in_file(image)):
         image.attrs = without_statistics(image.attrs)
+        found |= {"class_names": without_histograms(found["class_names"])} if "class_names" in found else {}
     if found:
         image.encoding["gdal"] = found | {"count": size, "labels": labels}
     return image
@@ -217,14 +241,14 @@ def _band_numbers(image: DataArray, found: Mapping[str, Any]) -> tuple[list[int]
     return (list(range(size)) if count in (None, size) else None), None, size
 
 
-def _shape_of(image: DataArray) -> tuple[int, int]:
-    y_dim, x_dim = spatial_dims(image, "the image")
-    return image.sizes[y_dim], image.sizes[x_dim]
-
-
 def _is_in_file(image: DataArray) -> bool:
     """Whether pixels are those of a file, unread: statistics of theirs are still right."""
     return lazy.is_read(image.data) if image.chunks is not None else not image.variable._in_memory
+
+
+def without_rpcs(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a file without the RPCs, which count the old pixels."""
+    return {**found, "tags": {name: tags for name, tags in found.get("tags", {}).items() if name != "RPC"}}
 
 
 def shift_rpcs(rpcs: Mapping[str, str], dcol: float, drow: float) -> dict[str, str]:
@@ -241,12 +265,9 @@ def without_statistics(tags: Mapping[str, Any]) -> dict[str, Any]:
     return left
 
 
-def _name_of(image: DataArray) -> str:
-    return "the image" if image.name is None else str(image.name)
-
-
 def write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]], named: list[list[str]]) -> None:
     """Add tags, and names of classes, to the .aux.xml of a file: number of the band or 0, namespace, tags."""
+    path = path.with_name(f"{path.name}.aux.xml")
     root = ElementTree.parse(path).getroot() if path.exists() else ElementTree.Element("PAMDataset")
     for number, parts in enumerate(named, start=1):
         for part in map(ElementTree.fromstring, parts):
@@ -258,9 +279,28 @@ def write_side_car(path: Path, lost: list[tuple[int, str, dict[str, str]]], name
         domain = next((each for each in parent.findall("Metadata") if each.get("domain", "") == name), None)
         if domain is None:
             domain = ElementTree.SubElement(parent, "Metadata", {"domain": name} if name else {})
+        if name.startswith("xml:"):
+            domain.set("format", "xml")
+            domain[:] = [ElementTree.fromstring(text) for text in tags.values()]
+            continue
         for key, value in tags.items():
+            for old in [one for one in domain if one.get("key") == key]:
+                domain.remove(old)
             ElementTree.SubElement(domain, "MDI", key=key).text = value
-    ElementTree.ElementTree(root).write(path, encoding="utf-8")
+    save_side_car(path, root)
+
+
+def save_side_car(path: Path, root: Any) -> None:
+    """Write an .aux.xml; XML in it declares its own prefixes, for GDAL cuts it out."""
+    inner: dict[str, str] = {}
+    for domain in (one for one in root.iter("Metadata") if one.get("format") == "xml"):
+        token = f"xml-of-domain-{len(inner)}-"
+        inner[token] = "".join(ElementTree.tostring(each, encoding="unicode") for each in domain)
+        domain[:], domain.text = [], token
+    text = ElementTree.tostring(root, encoding="unicode")
+    for token, part in inner.items():
+        text = text.replace(token, part, 1)
+    path.write_text(text, encoding="utf-8")
 
 
 def _band_element(root: Any, band: str) -> Any:
@@ -268,12 +308,16 @@ def _band_element(root: Any, band: str) -> Any:
     return ElementTree.SubElement(root, "PAMRasterBand", band=band) if found is None else found
 
 
-def describe_header(place: Path, description: str | None, table: dict[Any, Any] | None) -> None:
-    """Write the description into an ENVI header, where GDAL puts the path of the file, and a colour table."""
+def describe_header(place: Path, description: str | None, table: dict[Any, Any] | None, *, named: bool) -> None:
+    """Write the description into an ENVI header, where GDAL puts the path of the file, and a colour table.
+
+    named : Whether the bands have names; else those that GDAL invents are dropped.
+    """
     path = place.with_suffix(".hdr")
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
     line = f"description = {{{description.strip().strip('{}')}}}\n" if description else ""
     text = re.sub(r"description = \{[^}]*\}\n", lambda _: line, text, count=1)
+    text = text if named else re.sub(r"band names = \{[^}]*\}\n", "", text)
     if table and "class lookup" not in text:
         colours = [
             tuple(table.get(value, table.get(str(value), (0, 0, 0)))) for value in range(max(map(int, table)) + 1)
@@ -283,6 +327,19 @@ def describe_header(place: Path, description: str | None, table: dict[Any, Any] 
         names = ", ".join(str(value) for value in range(len(colours)))
         text += f"classes = {len(colours)}\nclass lookup = {{{numbers}}}\nclass names = {{{names}}}\n"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def lost_colours(tables: list[dict[Any, Any] | None], file: Any) -> list[str]:
+    """Name what an open file lacks of colour tables; black is what formats give to values without a colour."""
+    lost = set()
+    for band, table in enumerate(tables, start=1):
+        found = file.colormap(band) if file.colorinterp[band - 1].name == "palette" else {}
+        for value, (red, green, blue, alpha) in ((int(key), colour) for key, colour in (table or {}).items()):
+            *colour, opacity = found.get(value, (0, 0, 0, alpha))
+            lost |= {"colour table"} if [red, green, blue] != colour else set()
+            clear = alpha != opacity and value != file.nodata and (value == 0 or any((red, green, blue)))
+            lost |= {"transparent colours"} if clear else set()
+    return sorted(lost)
 
 
 def per_band(parts: list[DataArray], counts: list[int], key: str, kind: type, *, several: str = "") -> list[Any]:

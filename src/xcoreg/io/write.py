@@ -23,13 +23,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.files import (
-    DiskFull,
-    check_integrity,
-    check_output,
-    new_file,
-    reporting_disk_full,
-)
+from xcoreg.files import DiskFull, check_integrity, check_output, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.formats import (
     check_header,
@@ -38,12 +32,14 @@ from xcoreg.io.formats import (
     may_lose,
     refusing_ignored_options,
     side_files,
+    with_sound_attributes,
     writer_for,
 )
 from xcoreg.io.metadata import Metadata, complete_tags, metadata_of, parts_of, profile_of
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import as_stored, encode_window, join_chunks, put_block, spans_of, stack_layers, stream_blocks
 from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_nan_as_mask, with_one_marker, write_mask
+from xcoreg.raster.bands import arrays_of
 from xcoreg.raster.grid import check_size
 
 if TYPE_CHECKING:
@@ -114,12 +110,11 @@ def write_raster(
     >>> write_raster(image, Path(tempfile.mkdtemp()) / "a.tif").name
     'a.tif'
     """
-    arrays = [image] if isinstance(image, DataArray) else list(image.data_vars.values())
-    sources = {each.encoding["source"] for each in arrays if isinstance(each.encoding.get("source"), str)}
+    sources = {one for each in arrays_of(image) if isinstance(one := each.encoding.get("source"), str)}
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
     check_header(goal, name)
-    image = with_one_marker(image, per_variable=name in _STORES)
+    image = with_one_marker(with_sound_attributes(image), per_variable=name in _STORES)
     image = image if name in _STORES else with_nan_as_mask(image)
     try:
         with new_file(goal, side_files(goal)) as place, rasterio.Env(), _small_cache(), warnings.catch_warnings():
@@ -134,8 +129,8 @@ def write_raster(
         raise
     except (RasterioError, CPLE_BaseError, OSError) as error:
         if str(error).startswith("Read failed"):  # the image, which is damaged, not the output
-            raise
-        raise OptionError(f"{goal} cannot be written as {name}: {error}") from error
+            raise OptionError(f"an image cannot be read, it may be damaged: {error.__cause__ or error}") from error
+        raise OptionError(f"{goal} cannot be written as {name}: {error}; choose another format or dtype") from error
     return goal
 
 

@@ -120,9 +120,7 @@ def write_mask(file: Any, mask: DataArray) -> None:
 
 
 def _put(file: Any, window: tuple[slice, ...], block: NDArray[Any]) -> None:
-    rows, cols = window
-    where = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    file.write_mask((block != 0).astype(np.uint8) * np.uint8(255), window=where)
+    file.write_mask((block != 0).astype(np.uint8) * np.uint8(255), window=Window.from_slices(*window))
 
 
 def with_one_marker(image: Any, *, per_variable: bool = False) -> Any:

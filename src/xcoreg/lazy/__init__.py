@@ -12,24 +12,20 @@ from xcoreg.lazy.execute import (
     shared_chunks,
     without_graph,
 )
-from xcoreg.lazy.graph import compute_all, computing, fused, is_lazy, map_output_blocks, run_each, token, worker_threads
+from xcoreg.lazy.graph import (
+    compute_all,
+    computing,
+    fused,
+    is_lazy,
+    map_output_blocks,
+    map_stack_blocks,
+    run_each,
+    token,
+    worker_threads,
+)
 
 __all__ = [
-    "MissingChunks",
-    "collecting_missing",
-    "compute_all",
-    "computing",
-    "fused",
-    "is_lazy",
-    "is_read",
-    "map_output_blocks",
-    "progress_bar",
-    "read_windows",
-    "register",
-    "run_each",
-    "run_tasks",
-    "shared_chunks",
-    "token",
-    "without_graph",
-    "worker_threads",
-]
+    "MissingChunks", "collecting_missing", "compute_all", "computing", "fused", "is_lazy", "is_read",
+    "map_output_blocks", "map_stack_blocks", "progress_bar", "read_windows", "register", "run_each", "run_tasks",
+    "shared_chunks", "token", "without_graph", "worker_threads",
+]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,8 +57,41 @@ def run_tasks(
     return [answers[at] for at in range(len(items))]
 
 
+_QUIET = 2.0  # seconds without a line, so that quick work prints none
+
+
+class ProgressLines:
+    """Prints a line at every tenth of the work, for logs and pipes, where a bar would write thousands of lines."""
+
+    def __init__(self, total: int, label: str, unit: str) -> None:
+        self.total, self.label, self.unit = total, label, unit
+        self.n, self.start = 0, time.monotonic()
+        self.last = self.start
+
+    def update(self, n: int = 1) -> None:
+        """Count finished work."""
+        tenths = [10 * count // max(self.total, 1) for count in (self.n, self.n + n)]
+        self.n += n
+        now = time.monotonic()
+        if tenths[1] > tenths[0] and now - self.last >= _QUIET:
+            done = f"{10 * tenths[1]:3d} % of {self.total} {self.unit}s after {now - self.start:.0f} s"
+            print(f"{self.label:<10}{done}", file=sys.stderr, flush=True)  # noqa: T201 - progress was asked for
+            self.last = now
+
+    def set_postfix_str(self, *_: Any, **__: Any) -> None:
+        """Take what a bar shows at its end; lines do without."""
+
+    def __enter__(self) -> ProgressLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
 def progress_bar(total: int | None, label: str, unit: str, shown: bool, **style: Any) -> Any:
-    """Make a tqdm bar with rate and remaining time on stderr, hidden unless `shown` and stderr is a terminal."""
+    """Make a tqdm bar on stderr, hidden unless `shown`; a line every tenth where stderr is no terminal."""
+    if shown and total is not None and not sys.stderr.isatty():
+        return ProgressLines(total, label, unit)
     how = {"total": total, "desc": label, "unit": unit, "leave": False, "disable": None if shown else True}
     return tqdm(**(how | style))
 

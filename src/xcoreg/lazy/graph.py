@@ -114,18 +114,40 @@ def map_output_blocks(
 ) -> Any:
     """Make a lazy array block by block, each from one window of the source, and of its mask: chunks (rows, cols)."""
     token = tokenize(function, source.name, chunks, str(dtype), *([] if mask is None else [mask.name]))
+    return _map_blocks([(function, box_of)], 0, source, (chunks, dtype, token), mask)
+
+
+def map_stack_blocks(
+    functions: Sequence[tuple[Callable[..., NDArray[Any]], Callable[[slice, slice], Box]]],
+    axis: int,
+    source: Any,
+    chunks: tuple[tuple[int, ...], tuple[int, ...]],
+    dtype: Any,
+    token: str,
+) -> Any:
+    """Make a lazy array as :func:`map_output_blocks`, with a function for each chunk along a leading axis.
+
+    The token stands for all functions: a hash of hundreds of them would take long.
+    """
+    return _map_blocks(functions, axis, source, (chunks, dtype, tokenize(token, source.name, chunks, str(dtype))), None)
+
+
+def _map_blocks(functions: Sequence[Any], axis: int, source: Any, plan: tuple[Any, Any, str], mask: Any) -> Any:
+    (chunks, dtype, token), several = plan, len(functions) > 1
     name, window, worker = f"xcoreg-{token}", f"xcoreg-window-{token}", f"xcoreg-function-{token}"
-    # One key for the function, which its tasks share.
-    graph: dict[Any, Any] = {worker: function}
-    mask_window = f"{window}-mask"
+    # One key for each function, which its tasks share.
+    workers = [f"{worker}-{at}" if several else worker for at in range(len(functions))]
+    graph: dict[Any, Any] = dict(zip(workers, (function for function, _ in functions), strict=True))
+    mask_window, leads = f"{window}-mask", list(product(*(range(len(sizes)) for sizes in source.chunks[:-2])))
     for (i, rows), (j, cols) in product(*(list(enumerate(slices_of(sizes))) for sizes in chunks)):
-        box = box_of(rows, cols)
-        masks, mask_cols = ([], 0) if mask is None else _add_pieces(graph, (mask_window, i, j), mask, (), box)
-        for lead in product(*(range(len(sizes)) for sizes in source.chunks[:-2])):
-            pieces, n_cols = _add_pieces(graph, (window, *lead, i, j), source, lead, box)
+        boxes = [box_of(rows, cols) for _, box_of in functions]
+        masks, mask_cols = ([], 0) if mask is None else _add_pieces(graph, (mask_window, i, j), mask, (), boxes[0])
+        for lead in leads:
+            at = lead[axis] if several else 0
+            pieces, n_cols = _add_pieces(graph, (window, *lead, i, j), source, lead, boxes[at])
             layers = tuple(sizes[at] for sizes, at in zip(source.chunks[:-2], lead, strict=True))
-            how = _Block(layers, n_cols, box, rows, cols, str(source.dtype), mask_cols)
-            graph[(name, *lead, i, j)] = (how, worker, pieces, *([masks] if masks else []))
+            how = _Block(layers, n_cols, boxes[at], rows, cols, str(source.dtype), mask_cols)
+            graph[(name, *lead, i, j)] = (how, workers[at], pieces, *([masks] if masks else []))
     layered = HighLevelGraph.from_collections(name, graph, dependencies=[source] if mask is None else [source, mask])
     meta = np.empty((0,) * source.ndim, dtype=dtype)
     return da.Array(layered, name, (*source.chunks[:-2], *chunks), meta=meta)  # type: ignore[no-untyped-call]

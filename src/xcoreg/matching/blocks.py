@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
+from xcoreg.core.dem.acceptance import check_relief
 from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models.base import Degenerate, Model, Translation
-from xcoreg.core.models.fit import HorizontalVertical
-from xcoreg.core.models.select import Choice, assess_model, choose_heights, choose_model
+from xcoreg.core.models.fit import Choice, HorizontalVertical, assess_model, choose_heights, choose_model
 from xcoreg.core.models.triangulation import Piecewise
-from xcoreg.errors import GridError
+from xcoreg.errors import GridError, MatchError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
 from xcoreg.matching.options import LocalOptions
@@ -58,16 +58,24 @@ def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int)
     """Match blocks, starting at the correction that fits all of them best: places (n, 2) float."""
     terms = options.terms or Terms(shift=True)
     guess = np.zeros(2)
+    refusal = None if terms.shift else check_relief(overlap_patches(scene), guess, shifted=False)
     if terms.shift:
         whole = solve_overlap(scene, options, replace(terms, ramp=0, classic=False)).found
         if whole.status is Status.OK:
             guess = np.stack(vector_to_map(scene.linear, *whole.move))
+        elif whole.status in (Status.NOT_IMPROVED, Status.DISAGREES):
+            refusal = whole.refusal
     limit = scene.search_limit(options.max_shift)
     search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene)))
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
         done = bar.update if options.progress else None
         found = match_many(scene, places, np.broadcast_to(guess, places.shape), search, done)
     found.set_status(_masked(scene, found), Status.MASKED)
+    if refusal is not None:
+        found.set_status(np.flatnonzero(found.matches.ok), refusal.status)
+        if options.errors == "raise":
+            text = f"no trustworthy match: {refusal.reason}; {len(places)} blocks tried; {refusal.cure}"
+            raise MatchError(text, to_points([found], scene))
     return flag_beyond(to_points([found], scene), options.max_shift)
 
 
@@ -87,7 +95,9 @@ def _masked(scene: Scene, found: WindowMatches) -> NDArray[np.intp]:
 # Side of the pieces over which the shift of a model counts as constant, px, and the margin read around them.
 _PIECE, _MARGIN = 64, 4
 # A more complex model must reduce the NMAD of heights to this share; sharpness of triangulated ones.
-_WORTH, _SHARP = 0.99, 3.0
+_WORTH, _SHARP = 0.99, (1.0, 3.0, 12.0)
+# Mean of the blocks' squared deviations over their variances, clipped, that noise alone does not reach: shift, height.
+_BEYOND, _CLIP = (3.0, 2.0), 25.0
 _ENOUGH = 160  # so many pieces are compared, evenly selected
 
 
@@ -102,11 +112,11 @@ class Comparison:
 
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
     """Fit models of shift and height to blocks; of several, choose by the residual heights."""
-    choices = [_fit_blocks(points, model, terms)]
+    first = _fit_blocks(points, model, terms)
+    choices = [first]
     if isinstance(model, str) and model == "auto":
         with contextlib.suppress(Degenerate):
-            choices.append(_fit_blocks(points, "piecewise", terms))
-            choices.append(_sharper(choices[-1]))
+            choices += _torn_models(points, first, terms)
     compared = compare_heights(scene, [choice.model for choice in choices])
     best = 0
     for at, comparison in enumerate(compared):
@@ -115,12 +125,40 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
     return choices[best], compared[best]
 
 
-def _sharper(choice: Choice) -> Choice:
-    """Shorten the transition from block to block of a triangulated model."""
-    lifted: Any = choice.model
-    both = lifted.horizontal, lifted.vertical
-    sharp = (replace(part, sharp=_SHARP) if isinstance(part, Piecewise) else part for part in both)
-    return replace(choice, model=HorizontalVertical(*sharp))
+def _torn_models(points: TiePoints, first: Choice, terms: Terms) -> list[Choice]:
+    """Triangulated models, of places and heights that differ from block to block by more than their noise.
+
+    Heights are compared on pixels that the blocks were fitted to, where any model of many blocks follows the noise.
+    """
+    torn = _beyond_noise(points, first.model)
+    if not any(torn):
+        return []
+    linear = _fit_blocks(points, "piecewise", terms)
+    plain_model: Any = first.model
+    own, made = (plain_model.horizontal, plain_model.vertical), []
+    for sharp in _SHARP:
+        every: Any = linear.model
+        parts = [
+            (replace(part, sharp=sharp) if isinstance(part, Piecewise) else part) if use else plain
+            for part, plain, use in zip((every.horizontal, every.vertical), own, torn, strict=True)
+        ]
+        made.append(replace(linear if torn[0] else first, model=HorizontalVertical(*parts)))
+    return made
+
+
+def _beyond_noise(points: TiePoints, model: Any) -> tuple[bool, bool]:
+    """Whether shifts, and heights, of blocks leave a model by more than their covariances allow."""
+    ok = points.ok
+    x, y = points.x[ok], points.y[ok]
+    dx, dy = model.predict(x, y)
+    off = np.stack([points.dx[ok] - dx, points.dy[ok] - dy], -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cov = np.where(np.isfinite(points.cov[ok]), points.cov[ok], np.eye(2) * 1e12)
+        flat = np.array([part @ np.linalg.pinv(one) @ part / 2 for part, one in zip(off, cov, strict=True)])
+        high = (points.dz[ok] - model.predict_dz(x, y)) ** 2 / points.cov_z[ok, 2]
+    both = (np.clip(np.nan_to_num(part), 0, _CLIP) for part in (flat, high))
+    far = [bool(len(part) and part.mean() > limit) for part, limit in zip(both, _BEYOND, strict=True)]
+    return far[0], far[1]
 
 
 def _fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:

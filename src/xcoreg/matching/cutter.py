@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from xcoreg import lazy
 from xcoreg.core import Floats
@@ -134,14 +135,15 @@ class Cutter:
     def boxes_to_read(self, x: Floats, y: Floats, size: int) -> list[tuple[Any, list[Box]]]:
         """Boxes that cutting some windows reads, for an image that dask computes."""
         arrays = self.raster.computed
-        boxes = [self.raster.clip(box) for box in self._boxes(x, y, size)] if arrays else []
+        boxes = [self.raster.clip(box) for box in self.boxes(x, y, size)] if arrays else []
         return [(array, boxes) for array in arrays]
 
-    def _boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
+    def boxes(self, x: Floats, y: Floats, size: int) -> list[Box]:
+        """Boxes of the image, which may reach beyond it, that some windows need."""
         return (self._resampled_boxes if self.factor is None else self._native_boxes)(x, y, size)[0]
 
     def _surroundings(self, x: Floats, y: Floats, size: int) -> Box | None:
-        boxes = self._boxes(x, y, size)
+        boxes = self.boxes(x, y, size)
         edges = np.array([box for box in boxes if box[1] > box[0] and box[3] > box[2]]).reshape(-1, 4)
         if not len(edges):
             return None
@@ -237,7 +239,7 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
     crs = target.grid.crs
     own = linear_of(target.grid.affine)
     together = same_crs(crs, reference.grid.crs)
-    other = linear_of(reference.grid.affine) if together else _linear_in(reference, target)
+    other = linear_of(reference.grid.affine) if together else linear_in(reference.grid, target.grid)
     ratio = float(np.sqrt(abs(_area(other) / _area(own))))
     if ratio <= 1 + 1e-3:
         linear = own
@@ -247,24 +249,24 @@ def make_cutters(target: Raster, reference: Raster) -> tuple[Cutter, Cutter, Lin
         whole = max(round(ratio), 1)
         step = whole if abs(ratio - whole) < 0.02 * whole else ratio
         linear = tuple(step * part for part in own)  # type: ignore[assignment]
-    cutter = Cutter(reference, crs, linear, _factor(other, linear) if together else None)
-    return Cutter(target, crs, linear, _factor(own, linear)), cutter, linear
+    cutter = Cutter(reference, crs, linear, matching_factor(other, linear) if together else None)
+    return Cutter(target, crs, linear, matching_factor(own, linear)), cutter, linear
 
 
 def _area(linear: Linear) -> float:
     return linear[0] * linear[3] - linear[1] * linear[2]
 
 
-def _linear_in(reference: Raster, target: Raster) -> Linear:
-    """Linear part of the reference's grid at its centre, in the CRS of the target."""
-    rows, cols = reference.shape
+def linear_in(grid: GeoBox, target: GeoBox) -> Linear:
+    """Linear part of a grid at its centre, in the CRS of the target."""
+    rows, cols = grid.shape
     col, row = np.array([0, 1, 0]) + (cols - 1) / 2, np.array([0, 0, 1]) + (rows - 1) / 2
-    x, y = grid_to_map(reference.grid, target.grid.crs, col, row)
-    x = wrap_longitude(target.grid.crs, x, x[0])
+    x, y = grid_to_map(grid, target.crs, col, row)
+    x = wrap_longitude(target.crs, x, x[0])
     return float(x[1] - x[0]), float(x[2] - x[0]), float(y[1] - y[0]), float(y[2] - y[0])
 
 
-def _factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
+def matching_factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
     """Whole numbers of own pixels per matching pixel along (columns, rows); None where axes are not parallel."""
     a, b, d, e = own
     factors = []

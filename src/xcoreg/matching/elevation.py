@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 
 from xcoreg.core import Floats, monomials
 from xcoreg.core.dem import DemWindow, Samples, Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem.bias import Curve
+from xcoreg.core.dem.rigid import RigidSolution
 from xcoreg.core.matches import Status
-from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Translation
+from xcoreg.core.models import Affine, HorizontalVertical, Model, Polynomial2, Polynomial3, Polynomial4, Translation
 from xcoreg.core.models.base import to_tuples
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
-from xcoreg.georef.crs import unit_of
+from xcoreg.georef.crs import metres_per_pixel, unit_of, vertical_datum
+from xcoreg.matching.bias import parse_bias, recorded, solve_with_bias, with_track
+from xcoreg.matching.elevation_terms import choose_terms
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import scene_details
+from xcoreg.matching.rigid import rigid_model, solve_rigid_overlap
 from xcoreg.matching.scene import Scene
 from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
@@ -27,7 +32,7 @@ from xcoreg.results.details import Details, ElevationDetails
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
-_RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2}
+_RAMPS: dict[int, Any] = {1: Affine, 2: Polynomial2, 3: Polynomial3, 4: Polynomial4}
 
 
 def _order(found: Solution) -> int:
@@ -41,7 +46,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
     if not _order(found):
         return Translation(dx, dy, float(found.height[0]), to_tuples(cov))
     # The same polynomial in map coordinates, through its values on a lattice.
-    u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4)))
+    u, v = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 6), np.linspace(-1, 1, 6)))
     cols, rows = (found.basis.centre[axis] + found.basis.scale * part for axis, part in enumerate((u, v)))
     x, y = vector_to_map(linear, cols, rows)
     # Heights are corrected at their position in the target, before it is moved.
@@ -64,7 +69,7 @@ def model_of(found: Solution, linear: Linear, origin: tuple[float, float]) -> Mo
 
 # Side of windows, and pixels of all together: more of a large scene would not improve the solution.
 _SIDE, _MOST = 448, 2_500_000
-_ALONE = 256
+_ALONE, _FEWEST = 256, 100
 _GOLDEN = 0.6180339887498949
 
 
@@ -87,8 +92,10 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
     pixels = target.values, reference.values, target.valid, reference.valid
     level = reference.level - target.level
-    columns = zip(*pixels, map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), strict=True)
-    return [DemWindow(*one) for one in columns]
+    places = map(tuple, centre.tolist()), map(tuple, base.tolist()), level.tolist(), reference.level.tolist()
+    columns = zip(*pixels, *places, strict=True)
+    found = [replace(DemWindow(*one[:7]), height=one[7]) for one in columns]
+    return [one.cleaned() for one in found]
 
 
 def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp]:
@@ -107,18 +114,6 @@ def to_metres(scene: Scene) -> Floats:
     """Way to the East and North per matching pixel in the middle of the overlap, in the unit of the heights."""
     _, south, _, north = scene.overlap.bounds
     return metres_per_pixel(scene.target.grid.crs, scene.linear, (south + north) / 2) / (scene.unit.metres or 1.0)
-
-
-def metres_per_pixel(crs: Any, linear: tuple[float, float, float, float], y: float) -> Floats:
-    """Metres to the East and North (rows) per pixel to the right and down (columns): -> (2, 2) float64."""
-    known, (a, b, d, e) = as_crs(crs), linear
-    unit = np.full(2, float(known.axis_info[0].unit_conversion_factor))
-    if known.is_geographic:
-        phi, degree = float(np.radians(y * np.degrees(unit[0]))), float(np.degrees(unit[0]))
-        east = 111412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi)
-        north = 111132.954 - 559.822 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi)
-        unit = degree * np.array([east, north])
-    return np.asarray(unit[:, None] * np.array([[a, b], [d, e]]))
 
 
 # For elevation models: why there is no match, and what to try.
@@ -144,6 +139,15 @@ class OverlapSolution:
     samples: Sequence[Samples]
     linear: tuple[float, float, float, float]
     origin: tuple[float, float]
+    rigid: RigidSolution | None = None
+    curves: tuple[Curve, ...] = ()
+
+    @property
+    def model(self) -> Model:
+        """Model in map coordinates."""
+        if self.rigid is not None:
+            return rigid_model(self.rigid, list(self.samples), self.linear, self.origin)
+        return with_track(model_of(self.found, self.linear, self.origin), self.curves, self.linear, self.origin)
 
     @property
     def cov3(self) -> NDArray[np.float64]:
@@ -155,18 +159,36 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
     """Measure one correction between two elevation models."""
     solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
     place = scene.overlap.representative_point()
-    return build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
+    fit = build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
+    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples), *_datum_notes(scene))
+    if notes:
+        fit = replace(fit, quality=replace(fit.quality, warnings=(*notes, *fit.quality.warnings)))
+    return fit
 
 
 def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSolution:
     """Solve for one correction of all windows over the overlap."""
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
     samples = overlap_patches(scene, options.at, options.window)
-    found = solve(samples, terms, max_shift=limit, to_metres=to_metres(scene))
+    metres, rigid, report = to_metres(scene), None, dict[str, float]()
+    if terms.auto:
+        terms, report = choose_terms(samples, metres, limit)
+    if terms.rigid:
+        found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
+    else:
+        found = solve(samples, terms, max_shift=limit, to_metres=metres)
+    if report:
+        errors = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
+        found = replace(found, warnings=(*found.warnings, f"chosen by NMAD at check blocks: {errors}"))
     if found.status is Status.NO_DATA and scene.mask is not None and _has_data(scene):
         found = replace(found, status=Status.MASKED)
     west, south, east, north = scene.extent.bounds
-    return OverlapSolution(found, samples, scene.linear, ((west + east) / 2, (south + north) / 2))
+    origin, names = ((west + east) / 2, (south + north) / 2), parse_bias(options.bias)
+    curves: tuple[Curve, ...] = ()
+    if names and found.status is Status.OK:
+        how = {"metres": metres, "linear": scene.linear, "origin": origin, "crs": scene.target.grid.crs}
+        found, curves = solve_with_bias(found, samples, terms, names, how)
+    return OverlapSolution(found, samples, scene.linear, origin, rigid, curves)
 
 
 def _has_data(scene: Scene) -> bool:
@@ -186,9 +208,11 @@ def without_shift(found: Solution) -> Solution:
 def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Details, place: Any) -> Coregistration:
     """Make the result of a solution."""
     found, ok = solution.found, solution.found.status is Status.OK
-    compared = ElevationDetails(float(found.length), tuple(found.basis.powers))
+    why = ("", "") if found.refusal is None else (found.refusal.reason, found.refusal.cure)
+    noise = () if found.noise is None else (found.noise.slopes, found.noise.sigma, found.noise.correlation)
+    compared = ElevationDetails(float(found.length), tuple(found.basis.powers), *why, *noise)
     return Coregistration(
-        model=model_of(found, solution.linear, solution.origin) if ok else None,
+        model=solution.model if ok else None,
         points=_points(target, solution, place),
         quality=_quality(found),
         status=found.status,
@@ -196,7 +220,7 @@ def build_elevation_fit(target: Raster, solution: OverlapSolution, details: Deta
         crs_wkt=as_crs(target.grid.crs).to_wkt(),
         transform=tuple(target.grid.affine)[:6],
         shape=target.shape,
-        details=replace(details, elevation=compared),
+        details=replace(details, elevation=compared, biases=recorded(solution.curves)),
         versions=current_versions(),
     )
 
@@ -228,14 +252,45 @@ def _points(target: Raster, solution: OverlapSolution, place: Any) -> TiePoints:
     return TiePoints(**columns, cov=cov[None, :2, :2], cov_z=cov[None, 2, :], crs_wkt=as_crs(target.grid.crs).to_wkt())
 
 
+def _void_notes(target: Raster, reference: Raster | None) -> tuple[str, ...]:
+    """Name nodata values that nobody recorded."""
+    return tuple(
+        f"the {raster.name} has pixels of {raster.nodata:g} that are no heights: taken for missing; record it as its "
+        "nodata value"
+        for raster in (target, reference)
+        if raster is not None and raster.nodata_source in ("voids", "corners")
+    )
+
+
+def _datum_notes(scene: Scene) -> Iterator[str]:
+    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz would take that up."""
+    names = [vertical_datum(one.grid.crs) for one in (scene.target, scene.reference)]
+    if names[0] != names[1] and None not in names:
+        text = f"heights of the target are above {names[0]}, those of the reference above {names[1]}"
+        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first"
+
+
+def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:
+    """Name areas of one value with cliffs around them."""
+    for axis, name in enumerate(("target", "reference")):
+        voids = [one.voids[axis] for one in samples if isinstance(one, DemWindow)]
+        if sum(voids):
+            share = sum(voids) / sum(int(np.prod(one.shape)) for one in samples)
+            yield f"{share:.1%} of the {name} has one value with cliffs around it: taken for missing; give nodata="
+
+
 def _quality(found: Solution) -> Quality:
     names = ("count", "median_before", "median_after", "nmad_before", "nmad_after")
-    heights = {f"dh_{name}": getattr(found, name) for name in names}
-    return Quality(n_windows=1, n_ok=int(found.status is Status.OK), iterations=found.iterations, **heights)
+    heights: dict[str, Any] = {f"dh_{name}": getattr(found, name) for name in names}
+    ok = int(found.status is Status.OK)
+    return Quality(n_windows=1, n_ok=ok, iterations=found.iterations, warnings=found.warnings, **heights)
 
 
 def elevation_failure(fit: Coregistration) -> MatchError:
     """Error with the reason why elevation models could not be matched, and what to try."""
+    own = fit.details.elevation
     reason, cure = _REASONS.get(fit.status, (fit.status.reason, "check that both show the same terrain"))
+    if own is not None and own.reason:
+        reason, cure = own.reason, own.cure
     count = f"{fit.quality.dh_count} pixels compared" if len(fit.points) == 1 else f"{len(fit.points)} blocks tried"
     return MatchError(f"no trustworthy match: {reason}; {count}; {cure}", fit.points)

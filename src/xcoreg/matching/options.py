@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, TypedDict, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, overload
 
 import numpy as np
 
+from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import ELEVATION_MATCHERS, Terms, parse_terms
 from xcoreg.core.matcher import phase_match, phase_scout
+from xcoreg.core.matches import Matches
+from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
 
 _SMALLEST_WINDOW = 16
 _CONTRASTS = ("same", "reversed", "any")
+# Matchers of images: intensities, edges, and edges where intensities find nothing.
+GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
+IMAGE_MATCHERS = ("phase", "structure", "auto")
 
 # Options of one shift that a field does not have, and what to use instead.
-_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer"}
+_SINGLE = {"at": "give points= for places of your own", "windows": "give spacing= for more or fewer",
+           "bias": "blocks follow biases by themselves"}  # fmt: skip
 
 Matcher = Callable[..., Any]
 
@@ -42,6 +49,8 @@ class MatchOptions(TypedDict, total=False):
     ref_footprint: Any
     matcher: str | Sequence[str] | Matcher
     z: str | None
+    geometry: Literal["shift", "similarity", "affine", "homography", "auto"]
+    bias: Any
     progress: bool
     errors: Literal["raise", "return"]
 
@@ -54,6 +63,7 @@ class MatchLocalOptions(MatchOptions, total=False):
     filters: Sequence[Any]
     points: Any
     terrain: Any
+    max_points: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +74,11 @@ class Options:
     ----------
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
+        "auto" takes the pair of bands that correlates best in coarse images.
     window : int, optional
-        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256, down to
-        128 or what the overlap holds where fewer than four of these fit; larger ones are tried when these fail or are
-        few. Elevation matchers use the whole overlap, unless `at` is given.
+        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; of overlaps
+        of less than 725 px a third, 128 at least or what the overlap holds; larger ones are tried when these fail or
+        are few. Elevation matchers use the whole overlap, unless `at` is given.
     at : (x, y), optional
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional
@@ -83,13 +94,23 @@ class Options:
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional
         Valid area, where it is known already; geometry and WKT in the CRS of the image.
-    matcher : "phase", name or names of elevation matchers, or callable
-        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, see
+    matcher : "auto", "phase", "structure", name or names of elevation matchers, or callable
+        Of images "phase" compares intensities, "structure" the directions of edges, for images that look different
+        (radar, maps, heights, other bands), "auto" takes edges where intensities find nothing.
+        Of elevation models "nuth_kaab", "vertical", "deramp" or a list of these, or "rigid", see
         :func:`xcoreg.core.dem.parse_terms`. A callable of your own:
         ``matcher(tgt, ref, tgt_valid, ref_valid)`` on arrays (n, rows, cols) -> Matches or (dcol, drow[, cov]).
     z : str, optional
         Column of the heights when the reference is a GeoDataFrame of points; default: their third coordinate, or a
         column called z, height, h, elevation, elev, h_ell or altitude.
+    geometry : {"shift", "similarity", "affine", "homography", "auto"}
+        What is measured of the whole image: one shift; or rotation by any angle, scale from 0.5 to 2 and shift; an
+        affine or perspective distortion on top. "auto" takes the simplest that fits. Of a field: whether rotation and
+        scale of any size are looked for and undone before its windows are cut.
+    bias : str, DataArray, or a list or mapping of these, optional
+        Biases of heights that are fitted together with the shift of elevation models: "along_track", "across_track",
+        "elevation", "slope", "curvature", "jitter" (lines that shake along all axes), or images of a variable. Those
+        that do not improve check blocks are left out.
     progress : bool
         Show a progress bar on stderr.
     errors : {"raise", "return"}
@@ -109,28 +130,41 @@ class Options:
     ref_nodata: float | None = None
     footprint: Any = None
     ref_footprint: Any = None
-    matcher: str | Sequence[str] | Matcher = "phase"
+    matcher: str | Sequence[str] | Matcher = "auto"
     z: str | None = None
+    geometry: str = "shift"
+    bias: Any = None
     progress: bool = False
     errors: str = "raise"
 
     @property
     def terms(self) -> Terms | None:
         """What is estimated between two elevation models, None for images."""
-        return None if callable(self.matcher) or self.matcher == "phase" else parse_terms(self.matcher)
+        return None if callable(self.matcher) or self.matcher in IMAGE_MATCHERS else parse_terms(self.matcher)
+
+    def by(self, matcher: str) -> Self:
+        """Make options for one of the matchers between which "auto" chooses."""
+        if self.matcher != "auto":
+            return self
+        # Edges have no sign: bright may be dark.
+        return replace(self, matcher=matcher, contrast="same" if matcher == "structure" else self.contrast)
 
     def match_function(self, limit: float | None) -> Matcher:
         """Matcher as a function of a batch of windows, searching within ``limit`` pixels of the matching grid."""
         if callable(self.matcher):
             return self.matcher
+        if self.matcher == "structure":
+            return _Structure(limit)
         # Similarities before the shift are computed for every matcher alike, see `match_windows`.
         return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False)
 
-    def scout_function(self, limit: float | None) -> Matcher | None:
-        """Cheap search for whole pixels that precedes the matcher, if it has one."""
+    def scout_function(self, limit: float | None, side: int | None = None) -> Matcher | None:
+        """Cheap search for whole pixels (in the central part of windows) that precedes the matcher, if it has one."""
         if callable(self.matcher):
             return None
-        return partial(phase_scout, max_shift=limit, contrast=self.contrast)
+        if self.matcher == "structure":
+            return partial(structure_scout, max_shift=limit)
+        return partial(phase_scout, max_shift=limit, contrast=self.contrast, side=side)
 
     def record(self) -> dict[str, Any]:
         """Options that differ from their defaults, for the result."""
@@ -164,6 +198,8 @@ class LocalOptions(Options):
         Heights, or differences between the true heights and those that the image was ortho-rectified over, any CRS
         and pixel size: shifts in proportion to them are allowed for, and used where check points say so. Their
         direction and size are found: ``fit.details.parallax``. With model "auto" or a polynomial.
+    max_points : int, optional
+        At most so many of these places, evenly spread.
     """
 
     spacing: float | None = None
@@ -171,6 +207,19 @@ class LocalOptions(Options):
     filters: Sequence[Any] = ("reliability", "ssim", "neighbours", "model")
     points: Any = None
     terrain: Any = None
+    max_points: int | None = None
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """The structural matcher; similarity of brightness says nothing about its windows."""
+
+    limit: float | None
+    compares: ClassVar[bool] = False
+
+    def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Matches:
+        """Match a batch of windows."""
+        return structure_match(tgt, ref, tgt_valid, ref_valid, max_shift=self.limit)
 
 
 _Checked = TypeVar("_Checked", bound=Options)
@@ -253,29 +302,46 @@ def _check_local(options: LocalOptions) -> None:
     spacing: Any = options.spacing
     if spacing is not None and not (isinstance(spacing, Real) and 1 <= float(spacing) < np.inf):
         raise OptionError(f"spacing is {spacing!r}: give the distance between windows in target pixels, at least 1")
+    if not isinstance(options.model, str) and not hasattr(options.model, "fit"):
+        raise OptionError(
+            f"model is {options.model!r:.80}: give the name of a model, or an object with fit(x, y, dx, dy, cov)"
+        )
     if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
         raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
     if options.terrain is not None and options.terms is not None:
         raise OptionError(
             "terrain= explains shifts of images; elevation models have heights of their own: leave it out"
         )
+    most: Any = options.max_points
+    if most is not None and not (isinstance(most, int | np.integer) and most >= 1):
+        raise OptionError(f"max_points is {most!r}: give the largest number of windows, at least 1")
     if options.points is not None and spacing is not None:
         raise OptionError("points= and spacing= both choose where to match: give one of them")
 
 
 def _check_choices(options: Options) -> None:
-    if options.contrast not in _CONTRASTS:
+    if str(options.contrast) not in _CONTRASTS:
         raise OptionError(f"contrast is {options.contrast!r}: choose from {', '.join(_CONTRASTS)}")
     try:
         terms = options.terms
     except ValueError as error:
         raise OptionError(str(error)) from error
-    if (callable(options.matcher) or terms is not None) and options.contrast != "same":
+    if options.matcher not in ("phase", "auto") and options.contrast != "same":
         raise OptionError("contrast= is an option of the phase matcher: leave it out with another matcher")
     if terms is not None and options.windows != Options.windows:
         raise OptionError("windows= is an option for images: leave it out, elevation models are compared as a whole")
-    if options.errors not in ("raise", "return"):
+    if str(options.geometry) not in GEOMETRIES:
+        raise OptionError(f"geometry is {options.geometry!r}: choose from {', '.join(GEOMETRIES)}")
+    if options.geometry != "shift" and (terms is not None or options.at is not None or options.max_shift is not None):
+        raise OptionError(
+            "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
+        )
+    if options.bias is not None and (terms is None or terms.rigid or terms.classic):
+        raise OptionError("bias= belongs to matcher='nuth_kaab', 'vertical', 'deramp' or a list of these")
+    if terms is not None and terms.rigid and isinstance(options, LocalOptions):
+        raise OptionError("matcher='rigid' is one motion for the whole overlap: use match, or 'nuth_kaab' for blocks")
+    if str(options.errors) not in ("raise", "return"):
         raise OptionError(f"errors is {options.errors!r}: choose 'raise' or 'return'")
-    if not callable(options.matcher) and terms is None and options.matcher != "phase":
-        names = ", ".join(repr(name) for name in ("phase", *ELEVATION_MATCHERS))
+    if not callable(options.matcher) and terms is None and options.matcher not in IMAGE_MATCHERS:
+        names = ", ".join(repr(name) for name in (*IMAGE_MATCHERS, *ELEVATION_MATCHERS))
         raise OptionError(f"matcher is {options.matcher!r}: choose {names} or pass a function over batches of windows")

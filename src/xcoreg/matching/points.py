@@ -14,18 +14,22 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import Terms, solve
+from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.dem.observations import Observation, make_observation
-from xcoreg.core.dem.solve import slope_azimuth
+from xcoreg.core.dem.surface import Surface, make_target
 from xcoreg.core.matches import Status
 from xcoreg.core.quality import nmad
 from xcoreg.core.sampling import sample
 from xcoreg.errors import MatchError, NoOverlap, OptionError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
-from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, metres_per_pixel, without_shift
+from xcoreg.georef.crs import metres_per_pixel
+from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import target_heights
-from xcoreg.raster.bands import Unit, common_unit, height_scaling, height_unit, parse_unit
+from xcoreg.matching.rigid import solve_rigid_overlap
+from xcoreg.raster.bands import common_unit, height_scaling, height_unit
+from xcoreg.raster.georeference import Unit, parse_unit
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim
@@ -77,6 +81,13 @@ class PointSamples:
         del ref_slopes_only
         here, slopes, at = self._sample(move, _NEAR)
         return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
+
+    def surface(self) -> Surface:
+        """Points to compare, and the model to interpolate."""
+        origin = -self.origin[0], -self.origin[1]
+        col, row = self.positions(np.arange(len(self.z)))
+        spline, gradient, usable = make_target(self.values, self.valid, None)
+        return Surface(col, row, self.z, None, origin, spline, gradient, usable)
 
     def relief(self, move: Floats) -> tuple[Floats, Floats, int]:
         """Products (2, 2) of slopes over two distances, which share no noise, and over one."""
@@ -188,9 +199,13 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     """Measure the correction of an elevation model by points of known height."""
     if callable(options.matcher) or options.ref_where is not None or options.ref_band is not None:
         raise OptionError("points take an elevation matcher by name; ref_where and ref_band belong to images")
+    if options.bias is not None:
+        raise OptionError("bias= needs two elevation models: points are too few for it")
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
     heights = heights_on(raster, points, options.z, options.where)
     terms = options.terms or Terms(shift=True)
+    if terms.auto:
+        raise OptionError("matcher='rigid:auto' needs two elevation models: name the matcher for points")
     linear = linear_of(raster.grid.affine)
     if len(heights.x):
         place = shapely.Point(float(np.median(heights.x)), float(np.median(heights.y)))
@@ -200,7 +215,11 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
         samples, origin = [], (place.x, place.y)
     limit = np.inf if options.max_shift is None else options.max_shift
     metres = metres_per_pixel(raster.grid.crs, linear, place.y) / (heights.unit.metres or 1.0)
-    found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
+    rigid = None
+    if terms.rigid:
+        found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
+    else:
+        found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
     shifted = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
@@ -209,7 +228,7 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     interim = Interim(linear=linear, points=len(heights.x))
     record = target_heights(raster, heights.unit)
     details = Details(options=options.record(), tgt_nodata=raster.certain.nodata, interim=interim, heights=record)
-    return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin), details, place)
+    return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin, rigid), details, place)
 
 
 def _has_relief(samples: list[PointSamples], move: Floats) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import LocalOptions, Options
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import WindowMatches, flag_beyond, to_points
-from xcoreg.raster.bands import Unit, entry_of
+from xcoreg.raster.bands import entry_of
+from xcoreg.raster.georeference import Unit
 from xcoreg.raster.raster import Raster
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
 from xcoreg.results.details import Details, Interim, TargetHeights, Window
@@ -25,7 +27,7 @@ from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
 if TYPE_CHECKING:
-    from xcoreg.matching.shift import Acceptance
+    from xcoreg.matching.acceptance import Acceptance
 
 
 _ADVICE = {
@@ -39,9 +41,11 @@ _ADVICE = {
     Status.DISAGREES: "the scene changed (mask that with where=, or pass at= another place), or both images were "
     "resampled on one pixel grid (match them at their original pixel size)",
     Status.NOT_IMPROVED: "pass at= another place or another band",
-    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): correct that first, or pass at= one place",
+    Status.OUTLIER: "no single shift is right (rotation, scale, distortion): measure it with geometry='auto', or with "
+    "match_local, or pass at= one place",
     Status.MASKED: "widen where=",
     Status.OUTSIDE: "check that the images overlap",
+    Status.DISCONNECTED: "match more pairs of dates, pairs='all'",
 }
 
 
@@ -76,6 +80,16 @@ def build_fit(scene: Scene, options: Options, rounds: list[WindowMatches], answe
         details=details,
         versions=current_versions(),
     )
+
+
+# How intensities may fail where edges still agree. A lattice (DISAGREES) or a distortion would lead edges astray, too.
+FOUND_NOTHING = (Status.NO_PEAK, Status.AMBIGUOUS, Status.UNCONSTRAINED, Status.NOT_CONVERGED, Status.NOT_IMPROVED)
+BY_EDGES = "the intensities have nothing in common: matched by edges (matcher='structure')"
+
+
+def with_warning(fit: Coregistration, text: str) -> Coregistration:
+    """Add a warning to a result."""
+    return replace(fit, quality=replace(fit.quality, warnings=(*fit.quality.warnings, text)))
 
 
 def failure(fit: Coregistration, options: Options) -> MatchError:
@@ -116,6 +130,7 @@ def _quality(points: TiePoints, rounds: list[WindowMatches], answer: Acceptance,
         phase_dcol=finite_median(phase[0][inliers]) * scale,
         phase_drow=finite_median(phase[1][inliers]) * scale,
         warnings=_warnings(points, answer),
+        chance=answer.chance,
         spread_px=float(np.hypot(nmad(dcol), nmad(drow)) / np.sqrt(2)) if len(dcol) > 1 else float("nan"),
     )
 

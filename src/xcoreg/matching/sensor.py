@@ -21,7 +21,7 @@ from xcoreg.core.models.polynomial import Polynomial
 from xcoreg.errors import LowSupport, warn_user
 from xcoreg.georef import CorrectedSensor, RPCGround, TerrainGround, transform_points
 from xcoreg.georef.terrain import PIXEL_AXES, ModelMove
-from xcoreg.matching.field import build_field, find_points
+from xcoreg.matching.field import build_field, measure_field
 from xcoreg.matching.result import failure
 from xcoreg.raster.georeference import PIXELS
 from xcoreg.results.details import Interim, SensorDetails
@@ -54,12 +54,14 @@ def match_sensor(
 ) -> Coregistration:
     """Measure the correction of a raw image; rectify brings it onto the map by a ground."""
     current: TerrainGround = ground
+
+    def build(scene: Scene, used: LocalOptions, points: TiePoints, reach: float | None) -> Coregistration:
+        return _fit(_to_image(points, scene, current, shape), scene, used, (ground, shape), reach)
+
     known: Floats = np.zeros((2, 9))
     for number in range(_ROUNDS):
-        rectified = rectify(current)
         with lazy.shared_chunks():
-            scene, points = find_points(rectified, reference, options, apart=True)
-            fit = _fit(_to_image(points, scene, current, shape), scene, options, (ground, shape))
+            fit = measure_field(rectify(current), reference, options, build, apart=True)
         if fit.model is None or not fit.ok:
             break
         now = np.stack(fit.model.predict(*_outline(shape)))
@@ -125,12 +127,16 @@ def _slopes(points: TiePoints, scene: Scene, ground: TerrainGround, place: tuple
 
 
 def _fit(
-    points: TiePoints, scene: Scene, options: LocalOptions, raw: tuple[TerrainGround, tuple[int, int]]
+    points: TiePoints,
+    scene: Scene,
+    options: LocalOptions,
+    raw: tuple[TerrainGround, tuple[int, int]],
+    reach: float | None,
 ) -> Coregistration:
     """Fit the correction in the raw image."""
     (ground, shape), sensor = raw, raw[0].sensor
     in_raw = replace(scene, target=replace(scene.target, grid=GeoBox(shape, PIXEL_AXES, PIXELS)))
-    fit = _best_at_check_points(build_field(in_raw, options, points, IMAGE_KINDS), in_raw, options, points)
+    fit = _best_at_check_points(build_field(in_raw, options, points, reach, IMAGE_KINDS), in_raw, options, reach)
     model = None if fit.model is None else _with_floor(fit.model)
     rpcs = sensor.rpcs.to_dict() if isinstance(sensor, RPCGround) else None
     terrain = ground.terrain
@@ -141,7 +147,7 @@ def _fit(
 
 
 def _best_at_check_points(
-    fit: Coregistration, scene: Scene, options: LocalOptions, points: TiePoints
+    fit: Coregistration, scene: Scene, options: LocalOptions, reach: float | None
 ) -> Coregistration:
     """Take the model with the smallest error at check points, where a field takes the simplest that is about as good.
 
@@ -153,7 +159,7 @@ def _best_at_check_points(
     best = min(known, key=lambda one: one.score, default=None)
     if options.model != "auto" or best is None or best.chosen:
         return fit
-    again = build_field(scene, replace(options, model=best.kind), points)
+    again = build_field(scene, replace(options, model=best.kind), fit.points, reach)
     if again.details.assessment is None:
         return fit
     models = tuple(replace(one, chosen=one.kind == best.kind) for one in tried)

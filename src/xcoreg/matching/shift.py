@@ -5,30 +5,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
-from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
-from xcoreg.core.robust import combine, largest_group
-from xcoreg.core.sampling import shrink
-from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.errors import OptionError
-from xcoreg.georef import vector_to_map, vector_to_pixel
+from xcoreg.georef import vector_to_pixel
+from xcoreg.matching import geometry
+from xcoreg.matching.acceptance import (
+    Acceptance,
+    accept_windows,
+    locked_to_pixel_grid,
+    quarters_confirm,
+    quarters_disagree,
+    shared_area,
+)
+from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
-from xcoreg.matching.placement import choose_centres, clamp_inside, overlap_size, spread_out, window_size
 from xcoreg.matching.points import match_points
-from xcoreg.matching.result import build_fit, failure
-from xcoreg.matching.scene import Scene, prepare
-from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
+from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, build_fit, failure, with_warning
+from xcoreg.matching.scene import Scene, choose_centres, clamp_inside, overlap_size, prepare, spread_out, window_size
+from xcoreg.matching.windows import WindowMatches, match_windows
 from xcoreg.results.coregistration import Coregistration
 
 logger = logging.getLogger("xcoreg")
@@ -38,64 +41,8 @@ _LARGEST = 1024
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
+_VAGUE = 0.25  # largest standard deviation, px, of what a single window says
 _MANY = 4  # so many matched windows that contradict each other end the search
-
-
-# Windows agree within this many matching pixels, and within this many of their own standard deviations.
-_AGREE, _AGREE_SIGMAS = 1.0, 3.0
-# Reliability (percent) that one window needs, and that several need together. Windows of unrelated images never
-# exceeded 40.
-_ALONE, _TOGETHER = 45.0, 60.0
-# From so many matchable windows on, one that stands alone needs this reliability instead.
-_MATCHABLE, _ALONE_OF_MANY = 4, 85.0
-
-
-@dataclass(frozen=True, eq=False)
-class Acceptance:
-    """Whether windows agree on a shift, and which.
-
-    status, inliers : OK, or why nothing can be trusted; the windows (n,) that agree.
-    move, cov : (2,), (2, 2) float64; correction, px of the matching grid, along (col, row); NaN without inliers.
-    """
-
-    status: Status
-    inliers: Bools
-    move: Floats
-    cov: Floats
-
-    @classmethod
-    def failed(cls, status: Status, n: int) -> Acceptance:
-        """No answer from `n` windows."""
-        return cls(status, np.zeros(n, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
-
-
-def accept_windows(moves: Floats, covs: Floats, status: NDArray[np.int8], reliability: Floats) -> Acceptance:
-    """Decide whether windows agree on one shift: moves (n, 2); covs (n, 2, 2); status, reliability (n,)."""
-    ok = (status == Status.OK) & np.isfinite(moves).all(1)
-    if not ok.any():
-        return Acceptance.failed(commonest_status(status, (Status.NO_DATA,)), len(ok))
-    trust = np.where(np.isfinite(reliability), np.clip(reliability, 0, 100), 100.0)
-    sigma = np.sqrt(np.clip(np.trace(covs, axis1=1, axis2=2) / 2, 0, None))
-    typical = np.median(sigma[ok][np.isfinite(sigma[ok])]) if np.isfinite(sigma[ok]).any() else 0.0
-    radius = max(_AGREE, _AGREE_SIGMAS * typical)
-    inliers = largest_group(np.where(ok[:, None], moves, np.nan), trust, radius)
-    move, cov = combine(moves[inliers], covs[inliers])
-    if inliers.sum() > 1:
-        cov = cov + SYSTEMATIC**2 * np.eye(2)
-    agree, differ = int(inliers.sum()), int((ok & ~inliers).sum())
-    ambiguous = int((status == Status.AMBIGUOUS).sum())
-    if differ >= agree and (differ > 1 or agree == 1):
-        found = Status.OUTLIER
-    elif ambiguous > agree or (agree == 1 and ambiguous):
-        # A larger window may match at any of the shifts between which smaller ones could not decide.
-        found = Status.AMBIGUOUS
-    elif agree == 1:
-        matchable = (Status.OK, Status.NO_PEAK, Status.UNCONSTRAINED, Status.NOT_CONVERGED)
-        needed = _ALONE if int(np.isin(status, matchable).sum()) < _MATCHABLE else _ALONE_OF_MANY
-        found = Status.OK if trust[inliers][0] >= needed else Status.NO_PEAK
-    else:
-        found = Status.OK if trust[inliers].sum() >= _TOGETHER else Status.NO_PEAK
-    return Acceptance(found, inliers, move, cov)
 
 
 def match(target: DataArray | Dataset, reference: Any, options: Options) -> Coregistration:
@@ -104,14 +51,31 @@ def match(target: DataArray | Dataset, reference: Any, options: Options) -> Core
         if hasattr(reference, "geometry") and hasattr(reference, "columns"):
             fit = match_points(target, reference, options)
         else:
-            scene = prepare(target, reference, options)
-            if options.terms is None:
-                fit = build_fit(scene, options, *_search(scene, options))
-            else:
-                fit = match_elevation(scene, options)
+            if AUTO_BAND in (str(options.band), str(options.ref_band)):
+                options = with_bands(target, reference, options)
+            fit = _match_pair(target, reference, options)
     if not fit.ok and options.errors == "raise":
         raise elevation_failure(fit) if fit.details.elevation else failure(fit, options)
     return fit
+
+
+def _match_pair(target: DataArray | Dataset, reference: DataArray | Dataset, options: Options) -> Coregistration:
+    """Measure one shift, or the geometry that is wanted."""
+    if options.geometry not in ("shift", "auto"):
+        return geometry.match(target, reference, options)
+    scene = prepare(target, reference, options)
+    fit = _match_images(scene, options) if options.terms is None else match_elevation(scene, options)
+    return geometry.match(target, reference, options) if options.geometry == "auto" and not fit.ok else fit
+
+
+def _match_images(scene: Scene, options: Options) -> Coregistration:
+    """Match by intensities, and by edges where these are wanted, or where intensities find nothing."""
+    fit = build_fit(scene, options, *_search(scene, options.by("phase")))
+    if options.matcher != "auto" or fit.status not in FOUND_NOTHING:
+        return fit
+    edges = options.by("structure")
+    other = build_fit(scene, edges, *_search(scene, edges))
+    return with_warning(other, BY_EDGES) if other.ok else fit
 
 
 def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Acceptance]:
@@ -184,9 +148,19 @@ def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene:
     if options.max_shift is not None:
         far = np.abs(moves).max(1) > options.max_shift * scene.target_pixel
         status = np.where(far & (status == Status.OK), np.int8(Status.TOO_FAR), status)
-    answer = accept_windows(moves, covs, status, reliability)
-    if answer.status is Status.OK and int(answer.inliers.sum()) == 1 and not _improved(rounds, answer):
-        return replace(answer, status=Status.NOT_IMPROVED, inliers=np.zeros_like(answer.inliers))
+    limit = scene.search_limit(options.max_shift)
+    widest = 0.4 * min(one.size for one in rounds)
+    reach = widest if limit is None else min(limit, widest)
+    places = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.x, one.y), -1) for one in rounds])
+    shared = shared_area(places, np.concatenate([np.full(len(one.x), float(one.size)) for one in rounds]))
+    answer = accept_windows(moves, covs, status, reliability, reach, shared)
+    if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
+        return answer
+    # Intensities that leave so much open are smooth slopes, which any two images may share.
+    vague = options.matcher != "structure" and np.linalg.eigvalsh(answer.cov)[-1] > _VAGUE**2
+    if vague or not _improved(rounds, answer):
+        found = Status.UNCONSTRAINED if vague else Status.NOT_IMPROVED
+        return replace(answer, status=found, inliers=np.zeros_like(answer.inliers))
     return answer
 
 
@@ -205,74 +179,19 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
     last = rounds[-1]
     inliers: Bools = answer.inliers[-len(last.x) :]
     few = int(answer.inliers.sum()) < _FEW
-    quarters = quarters_disagree(scene, last, inliers, answer.move, options.contrast) if few else None
+    quarters = quarters_disagree(scene, last, inliers, answer.move, options.match_function) if few else None
     if quarters is not None:
         rounds.append(quarters)
         return _rejected(answer, rounds, Status.OUTLIER)
-    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.contrast):
+    if options.matcher == "structure" and few:
+        # Edges that only one part of an image shares are those of a coast or a cloud, which move.
+        of_many = len(answer.inliers) > _FEW
+        if of_many or not quarters_confirm(scene, last, inliers, answer.move, options.match_function):
+            return _rejected(answer, rounds, Status.NO_PEAK)
+    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer
 
 
 def _rejected(answer: Acceptance, rounds: list[WindowMatches], status: Status) -> Acceptance:
     return replace(answer, status=status, inliers=np.zeros(sum(len(one.x) for one in rounds), bool))
-
-
-# Quarters of windows are matched if they are at least this large, px; so many of them must match.
-_QUARTER, _FEWEST_QUARTERS = 48, 3
-# They disagree with the answer beyond this many matching pixels and this many standard deviations.
-_DISAGREE, _SIGMAS = 0.25, 5.0
-# Pixels are averaged by these factors; windows need so many coarse pixels on a side; a few windows suffice.
-_FACTORS, _COARSE_SIDE, _WINDOWS = (2, 3), 40, 4
-# Local change moves coarse matches a little, a pixel grid that both images were resampled on moves them by pixels.
-_LOCKED = 0.7
-
-
-def quarters_disagree(
-    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, contrast: str
-) -> WindowMatches | None:
-    """Match the quarters of windows; return them if they contradict the answer, as under rotation or scale."""
-    size = found.size // 2
-    if size < _QUARTER or not inliers.any():
-        return None
-    places, moves = found.places[inliers], found.moves[inliers]
-    match = partial(phase_match, max_shift=0.1 * size, contrast=contrast, compare=False)
-    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), match)
-    ok = quarters.matches.status == Status.OK
-    if ok.sum() < _FEWEST_QUARTERS:
-        return None
-    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx[ok], quarters.dy[ok])) - move[:, None]))
-    sigma = np.sqrt(np.trace(quarters.matches.cov[ok], axis1=1, axis2=2))
-    disagree = off > np.maximum(_DISAGREE, _SIGMAS * sigma)
-    return quarters if disagree.sum() * 2 >= ok.sum() else None
-
-
-def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
-    """Centres of the four quarters of windows."""
-    steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size
-    offsets = np.stack(vector_to_map(scene.linear, *steps.T), -1)
-    return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
-
-
-def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, contrast: str) -> bool:
-    """Whether windows of coarser pixels disagree: images resampled on one grid can match by that grid's pattern."""
-    places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
-    factors = [factor for factor in _FACTORS if found.size // factor >= _COARSE_SIDE]
-    if not factors or not len(places):
-        return False
-    target = scene.target_cutter.cut(places[:, 0], places[:, 1], found.size)
-    moved = places + moves
-    reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
-    base = np.stack([reference.x - target.x, reference.y - target.y], -1)
-    for factor in factors:
-        tgt = shrink(target.values, target.valid, factor)
-        ref = shrink(reference.values, reference.valid, factor)
-        coarse = phase_match(tgt[0], ref[0], tgt[1], ref[1], max_shift=8.0 / factor + 1, contrast=contrast)
-        ok = coarse.ok
-        whole = base + np.stack(vector_to_map(scene.linear, factor * coarse.dcol, factor * coarse.drow), -1)
-        off = np.hypot(*vector_to_pixel(scene.linear, *(whole - moves).T))
-        sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))
-        disagree = off > np.maximum(_LOCKED, _SIGMAS * sigma)
-        if (ok & disagree).sum() * 2 > ok.sum():
-            return True
-    return False

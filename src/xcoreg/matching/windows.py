@@ -25,8 +25,7 @@ from xcoreg.core.robust import neighbour_residuals
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.matching.cutter import Cut
-from xcoreg.matching.placement import group_windows, overlap_size, window_grid
-from xcoreg.matching.scene import Scene
+from xcoreg.matching.scene import Scene, group_windows, overlap_size, window_grid
 from xcoreg.results.tiepoints import TiePoints
 
 logger = logging.getLogger("xcoreg")
@@ -117,7 +116,8 @@ def match_windows(
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     heights = bool(getattr(match, "heights", False))
     before = np.full(len(places), np.nan)
-    if not heights:
+    compares = not heights and getattr(match, "compares", True)
+    if compares:
         uncorrected = scene.reference_cutter.cut(target.x, target.y, size) if from_uncorrected and at.any() else cut
         before[:] = ssim_centred(uncorrected.values, target.values, uncorrected.valid & target.valid)
     if scout is not None:
@@ -133,7 +133,7 @@ def match_windows(
             raise OptionError(f"the matcher's answer cannot be used: {error}") from error
         if heights:
             matches = replace(matches, dz=matches.dz + cut.level - target.level[index])
-        else:
+        elif compares:
             known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
             after = matches.ssim_after if known.all() else _similarity(matches, known, cut, target, index)
             matches = replace(matches, ssim_before=before[index], ssim_after=after)
@@ -266,7 +266,7 @@ _ANCHOR, _LARGEST = 256, 1024
 # A guess is good enough when its error is at most this part of the windows' side, or this many px.
 _GOOD_SHARE, _GOOD = 0.05, 1.5
 # The search radius is this many times the typical error of the guess, and this many px at least.
-_TIMES, _LEAST = 4.0, 4.0
+_TIMES, LEAST_RADIUS = 4.0, 4.0
 _FEWEST, _NEAREST = 3, 4  # fewer anchors than this give no guess; guesses are interpolated from (twice) so many
 # Anchors whose correction differs from their neighbours' by more px and more times the scatter than this are left out.
 _OUTLIER, _OUTLIER_SIGMAS = 3.0, 6.0
@@ -296,7 +296,7 @@ class Guess:
         widest = 0.4 * size if limit is None else min(0.4 * size, limit)
         if not np.isfinite(self.error):
             return widest
-        return float(min(max(_TIMES * self.error + 1, _LEAST), 0.4 * size))
+        return float(min(max(_TIMES * self.error + 1, LEAST_RADIUS), 0.4 * size))
 
 
 def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:

@@ -89,7 +89,7 @@ def strongest_place(tgt: Any, ref: Any, width: float) -> tuple[float, float]:
     side = int(np.clip(width / max(georef.gsd(tgt.grid.affine)), 16, 96))
     views = [View(tgt.grid.crs, x, y, width, side) for x in xs for y in ys]
     pairs = zip(render(tgt, views, "bilinear"), render(ref, views, "bilinear"), strict=True)
-    scores = [_common_structure(*one, *other) for one, other in pairs]
+    scores = [common_structure(*one, *other) for one, other in pairs]
     if max(scores) <= 0:
         return (left + right) / 2, (bottom + top) / 2
     best = views[int(np.argmax(scores))]
@@ -110,7 +110,7 @@ def _common_bounds(tgt: Any, ref: Any) -> tuple[float, float, float, float]:
     return left, right, bottom, top
 
 
-def _common_structure(tgt: Array, tgt_valid: Bools, ref: Array, ref_valid: Bools) -> float:
+def common_structure(tgt: Array, tgt_valid: Bools, ref: Array, ref_valid: Bools) -> float:
     """Strength of the edges both images show, 0 to 1, each image in its own contrast."""
     if (ref_valid & tgt_valid).mean() < 0.98:
         return 0.0
@@ -208,7 +208,7 @@ def _shift_of(tgt: Any, fixed: Any, fit: Coregistration | None) -> Shift | None:
 
 def _draw(view: View, shown: tuple[Shown, Shown, Shown], shift: Shift | None) -> Any:
     tgt, ref, fixed = shown
-    figure = new_figure(13.5, 9.2)
+    figure = new_figure(11.5, 8.4)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     grey = stretch(*ref, *contrast([ref]))
     tone = contrast([tgt, fixed])
@@ -224,7 +224,7 @@ def _draw(view: View, shown: tuple[Shown, Shown, Shown], shift: Shift | None) ->
     axes[0, 1].set_title("checkerboard: reference / target (tinted)", fontsize=11)
     for one in axes.flat:
         plain_ticks(one)
-    figure.suptitle(f"Before and after the correction {shift or ''}", fontsize=14)
+    figure.suptitle("Before and after the correction" + (f"\n{shift}" if shift else ""), fontsize=12)
     return figure
 
 
@@ -321,6 +321,8 @@ def plot_windows(
 ) -> Any:
     """Show the windows that were matched, on the matching grid.
 
+    Above the three windows, below the red/cyan composites before and after, and their difference after.
+
     Parameters
     ----------
     target, reference, corrected : (values, valid)
@@ -328,11 +330,6 @@ def plot_windows(
         valid are shown mid-grey.
     title : str
         For the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Above the three windows, below the red/cyan composites before and after, and their difference after.
 
     Examples
     --------
@@ -363,7 +360,7 @@ def plot_windows(
 
 
 def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") -> Any:
-    """Show a correlation surface with its peak.
+    """Show a correlation surface with its peak: the surface, a close-up of the peak, and the two profiles through it.
 
     Parameters
     ----------
@@ -373,11 +370,6 @@ def plot_surface(surface: Array, peak: tuple[float, float], *, title: str = "") 
         The answer, px of the matching grid.
     title : str
         For the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The whole surface, a close-up of the peak, and the two profiles through it.
 
     Examples
     --------

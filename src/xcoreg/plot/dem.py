@@ -16,10 +16,10 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.core.quality import nmad
 from xcoreg.errors import CoregWarning, NoOverlap, OptionError, require
-from xcoreg.matching.elevation import metres_per_pixel
+from xcoreg.georef.crs import metres_per_pixel
 from xcoreg.matching.masks import as_mask
-from xcoreg.plot.maps import nice, set_aspect, squares_of
-from xcoreg.plot.style import BAD, GOOD, new_figure, plain_ticks
+from xcoreg.plot.maps import name_axes, nice, set_aspect, squares_of
+from xcoreg.plot.style import BAD, GOOD, SignedScale, legend_below, new_figure, plain_ticks
 from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration, Quality
@@ -65,7 +65,7 @@ def plot_dem(
         When the two do not overlap.
     """
     found = differences(fit, target, reference, where, band=band, ref_band=ref_band)
-    figure = new_figure(10.5 * max(aspect_ratio(found.grid), 0.9) + 2, 11.5)
+    figure = new_figure(float(np.clip(8 * aspect_ratio(found.grid) + 2, 9, 12.5)), 9.4)
     grid = figure.add_gridspec(2, 2, height_ratios=[1.35, 1])
     for i, which in enumerate(("before", "after")):
         draw_difference(figure, figure.add_subplot(grid[0, i]), found, which)
@@ -92,6 +92,7 @@ def _frame(axes: Any, corners: Floats, crs: str | None) -> None:
     margin = _MARGIN * (high - low)
     axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     plain_ticks(axes)
+    name_axes(axes, crs)
 
 
 def scale_of(found: Differences) -> float:
@@ -137,8 +138,8 @@ def draw_heights(axes: Any, found: Differences) -> None:
     axes.axvline(0, color="black", lw=0.8)
     axes.set_title(f"Differences on {found.stats('after').n:,} pixels".replace(",", " "), fontsize=11)
     axes.set_xlabel("reference minus target, m", fontsize=9)
-    axes.set(ylabel="pixels", ylim=(0, axes.get_ylim()[1] * 1.25))  # room for the legend
-    axes.legend(fontsize=8, loc="upper right", framealpha=0.85, edgecolor="none")
+    axes.set_ylabel("pixels")
+    legend_below(axes)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -166,9 +167,7 @@ def draw_aspect(axes: Any, found: Differences, fit: Coregistration) -> None:
     label = f"effect of a shift of {math.hypot(east, north):.2f} m towards {direction:.0f}°"
     axes.plot(angle, curve, color="black", lw=1.4, label=label)
     axes.axhline(0, color="black", lw=0.6)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.3 * (high - low))
-    axes.legend(fontsize=8, loc="upper right", frameon=False)
+    legend_below(axes)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -222,7 +221,7 @@ def plot_blocks(fit: Coregistration) -> Any:
     """
     if not has_blocks(fit):
         raise OptionError("the fit has no blocks: match with match_local(..., spacing=, window=)")
-    figure = new_figure(3 * (4.0 * aspect_ratio(fit.grid) + 1.6), 5.0)
+    figure = new_figure(3 * (2.6 * aspect_ratio(fit.grid) + 1.6), 4.2)
     for i, name in enumerate(_TITLES):
         draw_block(figure, figure.add_subplot(1, 3, i + 1), fit, name)
     return figure
@@ -234,13 +233,13 @@ def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
     values, unit, good = _in_unit(fit, name)
     squares = _squares(fit)
     shown = values[good & np.isfinite(values)]
-    low, high = (float(v) for v in np.percentile(shown, [2, 98])) if shown.size else (0.0, 1.0)
-    spread = max(high - low, 1e-6 * max(abs(low), abs(high), 1e-3))
-    mesh = collections.PolyCollection(list(squares[good]), array=values[good], cmap="viridis", edgecolors="none")
-    mesh.set_clim((low + high - spread) / 2, (low + high + spread) / 2)
+    scale = SignedScale.of(shown)
+    style: dict[str, Any] = {"cmap": scale.style["cmap"], "edgecolors": "none"}
+    mesh = collections.PolyCollection(list(squares[good]), array=values[good] - scale.middle, **style)
+    mesh.set_clim(-scale.top, scale.top)
     axes.add_collection(mesh)
     if (~good).any():
-        style: dict[str, Any] = {"facecolors": "0.9", "edgecolors": "0.55", "hatch": "xx", "lw": 0.3}
+        style = {"facecolors": "0.9", "edgecolors": "0.55", "hatch": "xx", "lw": 0.3}
         axes.add_collection(collections.PolyCollection(list(squares[~good]), **style))
     frame = outline(fit.grid)
     _frame(axes, frame, fit.crs_wkt)
@@ -248,8 +247,8 @@ def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
     for one in axes.collections:
         one.set_clip_path(edge)
     numbers = f"median {np.median(shown):+.3g}, NMAD {nmad(shown):.2g}{unit}" if shown.size else "none trusted"
-    axes.set_title(f"{_TITLES[name]}: {numbers}", fontsize=11)
-    figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"correction,{unit}")
+    axes.set_title(f"{_TITLES[name]}\n{numbers}", fontsize=11)
+    figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"{name}{scale.text},{unit}")
 
 
 def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, Bools]:

@@ -13,7 +13,7 @@ from xcoreg.core import Bools, Floats
 from xcoreg.core.quality import nmad
 from xcoreg.errors import MatchError, require
 from xcoreg.plot import style as chart
-from xcoreg.plot.maps import FEW, draw_map, zoom_to
+from xcoreg.plot.maps import FEW, draw_map, name_axes, zoom_to
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import outline
 from xcoreg.results.text import crs_unit, is_local, model_name
@@ -40,8 +40,8 @@ def plot_field(fit: Coregistration, background: Any = None) -> Any:
         Left the map with arrows in the colour of their length and a mark for every refused window; right the number of
         windows per status, the residuals (at check points where there are such), and the directions.
     """
-    figure = chart.new_figure(15, 9.2)
-    grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[0.8, 1, 1.25])
+    figure = chart.new_figure(11.5, 8.2)
+    grid = figure.add_gridspec(3, 2, width_ratios=[1.7, 1], height_ratios=[0.7, 1, 1.25])
     frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform), legend=False)
     chart.draw_statuses(figure.add_subplot(grid[0, 1]), fit.points)
@@ -57,7 +57,7 @@ def _before_after(fit: Coregistration) -> str:
     q = fit.quality
     if not math.isfinite(q.rmse_after):
         return ""
-    return f"RMSE {q.rmse_before:.3g} → {q.rmse_after:.2g} px, CE90 {q.ce90_before:.3g} → {q.ce90_after:.2g} px"
+    return f"RMSE {q.rmse_before:.3g} → {q.rmse_after:.2g}, CE90 {q.ce90_before:.3g} → {q.ce90_after:.2g} px"
 
 
 @dataclass(frozen=True)
@@ -99,39 +99,51 @@ def evaluate_model(fit: Coregistration) -> ModelGrid:
     return ModelGrid(*corners, values, outside, unit)
 
 
-_NAMES = {"dx": ("dx, along the x axis", "viridis"), "dy": ("dy, along the y axis", "viridis"),
-          "sigma": ("uncertainty (1 σ, worst direction)", "magma_r")}  # fmt: skip
+_NAMES = {"dx": "dx, to the right", "dy": "dy, up", "sigma": "uncertainty (1 σ, worst direction)"}
 
 
 def draw_component(figure: Any, axes: Any, fit: Coregistration, grid: ModelGrid, name: str) -> None:
-    """Draw dx, dy or sigma of a model as a map with contours."""
+    """Draw dx, dy or sigma of a model as a map with contours: dx and dy in colours that diverge about 0."""
     values = grid.values[("dx", "dy", "sigma").index(name)]
     inner = values[~grid.outside & np.isfinite(values)]
     inner = inner if inner.size else values[np.isfinite(values)]
     low, high = (float(v) for v in np.percentile(inner, [0.5, 99.5])) if inner.size else (0.0, 1.0)
     flat = high - low <= _FLAT * max(abs(low), abs(high), 1e-300)
-    pad = max(abs(low) * 0.05, 1e-12) if flat else 0.0
-    title, cmap = _NAMES[name]
-    style = {"cmap": cmap, "vmin": low - pad, "vmax": high + pad}
-    image = axes.pcolormesh(grid.x, grid.y, values, shading="flat", rasterized=True, **style)
-    label = "seconds of arc" if grid.unit == "″" else grid.unit.strip()
+    label, offset = "seconds of arc" if grid.unit == "″" else grid.unit.strip(), 0.0
+    if name == "sigma":  # nothing is known about it beyond the tie points
+        values = np.where(grid.outside, np.nan, values)
+        pad = max(abs(low) * 0.05, 1e-12) if flat else 0.0
+        style: dict[str, Any] = {"cmap": "magma_r", "vmin": low - pad, "vmax": high + pad}
+    else:
+        scale = chart.SignedScale.of(inner)
+        offset, style, label = scale.middle, scale.style, f"{name}{scale.text}, {label}"
+    image = axes.pcolormesh(grid.x, grid.y, values - offset, shading="flat", rasterized=True, **style)
     figure.colorbar(image, ax=axes, shrink=0.8, label=label, extend="neither" if flat else "both")
-    x, y = grid.centres
-    levels = [] if flat or min(values.shape) < 2 else _levels(low, high)
-    if len(levels):
-        shade = "black" if name != "sigma" else "0.25"
-        lines = axes.contour(x, y, values, levels, colors=shade, linewidths=0.7, linestyles="solid")
-        axes.clabel(lines, fontsize=7, fmt="%.4g")
-    if grid.outside.any() and not grid.outside.all() and min(values.shape) > 1:
-        axes.contourf(x, y, grid.outside.astype(float), [0.5, 1.5], colors="white", alpha=0.55)
-        axes.contour(x, y, grid.outside.astype(float), [0.5], colors="white", linewidths=1.2, linestyles="--")
+    _draw_contours(axes, grid, values, [] if flat or min(values.shape) < 2 else _levels(low, high))
+    _draw_outside(axes, grid, name)
     good = fit.points.take(fit.points.ok)
     axes.scatter(good.x, good.y, s=float(np.clip(1500 / max(len(good), 1), 0.4, 8)), color="black", lw=0, alpha=0.6)
-    axes.set_title(title, fontsize=11)
-    pale = "; pale: extrapolated" if grid.outside.any() else ""
-    axes.set_xlabel(f"one value everywhere: {float(inner.mean()) if inner.size else 0:.4g}{grid.unit}" if flat
-                    else f"dots: tie points{pale}", fontsize=9)  # fmt: skip
-    _finish(axes, fit)
+    axes.set_title(_NAMES[name], fontsize=11)
+    beyond = "blank: beyond them" if name == "sigma" else "pale: extrapolated"
+    note = f"dots: tie points{f'; {beyond}' if grid.outside.any() else ''}"
+    one = f"one value everywhere: {float(inner.mean()) if inner.size else 0:.4g}{grid.unit}"
+    _finish(axes, fit, one if flat else note)
+
+
+def _draw_contours(axes: Any, grid: ModelGrid, values: Floats, levels: list[float]) -> None:
+    if levels:
+        lines = axes.contour(*grid.centres, values, levels, colors="0.2", linewidths=0.7, linestyles="solid")
+        axes.clabel(lines, fontsize=8, fmt="%.4g")
+
+
+def _draw_outside(axes: Any, grid: ModelGrid, name: str) -> None:
+    """Make pale what lies beyond the tie points."""
+    if not grid.outside.any() or grid.outside.all() or min(grid.outside.shape) < 2:
+        return
+    beyond, centres = grid.outside.astype(float), grid.centres
+    if name != "sigma":
+        axes.contourf(*centres, beyond, [0.5, 1.5], colors="white", alpha=0.6)
+    axes.contour(*centres, beyond, [0.5], colors="0.4", linewidths=1.0, linestyles="--")
 
 
 def _levels(low: float, high: float) -> list[float]:
@@ -140,11 +152,12 @@ def _levels(low: float, high: float) -> list[float]:
     return [float(tick) for tick in ticks if low < tick < high]
 
 
-def _finish(axes: Any, fit: Coregistration) -> None:
+def _finish(axes: Any, fit: Coregistration, note: str) -> None:
     frame = outline(fit.grid)
     axes.plot(*frame.T, color="black", lw=1.0)
     zoom_to(axes, frame, fit.crs_wkt)
     chart.plain_ticks(axes)
+    name_axes(axes, fit.crs_wkt, note)
 
 
 def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: chart.Residuals) -> None:
@@ -166,8 +179,7 @@ def draw_residuals(figure: Any, axes: Any, fit: Coregistration, residuals: chart
             axes.quiver(residuals.x, residuals.y, residuals.dx, residuals.dy, scale=ground / shown, **style)
     where = "check points" if residuals.at_check_points else "the points of the fit"
     axes.set_title(f"Residuals at {where}", fontsize=11)
-    axes.set_xlabel("strokes: observed minus predicted", fontsize=9)
-    _finish(axes, fit)
+    _finish(axes, fit, "strokes: observed minus predicted")
 
 
 def plot_model(fit: Coregistration) -> Any:
@@ -192,7 +204,7 @@ def plot_model(fit: Coregistration) -> Any:
         raise MatchError(f"there is no model to draw: {fit.status.reason}", fit.points)
     across, up = np.ptp(outline(fit.grid), axis=0)
     wide = float(np.clip(across / up, 0.4, 2.2))
-    figure = chart.new_figure(2 * (4.9 * wide + 1.9), 11.2)
+    figure = chart.new_figure(2 * (3.6 * wide + 1.9), 9.4)
     axes = figure.subplots(2, 2).ravel()
     grid = evaluate_model(fit)
     for one, name in zip(axes, _NAMES, strict=False):
@@ -224,8 +236,8 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
     """
     if is_local(fit):
         return plot_field(fit, background)
-    figure = chart.new_figure(13.5, 7.8)
-    grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
+    figure = chart.new_figure(11.5, 7.4)
+    grid = figure.add_gridspec(2, 2, width_ratios=[1.55, 1])
     frame = outline(fit.grid)
     draw_map(figure, figure.add_subplot(grid[:, 0]), fit.points, background, (frame, fit.transform))
     _draw_shifts(figure.add_subplot(grid[0, 1]), fit)
@@ -235,7 +247,7 @@ def plot_fit(fit: Coregistration, background: Any = None) -> Any:
     return figure
 
 
-def plot_points(points: TiePoints, background: Any = None) -> Any:
+def plot_points(points: TiePoints, background: Any = None, *, column: str | None = None) -> Any:
     """Draw tie points on the map: an arrow for each trusted window, a mark with the reason for every other.
 
     Parameters
@@ -244,10 +256,17 @@ def plot_points(points: TiePoints, background: Any = None) -> Any:
         Windows of a fit.
     background : DataArray or Dataset, optional
         As in :func:`plot_fit`.
+    column : str, optional
+        Colour all windows by this column instead: "reliability", "score", "dx", ..., or "length", "sigma".
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    OptionError
+        When there is no such column.
 
     Examples
     --------
@@ -257,7 +276,7 @@ def plot_points(points: TiePoints, background: Any = None) -> Any:
     '1 windows: 1 OK'
     """
     figure = chart.new_figure(9, 8)
-    draw_map(figure, figure.add_subplot(), points, background, None)
+    draw_map(figure, figure.add_subplot(), points, background, None, column=column)
     return figure
 
 
@@ -279,8 +298,9 @@ def _draw_shifts(axes: Any, fit: Coregistration) -> None:
         axes.plot(*centre, "+", color="black", ms=16, mew=1.6, label="shift of the image", zorder=5)
         _draw_ellipse(axes, centre, np.array(fit.shift.cov_px), {"facecolor": "none", "edgecolor": "black", "lw": 1.2})
     _frame_shifts(axes, good, covs, fit)
-    axes.set(xlabel="dcol, target px (right)", ylabel="drow, target px (down)", title="shift of every window")
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    axes.set(xlabel="dcol, target px (right)", ylabel="drow, target px (down)")
+    axes.set_title("shift of every window", fontsize=11)
+    chart.legend_below(axes)
 
 
 def _frame_shifts(axes: Any, good: TiePoints, covs: Floats, fit: Coregistration) -> None:
@@ -332,10 +352,12 @@ def _draw_residuals(axes: Any, fit: Coregistration) -> None:
 def _label_residuals(axes: Any, good: TiePoints) -> None:
     if len(good) <= FEW:
         axes.axhline(0, color="black", lw=0.8)
-        axes.set(xlabel="window", ylabel="residual, target px", title="observed minus predicted (bars: 2 sigma)")
+        axes.set(xlabel="window", ylabel="residual, target px")
+        axes.set_title("observed minus predicted\n(bars: 2 sigma)", fontsize=11)
         axes.set_xticks(np.arange(len(good)) + 0.1, [str(window) for window in good.window])
         axes.tick_params(axis="x", labelsize=8 if len(good) <= 20 else 5)
     else:
         axes.axvline(0, color="black", lw=0.8)
-        axes.set(xlabel="residual, target px", ylabel="windows", title="observed minus predicted")
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+        axes.set(xlabel="residual, target px", ylabel="windows")
+        axes.set_title("observed minus predicted", fontsize=11)
+    chart.legend_below(axes)

@@ -28,6 +28,7 @@ GOOD, BAD = "#0072b2", "#d55e00"
 Contrast = tuple[float, float, float]
 _MISSING = 0.55  # grey of pixels without a value
 _MIDDLE = 0.4  # grey of the median
+_SCREEN = 90  # dots per inch in notebooks: a figure of 11 inches fills a page
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -35,7 +36,7 @@ def new_figure(width: float, height: float) -> Any:
     figure = require("matplotlib.figure", extra="plot").Figure(figsize=(width, height), layout="constrained")
     figure.set_facecolor("white")
     # Notebooks show the figures of pyplot; a figure without pyplot needs its own representation.
-    figure._repr_png_ = partial(png_of, figure, 72)
+    figure._repr_png_ = partial(png_of, figure, _SCREEN)
     return figure
 
 
@@ -47,16 +48,9 @@ def png_of(figure: Any, dpi: int) -> bytes:
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 110) -> None:
-    """Write a figure, whole or not at all; the suffix is the format.
+    """Write a `figure` to `path`, complete or not at all; the suffix (.png, .pdf, .svg, ...) is the format.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to write.
-    path : str or Path
-        `.png`, `.pdf`, `.svg`, ...
-    dpi : int
-        Dots per inch of pixel formats.
+    `dpi` are the dots per inch of pixel formats.
 
     Raises
     ------
@@ -117,7 +111,46 @@ def plain_ticks(axes: Any) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(ticker.MaxNLocator(4))
         axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:.10g}"))
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=9)
+
+
+@dataclass(frozen=True)
+class SignedScale:
+    """Colours of a signed quantity, diverging about 0: of the values themselves, or of their distance to `middle`.
+
+    Values that are all far from 0, as a nearly constant shift, would have one colour: their middle is subtracted, and
+    `text` says so.
+    """
+
+    middle: float
+    top: float
+    text: str
+
+    @classmethod
+    def of(cls, values: Floats) -> SignedScale:
+        """Make the scale of some values, of which those that are not finite do not count."""
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return cls(0.0, 1.0, "")
+        low, centre, high = (float(v) for v in np.percentile(known, [1, 50, 99]))
+        far = abs(centre) > high - low
+        middle = float(f"{centre:.3g}") if far else 0.0
+        top = max(abs(low - middle), abs(high - middle), 1e-9 * max(abs(centre), 1e-3))
+        sign = "-" if middle > 0 else "+"
+        return cls(middle, top, f" {sign} {abs(middle):.3g}" if far else "")
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Colours and limits, as matplotlib takes them."""
+        return {"cmap": "RdBu_r", "vmin": -self.top, "vmax": self.top}
+
+
+def legend_below(axes: Any, points: float = 34.0, **style: Any) -> None:
+    """Put the legend below the labels of the x axis, at a distance in points, where it covers no data."""
+    transforms = require("matplotlib.transforms", extra="plot")
+    down = transforms.ScaledTranslation(0, -points / 72, axes.figure.dpi_scale_trans)
+    where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": axes.transAxes + down}
+    axes.legend(**({"fontsize": 9, "frameon": False} | where | style))
 
 
 _DOTS = 3000
@@ -140,11 +173,11 @@ def draw_histogram(axes: Any, residuals: Residuals, *, note: str = "") -> None:
     beyond = int((np.abs(values) > top).any(axis=0).sum())
     kind = "check points" if residuals.at_check_points else "points of the fit"
     title = f"Residuals at {len(residuals)} {kind}" + (f"\n{note}" if note else "")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title, fontsize=10)
     outer = f" (outermost bins: {beyond} beyond)" if beyond else ""
     axes.set_xlabel(f"observed minus predicted, target px{outer}", fontsize=9)
-    axes.set(ylabel="points", ylim=(0, axes.get_ylim()[1] * 1.3))  # room for the legend
-    axes.legend(fontsize=8, loc="upper right", frameon=False)
+    axes.set_ylabel("points")
+    legend_below(axes)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import rioxarray  # noqa: F401 - registers .rio
+from rasterio.errors import RasterioError
 from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
 from xcoreg.errors import OptionError
 from xcoreg.raster.geolocation import array_dims, find_arrays
-from xcoreg.raster.georeference import variable_of
+from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
 
 Image: TypeAlias = DataArray | Dataset
@@ -58,10 +58,25 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     )
 
 
+def arrays_of(image: Image) -> list[DataArray]:
+    """Give the image itself, or the variables of a Dataset."""
+    return [image] if isinstance(image, DataArray) else list(image.data_vars.values())
+
+
 def is_chunked(image: Image) -> bool:
     """Whether pixels are dask's."""
-    bands = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    return any(band.chunks is not None for band in bands)
+    return any(band.chunks is not None for band in arrays_of(image))
+
+
+def shape_of(image: Image) -> tuple[int, int]:
+    """Rows and columns of an image."""
+    y_dim, x_dim = spatial_dims(image, "the image")
+    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
+
+
+def name_of(band: DataArray) -> str:
+    """Name of an array in messages."""
+    return "the image" if band.name is None else str(band.name)
 
 
 def _check_image(image: object, name: str) -> None:
@@ -86,9 +101,7 @@ def other_grids(image: Dataset) -> list[list[Hashable]]:
 
 def spatial_bands(image: Image, dims: tuple[Hashable, Hashable]) -> dict[Hashable, DataArray]:
     """Bands (..., y, x) by name: the image itself, or the spatial variables of a Dataset."""
-    found = [image] if isinstance(image, DataArray) else image.data_vars.values()
-    bands = (band for band in found if set(dims) <= set(band.dims))
-    return {band.name: band.transpose(..., *dims) for band in bands}
+    return {band.name: band.transpose(..., *dims) for band in arrays_of(image) if set(dims) <= set(band.dims)}
 
 
 def to_band(image: Any, band: int | str | None = None, name: str = "target") -> DataArray:
@@ -139,6 +152,16 @@ def pick_band(
     return chosen
 
 
+def count_bands(image: Image, name: str = "target") -> int:
+    """Count the bands, or the variables of a Dataset, that a number can choose."""
+    dims = spatial_dims(image, name)
+    if isinstance(image, Dataset) and len(found := spatial_bands(image, dims)) > 1:
+        return len(found)
+    array = pick_variable(image, None, name)[0]
+    axis = _axes(array, [dim for dim in array.dims if dim not in dims])[0]
+    return 1 if axis is None else int(array.sizes[axis])
+
+
 def other_axes(image: Image, name: str = "target") -> list[Hashable]:
     """Leading dimensions of several values that are not bands of one exposure, such as time."""
     array, dims = pick_variable(image, None, name)[0], spatial_dims(image, name)
@@ -168,14 +191,17 @@ def _several(array: DataArray, dims: list[Hashable], name: str) -> str:
     """Refusal of axes that are not bands of one exposure."""
     sizes = ", ".join(f"{array.sizes[dim]} values along {dim}" for dim in dims)
     cure, first = ", ".join(f"{dim}=0" for dim in dims), dims[0]
-    rename = "" if any(_is_time(array, dim) for dim in dims) else f"; da.rename({first}='band') if they are bands"
+    dated = any(is_time(array, dim) for dim in dims)
+    rename = (
+        "; match all dates together with match_stack" if dated else f"; da.rename({first}='band') if they are bands"
+    )
     return (
         f"{name} has {sizes}, which are not bands of one exposure: choose one, as in da.isel({cure}), or loop, "
         f"for one in range(da.sizes[{str(first)!r}]): da.isel({first}=one)...{rename}"
     )
 
 
-def _is_time(array: DataArray, dim: Hashable) -> bool:
+def is_time(array: Image, dim: Hashable) -> bool:
     """Whether a dimension is surely one of time."""
     coord = array.coords.get(dim)
     if coord is not None and (coord.dtype.kind in "mMO" or coord.attrs.get("axis") == "T"):
@@ -225,39 +251,6 @@ def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
         raise OptionError(f"{name} holds {dtype}, not numbers: match a numeric band")
 
 
-@dataclass(frozen=True)
-class Unit:
-    """A unit of heights: its short name, "" where it is unknown, and its length in metres, None for no length."""
-
-    name: str = ""
-    metres: float | None = None
-
-    def __str__(self) -> str:
-        return self.name or "an unknown unit"
-
-
-UNKNOWN = Unit()
-_SURVEY = re.compile(r"(us|survey) .*(ft|foot|feet)|(ft|foot|feet) ?us|usft")
-_LENGTHS = (
-    (_SURVEY, Unit("ftUS", 1200 / 3937)),
-    (re.compile(r"(international )?(ft|foot|feet)"), Unit("ft", 0.3048)),
-    (re.compile(r"m|met(re|er)s?"), Unit("m", 1.0)),
-    (re.compile(r"mm|millimet(re|er)s?"), Unit("mm", 1e-3)),
-    (re.compile(r"cm|centimet(re|er)s?"), Unit("cm", 1e-2)),
-    (re.compile(r"dm|decimet(re|er)s?"), Unit("dm", 0.1)),
-    (re.compile(r"km|kilomet(re|er)s?"), Unit("km", 1e3)),
-)
-_AFTER = r"( (above|below|over|a s l|asl|amsl|wrt|rel).*)?"  # as in "m above sea level"
-
-
-def parse_unit(text: Any) -> Unit:
-    """Read the unit of heights from its name in any spelling."""
-    name = "" if text is None else str(text).strip()
-    words = re.sub(r"[\s_.\-]+", " ", re.sub(r"\(.*\)", "", name).lower()).strip()
-    found = (unit for pattern, unit in _LENGTHS if re.fullmatch(f"({pattern.pattern}){_AFTER}", words))
-    return next(found, Unit(name))
-
-
 def entry_of(array: DataArray, key: str, position: int = 0) -> Any:
     """Entry of a band in an attribute that may be a list with one for each band of the file."""
     values = array.attrs.get(key)
@@ -301,3 +294,13 @@ def common_unit(
             "da.attrs['units'] = 'm' or 'ft', in the shell: rio edit-info --bidx 1 --units ft FILE"
         )
     return target, reference.metres / target.metres
+
+
+@contextmanager
+def reading(path: Any) -> Iterator[None]:
+    """Turn GDAL's errors of a damaged file into an OptionError that names it."""
+    try:
+        yield
+    except RasterioError as error:
+        cause = error.__cause__ or error  # GDAL's own message
+        raise OptionError(f"{path} cannot be read, it may be damaged: {cause}") from error

@@ -34,8 +34,12 @@ def footprint(raster: Raster, overview: Overview | None = None) -> Polygon | Mul
     overview = overview or overview_of(raster)
     if not overview.valid.any():
         raise GridError(_nothing(raster))
-    cells = _solid(overview.valid)
-    parts = [_straighten(shapely.geometry.shape(part)) for part, _ in shapes(cells.astype(np.uint8), mask=cells)]
+    if overview.valid.all():
+        height, width = overview.valid.shape
+        parts = [shapely.polygons([(0, 0), (0, height), (width, height), (width, 0)])]
+    else:
+        cells = _solid(overview.valid)
+        parts = [_straighten(shapely.geometry.shape(part)) for part, _ in shapes(cells.astype(np.uint8), mask=cells)]
     outline = _to_map(shapely.union_all(parts), overview.grid.affine)
     rows, cols = raster.shape
     inside = shapely.intersection(outline, _to_map(shapely.box(0, 0, cols, rows), raster.grid.affine))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,26 +36,49 @@ PIXELS = (
 )
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _DEGREES = re.compile(r"(lat|lon|latitude|longitude)", re.IGNORECASE)
-_FOOT, _DEGREE = 0.3048, np.pi / 180
 _FEET = 1e-5  # feet of all kinds are written "ft", and differ by less
-# Names of units of coordinates: whether they are angles, and their size in metres or radians.
-_UNITS: dict[str, tuple[bool, float]] = {
-    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), (False, 1.0)),
-    **dict.fromkeys(("km", "kilometre", "kilometres", "kilometer", "kilometers"), (False, 1000.0)),
-    **dict.fromkeys(("cm", "centimetre", "centimeter"), (False, 0.01)),
-    **dict.fromkeys(("ft", "foot", "feet", "international_foot"), (False, _FOOT)),
-    **dict.fromkeys(("us-ft", "us_ft", "ftus", "us_survey_foot", "us_survey_feet", "foot_us"), (False, 1200 / 3937)),
-    **dict.fromkeys(("mi", "mile", "miles"), (False, 1609.344)),
-    **dict.fromkeys(("nmi", "nautical_mile", "nautical_miles"), (False, 1852.0)),
-    **dict.fromkeys(("yd", "yard", "yards"), (False, 0.9144)),
-    **dict.fromkeys(("rad", "radian", "radians"), (True, 1.0)),
-    **dict.fromkeys(("deg", "degree", "degrees", "°"), (True, _DEGREE)),
-    **{
-        f"degree{s}{way}": (True, _DEGREE)
-        for s in ("", "s")
-        for way in ("_north", "_east", "_n", "_e", "n", "e", "_south", "_west")
-    },
-}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of lengths: its short name, "" where it is unknown, and its length in metres, None for no length."""
+
+    name: str = ""
+    metres: float | None = None
+
+    def __str__(self) -> str:
+        return self.name or "an unknown unit"
+
+
+UNKNOWN = Unit()
+_LENGTHS = (
+    (r"(us|survey) .*(ft|foot|feet)|(ft|foot|feet) ?us|usft", Unit("ftUS", 1200 / 3937)),
+    (r"(international )?(ft|foot|feet)", Unit("ft", 0.3048)),
+    (r"m|met(re|er)s?", Unit("m", 1.0)),
+    (r"mm|millimet(re|er)s?", Unit("mm", 1e-3)),
+    (r"cm|centimet(re|er)s?", Unit("cm", 1e-2)),
+    (r"dm|decimet(re|er)s?", Unit("dm", 0.1)),
+    (r"km|kilomet(re|er)s?", Unit("km", 1e3)),
+)
+_AFTER = r"( (above|below|over|a s l|asl|amsl|wrt|rel).*)?"  # as in "m above sea level"
+# Of coordinates only, and in metres or radians.
+_DISTANCES = ((r"mi(les?)?", 1609.344), (r"nmi|nautical miles?", 1852.0), (r"yd|yards?", 0.9144))
+_ANGLES = ((r"rad(ian)?s?", 1.0), (r"deg|°|degrees?( ?(north|east|south|west|[nesw]))?", np.pi / 180))
+
+
+def parse_unit(text: Any) -> Unit:
+    """Read a unit of lengths from its name in any spelling."""
+    name = "" if text is None else str(text).strip()
+    found = (unit for pattern, unit in _LENGTHS if re.fullmatch(f"({pattern}){_AFTER}", _words(name)))
+    return next(found, Unit(name))
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[\s_.\-]+", " ", re.sub(r"\(.*\)", "", name).lower()).strip()
+
+
+def _size_of(unit: str, known: tuple[tuple[str, float], ...]) -> float | None:
+    return next((size for pattern, size in known if re.fullmatch(pattern, _words(unit))), None)
 
 
 def mapping_name(image: Image) -> Hashable:
@@ -183,7 +207,7 @@ def stored_crs(image: DataArray, name: str) -> list[tuple[str, Any]]:
 
 def _code(value: Any) -> Any:
     """Read an authority code as JSON, NetCDF and old files of xarray hold it."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.lower().startswith("+init="):
@@ -278,13 +302,14 @@ def unit_factor(image: DataArray, dim: Hashable, crs: CRS, name: str, notes: lis
     if not unit or unit in ("1", "none", "unknown") or not crs.axis_info:
         return 1.0
     axis = crs.axis_info[0]
-    if unit.replace(" ", "_") not in _UNITS:
+    angle, length = _size_of(unit, _ANGLES), parse_unit(unit).metres or _size_of(unit, _DISTANCES)
+    size, is_angle = angle or length, angle is not None
+    if size is None:
         if unit != axis.unit_name.lower():
             notes.append(
                 f"the unit {text!r} of the coordinate {dim!r} of {name} is unknown: {axis.unit_name} is assumed"
             )
         return 1.0
-    is_angle, size = _UNITS[unit.replace(" ", "_")]
     if is_angle == crs.is_geographic:
         factor = float(count or 1) * size / axis.unit_conversion_factor
         return 1.0 if abs(factor - 1) < _FEET else factor

@@ -126,12 +126,21 @@ def in_pixels(image: Any) -> Any:
     return _written(image, dims, _Found(Affine.scale(1.0, -1.0), _parse_wkt(PIXELS), ()))
 
 
+def placed_over(image: Any, reference: Any, *, share: float = 1.0, at: tuple[float, float] = (0.5, 0.5)) -> Any:
+    """Lay an image over a share of the sides of a reference, centred there at parts of its width and height."""
+    dims, grid = spatial_dims(image, "the image"), grid_of(reference, "reference")
+    rows, cols = (int(image.sizes[dim]) for dim in dims)
+    west, south, east, north = grid.extent.boundingbox
+    pixel = share * max((east - west) / cols, (north - south) / rows)
+    x, y = west + at[0] * (east - west), south + at[1] * (north - south)
+    affine = Affine(pixel, 0.0, x - pixel * cols / 2, 0.0, -pixel, y + pixel * rows / 2)
+    return _written(image, dims, _Found(affine, as_crs(grid.crs), ()))
+
+
 def out_of_pixels(out: Any, image: Any) -> Any:
     """Take the georeference by pixels away again, as far as the image has not had it."""
     bare = out.drop_vars({mapping_name(out), *spatial_dims(out, "the image")} - set(image.coords))
-    for each in (
-        [bare.variable] if isinstance(bare, DataArray) else [bare, *(bare[key].variable for key in bare.data_vars)]
-    ):
+    for each in _variables(bare):
         each.encoding.pop("grid_mapping", None)
     return bare
 
@@ -351,6 +360,8 @@ def _axis(
     if dim not in image.coords or image.coords[dim].dims != (dim,):
         return None
     raw = image.coords[dim].values
+    if not raw.size:
+        raise NotGeoreferenced(f"{name} has no pixels along {dim!r}")
     if not np.issubdtype(raw.dtype, np.number):
         raise NotGeoreferenced(f"{name} has coordinates {dim!r} that are not numbers")
     centres = raw.astype(np.float64) if factor == 1.0 else raw * np.float64(factor)

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal, retry
 from xcoreg.georef import linear_of
+from xcoreg.raster.bands import reading
 from xcoreg.raster.file_mask import file_mask, read_mask
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class FileLevel:
 
     def _fill_batch(self, samples: Samples, boxes: Sequence[Box]) -> None:
         options = {} if self.level is None else {"overview_level": self.level}
-        with ExitStack() as stack:
+        with ExitStack() as stack, reading(self.path):
             file = stack.enter_context(retry(partial(rasterio.open, self.path, **options), self.path))
             # An overview need not have a mask of its own where its file has one: GDAL calls all of it valid then.
             full = file if self.mask is None else stack.enter_context(open_gdal(self.path))

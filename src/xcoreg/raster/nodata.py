@@ -198,13 +198,11 @@ def check_fits(value: float, dtype: DTypeLike, name: str) -> None:
         raise OptionError(f"nodata={value} cannot occur in {name}, which holds {np.dtype(dtype)}: give another value")
 
 
-def band_nodata(
-    band: DataArray, given: float | None = None, found: Any = None, name: str = "the image"
-) -> float | int | None:
+def band_nodata(band: DataArray, given: float | None = None, found: Any = None) -> float | int | None:
     """Nodata value of a band without reading its pixels: given, stored or found before, the first that fits it."""
     if given is not None:
-        number = as_number(given, name)
-        check_fits(number, band.dtype, name)
+        number = as_number(given, "the image")
+        check_fits(number, band.dtype, "the image")
         return number
     for value in (stored_nodata(band), found if isinstance(found, int | float) else None):
         if value is not None and fits_dtype(value, band.dtype):

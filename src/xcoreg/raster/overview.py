@@ -66,18 +66,8 @@ class Samples:
             np.minimum(np.arange(0, size, each) + each // 2, size - 1) for size, each in zip(shape, step, strict=True)
         )
         cells = rows.size, cols.size
-        gx, gy = np.full(cells, np.nan, np.float32), np.full(cells, np.nan, np.float32)
-        return cls(
-            rows,
-            cols,
-            step,
-            is_valid,
-            np.zeros(cells, np.float32),
-            gx,
-            gy,
-            np.zeros(cells, bool),
-            np.zeros(cells, bool),
-        )
+        values, (gx, gy) = np.zeros(cells, np.float32), np.full((2, *cells), np.nan, np.float32)
+        return cls(rows, cols, step, is_valid, values, gx, gy, *np.zeros((2, *cells), bool))
 
     def cells(self, box: Box) -> tuple[slice, slice]:
         """Cells whose samples are in a box."""

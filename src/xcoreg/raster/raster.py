@@ -11,7 +11,7 @@ from xarray import DataArray, Dataset, Variable
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, spatial_dims
+from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, reading, spatial_dims
 from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import (
@@ -213,11 +213,12 @@ def read_boxes(
     for row0, row1, col0, col1 in boxes:
         window = {**lead, dims[0]: slice(row0, row1, step[0]), dims[1]: slice(col0, col1, step[1])}
         parts.append(variable.isel(window).transpose(*dims))
-    if variable.chunks is None:
-        return [np.asarray(part.values) for part in parts]
-    fused = len(parts) > 1 and _is_stored(variable)
-    windows = [lazy.fused(part.data) if fused else part.data for part in parts]
-    return [np.asarray(block) for block in lazy.compute_all(windows)]
+    with reading(variable.encoding.get("source", "an image")):
+        if variable.chunks is None:
+            return [np.asarray(part.values) for part in parts]
+        fused = len(parts) > 1 and _is_stored(variable)
+        windows = [lazy.fused(part.data) if fused else part.data for part in parts]
+        return [np.asarray(block) for block in lazy.compute_all(windows)]
 
 
 def make_raster(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -17,10 +16,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core import Floats
 from xcoreg.core.matches import describe_counts
-from xcoreg.errors import CoregWarning, NoOverlap, require
-from xcoreg.plot.compare import Greys, Shown, View, greys_of, render
+from xcoreg.errors import CoregWarning, NoOverlap
+from xcoreg.plot.canvas import image_source
+from xcoreg.plot.compare import Greys, Shown, View, common_structure, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
 from xcoreg.plot.maps import draw_map
 from xcoreg.plot.style import draw_histogram, draw_rose, new_figure, png_of, residuals_of
@@ -30,6 +29,7 @@ from xcoreg.results.html import fill_template, outline, table_html
 from xcoreg.warp.apply import apply
 
 _PAGE = Path(__file__).with_name("page.html")
+_SORT = Path(__file__).with_name("sort.js")
 
 
 def escape(text: object) -> str:
@@ -38,10 +38,20 @@ def escape(text: object) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", numbers: int = 0, markup: bool = False
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str = "",
+    numbers: int = 0,
+    markup: bool = False,
+    sortable: bool = False,
 ) -> str:
-    """Make a table; with `markup` its cells are HTML. After the first column follow so many columns of `numbers`."""
-    body = table_html(rows, head, escape=not markup, classes=f"numbers-{numbers}" if head else "facts")
+    """Make a table; with `markup` its cells are HTML. After the first column follow so many columns of `numbers`.
+
+    A `sortable` table is sorted by the column on whose head the reader clicks.
+    """
+    classes = f"numbers-{numbers}{' sortable' * sortable}" if head else "facts"
+    body = table_html(rows, head, escape=not markup, classes=classes)
     # Not a caption element: it would be as wide as the table, which a phone scrolls.
     text = f'<p class="faint">{escape(caption)}</p>' if caption else ""
     return f'{text}<div class="scroll">{body}</div>'
@@ -65,21 +75,12 @@ def side_by_side(parts: Iterable[str]) -> str:
 
 
 def page(title: str, body: str) -> str:
-    """Make a whole page; the body is HTML."""
-    return fill_template(_PAGE, title=escape(title), body=body)
+    """Make a whole page; the body is HTML. Only a page with tables to sort has a script."""
+    script = f"<script>\n{_SORT.read_text(encoding='utf-8')}</script>\n" if 'sortable"' in body else ""
+    return fill_template(_PAGE, title=escape(title), body=body, script=script)
 
 
 _DPI = 100
-
-
-def image_source(grey: Floats) -> str:
-    """Pack a grey image into a data URI: WebP where it can be written, else PNG: grey (rows, cols) float64."""
-    pillow = require("PIL.Image", extra="plot")
-    image = pillow.fromarray(np.rint(np.clip(np.nan_to_num(grey), 0, 1) * 255).astype(np.uint8))
-    kind = "WEBP" if require("PIL.features", extra="plot").check("webp") else "PNG"
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 88, "method": 6} if kind == "WEBP" else {"optimize": True}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def figure_html(figure: Any, alt: str, caption: str = "") -> str:
@@ -146,6 +147,7 @@ def model_figures(fit: Coregistration) -> list[str]:
 
 
 _SIDE = 384  # display pixels
+_CANDIDATES = 3  # windows tried for each that is shown
 _SIZES = 56, 128  # smallest and largest side of a cut-out, target px
 
 
@@ -161,49 +163,62 @@ class ShownWindow:
 
 
 def choose_windows(fit: Coregistration, n: int = 4) -> list[ShownWindow]:
-    """Choose windows that show how good the correction is: as many with small as with large residuals."""
+    """Choose windows that may show what the correction does: most improved first, and those with large residuals last.
+
+    There are more than `n` where there are that many: what they show decides, see :func:`flicker_html`.
+    """
     good, residuals = fit.points.take(fit.points.ok), residuals_of(fit)
     if len(good) == 0 or n < 1:
         return []
     known = dict(zip(residuals.window.tolist(), residuals.length.tolist(), strict=True))
     residual = np.array([known.get(int(window), np.nan) for window in good.window])
-    by_residual = np.argsort(np.nan_to_num(residual, nan=np.inf), kind="stable")
-    small = by_residual[: max(1, len(good) // 4)]
-    small = small[np.argsort(-np.nan_to_num(good.score[small]), kind="stable")]
-    finite = by_residual[np.isfinite(residual[by_residual])]
-    picked: dict[int, str] = {}
-    for i in range(n):
-        worst = i % 2 == 1
-        pool = [*map(int, finite[::-1] if worst else small), *map(int, by_residual)]
-        best = next((one for one in pool if one not in picked), None)
-        if best is not None:
-            picked[best] = "large residual" if worst else "small residual"
-    rows = sorted(picked.items(), key=lambda item: (item[1] == "large residual", residual[item[0]]))
+    gain = np.nan_to_num(good.ssim_after - good.ssim_before, nan=-1.0) + np.nan_to_num(good.score, nan=-1.0)
+    few = min(_CANDIDATES * (n // 4), -(-len(good) // 4))
+    worst = np.argsort(-np.nan_to_num(residual, nan=-1.0), kind="stable")[:few]
+    best = [i for i in np.argsort(-gain, kind="stable") if i not in set(worst.tolist())]
+    best = (best or worst.tolist())[: _CANDIDATES * n]
+    rows = [(int(i), "improved") for i in best]
+    rows += [(int(i), "large residual") for i in worst if i not in best and np.isfinite(residual[i])]
     x, y = good.x + good.dx, good.y + good.dy
     return [ShownWindow(int(good.window[i]), float(x[i]), float(y[i]), float(residual[i]), what) for i, what in rows]
 
 
-def flicker_html(
-    fit: Coregistration, target: Any, reference: Any, chosen: list[ShownWindow], bands: tuple[Any, Any]
-) -> str:
-    """Cut windows out of the reference and of the target, before and after, and stack them."""
+def flicker_html(fit: Coregistration, target: Any, reference: Any, bands: tuple[Any, Any], n: int = 4) -> str:
+    """Cut windows out of the reference and of the target, before and after, and stack them.
+
+    Of the windows that may be shown those win whose edges both images share most clearly after the correction, compared
+    with before: a cloud, which only one image has, shares none.
+    """
     tgt = make_raster(target, band=bands[0], name="target")
     ref = make_raster(reference, band=bands[1], name="reference")
     sizes = fit.points.size[fit.points.ok]
     side = float(np.clip(np.median(sizes) if sizes.size else 0, *_SIZES))
-    width = side * max(georef.gsd(fit.transform))
+    width, chosen = side * max(georef.gsd(fit.transform)), choose_windows(fit, n)
     views = [View(fit.crs_wkt or tgt.grid.crs, one.x, one.y, width, _SIDE) for one in chosen]
-    cards = []
+    cards: dict[str, list[tuple[float, str]]] = {"improved": [], "large residual": []}
     for one, view, before, like in zip(chosen, views, render(tgt, views), render(ref, views), strict=True):
         after = _corrected(fit, tgt, view)
         if after is not None and (like[1] & before[1] & after[1]).any():
-            cards.append(_card(one, greys_of(before, like, after), side))
-    if not cards:
+            gain = common_structure(*after, *like) - common_structure(*before, *like)
+            cards[one.why].append((gain, _card(one, greys_of(before, like, after), side)))
+    shown = [
+        card for kind in cards.values() for _, card in sorted(kind, key=lambda one: -one[0])[: _share(kind, cards, n)]
+    ]
+    if not shown:
         return ""
-    text = "Every image switches between reference and target: what jumps is displaced, what fades has changed."
+    text = (
+        "Every image switches between reference and target: what jumps is displaced, what fades has changed. Shown are "
+        "textured windows with the largest improvement, and one of the largest residuals."
+    )
     hint = "stop: point at an image to see the target"
     switch = f'<input type="checkbox" id="still" class="switch"> <label for="still" class="switch">{hint}</label>'
-    return f'<p>{text}</p>{switch}<div class="flicks">{"".join(cards)}</div>'
+    return f'<p>{text}</p>{switch}<div class="flicks">{"".join(shown)}</div>'
+
+
+def _share(kind: list[Any], cards: dict[str, list[Any]], n: int) -> int:
+    """Divide the windows to show by kind: a quarter have large residuals, where there are such."""
+    poor = min(n // 4, len(cards["large residual"]))
+    return poor if kind is cards["large residual"] else n - poor
 
 
 def _corrected(fit: Coregistration, tgt: Any, view: View) -> Shown | None:
@@ -221,8 +236,10 @@ def _corrected(fit: Coregistration, tgt: Any, view: View) -> Shown | None:
 
 
 def _card(one: ShownWindow, greys: Greys, side: float) -> str:
-    residual = f" ({one.residual:.3f} px)" if np.isfinite(one.residual) else ""
-    text = f"Window {one.window}: {one.why}{residual}; {side:.0f} × {side:.0f} px around ({one.x:.10g}, {one.y:.10g})"
+    residual = f", residual {one.residual:.3f} px" if np.isfinite(one.residual) else ""
+    why = one.why if one.why == "improved" or not residual else "one of the worst"
+    x, y = (f"{v:.0f}" if max(abs(one.x), abs(one.y)) > 1000 else f"{v:.6g}" for v in (one.x, one.y))
+    text = f"Window {one.window}: {why}{residual}; {side:.0f} × {side:.0f} px around ({x}, {y})"
     ref = image_source(greys.ref)
     sides = {"before": (greys.before, greys.r_before), "after": (greys.after, greys.r_after)}
     stacks = "".join(_stack(ref, image_source(grey), name, r, one.window) for name, (grey, r) in sides.items())

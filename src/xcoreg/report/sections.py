@@ -18,7 +18,7 @@ from xcoreg.plot.style import new_figure
 from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
-from xcoreg.results.text import correction_range, crs_unit, fit_rows, is_local, model_name
+from xcoreg.results.text import correction_range, crs_unit, is_local, model_name, number, rounded_rows
 
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
@@ -67,7 +67,13 @@ def _offset(fit: Coregistration) -> list[str]:
         return [f"{kind} target is registered already: the shift of {px(pixels)}{error} px is not significant."]
     wind = _WINDS[int((shift.angle + 22.5) // 45) % 8]
     place = f"{px(pixels)}{error} px{ground} {wind}"
-    return [f"{kind} target lies {place} of the reference, and is moved back by that much."]
+    axes = "along columns and rows" if not fit.is_field else "along columns and rows, on average"
+    parts = zip((shift.dcol, shift.drow), shift.sigma_px if not fit.is_field else (math.nan, math.nan), strict=True)
+    col, row = (number(value, one, 1.0).replace("±", " ± ") for value, one in parts)
+    return [
+        f"{kind} target lies {place} of the reference, and is moved back by that much: {col} px and {row} px {axes} "
+        "(to the right and down)."
+    ]
 
 
 def _field(fit: Coregistration) -> list[str]:
@@ -167,7 +173,7 @@ def statuses(fit: Coregistration) -> str:
 
 def summary(fit: Coregistration) -> str:
     """Every line of the summary but the statuses, which have a table of their own."""
-    rows = ((name.strip(), text) for name, text in fit_rows(fit))
+    rows = ((name.strip(), text) for name, text in rounded_rows(fit))
     return table([], [row for row in rows if row[0] not in Status.__members__])
 
 
@@ -199,6 +205,7 @@ def options(fit: Coregistration) -> str:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = "an array, given from Python" if text.startswith("<xarray") else text
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text)} characters)"
 
 
@@ -234,6 +241,14 @@ def height_answer(fit: Coregistration) -> list[str]:
     return lines
 
 
+_DEM_WORDS = (
+    "Median: the vertical bias. NMAD: spread of the differences, which a few blunders do not change; for normal errors "
+    "their standard deviation. LE90: 90 % of the differences are smaller than this. RMSE: includes blunders and bias.",
+    "Stable terrain decides; elsewhere (glaciers, forests, water) heights may have changed, and differences there "
+    "are no errors.",
+)
+
+
 def height_section(fit: Coregistration, images: tuple[Any, Any], where: Any, bands: tuple[Any, Any]) -> str:
     """Compare the elevations before and after: a table, two maps, the distribution, and aspect."""
     if images[0] is None or images[1] is None:
@@ -267,7 +282,8 @@ def _compared(found: dem.Differences, masked: bool) -> str:
     caption += " where the mask is true." if masked else "."
     if found.coarser > 1:
         caption += f" Both were averaged over {found.coarser} × {found.coarser} pixels of the target."
-    return table(["Differences", "before", "after"], rows, caption=caption, numbers=2)
+    words = _DEM_WORDS if masked and rest[0].n else _DEM_WORDS[:1]
+    return table(["Differences", "before", "after"], rows, caption=caption, numbers=2) + paragraphs(words, "faint")
 
 
 def _rows(before: dem.HeightStats, after: dem.HeightStats, ground: str) -> list[list[str]]:

@@ -44,7 +44,7 @@ def write_report(  # noqa: PLR0913 - the options of Coregistration.report
     if is_local(fit) or not heights:
         body.append(html.section("Tie points", html.map_figure(fit, background) + sections.statuses(fit)))
     if tgt is not None and ref is not None and fit.ok and not heights:
-        flicks = html.flicker_html(fit, tgt, ref, html.choose_windows(fit, windows), bands)
+        flicks = html.flicker_html(fit, tgt, ref, bands, windows)
         body.append(html.section("Before and after", flicks))
     if is_local(fit) or not heights:
         body.append(html.section("Residuals and directions", html.side_by_side(html.chart_figures(fit))))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 
 from xcoreg import georef
 from xcoreg.core.matches import Status, decode_column, encode_column
@@ -23,7 +24,7 @@ from xcoreg.files import replacing
 from xcoreg.georef.rpc import shifted
 from xcoreg.georef.terrain import ModelMove
 from xcoreg.results.details import Details, Origin, corrections_of
-from xcoreg.results.html import explore_fit, html_fit
+from xcoreg.results.html import html_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.text import describe_fit, summarise
 from xcoreg.results.tiepoints import TiePoints
@@ -52,6 +53,8 @@ class Quality:
         Robust spread of the windows about the answer, target px.
     phase_dcol, phase_drow : float
         Phase-only answer minus refined answer, target px.
+    chance : float
+        Probability that as many windows of unrelated images would agree as well; more than 0.001 is refused.
     warnings : tuple of str
         What the user should know.
     n_check : int
@@ -93,6 +96,7 @@ class Quality:
     dh_median_after: float = math.nan
     dh_nmad_before: float = math.nan
     dh_nmad_after: float = math.nan
+    chance: float = math.nan
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -207,6 +211,14 @@ class Coregistration:
         return self.model is not None and self.model.kind != "translation"
 
     @property
+    def moves_transform(self) -> bool:
+        """True when moving the transform corrects an image: one shift, or the similarity or affine of a whole image."""
+        if self.model is None or not self.is_field:
+            return self.model is not None
+        of_all = self.details.assessment is None and self.details.options.get("geometry", "shift") != "shift"
+        return of_all and self.model.kind == "affine"
+
+    @property
     def has_dz(self) -> bool:
         """True when heights are corrected, too, by one number or by a field of them."""
         return getattr(self.model, "dz_constant", 0.0) != 0.0
@@ -295,6 +307,8 @@ class Coregistration:
         """
         if self.shift_or_none is None or not self.ok:
             raise MatchError(f"there is no trusted shift to move by: {self.status.reason}", self.points)
+        if self.model is not None and self.is_field and self.moves_transform:
+            return Affine(*self.model.matrix) @ Affine(*self.transform)  # type: ignore[attr-defined]
         if self.is_field:
             raise OptionError(
                 f"the correction ({self.model.kind if self.model else '?'}) varies from place to place, moving the "
@@ -302,6 +316,81 @@ class Coregistration:
                 "tgt.coreg.warp_to(ref)"
             )
         return georef.translate(self.transform, self.shift.dx, self.shift.dy)
+
+    def with_heights(self, dem: Any) -> Coregistration:
+        """Use the heights of an elevation model in a rigid fit, to correct an image that has none.
+
+        Parameters
+        ----------
+        dem : DataArray or Dataset
+            Elevation model that lies as the target did before the correction, on any grid.
+
+        Returns
+        -------
+        Coregistration
+            To apply; files keep the mean heights alone.
+
+        Raises
+        ------
+        OptionError
+            When the fit is not rigid: it needs no heights.
+        """
+        if getattr(self.model, "kind", None) != "rigid":
+            raise OptionError("the fit is not rigid and needs no heights: apply it as it is")
+        from xcoreg.warp.heights import with_heights
+
+        return with_heights(self, dem)
+
+    def dem_error(self, dem: Any) -> Any:
+        """Error of an elevation model at every pixel, from the residuals of the match by slope.
+
+        Parameters
+        ----------
+        dem : DataArray (y, x) or (band, y, x)
+            Elevation model, corrected or not; its slopes decide.
+
+        Returns
+        -------
+        DataArray (y, x) float32
+            Standard deviation of the height differences, in the unit of the heights; NaN where there is no height.
+
+        Raises
+        ------
+        OptionError
+            When the fit is none of two elevation models.
+
+        Notes
+        -----
+        Heteroscedastic errors as in Hugonnet et al. (2022, doi:10.1109/JSTARS.2022.3188922): NMAD by classes of slope.
+        """
+        from xcoreg.warp.dem_error import dem_error
+
+        return dem_error(dem, self)
+
+    def mean_error(self, dem: Any, where: Any) -> float:
+        """Error of the mean height difference over an area, with correlated errors.
+
+        Parameters
+        ----------
+        dem : DataArray (y, x)
+            Elevation model.
+        where : (y, x) bool array_like
+            Pixels of the area.
+
+        Returns
+        -------
+        float
+            Standard deviation, in the unit of the heights: that of the pixels over the number of independent areas,
+            and that of the offset.
+
+        Raises
+        ------
+        OptionError
+            When no pixel of the area has a height, or the fit is none of two elevation models.
+        """
+        from xcoreg.warp.dem_error import mean_error
+
+        return mean_error(self.dem_error(dem), where, self)
 
     def summary(self) -> str:
         """Describe the result and how it was found.
@@ -330,21 +419,38 @@ class Coregistration:
 
         return plot_fit(self, background)
 
-    def explore(self, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-        """Draw the windows on an interactive map. Needs the extra `explore`.
+    def explore(
+        self,
+        target: Any = None,
+        reference: Any = None,
+        corrected: Any = None,
+        *,
+        tiles: Any = "OpenStreetMap",
+        exaggerate: float | None = None,
+        offline: bool = False,
+    ) -> Any:
+        """Show the windows on an interactive map. Needs the extra `explore`, `offline` the extra `plot`.
 
         Parameters
         ----------
+        target, reference, corrected : DataArray or Dataset, optional
+            Images to lay over the map, with their footprints and the overlap.
         tiles : str or None
             Background map of folium, fetched by the browser; None draws none.
         exaggerate : float, optional
             Arrows are so many times as long as the corrections.
+        offline : bool
+            Make a page that needs no network, without a background map: images, outlines, windows and arrows.
 
         Returns
         -------
-        folium.Map
+        folium.Map or xcoreg.plot.Page
+            Both have a method ``save(path)`` and show themselves in notebooks.
         """
-        return explore_fit(self, tiles=tiles, exaggerate=exaggerate)
+        from xcoreg.plot.viewer import explore
+
+        images = {"target": target, "reference": reference, "corrected": corrected}
+        return explore(self, images, tiles=tiles, exaggerate=exaggerate, offline=offline)
 
     def report(
         self,
@@ -395,19 +501,29 @@ class Coregistration:
         return write_report(self, path, target, reference, title=title, windows=windows, where=where, **bands)
 
     def to_raster(self, *, resolution: float | tuple[float, float] | None = None, like: Any = None) -> DataArray:
-        """Evaluate the correction on a grid; see :func:`xcoreg.warp.field_raster.displacement_raster`.
+        """Evaluate the correction, trusted or not, on a grid.
 
         Parameters
         ----------
         resolution : float or (float, float), optional
-            Pixel size (x, y), CRS units.
+            Size (x, y) of a node, CRS units, along the columns and rows of the target. Default: a quarter of the
+            distance between tie points, and at most 1000 nodes along each side.
         like : DataArray, Dataset or GeoBox, optional
-            Exactly this grid instead.
+            Evaluate on exactly this grid, in any CRS; dx and dy are then in the units of that CRS.
 
         Returns
         -------
         DataArray
-            Bands dx, dy and sigma, CRS units.
+            (band, y, x) float64: dx, dy (``x_ref = x_tgt + dx`` at the position of the *target*) and sigma (standard
+            deviation in the direction where it is largest), CRS units; NaN where a place has no position in the CRS of
+            the fit.
+
+        Raises
+        ------
+        MatchError
+            When the fit has no model.
+        OptionError
+            When both options are given, or one cannot be used.
         """
         from xcoreg.warp.field_raster import displacement_raster
 
@@ -569,12 +685,18 @@ def load_fit(path: str | Path) -> Coregistration:
         raise OptionError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
         raise OptionError(f"{source} is not an xcoreg fit file: it is not JSON ({error})") from error
+    if isinstance(data, dict) and data.get("format") == "xcoreg stack":
+        raise OptionError(f"{source} holds a stack of dates: read it with xcoreg.load_stack")
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("schema"), int):
         raise OptionError(f"{source} is not an xcoreg fit file: it is JSON without the mark {FORMAT!r}")
     if data["schema"] > SCHEMA:
         found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
         raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")
     try:
-        return Coregistration.from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()  # infinite numbers and half characters
+        fit = Coregistration.from_dict(data)
+        if not fit.grid.affine.determinant:
+            raise ValueError("a grid without area")
+        return fit
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
         raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error

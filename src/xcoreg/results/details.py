@@ -111,13 +111,43 @@ class ElevationDetails:
 
     correlation_px : Correlation length of the noise, px.
     powers : Exponents of the polynomial of heights.
+    reason, cure : Why they were refused, and what to do, where the status does not say it.
+    noise_slopes, noise_sigma : Slopes, degrees, and standard deviations of the residuals there.
+    correlation : Of the residuals, at 0, 1, 2 ... px.
     """
 
     correlation_px: float
     powers: tuple[tuple[int, int], ...]
+    reason: str = ""
+    cure: str = ""
+    noise_slopes: tuple[float, ...] = ()
+    noise_sigma: tuple[float, ...] = ()
+    correlation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("noise_slopes", "noise_sigma", "correlation"):
+            _set(self, name, tuple(map(float, getattr(self, name))))
         _set(self, "powers", tuple((int(one), int(two)) for one, two in self.powers))
+
+
+@dataclass(frozen=True)
+class BiasCurve:
+    """A bias of heights by one variable: a cubic spline of uniform knots, constant beyond its ends.
+
+    name : "elevation", "slope" (degrees), "curvature", or the name of a user's variable.
+    start, step, coef : First knot, distance between knots, and coefficients, in the unit of the heights.
+    middle, spread : The spline is one of asinh((variable - middle) / spread); a spread of 0 for the variable itself.
+    """
+
+    name: str
+    start: float
+    step: float
+    coef: tuple[float, ...]
+    middle: float = 0.0
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        _set(self, "coef", tuple(map(float, self.coef)))
 
 
 @dataclass(frozen=True)
@@ -257,6 +287,7 @@ class Details:
     heights : Of elevation models: what held the heights of the target.
     sensor : Of raw images: the sensor and the terrain.
     parallax : Shift in proportion to the height, where terrain was given and explains shifts.
+    biases : Of elevation models: what `apply` adds to heights by the terrain.
     nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
     """
@@ -273,6 +304,7 @@ class Details:
     parallax: ParallaxDetails | None = None
     nodata_is_stored: bool = False
     origin: Origin = Origin()
+    biases: tuple[BiasCurve, ...] = ()
 
     def __post_init__(self) -> None:
         names = ("options", "tgt_nodata", "ref_nodata")
@@ -302,6 +334,8 @@ class Details:
         for name in ("elevation", "heights", "sensor", "parallax"):
             if getattr(self, name) is not None:
                 out[name] = asdict(getattr(self, name))
+        if self.biases:
+            out["biases"] = [asdict(one) for one in self.biases]
         if self.origin != Origin():
             out["origin"] = asdict(self.origin)
         plain: dict[str, Any] = encode(out)
@@ -327,6 +361,7 @@ class Details:
             parallax=_make(ParallaxDetails, values["parallax"]) if values.get("parallax") else None,
             nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
+            biases=tuple(_make(BiasCurve, one) for one in values.get("biases") or ()),
         )
 
 

@@ -1,4 +1,4 @@
-"""Results in notebooks: HTML with tables and a small map, and an interactive map.
+"""Results in notebooks: HTML with tables and a small map.
 
 The template is `notebook.html`; the map is inline SVG, so a browser needs nothing else to show it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,9 @@ import pandas as pd
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
-from xcoreg.core import Floats, Ints
+from xcoreg.core import Floats
 from xcoreg.core.matches import Status
-from xcoreg.errors import NotGeoreferenced, require
-from xcoreg.results.text import fit_rows
+from xcoreg.results.text import crs_unit, rounded_rows
 
 if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
@@ -36,6 +35,7 @@ STATUS_STYLES: dict[Status, tuple[str, str]] = {
     Status.NO_DATA: ("s", "#b8b8b8"),
     Status.MASKED: ("D", "#8f8f8f"),
     Status.OUTSIDE: ("s", "#dddddd"),
+    Status.DISCONNECTED: ("p", "#56b4e9"),
     Status.FLAT: ("^", "#f0e442"),
     Status.UNCONSTRAINED: ("v", "#d8c62a"),
     Status.NO_PEAK: ("X", "#d55e00"),
@@ -56,6 +56,9 @@ def sort_statuses(counts: dict[str, int]) -> list[tuple[Status, int]]:
 
 _SIDE, _EDGE = 240.0, 10.0  # px on the screen: the longer side of the map, and its margin
 _ARROW = 0.9  # of the distance between windows: the length of the longest arrow
+# Strokes of a head of length 1 on an arrow along its direction: both turn back by 27 degrees.
+_HEAD = np.array([[[-0.9, 0.45], [-0.45, -0.9]], [[-0.9, -0.45], [0.45, -0.9]]])
+_LINE = 16.0  # px on the screen: below the map, for the scale of the arrows
 _MANY = 1500  # windows drawn at most: a page with many fits has to stay light
 
 
@@ -73,8 +76,11 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     if not len(shown):
         return ""
     corners = np.empty((0, 2)) if frame is None else frame
-    place = _Place(np.vstack([np.stack([shown.x, shown.y], 1), corners]))
-    size = f'width="{place.width:.0f}" height="{place.height:.0f}" style="overflow:visible"'
+    known, good = np.vstack([np.stack([shown.x, shown.y], 1), corners]), shown.take(shown.ok)
+    place = _Place(known)
+    _, factor = _arrows(good, place)
+    place = _Place(np.vstack([known, _tips(good, factor)]))  # with room for the tips of the arrows
+    size = f'width="{place.width:.0f}" height="{place.height + _LINE:.0f}" style="overflow:visible"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">']
     if len(corners):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(corners))
@@ -82,9 +88,11 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     refused = shown.take(~shown.ok)
     for (x, y), status in zip(place(np.stack([refused.x, refused.y], 1)), refused.status, strict=True):
         parts.append(_dot(x, y, Status(int(status)), 2.5))
-    arrows, factor = _arrows(shown.take(shown.ok), place)
-    title = f"<title>arrows are {factor:.3g} times as long as the corrections</title>" if arrows else ""
-    return "".join([*parts, title, *arrows, "</svg>"])
+    arrows, factor = _arrows(good, place, factor)
+    note = f"arrows: corrections, {factor:.3g} times as long"
+    title = f"<title>{note}</title>" if arrows else ""
+    scale = f'<text x="2" y="{place.height + _LINE - 4:.0f}" font-size="11" fill="currentColor">{note}</text>'
+    return "".join([*parts, title, *arrows, scale if arrows else "", "</svg>"])
 
 
 class _Place:
@@ -92,14 +100,18 @@ class _Place:
 
     def __init__(self, known: Floats) -> None:
         low, high = known.min(0), known.max(0)
-        self.west, self.north, self.scale = float(low[0]), float(high[1]), float(_SIDE / max(*(high - low), 1e-12))
+        self.west, self.north, self.scale = (
+            float(low[0]),
+            float(high[1]),
+            max(float(_SIDE / max(*(high - low), 1e-12)), 1e-300),
+        )
         self.width, self.height = ((high - low) * self.scale + 2 * _EDGE).tolist()
 
     def __call__(self, xy: Floats) -> Floats:
         return np.stack([xy[:, 0] - self.west, self.north - xy[:, 1]], 1) * self.scale + _EDGE
 
 
-def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
+def _arrows(good: TiePoints, place: _Place, factor: float | None = None) -> tuple[list[str], float]:
     """Draw the corrections, and return by how much they are exaggerated."""
     if not len(good):
         return [], 0.0
@@ -109,14 +121,25 @@ def _arrows(good: TiePoints, place: _Place) -> tuple[list[str], float]:
     move = np.nan_to_num(np.stack([good.dx, -good.dy], 1))
     longest = float(np.hypot(*move.T).max())
     stretch = max(_ARROW * apart, 8.0) / longest if longest > 0 else 0.0
-    end = start + move * stretch
+    stretch = stretch if factor is None else factor * place.scale
     colour = STATUS_STYLES[Status.OK][1]
-    lines = [
-        f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" stroke="{colour}" stroke-width="1.2"/>'
-        f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.8" fill="{colour}"/>'
-        for (a, b), (c, d) in zip(start, end, strict=True)
-    ]
+    lines = []
+    for (a, b), step in zip(start, move * stretch, strict=True):
+        size, (c, d) = float(np.hypot(*step)), (a + step[0], b + step[1])
+        lines.append(
+            f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" stroke="{colour}" stroke-width="1.2"/>'
+        )
+        lines.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.8" fill="{colour}"/>')
+        if size > 0:
+            (e, f), (g, h) = (c, d) + min(5.0, 0.4 * size) * _HEAD @ (step / size)
+            lines.append(f'<path d="M{e:.1f} {f:.1f}L{c:.1f} {d:.1f}L{g:.1f} {h:.1f}" fill="none" stroke="{colour}"/>')
     return lines, stretch / place.scale
+
+
+def _tips(good: TiePoints, factor: float) -> Floats:
+    """Tips of the arrows on the map (n, 2)."""
+    move = np.nan_to_num(np.stack([good.dx, good.dy], 1))
+    return np.asarray(np.stack([good.x, good.y], 1) + factor * move)
 
 
 def _dot(x: float, y: float, status: Status, radius: float) -> str:
@@ -125,74 +148,6 @@ def _dot(x: float, y: float, status: Status, radius: float) -> str:
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" stroke="#777" stroke-width="0.4">'
         f"<title>{status.name}: {status.reason}</title></circle>"
     )
-
-
-_ARROW_SCALE = 0.8  # of the distance between windows: the length of an arrow of median length
-
-
-def explore_fit(fit: Coregistration, *, tiles: Any = "OpenStreetMap", exaggerate: float | None = None) -> Any:
-    """Draw a result on an interactive map: footprint, windows by status, arrows along the corrections."""
-    folium = require("folium", extra="explore")
-    if fit.crs_wkt is None:
-        raise NotGeoreferenced("the fit has no CRS, so no place on a map: write one to the images before matching")
-    corners = _lonlat(fit.crs_wkt, *outline(fit.grid).T)
-    plain = not georef.has_lonlat(fit.crs_wkt)  # a local CRS: a map of its own coordinates, without a background
-    how = {"tiles": None, "crs": "Simple", "min_zoom": -20} if plain else {"tiles": tiles}
-    page = folium.Map(location=corners[:4].mean(0).tolist(), control_scale=not plain, **how)
-    folium.Polygon(corners[:4].tolist(), color="#666", weight=1, fill=False, tooltip="target").add_to(page)
-    points = fit.points.take(np.isfinite(fit.points.x) & np.isfinite(fit.points.y))
-    places = _lonlat(fit.crs_wkt, points.x, points.y)
-    for status, n in sort_statuses(points.counts()):
-        group = folium.FeatureGroup(name=f"{status.name} ({n})")
-        rows = np.flatnonzero(points.status == status)
-        for row, text in zip(rows, _tooltips(points, rows), strict=True):
-            colour = STATUS_STYLES[status][1]
-            folium.CircleMarker(
-                places[row].tolist(), radius=4, color="#444", weight=0.5, fill_color=colour, fill_opacity=0.9,
-                tooltip=text,
-            ).add_to(group)  # fmt: skip
-        if status is Status.OK:
-            _add_arrows(folium, group, fit, points.take(rows), exaggerate)
-        group.add_to(page)
-    folium.LayerControl(collapsed=False).add_to(page)
-    page.fit_bounds([corners.min(0).tolist(), corners.max(0).tolist()])
-    return page
-
-
-def _add_arrows(folium: Any, group: Any, fit: Coregistration, good: TiePoints, exaggerate: float | None) -> None:
-    factor = _exaggeration(fit, good) if exaggerate is None else exaggerate
-    ends = _lonlat(str(fit.crs_wkt), good.x + factor * good.dx, good.y + factor * good.dy)
-    starts = _lonlat(str(fit.crs_wkt), good.x, good.y)
-    for line in np.stack([starts, ends], 1)[np.isfinite(ends).all(1)]:
-        folium.PolyLine(line.tolist(), color=STATUS_STYLES[Status.OK][1], weight=2).add_to(group)
-
-
-def _exaggeration(fit: Coregistration, good: TiePoints) -> float:
-    """Factor by which an arrow of median length reaches nearly to the next window."""
-    a, b, d, e = georef.linear_of(fit.transform)
-    ground = abs(a * e - b * d) * fit.shape[0] * fit.shape[1]
-    middle = float(np.median(good.length)) if len(good) else 0.0
-    return _ARROW_SCALE * math.sqrt(ground / max(len(fit.points), 1)) / middle if middle > 0 else 1.0
-
-
-def _lonlat(crs_wkt: str, x: Any, y: Any) -> Floats:
-    """Latitude before longitude, as folium wants it; y before x in a CRS that has none."""
-    if not georef.has_lonlat(crs_wkt):
-        return np.stack([np.asarray(y, np.float64), np.asarray(x, np.float64)], 1)
-    lon, lat = georef.transform_points(crs_wkt, "EPSG:4326", np.asarray(x, np.float64), np.asarray(y, np.float64))
-    return np.stack([lat, lon], 1)
-
-
-def _tooltips(points: TiePoints, rows: Ints) -> Iterator[str]:
-    for row in rows:
-        status = Status(int(points.status[row]))
-        lines = [f"window {points.window[row]}: {status.name}", status.reason]
-        if math.isfinite(points.dx[row]):
-            lines.append(f"dcol {points.dcol[row]:+.3f}, drow {points.drow[row]:+.3f} px")
-            lines.append(f"dx {points.dx[row]:+.6g}, dy {points.dy[row]:+.6g}")
-        if math.isfinite(points.reliability[row]):
-            lines.append(f"reliability {points.reliability[row]:.0f} %")
-        yield "<br>".join(html.escape(line) for line in lines)
 
 
 #: Rows that are shown at once; the others are folded away.
@@ -232,7 +187,7 @@ def table_html(
 
 def html_fit(fit: Coregistration) -> str:
     """Show a result as a compact page for notebooks: status, numbers, a map of the windows."""
-    rows = [_full_names(name, text) for name, text in fit_rows(fit)]
+    rows = [_full_names(name, text) for name, text in rounded_rows(fit)]
     first = [row for row in rows if row[0] in _FIRST and not row[1].endswith(_OTHER_PIXELS)]
     rest = [row for row in rows if row not in first]
     kind = "xcoreg-ok" if fit.ok else "xcoreg-refused"
@@ -251,7 +206,8 @@ def html_points(points: TiePoints) -> str:
     """Show tie points as a compact page for notebooks: how many of each status, the corrections, a map."""
     good = points.take(points.ok)
     rows = []
-    for name, unit in (("dx", "CRS units"), ("dy", "CRS units"), ("dcol", "px"), ("drow", "px")):
+    own = crs_unit(points.crs_wkt).strip()
+    for name, unit in (("dx", own), ("dy", own), ("dcol", "px"), ("drow", "px")):
         known = getattr(good, name)
         known = known[np.isfinite(known)]
         if known.size:
@@ -259,7 +215,7 @@ def html_points(points: TiePoints) -> str:
             rows.append((name, f"{low} to {high} {unit}, median {middle}"))
     sigma = _typical_sigma(good)
     if math.isfinite(sigma):
-        rows.append(("sigma", f"{sigma:.2g} CRS units per axis, median"))
+        rows.append(("sigma", f"{sigma:.2g} {own} per axis, median"))
     return _notebook_page(f"TiePoints: {len(good)} of {len(points)} trusted", table_html(rows), points)
 
 

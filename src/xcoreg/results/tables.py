@@ -289,6 +289,14 @@ _SHORT = {"reliability": "reliab", "ssim_before": "ssim_bef", "ssim_after": "ssi
 _LONG = {short: name for name, short in _SHORT.items()}
 
 
+def write_style(path: Path) -> Path:
+    """Write the style of QGIS for a table of tie points beside it, where QGIS finds it, and return its path."""
+    goal = path.with_suffix(".qml")
+    with replacing(goal) as temporary:
+        temporary.write_text(Path(__file__).with_name("tie_points.qml").read_text(encoding="utf-8"), encoding="utf-8")
+    return goal
+
+
 def check_suffix(path: Path, crs: Any = None) -> str:
     """Name the format of a file, and refuse one that cannot hold positions in a CRS."""
     suffix = path.suffix.lower()

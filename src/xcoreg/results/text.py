@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,17 @@ def map_text(shift: Shift) -> str:
     return f"dx={number(shift.dx, sx, step, unit)}, dy={number(shift.dy, sy, step, unit)}{text}"
 
 
+def rounded_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """All facts of a fit as pages show them: the shift with the digits that its standard deviation leaves."""
+    for name, text in fit_rows(fit):
+        shown = text
+        if name == "total shift" and "target px" in text and fit.shift_or_none is not None:
+            sigma = fit.shift.sigma_px
+            col, row = (number(v, s, 1.0) for v, s in zip((fit.shift.dcol, fit.shift.drow), sigma, strict=True))
+            shown = f"dcol {col}, drow {row} target px"
+        yield name, re.sub(r"(?<=\d)±", " ± ", shown)
+
+
 def describe_shift(shift: Shift) -> str:
     """Shift in one line: map units, then pixels."""
     sc, sr = shift.sigma_px
@@ -101,6 +113,14 @@ def correction_range(fit: Coregistration) -> dict[str, Floats]:
     dx, dy = (np.asarray(axis, np.float64) for axis in model.predict(good.x, good.y))
     dcol, drow = georef.vector_to_pixel(georef.linear_of(fit.transform), dx, dy)
     return {"dx": dx, "dy": dy, "dcol": dcol, "drow": drow, "length": np.hypot(dcol, drow)}
+
+
+def model_in_words(fit: Coregistration) -> str:
+    """Name of the model of a fit, and the range of its correction where there are tie points."""
+    kind = "none" if fit.model is None else fit.model.kind
+    span = correction_range(fit)["length"] if fit.model is not None and fit.points.ok.any() else np.empty(0)
+    reach = f": corrections of {span.min():.2f} to {span.max():.2f} px at the tie points" if span.size else ""
+    return f"{model_name(kind)}{reach}"
 
 
 def describe_field(fit: Coregistration) -> str:

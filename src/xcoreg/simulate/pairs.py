@@ -432,13 +432,13 @@ def _levels(ground: Ground, how: Acquisition, shape: tuple[int, int], snr_db: fl
     """Return the factor for unit contrast of the ground, and the standard deviation of the noise."""
     if snr_db == -np.inf:
         return 0.0, 1.0
-    contrast = _contrast(ground, shape)
-    left = _contrast(ground.blurred(how.blur), shape) if how.blur else contrast
+    contrast = contrast_of(ground, shape)
+    left = contrast_of(ground.blurred(how.blur), shape) if how.blur else contrast
     share = 1 / contrast if contrast > 0 else 1.0
     return share, share * left * float(10 ** (-snr_db / 20))
 
 
-def _contrast(ground: Ground, shape: tuple[int, int]) -> float:
+def contrast_of(ground: Ground, shape: tuple[int, int]) -> float:
     """Return the standard deviation of the noise-free image, from all of its rows or from bands of them."""
     rows, cols = shape
     view = ground.view(Constant(0.0, 0.0))

@@ -438,12 +438,10 @@ def window_pairs(
     texture: Texture | None = None,
     unrelated: bool = False,
 ) -> WindowPairs:
-    """Draw pairs of windows, each cut from a larger scene of its own, shifted exactly.
+    """Draw `n` pairs of windows of `size` x `size` px, each cut from a larger scene of its own, shifted exactly.
 
     Parameters
     ----------
-    n, size : int
-        Number of pairs, and side of the windows in pixels.
     snr_db : float
         Variance of the noise-free reference window over that of the noise, in decibel; ``inf`` adds no noise, ``-inf``
         gives noise of unit variance only.
@@ -455,11 +453,6 @@ def window_pairs(
         Spectrum and optics.
     unrelated : bool
         Cut the target from another scene.
-
-    Returns
-    -------
-    WindowPairs
-        Windows, truth and noise.
 
     Examples
     --------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import numpy as np
 import shapely
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from xarray import DataArray, Dataset, Variable, full_like
 
@@ -15,11 +16,13 @@ from xcoreg.core import Floats
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
 from xcoreg.io.tags import without_statistics
-from xcoreg.raster.bands import is_chunked, spatial_bands, spatial_dims, to_band
+from xcoreg.raster.bands import is_chunked, shape_of, spatial_bands, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.results.coregistration import version_of
+from xcoreg.warp.bias import without_bias
+from xcoreg.warp.heights import bound_to_heights
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
 from xcoreg.warp.metadata import (
     Frame,
@@ -120,17 +123,29 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     dims = spatial_dims(image, "the image")
     source = grid_of(image, "the image", dims)
     image = with_file_tags(image)
+    if getattr(fit.model, "kind", "") == "rigid":
+        fit = bound_to_heights(image, fit, checked.vertical)
+    if fit.details.biases:
+        image = without_bias(image, fit, checked.vertical)
     move = Displacement.of(fit.model, fit.crs_wkt or source.crs, source)
     if not checked.force:
         check_use(image, fit, source, contradiction)
     record = describe_correction(fit, move)
+    turned = _turned_grid(source, fit)
+    if turned is not None and not checked.is_regrid:
+        record = {"did": "moved the transform", **record}
+        bands = spatial_bands(image, dims)
+        return cast("_Image", wrap_on_grid(image, dims, frame_for(image, dims, source, turned), bands, record))
+    if turned is not None:
+        # Its pixels lie on the turned grid: nothing but that grid is left to be corrected.
+        source, move = turned, replace(move, constant=(0.0, 0.0))
     if move.constant is not None and not checked.is_regrid:
         if checked.vertical not in (None, False) or (checked.vertical is None and fit.has_dz):
             plan = plan_image(identity_mapping(source, move), Frame(source, dims, ""), fit, checked)
             image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
         return cast("_Image", move_georeference(image, dims, source, move.constant, record))
-    frame = _output_frame(image, dims, source, move, checked, fit.details.ref_grid)
+    frame = output_frame(image, dims, source, move, checked, fit.details.ref_grid, turned is not None)
     mapping = compose(frame.grid, source, move)
     if mapping is None:
         raise NoOverlap(
@@ -143,8 +158,22 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
     return cast("_Image", resample_image(image, dims, plan, record))
 
 
-def _output_frame(
-    image: DataArray | Dataset, dims: Dims, source: GeoBox, move: Displacement, options: ApplyOptions, ref_grid: Any
+def _turned_grid(source: GeoBox, fit: Coregistration) -> GeoBox | None:
+    """Grid of the corrected image where its transform can take up rotation and scale; None for any other fit."""
+    if not (fit.is_field and fit.moves_transform) or not georef.same_crs(source.crs, fit.crs_wkt or source.crs):
+        return None
+    model: Any = fit.model
+    return GeoBox(source.shape, Affine(*model.matrix) @ source.affine, source.crs)
+
+
+def output_frame(
+    image: DataArray | Dataset,
+    dims: Dims,
+    source: GeoBox,
+    move: Displacement,
+    options: ApplyOptions,
+    ref_grid: Any,
+    turned: bool = False,
 ) -> Frame:
     """Choose the output grid: as given, on the lattice of the reference, or that of the image itself."""
     grid = source
@@ -152,7 +181,7 @@ def _output_frame(
         grid = as_geobox(options.like, "like")
     elif options.is_aligned:
         lattice = reference_grid(ref_grid, options.ref_grid)
-        grid = aligned_grid(source, move, lattice, options.resolution)
+        grid = aligned_grid(source, move, lattice, options.resolution, turned=turned)
     check_size(grid.shape.yx, source.shape.yx, asked=True, lazy=is_chunked(image))
     if isinstance(options.like, DataArray | Dataset):
         return frame_like(options.like)
@@ -182,8 +211,7 @@ def _touches(image: Any, fit: Coregistration, place: GeoBox | Ground) -> bool:
     """Whether an image lies in part on the target of a fit."""
     if fit.crs_wkt is None:
         return True
-    y_dim, x_dim = spatial_dims(image, "the image")
-    row, col = outline((image.sizes[y_dim], image.sizes[x_dim]), _EDGE)
+    row, col = outline(shape_of(image), _EDGE)
     on_map = georef.pixel_to_map(place.affine, col, row) if isinstance(place, GeoBox) else place.to_map(col, row)
     with np.errstate(invalid="ignore"):
         at = np.column_stack(map_to_grid(place.crs, fit.grid, *on_map))
@@ -275,7 +303,12 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     mask = mask_of(band)
     mask = None if mask is None else mask.transpose(*band.dims[-2:])
     data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
-    out = DataArray(data, dims=(*band.dims[:-2], *plan.frame.dims), attrs=without_statistics(band.attrs))
+    return describe_band(band, data, plan.frame, decided)
+
+
+def describe_band(band: DataArray, data: Any, frame: Frame, decided: BandPlan) -> DataArray:
+    """Give new pixels of a band its attributes, encoding and limits, and its marker of missing pixels."""
+    out = DataArray(data, dims=(*band.dims[:-2], *frame.dims), attrs=without_statistics(band.attrs))
     if decided.limits is not None:
         out = out.clip(*decided.limits, keep_attrs=True)
     out.encoding = dict(band.encoding)

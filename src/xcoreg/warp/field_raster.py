@@ -15,7 +15,7 @@ from xcoreg.core import Floats
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
 from xcoreg.raster.grid import check_size, grid_of
-from xcoreg.results.external import turn_cov
+from xcoreg.results.tiepoints import turn_cov
 
 if TYPE_CHECKING:
     import os
@@ -33,46 +33,7 @@ _BANDS = ("dx", "dy", "sigma")
 def displacement_raster(
     fit: Coregistration, *, resolution: float | tuple[float, float] | None = None, like: Any = None
 ) -> DataArray:
-    """Evaluate the model of a fit on a grid.
-
-    Parameters
-    ----------
-    fit : Coregistration
-        With a model, trusted or not.
-    resolution : float or (float, float), optional
-        Size (x, y) of a node, CRS units of the target, along its columns and rows. Default: a quarter of the distance
-        between tie points, and at most 1000 nodes along each side.
-    like : DataArray, Dataset or GeoBox, optional
-        Evaluate on exactly this grid, in any CRS; dx and dy are then in the units of that CRS.
-
-    Returns
-    -------
-    DataArray
-        (band, y, x) float64, bands dx, dy (the correction, x_ref = x_tgt + dx, CRS units, at the position of the
-        *target*) and sigma (standard deviation in the direction where it is largest). Rows and columns run as in the
-        target. Attributes name sign, unit and model. NaN where a place has no position in the CRS of the fit.
-
-    Raises
-    ------
-    MatchError
-        When the fit has no model.
-    OptionError
-        When both options are given, or one cannot be used.
-
-    Examples
-    --------
-    >>> from xcoreg.core.models import Translation
-    >>> from xcoreg.core.matches import Status
-    >>> from xcoreg.results.tiepoints import TiePoints
-    >>> from xcoreg.results.coregistration import Coregistration
-    >>> from xcoreg.results.coregistration import Quality
-    >>> model = Translation(3.0, 4.0, cov=((0.04, 0.0), (0.0, 0.01)))
-    >>> fit = Coregistration(model, TiePoints(*([[]] * 9)), Quality(), Status.OK, None, "EPSG:32633",
-    ...                      (10, 0, 0, 0, -10, 0), (40, 60))
-    >>> field = displacement_raster(fit, resolution=100)
-    >>> field.shape, field.values[:, 0, 0].tolist()
-    ((3, 4, 6), [3.0, 4.0, 0.2])
-    """
+    """Evaluate the model of a fit, trusted or not, on a grid: :meth:`Coregistration.to_raster`."""
     if fit.model is None:
         raise MatchError(f"there is no correction to draw a raster of: {fit.status.reason}", fit.points)
     grid = _grid(fit, resolution, like)

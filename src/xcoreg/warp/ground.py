@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rasterio
 from affine import Affine
 from rioxarray.exceptions import RioXarrayError
 
@@ -25,7 +24,8 @@ from xcoreg.georef import (
 )
 from xcoreg.georef.terrain import ModelMove
 from xcoreg.georef.transform import middle_of
-from xcoreg.raster.bands import pick_variable, spatial_dims
+from xcoreg.io.read import shape_of_file
+from xcoreg.raster.bands import pick_variable, shape_of, spatial_dims
 from xcoreg.raster.geolocation import coordinate_ground, domain_ground
 from xcoreg.raster.grid import georeferenced_by, grid_of
 from xcoreg.results.coregistration import Coregistration
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
     from xcoreg.georef import Ground
-
-
-def shape_of(image: DataArray | Dataset) -> tuple[int, int]:
-    """Rows and columns of an image."""
-    y_dim, x_dim = spatial_dims(image, "the image")
-    return int(image.sizes[y_dim]), int(image.sizes[x_dim])
 
 
 def gcps_of(image: DataArray | Dataset) -> GCPs | None:
@@ -72,15 +66,8 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
 
 def _check_complete(band: DataArray) -> None:
     """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
-    source = band.encoding.get("source")
-    if not isinstance(source, str):
-        return
-    try:
-        with rasterio.open(source) as file:
-            whole = (file.height, file.width)
-    except rasterio.errors.RasterioError:
-        return
-    if shape_of(band) != whole:
+    whole = shape_of_file(band)
+    if whole is not None and shape_of(band) != whole:
         raise OptionError(
             f"the image has {shape_of(band)} rows and columns, its file {whole}: its control points or RPCs count the "
             "pixels of the whole; rectify first, then cut"

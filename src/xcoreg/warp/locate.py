@@ -14,10 +14,10 @@ from xcoreg.errors import OptionError, require
 from xcoreg.georef import AffineGround, TerrainGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.ground import approximate_to_map, approximate_to_pixel
 from xcoreg.io.terrain import over_terrain
-from xcoreg.raster.bands import to_band
+from xcoreg.raster.bands import shape_of, to_band
 from xcoreg.raster.file_mask import mask_of
 from xcoreg.raster.nodata import Validity, stored_nodata, validity_of
-from xcoreg.warp.ground import as_ground, shape_of
+from xcoreg.warp.ground import as_ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +72,7 @@ class Located:
         return f"Located({len(self)} points, {int(self.inside.sum())} inside)"
 
     def table(self) -> Floats:
-        """Give the points inside as a table.
-
-        Returns
-        -------
-        (m, 3) float64
-            Column, row and the measurement (third column of the points), else the pixel value.
+        """Give the points inside as (m, 3) float64: column, row, and the measurement that came with them, or the value.
 
         Examples
         --------
@@ -125,53 +120,7 @@ def locate(  # noqa: PLR0913 - the points, the image, its georeference and its t
     dem: Any = None,
     vertical_datum: Any = None,
 ) -> Located:
-    """Find points in an image.
-
-    Parameters
-    ----------
-    image : DataArray, Dataset or None
-        None when only its corners are known: `ground` is then Corners and the answer normalised.
-    points : (n, 2) or (n, 3) array, pair of arrays, mapping, DataFrame or GeoDataFrame
-        x before y, longitude before latitude; a third column (or one named value) is a measurement, which is kept.
-    crs : CRS in any spelling, optional
-        Of the points; default: that of a GeoDataFrame, else longitude and latitude (WGS 84).
-    ground : optional
-        Where the image lies: GCPs, a GCPFit, an RPC of rasterio, Corners, an Affine. Default: what the image carries.
-    normalized : bool
-        Answer in parts of the image, from (0, 0) upper left to (1, 1) lower right, instead of pixels.
-    band : int or str, optional
-        Band to take values from.
-    resampling : {"nearest", "bilinear", "cubic", "lanczos"} or None
-        How values are taken; None takes none.
-    height : float
-        Of the ground over the ellipsoid, m, for RPCs.
-    dem, vertical_datum : optional
-        Heights of the ground in place of `height`, as for :func:`xcoreg.warp.rectify.rectify`.
-
-    Returns
-    -------
-    Located
-
-    Raises
-    ------
-    OptionError
-        For points or a ground that cannot be read.
-    NotGeoreferenced
-        When the image has no georeference.
-
-    Notes
-    -----
-    Positions are exact to 1e-6 px; of more than 100 000 points in an image without a transform, to about 2e-3 px
-    (:func:`xcoreg.georef.ground.approximate_to_pixel`).
-
-    Examples
-    --------
-    >>> from xcoreg.georef import Corners
-    >>> swath = Corners((-52, -68), (-47, -68.3), (-47.6, -70.2), (-53, -69.9), plane="EPSG:3412")
-    >>> found = locate(None, [(-50, -68.5, 31.0), (-45, -70, 8.0)], ground=swath)
-    >>> found.table().round(9)
-    array([[ 0.43158025,  0.18440388, 31.        ]])
-    """
+    """Find points in an image, or (None) between the corners that `ground` is: :meth:`CoregAccessor.locate`."""
     if resampling is not None and resampling not in KERNELS:
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}, or None")
     x, y, carried, own = _columns(points)
@@ -205,32 +154,7 @@ def place(  # noqa: PLR0913 - as locate
     dem: Any = None,
     vertical_datum: Any = None,
 ) -> tuple[Floats, Floats]:
-    """Find where positions in an image lie on the ground; the inverse of :func:`locate`.
-
-    Parameters
-    ----------
-    image : DataArray, Dataset or None
-        As for :func:`locate`.
-    col, row : float or array
-        Position; an integer is the centre of a pixel. Parts of the image when `normalized` or without an image.
-    crs : CRS in any spelling
-        Of the answer.
-    ground, normalized, height, dem, vertical_datum
-        As for :func:`locate`. Over a DEM a pixel lies where its ray first meets the terrain.
-
-    Returns
-    -------
-    x, y : float64, the shape of the input
-        Longitude before latitude; not finite where there is no place.
-
-    Examples
-    --------
-    >>> from xcoreg.georef import Corners
-    >>> square = Corners((0, 10), (10, 10), (10, 0), (0, 0), crs="EPSG:32633")
-    >>> x, y = place(None, 0.5, 0.25, ground=square, crs="EPSG:32633")
-    >>> round(float(x), 9), round(float(y), 9)
-    (5.0, 7.5)
-    """
+    """Find where positions in an image lie on the ground; the inverse of :func:`locate`."""
     shape = (1, 1) if image is None else shape_of(image)
     found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
     cols, rows = np.broadcast_arrays(np.asarray(col, np.float64), np.asarray(row, np.float64))

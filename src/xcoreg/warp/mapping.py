@@ -38,10 +38,18 @@ _GRID_ROUND_OFF = 1e-5  # px
 
 
 def aligned_grid(
-    image: GeoBox, move: Displacement, ref: GeoBox, resolution: float | tuple[float, float] | None = None
+    image: GeoBox,
+    move: Displacement,
+    ref: GeoBox,
+    resolution: float | tuple[float, float] | None = None,
+    *,
+    turned: bool = False,
 ) -> GeoBox:
-    """Grid over the corrected image with the image's pixel size, aligned with the pixel lattice of the reference."""
-    linear = _scaled(image, resolution)
+    """Grid over the corrected image with the image's pixel size, aligned with the pixel lattice of the reference.
+
+    turned : The image has been turned: the axes are those of the reference.
+    """
+    linear = _scaled(ref, resolution or georef.gsd(image.affine)) if turned else _scaled(image, resolution)
     anchor = (ref.affine[2], ref.affine[5]) if georef.same_crs(image.crs, ref.crs) else (0.0, 0.0)
     row, col = outline(image.shape.yx, 2 if move.constant is not None else 65)
     x, y = georef.pixel_to_map(image.affine, col, row)
@@ -60,7 +68,10 @@ def _scaled(image: GeoBox, resolution: float | tuple[float, float] | None) -> ge
     a, b, d, e = georef.linear_of(image.affine)
     if resolution is None:
         return a, b, d, e
-    wanted = np.broadcast_to(np.asarray(resolution, np.float64), (2,))
+    try:
+        wanted = np.broadcast_to(np.asarray(resolution, np.float64), (2,))
+    except (TypeError, ValueError):
+        wanted = np.zeros(2)
     if not (np.isfinite(wanted).all() and (wanted > 0).all()):
         raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
     size = georef.gsd(image.affine)

@@ -13,16 +13,9 @@ from xarray import Coordinates, DataArray, Dataset, Variable
 
 from xcoreg import georef
 from xcoreg.errors import warn_user
-from xcoreg.io.tags import shift_rpcs, with_tags
+from xcoreg.io.tags import shift_rpcs, with_tags, without_rpcs
 from xcoreg.raster.bands import spatial_dims
-from xcoreg.raster.georeference import (
-    PLACE_ATTRS,
-    indexes_of,
-    mapping_name,
-    mapping_names,
-    moved_attrs,
-    variable_of,
-)
+from xcoreg.raster.georeference import PLACE_ATTRS, indexes_of, mapping_name, mapping_names, moved_attrs, variable_of
 from xcoreg.raster.grid import centres_of, grid_mapping, grid_of
 from xcoreg.raster.nodata import stored_nodata
 
@@ -131,7 +124,7 @@ def _drop_rpcs(out: DataArray) -> None:
         return
     if found.get("tags", {}).get("RPC"):
         warn_user("the RPCs of the image belong to its old pixels: they are dropped, the transform georeferences it")
-        found["tags"] = {name: tags for name, tags in found["tags"].items() if name != "RPC"}
+        found = without_rpcs(found)
     out.encoding["gdal"] = found | {"shape": None}
 
 

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
+from xcoreg.raster.bands import name_of
 from xcoreg.raster.file_mask import MASK, layers_of
 from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_value, validity_of
 from xcoreg.warp.vertical import VerticalCorrection, band_correction, heights_dtype
@@ -151,7 +152,7 @@ _FLAGS = {"flag_values", "flag_masks", "flag_meanings"}  # of classes, in the wo
 
 def check_resampling(resampling: str) -> None:
     """Refuse a kernel that does not exist."""
-    if resampling not in ("auto", *KERNELS):
+    if str(resampling) not in ("auto", *KERNELS):
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of auto, {', '.join(KERNELS)}")
 
 
@@ -178,6 +179,12 @@ class ApplyOptions:
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling)
+        named = self.vertical if isinstance(self.vertical, list | tuple) else [self.vertical]
+        if not all(one is None or isinstance(one, bool | int | str) for one in named):
+            raise OptionError(f"vertical is {self.vertical!r:.80}: give True, False, or the bands that hold heights")
+        for name in ("align_grid", "force"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise OptionError(f"{name} is {getattr(self, name)!r:.80}: give True or False")
         if self.is_aligned and self.like is not None:
             raise OptionError(
                 "like= and align_grid=, resolution=, ref_grid= each choose the output grid: give one of them"
@@ -270,7 +277,7 @@ def plan_band(band: DataArray, plan: WarpPlan, correction: VerticalCorrection | 
     kind = band.dtype.kind
     if kind not in "biuf":
         cure = "resample da.real and da.imag" if kind == "c" else "leave it out"
-        raise OptionError(f"{_name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
+        raise OptionError(f"{name_of(band)} holds {band.dtype}, which cannot be interpolated: {cure}")
     kernel = kernel_of(band, plan.resampling)
     found = plan.found_nodata if kernel != "nearest" and MASK not in band.coords else None
     nodata = band_nodata(band, plan.nodata, found)
@@ -287,7 +294,7 @@ def kernel_of(band: DataArray, resampling: str) -> str:
         return "nearest" if classes else "cubic"
     if classes and resampling != "nearest":
         warn_user(
-            f"{_name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
+            f"{name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
             "mixes their numbers into others: leave it out, or give resampling='nearest'"
         )
     return resampling
@@ -341,7 +348,7 @@ def _fill_integers(band: DataArray, validity: Validity, copies: bool) -> tuple[i
     why = "lies outside its valid range" if fill is not None else "does not occur in it"
     if fill is None and isinstance(pixels, np.ndarray):
         fill = unused_value(pixels, preferred, copies)
-    name = f"{_name_of(band)} ({band.dtype}) has no nodata value, but pixels without data appear"
+    name = f"{name_of(band)} ({band.dtype}) has no nodata value, but pixels without data appear"
     if fill is not None:
         warn_user(
             f"{name}: they are set to {fill}, which {why} and is recorded as nodata; pass nodata= to choose another"
@@ -369,7 +376,3 @@ def _limits(band: DataArray) -> Limits | None:
         lowest if lowest >= low else np.nextafter(lowest, kind(np.inf)),
         highest if highest <= high else np.nextafter(highest, kind(-np.inf)),
     )
-
-
-def _name_of(band: DataArray) -> str:
-    return "the image" if band.name is None else str(band.name)

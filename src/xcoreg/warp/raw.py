@@ -9,8 +9,9 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import CorrectedSensor, RPCGround
 from xcoreg.georef.terrain import ModelMove
 from xcoreg.io.terrain import over_terrain
+from xcoreg.raster.bands import shape_of
 from xcoreg.warp.apply import check_fit
-from xcoreg.warp.ground import as_ground, shape_of
+from xcoreg.warp.ground import as_ground
 from xcoreg.warp.mapping import reference_grid
 from xcoreg.warp.plan import ApplyOptions
 from xcoreg.warp.rectify import map_grid, rectify

@@ -18,20 +18,18 @@ from xarray import DataArray, Dataset
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
-from xcoreg.georef import (
-    GCPFit,
-    TerrainGround,
-)
+from xcoreg.georef import GCPFit, TerrainGround
 from xcoreg.georef.gcps import unrolled
 from xcoreg.io.read import chunk_unread
+from xcoreg.io.tags import without_rpcs
 from xcoreg.io.terrain import over_terrain
 from xcoreg.lazy import token
-from xcoreg.raster.bands import is_chunked, spatial_dims
+from xcoreg.raster.bands import arrays_of, is_chunked, shape_of, spatial_dims
 from xcoreg.raster.geolocation import find_arrays
 from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
-from xcoreg.warp.ground import as_ground, shape_of
+from xcoreg.warp.ground import as_ground
 from xcoreg.warp.mapping import as_geobox, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampling
@@ -89,56 +87,7 @@ def rectify(  # noqa: PLR0913 - the image, its georeference, its terrain and the
     vertical_datum: Any = None,
     drop_hidden: bool = False,
 ) -> _Image:
-    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation.
-
-    Parameters
-    ----------
-    image : DataArray or Dataset
-        dask arrays stay lazy.
-    ground : optional
-        Where the image lies: GCPs, a :class:`xcoreg.georef.GCPFit` (to choose the model), an RPC of rasterio,
-        :class:`xcoreg.georef.Corners`, a path of control points. Default: what the image carries.
-    like : DataArray, Dataset or GeoBox, optional
-        Rectify to exactly this grid.
-    crs : CRS in any spelling, optional
-        Of the output, in place of `like`; default: that of the ground.
-    resolution : float or (float, float), optional
-        Pixel size (x, y), units of `crs`; default: squares of the size of the image's pixels at its middle.
-    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
-        As for :func:`xcoreg.apply`.
-    nodata : float, optional
-        Marks missing pixels; default: the stored marker.
-    height : float
-        Of the ground over the ellipsoid, m, for RPCs.
-    dem : DataArray, Dataset, path or float, optional
-        Heights of the ground in place of `height`, for RPCs: any CRS and pixel size; its part below the image is read.
-        Heights are bilinear; where the DEM has none the output is missing.
-    vertical_datum : "ellipsoid", float or vertical CRS, optional
-        From where `dem` counts its heights: the ellipsoid, a geoid ("EGM96", "EPSG:3855", by the grids that PROJ has),
-        or the height of the geoid over the ellipsoid there, m. Default: as the CRS of `dem` says.
-    drop_hidden : bool
-        Leave out what the terrain hides from the sensor, instead of showing what hides it twice.
-
-    Returns
-    -------
-    DataArray or Dataset
-        North up; pixel edges at multiples of the pixel size, unless `like` says otherwise.
-
-    Raises
-    ------
-    NotGeoreferenced
-        When the image has no georeference, or it has no CRS.
-    OptionError
-        For options that do not go together.
-    NoOverlap
-        When no pixel of the output falls on the image.
-
-    Warns
-    -----
-    CoregWarning
-        When the vertical datum of `dem` is unknown, its heights leave the range of the RPCs, or it has none below a
-        part of the image; when a map through control points folds.
-    """
+    """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation."""
     check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
@@ -188,10 +137,9 @@ def _ground_mapping(ground: Any, shape: tuple[int, int]) -> GroundMapping:
 def _plain_pixels(image: Any, dims: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
     """Drop the georeference of the old pixels; dimensions that only geolocation arrays name become y and x."""
     out = image.copy(deep=False)
-    for each in [out] if isinstance(out, DataArray) else out.data_vars.values():
-        tags = (each.encoding.get("gdal") or {}).get("tags", {})
-        if "RPC" in tags:
-            each.encoding["gdal"] = each.encoding["gdal"] | {"tags": {k: v for k, v in tags.items() if k != "RPC"}}
+    for each in arrays_of(out):
+        if each.encoding.get("gdal"):
+            each.encoding["gdal"] = without_rpcs(each.encoding["gdal"])
     arrays = find_arrays(image)
     if arrays is not None:
         out = out.drop_vars(arrays)

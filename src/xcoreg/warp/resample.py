@@ -223,7 +223,7 @@ def resample(image: DataArray, resampler: Resampler, mask: Variable | None = Non
         data = image.data
         scale = (1.0, 1.0) if resampler.mapping is None else resampler.mapping.scale
         sizes = zip(resampler.shape, data.chunks[-2:], scale, strict=True)
-        chunks = tuple(_chunks(size, max(old), coarser) for size, old, coarser in sizes)
+        chunks = tuple(chunks_of(size, max(old), coarser) for size, old, coarser in sizes)
         if resampler.correction is not None and resampler.correction.mapping.is_identity:
             chunks = data.chunks[-2:]
         lazy_mask = None if mask is None else mask.chunk(dict(zip(mask.dims, data.chunks[-2:], strict=True))).data
@@ -244,7 +244,7 @@ def resample(image: DataArray, resampler: Resampler, mask: Variable | None = Non
     return out
 
 
-def _chunks(size: int, source: int, coarser: float = 1.0) -> tuple[int, ...]:
+def chunks_of(size: int, source: int, coarser: float = 1.0) -> tuple[int, ...]:
     """Chunks along one axis of a dask output: about those of the source, in whole tiles for writers."""
     tile = _TILE if coarser < _COARSE else _PART
     side = min(max(round(source / coarser / tile), 1) * tile, _LONGEST)

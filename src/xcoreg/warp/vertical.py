@@ -24,19 +24,19 @@ from xcoreg.raster.bands import (
     entry_of,
     height_scaling,
     height_unit,
-    parse_unit,
+    name_of,
     pick_band,
     spatial_bands,
     spatial_dims,
 )
+from xcoreg.raster.georeference import parse_unit
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import valid_mask
 from xcoreg.warp.mapping import Mapping
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from collections.abc import Mapping as Named
+    from collections.abc import Hashable, Mapping as Named
 
     from numpy.typing import NDArray
     from xarray import DataArray
@@ -165,8 +165,9 @@ def heights_in(
     found = _named(bands, vertical)
     for name, band in bands.items():
         if found[name] and band.dtype.kind not in "iuf":
-            called = "the image" if name is None else str(name)
-            raise OptionError(f"vertical=True, but {called} holds {band.dtype}, which are no elevations: leave it out")
+            raise OptionError(
+                f"vertical=True, but {name_of(band)} holds {band.dtype}, which are no elevations: leave it out"
+            )
     return found
 
 

@@ -107,7 +107,7 @@ NOWHERE = np.zeros((100, 100), bool)
         (0.1 * COLS + NOISE[0], 0.1 * COLS + NOISE[1], None, Status.UNCONSTRAINED),
         (RIDGES + NOISE[0], RIDGES + NOISE[1], None, Status.UNCONSTRAINED),
         (RIDGES, RIDGES, NOWHERE, Status.NO_DATA),
-        (RIDGES, np.full((100, 100), 7.0), None, Status.UNCONSTRAINED),
+        (RIDGES, np.full((100, 100), 7.0), None, Status.FLAT),
     ],
     ids=["constant", "noise", "plane", "ridges", "void", "one is constant"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +15,30 @@ from xcoreg.core.dem.observations import Observation, Samples
 Field = tuple[tuple[int, int], Ints, Floats]
 
 _FARTHEST, _NONE = 4, 0.05  # longest lag as a part of a window's side; correlation that counts as none
-# Side of cells in correlation lengths, smallest side in px, and smallest number along the side of a window.
-_LENGTHS, _LEAST_CELL, _FEWEST_CELLS = 3.0, 4, 4
-_LAG = 0.64  # mean lag of a Gaussian autocorrelation over its length
+_CELLS = 128  # cells along the longer side
+# Largest squares as a share of all cells, and how much larger a variance must be to count, in its standard errors.
+_LARGEST_SHARE, _SCATTER, _FEWER = 0.25, 0.6, 1.4
 _ENOUGH = 12  # number of windows that the correlation length is estimated from
 
 
 def correlation_length(fields: Sequence[Field]) -> float:
     """Correlation length of residuals: integral of their autocorrelation from zero on, px."""
+    return float(sum(autocorrelation(fields)))
+
+
+def autocorrelation(fields: Sequence[Field]) -> tuple[float, ...]:
+    """Autocorrelation of residuals at 1, 2, 3 ... px along rows and columns, until there is none."""
     chosen = fields[:: max(1, len(fields) // _ENOUGH)]
-    sums: dict[int, float] = {}
+    found: list[float] = []
     lags = max((_span(shape) // _FARTHEST for shape, _, _ in chosen), default=0)
     grids = [_grid(*field) for field in chosen]
     power = _mean_product(grids, 0)
-    if not power > 0:
-        return 0.0
-    for lag in range(1, lags + 1):
-        sums[lag] = _mean_product(grids, lag) / power
-        if not sums[lag] > _NONE:
+    for lag in range(1, lags + 1 if power > 0 else 1):
+        part = _mean_product(grids, lag) / power
+        if not part > _NONE:
             break
-    return float(sum(part for part in sums.values() if part > _NONE))
+        found.append(part)
+    return tuple(found)
 
 
 def _span(shape: tuple[int, int]) -> int:
@@ -57,19 +62,80 @@ def _mean_product(grids: list[tuple[Floats, Floats]], lag: int) -> float:
     return total / count if count else np.nan
 
 
-def sandwich(shape: tuple[int, int], at: Ints, scores: Floats, length: float) -> Floats:
-    """Covariance (m, m) of sums of scores (m, n) over a window with correlated noise, from sums over blocks."""
-    side = int(min(max(np.ceil(_LENGTHS * length), _LEAST_CELL), max(_span(shape) // _FEWEST_CELLS, 1)))
-    rows, cols = -(-shape[0] // side), -(-shape[1] // side)
-    cell = (at // shape[1] // side) * cols + (at % shape[1]) // side
-    sums = np.stack([np.bincount(cell, score, rows * cols) for score in scores]).reshape(len(scores), rows, cols)
-    padded = np.pad(sums, ((0, 0), (1, 1), (1, 1)))
-    blocks = padded[:, 1:, 1:] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, :-1, :-1]
-    flat = blocks.reshape(len(scores), -1)
-    # Corrections for correlation across block borders, and for the degrees of freedom of the fit.
-    in_blocks = (1 - _LAG * length / (2 * side)) ** 2
-    free = max(1 - len(scores) * (4 / 3 * side) ** (1 if min(shape) == 1 else 2) / max(len(at), 1), 0.5)
-    return np.asarray(np.einsum("in,jn->ij", flat, flat) / (4 * in_blocks * free))
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Square cells over all samples, in the lattice that they share.
+
+    side : Of a cell, px; shape : rows and columns of cells; index : flat index of the cell of each sample, by window.
+    """
+
+    side: int
+    shape: tuple[int, int]
+    index: list[Ints]
+
+    @classmethod
+    def over(cls, samples: Sequence[Samples], observations: Sequence[Observation]) -> Cells:
+        """Cover the samples by cells."""
+        return cls.over_positions([one.positions(obs.at) for one, obs in zip(samples, observations, strict=True)])
+
+    @classmethod
+    def over_positions(cls, places: Sequence[tuple[Floats, Floats]]) -> Cells:
+        """Cover positions (cols, rows) by so many cells that a correlation over a few of them can be seen."""
+        known = [place for place in places if len(place[0])]
+        low = [min(float(place[axis].min()) for place in known) for axis in range(2)]
+        spans = [max(float(place[axis].max()) for place in known) - low[axis] for axis in range(2)]
+        side = max(int(np.ceil(max(spans) / _CELLS)), 1)
+        cols, rows = (int(span // side) + 1 for span in spans)
+        index = [
+            ((row - low[1]) // side).astype(np.intp) * cols + ((col - low[0]) // side).astype(np.intp)
+            for col, row in places
+        ]
+        return cls(side, (rows, cols), index)
+
+    def sums(self, values: Sequence[Floats]) -> Floats:
+        """Sum values of samples, one array per window, over the cells: -> (rows, cols) float64."""
+        every, total = zip(self.index, values, strict=True), np.zeros(self.shape[0] * self.shape[1])
+        for index, part in every:
+            total += np.bincount(index, part, len(total))
+        return total.reshape(self.shape)
+
+
+def correlated_covariance(sums: Floats) -> Floats:
+    """Covariance (m, m) of totals of cell sums (m, rows, cols) whose noise may be correlated over any distance.
+
+    Sums over squares of growing size (Bartlett's kernel): the variance grows with them until they are wider than the
+    noise is correlated. Few squares scatter, so that a larger size counts only where it exceeds the scatter.
+    """
+    m, rows, cols = sums.shape
+    best, shape = np.zeros(m), np.zeros((m, m))
+    occupied = max(np.count_nonzero(np.any(sums != 0, axis=0)), 1)
+    size = 1
+    while True:
+        across = min(size, cols), min(size, rows)
+        boxes = _box_sums(sums, across)
+        area = across[0] * across[1]
+        share = area / occupied
+        if size > 1 and share > _LARGEST_SHARE:
+            break
+        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
+        sure = np.diag(cov) / (1 + _SCATTER * np.sqrt(share))
+        shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == 1), cov, shape)
+        best = np.maximum(best, np.diag(cov) / (1 + _SCATTER * np.sqrt(share)))
+        size = size + 1 if size < 4 else int(1.5 * size)
+    own = np.sqrt(np.maximum(np.diag(shape), 1e-300))
+    scale = np.sqrt(best)
+    return np.asarray(np.clip(shape / own[:, None] / own[None, :], -0.9999, 0.9999) * scale[:, None] * scale[None, :])
+
+
+def _box_sums(sums: Floats, size: tuple[int, int]) -> Floats:
+    """Sum over all boxes (cols, rows) that touch the cells."""
+    for axis, n in ((2, size[0]), (1, size[1])):
+        before = [(n, n - 1) if a == axis else (0, 0) for a in range(3)]
+        total = np.cumsum(np.pad(sums, before), axis=axis)
+        sums = np.take(total, np.arange(n, total.shape[axis]), axis) - np.take(
+            total, np.arange(total.shape[axis] - n), axis
+        )
+    return sums
 
 
 _MEDIAN = np.pi / 2  # variance of a median over that of a mean, for normal errors
@@ -87,15 +153,10 @@ def residual_correlation_length(
 
 
 def covariance(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float, *, shift: bool
+    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, *, shift: bool
 ) -> Floats:
-    """Sandwich covariance of all parameters, with spatially correlated noise: -> (2 + m, 2 + m) float64."""
-    first, inner = 0 if shift else 2, np.zeros_like(equations.normal)
-    for one, obs, residuals, weight, columns in zip(
-        samples, observations, equations.residuals, equations.weights, equations.columns, strict=True
-    ):
-        weighted = weight * residuals
-        inner += sandwich(one.shape, obs.at, np.stack([column * weighted for column in columns]), length)
+    """Covariance of all parameters, with noise that is correlated over any distance: -> (2 + m, 2 + m) float64."""
+    first = 0 if shift else 2
     cov = np.zeros_like(equations.normal)
     cov[:first, :first] = np.diag(np.full(first, np.nan))
     try:
@@ -103,7 +164,16 @@ def covariance(
     except np.linalg.LinAlgError:
         cov[:] = np.inf
         return cov
-    cov[first:, first:] = bread @ inner[first:, first:] @ bread.T
+    cells = Cells.over(samples, observations)
+    scores = [weight * part for weight, part in zip(equations.weights, equations.residuals, strict=True)]
+    size = len(equations.normal)
+    sums = np.stack(
+        [
+            cells.sums([columns[k] * one for columns, one in zip(equations.columns, scores, strict=True)])
+            for k in range(first, size)
+        ]
+    )
+    cov[first:, first:] = correlated_covariance(np.tensordot(bread, sums, 1))
     count = sum(len(part) for part in equations.residuals)
     if count < _FEW:
         plain = np.diag(bread) * spread_of(equations.residuals).nmad ** 2 * count / max(count - len(bread), 1)
@@ -126,22 +196,22 @@ def _mean_score_slope(weights: Sequence[Floats]) -> float:
     return max(slope / total, 0.2) if total > 0 else 1.0
 
 
-def classic_covariance(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, length: float
-) -> Floats:
+def classic_covariance(samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations) -> Floats:
     """Covariance (2, 2) of the classic shift, in which flat terrain weighs as much as steep terrain."""
-    inner, normal = np.zeros((2, 2)), np.zeros((2, 2))
     steep = [columns[0] ** 2 + columns[1] ** 2 for columns in equations.columns]
     least = _FLATTEST**2 * float(np.mean([part.mean() for part in steep if len(part)]))
-    for one, obs, residuals, weight, columns, square in zip(
-        samples, observations, equations.residuals, equations.weights, equations.columns, steep, strict=True
-    ):
-        own = weight / np.maximum(square, least)
-        pair = np.stack(columns[:2])
-        inner += sandwich(one.shape, obs.at, pair * (own * residuals), length)
-        normal += np.array([[np.sum(own * a * b, dtype=np.float64) for a in pair] for b in pair])
-    bread = np.linalg.inv(normal)
-    return np.asarray(bread @ inner @ bread.T * _MEDIAN)
+    own = [weight / np.maximum(square, least) for weight, square in zip(equations.weights, steep, strict=True)]
+    pairs = [columns[:2] for columns in equations.columns]
+    normal = np.array(
+        [
+            [sum(np.sum(w * p[i] * p[j], dtype=np.float64) for w, p in zip(own, pairs, strict=True)) for j in range(2)]
+            for i in range(2)
+        ]
+    )
+    cells = Cells.over(samples, observations)
+    scores = [w * part for w, part in zip(own, equations.residuals, strict=True)]
+    sums = np.stack([cells.sums([p[k] * one for p, one in zip(pairs, scores, strict=True)]) for k in range(2)])
+    return correlated_covariance(np.tensordot(np.linalg.inv(normal), sums, 1)) * _MEDIAN
 
 
 def cov3_to_map(linear: tuple[float, float, float, float], cov: Floats) -> NDArray[np.float64]:

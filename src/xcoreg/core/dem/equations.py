@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xcoreg.core import Floats, Ints, exponents
+from xcoreg.core import Bools, Floats, Ints, exponents
 from xcoreg.core.dem.observations import Observation, Samples
 from xcoreg.core.robust import NMAD, TUKEY, biweight
 
@@ -16,7 +16,8 @@ from xcoreg.core.robust import NMAD, TUKEY, biweight
 ELEVATION_MATCHERS: dict[str, tuple[str, ...]] = {
     "nuth_kaab": ("robust", "classic"),
     "vertical": ("median", "mean", "weighted"),
-    "deramp": ("1", "2"),
+    "deramp": ("1", "2", "3", "4"),
+    "rigid": ("motion", "scale", "auto"),
 }
 
 
@@ -27,12 +28,17 @@ class Terms:
     shift, classic : Whether a shift (Nuth & Kääb) is estimated, and by medians of azimuth bins, as published.
     vertical : Offset as "median", "mean" or "weighted" mean (robust least squares; always with a ramp).
     ramp : Order of the polynomial ramp, 0 for none.
+    rigid, scale : Whether a rigid motion is estimated instead, and its scale.
+    auto : Whether check blocks decide between a shift, one with a tilt, and a rigid motion.
     """
 
     shift: bool = False
     classic: bool = False
     vertical: str = "weighted"
     ramp: int = 0
+    rigid: bool = False
+    scale: bool = False
+    auto: bool = False
 
     @property
     def powers(self) -> list[tuple[int, int]]:
@@ -43,8 +49,9 @@ class Terms:
 def parse_terms(matcher: Any) -> Terms | None:
     """Read the name of an elevation matcher, or a chain of names; None when it is no elevation matcher.
 
-    "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1", ":2"). All
-    parameters of a chain are estimated together: an ignored tilt looks like a shift where slopes face one way.
+    "nuth_kaab" (or "nuth_kaab:classic"), "vertical" (":median", ":mean", ":weighted"), "deramp" (":1" to ":4"),
+    "rigid" (or "rigid:scale", "rigid:auto"; no part of a chain). All parameters of a chain are estimated together: an
+    ignored tilt looks like a shift where slopes face one way.
     An unknown name in a chain, or an unknown variant, raises ValueError.
     """
     chain = [matcher] if isinstance(matcher, str) else matcher
@@ -60,16 +67,23 @@ def parse_terms(matcher: Any) -> Terms | None:
         if variant and variant not in ELEVATION_MATCHERS[name]:
             raise ValueError(f"{name} has no variant {variant!r}: choose from {', '.join(ELEVATION_MATCHERS[name])}")
         chosen[name] = variant or ELEVATION_MATCHERS[name][0]
+    if "rigid" in chosen and len(chosen) > 1:
+        raise ValueError("rigid is no part of a chain: it estimates shift, offset and tilt itself")
     return Terms(
         shift="nuth_kaab" in chosen,
         classic=chosen.get("nuth_kaab") == "classic",
         vertical="weighted" if "deramp" in chosen else chosen.get("vertical", "weighted"),
         ramp=int(chosen.get("deramp", 0)),
+        rigid="rigid" in chosen,
+        scale=chosen.get("rigid") == "scale",
+        auto=chosen.get("rigid") == "auto",
     )
 
 
 # Iterations of the weights per sampling; largest number of samples of a median.
 _ROUNDS, _MEDIAN_SAMPLE = 3, 60_000
+# Squared differences of slopes beyond so many times their median: eleven sigmas of independent noise.
+_RAGGED = 90.0
 _NEAR = 0.6  # models count as aligned once cross products of slopes reach this share of their squares
 
 
@@ -175,12 +189,14 @@ def solve_weighted(
     normal: Floats
     own: Floats
     plain = terms.vertical == "mean" and not terms.shift
+    steady = _steady(observations)
     normal, own, weights = np.zeros((size, size)), np.zeros((size, size)), [np.ones_like(part) for part in residuals]
     for _ in range(_ROUNDS):
         scale = spread_of(residuals)
         if not plain:
             cutoff = max(TUKEY * scale.nmad, 1e-6)
             weights = [biweight((part - scale.median) / cutoff).astype(np.float32) for part in residuals]
+            weights = [part if ok is None else part * ok for part, ok in zip(weights, steady, strict=True)]
         normal, own, right = _sums(observations, columns, weights)
         near = np.trace(normal[:2, :2]) > _NEAR * np.trace(own[:2, :2])
         try:
@@ -190,6 +206,13 @@ def solve_weighted(
             break
         residuals = [_residual(one.dh, column, solution) for one, column in zip(observations, columns, strict=True)]
     return Equations(normal, own, solution, residuals, weights, columns)
+
+
+def _steady(observations: Sequence[Observation]) -> list[Bools | None]:
+    """Where the slopes of both models agree: at rims of voids and of clouds a wrong slope would outweigh all others."""
+    apart = [one.slope_difference for one in observations]
+    limit = _RAGGED * spread_of(apart).median
+    return [part <= limit if limit > 0 and part.max(initial=0) > limit else None for part in apart]
 
 
 def _residual(dh: Floats, columns: list[Floats], solution: Floats) -> Floats:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from xcoreg.core import Bools, Floats, Ints
+from xcoreg.core.dem.blunders import fill_blunders, find_blunders, plateau_value
+from xcoreg.core.dem.surface import Surface, make_target
 from xcoreg.core.sampling import shrink
 
 Triple = tuple[Floats, Floats, Floats]
@@ -84,6 +86,11 @@ class Observation:
     own: Triple
     at: Ints
 
+    @property
+    def slope_difference(self) -> Floats:
+        """Squared difference of the slopes of both models, (n,)."""
+        return np.maximum(2 * (self.own[0] - self.cross[0] + self.own[2] - self.cross[2]), 0)
+
 
 class Samples(Protocol):
     """Anything that can be compared at a shift: windows, points."""
@@ -131,6 +138,8 @@ class DemWindow:
     centre : Centre of the reference's window in a lattice common to all windows, px.
     base : Offset of the reference's window from the target's, part of every correction, px.
     level : Constant subtracted from the reference minus that subtracted from the target.
+    tgt_wrong, ref_wrong : Blunders, filled, which are compared with nothing; None where there are none.
+    height : Constant subtracted from the reference; voids : pixels of target and reference found to be missing.
     """
 
     tgt: Floats
@@ -140,6 +149,41 @@ class DemWindow:
     centre: tuple[float, float] = (0.0, 0.0)
     base: tuple[float, float] = (0.0, 0.0)
     level: float = 0.0
+    tgt_wrong: Bools | None = None
+    ref_wrong: Bools | None = None
+    height: float = 0.0
+    voids: tuple[int, int] = (0, 0)
+
+    def surface(self) -> Surface:
+        """Heights to compare, and the target to interpolate."""
+        col, row, known = self._ref_slopes
+        at = np.flatnonzero(known if self.ref_wrong is None else known & ~self.ref_wrong)
+        slopes = np.stack([col.ravel()[at], row.ravel()[at]]).astype(np.float64)
+        z = self.ref.ravel()[at].astype(np.float64) + self.height
+        # Of the target's window, which lies `base` beside that of the reference.
+        rows, cols = self.shape
+        origin = (cols - 1) / 2 - self.centre[0] + self.base[0], (rows - 1) / 2 - self.centre[1] + self.base[1]
+        tgt = self.tgt.astype(np.float64) + (self.height - self.level)
+        spline, gradient, usable = make_target(tgt, self.tgt_valid, self.tgt_wrong)
+        return Surface(*self.positions(at), z, slopes, origin, spline, gradient, usable)
+
+    def cleaned(self) -> DemWindow:
+        """Find blunders of both models and fill them: they must spread neither into slopes nor by interpolation."""
+        voids = plateau_value(self.tgt, self.tgt_valid), plateau_value(self.ref, self.ref_valid)
+        if any(void is not None for void in voids):
+            pairs = zip((self.tgt, self.ref), (self.tgt_valid, self.ref_valid), voids, strict=True)
+            known = [ok if void is None else ok & (values != void) for values, ok, void in pairs]
+            lost = int(self.tgt_valid.sum() - known[0].sum()), int(self.ref_valid.sum() - known[1].sum())
+            lost = lost[0] + self.voids[0], lost[1] + self.voids[1]
+            return replace(self, tgt_valid=known[0], ref_valid=known[1], voids=lost).cleaned()
+        tgt, ref = find_blunders(self.tgt, self.tgt_valid), find_blunders(self.ref, self.ref_valid)
+        return replace(
+            self,
+            tgt=fill_blunders(self.tgt, tgt),
+            ref=fill_blunders(self.ref, ref),
+            tgt_wrong=tgt if tgt.any() else None,
+            ref_wrong=ref if ref.any() else None,
+        )
 
     @cached_property
     def _ref_slopes(self) -> tuple[Floats, Floats, Bools]:
@@ -155,7 +199,12 @@ class DemWindow:
         aligned, seen = shift_window(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
         col, row, known = self._ref_slopes
         other = None if ref_slopes_only else gradients(aligned, seen)
-        at = np.flatnonzero(known & seen if other is None else known & other[2])
+        use = known & seen if other is None else known & other[2]
+        if self.ref_wrong is not None:
+            use &= ~self.ref_wrong
+        if self.tgt_wrong is not None:
+            use &= _shift_axes(self.tgt, ~self.tgt_wrong, np.asarray(move) - self.base, range(2))[1]
+        at = np.flatnonzero(use)
         dh = self.ref.ravel()[at] - aligned.ravel()[at] + np.float32(self.level)
         first = col.ravel()[at], row.ravel()[at]
         second = first if other is None else (other[0].ravel()[at], other[1].ravel()[at])
@@ -168,6 +217,7 @@ class DemWindow:
 
     def coarser(self, factor: int) -> DemWindow:
         """Average blocks of pixels: larger shifts come within reach of the slopes."""
-        tgt, ref = shrink(self.tgt, self.tgt_valid, factor), shrink(self.ref, self.ref_valid, factor)
+        both = (self.tgt, self.tgt_valid, self.tgt_wrong), (self.ref, self.ref_valid, self.ref_wrong)
+        tgt, ref = (shrink(values, ok if wrong is None else ok & ~wrong, factor) for values, ok, wrong in both)
         centre, base = ((fraction[0] / factor, fraction[1] / factor) for fraction in (self.centre, self.base))
-        return DemWindow(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level)
+        return DemWindow(tgt[0], ref[0], tgt[1], ref[1], centre, base, self.level, height=self.height)

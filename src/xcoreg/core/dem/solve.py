@@ -9,69 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xcoreg.core import Bools, Floats, Ints
+from xcoreg.core import Bools, Floats
+from xcoreg.core.dem.acceptance import Refusal, Review, check_extent, check_relief, review
+from xcoreg.core.dem.classic import classic_step
 from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
 from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
+from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
+from xcoreg.core.dem.search import search_shift
 from xcoreg.core.matches import Matches, Status
-
-#: Number of azimuth bins.
-BINS = 72
-# Smallest slope, m per m, that dh is divided by, and smallest number of samples per bin.
-_LEAST_SLOPE, _FEWEST_PIXELS = 0.03, 8
-
-
-def slope_azimuth(col: Floats, row: Floats, to_metres: Floats | None) -> tuple[Floats, Floats]:
-    """Tangent of the slope, and downslope azimuth, of slopes (n,) along columns and rows."""
-    matrix = np.diag([1.0, -1.0]) if to_metres is None else np.asarray(to_metres, np.float64)
-    inverse = np.linalg.inv(matrix)
-    east = col * inverse[0, 0] + row * inverse[1, 0]
-    north = col * inverse[0, 1] + row * inverse[1, 1]
-    return np.hypot(east, north), np.arctan2(-east, -north)
-
-
-def azimuth_bins(azimuth: Floats, values: Floats) -> tuple[Floats, Floats, Ints]:
-    """Centre, median and number of values (n,) in bins of azimuth (n,)."""
-    index = np.floor(np.mod(azimuth, 2 * np.pi) / (2 * np.pi) * BINS).astype(np.intp) % BINS
-    order = np.argsort(index, kind="stable")
-    count = np.bincount(index, minlength=BINS)
-    ends = np.cumsum(count)
-    median = np.full(BINS, np.nan)
-    for one, (stop, n) in enumerate(zip(ends.tolist(), count.tolist(), strict=True)):
-        if n >= _FEWEST_PIXELS:
-            median[one] = np.median(values[order[stop - n : stop]])
-    return (np.arange(BINS) + 0.5) * 2 * np.pi / BINS, median, count
-
-
-def fit_cosine(azimuth: Floats, median: Floats, count: Ints) -> tuple[float, float, float]:
-    """Fit ``east sin(azimuth) + north cos(azimuth) + constant`` to medians, weighted by their samples."""
-    known = np.isfinite(median)
-    if known.sum() < 6:
-        return np.nan, np.nan, np.nan
-    design = np.stack([np.sin(azimuth[known]), np.cos(azimuth[known]), np.ones(int(known.sum()))], -1)
-    root = np.sqrt(count[known])[:, None]
-    east, north, rest = np.linalg.lstsq(design * root, median[known] * root[:, 0], rcond=None)[0].tolist()
-    return east, north, rest
-
-
-def classic_step(observations: Sequence[Observation], equations: Equations, to_metres: Floats | None) -> Floats:
-    """Next step (2,) of the shift, px, by the classic solution."""
-    tangents, azimuths, values = [], [], []
-    for one, residuals, columns, weight in zip(
-        observations, equations.residuals, equations.columns, equations.weights, strict=True
-    ):
-        tangent, azimuth = slope_azimuth(one.col, one.row, to_metres)
-        # The residual plus the part that the shift explains, which is estimated here.
-        vertical = residuals + equations.solution[0] * columns[0] + equations.solution[1] * columns[1]
-        use = (tangent > _LEAST_SLOPE) & (weight > 0)
-        tangents.append(tangent[use])
-        azimuths.append(azimuth[use])
-        values.append(vertical[use])
-    ratio = np.concatenate(values) / np.concatenate(tangents)
-    east, north, _ = fit_cosine(*azimuth_bins(np.concatenate(azimuths), ratio))
-    matrix = np.diag([1.0, -1.0]) if to_metres is None else np.asarray(to_metres, np.float64)
-    return np.asarray(np.linalg.solve(matrix, np.array([east, north])))
-
 
 _FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
@@ -81,6 +27,7 @@ _FREE_ROUNDS = 6
 _COARSER, _ROOM, _FEWEST_COARSE = (16, 4), 24, 9
 # Largest standard deviation of an accepted shift, px; smallest ratio of relief to that of noise.
 _LARGEST_SIGMA, _ABOVE_NOISE = 1.0, 4.0
+_INTERPOLATION = 1e-4  # px; what interpolation and the end of the iteration leave without noise
 _ROUNDING = 1e-6  # relief below this share of the height is rounding of float32
 
 
@@ -109,6 +56,9 @@ class Solution:
     iterations: int = 0
     length: float = np.nan
     mean: Floats | None = None
+    refusal: Refusal | None = None
+    warnings: tuple[str, ...] = ()
+    noise: Noise | None = None
 
     @property
     def mean_height(self) -> tuple[float, float]:
@@ -125,13 +75,20 @@ def solve(
     max_shift: float = np.inf,
     to_metres: Floats | None = None,
     fewest: int = _FEWEST,
+    thorough: bool = True,
 ) -> Solution:
-    """Estimate the parameters between two elevation models from windows or points; `to_metres` is (2, 2)."""
-    problem = _Problem(terms, Basis.over(samples, terms), max_shift, to_metres, fewest)
+    """Estimate the parameters between two elevation models from windows or points; `to_metres` is (2, 2).
+
+    thorough : Also test what the solution leaves unexplained.
+    """
+    problem = _Problem(terms, Basis.over(samples, terms), max_shift, to_metres, fewest, thorough)
     start = _coarse_shift(samples, problem) if terms.shift else np.zeros(2)
     found = _iterate(samples, problem, start)
     if found.status in (Status.NO_DATA, Status.NOT_CONVERGED, Status.TOO_FAR) and start.any():
-        return _iterate(samples, problem, np.zeros(2))
+        found = _iterate(samples, problem, np.zeros(2))
+    if found.status is not Status.OK and found.refusal is None:
+        refusal = check_extent(samples) or check_relief(samples, np.zeros(2), shifted=terms.shift)
+        return found if refusal is None else replace(found, status=refusal.status, refusal=refusal)
     return found
 
 
@@ -142,6 +99,7 @@ class _Problem:
     max_shift: float
     to_metres: Floats | None
     fewest: int
+    thorough: bool
 
 
 def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
@@ -152,14 +110,14 @@ def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
             continue
         coarse = [part for one in samples if (part := one.coarser(factor)) is not None]
         limit, basis = problem.max_shift / factor, problem.basis.coarser(factor)
-        rough = replace(problem, basis=basis, max_shift=limit, fewest=_FEWEST_COARSE)
-        found = _iterate(coarse, rough, start / factor)
+        rough = replace(problem, basis=basis, max_shift=limit, fewest=_FEWEST_COARSE, thorough=False)
+        found = _iterate(coarse, rough, start / factor, fine=False)
         if found.status is Status.OK and not found.nmad_after > found.nmad_before:
             start = np.asarray(found.move * factor)
-    return start
+    return search_shift(samples, start, problem.max_shift)
 
 
-def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats) -> Solution:
+def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine: bool = True) -> Solution:
     """Sample and solve until the shift converges."""
     move, before, first = start, Spread(), 0
     reach = min(problem.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
@@ -190,7 +148,8 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats) -> So
         return _failure(problem, Status.NOT_CONVERGED, observations)
     if start.any():
         before = spread_of([one.observe(np.zeros(2), ref_slopes_only=True).dh for one in samples])
-    return _solution(samples, observations, problem, equations, (move, before, iteration + 1))
+    found = _solution(samples, observations, problem, equations, (move, before, iteration + 1))
+    return _reviewed(found, samples, observations, equations, problem) if fine else found
 
 
 def _step(observations: list[Observation], equations: Equations, problem: _Problem) -> Floats:
@@ -223,9 +182,9 @@ def _solution(
     """Covariance, statistics and status."""
     move, before, iterations = state
     length = residual_correlation_length(samples, observations, equations)
-    cov = covariance(samples, observations, equations, length, shift=problem.terms.shift)
+    cov = covariance(samples, observations, equations, shift=problem.terms.shift)
     if problem.terms.classic and np.isfinite(cov).all():
-        cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations, length), 0.0, 0.0
+        cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations), 0.0, 0.0
     height = equations.solution[2:].copy()
     if problem.terms.vertical != "weighted":
         every = np.concatenate([one.dh for one in observations])
@@ -247,6 +206,33 @@ def _solution(
         length=length,
         mean=_means(equations),
     )
+
+
+def _reviewed(
+    found: Solution,
+    samples: Sequence[Samples],
+    observations: list[Observation],
+    equations: Equations,
+    problem: _Problem,
+) -> Solution:
+    """Refuse a solution that cannot be right; note what it leaves, and add it to the covariance."""
+    shift = problem.terms.shift
+    if found.status is Status.UNCONSTRAINED and shift and problem.thorough:
+        seen = review(samples, observations, equations, found.cov, shift=shift)
+        return found if seen.refusal is None else replace(found, status=seen.refusal.status, refusal=seen.refusal)
+    if found.status is not Status.OK:
+        return found
+    refusal = check_relief(samples, found.move, shifted=shift) if problem.thorough or not shift else None
+    seen = review(samples, observations, equations, found.cov, shift=shift) if problem.thorough else Review()
+    refusal = refusal or seen.refusal
+    if refusal is not None:
+        return replace(found, status=refusal.status, refusal=refusal)
+    cov = found.cov.copy()
+    cov[:2, :2] += _INTERPOLATION**2 * np.eye(2) if shift else 0.0
+    if seen.change is not None:
+        cov += np.outer(seen.change, seen.change)
+    noise = describe_noise(samples, observations, equations, problem.to_metres) if problem.thorough else None
+    return replace(found, warnings=seen.warnings, cov=cov, noise=noise)
 
 
 def _means(equations: Equations) -> Floats:
@@ -307,8 +293,8 @@ class ElevationMatcher:
 
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
-        how = partial(solve, terms=self.terms, max_shift=self.max_shift, to_metres=self.to_metres)
-        found = [how([DemWindow(*one)]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
+        how = partial(solve, terms=self.terms, max_shift=self.max_shift, to_metres=self.to_metres, thorough=False)
+        found = [how([DemWindow(*one).cleaned()]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
         columns: dict[str, Any] = {
             name: [getattr(one, name) for one in found] for name in ("status", "count", "nmad_before", "nmad_after")
         }

@@ -1,23 +1,21 @@
-"""Cubic B-splines on a square lattice: values, bending energy, and symmetric block-tridiagonal matrices.
+"""Cubic B-splines on a square lattice: values, bending energy, and symmetric block-banded matrices.
 
-A matrix is stored as an array (blocks, 2 b, b): for each block of columns the square on the diagonal and the one below.
-Splines overlap only with those of adjacent rows: all other elements are zero.
+A matrix is stored as an array (blocks, 4 k, b, b): element [j, d] is the square in block column j, d blocks below the
+diagonal. A block is a row of splines (b of them) of one of k components: block ``k row + component``. Splines overlap
+with those of three rows further on at most: all other elements are zero.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from scipy.linalg import lapack
 
 from xcoreg.core import Floats, Ints
 
-#: Rows per block: overlapping splines are at most so many rows apart.
-ROWS_PER_BLOCK = 3
-
 _REACH = 4  # number of splines that are not zero in a cell, along each axis
+_MULTIPLE = 3  # the number of rows is a multiple of this, as it has always been: models stay the same
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def make_lattice(u: Floats, v: Floats, step: float, margin: float) -> Lattice:
     swapped = bool(np.ptp(u) > np.ptp(v))
     rows, cols = (u, v) if swapped else (v, u)
     n_rows, n_cols = (int(np.ceil((np.ptp(p) + 2 * margin) / step - 1e-9)) + 3 for p in (rows, cols))
-    n_rows += -n_rows % ROWS_PER_BLOCK
+    n_rows += -n_rows % _MULTIPLE
     n_cols = max(n_cols, 4)
     low_row, low_col = (float(p.min() + p.max()) / 2 - (n - 3) * step / 2 for p, n in ((rows, n_rows), (cols, n_cols)))
     return Lattice((low_row, low_col), step, (max(n_rows, 6), n_cols), swapped)
@@ -95,90 +93,107 @@ def bending(lattice: Lattice) -> tuple[list[Floats], list[Floats]]:
 
 @dataclass(frozen=True)
 class Factor:
-    """Cholesky factor of a block matrix: inverses of the triangles on the diagonal, and squares below them."""
+    """Cholesky factor of a block matrix: inverses of the triangles on the diagonal, (n, b, b), and squares below them.
+
+    below : (n, w, b, b) float64; squares 1 to w blocks below the diagonal, zero beyond the last row.
+    """
 
     inverse: Floats
     below: Floats
 
     def solve(self, right: Floats) -> Floats:
-        """Solve for one right-hand side, (blocks * b,)."""
-        parts = right.reshape(len(self.inverse), -1).copy()
-        for j, inverse in enumerate(self.inverse):
-            if j:
-                parts[j] -= self.below[j - 1] @ parts[j - 1]
-            parts[j] = inverse @ parts[j]
-        for j in range(len(parts) - 1, -1, -1):
-            if j + 1 < len(parts):
-                parts[j] -= self.below[j].T @ parts[j + 1]
+        """Solve for one right-hand side, (n * b,)."""
+        count, reach, b = self.below.shape[:3]
+        parts = np.zeros((count + reach, b))
+        parts[:count] = right.reshape(count, b)
+        for j in range(count):
+            parts[j] = self.inverse[j] @ parts[j]
+            parts[j + 1 : j + 1 + reach] -= self.below[j] @ parts[j]
+        for j in range(count - 1, -1, -1):
+            parts[j] -= np.einsum("eab,ea->b", self.below[j], parts[j + 1 : j + 1 + reach])
             parts[j] = self.inverse[j].T @ parts[j]
-        return np.asarray(parts.ravel())
+        return np.asarray(parts[:count].ravel())
 
     def covariance(self) -> Floats:
         """Elements of the inverse where the matrix is not zero (Takahashi's recursion)."""
-        count, b, _ = self.inverse.shape
-        out = np.zeros((count, 2 * b, b))
+        count, reach, b = self.below.shape[:3]
+        out = np.zeros((count + reach, reach + 1, b, b))
+        known = np.empty((reach, reach, b, b))  # the part of the inverse that the next column needs
         for j in range(count - 1, -1, -1):
-            out[j, :b] = self.inverse[j].T @ self.inverse[j]
-            if j + 1 < count:
-                in_given_order = self.below[j] @ self.inverse[j]
-                out[j, b:] = -out[j + 1, :b] @ in_given_order
-                out[j, :b] -= in_given_order.T @ out[j, b:]
-        return out
+            for e in range(reach):
+                known[e:, e] = out[j + 1 + e, : reach - e]
+                known[e, e + 1 :] = out[j + 1 + e, 1 : reach - e].transpose(0, 2, 1)
+            pull = self.below[j] @ self.inverse[j]
+            out[j, 1:] = -np.matmul(known, pull).sum(1)
+            out[j, 0] = self.inverse[j].T @ self.inverse[j]
+            out[j, 0] -= np.matmul(pull.transpose(0, 2, 1), out[j, 1:]).sum(0)
+        return out[:count]
 
 
 def factorise(matrix: Floats) -> Factor:
-    """Cholesky factor; only the lower triangle on the diagonal is read."""
-    count, _, b = matrix.shape
-    inverse, below = np.zeros((count, b, b)), np.zeros((max(count - 1, 0), b, b))
+    """Cholesky factor; only the lower triangle on the diagonal is read.
+
+    Blocks are products of small squares, which libraries compute on one thread: where these shared larger ones among
+    threads, these would wait for each other most of the time, and last digits would depend on their number.
+    """
+    count, reach, b = len(matrix), matrix.shape[1] - 1, matrix.shape[2]
+    inverse, below = np.zeros((count, b, b)), np.zeros((count, reach, b, b))
+    rest = np.concatenate([matrix, np.zeros((reach, *matrix.shape[1:]))])
     for j in range(count):
-        square = matrix[j, :b].copy()
-        if j:
-            square -= below[j - 1] @ below[j - 1].T
-        triangle, wrong = lapack.dpotrf(square, lower=1, clean=1)
+        triangle, wrong = lapack.dpotrf(rest[j, 0], lower=1, clean=1)
         if wrong:
             raise np.linalg.LinAlgError("the matrix is not positive definite")
         inverse[j] = lapack.dtrtri(triangle, lower=1)[0]
-        if j + 1 < count:
-            below[j] = matrix[j, b:] @ inverse[j].T
+        below[j] = rest[j, 1:] @ inverse[j].T
+        for e in range(reach):
+            rest[j + 1 + e, : reach - e] -= below[j, e:] @ below[j, e].T
     return Factor(inverse, below)
 
 
-def assemble(shape: tuple[int, int, int], splines: Ints, values: Floats, precision: Floats) -> Floats:
-    """Sum ``value value' x precision`` over points: splines, values (n, 16); precision (n, k, k)."""
-    k = precision.shape[1]
-    first, second = np.tril_indices(splines.shape[1] * k)
-    (a, c), (b, d) = np.divmod(first, k), np.divmod(second, k)
-    places = _places(shape, splines[:, a] * k + c, splines[:, b] * k + d)
-    sums = np.bincount(places.ravel(), (values[:, a] * values[:, b] * precision[:, c, d]).ravel(), int(np.prod(shape)))
-    return np.asarray(sums.reshape(shape))
+@dataclass(frozen=True)
+class Products:
+    """Products of the splines of two components at points: their places in a block matrix, and their values.
+
+    places, values : (n, m) int, float64; `twice` (m,): 2 for products that stand for two symmetric elements, else 1.
+    """
+
+    places: Ints
+    values: Floats
+    twice: Floats
 
 
-def quadratic(covariance: Floats, splines: Ints, values: Floats, k: int) -> Floats:
-    """Covariance of the sum of splines at points: splines (n, 16) int; values (n, 16) float64 -> (n, k, k) float64."""
-    flat, shape = covariance.ravel(), covariance.shape
-    out = np.zeros((len(splines), k, k))
-    reach = range(splines.shape[1])
-    for c, d in zip(*np.tril_indices(k), strict=True):
-        total = np.zeros(len(splines))
-        for a, b in product(reach, reach):
-            if c == d and b > a:
-                continue
-            first, second = splines[:, a] * k + c, splines[:, b] * k + d
-            places = _places(shape, np.maximum(first, second), np.minimum(first, second))
-            total += (2.0 if c == d and b < a else 1.0) * values[:, a] * values[:, b] * flat[places]
-        out[:, c, d] = out[:, d, c] = total
-    return out
+def pairs_of(k: int) -> list[tuple[int, int]]:
+    """Pairs of components, each once, the larger first."""
+    return [(c, d) for c in range(k) for d in range(c + 1)]
+
+
+def multiply(splines: Ints, values: Floats, b: int, k: int = 1, components: tuple[int, int] = (0, 0)) -> Products:
+    """Products of splines (n, 16) int and their values (n, 16) float64, `b` splines in a row, `k` components."""
+    c, d = components
+    count = splines.shape[1]
+    first, second = np.tril_indices(count) if c == d else np.divmod(np.arange(count**2), count)
+    row, col = np.divmod(splines, b)
+    one, two = (k * row + c) * b + col, (k * row + d) * b + col
+    low, high = np.minimum(one[:, first], two[:, second]), np.maximum(one[:, first], two[:, second])
+    block = low // b
+    places = ((block * _REACH * k + high // b - block) * b + high % b) * b + low % b
+    return Products(places, values[:, first] * values[:, second], np.where((first == second) | (c != d), 1.0, 2.0))
+
+
+def assemble(rows: int, b: int, k: int, products: Products, precision: Floats) -> Floats:
+    """Block matrix of the sum of ``product x precision`` over points: precision (n,)."""
+    shape = (rows * k, _REACH * k, b, b)
+    weighted = (products.values * precision[:, None]).ravel()
+    return np.asarray(np.bincount(products.places.ravel(), weighted, int(np.prod(shape))).reshape(shape))
+
+
+def covariance_at(covariance: Floats, products: Products) -> Floats:
+    """Covariance (n,) of the sums of two components' splines at points, from that of the coefficients."""
+    return np.asarray(np.einsum("nm,nm,m->n", products.values, covariance.ravel()[products.places], products.twice))
 
 
 def trace_product(first: Floats, second: Floats) -> float:
     """Trace of the product of two matrices, the second a lower triangle."""
     diagonal = np.arange(first.shape[2])
-    twice = 2 * float(np.einsum("jab,jab->", first, second))
-    return twice - float((first[:, diagonal, diagonal] * second[:, diagonal, diagonal]).sum())
-
-
-def _places(shape: tuple[int, ...], row: Ints, col: Ints) -> Ints:
-    """Flat index of the element (row, col) of the lower triangle."""
-    b = shape[2]
-    block = col // b
-    return np.asarray((block * shape[1] + row - block * b) * b + col - block * b)
+    twice = 2 * float(np.einsum("jdab,jdab->", first, second))
+    return twice - float((first[:, 0, diagonal, diagonal] * second[:, 0, diagonal, diagonal]).sum())

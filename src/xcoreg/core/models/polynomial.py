@@ -66,6 +66,14 @@ class Affine(Polynomial):
     kind = "affine"
     order = 1
 
+    @property
+    def matrix(self) -> tuple[float, float, float, float, float, float]:
+        """(a, b, c, d, e, f): corrected coordinates are ``(a x + b y + c, d x + e y + f)``."""
+        (x0, y0), ((across, down), (ax, dx), (bx, ex)) = self.centre, self.coef[:, [0, -1]] / self.scale
+        a, b, d, e = 1 + float(ax), float(bx), float(dx), 1 + float(ex)
+        to_x, to_y = x0 + across * self.scale, y0 + down * self.scale
+        return a, b, float(to_x - a * x0 - b * y0), d, e, float(to_y - d * x0 - e * y0)
+
 
 class Polynomial2(Polynomial):
     """A polynomial of order 2 for each component."""
@@ -79,6 +87,13 @@ class Polynomial3(Polynomial):
 
     kind = "polynomial3"
     order = 3
+
+
+class Polynomial4(Polynomial):
+    """A polynomial of order 4, of heights."""
+
+    kind = "polynomial4"
+    order = 4
 
 
 def _horner(coef: Floats, order: int, u: Floats, v: Floats) -> Floats:

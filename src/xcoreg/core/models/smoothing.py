@@ -8,11 +8,19 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xcoreg.core import Floats, Ints
-from xcoreg.core.models import bspline, uncertainty
-from xcoreg.core.models.leastsq import FitPoints
+from xcoreg.core.models import bspline
+from xcoreg.core.models.leastsq import (
+    FitPoints,
+    excess_scatter,
+    inverse_matrices,
+    leave_one_out,
+    rejection_limit,
+    robust_weights,
+    squared_distance,
+)
 from xcoreg.core.robust import biweight_loss
 
-_CELLS = 57  # largest number along the longer side
+_CELLS = 57  # largest number along the longer side: products of 60 x 60 splines are small enough for one thread
 _COARSE = (4.0, 2.0, 1.0)  # sides of the cells of each lattice, in typical distances of tie points
 _FEWEST = 4  # smallest number of cells of a coarse lattice along the longer side
 _MARGIN = 1.0  # around the tie points, in typical distances
@@ -29,8 +37,8 @@ def neighbour_scatter(points: FitPoints) -> tuple[Floats, Floats]:
     variances = (_NORMAL_MAD * np.median(np.abs(residual), axis=0)) ** 2
     variances = variances + 1e-6 * variances.sum() + 1e-18
     k = points.values.shape[1]
-    squared = uncertainty.squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
-    weights = uncertainty.robust_weights(squared, k)
+    squared = squared_distance(residual, np.broadcast_to(np.diag(variances), (len(points), k, k)))
+    weights = robust_weights(squared, k)
     enough = weights.sum() > 0.5 * len(points)
     return np.diag(variances), np.where(weights > 0, 1.0, 0.0) if enough else np.ones(len(points))
 
@@ -59,14 +67,12 @@ def fit_multilevel(points: FitPoints) -> tuple[Basis, State, SplineSolution]:
 
 def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolution]]) -> list[float]:
     """Robust cross-validated error of each lattice."""
-    offs = [
-        uncertainty.leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions
-    ]
+    offs = [leave_one_out(smooth.residual, smooth.spread, smooth.precision)[0] for _, _, smooth in solutions]
     scatter = min((state.scatter for _, state, _ in solutions), key=np.trace)
     typical = min(float(np.median((residual**2).sum(1))) for residual in offs)
     wide = points.covs + scatter + typical / points.values.shape[1] * np.eye(len(scatter))
-    most = uncertainty.rejection_limit(len(scatter))
-    return [float(biweight_loss(uncertainty.squared_distance(residual, wide), most).mean()) for residual in offs]
+    most = rejection_limit(len(scatter))
+    return [float(biweight_loss(squared_distance(residual, wide), most).mean()) for residual in offs]
 
 
 def _neighbours(points: FitPoints, count: int) -> Ints:
@@ -94,7 +100,7 @@ _THIN, _FLOOR = 1e-4, 1e-14  # isotropic part of the scatter: relative and absol
 
 @dataclass(frozen=True)
 class Basis:
-    """Splines (n, 16) of a lattice at the tie points, their values (n, 16), and their bending energy.
+    """Splines (n, 16) of a lattice at the tie points, their values (n, 16) and products, and their bending energy.
 
     penalty : Lower triangle of the bending energy of a component; rows, cols : The same as Kronecker products.
     """
@@ -102,6 +108,7 @@ class Basis:
     lattice: bspline.Lattice
     splines: Ints
     values: Floats
+    products: bspline.Products
     penalty: Floats
     rows: list[Floats]
     cols: list[Floats]
@@ -110,7 +117,9 @@ class Basis:
     def on(cls, lattice: bspline.Lattice, points: FitPoints) -> Basis:
         """Evaluate the splines of a lattice at tie points."""
         rows, cols = bspline.bending(lattice)
-        return cls(lattice, *lattice.support(points.u, points.v), _penalty(lattice, rows, cols), rows, cols)
+        splines, values = lattice.support(points.u, points.v)
+        products = bspline.multiply(splines, values, lattice.shape[1])
+        return cls(lattice, splines, values, products, _penalty(lattice, rows, cols), rows, cols)
 
     @property
     def size(self) -> int:
@@ -130,9 +139,20 @@ class Basis:
         """Covariance (n, k, k) of the sum of the splines at positions."""
         splines, values = self.lattice.support(u, v)
         if len(covariance) == 1:
-            return bspline.quadratic(covariance[0], splines, values, covariance[0].shape[2] // self.penalty.shape[2])
-        own = np.stack([bspline.quadratic(one, splines, values, 1)[:, 0, 0] for one in covariance], 1)
+            return self.joint(covariance[0], splines, values)
+        products = bspline.multiply(splines, values, self.lattice.shape[1])
+        own = np.stack([bspline.covariance_at(one, products) for one in covariance], 1)
         return np.asarray(own[:, :, None] * np.eye(len(covariance)))
+
+    def joint(self, covariance: Floats, splines: Ints, values: Floats) -> Floats:
+        """Covariance (n, k, k) of the sums of splines (n, 16), from that of all components together."""
+        rows, b = self.lattice.shape
+        k = len(covariance) // rows
+        out = np.empty((len(splines), k, k))
+        for c, d in bspline.pairs_of(k):
+            products = bspline.multiply(splines, values, b, k, (c, d))
+            out[:, c, d] = out[:, d, c] = bspline.covariance_at(covariance, products)
+        return out
 
     def energy(self, coef: Floats) -> float:
         """Bending energy of coefficients."""
@@ -170,15 +190,11 @@ class SplineSolution:
 def _penalty(lattice: bspline.Lattice, rows: list[Floats], cols: list[Floats]) -> Floats:
     """Bending energy in the block form of :mod:`xcoreg.core.models.bspline`."""
     n_rows, n_cols = lattice.shape
-    b = bspline.ROWS_PER_BLOCK * n_cols
-    out = np.zeros((n_rows // bspline.ROWS_PER_BLOCK, 2 * b, b))
+    out = np.zeros((n_rows, 4, n_cols, n_cols))
     for row in range(n_rows):
-        block, first = divmod(row, bspline.ROWS_PER_BLOCK)
-        for other in range(row, min(row + 4, n_rows)):
-            square = sum(r[other, row] * c for r, c in zip(rows, cols, strict=True))
-            at = (other - block * bspline.ROWS_PER_BLOCK) * n_cols
-            part = np.tril(square) if other == row else square
-            out[block, at : at + n_cols, first * n_cols : (first + 1) * n_cols] = part
+        for below in range(min(4, n_rows - row)):
+            square = sum(r[row + below, row] * c for r, c in zip(rows, cols, strict=True))
+            out[row, below] = square if below else np.tril(square)
     return out
 
 
@@ -199,11 +215,11 @@ def solve(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
 def _component(
     basis: Basis, values: Floats, precision: Floats, stiffness: float
 ) -> tuple[Floats, Floats, Floats, Floats, float]:
-    data = bspline.assemble(basis.penalty.shape, basis.splines, basis.values, precision[:, None, None])
+    data = bspline.assemble(*basis.lattice.shape, 1, basis.products, precision)
     factor = bspline.factorise(data + stiffness * basis.penalty)
     right = basis.gather(precision * values)
     covariance = factor.covariance()
-    spread = bspline.quadratic(covariance, basis.splines, basis.values, 1)[:, 0, 0]
+    spread = bspline.covariance_at(covariance, basis.products)
     freedom = basis.size - stiffness * bspline.trace_product(covariance, basis.penalty)
     return factor.solve(right), spread, precision, covariance, freedom
 
@@ -211,17 +227,20 @@ def _component(
 def solve_together(basis: Basis, points: FitPoints, state: State) -> SplineSolution:
     """Solve for all components together, weighted by their joint covariances."""
     k = points.values.shape[1]
-    precision = state.weights[:, None, None] * uncertainty.inverse_matrices(points.covs + state.scatter)
-    count, height, b = basis.penalty.shape
-    matrix = bspline.assemble((count, height * k, b * k), basis.splines, basis.values, precision)
+    precision = state.weights[:, None, None] * inverse_matrices(points.covs + state.scatter)
+    rows, b = basis.lattice.shape
+    matrix = np.zeros((rows * k, 4 * k, b, b))
+    for c, d in bspline.pairs_of(k):
+        products = bspline.multiply(basis.splines, basis.values, b, k, (c, d))
+        matrix += bspline.assemble(rows, b, k, products, precision[:, c, d])
     for c in range(k):
-        matrix[:, c::k, c::k] += state.stiffness[c] * basis.penalty
+        matrix[c::k, ::k] += state.stiffness[c] * basis.penalty
     factor = bspline.factorise(matrix)
     pulls = np.einsum("nab,nb->na", precision, points.values)
-    right = [basis.gather(pull) for pull in pulls.T]
-    coef = factor.solve(np.stack(right, 1).ravel()).reshape(-1, k).T
+    right = np.stack([basis.gather(pull).reshape(rows, b) for pull in pulls.T], 1)
+    coef = factor.solve(right.ravel()).reshape(rows, k, b).transpose(1, 0, 2).reshape(k, -1)
     covariance = factor.covariance()
-    spread = bspline.quadratic(covariance, basis.splines, basis.values, k)
+    spread = basis.joint(covariance, basis.splines, basis.values)
     residual = points.values - np.stack([basis.at_points(one) for one in coef], 1)
     freedom = np.full(k, np.einsum("nij,nji->", spread, precision) / k)
     energy = np.array([basis.energy(one) for one in coef])
@@ -244,7 +263,7 @@ def _balance(basis: Basis, points: FitPoints, state: State) -> Floats:
     variances = np.diagonal(points.covs + state.scatter, axis1=1, axis2=2)
     heavy = (state.weights[:, None] / variances).sum(0) * float((basis.values**2).sum(1).mean())
     b = np.arange(basis.penalty.shape[2])
-    return np.asarray(heavy / float(basis.penalty[:, b, b].sum()))
+    return np.asarray(heavy / float(basis.penalty[:, 0, b, b].sum()))
 
 
 def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, SplineSolution, int]:
@@ -272,8 +291,8 @@ def iterate(basis: Basis, points: FitPoints, state: State) -> tuple[State, Splin
 def _update(points: FitPoints, state: State, smooth: SplineSolution) -> State:
     k = points.values.shape[1]
     left = np.clip(1 - np.einsum("nij,nji->n", smooth.spread, smooth.precision) / k, 0.02, 1)
-    scatter = uncertainty.excess_scatter(smooth.residual, points.covs, left, state.weights)
+    scatter = excess_scatter(smooth.residual, points.covs, left, state.weights)
     scatter = scatter + (_FLOOR + _THIN * np.trace(scatter)) * np.eye(k)
-    weights = uncertainty.robust_weights(uncertainty.squared_distance(smooth.residual, points.covs + scatter) / left, k)
+    weights = robust_weights(squared_distance(smooth.residual, points.covs + scatter) / left, k)
     stiffness = np.maximum(smooth.freedom - _PLANE, 1e-4) / np.maximum(smooth.energy, 1e-300)
     return State(stiffness, scatter, weights)

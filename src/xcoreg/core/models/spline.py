@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike
 from xcoreg.core import Floats, Ints
 from xcoreg.core.matches import symmetric
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
-from xcoreg.core.models.leastsq import FitPoints, half_planes
+from xcoreg.core.models.leastsq import FitPoints, ResidualCov, calibrate, half_planes, inverse_matrices, leave_one_out
 from xcoreg.core.models.polynomial import detrend
 from xcoreg.core.models.smoothing import Basis, SplineSolution, State, fit_multilevel, neighbour_scatter, solve_together
-from xcoreg.core.models.uncertainty import ResidualCov, calibrate, inverse_matrices, leave_one_out
 
 _CHUNK = 1 << 13  # positions at a time: temporary arrays stay in the processor's cache
 

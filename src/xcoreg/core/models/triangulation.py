@@ -11,10 +11,9 @@ from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Pairs, broadcast, to_tuples
-from xcoreg.core.models.leastsq import FitPoints, folds_of, half_planes
+from xcoreg.core.models.leastsq import FitPoints, ResidualCov, calibrate, folds_of, half_planes, iterate_scatter
 from xcoreg.core.models.polynomial import detrend
 from xcoreg.core.models.smoothing import neighbour_scatter
-from xcoreg.core.models.uncertainty import ResidualCov, calibrate, iterate_scatter
 
 _CHUNK = 1 << 14  # positions at a time: temporary arrays stay in the processor's cache
 

@@ -1,0 +1,279 @@
+"""Time cubes: errors of dates against the truth, planted outliers, order and datum, real series, 500 dates."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from common import Report, arguments, spread
+from process import attempt
+
+import xcoreg
+from xcoreg.errors import CoregError, CoregWarning
+from xcoreg.simulate import cube
+
+_DATES, _SIDE, _SNR = 30, 512, 15.0
+
+
+def accuracy(seed: int) -> dict[str, Any]:
+    """One cube: the network, and each date matched with the first."""
+    made = cube(_DATES, (_SIDE, _SIDE), snr_db=_SNR, clouds=0.3, season=0.3, seed=seed)
+    stack = xcoreg.match_stack(made.cube)
+    truth = made.shifts - made.shifts.mean(0)
+    off = stack.shifts_px - truth
+    sigma = np.sqrt(np.diagonal(stack.covs_px, axis1=1, axis2=2))
+    alone = np.full((_DATES, 2), np.nan)
+    for date in range(1, _DATES):
+        try:
+            shift = made.cube[date].coreg.match(made.cube[0]).shift
+        except CoregError:
+            continue
+        alone[date] = np.array([shift.dcol, shift.drow]) - (made.shifts[date] - made.shifts[0])
+    found = np.isfinite(alone[:, 0])
+    first = off[1:] - off[0]
+    return {
+        "seed": seed,
+        "placed": len(stack.placed),
+        "pairs": len(stack.pairs),
+        "normalised": (off / sigma).ravel().tolist(),
+        "rmse": float(np.sqrt((off**2).mean())),
+        "rmse first": float(np.sqrt((first**2).mean())),
+        "rmse alone": float(np.sqrt((alone[found] ** 2).mean())),
+        "failed alone": _DATES - 1 - int(found.sum()),
+        "ratio": (stack.quality.ratio_x, stack.quality.ratio_y),
+        "triangles": (stack.quality.triangle_x, stack.quality.triangle_y),
+    }
+
+
+def tell_accuracy(report: Report, cubes: list[dict[str, Any]]) -> None:
+    """Tables of point 1."""
+    rows = [
+        {
+            "seed": one["seed"],
+            "placed": one["placed"],
+            "pairs": one["pairs"],
+            "RMSE, px": one["rmse"],
+            "each to the first, px": one["rmse alone"],
+            "ratio": one["rmse"] / one["rmse alone"],
+            "ratio, datum first": one["rmse first"] / one["rmse alone"],
+            "largest sigma": float(np.abs(one["normalised"]).max()),
+            "chi2/dof x": one["ratio"][0],
+            "chi2/dof y": one["ratio"][1],
+            "triangles x": one["triangles"][0],
+            "triangles y": one["triangles"][1],
+        }
+        for one in cubes
+    ]
+    report.table(f"{_DATES} dates of {_SIDE} px, {_SNR:.0f} dB, 30 % clouds, seasons", rows)
+    size = np.abs(np.concatenate([one["normalised"] for one in cubes]))
+    mean = {
+        name: float(np.sqrt(np.mean([one[name] ** 2 for one in cubes])))
+        for name in ("rmse", "rmse first", "rmse alone")
+    }
+    summary = {
+        "dates x axes": size.size,
+        "within 1 sigma, % (68)": 100 * float((size < 1).mean()),
+        "within 1.96 sigma, % (95)": 100 * float((size < 1.96).mean()),
+        "beyond 3 sigma": int((size > 3).sum()),
+        "largest": float(size.max()),
+        "mean square (1)": float((size**2).mean()),
+        "RMSE ratio": mean["rmse"] / mean["rmse alone"],
+        "RMSE ratio, datum first": mean["rmse first"] / mean["rmse alone"],
+    }
+    report.table("All cubes", [summary])
+
+
+def outliers(seed: int) -> dict[str, Any]:
+    """Five pairs moved by 2 px and one date of another place: what is flagged."""
+    stranger = seed % _DATES
+    made = cube(_DATES, (_SIDE // 2, _SIDE // 2), snr_db=_SNR, clouds=0.2, strangers=(stranger,), seed=seed)
+    stack = xcoreg.match_stack(made.cube)
+    rng = np.random.default_rng(seed)
+    good = np.flatnonzero(stack.pairs.accepted)
+    bad = rng.choice(good, 5, replace=False)
+    angle = rng.uniform(0, 2 * np.pi, 5)
+    dcol, drow = stack.pairs.dcol.copy(), stack.pairs.drow.copy()
+    dcol[bad] += 2 * np.cos(angle)
+    drow[bad] += 2 * np.sin(angle)
+    moved = stack.adjusted(stack.dates, replace(stack.pairs, dcol=dcol, drow=drow), "mean")
+    flagged = set(np.flatnonzero(moved.pairs.outlier).tolist())
+    own = (stack.pairs.target == stranger) | (stack.pairs.reference == stranger)
+    left = [at for at in range(_DATES) if at != stranger]
+    truth = made.shifts[left] - made.shifts[left].mean(0)
+    return {
+        "seed": seed,
+        "planted pairs flagged (5)": len(flagged & set(bad.tolist())),
+        "other pairs flagged (0)": len([at for at in flagged - set(bad.tolist()) if not own[at]]),
+        "dates refused": ", ".join(str(moved.names.index(one.name)) for one in moved.refused),
+        "the other place": stranger,
+        "RMSE of the others, px": float(np.sqrt(np.nanmean((moved.shifts_px[left] - truth) ** 2))),
+    }
+
+
+def invariance(seed: int) -> list[dict[str, Any]]:
+    """Largest change of relative corrections, px, under another order, datum and chunks."""
+    made = cube(12, (256, 256), snr_db=20, clouds=0.2, seed=seed).cube
+    base = xcoreg.match_stack(made)
+
+    def change(other: Any, order: Any = slice(None)) -> float:
+        moved = np.empty_like(base.shifts_px)
+        moved[order] = other.shifts_px
+        off = moved - base.shifts_px
+        return float(np.abs(off - off.mean(0)).max())
+
+    shuffled = np.random.default_rng(seed).permutation(12)
+    backwards = np.arange(12)[::-1]
+    return [
+        {"what": "dates backwards", "px": change(xcoreg.match_stack(made[backwards]), backwards)},
+        {"what": "dates shuffled", "px": change(xcoreg.match_stack(made[shuffled]), shuffled)},
+        {"what": "as a shuffled list", "px": change(xcoreg.match_stack([made[at] for at in shuffled]), shuffled)},
+        {"what": "datum a date", "px": change(xcoreg.match_stack(made, datum="2020-03-25"))},
+        {"what": "datum changed later", "px": change(base.with_datum("2020-03-25"))},
+        {"what": "chunks 1 x 100 x 100", "px": change(xcoreg.match_stack(made.chunk(time=1, y=100, x=100)))},
+        {"what": "chunks 5 x 64 x 256", "px": change(xcoreg.match_stack(made.chunk(time=5, y=64, x=256)))},
+    ]
+
+
+def series_of(image: xr.DataArray, dates: int, seed: int, *, clouds: float = 0.2) -> tuple[xr.DataArray, np.ndarray]:
+    """Make a series of a real image: shifted crops, seasons by its own structure elsewhere, clouds, noise."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    values = np.asarray(image.values, np.float64)
+    side = min(min(values.shape) - 32, 480)
+    shifts = rng.normal(0, 1.0, (dates, 2))
+    smooth = ndimage.gaussian_filter(values, 6)
+    other = np.roll(smooth, (37, 53), (0, 1)) - smooth.mean()  # another brightness of every field
+    masks = xcoreg.simulate.blob_mask((dates, side, side), clouds, seed=seed)
+    out = []
+    for at in range(dates):
+        season = np.cos(2 * np.pi * at / 23)
+        scene = values + 0.4 * season * other
+        moved = ndimage.shift(scene, (shifts[at, 1], shifts[at, 0]), order=5, mode="nearest")[
+            16 : 16 + side, 16 : 16 + side
+        ]
+        moved = moved + rng.normal(0, 0.1 * values.std(), moved.shape)
+        bright = values.mean() + 4 * values.std()
+        soft = ndimage.gaussian_filter(masks[at].astype(float), 3)
+        out.append(moved * (1 - soft) + bright * soft)
+    first = image[16 : 16 + side, 16 : 16 + side]
+    times = np.datetime64("2019-01-01", "ns") + np.arange(dates) * np.timedelta64(16, "D")
+    made = xr.DataArray(np.stack(out), {**first.coords, "time": times}, ("time", *first.dims))
+    return made.rio.write_crs(image.rio.crs), shifts
+
+
+def real(report: Report, data: Path, quick: bool) -> None:
+    """Point 4, as far as it can be tried: series made of real images, and real pairs as short series."""
+    rows = []
+    sources = {"Sentinel-2 (bundled)": xcoreg.datasets.sentinel2_pair()[0]}
+    for folder in ("naip", "s2_known_shift", "s2_s2_germany"):
+        for path in sorted((data / folder).glob("*.tif"))[:2]:
+            sources[f"{folder}/{path.name}"] = xcoreg.open_raster(path)
+    for name, image in list(sources.items())[: 2 if quick else None]:
+        band = image if image.ndim == 2 else image[0]
+        band = band[: min(band.shape[0], 640), : min(band.shape[1], 640)].load()
+        if min(band.shape) < 128 or float(band.std()) == 0:
+            continue
+        made, shifts = series_of(band, 20 if quick else 40, 3)
+        rows.append({"series": name, **_tried(made, shifts)})
+    report.table("Series of 40 dates made of real images: shifts of 1 px, seasons, 20 % clouds, noise", rows)
+
+
+def _tried(made: xr.DataArray, shifts: np.ndarray) -> dict[str, Any]:
+    stack = xcoreg.match_stack(made)
+    known = np.isfinite(stack.shifts_px[:, 0])
+    off = stack.shifts_px[known] + (shifts[known] - shifts[known].mean(0))
+    off -= off.mean(0)
+    again = xcoreg.match_stack(made.coreg.apply(stack))
+    left = np.hypot(*again.shifts_px.T)
+    quality = stack.quality
+    return {
+        "placed": f"{len(stack.placed)} of {len(stack.names)}",
+        "RMSE, px": float(np.sqrt((off**2).mean())),
+        "chi2/dof": f"{quality.ratio_x:.2f}, {quality.ratio_y:.2f}",
+        "triangles": f"{quality.triangle_x:.2f}, {quality.triangle_y:.2f}",
+        "median after applying, px": float(np.nanmedian(left)),
+    }
+
+
+def large(dates: int, side: int) -> None:
+    """Match and apply a lazy cube in this process; print numbers of pairs. For `scaling`."""
+    import time
+
+    import dask.array as da
+
+    small = cube(8, (side, side), clouds=0.2, snr_db=20, seed=1)
+    values = [da.from_array(one, chunks=(side, side)) for one in small.cube.values]
+    rolls = np.random.default_rng(0).integers(-3, 4, (dates, 2))
+    layers = [
+        da.map_blocks(_rolled, values[at % 8], tuple(rolls[at].tolist()), at, dtype="uint16") for at in range(dates)
+    ]
+    times = np.datetime64("2015-01-01", "ns") + np.arange(dates) * np.timedelta64(5, "D")
+    coords = {name: small.cube.coords[name] for name in ("y", "x", "spatial_ref")}
+    big = xr.DataArray(da.stack(layers), {**coords, "time": times}, ("time", "y", "x"), attrs=small.cube.attrs)
+    start = time.process_time()
+    stack = xcoreg.match_stack(big)
+    matched = time.process_time() - start
+    start = time.process_time()
+    big.coreg.apply(stack)
+    print(len(stack.pairs), len(stack.placed), matched, time.process_time() - start)
+
+
+def _rolled(block: np.ndarray, shift: tuple[int, int], seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 20, block.shape)
+    return (np.roll(block, shift, (0, 1)) + noise).clip(1, 65535).astype("uint16")
+
+
+def scaling(report: Report, sizes: list[int], side: int) -> None:
+    """Point 5: pairs, processor time and memory against the number of dates."""
+    rows = []
+    for dates in sizes:
+        run = attempt(sys.executable, __file__, "--one", f"{dates},{side}")
+        pairs, placed, matched, applied = (float(part) for part in run.text.split()[-4:])
+        rows.append({
+            "dates": dates, "placed": int(placed), "pairs": int(pairs), "pairs / date": pairs / dates,
+            "matching, CPU s": matched, "graph of apply, CPU s": applied, "peak memory, MB": run.megabytes,
+        })  # fmt: skip
+    report.table(f"Lazy cubes of {side} x {side} px, one chunk a date", rows)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    chosen = arguments(
+        __doc__ or "",
+        cubes={"type": int, "default": 20, "help": "cubes of point 1"},
+        jobs={"type": int, "default": 1},
+        parts={"default": "accuracy,outliers,invariance,real,scaling"},
+        data={"type": Path, "default": Path("../shared/data"), "help": "folder of the real images"},
+        one={"default": "", "help": "dates,side of one lazy cube: used by this program itself"},
+    )
+    warnings.simplefilter("ignore", CoregWarning)
+    if chosen.one:
+        large(*map(int, chosen.one.split(",")))
+        return
+    report, parts = Report("Time cubes"), chosen.parts.split(",")
+    number = 2 if chosen.quick else chosen.cubes
+    if "accuracy" in parts:
+        tell_accuracy(report, spread(accuracy, [chosen.seed + at for at in range(number)], chosen.jobs, "cubes"))
+    if "outliers" in parts:
+        rows = spread(outliers, [chosen.seed + at for at in range(min(number, 5))], chosen.jobs, "outliers")
+        report.table("Five pairs off by 2 px, one date of another place", rows)
+    if "invariance" in parts:
+        report.table("Change of relative corrections", [
+            {**row, "px": f"{row['px']:.1e}"} for row in invariance(chosen.seed)
+        ])  # fmt: skip
+    if "real" in parts:
+        real(report, chosen.data, chosen.quick)
+    if "scaling" in parts:
+        sizes = [20, 40] if chosen.quick else [125, 250, 500]
+        scaling(report, sizes, 256 if chosen.quick else 1000)
+    report.write(chosen.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""When windows are believed: their agreement, the chance that it is an accident, and checks of what they agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtrc
+
+from xcoreg.core import Bools, Floats
+from xcoreg.core.matches import Status
+from xcoreg.core.robust import combine, largest_group
+from xcoreg.core.sampling import shrink
+from xcoreg.core.weights import SYSTEMATIC
+from xcoreg.georef import vector_to_map, vector_to_pixel
+from xcoreg.matching.options import Matcher
+from xcoreg.matching.scene import Scene
+from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
+
+Images = tuple[Floats, Floats, Bools, Bools]  # windows of target and reference, and where they are valid
+
+# Windows agree within this many matching pixels, and within this many of their own standard deviations.
+_AGREE, _AGREE_SIGMAS = 1.0, 3.0
+# Reliability (percent) that one window needs, and that several need together. Windows of unrelated images never
+# exceeded 40.
+_ALONE, _TOGETHER = 45.0, 60.0
+# From so many matchable windows on, one that stands alone needs this reliability instead.
+_MATCHABLE, _ALONE_OF_MANY = 4, 85.0
+# Largest chance that an answer is an accident, and the share of unrelated windows that pass all checks of their own at
+# worst: of scenes of one make, as the bare noise of `phase` and `structure` hardly ever does.
+CHANCE, _PASSING = 1e-3, 0.05
+# Windows that say whether others are right: they match, or would if the images showed one scene.
+TRIED = (Status.OK, Status.NO_PEAK, Status.UNCONSTRAINED, Status.NOT_CONVERGED, Status.OUTLIER, Status.DISAGREES)
+# Share of a window's side by which centres differ of windows that count as independent.
+_APART = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Acceptance:
+    """Whether windows agree on a shift, and which.
+
+    status, inliers : OK, or why nothing can be trusted; the windows (n,) that agree.
+    move, cov : (2,), (2, 2) float64; correction, px of the matching grid, along (col, row); NaN without inliers.
+    chance : Probability that windows of unrelated images agree as well.
+    """
+
+    status: Status
+    inliers: Bools
+    move: Floats
+    cov: Floats
+    chance: float = float("nan")
+
+    @classmethod
+    def failed(cls, status: Status, n: int) -> Acceptance:
+        """No answer from `n` windows."""
+        return cls(status, np.zeros(n, bool), np.full(2, np.nan), np.full((2, 2), np.nan))
+
+
+def chance_of_agreement(agreeing: int, tried: int, reach: float, radius: float = _AGREE) -> float:
+    """Probability that as many of the windows tried agree within a radius, if each finds any shift within reach, px.
+
+    An unrelated window passes its own checks now and then; those that do would have to hit one and the same spot of
+    the area that was searched: the tail of a binomial distribution. One window agrees with itself: that says nothing.
+    """
+    if agreeing < 1:
+        return 1.0
+    hit = min(1.0, np.pi * radius**2 / (2 * reach + 1) ** 2)
+    first = min(1.0, tried * _PASSING)
+    # bdtrc is the chance of more than k hits among n.
+    return float(first if agreeing == 1 else first * bdtrc(agreeing - 2, tried - 1, _PASSING * hit))
+
+
+def count_independent(places: Floats, size: float) -> int:
+    """Count the windows at places (n, 2), px, that hardly overlap."""
+    return len(np.unique(np.floor(places / (_APART * size)), axis=0)) if len(places) else 0
+
+
+def shared_area(places: Floats, sizes: Floats) -> Floats:
+    """Share (n, n) of their pixels, and so of their noise, that windows at places (n, 2), px, have in common."""
+    low, high = places - sizes[:, None] / 2, places + sizes[:, None] / 2
+    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    return np.asarray(np.clip(sides, 0, None).prod(-1) / (sizes[:, None] * sizes[None]))
+
+
+def accept_windows(
+    moves: Floats,
+    covs: Floats,
+    status: NDArray[np.int8],
+    reliability: Floats,
+    reach: float = np.inf,
+    shared: Floats | None = None,
+) -> Acceptance:
+    """Decide whether windows agree on one shift, searched within reach: moves (n, 2); covs (n, 2, 2); others (n,).
+
+    shared : (n, n); share of their pixels that windows have in common.
+    """
+    ok = (status == Status.OK) & np.isfinite(moves).all(1)
+    if not ok.any():
+        return Acceptance.failed(commonest_status(status, (Status.NO_DATA,)), len(ok))
+    trust = np.where(np.isfinite(reliability), np.clip(reliability, 0, 100), 100.0)
+    sigma = np.sqrt(np.clip(np.trace(covs, axis1=1, axis2=2) / 2, 0, None))
+    typical = np.median(sigma[ok][np.isfinite(sigma[ok])]) if np.isfinite(sigma[ok]).any() else 0.0
+    radius = max(_AGREE, _AGREE_SIGMAS * typical)
+    inliers = largest_group(np.where(ok[:, None], moves, np.nan), trust, radius)
+    both = None if shared is None else shared[np.ix_(inliers, inliers)]
+    move, cov = combine(moves[inliers], covs[inliers], both)
+    if inliers.sum() > 1:
+        cov = cov + SYSTEMATIC**2 * np.eye(2)
+    agree, differ = int(inliers.sum()), int((ok & ~inliers).sum())
+    tried = int(np.isin(status, TRIED).sum())
+    # Of one window alone, its own peak has to be above chance: that of noise falls fast with its reliability.
+    alone = tried * 10 ** -(1 + float(trust[inliers].max()) / 16)
+    chance = alone if agree == 1 else chance_of_agreement(agree, tried, reach, radius)
+    ambiguous = int((status == Status.AMBIGUOUS).sum())
+    if differ >= agree and (differ > 1 or agree == 1):
+        found = Status.OUTLIER
+    elif ambiguous > agree or (agree == 1 and ambiguous):
+        # A larger window may match at any of the shifts between which smaller ones could not decide.
+        found = Status.AMBIGUOUS
+    elif agree == 1:
+        needed = _ALONE if int(np.isin(status, TRIED[:4]).sum()) < _MATCHABLE else _ALONE_OF_MANY
+        found = Status.OK if trust[inliers][0] >= needed else Status.NO_PEAK
+    else:
+        found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
+    return Acceptance(found, inliers, move, cov, chance)
+
+
+# Quarters of windows are matched if they are at least this large, px; so many of them must match.
+_QUARTER, _FEWEST_QUARTERS = 48, 3
+# They disagree with the answer beyond this many matching pixels and this many standard deviations.
+_DISAGREE, _SIGMAS = 0.25, 5.0
+# Pixels are averaged by these factors; windows need so many coarse pixels on a side; a few windows suffice.
+_FACTORS, _COARSE_SIDE, _WINDOWS = (2, 3), 40, 4
+# Local change moves coarse matches a little, a pixel grid that both images were resampled on moves them by pixels.
+_LOCKED = 0.7
+
+
+def quarters_disagree(
+    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, make: Callable[[float], Matcher]
+) -> WindowMatches | None:
+    """Match the quarters of windows; return them if they contradict the answer, as under rotation or scale."""
+    size = found.size // 2
+    if size < _QUARTER or not inliers.any():
+        return None
+    places, moves = found.places[inliers], found.moves[inliers]
+    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(0.1 * size))
+    ok = quarters.matches.status == Status.OK
+    if ok.sum() < _FEWEST_QUARTERS:
+        return None
+    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx[ok], quarters.dy[ok])) - move[:, None]))
+    sigma = np.sqrt(np.trace(quarters.matches.cov[ok], axis1=1, axis2=2))
+    disagree = off > np.maximum(_DISAGREE, _SIGMAS * sigma)
+    return quarters if disagree.sum() * 2 >= ok.sum() else None
+
+
+# Quarters confirm an answer within so many matching pixels; of each window so many of its quarters must.
+_CONFIRMS, _OF_FOUR = 1.5, 3
+
+
+def quarters_confirm(
+    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, make: Callable[[float], Matcher]
+) -> bool:
+    """Whether three of four quarters of windows show the answer, too: of edges alone one window is too little."""
+    size = found.size // 2
+    if size < _QUARTER or not inliers.any():
+        return False
+    places, moves = found.places[inliers], found.moves[inliers]
+    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(0.1 * size))
+    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx, quarters.dy)) - move[:, None]))
+    return int((off <= _CONFIRMS).sum()) >= _OF_FOUR * int(inliers.sum())
+
+
+def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
+    """Centres of the four quarters of windows."""
+    steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size
+    offsets = np.stack(vector_to_map(scene.linear, *steps.T), -1)
+    return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
+
+
+def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, make: Callable[[float], Matcher]) -> bool:
+    """Whether windows of coarser pixels disagree: images resampled on one grid can match by that grid's pattern."""
+    places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
+    if found.size // min(_FACTORS) < _COARSE_SIDE or not len(places):
+        return False
+    target = scene.target_cutter.cut(places[:, 0], places[:, 1], found.size)
+    moved = places + moves
+    reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
+    rest = moves - np.stack([reference.x - target.x, reference.y - target.y], -1)
+    pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
+    return coarser_pixels_disagree((target.values, reference.values, target.valid, reference.valid), pixels, make)
+
+
+def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> bool:
+    """Whether most of some windows, moved by `moves` (n, 2), px, match elsewhere once their pixels are averaged."""
+    target, reference = images[0][:_WINDOWS], images[1][:_WINDOWS]
+    target_valid, reference_valid = images[2][:_WINDOWS], images[3][:_WINDOWS]
+    for factor in _FACTORS:
+        if target.shape[-1] // factor < _COARSE_SIDE:
+            continue
+        tgt = shrink(target, target_valid, factor)
+        ref = shrink(reference, reference_valid, factor)
+        coarse = make(8.0 / factor + 1)(tgt[0], ref[0], tgt[1], ref[1])
+        ok = coarse.ok
+        off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves[:_WINDOWS]).T)
+        sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))
+        disagree = off > np.maximum(_LOCKED, _SIGMAS * sigma)
+        if (ok & disagree).sum() * 2 > ok.sum():
+            return True
+    return False

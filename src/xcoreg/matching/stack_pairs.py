@@ -1,0 +1,127 @@
+"""One pair of dates: its windows matched, and how alike all dates are before that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xcoreg.core import Floats
+from xcoreg.core.matcher import phase_match
+from xcoreg.core.matches import Matches, Status
+from xcoreg.core.sampling import shrink
+from xcoreg.matching.acceptance import accept_windows, coarser_pixels_disagree
+from xcoreg.matching.stack_windows import Frame, Windows, shifts_between
+
+_THUMB = 16  # pixels along each side of the small images by which pairs are ranked
+_FEWEST = 4  # windows from which their scatter is measured
+_LEAST_VALID = 0.15  # share of a window that both dates need
+
+
+Placed = tuple[Windows, tuple[int, int]]  # windows of a date, and where they are cut
+
+
+@dataclass(frozen=True, eq=False)
+class PairMatch:
+    """One pair: its correction (2,) px and covariance, status, windows (w, ...).
+
+    scatter : How much of the stated variance the scatter of its windows about their mean shows, NaN for few windows.
+    """
+
+    move: Floats
+    cov: Floats
+    status: Status
+    n_windows: int
+    n_ok: int
+    reliability: float
+    scatter: float
+    windows: Matches
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """How windows of two dates are matched."""
+
+    frame: Frame
+    limit: float
+    contrast: str
+
+
+def match_pair(pairing: Pairing, item: tuple[Placed, Placed]) -> PairMatch:
+    """Match the windows of two dates, target and reference: windows and offset of each."""
+    # Cut here, not before: windows of all dates, cut, would be in memory at once.
+    cuts: list[Any] = [windows.cut(pairing.frame, offset) for windows, offset in item]
+    (tgt, tgt_valid, *tgt_at), (ref, ref_valid, *ref_at) = cuts
+    base = shifts_between(pairing.frame.linear, tgt_at, ref_at)
+    n, size = len(tgt), tgt.shape[-1]
+    usable = np.flatnonzero((tgt_valid & ref_valid).sum((1, 2)) >= _LEAST_VALID * size**2)
+    nothing = np.full(n, np.nan)
+    windows = Matches(nothing, nothing, status=np.full(n, Status.NO_DATA))
+    if len(usable):
+        part = (tgt[usable], ref[usable], tgt_valid[usable], ref_valid[usable])
+        found = phase_match(*part, max_shift=pairing.limit, contrast=pairing.contrast, compare=False)
+        order = np.argsort(np.r_[usable, np.setdiff1d(np.arange(n), usable)])
+        rest = windows.take(np.arange(n - len(usable)))
+        windows = Matches.concatenate([found, rest]).take(order) if len(rest.dcol) else found
+    windows = replace(windows, dcol=windows.dcol + base[:, 0], drow=windows.drow + base[:, 1])
+    moves = np.stack([windows.dcol, windows.drow], -1)
+    answer = accept_windows(moves, windows.cov, windows.status, windows.reliability, pairing.limit)
+    status = answer.status
+    if status is Status.OK:
+        first = np.flatnonzero(answer.inliers)
+        images = (tgt[first], ref[first], tgt_valid[first], ref_valid[first])
+        coarser = partial(_coarse_match, pairing.contrast)
+        if coarser_pixels_disagree(images, moves[first] - base[first], coarser):
+            status = Status.DISAGREES
+    trust = windows.reliability[answer.inliers] if answer.inliers.any() else windows.reliability
+    known = trust[np.isfinite(trust)]
+    reliability = float(np.median(known)) if known.size else float("nan")
+    n_ok = int(answer.inliers.sum())
+    scatter = scatter_of(moves[answer.inliers], windows.cov[answer.inliers], answer.cov)
+    return PairMatch(answer.move, answer.cov, status, len(usable), n_ok, reliability, scatter, windows)
+
+
+def _coarse_match(contrast: str, limit: float) -> Any:
+    return partial(phase_match, max_shift=limit, contrast=contrast)
+
+
+def scatter_of(moves: Floats, covs: Floats, stated: Floats) -> float:
+    """Measure the variance of a mean by the scatter of windows (n, 2), over the stated one; NaN for few windows.
+
+    Each window counts by its weight in the mean: what the others state does not matter.
+    """
+    if len(moves) < _FEWEST:
+        return float("nan")
+    weights = np.linalg.inv(covs)
+    normal = np.linalg.inv(weights.sum(0))
+    off = moves - normal @ np.einsum("nij,nj->i", weights, moves)
+    share = np.einsum("ij,nji->n", normal, weights) / 2
+    squares = np.einsum("ni,nij,nj->n", off, weights, off) / 2
+    ratio = (share * squares / np.maximum(1 - share, 0.1)).sum()
+    return float(ratio * np.trace(normal) / np.trace(stated))
+
+
+def rank_pairs(cuts: Iterable[Any]) -> Floats:
+    """Score every pair of dates (n, n): how alike small images of their windows are, NaN without common data."""
+    thumbs, masks = [], []
+    for one in cuts:
+        factor = max(one[0].shape[-1] // _THUMB, 1)
+        values, valid = shrink(one[0], one[1], (factor, factor))
+        mean = values.sum((1, 2), keepdims=True) / np.maximum(valid.sum((1, 2), keepdims=True), 1)
+        thumbs.append(np.where(valid, values - mean, 0).reshape(len(values), -1))
+        masks.append(valid.reshape(len(valid), -1))
+    n = len(thumbs)
+    small, seen = np.stack(thumbs).astype(np.float32), np.stack(masks).astype(np.float32)
+    score, common = np.zeros((n, n)), np.zeros((n, n))
+    for at in range(small.shape[1]):
+        a, b = small[:, at], seen[:, at]
+        both, power = a @ a.T, (a**2) @ b.T
+        alike = both / np.sqrt(np.maximum(power * power.T, 1e-12))
+        share = (b @ b.T) / b.shape[1]
+        score += np.clip(np.abs(alike), 0, 1) * np.where(share >= _LEAST_VALID, share, 0)
+        common += share >= _LEAST_VALID
+    # Rounded: the order of dates must not decide between pairs by the last digit.
+    return np.where(common > 0, np.round(score / small.shape[1], 5), np.nan)

@@ -1,0 +1,62 @@
+"""The recipe for conda says what pyproject.toml says: version, dependencies, extras, Python."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Names that differ between the two worlds.
+CONDA = {"dask": "dask-core", "matplotlib": "matplotlib-base", "netCDF4": "netcdf4"}
+ONLY_CONDA = {"python", "pandas"}  # pandas comes with xarray
+
+
+def requirements(texts):
+    """Names and least versions."""
+    found = (re.match(r"([\w-]+)(?:\[\w+\])?\s*(?:>=([\d.]+))?", text).groups() for text in texts)
+    return {CONDA.get(name, name): version for name, version in found}
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    yaml = pytest.importorskip("yaml")
+    text = (ROOT / "conda" / "recipe" / "meta.yaml").read_text(encoding="utf-8")
+    variables = dict(re.findall(r'{% set (\w+) = "(.*?)" %}', text)) | {"PYTHON": "python"}
+    text = re.sub(r"{%.*?%}", "", text)
+    return yaml.safe_load(re.sub(r"{{ (\w+) }}", lambda found: variables[found[1]], text))
+
+
+def test_version_and_python_are_the_same(recipe, project):
+    assert recipe["package"]["version"] == project["version"]
+    assert requirements(recipe["requirements"]["run"])["python"] == project["requires-python"].removeprefix(">=")
+
+
+def test_dependencies_are_the_same(recipe, project):
+    run = requirements(recipe["requirements"]["run"])
+    assert {name: one for name, one in run.items() if name not in ONLY_CONDA} == requirements(project["dependencies"])
+
+
+def test_extras_are_constrained_alike(recipe, project):
+    extras = requirements(
+        text for name, texts in project["optional-dependencies"].items() for text in texts
+        if name in ("vector", "plot", "distributed", "zarr", "netcdf", "explore")
+    )  # fmt: skip
+    constrained = requirements(recipe["requirements"]["run_constrained"])
+    assert set(constrained) <= set(extras)
+    assert all(extras[name] == version for name, version in constrained.items())
+
+
+def test_the_entry_point_is_the_same(recipe, project):
+    assert recipe["build"]["entry_points"] == [f"xcoreg = {project['scripts']['xcoreg']}"]
+
+
+def test_the_project_has_addresses(project):
+    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} <= set(project["urls"])

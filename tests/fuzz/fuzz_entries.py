@@ -1,0 +1,309 @@
+"""The entries that are fuzzed: each makes an input of a seed and calls xcoreg with it."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from click.testing import CliRunner
+from fuzz_inputs import ODD, bytes_of, image_of, options_of, tree_of
+
+import xcoreg
+from xcoreg.cli import cli
+
+Entry = Callable[[random.Random, Path], Any]
+_MATCHING: dict[str, list[Any]] = {
+    "band": [1], "ref_band": [1], "window": [64, 128], "at": [(301000, 5899000)], "max_shift": [5], "windows": [1, 3],
+    "contrast": ["any"], "where": [], "ref_where": [], "nodata": [0], "ref_nodata": [0], "footprint": [],
+    "ref_footprint": [],
+    "matcher": ["phase", "nuth_kaab", "vertical"], "z": [], "progress": [False], "errors": ["return"],
+}  # fmt: skip
+_LOCAL = {"spacing": [60, 100], "model": ["affine", "auto"], "filters": [["ssim"]], "points": []}
+_APPLYING: dict[str, list[Any]] = {
+    "align_grid": [True], "like": [], "resolution": [20.0, 5.0], "resampling": ["nearest", "cubic"], "nodata": [0],
+    "chunks": [{"x": 64}, "auto"], "vertical": [True], "force": [True],
+}  # fmt: skip
+_WRITING: dict[str, list[Any]] = {
+    "driver": ["GTiff", "COG", "ENVI", "PNG", "netCDF"], "creation": [{"compress": "lzw"}], "overwrite": [True],
+    "compress": ["zstd", "none"], "tiled": ["no"], "predictor": [1],
+}  # fmt: skip
+
+
+@cache
+def scene() -> Any:
+    """A pair of small images."""
+    return xcoreg.simulate.pair((160, 170), shift=(1.3, -0.8), seed=7)
+
+
+def bytes_image() -> Any:
+    """The target in 8 bits."""
+    image = scene().tgt.astype("f8")
+    return ((image - image.min()) * (250 / (image.max() - image.min())) + 1).astype("u1").assign_attrs(image.attrs)
+
+
+@cache
+def fit() -> Any:
+    """Their fit."""
+    return scene().tgt.coreg.match(scene().ref)
+
+
+@cache
+def field_fit() -> Any:
+    """A fit with a model of a field."""
+    return scene().tgt.coreg.match_local(scene().ref, window=48, spacing=40, model="affine")
+
+
+SAMPLES: dict[str, Path] = {}
+
+
+def make_samples(folder: Path) -> None:
+    """Make one file of each format that is read."""
+    made = SAMPLES
+    for name in ("a.tif", "a.png", "a.bsq", "a.nc", "a.jp2"):
+        made[name] = xcoreg.write_raster(bytes_image(), folder / name, overwrite=True)
+    made["a.vrt"] = folder / "a.vrt"
+    rasterio.shutil.copy(folder / "a.tif", made["a.vrt"], driver="VRT")
+    fit().save(folder / "fit.json")
+    field_fit().save(folder / "field.json")
+    for name in ("p.csv", "p.geojson"):
+        field_fit().points.save(folder / name)
+    (folder / "a.tfw").write_text("10\n0\n0\n-10\n300005\n5900035\n")
+    rows = "".join(
+        f"{c},{r},{12 + c / 1e4},{50 - r / 1e4}\n" for c, r in ((0, 0), (90, 5), (80, 99), (4, 88), (50, 40))
+    )
+    (folder / "g.csv").write_text("pixel,line,x,y\n" + rows)
+    (folder / "g.points").write_text("mapX,mapY,pixelX,pixelY,enable\n" + rows.replace("\n", ",1\n"))
+    (folder / "batch.csv").write_text("target,reference,name\na.tif,a.tif,one\na.png,a.tif,two\n")
+    made |= {path.name: path for path in folder.iterdir() if path.is_file()}
+
+
+def _damaged(rng: random.Random, folder: Path, *names: str) -> Path:
+    """Copy a file, damaged, with those that belong to it."""
+    source = SAMPLES[rng.choice(names)]
+    for path in source.parent.glob(f"{source.stem}.*"):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    beside = [source, *(path for path in source.parent.glob(f"{source.stem}.*") if path.suffix in (".hdr", ".xml"))]
+    wrong = rng.choice(beside)
+    (folder / wrong.name).write_bytes(bytes_of(rng, wrong.read_bytes()))
+    return folder / source.name
+
+
+def _open_raster(rng: random.Random, folder: Path) -> Any:
+    path = _damaged(rng, folder, "a.tif", "a.png", "a.bsq", "a.nc", "a.jp2", "a.vrt")
+    options = (
+        {}
+        if rng.random() < 0.7
+        else options_of(rng, {"band": [1], "chunks": ["auto", 64], "variable": [], "nodata": [0]})
+    )
+    image = xcoreg.open_raster(path, **options)
+    if image.size < 1e7:
+        image.coreg.match(scene().ref)
+
+
+def _load_fit(rng: random.Random, folder: Path) -> Any:
+    source = SAMPLES[rng.choice(["fit.json", "field.json"])]
+    path = folder / "damaged.json"
+    if rng.random() < 0.3:
+        path.write_bytes(bytes_of(rng, source.read_bytes()))
+    else:
+        path.write_text(json.dumps(tree_of(rng, json.loads(source.read_text()))))
+    read = xcoreg.load_fit(path)
+    repr(read), read.summary(), read._repr_html_()
+    xcoreg.apply(scene().tgt, read, force=True)
+    read.save(folder / "again.json")
+
+
+def _read_gcps(rng: random.Random, folder: Path) -> Any:
+    path = _damaged(rng, folder, "g.csv", "g.points")
+    xcoreg.fit_gcps(xcoreg.read_gcps(path, crs=rng.choice([4326, 4326, None, "EPSG:32633"])))
+
+
+def _fit_gcps(rng: random.Random, folder: Path) -> Any:
+    n = rng.choice([0, 1, 2, 3, 4, 5, 9, 30])
+    numbers = np.random.default_rng(rng.randrange(10**6))
+    pixel, line = numbers.uniform(0, 100, (2, n))
+    scale = 10.0 ** rng.choice([-300, -3, 0, 0, 0, 3, 300])
+    parts = [pixel, line, (12 + pixel / 1e3) * scale, (50 - line / 1e3) * scale]
+    for part in parts:
+        if rng.random() < 0.15 and n:
+            part[rng.randrange(n)] = rng.choice([np.nan, np.inf, 1e300, 0.0])
+        if rng.random() < 0.1:
+            part[:] = rng.choice([0.0, 5.0])
+    crs = rng.choice([4326, 4326, 4326, "EPSG:32633", None, "", "junk", 999999, 4978])
+    gcps = xcoreg.GCPs(*parts, crs=xcoreg.parse_crs(crs))
+    good = ["auto", "affine", "polynomial", "tps", "homography"]
+    model, order = (rng.choice(ODD) if rng.random() < 0.2 else rng.choice(known) for known in (good, [None, 1, 2, 3]))
+    xcoreg.fit_gcps(gcps, model=model, order=order)
+
+
+def _parse_crs(rng: random.Random, folder: Path) -> Any:
+    texts = [
+        "EPSG:32633",
+        "+proj=utm +zone=33",
+        "WGS 84",
+        rasterio.CRS.from_epsg(32633).to_wkt(),
+        "urn:ogc:def:crs:EPSG::4326",
+    ]
+    xcoreg.parse_crs(rng.choice([bytes_of(rng, rng.choice(texts).encode()).decode("latin1"), rng.choice(ODD)]))
+
+
+def _corners(rng: random.Random, folder: Path) -> Any:
+    corners: list[Any] = [(12.0, 50.0), (12.1, 50.0), (12.1, 49.9), (12.0, 49.9)]
+    for _ in range(rng.choice([0, 1, 1, 2])):
+        at = rng.randrange(4)
+        corners[at] = rng.choice(
+            [rng.choice(ODD), rng.choice(corners), tuple(v * rng.choice([0, -1, 1e300]) for v in (12.0, 50.0))]
+        )
+    options = {name: rng.choice(["EPSG:32633", "EPSG:4326", *ODD]) for name in ("crs", "plane") if rng.random() < 0.3}
+    made = xcoreg.Corners(*corners, **options)
+    made.normalized(12.05, 49.95)
+    repr(made)
+
+
+def _batch(rng: random.Random, folder: Path) -> Any:
+    files = SAMPLES
+    for name in ("a.tif", "a.png"):
+        shutil.copyfile(files[name], folder / name)
+    (folder / "batch.csv").write_bytes(bytes_of(rng, files["batch.csv"].read_bytes()))
+    out = folder / "out"
+    if rng.random() < 0.5:
+        (out / "scenes").mkdir(parents=True)
+        record = {
+            "format": "xcoreg scene",
+            "name": "one",
+            "status": "done",
+            "output": "one.tif",
+            "signature": "",
+            "bytes": 3,
+        }
+        (out / "scenes" / "one.json").write_text(json.dumps(tree_of(rng, record)))
+    options = (
+        {}
+        if rng.random() < 0.6
+        else options_of(rng, _MATCHING | _APPLYING | {"workers": [], "driver": ["COG"], "creation": []})
+    )
+    options.pop("workers", None)
+    xcoreg.batch(folder / "batch.csv", out, **{"windows": 1, "progress": False, **options})
+
+
+def _points(rng: random.Random, folder: Path) -> Any:
+    path = _damaged(rng, folder, "p.csv", "p.geojson")
+    points = xcoreg.TiePoints.load(path)
+    repr(points)
+    points.save(folder / "q.csv")
+
+
+def _world_file(rng: random.Random, folder: Path) -> Any:
+    path = _damaged(rng, folder, "a.tfw")
+    xcoreg.georef.read_world_file(path)
+
+
+def _match(rng: random.Random, folder: Path) -> Any:
+    tgt, ref = (image_of(rng, one) if rng.random() < p else one for one, p in ((scene().tgt, 0.7), (scene().ref, 0.2)))
+    xcoreg.match(tgt, ref, **(options_of(rng, _MATCHING) if rng.random() < 0.5 else {}))
+
+
+def _match_local(rng: random.Random, folder: Path) -> Any:
+    tgt = image_of(rng, scene().tgt) if rng.random() < 0.5 else scene().tgt
+    options = options_of(rng, _MATCHING | _LOCAL) if rng.random() < 0.7 else {}
+    xcoreg.match_local(tgt, scene().ref, **{"window": 48, "spacing": 60, **options})
+
+
+def _apply(rng: random.Random, folder: Path) -> Any:
+    image = image_of(rng, scene().tgt) if rng.random() < 0.6 else scene().tgt
+    out = xcoreg.apply(
+        image, rng.choice([fit(), field_fit()]), **(options_of(rng, _APPLYING) if rng.random() < 0.7 else {})
+    )
+    if out.size < 1e7:
+        out.compute()
+
+
+def _warp_to(rng: random.Random, folder: Path) -> Any:
+    tgt = image_of(rng, scene().tgt) if rng.random() < 0.6 else scene().tgt
+    out = xcoreg.warp_to(
+        tgt, scene().ref, **{"window": 48, "spacing": 60, **options_of(rng, _MATCHING | _LOCAL | _APPLYING)}
+    )
+    if hasattr(out, "size") and out.size < 1e7:
+        out.compute()
+
+
+def _write_raster(rng: random.Random, folder: Path) -> Any:
+    image = image_of(rng, scene().tgt) if rng.random() < 0.7 else scene().tgt
+    names = [
+        "o.tif",
+        "o.png",
+        "o.nc",
+        "o.bsq",
+        "o.zarr",
+        "o.jpg",
+        "o.jp2",
+        "o",
+        ".tif",
+        "o.xyz",
+        "no/o.tif",
+        "x" * 300 + ".tif",
+        "a\0.tif",
+    ]
+    xcoreg.write_raster(image, folder / rng.choice(names), **(options_of(rng, _WRITING) if rng.random() < 0.5 else {}))
+
+
+def _cli(rng: random.Random, folder: Path) -> Any:
+    files = SAMPLES
+    words = [
+        str(files["a.tif"]),
+        str(files["a.png"]),
+        str(files["fit.json"]),
+        str(files["p.csv"]),
+        str(folder / "o.tif"),
+        str(folder),
+        "no.tif",
+        "",
+    ]
+    flags = [
+        "--window",
+        "--nodata",
+        "--save-fit",
+        "--report",
+        "--like",
+        "--resampling",
+        "--co",
+        "--overwrite",
+        "--points",
+        "--model",
+        "--at",
+        "-q",
+        "--json",
+        "--where",
+        "--out",
+    ]
+    command = rng.choice(
+        ["match", "shift", "points", "warp", "apply", "dem", "info", "locate", "batch", "georef", "debug", "demo"]
+    )
+    line = [command, *rng.choices(words, k=rng.choice([1, 2, 3, 3]))]
+    for _ in range(rng.choice([0, 1, 2])):
+        line += [rng.choice(flags), rng.choice(["64", "0", "-1", "nan", "x", "1e9", "auto", "A=B", *words])]
+    if command == "demo":
+        line = line[:2]
+    before = {path: path.read_bytes() for path in files.values()}
+    result = CliRunner().invoke(cli, line)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if "may be a bug" in result.output:
+        raise AssertionError(f"{line}: {result.output[-300:]}")
+    assert {path: path.read_bytes() for path in files.values()} == before, line
+
+
+ENTRIES: dict[str, Entry] = {
+    "open_raster": _open_raster, "load_fit": _load_fit, "read_gcps": _read_gcps, "fit_gcps": _fit_gcps,
+    "parse_crs": _parse_crs, "Corners": _corners, "batch": _batch, "points": _points, "world_file": _world_file,
+    "match": _match, "match_local": _match_local, "apply": _apply, "warp_to": _warp_to, "write_raster": _write_raster,
+    "command_line": _cli,
+}  # fmt: skip

@@ -1,0 +1,61 @@
+"""Figures, animation and report of stacks."""
+
+from __future__ import annotations
+
+import pytest
+
+import xcoreg
+from xcoreg import CoregWarning, OptionError
+from xcoreg.simulate import cube
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def made():
+    return cube(6, (160, 160), clouds=0, strangers=(2,), seed=1).cube
+
+
+@pytest.fixture(scope="module")
+def stack(made):
+    with pytest.warns(CoregWarning, match="not placed"):
+        return made.coreg.match_stack()
+
+
+def test_the_series_has_a_bar_for_every_placed_date(stack):
+    axes = stack.plot().axes
+    assert [one.get_ylabel() for one in axes] == ["dcol (right), px", "drow (down), px"]
+    heights = axes[0].containers[0][0].get_ydata()
+    assert heights[[0, 1, 3, 4, 5]] == pytest.approx(stack.shifts_px[[0, 1, 3, 4, 5], 0])
+
+
+def test_residuals_and_network_show_every_pair(stack):
+    image = stack.plot("residuals").axes[0].images[0].get_array()
+    assert image.shape == (6, 6)
+    assert (~image.mask).sum() == 2 * stack.pairs.accepted.sum()
+    lines = stack.plot("network").axes[0].collections
+    assert len(lines[2].get_segments()) == stack.pairs.accepted.sum()
+    with pytest.raises(OptionError, match="series"):
+        stack.plot("pie")
+
+
+def test_an_animation_has_a_frame_for_every_date(made, stack, tmp_path):
+    from PIL import Image
+
+    with pytest.warns(CoregWarning, match="left out"):
+        fixed = made.coreg.apply(stack)
+    xcoreg.plot.save_animation(tmp_path / "a.gif", made, fixed, size=64)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 5
+    with pytest.raises(OptionError, match="GIF"):
+        xcoreg.plot.save_animation(tmp_path / "a.png", made, fixed)
+    with pytest.raises(OptionError, match="other names"):
+        xcoreg.plot.save_animation(tmp_path / "b.gif", made[:1], fixed[1:])
+
+
+def test_the_report_names_every_date_and_escapes(stack, tmp_path):
+    text = stack.report(tmp_path / "stack.html", title="a < b").read_text(encoding="utf-8")
+    assert all(name in text for name in stack.names)
+    assert "a &lt; b" in text
+    assert text.count("<img") == 3
+    assert "no shift makes the images correlate" in text
