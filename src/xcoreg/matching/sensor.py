@@ -16,8 +16,11 @@ from odc.geo.geobox import GeoBox
 
 from xcoreg import lazy
 from xcoreg.core.matches import Status
-from xcoreg.core.models.base import Translation, to_tuples
+from xcoreg.core.models.base import Degenerate, Translation, to_tuples
+from xcoreg.core.models.fit import fit_model, fit_points, prepare_shifts
+from xcoreg.core.models.leastsq import rejection_limit, squared_distance
 from xcoreg.core.models.polynomial import Polynomial
+from xcoreg.core.robust import biweight_loss
 from xcoreg.errors import LowSupport, warn_user
 from xcoreg.georef import CorrectedSensor, RPCGround, TerrainGround, transform_points
 from xcoreg.georef.terrain import PIXEL_AXES, ModelMove
@@ -40,6 +43,7 @@ logger = logging.getLogger("xcoreg")
 #: Models of the correction in image space among which "auto" chooses.
 IMAGE_KINDS = ("translation", "affine")
 
+_NADIR = 1e-3  # px per metre of height, below which errors of heights do not count
 # Interpolation before the matching, and positions within their tolerance, err alike in all windows, px.
 _COMMON = 0.001
 _ROUNDS, _SETTLED = 5, 0.02  # px: the image is rectified again while the correction changes by more
@@ -136,14 +140,40 @@ def _fit(
     """Fit the correction in the raw image."""
     (ground, shape), sensor = raw, raw[0].sensor
     in_raw = replace(scene, target=replace(scene.target, grid=GeoBox(shape, PIXEL_AXES, PIXELS)))
-    fit = _best_at_check_points(build_field(in_raw, options, points, reach, IMAGE_KINDS), in_raw, options, reach)
+    points, dem_sigma = _with_errors_of_heights(points, ground)
+    fit = build_field(in_raw, options, points, reach, IMAGE_KINDS)
+    if options.model == "auto" and fit.details.assessment is not None:
+        fit = _best_at_check_points(fit, in_raw, options, reach)
     model = None if fit.model is None else _with_floor(fit.model)
     rpcs = sensor.rpcs.to_dict() if isinstance(sensor, RPCGround) else None
     terrain = ground.terrain
-    details = replace(
-        fit.details, interim=Interim(), sensor=SensorDetails(rpcs, terrain.name, (terrain.low, terrain.high))
-    )
-    return replace(fit, model=model, details=details)
+    found = SensorDetails(rpcs, terrain.name, (terrain.low, terrain.high), dem_sigma)
+    return replace(fit, model=model, details=replace(fit.details, interim=Interim(), sensor=found))
+
+
+def _with_errors_of_heights(points: TiePoints, ground: TerrainGround) -> tuple[TiePoints, float]:
+    """Add errors of the terrain's heights to covariances; their standard deviation, m, is what residuals ask for.
+
+    They shift windows along one direction only. Left to an error ellipse of all residuals they would hide the drift
+    that shows in the other direction.
+    """
+    ok = points.ok
+    try:
+        plane = fit_model("affine", points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
+    except Degenerate:
+        return points, np.nan
+    middle = np.full(len(points), (ground.terrain.low + ground.terrain.high) / 2)
+    place = ground.sensor.unproject(points.col, points.row, middle)
+    ends = [ground.sensor.project(*place, middle + up) for up in (-50.0, 50.0)]
+    per_metre = np.stack([ends[1][0] - ends[0][0], ends[0][1] - ends[1][1]], -1) / 100  # (x, y), y upwards
+    along = np.nanmean(per_metre[ok], axis=0)
+    length = float(np.hypot(*along))
+    if not length > _NADIR:
+        return points, np.nan
+    along, across, scatter = along / length, np.array([-along[1], along[0]]) / length, np.asarray(plane.scatter)
+    variance = max(float(along @ scatter @ along - across @ scatter @ across), 0.0) / length**2
+    cov = points.cov + variance * per_metre[:, :, None] * per_metre[:, None, :]
+    return replace(points, cov=cov), float(np.sqrt(variance))
 
 
 def _best_at_check_points(
@@ -152,20 +182,39 @@ def _best_at_check_points(
     """Take the model with the smallest error at check points, where a field takes the simplest that is about as good.
 
     A drift is usual in sensors, costs little where there is none, and a shift in its place is wrong at the edges by
-    more than its covariance says.
+    more than its covariance says. Residuals count by their whole covariance.
     """
-    tried = () if fit.details.assessment is None else fit.details.assessment.models
-    known = [one for one in tried if np.isfinite(one.score)]
-    best = min(known, key=lambda one: one.score, default=None)
-    if options.model != "auto" or best is None or best.chosen:
+    points, ok, tried = fit.points, fit.points.ok, fit.details.assessment.models  # type: ignore[union-attr]
+    prepared = prepare_shifts(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
+    results = {one.kind: fit_points(one.kind, prepared) for one in tried if np.isfinite(one.score)}
+    last = list(results.values())[-1]
+    cov = prepared.covs + np.asarray(last.model.scatter) / prepared.unit**2
+    losses = {
+        kind: float(biweight_loss(squared_distance(one.residual, cov), rejection_limit(2)).mean())
+        for kind, one in results.items()
+    }
+    best = min(losses, key=lambda kind: losses[kind])
+    again = build_field(scene, replace(options, model=best), points, reach)
+    if again.details.assessment is None or again.model is None:
         return fit
-    again = build_field(scene, replace(options, model=best.kind), fit.points, reach)
-    if again.details.assessment is None:
-        return fit
-    models = tuple(replace(one, chosen=one.kind == best.kind) for one in tried)
-    assessment = replace(again.details.assessment, models=models)
-    details = replace(again.details, options=fit.details.options, assessment=assessment)
-    return replace(again, details=details)
+    unit = prepared.unit * float(np.sqrt(np.median(np.linalg.det(cov)) ** 0.5 / 2))
+    models = tuple(
+        replace(one, chosen=one.kind == best, score=np.sqrt(losses.get(one.kind, np.nan)) * unit, error=np.nan)
+        for one in tried
+    )
+    details = replace(
+        again.details, options=fit.details.options, assessment=replace(again.details.assessment, models=models)
+    )
+    model = _with_drift(again.model, last.model, points.take(ok))
+    return replace(again, model=model, details=details)
+
+
+def _with_drift(model: Any, plane: Any, points: TiePoints) -> Any:
+    """Add to the covariance of a shift the drift that check points did not ask for, and may be there."""
+    if not isinstance(model, Translation) or isinstance(plane, Translation):
+        return model
+    found = np.stack(plane.predict(points.x, points.y)) - np.array([[model.dx], [model.dy]])
+    return replace(model, cov=to_tuples(np.asarray(model.cov) + found @ found.T / len(points)))
 
 
 def _with_floor(model: Any) -> Any:

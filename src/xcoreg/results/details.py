@@ -266,11 +266,13 @@ class SensorDetails:
     rpcs : Its RPCs as delivered, by name; None for another sensor.
     dem : Name of the elevation model.
     heights : Lowest and largest height below the image, m above the ellipsoid.
+    dem_sigma : Standard deviation of the errors of the heights, means over windows, that the tie points show, m.
     """
 
     rpcs: dict[str, Any] | None = None
     dem: str = ""
     heights: tuple[float, float] = (0.0, 0.0)
+    dem_sigma: float = np.nan
 
     def __post_init__(self) -> None:
         low, high = self.heights

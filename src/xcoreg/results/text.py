@@ -362,6 +362,8 @@ def _terrain_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     if sensor is not None:
         low, high = sensor.heights
         yield "terrain", f"{sensor.dem}, {low:.0f} to {high:.0f} m; the correction is in pixels of the raw image"
+        if np.isfinite(sensor.dem_sigma):
+            yield "errors of heights", f"{sensor.dem_sigma:.1f} m (standard deviation, means over windows)"
     if parallax is not None:
         size = number(parallax.size, parallax.size_sigma, 1.0).lstrip("+")
         way = number(parallax.direction, parallax.direction_sigma, 1.0).lstrip("+")
