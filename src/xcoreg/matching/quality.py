@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xcoreg.core.models import Choice, Translation
+from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.georef import Linear, linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
@@ -45,7 +46,10 @@ def mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
 
 def assessment_of(points: TiePoints, choice: Choice) -> Assessment:
     """Record the comparison of models and the residuals at check points."""
-    check = CheckPoints(points.window[points.ok], choice.residual_dx, choice.residual_dy)
+    ok, heights = points.ok, None
+    if isinstance(choice.model, Parallax):
+        heights = choice.model.surface.at(points.x[ok] + points.dx[ok], points.y[ok] + points.dy[ok])
+    check = CheckPoints(points.window[ok], choice.residual_dx, choice.residual_dy, heights)
     return Assessment(tuple(TriedModel(**row) for row in choice.table), check)
 
 

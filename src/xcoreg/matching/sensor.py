@@ -148,7 +148,12 @@ def _fit(
     rpcs = sensor.rpcs.to_dict() if isinstance(sensor, RPCGround) else None
     terrain = ground.terrain
     found = SensorDetails(rpcs, terrain.name, (terrain.low, terrain.high), dem_sigma)
-    return replace(fit, model=model, details=replace(fit.details, interim=Interim(), sensor=found))
+    details = replace(fit.details, interim=Interim(), sensor=found)
+    if details.assessment is not None:
+        heights = terrain.at(ground.crs, *ground.to_map(points.col[points.ok], points.row[points.ok]))
+        check = replace(details.assessment.check, height=heights)
+        details = replace(details, assessment=replace(details.assessment, check=check))
+    return replace(fit, model=model, details=details)
 
 
 def _with_errors_of_heights(points: TiePoints, ground: TerrainGround) -> tuple[TiePoints, float]:

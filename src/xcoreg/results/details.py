@@ -85,16 +85,19 @@ class CheckPoints:
 
     window : (n,) int; Identifiers of the tie points.
     dx, dy : (n,) float; Observed minus predicted correction, CRS units; NaN where unknown.
+    height : (n,) float; Height of the ground there, m; None where no terrain was given.
     """
 
     window: Ints
     dx: Floats
     dy: Floats
+    height: Floats | None = None
 
     def __post_init__(self) -> None:
         n = (np.size(self.window),)
-        for name, dtype in (("window", np.int64), ("dx", np.float64), ("dy", np.float64)):
-            _set(self, name, freeze(name, getattr(self, name), n, dtype))
+        for name, dtype in (("window", np.int64), ("dx", np.float64), ("dy", np.float64), ("height", np.float64)):
+            if getattr(self, name) is not None:
+                _set(self, name, freeze(name, getattr(self, name), n, dtype))
 
 
 @dataclass(frozen=True)
@@ -333,6 +336,8 @@ class Details:
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
             out["assessment"] = asdict(self.assessment)
+            if self.assessment.check.height is None:
+                del out["assessment"]["check"]["height"]
         for name in ("elevation", "heights", "sensor", "parallax"):
             if getattr(self, name) is not None:
                 out[name] = asdict(getattr(self, name))
