@@ -45,7 +45,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "jupyter_execute", "api/_*.md"]
+exclude_patterns = ["_build", "jupyter_execute", "_gallery.md", "api/_*.md"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # --- pages ----------------------------------------------------------------------------------------------------------
