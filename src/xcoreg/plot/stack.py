@@ -136,7 +136,7 @@ def _draw_network(stack: StackFit) -> Any:
         axes.text(*(1.05 * place[at]), stack.dates[at].name, **text)
     axes.set(xlim=(-1.6, 1.6), ylim=(-1.25, 1.25), aspect="equal")
     axes.axis("off")
-    axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted; red: outliers and refused dates, dotted: not matched")
+    axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted\nred: outliers and refused dates; dotted: not matched")
     figure.colorbar(made, ax=axes, label="length of the residual, standard deviations", shrink=0.7)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -58,7 +59,15 @@ def _refused_pairs(stack: StackFit) -> str:
     reasons = bad["status"].where(~bad["outlier"], "contradicts the other pairs")
     columns = (bad["target"], bad["reference"], bad["dcol"], bad["drow"], bad["normalised"], reasons)
     rows = [
-        [a, b, f"{dcol:+.2f}", f"{drow:+.2f}", f"{size:.1f}", why]
+        [
+            a,
+            b,
+            *(
+                f"{value:{spec}}" if math.isfinite(value) else ""
+                for value, spec in ((dcol, "+.2f"), (drow, "+.2f"), (size, ".1f"))
+            ),
+            why,
+        ]
         for a, b, dcol, drow, size, why in zip(*columns, strict=True)
     ]
     return html.table(["target", "reference", "dcol, px", "drow, px", "residual, sigma", "reason"], rows, markup=False)
