@@ -17,7 +17,6 @@ import xarray as xr
 from affine import Affine
 from common import Report, arguments
 
-import xcoreg
 from xcoreg import presets
 from xcoreg.simulate import Acquisition, Product, dem_pair, pair, smooth_field
 
@@ -65,7 +64,7 @@ def scene(name: str, kind: Kind, seed: int) -> tuple[Any, Any, Callable[..., Any
     )
     best = presets.band_of(name, kind.bands) or 1
     made = (
-        xr.concat([good if band == best else poor for band in range(1, kind.bands + 1)], "band", combine_attrs="override")
+        xr.concat([good if n == best else poor for n in range(1, kind.bands + 1)], "band", combine_attrs="override")
         for good, poor in ((sharp.tgt, hazy.tgt), (sharp.ref, hazy.ref))
     )  # fmt: skip
     tgt, ref = (one.assign_coords(band=np.arange(1, kind.bands + 1)) for one in made)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
+import shutil
+import subprocess
 import sys
 import types
 import xml.etree.ElementTree as ET
@@ -149,19 +152,33 @@ def files_of(folder):
 
 
 # Values of the dialog, and what one types for the same.
+PAIR = {"REF": "ref.tif", "TGT": "tgt.tif"}
 CALLS = {
-    "shift": ({"REF": "ref.tif", "TGT": "tgt.tif", "ALIGN": True, "RESAMPLING": 3, "SWIPE": "O/s.html", "FIT": "O/fit.json",
-               "OUT": "O/a.tif"}, "--align-grid --resampling cubic --swipe O/s.html --save-fit O/fit.json ref.tif tgt.tif O/a.tif"),
-    "warp": ({"REF": "ref.tif", "TGT": "tgt.tif", "SPACING": 48.0, "WINDOW": 64, "MODEL": 2, "LIKE": "ref.tif", "OUT": "O/b.tif"},
-             "--spacing 48 --window 64 --model affine --like ref.tif ref.tif tgt.tif O/b.tif"),
-    "points": ({"REF": "ref.tif", "TGT": "tgt.tif", "SPACING": 64.0, "WINDOW": 64, "MORE": "--columns arosics", "OUT": "O/p.csv"},
-               "--spacing 64 --window 64 --columns arosics ref.tif tgt.tif O/p.csv"),
-    "dem": ({"REF": "low.tif", "TGT": "high.tif", "WHERE": "mask.tif", "EXCLUDE": True, "FIT": "O/fit.json", "OUT": "O/d.tif"},
-            "--stable mask.tif --exclude --save-fit O/fit.json low.tif high.tif O/d.tif"),
-    "apply": ({"FIT": "fit.json", "IMAGE": "tgt.tif", "LIKE": "ref.tif", "RESAMPLING": 1, "OUT": "O/e.tif"},
-              "--like ref.tif --resampling nearest fit.json tgt.tif O/e.tif"),
-    "batch": ({"JOBS": "tgt.tif", "REF": "ref.tif", "VERB": 0, "OUT": "O"}, "--ref ref.tif --verb shift --out O tgt.tif"),
-}  # fmt: skip
+    "shift": (
+        PAIR | {"ALIGN": True, "RESAMPLING": 3, "SWIPE": "O/s.html", "FIT": "O/fit.json", "OUT": "O/a.tif"},
+        "--align-grid --resampling cubic --swipe O/s.html --save-fit O/fit.json ref.tif tgt.tif O/a.tif",
+    ),
+    "warp": (
+        PAIR | {"SPACING": 48.0, "WINDOW": 64, "MODEL": 2, "LIKE": "ref.tif", "OUT": "O/b.tif"},
+        "--spacing 48 --window 64 --model affine --like ref.tif ref.tif tgt.tif O/b.tif",
+    ),
+    "points": (
+        PAIR | {"SPACING": 64.0, "WINDOW": 64, "MORE": "--columns arosics", "OUT": "O/p.csv"},
+        "--spacing 64 --window 64 --columns arosics ref.tif tgt.tif O/p.csv",
+    ),
+    "dem": (
+        {"REF": "low.tif", "TGT": "high.tif", "WHERE": "mask.tif", "EXCLUDE": True, "OUT": "O/d.tif"},
+        "--stable mask.tif --exclude low.tif high.tif O/d.tif",
+    ),
+    "apply": (
+        {"FIT": "fit.json", "IMAGE": "tgt.tif", "LIKE": "ref.tif", "RESAMPLING": 1, "OUT": "O/e.tif"},
+        "--like ref.tif --resampling nearest fit.json tgt.tif O/e.tif",
+    ),
+    "batch": (
+        {"JOBS": "tgt.tif", "REF": "ref.tif", "VERB": 0, "OUT": "O"},
+        "--ref ref.tif --verb shift --out O tgt.tif",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +286,37 @@ def test_the_style_has_a_symbol_for_every_status():
     categories = {one.get("value"): one.get("symbol") for one in style.iter("category")}
     assert set(categories) == set(Status.__members__)
     assert set(categories.values()) <= {one.get("name") for one in style.iter("symbol")}
+
+
+QGIS = shutil.which("qgis_process.bin") or shutil.which("qgis_process")  # Debian's script gives an option it has not
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(QGIS is None, reason="needs QGIS")
+@pytest.mark.parametrize("name", CALLS)
+def test_qgis_itself_writes_the_same_bytes(images, tmp_path, name):
+    home = tmp_path / "home"
+    plugins = home / "profiles" / "default" / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    shutil.copytree(PLUGIN, plugins / PLUGIN.name)
+    environment = os.environ | {
+        "HOME": str(home), "QGIS_CUSTOM_CONFIG_PATH": str(home), "XDG_RUNTIME_DIR": str(home),
+        "QT_QPA_PLATFORM": "offscreen", "SOURCE_DATE_EPOCH": "1700000000",
+        "XCOREG_PROGRAM": f"{sys.executable} -m xcoreg",
+    }  # fmt: skip
+    environment.pop("PYTHONPATH", None)  # of the tests, not of QGIS
+
+    def call(*words):
+        done = subprocess.run(words, cwd=images, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    values, typed = CALLS[name]
+    by_qgis, by_shell = (images / f"{name}_{how}" for how in ("qgis", "shell_too"))
+    by_qgis.mkdir()
+    by_shell.mkdir()
+    call(QGIS, "plugins", "enable", PLUGIN.name)
+    given = {key: in_folder(one, by_qgis) for key, one in values.items()}
+    call(QGIS, "run", f"xcoreg:{name}", "--", *(f"{key}={one}" for key, one in given.items()))
+    call(sys.executable, "-m", "xcoreg", name, *(in_folder(one, by_shell) for one in typed.split()))
+    assert files_of(by_qgis)
+    assert files_of(by_qgis) == files_of(by_shell)
