@@ -30,6 +30,7 @@ BENCHMARKS = [
     "kinds",
     "matching",
     "moving",
+    "presets",
     "real",
     "resampling",
     "scaling",

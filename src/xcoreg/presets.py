@@ -80,11 +80,11 @@ PRESETS = {
         why="offsets reach 10 m, 3 px; near infrared is the last band",
     ),
     "pleiades": Preset(
-        "Pléiades and other images of 0.3 to 1 m", 512, 400, {4: 4}, "", "polygons of clouds",
-        why="without control points offsets reach 8 m, 16 px; buildings lean, so windows are large",
+        "Pléiades and other images of 0.3 to 1 m", 256, 200, {4: 4}, "", "polygons of clouds",
+        why="without control points offsets reach 8 m, 16 px; larger windows would blur the field",
     ),
     "aerial": Preset(
-        "Aerial orthophotos, 0.1 to 0.5 m", 512, 400, {3: 2, 4: 4}, "", "polygons of water and of forests",
+        "Aerial orthophotos, 0.1 to 0.5 m", 256, 200, {3: 2, 4: 4}, "", "polygons of water and of forests",
         why="green, or near infrared where there is some; crowns of trees and roofs lean from flight to flight",
     ),
     "drone": Preset(

@@ -58,5 +58,30 @@ def test_the_entry_point_is_the_same(recipe, project):
     assert recipe["build"]["entry_points"] == [f"xcoreg = {project['scripts']['xcoreg']}"]
 
 
-def test_the_project_has_addresses(project):
-    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} <= set(project["urls"])
+def test_addresses_have_one_home(recipe, project):
+    urls = project["urls"]
+    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} <= set(urls)
+    about = recipe["about"]
+    assert (about["home"], about["doc_url"], about["dev_url"]) == (
+        urls["Homepage"], urls["Documentation"], urls["Source"])  # fmt: skip
+    plugin = (ROOT / "qgis" / "xcoreg_processing" / "metadata.txt").read_text(encoding="utf-8")
+    for key, name in {"homepage": "Homepage", "tracker": "Issues", "repository": "Source"}.items():
+        assert f"\n{key}={urls[name]}\n" in plugin
+    host = urls["Homepage"].partition("://")[2]
+    assert re.search(rf"^email=\w+@{re.escape(host)}$", plugin, re.MULTILINE)
+
+
+def test_pages_and_messages_invent_no_address(project):
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CITATION.cff", *(ROOT / "docs").rglob("*.md")]
+    pages += [ROOT / "docs" / "conf.py", *(ROOT / "src").rglob("*.py"), *(ROOT / "qgis").rglob("*.*")]
+    known = {*project["urls"].values()}
+    found = [
+        (path.name, url)
+        for path in pages
+        if path.suffix not in (".zip", ".pyc")
+        for url in re.findall(
+            r"https?://[^\s)>\"'`]*xcoreg[^\s)>\"'`]*|\w+@xcoreg[.\w]*", path.read_text(encoding="utf-8")
+        )
+        if url not in known and not url.endswith(".example")
+    ]
+    assert found == []

@@ -153,7 +153,7 @@ def _write_summary(options: scene.BatchOptions, records: dict[int, dict[str, Any
     found = Batch(options.folder, tuple(records[at] for at in sorted(records)))
     try:
         write_manifest(found, options.folder / f"manifest.{options.manifest}")
-        write_page(found.records, found.rows(), found.folder / "index.html")
+        found._write_page()
     except OSError as error:  # such as a full disk, which the scenes have reported
         logger.warning("the table of scenes cannot be written: %s", error)
 
@@ -269,6 +269,11 @@ class Batch:
     def rows(self) -> list[dict[str, Any]]:
         """Give one dictionary per scene, with the same keys, None for missing values."""
         return [_row(record) for record in self.records]
+
+    def _write_page(self, spell: Callable[[str], str] = str) -> None:
+        """Write the page of all scenes, with reasons in the words that `spell` makes of them."""
+        records = [{**record, "reason": spell(record["reason"])} for record in self.records]
+        write_page(records, self.rows(), self.folder / "index.html")
 
     def to_dataframe(self) -> pd.DataFrame:
         """Give these rows as a DataFrame."""

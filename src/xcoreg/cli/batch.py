@@ -114,6 +114,8 @@ def batch(jobs: tuple[str, ...], out: str, console: Console, **options: Any) -> 
         console.warn(f"interrupted: finished scenes are complete in {out}; run the same command again to continue")
         raise
     records, counts = found.records, found.counts()
+    if counts.keys() - {"done"}:
+        found._write_page(lambda text: in_shell_words(text, console.options))
     console.print("scenes", f"{len(records)}, {len(records) - found.n_new} of them done before")
     console.print("wrote", str(Path(out) / "index.html"))
     if console.is_terminal:  # there was a bar instead of lines

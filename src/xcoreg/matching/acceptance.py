@@ -35,6 +35,8 @@ CHANCE, _PASSING = 1e-3, 0.05
 TRIED = (Status.OK, Status.NO_PEAK, Status.UNCONSTRAINED, Status.NOT_CONVERGED, Status.OUTLIER, Status.DISAGREES)
 # Share of a window's side by which centres differ of windows that count as independent.
 _APART = 0.75
+# Share of their pixels from which two windows see one thing: that they agree says nothing.
+_SAME = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,15 @@ def shared_area(places: Floats, sizes: Floats) -> Floats:
     return np.asarray(np.clip(sides, 0, None).prod(-1) / (sizes[:, None] * sizes[None]))
 
 
+def count_apart(shared: Floats, trust: Floats) -> int:
+    """Count windows, the surest first, that share less than half of their pixels with those counted before."""
+    counted: list[int] = []
+    for at in np.argsort(-trust, kind="stable").tolist():
+        if (shared[at, counted] < _SAME).all():
+            counted.append(at)
+    return len(counted)
+
+
 def accept_windows(
     moves: Floats,
     covs: Floats,
@@ -124,6 +135,11 @@ def accept_windows(
         found = Status.OK if trust[inliers][0] >= needed else Status.NO_PEAK
     else:
         found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
+    if agree > 1 and shared is not None and trust[inliers].max() < _ALONE_OF_MANY:
+        every = np.isin(status, TRIED[:4])
+        apart = (count_apart(shared[np.ix_(some, some)], trust[some]) for some in (inliers, every))
+        if next(apart) == 1 and next(apart) >= _MATCHABLE:  # one place of many, seen twice
+            found = Status.NO_PEAK
     return Acceptance(found, inliers, move, cov, chance)
 
 

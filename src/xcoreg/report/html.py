@@ -141,7 +141,7 @@ def model_figures(fit: Coregistration) -> list[str]:
     for i, (name, text) in enumerate(texts.items()):
         figure = new_figure(*_size(fit, 5.4))
         draw_component(figure, figure.add_subplot(), fit, grid, name)
-        inner = grid.values[i][~grid.outside & np.isfinite(grid.values[i])]
+        inner = grid.values[i][~(grid.beyond if name == "sigma" else grid.outside) & np.isfinite(grid.values[i])]
         span = f"{inner.min():.4g} to {inner.max():.4g}{grid.unit}" if inner.size else "unknown"
         made.append(figure_html(figure, f"Map of the model, {text}: {span} between the tie points."))
     residuals = residuals_of(fit)

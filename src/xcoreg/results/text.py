@@ -68,13 +68,22 @@ def map_text(shift: Shift) -> str:
 
 def rounded_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """All facts of a fit as pages show them: the shift with the digits that its standard deviation leaves."""
+    shift = fit.shift_or_none
     for name, text in fit_rows(fit):
         shown = text
-        if name == "total shift" and "target px" in text and fit.shift_or_none is not None:
-            sigma = fit.shift.sigma_px
-            col, row = (number(v, s, 1.0) for v, s in zip((fit.shift.dcol, fit.shift.drow), sigma, strict=True))
+        if name == "total shift" and "target px" in text and shift is not None:
+            pairs = zip((shift.dcol, shift.drow), shift.sigma_px, strict=True)
+            col, row = (number(value, sigma, 1.0) for value, sigma in pairs)
             shown = f"dcol {col}, drow {row} target px"
+        elif name in ("sub-pixel shift", "total shift") and shift is not None:
+            shown = _rounded(text, decimals(max(shift.sigma_px), 1.0))
+        elif name == "angle" and shift is not None and (length := math.hypot(shift.dcol, shift.drow)) > 0:
+            shown = _rounded(text, min(decimals(math.degrees(max(shift.sigma_px) / length), 1.0), 3))
         yield name, re.sub(r"(?<=\d)±", " ± ", shown)
+
+
+def _rounded(text: str, digits: int) -> str:
+    return re.sub(r"([+-]?)(\d+\.\d+)", lambda found: f"{found[1]}{float(found[2]):.{digits}f}", text)
 
 
 def describe_shift(shift: Shift) -> str:
