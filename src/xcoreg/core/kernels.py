@@ -22,6 +22,12 @@ def _keys(distance: Array) -> Array:
     return np.where(distance < 1.0, inner, np.where(distance < 2.0, outer, 0.0))
 
 
+def _b_spline(distance: Array) -> Array:
+    """Cubic B-spline, which smooths (GDAL's cubic_spline): pixels are not returned at whole positions."""
+    inner = (0.5 * distance - 1.0) * distance * distance + 2.0 / 3.0
+    return np.where(distance < 1.0, inner, np.maximum(2.0 - distance, 0.0) ** 3 / 6.0)
+
+
 def _lanczos(distance: Array) -> Array:
     """Sinc windowed by its own main lobe, three lobes; exactly 0 at whole distances, where sin(pi k) is not."""
     weight = np.sinc(distance) * np.sinc(distance / 3.0)
@@ -39,6 +45,10 @@ def _cubic_weights(part: Array) -> list[Array]:
         ((2 - 1.5 * part) * part + 0.5) * part,
         (0.5 * part - 0.5) * square,
     ]
+
+
+def _b_spline_weights(part: Array) -> list[Array]:
+    return [_b_spline(np.abs(part - k)) for k in (-1, 0, 1, 2)]
 
 
 def _lanczos_weights(part: Array) -> list[Array]:
@@ -63,6 +73,7 @@ def _lanczos_weights(part: Array) -> list[Array]:
 _AT_PART: dict[str, Callable[[Array], list[Array]]] = {
     "bilinear": lambda part: [1 - part, part],
     "cubic": _cubic_weights,
+    "cubic_spline": _b_spline_weights,
     "lanczos": _lanczos_weights,
 }
 
@@ -71,6 +82,7 @@ KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
     "nearest": (0.5, lambda distance: (distance <= 0.5).astype(distance.dtype)),
     "bilinear": (1.0, lambda distance: np.maximum(1.0 - distance, 0.0)),
     "cubic": (2.0, _keys),
+    "cubic_spline": (2.0, _b_spline),
     "lanczos": (3.0, _lanczos),
 }
 

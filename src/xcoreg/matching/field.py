@@ -160,7 +160,7 @@ class _Plan:
 def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
     affine = scene.target.grid.affine
     spacing = default_spacing(scene.overlap, affine) if options.spacing is None else float(options.spacing)
-    size = local_window(scene.overlap, scene.linear) if options.window is None else int(options.window)
+    size = local_window(scene.overlap, scene.linear) if options.side is None else options.side
     if given is None:
         given = window_grid(scene.overlap, scene.extent, affine, scene.linear, spacing, size)
     if options.max_points is not None:

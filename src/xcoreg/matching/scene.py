@@ -123,7 +123,7 @@ def prepare(
         # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
         ref_mask = mask_in_crs(ref_mask, ref_crs, crs)
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
-    cutters = replace(target_cutter, mask=mask), replace(reference_cutter, mask=ref_mask)
+    cutters = replace(target_cutter, mask=mask, part=options.part), replace(reference_cutter, mask=ref_mask)
     both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
     scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
     return scene if options.terms is None else _in_one_unit(scene)
@@ -185,8 +185,8 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
     return float(np.ptp(cols)), float(np.ptp(rows))
 
 
-def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
-    """Choose the side of windows: as wanted, or 256, or less where the overlap (columns, rows) is small."""
+def window_size(wanted: Any, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
+    """Choose the side of windows: as wanted (one side, or columns and rows), or 256, or less where the overlap (columns, rows) is small."""
     cols, rows = overlap
     side = round(min(cols, rows))
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"
@@ -200,12 +200,12 @@ def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[
     return min(_USUAL_WINDOW, side, max(_SMALL_WINDOW, shared))
 
 
-def _check_size(wanted: int, room: tuple[float, float]) -> int:
-    side = round(min(room))
-    if wanted > _OVERHANG * side:
+def _check_size(wanted: Any, room: tuple[float, float]) -> int:
+    if any(side > _OVERHANG * round(most) for side, most in zip(np.broadcast_to(wanted, 2), room, strict=True)):
         shape = f"{round(room[0])} x {round(room[1])} px of the matching grid"
-        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={side}")
-    return int(wanted)
+        most = round(min(room)) if np.ndim(wanted) == 0 else (round(room[0]), round(room[1]))
+        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={most}")
+    return int(np.max(wanted))
 
 
 def clamp_inside(at: Floats, extent: Any, linear: Linear, size: int) -> Floats:
