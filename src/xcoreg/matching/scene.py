@@ -186,7 +186,7 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
 
 
 def window_size(wanted: Any, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
-    """Choose the side of windows: as wanted (one side, or columns and rows), or 256, or less where the overlap (columns, rows) is small."""
+    """Choose the side of windows: as wanted (one or both sides), or 256, or less in a small overlap (columns, rows)."""
     cols, rows = overlap
     side = round(min(cols, rows))
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"

@@ -214,7 +214,7 @@ class AreaResampler(Resampler):
         dense = _AREA_PLACES * (2 if one.kernel == "average" else 1)
         by_row, by_col = (int(np.clip(np.ceil(dense * scale), _AREA_LEAST, _AREA_MOST)) for scale in mapping.scale)
         rows, cols = mapping.out.shape
-        affine = mapping.out.affine * Affine.scale(1 / by_col, 1 / by_row)
+        affine = mapping.out.affine @ Affine.scale(1 / by_col, 1 / by_row)
         finer = compose(GeoBox((rows * by_row, cols * by_col), affine, mapping.out.crs), mapping.source, mapping.move)
         return cls(**{f.name: getattr(one, f.name) for f in fields(one)}, finer=finer, parts=(by_row, by_col))
 
@@ -226,9 +226,7 @@ class AreaResampler(Resampler):
         by_row, by_col = self.parts
         return slice(rows.start * by_row, rows.stop * by_row), slice(cols.start * by_col, cols.stop * by_col)
 
-    def _resample_tiles(
-        self, _: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
-    ) -> Array:
+    def _resample_tiles(self, _: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
         """Make a block in strips of rows."""
         rows, cols = block
         out = np.full((*layers[0].shape[:-2], rows.stop - rows.start, cols.stop - cols.start), self.fill, self.dtype)
