@@ -342,7 +342,7 @@ class DESHIFTER:
     def correct_shifts(self) -> dict[str, Any]:
         """Correct the image, write it if `path_out` says so, and return AROSICS' dictionary."""
         options, image = self.params, self.im2shift
-        if options["band2process"] is not None:
+        if options["band2process"] is not None and "band" in image.dims:
             image = image.isel(band=[options["band2process"] - 1])
         reference = self.coreg_results["reference geotransform"], self.coreg_results["reference extent"]
         grid = GeoBox((reference[1]["rows"], reference[1]["cols"]), Affine.from_gdal(*reference[0]), None)

@@ -55,32 +55,25 @@ def draw_points(
             flagged = shown[shown[column]]
             axes.scatter(flagged["X_MAP"], flagged["Y_MAP"], s=60, c=colour, label=label)
         axes.legend(loc=0)
-    values = good[attribute2plot].to_numpy(float)
-    ends = (
-        (0.0, 360.0)
-        if attribute2plot == "ANGLE"
-        else tuple(np.percentile(values, [0, _RELIABLE]))
-        if len(values)
-        else (0, 1)
-    )
-    low, high = (
-        end if given is None else given for end, given in zip(ends, map(options.get, ("vmin", "vmax")), strict=True)
-    )
-    colours = {
-        "cmap": options.get("cmap") or ("twilight" if attribute2plot == "ANGLE" else "RdYlGn_r"),
-        "clim": (low, high),
-    }
-    at = good["X_MAP"].to_numpy(), good["Y_MAP"].to_numpy()
-    if shapes2plot == "vectors":
-        length = {"scale": 1 / options.get("vector_scale", 1.0), "scale_units": "xy", "angles": "xy"}
-        drawn = axes.quiver(
-            *at, good["X_SHIFT_M"].to_numpy(float), good["Y_SHIFT_M"].to_numpy(float), values, **length, **colours
-        )
-    else:
-        drawn = axes.scatter(*at, s=30, c=values, cmap=colours["cmap"], vmin=low, vmax=high)
+    drawn = _draw_values(axes, good, attribute2plot, shapes2plot == "vectors", options)
     figure.colorbar(drawn, ax=axes, label=attribute2plot)
     axes.set_title(options.get("title") or attribute2plot)
     return finish(figure, options, "return_map")
+
+
+def _draw_values(axes: Any, good: Any, column: str, as_vectors: bool, options: dict[str, Any]) -> Any:
+    """Draw points, or vectors, in the colours of a column."""
+    values = good[column].to_numpy(float)
+    ends = np.percentile(values, [0, _RELIABLE]) if len(values) else (0.0, 1.0)
+    low, high = (0.0, 360.0) if column == "ANGLE" else ends
+    low, high = options.get("vmin") or low, options.get("vmax") or high
+    colours = options.get("cmap") or ("twilight" if column == "ANGLE" else "RdYlGn_r")
+    at = good["X_MAP"].to_numpy(), good["Y_MAP"].to_numpy()
+    if not as_vectors:
+        return axes.scatter(*at, s=30, c=values, cmap=colours, vmin=low, vmax=high)
+    vectors = good["X_SHIFT_M"].to_numpy(float), good["Y_SHIFT_M"].to_numpy(float)
+    length = {"scale": 1 / options.get("vector_scale", 1.0), "scale_units": "xy", "angles": "xy"}
+    return axes.quiver(*at, *vectors, values, cmap=colours, clim=(low, high), **length)
 
 
 def draw_distribution(

@@ -11,12 +11,17 @@ from odc.geo.geobox import GeoBox
 from xarray import DataArray
 
 from xcoreg.errors import OptionError
-from xcoreg.georef import as_crs, to_geotransform
+from xcoreg.georef import to_geotransform
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.raster.georeference import PIXELS, is_pixels
-from xcoreg.raster.grid import grid_of, in_pixels, lacks_georeference
+from xcoreg.raster.grid import grid_of, lacks_georeference
 
+_UNKNOWN = "without a projection"
+#: CRS of images that name none: AROSICS matches these in the geotransform that there is.
+NO_PROJECTION = (
+    f'ENGCRS["{_UNKNOWN}",EDATUM["unknown"],CS[Cartesian,2],AXIS["x",east,ORDER[1]],AXIS["y",north,ORDER[2]],'
+    'LENGTHUNIT["metre",1]]'
+)
 _PLAIN = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
@@ -109,8 +114,9 @@ class GeoArray:
 
 
 def projection_of(grid: GeoBox) -> str:
-    """WKT of a grid; empty where its CRS counts pixels."""
-    return "" if grid.crs is None or is_pixels(as_crs(grid.crs)) else str(grid.crs.to_wkt())
+    """WKT of a grid; empty where its CRS is :data:`NO_PROJECTION`."""
+    wkt = "" if grid.crs is None else str(grid.crs.to_wkt())
+    return "" if _UNKNOWN in wkt else wkt
 
 
 def _image_of(pixels: Any, nodata: float | None) -> DataArray:
@@ -124,17 +130,17 @@ def _image_of(pixels: Any, nodata: float | None) -> DataArray:
 
 
 def _placed(image: DataArray, geotransform: Any, projection: str | None) -> DataArray:
-    """Image under a geotransform; without a projection its CRS counts pixels."""
+    """Image under a geotransform, with or without a projection."""
     bare = image.drop_vars([*(name for name in ("x", "y", "spatial_ref") if name in image.coords)])
     affine = Affine.from_gdal(*(_PLAIN if geotransform is None else geotransform))
-    placed: DataArray = bare.rio.write_transform(affine).rio.write_crs(projection or PIXELS)
+    placed: DataArray = bare.rio.write_transform(affine).rio.write_crs(projection or NO_PROJECTION)
     return placed
 
 
 def open_image(image: Any) -> Any:
     """Image of what AROSICS takes: a path, an array, an array of xarray, a GeoArray, or its like (`arr`, `gt`, `prj`).
 
-    Where nothing names a CRS, positions count pixels in the geotransform that there is.
+    An image without any georeference gets a geotransform that counts pixels, as GeoArray gives it.
     """
     if isinstance(image, GeoArray):
         return image.to_image()
@@ -144,7 +150,7 @@ def open_image(image: Any) -> Any:
         pixels = image.arr if getattr(image, "arr", None) is not None else image[:]
         return _placed(_image_of(pixels, getattr(image, "nodata", None)), image.gt, getattr(image, "prj", None))
     opened: Any = open_raster(image, chunks="auto") if isinstance(image, str | Path) else image
-    return in_pixels(opened) if lacks_georeference(opened) else opened
+    return _placed(opened, None, None) if lacks_georeference(opened) else opened
 
 
 def path_of(image: Any) -> str:

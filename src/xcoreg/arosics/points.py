@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Tie_Point_Grid:  # noqa: N801
     def CoRegPoints_table(self) -> Any:
         """GeoDataFrame of all points; a point without a shift has the fill value, outliers have one and are flagged."""
         points, matched, fill = self._points, self._matched, self.params["outFillVal"]
-        columns = arosics_columns(points.with_status(matched, Status.OK) if matched.any() else points, fill)
+        columns = arosics_columns(replace(points, status=np.where(matched, 0, points.status).astype(np.int8)), fill)
         x, y = columns.pop("X_UTM"), columns.pop("Y_UTM")
         cols, rows = self._window_parts()
         sizes = {"X_WIN_SIZE": points.size * cols, "Y_WIN_SIZE": points.size * rows}
