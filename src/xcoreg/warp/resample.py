@@ -105,6 +105,7 @@ class Resampler:
         copied = self.kernel == "nearest"
         valid = None if copied else self._valid(*layers)
         values, good, frame = (source, None, (1, 1)) if copied else self._average(source, valid)
+        copies = not copied and self._copies_exactly and not (valid is None and _sums_are_copies(source))
         for tile in _tiles(rows, cols):
             at = mapping.positions(*tile)
             row, col = (slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, block, strict=True))
@@ -113,7 +114,7 @@ class Resampler:
                 goal[...] = self._take_nearest(source, at, origin)
                 continue
             goal[...] = self._interpolate(values, good, at, origin, frame)
-            if self._copies_exactly:
+            if copies:
                 self._copy_exact_hits(source, at, origin, goal)
         return out
 
@@ -257,6 +258,14 @@ class AreaResampler(Resampler):
             for one in (values.astype(work_dtype(source.dtype)), good)
         ]
         return self._to_stored(*summarise(grouped[0], grouped[1], self.kernel))
+
+
+def _sums_are_copies(source: Array) -> bool:
+    """Whether a sum with weights of one and zero returns every pixel, of a source without missing pixels."""
+    if source.dtype not in (np.float32, np.float64):
+        return False
+    negative_zero = source.dtype.type(-0.0).view(f"i{source.dtype.itemsize}")
+    return not (source.view(negative_zero.dtype) == negative_zero).any()
 
 
 def to_stored(
