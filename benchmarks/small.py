@@ -94,7 +94,10 @@ def starts(times: int) -> list[dict[str, Any]]:
     """Processor time of a program of one match, beside that of making its scene alone."""
     make = "import xcoreg\nfrom xcoreg.simulate import pair\nscene = pair((500, 500), shift=(0.7, -1.2), seed=3)\n"
     rows = []
-    for name, code in {"the scene alone": make, "and the first match": make + "xcoreg.match(scene.tgt, scene.ref)"}.items():
+    for name, code in {
+        "the scene alone": make,
+        "and the first match": make + "xcoreg.match(scene.tgt, scene.ref)",
+    }.items():
         done = often(times, sys.executable, "-c", code)
         rows.append({"program": name, "processor s": done.processor, "MB": round(done.megabytes)})
     return rows
@@ -111,7 +114,9 @@ def main() -> None:
         cv2.setNumThreads(1)
     report = Report("Small images")
     rows = [row for side in _SIDES for row in measure(side, times, args.seed)]
-    report.table("One match in memory", rows, "Median of the scenes. All programs see the same float32 or uint16 pixels.")
+    report.table(
+        "One match in memory", rows, "Median of the scenes. All programs see the same float32 or uint16 pixels."
+    )
     report.table("A loop", loop(args.seed))
     report.table("The first call in a process", starts(3 if args.quick else 7))
     report.write(args.out)

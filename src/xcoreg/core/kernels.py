@@ -95,8 +95,8 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 
 def round_position(position: Array) -> Array:
     """Round positions to 2**-20 px, so that whole pixels are recognised in spite of round-off."""
-    rounded: Array = position * _TICKS
-    rounded = np.rint(rounded, out=rounded) if isinstance(rounded, np.ndarray) else np.rint(rounded)
+    rounded: Array = np.asarray(position * _TICKS)
+    np.rint(rounded, out=rounded)
     rounded *= 1.0 / _TICKS  # a power of two: exactly what a division gives
     return rounded
 

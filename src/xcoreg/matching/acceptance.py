@@ -200,8 +200,7 @@ def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float
     """Whether most of some windows, moved by `moves` (n, 2), px, match elsewhere once their pixels are averaged."""
 
     def cut(part: slice) -> tuple[Images, Floats]:
-        target, reference, target_valid, reference_valid = (one[part] for one in images)
-        return (target, reference, target_valid, reference_valid), moves[part]
+        return (images[0][part], images[1][part], images[2][part], images[3][part]), moves[part]
 
     return _mostly_disagree(cut, min(len(moves), _WINDOWS), make)
 

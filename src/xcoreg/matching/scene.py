@@ -288,27 +288,43 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]
-    known = (overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
+    known = overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)
     rows, cols = overview.valid.shape
     r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)
     c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
-    texture = _box_means(np.sqrt(energy) * known, box, r, c) / np.maximum(_box_means(known, box, r, c), 1e-9)
+    share = _inner_share(known.shape, box, r, c) if _all_but_the_first(known) else _box_means(known, box, r, c)
+    texture = _box_means(np.sqrt(energy) * known.astype(np.float64), box, r, c) / np.maximum(share, 1e-9)
     if overview.valid.all():
         return texture, np.ones(len(r))
     return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
 
 
+def _all_but_the_first(known: NDArray[np.bool_]) -> bool:
+    """Whether all cells are known but those of the first row and column, which have no neighbour before them."""
+    return bool(not known[0].any() and not known[:, 0].any() and known[1:, 1:].all())
+
+
+def _inner_share(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> Floats:
+    """Count what :func:`_box_means` gives for such cells."""
+    high, wide = (np.maximum(end, 1) - np.maximum(start, 1) for start, end in _box_ends(shape, box, row, col))
+    return np.asarray((high * wide).astype(np.float64) / (box[0] * box[1]))
+
+
+def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:
+    """Start and end (2, n) of boxes around cells along rows and columns, cut at the edges."""
+    return [
+        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
+        for at, size, length in zip((row, col), box, shape, strict=True)
+    ]
+
+
 def _box_means(values: Floats, box: tuple[int, int], row: Any, col: Any) -> Floats:
     """Means (n,) over boxes around cells of an array, zero outside: from its sums, far cheaper than a filter."""
     sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    np.cumsum(values.cumsum(0), 1, out=sums[1:, 1:])
-    ends = [
-        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
-        for at, size, length in zip((row, col), box, values.shape, strict=True)
-    ]
-    (top, low), (left, right) = ends
+    np.cumsum(values.cumsum(0, dtype=np.float64), 1, out=sums[1:, 1:])
+    (top, low), (left, right) = _box_ends(values.shape, box, row, col)
     inside = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
     return np.asarray(inside / (box[0] * box[1]))
 

@@ -227,8 +227,11 @@ class AreaResampler(Resampler):
         by_row, by_col = self.parts
         return slice(rows.start * by_row, rows.stop * by_row), slice(cols.start * by_col, cols.stop * by_col)
 
-    def _resample_tiles(self, _: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
+    def _resample_tiles(
+        self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
+    ) -> Array:
         """Make a block in strips of rows."""
+        del mapping  # that of the finer grid is used
         rows, cols = block
         out = np.full((*layers[0].shape[:-2], rows.stop - rows.start, cols.stop - cols.start), self.fill, self.dtype)
         valid = self._valid(*layers)
@@ -240,7 +243,11 @@ class AreaResampler(Resampler):
             )
         return out
 
-    _resample_axes = _resample_tiles
+    def _resample_axes(
+        self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
+    ) -> Array:
+        """Make a block of a parallel grid alike."""
+        return self._resample_tiles(mapping, layers, origin, block)
 
     def _summarise(self, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
         """Take the nearest source pixels at all places, and their statistic."""
