@@ -138,11 +138,14 @@ class _TileAxis:
             return weights_at(part, kernel)
         start = np.floor(part)
         weights = weights_at(part - start, kernel)
-        shifted = [np.zeros_like(part) for _ in range(len(weights) + self.more)]
-        for step in range(self.more + 1):
-            here = (start == step).astype(dtype)
-            for tap, weight in enumerate(weights):
-                shifted[tap + step] += weight * here
+        none, shifted = np.zeros((), part.dtype), []
+        at = [start == step for step in range(self.more)]
+        for tap in range(len(weights) + self.more):
+            of_step = [weights[tap - step] if 0 <= tap - step < len(weights) else none for step in range(self.more + 1)]
+            weight = of_step[-1]
+            for here, other in zip(at[::-1], of_step[-2::-1], strict=True):
+                weight = np.where(here, other, weight)
+            shifted.append(weight)
         return shifted
 
     def needed(self, kernel: str, axis: int) -> slice:
