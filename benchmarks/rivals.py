@@ -254,9 +254,14 @@ def peer_local(task: Task, peer: peers.Peer) -> Task:
 
 
 def klt_local(task: Task) -> Task:
-    """Track all places at once; windows of 64 px at most, beyond which the tracker only gets slower."""
+    """Track all places whose windows hold no nodata; of 64 px at most, beyond which the tracker only gets slower."""
     places, size = np.load(task["places"]), min(task["window"], 64)
-    found = peers.track(_read(task["ref"]), _read(task["tgt"]), places[:, ::-1], size)
+    images = _read(task["ref"]), _read(task["tgt"])
+    found = peers.track(*images, places[:, ::-1], size)
+    for at, (row, col) in enumerate(np.rint(places).astype(int)):
+        cut = slice(max(row - size // 2, 0), row + size // 2), slice(max(col - size // 2, 0), col + size // 2)
+        if not all(image[cut].all() for image in images):
+            found[at] = np.nan
     columns = {"row": places[:, 0], "col": places[:, 1], "dcol": found[:, 0], "drow": found[:, 1]}
     np.savez(task["out"], ok=np.isfinite(found).all(1), size=np.full(len(places), size), **columns)
     return {"tried": len(places)}

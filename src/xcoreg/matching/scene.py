@@ -294,8 +294,9 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
-    share = _inner_share(known.shape, box, r, c) if _all_but_the_first(known) else _box_means(known, box, r, c)
-    texture = _box_means(np.sqrt(energy) * known.astype(np.float64), box, r, c) / np.maximum(share, 1e-9)
+    counted = known.astype(np.float64)
+    share = _inner_share(known.shape, box, r, c) if _all_but_the_first(known) else _box_means(counted, box, r, c)
+    texture = _box_means(np.sqrt(energy) * counted, box, r, c) / np.maximum(share, 1e-9)
     if overview.valid.all():
         return texture, np.ones(len(r))
     return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
