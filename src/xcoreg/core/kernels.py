@@ -43,13 +43,13 @@ def _cubic_weights(part: Array) -> list[Array]:
     # In place: these arrays fill the processor's cache. ((1 - p/2) p - 1/2) p and ((2 - 3p/2) p + 1/2) p,
     for weight, constant, linear in ((before, 1, -0.5), (after, 2, 0.5)):
         np.subtract(constant, weight, out=weight)
-        weight *= part
-        weight += linear
-        weight *= part
+        np.multiply(weight, part, out=weight)
+        np.add(weight, linear, out=weight)
+        np.multiply(weight, part, out=weight)
     # (3p/2 - 5/2) p**2 + 1 and (p/2 - 1/2) p**2.
     for weight, linear in ((here, 2.5), (beyond, 0.5)):
-        weight -= linear
-        weight *= square
+        np.subtract(weight, linear, out=weight)
+        np.multiply(weight, square, out=weight)
     here += 1
     return [before, here, after, beyond]
 
