@@ -333,10 +333,14 @@ def apply(
         Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
     resolution : float or (float, float), optional
         Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
-    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
+    resampling : str
+        One of "auto", "nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "min", "q1",
+        "med", "q3", "max".
         "auto" is cubic, and nearest for integers that are classes: with a colour table, single bits, or flags of CF.
-        Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
-        widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
+        Cubic is Keys' with a = -1/2, cubic_spline a B-spline, which smooths; from "average" on they are statistics of
+        the source pixels under an output pixel, to about a quarter of a source pixel.
+        Where the output is more than 1.1 times coarser than the source the kernel is widened accordingly ("nearest"
+        just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
         Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the
         same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask), in an image of

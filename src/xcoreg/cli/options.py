@@ -46,10 +46,11 @@ def band_option(name: str, text: str) -> Callable[[F], F]:
 
 def resampling_option(default: str = "auto") -> Callable[[F], F]:
     """Make the option that chooses the interpolation kernel."""
-    kinds: tuple[str, ...] = ("nearest", "bilinear", "cubic", "lanczos")
+    kinds: tuple[str, ...] = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos")
     text = "Interpolation kernel."
     if default == "auto":
-        kinds, text = (default, *kinds), "Interpolation kernel; auto is cubic, and nearest for classes."
+        kinds = (default, *kinds, "average", "mode", "min", "q1", "med", "q3", "max")
+        text = "Interpolation kernel; auto is cubic, and nearest for classes."
     return click.option("--resampling", type=click.Choice(kinds), default=default, show_default=True, help=text)
 
 

@@ -200,18 +200,41 @@ def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, mak
     places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
     if found.size // min(_FACTORS) < _COARSE_SIDE or not len(places):
         return False
-    target = scene.target_cutter.cut(places[:, 0], places[:, 1], found.size)
-    moved = places + moves
-    reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
-    rest = moves - np.stack([reference.x - target.x, reference.y - target.y], -1)
-    pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
-    return coarser_pixels_disagree((target.values, reference.values, target.valid, reference.valid), pixels, make)
+
+    def cut(part: slice) -> tuple[Images, Floats]:
+        target = scene.target_cutter.cut(places[part, 0], places[part, 1], found.size)
+        moved = places[part] + moves[part]
+        reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
+        rest = moves[part] - np.stack([reference.x - target.x, reference.y - target.y], -1)
+        pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
+        return (target.values, reference.values, target.valid, reference.valid), pixels
+
+    return _mostly_disagree(cut, len(places), make)
 
 
 def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> bool:
     """Whether most of some windows, moved by `moves` (n, 2), px, match elsewhere once their pixels are averaged."""
-    target, reference = images[0][:_WINDOWS], images[1][:_WINDOWS]
-    target_valid, reference_valid = images[2][:_WINDOWS], images[3][:_WINDOWS]
+
+    def cut(part: slice) -> tuple[Images, Floats]:
+        return (images[0][part], images[1][part], images[2][part], images[3][part]), moves[part]
+
+    return _mostly_disagree(cut, min(len(moves), _WINDOWS), make)
+
+
+def _mostly_disagree(cut: Callable[[slice], tuple[Images, Floats]], n: int, make: Callable[[float], Matcher]) -> bool:
+    """Whether more windows disagree with their coarser pixels than agree: half of them may decide that none can."""
+    half = (n + 1) // 2
+    first = _disagreements(*cut(slice(0, half)), make)
+    if all(agree == half for _, agree in first):
+        return False
+    rest = _disagreements(*cut(slice(half, n)), make) if n > half else [(0, 0)] * len(first)
+    return any(no + more > yes + other for (no, yes), (more, other) in zip(first, rest, strict=True))
+
+
+def _disagreements(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> list[tuple[int, int]]:
+    """How many windows disagree and how many agree with their coarser pixels, for each factor."""
+    target, reference, target_valid, reference_valid = images
+    counts = []
     for factor in _FACTORS:
         if target.shape[-1] // factor < _COARSE_SIDE:
             continue
@@ -219,9 +242,8 @@ def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float
         ref = shrink(reference, reference_valid, factor)
         coarse = make(8.0 / factor + 1)(tgt[0], ref[0], tgt[1], ref[1])
         ok = coarse.ok
-        off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves[:_WINDOWS]).T)
+        off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves).T)
         sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))
         disagree = off > np.maximum(_LOCKED, _SIGMAS * sigma)
-        if (ok & disagree).sum() * 2 > ok.sum():
-            return True
-    return False
+        counts.append((int((ok & disagree).sum()), int((ok & ~disagree).sum())))
+    return counts

@@ -210,7 +210,7 @@ class _Plan:
 
 def _plan(scene: Scene, options: LocalOptions, given: Floats | None, apart: bool = False) -> _Plan:
     affine = scene.target.grid.affine
-    size = local_window(scene.overlap, scene.linear) if options.window is None else int(options.window)
+    size = local_window(scene.overlap, scene.linear) if options.side is None else options.side
     usual = size / scene.target_pixel if apart else default_spacing(scene.overlap, affine)
     spacing = usual if options.spacing is None else float(options.spacing)
     if given is None:

@@ -18,7 +18,7 @@ from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
 
-_SMALLEST_WINDOW = 16
+_SMALLEST_WINDOW, _NARROWEST = 16, 8
 _CONTRASTS = ("same", "reversed", "any")
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
@@ -36,7 +36,7 @@ class MatchOptions(TypedDict, total=False):
 
     band: int | str | None
     ref_band: int | str | None
-    window: int | None
+    window: int | tuple[int, int] | None
     at: tuple[float, float] | None
     max_shift: float | None
     windows: int
@@ -75,8 +75,9 @@ class Options:
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
         "auto" takes the pair of bands that correlates best in coarse images.
-    window : int, optional
-        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; of overlaps
+    window : int or (columns, rows), optional
+        Side of the matching windows, px of the matching grid (the coarser of the two images); of a rectangle the part
+        of a square of its longer side that counts. Default 256; of overlaps
         of less than 725 px a third, 128 at least or what the overlap holds; larger ones are tried when these fail or
         are few. Elevation matchers use the whole overlap, unless `at` is given.
     at : (x, y), optional
@@ -119,7 +120,7 @@ class Options:
 
     band: int | str | None = None
     ref_band: int | str | None = None
-    window: int | None = None
+    window: int | tuple[int, int] | None = None
     at: tuple[float, float] | None = None
     max_shift: float | None = None
     windows: int = 9
@@ -136,6 +137,17 @@ class Options:
     bias: Any = None
     progress: bool = False
     errors: str = "raise"
+
+    @property
+    def side(self) -> int | None:
+        """Longer side of the windows that are wanted."""
+        return None if self.window is None else int(max(np.atleast_1d(self.window)))
+
+    @property
+    def part(self) -> tuple[float, float]:
+        """Share of the square windows, along (columns, rows), that counts."""
+        cols, rows = np.broadcast_to(1 if self.window is None else self.window, 2) / (self.side or 1)
+        return float(cols), float(rows)
 
     @property
     def terms(self) -> Terms | None:
@@ -283,8 +295,12 @@ def _check_numbers(options: Options) -> None:
     windows: Any = options.windows
     limit: Any = options.max_shift
     whole = int | np.integer
-    if window is not None and not (isinstance(window, whole) and window >= _SMALLEST_WINDOW):
-        raise OptionError(f"window is {window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
+    sides = window if isinstance(window, tuple | list) and len(window) == 2 else [window]
+    if window is not None and not all(isinstance(side, whole) and side >= _SMALLEST_WINDOW for side in sides):
+        least = f"at least {_SMALLEST_WINDOW}"
+        raise OptionError(f"window is {window!r}: give a whole number of pixels, or (columns, rows), {least}")
+    if window is not None and max(sides) > _NARROWEST * min(sides):
+        raise OptionError(f"window is {window!r}: give sides of which one is at most {_NARROWEST} times the other")
     if not (isinstance(windows, whole) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
     if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):

@@ -9,7 +9,7 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -35,6 +35,9 @@ _BUDGET = 25_000_000  # px decoded of a larger image, at most
 _FIRST = 5  # blocks per axis that are read first
 _SIZE = 512  # cells along the longer side of an image
 _LEAST = 2  # samples of either kind along a side of a block that make a border
+
+
+Places: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.intp]]"  # rows and columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +94,10 @@ class Samples:
         down, right = self.cells(box)
         rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
         above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
-        places = [np.ix_(rows, cols), np.ix_(above, cols), np.ix_(rows, before)]
-        self.put_samples(box, [block[at] for at in places], [] if mask is None else [mask[at] for at in places])
+        samples = [
+            _three_samples(one, (rows, cols), (above, before)) for one in (block, *(() if mask is None else (mask,)))
+        ]
+        self.put_samples(box, *samples)
         # On the first line of a block the neighbour is the sample itself.
         self.gy[down, right][above == rows] = np.nan
         self.gx[down, right][:, before == cols] = np.nan
@@ -121,6 +126,17 @@ class Samples:
             ~self.sampled, sampling=self.step, return_distances=False, return_indices=True
         )
         return np.asarray(self.valid[tuple(nearest)])
+
+
+def _three_samples(block: NDArray[Any], at: Places, before: Places) -> list[NDArray[Any]]:
+    """Pixels of a block at rows and columns, and those above and before them: by slices where every pixel is one."""
+    (rows, cols), (above, left) = at, before
+    if not all(part.size > 1 and part[-1] - part[0] == part.size - 1 for part in at):
+        return [block[np.ix_(rows, cols)], block[np.ix_(above, cols)], block[np.ix_(rows, left)]]
+    here = block[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    over = block[np.ix_(above[:1], cols)], here[:-1]
+    beside = block[np.ix_(rows, left[:1])], here[:, :-1]
+    return [here, np.concatenate(over), np.concatenate(beside, axis=1)]
 
 
 class Reader(Protocol):

@@ -13,6 +13,7 @@ from xarray import DataArray, Dataset, Variable, full_like
 
 from xcoreg import georef
 from xcoreg.core import Floats
+from xcoreg.core.area import STATISTICS
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
 from xcoreg.io.tags import without_statistics
@@ -272,6 +273,7 @@ def _mask_to_resample(bands: dict[Any, DataArray], dims: Dims, needed: bool) -> 
 
 def _resample_mask(mask: Variable, plan: WarpPlan, kernel: str) -> Variable:
     """Mask of the output: where the kernel finds data, as for the pixels themselves."""
+    kernel = "bilinear" if kernel in STATISTICS else kernel  # half of the weight there, half of the area here
     resampler = Resampler(plan.mapping, plan.frame.grid.shape.yx, kernel, 0, 0, "uint8")
     data = resample(DataArray(mask.astype(bool) if mask.chunks else mask), resampler)
     return Variable((*mask.dims[:-2], *plan.frame.dims), data.astype(bool), mask.attrs)

@@ -77,7 +77,10 @@ class Patch:
         """Rows of nodes, interpolated at columns of the patch."""
         cell, part = numbers // self.step, numbers % self.step / self.step
         nodes = self.nodes[:, cells]
-        return nodes[..., cell] + (nodes[..., cell + 1] - nodes[..., cell]) * part
+        # Taken, not indexed: rows stay side by side in memory, and so does everything made of them.
+        here = nodes.take(cell, axis=-1)
+        out: Floats = here + (nodes.take(cell + 1, axis=-1) - here) * part
+        return out
 
     def _single_pixels(self, rows: slice, cols: slice) -> tuple[NDArray[np.intp], Floats]:
         at, exact = self.single_pixels

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg import lazy
 from xcoreg.core import Array, Floats
+from xcoreg.core.area import STATISTICS, summarise
 from xcoreg.core.kernels import reach, round_position
-from xcoreg.core.sampling import sample, sample_axes, shrink
+from xcoreg.core.sampling import sample, sample_axes, shrink, work_dtype
 from xcoreg.raster.nodata import Validity
+from xcoreg.warp.mapping import compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +34,8 @@ _BLOCK_PIXELS = 1 << 18  # of output at once when the source is not a dask array
 _WIDE, _SQUARE = 4096, 512  # longest block, px, of parallel grids and of others
 _TILE, _LONGEST = 256, 2048  # sides of the blocks of a dask output are multiples of the first up to the second, px
 _PART = 64  # px, instead of the first, for outputs so coarse that a tile needs many chunks of the source
+# Places of a statistic along each side of an output pixel: per source pixel, fewest, most.
+_AREA_PLACES, _AREA_LEAST, _AREA_MOST = 2.0, 4, 64
 _COARSE = 4.0  # source px per output px from which on blocks are averaged before they are interpolated
 
 
@@ -60,7 +66,12 @@ class Resampler:
     def of(cls, mapping: Mapping | None, shape: tuple[int, int], plan: BandPlan) -> Resampler:
         """Make the resampler of a planned band."""
         validity = None if plan.validity == Validity(plan.nodata) else plan.validity
-        return cls(mapping, shape, plan.kernel, plan.nodata, plan.fill, str(plan.dtype), plan.correction, validity)
+        made = cls(mapping, shape, plan.kernel, plan.nodata, plan.fill, str(plan.dtype), plan.correction, validity)
+        if mapping is None or plan.kernel not in STATISTICS:
+            return made
+        if plan.kernel == "average" and max(mapping.scale) == 1.0:
+            return replace(made, kernel="bilinear")  # the mean over an area of one pixel
+        return AreaResampler.of_finer(made, mapping)
 
     def box(self, rows: slice, cols: slice) -> Box:
         """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
@@ -94,6 +105,7 @@ class Resampler:
         copied = self.kernel == "nearest"
         valid = None if copied else self._valid(*layers)
         values, good, frame = (source, None, (1, 1)) if copied else self._average(source, valid)
+        copies = not copied and self._copies_exactly and not (valid is None and _sums_are_copies(source))
         for tile in _tiles(rows, cols):
             at = mapping.positions(*tile)
             row, col = (slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, block, strict=True))
@@ -102,7 +114,7 @@ class Resampler:
                 goal[...] = self._take_nearest(source, at, origin)
                 continue
             goal[...] = self._interpolate(values, good, at, origin, frame)
-            if self._copies_exactly:
+            if copies:
                 self._copy_exact_hits(source, at, origin, goal)
         return out
 
@@ -112,7 +124,7 @@ class Resampler:
         """Make a block of a parallel grid from positions along its axes."""
         at = tuple(axis - start for axis, start in zip(mapping.axes(*block), origin, strict=True))
         source, _ = layers
-        if self.kernel == "nearest" or mapping.copies_pixels:
+        if self.kernel == "nearest" or (mapping.copies_pixels and not self._smooths):
             # Pixels are copied unchanged, missing ones too: NaN and infinity stay.
             out, inside = sample_axes(source, None, at[0], at[1], "nearest")
             out = out.astype(self.dtype, copy=False)
@@ -153,7 +165,12 @@ class Resampler:
         """Whether a copy preserves more than arithmetic: NaN, infinity, minus zero, integers beyond 2**53."""
         kind = np.dtype(self.dtype)
         unwidened = self.mapping is not None and max(self.mapping.scale) == 1.0
-        return unwidened and (kind.kind == "f" or kind.itemsize == 8)
+        return unwidened and not self._smooths and (kind.kind == "f" or kind.itemsize == 8)
+
+    @property
+    def _smooths(self) -> bool:
+        """Whether the kernel changes pixels at whole positions, too."""
+        return self.kernel == "cubic_spline"
 
     def _copy_exact_hits(self, source: Array, at: Positions, origin: tuple[int, int], out: Array) -> None:
         """Copy pixels at integer positions, as a shift by whole pixels does."""
@@ -179,6 +196,83 @@ class Resampler:
         if mask is not None:
             valid &= mask != 0
         return None if valid.all() else valid
+
+
+@dataclass(frozen=True)
+class AreaResampler(Resampler):
+    """Takes a statistic of the source pixels under each output pixel, from places spread evenly over it.
+
+    finer : From a grid of those places to source pixels; None where they do not meet.
+    parts : Places along rows and columns of an output pixel: four at least, and of means of large areas more.
+    """
+
+    finer: Mapping | None = None
+    parts: tuple[int, int] = (1, 1)
+
+    @classmethod
+    def of_finer(cls, one: Resampler, mapping: Mapping) -> AreaResampler:
+        """Make it of a resampler whose kernel is the name of a statistic."""
+        dense = _AREA_PLACES * (2 if one.kernel == "average" else 1)
+        by_row, by_col = (int(np.clip(np.ceil(dense * scale), _AREA_LEAST, _AREA_MOST)) for scale in mapping.scale)
+        rows, cols = mapping.out.shape
+        affine = mapping.out.affine @ Affine.scale(1 / by_col, 1 / by_row)
+        finer = compose(GeoBox((rows * by_row, cols * by_col), affine, mapping.out.crs), mapping.source, mapping.move)
+        return cls(**{f.name: getattr(one, f.name) for f in fields(one)}, finer=finer, parts=(by_row, by_col))
+
+    def box(self, rows: slice, cols: slice) -> Box:
+        """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
+        return (0, 0, 0, 0) if self.finer is None else self.finer.window(*self._places(rows, cols), 2)
+
+    def _places(self, rows: slice, cols: slice) -> tuple[slice, slice]:
+        by_row, by_col = self.parts
+        return slice(rows.start * by_row, rows.stop * by_row), slice(cols.start * by_col, cols.stop * by_col)
+
+    def _resample_tiles(
+        self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
+    ) -> Array:
+        """Make a block in strips of rows."""
+        del mapping  # that of the finer grid is used
+        rows, cols = block
+        out = np.full((*layers[0].shape[:-2], rows.stop - rows.start, cols.stop - cols.start), self.fill, self.dtype)
+        valid = self._valid(*layers)
+        strip = max(_BLOCK_PIXELS // max((cols.stop - cols.start) * self.parts[0] * self.parts[1], 1), 1)
+        for start in range(rows.start, rows.stop, strip):
+            part = slice(start, min(start + strip, rows.stop))
+            out[..., part.start - rows.start : part.stop - rows.start, :] = self._summarise(
+                (layers[0], valid), origin, (part, cols)
+            )
+        return out
+
+    def _resample_axes(
+        self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
+    ) -> Array:
+        """Make a block of a parallel grid alike."""
+        return self._resample_tiles(mapping, layers, origin, block)
+
+    def _summarise(self, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]) -> Array:
+        """Take the nearest source pixels at all places, and their statistic."""
+        (source, valid), finer = layers, self.finer
+        places = self._places(*block)
+        if finer is not None and finer.is_parallel:
+            rows, cols = (axis - start for axis, start in zip(finer.axes(*places), origin, strict=True))
+            values, good = sample_axes(source, valid, rows, cols, "nearest")
+        elif finer is not None:
+            values, good = sample(source, valid, *finer.positions(*places), "nearest", origin=origin)
+        parts = [n for side, by in zip(block, self.parts, strict=True) for n in (side.stop - side.start, by)]
+        lead = source.shape[:-2]
+        grouped = [
+            np.swapaxes(one.reshape(*lead, *parts), -3, -2).reshape(*lead, parts[0], parts[2], -1)
+            for one in (values.astype(work_dtype(source.dtype)), good)
+        ]
+        return self._to_stored(*summarise(grouped[0], grouped[1], self.kernel))
+
+
+def _sums_are_copies(source: Array) -> bool:
+    """Whether a sum with weights of one and zero returns every pixel, of a source without missing pixels."""
+    if source.dtype not in (np.float32, np.float64):
+        return False
+    negative_zero = source.dtype.type(-0.0).view(f"i{source.dtype.itemsize}")
+    return not (source.view(negative_zero.dtype) == negative_zero).any()
 
 
 def to_stored(
