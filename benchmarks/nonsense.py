@@ -363,12 +363,12 @@ def _parcels(rng: Generator, shape: Shape, side: float, roads: float, lattice: G
 
 
 def _seen(rng: Generator, scene: np.ndarray) -> np.ndarray:
-    """A scene through optics, with texture and noise."""
+    """Add texture and noise to a scene seen through optics."""
     soft = ndimage.gaussian_filter(scene, 0.6)
     return _noisy(rng, soft / max(soft.std(), 1e-9) + 0.15 * _scene(rng, scene.shape))
 
 
-def _self_similar(rng: Generator, shape: Shape, draw: Callable[[Generator, Generator, float], np.ndarray]) -> Pair:
+def _self_similar(rng: Generator, draw: Callable[[Generator, Generator, float], np.ndarray]) -> Pair:
     """Two places laid out by one rule: the same sides and directions, other offsets, other contents."""
     side, rule = rng.uniform(10, 40), int(rng.integers(2**31))
     parts = [_seen(rng, draw(rng, np.random.default_rng(rule), side)) for _ in range(2)]
@@ -384,7 +384,7 @@ def pivots(rng: Generator, shape: Shape) -> Pair:
         circle = np.hypot(off[0] - side / 2, off[1] - side / 2) < 0.46 * side
         return np.where(circle & (rng.random(len(level)) < 0.8)[cells], level[cells], -1.0)
 
-    return _self_similar(rng, shape, draw)
+    return _self_similar(rng, draw)
 
 
 def blocks(rng: Generator, shape: Shape) -> Pair:
@@ -396,7 +396,7 @@ def blocks(rng: Generator, shape: Shape) -> Pair:
         level = rng.standard_normal((cells.max() + 1, 25))
         return np.where(cells < 0, -1.5, 0.5 * level[cells, roofs] + 0.5 * level[cells, 0])
 
-    return _self_similar(rng, shape, draw)
+    return _self_similar(rng, draw)
 
 
 def checkered(rng: Generator, shape: Shape) -> Pair:
@@ -406,7 +406,7 @@ def checkered(rng: Generator, shape: Shape) -> Pair:
         cells, _ = _parcels(rng, shape, side, rule.choice([0.0, 1.0]), rule)
         return np.where(cells < 0, 2.0, rng.standard_normal(cells.max() + 1)[cells])
 
-    return _self_similar(rng, shape, draw)
+    return _self_similar(rng, draw)
 
 
 def rows(rng: Generator, shape: Shape) -> Pair:
@@ -418,7 +418,7 @@ def rows(rng: Generator, shape: Shape) -> Pair:
         fields = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5 * side)
         return trees * (fields > np.quantile(fields, 0.25)) + 0.5 * (fields > np.quantile(fields, 0.6))
 
-    return _self_similar(rng, shape, draw)
+    return _self_similar(rng, draw)
 
 
 KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {

@@ -22,6 +22,7 @@ _SLOWEST = 6.0  # edges vary more slowly than this, cycles per window, without a
 # Second peak of the autocorrelation of edges from which on a scene repeats itself, and share of the highest one from
 # which on a peak is a period, too. Without a pattern it stays below 0.2, mostly.
 _REPEATS, _PERIODS = 0.2, 0.5
+_VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
 # Another period fits the edges as well if it has more than this share of the correlation of the answer.
 _AS_WELL = 0.9
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
@@ -55,13 +56,11 @@ def fits_elsewhere(
     if not by_edges:
         # Rows of a few pixels are too fine for edges.
         similar = np.maximum(similar, lags.in_both([_fine(*one) for one in images], seen))
-    similar[lags.near] = -1
-    highest = float(similar.max())
-    if highest < _REPEATS:
+    peaks = lags.periods(similar)
+    if not peaks.any():
         return False
-    there = similar > _PERIODS * highest
-    peaks = there & (similar == ndimage.maximum_filter(similar, 5, mode="wrap"))
     cell = float((lags.row**2 + lags.col**2)[peaks].min())
+    there = ndimage.binary_dilation(peaks, np.ones((3, 3)))
     if move is not None and np.isfinite(limit):
         at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
         there &= np.maximum(*at) <= limit / factor
@@ -105,6 +104,17 @@ class _Lags:
         """Autocorrelation that two images have in common."""
         both = [self.correlation(one, one, weight, weight) for one, weight in zip(fields, weights, strict=True)]
         return np.minimum(*both)
+
+    def periods(self, similar: Floats) -> Bools:
+        """Peaks of an autocorrelation with a valley before them: along a coast or a road it falls without one."""
+        tops = (similar == ndimage.maximum_filter(similar, 5, mode="wrap")) & (similar >= _REPEATS) & ~self.near
+        row, col = np.nonzero(tops)
+        path = np.linspace(0, 1, _ON_THE_WAY)[:, None]
+        way = [np.rint(path * lag).astype(np.intp) for lag in (self.row[row, 0], self.col[0, col])]
+        height = similar[row, col]
+        deep = similar[way[0], way[1]].min(0) < _VALLEY * height
+        tops[row, col] = deep & (height >= _PERIODS * height[deep].max(initial=0))
+        return np.asarray(tops)
 
     def _modes(self, images: Floats) -> Spectra:
         return np.asarray(fft.rfft2(images, self._wide, axes=(1, 2)))
