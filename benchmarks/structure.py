@@ -34,12 +34,12 @@ _RADAR = ("radar 1", "radar 4")
 def patches(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels of patches laid over each other, and texture with amplitude 1/f."""
     labels = np.zeros((size, size), int)
-    y, x = np.mgrid[:size, :size]
+    y, x = np.ogrid[:size, :size]
     for label in range(1, int(rng.integers(150, 500))):
         side, (row, col) = np.exp(rng.uniform(np.log(0.02), np.log(0.14))) * size, rng.uniform(0, size, 2)
         turn, flat = rng.uniform(0, np.pi), rng.uniform(0.3, 1)
         part = tuple(slice(int(max(at - 1.5 * side, 0)), int(min(at + 1.5 * side, size))) for at in (row, col))
-        dx, dy = x[part] - col, y[part] - row
+        dx, dy = x[:, part[1]] - col, y[part[0]] - row
         along, across = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
         square = rng.random() < 0.7
         inside = np.maximum(abs(along), abs(across) / flat) < side

@@ -149,8 +149,9 @@ def test_one_place_takes_a_handful_of_computations(wide):
     with dask.config.set(scheduler=count):
         found = match(tgt, ref, **ONE_PLACE)
     assert found.ok
-    # An overview of each image, a cut of each, the reference cut again at the answer; quarters of both, both again.
-    assert len(asked) <= 9
+    # An overview of each image, a cut of each, the reference cut again at the answer; quarters of both, both again,
+    # and both where a scene might repeat itself.
+    assert len(asked) <= 11
 
 
 def test_windows_are_all_that_is_read_of_a_large_file(files, monkeypatch):

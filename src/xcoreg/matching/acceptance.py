@@ -11,12 +11,13 @@ from scipy.special import bdtrc
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
+from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
-from xcoreg.matching.scene import Scene
+from xcoreg.matching.scene import Scene, evenly
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
 
 Images = tuple[Floats, Floats, Bools, Bools]  # windows of target and reference, and where they are valid
@@ -75,8 +76,10 @@ def chance_of_agreement(agreeing: int, tried: int, reach: float, radius: float =
 
 
 def count_independent(places: Floats, size: float) -> int:
-    """Count the windows at places (n, 2), px, that hardly overlap."""
-    return len(np.unique(np.floor(places / (_APART * size)), axis=0)) if len(places) else 0
+    """Count the windows at places (n, 2), px, that hardly overlap: cells of a grid, wherever its origin be."""
+    cells, origins = places / (_APART * size), np.arange(3) / 3
+    counts = [len(np.unique(np.floor(cells + np.array([x, y])), axis=0)) for x in origins for y in origins]
+    return min(counts) if len(places) else 0
 
 
 def shared_area(places: Floats, sizes: Floats) -> Floats:
@@ -193,6 +196,22 @@ def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
     steps = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]) * size
     offsets = np.stack(vector_to_map(scene.linear, *steps.T), -1)
     return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
+
+
+_SEVERAL, _PATTERN = 9, 128  # windows that say whether a scene repeats itself, and their least side
+
+
+def repeats_elsewhere(
+    scene: Scene, places: Floats, moves: Floats, size: int, *, by_edges: bool, max_shift: float | None
+) -> bool:
+    """Whether the scene has a pattern of which another place fits windows at places (n, 2) as well as moves (n, 2)."""
+    some, size = evenly(places, _SEVERAL), max(size, _PATTERN)
+    target = scene.target_cutter.cut(places[some, 0], places[some, 1], size)
+    reference = scene.reference_cutter.cut(places[some, 0] + moves[some, 0], places[some, 1] + moves[some, 1], size)
+    move = np.array(vector_to_pixel(scene.linear, *np.median(moves[some], axis=0)))
+    limit = np.inf if max_shift is None else max_shift * scene.target_pixel
+    windows = target.values, reference.values, target.valid, reference.valid
+    return fits_elsewhere(*windows, by_edges=by_edges, move=move, limit=limit)
 
 
 def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, make: Callable[[float], Matcher]) -> bool:

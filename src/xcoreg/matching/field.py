@@ -21,7 +21,7 @@ from xcoreg.core.models.parallax import Parallax
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.matching import windows
-from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent
+from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent, repeats_elsewhere
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure
@@ -193,8 +193,22 @@ def find_points(scene: Scene, options: LocalOptions, *, apart: bool = False) -> 
         side = max(round(plan.spacing * scene.target_pixel), 16)
         points, reach = block_points(scene, options, places, side if options.window is None else plan.size), None
     filtered = run_filters_over(points, options, scene, surface_of(scene, options))
+    if reach is not None and not callable(options.matcher) and _repeats(scene, options, filtered, plan.size):
+        filtered = filtered.with_status(filtered.ok, Status.AMBIGUOUS)
     logger.info("%d windows: %s", len(points), filtered)
     return filtered, reach
+
+
+def _repeats(scene: Scene, options: LocalOptions, points: TiePoints, size: int) -> bool:
+    """Whether the scene is a pattern of which other places fit as well as the tie points, on which windows agree."""
+    tried = points.take(np.isin(points.status, TRIED))
+    ok = tried.ok
+    if int(ok.sum()) < _FEWEST:
+        return False
+    places, moves = np.stack([tried.x, tried.y], -1), np.stack([tried.dx, tried.dy], -1)
+    smooth = windows.interpolate(places[ok], moves[ok], places)
+    how = {"by_edges": options.matcher == "structure", "max_shift": options.max_shift}
+    return repeats_elsewhere(scene, places, smooth, size, **how)
 
 
 @dataclass(frozen=True, eq=False)
