@@ -30,6 +30,7 @@ from xcoreg.arosics.options import (
 from xcoreg.arosics.points import Tie_Point_Grid
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import MatchError, OptionError
+from xcoreg.files import check_output
 from xcoreg.georef import to_geotransform
 from xcoreg.io.write import write_raster
 from xcoreg.results.coregistration import Coregistration
@@ -108,6 +109,9 @@ class _Job:
             ref, tgt = (Path(name or "image") for name in self._paths)
             self.params["path_out"] = str(tgt.with_name(f"{tgt.stem}__shifted_to__{ref.stem}.bsq"))
         wanted = {name: self.params[name] for name in OUTPUT} | options
+        if wanted["path_out"]:
+            masks = (self.params.get(f"mask_baddata_{side}") for side in ("ref", "tgt"))
+            check_output(wanted["path_out"], inputs=(self.ref, self.shift, *self._paths, *masks))
         job = DESHIFTER(self.shift, self.coreg_info, nodata=self.params["nodata"][1], **wanted)
         self.deshift_results = job.correct_shifts()
         return self.deshift_results

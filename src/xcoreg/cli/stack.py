@@ -11,6 +11,7 @@ import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.batch import some_of
 from xcoreg.cli.console import Console, ConsoleCommand, NoMatch
+from xcoreg.cli.paths import OutputFolder
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
@@ -29,7 +30,7 @@ _WRITE = ("align_grid", "like", "resampling", "driver", "co", "force", "overwrit
     ],
 )
 @click.argument("images", nargs=-1, required=True, type=shared.image_path)
-@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Folder of the outputs.")
+@click.option("--out", required=True, metavar="DIR", type=OutputFolder("stack.html"), help="Folder of the outputs.")
 @click.option(
     "--ref", metavar="REF", type=shared.image_path, help="Image that has its place; else the mean of the dates stays."
 )

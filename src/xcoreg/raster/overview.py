@@ -137,6 +137,9 @@ class Reader(Protocol):
     def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
         """Read boxes and store their samples."""
 
+    def missing_blocks(self, rows: Sequence[int], cols: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Which parts, between these edges, need not be read, as they hold no data; None if unknown."""
+
 
 def cell_size(reader: Reader, size: int) -> tuple[int, int]:
     """Size of the coarse cells."""
@@ -184,11 +187,29 @@ class _BlockSearch:
     def run(self) -> None:
         rows, cols = self.reader.shape
         budget = max(4, _BUDGET * self.read.size // (rows * cols))
-        todo = self._first_blocks()
+        border = self._leave_out_missing()
+        todo = [
+            *border[:: max(-(-len(border) // budget), 1)],
+            *(at for at in self._first_blocks() if not self.read[at]),
+        ]
+        budget += len(border) and budget
         while todo and budget > 0:
             self._read_blocks(todo[:budget])
             budget -= len(todo)
             todo = self._next_blocks()
+
+    def _leave_out_missing(self) -> list[tuple[int, int]]:
+        """Take blocks that a sparse file does not hold as empty; return the others beside them."""
+        missing = self.reader.missing_blocks(self.row_edges, self.col_edges)
+        unwritten = np.array([getattr(self.reader, "nodata", None) or 0.0])  # what GDAL reads there
+        if missing is None or self.samples.is_valid(unwritten).any():
+            return []
+        samples = self.samples
+        edges = ((self.row_edges, samples.rows), (self.col_edges, samples.cols))
+        samples.sampled[missing[np.ix_(*(np.searchsorted(*each, side="right") - 1 for each in edges))]] = True
+        self.read |= missing
+        self.sides[:, missing] = 0.0
+        return [(int(row), int(col)) for row, col in np.argwhere(~missing & ndimage.binary_dilation(missing))]
 
     def _first_blocks(self) -> list[tuple[int, int]]:
         rows, cols = (
@@ -284,6 +305,9 @@ class _ImageReader:
         preferred = self.raster.variable.encoding.get("preferred_chunks", {})
         rows, cols = preferred.get(y_dim), preferred.get(x_dim)
         return (rows, cols) if isinstance(rows, int) and isinstance(cols, int) else (1, self.shape[1])
+
+    def missing_blocks(self, rows: Sequence[int], cols: Sequence[int]) -> None:  # noqa: ARG002
+        return None
 
     def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
         if self.raster.is_chunked and samples.step[0] > 1:
