@@ -43,15 +43,21 @@ def check_outputs(params: list[click.Parameter], values: dict[str, Any]) -> None
         if given is None:
             continue
         label = (param.name or "").upper() if isinstance(param, click.Argument) else param.opts[0]
-        goal = xcoreg.files.check_output(given, inputs=inputs)
-        if isinstance(param, click.Argument) and goal.exists() and values.get("overwrite") is False:
-            raise OptionError(f"the output {given} exists already: add --overwrite to replace it")
+        goal = check_new(given, inputs, not (isinstance(param, click.Argument) and values.get("overwrite") is False))
         place = os.path.normcase(goal.resolve())
         if place in found:
             raise OptionError(f"{label} and {found[place]} are the same file, {given}: give two names")
         found[place] = label
     for param in folders:
         _check_folder(param, values.get(param.name or ""), inputs)
+
+
+def check_new(path: str | Path, inputs: Any, overwrite: bool) -> Path:
+    """Refuse an output that cannot be written, is an input, or exists and is not to be replaced."""
+    goal = xcoreg.files.check_output(path, inputs=inputs)
+    if goal.exists() and not overwrite:
+        raise OptionError(f"the output {path} exists already: add --overwrite to replace it")
+    return goal
 
 
 def _check_folder(param: click.Parameter, folder: str | None, inputs: list[str]) -> None:
