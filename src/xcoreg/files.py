@@ -77,22 +77,51 @@ def gdal_threads() -> str:
 def same_file(one: AnyPath, two: AnyPath) -> bool:
     """Whether two paths name one existing local file."""
     first, second = local_path(one), local_path(two)
-    if first is None or second is None or not (first.exists() and second.exists()):
+    try:
+        return first is not None and second is not None and first.samefile(second)
+    except OSError:  # one of them does not exist
         return False
-    return first.samefile(second)
 
 
-def check_output(path: AnyPath, *, inputs: tuple[AnyPath, ...] = (), overwrite: bool = True) -> Path:
-    """Check that an output can and may be written, before any work is done."""
+def check_inputs(goal: Path, inputs: Iterable[Any]) -> None:
+    """Refuse an output, or a file of GDAL beside it, that is an input, a part of one (.hdr), or a source of a VRT.
+
+    inputs : Paths, or images, whose files count; anything else is ignored.
+    """
+    written = [one for one in (goal, *(goal.with_name(goal.name + end) for end in SIDECARS)) if one.exists()]
+    for path in (path for one in inputs for path in _sources_of(one)) if written else ():
+        beside = Path(path).suffix.lower() == ".vrt" or goal.stem.startswith(Path(path).stem)
+        for each in (path, *(_parts_of(path) if beside else ())):
+            if any(same_file(one, each) for one in written):
+                what = "the input itself" if each is path else f"a part of the input {path}"
+                raise OptionError(f"the output {goal} is {what}: give another path")
+
+
+def _sources_of(one: Any) -> list[str]:
+    """Files that an input is read from: itself, or those of an image in memory."""
+    if isinstance(one, str | os.PathLike):
+        return [os.fspath(one)]
+    images = getattr(one, "data_vars", {"": one}).values()
+    return [path for each in images if isinstance(path := getattr(each, "encoding", {}).get("source"), str)]
+
+
+def _parts_of(path: str) -> list[str]:
+    """Files of which a local raster is made."""
+    if local_path(path) is None or not Path(path).is_file():
+        return []
+    with suppress(OptionError), open_gdal(path) as file:
+        return list(file.files)
+    return []
+
+
+def check_output(path: AnyPath, *, inputs: Iterable[Any] = (), overwrite: bool = True) -> Path:
+    """Check that an output can and may be written, before any work is done; inputs as for :func:`check_inputs`."""
     goal = local_path(path)
     if goal is None:
         raise OptionError(f"cannot write to {path}: give a local path")
-    if any(same_file(goal, one) for one in inputs):
-        raise OptionError(f"the output {goal} is the input itself: give another path")
+    check_inputs(goal, inputs)
     if not goal.parent.is_dir():
         raise OptionError(f"cannot write {goal}: there is no folder {goal.parent}")
-    if goal.is_dir() and not _is_zarr(goal):
-        raise OptionError(f"cannot write {goal}: it is a folder")
     if goal.exists() and not overwrite:
         raise OptionError(f"{goal} exists: give another path or allow overwriting")
     _check_replaceable(goal)
@@ -105,7 +134,9 @@ def check_output(path: AnyPath, *, inputs: tuple[AnyPath, ...] = (), overwrite: 
 
 
 def _check_replaceable(goal: Path) -> None:
-    """Refuse to replace what is read-only, and devices, pipes and sockets."""
+    """Refuse to replace folders but those of Zarr, what is read-only, and devices, pipes and sockets."""
+    if goal.is_dir() and not _is_zarr(goal):
+        raise OptionError(f"cannot write {goal}: it is a folder")
     if goal.exists() and not (goal.is_file() or goal.is_dir()):
         raise OptionError(f"cannot write {goal}: it is a device or a pipe, not a file")
     if goal.exists() and not goal.stat().st_mode & 0o222:
@@ -136,6 +167,7 @@ def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
 
     Temporary folders of killed programs are removed when the same output is written again.
     """
+    _check_replaceable(goal)
     folder = make_temporary_folder(goal)
     try:
         with _emptied_on_failure(folder):
@@ -156,12 +188,15 @@ def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Offer a temporary path as :func:`new_file` does; an OSError becomes an OptionError that names the output."""
+def replacing(path: AnyPath, inputs: Iterable[Any] = ()) -> Iterator[Path]:
+    """Offer a temporary path as :func:`new_file` does; an OSError becomes an OptionError that names the output.
+
+    inputs : None of which the output may be, as for :func:`check_inputs`.
+    """
     goal = Path(path)
     try:
-        _check_replaceable(goal)
-        with new_file(goal) as temporary:
+        check_inputs(goal, inputs)
+        with new_file(goal) as temporary, reporting_disk_full(temporary.parent):
             yield temporary
     except OSError as error:
         raise OptionError(f"cannot write {goal}: {error.strerror or error} (folder {goal.parent})") from error

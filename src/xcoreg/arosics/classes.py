@@ -30,6 +30,7 @@ from xcoreg.arosics.points import Tie_Point_Grid
 from xcoreg.core.area import STATISTICS
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import MatchError, OptionError
+from xcoreg.files import check_output
 from xcoreg.georef import to_geotransform
 from xcoreg.io.write import write_raster
 from xcoreg.plot.windows import plot_window
@@ -126,6 +127,9 @@ class _Job:
         """Correct the target, write it if `path_out` says so, and return AROSICS' dictionary."""
         check_options({"max_GCP_count": max_GCP_count}, {})
         wanted = {name: self.params[name] for name in OUTPUT} | {"path_out": self.path_out} | options
+        if wanted["path_out"]:
+            masks = (self.params.get(f"mask_baddata_{side}") for side in ("ref", "tgt"))
+            check_output(wanted["path_out"], inputs=(self.ref, self.shift, *self.paths, *masks))
         job = DESHIFTER(self.shift, self.coreg_info, nodata=(self.params["nodata"] or (None, None))[1], **wanted)
         self.deshift_results = job.correct_shifts()
         return self.deshift_results

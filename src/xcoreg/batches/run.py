@@ -18,12 +18,12 @@ import pandas as pd
 
 from xcoreg import lazy
 from xcoreg.batches import scene
-from xcoreg.batches.adjust import adjusted_by
+from xcoreg.batches.adjust import STACK, adjusted_by
 from xcoreg.batches.page import count_statuses, describe_counts, write_page
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.coregister import check_format
 from xcoreg.errors import OptionError
-from xcoreg.files import local_path, new_file, remove_stale_folders
+from xcoreg.files import check_output, local_path, new_file, remove_stale_folders
 
 logger = logging.getLogger("xcoreg")
 
@@ -110,7 +110,7 @@ def batch(
     retry, adjust = bool(options.pop("retry", False)), bool(options.pop("adjust", False))
     folder = Path(out).absolute()
     checked = scene.check_batch_options(folder, verb, options, adjust=adjust)
-    _check_outputs(checked, scenes)
+    _check_outputs(checked, scenes, (pairs, ref))
     check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
     if adjust:
@@ -154,7 +154,7 @@ def _write_summary(options: scene.BatchOptions, records: dict[int, dict[str, Any
     try:
         write_manifest(found, options.folder / f"manifest.{options.manifest}")
         found._write_page()
-    except OSError as error:  # such as a full disk, which the scenes have reported
+    except (OSError, OptionError) as error:  # such as a full disk, which the scenes have reported
         logger.warning("the table of scenes cannot be written: %s", error)
 
 
@@ -188,15 +188,32 @@ def _finished(options: scene.BatchOptions, pair: Pair, retry: bool) -> dict[str,
     return record if record["status"] == scene.DONE else None
 
 
-def _check_outputs(options: scene.BatchOptions, scenes: list[Pair]) -> None:
+def _check_outputs(options: scene.BatchOptions, scenes: list[Pair], given: tuple[Any, ...]) -> None:
     """Refuse a folder that cannot be made, and outputs that would replace an input."""
     folder = options.folder
     if not folder.parent.is_dir() or (folder.exists() and not folder.is_dir()):
         raise OptionError(f"cannot write into {folder}: give a folder in one that exists")
-    inputs = {Path(path).resolve() for pair in scenes for path in (pair.target, pair.reference) if local_path(path)}
+    others = (*given, *options.matching.values(), *options.applying.values())
+    paths = {path for pair in scenes for path in (pair.target, pair.reference)}
+    paths |= {os.fspath(one) for one in others if isinstance(one, str | os.PathLike)}
+    inputs = {found for path in paths if local_path(path) and (found := _identity(Path(path))) is not None}
+    for path in (folder / name for name in (f"manifest.{options.manifest}", "index.html", STACK)):
+        if _identity(path) in inputs:
+            raise OptionError(f"the output {path} would replace an input: give another folder")
+        if path.exists():
+            check_output(path)
     for pair in scenes:
-        if options.paths(pair.name).image.resolve() in inputs:
+        if any(_identity(path) in inputs for path in options.files(pair.name)):
             raise OptionError(f"the output of {pair.name} would replace an input: give another folder")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Give what is the same for all names of one file; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

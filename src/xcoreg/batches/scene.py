@@ -83,15 +83,17 @@ class BatchOptions:
         image = self.folder / f"{name}{_suffix(self.driver)}"
         return ScenePaths(image, folder / f"{name}.fit.json", folder / f"{name}.json", page)
 
-    def remove_outputs(self, name: str) -> None:
-        """Remove the outputs of an earlier run, if there is a record of it."""
+    def files(self, name: str) -> list[Path]:
+        """List all files that a scene may have, the record first."""
         paths = self.paths(name)
-        if not paths.record.exists():
-            return
         beside = [paths.image.with_name(f"{paths.image.name}.aux.xml")]
         beside += [paths.image.with_suffix(".hdr")] if self.driver == "ENVI" else []
         beside += [paths.record.with_suffix(suffix) for suffix in (".html", ".png")]
-        for path in (paths.record, paths.fit, paths.image, *beside):
+        return [paths.record, paths.fit, paths.image, *beside]
+
+    def remove_outputs(self, name: str) -> None:
+        """Remove the outputs of an earlier run, if there is a record of it."""
+        for path in self.files(name) if self.paths(name).record.exists() else ():
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -207,7 +209,7 @@ def record_failure(options: BatchOptions, pair: Pair, error: Any, signature: str
     record = _description(options, pair) | failure
     try:
         write_record(options.paths(pair.name).record, record)
-    except OSError:  # a full disk: the caller reports the failure nevertheless
+    except (OSError, OptionError):  # a full disk: the caller reports the failure nevertheless
         record["reason"] += " (nor can its record be written)"
     return record
 

@@ -10,6 +10,7 @@ import click
 from xcoreg.cli import configure_memory
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.options import F, group_options
+from xcoreg.cli.paths import OutputFile
 
 
 def _flag(flag: str, name: str, text: str, **how: Any) -> Callable[[F], F]:
@@ -21,7 +22,7 @@ _pair = {"type": float, "nargs": 2}
 _common = group_options(
     click.argument("ref"),
     click.argument("tgt"),
-    _flag("-o", "path_out", "Output; 'auto' names it after both images.", type=click.Path()),
+    _flag("-o", "path_out", "Output; 'auto' names it after both images.", type=OutputFile()),
     _flag("-fmt_out", "fmt_out", "GDAL's name of the output format.  [default: ENVI]"),
     _flag("-br", "r_b4match", "Band of the reference, from 1.", type=int),
     _flag("-bs", "s_b4match", "Band of the target, from 1.", type=int),

@@ -20,6 +20,7 @@ from xcoreg.cli.options import (
     match_options,
     write_options,
 )
+from xcoreg.cli.paths import OutputFolder
 from xcoreg.cli.words import in_shell_words
 from xcoreg.errors import OptionError
 
@@ -59,7 +60,7 @@ def some_of(decorator: Callable[..., Any], names: tuple[str, ...]) -> Callable[[
     metavar="REF",
     help="Reference of all targets that have none of their own.",
 )
-@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Folder of the outputs.")
+@click.option("--out", required=True, metavar="DIR", type=OutputFolder(), help="Folder of the outputs.")
 @click.option(
     "--verb",
     type=click.Choice(["shift", "warp"]),

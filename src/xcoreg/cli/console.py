@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from xcoreg.cli.defaults import describe_defaults
+from xcoreg.cli.paths import check_outputs
 from xcoreg.cli.words import in_shell_words, with_shell_command
 from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, NotGeoreferenced, OptionError
 
@@ -180,6 +181,7 @@ class ConsoleCommand(click.Command):
         ctx.params["console"] = console
         try:
             with console.library_messages():
+                check_outputs(self.params, ctx.params)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise

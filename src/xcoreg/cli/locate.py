@@ -11,6 +11,7 @@ import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.georef import corners_option, ground_of, height_option
+from xcoreg.cli.paths import OutputFile
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
@@ -29,7 +30,7 @@ _KNOWN_NAMES = (("lon", "longitude", "x", "easting", "col"), ("lat", "latitude",
 )
 @shared.image_argument
 @click.argument("table", type=click.Path(dir_okay=False))
-@click.option("--out", type=click.Path(dir_okay=False), help="Write CSV here.  [default: stdout]")
+@click.option("--out", type=OutputFile(), help="Write CSV here.  [default: stdout]")
 @click.option("--x", metavar="NAME", help="Column of lon or x, by name or number.  [default: lon, x or the first]")
 @click.option("--y", metavar="NAME", help="Column of lat or y.  [default: lat, y or the second]")
 @click.option("--crs", help="CRS of the points.  [default: that of vectors, else EPSG:4326]")

@@ -13,6 +13,7 @@ import xcoreg
 from xcoreg import presets
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
+from xcoreg.cli.paths import OutputFile, OutputFolder
 from xcoreg.core.matches import describe_counts, encode_column
 from xcoreg.errors import MatchError, MissingDependency, NoOverlap
 
@@ -74,7 +75,7 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
 )
 @click.argument("fit", type=click.Path())
 @shared.image_argument
-@click.argument("out", type=click.Path())
+@click.argument("out", type=OutputFile())
 @shared.image_nodata_option
 @shared.write_options
 @shared.console_options
@@ -85,7 +86,7 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
     with --resampling nearest.
     """
     output = shared.OutputOptions.pop_from(options, out)
-    output.check(image, fit)
+    output.check(image)
     loaded = xcoreg.load_fit(fit)
     if loaded.ok and loaded.model is not None:
         label, text = (
@@ -103,7 +104,9 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
         "xcoreg demo --out try --verbose",
     ],
 )
-@click.option("--out", default="xcoreg_demo", show_default=True, metavar="DIR", help="Folder of the outputs.")
+@click.option(
+    "--out", default="xcoreg_demo", show_default=True, metavar="DIR", type=OutputFolder(), help="Folder of the outputs."
+)
 @shared.console_options
 def demo(console: Console, out: str) -> None:
     """Match and correct the pair of real images that comes with xcoreg, and plot it before and after.
@@ -133,8 +136,7 @@ def correct_with(
 ) -> None:
     """Match two files, by a function of this module, and write the corrected target."""
     output = shared.OutputOptions.pop_from(options, out)
-    output.check(tgt, ref)
-    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
+    output.check(tgt)
     nodata, swipe, bands = options["nodata"], options.get("swipe"), (options["band"], options["ref_band"])
     fit = find(ref, tgt, options, console)
     print_fit(fit, console)

@@ -11,11 +11,11 @@ import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.match import print_fit
+from xcoreg.cli.paths import OutputFile
 
 if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
 
-_FILE = click.Path(dir_okay=False)
 _MATCHING = ("band", "ref_band", "spacing", "window", "max_shift", "model", "nodata", "ref_nodata")
 
 
@@ -28,7 +28,7 @@ _MATCHING = ("band", "ref_band", "spacing", "window", "max_shift", "model", "nod
 )
 @click.argument("image")
 @click.argument("dem")
-@click.argument("out", type=click.Path())
+@click.argument("out", type=OutputFile())
 @click.option("--ref", metavar="RASTER", help="Correct the RPCs by tie points to this image first.")
 @click.option("--rpcs", metavar="FILE", help="RPCs: _RPC.TXT, .RPB or an image.  [default: those of IMAGE]")
 @click.option(
@@ -56,7 +56,7 @@ _MATCHING = ("band", "ref_band", "spacing", "window", "max_shift", "model", "nod
     help="Correction in the raw image; auto chooses by the error at check points.",
 )
 @shared.fit_option
-@click.option("--save-rpcs", type=_FILE, help="Write the corrected RPCs: image_RPC.TXT or image.RPB.")
+@click.option("--save-rpcs", type=OutputFile(), help="Write the corrected RPCs: image_RPC.TXT or image.RPB.")
 @shared.format_options
 @shared.console_options
 def ortho(image: str, dem: str, out: str, console: Console, **options: Any) -> None:
@@ -65,9 +65,6 @@ def ortho(image: str, dem: str, out: str, console: Console, **options: Any) -> N
     DEM is a raster of heights, or one height in metres above the ellipsoid. With --ref the RPCs are first corrected by
     tie points to a reference, by a shift or an affine map of the raw image. IMAGE is interpolated once.
     """
-    named = [name for name in (image, dem, options["ref"], options["rpcs"]) if name]
-    xcoreg.files.check_output(out, inputs=tuple(named), overwrite=options["overwrite"])
-    shared.check_distinct({"OUT": out, **{name: options[name] for name in ("save_fit", "save_rpcs")}})
     if options["ref"] is None and (options["save_fit"] or options["save_rpcs"]):
         raise xcoreg.errors.OptionError("--save-fit and --save-rpcs hold a correction: give the reference, --ref")
     creation: dict[str, Any] = dict(shared.creation_options(options["co"]))

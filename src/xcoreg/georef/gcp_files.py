@@ -340,14 +340,11 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     suffix = goal.suffix.lower()
     if suffix not in _SUFFIXES:
         raise OptionError(f"images with control points are written as .tif and .vrt, not {suffix}")
-    local = Path(image).exists()
-    if local and goal.exists() and goal.samefile(image):
-        raise OptionError(f"the output {goal} is the input itself: give another path")
-    source = str(Path(image).resolve()) if local else str(image)
+    source = str(Path(image).resolve()) if Path(image).exists() else str(image)
     if suffix == ".vrt" and hide_secrets(source) != source:
         raise OptionError(f"{goal} would contain the password or signature of {source}: write a GeoTIFF, .tif")
     try:
-        with replacing(goal) as place, warnings.catch_warnings(), rasterio.Env():
+        with replacing(goal, (source,)) as place, warnings.catch_warnings(), rasterio.Env():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             virtual = _vrt(source, gcps, place.with_name("plain.vrt"), goal.parent if suffix == ".vrt" else None)
             if suffix == ".vrt":

@@ -28,7 +28,7 @@ from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.georeference import UNKNOWN, Unit
 from xcoreg.raster.overview import Overview, overview_of
-from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata
+from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata, without_extremes
 
 logger = logging.getLogger("xcoreg")
 
@@ -111,6 +111,9 @@ def prepare(
         target = _moved(target, corrected)
         mask = None if mask is None else partial(_mask_before, mask, ~corrected)
     overviews = overview_of(target), overview_of(reference)
+    if options.terms is None:
+        target, reference = without_extremes(target, overviews[0]), without_extremes(reference, overviews[1])
+        overviews = overviews if target.gain == reference.gain == 1.0 else (overview_of(target), overview_of(reference))
     valid, ref_valid = options.footprint, options.ref_footprint
     footprints = (
         footprint(target, overviews[0]) if valid is None else _moved_polygon(valid, crs, corrected),

@@ -13,6 +13,8 @@ from xcoreg.errors import MatchError
 from xcoreg.plot.style import BAD, GOOD, Residuals, legend_below, new_figure, residuals_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xcoreg.core import Floats
     from xcoreg.results.coregistration import Coregistration
 
@@ -46,7 +48,7 @@ def plot_profiles(fit: Coregistration) -> Any:
     if not len(residuals):
         raise MatchError(f"there are no residuals to draw: {fit.status.reason}", fit.points)
     col, row = georef.map_to_pixel(Affine(*fit.transform), residuals.x, residuals.y)
-    parts = [("row, target px", row), ("column, target px", col)]
+    parts: list[tuple[str, NDArray[Any]]] = [("row, target px", row), ("column, target px", col)]
     heights = heights_of(fit, residuals)
     if heights is not None:
         parts.append(("altitude, m", heights))

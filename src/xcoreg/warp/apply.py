@@ -22,6 +22,7 @@ from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.results.coregistration import version_of
+from xcoreg.warp.areas import resampler_of
 from xcoreg.warp.bias import without_bias
 from xcoreg.warp.heights import bound_to_heights
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
@@ -304,7 +305,7 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
     mask = mask_of(band)
     mask = None if mask is None else mask.transpose(*band.dims[-2:])
-    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
+    data = resample(band, resampler_of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
     return describe_band(band, data, plan.frame, decided)
 
 

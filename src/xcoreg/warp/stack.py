@@ -21,6 +21,7 @@ from xcoreg.results.coregistration import version_of
 from xcoreg.results.details import corrections_of
 from xcoreg.results.stack_adjust import times_of
 from xcoreg.warp.apply import apply, describe_band, field_warnings, output_frame
+from xcoreg.warp.areas import resampler_of
 from xcoreg.warp.mapping import Box, Mapping, compose
 from xcoreg.warp.metadata import with_file_tags, wrap_on_grid
 from xcoreg.warp.plan import ApplyOptions, BandPlan, Displacement, WarpPlan, plan_image, plan_layers
@@ -209,7 +210,7 @@ def _resample_dates(
     """Interpolate one band (..., y, x) of all dates."""
     (plan, decided), axis = plans, band.dims.index(dim)
     shape = plan.frame.grid.shape.yx
-    each = [Resampler.of(one, shape, decided) for one in mappings]
+    each = [resampler_of(one, shape, decided) for one in mappings]
     if not lazy.is_lazy(band):
         parts = [resample(band.isel({dim: [at]}), one) for at, one in enumerate(each)]
         return describe_band(band, np.concatenate(parts, axis=axis), plan.frame, decided)
