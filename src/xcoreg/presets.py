@@ -142,8 +142,8 @@ def options(name: str, verb: str = "match") -> dict[str, Any]:
         kind = "elevation models" if preset.matcher == "nuth_kaab" else "images"
         raise OptionError(f"the preset {name} is for {kind}, not for {verb}: choose another preset or another verb")
     known = {one: getattr(preset, one, None) for one in _VERBS[verb]}
-    if verb == "match_local":
-        known["window"] = min(known["window"], _FIELD)
+    if verb == "match_local" and preset.window is not None:
+        known["window"] = min(preset.window, _FIELD)
     return {one: value for one, value in known.items() if value is not None}
 
 
