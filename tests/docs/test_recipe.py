@@ -54,8 +54,20 @@ def test_extras_are_constrained_alike(recipe, project):
     assert all(extras[name] == version for name, version in constrained.items())
 
 
-def test_the_entry_point_is_the_same(recipe, project):
-    assert recipe["build"]["entry_points"] == [f"xcoreg = {project['scripts']['xcoreg']}"]
+def test_the_entry_points_are_the_same(recipe, project):
+    assert recipe["build"]["entry_points"] == [f"{name} = {call}" for name, call in project["scripts"].items()]
+
+
+def test_its_tests_name_what_there_is(recipe):
+    """The commands that conda runs after building: their modules, programs and options exist."""
+    pytest.importorskip("xcoreg")
+    test = recipe["test"]
+    for name in test["imports"]:
+        __import__(name)
+    programs = {line.split()[0] for line in test["commands"]}
+    assert programs <= {"xcoreg", "arosics-x", "rio", "pip", "python"}
+    code = next(line for line in test["commands"] if line.startswith("python -c"))
+    exec(compile(code.split('"')[1], "recipe", "exec"), {})
 
 
 def test_addresses_have_one_home(recipe, project):
