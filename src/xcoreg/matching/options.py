@@ -20,6 +20,7 @@ from xcoreg.errors import OptionError, unknown_option
 
 _SMALLEST_WINDOW, _NARROWEST = 16, 8
 _CONTRASTS = ("same", "reversed", "any")
+_OVER_TERRAIN = ("auto", "translation", "affine", "polynomial2", "polynomial3")  # beside which a parallax is fitted
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
@@ -328,6 +329,8 @@ def _check_local(options: LocalOptions) -> None:
         raise OptionError(
             "terrain= explains shifts of images; elevation models have heights of their own: leave it out"
         )
+    if options.terrain is not None and options.model not in _OVER_TERRAIN:
+        raise OptionError(f"terrain= goes with model={', '.join(_OVER_TERRAIN)}, not with {options.model!r:.80}")
     most: Any = options.max_points
     if most is not None and not (isinstance(most, int | np.integer) and most >= 1):
         raise OptionError(f"max_points is {most!r}: give the largest number of windows, at least 1")

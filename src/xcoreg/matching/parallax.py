@@ -11,7 +11,6 @@ from xcoreg.core.models import choose_model
 from xcoreg.core.models.fit import prepare_shifts
 from xcoreg.core.models.parallax import Parallax, Surface, parallax_makers, without_parallax
 from xcoreg.core.quality import nmad
-from xcoreg.errors import OptionError
 from xcoreg.filters import run_filters
 from xcoreg.georef import as_crs, gsd, linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_pixel
 from xcoreg.io.terrain import read_terrain
@@ -29,15 +28,12 @@ if TYPE_CHECKING:
 _MOST = 1000  # pixels along the longer side of the heights that a model holds
 _INVERSIONS = 20  # of a parallax, which changes by a tenth of the way at most
 _METRES = 111_320.0  # per degree
-_BASES = ("auto", "translation", "affine", "polynomial2", "polynomial3")
 
 
 def surface_of(scene: Scene, options: LocalOptions) -> Surface | None:
     """Heights below the target on a grid in its CRS; None where no terrain is given."""
     if options.terrain is None:
         return None
-    if options.model not in _BASES:
-        raise OptionError(f"terrain= goes with model={', '.join(_BASES)}, not with {options.model!r}")
     grid = scene.target.grid
     rows, cols = grid.shape
     x, y = pixel_to_map(grid.affine, np.array([-0.5, cols, cols, -0.5]), np.array([-0.5, -0.5, rows, rows]))

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 
 from xcoreg.core.models import choose_model
 from xcoreg.core.models.base import Degenerate
 from xcoreg.core.models.fit import model_from_dict, prepare_shifts
 from xcoreg.core.models.lines import Axis, Lines, LinesMaker
 
-SIDE = 32.0
+SIDE = 32
 
 
 def tie_points(period, amplitude=0.2, noise=0.02, seed=0, step=16.0):
     """Means over windows of a sine of y, beside a plane: what matching measures."""
-    y, x = (one.ravel() for one in np.mgrid[0:800:step, 0:400:step])
+    row, col = (one.ravel() for one in np.mgrid[0:800:step, 0:400:step].astype(int))
+    y, x = row.astype(float), col.astype(float)
     damped = amplitude * np.sinc(SIDE / period)
     rng = np.random.default_rng(seed)
-    dx = 1.5 + 1e-3 * x + damped * np.sin(2 * np.pi * y / period) + rng.normal(0, noise, x.size)
-    dy = -0.7 + damped * np.cos(2 * np.pi * y / period) + rng.normal(0, noise, x.size)
+    # Windows that overlap share the noise of their pixels.
+    error = [noise * SIDE * uniform_filter(rng.normal(0, 1, (800, 400)), SIDE, mode="wrap")[row, col] for _ in "xy"]
+    dx = 1.5 + 1e-3 * x + damped * np.sin(2 * np.pi * y / period) + error[0]
+    dy = -0.7 + damped * np.cos(2 * np.pi * y / period) + error[1]
     return x, y, dx, dy, np.broadcast_to(np.eye(2) * noise**2, (x.size, 2, 2))
 
 

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
 
-from xcoreg.core import Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
 from xcoreg.core.models.bspline import cubic
 from xcoreg.core.models.leastsq import FitPoints, half_planes
@@ -25,7 +26,7 @@ _PARTS = 8  # places at which a spline is averaged over a window
 _STIFFNESS = 10.0 ** np.arange(-5.0, 5.0)  # of the penalty on second differences, tried along ...
 _ACROSS = 10.0 ** np.arange(-2.0, 5.0, 2.0)  # ... and across the track
 _RIDGE = 1e-4  # a spline could take over the plane
-_ROUNDS = 4
+_ROUNDS, _FOLDS = 3, 5
 _PART = 4096  # positions at once whose covariance is computed
 _CHI2_MEDIAN = 1.3862943611198906  # two degrees of freedom
 
@@ -142,7 +143,7 @@ class LinesMaker:
         return "lines"
 
     def fit_result(self, points: FitPoints) -> FitResult:
-        """Fit, with the stiffness of both splines by generalised cross-validation."""
+        """Fit, with the stiffness of both splines by cross-validation over blocks."""
         if len(points) < _FEWEST_POINTS:
             raise Degenerate(
                 f"{len(points)} tie points are too few for lines: it needs {_FEWEST_POINTS}", _FEWEST_POINTS
@@ -155,15 +156,17 @@ class LinesMaker:
         penalty[0, 3 : 3 + along.count, 3 : 3 + along.count] = along.penalty
         penalty[1, 3 + along.count :, 3 + along.count :] = across.penalty
         ridge = np.diag(np.r_[np.zeros(3), np.full(design.shape[1] - 3, _RIDGE)])
+        folds = _blocks(points.x, points.y, self.side)
         for _ in range(_ROUNDS):  # all points at first: robust weights would take a jitter for outliers of the plane
-            stiff = _stiffness(design, points.values, weights, penalty, ridge)
-            coef, inverse, hat = _solve(design, points.values, weights, stiff)
-            residual = (points.values - design @ coef) / np.maximum(1 - hat, 0.05)[:, None]
+            stiff, residual = _stiffness(design, points.values, weights, (penalty, ridge), folds)
             weights = _weights(residual, points)
+        coef, inverse, hat = _solve(design, points.values, weights, stiff)
         variance = (weights[:, None] * residual**2).sum(0) / weights.sum() * weights.mean()
         scatter = np.diag(np.maximum((weights[:, None] * residual**2).sum(0) / weights.sum(), 1e-18))
-        model = self._model(points, (along, across), coef, inverse, variance)
-        spread = hat / np.maximum(weights, 1e-12) * variance.mean()
+        apart = points.spacing * points.scale
+        repeats = max(self.side / apart, 1.0) ** 2 if apart else 1.0  # windows that overlap repeat their errors
+        model = self._model(points, (along, across), coef, inverse, variance * repeats)
+        spread = hat / np.maximum(weights, 1e-12) * variance.mean() * repeats
         check = scatter + np.clip(spread, 0, None)[:, None, None] * np.eye(2)
         return FitResult(model, residual, check, float(hat.sum()))
 
@@ -188,22 +191,42 @@ def _weights(residual: Floats, points: FitPoints) -> Floats:
     return np.asarray(weights / max(weights.mean(), 1e-300))
 
 
-def _stiffness(design: Floats, values: Floats, weights: Floats, penalty: Floats, ridge: Floats) -> Floats:
-    """Sum of penalties with the smallest error by generalised cross-validation."""
+def _blocks(x: Floats, y: Floats, side: float) -> list[tuple[Bools, Bools]]:
+    """Points that are left out together, and those that share no pixel with them, which predict them.
+
+    Blocks are chosen like the moves of a knight: in all rows and columns others remain, that see the same lines.
+    """
+    width = max(min(2 * side, *(float(np.ptp(p)) / _FOLDS for p in (x, y))), 1e-12)
+    i, j = (np.floor((p - p.min()) / width).astype(np.intp) for p in (x, y))
+    places, folds = np.column_stack([x, y]), []
+    for fold in range(_FOLDS):
+        left = (i + 2 * j) % _FOLDS == fold
+        if left.any():
+            near = cKDTree(places[left]).query(places, p=np.inf)[0]
+            used = (near >= side * (1 - 1e-9)) & ~left
+            folds.append((left, used))
+    return folds
+
+
+def _stiffness(
+    design: Floats, values: Floats, weights: Floats, penalties: tuple[Floats, Floats], folds: list[tuple[Bools, Bools]]
+) -> tuple[Floats, Floats]:
+    """Sum of penalties with the smallest error at points that are left out, and these errors (n, 2)."""
+    (penalty, ridge), n = penalties, len(values)
     heavy = design * weights[:, None]
-    normal, right, total = design.T @ heavy, heavy.T @ values, (weights[:, None] * values**2).sum()
-    best = np.inf
-    chosen: Floats = penalty.sum(0) + ridge
-    for along in _STIFFNESS * len(values):
-        for across in _ACROSS * len(values):
-            stiff = along * penalty[0] + across * penalty[1] + ridge * len(values)
-            solved = np.linalg.solve(normal + stiff, np.concatenate([right, normal], axis=1))
-            coef, freedom = solved[:, :2], float(np.trace(solved[:, 2:]))
-            left = total - 2 * (coef * right).sum() + (coef * (normal @ coef)).sum()
-            score = left / max(len(values) - freedom, 1.0) ** 2
+    sums = [(design[used].T @ heavy[used], heavy[used].T @ values[used], used.mean()) for _, used in folds]
+    best, out = np.inf, (penalty.sum(0) + ridge, values)
+    for along in _STIFFNESS * n:
+        for across in _ACROSS * n:
+            stiff = along * penalty[0] + across * penalty[1] + ridge * n
+            residual = np.empty_like(values)
+            for (left, _), (normal, right, share) in zip(folds, sums, strict=True):
+                coef = np.linalg.solve(normal + stiff * max(share, 1e-6), right)
+                residual[left] = values[left] - design[left] @ coef
+            score = float((weights[:, None] * residual**2).sum())
             if score < best:
-                best, chosen = score, stiff
-    return chosen
+                best, out = score, (stiff, residual)
+    return out
 
 
 def _solve(design: Floats, values: Floats, weights: Floats, stiff: Floats) -> tuple[Floats, Floats, Floats]:
