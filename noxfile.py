@@ -33,6 +33,7 @@ BENCHMARKS = [
     "real",
     "resampling",
     "scaling",
+    "small",
     "speed",
     "structure",
     "warping",
