@@ -34,6 +34,7 @@ BENCHMARKS = [
     "real",
     "resampling",
     "scaling",
+    "small",
     "speed",
     "structure",
     "warping",

@@ -176,6 +176,7 @@ _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
+_APART = 0.9  # of their side: distance of windows, at least
 _CLASSES = 10  # scores of places are rounded to so many classes
 # A window may be this many times as large as the overlap.
 _OVERHANG = 1.25
@@ -250,7 +251,7 @@ def spread_out(places: Floats, scores: Floats, n: int, size: int) -> NDArray[np.
     cols, rows = places.T
     taken: list[int] = []
     free = np.ones(len(places), bool)
-    least = 0.9 * size
+    least = _APART * size
     wide = 0.25 * max(np.ptp(cols), np.ptp(rows))
     for distance in (max(wide, least), max(wide / 2, least), least):
         free[:] = True
@@ -262,6 +263,20 @@ def spread_out(places: Floats, scores: Floats, n: int, size: int) -> NDArray[np.
                 taken.append(i)
                 free &= np.maximum(np.abs(cols - cols[i]), np.abs(rows - rows[i])) >= distance
     return np.asarray(taken or [0], np.intp)
+
+
+def spread_to_corners(places: Floats, scores: Floats, size: int) -> NDArray[np.intp]:
+    """Places (m, 2) next to the corners of all that have data, where small images hold more windows than elsewhere."""
+    good = np.flatnonzero(scores >= 0)
+    if not len(good):
+        return good
+    low, high = places[good].min(0), places[good].max(0)
+    taken: list[int] = []
+    for corner in ((low[0], low[1]), (high[0], high[1]), (low[0], high[1]), (high[0], low[1])):
+        i = int(good[np.abs(places[good] - corner).max(1).argmin()])
+        if all(np.abs(places[i] - places[other]).max() >= _APART * size for other in taken):
+            taken.append(i)
+    return np.asarray(taken, np.intp)
 
 
 def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:

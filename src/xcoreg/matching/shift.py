@@ -31,7 +31,16 @@ from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
 from xcoreg.matching.points import match_points
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, build_fit, failure, with_warning
-from xcoreg.matching.scene import Scene, choose_centres, clamp_inside, overlap_size, prepare, spread_out, window_size
+from xcoreg.matching.scene import (
+    Scene,
+    choose_centres,
+    clamp_inside,
+    overlap_size,
+    prepare,
+    spread_out,
+    spread_to_corners,
+    window_size,
+)
 from xcoreg.matching.windows import WindowMatches, match_windows
 from xcoreg.results.coregistration import Coregistration
 
@@ -128,6 +137,9 @@ def _chosen_places(scene: Scene, sizes: list[tuple[int, int]]) -> Iterator[tuple
     for number, (size, n) in enumerate(sizes):
         places, scores = choose_centres(scene.overlap, scene.linear, size, scene.overviews, crs, scene.mask)
         chosen = spread_out(places, scores, n, size)
+        if number == 0 and len(chosen) < _FEW <= n:
+            corners = spread_to_corners(places, scores, size)
+            chosen = corners if len(corners) >= _FEW else chosen
         yield places[chosen], size
         rest = np.setdiff1d(np.arange(len(places)), chosen)
         if number == 0 and len(rest) and len(chosen) == n > 1:
