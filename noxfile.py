@@ -25,6 +25,7 @@ BENCHMARKS = [
     "cubes",
     "dem",
     "dem_kinds",
+    "ellipses",
     "fields",
     "georef",
     "kinds",
@@ -36,6 +37,7 @@ BENCHMARKS = [
     "speed",
     "structure",
     "warping",
+    "yields",
 ]
 
 
