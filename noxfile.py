@@ -25,6 +25,7 @@ BENCHMARKS = [
     "cubes",
     "dem",
     "dem_kinds",
+    "ellipses",
     "fields",
     "georef",
     "kinds",
@@ -38,6 +39,7 @@ BENCHMARKS = [
     "speed",
     "structure",
     "warping",
+    "yields",
 ]
 
 

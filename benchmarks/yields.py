@@ -56,8 +56,8 @@ def _kinds() -> list[Kind]:
     add("coast, the other way", "S2 to Landsat-9, two zones", (1, 150), (1, 300))
     strip = known["aerial 1 to S2"], known["aerial 2 to S2"]
     apart = (strip[0].correction[0] - strip[1].correction[0], strip[0].correction[1] - strip[1].correction[1])
-    for size in (100, 200):
-        out.append(Kind(f"aerial of one strip, {size} px", strip[1].tgt, strip[0].tgt, apart, strip[0].bands, 1, size))
+    one, other = (side.tgt for side in strip)
+    out += [Kind(f"aerial of one strip, {n} px", other, one, apart, strip[0].bands, 1, n) for n in (100, 200)]
     for name, path, pairs in (
         ("NAIP", "naip/m_4709963_se_14_1_20180716.tif", ((1, 4), (2, 4), (1, 3))),
         ("Sentinel-2 coast", "l9_s2_cross_zone/2023-10-09-22-28-02_S2_ms.tif", ((1, 5), (2, 4), (1, 4))),

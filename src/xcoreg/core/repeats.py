@@ -22,6 +22,7 @@ _SLOWEST = 6.0  # edges vary more slowly than this, cycles per window, without a
 # Second peak of the autocorrelation of edges from which on a scene repeats itself, and share of the highest one from
 # which on a peak is a period, too. Without a pattern it stays below 0.2, mostly.
 _REPEATS, _PERIODS = 0.2, 0.5
+_FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields alike make one pair
 _VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
 # Another period fits the edges as well if it has more than this share of the correlation of the answer.
 _AS_WELL = 0.9
@@ -52,12 +53,10 @@ def fits_elsewhere(
     seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
     images = list(zip((tgt, ref), seen, strict=True))
     fields = [_edges(*one) for one in images]
-    similar = lags.in_both(fields, seen)
-    if not by_edges:
-        # Rows of a few pixels are too fine for edges.
-        similar = np.maximum(similar, lags.in_both([_fine(*one) for one in images], seen))
+    # Rows of a few pixels are too fine for edges.
+    similar = np.maximum(lags.in_both(fields, seen), lags.in_both([_fine(*one) for one in images], seen))
     peaks = lags.periods(similar)
-    if not peaks.any():
+    if int(peaks.sum()) < _FEWEST:
         return False
     cell = float((lags.row**2 + lags.col**2)[peaks].min())
     there = ndimage.binary_dilation(peaks, np.ones((3, 3)))

@@ -51,7 +51,7 @@ _LARGEST = 1024
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
-_VAGUE = 0.25  # largest standard deviation, px, of what a single window says
+_VAGUE = 0.2  # largest standard deviation, px, of what a single window says
 # Windows of another place of a pattern never correlate like this, small ones and larger ones; so many have to.
 _PERFECT, _USUAL, _FEWEST = (0.9, 0.85), 128, 2
 _MANY = 4  # so many matched windows that contradict each other end the search
