@@ -403,6 +403,61 @@ def read_csv(path: AnyPath, *, header: bool = True, spaces: bool = False) -> pd.
     return table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def plain_cell(value: Any) -> Any:
+    """Put an apostrophe before a text that a spreadsheet would run as a formula; anything else stays as it is."""
+    if not (isinstance(value, str) and _FORMULA.match(value)):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def from_plain_cell(text: str) -> str:
+    """Undo :func:`plain_cell`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Refuse a folder that another process works in; what a process that died has left there does not count."""
+    path = folder / ".xcoreg.lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            _lock(file)
+        except BlockingIOError:
+            file.seek(0)
+            other = file.read(200).strip()
+            raise OptionError(
+                f"{folder} is in use by {other}: wait until it has ended, or give another folder"
+            ) from None
+        file.truncate(0)
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # an open file cannot be removed on Windows
+                path.unlink()
+
+
+def _lock(file: Any) -> None:
+    """Lock an open file as long as it is open; BlockingIOError where another process has it."""
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return
+
+
 def _text_lines(path: AnyPath) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()

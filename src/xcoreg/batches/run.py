@@ -23,7 +23,7 @@ from xcoreg.batches.page import count_statuses, describe_counts, write_page
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.coregister import check_format
 from xcoreg.errors import OptionError
-from xcoreg.files import check_output, local_path, new_file, remove_stale_folders
+from xcoreg.files import check_output, local_path, locked, new_file, plain_cell, remove_stale_folders
 
 logger = logging.getLogger("xcoreg")
 
@@ -113,12 +113,14 @@ def batch(
     _check_outputs(checked, scenes, (pairs, ref))
     check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
-    if adjust:
-        checked = adjusted_by(checked, scenes)
-    records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
-    todo = [at for at in range(len(scenes)) if at not in records]
-    logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
-    _run(checked, {at: scenes[at] for at in todo}, records, _worker_options(workers, memory), progress)
+    with locked(folder):
+        if adjust:
+            checked = adjusted_by(checked, scenes)
+        done = ((at, _finished(checked, pair, retry)) for at, pair in enumerate(scenes))
+        records = {at: record for at, record in done if record is not None}
+        todo = [at for at in range(len(scenes)) if at not in records]
+        logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
+        _run(checked, {at: scenes[at] for at in todo}, records, _worker_options(workers, memory), progress)
     return Batch(folder, tuple(records[at] for at in range(len(scenes))), len(todo))
 
 
@@ -309,7 +311,7 @@ def write_manifest(batch: Batch, path: Path) -> None:
         with place.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
-            writer.writerows(batch.rows())
+            writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in batch.rows())
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def locate(image: str, table: str, console: Console, **options: Any) -> None:
     if inside is not None:
         console.print("points", f"{len(points)}, {int(inside.sum())} inside")
         points = points[inside] if options["inside_only"] else points
+    texts = points.select_dtypes(["object", "string"])
+    points = points.assign(**{name: texts[name].map(xcoreg.files.plain_cell) for name in texts})
     text = points.to_csv(index=False, lineterminator="\n")
     if options["out"] is None:
         click.echo(text, nl=False)

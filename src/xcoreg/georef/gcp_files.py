@@ -22,7 +22,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.errors import OptionError, hide_secrets, require
-from xcoreg.files import gdal_threads, open_gdal, read_csv, replacing
+from xcoreg.files import from_plain_cell, gdal_threads, open_gdal, plain_cell, read_csv, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 
@@ -223,7 +223,7 @@ def _from_columns(table: Table, crs: Any, path: Path) -> GCPs:
         raise OptionError(f"{path} has the columns {', '.join(table)}; needed are x, y, and pixel, line or col, row")
     numbers = {name: _floats(found[name], name, path) for name in ("x", "y", "z") if name in found}
     numbers["z"] = np.nan_to_num(numbers.get("z", np.zeros(len(numbers["x"]))))
-    texts: Any = {name: tuple(found[name]) for name in ("id", "info") if name in found}
+    texts: Any = {name: tuple(map(from_plain_cell, found[name])) for name in ("id", "info") if name in found}
     at = [_floats(found[name], name, path) for name in (("pixel", "line") if corner else ("col", "row"))]
     make = GCPs.from_gdal if corner else GCPs
     return make(at[0], at[1], **numbers, **texts, crs=crs)
@@ -266,7 +266,8 @@ def csv_text(gcps: GCPs) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])
-    columns = (gcps.id, gcps.info, gcps.pixel.tolist(), gcps.line.tolist(), gcps.x.tolist(), gcps.y.tolist())
+    texts = ([plain_cell(one) for one in each] for each in (gcps.id, gcps.info))
+    columns = (*texts, gcps.pixel.tolist(), gcps.line.tolist(), gcps.x.tolist(), gcps.y.tolist())
     writer.writerows(zip(*columns, gcps.z.tolist(), strict=True))
     return _crs_line(gcps) + text.getvalue()
 

@@ -631,7 +631,18 @@ def _columns_to_dict(values: Shift | Quality) -> dict[str, Any]:
 
 def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
     texts = {"unit", "unit_z", "warnings"} | ({"cov_z"} if data.get("cov_z") is None else set())
+    wrong = [name for name in ("unit", "unit_z") if not isinstance(data.get(name), str | None)]
+    wrong += ["warnings" for one in data.get("warnings", ()) if not isinstance(one, str)]
+    if wrong:
+        raise TypeError(f"{wrong[0]} is not a text")
     return {name: value if name in texts else decode_column(value) for name, value in data.items()}
+
+
+def _check_model(fit: Coregistration) -> None:
+    """Evaluate a model once, so that one whose parts do not fit together fails when it is loaded."""
+    x, y = fit.points.x[:2], fit.points.y[:2]
+    if fit.model is not None and len(x) and np.shape(fit.model.predict(x, y)) != (2, len(x)):
+        raise ValueError("the model is incomplete")
 
 
 def current_versions() -> dict[str, str]:
@@ -697,6 +708,7 @@ def load_fit(path: str | Path) -> Coregistration:
         fit = Coregistration.from_dict(data)
         if not fit.grid.affine.determinant:
             raise ValueError("a grid without area")
+        _check_model(fit)
         return fit
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
         raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error

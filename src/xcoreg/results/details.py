@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -358,8 +359,8 @@ class Details:
         return cls(
             options=values.get("options") or {},
             ref_grid=_grid_from_dict(values["ref_grid"]) if values.get("ref_grid") else None,
-            tgt_nodata=values.get("tgt_nodata"),
-            ref_nodata=values.get("ref_nodata"),
+            tgt_nodata=_checked("tgt_nodata", "float | None", values.get("tgt_nodata")),
+            ref_nodata=_checked("ref_nodata", "float | None", values.get("ref_nodata")),
             interim=_make(Interim, interim),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
@@ -388,8 +389,17 @@ def _grid_from_dict(data: dict[str, Any]) -> GeoBox:
 
 
 def _make(kind: type[_Kind], data: dict[str, Any]) -> _Kind:
-    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in data.items() if name in known})
+    known = {one.name: str(one.type) for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: _checked(name, known[name], value) for name, value in data.items() if name in known})
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    """Refuse a value of another type than a field has, so that nothing breaks later: kind is its annotation."""
+    kinds = {*re.split(r"\W+", kind)} - {""}
+    plain = (int, float) if kinds <= {"int", "float", "bool", "None"} else str if kinds <= {"str", "None"} else object
+    if not isinstance(value, plain) and not (value is None and "None" in kinds):
+        raise TypeError(f"{name} is {value!r:.80}, not {kind}")
+    return value
 
 
 def _set(frozen: Any, name: str, value: Any) -> None:
