@@ -159,6 +159,32 @@ def invariance(seed: int) -> list[dict[str, Any]]:
         {"what": "datum changed later", "px": change(base.with_datum("2020-03-25"))},
         {"what": "chunks 1 x 100 x 100", "px": change(xcoreg.match_stack(made.chunk(time=1, y=100, x=100)))},
         {"what": "chunks 5 x 64 x 256", "px": change(xcoreg.match_stack(made.chunk(time=5, y=64, x=256)))},
+        *_reference_and_fields(made[:6]),
+    ]
+
+
+def _reference_and_fields(made: xr.DataArray) -> list[dict[str, Any]]:
+    """The same for a reference image and for fields: largest change of what is predicted at nine places, px."""
+    onto = xcoreg.match_stack(made[1:], made[0]).shifts_px
+    order = np.array([3, 0, 4, 2, 1])
+    other = xcoreg.match_stack([made[1:][at] for at in order], made[0].chunk(y=100, x=90)).shifts_px
+    options: dict[str, Any] = {"window": 64, "spacing": 48, "model": "affine", "partners": 5}
+    x, y = (part.ravel() for part in np.meshgrid(made.x.values[40:220:80], made.y.values[40:220:80]))
+
+    def fields(stack: Any, inverse: Any = slice(None)) -> np.ndarray:
+        return np.array([np.stack(one.model.predict(x, y)) / 10 for one in stack.fields])[inverse]
+
+    base = xcoreg.match_stack_local(made, **options)
+    order6, plain = np.array([5, 2, 0, 4, 1, 3]), fields(base)
+    shuffled = fields(xcoreg.match_stack_local(made[order6], **options), np.argsort(order6))
+    chunked = fields(xcoreg.match_stack_local(made.chunk(time=4, y=100, x=70), **options))
+    named = fields(xcoreg.match_stack_local(made, datum=2, **options))
+    moved = (plain - named) - (plain - named).mean(0)
+    return [
+        {"what": "reference image, shuffled list, chunks", "px": float(np.abs(other - onto[order]).max())},
+        {"what": "fields, dates shuffled", "px": float(np.abs(shuffled - plain).max())},
+        {"what": "fields, chunks 4 x 100 x 70", "px": float(np.abs(chunked - plain).max())},
+        {"what": "fields, datum a date", "px": float(np.abs(moved).max())},
     ]
 
 
