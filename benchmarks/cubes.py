@@ -164,7 +164,7 @@ def invariance(seed: int) -> list[dict[str, Any]]:
 
 
 def _reference_and_fields(made: xr.DataArray) -> list[dict[str, Any]]:
-    """The same for a reference image and for fields: largest change of what is predicted at nine places, px."""
+    """Measure the same for a reference image, and for fields the largest change at nine places, px."""
     onto = xcoreg.match_stack(made[1:], made[0]).shifts_px
     order = np.array([3, 0, 4, 2, 1])
     other = xcoreg.match_stack([made[1:][at] for at in order], made[0].chunk(y=100, x=90)).shifts_px

@@ -68,7 +68,7 @@ def make_series(layers: list[np.ndarray], like: xr.DataArray, kind: Kind, seed: 
     moves = rng.normal(0, kind.shift, (kind.dates, 2))
     taken = [_date(layers, kind, (time, move, factor), rng) for time, move in zip(times, moves, strict=True)]
     values, seen = (np.stack([one[part] for one in taken]) for part in (0, 1))
-    a, b, c, d, e, f = tuple(like.rio.transform())[:6]
+    a, _, c, _, e, f = tuple(like.rio.transform())[:6]
     rows, cols = values.shape[1:]
     y, x = f + e * factor * (np.arange(rows) + 0.5), c + a * factor * (np.arange(cols) + 0.5)
     made = xr.DataArray(values, {"time": times, "y": y, "x": x}, ("time", "y", "x"), attrs={"_FillValue": 0})
@@ -160,7 +160,8 @@ CASES = (
     ("40 dates, pixels 4 times coarser", "Sentinel-2", 480, 4, Kind(40, shift=0.3)),
     ("10 years of aerial images in strips", "NAIP", 700, 1,
      Kind(8, 450, clouds=0, haze=0.1, edge=0.4, strips=3, relief=0.2, change=0.5, season=0.8, dtype="uint8")),
-    ("40 dates over 30 years, stripes", "Landsat 8", 420, 1, Kind(40, 200, gap=8, stripes=0.4, change=0.6, dtype="uint8")),
+    ("40 dates over 30 years, stripes", "Landsat 8", 420, 1,
+     Kind(40, 200, gap=8, stripes=0.4, change=0.6, dtype="uint8")),
     ("40 dates, relief of 0.3 px", "Sentinel-2", 420, 1, Kind(40, relief=0.3)),
 )  # fmt: skip
 
@@ -179,7 +180,8 @@ def tried(series: Series) -> dict[str, Any]:
         "clear dates placed": f"{int((placed & clear).sum())} of {int(clear.sum())}",
         "others placed": f"{int((placed & ~clear).sum())} of {int((~clear).sum())}",
         "RMSE, px": float(np.sqrt((off**2).mean())), "largest error, px": float(np.abs(off).max()),
-        "within 2 sigma, %": 100 * float((np.abs(off) < 2 * sigma).mean()), "largest, sigma": float(np.abs(off / sigma).max()),
+        "within 2 sigma, %": 100 * float((np.abs(off) < 2 * sigma).mean()),
+        "largest, sigma": float(np.abs(off / sigma).max()),
         "chi2/dof": f"{quality.ratio_x:.2f}, {quality.ratio_y:.2f}",
         "triangles": f"{quality.triangle_x:.2f}, {quality.triangle_y:.2f}",
         "median after applying, px": float(np.nanmedian(left)),

@@ -180,7 +180,7 @@ def match_stack(images: Any, reference: Any, options: StackOptions, previous: St
     stack, given = prepare_stack(images, reference, options)
     if previous is not None and any(one.numbered for one in given[: len(given) - stack.has_reference]):
         raise OptionError(
-            "dates of a stack are recognised by their names, and these have none: give times, da.assign_coords(time=...)"
+            "dates of a stack are recognised by their names, and these have none: give times, assign_coords(time=...)"
         )
     old = {} if previous is None else _old_pairs(stack, previous)
     stack, table = search_pairs(stack, options, old)

@@ -646,7 +646,7 @@ _MARKS = {
 
 
 def mark_of(path: str | Path) -> str | None:
-    """Tell what a file of results says it is; None where it says nothing."""
+    """Read what a file of results says it is; None where it says nothing."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -120,8 +120,8 @@ def _positions(dates: list[Date], stack: StackFit, alone: bool) -> list[int]:
     part = [name for name in here if here[name] != there[name] and max(here[name], there[name]) > 1]
     if (any(one.numbered for one in dates) and len(dates) != len(names)) or (part and not unknown):
         raise OptionError(
-            f"nothing but the order tells which of the {len(names)} dates of the stack these {len(dates)} are: give all "
-            "of them in that order, or times or names of their own before they are matched, da.assign_coords(time=...)"
+            f"nothing but the order says which of the {len(names)} dates of the stack these {len(dates)} are: give "
+            "all of them in that order, or times or names before they are matched, da.assign_coords(time=...)"
         )
     if unknown:
         raise OptionError(
