@@ -55,10 +55,9 @@ def dates_of(images: Any) -> list[Date]:
     dim = series_dim(images)
     if dim is not None:
         images = located(images, "the cube")
-        grid, labels = grid_of(images, "the cube"), images.coords.get(dim)
-        values = np.arange(images.sizes[dim]) if labels is None else labels.values
-        named = [(_label(value), _time(value)) for value in values]
-        found = [Date(*one, images.isel({dim: at}), grid, labels is None) for at, one in enumerate(named)]
+        grid = grid_of(images, "the cube")
+        named = [(_label(value), _time(value)) for value in images[dim].values]
+        found = [Date(*one, images.isel({dim: at}), grid, dim not in images.coords) for at, one in enumerate(named)]
     elif isinstance(images, str | os.PathLike | DataArray | Dataset) or not isinstance(images, Iterable):
         raise OptionError("there is one image: give a cube (time, [band,] y, x), or a list of images or files")
     else:
