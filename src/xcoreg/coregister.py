@@ -49,7 +49,8 @@ from xcoreg.raster.grid import (
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
-from xcoreg.results.stack import StackFit
+from xcoreg.results.coregistration import load_fit, mark_of
+from xcoreg.results.stack import FORMAT as STACK_FORMAT, StackFit, load_stack
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
@@ -59,7 +60,7 @@ from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
 from xcoreg.warp.raw import rectify_raw
 from xcoreg.warp.rectify import rectified_to, rectify, rectify_by
-from xcoreg.warp.stack import apply_stack
+from xcoreg.warp.stack import apply_stack, fit_of
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
@@ -521,6 +522,16 @@ def _match_raw(
         return rectified_to(target, reference, current, nodata=options.nodata, resampling=_FAITHFUL)
 
     return match_sensor(found, shape, reference, options, onto_map).made_of(*given)
+
+
+def load_fit_of(path: str, image: str, date: str | None = None) -> Coregistration:
+    """Read the fit of an image: a fit of two images, or of a stack the one of a date, by the name of the image."""
+    if mark_of(path) != STACK_FORMAT:
+        if date is not None:
+            raise OptionError(f"{path} is no stack of dates: leave the date {date} out")
+        return load_fit(path)
+    stack = load_stack(path)
+    return fit_of(image, stack) if date is None else stack.fit(date)
 
 
 def correct_file(

@@ -71,23 +71,25 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
     examples=[
         "xcoreg apply fit.json red.tif red_fixed.tif             # another band of the same scene",
         "xcoreg apply fit.json clouds.tif clouds_fixed.tif --resampling nearest --like ref.tif",
+        "xcoreg apply series/stack.json 20200105_nir.tif nir.tif   # by the date in its name, or --date",
     ],
 )
 @click.argument("fit", type=click.Path())
 @shared.image_argument
 @click.argument("out", type=OutputFile())
+@click.option("--date", metavar="NAME", help="Of a FIT of xcoreg stack: which date IMAGE is.  [default: by its name]")
 @shared.image_nodata_option
 @shared.write_options
 @shared.console_options
 def apply(fit: str, image: str, out: str, console: Console, nodata: float | None, **options: Any) -> None:
-    """Correct IMAGE by the saved FIT and write it to OUT.
+    """Correct IMAGE by the saved FIT and write it to OUT. FIT may be a stack of dates.
 
     IMAGE may be another band, a mask, or a product of another pixel size or CRS of the same scene. Resample masks
     with --resampling nearest.
     """
-    output = shared.OutputOptions.pop_from(options, out)
+    output, date = shared.OutputOptions.pop_from(options, out), options.pop("date")
     output.check(image)
-    loaded = xcoreg.load_fit(fit)
+    loaded = xcoreg.coregister.load_fit_of(fit, image, date)
     if loaded.ok and loaded.model is not None:
         label, text = (
             ("model", xcoreg.results.text.model_in_words(loaded)) if loaded.is_field else ("shift", str(loaded.shift))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -687,28 +688,55 @@ def load_fit(path: str | Path) -> Coregistration:
     ...     load_fit(f"{folder}/fit.json") == fit
     True
     """
-    source = Path(path)
+    return read_result(path, FORMAT, SCHEMA, _checked_fit)
+
+
+def _checked_fit(data: dict[str, Any]) -> Coregistration:
+    fit = Coregistration.from_dict(data)
+    if not fit.grid.affine.determinant:
+        raise ValueError("a grid without area")
+    _check_model(fit)
+    return fit
+
+
+_Result = TypeVar("_Result")
+# What files of results hold, by their mark; what reads them; how they are made.
+_MARKS = {
+    FORMAT: ("fit", "xcoreg.load_fit", "estimate it again"),
+    "xcoreg stack": ("stack of dates", "xcoreg.load_stack", "match it again"),
+}
+
+
+def mark_of(path: str | Path) -> str | None:
+    """Read what a file of results says it is; None where it says nothing."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data.get("format") if isinstance(data, dict) else None
+
+
+def read_result(path: str | Path, mark: str, schema: int, build: Callable[[dict[str, Any]], _Result]) -> _Result:
+    """Read a file of results that has a mark, up to a schema, and build what it holds; OptionError where it cannot."""
+    source, (what, _, again) = Path(path), _MARKS[mark]
     try:
         data = json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise OptionError(f"there is no file {source}: a fit is written by fit.save(path)") from error
+        raise OptionError(f"there is no file {source}: a {what} is written by its method save(path)") from error
     except OSError as error:
         raise OptionError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
-        raise OptionError(f"{source} is not an xcoreg fit file: it is not JSON ({error})") from error
-    if isinstance(data, dict) and data.get("format") == "xcoreg stack":
-        raise OptionError(f"{source} holds a stack of dates: read it with xcoreg.load_stack")
-    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("schema"), int):
-        raise OptionError(f"{source} is not an xcoreg fit file: it is JSON without the mark {FORMAT!r}")
-    if data["schema"] > SCHEMA:
-        found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
+        raise OptionError(f"{source} is not an xcoreg {what} file: it is not JSON ({error})") from error
+    found = data.get("format") if isinstance(data, dict) else None
+    if isinstance(found, str) and found != mark and found in _MARKS:
+        raise OptionError(f"{source} holds a {_MARKS[found][0]}: read it with {_MARKS[found][1]}")
+    if found != mark or not isinstance(data.get("schema"), int):
+        raise OptionError(f"{source} is not an xcoreg {what} file: it is JSON without the mark {mark!r}")
+    if data["schema"] > schema:
+        found = f"schema {data['schema']}, this one reads up to {schema}"
         raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")
     try:
         json.dumps(data, allow_nan=False, ensure_ascii=False).encode()  # infinite numbers and half characters
-        fit = Coregistration.from_dict(data)
-        if not fit.grid.affine.determinant:
-            raise ValueError("a grid without area")
-        _check_model(fit)
-        return fit
+        return build(data)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
-        raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error
+        raise OptionError(f"{source} is a damaged {what}: {type(error).__name__} {error}; {again}") from error
