@@ -376,7 +376,7 @@ def _self_similar(rng: Generator, draw: Callable[[Generator, Generator, float], 
 
 
 def pivots(rng: Generator, shape: Shape) -> Pair:
-    """Circles of irrigation in other places, each in a square of one size; some fallow, all of other brightness."""
+    """Circles of irrigation in other places, each in a square of one size; some bare soil, all of other brightness."""
 
     def draw(rng: Generator, rule: Generator, side: float) -> np.ndarray:
         cells, off = _parcels(rng, shape, side, 0.0, rule)
