@@ -722,7 +722,7 @@ def read_result(path: str | Path, mark: str, schema: int, build: Callable[[dict[
     try:
         data = json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise OptionError(f"there is no file {source}: a {what} is written by its method save(path)") from error
+        raise OptionError(f"there is no file {source}: a {what} is written by {what.split()[0]}.save(path)") from error
     except OSError as error:
         raise OptionError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
