@@ -21,7 +21,7 @@ SPEC.loader.exec_module(house)
 
 # The six layers of the house, ground first. A module may import its own package and the layers below.
 LAYERS = (
-    ("errors", "files", "core"),
+    ("errors", "files", "csv_files", "core"),
     ("georef", "results", "filters", "presets"),
     ("lazy", "raster", "io", "simulate", "datasets", "masks"),
     ("matching", "warp", "coregister", "stack"),
@@ -34,6 +34,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Within a layer only these may import each other, in this direction.
 DRAWN = {
     ("files", "errors"),
+    ("csv_files", "errors"),
+    ("csv_files", "files"),
     ("results", "georef"),
     ("filters", "results"),
     ("raster", "lazy"),

@@ -12,8 +12,9 @@ import pytest
 
 import xcoreg
 from xcoreg.batches.page import write_page
+from xcoreg.csv_files import from_plain_cell, plain_cell
 from xcoreg.errors import CoregError, OptionError
-from xcoreg.files import from_plain_cell, locked, plain_cell
+from xcoreg.files import locked
 from xcoreg.georef import GCPs, read_gcps, save_gcps
 
 BAD = "<script>alert(1)</script>"

@@ -15,8 +15,9 @@ from typing import Any
 from rasterio.drivers import raster_driver_extensions
 
 from xcoreg.batches.stac import is_stac, read_items
+from xcoreg.csv_files import read_csv
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, local_path, read_csv
+from xcoreg.files import NoSuchFile, local_path
 
 # Suffixes that GDAL reads but that are more often something else beside an image.
 _NO_RASTERS = {".xml", ".txt", ".json", ".csv", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".db", ".sqlite"}

@@ -22,8 +22,9 @@ from xcoreg.batches.adjust import STACK, adjusted_by
 from xcoreg.batches.page import count_statuses, describe_counts, write_page
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.coregister import check_format
+from xcoreg.csv_files import plain_cell
 from xcoreg.errors import OptionError
-from xcoreg.files import check_output, local_path, locked, new_file, plain_cell, remove_stale_folders
+from xcoreg.files import check_output, local_path, locked, new_file, remove_stale_folders
 
 logger = logging.getLogger("xcoreg")
 

@@ -62,7 +62,7 @@ def locate(image: str, table: str, console: Console, **options: Any) -> None:
         console.print("points", f"{len(points)}, {int(inside.sum())} inside")
         points = points[inside] if options["inside_only"] else points
     texts = points.select_dtypes(["object", "string"])
-    points = points.assign(**{name: texts[name].map(xcoreg.files.plain_cell) for name in texts})
+    points = points.assign(**{name: texts[name].map(xcoreg.csv_files.plain_cell) for name in texts})
     text = points.to_csv(index=False, lineterminator="\n")
     if options["out"] is None:
         click.echo(text, nl=False)
@@ -97,7 +97,7 @@ def read_points(path: str, x: str | None = None, y: str | None = None) -> tuple[
         vectors = gpd.read_parquet(file) if file.suffix.lower() == ".parquet" else gpd.read_file(file)
         columns = vectors.drop(columns=vectors.geometry.name)
         return columns.assign(x=vectors.geometry.x, y=vectors.geometry.y), ("x", "y"), vectors.crs
-    table = _with_header(xcoreg.files.read_csv(file, header=False, spaces=True))
+    table = _with_header(xcoreg.csv_files.read_csv(file, header=False, spaces=True))
     if table.shape[1] < 2:
         raise OptionError(f"{file} has one column: two with coordinates are needed")
     names = _column(table, x, 0), _column(table, y, 1)

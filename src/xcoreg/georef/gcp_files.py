@@ -21,8 +21,9 @@ from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from xcoreg.csv_files import from_plain_cell, plain_cell, read_csv
 from xcoreg.errors import OptionError, hide_secrets, require
-from xcoreg.files import from_plain_cell, gdal_threads, open_gdal, plain_cell, read_csv, replacing
+from xcoreg.files import gdal_threads, open_gdal, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 

@@ -19,10 +19,11 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter
 from rasterio.windows import Window
+from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
-from xcoreg.errors import OptionError
+from xcoreg.errors import CoregError, OptionError
 from xcoreg.files import DiskFull, check_integrity, check_output, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.formats import (
@@ -125,9 +126,9 @@ def write_raster(
             else:
                 with refusing_ignored_options(creation):
                     _write_gdal(image, place, name, creation)
-    except DiskFull:
+    except (DiskFull, CoregError):
         raise
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError, RioXarrayError, ValueError, TypeError) as error:
         if str(error).startswith("Read failed"):  # the image, which is damaged, not the output
             raise OptionError(f"an image cannot be read, it may be damaged: {error.__cause__ or error}") from error
         raise OptionError(f"{goal} cannot be written as {name}: {error}; choose another format or dtype") from error

@@ -642,7 +642,7 @@ def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
 def _check_model(fit: Coregistration) -> None:
     """Evaluate a model once, so that one whose parts do not fit together fails when it is loaded."""
     x, y = fit.points.x[:2], fit.points.y[:2]
-    if fit.model is not None and len(x) and [len(part) for part in fit.model.predict(x, y)] != [len(x)] * 2:
+    if fit.model is not None and len(x) and [len(one) for one in fit.model.predict(x, y)] != [len(x)] * 2:
         raise ValueError("the model is incomplete")
 
 
