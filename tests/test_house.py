@@ -57,8 +57,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 190,
-    "lines": 43_500,
+    "files": 216,
+    "lines": 48_500,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
@@ -173,8 +173,8 @@ def test_a_shift_takes_a_short_way(monkeypatch):
     calls = importlib.import_module("calls")
     images = pair(calls.SHAPE, shift=(1.25, -0.5), seed=1)
     counts = calls.counts(calls.record(lambda: images.tgt.coreg.shift_to(images.ref)))
-    assert counts["files"] <= 36
-    assert counts["changes"] <= 130
+    assert counts["files"] <= 37
+    assert counts["changes"] <= 142
 
 
 @every_source
