@@ -49,7 +49,7 @@ from xcoreg.raster.grid import (
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
-from xcoreg.results.coregistration import load_fit, mark_of
+from xcoreg.results.reading import load_fit, mark_of
 from xcoreg.results.stack import FORMAT as STACK_FORMAT, StackFit, load_stack
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor

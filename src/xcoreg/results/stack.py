@@ -21,8 +21,9 @@ from xcoreg.core.models import Translation
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
 from xcoreg.georef.crs import unit_of
-from xcoreg.results.coregistration import Coregistration, Quality, read_result
+from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.details import Details, Origin
+from xcoreg.results.reading import read_result
 from xcoreg.results.shift import Shift
 from xcoreg.results.stack_adjust import adjust_stack, times_of
 from xcoreg.results.stack_parts import StackDate, StackPairs, StackQuality, from_plain, to_plain
