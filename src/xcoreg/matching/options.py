@@ -19,6 +19,7 @@ from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
 
 _SMALLEST_WINDOW = 16
+_LARGEST_WINDOW = 1 << 20  # px
 _CONTRASTS = ("same", "reversed", "any")
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
@@ -266,8 +267,9 @@ def _check_numbers(options: Options) -> None:
     windows: Any = options.windows
     limit: Any = options.max_shift
     whole = int | np.integer
-    if window is not None and not (isinstance(window, whole) and window >= _SMALLEST_WINDOW):
-        raise OptionError(f"window is {window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
+    if window is not None and not (isinstance(window, whole) and _SMALLEST_WINDOW <= window <= _LARGEST_WINDOW):
+        few, many = _SMALLEST_WINDOW, _LARGEST_WINDOW
+        raise OptionError(f"window is {window!r}: give a whole number of pixels, at least {few} and at most {many}")
     if not (isinstance(windows, whole) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
     if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
