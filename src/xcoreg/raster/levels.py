@@ -86,7 +86,7 @@ class FileLevel:
         pixels, cells = self.shape[0] * self.shape[1], (len(rows) - 1, len(cols) - 1)
         if self.mask is not None or not path.is_file() or path.stat().st_size > _SPARSE * pixels:
             return None
-        options = {} if self.level is None else {"overview_level": self.level}
+        options: dict[str, Any] = {} if self.level is None else {"overview_level": self.level}
         with open_gdal(self.path, **options) as file:
             counts = [-(-size // by) for size, by in zip(self.shape, self.block, strict=True)]
             if file.driver != "GTiff" or counts[0] * counts[1] > _MOST_BLOCKS:

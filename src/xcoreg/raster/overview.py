@@ -71,7 +71,8 @@ class Samples:
         )
         cells = rows.size, cols.size
         values, (gx, gy) = np.zeros(cells, np.float32), np.full((2, *cells), np.nan, np.float32)
-        return cls(rows, cols, step, is_valid, values, gx, gy, *np.zeros((2, *cells), bool), gain)
+        valid, sampled = np.zeros((2, *cells), bool)
+        return cls(rows, cols, step, is_valid, values, gx, gy, valid, sampled, gain)
 
     def cells(self, box: Box) -> tuple[slice, slice]:
         """Cells whose samples are in a box."""

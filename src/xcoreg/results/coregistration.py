@@ -659,6 +659,7 @@ def load_fit(path: str | Path) -> Coregistration:
         if not fit.grid.affine.determinant:
             raise ValueError("a grid without area")
         _check_model(fit)
+        fit.summary()  # what cannot be reported now would break later
         return fit
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
         raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error

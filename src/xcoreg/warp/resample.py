@@ -309,7 +309,8 @@ def resample(image: DataArray, resampler: Resampler, mask: Variable | None = Non
     while (blocks := resampler.blocks_first) != (1, 1):
         size = image.shape[-2], image.shape[-1]
         image, mask = Averager(resampler, blocks, size, str(work_dtype(image.dtype))).run(image, mask), None
-        resampler = replace(resampler, averaged=tuple(a * b for a, b in zip(resampler.averaged, blocks, strict=True)))
+        by_row, by_col = (a * b for a, b in zip(resampler.averaged, blocks, strict=True))
+        resampler = replace(resampler, averaged=(by_row, by_col))
     if lazy.is_lazy(image):
         data = image.data
         sizes = zip(resampler.shape, data.chunks[-2:], resampler.scale, strict=True)
