@@ -265,8 +265,9 @@ def _check_numbers(options: Options) -> None:
     # Values may be of any type, whatever the annotations say.
     window: Any = options.window
     windows: Any = options.windows
-    if not (isinstance(options.progress, int | np.bool_) or callable(options.progress)):
-        raise OptionError(f"progress is {options.progress!r:.80}: give True or False")
+    progress: Any = options.progress
+    if not (isinstance(progress, int | np.bool_) or callable(progress)):
+        raise OptionError(f"progress is {progress!r:.80}: give True or False")
     limit: Any = options.max_shift
     whole = int | np.integer
     if window is not None and not (isinstance(window, whole) and _SMALLEST_WINDOW <= window <= _LARGEST_WINDOW):
