@@ -86,6 +86,8 @@ def check_inputs(goal: Path, inputs: Iterable[Any]) -> None:
 
     inputs : Paths, or images, whose files count; anything else is ignored.
     """
+    if not goal.name:
+        raise OptionError(f"cannot write to {str(goal)!r}: give the path of a file")
     written = [one for one in (goal, *(goal.with_name(goal.name + end) for end in SIDECARS)) if one.exists()]
     for path in (path for one in inputs for path in _sources_of(one)) if written else ():
         beside = Path(path).suffix.lower() == ".vrt" or goal.stem.startswith(Path(path).stem)

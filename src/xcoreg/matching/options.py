@@ -18,7 +18,7 @@ from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
 
-_SMALLEST_WINDOW, _NARROWEST = 16, 8
+_SMALLEST_WINDOW, _LARGEST_WINDOW, _NARROWEST = 16, 1 << 20, 8  # px, px, and one side over the other
 _CONTRASTS = ("same", "reversed", "any")
 _OVER_TERRAIN = ("auto", "translation", "affine", "polynomial2", "polynomial3")  # beside which a parallax is fitted
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
@@ -294,12 +294,16 @@ def _check_numbers(options: Options) -> None:
     # Values may be of any type, whatever the annotations say.
     window: Any = options.window
     windows: Any = options.windows
+    progress: Any = options.progress
+    if not (isinstance(progress, int | np.bool_) or callable(progress)):
+        raise OptionError(f"progress is {progress!r:.80}: give True or False")
     limit: Any = options.max_shift
     whole = int | np.integer
     sides = window if isinstance(window, tuple | list) and len(window) == 2 else [window]
-    if window is not None and not all(isinstance(side, whole) and side >= _SMALLEST_WINDOW for side in sides):
-        least = f"at least {_SMALLEST_WINDOW}"
-        raise OptionError(f"window is {window!r}: give a whole number of pixels, or (columns, rows), {least}")
+    few, many = _SMALLEST_WINDOW, _LARGEST_WINDOW
+    if window is not None and not all(isinstance(side, whole) and few <= side <= many for side in sides):
+        limits = f"at least {few} and at most {many}"
+        raise OptionError(f"window is {window!r}: give a whole number of pixels, or (columns, rows), {limits}")
     if window is not None and max(sides) > _NARROWEST * min(sides):
         raise OptionError(f"window is {window!r}: give sides of which one is at most {_NARROWEST} times the other")
     if not (isinstance(windows, whole) and windows >= 1):

@@ -161,7 +161,7 @@ def gain_for(size: float) -> float:
     """Power of two that brings extreme values of a size to a usual one; 1 for all others."""
     if not 0 < size < math.inf or _LEAST_SIZE <= size <= _MOST_SIZE:
         return 1.0
-    return float(2.0 ** round(math.log2(_USUAL_SIZE) - math.log2(size)))
+    return math.ldexp(1.0, min(round(math.log2(_USUAL_SIZE) - math.log2(size)), 1000))
 
 
 class Reader(Protocol):

@@ -56,6 +56,7 @@ def _checked_fit(data: dict[str, Any]) -> Coregistration:
     if not fit.grid.affine.determinant:
         raise ValueError("a grid without area")
     _check_model(fit)
+    fit.summary()  # what cannot be reported now would break later
     return fit
 
 
