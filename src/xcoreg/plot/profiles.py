@@ -48,7 +48,7 @@ def plot_profiles(fit: Coregistration) -> Any:
     if not len(residuals):
         raise MatchError(f"there are no residuals to draw: {fit.status.reason}", fit.points)
     col, row = georef.map_to_pixel(Affine(*fit.transform), residuals.x, residuals.y)
-    parts: list[tuple[str, NDArray[Any]]] = [("row, target px", row), ("column, target px", col)]
+    parts: list[tuple[str, Floats]] = [("row, target px", row), ("column, target px", col)]
     heights = heights_of(fit, residuals)
     if heights is not None:
         parts.append(("altitude, m", heights))
@@ -64,7 +64,7 @@ def heights_of(fit: Coregistration, residuals: Residuals) -> Floats | None:
     if check is None or check.height is None:
         return None
     known = dict(zip(check.window.tolist(), check.height.tolist(), strict=True))
-    return np.array([known.get(window, np.nan) for window in residuals.window.tolist()])
+    return np.array([known.get(window, np.nan) for window in residuals.window.tolist()], np.float64)
 
 
 def draw_profile(axes: Any, residuals: Residuals, places: Floats, name: str) -> None:
