@@ -207,8 +207,8 @@ def _repeats(scene: Scene, options: LocalOptions, points: TiePoints, size: int) 
         return False
     places, moves = np.stack([tried.x, tried.y], -1), np.stack([tried.dx, tried.dy], -1)
     smooth = windows.interpolate(places[ok], moves[ok], places)
-    how: dict[str, Any] = {"by_edges": options.matcher == "structure", "max_shift": options.max_shift}
-    return repeats_elsewhere(scene, places, smooth, size, **how)
+    by_edges = options.matcher == "structure"
+    return repeats_elsewhere(scene, places, smooth, size, by_edges=by_edges, max_shift=options.max_shift)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,6 @@ from xcoreg.errors import MatchError
 from xcoreg.plot.style import BAD, GOOD, Residuals, legend_below, new_figure, residuals_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from xcoreg.core import Floats
     from xcoreg.results.coregistration import Coregistration
 
