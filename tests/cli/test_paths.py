@@ -28,6 +28,7 @@ LINES = {
     "georef attach": ["tgt.tif", "points.csv", "OUT", "--overwrite"],
     "georef rectify": ["tgt.tif", "OUT", "--gcps", "points.csv", "--like", "ref.tif", "--overwrite"],
     "georef auto": ["tgt.tif", "ref.tif", "OUT", "--overwrite"],
+    "ortho": ["tgt.tif", "scl.tif", "OUT", "--overwrite", "--ref", "ref.tif"],
     "arosics global": [*_PAIR],
     "arosics local": [*_PAIR, "100"],
 }

@@ -128,6 +128,7 @@ class _Job:
         check_options({"max_GCP_count": max_GCP_count}, {})
         wanted = {name: self.params[name] for name in OUTPUT} | {"path_out": self.path_out} | options
         if wanted["path_out"]:
+            Path(wanted["path_out"]).absolute().parent.mkdir(parents=True, exist_ok=True)
             masks = (self.params.get(f"mask_baddata_{side}") for side in ("ref", "tgt"))
             check_output(wanted["path_out"], inputs=(self.ref, self.shift, *self.paths, *masks))
         job = DESHIFTER(self.shift, self.coreg_info, nodata=(self.params["nodata"] or (None, None))[1], **wanted)

@@ -69,7 +69,6 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
 @click.command(
     cls=ConsoleCommand,
     examples=[
-        "xcoreg apply fit.json red.tif red_fixed.tif             # another band of the same scene",
         "xcoreg apply fit.json clouds.tif clouds_fixed.tif --resampling nearest --like ref.tif",
         "xcoreg apply series/stack.json 20200105_nir.tif nir.tif   # by the date in its name, or --date",
     ],
