@@ -25,17 +25,23 @@ BENCHMARKS = [
     "cubes",
     "dem",
     "dem_kinds",
+    "ellipses",
     "fields",
     "georef",
     "kinds",
     "matching",
     "moving",
+    "orthorectification",
+    "presets",
     "real",
     "resampling",
     "scaling",
+    "series",
+    "small",
     "speed",
     "structure",
     "warping",
+    "yields",
 ]
 
 

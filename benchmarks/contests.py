@@ -85,7 +85,7 @@ def one_shift(cache: Path, _: Path, size: Scale) -> Iterator[Contest]:
         return {"error px": "({:+.4f}, {:+.4f})".format(*off), "remark": wrong}
 
     note = "AROSICS: its default window of 256 px. The correlators are given a window of 256 px from the middle."
-    entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "scikit-image")
+    entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "cv2 KLT", "scikit-image")
     heading = f"One shift, two GeoTIFFs of {size.side} x {size.side} px, true shift {speed.TRUTH}"
     yield Contest("global", heading, {"ref": str(ref), "tgt": str(tgt)}, entries, judge, note)
 
@@ -135,7 +135,7 @@ def _points(cache: Path, room: Path, size: Scale, window: int, hidden: float) ->
     heading = (
         f"Tie points every {size.spacing} px, window {window}, {size.side} x {size.side} px, field of 2.5 px{under}"
     )
-    entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "scikit-image")
+    entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "cv2 KLT", "scikit-image")
     suffix = f"_{window}_{round(100 * hidden)}.npz"
     return Contest("local", heading, task, entries, judge, note, suffix=suffix)
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -349,6 +350,77 @@ def radar_optical(rng: Generator, shape: Shape) -> Pair:
     return image(optical, nodata=0), radar
 
 
+def _parcels(rng: Generator, shape: Shape, side: float, roads: float, lattice: Generator) -> tuple[np.ndarray, Any]:
+    """Numbers of the cells of a lattice with roads (-1) between them, and levels of the cells; an offset of its own."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + rng.uniform(0, side, (2, 1, 1))
+    turn = lattice.uniform(-0.1, 0.1) if lattice.random() < 0.7 else lattice.uniform(0, np.pi / 2)
+    across, down = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
+    col, row = (np.floor(one / side).astype(int) for one in (across, down))
+    off = [one - side * np.floor(one / side) for one in (across, down)]
+    cells = (row - row.min()) * 4096 + col - col.min()
+    cells = np.unique(cells, return_inverse=True)[1].reshape(shape)
+    return np.where(np.minimum(*off) < roads, -1, cells), off
+
+
+def _seen(rng: Generator, scene: np.ndarray) -> np.ndarray:
+    """Add texture and noise to a scene seen through optics."""
+    soft = ndimage.gaussian_filter(scene, 0.6)
+    return _noisy(rng, soft / max(soft.std(), 1e-9) + 0.15 * _scene(rng, scene.shape))
+
+
+def _self_similar(rng: Generator, draw: Callable[[Generator, Generator, float], np.ndarray]) -> Pair:
+    """Two places laid out by one rule: the same sides and directions, other offsets, other contents."""
+    side, rule = rng.uniform(10, 40), int(rng.integers(2**31))
+    parts = [_seen(rng, draw(rng, np.random.default_rng(rule), side)) for _ in range(2)]
+    return tuple(_numbers(part) for part in parts)  # type: ignore[return-value]
+
+
+def pivots(rng: Generator, shape: Shape) -> Pair:
+    """Circles of irrigation in other places, each in a square of one size; some bare soil, all of other brightness."""
+
+    def draw(rng: Generator, rule: Generator, side: float) -> np.ndarray:
+        cells, off = _parcels(rng, shape, side, 0.0, rule)
+        level = rng.standard_normal(cells.max() + 1)
+        circle = np.hypot(off[0] - side / 2, off[1] - side / 2) < 0.46 * side
+        return np.where(circle & (rng.random(len(level)) < 0.8)[cells], level[cells], -1.0)
+
+    return _self_similar(rng, draw)
+
+
+def blocks(rng: Generator, shape: Shape) -> Pair:
+    """Blocks of buildings of two towns, streets at one distance and in one direction."""
+
+    def draw(rng: Generator, rule: Generator, side: float) -> np.ndarray:
+        cells, off = _parcels(rng, shape, side, max(0.12 * side, 1.5), rule)
+        roofs = (np.floor(4 * off[0] / side) * 4 + np.floor(4 * off[1] / side)).astype(int)
+        level = rng.standard_normal((cells.max() + 1, 25))
+        return np.where(cells < 0, -1.5, 0.5 * level[cells, roofs] + 0.5 * level[cells, 0])
+
+    return _self_similar(rng, draw)
+
+
+def checkered(rng: Generator, shape: Shape) -> Pair:
+    """Square fields of two places, of one size and direction, each of a brightness of its own."""
+
+    def draw(rng: Generator, rule: Generator, side: float) -> np.ndarray:
+        cells, _ = _parcels(rng, shape, side, rule.choice([0.0, 1.0]), rule)
+        return np.where(cells < 0, 2.0, rng.standard_normal(cells.max() + 1)[cells])
+
+    return _self_similar(rng, draw)
+
+
+def rows(rng: Generator, shape: Shape) -> Pair:
+    """Orchards of two places: trees in rows at one distance, in fields of other shapes, some trees missing."""
+
+    def draw(rng: Generator, rule: Generator, side: float) -> np.ndarray:
+        _, off = _parcels(rng, shape, max(side / 4, 3.0), 0.0, rule)
+        trees = np.hypot(off[0] - off[0].mean(), off[1] - off[1].mean()) < max(side / 12, 1.0)
+        fields = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5 * side)
+        return trees * (fields > np.quantile(fields, 0.25)) + 0.5 * (fields > np.quantile(fields, 0.6))
+
+    return _self_similar(rng, draw)
+
+
 KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
     f.__name__: f
     for f in (
@@ -381,5 +453,9 @@ KINDS: dict[str, Callable[[Generator, Shape], Pair]] = {
         cloud_decks,
         speckle,
         radar_optical,
+        pivots,
+        blocks,
+        checkered,
+        rows,
     )
 }

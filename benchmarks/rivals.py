@@ -253,6 +253,20 @@ def peer_local(task: Task, peer: peers.Peer) -> Task:
     return {"tried": len(places)}
 
 
+def klt_local(task: Task) -> Task:
+    """Track all places whose windows hold no nodata; of 64 px at most, beyond which the tracker only gets slower."""
+    places, size = np.load(task["places"]), min(task["window"], 64)
+    images = _read(task["ref"]), _read(task["tgt"])
+    found = peers.track(*images, places[:, ::-1], size)
+    for at, (row, col) in enumerate(np.rint(places).astype(int)):
+        cut = slice(max(row - size // 2, 0), row + size // 2), slice(max(col - size // 2, 0), col + size // 2)
+        if not all(image[cut].all() for image in images):
+            found[at] = np.nan
+    columns = {"row": places[:, 0], "col": places[:, 1], "dcol": found[:, 0], "drow": found[:, 1]}
+    np.savez(task["out"], ok=np.isfinite(found).all(1), size=np.full(len(places), size), **columns)
+    return {"tried": len(places)}
+
+
 def _write(values: np.ndarray, like: str, goal: str) -> None:
     import rasterio
 
@@ -322,7 +336,7 @@ def _of_peers(work: Callable[[Task, peers.Peer], Task]) -> Iterator[tuple[str, C
 
 JOBS: dict[str, dict[str, Callable[[Task], Task]]] = {
     "global": {"xcoreg": xcoreg_global, "AROSICS": arosics_global, **dict(_of_peers(peer_global))},
-    "local": {"xcoreg": xcoreg_local, "AROSICS": arosics_local, **dict(_of_peers(peer_local))},
+    "local": {"xcoreg": xcoreg_local, "AROSICS": arosics_local, **dict(_of_peers(peer_local)), "cv2 KLT": klt_local},
     "warp": {
         "xcoreg": xcoreg_warp,
         "AROSICS": arosics_warp,

@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +46,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "jupyter_execute", "api/_*.md"]
+exclude_patterns = ["_build", "jupyter_execute", "_gallery.md", "api/_*.md"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # --- pages ----------------------------------------------------------------------------------------------------------
@@ -74,14 +75,16 @@ html_js_files = ["page.js"]
 html_logo = "_static/logo.svg"
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
-html_context = {"github_user": "xcoreg", "github_repo": "xcoreg", "github_version": "main", "doc_path": "docs"}
+templates_path = ["_templates"]
+SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Source"]
+PUBLIC = ".example" not in SOURCE  # no public home yet: the edit link then leads to the page on contributing
+html_context = {"edit_root": f"{SOURCE}/edit/main/docs" if PUBLIC else ""}
 html_theme_options = {
-    "use_edit_page_button": True,
     "logo": {"text": "xcoreg", "alt_text": "xcoreg: home"},
-    "icon_links": [{"name": "Source", "url": "https://github.com/xcoreg/xcoreg", "icon": "fa-brands fa-github"}],
+    "icon_links": [{"name": "Source", "url": SOURCE, "icon": "fa-solid fa-code"}] if PUBLIC else [],
     "navigation_with_keys": False,
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
+    "secondary_sidebar_items": ["page-toc", "edit-page"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "navbar_end": ["theme-switcher"],

@@ -201,7 +201,7 @@ def test_a_moved_file_with_control_points_is_rectified_not_copied(files, tmp_pat
 @pytest.mark.parametrize(("verb", "options"), [("shift_to", {}), ("warp_to", LOCAL)])
 def test_control_points_are_fitted_once_for_both_steps(files, monkeypatch, verb, options):
     calls, work = [], xcoreg.fit_gcps
-    monkeypatch.setattr("xcoreg.warp.rectify.fit_gcps", lambda gcps: calls.append(gcps) or work(gcps))
+    monkeypatch.setattr("xcoreg.warp.ground.fit_gcps", lambda gcps: calls.append(gcps) or work(gcps))
     getattr(xcoreg, verb)(xcoreg.open_raster(files["gcps"]), xcoreg.open_raster(files["ref"]), **options)
     assert len(calls) == 1
 

@@ -1,7 +1,8 @@
 import pytest
 
+from xcoreg.csv_files import read_csv
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, read_csv
+from xcoreg.files import NoSuchFile
 
 
 def table(folder, text, **how):

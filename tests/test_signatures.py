@@ -24,8 +24,11 @@ METHODS = [name for name in KEYWORDS if name != "tie_points"]
 
 
 def options_of(function):
+    georeference = {"ground", "dem", "vertical_datum"}
     parameters = inspect.signature(function).parameters.values()
-    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "ground"}
+    return {
+        one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in georeference
+    }
 
 
 @pytest.mark.parametrize("name", KEYWORDS)

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from xcoreg.io.write import write_raster
     from xcoreg.matching.masks import inside, outside
     from xcoreg.matching.points import PointStatistics, compare_points
-    from xcoreg.results.coregistration import Coregistration, Quality, load_fit
+    from xcoreg.results.coregistration import Coregistration, Quality
+    from xcoreg.results.reading import load_fit
     from xcoreg.results.shift import Shift
     from xcoreg.results.stack import StackFit, load_stack
     from xcoreg.results.tiepoints import TiePoints
@@ -85,7 +86,8 @@ _HOMES = {
     "matching.masks": "inside outside",
     "matching.points": "PointStatistics compare_points",
     "warp.bias": "correct_bias",
-    "results.coregistration": "Coregistration Quality load_fit",
+    "results.coregistration": "Coregistration Quality",
+    "results.reading": "load_fit",
     "results.shift": "Shift",
     "results.stack": "StackFit load_stack",
     "results.tiepoints": "TiePoints",

@@ -160,8 +160,11 @@ class CoregAccessor:
         return xcoreg.coregister.overlap(self._one, reference)
 
     @_shows_options
-    def match(self, reference: Image, *, ground: Any = None, **options: Unpack[MatchOptions]) -> Coregistration:
-        """Measure the shift onto a `reference`. See :func:`xcoreg.match` for `ground`, the options and the errors.
+    def match(
+        self, reference: Image, *, ground: Any = None, dem: Any = None, vertical_datum: Any = None,
+        **options: Unpack[MatchOptions],
+    ) -> Coregistration:  # fmt: skip
+        """Measure the shift onto a `reference`. See :func:`xcoreg.match` for `ground`, `dem`, the options and errors.
 
         Returns
         -------
@@ -175,11 +178,18 @@ class CoregAccessor:
         >>> round(shift.dx, 1), round(shift.dy, 1), round(shift.dcol, 2), round(shift.drow, 2)
         (12.5, 5.0, 1.25, -0.5)
         """
-        return xcoreg.match(self._image, reference, ground=ground, **options)
+        terrain: dict[str, Any] = {"dem": dem, "vertical_datum": vertical_datum}
+        return xcoreg.match(self._image, reference, ground=ground, **terrain, **options)
 
     @_shows_options
     def match_local(
-        self, reference: Image, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
+        self,
+        reference: Image,
+        *,
+        ground: Any = None,
+        dem: Any = None,
+        vertical_datum: Any = None,
+        **options: Unpack[MatchLocalOptions],
     ) -> Coregistration:
         """Measure a field of shifts onto a `reference`. See :func:`xcoreg.match_local` for `ground`, options, errors.
 
@@ -195,15 +205,19 @@ class CoregAccessor:
         >>> fit.points
         TiePoints(25 windows: 25 OK)
         """
-        return xcoreg.match_local(self._image, reference, ground=ground, **options)
+        terrain: dict[str, Any] = {"dem": dem, "vertical_datum": vertical_datum}
+        return xcoreg.match_local(self._image, reference, ground=ground, **terrain, **options)
 
     @_shows_options
-    def apply(self, fit: Coregistration | StackFit, *, ground: Any = None, **options: Unpack[ApplyKeywords]) -> Image:
+    def apply(
+        self, fit: Coregistration | StackFit, *, ground: Any = None, dem: Any = None, vertical_datum: Any = None,
+        **options: Unpack[ApplyKeywords],
+    ) -> Image:  # fmt: skip
         """Correct this image by a `fit` of it, or of another of the same product. See :func:`xcoreg.apply`.
 
         Without `align_grid`, `like`, `resolution` and `ref_grid` one shift only moves the transform. An image
-        georeferenced by control points or RPCs (or `ground`) is rectified, in the CRS of the fit. All dates of a cube
-        are interpolated onto one grid by the fit of :meth:`match_stack`, each once.
+        georeferenced by control points or RPCs (or `ground`) is rectified, in the CRS of the fit, a raw image over
+        `dem`. All dates of a cube are interpolated onto one grid by the fit of :meth:`match_stack`, each once.
 
         Returns
         -------
@@ -218,7 +232,8 @@ class CoregAccessor:
         >>> bool((fixed.values == scene.tgt.values).all()), round(float(fixed.x[0] - scene.tgt.x[0]), 1)
         (True, 12.5)
         """
-        return xcoreg.apply(self._image, fit, ground=ground, **options)
+        terrain: dict[str, Any] = {"dem": dem, "vertical_datum": vertical_datum}
+        return xcoreg.apply(self._image, fit, ground=ground, **terrain, **options)
 
     @_shows_options
     def match_stack(self, reference: Any = None, **options: Unpack[StackKeywords]) -> StackFit:
@@ -349,7 +364,7 @@ class CoregAccessor:
         """
         return xcoreg.coregister.gcps_of(self._one)
 
-    def rectify(
+    def rectify(  # noqa: PLR0913 - as the function
         self,
         ground: Any = None,
         *,
@@ -359,6 +374,9 @@ class CoregAccessor:
         resampling: str = "auto",
         nodata: float | None = None,
         height: float = 0.0,
+        dem: Any = None,
+        vertical_datum: Any = None,
+        drop_hidden: bool = False,
     ) -> Image:
         """Rectify an image georeferenced by control points, RPCs or corners, in one interpolation.
 
@@ -379,6 +397,10 @@ class CoregAccessor:
             Marker of missing pixels; default: the stored one.
         height : float
             Of the ground for RPCs, m above the ellipsoid.
+        dem, vertical_datum : optional
+            Terrain for RPCs instead of one height: a raster, its path, and from where it counts its heights.
+        drop_hidden : bool
+            Leave out what the terrain hides from the sensor.
 
         Returns
         -------
@@ -395,9 +417,10 @@ class CoregAccessor:
         (50, 100)
         """
         form: dict[str, Any] = {"resampling": resampling, "nodata": nodata, "height": height}
+        form |= {"dem": dem, "vertical_datum": vertical_datum, "drop_hidden": drop_hidden}
         return xcoreg.coregister.rectify(self._image, ground, like=like, crs=crs, resolution=resolution, **form)
 
-    def locate(
+    def locate(  # noqa: PLR0913 - as the function
         self,
         points: Any,
         *,
@@ -407,6 +430,8 @@ class CoregAccessor:
         band: int | str | None = None,
         resampling: str | None = "nearest",
         height: float = 0.0,
+        dem: Any = None,
+        vertical_datum: Any = None,
     ) -> Located:
         """Find points in the image: columns, rows, inside or not, and values.
 
@@ -426,6 +451,8 @@ class CoregAccessor:
             Interpolation kernel of the values; None takes no values.
         height : float
             Of the ground for RPCs, m above the ellipsoid.
+        dem, vertical_datum : optional
+            As for :meth:`rectify`.
 
         Returns
         -------
@@ -441,6 +468,7 @@ class CoregAccessor:
         (array([419.7]), array([230.8]), array([840.]))
         """
         form: dict[str, Any] = {"normalized": normalized, "band": band, "resampling": resampling, "height": height}
+        form |= {"dem": dem, "vertical_datum": vertical_datum}
         return xcoreg.coregister.locate(self._one, points, crs=crs, ground=ground, **form)
 
     def place(
@@ -452,6 +480,8 @@ class CoregAccessor:
         ground: Any = None,
         normalized: bool = False,
         height: float = 0.0,
+        dem: Any = None,
+        vertical_datum: Any = None,
     ) -> tuple[Floats, Floats]:
         """Find the coordinates of positions in the image.
 
@@ -461,7 +491,7 @@ class CoregAccessor:
             An integer is the centre of a pixel.
         crs : CRS in any spelling
             Of the coordinates; default: longitude and latitude.
-        ground, normalized, height
+        ground, normalized, height, dem, vertical_datum
             As for :meth:`locate`.
 
         Returns
@@ -478,6 +508,7 @@ class CoregAccessor:
         (12.65, 52.78)
         """
         form: dict[str, Any] = {"normalized": normalized, "height": height}
+        form |= {"dem": dem, "vertical_datum": vertical_datum}
         return xcoreg.coregister.place(self._one, col, row, crs=crs, ground=ground, **form)
 
 

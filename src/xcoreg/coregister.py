@@ -6,27 +6,36 @@ to its own pixels, which are interpolated once. Of any other image the transform
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
-from xcoreg.errors import OptionError
+from xcoreg.errors import CoregWarning, OptionError
 from xcoreg.files import local_path, open_gdal
 from xcoreg.georef import as_crs
 from xcoreg.io.copy import copy_moved
 from xcoreg.io.formats import check_header, driver_for
+from xcoreg.io.probe import try_format
 from xcoreg.io.read import open_raster
 from xcoreg.io.stores import write_gcps
+from xcoreg.io.terrain import over_terrain
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
-from xcoreg.matching.options import LocalOptions, MatchLocalOptions, MatchOptions, Options, check_options, shows_options
+from xcoreg.matching.options import (
+    LocalOptions,
+    MatchLocalOptions,
+    MatchOptions,
+    Options,
+    as_local,
+    check_options,
+    shows_options,
+)  # fmt: skip
 from xcoreg.matching.placing import laid_over
-from xcoreg.raster.bands import other_grids, shape_of, spatial_dims
+from xcoreg.matching.sensor import match_sensor
+from xcoreg.raster.bands import other_grids, shape_of
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
 from xcoreg.raster.georeference import is_pixels
 from xcoreg.raster.grid import (
@@ -40,21 +49,22 @@ from xcoreg.raster.grid import (
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
 from xcoreg.raster.raster import make_raster
-from xcoreg.results.stack import StackFit
+from xcoreg.results.reading import load_fit, mark_of
+from xcoreg.results.stack import FORMAT as STACK_FORMAT, StackFit, load_stack
 from xcoreg.results.tables import check_suffix as check_table_suffix
 from xcoreg.results.text import describe_accessor
 from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
+from xcoreg.warp.ground import as_ground, gcps_of
 from xcoreg.warp.locate import locate, place
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
-from xcoreg.warp.rectify import as_ground, gcps_of, rectified_to, rectify, rectify_by
-from xcoreg.warp.stack import apply_stack
+from xcoreg.warp.raw import rectify_raw
+from xcoreg.warp.rectify import rectified_to, rectify, rectify_by
+from xcoreg.warp.stack import apply_stack, fit_of
 from xcoreg.warp.vertical import changes_values, heights_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
 
     from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.tiepoints import TiePoints
@@ -66,6 +76,8 @@ __all__ = [
     "write_output",
 ]  # fmt: skip
 
+# Kernel before matching: residuals of check points were a fifth smaller than after cubic (docs/decisions/terrain.md).
+_FAITHFUL = "lanczos"
 Image = TypeVar("Image", bound=DataArray | Dataset)
 
 
@@ -98,7 +110,13 @@ def overlap(target: DataArray | Dataset, reference: DataArray | Dataset) -> Any:
 
 @shows_options(Options)
 def match(
-    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchOptions]
+    target: DataArray | Dataset,
+    reference: Any,
+    *,
+    ground: Any = None,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    **options: Unpack[MatchOptions],
 ) -> Coregistration:
     """Measure the shift between two images.
 
@@ -112,6 +130,9 @@ def match(
     ground : optional
         Georeference of a target without a transform, instead of its own GCPs or RPCs: GCPs, a fit of them, RPCs,
         Corners or the path of a file of control points. Such a target is rectified first, in the CRS of the reference.
+    dem, vertical_datum : optional
+        Terrain below a raw image, a target with RPCs, as for :func:`xcoreg.warp.rectify.rectify`. The correction is
+        then fitted in the pixels of the raw image: constant or affine, chosen by check points.
     **options
         See :class:`xcoreg.matching.options.Options`.
 
@@ -138,6 +159,8 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
+    if dem is not None:
+        return _match_raw(target, reference, ground, (dem, vertical_datum), as_local(checked))
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
     return fit.made_of(*given)
@@ -145,13 +168,19 @@ def match(
 
 @shows_options(LocalOptions)
 def match_local(
-    target: DataArray | Dataset, reference: Any, *, ground: Any = None, **options: Unpack[MatchLocalOptions]
+    target: DataArray | Dataset,
+    reference: Any,
+    *,
+    ground: Any = None,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    **options: Unpack[MatchLocalOptions],
 ) -> Coregistration:
     """Measure a field of shifts between two images: tie points on a grid, outliers flagged, a model fitted.
 
     Parameters
     ----------
-    target, reference, ground
+    target, reference, ground, dem, vertical_datum
         As for :func:`match`.
     **options
         See :class:`xcoreg.matching.options.LocalOptions`.
@@ -182,9 +211,11 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    if dem is not None:
+        return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
-    fit = field.match_local(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return fit.made_of(*given)
+    rectified = rectified_to(target, reference, ground, nodata=checked.nodata)
+    return _match_field(rectified, reference, checked).made_of(*given)
 
 
 @shows_options(LocalOptions)
@@ -267,7 +298,13 @@ def georeference(
 
 @shows_options(ApplyOptions)
 def apply(
-    image: Image, fit: Coregistration | StackFit, *, ground: Any = None, **options: Unpack[ApplyKeywords]
+    image: Image,
+    fit: Coregistration | StackFit,
+    *,
+    ground: Any = None,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    **options: Unpack[ApplyKeywords],
 ) -> Image:
     """Correct an image by a fit.
 
@@ -287,6 +324,9 @@ def apply(
     ground : optional
         Georeference of an image without a transform, instead of its own GCPs or RPCs. Such an image is rectified:
         its own pixels are interpolated once, with the correction, in the CRS of the fit unless `like` says otherwise.
+    dem, vertical_datum : optional
+        Terrain for a fit of a raw image, which is rectified over it with its correction, in one interpolation, in the
+        CRS of the reference unless `like` says otherwise.
     align_grid : bool
         Interpolate to the image's own pixel size on the lattice of the fit's reference, over the extent of the
         corrected image, outwards to whole pixels (see :func:`xcoreg.warp.mapping.aligned_grid`).
@@ -294,10 +334,14 @@ def apply(
         Interpolate to exactly this grid, in any CRS. Names and coordinates are taken over from an image.
     resolution : float or (float, float), optional
         Pixel size (x, y) instead of the image's own, units of its CRS; implies `align_grid`.
-    resampling : {"auto", "nearest", "bilinear", "cubic", "lanczos"}
+    resampling : str
+        One of "auto", "nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "min", "q1",
+        "med", "q3", "max".
         "auto" is cubic, and nearest for integers that are classes: with a colour table, single bits, or flags of CF.
-        Cubic is Keys' with a = -1/2. Where the output is more than 1.1 times coarser than the source the kernel is
-        widened accordingly ("nearest" just picks). Booleans are always taken from the nearest pixel.
+        Cubic is Keys' with a = -1/2, cubic_spline a B-spline, which smooths; from "average" on they are statistics of
+        the source pixels under an output pixel, to about a quarter of a source pixel.
+        Where the output is more than 1.1 times coarser than the source the kernel is widened accordingly ("nearest"
+        just picks). Booleans are always taken from the nearest pixel.
     nodata : float, optional
         Marks missing pixels, besides NaN and infinities. Default: the stored marker; else, for an image on the
         same grid as the fit's target, the one found by the match (not with "nearest": it may be a mask), in an image of
@@ -361,6 +405,8 @@ def apply(
     """
     if isinstance(fit, StackFit):
         return cast("Image", apply_stack(image, fit, **options))
+    if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
+        return cast("Image", rectify_raw(image, fit, ground, (dem, vertical_datum), dict(options)))
     if _is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
     if is_tree(image):
@@ -448,7 +494,44 @@ def warp_to(target: Image, reference: Any, *, ground: Any = None, **options: Unp
     >>> warp_to(scene.tgt, scene.ref, spacing=32, window=48).shape
     (256, 256)
     """
-    return _match_and_apply(field.match_local, target, reference, ground, _split(dict(options), LocalOptions))
+    return _match_and_apply(_match_field, target, reference, ground, _split(dict(options), LocalOptions))
+
+
+def _match_field(target: Any, reference: Any, options: LocalOptions) -> Coregistration:
+    """Measure a field of shifts; between rounds of matching the target is corrected."""
+
+    def correct(fit: Coregistration) -> Any:
+        with warnings.catch_warnings():  # these are about results
+            warnings.simplefilter("ignore", CoregWarning)
+            return warping.apply(target, fit, force=True, resampling=_FAITHFUL)
+
+    return field.match_local(target, reference, options, correct)
+
+
+def _match_raw(
+    target: Any, reference: Any, ground: Any, terrain: tuple[Any, Any], options: LocalOptions
+) -> Coregistration:
+    """Match a raw image over terrain: dem and vertical datum."""
+    if options.terms is not None:
+        raise OptionError("matcher= of elevation models compares heights, a raw image has none: leave it or dem= out")
+    given, target, reference = (target, reference), finest_of(target), located(reference, "reference")
+    shape = shape_of(target)
+    found = over_terrain(as_ground(ground, target), shape, *terrain)
+
+    def onto_map(current: Any) -> Any:
+        return rectified_to(target, reference, current, nodata=options.nodata, resampling=_FAITHFUL)
+
+    return match_sensor(found, shape, reference, options, onto_map).made_of(*given)
+
+
+def load_fit_of(path: str, image: str, date: str | None = None) -> Coregistration:
+    """Read the fit of an image: a fit of two images, or of a stack the one of a date, by the name of the image."""
+    if mark_of(path) != STACK_FORMAT:
+        if date is not None:
+            raise OptionError(f"{path} is no stack of dates: leave the date {date} out")
+        return load_fit(path)
+    stack = load_stack(path)
+    return fit_of(image, stack) if date is None else stack.fit(date)
 
 
 def correct_file(
@@ -499,51 +582,7 @@ def check_format(
         return
     opened = None if image is None else open_raster(image)
     dtype = heights_dtype(opened.dtype) if heights and isinstance(opened, DataArray) else None
-    _try_format(path, name, creation or {}, opened, dtype)
-
-
-def _try_format(
-    goal: Path, driver: str, creation: Mapping[str, Any], image: DataArray | Dataset | None = None, dtype: Any = None
-) -> None:
-    """Write a small image of the kind of another, to refuse a format or its creation options before any work.
-
-    dtype : Of the pixels, where it will change.
-    """
-    axes = {"y": -np.arange(64.0), "x": np.arange(64.0)}
-    images: list[Any] = [DataArray(_ramp((64, 64), kind), axes, ("y", "x")) for kind in ("uint8", "uint16", "float32")]
-    if image is not None:
-        y_dim, x_dim = spatial_dims(image, "the image")
-        part = image.isel({y_dim: slice(0, 64), x_dim: slice(0, 64)})
-        images = [part.map(_sample, args=(dtype,)) if isinstance(part, Dataset) else _sample(part, dtype)]
-    failures = []
-    with tempfile.TemporaryDirectory() as room, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for one in images:
-            place = Path(room) / f"try{goal.suffix}"
-            try:
-                write_raster(one, place, driver=driver, **creation)
-            except OptionError as error:
-                failures.append(OptionError(str(error).replace(str(place), str(goal))))
-    if len(failures) == len(images):
-        raise failures[-1]
-
-
-def _sample(part: DataArray, dtype: Any) -> DataArray:
-    """Array like a part of an image with all values its dtype can take."""
-    kind = np.dtype(dtype or part.dtype)
-    sample = part.copy(
-        data=_ramp(part.shape, kind) if kind == part.encoding.get("dtype", kind) else np.zeros(part.shape)
-    )
-    sample.encoding = {key: value for key, value in part.encoding.items() if key not in ("source", "gdal")}
-    return sample
-
-
-def _ramp(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    kind = np.dtype(dtype)
-    ends = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (0, 1)
-    line = np.linspace(*ends, num=shape[-1] * shape[-2])
-    line = line.astype(kind) if kind.itemsize < 8 or kind.kind not in "iu" else np.arange(line.size).astype(kind)
-    return np.broadcast_to(line.reshape(shape[-2:]), shape).copy()
+    try_format(path, name, creation or {}, opened, dtype)
 
 
 def moves_only(

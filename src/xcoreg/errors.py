@@ -105,7 +105,7 @@ class OptionError(CoregError, ValueError):
     """
 
 
-class MatchError(CoregError):
+class MatchError(CoregError, RuntimeError):
     """No trustworthy answer was found.
 
     Parameters

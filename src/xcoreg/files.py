@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from io import StringIO
 from itertools import product
 from pathlib import Path
 from threading import RLock
@@ -21,7 +20,6 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import numpy as np
-import pandas as pd
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -77,22 +75,53 @@ def gdal_threads() -> str:
 def same_file(one: AnyPath, two: AnyPath) -> bool:
     """Whether two paths name one existing local file."""
     first, second = local_path(one), local_path(two)
-    if first is None or second is None or not (first.exists() and second.exists()):
+    try:
+        return first is not None and second is not None and first.samefile(second)
+    except OSError:  # one of them does not exist
         return False
-    return first.samefile(second)
 
 
-def check_output(path: AnyPath, *, inputs: tuple[AnyPath, ...] = (), overwrite: bool = True) -> Path:
-    """Check that an output can and may be written, before any work is done."""
+def check_inputs(goal: Path, inputs: Iterable[Any]) -> None:
+    """Refuse an output, or a file of GDAL beside it, that is an input, a part of one (.hdr), or a source of a VRT.
+
+    inputs : Paths, or images, whose files count; anything else is ignored.
+    """
+    if not goal.name:
+        raise OptionError(f"cannot write to {str(goal)!r}: give the path of a file")
+    written = [one for one in (goal, *(goal.with_name(goal.name + end) for end in SIDECARS)) if one.exists()]
+    for path in (path for one in inputs for path in _sources_of(one)) if written else ():
+        beside = Path(path).suffix.lower() == ".vrt" or goal.stem.startswith(Path(path).stem)
+        for each in (path, *(_parts_of(path) if beside else ())):
+            if any(same_file(one, each) for one in written):
+                what = "the input itself" if each is path else f"a part of the input {path}"
+                raise OptionError(f"the output {goal} is {what}: give another path")
+
+
+def _sources_of(one: Any) -> list[str]:
+    """Files that an input is read from: itself, or those of an image in memory."""
+    if isinstance(one, str | os.PathLike):
+        return [os.fspath(one)]
+    images = getattr(one, "data_vars", {"": one}).values()
+    return [path for each in images if isinstance(path := getattr(each, "encoding", {}).get("source"), str)]
+
+
+def _parts_of(path: str) -> list[str]:
+    """Files of which a local raster is made."""
+    if local_path(path) is None or not Path(path).is_file():
+        return []
+    with suppress(OptionError), open_gdal(path) as file:
+        return list(file.files)
+    return []
+
+
+def check_output(path: AnyPath, *, inputs: Iterable[Any] = (), overwrite: bool = True) -> Path:
+    """Check that an output can and may be written, before any work is done; inputs as for :func:`check_inputs`."""
     goal = local_path(path)
     if goal is None:
         raise OptionError(f"cannot write to {path}: give a local path")
-    if any(same_file(goal, one) for one in inputs):
-        raise OptionError(f"the output {goal} is the input itself: give another path")
+    check_inputs(goal, inputs)
     if not goal.parent.is_dir():
         raise OptionError(f"cannot write {goal}: there is no folder {goal.parent}")
-    if goal.is_dir() and not _is_zarr(goal):
-        raise OptionError(f"cannot write {goal}: it is a folder")
     if goal.exists() and not overwrite:
         raise OptionError(f"{goal} exists: give another path or allow overwriting")
     _check_replaceable(goal)
@@ -105,7 +134,9 @@ def check_output(path: AnyPath, *, inputs: tuple[AnyPath, ...] = (), overwrite: 
 
 
 def _check_replaceable(goal: Path) -> None:
-    """Refuse to replace what is read-only, and devices, pipes and sockets."""
+    """Refuse to replace folders but those of Zarr, what is read-only, and devices, pipes and sockets."""
+    if goal.is_dir() and not _is_zarr(goal):
+        raise OptionError(f"cannot write {goal}: it is a folder")
     if goal.exists() and not (goal.is_file() or goal.is_dir()):
         raise OptionError(f"cannot write {goal}: it is a device or a pipe, not a file")
     if goal.exists() and not goal.stat().st_mode & 0o222:
@@ -136,6 +167,7 @@ def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
 
     Temporary folders of killed programs are removed when the same output is written again.
     """
+    _check_replaceable(goal)
     folder = make_temporary_folder(goal)
     try:
         with _emptied_on_failure(folder):
@@ -156,12 +188,15 @@ def new_file(goal: Path, stale: Iterable[Path] = ()) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Offer a temporary path as :func:`new_file` does; an OSError becomes an OptionError that names the output."""
+def replacing(path: AnyPath, inputs: Iterable[Any] = ()) -> Iterator[Path]:
+    """Offer a temporary path as :func:`new_file` does; an OSError becomes an OptionError that names the output.
+
+    inputs : None of which the output may be, as for :func:`check_inputs`.
+    """
     goal = Path(path)
     try:
-        _check_replaceable(goal)
-        with new_file(goal) as temporary:
+        check_inputs(goal, inputs)
+        with new_file(goal) as temporary, reporting_disk_full(temporary.parent):
             yield temporary
     except OSError as error:
         raise OptionError(f"cannot write {goal}: {error.strerror or error} (folder {goal.parent})") from error
@@ -340,40 +375,37 @@ class _RetryingArray(BackendArray):
         return retry(lambda: self.array[key], self.path)
 
 
-def read_csv(path: AnyPath, *, header: bool = True, spaces: bool = False) -> pd.DataFrame:
-    """Read a table of text: every cell as a stripped string, "" where it is empty.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Refuse a folder that another process works in; what a process that died has left there does not count."""
+    path = folder / ".xcoreg.lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            _lock(file)
+        except BlockingIOError:
+            file.seek(0)
+            other = file.read(200).strip()
+            raise OptionError(
+                f"{folder} is in use by {other}: wait until it has ended, or give another folder"
+            ) from None
+        file.truncate(0)
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # an open file cannot be removed on Windows
+                path.unlink()
 
-    Separators are commas, semicolons or tabs, whichever is most frequent in the first row; with `spaces` white space,
-    too. Comments (#) go to `attrs["comments"]`. Without a header the columns are numbered from 0.
-    """
-    lines = _text_lines(path)
-    rows = [line for line in lines if line.strip() and not line.startswith("#")]
-    if not rows:
-        raise OptionError(f"{path} holds no table: its first row should name the columns")
-    separator = max(",;\t", key=rows[0].count)
-    if spaces and separator not in rows[0]:
-        rows, separator = [" ".join(row.split()) for row in rows], " "
-    if not any('"' in row for row in rows) and min(row.count(separator) for row in rows) < rows[0].count(separator):
-        raise OptionError(f"{path} has rows with fewer cells than its first row: complete them")
-    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "header": 0 if header else None}
+
+def _lock(file: Any) -> None:
+    """Lock an open file as long as it is open; BlockingIOError where another process has it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty cells at the ends of rows
-            table = pd.read_csv(StringIO("\n".join(rows)), sep=separator, index_col=False, **how)
-    except (pd.errors.ParserError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read as a table: {error}") from error
-    for name in table.columns:
-        table[name] = table[name].str.strip()
-    table.attrs["comments"] = [line for line in lines if line.startswith("#")]
-    return table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
-
-
-def _text_lines(path: AnyPath) -> list[str]:
+        import fcntl  # not on Windows
+    except ImportError:
+        return
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise NoSuchFile(f"{path} does not exist") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path} is not a text file: give a table as CSV") from error
-    except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror}") from error
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return

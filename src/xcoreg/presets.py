@@ -16,6 +16,7 @@ from xcoreg.errors import OptionError, unknown_option
 __all__ = ["PRESETS", "Preset", "band_of", "options"]
 
 _ROOM = 1.5  # windows along the shorter side of an overlap that a preset needs
+_FIELD = 256  # px: largest window of a field; where shifts are larger, larger windows are matched first anyway
 _VERBS = {
     "match": ("window", "max_shift"),
     "match_local": ("window", "max_shift", "spacing"),
@@ -33,7 +34,8 @@ class Preset:
     title : str
         The product in words.
     window, spacing : int, optional
-        Side of a window and distance between windows, target px; of elevation models the side of a block.
+        Side of a window, in fields at most 256, and distance between windows, target px; of elevation models the side
+        of a block.
     bands : dict of int to int
         Band to match, by the number of bands of the image; images of other numbers use their first band.
     asset : str
@@ -80,15 +82,15 @@ PRESETS = {
         why="offsets reach 10 m, 3 px; near infrared is the last band",
     ),
     "pleiades": Preset(
-        "Pléiades and other images of 0.3 to 1 m", 512, 400, {4: 4}, "", "polygons of clouds",
-        why="without control points offsets reach 8 m, 16 px; buildings lean, so windows are large",
+        "Pléiades and other images of 0.3 to 1 m", 512, 200, {4: 4}, "", "polygons of clouds",
+        why="without control points offsets reach 8 m, 16 px; large windows average over buildings that lean",
     ),
     "aerial": Preset(
-        "Aerial orthophotos, 0.1 to 0.5 m", 512, 400, {3: 2, 4: 4}, "", "polygons of water and of forests",
+        "Aerial orthophotos, 0.1 to 0.5 m", 512, 200, {3: 2, 4: 4}, "", "polygons of water and of forests",
         why="green, or near infrared where there is some; crowns of trees and roofs lean from flight to flight",
     ),
     "drone": Preset(
-        "Drone orthomosaics, 1 to 10 cm", 1024, 800, {3: 2, 4: 2, 5: 5}, "", "the alpha band is used by itself",
+        "Drone orthomosaics, 1 to 10 cm", 1024, 200, {3: 2, 4: 2, 5: 5}, "", "the alpha band is used by itself",
         why="without ground control offsets reach some metres, hundreds of px; beyond 400 px resample first",
     ),
     "dem": Preset(
@@ -140,6 +142,8 @@ def options(name: str, verb: str = "match") -> dict[str, Any]:
         kind = "elevation models" if preset.matcher == "nuth_kaab" else "images"
         raise OptionError(f"the preset {name} is for {kind}, not for {verb}: choose another preset or another verb")
     known = {one: getattr(preset, one, None) for one in _VERBS[verb]}
+    if verb == "match_local" and preset.window is not None:
+        known["window"] = min(preset.window, _FIELD)
     return {one: value for one, value in known.items() if value is not None}
 
 
@@ -178,8 +182,8 @@ def without_large_window(name: str, given: Mapping[str, Any], target: Any, refer
 
     target, reference : GeoBoxes.
     """
-    window = get_preset(name).window
-    if window is None or given.get("window") != window or target.crs is None or reference.crs is None:
+    largest, window = get_preset(name).window, given.get("window")
+    if largest is None or window not in (largest, min(largest, _FIELD)) or target.crs is None or reference.crs is None:
         return dict(given)
     around = reference.extent.to_crs(target.crs)
     left, bottom, right, top = (target.extent & around).boundingbox

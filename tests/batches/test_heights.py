@@ -8,7 +8,7 @@ import rasterio
 from affine import Affine
 
 from xcoreg.batches.run import batch
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 
 GRID = Affine(20, 0, 5e5, 0, -20, 5.1e6)
 

@@ -92,3 +92,19 @@ def test_a_missing_file_or_column_is_refused(scenes):
         read_pairs([scenes.folder / "none.tif"], scenes.ref)
     with pytest.raises(NoSuchFile, match=r"no\.csv does not exist"):
         read_pairs(scenes.folder / "no.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "a/b", "/a", "..", ".a", "a\0b", "CON", "nul.x", "a.", "a ", "x" * 250, "a\ud800"]
+)
+def test_names_that_are_no_file_in_the_folder_are_refused(name, tmp_path):
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(OptionError, match="cannot be the name of a file"):
+        read_pairs([{"target": tmp_path / "a.tif", "reference": tmp_path / "a.tif", "name": name}])
+
+
+def test_names_that_some_file_system_takes_for_one_are_refused(tmp_path):
+    (tmp_path / "a.tif").touch()
+    rows = [{"target": tmp_path / "a.tif", "reference": tmp_path / "a.tif", "name": name} for name in ("é", "E\u0301")]
+    with pytest.raises(OptionError, match="belong to several scenes"):
+        read_pairs(rows)

@@ -17,7 +17,7 @@ from xcoreg.errors import OptionError
 from xcoreg.georef import GCPs, attach_gcps, transform_points
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 from xcoreg.simulate import pair
 
 

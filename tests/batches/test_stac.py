@@ -13,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from xcoreg.batches.pairs import read_pairs
 from xcoreg.batches.run import batch
 from xcoreg.errors import OptionError
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 
 
 def item(name="S2A 33/UUU", href="./a.tif", **more):

@@ -3,7 +3,7 @@ import pytest
 import rasterio
 
 from xcoreg import datasets
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 import shapely
 
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 
 
 def test_stdout_is_the_answer_as_json(run, images):

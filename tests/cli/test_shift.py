@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 
 
 def read(path):

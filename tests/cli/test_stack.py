@@ -87,3 +87,19 @@ def test_a_batch_with_several_references_cannot_be_adjusted(files, tmp_path):
     result = run("batch", table, "--out", tmp_path / "out", "--adjust")
     assert result.exit_code == 2
     assert "one reference" in result.output
+
+
+def test_apply_takes_the_date_of_a_stack(files, tmp_path):
+    paths, _ = files
+    assert run("stack", *paths, "--out", tmp_path / "a").exit_code == 0
+    stack = tmp_path / "a" / "stack.json"
+    assert run("apply", stack, paths[2], tmp_path / "one.tif").exit_code == 0
+    wanted = xcoreg.open_raster(tmp_path / "a" / "s_20200206.tif")
+    assert xcoreg.open_raster(tmp_path / "one.tif").coreg.grid == wanted.coreg.grid
+    other = tmp_path / "nir.tif"
+    xcoreg.write_raster(xcoreg.open_raster(paths[2]), other)
+    unknown = run("apply", stack, other, tmp_path / "two.tif")
+    assert unknown.exit_code == 2
+    assert "no date 'nir'" in unknown.output
+    assert run("apply", stack, other, tmp_path / "two.tif", "--date", "s_20200206").exit_code == 0
+    assert xcoreg.open_raster(tmp_path / "two.tif").coreg.grid == wanted.coreg.grid

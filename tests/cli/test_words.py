@@ -16,6 +16,11 @@ from xcoreg.cli.words import in_shell_words, with_shell_command
         ("rectify it first, da.coreg.rectify(crs=ref.rio.crs)", "rectify it first, xcoreg georef rectify FILE OUT"),
         ("estimate and apply with tgt.coreg.warp_to(ref)", "estimate and apply with xcoreg warp"),
         ("a fit is written by fit.save(path)", "a fit is written by --save-fit FILE"),
+        ("choose one of each with xarray, xarray.open_dataset('a.nc', decode_coords='all')[name].isel(time=0)",
+         "choose one of each with gdal_translate -b NUMBER FILE ONE.tif"),
+        ("dz is not added; give vertical=True", "dz is not added; give --vertical"),
+        ("need the grid: fit.points.save(path, columns='arosics'), or points.on_grid(tgt.coreg.grid).save(path)",
+         "need the grid: xcoreg points"),
         ("dcol=+0.3 of a == b", "dcol=+0.3 of a == b"),
     ],
 )  # fmt: skip
@@ -24,7 +29,8 @@ def test_python_becomes_shell(python, shell):
 
 
 def test_an_option_of_the_command_is_spelled_as_one():
-    assert in_shell_words("resolution= is 0", ["resolution"]) == "--resolution is 0"
+    assert in_shell_words("resolution= is 0", {"resolution": "--res"}) == "--res is 0"
+    assert in_shell_words("max_shift is -3", {"max_shift": "--max-shift"}) == "--max-shift is -3"
     assert in_shell_words("resolution= is 0") == "resolution= is 0"
 
 

@@ -11,6 +11,7 @@ from xcoreg.core.sampling import sample, sample_axes, shrink
 
 SMOOTH = ("bilinear", "cubic", "lanczos")
 ALL = tuple(KERNELS)
+INTERPOLATING = tuple(name for name in KERNELS if name != "cubic_spline")  # a B-spline smooths
 
 
 def ramp(shape=(30, 40), dtype=np.float64):
@@ -65,7 +66,7 @@ def test_mesh_and_scattered_agree(kernel, scale):
     np.testing.assert_allclose(mesh, out, rtol=2e-6, atol=2e-5)
 
 
-@pytest.mark.parametrize("kernel", ALL)
+@pytest.mark.parametrize("kernel", INTERPOLATING)
 @pytest.mark.parametrize("how", [sample, sample_axes])
 def test_whole_pixels_come_back_bit_by_bit(kernel, how):
     values, valid = holey()
@@ -127,7 +128,7 @@ def test_far_and_undefined_positions_are_missing(kernel):
     at = np.array([np.nan, np.inf, -np.inf, 1e12, -1e12, 3.0])
     out, valid = sample(np.full((10, 10), 7.0), None, at, 3.0, kernel)
     assert valid.tolist() == [False] * 5 + [True]
-    assert out.tolist() == [0.0] * 5 + [7.0]
+    assert out.tolist() == pytest.approx([0.0] * 5 + [7.0], rel=1e-15)
 
 
 def test_nothing_in_reach_gives_nothing():
@@ -236,7 +237,7 @@ def test_what_is_no_image_is_refused(values):
 
 
 def test_an_unknown_kernel_is_refused():
-    with pytest.raises(ValueError, match="choose one of nearest, bilinear, cubic, lanczos"):
+    with pytest.raises(ValueError, match="choose one of nearest, bilinear, cubic, cubic_spline, lanczos"):
         sample_axes(np.ones((3, 3)), None, np.array([1.0]), np.array([1.0]), "sinc")
 
 

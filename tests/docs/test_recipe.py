@@ -54,9 +54,46 @@ def test_extras_are_constrained_alike(recipe, project):
     assert all(extras[name] == version for name, version in constrained.items())
 
 
-def test_the_entry_point_is_the_same(recipe, project):
-    assert recipe["build"]["entry_points"] == [f"xcoreg = {project['scripts']['xcoreg']}"]
+def test_the_entry_points_are_the_same(recipe, project):
+    assert recipe["build"]["entry_points"] == [f"{name} = {call}" for name, call in project["scripts"].items()]
 
 
-def test_the_project_has_addresses(project):
-    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} <= set(project["urls"])
+def test_its_tests_name_what_there_is(recipe):
+    """The commands that conda runs after building: their modules, programs and options exist."""
+    pytest.importorskip("xcoreg")
+    test = recipe["test"]
+    for name in test["imports"]:
+        __import__(name)
+    programs = {line.split()[0] for line in test["commands"]}
+    assert programs <= {"xcoreg", "arosics-x", "rio", "pip", "python"}
+    code = next(line for line in test["commands"] if line.startswith("python -c"))
+    exec(compile(code.split('"')[1], "recipe", "exec"), {})
+
+
+def test_addresses_have_one_home(recipe, project):
+    urls = project["urls"]
+    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} <= set(urls)
+    about = recipe["about"]
+    assert (about["home"], about["doc_url"], about["dev_url"]) == (
+        urls["Homepage"], urls["Documentation"], urls["Source"])  # fmt: skip
+    plugin = (ROOT / "qgis" / "xcoreg_processing" / "metadata.txt").read_text(encoding="utf-8")
+    for key, name in {"homepage": "Homepage", "tracker": "Issues", "repository": "Source"}.items():
+        assert f"\n{key}={urls[name]}\n" in plugin
+    host = urls["Homepage"].partition("://")[2]
+    assert re.search(rf"^email=\w+@{re.escape(host)}$", plugin, re.MULTILINE)
+
+
+def test_pages_and_messages_invent_no_address(project):
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CITATION.cff", *(ROOT / "docs").rglob("*.md")]
+    pages += [ROOT / "docs" / "conf.py", *(ROOT / "src").rglob("*.py"), *(ROOT / "qgis").rglob("*.*")]
+    known = {*project["urls"].values()}
+    found = [
+        (path.name, url)
+        for path in pages
+        if path.suffix not in (".zip", ".pyc")
+        for url in re.findall(
+            r"https?://[^\s)>\"'`]*xcoreg[^\s)>\"'`]*|\w+@xcoreg[.\w]*", path.read_text(encoding="utf-8")
+        )
+        if url not in known and not url.endswith(".example")
+    ]
+    assert found == []

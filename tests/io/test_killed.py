@@ -11,7 +11,7 @@ import pytest
 from xcoreg.coregister import correct_file, match
 from xcoreg.io.read import open_raster
 from xcoreg.io.write import write_raster
-from xcoreg.results.coregistration import load_fit
+from xcoreg.results.reading import load_fit
 from xcoreg.simulate import pair
 
 HELD = """

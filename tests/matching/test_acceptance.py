@@ -53,3 +53,12 @@ def test_windows_that_share_their_noise_tell_no_more_than_one():
     alone = accepted(4, 50.0).cov[0, 0]
     same = accepted(4, 50.0, np.ones((9, 9))).cov[0, 0]
     assert same - 1.6e-7 == pytest.approx(4 * (alone - 1.6e-7), rel=1e-6)
+
+
+def test_one_place_of_many_seen_twice_is_one_window():
+    shared = np.eye(9)
+    shared[0, 1] = shared[1, 0] = 0.56
+    assert accepted(2, 100.0).status is Status.OK
+    assert accepted(2, 100.0, shared).status is Status.NO_PEAK
+    assert accepted(3, 100.0, shared).status is Status.OK  # the third stands apart
+    assert accepted(2, 100.0, np.ones((9, 9))).status is Status.OK  # a small image: there are no other places

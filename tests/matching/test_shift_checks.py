@@ -1,9 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 
 from xcoreg.core.matcher import phase_match
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
+from xcoreg.matching import acceptance
 from xcoreg.matching.acceptance import locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.options import check_options
 from xcoreg.matching.scene import prepare
@@ -67,3 +70,18 @@ def test_a_target_resampled_from_coarser_pixels_is_right_or_refused(seed):
     if fit.ok:
         assert abs(fit.shift.dcol - 0.36) < 0.1
         assert abs(fit.shift.drow + 1.57) < 0.1
+
+
+@pytest.mark.parametrize("votes", list(itertools.product((-1, 0, 1), repeat=4)))
+def test_half_of_the_votes_decide_as_all_do(votes, monkeypatch):
+    """Windows disagree (-1), have no answer (0) or agree (1): a majority of answers against it rejects a shift."""
+    asked = []
+
+    def count(images, moves, make):
+        asked.append(len(moves))
+        return [(sum(vote < 0 for vote in moves), sum(vote > 0 for vote in moves))]
+
+    monkeypatch.setattr(acceptance, "_disagreements", count)
+    found = acceptance._mostly_disagree(lambda part: ((), votes[part]), 4, None)
+    assert found == (2 * votes.count(-1) > votes.count(-1) + votes.count(1))
+    assert asked == ([2] if votes[:2] == (1, 1) else [2, 2])

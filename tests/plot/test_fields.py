@@ -124,3 +124,12 @@ def test_a_failed_field_is_drawn_but_has_no_model(fit, tmp_path):
 @pytest.mark.parametrize(("value", "wanted"), [(0.37, 0.5), (17.0, 20.0), (3.0, 2.0), (0.0, 1.0), (np.nan, 1.0)])
 def test_keys_are_round(value, wanted):
     assert nice(value) == wanted
+
+
+def test_uncertainty_is_known_within_the_hull_of_the_tie_points(fit):
+    grid, good = evaluate_model(fit), fit.points.take(fit.points.ok)
+    x, y = grid.centres
+    outside = (x < good.x.min()) | (x > good.x.max()) | (y < good.y.min()) | (y > good.y.max())
+    assert outside.any()
+    assert grid.beyond[outside].all()
+    assert not grid.beyond.all()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
+import shutil
+import subprocess
 import sys
 import types
 import xml.etree.ElementTree as ET
@@ -142,6 +145,85 @@ def test_an_image_is_corrected_to_the_same_bytes_as_by_the_program(plugin, tmp_p
     assert any("dx=-6.4" in line for line in feedback.lines)
 
 
+def files_of(folder):
+    """Bytes of the results in a folder, by name; not the tables and pages, which say how long it took."""
+    found = [one for one in sorted(folder.rglob("*")) if one.suffix in (".tif", ".csv", ".html") or "fit" in one.name]
+    return {one.name: one.read_bytes() for one in found if one.name not in ("manifest.csv", "index.html")}
+
+
+# Values of the dialog, and what one types for the same.
+PAIR = {"REF": "ref.tif", "TGT": "tgt.tif"}
+CALLS = {
+    "shift": (
+        PAIR | {"ALIGN": True, "RESAMPLING": 3, "SWIPE": "O/s.html", "FIT": "O/fit.json", "OUT": "O/a.tif"},
+        "--align-grid --resampling cubic --swipe O/s.html --save-fit O/fit.json ref.tif tgt.tif O/a.tif",
+    ),
+    "warp": (
+        PAIR | {"SPACING": 48.0, "WINDOW": 64, "MODEL": 2, "LIKE": "ref.tif", "OUT": "O/b.tif"},
+        "--spacing 48 --window 64 --model affine --like ref.tif ref.tif tgt.tif O/b.tif",
+    ),
+    "points": (
+        PAIR | {"SPACING": 64.0, "WINDOW": 64, "MORE": "--columns arosics", "OUT": "O/p.csv"},
+        "--spacing 64 --window 64 --columns arosics ref.tif tgt.tif O/p.csv",
+    ),
+    "dem": (
+        {"REF": "low.tif", "TGT": "high.tif", "WHERE": "mask.tif", "EXCLUDE": True, "OUT": "O/d.tif"},
+        "--stable mask.tif --exclude low.tif high.tif O/d.tif",
+    ),
+    "apply": (
+        {"FIT": "fit.json", "IMAGE": "tgt.tif", "LIKE": "ref.tif", "RESAMPLING": 1, "OUT": "O/e.tif"},
+        "--like ref.tif --resampling nearest fit.json tgt.tif O/e.tif",
+    ),
+    "batch": (
+        {"JOBS": "tgt.tif", "REF": "ref.tif", "VERB": 0, "OUT": "O"},
+        "--ref ref.tif --verb shift --out O tgt.tif",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder with a pair of images, a fit of it, a pair of elevation models and a mask."""
+    import xcoreg
+
+    folder = tmp_path_factory.mktemp("images")
+    scene = xcoreg.simulate.pair((200, 220), shift=(1.4, -0.6), seed=7)
+    heights = xcoreg.simulate.dem_pair((160, 180), shift=(6.0, -4.0, 1.5), glaciers=0.1, seed=7)
+    made = {"ref": scene.ref, "tgt": scene.tgt, "low": heights.ref, "high": heights.tgt}
+    made["mask"] = (heights.stable == 0).astype("uint8").rio.write_crs(heights.ref.rio.crs)
+    for name, image in made.items():
+        xcoreg.write_raster(image, folder / f"{name}.tif")
+    scene.tgt.coreg.match(scene.ref).save(folder / "fit.json")
+    return folder
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_algorithm_writes_the_same_bytes_as_the_program(plugin, images, monkeypatch, name):
+    from click.testing import CliRunner
+
+    def run_here(words, *_):  # what command.run starts as a process, in this one
+        done = CliRunner().invoke(cli, list(words))
+        assert done.exit_code == 0, done.output
+
+    monkeypatch.chdir(images)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    values, typed = CALLS[name]
+    kind = next(one for one in plugin.algorithms.ALGORITHMS if one.command == (name,))
+    by_dialog, by_shell = (images / f"{name}_{how}" for how in ("dialog", "shell"))
+    by_dialog.mkdir()
+    by_shell.mkdir()
+    monkeypatch.setattr(plugin.algorithms.command, "run", run_here)
+    kind().processAlgorithm({key: in_folder(one, by_dialog) for key, one in values.items()}, None, Feedback())
+    run_here([name, *(in_folder(one, by_shell) for one in typed.split())])
+    assert files_of(by_dialog)
+    assert files_of(by_dialog) == files_of(by_shell)
+
+
+def in_folder(value, folder):
+    """Value of a dialog with the folder of outputs for O."""
+    return re.sub(r"^O(?=/|$)", folder.name, value) if isinstance(value, str) else value
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [(2, r"cannot be used: no\.tif does not exist"), (3, r"no trustworthy match: no\.tif"), (1, "xcoreg failed")],
@@ -204,3 +286,37 @@ def test_the_style_has_a_symbol_for_every_status():
     categories = {one.get("value"): one.get("symbol") for one in style.iter("category")}
     assert set(categories) == set(Status.__members__)
     assert set(categories.values()) <= {one.get("name") for one in style.iter("symbol")}
+
+
+QGIS = shutil.which("qgis_process.bin") or shutil.which("qgis_process")  # Debian's script gives an option it has not
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(QGIS is None, reason="needs QGIS")
+@pytest.mark.parametrize("name", CALLS)
+def test_qgis_itself_writes_the_same_bytes(images, tmp_path, name):
+    home = tmp_path / "home"
+    plugins = home / "profiles" / "default" / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    shutil.copytree(PLUGIN, plugins / PLUGIN.name)
+    environment = os.environ | {
+        "HOME": str(home), "QGIS_CUSTOM_CONFIG_PATH": str(home), "XDG_RUNTIME_DIR": str(home),
+        "QT_QPA_PLATFORM": "offscreen", "SOURCE_DATE_EPOCH": "1700000000",
+        "XCOREG_PROGRAM": f"{sys.executable} -m xcoreg",
+    }  # fmt: skip
+    environment.pop("PYTHONPATH", None)  # of the tests, not of QGIS
+
+    def call(*words):
+        done = subprocess.run(words, cwd=images, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    values, typed = CALLS[name]
+    by_qgis, by_shell = (images / f"{name}_{how}" for how in ("qgis", "shell_too"))
+    by_qgis.mkdir()
+    by_shell.mkdir()
+    call(QGIS, "plugins", "enable", PLUGIN.name)
+    given = {key: in_folder(one, by_qgis) for key, one in values.items()}
+    call(QGIS, "run", f"xcoreg:{name}", "--", *(f"{key}={one}" for key, one in given.items()))
+    call(sys.executable, "-m", "xcoreg", name, *(in_folder(one, by_shell) for one in typed.split()))
+    assert files_of(by_qgis)
+    assert files_of(by_qgis) == files_of(by_shell)

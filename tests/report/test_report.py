@@ -98,14 +98,14 @@ def test_the_answer_and_both_errors_are_reported(fit, tmp_path):
 def test_every_figure_has_a_text(fit, tmp_path, scene):
     fit.report(tmp_path / "r.html", scene, scene)
     figures = read(tmp_path / "r.html").attributes("img")
-    assert len(figures) == 7 + 4 * 4  # maps and charts; four windows of two pairs
+    assert len(figures) == 8 + 4 * 4  # maps and charts; four windows of two pairs
     assert all(len(figure["alt"]) > 15 for figure in figures)
 
 
 def test_without_images_there_are_no_windows(fit, tmp_path):
     fit.report(tmp_path / "r.html")
     page = read(tmp_path / "r.html")
-    assert len(page.attributes("img")) == 7
+    assert len(page.attributes("img")) == 8
     assert "Before and after" not in page.text
 
 
@@ -155,7 +155,7 @@ def test_warnings_and_options_are_escaped(fit, tmp_path):
 def test_paths_are_opened(fit, tmp_path, scene):
     scene.rio.to_raster(tmp_path / "a.tif")
     write_report(fit, tmp_path / "r.html", tmp_path / "a.tif", str(tmp_path / "a.tif"), windows=1)
-    assert len(read(tmp_path / "r.html").attributes("img")) == 7 + 4
+    assert len(read(tmp_path / "r.html").attributes("img")) == 8 + 4
 
 
 def test_what_cannot_be_used_is_refused(fit, tmp_path):

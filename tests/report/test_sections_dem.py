@@ -47,7 +47,7 @@ def page_of(fit, tmp_path, *images, **options):
 def test_heights_are_described():
     lines = height_answer(make_fit())
     assert lines[0] == "Its heights are 2.5 m too high: -2.500 m is added."
-    assert "5.1 m before and 0.12 m after" in lines[1]
+    assert "5.100 m before and 0.120 m after" in lines[1]
 
 
 @pytest.mark.parametrize("fit", [make_fit(status=Status.FLAT), make_fit(dz=0.0, quality=Quality())])

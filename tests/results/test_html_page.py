@@ -82,3 +82,14 @@ def test_the_accessor_describes_the_image():
     image = xcoreg.simulate.pair((40, 60), seed=1).tgt
     assert "40 x 60 px (rows x columns), EPSG:32633" in repr(image.coreg)
     assert "not georeferenced" in repr(xr.DataArray(np.zeros((4, 5)), dims=("y", "x")).coreg)
+
+
+def test_arrows_end_within_the_frame():
+    corners = np.array([[0.0, 100.0], [100.0, 100.0], [100.0, 0.0], [0.0, 0.0], [0.0, 100.0]])
+    x, y = (part.ravel() for part in np.meshgrid([20.0, 50.0, 80.0], [20.0, 50.0, 80.0]))
+    many = np.ones(9)
+    points = TiePoints(np.arange(9), y, x, x, y, many, many, 2 * many, -0.5 * many)
+    lines = ET.fromstring(map_svg(points, corners)).iter("{http://www.w3.org/2000/svg}line")
+    ends = np.array([[float(line.get("x2")), float(line.get("y2"))] for line in lines])
+    assert ends.min() > 10  # the margin around the frame
+    assert ends.max() < 250

@@ -78,8 +78,22 @@ def test_other_files_are_refused(text, tmp_path):
     path.write_text(text)
     with pytest.raises(OptionError, match=str(path)):
         load_stack(path)
-    with pytest.raises(OptionError, match="cannot read"):
+    with pytest.raises(OptionError, match="there is no file"):
         load_stack(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"datum": "mean"', '"datum": 1e999'), ('"target": [1,', '"target": [99,'), ("[10.0, 0.0", "[0.0, 0.0")],
+)
+def test_damaged_files_are_refused(stack, tmp_path, old, new):
+    path = tmp_path / "stack.json"
+    stack.save(path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(OptionError, match="damaged stack"):
+        load_stack(path)
 
 
 def test_another_datum_moves_all_dates_alike(stack):

@@ -63,7 +63,7 @@ def test_a_translation_from_many_windows_moves_the_transform(field):
 
 
 def test_a_field_is_saved_to_the_last_digit(fit, tmp_path):
-    from xcoreg.results.coregistration import load_fit
+    from xcoreg.results.reading import load_fit
 
     fit.save(tmp_path / "fit.json")
     assert load_fit(tmp_path / "fit.json") == fit

@@ -497,7 +497,7 @@ def test_a_fit_that_failed_is_not_applied(scene, make_image, make_fit):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resampling": "sinc"}, "choose one of auto, nearest, bilinear, cubic, lanczos"),
+        ({"resampling": "sinc"}, "choose one of auto, nearest, bilinear, cubic, cubic_spline, lanczos, average"),
         ({"align_grid": True, "like": 1}, "give one of them"),
         ({"resolution": 20, "like": 1}, "give one of them"),
         ({"like": "ref.tif"}, "like= is a str: give a DataArray, a Dataset or a GeoBox"),

@@ -21,6 +21,8 @@ from xcoreg.warp.apply import apply
 from xcoreg.warp.mapping import TOLERANCE, compose
 from xcoreg.warp.plan import Displacement
 
+INTERPOLATING = [name for name in KERNELS if name != "cubic_spline"]  # a B-spline smooths
+
 
 def make_grid(transform, shape, crs):
     return GeoBox(shape, Affine(*transform), crs)
@@ -116,7 +118,7 @@ def as_chunks(image, chunks):
     return image if chunks is None else image.chunk(dict(zip(image.dims[-2:], chunks, strict=True)))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", INTERPOLATING)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("marker", [None, 0, -9999.0])
 @pytest.mark.parametrize("chunks", [None, (37, 53)])
@@ -130,7 +132,7 @@ def test_no_displacement_returns_the_input_bit_by_bit(make_image, make_fit, kern
     assert out.values.tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", INTERPOLATING)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("chunks", [None, (37, 53)])
 def test_whole_pixels_are_shifted_bit_by_bit(make_image, make_fit, kernel, dtype, chunks):

@@ -9,8 +9,8 @@ import xcoreg
 from xcoreg.errors import NotGeoreferenced
 from xcoreg.georef import find_georeference, read_gcps, transform_points
 from xcoreg.raster.grid import grid_of
+from xcoreg.warp.ground import ground_of
 from xcoreg.warp.locate import locate, place
-from xcoreg.warp.rectify import ground_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -19,7 +19,8 @@ from xcoreg.errors import NotGeoreferenced, OptionError
 from xcoreg.georef import transform_points
 from xcoreg.raster.grid import grid_of, needs_rectifying
 from xcoreg.simulate import pair
-from xcoreg.warp.rectify import ground_of, rectify
+from xcoreg.warp.ground import ground_of
+from xcoreg.warp.rectify import rectify
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SHIFT = (2.4, -1.3)

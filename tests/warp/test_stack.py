@@ -69,6 +69,22 @@ def test_dates_are_recognised_by_their_names(made, stack):
         made.cube.assign_coords(time=made.cube.time + np.timedelta64(366, "D")).coreg.apply(stack)
 
 
+def test_dates_that_only_their_order_names_are_not_guessed(made, stack):
+    plain = made.cube.drop_vars("time")
+    found = plain.coreg.match_stack()
+    assert found.shifts_px == pytest.approx(stack.shifts_px, abs=0.01)
+    assert plain.coreg.apply(found).sizes["time"] == 5
+    with pytest.raises(OptionError, match="order"):
+        plain[2:4].coreg.apply(found)
+    with pytest.raises(OptionError, match="give times"):
+        plain.coreg.extend_stack(found)
+    twice = made.cube.assign_coords(time=made.cube.time.values[[0, 0, 0, 3, 4]])
+    found = twice.coreg.match_stack()
+    assert twice.coreg.apply(found).sizes["time"] == 5
+    with pytest.raises(OptionError, match="order"):
+        twice[1:3].coreg.apply(found)
+
+
 def test_of_a_list_transforms_are_moved(made, stack):
     images = [made.cube[at] for at in range(5)]
     moved = xcoreg.apply(images, stack)

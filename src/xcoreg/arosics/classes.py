@@ -9,46 +9,57 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
 
-from xcoreg import coregister, filters
+from xcoreg import coregister
+from xcoreg.arosics import figures
+from xcoreg.arosics.geoarray import GeoArray, open_image, path_of, projection_of
 from xcoreg.arosics.options import (
-    GDAL_KERNELS,
     GLOBAL,
     LOCAL,
     MATCHING,
     OUTPUT,
-    PERCENT,
+    attribute,
     check_options,
     creation_options,
     lattice_options,
     map_info,
     matching_options,
-    open_image,
-    path_of,
+    output_path,
 )
 from xcoreg.arosics.points import Tie_Point_Grid
+from xcoreg.core.area import STATISTICS
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import MatchError, OptionError
+from xcoreg.files import check_output
 from xcoreg.georef import to_geotransform
 from xcoreg.io.write import write_raster
+from xcoreg.plot.windows import plot_window
 from xcoreg.results.coregistration import Coregistration
 
 
 class _Job:
     """What both classes have in common: images, options, the fit, and the correction by it."""
 
-    def __init__(self, im_ref: Any, im_tgt: Any, options: dict[str, Any], **settings: Any) -> None:
+    def __init__(self, im_ref: Any, im_tgt: Any, options: dict[str, Any]) -> None:
         self.params = options
-        self._paths = path_of(im_ref), path_of(im_tgt)
+        self.paths = path_of(im_ref), path_of(im_tgt)
         self.ref, self.shift = open_image(im_ref), open_image(im_tgt)
-        self._settings = settings
+        self.path_out = output_path(options["path_out"], self.paths, options["fmt_out"], options.get("projectDir"))
         self.fit: Coregistration | None = None
-        self.success: bool | None = None
+        self._success: bool | None = None
         self.tracked_errors: list[Exception] = []
         self.deshift_results: dict[str, Any] | None = None
         self.overlap_poly = coregister.overlap(self.shift, self.ref)
-        self.overlap_percentage = 100 * self.overlap_poly.area / coregister.footprint(self.shift).area
+        self.overlap_area = float(self.overlap_poly.area)
+        self.overlap_percentage = 100 * self.overlap_area / coregister.footprint(self.shift).area
+
+    def __getattr__(self, name: str) -> Any:
+        return attribute(self.__dict__.get("params", {}), name, type(self).__name__)
+
+    @property
+    def success(self) -> bool | None:
+        """Whether the match can be trusted; None before it."""
+        return self._success
 
     def calculate_spatial_shifts(self) -> str:
         """Match; return "success" or "fail".
@@ -62,11 +73,11 @@ class _Job:
             self.fit = self._match()
         except MatchError as error:
             self.tracked_errors.append(error)
-            self.success = False
+            self._success = False
             if not self.params["ignore_errors"]:
                 raise
             return "fail"
-        self.success = True
+        self._success = True
         return "success"
 
     def _match(self) -> Coregistration:
@@ -74,7 +85,7 @@ class _Job:
 
     def _trusted(self) -> Coregistration:
         """Return the fit, made when it is first needed."""
-        if self.fit is None and self.success is None:
+        if self.fit is None and self._success is None:
             self.calculate_spatial_shifts()
         if self.fit is None:
             raise self.tracked_errors[-1]
@@ -86,35 +97,48 @@ class _Job:
         fit = self._trusted()
         grid = coregister.grid_of(self.ref)
         shift = fit.shift
-        moved = GeoBox(fit.shape, Affine.translation(shift.dx, shift.dy) @ fit.grid.affine, fit.grid.crs)
         west, width, _, north, _, height = to_geotransform(grid.affine)
         return {
             "corrected_shifts_px": {"x": shift.dcol, "y": shift.drow},
             "corrected_shifts_map": {"x": shift.dx, "y": shift.dy},
-            "original map info": map_info(fit.grid),
-            "updated map info": map_info(moved),
-            "reference projection": "" if grid.crs is None else grid.crs.to_wkt(),
+            "original map info": self.original_map_info,
+            "updated map info": self.updated_map_info,
+            "reference projection": projection_of(grid),
             "reference geotransform": to_geotransform(grid.affine),
             "reference grid": [[west, west + width], [north, north + height]],
             "reference extent": {"cols": grid.shape[1], "rows": grid.shape[0]},
-            "success": bool(self.success),
+            "success": bool(self._success),
             "xcoreg fit": fit.to_dict(),
         }
 
-    def correct_shifts(self, **options: Any) -> dict[str, Any]:
+    @property
+    def original_map_info(self) -> list[Any]:
+        """ENVI's map info of the target."""
+        return map_info(self._trusted().grid)
+
+    @property
+    def updated_map_info(self) -> list[Any]:
+        """ENVI's map info of the target after the (mean) shift."""
+        fit = self._trusted()
+        moved = Affine.translation(fit.shift.dx, fit.shift.dy) @ fit.grid.affine
+        return map_info(GeoBox(fit.shape, moved, fit.grid.crs))
+
+    def correct_shifts(self, max_GCP_count: int | None = None, **options: Any) -> dict[str, Any]:
         """Correct the target, write it if `path_out` says so, and return AROSICS' dictionary."""
-        path = self.params["path_out"]
-        if path == "auto":
-            ref, tgt = (Path(name or "image") for name in self._paths)
-            self.params["path_out"] = str(tgt.with_name(f"{tgt.stem}__shifted_to__{ref.stem}.bsq"))
-        wanted = {name: self.params[name] for name in OUTPUT} | options
-        job = DESHIFTER(self.shift, self.coreg_info, nodata=self.params["nodata"][1], **wanted)
+        check_options({"max_GCP_count": max_GCP_count}, {})
+        wanted = {name: self.params[name] for name in OUTPUT} | {"path_out": self.path_out} | options
+        if wanted["path_out"]:
+            Path(wanted["path_out"]).absolute().parent.mkdir(parents=True, exist_ok=True)
+            masks = (self.params.get(f"mask_baddata_{side}") for side in ("ref", "tgt"))
+            check_output(wanted["path_out"], inputs=(self.ref, self.shift, *self.paths, *masks))
+        job = DESHIFTER(self.shift, self.coreg_info, nodata=(self.params["nodata"] or (None, None))[1], **wanted)
         self.deshift_results = job.correct_shifts()
         return self.deshift_results
 
     def show_image_footprints(self) -> Any:
-        """Interactive map of footprints and tie points."""
-        return self._trusted().explore()
+        """Interactive map of footprints and tie points; a figure of these where positions count pixels."""
+        fit = self._trusted()
+        return fit.explore() if projection_of(fit.grid) else fit.points.plot(background=self.ref)
 
 
 class COREG(_Job):
@@ -144,13 +168,12 @@ class COREG(_Job):
     """
 
     def __init__(self, im_ref: Any, im_tgt: Any, **options: Any) -> None:
-        checked = check_options(options, MATCHING | OUTPUT | GLOBAL)
-        place = checked["wp"]
-        at = None if place is None or place[0] is None else (float(place[0]), float(place[1]))
-        super().__init__(im_ref, im_tgt, checked, at=at)
+        super().__init__(im_ref, im_tgt, check_options(options, MATCHING | OUTPUT | GLOBAL))
 
     def _match(self) -> Coregistration:
-        return coregister.match(self.shift, self.ref, **matching_options(self.params), **self._settings)
+        place = self.params["wp"]
+        at = None if place is None or place[0] is None else (float(place[0]), float(place[1]))
+        return coregister.match(self.shift, self.ref, at=at, **matching_options(self.params))
 
     def _number(self, name: str) -> float | None:
         return None if self.fit is None else float(getattr(self.fit.shift, name))
@@ -174,9 +197,18 @@ class COREG(_Job):
         """Whether the correction increases the similarity."""
         return None if self.fit is None else bool(self.fit.quality.ssim_after >= self.fit.quality.ssim_before)
 
-    def show_matchWin(self, **_: Any) -> Any:
-        """Figure of the windows before and after the correction."""
-        return self._trusted().plot()
+    def _figures(self) -> tuple[Any, Any]:
+        return plot_window(self._trusted(), self.shift, self.ref)
+
+    def show_matchWin(self, interactive: bool = False, after_correction: bool | None = None, **options: Any) -> Any:
+        """Figure of the best window before and after the correction, whichever is asked for."""
+        del interactive, after_correction
+        return figures.finish(self._figures()[0], options, "return_fig")
+
+    def show_cross_power_spectrum(self, interactive: bool = False, **options: Any) -> Any:
+        """Figure of the correlation over shifts in the best window."""
+        del interactive
+        return figures.finish(self._figures()[1], options, "return_fig")
 
 
 class COREG_LOCAL(_Job):  # noqa: N801
@@ -210,41 +242,64 @@ class COREG_LOCAL(_Job):  # noqa: N801
     """
 
     def __init__(self, im_ref: Any, im_tgt: Any, grid_res: float, **options: Any) -> None:
-        checked = check_options(options, MATCHING | OUTPUT | LOCAL)
-        level, least = checked["tieP_filter_level"], float(checked["min_reliability"])
-        named = [filters.reliability(least * PERCENT), "ssim", "neighbours", "model"]
-        chosen = named[: (0, 1, 2, 4)[level]]
-        super().__init__(
-            im_ref, im_tgt, checked, spacing=float(grid_res), max_points=checked["max_points"], filters=chosen
+        super().__init__(im_ref, im_tgt, check_options(options, MATCHING | OUTPUT | LOCAL))
+        self.grid_res = grid_res
+        self.imref, self.im2shift = self.ref, self.shift
+        taken = {name: value for name, value in self.params.items() if name in MATCHING}
+        self.COREG_obj = COREG(im_ref, im_tgt, **taken)
+        settings = {"min_reliability": self.params["min_reliability"]}
+        shared = ("max_points", "outFillVal", "tieP_filter_level", "progress", "q", "v")
+        chosen = {name: self.params[name] for name in shared}
+        self._grid = Tie_Point_Grid(
+            self.COREG_obj, grid_res, outlDetect_settings=settings, dir_out=self.params["projectDir"], **chosen
         )
 
+    @property
+    def success(self) -> bool | None:
+        """Whether the field can be trusted; it is matched when this is first asked for."""
+        if self._success is None:
+            try:
+                self.calculate_spatial_shifts()
+            except MatchError:
+                return False
+        return self._success
+
     def _match(self) -> Coregistration:
-        return coregister.match_local(self.shift, self.ref, **matching_options(self.params), **self._settings)
+        fit = self._grid.fit
+        if not fit.ok:
+            raise MatchError(f"no trustworthy field of shifts: {fit.status.reason}; {fit.points}", fit.points)
+        return fit
 
     @property
     def tiepoint_grid(self) -> Tie_Point_Grid:
         """The tie points, their statistics and their files."""
-        return Tie_Point_Grid(self._trusted(), self.params["outFillVal"])
+        return self._grid
 
     @property
     def CoRegPoints_table(self) -> Any:
         """GeoDataFrame of all points in AROSICS' columns; `outFillVal` (-9999) where one has no shift."""
-        return self.tiepoint_grid.CoRegPoints_table
+        return self._grid.CoRegPoints_table
 
     @property
     def coreg_info(self) -> dict[str, Any]:
         """Result as AROSICS gives it: GCPs, mean shifts, and the whole fit under "xcoreg fit"."""
         info = super().coreg_info
-        info["mean_shifts_px"], info["mean_shifts_map"] = (
-            info.pop("corrected_shifts_px"),
-            info.pop("corrected_shifts_map"),
-        )
+        for new, old in (("mean_shifts_px", "corrected_shifts_px"), ("mean_shifts_map", "corrected_shifts_map")):
+            info[new] = info.pop(old)
         info["updated map info means"] = info.pop("updated map info")
-        return info | {"GCPList": self.tiepoint_grid.to_GCPList()}
+        return info | {"GCPList": self._grid.to_GCPList()}
 
-    def view_CoRegPoints(self, **_: Any) -> Any:
-        """Figure of the tie points over the reference."""
-        return self._trusted().points.plot(background=self.ref)
+    def view_CoRegPoints(self, backgroundIm: str = "tgt", **options: Any) -> Any:
+        """Figure of the tie points over an image; see :func:`xcoreg.arosics.figures.draw_points`."""
+        if backgroundIm not in ("ref", "tgt"):
+            raise OptionError(f"backgroundIm={backgroundIm!r} is unknown: choose 'ref' or 'tgt'")
+        image = self.ref if backgroundIm == "ref" else self.shift
+        return figures.draw_points(self.CoRegPoints_table, self.params["outFillVal"], image, **options)
+
+    def view_CoRegPoints_folium(self, attribute2plot: str = "ABS_SHIFT") -> Any:
+        """Interactive map of footprints, overlap and tie points."""
+        del attribute2plot
+        return self.show_image_footprints()
 
 
 class DESHIFTER:
@@ -258,7 +313,7 @@ class DESHIFTER:
         `coreg_info`, as it is.
     **options
         As in AROSICS: path_out, fmt_out, out_crea_options, resamp_alg, align_grids, match_gsd, out_gsd, target_xyGrid,
-        nodata, band2process.
+        clipextent, cliptoextent, nodata, band2process.
 
     Raises
     ------
@@ -281,49 +336,68 @@ class DESHIFTER:
             raise OptionError(
                 "this coreg_info was not made by xcoreg.arosics: match again, by COREG or COREG_LOCAL there"
             )
+        path = self.params["path_out"]
+        self.path_out = output_path(path, ("", path_of(im2shift)), self.params["fmt_out"], None)
         self.im2shift, self.coreg_results = open_image(im2shift), coreg_results
         self.fit = Coregistration.from_dict(coreg_results["xcoreg fit"])
+        self.is_shifted = self.is_resampled = False
+        self.arr_shifted: Any = None
+        self.GeoArray_shifted: GeoArray | None = None
 
     def correct_shifts(self) -> dict[str, Any]:
         """Correct the image, write it if `path_out` says so, and return AROSICS' dictionary."""
         options, image = self.params, self.im2shift
-        if options["band2process"] is not None:
+        if options["band2process"] is not None and "band" in image.dims:
             image = image.isel(band=[options["band2process"] - 1])
         reference = self.coreg_results["reference geotransform"], self.coreg_results["reference extent"]
         grid = GeoBox((reference[1]["rows"], reference[1]["cols"]), Affine.from_gdal(*reference[0]), None)
         wanted = lattice_options(options, image.rio.crs, grid)
-        fixed = self._correct(image, wanted).compute()
-        if options["path_out"]:
+        fixed = self._clip(self._correct(image, wanted).compute())
+        if self.path_out:
+            Path(self.path_out).parent.mkdir(parents=True, exist_ok=True)
             creation = creation_options(options["out_crea_options"])
-            write_raster(fixed, options["path_out"], driver=options["fmt_out"], **creation)
+            write_raster(fixed, self.path_out, driver=options["fmt_out"], **creation)
         new = coregister.grid_of(fixed)
-        pixels = fixed.values.squeeze()
+        self.is_shifted, self.is_resampled = True, bool(wanted) or self.fit.is_field
+        self.GeoArray_shifted = GeoArray(fixed)
+        self.GeoArray_shifted.filePath = self.path_out
+        self.arr_shifted = self.GeoArray_shifted.arr
         return OrderedDict(
             {
                 "band": options["band2process"],
                 "is shifted": True,
-                "is resampled": bool(wanted) or self.fit.is_field,
+                "is resampled": self.is_resampled,
                 "updated map info": map_info(new),
                 "updated geotransform": to_geotransform(new.affine),
-                "updated projection": "" if new.crs is None else new.crs.to_wkt(),
-                "arr_shifted": pixels if pixels.ndim == 2 else np.moveaxis(pixels, 0, 2),
-                "GeoArray_shifted": fixed,
+                "updated projection": projection_of(new),
+                "arr_shifted": self.arr_shifted,
+                "GeoArray_shifted": self.GeoArray_shifted,
             }
         )
 
     def _correct(self, image: Any, wanted: dict[str, Any]) -> Any:
-        """Interpolate once: by xcoreg's kernels, or, for one shift, by GDAL's others from the moved image."""
+        """Interpolate once, where anything is to be interpolated."""
         kernel = self.params["resamp_alg"] or self.params["resamp_alg_deshift"]
-        marker = self.params["nodata"]
-        if kernel in KERNELS:
-            return coregister.apply(image, self.fit, resampling=kernel, nodata=marker, **wanted)
-        if kernel not in GDAL_KERNELS:
-            raise OptionError(f"resamp_alg={kernel!r} is unknown: choose {', '.join((*KERNELS, *GDAL_KERNELS))}")
-        if self.fit.is_field:
-            raise OptionError(f"a field is not applied by GDAL's {kernel!r}: choose {', '.join(KERNELS)}")
-        moved = coregister.apply(image, self.fit, nodata=marker)
-        if not wanted:
-            return moved
-        grid = coregister.grid_of(coregister.apply(image, self.fit, resampling="nearest", nodata=marker, **wanted))
-        chosen = Resampling[kernel]
-        return moved.rio.reproject(grid.crs, transform=grid.affine, shape=grid.shape, resampling=chosen, nodata=marker)
+        kernel = "med" if kernel == "q2" else kernel
+        if kernel not in (*KERNELS, *STATISTICS):
+            raise OptionError(f"resamp_alg={kernel!r} is unknown: choose {', '.join((*KERNELS, *STATISTICS))}")
+        return coregister.apply(image, self.fit, resampling=kernel, nodata=self.params["nodata"], **wanted)
+
+    def _clip(self, fixed: Any) -> Any:
+        """Clip to an extent (xmin, ymin, xmax, ymax), inwards to whole pixels, or to that of the valid pixels."""
+        extent, inwards = self.params["clipextent"], self.params["cliptoextent"]
+        if extent is None and not inwards:
+            return fixed
+        bounds = coregister.footprint(fixed).bounds if extent is None else extent
+        grid = coregister.grid_of(fixed)
+        corners = [~grid.affine @ corner for corner in ((bounds[0], bounds[3]), (bounds[2], bounds[1]))]
+        near = 1e-4  # px
+        low = [max(int(np.ceil(part - near)), 0) for part in corners[0]]
+        high = [max(int(np.floor(part + near)), 0) for part in corners[1]]
+        y, x = fixed.rio.y_dim, fixed.rio.x_dim
+        part = fixed.isel({x: slice(low[0], high[0]), y: slice(low[1], high[1])})
+        if 0 in part.shape:
+            raise OptionError(
+                f"clipextent={extent!r} leaves nothing of the image: give xmin, ymin, xmax, ymax in its CRS"
+            )
+        return part.rio.write_transform(grid.affine @ Affine.translation(*low))

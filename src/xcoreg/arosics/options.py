@@ -1,4 +1,4 @@
-"""The options of AROSICS and what they mean to xcoreg, its images, and ENVI's map info."""
+"""The options of AROSICS and what they mean to xcoreg, the attributes that show them, and ENVI's map info."""
 
 from __future__ import annotations
 
@@ -9,106 +9,112 @@ import numpy as np
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from xarray import DataArray
+from rasterio.drivers import raster_driver_extensions
 
-from xcoreg.errors import unknown_option, warn_user
+from xcoreg import filters
+from xcoreg.arosics.geoarray import open_image
+from xcoreg.errors import OptionError, unknown_option, warn_user
 from xcoreg.georef import as_crs, gsd, to_geotransform
-from xcoreg.io.read import open_raster
 from xcoreg.matching.masks import outside
 
 MISSING = -9999.0
-GDAL_KERNELS = ("cubic_spline", "average", "mode", "min", "max", "med", "q1", "q3")
 PERCENT = 15 / 60  # xcoreg's usual limit of reliability over that of AROSICS
+_LEAST = 64  # px
 
 # Options of matching that both classes take, with AROSICS' defaults.
 MATCHING: dict[str, Any] = {
     "ws": None, "window_size": None, "r_b4match": 1, "s_b4match": 1, "max_shift": 5, "nodata": (None, None),
     "footprint_poly_ref": None, "footprint_poly_tgt": None, "data_corners_ref": None, "data_corners_tgt": None,
     "mask_baddata_ref": None, "mask_baddata_tgt": None, "progress": True, "q": False, "v": False, "ignore_errors": None,
+    "force_quadratic_win": True,
 }  # fmt: skip
 OUTPUT: dict[str, Any] = {
     "path_out": None, "fmt_out": "ENVI", "out_crea_options": None, "resamp_alg_deshift": "cubic", "align_grids": False,
-    "match_gsd": False, "out_gsd": None, "target_xyGrid": None,
+    "match_gsd": False, "out_gsd": None, "target_xyGrid": None, "cliptoextent": False, "clipextent": None,
 }  # fmt: skip
 GLOBAL = {"wp": (None, None)}
 LOCAL: dict[str, Any] = {
     "max_points": None, "tieP_filter_level": 3, "min_reliability": 60, "outFillVal": MISSING, "align_grids": True,
+    "projectDir": None,
 }  # fmt: skip
-#: Options that are accepted, and why they change nothing.
-_NEEDLESS = {
-    "max_iter": "a shift is refined until it settles",
-    "resamp_alg_calc": "windows are resampled by a Lanczos kernel where grids differ",
-    "calc_corners": "footprints take milliseconds",
-    "binary_ws": "windows of any size transform fast",
-    "force_quadratic_win": "windows are square",
-    "CPUs": "dask's scheduler decides; results do not depend on it",
-    "path_verbose_out": "plots and files are made where they are asked for",
-    "projectDir": "outputs are written where path_out says",
-    "rs_max_outlier": "outliers are flagged by their residuals, not by an expected share",
-    "rs_tolerance": "outliers are flagged by their residuals, not by an expected share",
-    "rs_random_state": "nothing is drawn at random",
-    "tieP_random_state": "points are chosen evenly, not at random",
-    "min_points_local_corr": "a model is chosen by its error at check points",
-    "max_GCP_count": "a model is fitted to all points",
-    "cliptoextent": "give target_xyGrid= or crop the output",
-    "clipextent": "give target_xyGrid= or crop the output",
+#: Options that are accepted, AROSICS' defaults, and why another value changes nothing.
+_NEEDLESS: dict[str, tuple[Any, str]] = {
+    "max_iter": (5, "a shift is refined until it settles"),
+    "resamp_alg_calc": ("cubic", "windows are resampled by a Lanczos kernel where grids differ"),
+    "binary_ws": (True, "windows of any size transform fast"),
+    "calc_corners": (True, "footprints take milliseconds"),
+    "CPUs": (None, "dask's scheduler decides; results do not depend on it"),
+    "path_verbose_out": (None, "plots and files are made where they are asked for"),
+    "rs_max_outlier": (10, "outliers are flagged by their residuals, not by an expected share"),
+    "rs_tolerance": (2.5, "outliers are flagged by their residuals, not by an expected share"),
+    "rs_random_state": (0, "nothing is drawn at random"),
+    "tieP_random_state": (0, "points are chosen evenly, not at random"),
+    "min_points_local_corr": (5, "a model is chosen by its error at check points"),
+    "max_GCP_count": (None, "a model is fitted to all points"),
 }
+#: Attributes of AROSICS' objects that show an option under another name.
+ATTRIBUTES = {
+    "out_creaOpt": "out_crea_options", "rspAlg_DS": "resamp_alg_deshift", "rspAlg_calc": "resamp_alg_calc",
+    "bin_ws": "binary_ws", "ignErr": "ignore_errors", "win_pos_XY": "wp", "win_size_XY": "window_size",
+}  # fmt: skip
 
 
 def check_options(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """Options with their defaults; those that change nothing are named in a warning."""
-    for name in given:
+    for name, value in given.items():
         if name in _NEEDLESS:
-            warn_user(f"{name} has no effect in xcoreg: {_NEEDLESS[name]}")
+            default, why = _NEEDLESS[name]
+            if value is not None and value != default:
+                warn_user(f"{name} has no effect in xcoreg: {why}")
         elif name not in known:
             raise unknown_option(name, [*known, *_NEEDLESS])
-    return known | {name: value for name, value in given.items() if name in known}
+    options = {name: default for name, (default, _) in _NEEDLESS.items()} | known | given
+    if options.get("match_gsd") and options.get("out_gsd") is not None:
+        warn_user("out_gsd and match_gsd each choose a pixel size: out_gsd is used")
+    if "window_size" in options:
+        options["window_size"] = options["window_size"] if options["ws"] is None else options["ws"]
+    return options
 
 
-def open_image(image: Any) -> Any:
-    """Image of what AROSICS takes: a path, an array of xarray, or a GeoArray (`arr`, `gt`, `prj`)."""
-    if isinstance(image, str | Path):
-        return open_raster(image, chunks="auto")
-    if not hasattr(image, "gt"):
-        return image
-    pixels = np.asarray(image.arr if hasattr(image, "arr") else image[:])
-    pixels = pixels if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-    made = DataArray(pixels, dims=("band", "y", "x")[-pixels.ndim :])
-    nodata = getattr(image, "nodata", None)
-    made = made if nodata is None else made.rio.write_nodata(nodata)
-    placed: Any = made.rio.write_transform(Affine.from_gdal(*image.gt))
-    crs = getattr(image, "prj", None)
-    return placed.rio.write_crs(crs) if crs else placed
+def attribute(options: dict[str, Any], name: str, owner: str) -> Any:
+    """Option that an attribute of AROSICS shows."""
+    wanted = ATTRIBUTES.get(name, name)
+    if name.startswith("_") or wanted not in options:
+        raise AttributeError(f"{owner} has no attribute {name!r}")
+    if wanted == "window_size" and options[wanted] is None:
+        return (256, 256)
+    return options[wanted]
 
 
-def path_of(image: Any) -> str:
-    """Path of an image, or ""."""
-    source = image if isinstance(image, str | Path) else getattr(image, "filePath", "") or ""
-    return str(source or getattr(image, "encoding", {}).get("source", ""))
-
-
-def _side(options: dict[str, Any]) -> int | None:
-    """Side of windows; None where AROSICS' default applies, which xcoreg adapts to the overlap."""
-    wanted = options["window_size"] if options["window_size"] is not None else options["ws"]
+def _window(options: dict[str, Any]) -> int | tuple[int, int] | None:
+    """Columns and rows of windows; None where AROSICS' default applies, which xcoreg adapts to the overlap."""
+    wanted = options["window_size"]
     if wanted is None:
         return None
     sides = [int(side) for side in np.atleast_1d(np.asarray(wanted, dtype=object)) if side is not None]
-    if len(set(sides)) > 1:
-        warn_user(f"windows are square: {min(sides)} px instead of {sides[0]} x {sides[1]}")
-    return min(sides) if sides else None
+    if not sides:
+        return None
+    if min(sides) < _LEAST:
+        warn_user(f"windows of {min(sides)} px are small: expect fewer and less accurate matches than of {_LEAST} px")
+    if len(set(sides)) > 1 and options["force_quadratic_win"]:
+        warn_user(f"windows are square, {min(sides)} px, unless force_quadratic_win=False")
+        sides = [min(sides)]
+    return (sides[0], sides[-1]) if len(set(sides)) > 1 else sides[0]
 
 
 def _polygon(given: Any, corners: Any) -> Any:
-    return shapely.Polygon(corners).convex_hull if given is None and corners is not None else given
+    if given is not None or corners is None:
+        return given
+    return shapely.Polygon(np.asarray(corners, np.float64).reshape(-1, 2)).convex_hull
 
 
 def matching_options(options: dict[str, Any]) -> dict[str, Any]:
     """Options of :func:`xcoreg.match` that AROSICS' options mean; masks name bad pixels there and good ones here."""
-    ref_nodata, nodata = options["nodata"]
+    ref_nodata, nodata = options["nodata"] or (None, None)
     bad = {"ref_where": options["mask_baddata_ref"], "where": options["mask_baddata_tgt"]}
     good = {name: outside(open_image(mask)) for name, mask in bad.items() if mask is not None}
     return {
-        "window": _side(options),
+        "window": _window(options),
         "ref_band": options["r_b4match"],
         "band": options["s_b4match"],
         "max_shift": options["max_shift"],
@@ -119,6 +125,14 @@ def matching_options(options: dict[str, Any]) -> dict[str, Any]:
         "progress": bool(options["progress"]) and not options["q"],
         **good,
     }
+
+
+def filters_of(level: int, min_reliability: float) -> list[Any]:
+    """Choose the filters of a level, 0 to 3."""
+    if level not in (0, 1, 2, 3):
+        raise OptionError(f"tieP_filter_level is {level!r}: choose 0, 1, 2 or 3")
+    named = [filters.reliability(float(min_reliability) * PERCENT), "ssim", "neighbours", "model"]
+    return named[: (0, 1, 2, 4)[level]]
 
 
 def lattice_options(options: dict[str, Any], crs: Any, reference: GeoBox | None) -> dict[str, Any]:
@@ -147,3 +161,17 @@ def map_info(grid: GeoBox) -> list[Any]:
 def creation_options(options: list[str] | None) -> dict[str, Any]:
     """Creation options of GDAL from strings KEY=VALUE."""
     return dict(one.split("=", 1) for one in options or [])
+
+
+def output_path(path: str | None, names: tuple[str, str], driver: str, folder: str | None) -> str | None:
+    """Where the corrected image goes: "auto" names it after the reference and the target, beside the target."""
+    if path is None:
+        return None
+    if path == "auto":
+        if not names[1] and folder is None:
+            raise OptionError("path_out='auto' is named after files: give a path, or images as paths")
+        known = (suffix for suffix, name in raster_driver_extensions().items() if name.lower() == driver.lower())
+        suffix = "bsq" if driver.upper() == "ENVI" else next(known, driver.lower())
+        ref, tgt = (Path(name or what) for name, what in zip(names, ("ref_image", "tgt_image"), strict=True))
+        path = str(tgt.with_name(f"{tgt.stem}__shifted_to__{ref.stem}.{suffix}"))
+    return path if folder is None else str(Path(folder).absolute() / Path(path).name)

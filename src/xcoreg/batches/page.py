@@ -21,8 +21,8 @@ _SIGN = (
     "pixels of the target, ± one standard deviation. RMSE: before and after the correction, at check points, px. "
     "Pictures: reference in red, target in cyan, before and after. Click on the head of a column to sort by it."
 )
-_HEAD = ("scene", "", "dcol", "drow", "RMSE before", "after", "SSIM before", "after", "reliability", "windows", "s",
-         "model")  # fmt: skip
+_HEAD = ("scene", "before, after", "dcol", "drow", "RMSE before", "after", "SSIM before", "after", "reliability",
+         "windows", "s", "model")  # fmt: skip
 
 
 def describe_counts(counts: Mapping[str, int]) -> str:
@@ -47,7 +47,7 @@ def write_page(records: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str,
            for one, _ in both if one["status"] != scene.DONE]  # fmt: skip
     good = [_cells(path.parent, one, row) for one, row in both if one["status"] == scene.DONE]
     if bad:
-        body += section("Not corrected", table(["scene", "", "reason"], bad, markup=True, sortable=True))
+        body += section("Not corrected", table(["scene", "status", "reason"], bad, markup=True, sortable=True))
     if good:
         used = [at for at in range(len(_HEAD)) if any(row[at] for row in good)]  # one shift has no check points
         head, good = [_HEAD[at] for at in used], [[row[at] for at in used] for row in good]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +15,16 @@ from typing import Any
 from rasterio.drivers import raster_driver_extensions
 
 from xcoreg.batches.stac import is_stac, read_items
+from xcoreg.csv_files import read_csv
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile, local_path, read_csv
+from xcoreg.files import NoSuchFile, local_path
 
 # Suffixes that GDAL reads but that are more often something else beside an image.
 _NO_RASTERS = {".xml", ".txt", ".json", ".csv", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".db", ".sqlite"}
 _NO_RASTERS |= {".gpkg", ".rpb", ".ovr", ".msk", ".hdr", ".aux", ".dat"}
+# Names that leave the folder, are hidden, or are none on some system: separators, devices of Windows, lone surrogates.
+_NO_NAME = re.compile(r"""^\.|[. ]$|[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]|(?i:^(con|prn|aux|nul|com\d|lpt\d)(\.|$))""")
+_LONGEST = 200  # bytes, so that suffixes have a place
 _COLUMNS = "target, reference (needed unless ref= is given) and name (optional)"
 
 
@@ -143,10 +148,11 @@ def _named(pairs: list[Pair]) -> list[Pair]:
         depth += 1
     named = [pair if pair.name else replace(pair, name="_".join(paths[pair][-depth:])) for pair in pairs]
     for pair in named:
-        if pair.name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', pair.name) or pair.name.startswith("."):
-            raise OptionError(f"{pair.name!r} cannot be the name of a file: give this scene another name")
+        if _NO_NAME.search(pair.name) or len(os.fsencode(pair.name)) > _LONGEST:
+            raise OptionError(f"{pair.name[:99]!r} cannot be the name of a file: give this scene another name")
     # The fit of scene a is a.fit.json, which would be the record of a scene a.fit.
-    files = (name for pair in named for name in (pair.name.lower(), f"{pair.name}.fit".lower()))
+    plain = (unicodedata.normalize("NFC", pair.name).casefold() for pair in named)
+    files = (name for one in plain for name in (one, f"{one}.fit"))
     twice = [name for name, n in Counter(files).items() if n > 1]
     if twice:
         some = f"{len(twice)} name(s) belong to several scenes, such as {twice[0]!r}"

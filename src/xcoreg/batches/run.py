@@ -18,12 +18,13 @@ import pandas as pd
 
 from xcoreg import lazy
 from xcoreg.batches import scene
-from xcoreg.batches.adjust import adjusted_by
+from xcoreg.batches.adjust import STACK, adjusted_by
 from xcoreg.batches.page import count_statuses, describe_counts, write_page
 from xcoreg.batches.pairs import Pair, read_pairs
 from xcoreg.coregister import check_format
+from xcoreg.csv_files import plain_cell
 from xcoreg.errors import OptionError
-from xcoreg.files import local_path, new_file, remove_stale_folders
+from xcoreg.files import check_output, local_path, locked, new_file, remove_stale_folders
 
 logger = logging.getLogger("xcoreg")
 
@@ -110,15 +111,17 @@ def batch(
     retry, adjust = bool(options.pop("retry", False)), bool(options.pop("adjust", False))
     folder = Path(out).absolute()
     checked = scene.check_batch_options(folder, verb, options, adjust=adjust)
-    _check_outputs(checked, scenes)
+    _check_outputs(checked, scenes, (pairs, ref))
     check_format(checked.paths("image").image, checked.driver, checked.creation)
     (folder / scene.SCENES).mkdir(parents=True, exist_ok=True)
-    if adjust:
-        checked = adjusted_by(checked, scenes)
-    records = {at: record for at, pair in enumerate(scenes) if (record := _finished(checked, pair, retry)) is not None}
-    todo = [at for at in range(len(scenes)) if at not in records]
-    logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
-    _run(checked, {at: scenes[at] for at in todo}, records, _worker_options(workers, memory), progress)
+    with locked(folder):
+        if adjust:
+            checked = adjusted_by(checked, scenes)
+        done = ((at, _finished(checked, pair, retry)) for at, pair in enumerate(scenes))
+        records = {at: record for at, record in done if record is not None}
+        todo = [at for at in range(len(scenes)) if at not in records]
+        logger.info("%d scenes: %d done before, %d to do", len(scenes), len(records), len(todo))
+        _run(checked, {at: scenes[at] for at in todo}, records, _worker_options(workers, memory), progress)
     return Batch(folder, tuple(records[at] for at in range(len(scenes))), len(todo))
 
 
@@ -153,8 +156,8 @@ def _write_summary(options: scene.BatchOptions, records: dict[int, dict[str, Any
     found = Batch(options.folder, tuple(records[at] for at in sorted(records)))
     try:
         write_manifest(found, options.folder / f"manifest.{options.manifest}")
-        write_page(found.records, found.rows(), found.folder / "index.html")
-    except OSError as error:  # such as a full disk, which the scenes have reported
+        found._write_page()
+    except (OSError, OptionError) as error:  # such as a full disk, which the scenes have reported
         logger.warning("the table of scenes cannot be written: %s", error)
 
 
@@ -188,15 +191,32 @@ def _finished(options: scene.BatchOptions, pair: Pair, retry: bool) -> dict[str,
     return record if record["status"] == scene.DONE else None
 
 
-def _check_outputs(options: scene.BatchOptions, scenes: list[Pair]) -> None:
+def _check_outputs(options: scene.BatchOptions, scenes: list[Pair], given: tuple[Any, ...]) -> None:
     """Refuse a folder that cannot be made, and outputs that would replace an input."""
     folder = options.folder
     if not folder.parent.is_dir() or (folder.exists() and not folder.is_dir()):
         raise OptionError(f"cannot write into {folder}: give a folder in one that exists")
-    inputs = {Path(path).resolve() for pair in scenes for path in (pair.target, pair.reference) if local_path(path)}
+    others = (*given, *options.matching.values(), *options.applying.values())
+    paths = {path for pair in scenes for path in (pair.target, pair.reference)}
+    paths |= {os.fspath(one) for one in others if isinstance(one, str | os.PathLike)}
+    inputs = {found for path in paths if local_path(path) and (found := _identity(Path(path))) is not None}
+    for path in (folder / name for name in (f"manifest.{options.manifest}", "index.html", STACK)):
+        if _identity(path) in inputs:
+            raise OptionError(f"the output {path} would replace an input: give another folder")
+        if path.exists():
+            check_output(path)
     for pair in scenes:
-        if options.paths(pair.name).image.resolve() in inputs:
+        if any(_identity(path) in inputs for path in options.files(pair.name)):
             raise OptionError(f"the output of {pair.name} would replace an input: give another folder")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Give what is the same for all names of one file; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
@@ -270,6 +290,11 @@ class Batch:
         """Give one dictionary per scene, with the same keys, None for missing values."""
         return [_row(record) for record in self.records]
 
+    def _write_page(self, spell: Callable[[str], str] = str) -> None:
+        """Write the page of all scenes, with reasons in the words that `spell` makes of them."""
+        records = [{**record, "reason": spell(record["reason"])} for record in self.records]
+        write_page(records, self.rows(), self.folder / "index.html")
+
     def to_dataframe(self) -> pd.DataFrame:
         """Give these rows as a DataFrame."""
         return pd.DataFrame(self.rows(), columns=_COLUMNS)
@@ -287,7 +312,7 @@ def write_manifest(batch: Batch, path: Path) -> None:
         with place.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
-            writer.writerows(batch.rows())
+            writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in batch.rows())
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rasterio.drivers import raster_driver_extensions
 from rasterio.errors import RasterioError
+from xarray import set_options
 
 from xcoreg import lazy, presets
 from xcoreg.batches.pairs import Pair
@@ -40,6 +41,7 @@ SCENES = "scenes"  # folder of records, fits and pages
 _WRITE_OPTIONS = ("driver", "creation", "report", "manifest", "preset")
 _MANIFESTS = ("csv", "parquet")
 _SUFFIXES = {"GTiff": ".tif", "COG": ".tif", "netCDF": ".nc", "Zarr": ".zarr", "ENVI": ".bsq", "JP2OpenJPEG": ".jp2"}
+_OPEN_FILES = 8  # at most, that xarray holds open from one scene to the next
 _WAITS = (1.0, 4.0)  # seconds before an image on the web is opened again
 
 
@@ -83,15 +85,17 @@ class BatchOptions:
         image = self.folder / f"{name}{_suffix(self.driver)}"
         return ScenePaths(image, folder / f"{name}.fit.json", folder / f"{name}.json", page)
 
-    def remove_outputs(self, name: str) -> None:
-        """Remove the outputs of an earlier run, if there is a record of it."""
+    def files(self, name: str) -> list[Path]:
+        """List all files that a scene may have, the record first."""
         paths = self.paths(name)
-        if not paths.record.exists():
-            return
         beside = [paths.image.with_name(f"{paths.image.name}.aux.xml")]
         beside += [paths.image.with_suffix(".hdr")] if self.driver == "ENVI" else []
         beside += [paths.record.with_suffix(suffix) for suffix in (".html", ".png")]
-        for path in (paths.record, paths.fit, paths.image, *beside):
+        return [paths.record, paths.fit, paths.image, *beside]
+
+    def remove_outputs(self, name: str) -> None:
+        """Remove the outputs of an earlier run, if there is a record of it."""
+        for path in self.files(name) if self.paths(name).record.exists() else ():
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -185,7 +189,13 @@ def correct_scene(options: BatchOptions, pair: Pair) -> dict[str, Any]:
     record: dict[str, Any] = {**_description(options, pair), "signature": options.signature(pair)}
     # A worker process works on several scenes at once: each computes in its own thread.
     how = {} if threads is None else {"scheduler": "synchronous"}
-    with lazy.computing(**how), clock.running("total"), _collecting_warnings(messages, alone=(threads or 1) == 1):
+    few_files = set_options(file_cache_maxsize=_OPEN_FILES)  # type: ignore[no-untyped-call]
+    with (
+        few_files,
+        lazy.computing(**how),
+        clock.running("total"),
+        _collecting_warnings(messages, alone=(threads or 1) == 1),
+    ):
         try:
             fit = _correct_with_retries(options, pair, clock)
         except MatchError as error:
@@ -207,7 +217,7 @@ def record_failure(options: BatchOptions, pair: Pair, error: Any, signature: str
     record = _description(options, pair) | failure
     try:
         write_record(options.paths(pair.name).record, record)
-    except OSError:  # a full disk: the caller reports the failure nevertheless
+    except (OSError, OptionError):  # a full disk: the caller reports the failure nevertheless
         record["reason"] += " (nor can its record be written)"
     return record
 

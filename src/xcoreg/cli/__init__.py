@@ -22,6 +22,7 @@ COMMANDS = {
     "stack": ("stack", "Match all dates of a time series with each other and correct them together."),
     "batch": ("batch", "Correct many scenes; resumable."),
     "info": ("info", "Describe an image: CRS, pixel size, corners, nodata, footprint."),
+    "ortho": ("ortho", "Rectify a raw image with RPCs over a DEM, corrected against a reference."),
     "georef": ("georef", "Control points, world files, CRSs and rectification."),
     "locate": ("locate", "Find the points of a table in an image: columns, rows, values."),
     "arosics": ("arosics", "AROSICS' own command line: global and local, with its flags."),

@@ -10,6 +10,7 @@ import click
 from xcoreg.cli import configure_memory
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.options import F, group_options
+from xcoreg.cli.paths import OutputFile
 
 
 def _flag(flag: str, name: str, text: str, **how: Any) -> Callable[[F], F]:
@@ -21,7 +22,7 @@ _pair = {"type": float, "nargs": 2}
 _common = group_options(
     click.argument("ref"),
     click.argument("tgt"),
-    _flag("-o", "path_out", "Output; 'auto' names it after both images.", type=click.Path()),
+    _flag("-o", "path_out", "Output; 'auto' names it after both images.", type=OutputFile()),
     _flag("-fmt_out", "fmt_out", "GDAL's name of the output format.  [default: ENVI]"),
     _flag("-br", "r_b4match", "Band of the reference, from 1.", type=int),
     _flag("-bs", "s_b4match", "Band of the target, from 1.", type=int),
@@ -35,7 +36,7 @@ _common = group_options(
     _flag("-calc_cor", "calc_corners", "No effect: footprints take milliseconds.", type=int),
     _flag("-nodata", "nodata", "Nodata of the reference and of the target.", **_pair),
     _flag("-bin_ws", "binary_ws", "No effect: windows of any size transform fast.", type=int),
-    _flag("-quadratic_win", "force_quadratic_win", "No effect: windows are square.", type=int),
+    _flag("-quadratic_win", "force_quadratic_win", "0: windows may be rectangles.", type=int),
     _flag("-mask_ref", "mask_baddata_ref", "Mask of the reference, true where it is bad.", type=click.Path()),
     _flag("-mask_tgt", "mask_baddata_tgt", "Mask of the target, true where it is bad.", type=click.Path()),
     _flag("-mp", "CPUs", "No effect: results do not depend on the number of workers.", type=int),
@@ -75,7 +76,7 @@ def _finish(job: Any, console: Console) -> None:
     )
     if job.params["path_out"]:
         job.correct_shifts()
-        console.print("wrote", job.params["path_out"])
+        console.print("wrote", job.path_out)
 
 
 @click.group()
@@ -118,7 +119,7 @@ def global_(ref: str, tgt: str, console: Console, **options: Any) -> None:
 @_common
 @click.argument("grid_res", type=float)
 @_flag("-max_points", "max_points", "At most so many points, evenly spread.", type=int)
-@_flag("-projectDir", "projectDir", "No effect: outputs are written where -o says.", type=click.Path())
+@_flag("-projectDir", "projectDir", "Folder of the outputs.", type=click.Path())
 @_flag(
     "-tieP_filter_level", "tieP_filter_level", "0 none, 1 reliability, 2 similarity, 3 all.", type=click.IntRange(0, 3)
 )

@@ -20,6 +20,7 @@ from xcoreg.cli.options import (
     match_options,
     write_options,
 )
+from xcoreg.cli.paths import OutputFolder
 from xcoreg.cli.words import in_shell_words
 from xcoreg.errors import OptionError
 
@@ -59,7 +60,7 @@ def some_of(decorator: Callable[..., Any], names: tuple[str, ...]) -> Callable[[
     metavar="REF",
     help="Reference of all targets that have none of their own.",
 )
-@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Folder of the outputs.")
+@click.option("--out", required=True, metavar="DIR", type=OutputFolder(), help="Folder of the outputs.")
 @click.option(
     "--verb",
     type=click.Choice(["shift", "warp"]),
@@ -114,6 +115,8 @@ def batch(jobs: tuple[str, ...], out: str, console: Console, **options: Any) -> 
         console.warn(f"interrupted: finished scenes are complete in {out}; run the same command again to continue")
         raise
     records, counts = found.records, found.counts()
+    if counts.keys() - {"done"}:
+        found._write_page(lambda text: in_shell_words(text, console.options))
     console.print("scenes", f"{len(records)}, {len(records) - found.n_new} of them done before")
     console.print("wrote", str(Path(out) / "index.html"))
     if console.is_terminal:  # there was a bar instead of lines

@@ -6,13 +6,15 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import click
 
 from xcoreg.cli.defaults import describe_defaults
+from xcoreg.cli.paths import check_outputs
 from xcoreg.cli.words import in_shell_words, with_shell_command
 from xcoreg.errors import CoregError, CoregWarning, GridError, MatchError, NotGeoreferenced, OptionError
 
@@ -43,7 +45,7 @@ class NoMatch(Failure):
     title = "No trustworthy match"
 
 
-def failure_of(error: Exception, options: Sequence[str] = ()) -> Failure:
+def failure_of(error: Exception, options: Mapping[str, str] = MappingProxyType({})) -> Failure:
     """Turn an error into one sentence and an exit code: 2 bad input, 3 no trustworthy match, 1 any other error.
 
     Examples
@@ -77,7 +79,7 @@ class Console:
         self.verbose = verbose
         self.quiet = quiet
         self.last_warning = ""
-        self.options: list[str] = []  # of the command, as Python spells them
+        self.options: dict[str, str] = {}  # of the command: as Python spells them, as the shell does
         self.preset: str | None = None
 
     @property
@@ -175,10 +177,11 @@ class ConsoleCommand(click.Command):
         if defaults:
             console.print("defaults", defaults)
         console.preset = ctx.params.pop("preset", None)
-        console.options = [param.name or "" for param in self.params]
+        console.options = {param.name or "": param.opts[0] for param in self.params if param.opts[0][:2] == "--"}
         ctx.params["console"] = console
         try:
             with console.library_messages():
+                check_outputs(self.params, ctx.params)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise

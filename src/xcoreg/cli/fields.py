@@ -15,6 +15,7 @@ from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.defaults import preset_option
 from xcoreg.cli.match import correct_with, find_points, match_files, match_files_locally, print_fit
+from xcoreg.cli.paths import OutputFile
 from xcoreg.core.matches import describe_counts
 from xcoreg.errors import MatchError, OptionError, require
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # --help must not wait for these
 
 _BLOCK_OPTIONS = ("model", "field", "table")
 _SMALLEST_BLOCK = 16  # px
-_FILE = click.Path(dir_okay=False)
+_FILE = OutputFile()
 
 
 @click.command(
@@ -65,20 +66,16 @@ def warp(ref: str, tgt: str, out: str, console: Console, **options: Any) -> None
 @click.option("--style", is_flag=True, help="Write OUT.qml too, the style with which QGIS shows the points.")
 @shared.overwrite_option
 @shared.console_options
-def points(
-    ref: str, tgt: str, out: str, console: Console, columns: str, style: bool, overwrite: bool, **options: Any
-) -> None:
+def points(ref: str, tgt: str, out: str, console: Console, columns: str, style: bool, **options: Any) -> None:
     """Find tie points between TGT and REF and write them to OUT.
 
     The suffix of OUT chooses the format: .gpkg, .geojson, .parquet, .shp or .csv. Windows that failed are in the table
     too, with the reason in the column status.
     """
-    path = Path(out)
-    shared.check_new(path, (ref, tgt), overwrite)
+    path, _ = Path(out), options.pop("overwrite")
     suffix = xcoreg.coregister.check_table_suffix(path, xcoreg.open_raster(tgt).rio.crs)
     if suffix != ".csv":
         require("geopandas", extra="vector")  # before any work
-    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
     found = find_points(ref, tgt, options, console)
     if not found.ok.any():
         raise MatchError(f"no window could be matched: {describe_counts(found.status)}", found)
@@ -143,8 +140,7 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     """
     output = shared.OutputOptions.pop_from(options, out)
     _check_blocks(options, exclude, table)
-    output.check(tgt, ref, heights=output.vertical is not False)
-    shared.check_distinct({"OUT": out, "table": table, **{name: options.get(name) for name in shared.RESULT_FILES}})
+    output.check(tgt, heights=output.vertical is not False)
     nodata = options["nodata"]
     fit = _match_elevations(ref, tgt, options, console, exclude)
     print_fit(fit, console, _elevation_lines)
@@ -166,7 +162,6 @@ def _check_blocks(options: dict[str, Any], exclude: bool, table: str | None) -> 
     if options["spacing"] is not None and not options["spacing"] >= _SMALLEST_BLOCK:
         raise OptionError(f"--block is {options['spacing']:g}: give a side of at least {_SMALLEST_BLOCK} target px")
     if table:
-        xcoreg.files.check_output(table, inputs=(options["where"],) if options["where"] else ())
         xcoreg.coregister.check_table_suffix(Path(table))
 
 

@@ -11,6 +11,7 @@ import click
 import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
+from xcoreg.cli.paths import OutputFile
 from xcoreg.errors import NotGeoreferenced, OptionError
 
 if TYPE_CHECKING:  # --help must not wait for these
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # --help must not wait for these
 
 _MODELS = ("auto", "affine", "polynomial", "homography", "tps")
 
-_out = click.argument("out", type=click.Path())
+_out = click.argument("out", type=OutputFile())
 _model = click.option(
     "--model", type=click.Choice(_MODELS), default="auto", show_default=True, help="Model from pixels to the ground."
 )
@@ -45,7 +46,7 @@ def georef() -> None:
     ],
 )
 @click.argument("source", type=click.Path())
-@click.argument("out", type=click.Path(), required=False)
+@click.argument("out", type=OutputFile(), required=False)
 @_points_crs
 @click.option("--to-crs", help="Transform the points to this CRS.")
 @shared.console_options
@@ -96,9 +97,8 @@ def fit(source: str, console: Console, model: str, order: int | None, robust: bo
 @_points_crs
 @shared.overwrite_option
 @shared.console_options
-def attach(image: str, points: str, out: str, console: Console, crs: str | None, overwrite: bool) -> None:
+def attach(image: str, points: str, out: str, console: Console, crs: str | None, **_: Any) -> None:
     """Write a copy of IMAGE to OUT (GeoTIFF or VRT) that carries the control points of POINTS."""
-    xcoreg.files.check_output(out, inputs=(image, points), overwrite=overwrite)
     console.print("wrote", str(xcoreg.georef.attach_gcps(image, xcoreg.read_gcps(points, crs), out)))
 
 
@@ -131,7 +131,6 @@ def attach(image: str, points: str, out: str, console: Console, crs: str | None,
 @shared.console_options
 def rectify(image: str, out: str, console: Console, **options: Any) -> None:
     """Rectify IMAGE, georeferenced by control points, RPCs or corners, onto a map grid: OUT."""
-    xcoreg.files.check_output(out, inputs=(image,), overwrite=options["overwrite"])
     creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
     xcoreg.coregister.check_format(Path(out), options["driver"], creation, image)
     opened = xcoreg.open_raster(image, chunks="auto")
@@ -177,7 +176,6 @@ def auto(image: str, ref: str, out: str, console: Console, **options: Any) -> No
 
     A scanned photo or map, at any angle, of twice to a quarter of the size of REF.
     """
-    xcoreg.files.check_output(out, inputs=(image, ref), overwrite=options["overwrite"])
     creation: dict[str, Any] = dict(shared.creation_options(options["co"]))
     xcoreg.coregister.check_format(Path(out), options["driver"], creation, image)
     opened: Any = xcoreg.open_raster(image)

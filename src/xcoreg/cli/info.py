@@ -24,8 +24,8 @@ from xcoreg.raster.footprint import footprint
 from xcoreg.raster.grid import georeferenced_by
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster, uncertain_text
+from xcoreg.warp.ground import ground_of
 from xcoreg.warp.locate import place
-from xcoreg.warp.rectify import ground_of
 
 if TYPE_CHECKING:
     from xcoreg.cli.console import Console

@@ -11,6 +11,7 @@ import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.georef import corners_option, ground_of, height_option
+from xcoreg.cli.paths import OutputFile
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
@@ -29,7 +30,7 @@ _KNOWN_NAMES = (("lon", "longitude", "x", "easting", "col"), ("lat", "latitude",
 )
 @shared.image_argument
 @click.argument("table", type=click.Path(dir_okay=False))
-@click.option("--out", type=click.Path(dir_okay=False), help="Write CSV here.  [default: stdout]")
+@click.option("--out", type=OutputFile(), help="Write CSV here.  [default: stdout]")
 @click.option("--x", metavar="NAME", help="Column of lon or x, by name or number.  [default: lon, x or the first]")
 @click.option("--y", metavar="NAME", help="Column of lat or y.  [default: lat, y or the second]")
 @click.option("--crs", help="CRS of the points.  [default: that of vectors, else EPSG:4326]")
@@ -60,6 +61,8 @@ def locate(image: str, table: str, console: Console, **options: Any) -> None:
     if inside is not None:
         console.print("points", f"{len(points)}, {int(inside.sum())} inside")
         points = points[inside] if options["inside_only"] else points
+    texts = points.select_dtypes(["object", "string"])
+    points = points.assign(**{name: texts[name].map(xcoreg.csv_files.plain_cell) for name in texts})
     text = points.to_csv(index=False, lineterminator="\n")
     if options["out"] is None:
         click.echo(text, nl=False)
@@ -94,7 +97,7 @@ def read_points(path: str, x: str | None = None, y: str | None = None) -> tuple[
         vectors = gpd.read_parquet(file) if file.suffix.lower() == ".parquet" else gpd.read_file(file)
         columns = vectors.drop(columns=vectors.geometry.name)
         return columns.assign(x=vectors.geometry.x, y=vectors.geometry.y), ("x", "y"), vectors.crs
-    table = _with_header(xcoreg.files.read_csv(file, header=False, spaces=True))
+    table = _with_header(xcoreg.csv_files.read_csv(file, header=False, spaces=True))
     if table.shape[1] < 2:
         raise OptionError(f"{file} has one column: two with coordinates are needed")
     names = _column(table, x, 0), _column(table, y, 1)

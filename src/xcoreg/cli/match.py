@@ -13,6 +13,7 @@ import xcoreg
 from xcoreg import presets
 from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
+from xcoreg.cli.paths import OutputFile, OutputFolder
 from xcoreg.core.matches import describe_counts, encode_column
 from xcoreg.errors import MatchError, MissingDependency, NoOverlap
 
@@ -68,25 +69,26 @@ def shift(ref: str, tgt: str, out: str, console: Console, **options: Any) -> Non
 @click.command(
     cls=ConsoleCommand,
     examples=[
-        "xcoreg apply fit.json red.tif red_fixed.tif             # another band of the same scene",
         "xcoreg apply fit.json clouds.tif clouds_fixed.tif --resampling nearest --like ref.tif",
+        "xcoreg apply series/stack.json 20200105_nir.tif nir.tif   # by the date in its name, or --date",
     ],
 )
 @click.argument("fit", type=click.Path())
 @shared.image_argument
-@click.argument("out", type=click.Path())
+@click.argument("out", type=OutputFile())
+@click.option("--date", metavar="NAME", help="Of a FIT of xcoreg stack: which date IMAGE is.  [default: by its name]")
 @shared.image_nodata_option
 @shared.write_options
 @shared.console_options
 def apply(fit: str, image: str, out: str, console: Console, nodata: float | None, **options: Any) -> None:
-    """Correct IMAGE by the saved FIT and write it to OUT.
+    """Correct IMAGE by the saved FIT and write it to OUT. FIT may be a stack of dates.
 
     IMAGE may be another band, a mask, or a product of another pixel size or CRS of the same scene. Resample masks
     with --resampling nearest.
     """
-    output = shared.OutputOptions.pop_from(options, out)
-    output.check(image, fit)
-    loaded = xcoreg.load_fit(fit)
+    output, date = shared.OutputOptions.pop_from(options, out), options.pop("date")
+    output.check(image)
+    loaded = xcoreg.coregister.load_fit_of(fit, image, date)
     if loaded.ok and loaded.model is not None:
         label, text = (
             ("model", xcoreg.results.text.model_in_words(loaded)) if loaded.is_field else ("shift", str(loaded.shift))
@@ -103,7 +105,9 @@ def apply(fit: str, image: str, out: str, console: Console, nodata: float | None
         "xcoreg demo --out try --verbose",
     ],
 )
-@click.option("--out", default="xcoreg_demo", show_default=True, metavar="DIR", help="Folder of the outputs.")
+@click.option(
+    "--out", default="xcoreg_demo", show_default=True, metavar="DIR", type=OutputFolder(), help="Folder of the outputs."
+)
 @shared.console_options
 def demo(console: Console, out: str) -> None:
     """Match and correct the pair of real images that comes with xcoreg, and plot it before and after.
@@ -133,8 +137,7 @@ def correct_with(
 ) -> None:
     """Match two files, by a function of this module, and write the corrected target."""
     output = shared.OutputOptions.pop_from(options, out)
-    output.check(tgt, ref)
-    shared.check_distinct({"OUT": out, **{name: options.get(name) for name in shared.RESULT_FILES}})
+    output.check(tgt)
     nodata, swipe, bands = options["nodata"], options.get("swipe"), (options["band"], options["ref_band"])
     fit = find(ref, tgt, options, console)
     print_fit(fit, console)

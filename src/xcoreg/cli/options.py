@@ -13,19 +13,20 @@ import click
 import xcoreg
 from xcoreg.cli.console import Console
 from xcoreg.cli.defaults import config_option, preset_option
+from xcoreg.cli.paths import OutputFile, OutputFolder
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
 
 F = TypeVar("F", bound=Callable[..., Any])
-MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline")
+MODELS = ("auto", "translation", "affine", "polynomial2", "polynomial3", "piecewise", "spline", "lines")
 RESULT_FILES = ("save_fit", "report", "field", "gcps", "swipe")
 _CONTRASTS = ("same", "reversed", "any")
 _MATCHERS = ("auto", "phase", "structure")
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
-_FILE = click.Path(dir_okay=False)
-_INPUT_FILES = ("where", "ref_where", "footprint", "ref_footprint", "points")
+_FILE = OutputFile()
+_FIGURES = ("debug.*", "footprint_*", "overlap.geojson", "windows.geojson", "window_*", "surface_*")
 
 
 def group_options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -46,10 +47,11 @@ def band_option(name: str, text: str) -> Callable[[F], F]:
 
 def resampling_option(default: str = "auto") -> Callable[[F], F]:
     """Make the option that chooses the interpolation kernel."""
-    kinds: tuple[str, ...] = ("nearest", "bilinear", "cubic", "lanczos")
+    kinds: tuple[str, ...] = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos")
     text = "Interpolation kernel."
     if default == "auto":
-        kinds, text = (default, *kinds), "Interpolation kernel; auto is cubic, and nearest for classes."
+        kinds = (default, *kinds, "average", "mode", "min", "q1", "med", "q3", "max")
+        text = "Interpolation kernel; auto is cubic, and nearest for classes."
     return click.option("--resampling", type=click.Choice(kinds), default=default, show_default=True, help=text)
 
 
@@ -67,7 +69,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 image_path = click.Path(readable=False)
 pair_arguments = group_options(click.argument("ref", type=image_path), click.argument("tgt", type=image_path))
 image_argument = click.argument("image", type=image_path)
-correct_arguments = group_options(pair_arguments, click.argument("out", type=click.Path()))
+correct_arguments = group_options(pair_arguments, click.argument("out", type=OutputFile()))
 overwrite_option = click.option(
     "--overwrite/--no-overwrite", default=False, show_default=True, help="Replace an existing OUT."
 )
@@ -146,7 +148,7 @@ match_options = group_options(
         help="What is measured of the whole image: a shift, or rotation, scale and more; auto takes the simplest.",
     ),
     _shared,
-    click.option("--debug", type=click.Path(file_okay=False), metavar="DIR", help="Write footprints and figures here."),
+    click.option("--debug", type=OutputFolder(*_FIGURES), metavar="DIR", help="Write footprints and figures here."),
 )
 
 local_options = group_options(
@@ -164,6 +166,12 @@ local_options = group_options(
         metavar="NAMES",
         callback=_names,
         help="Outlier filters, in this order.  [default: reliability,ssim,neighbours,model; none: no filter]",
+    ),
+    click.option(
+        "--terrain",
+        type=image_path,
+        metavar="FILE",
+        help="Heights: allow for shifts in proportion to them (a poor DEM).",
     ),
     click.option(
         "--points",
@@ -211,25 +219,6 @@ def creation_options(pairs: tuple[str, ...]) -> dict[str, str]:
     return options
 
 
-def check_distinct(paths: dict[str, Any]) -> None:
-    """Refuse two outputs in one file; paths by the name of their option, None where it was not given."""
-    options: dict[Path, str] = {}
-    for name, given in paths.items():
-        if given is None:
-            continue
-        option, path = name if name.isupper() else f"--{name.replace('_', '-')}", Path(given).absolute()
-        if path in options:
-            raise OptionError(f"{option} and {options[path]} are the same file, {given}: give two names")
-        options[path] = option
-
-
-def check_new(path: Path, inputs: tuple[str, ...], overwrite: bool) -> None:
-    """Refuse an output that cannot be written, is an input, or exists and is not to be replaced."""
-    xcoreg.files.check_output(path, inputs=inputs)
-    if path.exists() and not overwrite:
-        raise OptionError(f"the output {path} exists already: add --overwrite to replace it")
-
-
 def make_folder(folder: Path, option: str) -> None:
     """Make a folder that an option names."""
     try:
@@ -260,12 +249,11 @@ class OutputOptions:
         chosen = {name: options.pop(name) for name in names}
         return cls(Path(path), creation=creation_options(options.pop("co")), **chosen)
 
-    def check(self, *inputs: str, heights: bool = False) -> None:
-        """Refuse an output that cannot be written, before any work; the first input is the image."""
-        check_new(self.path, inputs, self.overwrite)
+    def check(self, image: str, *, heights: bool = False) -> None:
+        """Refuse an output that cannot hold an image, before any work."""
         if self.align_grid and self.like:
             raise OptionError("--align-grid and --like name two output grids: choose one")
-        xcoreg.coregister.check_format(self.path, self.driver, self.creation, next(iter(inputs), None), heights=heights)
+        xcoreg.coregister.check_format(self.path, self.driver, self.creation, image, heights=heights)
 
     def write(self, image: str, fit: Coregistration, nodata: float | None = None) -> None:
         """Correct an image by a fit and write it."""
@@ -284,15 +272,10 @@ class ResultFiles:
 
     @classmethod
     def pop_from(cls, options: dict[str, Any], images: tuple[str, str]) -> ResultFiles:
-        """Take the options of these files out of those of a command, and refuse what cannot be written."""
+        """Take the options of these files out of those of a command, and refuse what cannot be drawn."""
         paths = {name: options.pop(name) for name in RESULT_FILES if options.get(name)}
         for name in RESULT_FILES:
             options.pop(name, None)
-        named = [options[name] for name in _INPUT_FILES if options.get(name)]
-        inputs = (*images, *(str(getattr(one, "places", one)) for one in named))
-        for path in paths.values():
-            xcoreg.files.check_output(path, inputs=inputs)
-        check_distinct(paths)
         if {"report", "swipe"} & paths.keys():
             require("matplotlib", extra="plot")
         return cls(paths, images[1], options.get("where"))

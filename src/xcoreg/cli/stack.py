@@ -11,6 +11,7 @@ import xcoreg
 from xcoreg.cli import options as shared
 from xcoreg.cli.batch import some_of
 from xcoreg.cli.console import Console, ConsoleCommand, NoMatch
+from xcoreg.cli.paths import OutputFolder, check_new
 from xcoreg.errors import OptionError, require
 
 if TYPE_CHECKING:  # --help must not wait for these
@@ -29,7 +30,7 @@ _WRITE = ("align_grid", "like", "resampling", "driver", "co", "force", "overwrit
     ],
 )
 @click.argument("images", nargs=-1, required=True, type=shared.image_path)
-@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Folder of the outputs.")
+@click.option("--out", required=True, metavar="DIR", type=OutputFolder("stack.html"), help="Folder of the outputs.")
 @click.option(
     "--ref", metavar="REF", type=shared.image_path, help="Image that has its place; else the mean of the dates stays."
 )
@@ -60,7 +61,7 @@ def stack(images: tuple[str, ...], out: str, console: Console, **options: Any) -
     output = {name: options.pop(name) for name in _WRITE}
     if report:
         require("matplotlib.figure", extra="plot")
-    goals = _goals(images, folder, output) if write else {}
+    goals = _goals((*images, ref, options["extend"]), images, folder, output) if write else {}
     shared.make_folder(folder, "--out")
     found = _measure(images, ref, options, console)
     found.save(folder / "stack.json")
@@ -94,14 +95,14 @@ def _measure(images: tuple[str, ...], ref: str | None, options: dict[str, Any], 
     return verb(images, ref, progress=console.progress, **chosen)  # type: ignore[no-any-return]
 
 
-def _goals(images: tuple[str, ...], folder: Path, output: dict[str, Any]) -> dict[str, Path]:
+def _goals(inputs: Any, images: tuple[str, ...], folder: Path, output: dict[str, Any]) -> dict[str, Path]:
     """Output of every image, by its name; checked before any work."""
     goals = {image: folder / f"{Path(image).stem}.tif" for image in images}
     if len(set(goals.values())) < len(images):
         raise OptionError("several images have one name, and so would their outputs: correct them one folder at a time")
     if folder.exists():
         for goal in goals.values():
-            shared.check_new(goal, images, bool(output["overwrite"]))
+            check_new(goal, inputs, bool(output["overwrite"]))
     return goals
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
+from types import MappingProxyType
 
-# Keywords that are options of some command; a command adds its own.
+# Keywords that are options of some command; a command adds its own, with the names that they have there.
 _OPTIONS = {*re.split(r"\W+",
     "band nodata where footprint ref_band ref_nodata ref_where ref_footprint window windows at max_shift contrast "
     "align_grid like resampling driver overwrite spacing model filters points matcher ref workers memory order report "
@@ -19,6 +20,9 @@ _SET_TRANSFORM = "rio edit-info --transform '[a, b, c, d, e, f]' FILE"
 _CALLS = [
     (re.compile(pattern.replace("ARGS", _ARGUMENTS)), words)
     for pattern, words in {
+        r"xarray, xarray\.open_datasetARGS\[name\]\.iselARGS": "gdal_translate -b NUMBER FILE ONE.tif",
+        r", or points\.on_gridARGS(?:\.saveARGS)?": "",
+        r": dem = xcoreg\.correct_biasARGS, then apply the fit": ", which only Python takes",
         r"(?:\w+\.coreg\.|xcoreg\.)?rectifyARGS\.coreg\.applyARGS": "xcoreg georef rectify FILE OUT, then xcoreg apply",
         r"(?:da|image|tgt|ref)\.rio\.write_crsARGS": _SET_CRS,
         r"(?:da|image|tgt|ref)\.rio\.write_transformARGS(?: or da\.assign_coordsARGS| or give it x and y)?":
@@ -46,7 +50,7 @@ _MISSING = {
 }
 
 
-def in_shell_words(text: str, options: Collection[str] = ()) -> str:
+def in_shell_words(text: str, options: Mapping[str, str] = MappingProxyType({})) -> str:
     """Spell options and calls in a message of the library as the shell does.
 
     Examples
@@ -58,13 +62,14 @@ def in_shell_words(text: str, options: Collection[str] = ()) -> str:
     """
     for pattern, words in _CALLS:
         text = pattern.sub(words, text)
-    text = re.sub(r"\b(force|align_grid|overwrite|retry)=True", lambda found: _option(found[1]), text)
+    text = re.sub(r"\b(force|align_grid|overwrite|retry|vertical)=True", lambda found: _option(found[1]), text)
     text = re.sub(r"\b(vertical)=False", lambda found: f"--no-{found[1]}", text)
-    known = _OPTIONS | {*options}
+    text = re.sub(r"^([a-z_]+)(?= is\b)", lambda found: options.get(found[1], found[1]), text)
+    known = {name: _option(name) for name in _OPTIONS} | dict(options)
 
     def spell(found: re.Match[str]) -> str:
         name, value = found[1], found[2]
-        return f"{_option(name)}{' ' * bool(value)}{value}" if name in known else found[0]
+        return f"{known[name]}{' ' * bool(value)}{value}" if name in known else found[0]
 
     return _ASSIGNED.sub(spell, text)
 

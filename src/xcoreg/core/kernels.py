@@ -22,6 +22,12 @@ def _keys(distance: Array) -> Array:
     return np.where(distance < 1.0, inner, np.where(distance < 2.0, outer, 0.0))
 
 
+def _b_spline(distance: Array) -> Array:
+    """Cubic B-spline, which smooths (GDAL's cubic_spline): pixels are not returned at whole positions."""
+    inner = (0.5 * distance - 1.0) * distance * distance + 2.0 / 3.0
+    return np.where(distance < 1.0, inner, np.maximum(2.0 - distance, 0.0) ** 3 / 6.0)
+
+
 def _lanczos(distance: Array) -> Array:
     """Sinc windowed by its own main lobe, three lobes; exactly 0 at whole distances, where sin(pi k) is not."""
     weight = np.sinc(distance) * np.sinc(distance / 3.0)
@@ -33,12 +39,23 @@ def _lanczos(distance: Array) -> Array:
 def _cubic_weights(part: Array) -> list[Array]:
     """Keys' kernel at -1 - part, -part, 1 - part, 2 - part as polynomials: exactly 0, 1, 0, 0 at a whole position."""
     square = part * part
-    return [
-        ((1 - 0.5 * part) * part - 0.5) * part,
-        (1.5 * part - 2.5) * square + 1,
-        ((2 - 1.5 * part) * part + 0.5) * part,
-        (0.5 * part - 0.5) * square,
-    ]
+    before, here, after, beyond = 0.5 * part, 1.5 * part, 1.5 * part, 0.5 * part
+    # In place: these arrays fill the processor's cache. ((1 - p/2) p - 1/2) p and ((2 - 3p/2) p + 1/2) p,
+    for weight, constant, linear in ((before, 1, -0.5), (after, 2, 0.5)):
+        np.subtract(constant, weight, out=weight)
+        np.multiply(weight, part, out=weight)
+        np.add(weight, linear, out=weight)
+        np.multiply(weight, part, out=weight)
+    # (3p/2 - 5/2) p**2 + 1 and (p/2 - 1/2) p**2.
+    for weight, linear in ((here, 2.5), (beyond, 0.5)):
+        np.subtract(weight, linear, out=weight)
+        np.multiply(weight, square, out=weight)
+    here += 1
+    return [before, here, after, beyond]
+
+
+def _b_spline_weights(part: Array) -> list[Array]:
+    return [_b_spline(np.abs(part - k)) for k in (-1, 0, 1, 2)]
 
 
 def _lanczos_weights(part: Array) -> list[Array]:
@@ -63,6 +80,7 @@ def _lanczos_weights(part: Array) -> list[Array]:
 _AT_PART: dict[str, Callable[[Array], list[Array]]] = {
     "bilinear": lambda part: [1 - part, part],
     "cubic": _cubic_weights,
+    "cubic_spline": _b_spline_weights,
     "lanczos": _lanczos_weights,
 }
 
@@ -71,6 +89,7 @@ KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
     "nearest": (0.5, lambda distance: (distance <= 0.5).astype(distance.dtype)),
     "bilinear": (1.0, lambda distance: np.maximum(1.0 - distance, 0.0)),
     "cubic": (2.0, _keys),
+    "cubic_spline": (2.0, _b_spline),
     "lanczos": (3.0, _lanczos),
 }
 
@@ -83,7 +102,10 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 
 def round_position(position: Array) -> Array:
     """Round positions to 2**-20 px, so that whole pixels are recognised in spite of round-off."""
-    return np.rint(position * _TICKS) / _TICKS
+    rounded: Array = np.asarray(position * _TICKS)
+    np.rint(rounded, out=rounded)
+    rounded *= 1.0 / _TICKS  # a power of two: exactly what a division gives
+    return rounded
 
 
 def reach(kernel: str, scale: float = 1.0) -> int:

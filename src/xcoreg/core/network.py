@@ -12,6 +12,7 @@ that does not close is found from the residuals; the rest belongs to the images 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _ABSOLUTE, _BIWEIGHT, _COMPONENTS, _CONVERGED = 40, 60, 6, 1e-12
 _OWN_SHARE, _PRIOR = 0.5, 8.0
 # At least this share of the variance that a matcher states belongs to the images, however badly triangles close.
 _LEAST_IMAGE = 0.25
+_MOST_GROUPS = 256  # sets of pairs whose groups are in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,19 @@ class Network:
 
     def components(self, used: Bools) -> Ints:
         """Group (n,) of every node, connected by the pairs used (m,); groups are numbered from the largest."""
+        mark = used.tobytes()
+        if mark not in self._groups:
+            if len(self._groups) >= _MOST_GROUPS:
+                self._groups.clear()
+            self._groups[mark] = self._connected(used)
+        return self._groups[mark]
+
+    @cached_property
+    def _groups(self) -> dict[bytes, Ints]:
+        # Iterations ask for the groups of the same pairs again and again.
+        return {}
+
+    def _connected(self, used: Bools) -> Ints:
         edges = coo_array((np.ones(int(used.sum())), (self.target[used], self.reference[used])), (self.n, self.n))
         label = connected_components(edges, directed=False)[1]
         size = np.bincount(label)
@@ -62,6 +77,7 @@ class Network:
         """Predict moves (..., m, 2) by places (..., n, 2)."""
         return np.asarray(places[..., self.target, :] - places[..., self.reference, :])
 
+    @cached_property
     def spread(self) -> csr_array:
         """(m, n * n): what the weight of each pair adds to the normal matrix."""
         m, t, r = len(self.target), self.target, self.reference
@@ -69,13 +85,13 @@ class Network:
         signs = np.repeat([1.0, 1.0, -1.0, -1.0], m)
         return csr_array((signs, (np.tile(np.arange(m), 4), cols)), (m, self.n * self.n))
 
+    @cached_property
     def incidence(self) -> csr_array:
-        """(n, m): +1 for the target of a pair, -1 for its reference."""
+        """(m, n): +1 for the target of a pair, -1 for its reference."""
         m = len(self.target)
         signs = np.repeat([1.0, -1.0], m)
-        return csr_array(
-            (signs, (np.concatenate([self.target, self.reference]), np.tile(np.arange(m), 2))), (self.n, m)
-        )
+        ends = np.concatenate([self.target, self.reference]), np.tile(np.arange(m), 2)
+        return csr_array((signs, ends), (self.n, m)).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +177,7 @@ def _solve(net: Network, move: Floats, weight: Floats, spread: csr_array) -> tup
     normal = np.empty((len(move), 2, n, 2, n))
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         normal[:, i, :, j, :] = (weight[..., i, j] @ spread).reshape(-1, n, n)
-    right = np.stack([(np.einsum("wkj,wkj->wk", weight[..., i, :], move)) @ net.incidence().T for i in (0, 1)], 1)
+    right = np.stack([(np.einsum("wkj,wkj->wk", weight[..., i, :], move)) @ net.incidence for i in (0, 1)], 1)
     for one, pairs in zip(normal, weight[..., 0, 0] > 0, strict=True):
         label = net.components(pairs)
         same = (label[:, None] == label).astype(np.float64)
@@ -176,7 +192,7 @@ def _solve(net: Network, move: Floats, weight: Floats, spread: csr_array) -> tup
 
 def _first_weights(net: Network, move: Floats, cov: Floats, accepted: Bools) -> Floats:
     """Robust weights (w, m): zero for outliers."""
-    spread, inverse = net.spread(), _weights(cov) * accepted[..., None, None]
+    spread, inverse = net.spread, _weights(cov) * accepted[..., None, None]
     weight: Floats = np.ones(accepted.shape)
     places, _ = _solve(net, move, inverse, spread)
     degrees = np.maximum(accepted.sum(1) - net.n + 1, 0.0)
@@ -210,7 +226,7 @@ class _Solved:
     @classmethod
     def of(cls, net: Network, move: Floats, own: Floats, used: Bools) -> _Solved:
         weight = _weights(own) * used[..., None, None]
-        places, normal = _solve(net, move, weight, net.spread())
+        places, normal = _solve(net, move, weight, net.spread)
         n, t, r = net.n, net.target, net.reference
         network = np.linalg.inv(normal).reshape(-1, 2, n, 2, n).transpose(0, 2, 4, 1, 3)
         network = (network + network.transpose(0, 2, 1, 4, 3)) / 2

@@ -107,6 +107,7 @@ def shrink(values: Array, valid: Bools | None, factor: int | tuple[int, int]) ->
 
 def _block_sums(data: Array, rows: int, cols: int) -> Array:
     height, width = data.shape[-2:]
+    rows, cols = min(rows, max(height, 1)), min(cols, max(width, 1))  # a block beyond the image costs no more than it
     fill = [(0, 0)] * (data.ndim - 2) + [(0, -height % rows), (0, -width % cols)]
     full = np.pad(data, fill) if height % rows or width % cols else data
     by_row = full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]).sum(axis=-2)

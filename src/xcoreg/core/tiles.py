@@ -67,10 +67,15 @@ def sample_tile(
     offsets = (_offsets(at[0], origin[0], 0), _offsets(at[1], origin[1], 1))
     if kernel == "nearest":
         offsets = (np.floor(offsets[0] + 0.5), np.floor(offsets[1] + 0.5))
-    if not all(abs(float(end)) < _FARTHEST for offset in offsets for end in (offset.min(), offset.max())):  # nor NaN
+    ends = _ends(offsets)
+    if not all(abs(end) < _FARTHEST for pair in ends for end in pair):  # nor NaN
         return False
-    _sample_part(layer, offsets, (0, 0), kernel, (out, out_valid))
+    _sample_part(layer, offsets, (0, 0), kernel, (out, out_valid), ends)
     return True
+
+
+def _ends(offsets: Positions) -> list[tuple[float, float]]:
+    return [(float(offset.min()), float(offset.max())) for offset in offsets]
 
 
 def _offsets(position: Array, origin: int, axis: int) -> Array:
@@ -81,10 +86,17 @@ def _offsets(position: Array, origin: int, axis: int) -> Array:
     return offset
 
 
-def _sample_part(layer: Layer, offsets: Positions, start: tuple[int, int], kernel: str, target: Positions) -> None:
+def _sample_part(
+    layer: Layer,
+    offsets: Positions,
+    start: tuple[int, int],
+    kernel: str,
+    target: Positions,
+    ends: list[tuple[float, float]],
+) -> None:
     """Sample a part of a tile; by quarters where these need clearly fewer taps, by look-ups at last."""
-    lows = [math.floor(offset.min()) for offset in offsets]
-    more = [math.floor(offset.max()) - low for offset, low in zip(offsets, lows, strict=True)]
+    lows = [math.floor(low) for low, _ in ends]
+    more = [math.floor(high) - low for (_, high), low in zip(ends, lows, strict=True)]
     side = max(offsets[0].shape)
     if sum(more) <= _MORE_TAPS:
         axes = [_TileAxis(*each) for each in zip(offsets, lows, more, start, strict=True)]
@@ -96,7 +108,8 @@ def _sample_part(layer: Layer, offsets: Positions, start: tuple[int, int], kerne
         for rows in parts(offsets[0].shape[0], -(-side // 2)):
             for cols in parts(offsets[0].shape[1], -(-side // 2)):
                 pieces = [(pair[0][rows, cols], pair[1][rows, cols]) for pair in (offsets, target)]
-                _sample_part(layer, pieces[0], (start[0] + rows.start, start[1] + cols.start), kernel, pieces[1])
+                first = start[0] + rows.start, start[1] + cols.start
+                _sample_part(layer, pieces[0], first, kernel, pieces[1], _ends(pieces[0]))
     else:
         n, m = np.ogrid[start[0] : start[0] + offsets[0].shape[0], start[1] : start[1] + offsets[0].shape[1]]
         found, found_valid = np.zeros(target[0].size, target[0].dtype), np.zeros(target[0].size, bool)
@@ -125,11 +138,14 @@ class _TileAxis:
             return weights_at(part, kernel)
         start = np.floor(part)
         weights = weights_at(part - start, kernel)
-        shifted = [np.zeros_like(part) for _ in range(len(weights) + self.more)]
-        for step in range(self.more + 1):
-            here = (start == step).astype(dtype)
-            for tap, weight in enumerate(weights):
-                shifted[tap + step] += weight * here
+        none, shifted = np.zeros((), part.dtype), []
+        at = [start == step for step in range(self.more)]
+        for tap in range(len(weights) + self.more):
+            of_step = [weights[tap - step] if 0 <= tap - step < len(weights) else none for step in range(self.more + 1)]
+            weight = of_step[-1]
+            for here, other in zip(at[::-1], of_step[-2::-1], strict=True):
+                weight = np.where(here, other, weight)
+            shifted.append(weight)
         return shifted
 
     def needed(self, kernel: str, axis: int) -> slice:
@@ -145,12 +161,12 @@ def _sample_slices(layer: Layer, axes: tuple[_TileAxis, _TileAxis], kernel: str,
     taps_of = [2 * reach(kernel) + axis.more for axis in axes]
     shape = (out.shape[0] + taps_of[0] - 1, out.shape[1] + taps_of[1] - 1)
     values, good = window(*layer, (axes[0].first(kernel), axes[1].first(kernel)), shape, out.dtype)
-    spans = tuple(axis.needed(kernel, i) for i, axis in enumerate(axes))
-    if good is not None and not good[spans].any():
+    needed = None if good is None else good[tuple(axis.needed(kernel, i) for i, axis in enumerate(axes))]
+    if needed is not None and not needed.any():
         return
     by_row, by_col = (axis.weights(kernel, out.dtype) for axis in axes)
     sum_slices(values, by_row, by_col, out)
-    if good is None or good[spans].all():
+    if good is None or needed is None or needed.all():
         out_valid[:] = True
         return
     missing, covered, mean = (np.empty_like(out) for _ in range(3))

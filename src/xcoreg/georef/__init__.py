@@ -11,6 +11,7 @@ Conventions, used everywhere:
 from __future__ import annotations
 
 # What is imported as itself is for the other packages of xcoreg.
+from xcoreg.georef.camera import CameraGround, fit_camera
 from xcoreg.georef.crs import (
     as_crs as as_crs,
     epsg_of,
@@ -32,13 +33,14 @@ from xcoreg.georef.ground import (
     CornerGround,
     Corners,
     Ground,
-    RPCGround,
     from_geotransform,
     lonlat_to_pixel,
     pixel_to_lonlat,
-    read_rpcs,
     to_geotransform,
 )
+from xcoreg.georef.rpc import RPCModel, RPCRefit, refit_rpcs
+from xcoreg.georef.rpc_files import RPCGround, read_rpcs, write_rpcs
+from xcoreg.georef.terrain import CorrectedSensor, Terrain, TerrainGround
 from xcoreg.georef.transform import (
     Linear as Linear,
     cov_to_map as cov_to_map,
@@ -59,9 +61,10 @@ from xcoreg.georef.transform import (
 )
 
 __all__ = [
-    "AffineGround", "CornerGround", "Corners", "GCPFit", "GCPs", "GeolocationGround", "Ground", "RPCGround",
-    "Residuals", "attach_gcps", "epsg_of", "find_georeference", "fit_gcps", "from_geotransform", "lonlat_to_pixel",
-    "map_to_pixel", "parse_crs", "pixel_to_lonlat", "pixel_to_map", "read_gcps", "read_prj", "read_rpcs",
-    "read_world_file", "same_crs", "save_gcps", "to_geotransform", "transform_points", "write_prj",
-    "write_world_file",
+    "AffineGround", "CameraGround", "CornerGround", "Corners", "CorrectedSensor", "GCPFit", "GCPs",
+    "GeolocationGround", "Ground", "RPCGround", "RPCModel", "RPCRefit", "Residuals", "Terrain", "TerrainGround",
+    "attach_gcps", "epsg_of", "find_georeference", "fit_camera", "fit_gcps", "from_geotransform",
+    "lonlat_to_pixel", "map_to_pixel", "parse_crs", "pixel_to_lonlat", "pixel_to_map", "read_gcps", "read_prj",
+    "read_rpcs", "read_world_file", "refit_rpcs", "same_crs", "save_gcps", "to_geotransform", "transform_points",
+    "write_prj", "write_rpcs", "write_world_file",
 ]  # fmt: skip

@@ -21,8 +21,9 @@ from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from xcoreg.csv_files import from_plain_cell, plain_cell, read_csv
 from xcoreg.errors import OptionError, hide_secrets, require
-from xcoreg.files import gdal_threads, open_gdal, read_csv, replacing
+from xcoreg.files import gdal_threads, open_gdal, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 
@@ -223,7 +224,7 @@ def _from_columns(table: Table, crs: Any, path: Path) -> GCPs:
         raise OptionError(f"{path} has the columns {', '.join(table)}; needed are x, y, and pixel, line or col, row")
     numbers = {name: _floats(found[name], name, path) for name in ("x", "y", "z") if name in found}
     numbers["z"] = np.nan_to_num(numbers.get("z", np.zeros(len(numbers["x"]))))
-    texts: Any = {name: tuple(found[name]) for name in ("id", "info") if name in found}
+    texts: Any = {name: tuple(map(from_plain_cell, found[name])) for name in ("id", "info") if name in found}
     at = [_floats(found[name], name, path) for name in (("pixel", "line") if corner else ("col", "row"))]
     make = GCPs.from_gdal if corner else GCPs
     return make(at[0], at[1], **numbers, **texts, crs=crs)
@@ -266,7 +267,8 @@ def csv_text(gcps: GCPs) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "info", "pixel", "line", "x", "y", "z"])
-    columns = (gcps.id, gcps.info, gcps.pixel.tolist(), gcps.line.tolist(), gcps.x.tolist(), gcps.y.tolist())
+    texts = ([plain_cell(one) for one in each] for each in (gcps.id, gcps.info))
+    columns = (*texts, gcps.pixel.tolist(), gcps.line.tolist(), gcps.x.tolist(), gcps.y.tolist())
     writer.writerows(zip(*columns, gcps.z.tolist(), strict=True))
     return _crs_line(gcps) + text.getvalue()
 
@@ -340,14 +342,11 @@ def attach_gcps(image: str | Path, gcps: GCPs, out: str | Path) -> Path:
     suffix = goal.suffix.lower()
     if suffix not in _SUFFIXES:
         raise OptionError(f"images with control points are written as .tif and .vrt, not {suffix}")
-    local = Path(image).exists()
-    if local and goal.exists() and goal.samefile(image):
-        raise OptionError(f"the output {goal} is the input itself: give another path")
-    source = str(Path(image).resolve()) if local else str(image)
+    source = str(Path(image).resolve()) if Path(image).exists() else str(image)
     if suffix == ".vrt" and hide_secrets(source) != source:
         raise OptionError(f"{goal} would contain the password or signature of {source}: write a GeoTIFF, .tif")
     try:
-        with replacing(goal) as place, warnings.catch_warnings(), rasterio.Env():
+        with replacing(goal, (source,)) as place, warnings.catch_warnings(), rasterio.Env():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             virtual = _vrt(source, gcps, place.with_name("plain.vrt"), goal.parent if suffix == ".vrt" else None)
             if suffix == ".vrt":

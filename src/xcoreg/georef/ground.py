@@ -1,4 +1,4 @@
-"""Georeferences of an image (affine, four corners, RPCs), fast grid approximations of them, and geotransforms.
+"""Georeferences of an image (affine, four corners), fast grid approximations of them, and geotransforms.
 
 A *ground* is anything with a `crs`, `to_map(col, row)` and `to_pixel(x, y)`; :class:`xcoreg.georef.GCPFit` is one. The
 approximation is a cubic spline over a grid of exact positions, used where it is accurate enough.
@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from affine import Affine
 from pyproj import CRS
-from rasterio.transform import RPCTransformer
 from scipy import ndimage
 
 from xcoreg.core import Floats
 from xcoreg.errors import OptionError
-from xcoreg.files import open_gdal
 from xcoreg.georef.crs import as_crs, longitude_period, parse_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_pixel, pixel_to_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
@@ -158,7 +155,6 @@ def _newton_step(spline: _GridSpline, ground: Ground, x: Floats, y: Floats) -> t
     return col, row
 
 
-_CORNERS = Affine.identity()
 _FARTHEST = 1e15  # of a corner from the origin, CRS units: squares of longer ones overflow
 _FLAT = 1e-3  # ratio of the spreads of corners below which they are on a line
 _CROSSED = 0.25  # residual; corners in a wrong order have 0.35, a steep trapezium 0.11
@@ -357,90 +353,6 @@ class Corners:
 
 class CornerGround(AffineGround):
     """An image between four corners: an affine in the plane of :class:`Corners`."""
-
-
-@dataclass(frozen=True, eq=False)
-class RPCGround:
-    """An image with rational polynomial coefficients, through rasterio (GDAL).
-
-    Parameters
-    ----------
-    rpcs : rasterio.rpc.RPC
-    height : float
-        Of the ground over the ellipsoid, m.
-    dem : str, optional
-        Raster of heights, used instead of `height`.
-
-    Notes
-    -----
-    GDAL solves for the ground to 1e-7 px here, where its default is 0.1 px.
-    """
-
-    rpcs: Any
-    height: float = 0.0
-    dem: str | None = None
-
-    @property
-    def crs(self) -> CRS | None:
-        """Of the ground: longitude and latitude on WGS 84."""
-        return as_crs("EPSG:4326")
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("xcoreg.RPCGround", repr(sorted(self.rpcs.to_dict().items())), self.height, self.dem)
-
-    def to_map(self, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats]:
-        """Longitudes and latitudes of pixel positions; an integer is the centre of a pixel."""
-        pixel, line = pixel_to_map(_CORNERS, col, row)
-        with self._transformer() as transformer:
-            return self._run(transformer.xy, line, pixel, offset="ul")
-
-    def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-        """Pixel positions of longitudes and latitudes."""
-        west = self.rpcs.long_off - 180.0
-        lon = west + (np.asarray(x, np.float64) - west) % 360.0
-        with self._transformer() as transformer:
-            line, pixel = self._run(transformer.rowcol, lon, y, op=_unrounded)
-        return map_to_pixel(_CORNERS, pixel, line)
-
-    def _transformer(self) -> Any:
-        options = {"RPC_PIXEL_ERROR_THRESHOLD": "1e-7", "RPC_MAX_ITERATIONS": "50"}
-        return RPCTransformer(self.rpcs, **options, **({"RPC_DEM": self.dem} if self.dem else {}))
-
-    def _run(self, method: Any, first: ArrayLike, second: ArrayLike, **options: Any) -> tuple[Floats, Floats]:
-        one, two = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
-        shape, out = one.shape, np.full((2, one.size), np.nan)
-        known = np.flatnonzero(np.isfinite(one.ravel()) & np.isfinite(two.ravel()))
-        if known.size:
-            heights = np.full(known.size, 0.0 if self.dem else self.height)
-            found = method(one.ravel()[known], two.ravel()[known], zs=heights, **options)
-            out[:, known] = np.where(np.isfinite(found), found, np.nan)
-        return out[0].reshape(shape), out[1].reshape(shape)
-
-
-def _unrounded(value: Any) -> Any:
-    return value
-
-
-def read_rpcs(path: str | Path, height: float = 0.0, dem: str | None = None) -> RPCGround:
-    """Read the rational polynomial coefficients of the raster at `path`: an RPCGround.
-
-    Parameters
-    ----------
-    height : float
-        Of the ground over the ellipsoid, m.
-    dem : str, optional
-        Raster of heights, used instead of `height`.
-
-    Raises
-    ------
-    OptionError
-        When it cannot be opened, or has none.
-    """
-    with open_gdal(path) as file:
-        rpcs = file.rpcs
-    if rpcs is None:
-        raise OptionError(f"{path} has no RPCs: georeference it by control points or corners")
-    return RPCGround(rpcs, height, dem)
 
 
 def from_geotransform(geotransform: Sequence[float]) -> Affine:

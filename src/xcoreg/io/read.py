@@ -23,6 +23,7 @@ from xcoreg.io.tags import attach_tags, read_tags, restore_tags
 from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
+from xcoreg.raster.grid import LONGEST
 from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, stored_nodata
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xcoreg")
 _OPENED: dict[str, tuple[tuple[int, ...], int]] = {}  # such files: stamp at the last opening, number of replacements
+_INSPECTED = 100  # subdatasets whose size is checked
 _CHUNK = 2048  # px, about the side of an automatic chunk: 8 MB of uint16
 
 
@@ -237,8 +239,20 @@ def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any], tuple
     with rasterio.open(address) as file:
         names: list[str] = file.subdatasets
         rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not names
+        shapes = [file.shape]
         tags = read_tags(file) if file.count else {}
-        return rotated, names, empty, tags, (file_mask(file), file.nodatavals)
+        mask, markers = file_mask(file), file.nodatavals
+    local = local_path(address)
+    for name in names[:_INSPECTED] if local is not None and local.is_file() else ():
+        with rasterio.open(name) as file:
+            shapes.append(file.shape)
+    for rows, cols in shapes:
+        if max(rows, cols) > LONGEST:
+            raise OptionError(
+                f"{address} has {rows} x {cols} pixels, and {LONGEST:.0e} along a side are the most: check it, or cut "
+                "a part out with gdal_translate -srcwin"
+            )
+    return rotated, names, empty, tags, (mask, markers)
 
 
 def _unreadable(path: Any, message: str) -> OptionError:

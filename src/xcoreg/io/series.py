@@ -28,12 +28,13 @@ _NEVER = np.datetime64("NaT", "ns")
 
 @dataclass(frozen=True, eq=False)
 class Date:
-    """One image of a series: its name, time (NaT where unknown), pixels and grid."""
+    """One image of a series: its name, time (NaT where unknown), pixels and grid; `numbered`: its place is its name."""
 
     name: str
     time: np.datetime64
     image: Image
     grid: GeoBox
+    numbered: bool = False
 
 
 def series_dim(image: Any) -> Any:
@@ -54,10 +55,9 @@ def dates_of(images: Any) -> list[Date]:
     dim = series_dim(images)
     if dim is not None:
         images = located(images, "the cube")
-        grid, labels = grid_of(images, "the cube"), images.coords.get(dim)
-        values = np.arange(images.sizes[dim]) if labels is None else labels.values
-        named = [(_label(value), _time(value)) for value in values]
-        found = [Date(*one, images.isel({dim: at}), grid) for at, one in enumerate(named)]
+        grid = grid_of(images, "the cube")
+        named = [(_label(value), _time(value)) for value in images[dim].values]
+        found = [Date(*one, images.isel({dim: at}), grid, dim not in images.coords) for at, one in enumerate(named)]
     elif isinstance(images, str | os.PathLike | DataArray | Dataset) or not isinstance(images, Iterable):
         raise OptionError("there is one image: give a cube (time, [band,] y, x), or a list of images or files")
     else:
@@ -78,7 +78,8 @@ def _date(given: Any, at: int) -> Date:
         name = PurePath(os.fspath(source).split("?", maxsplit=1)[0]).stem
     else:
         name = str(getattr(image, "name", None) or f"image {at}") if scalar is None else _label(scalar.values)
-    return Date(name, _time(name) if scalar is None else _time(scalar.values), image, grid_of(image, name))
+    numbered = source is None and scalar is None and not getattr(image, "name", None)
+    return Date(name, _time(name) if scalar is None else _time(scalar.values), image, grid_of(image, name), numbered)
 
 
 def _label(value: Any) -> str:
@@ -98,6 +99,11 @@ def _time(value: Any) -> np.datetime64:
         )
     day = _DAY.search(str(value))
     return np.datetime64("-".join(day.groups()), "ns") if day else _NEVER
+
+
+def copies_of(names: Iterable[str]) -> Counter[str]:
+    """How often each name occurs, without the numbers that tell equal ones apart."""
+    return Counter(re.sub(r" #\d+$", "", name) for name in names)
 
 
 def _named(dates: list[Date]) -> list[Date]:

@@ -76,12 +76,15 @@ def without_histograms(named: list[list[str]]) -> list[list[str]]:
     return [[text for text in each if not text.startswith("<Histograms")] for each in named]
 
 
+_MOST_XML = 64_000_000  # bytes
+
+
 def _class_names(file: Any) -> list[list[str]]:
     """XML of category names, thematic tables and histograms that GDAL keeps beside a file, for each band."""
     found: list[list[str]] = [[] for _ in file.indexes]
     path = next((Path(one) for one in file.files if one == f"{file.name}.aux.xml" or one.endswith(".vrt")), None)
     try:
-        root = ElementTree.parse(path).getroot() if path is not None and path.is_file() else ()
+        root = ElementTree.fromstring(_xml(path)) if path is not None and path.is_file() else ()
     except (ElementTree.ParseError, UnicodeError) as error:
         warn_user(f"{path} is damaged ({error}): what it says of the bands is lost")
         return found
@@ -90,6 +93,14 @@ def _class_names(file: Any) -> list[list[str]]:
         texts = [ElementTree.tostring(one, encoding="unicode") for one in parts if one.get("tableType") != "athematic"]
         found[int(band.get("band", "1")) - 1] += texts
     return found
+
+
+def _xml(path: Path) -> bytes:
+    """Read XML that declares nothing: entities could make gigabytes of a few bytes."""
+    text = path.read_bytes() if path.stat().st_size < _MOST_XML else b"<!DOCTYPE"
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise ElementTree.ParseError("it declares entities, or is too large")
+    return text
 
 
 def _is_band_name(key: str) -> bool:

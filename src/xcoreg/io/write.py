@@ -19,10 +19,11 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import BufferedDatasetWriter
 from rasterio.windows import Window
+from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
-from xcoreg.errors import OptionError
+from xcoreg.errors import CoregError, OptionError
 from xcoreg.files import DiskFull, check_integrity, check_output, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.formats import (
@@ -114,6 +115,8 @@ def write_raster(
     goal = check_output(path, inputs=tuple(sources), overwrite=overwrite)
     name = driver_for(goal, driver)
     check_header(goal, name)
+    if any(0 in one.shape for one in arrays_of(image)):
+        raise OptionError(f"an image without pixels cannot be written: its sizes are {dict(image.sizes)}")
     image = with_one_marker(with_sound_attributes(image), per_variable=name in _STORES)
     image = image if name in _STORES else with_nan_as_mask(image)
     try:
@@ -125,9 +128,18 @@ def write_raster(
             else:
                 with refusing_ignored_options(creation):
                     _write_gdal(image, place, name, creation)
-    except DiskFull:
+    except (DiskFull, CoregError):
         raise
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (
+        RasterioError,
+        CPLE_BaseError,
+        OSError,
+        RioXarrayError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AttributeError,
+    ) as error:
         if str(error).startswith("Read failed"):  # the image, which is damaged, not the output
             raise OptionError(f"an image cannot be read, it may be damaged: {error.__cause__ or error}") from error
         raise OptionError(f"{goal} cannot be written as {name}: {error}; choose another format or dtype") from error

@@ -11,12 +11,13 @@ from scipy.special import bdtrc
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
+from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
-from xcoreg.matching.scene import Scene
+from xcoreg.matching.scene import Scene, evenly
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
 
 Images = tuple[Floats, Floats, Bools, Bools]  # windows of target and reference, and where they are valid
@@ -35,6 +36,8 @@ CHANCE, _PASSING = 1e-3, 0.05
 TRIED = (Status.OK, Status.NO_PEAK, Status.UNCONSTRAINED, Status.NOT_CONVERGED, Status.OUTLIER, Status.DISAGREES)
 # Share of a window's side by which centres differ of windows that count as independent.
 _APART = 0.75
+# Share of their pixels from which two windows see one thing: that they agree says nothing.
+_SAME = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,10 @@ def chance_of_agreement(agreeing: int, tried: int, reach: float, radius: float =
 
 
 def count_independent(places: Floats, size: float) -> int:
-    """Count the windows at places (n, 2), px, that hardly overlap."""
-    return len(np.unique(np.floor(places / (_APART * size)), axis=0)) if len(places) else 0
+    """Count the windows at places (n, 2), px, that hardly overlap: cells of a grid, wherever its origin be."""
+    cells, origins = places / (_APART * size), np.arange(3) / 3
+    counts = [len(np.unique(np.floor(cells + np.array([x, y])), axis=0)) for x in origins for y in origins]
+    return min(counts) if len(places) else 0
 
 
 def shared_area(places: Floats, sizes: Floats) -> Floats:
@@ -82,6 +87,15 @@ def shared_area(places: Floats, sizes: Floats) -> Floats:
     low, high = places - sizes[:, None] / 2, places + sizes[:, None] / 2
     sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
     return np.asarray(np.clip(sides, 0, None).prod(-1) / (sizes[:, None] * sizes[None]))
+
+
+def count_apart(shared: Floats, trust: Floats) -> int:
+    """Count windows, the surest first, that share less than half of their pixels with those counted before."""
+    counted: list[int] = []
+    for at in np.argsort(-trust, kind="stable").tolist():
+        if (shared[at, counted] < _SAME).all():
+            counted.append(at)
+    return len(counted)
 
 
 def accept_windows(
@@ -124,6 +138,11 @@ def accept_windows(
         found = Status.OK if trust[inliers][0] >= needed else Status.NO_PEAK
     else:
         found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
+    if agree > 1 and shared is not None and trust[inliers].max() < _ALONE_OF_MANY:
+        every = np.isin(status, TRIED[:4])
+        apart = (count_apart(shared[np.ix_(some, some)], trust[some]) for some in (inliers, every))
+        if next(apart) == 1 and next(apart) >= _MATCHABLE:  # one place of many, seen twice
+            found = Status.NO_PEAK
     return Acceptance(found, inliers, move, cov, chance)
 
 
@@ -179,23 +198,62 @@ def _quarters(places: Floats, size: int, scene: Scene) -> Floats:
     return np.asarray((places[:, None] + offsets[None]).reshape(-1, 2))
 
 
+_SEVERAL, _PATTERN = 9, 128  # windows that say whether a scene repeats itself, and their least side
+
+
+def repeats_elsewhere(
+    scene: Scene, places: Floats, moves: Floats, size: int, *, by_edges: bool, max_shift: float | None
+) -> bool:
+    """Whether the scene has a pattern of which another place fits windows at places (n, 2) as well as moves (n, 2)."""
+    some, size = evenly(places, _SEVERAL), max(size, _PATTERN)
+    target = scene.target_cutter.cut(places[some, 0], places[some, 1], size)
+    reference = scene.reference_cutter.cut(places[some, 0] + moves[some, 0], places[some, 1] + moves[some, 1], size)
+    move = np.array(vector_to_pixel(scene.linear, *np.median(moves[some], axis=0)))
+    limit = np.inf if max_shift is None else max_shift * scene.target_pixel
+    windows = target.values, reference.values, target.valid, reference.valid
+    return fits_elsewhere(*windows, by_edges=by_edges, move=move, limit=limit)
+
+
 def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, make: Callable[[float], Matcher]) -> bool:
     """Whether windows of coarser pixels disagree: images resampled on one grid can match by that grid's pattern."""
     places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
     if found.size // min(_FACTORS) < _COARSE_SIDE or not len(places):
         return False
-    target = scene.target_cutter.cut(places[:, 0], places[:, 1], found.size)
-    moved = places + moves
-    reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
-    rest = moves - np.stack([reference.x - target.x, reference.y - target.y], -1)
-    pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
-    return coarser_pixels_disagree((target.values, reference.values, target.valid, reference.valid), pixels, make)
+
+    def cut(part: slice) -> tuple[Images, Floats]:
+        target = scene.target_cutter.cut(places[part, 0], places[part, 1], found.size)
+        moved = places[part] + moves[part]
+        reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
+        rest = moves[part] - np.stack([reference.x - target.x, reference.y - target.y], -1)
+        pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
+        return (target.values, reference.values, target.valid, reference.valid), pixels
+
+    return _mostly_disagree(cut, len(places), make)
 
 
 def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> bool:
     """Whether most of some windows, moved by `moves` (n, 2), px, match elsewhere once their pixels are averaged."""
-    target, reference = images[0][:_WINDOWS], images[1][:_WINDOWS]
-    target_valid, reference_valid = images[2][:_WINDOWS], images[3][:_WINDOWS]
+
+    def cut(part: slice) -> tuple[Images, Floats]:
+        return (images[0][part], images[1][part], images[2][part], images[3][part]), moves[part]
+
+    return _mostly_disagree(cut, min(len(moves), _WINDOWS), make)
+
+
+def _mostly_disagree(cut: Callable[[slice], tuple[Images, Floats]], n: int, make: Callable[[float], Matcher]) -> bool:
+    """Whether more windows disagree with their coarser pixels than agree: half of them may decide that none can."""
+    half = (n + 1) // 2
+    first = _disagreements(*cut(slice(0, half)), make)
+    if all(agree == half for _, agree in first):
+        return False
+    rest = _disagreements(*cut(slice(half, n)), make) if n > half else [(0, 0)] * len(first)
+    return any(no + more > yes + other for (no, yes), (more, other) in zip(first, rest, strict=True))
+
+
+def _disagreements(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> list[tuple[int, int]]:
+    """How many windows disagree and how many agree with their coarser pixels, for each factor."""
+    target, reference, target_valid, reference_valid = images
+    counts = []
     for factor in _FACTORS:
         if target.shape[-1] // factor < _COARSE_SIDE:
             continue
@@ -203,9 +261,8 @@ def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float
         ref = shrink(reference, reference_valid, factor)
         coarse = make(8.0 / factor + 1)(tgt[0], ref[0], tgt[1], ref[1])
         ok = coarse.ok
-        off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves[:_WINDOWS]).T)
+        off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves).T)
         sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))
         disagree = off > np.maximum(_LOCKED, _SIGMAS * sigma)
-        if (ok & disagree).sum() * 2 > ok.sum():
-            return True
-    return False
+        counts.append((int((ok & disagree).sum()), int((ok & ~disagree).sum())))
+    return counts

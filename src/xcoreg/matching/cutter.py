@@ -106,6 +106,7 @@ class Cutter:
         are parallel: windows are then read, and averaged. None: they are resampled.
     mask : Where the image may be used, positions in the CRS of the target.
     scaling : Factor and offset of heights, which makes one unit of those of both images.
+    part : Share of a window along (columns, rows) that counts: the rest of a rectangle's square is masked.
     """
 
     raster: Raster
@@ -114,6 +115,7 @@ class Cutter:
     factor: tuple[int, int] | None
     mask: Mask | None = None
     scaling: tuple[float, float] = (1.0, 0.0)
+    part: tuple[float, float] = (1.0, 1.0)
 
     def cut(self, x: Floats, y: Floats, size: int) -> Cut:
         """Cut windows: x, y (n,) float."""
@@ -121,6 +123,11 @@ class Cutter:
         values, valid, centres = (self._resampled if self.factor is None else self._native)(x, y, size)
         if self.mask is not None:
             valid &= self._mask_windows(self.mask, centres, size)
+        if self.part != (1.0, 1.0):
+            edge = [round(size * (1 - share) / 2) for share in self.part]
+            inside = np.zeros((size, size), bool)
+            inside[edge[1] : size - edge[1], edge[0] : size - edge[0]] = True
+            valid = valid & inside
         values, level = _subtract_mean(values, valid)
         if self.scaling != (1.0, 0.0):
             gain, offset = self.scaling

@@ -169,7 +169,7 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
 def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSolution:
     """Solve for one correction of all windows over the overlap."""
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
-    samples = overlap_patches(scene, options.at, options.window)
+    samples = overlap_patches(scene, options.at, options.side)
     metres, rigid, report = to_metres(scene), None, dict[str, float]()
     if terms.auto:
         terms, report = choose_terms(samples, metres, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,24 +15,30 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status, describe_counts
-from xcoreg.core.models import Choice, Degenerate, Translation, adjust, assess_model, choose_model
-from xcoreg.core.quality import ce90, nmad
+from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, adjust, assess_model, choose_model
+from xcoreg.core.models.lines import LinesMaker
+from xcoreg.core.models.parallax import Parallax
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
-from xcoreg.filters import run_filters
-from xcoreg.georef import Linear, linear_of, vector_to_pixel
-from xcoreg.georef.crs import unit_of
+from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.matching import windows
-from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent
+from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent, repeats_elsewhere
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure
 from xcoreg.matching.options import LocalOptions
+from xcoreg.matching.parallax import (
+    before_correction,
+    choose_over,
+    describe_parallax,
+    run_filters_over,
+    side_of,
+    surface_of,
+)  # fmt: skip
 from xcoreg.matching.placing import trusted_guess
-from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, window_medians, with_warning
+from xcoreg.matching.quality import assessment_of, field_quality, mean_shift, with_heights
+from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, with_warning
 from xcoreg.matching.scene import Scene, default_spacing, evenly, local_window, prepare, window_grid
-from xcoreg.results.coregistration import Coregistration, Quality, current_versions
-from xcoreg.results.details import Assessment, CheckPoints, TriedModel
-from xcoreg.results.shift import Shift
+from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.results.tiepoints import TiePoints, as_points
 
 logger = logging.getLogger("xcoreg")
@@ -42,31 +49,72 @@ Image = DataArray | Dataset
 _AGAIN = (Status.NO_PEAK, Status.AMBIGUOUS, Status.TOO_FAR, Status.NOT_CONVERGED, Status.DISAGREES)
 # They are searched within this radius, px of the matching grid, and need so many matched windows for a guess.
 _NEAR, _ENOUGH = 2.5, 6
+# A parallax distorts windows on slopes: so often the target is corrected by what is known and matched again.
+_AGAIN_OVER_TERRAIN = 2
 # Rotation and scale that move the edge of a window by more (px) are taken out before it is cut, so many times at most.
 _DISTORTED, _PLACEMENTS = 0.3, 2
 _CENTRE = 128  # side of the central part of large windows in which whole pixels are scouted, px of the matching grid
 
 
-def match_local(target: Image, reference: Image, options: LocalOptions) -> Coregistration:
-    """Measure a field of shifts; see :func:`xcoreg.match_local`."""
+def match_local(
+    target: Image, reference: Image, options: LocalOptions, correct: Callable[[Coregistration], Image] | None = None
+) -> Coregistration:
+    """Measure a field of shifts; see :func:`xcoreg.match_local`.
+
+    correct : Corrects the target by a fit: where there is a parallax it is matched again.
+    """
     with lazy.shared_chunks():
-        if AUTO_BAND in (str(options.band), str(options.ref_band)):
-            options = with_bands(target, reference, options)
-        scene = prepare(target, reference, options)
-        fit = build_field(scene, options, *_measure(target, reference, options.by("phase"), scene))
-        if options.matcher == "auto" and fit.status in FOUND_NOTHING:
-            edges = options.by("structure")
-            other = build_field(scene, edges, *_measure(target, reference, edges, scene))
-            fit = with_warning(other, BY_EDGES) if other.ok else fit
+        fit = measure_field(target, reference, options, build_field)
+    for _ in range(_AGAIN_OVER_TERRAIN if correct is not None else 0):
+        if not (fit.ok and isinstance(fit.model, Parallax)):
+            break
+        with lazy.shared_chunks():
+            fit = _match_corrected(fit, correct(fit), reference, options)  # type: ignore[misc]
     if not fit.ok and options.errors == "raise":
         raise failure(fit, options) if options.terms is None else elevation_failure(fit)
     return fit
 
 
-def _measure(target: Image, reference: Image, options: LocalOptions, scene: Scene) -> tuple[TiePoints, float | None]:
+def measure_field(
+    target: Image,
+    reference: Image,
+    options: LocalOptions,
+    build: Callable[[Scene, LocalOptions, TiePoints, float | None], Coregistration],
+    *,
+    apart: bool = False,
+) -> Coregistration:
+    """Find tie points and make a result of them; with matcher "auto" by edges where intensities find nothing."""
+    if AUTO_BAND in (str(options.band), str(options.ref_band)):
+        options = with_bands(target, reference, options)
+    scene = prepare(target, reference, options)
+    fit = build(scene, options, *_measure(target, reference, options.by("phase"), scene, apart))
+    if options.matcher == "auto" and fit.status in FOUND_NOTHING:
+        edges = options.by("structure")
+        other = build(scene, edges, *_measure(target, reference, edges, scene, apart))
+        fit = with_warning(other, BY_EDGES) if other.ok else fit
+    return fit
+
+
+def _match_corrected(fit: Coregistration, corrected: Image, reference: Image, options: LocalOptions) -> Coregistration:
+    """Match a target again that was corrected by a fit with a parallax, for the target as it came."""
+    model: Any = fit.model
+
+    def build(scene: Scene, again: LocalOptions, points: TiePoints, reach: float | None) -> Coregistration:
+        scene = replace(scene, target=replace(scene.target, grid=fit.grid))
+        points = before_correction(points, model, scene)
+        out = build_field(scene, replace(again, terrain=options.terrain), points, reach, before=model)
+        new = {name: getattr(out.details, name) for name in ("assessment", "parallax")}
+        return replace(out, details=replace(fit.details, **new))
+
+    return measure_field(corrected, reference, replace(options, terrain=None), build)
+
+
+def _measure(
+    target: Image, reference: Image, options: LocalOptions, scene: Scene, apart: bool = False
+) -> tuple[TiePoints, float | None]:
     """Find tie points, and again along their affine part where windows are turned or stretched by too much."""
-    if options.points is not None:
-        return find_points(scene, options)
+    if options.points is not None or apart:
+        return find_points(scene, options, apart=apart)
     placed = trusted_guess(scene) if options.geometry != "shift" else None
     points, reach = _points_along(target, reference, options, scene, placed)
     for _ in range(_PLACEMENTS):
@@ -128,12 +176,15 @@ def tie_points(target: Image, reference: Image, options: LocalOptions) -> TiePoi
     return points.on_grid(scene.target.grid, options.spacing)
 
 
-def find_points(scene: Scene, options: LocalOptions) -> tuple[TiePoints, float | None]:
-    """Tie points, outliers flagged, and how far around a guess they were searched, px; None where nothing was."""
+def find_points(scene: Scene, options: LocalOptions, *, apart: bool = False) -> tuple[TiePoints, float | None]:
+    """Tie points, outliers flagged, and how far around a guess they were searched, px; None where nothing was.
+
+    apart : Windows do not overlap, unless a spacing is given.
+    """
     given = None if options.points is None else as_points(options.points, scene.target.grid)
     if isinstance(given, TiePoints):
-        return run_filters(given, options.filters), None
-    plan = _plan(scene, options, given)
+        return run_filters_over(given, options, scene, surface_of(scene, options)), None
+    plan = _plan(scene, options, given, apart)
     if options.terms is None:
         points, reach = _match_windows(scene, options, plan)
     else:
@@ -141,9 +192,23 @@ def find_points(scene: Scene, options: LocalOptions) -> tuple[TiePoints, float |
         # A block extends to the next one, unless another size is given.
         side = max(round(plan.spacing * scene.target_pixel), 16)
         points, reach = block_points(scene, options, places, side if options.window is None else plan.size), None
-    filtered = run_filters(points, options.filters)
+    filtered = run_filters_over(points, options, scene, surface_of(scene, options))
+    if reach is not None and not callable(options.matcher) and _repeats(scene, options, filtered, plan.size):
+        filtered = filtered.with_status(filtered.ok, Status.AMBIGUOUS)
     logger.info("%d windows: %s", len(points), filtered)
     return filtered, reach
+
+
+def _repeats(scene: Scene, options: LocalOptions, points: TiePoints, size: int) -> bool:
+    """Whether the scene is a pattern of which other places fit as well as the tie points, on which windows agree."""
+    tried = points.take(np.isin(points.status, TRIED))
+    ok = tried.ok
+    if int(ok.sum()) < _FEWEST:
+        return False
+    places, moves = np.stack([tried.x, tried.y], -1), np.stack([tried.dx, tried.dy], -1)
+    smooth = windows.interpolate(places[ok], moves[ok], places)
+    by_edges = options.matcher == "structure"
+    return repeats_elsewhere(scene, places, smooth, size, by_edges=by_edges, max_shift=options.max_shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +222,11 @@ class _Plan:
     make: windows.MakeSearch
 
 
-def _plan(scene: Scene, options: LocalOptions, given: Floats | None) -> _Plan:
+def _plan(scene: Scene, options: LocalOptions, given: Floats | None, apart: bool = False) -> _Plan:
     affine = scene.target.grid.affine
-    spacing = default_spacing(scene.overlap, affine) if options.spacing is None else float(options.spacing)
-    size = local_window(scene.overlap, scene.linear) if options.window is None else int(options.window)
+    size = local_window(scene.overlap, scene.linear) if options.side is None else options.side
+    usual = size / scene.target_pixel if apart else default_spacing(scene.overlap, affine)
+    spacing = usual if options.spacing is None else float(options.spacing)
     if given is None:
         given = window_grid(scene.overlap, scene.extent, affine, scene.linear, spacing, size)
     if options.max_points is not None:
@@ -230,27 +296,33 @@ _FEWEST, _TOGETHER = 3, 150.0
 # Of the windows that were tried at least this share must match, unless so many independent ones do.
 _SHARE, _MANY = 0.1, 25
 _AGREE = 2.0  # windows that the filters pass agree with their neighbours within so many px
-_USELESS = (
-    "the correction does not reduce the residuals at check points (RMSE {:.3g} px before, {:.3g} px after): the images "
-    "are aligned already, or too few windows match"
-)
 
 
-def build_field(scene: Scene, options: LocalOptions, points: TiePoints, reach: float | None) -> Coregistration:
-    """Fit a model to tie points, searched within a reach in px, and make the result."""
+def build_field(
+    scene: Scene,
+    options: LocalOptions,
+    points: TiePoints,
+    reach: float | None,
+    kinds: Sequence[Any] = KINDS_AUTO,
+    before: Parallax | None = None,
+) -> Coregistration:
+    """Fit a model to tie points, searched within a reach in px, and make the result.
+
+    kinds : Models among which "auto" chooses; before : Of a target that was corrected before it was matched.
+    """
     status, chance = acceptance(points, reach)
-    choice, compared = _choose_model(options, points, scene) if status is Status.OK else (None, None)
+    choice, compared = _choose_model(options, points, scene, kinds, before) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
-        details = replace(details, assessment=assessment_of(points, choice))
+        details = replace(details, assessment=assessment_of(points, choice), parallax=describe_parallax(choice))
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
         quality=replace(
-            _with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared), chance=chance
+            with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared), chance=chance
         ),
         status=status,
-        shift_or_none=None if choice is None else _mean_shift(points, choice.model, scene),
+        shift_or_none=None if choice is None else mean_shift(points, choice.model, scene),
         crs_wkt=points.crs_wkt,
         transform=tuple(scene.target.grid.affine)[:6],
         shape=scene.target.shape,
@@ -279,15 +351,22 @@ def acceptance(points: TiePoints, reach: float | None) -> tuple[Status, float]:
     return windows.commonest_status(points.status, (Status.NO_DATA, Status.MASKED)), chance
 
 
-def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tuple[Choice, Comparison | None]:
+def _choose_model(
+    options: LocalOptions, points: TiePoints, scene: Scene, kinds: Sequence[Any], before: Parallax | None
+) -> tuple[Choice, Comparison | None]:
     ok, terms, compared = points.ok, options.terms, None
     columns = points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok]
     counts = f"tie points: {describe_counts(points.status)}"
     try:
         if terms is not None:
             choice, compared = choose_block_model(scene, points, options.model, terms)
+        elif options.terrain is not None and (surface := surface_of(scene, options)) is not None:
+            choice = choose_over(points, options, scene, surface, before)
         else:
-            choice = choose_model(*columns) if options.model == "auto" else assess_model(options.model, *columns)
+            if isinstance(options.model, str) and options.model == "lines":
+                kinds = _line_kinds(points, scene)
+            auto = isinstance(options.model, str) and options.model in ("auto", "lines")
+            choice = choose_model(*columns, kinds) if auto else assess_model(options.model, *columns)
     except Degenerate as error:
         raise TooFewTiePoints(f"{error}; {counts}: give less spacing, or a simpler model", points) from error
     except ValueError as error:
@@ -297,57 +376,9 @@ def _choose_model(options: LocalOptions, points: TiePoints, scene: Scene) -> tup
     return choice, compared
 
 
-def _mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
-    """Make the one shift that describes the field best."""
-    ok = points.ok
-    mean = getattr(model, "horizontal", model)
-    if mean.kind != "translation":
-        mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
-    own = linear_of(scene.target.grid.affine)
-    (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
-    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene.target.grid.crs))
-    if model.dz_constant == 0.0:
-        return shift
-    cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
-    height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
-    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=scene.unit.name)
-
-
-def assessment_of(points: TiePoints, choice: Choice) -> Assessment:
-    """Record the comparison of models and the residuals at check points."""
-    check = CheckPoints(points.window[points.ok], choice.residual_dx, choice.residual_dy)
-    return Assessment(tuple(TriedModel(**row) for row in choice.table), check)
-
-
-def _with_heights(quality: Quality, compared: Comparison | None) -> Quality:
-    """Add the residuals of heights, which make the warning about residuals at check points needless."""
-    if compared is None:
-        return quality
-    warnings = tuple(text for text in quality.warnings if not text.startswith(_USELESS[:20]))
-    parts = {"before": compared.before, "after": compared.after}
-    heights: dict[str, Any] = {f"dh_median_{when}": part.median for when, part in parts.items()}
-    heights |= {f"dh_nmad_{when}": part.nmad for when, part in parts.items()}
-    return replace(quality, warnings=warnings, dh_count=compared.count, **heights)
-
-
-def field_quality(points: TiePoints, choice: Choice | None, linear: Linear) -> Quality:
-    """Residuals at check points before and after the correction, and medians of the trusted windows."""
-    ok = points.ok
-    if choice is None:
-        return Quality(n_windows=len(points), n_ok=int(ok.sum()))
-    before = points.dcol[ok], points.drow[ok]
-    after = vector_to_pixel(linear, choice.residual_dx, choice.residual_dy)
-    rmse = [float(np.sqrt(np.nanmean(np.hypot(*part) ** 2))) for part in (before, after)]
-    useless = [_USELESS.format(*rmse)] if rmse[1] >= rmse[0] else []
-    return Quality(
-        **window_medians(points, ok),
-        spread_px=float(np.hypot(nmad(after[0]), nmad(after[1])) / np.sqrt(2)),
-        n_check=int(np.isfinite(after[0]).sum()),
-        median_before=float(np.median(np.hypot(*before))),
-        median_after=float(np.nanmedian(np.hypot(*after))),
-        rmse_before=rmse[0],
-        rmse_after=rmse[1],
-        ce90_before=ce90(*before),
-        ce90_after=ce90(*after),
-        warnings=(*choice.warnings, *useless),
-    )
+def _line_kinds(points: TiePoints, scene: Scene) -> list[Any]:
+    """Kinds among which the distortions of a pushbroom sensor are chosen: its lines are the rows of the target."""
+    _, b, d, _ = linear_of(scene.target.grid.affine)
+    if b or d:
+        raise OptionError("model='lines' needs rows along the x axis of the CRS, and this grid is rotated")
+    return ["translation", "affine", LinesMaker(side_of(points, scene))]

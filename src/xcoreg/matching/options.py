@@ -18,8 +18,9 @@ from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
 
-_SMALLEST_WINDOW = 16
+_SMALLEST_WINDOW, _LARGEST_WINDOW, _NARROWEST = 16, 1 << 20, 8  # px, px, and one side over the other
 _CONTRASTS = ("same", "reversed", "any")
+_OVER_TERRAIN = ("auto", "translation", "affine", "polynomial2", "polynomial3")  # beside which a parallax is fitted
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
@@ -36,7 +37,7 @@ class MatchOptions(TypedDict, total=False):
 
     band: int | str | None
     ref_band: int | str | None
-    window: int | None
+    window: int | tuple[int, int] | None
     at: tuple[float, float] | None
     max_shift: float | None
     windows: int
@@ -62,6 +63,7 @@ class MatchLocalOptions(MatchOptions, total=False):
     model: Any
     filters: Sequence[Any]
     points: Any
+    terrain: Any
     max_points: int | None
 
 
@@ -74,8 +76,9 @@ class Options:
     band, ref_band : int or str, optional
         Band of the target and of the reference: number from 1, label or variable; default the first.
         "auto" takes the pair of bands that correlates best in coarse images.
-    window : int, optional
-        Side of the matching windows, px of the matching grid (the coarser of the two images). Default 256; of overlaps
+    window : int or (columns, rows), optional
+        Side of the matching windows, px of the matching grid (the coarser of the two images); of a rectangle the part
+        of a square of its longer side that counts. Default 256; of overlaps
         of less than 725 px a third, 128 at least or what the overlap holds; larger ones are tried when these fail or
         are few. Elevation matchers use the whole overlap, unless `at` is given.
     at : (x, y), optional
@@ -118,7 +121,7 @@ class Options:
 
     band: int | str | None = None
     ref_band: int | str | None = None
-    window: int | None = None
+    window: int | tuple[int, int] | None = None
     at: tuple[float, float] | None = None
     max_shift: float | None = None
     windows: int = 9
@@ -135,6 +138,17 @@ class Options:
     bias: Any = None
     progress: bool = False
     errors: str = "raise"
+
+    @property
+    def side(self) -> int | None:
+        """Longer side of the windows that are wanted."""
+        return None if self.window is None else int(max(np.atleast_1d(self.window)))
+
+    @property
+    def part(self) -> tuple[float, float]:
+        """Share of the square windows, along (columns, rows), that counts."""
+        cols, rows = np.broadcast_to(1 if self.window is None else self.window, 2) / (self.side or 1)
+        return float(cols), float(rows)
 
     @property
     def terms(self) -> Terms | None:
@@ -186,11 +200,17 @@ class LocalOptions(Options):
         are stretched a little to overlap_patches all of the overlap.
     model : str or object
         "auto" (by cross-validation), one of :data:`xcoreg.core.models.KINDS`, or an object with
-        ``fit(x, y, dx, dy, cov)`` that returns a model.
+        ``fit(x, y, dx, dy, cov)`` that returns a model. "lines", of images in the geometry of a pushbroom sensor: a
+        plane, plus a spline along the track (jitter) and one across it (CCD steps), or the plane alone, or a shift, by
+        cross-validation; with windows and a spacing below half of the shortest period.
     filters : sequence of str or callable
         Outlier filters in this order; see :mod:`xcoreg.filters`.
     points : GeoDataFrame, path, TiePoints or (n, 2) array, optional
         Where to match, instead of a grid; whole tie points (with corrections) are not matched again.
+    terrain : DataArray, Dataset, path or Terrain, optional
+        Heights, or differences between the true heights and those that the image was ortho-rectified over, any CRS
+        and pixel size: shifts in proportion to them are allowed for, and used where check points say so. Their
+        direction and size are found: ``fit.details.parallax``. With model "auto" or a polynomial.
     max_points : int, optional
         At most so many of these places, evenly spread.
     """
@@ -199,6 +219,7 @@ class LocalOptions(Options):
     model: Any = "auto"
     filters: Sequence[Any] = ("reliability", "ssim", "neighbours", "model")
     points: Any = None
+    terrain: Any = None
     max_points: int | None = None
 
 
@@ -238,6 +259,15 @@ def check_options(given: dict[str, Any], also: tuple[str, ...] = (), *, kind: ty
     return options
 
 
+def as_local(options: Options) -> LocalOptions:
+    """Options of a field with those of one shift: for raw images, which are matched by windows on a grid."""
+    given = {name: getattr(options, name) for name in (f.name for f in fields(Options)) if name not in _SINGLE}
+    for name, cure in _SINGLE.items():
+        if getattr(options, name) != getattr(Options, name):
+            raise OptionError(f"{name}= does not go with dem=: {cure.replace('give', 'use match_local and give')}")
+    return LocalOptions(**given)
+
+
 def fields_of(kind: type[Any]) -> list[Field[Any]]:
     """Fields of a class of options that users can set."""
     return [f for f in fields(kind) if not (kind is LocalOptions and f.name in _SINGLE)]
@@ -264,10 +294,18 @@ def _check_numbers(options: Options) -> None:
     # Values may be of any type, whatever the annotations say.
     window: Any = options.window
     windows: Any = options.windows
+    progress: Any = options.progress
+    if not (isinstance(progress, int | np.bool_) or callable(progress)):
+        raise OptionError(f"progress is {progress!r:.80}: give True or False")
     limit: Any = options.max_shift
     whole = int | np.integer
-    if window is not None and not (isinstance(window, whole) and window >= _SMALLEST_WINDOW):
-        raise OptionError(f"window is {window!r}: give a whole number of pixels, at least {_SMALLEST_WINDOW}")
+    sides = window if isinstance(window, tuple | list) and len(window) == 2 else [window]
+    few, many = _SMALLEST_WINDOW, _LARGEST_WINDOW
+    if window is not None and not all(isinstance(side, whole) and few <= side <= many for side in sides):
+        limits = f"at least {few} and at most {many}"
+        raise OptionError(f"window is {window!r}: give a whole number of pixels, or (columns, rows), {limits}")
+    if window is not None and max(sides) > _NARROWEST * min(sides):
+        raise OptionError(f"window is {window!r}: give sides of which one is at most {_NARROWEST} times the other")
     if not (isinstance(windows, whole) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
     if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
@@ -291,6 +329,12 @@ def _check_local(options: LocalOptions) -> None:
         )
     if isinstance(options.filters, str) or not isinstance(options.filters, Sequence):
         raise OptionError(f"filters is {options.filters!r}: give a list, such as ['ssim', 'neighbours'], or []")
+    if options.terrain is not None and options.terms is not None:
+        raise OptionError(
+            "terrain= explains shifts of images; elevation models have heights of their own: leave it out"
+        )
+    if options.terrain is not None and options.model not in _OVER_TERRAIN:
+        raise OptionError(f"terrain= goes with model={', '.join(_OVER_TERRAIN)}, not with {options.model!r:.80}")
     most: Any = options.max_points
     if most is not None and not (isinstance(most, int | np.integer) and most >= 1):
         raise OptionError(f"max_points is {most!r}: give the largest number of windows, at least 1")

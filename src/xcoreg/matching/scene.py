@@ -28,7 +28,7 @@ from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.georeference import UNKNOWN, Unit
 from xcoreg.raster.overview import Overview, overview_of
-from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata
+from xcoreg.raster.raster import Raster, make_raster, uncertain_text, with_corner_nodata, without_extremes
 
 logger = logging.getLogger("xcoreg")
 
@@ -111,6 +111,9 @@ def prepare(
         target = _moved(target, corrected)
         mask = None if mask is None else partial(_mask_before, mask, ~corrected)
     overviews = overview_of(target), overview_of(reference)
+    if options.terms is None:
+        target, reference = without_extremes(target, overviews[0]), without_extremes(reference, overviews[1])
+        overviews = overviews if target.gain == reference.gain == 1.0 else (overview_of(target), overview_of(reference))
     valid, ref_valid = options.footprint, options.ref_footprint
     footprints = (
         footprint(target, overviews[0]) if valid is None else _moved_polygon(valid, crs, corrected),
@@ -123,7 +126,7 @@ def prepare(
         # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
         ref_mask = mask_in_crs(ref_mask, ref_crs, crs)
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
-    cutters = replace(target_cutter, mask=mask), replace(reference_cutter, mask=ref_mask)
+    cutters = replace(target_cutter, mask=mask, part=options.part), replace(reference_cutter, mask=ref_mask)
     both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
     scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
     return scene if options.terms is None else _in_one_unit(scene)
@@ -173,6 +176,7 @@ _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
 _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
+_APART = 0.9  # of their side: distance of windows, at least
 _CLASSES = 10  # scores of places are rounded to so many classes
 # A window may be this many times as large as the overlap.
 _OVERHANG = 1.25
@@ -185,8 +189,8 @@ def overlap_size(overlap: Any, linear: Linear) -> tuple[float, float]:
     return float(np.ptp(cols)), float(np.ptp(rows))
 
 
-def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
-    """Choose the side of windows: as wanted, or 256, or less where the overlap (columns, rows) is small."""
+def window_size(wanted: Any, overlap: tuple[float, float], extent: tuple[float, float] | None = None) -> int:
+    """Choose the side of windows: as wanted (one or both sides), or 256, or less in a small overlap (columns, rows)."""
     cols, rows = overlap
     side = round(min(cols, rows))
     shape = f"{round(cols)} x {round(rows)} px of the matching grid"
@@ -200,12 +204,12 @@ def window_size(wanted: int | None, overlap: tuple[float, float], extent: tuple[
     return min(_USUAL_WINDOW, side, max(_SMALL_WINDOW, shared))
 
 
-def _check_size(wanted: int, room: tuple[float, float]) -> int:
-    side = round(min(room))
-    if wanted > _OVERHANG * side:
+def _check_size(wanted: Any, room: tuple[float, float]) -> int:
+    if any(side > _OVERHANG * round(most) for side, most in zip(np.broadcast_to(wanted, 2), room, strict=True)):
         shape = f"{round(room[0])} x {round(room[1])} px of the matching grid"
-        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={side}")
-    return int(wanted)
+        most = round(min(room)) if np.ndim(wanted) == 0 else (round(room[0]), round(room[1]))
+        raise OptionError(f"window={wanted} is larger than the overlap of {shape}: give at most window={most}")
+    return int(np.max(wanted))
 
 
 def clamp_inside(at: Floats, extent: Any, linear: Linear, size: int) -> Floats:
@@ -247,7 +251,7 @@ def spread_out(places: Floats, scores: Floats, n: int, size: int) -> NDArray[np.
     cols, rows = places.T
     taken: list[int] = []
     free = np.ones(len(places), bool)
-    least = 0.9 * size
+    least = _APART * size
     wide = 0.25 * max(np.ptp(cols), np.ptp(rows))
     for distance in (max(wide, least), max(wide / 2, least), least):
         free[:] = True
@@ -259,6 +263,20 @@ def spread_out(places: Floats, scores: Floats, n: int, size: int) -> NDArray[np.
                 taken.append(i)
                 free &= np.maximum(np.abs(cols - cols[i]), np.abs(rows - rows[i])) >= distance
     return np.asarray(taken or [0], np.intp)
+
+
+def spread_to_corners(places: Floats, scores: Floats, size: int) -> NDArray[np.intp]:
+    """Places (m, 2) next to the corners of all that have data, where small images hold more windows than elsewhere."""
+    good = np.flatnonzero(scores >= 0)
+    if not len(good):
+        return good
+    low, high = places[good].min(0), places[good].max(0)
+    taken: list[int] = []
+    for corner in ((low[0], low[1]), (high[0], high[1]), (low[0], high[1]), (high[0], low[1])):
+        i = int(good[np.abs(places[good] - corner).max(1).argmin()])
+        if all(np.abs(places[i] - places[other]).max() >= _APART * size for other in taken):
+            taken.append(i)
+    return np.asarray(taken, np.intp)
 
 
 def _candidates(overlap: Any, linear: Linear, size: int) -> Floats:
@@ -288,27 +306,44 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]
-    known = (overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)).astype(np.float64)
+    known = overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)
     rows, cols = overview.valid.shape
     r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)
     c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
-    texture = _box_means(np.sqrt(energy) * known, box, r, c) / np.maximum(_box_means(known, box, r, c), 1e-9)
+    counted = known.astype(np.float64)
+    share = _inner_share(known.shape, box, r, c) if _all_but_the_first(known) else _box_means(counted, box, r, c)
+    texture = _box_means(np.sqrt(energy) * counted, box, r, c) / np.maximum(share, 1e-9)
     if overview.valid.all():
         return texture, np.ones(len(r))
     return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
 
 
+def _all_but_the_first(known: NDArray[np.bool_]) -> bool:
+    """Whether all cells are known but those of the first row and column, which have no neighbour before them."""
+    return bool(not known[0].any() and not known[:, 0].any() and known[1:, 1:].all())
+
+
+def _inner_share(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> Floats:
+    """Count what :func:`_box_means` gives for such cells."""
+    high, wide = (np.maximum(end, 1) - np.maximum(start, 1) for start, end in _box_ends(shape, box, row, col))
+    return np.asarray((high * wide).astype(np.float64) / (box[0] * box[1]))
+
+
+def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:
+    """Start and end (2, n) of boxes around cells along rows and columns, cut at the edges."""
+    return [
+        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
+        for at, size, length in zip((row, col), box, shape, strict=True)
+    ]
+
+
 def _box_means(values: Floats, box: tuple[int, int], row: Any, col: Any) -> Floats:
     """Means (n,) over boxes around cells of an array, zero outside: from its sums, far cheaper than a filter."""
     sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    np.cumsum(values.cumsum(0), 1, out=sums[1:, 1:])
-    ends = [
-        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
-        for at, size, length in zip((row, col), box, values.shape, strict=True)
-    ]
-    (top, low), (left, right) = ends
+    np.cumsum(values.cumsum(0, dtype=np.float64), 1, out=sums[1:, 1:])
+    (top, low), (left, right) = _box_ends(values.shape, box, row, col)
     inside = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
     return np.asarray(inside / (box[0] * box[1]))
 

@@ -15,7 +15,7 @@ from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.errors import OptionError
-from xcoreg.georef import vector_to_pixel
+from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching import geometry
 from xcoreg.matching.acceptance import (
     Acceptance,
@@ -23,6 +23,7 @@ from xcoreg.matching.acceptance import (
     locked_to_pixel_grid,
     quarters_confirm,
     quarters_disagree,
+    repeats_elsewhere,
     shared_area,
 )
 from xcoreg.matching.choice import AUTO_BAND, with_bands
@@ -30,7 +31,16 @@ from xcoreg.matching.elevation import elevation_failure, match_elevation
 from xcoreg.matching.options import Options
 from xcoreg.matching.points import match_points
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, build_fit, failure, with_warning
-from xcoreg.matching.scene import Scene, choose_centres, clamp_inside, overlap_size, prepare, spread_out, window_size
+from xcoreg.matching.scene import (
+    Scene,
+    choose_centres,
+    clamp_inside,
+    overlap_size,
+    prepare,
+    spread_out,
+    spread_to_corners,
+    window_size,
+)
 from xcoreg.matching.windows import WindowMatches, match_windows
 from xcoreg.results.coregistration import Coregistration
 
@@ -41,7 +51,9 @@ _LARGEST = 1024
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
-_VAGUE = 0.25  # largest standard deviation, px, of what a single window says
+_VAGUE = 0.2  # largest standard deviation, px, of what a single window says
+# Windows of another place of a pattern never correlate like this, small ones and larger ones; so many have to.
+_PERFECT, _USUAL, _FEWEST = (0.9, 0.85), 128, 2
 _MANY = 4  # so many matched windows that contradict each other end the search
 
 
@@ -125,6 +137,9 @@ def _chosen_places(scene: Scene, sizes: list[tuple[int, int]]) -> Iterator[tuple
     for number, (size, n) in enumerate(sizes):
         places, scores = choose_centres(scene.overlap, scene.linear, size, scene.overviews, crs, scene.mask)
         chosen = spread_out(places, scores, n, size)
+        if number == 0 and len(chosen) < _FEW <= n:
+            corners = spread_to_corners(places, scores, size)
+            chosen = corners if len(corners) >= _FEW else chosen
         yield places[chosen], size
         rest = np.setdiff1d(np.arange(len(places)), chosen)
         if number == 0 and len(rest) and len(chosen) == n > 1:
@@ -188,9 +203,33 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
         of_many = len(answer.inliers) > _FEW
         if of_many or not quarters_confirm(scene, last, inliers, answer.move, options.match_function):
             return _rejected(answer, rounds, Status.NO_PEAK)
+    if _may_repeat(last, inliers, options) and repeats_elsewhere(
+        scene,
+        last.places,
+        _completed(last, inliers, answer, scene),
+        last.size,
+        by_edges=options.matcher == "structure",
+        max_shift=options.max_shift,
+    ):
+        return _rejected(answer, rounds, Status.AMBIGUOUS)
     if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer
+
+
+def _may_repeat(found: WindowMatches, inliers: Bools, options: Options) -> bool:
+    """Whether windows of another place could match like these: not where several correlate almost perfectly."""
+    score = found.matches.score[inliers]
+    return (
+        options.matcher == "structure"
+        or len(score) < _FEWEST
+        or float(np.median(score)) < _PERFECT[found.size >= _USUAL]
+    )
+
+
+def _completed(found: WindowMatches, inliers: Bools, answer: Acceptance, scene: Scene) -> Floats:
+    """Corrections (n, 2) of windows, CRS units, with the answer for those that do not agree with it."""
+    return np.where(inliers[:, None], found.moves, np.stack(vector_to_map(scene.linear, *answer.move)))
 
 
 def _rejected(answer: Acceptance, rounds: list[WindowMatches], status: Status) -> Acceptance:

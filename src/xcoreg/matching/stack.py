@@ -178,6 +178,10 @@ def _rough_places(stack: Stack, table: PairTable) -> Floats:
 def match_stack(images: Any, reference: Any, options: StackOptions, previous: StackFit | None = None) -> StackFit:
     """Match a stack of dates and adjust them together; see :func:`xcoreg.match_stack`."""
     stack, given = prepare_stack(images, reference, options)
+    if previous is not None and any(one.numbered for one in given[: len(given) - stack.has_reference]):
+        raise OptionError(
+            "dates of a stack are recognised by their names, and these have none: give times, assign_coords(time=...)"
+        )
     old = {} if previous is None else _old_pairs(stack, previous)
     stack, table = search_pairs(stack, options, old)
     return build_stack(stack, given, table, options, previous)

@@ -25,7 +25,8 @@ from xcoreg.georef import (
     vector_to_pixel,
 )
 from xcoreg.georef.crs import unit_of
-from xcoreg.matching.field import acceptance, assessment_of, field_quality
+from xcoreg.matching.field import acceptance
+from xcoreg.matching.quality import assessment_of, field_quality
 from xcoreg.matching.stack import build_stack, search_pairs
 from xcoreg.matching.stack_dates import Stack, prepare_stack
 from xcoreg.matching.stack_options import StackLocalOptions

@@ -20,6 +20,7 @@ from xcoreg.georef.transform import grid_to_map, map_to_grid
 from xcoreg.io.series import Date
 from xcoreg.matching.cutter import Cutter, linear_in, matching_factor
 from xcoreg.matching.masks import as_mask
+from xcoreg.raster.overview import gain_for
 from xcoreg.raster.raster import make_raster, with_corner_nodata
 
 
@@ -214,6 +215,9 @@ def _read_date(frame: Frame, item: tuple[Cutter, tuple[int, int]]) -> Windows:
     values, valid = np.zeros((len(x), side, side), np.float32), np.zeros((len(x), side, side), bool)
     if inside.size:
         cut = cutter.cut(x[inside], y[inside], side)
+        gain = gain_for(float(np.median([np.abs(cut.level), np.abs(cut.values).max(axis=(1, 2))])))
+        if gain != 1.0:
+            cut = replace(cutter, raster=replace(cutter.raster, gain=gain)).cut(x[inside], y[inside], side)
         values[inside], valid[inside], x[inside], y[inside] = cut.values, cut.valid, cut.x, cut.y
     return Windows(values, valid, x, y, offset)
 

@@ -15,7 +15,7 @@ from xcoreg import georef
 from xcoreg.core import Array, Bools, Floats
 from xcoreg.core.sampling import sample
 from xcoreg.errors import NoOverlap, OptionError, require
-from xcoreg.files import replacing
+from xcoreg.files import check_inputs, replacing
 from xcoreg.plot.style import checkerboard, contrast, new_figure, plain_ticks, red_cyan, stretch
 from xcoreg.raster.raster import Raster, make_raster
 from xcoreg.results.coregistration import Coregistration
@@ -291,6 +291,7 @@ def save_flicker(
     """
     if not str(path).lower().endswith(".gif"):
         raise OptionError(f"a flicker is an animated GIF, not {path}: give a path that ends in .gif")
+    check_inputs(Path(path), (target, reference, corrected))
     view, shown = _cut_out(*_rasters(target, reference, corrected, band, ref_band), at, size)
     _animate(path, greys_of(*shown), view)
 

@@ -221,13 +221,21 @@ def plot_blocks(fit: Coregistration) -> Any:
     """
     if not has_blocks(fit):
         raise OptionError("the fit has no blocks: match with match_local(..., spacing=, window=)")
-    figure = new_figure(3 * (2.6 * aspect_ratio(fit.grid) + 1.6), 4.2)
+    wide = aspect_ratio(fit.grid)
+    side = 2.9 / max(wide, 1)  # inches: a page is wide enough for three maps with their scales below them
+    figure = new_figure(3 * (side * wide + 0.2) + 0.9, side + 2.0)
+    first = None
     for i, name in enumerate(_TITLES):
-        draw_block(figure, figure.add_subplot(1, 3, i + 1), fit, name)
+        axes = figure.add_subplot(1, 3, i + 1, sharey=first)
+        draw_block(figure, axes, fit, name, "horizontal")
+        axes.set_ylabel("" if first else axes.get_ylabel())
+        axes.tick_params(labelleft=first is None)
+        axes.xaxis.get_major_locator().set_params(nbins=3)
+        first = first or axes
     return figure
 
 
-def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
+def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str, colorbar: str = "vertical") -> None:
     """Draw one component of the corrections, block by block."""
     collections = require("matplotlib.collections", extra="plot")
     values, unit, good = _in_unit(fit, name)
@@ -248,7 +256,8 @@ def draw_block(figure: Any, axes: Any, fit: Coregistration, name: str) -> None:
         one.set_clip_path(edge)
     numbers = f"median {np.median(shown):+.3g}, NMAD {nmad(shown):.2g}{unit}" if shown.size else "none trusted"
     axes.set_title(f"{_TITLES[name]}\n{numbers}", fontsize=11)
-    figure.colorbar(mesh, ax=axes, shrink=0.75, extend="both", label=f"{name}{scale.text},{unit}")
+    style = {"orientation": colorbar, "shrink": 0.75, "extend": "both"}
+    figure.colorbar(mesh, ax=axes, label=f"{name}{scale.text},{unit}", **style)
 
 
 def _in_unit(fit: Coregistration, name: str) -> tuple[Floats, str, Bools]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 
 from xcoreg import georef
 from xcoreg.core import Bools, Floats
@@ -65,13 +66,15 @@ class ModelGrid:
     """A model evaluated on a coarse grid.
 
     x, y : (rows + 1, cols + 1) float64; corners of the nodes on the map.
-    values, outside : (3, rows, cols), (rows, cols); dx, dy, sigma in `unit`; where the model extrapolates.
+    values : (3, rows, cols) float64; dx, dy, sigma in `unit`.
+    outside, beyond : (rows, cols) bool; where the model extrapolates; outside the convex hull of the tie points.
     """
 
     x: Floats
     y: Floats
     values: Floats
     outside: Bools
+    beyond: Bools
     unit: str
 
     @property
@@ -96,7 +99,10 @@ def evaluate_model(fit: Coregistration) -> ModelGrid:
     x, y = georef.pixel_to_map(grid.affine, *np.meshgrid(np.arange(cols), np.arange(rows)))
     beyond = getattr(fit.model, "extrapolates", None)
     outside = np.zeros((rows, cols), bool) if beyond is None else np.asarray(beyond(x, y), bool)
-    return ModelGrid(*corners, values, outside, unit)
+    good = fit.points.take(fit.points.ok)
+    hull = shapely.MultiPoint(np.stack([good.x, good.y], 1)).convex_hull
+    apart = ~shapely.intersects_xy(hull, x, y) if hull.area > 0 else outside
+    return ModelGrid(*corners, values, outside, apart | outside, unit)
 
 
 _NAMES = {"dx": "dx, to the right", "dy": "dy, up", "sigma": "uncertainty (1 σ, worst direction)"}
@@ -105,13 +111,14 @@ _NAMES = {"dx": "dx, to the right", "dy": "dy, up", "sigma": "uncertainty (1 σ,
 def draw_component(figure: Any, axes: Any, fit: Coregistration, grid: ModelGrid, name: str) -> None:
     """Draw dx, dy or sigma of a model as a map with contours: dx and dy in colours that diverge about 0."""
     values = grid.values[("dx", "dy", "sigma").index(name)]
-    inner = values[~grid.outside & np.isfinite(values)]
+    outside = grid.beyond if name == "sigma" else grid.outside
+    inner = values[~outside & np.isfinite(values)]
     inner = inner if inner.size else values[np.isfinite(values)]
     low, high = (float(v) for v in np.percentile(inner, [0.5, 99.5])) if inner.size else (0.0, 1.0)
     flat = high - low <= _FLAT * max(abs(low), abs(high), 1e-300)
     label, offset = "seconds of arc" if grid.unit == "″" else grid.unit.strip(), 0.0
     if name == "sigma":  # nothing is known about it beyond the tie points
-        values = np.where(grid.outside, np.nan, values)
+        values = np.where(outside, np.nan, values)
         pad = max(abs(low) * 0.05, 1e-12) if flat else 0.0
         style: dict[str, Any] = {"cmap": "magma_r", "vmin": low - pad, "vmax": high + pad}
     else:
@@ -120,12 +127,12 @@ def draw_component(figure: Any, axes: Any, fit: Coregistration, grid: ModelGrid,
     image = axes.pcolormesh(grid.x, grid.y, values - offset, shading="flat", rasterized=True, **style)
     figure.colorbar(image, ax=axes, shrink=0.8, label=label, extend="neither" if flat else "both")
     _draw_contours(axes, grid, values, [] if flat or min(values.shape) < 2 else _levels(low, high))
-    _draw_outside(axes, grid, name)
+    _draw_outside(axes, grid, outside, name)
     good = fit.points.take(fit.points.ok)
     axes.scatter(good.x, good.y, s=float(np.clip(1500 / max(len(good), 1), 0.4, 8)), color="black", lw=0, alpha=0.6)
     axes.set_title(_NAMES[name], fontsize=11)
     beyond = "blank: beyond them" if name == "sigma" else "pale: extrapolated"
-    note = f"dots: tie points{f'; {beyond}' if grid.outside.any() else ''}"
+    note = f"dots: tie points{f'; {beyond}' if outside.any() else ''}"
     one = f"one value everywhere: {float(inner.mean()) if inner.size else 0:.4g}{grid.unit}"
     _finish(axes, fit, one if flat else note)
 
@@ -136,11 +143,11 @@ def _draw_contours(axes: Any, grid: ModelGrid, values: Floats, levels: list[floa
         axes.clabel(lines, fontsize=8, fmt="%.4g")
 
 
-def _draw_outside(axes: Any, grid: ModelGrid, name: str) -> None:
+def _draw_outside(axes: Any, grid: ModelGrid, outside: Bools, name: str) -> None:
     """Make pale what lies beyond the tie points."""
-    if not grid.outside.any() or grid.outside.all() or min(grid.outside.shape) < 2:
+    if not outside.any() or outside.all() or min(outside.shape) < 2:
         return
-    beyond, centres = grid.outside.astype(float), grid.centres
+    beyond, centres = outside.astype(float), grid.centres
     if name != "sigma":
         axes.contourf(*centres, beyond, [0.5, 1.5], colors="white", alpha=0.6)
     axes.contour(*centres, beyond, [0.5], colors="0.4", linewidths=1.0, linestyles="--")

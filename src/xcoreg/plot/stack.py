@@ -80,7 +80,7 @@ def _draw_series(stack: StackFit) -> Any:
             one.axvline(at[where], color=_OTHER, lw=1, ls=":")
         one.set_ylabel(f"{name}, px")
     text = f"{int((~refused).sum())} dates, error bars 95 %"
-    axes[0].set_title(text + (f"; dotted: {int(refused.sum())} dates without a correction" if refused.any() else ""))
+    axes[0].set_title(text + (f"; dotted: without a correction ({int(refused.sum())})" if refused.any() else ""))
     if not timed:
         axes[1].set_xlabel("number of the date")
     return figure
@@ -108,8 +108,8 @@ def _name_ticks(axes: Any, stack: StackFit) -> None:
     step = max(len(stack.dates) // 12, 1)
     where = np.arange(0, len(stack.dates), step)
     names = [stack.dates[at].name for at in where]
-    axes.set_xticks(where, names, rotation=90, fontsize=7)
-    axes.set_yticks(where, names, fontsize=7)
+    axes.set_xticks(where, names, rotation=90, fontsize=8)
+    axes.set_yticks(where, names, fontsize=8)
 
 
 def _draw_network(stack: StackFit) -> Any:
@@ -132,11 +132,11 @@ def _draw_network(stack: StackFit) -> Any:
     for chosen, colour in ((placed, GOOD), (~placed, BAD)):
         axes.scatter(*place[chosen].T, s=36, color=colour, zorder=3)
     for at in range(0, n, max(n // 36, 1)):
-        text = {"ha": "left" if place[at, 0] >= 0 else "right", "va": "center", "fontsize": 7}
+        text = {"ha": "left" if place[at, 0] >= 0 else "right", "va": "center", "fontsize": 8}
         axes.text(*(1.05 * place[at]), stack.dates[at].name, **text)
     axes.set(xlim=(-1.6, 1.6), ylim=(-1.25, 1.25), aspect="equal")
     axes.axis("off")
-    axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted; red: outliers and refused dates, dotted: not matched")
+    axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted\nred: outliers and refused dates; dotted: not matched")
     figure.colorbar(made, ax=axes, label="length of the residual, standard deviations", shrink=0.7)
     return figure
 

@@ -174,10 +174,11 @@ def draw_histogram(axes: Any, residuals: Residuals, *, note: str = "") -> None:
     kind = "check points" if residuals.at_check_points else "points of the fit"
     title = f"Residuals at {len(residuals)} {kind}" + (f"\n{note}" if note else "")
     axes.set_title(title, fontsize=10)
-    outer = f" (outermost bins: {beyond} beyond)" if beyond else ""
+    outer = f"\n(outermost bins: {beyond} beyond)" if beyond else ""
     axes.set_xlabel(f"observed minus predicted, target px{outer}", fontsize=9)
     axes.set_ylabel("points")
-    legend_below(axes)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    legend_below(axes, 46.0 if outer else 34.0)
     axes.spines[["top", "right"]].set_visible(False)
 
 

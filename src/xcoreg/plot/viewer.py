@@ -15,7 +15,7 @@ import numpy as np
 
 from xcoreg.core.matches import Status
 from xcoreg.errors import NoOverlap, OptionError, require
-from xcoreg.files import replacing
+from xcoreg.files import check_inputs, replacing
 from xcoreg.plot.canvas import Canvas, canvas_of, contrasts, image_source, paint
 from xcoreg.plot.compare import Shown, View, render
 from xcoreg.plot.explore import explore_fit, rasters_of, tooltips
@@ -260,6 +260,7 @@ def animate(
     goal = Path(path)
     if goal.suffix.lower() != ".gif":
         raise OptionError(f"an animation is a GIF, not {goal.name}: give a path that ends in .gif")
+    check_inputs(goal, (target, reference, corrected))
     images = {"reference": (reference, ref_band), "target": (target, band), "corrected": (corrected, band)}
     rasters = [make_raster(image, band=one, name=name) for name, (image, one) in images.items()]
     canvas = canvas_of(rasters, size)

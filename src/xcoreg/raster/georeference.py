@@ -233,7 +233,7 @@ def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
         return as_crs("EPSG:4326").to_wkt()
     named = image.attrs.get("grid_mapping")
     cure = f"; its grid mapping {named!r} is missing, which xarray.open_dataset(..., decode_coords='all') keeps"
-    lost = cure if named else ""
+    lost = cure if isinstance(named, str) and named else ""
     raise NotGeoreferenced(f"{name} has no CRS: set it with da.rio.write_crs('EPSG:...') first{lost}")
 
 

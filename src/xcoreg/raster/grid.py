@@ -384,7 +384,7 @@ def _check_even(centres: NDArray[np.float64], step: float, grain: float, what: s
 
 
 _MOST_CHOSEN, _MOST_IN_MEMORY, _MOST = 1e8, 1e9, 1e12  # pixels of an output
-_LONGEST = 1e8  # pixels along a side, whose coordinates are made at once
+LONGEST = 2e7  # pixels along a side, whose coordinates are made at once
 _TIMES = 100  # as many pixels as the image has are never too many
 
 
@@ -398,7 +398,7 @@ def check_size(
     """
     n, own = float(shape[0]) * shape[1], float(source[0]) * source[1]
     most = max(_MOST_CHOSEN if not asked else _MOST if lazy else _MOST_IN_MEMORY, _TIMES * own)
-    if n > most or max(shape) > _LONGEST:
+    if n > most or max(shape) > LONGEST:
         beside = f", {n / own:.1e} times those of the image" if own else ""
         chunks = "" if lazy else f"; a grid that is asked for, of chunks (image.chunk()), may have {_MOST:.0e}"
         raise OptionError(

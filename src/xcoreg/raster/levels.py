@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from xcoreg.raster.file_mask import file_mask, read_mask
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from xcoreg.lazy.graph import Box
     from xcoreg.raster.overview import Samples
     from xcoreg.raster.raster import Raster
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 _BATCH = 16  # blocks read through one handle, which frees its cache of decoded blocks when closed
 _THREADS = 2
+_SPARSE = 0.2  # bytes per pixel: larger files are not searched for blocks that are missing
+_MOST_BLOCKS = 200_000  # nor are files with more blocks
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class FileLevel:
             list(pool.map(lambda batch: self._fill_batch(samples, batch), batches))
 
     def _fill_batch(self, samples: Samples, boxes: Sequence[Box]) -> None:
-        options = {} if self.level is None else {"overview_level": self.level}
+        options: dict[str, Any] = {} if self.level is None else {"overview_level": self.level}
         with ExitStack() as stack, reading(self.path):
             file = stack.enter_context(retry(partial(rasterio.open, self.path, **options), self.path))
             # An overview need not have a mask of its own where its file has one: GDAL calls all of it valid then.
@@ -71,6 +76,31 @@ class FileLevel:
                 window = Window(col0, row0, col1 - col0, row1 - row0)
                 pixels = retry(partial(file.read, self.band, window=window), self.path)
                 samples.put(box, pixels, self._read_mask(full, box))
+
+    def missing_blocks(self, rows: Sequence[int], cols: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Which parts, between these edges, were never written to a sparse TIFF; None where all may have been.
+
+        -> (rows - 1, columns - 1) bool.
+        """
+        path = Path(self.path)
+        pixels, cells = self.shape[0] * self.shape[1], (len(rows) - 1, len(cols) - 1)
+        if self.mask is not None or not path.is_file() or path.stat().st_size > _SPARSE * pixels:
+            return None
+        options: dict[str, Any] = {} if self.level is None else {"overview_level": self.level}
+        with open_gdal(self.path, **options) as file:
+            counts = [-(-size // by) for size, by in zip(self.shape, self.block, strict=True)]
+            if file.driver != "GTiff" or counts[0] * counts[1] > _MOST_BLOCKS:
+                return None
+            found = [
+                file.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=self.band) is not None
+                for row in range(counts[0])
+                for col in range(counts[1])
+            ]
+        at = (np.searchsorted(edges, by * np.arange(n), side="right") - 1
+              for edges, by, n in zip((rows, cols), self.block, counts, strict=True))  # fmt: skip
+        written = np.zeros(cells, bool)
+        np.logical_or.at(written, tuple(np.ix_(*at)), np.reshape(found, counts))
+        return None if written.all() else ~written
 
     def _read_mask(self, file: Any, box: Box) -> Any:
         if self.mask is None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -37,6 +37,9 @@ _SIZE = 512  # cells along the longer side of an image
 _LEAST = 2  # samples of either kind along a side of a block that make a border
 
 
+Places: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.intp]]"  # rows and columns
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Samples at the centres of coarse cells, filled block by block: values, validity and gradients.
@@ -45,6 +48,8 @@ class Samples:
     step : (rows, columns); Size of a cell, px.
     is_valid : Which of the stored pixels are data, by their values.
     values, gx, gy : (rows, columns) float32; See :class:`Overview`.
+    gain : Of the values.
+    sizes : Median sizes of the values of each block, where they may be extreme.
     valid, sampled : (rows, columns) bool; Of the cells sampled so far.
     """
 
@@ -57,9 +62,11 @@ class Samples:
     gy: NDArray[np.float32]
     valid: NDArray[np.bool_]
     sampled: NDArray[np.bool_]
+    gain: float = 1.0
+    sizes: list[float] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], step: tuple[int, int], is_valid: Any) -> Samples:
+    def empty(cls, shape: tuple[int, int], step: tuple[int, int], is_valid: Any, gain: float = 1.0) -> Samples:
         """Place the cells on an image: shape (rows, columns); step (rows, columns)."""
         # The centre of the last, cut cell may be outside: take the last pixel.
         rows, cols = (
@@ -67,7 +74,8 @@ class Samples:
         )
         cells = rows.size, cols.size
         values, (gx, gy) = np.zeros(cells, np.float32), np.full((2, *cells), np.nan, np.float32)
-        return cls(rows, cols, step, is_valid, values, gx, gy, *np.zeros((2, *cells), bool))
+        valid, sampled = np.zeros((2, *cells), bool)
+        return cls(rows, cols, step, is_valid, values, gx, gy, valid, sampled, gain)
 
     def cells(self, box: Box) -> tuple[slice, slice]:
         """Cells whose samples are in a box."""
@@ -91,8 +99,10 @@ class Samples:
         down, right = self.cells(box)
         rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
         above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
-        places = [np.ix_(rows, cols), np.ix_(above, cols), np.ix_(rows, before)]
-        self.put_samples(box, [block[at] for at in places], [] if mask is None else [mask[at] for at in places])
+        samples = [
+            _three_samples(one, (rows, cols), (above, before)) for one in (block, *(() if mask is None else (mask,)))
+        ]
+        self.put_samples(box, *samples)
         # On the first line of a block the neighbour is the sample itself.
         self.gy[down, right][above == rows] = np.nan
         self.gx[down, right][:, before == cols] = np.nan
@@ -104,8 +114,12 @@ class Samples:
         valid, valid_above, valid_before = goods = [self.is_valid(part) for part in pixels]
         for good, mask in zip(goods, masks, strict=False):
             np.logical_and(good, mask, out=good)
-        value = np.where(valid, here, 0).astype(np.float32)
+        if here.dtype.kind == "f" or here.dtype.itemsize > 4:
+            known = np.abs(here[valid & (here != 0)].astype(np.float64))
+            self.sizes.extend([float(np.median(known))] if known.size else [])
+        here, above, before = (scaled(part, self.gain) for part in pixels)
         with np.errstate(invalid="ignore", over="ignore"):
+            value = np.where(valid, here, 0).astype(np.float32)
             self.gy[at] = np.where(valid & valid_above, value - above.astype(np.float32), np.nan)
             self.gx[at] = np.where(valid & valid_before, value - before.astype(np.float32), np.nan)
         self.values[at], self.valid[at], self.sampled[at] = value, valid, True
@@ -123,6 +137,33 @@ class Samples:
         return np.asarray(self.valid[tuple(nearest)])
 
 
+def _three_samples(block: NDArray[Any], at: Places, before: Places) -> list[NDArray[Any]]:
+    """Pixels of a block at rows and columns, and those above and before them: by slices where every pixel is one."""
+    (rows, cols), (above, left) = at, before
+    if not all(part.size > 1 and part[-1] - part[0] == part.size - 1 for part in at):
+        return [block[np.ix_(rows, cols)], block[np.ix_(above, cols)], block[np.ix_(rows, left)]]
+    here = block[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    over = block[np.ix_(above[:1], cols)], here[:-1]
+    beside = block[np.ix_(rows, left[:1])], here[:, :-1]
+    return [here, np.concatenate(over), np.concatenate(beside, axis=1)]
+
+
+_LEAST_SIZE, _MOST_SIZE, _USUAL_SIZE = 2.0**-40, 2.0**24, 2.0**10  # of values whose powers fit single precision
+
+
+def scaled(values: NDArray[Any], gain: float) -> NDArray[Any]:
+    """Multiply values, in double precision, by a power of two."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return values if gain == 1.0 else values.astype(np.float64) * gain
+
+
+def gain_for(size: float) -> float:
+    """Power of two that brings extreme values of a size to a usual one; 1 for all others."""
+    if not 0 < size < math.inf or _LEAST_SIZE <= size <= _MOST_SIZE:
+        return 1.0
+    return math.ldexp(1.0, min(round(math.log2(_USUAL_SIZE) - math.log2(size)), 1000))
+
+
 class Reader(Protocol):
     """A source of samples: an image, or one level of a file."""
 
@@ -136,6 +177,9 @@ class Reader(Protocol):
 
     def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
         """Read boxes and store their samples."""
+
+    def missing_blocks(self, rows: Sequence[int], cols: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Which parts, between these edges, need not be read, as they hold no data; None if unknown."""
 
 
 def cell_size(reader: Reader, size: int) -> tuple[int, int]:
@@ -184,11 +228,29 @@ class _BlockSearch:
     def run(self) -> None:
         rows, cols = self.reader.shape
         budget = max(4, _BUDGET * self.read.size // (rows * cols))
-        todo = self._first_blocks()
+        border = self._leave_out_missing()
+        todo = [
+            *border[:: max(-(-len(border) // budget), 1)],
+            *(at for at in self._first_blocks() if not self.read[at]),
+        ]
+        budget += len(border) and budget
         while todo and budget > 0:
             self._read_blocks(todo[:budget])
             budget -= len(todo)
             todo = self._next_blocks()
+
+    def _leave_out_missing(self) -> list[tuple[int, int]]:
+        """Take blocks that a sparse file does not hold as empty; return the others beside them."""
+        missing = self.reader.missing_blocks(self.row_edges, self.col_edges)
+        unwritten = np.array([getattr(self.reader, "nodata", None) or 0.0])  # what GDAL reads there
+        if missing is None or self.samples.is_valid(unwritten).any():
+            return []
+        samples = self.samples
+        edges = ((self.row_edges, samples.rows), (self.col_edges, samples.cols))
+        samples.sampled[missing[np.ix_(*(np.searchsorted(*each, side="right") - 1 for each in edges))]] = True
+        self.read |= missing
+        self.sides[:, missing] = 0.0
+        return [(int(row), int(col)) for row, col in np.argwhere(~missing & ndimage.binary_dilation(missing))]
 
     def _first_blocks(self) -> list[tuple[int, int]]:
         rows, cols = (
@@ -255,6 +317,7 @@ class Overview:
     sampled : (rows, columns) bool; Whether the cell was sampled.
     gx, gy : (rows, columns) float32; Difference to the pixel before, along the columns and the rows; NaN where unknown.
     grid : The coarse cells; its last row and column may reach beyond the image by part of a cell.
+    size : Median size of the values before any gain; 0 where they cannot be extreme.
     """
 
     values: NDArray[np.float32]
@@ -263,6 +326,7 @@ class Overview:
     gx: NDArray[np.float32]
     gy: NDArray[np.float32]
     grid: GeoBox
+    size: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -284,6 +348,9 @@ class _ImageReader:
         preferred = self.raster.variable.encoding.get("preferred_chunks", {})
         rows, cols = preferred.get(y_dim), preferred.get(x_dim)
         return (rows, cols) if isinstance(rows, int) and isinstance(cols, int) else (1, self.shape[1])
+
+    def missing_blocks(self, rows: Sequence[int], cols: Sequence[int]) -> None:  # noqa: ARG002
+        return None
 
     def fill(self, samples: Samples, boxes: Sequence[Box]) -> None:
         if self.raster.is_chunked and samples.step[0] > 1:
@@ -314,7 +381,7 @@ def overview_of(raster: Raster, size: int = _SIZE) -> Overview:
     level = None if in_memory else file_behind(raster, size)
     reader: Reader = level or _ImageReader(raster)
     step = cell_size(reader, size)
-    samples = Samples.empty(reader.shape, step, partial(_is_valid, raster, level))
+    samples = Samples.empty(reader.shape, step, partial(_is_valid, raster, level), raster.gain)
     if in_memory:
         everything = 0, reader.shape[0], 0, reader.shape[1]
         samples.put(everything, raster.read_raw([everything])[0], next(iter(raster.read_mask([everything])), None))
@@ -323,7 +390,8 @@ def overview_of(raster: Raster, size: int = _SIZE) -> Overview:
     share = 100 * samples.sampled.mean()
     logger.debug("%s: sampled %.1f %% of %d x %d coarse cells", raster.name, share, *samples.sampled.shape)
     grid = _coarse_grid(raster, reader.shape, samples)
-    return Overview(samples.values, samples.valid_everywhere(), samples.sampled, samples.gx, samples.gy, grid)
+    known = samples.values, samples.valid_everywhere(), samples.sampled, samples.gx, samples.gy
+    return Overview(*known, grid, float(np.median(samples.sizes)) if samples.sizes else 0.0)
 
 
 def _is_valid(raster: Raster, level: FileLevel | None, raw: NDArray[Any]) -> NDArray[np.bool_]:

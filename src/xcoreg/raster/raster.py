@@ -24,7 +24,7 @@ from xcoreg.raster.nodata import (
     validity_of,
     void_value,
 )
-from xcoreg.raster.overview import overview_of
+from xcoreg.raster.overview import gain_for, overview_of, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -55,6 +55,7 @@ class Raster:
     validity : Which values are data.
     mask : Where there is data, (rows, columns), besides: of the file, of an alpha band, or of the user.
     coarse : Overview that was made to find the nodata value.
+    gain : What values are multiplied by when they are read, a power of two; see :func:`without_extremes`.
     """
 
     data: DataArray
@@ -67,6 +68,7 @@ class Raster:
     validity: Validity = _ANY
     mask: Variable | None = None
     coarse: Overview | None = None
+    gain: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,7 +142,7 @@ class Raster:
             return np.array([own for own, _ in padded], self.work_dtype), np.array([good for _, good in padded], bool)
         raw = np.stack(raws)
         valid = self.validity.of(raw) if self.mask is None else np.stack(self.read_valid(inner, raws))
-        values = raw.astype(self.work_dtype, copy=False)
+        values = scaled(raw, self.gain).astype(self.work_dtype, copy=False)
         if not valid.all():
             np.copyto(values, 0, where=~valid)
         return values, valid
@@ -182,7 +184,7 @@ class Raster:
     def _pad(
         self, box: Box, inner: Box, raw: NDArray[Any], part: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        shape = box[1] - box[0], box[3] - box[2]
+        shape, raw = (box[1] - box[0], box[3] - box[2]), scaled(raw, self.gain)
         if raw.shape == shape and part.all():
             return raw.astype(self.work_dtype), part
         values = np.zeros(shape, self.work_dtype)
@@ -282,6 +284,12 @@ def _with_void_nodata(raster: Raster) -> Raster:
         return replace(raster, coarse=coarse)
     logger.info("%s: nodata %s found in voids of the image", raster.name, void)
     return replace(raster, nodata=void, nodata_source="voids", validity=replace(raster.validity, nodata=void))
+
+
+def without_extremes(raster: Raster, overview: Overview) -> Raster:
+    """Scale an image, when it is read, whose values are so large or small that their powers leave single precision."""
+    gain = gain_for(overview.size)
+    return raster if gain == 1.0 else replace(raster, gain=gain, coarse=None)
 
 
 def uncertain_text(raster: Raster, option: str = "nodata") -> str:

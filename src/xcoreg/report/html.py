@@ -22,6 +22,7 @@ from xcoreg.plot.canvas import image_source
 from xcoreg.plot.compare import Greys, Shown, View, common_structure, greys_of, render
 from xcoreg.plot.fields import draw_component, draw_residuals, evaluate_model
 from xcoreg.plot.maps import draw_map
+from xcoreg.plot.profiles import heights_of, plot_profiles
 from xcoreg.plot.style import draw_histogram, draw_rose, new_figure, png_of, residuals_of
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.coregistration import Coregistration
@@ -109,6 +110,9 @@ def map_figure(fit: Coregistration, background: Any) -> str:
     return figure_html(figure, alt, "Arrows: corrections, greatly enlarged. Marks: refused windows, as in the table.")
 
 
+_PROFILED = 40  # tie points from which on charts by row and column show anything
+
+
 def chart_figures(fit: Coregistration) -> list[str]:
     """Draw the histogram of the residuals and the directions of the corrections."""
     residuals, made = residuals_of(fit), []
@@ -118,6 +122,9 @@ def chart_figures(fit: Coregistration) -> list[str]:
         rms = math.sqrt(float(np.mean(residuals.length**2)))
         alt = f"Histogram of the residuals of {len(residuals)} tie points along columns and rows, RMS {rms:.3f} pixels."
         made.append(figure_html(figure, alt))
+    if len(residuals) >= _PROFILED:
+        by = "row, column and altitude" if heights_of(fit, residuals) is not None else "row and column"
+        made.append(figure_html(plot_profiles(fit), f"Residuals of {len(residuals)} tie points by {by}."))
     if fit.points.ok.any():
         figure = new_figure(6, 4.6)
         draw_rose(figure.add_subplot(projection="polar"), fit.points)
@@ -134,7 +141,7 @@ def model_figures(fit: Coregistration) -> list[str]:
     for i, (name, text) in enumerate(texts.items()):
         figure = new_figure(*_size(fit, 5.4))
         draw_component(figure, figure.add_subplot(), fit, grid, name)
-        inner = grid.values[i][~grid.outside & np.isfinite(grid.values[i])]
+        inner = grid.values[i][~(grid.beyond if name == "sigma" else grid.outside) & np.isfinite(grid.values[i])]
         span = f"{inner.min():.4g} to {inner.max():.4g}{grid.unit}" if inner.size else "unknown"
         made.append(figure_html(figure, f"Map of the model, {text}: {span} between the tie points."))
     residuals = residuals_of(fit)

@@ -18,7 +18,7 @@ from xcoreg.plot.style import new_figure
 from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.html import STATUS_STYLES, sort_statuses
-from xcoreg.results.text import correction_range, crs_unit, is_local, model_name, number, rounded_rows
+from xcoreg.results.text import correction_range, crs_unit, decimals, is_local, model_name, number, rounded_rows
 
 _WINDS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 
@@ -142,19 +142,24 @@ def models(fit: Coregistration) -> str:
     """Compare the models that were tried, if any."""
     tried = () if fit.details.assessment is None else fit.details.assessment.models
     size = pixel_size(fit)
-    rows = []
-    for one in tried:
-        values = [px(value / size) if math.isfinite(value) else "–" for value in (one.rmse_r, one.score, one.error)]
+    rows, unit_z = [], fit.details.unit_z or "m"
+    for at, one in enumerate(tried):
+        heights = one.kind in {other.kind for other in tried[:at]}  # their models come after the horizontal ones
+        values = [
+            px(value / (1.0 if heights else size)) if math.isfinite(value) else "–"
+            for value in (one.rmse_r, one.score, one.error)
+        ]
         if one.error == 0:
             values[2] = "best"
         parameters = f"{2 * one.parameters:.0f}" if math.isfinite(one.parameters) else "–"
-        name = f"<strong>{escape(model_name(one.kind))}</strong>" if one.chosen else escape(model_name(one.kind))
+        name = escape(model_name(one.kind) + (f", dz in {unit_z}" if heights else ""))
+        name = f"<strong>{name}</strong>" if one.chosen else name
         rows.append([name, *values, parameters, escape(one.reason or ("chosen" if one.chosen else ""))])
     caption = (
         "Error at check points (cross-validation), target px: radial RMSE; robust and weighted error, which decides; "
         "one standard error of its distance to the best. The simplest model within one standard error is chosen."
     )
-    head = ["Model", "RMSE", "robust", "± to the best", "parameters", ""]
+    head = ["Model", "RMSE", "robust", "± to the best", "parameters", "remark"]
     return table(head, rows, caption=caption, numbers=4, markup=True) if rows else ""
 
 
@@ -233,10 +238,12 @@ def height_answer(fit: Coregistration) -> list[str]:
         lines.append(f"Its heights are {abs(dz):.3g} {unit} too {way}{mean}: {dz:+.3f} {unit} is added.")
     q = fit.quality
     if q.dh_count and math.isfinite(q.dh_nmad_after):
+        digits = decimals(q.dh_nmad_after, 1.0) + 1
+        shown = (f"{value:.{digits}f} {unit}" for value in (q.dh_nmad_before, q.dh_nmad_after))
+        medians = (f"{value:+.{digits}f} {unit}" for value in (q.dh_median_before, q.dh_median_after))
         lines.append(
-            f"On stable terrain the NMAD of the elevation differences is {q.dh_nmad_before:.3g} {unit} before "
-            f"and {q.dh_nmad_after:.3g} {unit} after the correction, their median {q.dh_median_before:+.3g} {unit} and "
-            f"{q.dh_median_after:+.3g} {unit} ({q.dh_count} pixels)."
+            f"On stable terrain the NMAD of the elevation differences is {' before and '.join(shown)} after the "
+            f"correction, their median {' and '.join(medians)} ({q.dh_count} pixels)."
         )
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from xcoreg.files import replacing
 from xcoreg.plot.stack import plot_stack
 from xcoreg.report import html
 from xcoreg.results.stack import StackFit
-from xcoreg.results.stack_text import HEAD, date_cells, describe_stack, stack_rows
+from xcoreg.results.stack_text import date_cells, date_head, describe_stack, stack_rows
 
 _SIGN = (
     "A correction is what is added to the coordinates of a date to lie where the datum is: x_true = x + dx. dcol runs "
@@ -35,7 +36,9 @@ def write_stack_report(stack: StackFit, path: str | os.PathLike[str], *, title: 
         body.append(html.section(heading, html.figure_html(plot_stack(stack, name), alt)))
     body.append(html.section("In numbers", html.table([], [list(row) for row in stack_rows(stack)])))
     dates = zip((one for one in stack.dates if one.role == "date"), stack.shifts_px.tolist(), strict=True)
-    body.append(html.section("Dates", html.table(HEAD, [date_cells(one, px) for one, px in dates], numbers=6)))
+    body.append(
+        html.section("Dates", html.table(date_head(stack), [date_cells(one, px) for one, px in dates], numbers=6))
+    )
     body.append(html.section("Pairs that were refused", _refused_pairs(stack)))
     options = [[name, str(value)] for name, value in {**stack.options, **stack.versions, "made": stack.date}.items()]
     body.append(html.section("Options and versions", html.table([], options)))
@@ -56,7 +59,15 @@ def _refused_pairs(stack: StackFit) -> str:
     reasons = bad["status"].where(~bad["outlier"], "contradicts the other pairs")
     columns = (bad["target"], bad["reference"], bad["dcol"], bad["drow"], bad["normalised"], reasons)
     rows = [
-        [a, b, f"{dcol:+.2f}", f"{drow:+.2f}", f"{size:.1f}", why]
+        [
+            a,
+            b,
+            *(
+                f"{value:{spec}}" if math.isfinite(value) else ""
+                for value, spec in ((dcol, "+.2f"), (drow, "+.2f"), (size, ".1f"))
+            ),
+            why,
+        ]
         for a, b, dcol, drow, size, why in zip(*columns, strict=True)
     ]
-    return html.table(["target", "reference", "dcol", "drow", "residual, sigma", ""], rows, markup=False)
+    return html.table(["target", "reference", "dcol, px", "drow, px", "residual, sigma", "reason"], rows, markup=False)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from pyproj.exceptions import CRSError
 
 from xcoreg import georef
 from xcoreg.core.matches import Status, decode_column, encode_column
 from xcoreg.core.models import Model, model_from_dict
-from xcoreg.errors import MatchError, OptionError
+from xcoreg.errors import MatchError, OptionError, warn_user
 from xcoreg.files import replacing
+from xcoreg.georef.rpc import shifted
+from xcoreg.georef.terrain import ModelMove
 from xcoreg.results.details import Details, Origin, corrections_of
 from xcoreg.results.html import html_fit
 from xcoreg.results.shift import Shift
@@ -105,6 +106,7 @@ class Quality:
 #: Version of the file format; raised when an older xcoreg could misread a file. Version 1 (xcoreg 0.1.0) is read, too.
 SCHEMA = 2
 FORMAT = "xcoreg fit"
+_POOR_REFIT = 0.05  # px: RPCs that are further off than this do not hold a correction
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -526,6 +528,53 @@ class Coregistration:
 
         return displacement_raster(self, resolution=resolution, like=like)
 
+    def corrected_rpcs(self) -> georef.RPCRefit:
+        """RPCs of a raw image that hold the correction, with the difference that refitting them leaves.
+
+        Returns
+        -------
+        RPCRefit
+            `rpcs`, and `rms` and `largest`, px, over the image and the heights below it. A constant correction moves
+            the offsets and is exact. :func:`xcoreg.georef.write_rpcs` writes them.
+
+        Raises
+        ------
+        OptionError
+            When the fit is not one of a raw image with RPCs (``match(raw, ref, dem=...)``).
+        MatchError
+            When there is no trusted correction.
+
+        Warns
+        -----
+        CoregWarning
+            When RPCs cannot hold the correction, as a jitter.
+
+        Examples
+        --------
+        >>> import xcoreg  # doctest: +SKIP
+        >>> fit = xcoreg.match(raw, ref, dem="dem.tif")  # doctest: +SKIP
+        >>> xcoreg.georef.write_rpcs("raw_RPC.TXT", fit.corrected_rpcs())  # doctest: +SKIP
+        """
+        sensor = self.details.sensor
+        if sensor is None or sensor.rpcs is None:
+            raise OptionError("the fit is not of a raw image with RPCs: match(raw, ref, dem=...) makes one")
+        if not self.ok or self.model is None:
+            raise MatchError(f"there is no trusted correction: {self.status.reason}", self.points)
+        rpcs = georef.RPCModel.from_dict(sensor.rpcs)
+        if not self.is_field:
+            return georef.RPCRefit(shifted(rpcs, -self.shift.dcol, -self.shift.drow), 0.0, 0.0)
+        corrected = georef.CorrectedSensor(georef.RPCGround(rpcs), ModelMove(self.model))
+        low, high = sensor.heights
+        half = max((high - low) * 0.55, abs(rpcs.height_scale) * 0.5)
+        middle = (low + high) / 2
+        refit = georef.refit_rpcs(rpcs, corrected.unproject, self.shape, (middle - half, middle + half))
+        if refit.largest > _POOR_REFIT:
+            warn_user(
+                f"RPCs cannot hold this correction ({self.model.kind}): they are off by {refit.rms:.2g} px RMS and "
+                f"{refit.largest:.2g} px at most; apply the fit itself, or match with model='affine'"
+            )
+        return refit
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, exact: what :meth:`save` writes."""
         return {
@@ -581,6 +630,10 @@ def _columns_to_dict(values: Shift | Quality) -> dict[str, Any]:
 
 def _columns_from_dict(data: dict[str, Any]) -> dict[str, Any]:
     texts = {"unit", "unit_z", "warnings"} | ({"cov_z"} if data.get("cov_z") is None else set())
+    wrong = [name for name in ("unit", "unit_z") if not isinstance(data.get(name), str | None)]
+    wrong += ["warnings" for one in data.get("warnings", ()) if not isinstance(one, str)]
+    if wrong:
+        raise TypeError(f"{wrong[0]} is not a text")
     return {name: value if name in texts else decode_column(value) for name, value in data.items()}
 
 
@@ -596,57 +649,3 @@ def version_of(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
-
-
-def load_fit(path: str | Path) -> Coregistration:
-    """Read a result written by :meth:`Coregistration.save`.
-
-    Parameters
-    ----------
-    path : str or Path
-        The JSON file.
-
-    Returns
-    -------
-    Coregistration
-        Equal to the one that was saved, to the last digit.
-
-    Raises
-    ------
-    OptionError
-        When there is no such file, it holds something else, is damaged, or was written by a newer xcoreg.
-
-    Examples
-    --------
-    >>> import tempfile, xcoreg
-    >>> scene = xcoreg.simulate.pair((300, 300), shift=(1.25, -0.5), seed=1)
-    >>> fit = scene.tgt.coreg.match(scene.ref)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     fit.save(f"{folder}/fit.json")
-    ...     load_fit(f"{folder}/fit.json") == fit
-    True
-    """
-    source = Path(path)
-    try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise OptionError(f"there is no file {source}: a fit is written by fit.save(path)") from error
-    except OSError as error:
-        raise OptionError(f"cannot read {source}: {error.strerror}") from error
-    except ValueError as error:
-        raise OptionError(f"{source} is not an xcoreg fit file: it is not JSON ({error})") from error
-    if isinstance(data, dict) and data.get("format") == "xcoreg stack":
-        raise OptionError(f"{source} holds a stack of dates: read it with xcoreg.load_stack")
-    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("schema"), int):
-        raise OptionError(f"{source} is not an xcoreg fit file: it is JSON without the mark {FORMAT!r}")
-    if data["schema"] > SCHEMA:
-        found = f"schema {data['schema']}, this one reads up to {SCHEMA}"
-        raise OptionError(f"{source} was written by a newer xcoreg ({found}): pip install --upgrade xcoreg")
-    try:
-        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()  # infinite numbers and half characters
-        fit = Coregistration.from_dict(data)
-        if not fit.grid.affine.determinant:
-            raise ValueError("a grid without area")
-        return fit
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CRSError) as error:
-        raise OptionError(f"{source} is a damaged fit: {type(error).__name__} {error}; estimate it again") from error

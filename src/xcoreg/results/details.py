@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -85,16 +86,19 @@ class CheckPoints:
 
     window : (n,) int; Identifiers of the tie points.
     dx, dy : (n,) float; Observed minus predicted correction, CRS units; NaN where unknown.
+    height : (n,) float; Height of the ground there, m; None where no terrain was given.
     """
 
     window: Ints
     dx: Floats
     dy: Floats
+    height: Floats | None = None
 
     def __post_init__(self) -> None:
         n = (np.size(self.window),)
-        for name, dtype in (("window", np.int64), ("dx", np.float64), ("dy", np.float64)):
-            _set(self, name, freeze(name, getattr(self, name), n, dtype))
+        for name, dtype in (("window", np.int64), ("dx", np.float64), ("dy", np.float64), ("height", np.float64)):
+            if getattr(self, name) is not None:
+                _set(self, name, freeze(name, getattr(self, name), n, dtype))
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,66 @@ class TargetHeights:
     dtype: str = ""
 
 
+@dataclass(frozen=True)
+class ParallaxDetails:
+    """Shift in proportion to the height of the terrain, in the middle of the tie points.
+
+    dx, dy : Correction per metre of height, CRS units; cov : its 2 x 2 covariance.
+    height_nmad : NMAD of the heights that would explain the residuals at check points, m: what is left as DEM error.
+    """
+
+    dx: float
+    dy: float
+    cov: tuple[tuple[float, float], tuple[float, float]]
+    height_nmad: float = np.nan
+
+    def __post_init__(self) -> None:
+        (xx, xy), (yx, yy) = self.cov
+        _set(self, "cov", ((float(xx), float(xy)), (float(yx), float(yy))))
+
+    @property
+    def direction(self) -> float:
+        """Direction of the correction of what is higher, degrees clockwise from the y axis of the CRS (North)."""
+        return float(np.degrees(np.arctan2(self.dx, self.dy)) % 360.0)
+
+    @property
+    def size(self) -> float:
+        """Length of the correction per metre of height, CRS units."""
+        return float(np.hypot(self.dx, self.dy))
+
+    @property
+    def size_sigma(self) -> float:
+        """Standard deviation of the length."""
+        unit = np.array([self.dx, self.dy]) / self.size
+        return float(np.sqrt(unit @ np.array(self.cov) @ unit))
+
+    @property
+    def direction_sigma(self) -> float:
+        """Standard deviation of the direction, degrees."""
+        across = np.array([self.dy, -self.dx]) / self.size
+        return float(np.degrees(np.sqrt(across @ np.array(self.cov) @ across) / self.size))
+
+
+@dataclass(frozen=True)
+class SensorDetails:
+    """Sensor of a raw image that was matched over terrain; the fit is in the pixels of that image.
+
+    rpcs : Its RPCs as delivered, by name; None for another sensor.
+    dem : Name of the elevation model.
+    heights : Lowest and largest height below the image, m above the ellipsoid.
+    dem_sigma : Standard deviation of the errors of the heights, means over windows, that the tie points show, m.
+    """
+
+    rpcs: dict[str, Any] | None = None
+    dem: str = ""
+    heights: tuple[float, float] = (0.0, 0.0)
+    dem_sigma: float = np.nan
+
+    def __post_init__(self) -> None:
+        low, high = self.heights
+        _set(self, "heights", (float(low), float(high)))
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """What a fit records besides its answer.
@@ -227,6 +291,8 @@ class Details:
     ref_grid, tgt_nodata, ref_nodata : Grid of the reference; markers of missing pixels, stored or found.
     interim, assessment, elevation : How one shift came about; how the model of a field was chosen; of elevation models.
     heights : Of elevation models: what held the heights of the target.
+    sensor : Of raw images: the sensor and the terrain.
+    parallax : Shift in proportion to the height, where terrain was given and explains shifts.
     biases : Of elevation models: what `apply` adds to heights by the terrain.
     nodata_is_stored : Whether the file of the target names its marker: an image without one has other rules then.
     origin : Images and date; no part of the answer: fits that differ in it alone are equal.
@@ -240,6 +306,8 @@ class Details:
     assessment: Assessment | None = None
     elevation: ElevationDetails | None = None
     heights: TargetHeights | None = None
+    sensor: SensorDetails | None = None
+    parallax: ParallaxDetails | None = None
     nodata_is_stored: bool = False
     origin: Origin = Origin()
     biases: tuple[BiasCurve, ...] = ()
@@ -269,7 +337,9 @@ class Details:
         out["interim"] = {name: value for name, value in asdict(self.interim).items() if value not in (None, ())}
         if self.assessment is not None:
             out["assessment"] = asdict(self.assessment)
-        for name in ("elevation", "heights"):
+            if self.assessment.check.height is None:
+                del out["assessment"]["check"]["height"]
+        for name in ("elevation", "heights", "sensor", "parallax"):
             if getattr(self, name) is not None:
                 out[name] = asdict(getattr(self, name))
         if self.biases:
@@ -289,12 +359,14 @@ class Details:
         return cls(
             options=values.get("options") or {},
             ref_grid=_grid_from_dict(values["ref_grid"]) if values.get("ref_grid") else None,
-            tgt_nodata=values.get("tgt_nodata"),
-            ref_nodata=values.get("ref_nodata"),
+            tgt_nodata=_checked("tgt_nodata", "float | None", values.get("tgt_nodata")),
+            ref_nodata=_checked("ref_nodata", "float | None", values.get("ref_nodata")),
             interim=_make(Interim, interim),
             assessment=_assessment(values["assessment"]) if values.get("assessment") else None,
             elevation=_make(ElevationDetails, values["elevation"]) if values.get("elevation") else None,
             heights=_make(TargetHeights, values["heights"]) if values.get("heights") else None,
+            sensor=_make(SensorDetails, values["sensor"]) if values.get("sensor") else None,
+            parallax=_make(ParallaxDetails, values["parallax"]) if values.get("parallax") else None,
             nodata_is_stored=bool(values.get("nodata_is_stored")),
             origin=_make(Origin, values.get("origin") or {}),
             biases=tuple(_make(BiasCurve, one) for one in values.get("biases") or ()),
@@ -317,8 +389,17 @@ def _grid_from_dict(data: dict[str, Any]) -> GeoBox:
 
 
 def _make(kind: type[_Kind], data: dict[str, Any]) -> _Kind:
-    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in data.items() if name in known})
+    known = {one.name: str(one.type) for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: _checked(name, known[name], value) for name, value in data.items() if name in known})
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    """Refuse a value of another type than a field has, so that nothing breaks later: kind is its annotation."""
+    kinds = {*re.split(r"\W+", kind)} - {""}
+    plain = (int, float) if kinds <= {"int", "float", "bool", "None"} else str if kinds <= {"str", "None"} else object
+    if not isinstance(value, plain) and not (value is None and "None" in kinds):
+        raise TypeError(f"{name} is {value!r:.80}, not {kind}")
+    return value
 
 
 def _set(frozen: Any, name: str, value: Any) -> None:

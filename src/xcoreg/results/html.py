@@ -79,6 +79,7 @@ def map_svg(points: TiePoints, frame: Floats | None = None) -> str:
     known, good = np.vstack([np.stack([shown.x, shown.y], 1), corners]), shown.take(shown.ok)
     place = _Place(known)
     _, factor = _arrows(good, place)
+    factor = min(factor, max(_longest_inside(good, corners), 0.3 * factor))
     place = _Place(np.vstack([known, _tips(good, factor)]))  # with room for the tips of the arrows
     size = f'width="{place.width:.0f}" height="{place.height + _LINE:.0f}" style="overflow:visible"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">']
@@ -134,6 +135,18 @@ def _arrows(good: TiePoints, place: _Place, factor: float | None = None) -> tupl
             (e, f), (g, h) = (c, d) + min(5.0, 0.4 * size) * _HEAD @ (step / size)
             lines.append(f'<path d="M{e:.1f} {f:.1f}L{c:.1f} {d:.1f}L{g:.1f} {h:.1f}" fill="none" stroke="{colour}"/>')
     return lines, stretch / place.scale
+
+
+def _longest_inside(good: TiePoints, corners: Floats) -> float:
+    """By how much corrections may be exaggerated so that arrows end within a convex outline, with a small margin."""
+    if len(corners) < 4 or not len(good):
+        return math.inf
+    edges, middle = np.diff(corners, axis=0), corners[:-1].mean(0)
+    normals = np.stack([-edges[:, 1], edges[:, 0]], 1) / np.maximum(np.hypot(*edges.T), 1e-300)[:, None]
+    normals *= np.sign(((corners[:-1] - middle) * normals).sum(1))[:, None]  # outwards
+    room = (corners[:-1] * normals).sum(1) - np.stack([good.x, good.y], 1) @ normals.T
+    step = np.nan_to_num(np.stack([good.dx, good.dy], 1)) @ normals.T
+    return float(np.min(0.97 * room[step > 0] / step[step > 0], initial=math.inf))
 
 
 def _tips(good: TiePoints, factor: float) -> Floats:

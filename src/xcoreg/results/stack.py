@@ -23,6 +23,7 @@ from xcoreg.files import replacing
 from xcoreg.georef.crs import unit_of
 from xcoreg.results.coregistration import Coregistration, Quality
 from xcoreg.results.details import Details, Origin
+from xcoreg.results.reading import read_result
 from xcoreg.results.shift import Shift
 from xcoreg.results.stack_adjust import adjust_stack, times_of
 from xcoreg.results.stack_parts import StackDate, StackPairs, StackQuality, from_plain, to_plain
@@ -447,17 +448,17 @@ def load_stack(path: str | Path) -> StackFit:
     ...     load_stack(f"{folder}/stack.json") == stack
     True
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror}; a stack is written by stack.save(path)") from error
-    except ValueError as error:
-        raise OptionError(f"{path} is not an xcoreg stack file: it is not JSON ({error})") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise OptionError(f"{path} is not an xcoreg stack file; a fit of two images is read by xcoreg.load_fit")
-    if data.get("schema", 0) > SCHEMA:
-        raise OptionError(f"{path} was written by a newer xcoreg: pip install --upgrade xcoreg")
-    try:
-        return StackFit.from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OptionError(f"{path} is a damaged stack: {type(error).__name__} {error}; match it again") from error
+    return read_result(path, FORMAT, SCHEMA, _checked_stack)
+
+
+def _checked_stack(data: dict[str, Any]) -> StackFit:
+    stack = StackFit.from_dict(data)
+    n, pairs = len(stack.dates), stack.pairs
+    ends = np.concatenate([pairs.target, pairs.reference])
+    if stack.fields and len(stack.fields) != n:
+        raise ValueError(f"{len(stack.fields)} fields of {n} dates")
+    if ends.size and not 0 <= ends.min() <= ends.max() < n:
+        raise ValueError("pairs of dates that are not there")
+    if not all(one.affine.determinant for one in (stack.grid, *(one.grid for one in stack.dates))):
+        raise ValueError("a grid without area")
+    return stack

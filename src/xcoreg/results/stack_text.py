@@ -10,12 +10,14 @@ import numpy as np
 
 from xcoreg.core.matches import Status
 from xcoreg.results.html import table_html
+from xcoreg.results.text import crs_unit, number
 
 if TYPE_CHECKING:
     from xcoreg.results.stack import StackFit
     from xcoreg.results.stack_parts import StackDate
 
 _SHOWN = 40  # dates in a notebook
+_STYLE = "<style>.xcoreg-stack td:not(:last-child), .xcoreg-stack th { white-space: nowrap }</style>"
 
 
 def describe_stack(stack: StackFit) -> str:
@@ -62,18 +64,22 @@ def date_cells(one: StackDate, pixels: tuple[float, float]) -> list[str]:
         return [one.name, "", "", "", "", pairs, "", one.reason or one.status.reason]
     (sx, sy), (col, row) = one.sigma, pixels
     ratio = f"{one.ratio:.2f}" if math.isfinite(one.ratio) else ""
-    map_cells = [f"{one.dx:+.4g} ± {sx:.2g}", f"{one.dy:+.4g} ± {sy:.2g}"]
+    map_cells = [number(v, s, 1.0).replace("±", " ± ") for v, s in ((one.dx, sx), (one.dy, sy))]
     return [one.name, *map_cells, f"{col:+.3f}", f"{row:+.3f}", pairs, ratio, one.reason]
 
 
-HEAD = ["date", "dx", "dy", "dcol", "drow", "pairs", "chi² / dof", ""]
+def date_head(stack: StackFit) -> list[str]:
+    """Names of the columns of the table of dates, with their units."""
+    unit = crs_unit(stack.crs_wkt).strip()
+    return ["date", f"dx, {unit}", f"dy, {unit}", "dcol, px", "drow, px", "pairs", "chi² / dof", "reason"]
 
 
 def summarise_stack(stack: StackFit) -> str:
     """Stack, one line for each fact and each date."""
     lines = [f"Stack: {describe_stack(stack)}", *(f"  {name:<20} {text}" for name, text in stack_rows(stack))]
-    cells = [HEAD, *(date_cells(one, px) for one, px in _dates(stack))]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(HEAD))]
+    head = date_head(stack)
+    cells = [head, *(date_cells(one, px) for one, px in _dates(stack))]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
     lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -83,7 +89,9 @@ def stack_html(stack: StackFit) -> str:
     facts = table_html(list(stack_rows(stack)), [])
     rows = [date_cells(one, px) for one, px in _dates(stack)]
     more = f"<p>and {len(rows) - _SHOWN} more dates</p>" if len(rows) > _SHOWN else ""
-    return f"<div><b>Stack of dates</b>{facts}{table_html(rows[:_SHOWN], HEAD)}{more}</div>"
+    used = rows if any(row[-1] for row in rows) else [row[:-1] for row in rows]
+    dates = table_html(used[:_SHOWN], date_head(stack)[: len(used[0])] if used else [])
+    return f"<div class='xcoreg-stack'>{_STYLE}<b>Stack of dates</b>{facts}{dates}{more}</div>"
 
 
 def _dates(stack: StackFit) -> Iterator[tuple[StackDate, tuple[float, float]]]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from xcoreg import georef
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
+from xcoreg.csv_files import read_csv
 from xcoreg.errors import OptionError, require
-from xcoreg.files import read_csv, replacing
+from xcoreg.files import replacing
 
 if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints

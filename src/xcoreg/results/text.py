@@ -68,13 +68,22 @@ def map_text(shift: Shift) -> str:
 
 def rounded_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """All facts of a fit as pages show them: the shift with the digits that its standard deviation leaves."""
+    shift = fit.shift_or_none
     for name, text in fit_rows(fit):
         shown = text
-        if name == "total shift" and "target px" in text and fit.shift_or_none is not None:
-            sigma = fit.shift.sigma_px
-            col, row = (number(v, s, 1.0) for v, s in zip((fit.shift.dcol, fit.shift.drow), sigma, strict=True))
+        if name == "total shift" and "target px" in text and shift is not None:
+            pairs = zip((shift.dcol, shift.drow), shift.sigma_px, strict=True)
+            col, row = (number(value, sigma, 1.0) for value, sigma in pairs)
             shown = f"dcol {col}, drow {row} target px"
+        elif name in ("sub-pixel shift", "total shift") and shift is not None:
+            shown = _rounded(text, decimals(max(shift.sigma_px), 1.0))
+        elif name == "angle" and shift is not None and (length := math.hypot(shift.dcol, shift.drow)) > 0:
+            shown = _rounded(text, min(decimals(math.degrees(max(shift.sigma_px) / length), 1.0), 3))
         yield name, re.sub(r"(?<=\d)±", " ± ", shown)
+
+
+def _rounded(text: str, digits: int) -> str:
+    return re.sub(r"([+-]?)(\d+\.\d+)", lambda found: f"{found[1]}{float(found[2]):.{digits}f}", text)
 
 
 def describe_shift(shift: Shift) -> str:
@@ -90,6 +99,8 @@ _NAMES = {
     "polynomial3": "polynomial of order 3",
     "piecewise": "piecewise linear",
     "spline": "smoothing spline",
+    "parallax": "polynomial, and shifts in proportion to the height",
+    "lines": "plane, and splines along and across the track",
     "tps": "thin-plate spline",
 }
 
@@ -343,6 +354,7 @@ def describe_fit(fit: Coregistration) -> str:
 def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
     """All facts of a fit: pairs of a name and a text."""
     yield from field_rows(fit) if is_local(fit) else single_rows(fit)
+    yield from _terrain_rows(fit)
     origin = fit.details.origin
     if origin.target or origin.reference:
         yield (
@@ -351,6 +363,21 @@ def fit_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
         )
     if origin.date:
         yield "made", f"{origin.date}, xcoreg {fit.versions.get('xcoreg', 'unknown')}"
+
+
+def _terrain_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
+    """Terrain of raw images, and shifts in proportion to heights."""
+    sensor, parallax = fit.details.sensor, fit.details.parallax
+    if sensor is not None:
+        low, high = sensor.heights
+        yield "terrain", f"{sensor.dem}, {low:.0f} to {high:.0f} m; the correction is in pixels of the raw image"
+        if np.isfinite(sensor.dem_sigma):
+            yield "errors of heights", f"{sensor.dem_sigma:.1f} m (standard deviation, means over windows)"
+    if parallax is not None:
+        size = number(parallax.size, parallax.size_sigma, 1.0).lstrip("+")
+        way = number(parallax.direction, parallax.direction_sigma, 1.0).lstrip("+")
+        yield "parallax", f"{size}{crs_unit(fit.crs_wkt)} per m of height, towards {way}° (clockwise from North)"
+        yield "residuals as heights", f"{parallax.height_nmad:.2f} m (NMAD at check points)"
 
 
 def _status(fit: Coregistration) -> str:

@@ -13,6 +13,7 @@ from xarray import DataArray, Dataset, Variable, full_like
 
 from xcoreg import georef
 from xcoreg.core import Floats
+from xcoreg.core.area import STATISTICS
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
 from xcoreg.io.tags import without_statistics
@@ -21,6 +22,7 @@ from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
 from xcoreg.results.coregistration import version_of
+from xcoreg.warp.areas import resampler_of
 from xcoreg.warp.bias import without_bias
 from xcoreg.warp.heights import bound_to_heights
 from xcoreg.warp.mapping import Mapping, aligned_grid, as_geobox, compose, outline, reference_grid
@@ -272,6 +274,7 @@ def _mask_to_resample(bands: dict[Any, DataArray], dims: Dims, needed: bool) -> 
 
 def _resample_mask(mask: Variable, plan: WarpPlan, kernel: str) -> Variable:
     """Mask of the output: where the kernel finds data, as for the pixels themselves."""
+    kernel = "bilinear" if kernel in STATISTICS else kernel  # half of the weight there, half of the area here
     resampler = Resampler(plan.mapping, plan.frame.grid.shape.yx, kernel, 0, 0, "uint8")
     data = resample(DataArray(mask.astype(bool) if mask.chunks else mask), resampler)
     return Variable((*mask.dims[:-2], *plan.frame.dims), data.astype(bool), mask.attrs)
@@ -302,7 +305,7 @@ def _resample_band(band: DataArray, plan: WarpPlan, decided: BandPlan) -> DataAr
     """Interpolate one band (..., y, x) onto the output grid, as its plan says, and describe the result."""
     mask = mask_of(band)
     mask = None if mask is None else mask.transpose(*band.dims[-2:])
-    data = resample(band, Resampler.of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
+    data = resample(band, resampler_of(plan.mapping, plan.frame.grid.shape.yx, decided), mask)
     return describe_band(band, data, plan.frame, decided)
 
 

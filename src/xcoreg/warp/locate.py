@@ -11,12 +11,13 @@ from xcoreg.core import Floats
 from xcoreg.core.kernels import KERNELS, nearest_index, reach
 from xcoreg.core.sampling import sample
 from xcoreg.errors import OptionError, require
-from xcoreg.georef import AffineGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
+from xcoreg.georef import AffineGround, TerrainGround, map_to_pixel, parse_crs, pixel_to_map, transform_points
 from xcoreg.georef.ground import approximate_to_map, approximate_to_pixel
+from xcoreg.io.terrain import over_terrain
 from xcoreg.raster.bands import shape_of, to_band
 from xcoreg.raster.file_mask import mask_of
 from xcoreg.raster.nodata import Validity, stored_nodata, validity_of
-from xcoreg.warp.rectify import as_ground
+from xcoreg.warp.ground import as_ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ class Located:
         return require("pandas", extra="vector").DataFrame(self.to_dict())
 
 
-def locate(
+def locate(  # noqa: PLR0913 - the points, the image, its georeference and its terrain
     image: DataArray | Dataset | None,
     points: Any,
     *,
@@ -116,13 +117,15 @@ def locate(
     band: int | str | None = None,
     resampling: str | None = "nearest",
     height: float = 0.0,
+    dem: Any = None,
+    vertical_datum: Any = None,
 ) -> Located:
     """Find points in an image, or (None) between the corners that `ground` is: :meth:`CoregAccessor.locate`."""
     if resampling is not None and resampling not in KERNELS:
         raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(KERNELS)}, or None")
     x, y, carried, own = _columns(points)
-    found = as_ground(ground, image, height)
     shape = (1, 1) if image is None else shape_of(image)
+    found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
     to_pixel = _map_to_pixel_of(
         found, shape, crs if crs is not None else own if own is not None else "EPSG:4326", x.size
     )
@@ -139,7 +142,7 @@ def locate(
     return Located(x, y, col, row, inside, value, carried, normalized or image is None)
 
 
-def place(
+def place(  # noqa: PLR0913 - as locate
     image: DataArray | Dataset | None,
     col: ArrayLike,
     row: ArrayLike,
@@ -148,15 +151,16 @@ def place(
     ground: Any = None,
     normalized: bool = False,
     height: float = 0.0,
+    dem: Any = None,
+    vertical_datum: Any = None,
 ) -> tuple[Floats, Floats]:
     """Find where positions in an image lie on the ground; the inverse of :func:`locate`."""
-    found = as_ground(ground, image, height)
-    cols, rows = np.asarray(col, np.float64), np.asarray(row, np.float64)
-    cols, rows = np.broadcast_arrays(cols, rows)
     shape = (1, 1) if image is None else shape_of(image)
+    found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
+    cols, rows = np.broadcast_arrays(np.asarray(col, np.float64), np.asarray(row, np.float64))
     if normalized or image is None:
         cols, rows = map_to_pixel(_PIXELS, cols * shape[1], rows * shape[0])
-    if found.crs is None or cols.size <= _MANY or isinstance(found, AffineGround):
+    if found.crs is None or cols.size <= _MANY or isinstance(found, AffineGround | TerrainGround):
         x, y = found.to_map(cols, rows)
         return (x, y) if found.crs is None else transform_points(found.crs, crs, x, y)
     to_map, x, y = approximate_to_map(found, shape, crs), np.empty(cols.size), np.empty(cols.size)
@@ -199,7 +203,7 @@ def _map_to_pixel_of(ground: Any, shape: tuple[int, int], crs: Any, n: int) -> A
     """Make the function from coordinates of the points to pixels."""
     if ground.crs is None and not isinstance(ground, AffineGround):
         raise OptionError("the CRS of the ground is unknown: give it, gcps.with_crs('EPSG:...')")
-    if n > _MANY and not isinstance(ground, AffineGround):
+    if n > _MANY and not isinstance(ground, AffineGround | TerrainGround):
         return approximate_to_pixel(ground, shape, crs)
     return lambda x, y: ground.to_pixel(*transform_points(crs, ground.crs, x, y))
 

@@ -183,8 +183,12 @@ class Mapping:
         """Source rows and columns, each (n_rows, n_cols), of a block of the output."""
         if self.matrix is not None:
             return self.source_of(_indices(rows)[:, None], _indices(cols))
+        pieces = list(self._parts(rows, cols))
+        if len(pieces) == 1:
+            row, col = pieces[0][0].positions(rows, cols)
+            return row, col
         out = np.empty((2, rows.stop - rows.start, cols.stop - cols.start))
-        for patch, part in self._parts(rows, cols):
+        for patch, part in pieces:
             here = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, (rows, cols), strict=True))
             out[:, here[0], here[1]] = patch.positions(*part)
         return out[0], out[1]

@@ -9,6 +9,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from xcoreg import georef
+from xcoreg.core.area import STATISTICS
 from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
 from xcoreg.raster.bands import name_of
@@ -17,7 +18,7 @@ from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_va
 from xcoreg.warp.vertical import VerticalCorrection, band_correction, heights_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from xarray import DataArray
 
@@ -150,10 +151,11 @@ APPLY_OPTIONS = tuple(ApplyKeywords.__annotations__)
 _FLAGS = {"flag_values", "flag_masks", "flag_meanings"}  # of classes, in the words of CF
 
 
-def check_resampling(resampling: str) -> None:
+def check_resampling(resampling: str, also: Iterable[str] = ()) -> None:
     """Refuse a kernel that does not exist."""
-    if str(resampling) not in ("auto", *KERNELS):
-        raise OptionError(f"resampling={resampling!r} is unknown: choose one of auto, {', '.join(KERNELS)}")
+    known = ("auto", *KERNELS, *also)
+    if str(resampling) not in known:
+        raise OptionError(f"resampling={resampling!r} is unknown: choose one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +180,7 @@ class ApplyOptions:
         return cls(**given)
 
     def __post_init__(self) -> None:
-        check_resampling(self.resampling)
+        check_resampling(self.resampling, STATISTICS)
         named = self.vertical if isinstance(self.vertical, list | tuple) else [self.vertical]
         if not all(one is None or isinstance(one, bool | int | str) for one in named):
             raise OptionError(f"vertical is {self.vertical!r:.80}: give True, False, or the bands that hold heights")
@@ -227,7 +229,7 @@ class WarpPlan:
 class BandPlan:
     """What becomes of one band.
 
-    kernel : One of ``core.kernels.KERNELS``; see :func:`kernel_of`.
+    kernel : One of ``core.kernels.KERNELS`` or ``core.area.STATISTICS``; see :func:`kernel_of`.
     dtype : Of the output; that of the band, unless heights are corrected.
     validity : Which values of the band are data.
     fill : Value of missing output pixels.
@@ -292,10 +294,10 @@ def kernel_of(band: DataArray, resampling: str) -> str:
     classes = holds_classes(band)
     if resampling == "auto" or band.dtype.kind == "b":
         return "nearest" if classes else "cubic"
-    if classes and resampling != "nearest":
+    if classes and resampling not in ("nearest", "mode"):
         warn_user(
             f"{name_of(band)} holds classes (a colour table, flags or single bits), and resampling={resampling!r} "
-            "mixes their numbers into others: leave it out, or give resampling='nearest'"
+            "mixes their numbers into others: leave it out, or give resampling='nearest' or 'mode'"
         )
     return resampling
 

@@ -77,7 +77,10 @@ class Patch:
         """Rows of nodes, interpolated at columns of the patch."""
         cell, part = numbers // self.step, numbers % self.step / self.step
         nodes = self.nodes[:, cells]
-        return nodes[..., cell] + (nodes[..., cell + 1] - nodes[..., cell]) * part
+        # Taken, not indexed: rows stay side by side in memory, and so does everything made of them.
+        here = nodes.take(cell, axis=-1)
+        out: Floats = here + (nodes.take(cell + 1, axis=-1) - here) * part
+        return out
 
     def _single_pixels(self, rows: slice, cols: slice) -> tuple[NDArray[np.intp], Floats]:
         at, exact = self.single_pixels
@@ -92,8 +95,11 @@ def _nodes_within(span: slice, corner: int, step: int) -> NDArray[np.intp]:
     return np.unique([first, *range(-(-first // step) * step, last, step), last])
 
 
-def make_patch(exact: Exact, block: Block, size: tuple[int, int] | None, allowed: float) -> Patch:
-    """Compute the positions of a patch, refined until their error is allowed."""
+def make_patch(exact: Exact, block: Block, size: tuple[int, int] | None, allowed: float, far: float = _FAR) -> Patch:
+    """Compute the positions of a patch, refined until their error is allowed; far beyond the image it does not matter.
+
+    size : Rows and columns of the image, of which the first two values of `exact` are positions.
+    """
     row, col = (_WIDEST * np.arange(max(-(-(span.stop - span.start) // _WIDEST) + 1, _FEWEST)) for span in block)
     step, corner = _WIDEST, (block[0].start, block[1].start)
     nodes = np.stack(exact(corner[0] + row[:, None].astype(np.float64), corner[1] + col.astype(np.float64)))
@@ -103,7 +109,7 @@ def make_patch(exact: Exact, block: Block, size: tuple[int, int] | None, allowed
         fine = _double_nodes(nodes)
         at = np.nonzero(_new_nodes(unresolved))
         found = np.stack(exact(corner[0] + at[0] * (step / 2), corner[1] + at[1] * (step / 2)))
-        wrong = _error(fine[:, at[0], at[1]], found, size) > allowed / 2
+        wrong = _error(fine[:, at[0], at[1]], found, size, far) > allowed / 2
         fine[:, at[0], at[1]] = found
         unresolved &= _cells_with(wrong, at, fine.shape[1:]) | _partly_missing(fine)
         if not unresolved.any():
@@ -162,15 +168,15 @@ def _length(values: Floats) -> Floats:
     return out
 
 
-def _error(guess: Floats, found: Floats, size: tuple[int, int] | None) -> Floats:
+def _error(guess: Floats, found: Floats, size: tuple[int, int] | None, far: float) -> Floats:
     """Distance between positions; 0 where both are unknown, or far beyond the image."""
     known, guessed = np.isfinite(found).all(axis=0), np.isfinite(guess).all(axis=0)
     error = np.where(known | guessed, np.inf, 0.0)
     both = known & guessed
     error[both] = _length(found[:, both] - guess[:, both])
-    for position, length in zip(found, size, strict=True) if size is not None else ():
+    for position, length in zip(found[:2], size, strict=True) if size is not None else ():
         with np.errstate(invalid="ignore"):
-            error[(position + error < -_FAR) | (position - error > length + _FAR)] = 0.0
+            error[(position + error < -far) | (position - error > length + far)] = 0.0
     return error
 
 

@@ -5,121 +5,38 @@ Its ground (:mod:`xcoreg.georef.ground`) is given, or read from the image: trans
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from pickle import dumps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rioxarray.exceptions import RioXarrayError
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.errors import GridError, NoOverlap, NotGeoreferenced, OptionError, warn_user
-from xcoreg.georef import AffineGround, Corners, GCPFit, GCPs, RPCGround, as_crs, fit_gcps, read_gcps, read_rpcs
+from xcoreg.georef import GCPFit, TerrainGround
 from xcoreg.georef.gcps import unrolled
-from xcoreg.georef.transform import middle_of
-from xcoreg.io.read import chunk_unread, shape_of_file
+from xcoreg.io.read import chunk_unread
 from xcoreg.io.tags import without_rpcs
+from xcoreg.io.terrain import over_terrain
 from xcoreg.lazy import token
-from xcoreg.raster.bands import arrays_of, is_chunked, pick_variable, shape_of, spatial_dims
-from xcoreg.raster.geolocation import coordinate_ground, domain_ground, find_arrays
-from xcoreg.raster.grid import check_size, georeferenced_by, grid_of, needs_rectifying
-from xcoreg.results.coregistration import version_of
+from xcoreg.raster.bands import arrays_of, is_chunked, shape_of, spatial_dims
+from xcoreg.raster.geolocation import find_arrays
+from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
+from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
-from xcoreg.warp.mapping import as_geobox, compose, outline, pixel_span, reference_grid
+from xcoreg.warp.ground import as_ground
+from xcoreg.warp.mapping import as_geobox, outline, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampling
+from xcoreg.warp.terrain import mapping_of
 
 if TYPE_CHECKING:
     from xcoreg.georef import Ground
-    from xcoreg.results.coregistration import Coregistration
-
-
-def gcps_of(image: DataArray | Dataset) -> GCPs | None:
-    """Control points that an image carries."""
-    band = pick_variable(image, None, "the image")[0]
-    try:
-        mapping = band.rio.grid_mapping
-        text = band.coords[mapping].attrs.get("gcps") if mapping in band.coords else None
-    except RioXarrayError:
-        text = None
-    if text is None:
-        return None
-    _check_complete(band)
-    features = json.loads(text)["features"] if isinstance(text, str) else text["features"]
-    places = [feature["geometry"]["coordinates"] for feature in features]
-    properties = [feature["properties"] for feature in features]
-    gcps = GCPs.from_gdal(
-        [each["col"] for each in properties],
-        [each["row"] for each in properties],
-        [place[0] for place in places],
-        [place[1] for place in places],
-        z=[place[2] if len(place) > 2 else 0.0 for place in places],
-        id=tuple(str(each.get("id", "")) for each in properties),
-        info=tuple(str(each.get("info") or "") for each in properties),
-        crs=band.rio.crs,
-    )
-    return gcps if len(gcps) else None
-
-
-def _check_complete(band: DataArray) -> None:
-    """Refuse a part of a file: its control points, RPCs and geolocation count the pixels of the whole."""
-    whole = shape_of_file(band)
-    if whole is not None and shape_of(band) != whole:
-        raise OptionError(
-            f"the image has {shape_of(band)} rows and columns, its file {whole}: its control points or RPCs count the "
-            "pixels of the whole; rectify first, then cut"
-        )
-
-
-def ground_of(image: DataArray | Dataset, height: float = 0.0) -> Ground:
-    """Ground of an image by its transform, control points, geolocation arrays or RPCs."""
-    try:
-        grid = grid_of(image, "the image")
-        return AffineGround(grid.affine, as_crs(grid.crs), middle_of(grid))
-    except NotGeoreferenced:
-        by = georeferenced_by(image)
-        if by is None:
-            raise
-    gcps = gcps_of(image)
-    if gcps is not None:
-        return fit_gcps(gcps)
-    arrays = coordinate_ground(image, spatial_dims(image, "the image"))
-    if arrays is not None:
-        return arrays
-    band = pick_variable(image, None, "the image")[0]
-    source = band.encoding["source"]
-    found: Ground = read_rpcs(source, height) if by == "RPCs" else domain_ground(source)
-    _check_complete(band)
-    return found
-
-
-def as_ground(ground: Any, image: DataArray | Dataset | None, height: float = 0.0) -> Ground:
-    """Make a ground of GCPs, RPCs, corners, a transform, a path of control points, or an image."""
-    if ground is None:
-        if image is None:
-            raise OptionError("there is no georeference: give an image, GCPs, RPCs or Corners")
-        return ground_of(image, height)
-    if isinstance(ground, GCPs):
-        return fit_gcps(ground)
-    if isinstance(ground, Corners):
-        return ground.ground(shape_of(image) if image is not None else (1, 1))
-    if isinstance(ground, Affine):
-        return AffineGround(ground, None if image is None else image.rio.crs)
-    if isinstance(ground, str | Path):
-        return fit_gcps(read_gcps(ground))
-    if hasattr(ground, "line_num_coeff"):
-        return RPCGround(ground, height)
-    if all(hasattr(ground, name) for name in ("crs", "to_map", "to_pixel")):
-        found: Ground = ground
-        return found
-    raise OptionError(f"a {type(ground).__name__} does not georeference an image: give GCPs, RPCs or Corners")
 
 
 _Image = TypeVar("_Image", bound=DataArray | Dataset)
@@ -156,7 +73,7 @@ class GroundMapping:
         return georef.pixel_to_map(_PIXELS, *self.ground.to_pixel(x, y))
 
 
-def rectify(
+def rectify(  # noqa: PLR0913 - the image, its georeference, its terrain and the output
     image: _Image,
     ground: Any = None,
     *,
@@ -166,22 +83,27 @@ def rectify(
     resampling: str = "auto",
     nodata: float | None = None,
     height: float = 0.0,
+    dem: Any = None,
+    vertical_datum: Any = None,
+    drop_hidden: bool = False,
 ) -> _Image:
     """Bring an image known by control points, RPCs or corners onto a map grid, in one interpolation."""
     check_resampling(resampling)
     if like is not None and (crs is not None or resolution is not None):
         raise OptionError("like= and crs=, resolution= each choose the output grid: give one of them")
-    found = as_ground(ground, image, height)
+    dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    found = over_terrain(as_ground(ground, image, height), shape, dem, vertical_datum)
     if found.crs is None:
         raise NotGeoreferenced("the ground has no CRS: give it, gcps.with_crs('EPSG:...')")
-    dims, shape = spatial_dims(image, "the image"), shape_of(image)
+    if drop_hidden and not isinstance(found, TerrainGround):
+        raise OptionError("drop_hidden= leaves out what terrain hides: give the terrain, dem=")
     _warn_of_folds(found, shape)
     image, dims = _plain_pixels(image, dims)
     source = GeoBox(shape, Affine(*_PIXELS), georef.as_crs(found.crs))
     grid = map_grid(found, shape, crs, resolution) if like is None else as_geobox(like, "like")
     check_size(grid.shape.yx, shape, asked=True, lazy=is_chunked(image))
     frame = frame_like(like) if isinstance(like, DataArray | Dataset) else frame_for(image, dims, source, grid)
-    mapping = compose(frame.grid, source, cast("Any", _ground_mapping(found, shape)))
+    mapping = mapping_of(frame.grid, source, _ground_mapping(found, shape), drop_hidden)
     if mapping is None:
         raise NoOverlap("no pixel of the output falls on the image: compare both with xcoreg info")
     plan = WarpPlan(mapping, frame, resampling, nodata)
@@ -323,7 +245,9 @@ class CorrectedGround:
         return self.ground.to_pixel(*before)  # type: ignore[no-any-return]
 
 
-def rectified_to(image: _Image, reference: Any, ground: Any = None, *, nodata: float | None = None) -> _Image:
+def rectified_to(
+    image: _Image, reference: Any, ground: Any = None, *, nodata: float | None = None, resampling: str = "auto"
+) -> _Image:
     """Rectify an image into the CRS of a reference, to be matched there, unless it has a transform.
 
     Pixels that are still in a file are rectified when they are needed: a match reads a few windows of one band.
@@ -333,7 +257,7 @@ def rectified_to(image: _Image, reference: Any, ground: Any = None, *, nodata: f
     is_image = isinstance(reference, DataArray | Dataset)
     crs = grid_of(reference, "the reference").crs if is_image else getattr(reference, "crs", None)
     chunked: _Image = chunk_unread(image)
-    return rectify(chunked, as_ground(ground, image), crs=crs, nodata=nodata)
+    return rectify(chunked, as_ground(ground, image), crs=crs, nodata=nodata, resampling=resampling)
 
 
 def rectify_by(image: _Image, fit: Coregistration, ground: Any = None, **options: Any) -> _Image:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from xarray import DataArray
 
 from xcoreg import lazy
 from xcoreg.core import Array, Floats
 from xcoreg.core.kernels import reach, round_position
-from xcoreg.core.sampling import sample, sample_axes, shrink
+from xcoreg.core.sampling import sample, sample_axes, shrink, work_dtype
 from xcoreg.raster.nodata import Validity
+from xcoreg.warp.averages import Averager, mask_like, read_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-    from xarray import DataArray, Variable
+    from xarray import Variable
 
     from xcoreg.warp.mapping import Box, Mapping
     from xcoreg.warp.plan import BandPlan
@@ -31,6 +33,9 @@ _WIDE, _SQUARE = 4096, 512  # longest block, px, of parallel grids and of others
 _TILE, _LONGEST = 256, 2048  # sides of the blocks of a dask output are multiples of the first up to the second, px
 _PART = 64  # px, instead of the first, for outputs so coarse that a tile needs many chunks of the source
 _COARSE = 4.0  # source px per output px from which on blocks are averaged before they are interpolated
+_VERY_COARSE, _FINE = 128.0, 16  # the same for all of an image before anything else; blocks along an output px then
+_LARGEST_BLOCK = 2048  # px along a side of a block: averages of averages follow
+_READ = 1 << 24  # px of the source read at once to be averaged
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Resampler:
     dtype : Of the output; that of the source, unless heights are corrected.
     correction : Of heights, added to what was interpolated; `dtype` is floating then.
     validity : Which values of the source are data; default: all but `nodata`, NaN and infinity.
+    averaged : Rows and columns of the blocks that the source is the averages of, NaN where there are none.
     """
 
     mapping: Mapping | None
@@ -55,6 +61,15 @@ class Resampler:
     dtype: str
     correction: VerticalCorrection | None = None
     validity: Validity | None = None
+    averaged: tuple[int, int] = (1, 1)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Rows and columns of the source per output pixel."""
+        if self.mapping is None:
+            return (1.0, 1.0)
+        rows, cols = (scale / by for scale, by in zip(self.mapping.scale, self.averaged, strict=True))
+        return rows, cols
 
     @classmethod
     def of(cls, mapping: Mapping | None, shape: tuple[int, int], plan: BandPlan) -> Resampler:
@@ -66,11 +81,13 @@ class Resampler:
         """Source pixels that a block of the output needs; (0, 0, 0, 0) when none."""
         if self.mapping is None:
             return (0, 0, 0, 0)
-        blocks = self._blocks
+        blocks = tuple(block * by for block, by in zip(self._blocks, self.averaged, strict=True))
         scales = (scale / block for scale, block in zip(self.mapping.scale, blocks, strict=True))
         # One more than the reach of the kernel: averaged blocks start at an edge, not at a pixel.
         margin = max(block * (reach(self.kernel, scale) + 1) for scale, block in zip(scales, blocks, strict=True))
-        return self.mapping.window(rows, cols, margin, blocks)
+        row0, row1, col0, col1 = self.mapping.window(rows, cols, margin, (blocks[0], blocks[1]))
+        by_row, by_col = self.averaged
+        return row0 // by_row, -(-row1 // by_row), col0 // by_col, -(-col1 // by_col)
 
     def __call__(self, source: Array, box: Box, rows: slice, cols: slice, mask: Array | None = None) -> Array:
         """Make a block of the output: source (..., row1 - row0, col1 - col0), mask alike -> (..., n_rows, n_cols)."""
@@ -94,15 +111,16 @@ class Resampler:
         copied = self.kernel == "nearest"
         valid = None if copied else self._valid(*layers)
         values, good, frame = (source, None, (1, 1)) if copied else self._average(source, valid)
+        copies = not copied and self._copies_exactly and not (valid is None and _sums_are_copies(source))
         for tile in _tiles(rows, cols):
-            at = mapping.positions(*tile)
+            at = self._averaged_positions(mapping.positions(*tile))
             row, col = (slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, block, strict=True))
             goal = out[..., row, col]
             if copied:
                 goal[...] = self._take_nearest(source, at, origin)
                 continue
             goal[...] = self._interpolate(values, good, at, origin, frame)
-            if self._copies_exactly:
+            if copies:
                 self._copy_exact_hits(source, at, origin, goal)
         return out
 
@@ -110,14 +128,15 @@ class Resampler:
         self, mapping: Mapping, layers: Layers, origin: tuple[int, int], block: tuple[slice, slice]
     ) -> Array:
         """Make a block of a parallel grid from positions along its axes."""
-        at = tuple(axis - start for axis, start in zip(mapping.axes(*block), origin, strict=True))
+        axes = self._averaged_positions(mapping.axes(*block))
+        at = tuple(axis - start for axis, start in zip(axes, origin, strict=True))
         source, _ = layers
-        if self.kernel == "nearest" or mapping.copies_pixels:
+        if self.kernel == "nearest" or (mapping.copies_pixels and not self._smooths):
             # Pixels are copied unchanged, missing ones too: NaN and infinity stay.
             out, inside = sample_axes(source, None, at[0], at[1], "nearest")
             out = out.astype(self.dtype, copy=False)
             return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
-        out, good = sample_axes(source, self._valid(*layers), at[0], at[1], self.kernel, scale=mapping.scale)
+        out, good = sample_axes(source, self._valid(*layers), at[0], at[1], self.kernel, scale=self.scale)
         return self._to_stored(out, good)
 
     def _take_nearest(self, source: Array, at: Positions, origin: tuple[int, int]) -> Array:
@@ -129,7 +148,7 @@ class Resampler:
         self, values: Array, valid: Array | None, at: Positions, origin: tuple[int, int], blocks: tuple[int, int]
     ) -> Array:
         """Interpolate a tile in an image of averaged blocks, usually single pixels."""
-        scale = self.mapping.scale if self.mapping is not None else (1.0, 1.0)
+        scale = self.scale
         if blocks != (1, 1):
             by_row, by_col = blocks
             at = ((at[0] - origin[0] + 0.5) / by_row - 0.5, (at[1] - origin[1] + 0.5) / by_col - 0.5)
@@ -152,8 +171,13 @@ class Resampler:
     def _copies_exactly(self) -> bool:
         """Whether a copy preserves more than arithmetic: NaN, infinity, minus zero, integers beyond 2**53."""
         kind = np.dtype(self.dtype)
-        unwidened = self.mapping is not None and max(self.mapping.scale) == 1.0
-        return unwidened and (kind.kind == "f" or kind.itemsize == 8)
+        unwidened = self.mapping is not None and max(self.mapping.scale) == 1.0 and self.averaged == (1, 1)
+        return unwidened and not self._smooths and (kind.kind == "f" or kind.itemsize == 8)
+
+    @property
+    def _smooths(self) -> bool:
+        """Whether the kernel changes pixels at whole positions, too."""
+        return self.kernel == "cubic_spline"
 
     def _copy_exact_hits(self, source: Array, at: Positions, origin: tuple[int, int], out: Array) -> None:
         """Copy pixels at integer positions, as a shift by whole pixels does."""
@@ -168,17 +192,42 @@ class Resampler:
         """Sizes of the blocks in which a much finer source is averaged first; (1, 1) on parallel grids."""
         if self.mapping is None or self.mapping.is_parallel or self.kernel == "nearest":
             return (1, 1)
-        by_row, by_col = (int(scale // 2) if scale >= _COARSE else 1 for scale in self.mapping.scale)
+        by_row, by_col = (int(scale // 2) if scale >= _COARSE else 1 for scale in self.scale)
         return by_row, by_col
+
+    @property
+    def blocks_first(self) -> tuple[int, int]:
+        """Sizes of the blocks in which all of the source is averaged before anything else; usually (1, 1)."""
+        if self.kernel == "nearest":
+            return (1, 1)
+        sizes = (min(scale // _FINE, _LARGEST_BLOCK) if scale > _VERY_COARSE else 1 for scale in self.scale)
+        by_row, by_col = (int(size) for size in sizes)
+        return by_row, by_col
+
+    def _averaged_positions(self, at: Positions) -> Positions:
+        """Positions in the image of averages, of positions in the source."""
+        if self.averaged == (1, 1):
+            return at
+        return (at[0] + 0.5) / self.averaged[0] - 0.5, (at[1] + 0.5) / self.averaged[1] - 0.5
 
     def _valid(self, source: Array, mask: Array | None) -> NDArray[np.bool_] | None:
         """Find the valid pixels; None when all are."""
+        if self.averaged != (1, 1):
+            return np.isfinite(source)
         if source.dtype.kind != "f" and self.nodata is None and self.validity is None and mask is None:
             return None
         valid = (self.validity or Validity(self.nodata)).of(source)
         if mask is not None:
             valid &= mask != 0
         return None if valid.all() else valid
+
+
+def _sums_are_copies(source: Array) -> bool:
+    """Whether a sum with weights of one and zero returns every pixel, of a source without missing pixels."""
+    if source.dtype not in (np.float32, np.float64):
+        return False
+    negative_zero = source.dtype.type(-0.0).view(f"i{source.dtype.itemsize}")
+    return not (source.view(negative_zero.dtype) == negative_zero).any()
 
 
 def to_stored(
@@ -219,28 +268,26 @@ def _next_value(marker: Array) -> Any:
 
 def resample(image: DataArray, resampler: Resampler, mask: Variable | None = None) -> Any:
     """Run a resampler over an array and its mask: -> (..., *resampler.shape) numpy, or dask.array.Array for dask."""
+    while (blocks := resampler.blocks_first) != (1, 1):
+        size = image.shape[-2], image.shape[-1]
+        image, mask = Averager(resampler, blocks, size, str(work_dtype(image.dtype))).run(image, mask), None
+        averaged = (resampler.averaged[0] * blocks[0], resampler.averaged[1] * blocks[1])
+        resampler = replace(resampler, averaged=averaged)
     if lazy.is_lazy(image):
         data = image.data
-        scale = (1.0, 1.0) if resampler.mapping is None else resampler.mapping.scale
-        sizes = zip(resampler.shape, data.chunks[-2:], scale, strict=True)
+        sizes = zip(resampler.shape, data.chunks[-2:], resampler.scale, strict=True)
         chunks = tuple(chunks_of(size, max(old), coarser) for size, old, coarser in sizes)
         if resampler.correction is not None and resampler.correction.mapping.is_identity:
             chunks = data.chunks[-2:]
-        lazy_mask = None if mask is None else mask.chunk(dict(zip(mask.dims, data.chunks[-2:], strict=True))).data
         return lazy.map_output_blocks(
-            resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype, lazy_mask
+            resampler, data, (chunks[0], chunks[1]), resampler.box, resampler.dtype, mask_like(image, mask)
         )
     out = np.empty((*image.shape[:-2], *resampler.shape), dtype=resampler.dtype)
-    y_dim, x_dim = image.dims[-2:]
     parallel = resampler.mapping is None or resampler.mapping.is_parallel
     layers = out.size // max(resampler.shape[0] * resampler.shape[1], 1)
-    coarser = 1.0 if resampler.mapping is None else resampler.mapping.scale[0] * resampler.mapping.scale[1]
+    coarser = resampler.scale[0] * resampler.scale[1]
     for rows, cols in _blocks(resampler.shape, layers * coarser, _WIDE if parallel else _SQUARE):
-        box = resampler.box(rows, cols)
-        window = {y_dim: slice(box[0], box[1]), x_dim: slice(box[2], box[3])}
-        source = image.isel(window).values
-        masks = () if mask is None else (mask.isel(window).values,)
-        out[..., rows, cols] = resampler(source, box, rows, cols, *masks)
+        out[..., rows, cols] = resampler(*read_block(image, mask, resampler.box(rows, cols), rows, cols))
     return out
 
 
@@ -263,7 +310,7 @@ def _aligned(span: slice) -> list[slice]:
 
 def _blocks(shape: tuple[int, int], layers: float, longest: int) -> Iterator[tuple[slice, slice]]:
     wide = min(shape[1], longest)
-    high = max(int(_BLOCK_PIXELS / (max(wide, 1) * max(layers, 1))), 32)
+    high = max(int(_BLOCK_PIXELS / (max(wide, 1) * max(layers, 1))), 32 if layers < _READ // (1 << 16) else 8)
     for row in range(0, shape[0], high):
         for col in range(0, shape[1], max(wide, 1)):
             yield slice(row, min(row + high, shape[0])), slice(col, min(col + wide, shape[1]))

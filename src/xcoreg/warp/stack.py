@@ -13,7 +13,7 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.core import Array
 from xcoreg.errors import CoregWarning, MatchError, NoOverlap, OptionError, warn_user
-from xcoreg.io.series import dates_of, series_dim
+from xcoreg.io.series import copies_of, dates_of, series_dim
 from xcoreg.raster.bands import spatial_bands, spatial_dims
 from xcoreg.raster.file_mask import MASK
 from xcoreg.raster.grid import grid_of, located
@@ -21,6 +21,7 @@ from xcoreg.results.coregistration import version_of
 from xcoreg.results.details import corrections_of
 from xcoreg.results.stack_adjust import times_of
 from xcoreg.warp.apply import apply, describe_band, field_warnings, output_frame
+from xcoreg.warp.areas import resampler_of
 from xcoreg.warp.mapping import Box, Mapping, compose
 from xcoreg.warp.metadata import with_file_tags, wrap_on_grid
 from xcoreg.warp.plan import ApplyOptions, BandPlan, Displacement, WarpPlan, plan_image, plan_layers
@@ -28,6 +29,7 @@ from xcoreg.warp.resample import Resampler, chunks_of, resample
 
 if TYPE_CHECKING:
     from xcoreg.io.series import Date
+    from xcoreg.results.coregistration import Coregistration
     from xcoreg.results.stack import StackFit
 
 
@@ -98,6 +100,11 @@ def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
     return _on_one_grid(cube, dim, chosen, stack, checked)
 
 
+def fit_of(image: Any, stack: StackFit) -> Coregistration:
+    """Correction of one image or file, which is a date of the stack by its name or time."""
+    return stack.fit(_positions(dates_of([image]), stack, True)[0])
+
+
 def _positions(dates: list[Date], stack: StackFit, alone: bool) -> list[int]:
     """Position in the stack of every date: by name, else by time, else by order."""
     names = {one: at for at, one in enumerate(stack.names)}
@@ -110,6 +117,13 @@ def _positions(dates: list[Date], stack: StackFit, alone: bool) -> list[int]:
     undated = np.isnat(times).any() or any(np.isnat(one.time) for one in dates)
     if unknown and undated and not alone and len(dates) == len(names) == len(unknown):
         return list(range(len(dates)))
+    here, there = copies_of(one.name for one in dates), copies_of(names)
+    part = [name for name in here if here[name] != there[name] and max(here[name], there[name]) > 1]
+    if (any(one.numbered for one in dates) and len(dates) != len(names)) or (part and not unknown):
+        raise OptionError(
+            f"nothing but the order says which of the {len(names)} dates of the stack these {len(dates)} are: give "
+            "all of them in that order, or times or names before they are matched, da.assign_coords(time=...)"
+        )
     if unknown:
         raise OptionError(
             f"the stack has no date {unknown[0]!r} (its dates: {', '.join(stack.names[:3])}, ...): give images of the "
@@ -209,7 +223,7 @@ def _resample_dates(
     """Interpolate one band (..., y, x) of all dates."""
     (plan, decided), axis = plans, band.dims.index(dim)
     shape = plan.frame.grid.shape.yx
-    each = [Resampler.of(one, shape, decided) for one in mappings]
+    each = [resampler_of(one, shape, decided) for one in mappings]
     if not lazy.is_lazy(band):
         parts = [resample(band.isel({dim: [at]}), one) for at, one in enumerate(each)]
         return describe_band(band, np.concatenate(parts, axis=axis), plan.frame, decided)

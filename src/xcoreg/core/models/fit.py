@@ -26,6 +26,8 @@ from xcoreg.core.models.leastsq import (
     prepare_points,
     rejection_limit,
 )
+from xcoreg.core.models.lines import Lines
+from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, Polynomial4, fit_polynomial
 from xcoreg.core.models.rigid import Rigid
 from xcoreg.core.models.spline import Spline, fit_spline
@@ -177,6 +179,8 @@ def prepare_shifts(x: ArrayLike, y: ArrayLike, dx: ArrayLike, dy: ArrayLike, cov
 
 def fit_points(kind: Any, points: FitPoints, folds: int = 10) -> FitResult:
     """Fit a model of a kind; `folds` is the number of fits where cross-validation has no closed form."""
+    if hasattr(kind, "fit_result"):
+        return kind.fit_result(points)  # type: ignore[no-any-return]
     if hasattr(kind, "fit"):
         return fit_custom(kind, points, folds)
     name = _ALSO.get(kind, kind)
@@ -274,7 +278,7 @@ class HorizontalVertical:
 
 
 _CLASSES: tuple[Any, ...] = (
-    Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Homography, Rigid,
+    Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Homography, Rigid, Parallax, Lines,
 )  # fmt: skip
 _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical, "track": Track}
 
@@ -392,14 +396,15 @@ def _choose(points: FitPoints, kinds: Sequence[Any] = KINDS_AUTO, folds: int = 1
     warnings: list[str] = []
     needed = 1
     for kind in kinds:
-        if len(points) < _AUTO_NEEDS.get(kind, 0) and results:
-            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}: it needs {_AUTO_NEEDS[kind]}"
+        needs = _AUTO_NEEDS.get(str(kind), 0)
+        if len(points) < needs and results:
+            reasons[kind] = f"{len(points)} tie points are too few to choose {kind}: it needs {needs}"
             continue
         try:
             results[kind] = fit_points(kind, points, folds)
         except Degenerate as error:
             reasons[kind], needed = str(error), max(needed, error.needed)
-            warnings.append(reasons[kind])
+            warnings += [reasons[kind]] if isinstance(kind, str) else []  # of a term there may be nothing to find
     if not results:
         raise Degenerate("; ".join(reasons.values()), needed)
     losses = _losses(points, results)
@@ -443,7 +448,7 @@ def _summarise(
     for kind, result in results.items():
         scale = points.unit / np.sqrt(weights.mean())
         row = {
-            "kind": kind,
+            "kind": str(kind),
             "rmse_r": float(np.sqrt(result.squared.mean())) * points.unit,
             "score": float(np.sqrt(losses[kind].mean()) * scale),
             "error": float(np.sqrt(best.mean() + _standard_error(losses[kind] - best)) - np.sqrt(best.mean())) * scale,
@@ -451,7 +456,7 @@ def _summarise(
         }
         table.append({**row, "chosen": kind == chosen, "reason": ""})
     missing = {"rmse_r": np.nan, "score": np.nan, "error": np.nan, "parameters": np.nan, "chosen": False}
-    table += [{"kind": kind, **missing, "reason": reason} for kind, reason in reasons.items()]
+    table += [{"kind": str(kind), **missing, "reason": reason} for kind, reason in reasons.items()]
     result = results[chosen]
     residual = points.in_given_order(result.residual * points.unit)
     cov = points.in_given_order(result.check_cov * points.unit**2)

@@ -70,6 +70,8 @@ def _misfit(residual: Floats, covs: Floats, weights: Floats) -> float:
     """Mean ratio of two quantiles of the residuals to the expected ones, without outliers."""
     k, sound = residual.shape[1], weights > 0
     part = float(sound.mean())
+    if not part:  # nothing contradicts what is expected
+        return 1.0
     shares = [min(max(share, (share - _WRONG) / part), 0.99) for share in _SHARES]
     quantiles = np.quantile(squared_distance(residual[sound], covs[sound]), shares)
     return float(np.mean([q / chdtri(k, 1 - share) for q, share in zip(quantiles, _SHARES, strict=True)]))

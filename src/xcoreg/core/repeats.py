@@ -1,0 +1,146 @@
+"""Scenes that repeat themselves: circles of irrigation, blocks of a town, orchards, fields of one size.
+
+Windows of two such places agree about a shift, because every period of the pattern fits about as well as the next one,
+and a search within less than a period does not show it. So periods are looked for in the edges of both images, since
+brightness may differ from cell to cell, and an answer has to stand out among all of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft, ndimage
+from scipy.special import ndtr
+
+from xcoreg.core import Bools, Floats, Spectra
+from xcoreg.core.quality import box_sum, smooth
+from xcoreg.core.sampling import shrink
+
+_LARGE = 192  # windows of at least this side, px, are halved
+# Lags that are compared: beyond the main lobe, px, with at least this share of the pixels in common.
+_LOBE, _COMMON = 4, 0.3
+_SLOWEST = 6.0  # edges vary more slowly than this, cycles per window, without a pattern
+# Second peak of the autocorrelation of edges from which on a scene repeats itself, and share of the highest one from
+# which on a peak is a period, too. Without a pattern it stays below 0.2, mostly.
+_REPEATS, _PERIODS = 0.2, 0.5
+_FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields alike make one pair
+_VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
+# Another period fits the edges as well if it has more than this share of the correlation of the answer.
+_AS_WELL = 0.9
+_SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
+_CHANCE = 1e-4  # largest chance that cells of unrelated brightness correlate by so much better at the answer
+
+
+def fits_elsewhere(
+    tgt: Floats,
+    ref: Floats,
+    tgt_valid: Bools,
+    ref_valid: Bools,
+    /,
+    *,
+    by_edges: bool,
+    move: Floats | None = None,
+    limit: float = np.inf,
+) -> bool:
+    """Whether a scene repeats itself, and another place of its pattern fits about as well as the answer.
+
+    tgt, ref, tgt_valid, ref_valid : (n, rows, cols); windows that are aligned by the answer, and where they are valid.
+    move, limit : the answer (2,) along (col, row) and the largest correction that counts, px.
+    """
+    factor = 2 if min(tgt.shape[1:]) >= _LARGE else 1
+    if factor > 1:
+        (tgt, tgt_valid), (ref, ref_valid) = shrink(tgt, tgt_valid, factor), shrink(ref, ref_valid, factor)
+    lags = _Lags(tgt.shape[1:])
+    seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
+    images = list(zip((tgt, ref), seen, strict=True))
+    fields = [_edges(*one) for one in images]
+    # Rows of a few pixels are too fine for edges.
+    similar = np.maximum(lags.in_both(fields, seen), lags.in_both([_fine(*one) for one in images], seen))
+    peaks = lags.periods(similar)
+    if int(peaks.sum()) < _FEWEST:
+        return False
+    cell = float((lags.row**2 + lags.col**2)[peaks].min())
+    there = ndimage.binary_dilation(peaks, np.ones((3, 3)))
+    if move is not None and np.isfinite(limit):
+        at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
+        there &= np.maximum(*at) <= limit / factor
+    if not there.any():
+        return False
+    if not by_edges:
+        fields = [_band_pass(*one) for one in images]
+    fit = lags.correlation(*fields, *seen)
+    here, other = (float(np.clip(fit[some].max(), 1e-3, 0.9999)) for some in (lags.near, there))
+    if by_edges:
+        return other > _AS_WELL * here
+    # Fisher's z of as many independent numbers as there are cells, at the best of so many places.
+    cells = float((tgt_valid & ref_valid).sum()) / cell
+    better = (np.arctanh(here) - np.arctanh(other)) * np.sqrt(max(cells - 3, 0.0))
+    return bool(int(peaks.sum()) * ndtr(-better) > _CHANCE)
+
+
+class _Lags:
+    """Correlation of windows of one shape (rows, cols) at all lags, together, without wrapping around."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._wide = tuple(fft.next_fast_len(round((2 - _COMMON) * size), real=True) for size in shape)
+        rows, cols = (np.fft.fftfreq(size, 1 / size) for size in self._wide)
+        self.row, self.col = rows[:, None], cols[None, :]
+        self.near = np.maximum(np.abs(self.row), np.abs(self.col)) <= _LOBE
+
+    def correlation(self, one: Floats, two: Floats, weight: Floats, other: Floats) -> Floats:
+        """Correlation (rows, cols) of `two` moved by a lag with `one`, all (n, ...); 0 where little is in common."""
+        same, squares = two is one, [one * one, two * two]
+        fields = self._modes(one)
+        seen = self._modes(weight)
+        again = seen if same else self._modes(other)
+        both = self._sum(fields, fields if same else self._modes(two))
+        common = self._sum(seen, again) / weight[0].size / len(weight)
+        power = self._sum(self._modes(squares[0]), again) * self._sum(seen, self._modes(squares[1]))
+        enough = common > _COMMON * common[0, 0]
+        return np.where(enough, both / np.sqrt(np.maximum(power, 1e-12 * power.max() + 1e-30)), 0.0)
+
+    def in_both(self, fields: list[Floats], weights: list[Floats]) -> Floats:
+        """Autocorrelation that two images have in common."""
+        both = [self.correlation(one, one, weight, weight) for one, weight in zip(fields, weights, strict=True)]
+        return np.minimum(*both)
+
+    def periods(self, similar: Floats) -> Bools:
+        """Peaks of an autocorrelation with a valley before them: along a coast or a road it falls without one."""
+        tops = (similar == ndimage.maximum_filter(similar, 5, mode="wrap")) & (similar >= _REPEATS) & ~self.near
+        row, col = np.nonzero(tops)
+        path = np.linspace(0, 1, _ON_THE_WAY)[:, None]
+        way = [np.rint(path * lag).astype(np.intp) for lag in (self.row[row, 0], self.col[0, col])]
+        height = similar[row, col]
+        deep = similar[way[0], way[1]].min(0) < _VALLEY * height
+        tops[row, col] = deep & (height >= _PERIODS * height[deep].max(initial=0))
+        return np.asarray(tops)
+
+    def _modes(self, images: Floats) -> Spectra:
+        return np.asarray(fft.rfft2(images, self._wide, axes=(1, 2)))
+
+    def _sum(self, one: Spectra, two: Spectra) -> Floats:
+        return np.asarray(fft.irfft2((two * one.conj()).sum(0), self._wide), np.float64)
+
+
+def _edges(image: Floats, weight: Floats) -> Floats:
+    """Strength of edges (n, rows, cols), saturated, without slow variation, 0 where little is valid."""
+    soft = _average(image, weight, 3)
+    strength = np.hypot(np.gradient(soft, axis=1), np.gradient(soft, axis=2)) * weight
+    strength /= np.maximum(strength + _average(strength, weight, 15), 1e-30)
+    return np.asarray((strength - _average(strength, weight, round(min(image.shape[1:]) / _SLOWEST) | 1)) * weight)
+
+
+def _fine(image: Floats, weight: Floats) -> Floats:
+    """Intensities of detail of a few pixels."""
+    return np.asarray((image - _average(image, weight, 5)) * weight)
+
+
+def _average(image: Floats, weight: Floats, side: int) -> Floats:
+    """Mean of the valid pixels of a square neighbourhood."""
+    return np.asarray(box_sum(image * weight, side) / np.maximum(box_sum(weight, side), 1e-3))
+
+
+def _band_pass(image: Floats, weight: Floats) -> Floats:
+    """Intensities without slow variation, smoothed slightly."""
+    image = image - _average(image, weight, round(min(image.shape[1:]) / 3) | 1)
+    return smooth(image * weight, _SMOOTHED) * weight

@@ -1,0 +1,87 @@
+"""How good a field of shifts is: residuals at check points, the models compared, and the one shift of it all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xcoreg.core.models import Choice, Translation
+from xcoreg.core.models.parallax import Parallax
+from xcoreg.core.quality import ce90, nmad
+from xcoreg.georef import Linear, linear_of, vector_to_pixel
+from xcoreg.georef.crs import unit_of
+from xcoreg.matching.result import window_medians
+from xcoreg.results.coregistration import Quality
+from xcoreg.results.details import Assessment, CheckPoints, TriedModel
+from xcoreg.results.shift import Shift
+
+if TYPE_CHECKING:
+    from xcoreg.matching.blocks import Comparison
+    from xcoreg.matching.scene import Scene
+    from xcoreg.results.tiepoints import TiePoints
+
+_USELESS = (
+    "the correction does not reduce the residuals at check points (RMSE {:.3g} px before, {:.3g} px after): the images "
+    "are aligned already, or too few windows match"
+)
+
+
+def mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
+    """Make the one shift that describes the field best."""
+    ok = points.ok
+    mean = getattr(model, "horizontal", model)
+    if mean.kind != "translation":
+        mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
+    own = linear_of(scene.target.grid.affine)
+    (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
+    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene.target.grid.crs))
+    if model.dz_constant == 0.0:
+        return shift
+    cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
+    height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
+    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=scene.unit.name)
+
+
+def assessment_of(points: TiePoints, choice: Choice) -> Assessment:
+    """Record the comparison of models and the residuals at check points."""
+    ok, heights = points.ok, None
+    if isinstance(choice.model, Parallax):
+        heights = choice.model.surface.at(points.x[ok] + points.dx[ok], points.y[ok] + points.dy[ok])
+    check = CheckPoints(points.window[ok], choice.residual_dx, choice.residual_dy, heights)
+    return Assessment(tuple(TriedModel(**row) for row in choice.table), check)
+
+
+def with_heights(quality: Quality, compared: Comparison | None) -> Quality:
+    """Add the residuals of heights, which make the warning about residuals at check points needless."""
+    if compared is None:
+        return quality
+    warnings = tuple(text for text in quality.warnings if not text.startswith(_USELESS[:20]))
+    parts = {"before": compared.before, "after": compared.after}
+    heights: dict[str, Any] = {f"dh_median_{when}": part.median for when, part in parts.items()}
+    heights |= {f"dh_nmad_{when}": part.nmad for when, part in parts.items()}
+    return replace(quality, warnings=warnings, dh_count=compared.count, **heights)
+
+
+def field_quality(points: TiePoints, choice: Choice | None, linear: Linear) -> Quality:
+    """Residuals at check points before and after the correction, and medians of the trusted windows."""
+    ok = points.ok
+    if choice is None:
+        return Quality(n_windows=len(points), n_ok=int(ok.sum()))
+    before = points.dcol[ok], points.drow[ok]
+    after = vector_to_pixel(linear, choice.residual_dx, choice.residual_dy)
+    rmse = [float(np.sqrt(np.nanmean(np.hypot(*part) ** 2))) for part in (before, after)]
+    useless = [_USELESS.format(*rmse)] if rmse[1] >= rmse[0] else []
+    return Quality(
+        **window_medians(points, ok),
+        spread_px=float(np.hypot(nmad(after[0]), nmad(after[1])) / np.sqrt(2)),
+        n_check=int(np.isfinite(after[0]).sum()),
+        median_before=float(np.median(np.hypot(*before))),
+        median_after=float(np.nanmedian(np.hypot(*after))),
+        rmse_before=rmse[0],
+        rmse_after=rmse[1],
+        ce90_before=ce90(*before),
+        ce90_after=ce90(*after),
+        warnings=(*choice.warnings, *useless),
+    )

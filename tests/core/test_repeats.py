@@ -1,0 +1,58 @@
+"""Whether a scene repeats itself, and an answer stands out among its periods."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from xcoreg.core.repeats import fits_elsewhere
+
+_SIDE, _N = 96, 4
+
+
+def _circles(rng: np.random.Generator, offset: tuple[float, float], *, levels: int | None = None) -> np.ndarray:
+    """Windows (n, rows, cols) of circles in squares of 16 px, each of a brightness of its own."""
+    y, x = np.mgrid[:_SIDE, :_SIDE]
+    col, row = ((at + move) / 16 for at, move in zip((x, y), offset, strict=True))
+    inside = np.hypot(col % 1 - 0.5, row % 1 - 0.5) < 0.45
+    level = np.random.default_rng(levels) if levels is not None else rng
+    cells = level.uniform(0.5, 2, (_N, 9, 9))[:, (row // 1).astype(int), (col // 1).astype(int)]
+    return (inside * cells + 0.1 * rng.standard_normal((_N, _SIDE, _SIDE))).astype(np.float32)
+
+
+@pytest.mark.parametrize("by_edges", [False, True])
+def test_other_places_of_a_pattern_fit_as_well(by_edges):
+    rng = np.random.default_rng(1)
+    tgt, ref = _circles(rng, (3, 5)), _circles(rng, (3, 5))
+    valid = np.ones(tgt.shape, bool)
+    assert fits_elsewhere(tgt, ref, valid, valid, by_edges=by_edges)
+
+
+def test_the_same_place_of_a_pattern_stands_out():
+    rng = np.random.default_rng(2)
+    tgt, ref = _circles(rng, (3, 5), levels=7), _circles(rng, (3, 5), levels=7)
+    valid = np.ones(tgt.shape, bool)
+    assert not fits_elsewhere(tgt, ref, valid, valid, by_edges=False)
+
+
+def test_a_limit_below_the_period_says_which_place_is_meant():
+    rng = np.random.default_rng(3)
+    tgt, ref = _circles(rng, (3, 5)), _circles(rng, (3, 5))
+    valid = np.ones(tgt.shape, bool)
+    limited = {"by_edges": False, "move": np.array([1.0, -2.0])}
+    assert not fits_elsewhere(tgt, ref, valid, valid, limit=8.0, **limited)
+    assert fits_elsewhere(tgt, ref, valid, valid, limit=20.0, **limited)
+
+
+@pytest.mark.parametrize("kind", ["texture", "coast"])
+def test_other_scenes_do_not_repeat_themselves(kind):
+    rng = np.random.default_rng(4)
+    scene = gaussian_filter(rng.standard_normal((_N, _SIDE, _SIDE)), (0, 1, 1))
+    if kind == "coast":
+        y, x = np.mgrid[:_SIDE, :_SIDE]
+        scene = 0.2 * scene + 3 * (0.3 * x + y > 60)
+    tgt, ref = (np.float32(scene + 0.3 * rng.standard_normal(scene.shape)) for _ in range(2))
+    valid = np.ones(tgt.shape, bool)
+    valid[:, :20] = False
+    assert not fits_elsewhere(tgt, ref, valid, valid, by_edges=False)
