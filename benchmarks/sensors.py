@@ -1,8 +1,8 @@
 """Measure what sigma is worth on images that sensors, optics, clouds, compression and resampling have changed.
 
 Scenes are drawn in the Fourier plane on pixels half as large as the images' own, so that they alias as real ones do.
-Every pair has a spectrum, a shift of up to 1.5 px and a noise of its own (20 to 32 dB). One is right for the mean squared
-error over the variance; ellipses of 68 and 95 % should hold so many truths.
+Every pair has a spectrum, a shift of up to 1.5 px and a noise of its own (20 to 32 dB). One is right for the mean
+square of errors over their variance; ellipses of 68 and 95 % should hold so many truths.
 """
 
 from __future__ import annotations

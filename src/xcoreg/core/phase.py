@@ -103,7 +103,7 @@ def axes_of(rows: int, cols: int) -> tuple[tuple[Ints, Ints, Bools], ...]:
 def stripe_modes(striped: Bools, shape: tuple[int, ...]) -> Bools:
     """Modes (n, m) on which stripes along columns or rows, (n, 2) bool, lie."""
     near = [one[:, None] & axis for one, (*_, axis) in zip(striped.T, axes_of(*shape[-2:]), strict=True)]
-    return near[0] | near[1]
+    return np.asarray(near[0] | near[1])
 
 
 def ramps(shape: tuple[int, int], move: Floats) -> tuple[Spectra, Spectra]:
@@ -312,8 +312,9 @@ def _striped(images: tuple[Floats, Bools], power: Floats, mean: Floats) -> Bools
             out[:, axis] = (power[:, on] / np.maximum(mean[:, ring], 1e-30)).mean(1) > _STRIPED
         index = np.flatnonzero(out[:, axis])
         if index.size:
-            image, valid = (part[index].swapaxes(1, 2) if axis else part[index] for part in images)
-            out[index, axis] = _same_everywhere(image, valid)
+            image, valid = images[0][index], images[1][index]
+            turned = (image.swapaxes(1, 2), valid.swapaxes(1, 2)) if axis else (image, valid)
+            out[index, axis] = _same_everywhere(*turned)
     return out
 
 

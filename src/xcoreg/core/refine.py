@@ -181,7 +181,7 @@ def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: 
     flat, used, stripes = _each(modes.take, planes), np.ones((1, len(modes.sizes))), None
     if striped.any():
         stripes = stripe_modes(striped, shape)
-        used = modes.sums(~stripes) / modes.count
+        used = modes.sums((~stripes).astype(np.float32)) / modes.count
         flat = _each(lambda part: np.where(stripes, 0, part), flat)
     return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes)
 

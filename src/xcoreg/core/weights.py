@@ -172,8 +172,8 @@ def _equations(products: Products, move: Floats, modes: Modes) -> tuple[tuple[Fl
 def steps_taken(products: Products, last: Floats, modes: Modes) -> Steps:
     """Powers and weights where windows are, without a step."""
     here = np.zeros((len(last), 2))
-    powers, _, normal, _ = _equations(products, here, modes)
-    return Steps(here, last, *powers, normal)
+    (scene, noise, weight), _, normal, _ = _equations(products, here, modes)
+    return Steps(here, last, scene, noise, weight, normal)
 
 
 def scene_products(products: Products, steps: Steps, modes: Modes) -> tuple[Floats, ...]:
@@ -257,7 +257,7 @@ def spread_of_blocks(
         bread = _inverse(steps.normal)
         spread = bread @ middle @ bread * area**2 * count / max(count - 1, 1)
         ratio = np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2)
-    return np.clip(np.nan_to_num(ratio, nan=1.0, posinf=1.0) / _OF_NOISE, 1, None)
+    return np.asarray(np.clip(np.nan_to_num(ratio, nan=1.0, posinf=1.0) / _OF_NOISE, 1, None))
 
 
 def _block_sums(images: Floats) -> Floats:
