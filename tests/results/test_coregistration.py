@@ -9,8 +9,8 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.results.coregistration import SCHEMA, Coregistration, Quality, current_versions
-from xcoreg.results.reading import load_fit
 from xcoreg.results.details import Details
+from xcoreg.results.reading import load_fit
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
