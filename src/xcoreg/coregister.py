@@ -283,6 +283,7 @@ def georeference(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from xcoreg.simulate import pair, similarity
     >>> scene = pair((400, 400), shift=similarity((400, 400), degrees=20.0, shift=(30.0, -10.0)), seed=3)
     >>> photo = DataArray(scene.tgt.values, dims=("y", "x"))

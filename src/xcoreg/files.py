@@ -208,10 +208,11 @@ def _emptied_on_failure(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        time.sleep(_WAIT)  # other threads end their writing, which would make the folder again
-        for made in folder.rglob("*"):
-            with suppress(OSError):
-                os.truncate(made, 0)
+        for _ in range(3):
+            time.sleep(_WAIT)  # other threads end their writing, which would fill the disk, or make the folder, again
+            for made in folder.rglob("*"):
+                with suppress(OSError):
+                    os.truncate(made, 0)
         raise
 
 

@@ -147,18 +147,31 @@ def test_every_block_runs_and_prints_what_the_page_says(path, folder, monkeypatc
 STANDS_FOR = {"REF": "ref.tif", "TGT": "tgt.tif", "IMAGE": "tgt.tif", "JOBS": "'tgt*.tif'", "DIR": "many"}
 STANDS_FOR |= {"IMAGES": "ref.tif tgt.tif"}
 INSTEAD = {"dem": {"REF": "ref_dem.tif", "TGT": "dem.tif"}, "georef": {"IMAGE": "swath.tif"}}
+INSTEAD |= {"ortho": {"IMAGE": "raw.tif", "DEM": "1000"}}
 COMMANDS_NEED = """
 from xcoreg.simulate import dem_pair as _dem_pair
 _dems = _dem_pair((128, 160), seed=1)
 _w(_dems.ref, "ref_dem.tif")
 _w(_dems.tgt, "dem.tif")
+import numpy as _np, rasterio as _rasterio
+from affine import Affine as _Affine
+from xcoreg.georef import Terrain as _Terrain
+from xcoreg.simulate import raw_scene as _raw_scene
+_flat = _Terrain(_np.full((120, 120), 1000.0, "float32"), _Affine(60, 0, 280000, 0, -60, 5220000), "EPSG:32633")
+_raw = _raw_scene(_flat, (150, 140), 15.0, correction=(2.0, -1.0), seed=4)
+_shape = {"width": 140, "height": 150, "count": 1, "dtype": "float32"}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that there is no transform yet
+    with _rasterio.open("raw.tif", "w", driver="GTiff", **_shape) as _file:
+        _file.write(_raw.raw.values, 1)
+        _file.rpcs = _rasterio.rpc.RPC(**_raw.rpcs.to_dict())
 _pathlib.Path("points.csv").write_text("lon,lat\\n12.65,52.78\\n")
 """
 
 
 def test_the_commands_of_the_readme_run(folder):
     pytest.importorskip("geopandas")
-    names = {"_pathlib": __import__("pathlib")}
+    names = {"_pathlib": __import__("pathlib"), "warnings": warnings}
     exec(README_NEEDS, names)
     exec(COMMANDS_NEED, names)
     lines = [

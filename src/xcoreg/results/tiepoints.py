@@ -351,7 +351,7 @@ class TiePoints:
         >>> import xcoreg
         >>> scene = xcoreg.simulate.pair((256, 256), shift=(1.25, -0.5), seed=1)
         >>> scene.tgt.coreg.match(scene.ref).gcps
-        GCPs(2 points, WGS 84 / UTM zone 33N)
+        GCPs(4 points, WGS 84 / UTM zone 33N)
         """
         if self.grid is None:
             raise OptionError(
