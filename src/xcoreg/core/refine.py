@@ -160,6 +160,7 @@ def refine(
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
+    del columns["drifting"]
     return Refined(**columns, aligned=aligned)
 
 
@@ -321,21 +322,36 @@ def _phase_shift(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
 def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Floats], suspects: Ints) -> None:
     """Solve windows with changes again, with less weight on the changed pixels."""
     index = _windows_to_reweight(aligned, suspects)
+    drifting = columns["drifting"] | (np.hypot(*columns["drift"].T) > _NEAR_DRIFT)
+    before = {name: values.copy() for name, values in columns.items()} | {"rest": rest.copy()}
     for _ in range(_MOST_ITERATIONS):
         if not index.size:
-            return
+            break
         some = pair.take(index)
         tgt, ref = _pixels(some, rest[index])
         aligned.put(index, tgt, ref)
         difference = _difference(some, rest[index], tgt, ref)
         weight = weighting.change_weights(difference, ref + tgt, some.weight)
+        edges = weighting.edges_removed(weight, ref + tgt)
+        if edges.any():
+            back = index[edges]
+            rest[back] = before["rest"][back]
+            _replace_rows(columns, back, {name: values[back] for name, values in before.items() if name != "rest"})
+            aligned.put(back, *_pixels(pair.take(back), rest[back]))
+            index = index[~edges]
+            continue
         linear = _linearise_weighted(some, rest[index], weight, difference)
         products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.take_steps(products, pair.modes)
-        found = _columns(linear, products, steps, some.weight * weight, pair.modes, changes=True)
+        found = _columns(linear, products, steps, some.weight * weight, pair.modes, drifting[index])
+        del found["drift"]
         _replace_rows(columns, index, found)
-        rest[index] += steps.move
-        index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
+        columns["cov"][index] += left_over(columns["drift"][index])
+        rest[index] += found["move"]
+        index = index[np.hypot(*found["move"].T) > _NEAR_WEIGHED]
+    gap = np.where(drifting, np.hypot(*(rest - before["rest"]).T), 0)
+    sigma = np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2)
+    columns["cov"] += np.where(gap > 3 * sigma, gap**2, 0)[:, None, None] * np.eye(2)
 
 
 def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
@@ -380,24 +396,25 @@ def _columns(
     steps: weighting.Steps,
     weight: Floats,
     modes: Modes,
-    *,
-    changes: bool = False,
+    drifting: Bools | None = None,
 ) -> dict[str, Floats]:
-    """Columns of `Refined` from the last linearisation; `changes` of the scene are uneven and do not drift."""
+    """Columns of `Refined` from the last linearisation; of weighted pixels only windows known to drift (n,) do."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
     turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
     cov, support = weighting.covariance(turned, products, np.broadcast_to(used, len(move)), modes)
-    if changes:
+    drift, length = without_drift(products, turned, cov, support, modes), np.hypot(*steps.move.T)
+    if drifting is not None:
+        # What changes in a scene is uneven, and drags fine and coarse detail differently without a pattern.
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
-        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None])
-    else:
-        drift = without_drift(products, turned, cov, support, modes)
+        step, wide = (np.where(drifting[:, None], drift.step, 0.0), np.where(drifting[:, None, None], drift.cov, cov))
+        drift = Drift(step, wide * factor[:, None, None], drifting)
+        length = np.hypot(*(steps.move + step).T)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
-    length = np.hypot(*steps.move.T)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}
+    found["drifting"] = drift.seen
     return {**found, "score": score, "phase": phase, "support": support}
 
 
