@@ -28,11 +28,15 @@ _UNEXPLAINED = 0.06  # share of a drift that is left: no pattern follows a profi
 
 
 class Drift(NamedTuple):
-    """Step (n, 2), px, to the shift without drift, its covariance (n, 2, 2), and whether fine detail drifts, (n,)."""
+    """Step (n, 2), px, to the shift without drift, its covariance (n, 2, 2), and what of this is for contradiction.
+
+    seen : (n,) bool; whether fine detail drifts; vague : (n,), px; standard deviation where that cannot be corrected.
+    """
 
     step: Floats
     cov: Floats
     seen: Bools
+    vague: Floats
 
 
 def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats, modes: Modes) -> Drift:
@@ -60,14 +64,20 @@ def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats
         known = (size < np.minimum(_VAGUE, _TIMES * before)) & np.isfinite(step).all(1) & np.isfinite(before)
         gap = np.nan_to_num(share[:, None] * (step - short))
         # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
-        vague = cov + _CONTRADICTS**2 * (gap**2).sum(1)[:, None, None] * np.eye(2)
-        cov = np.where(known[:, None, None], cov + (share + hidden)[:, None, None] * (wide - cov), vague)
-        return Drift(np.where(known[:, None], short + gap, short), cov, np.hypot(*gap.T) > _SEEN)
+        far = np.hypot(*gap.T)
+        vague = np.where(known, 0, _CONTRADICTS * far)
+        cov = cov + np.where(known, share + hidden, 0)[:, None, None] * (wide - cov) + round_covariance(vague)
+        return Drift(np.where(known[:, None], short + gap, short), cov, far > _SEEN, vague)
 
 
 def left_over(total: Floats) -> Floats:
     """Covariance (n, 2, 2) of what drifts of some size (n, 2), px, leave unexplained."""
-    return np.asarray((_UNEXPLAINED**2 * (total**2).sum(1) / 2)[:, None, None] * np.eye(2))
+    return round_covariance(_UNEXPLAINED / np.sqrt(2) * np.hypot(*total.T))
+
+
+def round_covariance(sigma: Floats) -> Floats:
+    """Covariances (n, 2, 2) of standard deviations (n,) alike in all directions."""
+    return np.asarray((sigma**2)[:, None, None] * np.eye(2))
 
 
 def _counting(excess: Floats) -> tuple[Floats, Floats]:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
-from xcoreg.core.drift import Drift, left_over, without_drift
+from xcoreg.core.drift import Drift, left_over, round_covariance, without_drift
 from xcoreg.core.fade import fade, fade_frame
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels, stripe_modes
 from xcoreg.core.quality import Cells
@@ -160,7 +160,7 @@ def refine(
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
-    del columns["drifting"]
+    del columns["drifting"], columns["vague"]
     return Refined(**columns, aligned=aligned)
 
 
@@ -343,15 +343,19 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         linear = _linearise_weighted(some, rest[index], weight, difference)
         products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.take_steps(products, pair.modes)
-        found = _columns(linear, products, steps, some.weight * weight, pair.modes, drifting[index])
-        del found["drift"]
+        found = _columns(linear, products, steps, some.weight * weight, pair.modes, changes=True)
         _replace_rows(columns, index, found)
-        columns["cov"][index] += left_over(columns["drift"][index])
-        rest[index] += found["move"]
-        index = index[np.hypot(*found["move"].T) > _NEAR_WEIGHED]
-    gap = np.where(drifting, np.hypot(*(rest - before["rest"]).T), 0)
-    sigma = np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2)
-    columns["cov"] += np.where(gap > 3 * sigma, gap**2, 0)[:, None, None] * np.eye(2)
+        rest[index] += steps.move
+        index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
+    _compare(before, rest, columns, drifting)
+
+
+def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats], drifting: Bools) -> None:
+    """Widen covariances where weighted pixels contradict a drift that all of them show, or confirm what is vague."""
+    gap = np.hypot(*(rest - before["rest"]).T)
+    contradicts = drifting & (gap > 3 * np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2))
+    columns["cov"] += round_covariance(np.where(contradicts, gap, 0))
+    columns["cov"] += round_covariance(np.where(gap < before["vague"] / 4, before["vague"] - columns["vague"], 0))
 
 
 def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
@@ -396,25 +400,25 @@ def _columns(
     steps: weighting.Steps,
     weight: Floats,
     modes: Modes,
-    drifting: Bools | None = None,
+    *,
+    changes: bool = False,
 ) -> dict[str, Floats]:
-    """Columns of `Refined` from the last linearisation; of weighted pixels only windows known to drift (n,) do."""
+    """Columns of `Refined` from the last linearisation; `changes` of the scene are uneven and do not drift."""
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
     turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
     cov, support = weighting.covariance(turned, products, np.broadcast_to(used, len(move)), modes)
-    drift, length = without_drift(products, turned, cov, support, modes), np.hypot(*steps.move.T)
-    if drifting is not None:
-        # What changes in a scene is uneven, and drags fine and coarse detail differently without a pattern.
+    length = np.hypot(*steps.move.T)
+    if changes:
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
-        step, wide = (np.where(drifting[:, None], drift.step, 0.0), np.where(drifting[:, None, None], drift.cov, cov))
-        drift = Drift(step, wide * factor[:, None, None], drifting)
-        length = np.hypot(*(steps.move + step).T)
+        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None], length < 0, 0 * length)
+    else:
+        drift = without_drift(products, turned, cov, support, modes)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}
-    found["drifting"] = drift.seen
+    found |= {"drifting": drift.seen, "vague": drift.vague}
     return {**found, "score": score, "phase": phase, "support": support}
 
 
