@@ -354,7 +354,7 @@ def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats]
     """Widen covariances where weighted pixels contradict a drift that all of them show, or confirm what is vague."""
     gap = np.hypot(*(rest - before["rest"]).T)
     contradicts = drifting & (gap > 3 * np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2))
-    columns["cov"] += round_covariance(np.where(contradicts, gap, 0))
+    columns["cov"] += round_covariance(np.where(contradicts, 2 * gap, 0))
     columns["cov"] += round_covariance(np.where(gap < before["vague"] / 4, before["vague"] - columns["vague"], 0))
 
 
