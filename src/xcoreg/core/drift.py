@@ -91,9 +91,9 @@ def without_drift(
         return Drift(np.where(known[:, None], short + gap, short), cov, far > _SEEN, vague)
 
 
-def left_over(total: Floats) -> Floats:
-    """Covariance (n, 2, 2) of what drifts of some size (n, 2), px, leave unexplained."""
-    return round_covariance(_UNEXPLAINED / np.sqrt(2) * np.hypot(*total.T))
+def left_over(size: Floats) -> Floats:
+    """Covariance (n, 2, 2) of what drifts of some size (n,), px, leave unexplained."""
+    return round_covariance(_UNEXPLAINED / np.sqrt(2) * size)
 
 
 def round_covariance(sigma: Floats) -> Floats:

@@ -251,7 +251,7 @@ def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: F
         steps = weighting.steps_taken(products, columns["last_step"][far], pair.modes)
         _replace_rows(columns, far, _columns(linear, products, steps, some, some.weight))
     columns["drift"] = rest + columns["move"] - start
-    columns["cov"] += left_over(columns["drift"])
+    columns["cov"] += left_over(np.hypot(*columns["drift"].T))
 
 
 def _allow_for_uneven_noise(pair: _Pair, rest: Floats, columns: dict[str, Floats]) -> None:
