@@ -91,6 +91,9 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
+# Windows are torn whose parts vary by so many times the variance of the shift, which noise hardly makes them do; so
+# many times the rest of that is the variance of the shift in the middle.
+_BY_NOISE, _OFF = 1.6 * 13, 4.0
 # Sixteen parts say less surely how much they differ: so much more is by chance.
 _PARTS, _OF_PARTS = 4, 1.4
 # Differences are those of contrast from so many standard deviations.
@@ -269,8 +272,29 @@ def spread_of_blocks(
     with np.errstate(all="ignore"):
         fine = _spread(parts, bread, cov) / _OF_NOISE
         # Shifts that differ from one side of a window to the other are the same in neighbouring blocks.
-        coarse = _spread([_sum_parts(part) for part in parts], bread, cov) / _OF_PARTS
-    return np.asarray(np.clip(np.nan_to_num(np.maximum(fine, coarse), nan=1.0, posinf=1.0), 1, None))
+        sums = [_sum_parts(part) for part in parts]
+        coarse = _spread(sums, bread, cov) / _OF_PARTS
+        own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
+        torn = 1 + _OFF * np.maximum(_torn(sums, own) / np.trace(cov, axis1=1, axis2=2) - _BY_NOISE, 0)
+    found = np.stack([fine, coarse, torn])
+    return np.asarray(np.clip(np.nan_to_num(found, nan=1.0, posinf=1.0), 1, None).max(0))
+
+
+def _torn(sums: list[Floats], own: list[Floats]) -> Floats:
+    """Variance (n,) of the shifts of parts about a plane: large where a window is torn.
+
+    sums, own : what the parts (n, rows, cols) of a window say of the shift along columns and rows, and how surely.
+    """
+    down, across = (np.linspace(-1, 1, size) for size in sums[0].shape[1:])
+    plane = np.stack([one.ravel() for one in np.broadcast_arrays(1.0, across[None, :], down[:, None])])
+    variance = np.zeros(len(sums[0]))
+    for score, weight in zip(sums, own, strict=True):
+        weight = weight.reshape(len(weight), -1)
+        shift = score.reshape(len(score), -1) / np.maximum(weight, 1e-30)
+        normal = (plane * weight[:, None]) @ plane.T + 1e-9 * weight.sum(1)[:, None, None] * np.eye(3)
+        fitted = np.linalg.solve(normal, (plane @ (weight * shift)[:, :, None]))[:, :, 0] @ plane
+        variance += (weight * (shift - fitted) ** 2).sum(1) / np.maximum(weight.sum(1), 1e-30)
+    return variance
 
 
 def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
