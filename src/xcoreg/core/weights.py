@@ -288,12 +288,12 @@ def _torn(sums: list[Floats], own: list[Floats]) -> Floats:
     down, across = (np.linspace(-1, 1, size) for size in sums[0].shape[1:])
     plane = np.stack([one.ravel() for one in np.broadcast_arrays(1.0, across[None, :], down[:, None])])
     variance = np.zeros(len(sums[0]))
-    for score, weight in zip(sums, own, strict=True):
-        weight = weight.reshape(len(weight), -1)
-        shift = score.reshape(len(score), -1) / np.maximum(weight, 1e-30)
-        normal = (plane * weight[:, None]) @ plane.T + 1e-9 * weight.sum(1)[:, None, None] * np.eye(3)
+    for score, surely in zip(sums, own, strict=True):
+        shift = score.reshape(len(score), -1) / np.maximum(surely.reshape(len(surely), -1), 1e-30)
+        weight = surely.reshape(len(surely), -1) / np.maximum(surely.sum((1, 2)), 1e-30)[:, None]
+        normal = (plane * weight[:, None]) @ plane.T + 1e-9 * np.eye(3)
         fitted = np.linalg.solve(normal, (plane @ (weight * shift)[:, :, None]))[:, :, 0] @ plane
-        variance += (weight * (shift - fitted) ** 2).sum(1) / np.maximum(weight.sum(1), 1e-30)
+        variance += (weight * (shift - fitted) ** 2).sum(1)
     return variance
 
 
