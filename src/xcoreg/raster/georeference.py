@@ -212,7 +212,8 @@ def _code(value: Any) -> Any:
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.lower().startswith("+init="):
         return text[6:].split()[0]
-    return int(text) if isinstance(text, float) or (isinstance(text, str) and text.isdigit()) else text
+    number = isinstance(text, str) and text.isdecimal() and len(text) < 10
+    return int(text) if number or (isinstance(text, float) and text.is_integer()) else text
 
 
 def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
