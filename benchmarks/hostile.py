@@ -63,7 +63,8 @@ def _inputs() -> str:
     """Digest of the files and images that all inputs are made of."""
     digest = hashlib.sha256()
     for path in sorted(SAMPLES.values()):
-        digest.update(path.read_bytes())
+        for one in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
+            digest.update(one.read_bytes())
     for image in (scene().tgt, scene().ref):
         digest.update(image.values.tobytes())
         digest.update(repr((image.attrs, image.dims, sorted(image.coords))).encode())
