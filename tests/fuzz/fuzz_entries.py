@@ -346,7 +346,21 @@ def _cli(rng: random.Random, folder: Path) -> Any:
         "--out",
     ]
     command = rng.choice(
-        ["match", "shift", "points", "warp", "apply", "dem", "info", "locate", "batch", "georef", "debug", "demo", "stack"]
+        [
+            "match",
+            "shift",
+            "points",
+            "warp",
+            "apply",
+            "dem",
+            "info",
+            "locate",
+            "batch",
+            "georef",
+            "debug",
+            "demo",
+            "stack",
+        ]
     )
     line = [command, *rng.choices(words, k=rng.choice([1, 2, 3, 3]))]
     for _ in range(rng.choice([0, 1, 2])):

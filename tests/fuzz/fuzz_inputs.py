@@ -216,7 +216,8 @@ def _failing_chunk(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
 
 
 def _as_dataset(rng: random.Random, image: xr.DataArray) -> Any:
-    made = {rng.choice(["b1", "", 5, "x_"]): image, "other": image[: rng.choice([160, 80])].rename(y="v")}
+    other = image[: rng.choice([160, 80])].rename({image.dims[0]: "v"}).drop_vars("v", errors="ignore")
+    made = {rng.choice(["b1", "", 5, "x_"]): image, "other": other}
     return xr.Dataset(made) if rng.random() < 0.8 else xr.Dataset(attrs=image.attrs)
 
 
@@ -227,7 +228,9 @@ _CHANGES += (_more_axes, _other_names, _strided, _odd_coordinates, _repeated, _t
 def image_of(rng: random.Random, image: xr.DataArray) -> Any:
     """Change an image: its type, extreme values, constant or missing pixels, shape, chunks, coordinates, attributes."""
     changes = rng.choices(_CHANGES, k=rng.choice([1, 1, 2, 3]))
+    if rng.random() < 0.07:
+        changes.append(_as_dataset)
     for change in changes:
         with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, NotImplementedError, RioXarrayError):
             image = change(rng, image)  # changes that do not go together leave it as it is
-    return _as_dataset(rng, image) if rng.random() < 0.07 else image
+    return image
