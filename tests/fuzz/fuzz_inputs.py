@@ -231,6 +231,8 @@ def image_of(rng: random.Random, image: xr.DataArray) -> Any:
     if rng.random() < 0.07:
         changes.append(_as_dataset)
     for change in changes:
-        with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, NotImplementedError, RioXarrayError):
+        with contextlib.suppress(
+            ValueError, TypeError, KeyError, IndexError, NotImplementedError, AttributeError, RioXarrayError
+        ):
             image = change(rng, image)  # changes that do not go together leave it as it is
     return image
