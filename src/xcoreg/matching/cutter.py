@@ -173,8 +173,8 @@ class Cutter:
         across, down = self.factor or (1, 1)
         if size * across * size * down > _MOST_PIXELS:
             raise GridError(
-                f"{self.raster.name} has {across} x {down} pixels in one of the matching grid, and a window {size}: that "
-                "is too much to read; check its georeference, or coarsen it"
+                f"{self.raster.name} has {across} x {down} pixels in one of the matching grid: a window of "
+                f"{size} px is too large to read; check its georeference, or coarsen it"
             )
         cols, rows = map_to_grid(self.crs, self.raster.grid, x, y)
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
