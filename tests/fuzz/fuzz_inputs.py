@@ -225,14 +225,23 @@ _CHANGES = (_other_type, _other_gain, _constant, _missing, _tiny, _chunked, _els
 _CHANGES += (_more_axes, _other_names, _strided, _odd_coordinates, _repeated, _tiny_chunks, _read_only, _failing_chunk)
 
 
+_NOT_TOGETHER = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    AttributeError,
+    RioXarrayError,
+)
+
+
 def image_of(rng: random.Random, image: xr.DataArray) -> Any:
     """Change an image: its type, extreme values, constant or missing pixels, shape, chunks, coordinates, attributes."""
     changes = rng.choices(_CHANGES, k=rng.choice([1, 1, 2, 3]))
     if rng.random() < 0.07:
         changes.append(_as_dataset)
     for change in changes:
-        with contextlib.suppress(
-            ValueError, TypeError, KeyError, IndexError, NotImplementedError, AttributeError, RioXarrayError
-        ):
+        with contextlib.suppress(*_NOT_TOGETHER):
             image = change(rng, image)  # changes that do not go together leave it as it is
     return image

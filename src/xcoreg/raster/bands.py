@@ -254,7 +254,7 @@ def check_pixels(array: DataArray, dims: tuple[Hashable, Hashable], name: str = 
     check_chunks(array, dims, name)
 
 
-_MOST_CHUNKS = 4000  # of fewer pixels than the next number: dask takes about a millisecond for each, however small
+_MOST_CHUNKS = 1000  # of fewer pixels than the next number: dask takes about a millisecond for each, however small
 _SMALL_CHUNK = 1024
 
 

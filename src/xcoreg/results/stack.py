@@ -461,4 +461,7 @@ def _checked_stack(data: dict[str, Any]) -> StackFit:
         raise ValueError("pairs of dates that are not there")
     if not all(one.affine.determinant for one in (stack.grid, *(one.grid for one in stack.dates))):
         raise ValueError("a grid without area")
+    stack.summary()  # what cannot be reported or applied now would break later
+    for one in stack.placed[:1]:
+        stack.fit(one.name)
     return stack
