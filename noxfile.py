@@ -88,7 +88,9 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that are declared, on the oldest Python."""
     session.install("--only-binary", ":all:", *_lowest(), "pyparsing<3.3")  # which old matplotlib calls by old names
     session.install("--no-deps", ".")
-    session.run("python", "-m", "pytest", *session.posargs)
+    # Among themselves old libraries use what newer ones announce to drop, and old dask says that a cluster is there.
+    quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore:Running on a single-machine:UserWarning")
+    session.run("python", "-m", "pytest", *quiet, *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1])

@@ -39,8 +39,8 @@ SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
 # What the libraries of Zarr and NetCDF raise for damaged files: each codec has its own kind of error.
-STORE_ERRORS = (*GDAL_ERRORS, OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
-STORE_ERRORS += (zlib.error, lzma.LZMAError)
+STORE_ERRORS: tuple[type[Exception], ...] = (*GDAL_ERRORS, OSError, EOFError, zlib.error, lzma.LZMAError, RuntimeError)
+STORE_ERRORS += (ValueError, TypeError, LookupError, AttributeError)
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -405,7 +405,7 @@ class _StoredArray(_RetryingArray):
                 f"{one.start}:{one.stop}" if isinstance(one, slice) else str(one)[:40] for one in key.tuple
             )
             raise OptionError(
-                f"{self.path} cannot be read at [{place}], it may be damaged: {error or type(error).__name__}"
+                f"{self.path} cannot be read at [{place}], it may be damaged: {str(error) or type(error).__name__}"
             ) from error
 
 

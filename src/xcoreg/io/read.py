@@ -7,10 +7,10 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
@@ -137,7 +137,7 @@ def _checked_chunks(chunks: Any, array: DataArray) -> dict[Hashable, Any]:
     good = all(
         one is None
         or (isinstance(one, str) and one == "auto")
-        or (isinstance(one, Integral) and not isinstance(one, bool) and (one == -1 or 0 < one < LONGEST))
+        or (isinstance(one, int | np.integer) and not isinstance(one, bool) and (one == -1 or 0 < one < LONGEST))
         for one in each
     )
     if not (good and each and set(sizes) <= set(dims) and (not listed or len(chunks) == len(dims))):

@@ -17,7 +17,7 @@ from xcoreg.raster.geolocation import array_dims, find_arrays
 from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
 
 Image: TypeAlias = DataArray | Dataset
@@ -258,7 +258,7 @@ _MOST_CHUNKS = 1000  # of fewer pixels than the next number: dask takes about a 
 _SMALL_CHUNK = 1024
 
 
-def check_chunks(array: DataArray, dims: tuple[Hashable, Hashable], name: str) -> None:
+def check_chunks(array: DataArray, dims: Sequence[Hashable], name: str) -> None:
     """Refuse bands in so many tiny chunks that dask would work for minutes on few pixels."""
     count = math.prod(len(array.chunksizes.get(dim, [0])) for dim in dims)
     pixels = math.prod(array.sizes[dim] for dim in dims)
