@@ -366,15 +366,10 @@ def _is_final(error: RasterioError) -> bool:
 
 def retry_reads(variable: Variable, path: str) -> None:
     """Make reads of a lazy variable retry after a response that was cut off."""
-    _replace_reads(variable, "RasterioArrayWrapper", lambda array: _RetryingArray(array, path))
+    replace_reads(variable, "RasterioArrayWrapper", lambda array: _RetryingArray(array, path))
 
 
-def report_damage(variable: Variable, name: str) -> None:
-    """Make reads of a lazy variable of a Zarr store report chunks that are damaged."""
-    _replace_reads(variable, "ZarrArrayWrapper", lambda array: _StoredArray(array, name))
-
-
-def _replace_reads(variable: Variable, kind: str, make: Callable[[Any], Any]) -> None:
+def replace_reads(variable: Variable, kind: str, make: Callable[[Any], Any]) -> None:
     """Put another array around the innermost one, which reads the file."""
     outer = getattr(variable, "_data", None)
     while outer is not None and type(getattr(outer, "array", None)).__name__ != kind:
@@ -392,21 +387,6 @@ class _RetryingArray(BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         return retry(lambda: self.array[key], self.path)
-
-
-class _StoredArray(_RetryingArray):
-    """Values of a Zarr store."""
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return self.array[key]
-        except STORE_ERRORS as error:
-            place = ", ".join(
-                f"{one.start}:{one.stop}" if isinstance(one, slice) else str(one)[:40] for one in key.tuple
-            )
-            raise OptionError(
-                f"{self.path} cannot be read at [{place}], it may be damaged: {str(error) or type(error).__name__}"
-            ) from error
 
 
 @contextmanager

@@ -28,14 +28,13 @@ from xcoreg.files import (
     is_zarr,
     local_path,
     open_gdal,
-    report_damage,
     retry,
     retry_reads,
 )
 from xcoreg.georef import read_prj
 from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
-from xcoreg.raster.bands import arrays_of, check_chunks, spatial_dims, to_band
+from xcoreg.raster.bands import arrays_of, check_chunks, report_damage, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
 from xcoreg.raster.grid import LONGEST

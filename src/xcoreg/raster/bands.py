@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import rioxarray  # noqa: F401 - registers .rio
 from rioxarray.exceptions import MissingSpatialDimensionError
-from xarray import DataArray, Dataset
+from xarray import DataArray, Dataset, Variable
+from xarray.backends import BackendArray
 
 from xcoreg.errors import CoregError, OptionError
-from xcoreg.files import GDAL_ERRORS
+from xcoreg.files import GDAL_ERRORS, STORE_ERRORS, replace_reads
 from xcoreg.raster.geolocation import array_dims, find_arrays
 from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
@@ -324,3 +325,27 @@ def reading(path: Any, errors: tuple[type[Exception], ...] = GDAL_ERRORS) -> Ite
     except errors as error:
         cause = error.__cause__ or error  # GDAL's own message
         raise OptionError(f"{path} cannot be read, it may be damaged: {str(cause) or type(cause).__name__}") from error
+
+
+def report_damage(variable: Variable, name: str) -> None:
+    """Make reads of a lazy variable of a Zarr store report chunks that are damaged."""
+    replace_reads(variable, "ZarrArrayWrapper", lambda array: _StoredArray(array, name))
+
+
+class _StoredArray(BackendArray):
+    """Values of a Zarr store."""
+
+    def __init__(self, array: Any, name: str) -> None:
+        self.array, self.name = array, name
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.array[key]
+        except STORE_ERRORS as error:
+            place = ", ".join(
+                f"{one.start}:{one.stop}" if isinstance(one, slice) else str(one)[:40] for one in key.tuple
+            )
+            raise OptionError(
+                f"{self.name} cannot be read at [{place}], it may be damaged: {str(error) or type(error).__name__}"
+            ) from error
