@@ -75,6 +75,32 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/fuzz", *session.posargs, env=env)
 
 
+def _lowest() -> list[str]:
+    """Every package of the base, the extras and the tests at the lowest version that pyproject.toml declares."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    names = ("vector", "plot", "distributed", "zarr", "netcdf", "explore", "test")
+    every = project["dependencies"] + [one for name in names for one in extras[name]]
+    return [re.sub(r"\[.*\]", "", one).replace(">=", "==") for one in every if ">=" in one]
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that are declared, on the oldest Python."""
+    session.install("--only-binary", ":all:", *_lowest(), "pyparsing<3.3")  # which old matplotlib calls by old names
+    session.install("--no-deps", ".")
+    # Among themselves old libraries use what newer ones announce to drop, and old dask says that a cluster is there.
+    quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore:Running on a single-machine:UserWarning")
+    session.run("python", "-m", "pytest", *quiet, *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1])
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest versions, pre-releases among them, on the newest Python."""
+    session.install("--pre", "--upgrade", "--upgrade-strategy", "eager", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""

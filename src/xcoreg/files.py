@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import socket
 import tempfile
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import product
@@ -34,6 +36,11 @@ _PATIENCE = 90  # seconds after which a file on a server is not tried again
 _WAIT = 0.05  # seconds for other threads to end their writing
 # Files of GDAL beside a raster, which describe the old pixels.
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
+# What the libraries of Zarr and NetCDF raise for damaged files: each codec has its own kind of error.
+STORE_ERRORS: tuple[type[Exception], ...] = (*GDAL_ERRORS, OSError, EOFError, zlib.error, lzma.LZMAError, RuntimeError)
+STORE_ERRORS += (ValueError, TypeError, LookupError, AttributeError)
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -135,7 +142,7 @@ def check_output(path: AnyPath, *, inputs: Iterable[Any] = (), overwrite: bool =
 
 def _check_replaceable(goal: Path) -> None:
     """Refuse to replace folders but those of Zarr, what is read-only, and devices, pipes and sockets."""
-    if goal.is_dir() and not _is_zarr(goal):
+    if goal.is_dir() and not is_zarr(goal):
         raise OptionError(f"cannot write {goal}: it is a folder")
     if goal.exists() and not (goal.is_file() or goal.is_dir()):
         raise OptionError(f"cannot write {goal}: it is a device or a pipe, not a file")
@@ -143,7 +150,8 @@ def _check_replaceable(goal: Path) -> None:
         raise OptionError(f"cannot write {goal}: the file is read-only")
 
 
-def _is_zarr(path: Path) -> bool:
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store."""
     return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
@@ -155,7 +163,7 @@ def open_gdal(path: AnyPath, mode: str = "r", **options: Any) -> Iterator[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, mode, **options) as file:
                 yield file
-    except (RasterioError, UnicodeError) as error:
+    except GDAL_ERRORS as error:
         raise OptionError(f"{path} cannot be opened: {error}") from error
 
 
@@ -358,11 +366,16 @@ def _is_final(error: RasterioError) -> bool:
 
 def retry_reads(variable: Variable, path: str) -> None:
     """Make reads of a lazy variable retry after a response that was cut off."""
+    replace_reads(variable, "RasterioArrayWrapper", lambda array: _RetryingArray(array, path))
+
+
+def replace_reads(variable: Variable, kind: str, make: Callable[[Any], Any]) -> None:
+    """Put another array around the innermost one, which reads the file."""
     outer = getattr(variable, "_data", None)
-    while outer is not None and type(getattr(outer, "array", None)).__name__ != "RasterioArrayWrapper":
+    while outer is not None and type(getattr(outer, "array", None)).__name__ != kind:
         outer = getattr(outer, "array", None)
     if outer is not None:
-        outer.array = _RetryingArray(outer.array, path)
+        outer.array = make(outer.array)
 
 
 class _RetryingArray(BackendArray):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -34,8 +35,9 @@ def match_stack(images: Any, reference: Any = None, **options: Unpack[StackKeywo
 
     Parameters
     ----------
-    images : DataArray or Dataset (time, [band,] y, x), or list of images, files or addresses
-        The dates: of a cube on one grid, of a list on any grids and CRSs. Lazy ones are read in windows.
+    images : DataArray or Dataset (time, [band,] y, x), or list or dictionary of images, files or addresses
+        The dates: of a cube on one grid, of a list on any grids and CRSs, of a dictionary by their names. Lazy ones are
+        read in windows.
     reference : DataArray, Dataset, path or date, optional
         An image that has its place: all dates are moved onto it; or the name, time or number of one of the dates.
         Without one the datum is `datum`, default the mean of the dates.
@@ -82,6 +84,7 @@ def match_stack(images: Any, reference: Any = None, **options: Unpack[StackKeywo
 
 def _measured(verb: Any, images: Any, reference: Any, options: StackOptions, *more: Any) -> StackFit:
     """Measure a stack; a reference that names one of the dates is the datum."""
+    images = list(images) if isinstance(images, Iterator) else images
     named = datum_named(images, reference)
     if named is not None:
         reference, options = None, replace(options, datum=named)

@@ -55,6 +55,10 @@ def test_a_stack_is_extended(files, tmp_path):
     assert result.exit_code == 0, result.output
     assert len(xcoreg.load_stack(tmp_path / "b" / "stack.json").names) == 4
     assert not list((tmp_path / "b").glob("*.tif"))
+    before = (tmp_path / "b" / "stack.json").read_bytes()
+    again = run("stack", *paths, "--out", tmp_path / "b", "--no-images", "--extend", tmp_path / "b" / "stack.json")
+    assert (again.exit_code, (tmp_path / "b" / "stack.json").read_bytes()) == (2, before)
+    assert "give another folder" in again.output
 
 
 def test_outputs_are_not_replaced_unasked_and_options_are_checked(files, tmp_path):

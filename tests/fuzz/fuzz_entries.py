@@ -61,6 +61,13 @@ def field_fit() -> Any:
     return scene().tgt.coreg.match_local(scene().ref, window=48, spacing=40, model="affine")
 
 
+@cache
+def stack_fit() -> Any:
+    """The fit of three images of one ground."""
+    images = {f"2024-01-0{n}": one for n, one in enumerate((scene().ref, scene().tgt, bytes_image()), start=1)}
+    return xcoreg.match_stack(images)
+
+
 SAMPLES: dict[str, Path] = {}
 
 
@@ -71,9 +78,14 @@ def make_samples(folder: Path) -> None:
         made[name] = xcoreg.write_raster(bytes_image(), folder / name, overwrite=True)
     made["a.vrt"] = folder / "a.vrt"
     rasterio.shutil.copy(folder / "a.tif", made["a.vrt"], driver="VRT")
+    for name, layout in (("z2.zarr", {"zarr_format": 2}), ("z3.zarr", {"zarr_format": 3})):
+        image = bytes_image().rename("b").drop_encoding().to_dataset()
+        image.to_zarr(folder / name, encoding={"b": {"chunks": (64, 64)}}, **layout)
+        made[name] = folder / name
     fit().save(folder / "fit.json")
+    stack_fit().save(folder / "stack.json")
     field_fit().save(folder / "field.json")
-    for name in ("p.csv", "p.geojson"):
+    for name in ("p.csv", "p.geojson", "p.gpkg"):
         field_fit().points.save(folder / name)
     (folder / "a.tfw").write_text("10\n0\n0\n-10\n300005\n5900035\n")
     rows = "".join(
@@ -107,6 +119,52 @@ def _open_raster(rng: random.Random, folder: Path) -> Any:
     image = xcoreg.open_raster(path, **options)
     if image.size < 1e7:
         image.coreg.match(scene().ref)
+
+
+def _zarr(rng: random.Random, folder: Path) -> Any:
+    """A store of which a chunk or a description is damaged or missing."""
+    source = SAMPLES[rng.choice(["z2.zarr", "z3.zarr"])]
+    path = folder / source.name
+    shutil.copytree(source, path)
+    wrong = rng.choice([one for one in sorted(path.rglob("*")) if one.is_file()])
+    wrong.write_bytes(bytes_of(rng, wrong.read_bytes()))
+    if rng.random() < 0.1:
+        wrong.unlink()
+    image = xcoreg.open_raster(path, chunks=rng.choice([None, None, "auto"]))
+    xcoreg.apply(image, image.coreg.match(scene().ref), like=scene().ref).compute()
+
+
+def _stack_file(rng: random.Random, folder: Path) -> Any:
+    path = folder / "stack.json"
+    path.write_text(json.dumps(tree_of(rng, json.loads(SAMPLES["stack.json"].read_text()))))
+    stack = xcoreg.load_stack(path)
+    repr(stack), stack.summary(), stack._repr_html_()
+    stack.save(folder / "again.json")
+    xcoreg.apply(scene().tgt, stack.fit(1))
+
+
+def _stack(rng: random.Random, folder: Path) -> Any:
+    images = {f"2024-01-0{n}": one for n, one in enumerate((scene().ref, scene().tgt, bytes_image()), start=1)}
+    for date in rng.sample(sorted(images), rng.choice([0, 1, 1, 2])):
+        images[date] = image_of(rng, images[date])
+    if rng.random() < 0.2:
+        images[rng.choice(["", "x", "2024-01-01T00", "2024-13-01", 5, None, ("a", "b")])] = scene().tgt
+    known = {"reference": ["2024-01-01"], "window": [64], "max_shift": [5], "pairs": [], "dates": [], "workers": []}
+    options = options_of(rng, known) if rng.random() < 0.5 else {}
+    options.pop("workers", None)
+    xcoreg.match_stack(images if rng.random() < 0.9 else list(images.values()), **options)
+
+
+def _polygons(rng: random.Random, folder: Path) -> Any:
+    """Polygons of where to match, in a damaged file."""
+    ring = [[300100, 5899900], [301000, 5899900], [301000, 5899000], [300100, 5899000], [300100, 5899900]]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    shape = {"type": "Feature", "properties": {"id": 1}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    tree = {"type": "FeatureCollection", "crs": crs, "features": [shape]}
+    path = folder / "where.geojson"
+    data = json.dumps(tree_of(rng, tree) if rng.random() < 0.7 else tree)
+    path.write_bytes(data.encode() if rng.random() < 0.5 else bytes_of(rng, data.encode()))
+    xcoreg.match(scene().tgt, scene().ref, **{rng.choice(["where", "ref_where", "footprint"]): path})
 
 
 def _load_fit(rng: random.Random, folder: Path) -> Any:
@@ -196,7 +254,7 @@ def _batch(rng: random.Random, folder: Path) -> Any:
 
 
 def _points(rng: random.Random, folder: Path) -> Any:
-    path = _damaged(rng, folder, "p.csv", "p.geojson")
+    path = _damaged(rng, folder, "p.csv", "p.geojson", "p.gpkg")
     points = xcoreg.TiePoints.load(path)
     repr(points)
     points.save(folder / "q.csv")
@@ -223,7 +281,7 @@ def _apply(rng: random.Random, folder: Path) -> Any:
     out = xcoreg.apply(
         image, rng.choice([fit(), field_fit()]), **(options_of(rng, _APPLYING) if rng.random() < 0.7 else {})
     )
-    if out.size < 1e7:
+    if getattr(out, "size", 1e9) < 1e7:
         out.compute()
 
 
@@ -263,6 +321,8 @@ def _cli(rng: random.Random, folder: Path) -> Any:
         str(files["a.png"]),
         str(files["fit.json"]),
         str(files["p.csv"]),
+        str(files["z3.zarr"]),
+        str(files["stack.json"]),
         str(folder / "o.tif"),
         str(folder),
         "no.tif",
@@ -286,7 +346,21 @@ def _cli(rng: random.Random, folder: Path) -> Any:
         "--out",
     ]
     command = rng.choice(
-        ["match", "shift", "points", "warp", "apply", "dem", "info", "locate", "batch", "georef", "debug", "demo"]
+        [
+            "match",
+            "shift",
+            "points",
+            "warp",
+            "apply",
+            "dem",
+            "info",
+            "locate",
+            "batch",
+            "georef",
+            "debug",
+            "demo",
+            "stack",
+        ]
     )
     line = [command, *rng.choices(words, k=rng.choice([1, 2, 3, 3]))]
     for _ in range(rng.choice([0, 1, 2])):
@@ -295,7 +369,7 @@ def _cli(rng: random.Random, folder: Path) -> Any:
         line = line[:2]
     outputs = {line[at + 1] for at, word in enumerate(line[:-1]) if word in ("--save-fit", "--report", "--out")}
     before = {path: path.read_bytes() for path in files.values()
-              if path.exists() and not any(str(path).startswith(one) for one in outputs if one)}  # fmt: skip
+              if path.is_file() and not any(str(path).startswith(one) for one in outputs if one)}  # fmt: skip
     with contextlib.chdir(folder):
         result = CliRunner().invoke(cli, line)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -309,5 +383,5 @@ ENTRIES: dict[str, Entry] = {
     "open_raster": _open_raster, "load_fit": _load_fit, "read_gcps": _read_gcps, "fit_gcps": _fit_gcps,
     "parse_crs": _parse_crs, "Corners": _corners, "batch": _batch, "points": _points, "world_file": _world_file,
     "match": _match, "match_local": _match_local, "apply": _apply, "warp_to": _warp_to, "write_raster": _write_raster,
-    "command_line": _cli,
+    "command_line": _cli, "zarr": _zarr, "polygons": _polygons, "stack_file": _stack_file, "stack": _stack,
 }  # fmt: skip

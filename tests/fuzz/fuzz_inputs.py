@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -10,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from rioxarray.exceptions import RioXarrayError
+
+from xcoreg.errors import NoOverlap, OptionError
 
 #: What an option, a cell or a field of a file may hold by mistake.
 ODD = [
@@ -102,7 +106,7 @@ def _is_json(value: Any) -> bool:
 def options_of(rng: random.Random, known: dict[str, list[Any]]) -> dict[str, Any]:
     """Some options, each with a sensible or an odd value."""
     names = rng.sample(sorted(known), rng.choice([1, 1, 2, 3]))
-    return {name: copy.copy(rng.choice(known[name] if known[name] and rng.random() < 0.4 else ODD)) for name in names}
+    return {name: copy.copy(rng.choice(known[name] if known[name] and rng.random() < 0.6 else ODD)) for name in names}
 
 
 def _other_type(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
@@ -171,10 +175,73 @@ def _strided(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
     return image.isel(x=slice(None, None, rng.choice([-1, 1, 3])), y=slice(None, None, rng.choice([-1, 2, 1])))
 
 
+def _odd_coordinates(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
+    dim = rng.choice(["x", "y"])
+    values = image[dim].values.astype("f8")
+    kind = rng.randrange(5)
+    if kind == 0:
+        values[rng.randrange(values.size)] = rng.choice([np.nan, np.inf, values[0], 1e300])
+    elif kind == 1:
+        values = np.sort(np.random.default_rng(rng.randrange(99)).permutation(values * rng.choice([1.0, 1e-9])))
+    elif kind == 2:
+        values = values**2
+    elif kind == 3:
+        return image.assign_coords({dim: rng.choice([values.astype("f4"), values.astype("U9"), values.astype("i8")])})
+    else:
+        return image.drop_vars(rng.choice([dim, "spatial_ref"]))
+    return image.assign_coords({dim: values})
+
+
+def _repeated(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
+    return xr.concat([image, image], rng.choice(["x", "y"]))
+
+
+def _tiny_chunks(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
+    return image.chunk(rng.choice([1, 2, 3]))
+
+
+def _read_only(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
+    values = image.values.copy(order=rng.choice("CF"))
+    values.flags.writeable = False
+    return image.copy(data=values)
+
+
+def _failing_chunk(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
+    def fail(block: Any) -> Any:
+        if block.size:
+            raise rng.choice([OptionError("a chunk cannot be made"), NoOverlap("a chunk is elsewhere")])
+        return block
+
+    return image.chunk(64).copy(data=image.chunk(64).data.map_blocks(fail, dtype=image.dtype))
+
+
+def _as_dataset(rng: random.Random, image: xr.DataArray) -> Any:
+    other = image[: rng.choice([160, 80])].rename({image.dims[0]: "v"}).drop_vars("v", errors="ignore")
+    made = {rng.choice(["b1", "", 5, "x_"]): image, "other": other}
+    return xr.Dataset(made) if rng.random() < 0.8 else xr.Dataset(attrs=image.attrs)
+
+
 _CHANGES = (_other_type, _other_gain, _constant, _missing, _tiny, _chunked, _elsewhere, _other_crs, _odd_attributes)
-_CHANGES += (_more_axes, _other_names, _strided)
+_CHANGES += (_more_axes, _other_names, _strided, _odd_coordinates, _repeated, _tiny_chunks, _read_only, _failing_chunk)
 
 
-def image_of(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
+_NOT_TOGETHER = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    AttributeError,
+    RioXarrayError,
+)
+
+
+def image_of(rng: random.Random, image: xr.DataArray) -> Any:
     """Change an image: its type, extreme values, constant or missing pixels, shape, chunks, coordinates, attributes."""
-    return rng.choice(_CHANGES)(rng, image)
+    changes = rng.choices(_CHANGES, k=rng.choice([1, 1, 2, 3]))
+    if rng.random() < 0.07:
+        changes.append(_as_dataset)
+    for change in changes:
+        with contextlib.suppress(*_NOT_TOGETHER):
+            image = change(rng, image)  # changes that do not go together leave it as it is
+    return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -241,3 +242,65 @@ def test_a_field_for_every_date():
     assert np.abs(flat).max() < 1.0  # 0.1 px
     with pytest.warns(xcoreg.Extrapolation):  # the rim of half a window
         assert bent.coreg.apply(stack).sizes == bent.sizes
+
+
+def test_a_dictionary_names_the_dates(made, found):
+    images = {str(time)[:10]: made.cube.isel(time=at, drop=True) for at, time in enumerate(made.cube.time.values)}
+    stack = xcoreg.match_stack(images)
+    assert stack.names == tuple(images)
+    np.testing.assert_allclose(stack.shifts_px, found.shifts_px, atol=1e-9)
+    fixed = xcoreg.apply(images, stack)
+    assert list(fixed) == list(images)
+    assert float(fixed["2020-01-21"].x[0] - images["2020-01-21"].x[0]) == pytest.approx(stack.dates[1].dx)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("2020-01-2", "did you mean '2020-01-21'"),
+        ("no.tif", "nor a file"),
+        (9, "none of the 6 dates"),
+        (True, "none of"),
+    ],
+)
+def test_a_mistyped_reference_names_the_dates(made, reference, message):
+    with pytest.raises(OptionError, match=message):
+        xcoreg.match_stack(made.cube, reference)
+
+
+def test_a_generator_of_images_is_read_once(made):
+    images = (made.cube.isel(time=at) for at in range(3))
+    assert xcoreg.match_stack(images, 1).datum == "2020-01-21"
+
+
+def test_images_far_apart_are_refused_before_windows_between_them_are_made(made):
+    images = [made.cube.isel(time=at, drop=True) for at in range(3)]
+    for far in (1e7, 1e13):
+        moved = images[1].drop_vars("spatial_ref").assign_coords(x=images[1].x + far).rio.write_crs(images[1].rio.crs)
+        with pytest.raises(OptionError, match=r"image 1 is .* px from the middle"):
+            xcoreg.match_stack([images[0], moved, images[2]])
+
+
+@pytest.mark.parametrize("pairs", [[5], [1.5, 2], [(0, "x")], [(0, 1, 2)], ["ab"], [(0, True)]])
+def test_pairs_that_are_none_are_refused(made, pairs):
+    with pytest.raises(OptionError, match="pairs"):
+        xcoreg.match_stack(made.cube, pairs=pairs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": "x"},
+        {"versions": 5},
+        {"datum": [1]},
+        {"quality": {"factors": [["a", 1.0]]}},
+        {"quality": {"warnings": [[]]}},
+    ],
+)
+def test_a_damaged_stack_file_is_refused_when_it_is_read(found, tmp_path, change):
+    tree = found.to_dict()
+    for key, value in change.items():
+        tree[key] = {**tree[key], **value} if isinstance(value, dict) else value
+    (tmp_path / "stack.json").write_text(json.dumps(tree))
+    with pytest.raises(OptionError, match="damaged stack"):
+        xcoreg.load_stack(tmp_path / "stack.json").summary()

@@ -53,7 +53,7 @@ def write_page(records: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str,
         head, good = [_HEAD[at] for at in used], [[row[at] for at in used] for row in good]
         body += section("Corrected", table(head, good, markup=True, sortable=True))
     with new_file(path) as place:
-        place.write_text(page(title, body), encoding="utf-8")
+        place.write_text(page(title, body), encoding="utf-8", errors="backslashreplace")
 
 
 def _cells(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:

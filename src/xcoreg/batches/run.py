@@ -309,7 +309,7 @@ def write_manifest(batch: Batch, path: Path) -> None:
             kinds = {name: "string" if name in texts else "float64" for name in frame.columns}
             frame.astype(kinds).to_parquet(place, index=False)
             return
-        with place.open("w", newline="", encoding="utf-8") as file:
+        with place.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
             writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in batch.rows())

@@ -30,7 +30,9 @@ _WRITE = ("align_grid", "like", "resampling", "driver", "co", "force", "overwrit
     ],
 )
 @click.argument("images", nargs=-1, required=True, type=shared.image_path)
-@click.option("--out", required=True, metavar="DIR", type=OutputFolder("stack.html"), help="Folder of the outputs.")
+@click.option(
+    "--out", required=True, metavar="DIR", type=OutputFolder("stack.html", "stack.json"), help="Folder of the outputs."
+)
 @click.option(
     "--ref", metavar="REF", type=shared.image_path, help="Image that has its place; else the mean of the dates stays."
 )

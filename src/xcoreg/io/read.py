@@ -7,28 +7,41 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from xarray import DataArray, Dataset, decode_cf, open_zarr
 
 from xcoreg.errors import OptionError, is_name, require, warn_user
-from xcoreg.files import DELAY, RETRIES, NoSuchFile, gdal_path, local_path, open_gdal, retry, retry_reads
+from xcoreg.files import (
+    DELAY,
+    GDAL_ERRORS,
+    RETRIES,
+    STORE_ERRORS,
+    NoSuchFile,
+    gdal_path,
+    is_zarr,
+    local_path,
+    open_gdal,
+    retry,
+    retry_reads,
+)
 from xcoreg.georef import read_prj
 from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
-from xcoreg.raster.bands import arrays_of, spatial_dims, to_band
+from xcoreg.raster.bands import arrays_of, check_chunks, report_damage, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
 from xcoreg.raster.grid import LONGEST
 from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, stored_nodata
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-    from pathlib import Path
+    from collections.abc import Hashable
 
     from xarray import Variable
 
@@ -114,19 +127,23 @@ def open_raster(
     return image if chunks is None else _chunked(image, address, chunks)
 
 
-def _check_chunks(sizes: Any, dims: Sequence[Hashable]) -> None:
-    """Refuse chunks that dask cannot make, before it says so in its own words."""
-    listed = isinstance(sizes, tuple | list) and len(sizes) == len(dims)
-    parts = sizes.values() if isinstance(sizes, Mapping) else sizes if listed else [sizes]
-    each = [one for part in parts for one in (part if isinstance(part, tuple | list) else [part])]
+def _checked_chunks(chunks: Any, array: DataArray) -> dict[Hashable, Any]:
+    """Sizes of chunks by dimension; those that dask cannot make, or not in reasonable time, are refused."""
+    dims, listed = array.dims, isinstance(chunks, tuple | list)
+    known = chunks if listed else [chunks] * len(dims)
+    sizes: dict[Hashable, Any] = dict(chunks if isinstance(chunks, Mapping) else zip(dims, known, strict=False))
+    each = [one for part in sizes.values() for one in (part if isinstance(part, tuple | list) else [part])]
     good = all(
-        one in (None, -1, "auto") or (isinstance(one, int) and one > 0) for one in each if not isinstance(one, dict)
+        one is None
+        or (isinstance(one, str) and one == "auto")
+        or (isinstance(one, int | np.integer) and not isinstance(one, bool) and (one == -1 or 0 < one < LONGEST))
+        for one in each
     )
-    named = not isinstance(sizes, Mapping) or set(sizes) <= set(dims)
-    if not (good and named and each):
+    if not (good and each and set(sizes) <= set(dims) and (not listed or len(chunks) == len(dims))):
         raise OptionError(
-            f"chunks={sizes!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}"
+            f"chunks={chunks!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}"
         )
+    return sizes
 
 
 def _path_once_replaced(path: Path) -> str:
@@ -154,7 +171,7 @@ def _retry_reads(image: DataArray | Dataset, address: str) -> None:
 def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) -> DataArray | Dataset:
     try:
         rotated, names, empty, tags, validity = retry(lambda: _inspect(address), address)
-    except (RasterioError, UnicodeError) as error:
+    except GDAL_ERRORS as error:
         raise _unreadable(path, str(error)) from error
     inner = [each.rpartition(":")[2].strip("/") for each in names]
     if empty:
@@ -168,7 +185,7 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
         # Two-dimensional coordinates of a rotated image would outweigh its pixels.
         wanted = [variable, MASK] if variable is not None and any(each.endswith(MASK) for each in inner) else variable
         image: Any = rioxarray.open_rasterio(address, parse_coordinates=not rotated, variable=wanted, **options)
-    except (RasterioError, ValueError, KeyError, IndexError) as error:
+    except (*GDAL_ERRORS, ValueError, LookupError) as error:
         if "conflicting sizes" in str(error):
             raise OptionError(
                 f"{path} has several leading dimensions, such as time and band: choose one of each with xarray, "
@@ -271,11 +288,14 @@ def _open_zarr(path: Any, group: str | None) -> Dataset:
         # Of stores without consolidated metadata.
         warnings.simplefilter("ignore", RuntimeWarning)
         image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")
-    except (OSError, ValueError, KeyError) as error:
+    except STORE_ERRORS as error:
+        if is_zarr(Path(path)):
+            raise OptionError(f"{path} is a Zarr store that cannot be opened, it may be damaged: {error}") from error
         raise OptionError(f"{path} is a folder but no Zarr store") from error
     bands = [one for one in image.data_vars.values() if one.ndim > 1]
-    for one in image.data_vars.values():
-        one.encoding["source"] = str(path)
+    for name, one in image.variables.items():
+        one.encoding |= {"source": str(path)} if name in image.data_vars else {}
+        report_damage(one, f"{path}, variable {name},")
     if len(bands) == 1:  # as GDAL does for NetCDF
         bands[0].attrs = {key: value for key, value in image.attrs.items() if key not in PLACE_ATTRS} | bands[0].attrs
     packed = [name for name, one in image.coords.items() if {"scale_factor", "add_offset"} & one.attrs.keys()]
@@ -325,14 +345,15 @@ def _with_nodata(image: DataArray | Dataset, nodata: float, path: str) -> DataAr
 
 def _chunked(image: DataArray | Dataset, path: str, chunks: Any) -> DataArray | Dataset:
     """Split into dask chunks whose names follow from the file and the options alone."""
-    sizes = chunks
-    if chunks is True or chunks == "auto":
-        sizes = _automatic_chunks(arrays_of(image)[0])
+    first = arrays_of(image)[0]
+    automatic = chunks is True or (isinstance(chunks, str) and chunks == "auto")
+    sizes = _automatic_chunks(first) if automatic else _checked_chunks(chunks, first)
     where = local_path(path)
     stamp = (where.stat().st_mtime_ns, where.stat().st_size) if where is not None else ()
-    _check_chunks(sizes, arrays_of(image)[0].dims)
     token = hashlib.sha1(repr((path, stamp, sizes)).encode(), usedforsecurity=False).hexdigest()
-    return image.chunk(sizes, name_prefix="open_rasterio-", token=token)
+    made = image.chunk(sizes, name_prefix="open_rasterio-", token=token)
+    check_chunks(arrays_of(made)[0], spatial_dims(first, path), path)
+    return made
 
 
 def shape_of_file(band: DataArray) -> tuple[int, int] | None:

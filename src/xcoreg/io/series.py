@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
@@ -51,7 +51,7 @@ def series_dim(image: Any) -> Any:
 
 
 def dates_of(images: Any) -> list[Date]:
-    """Dates of a cube, or of a list of images, files or addresses, as they are given, each with a name of its own."""
+    """Dates of a cube, or of a list or dictionary of images, files or addresses, each with a name of its own."""
     dim = series_dim(images)
     if dim is not None:
         images = located(images, "the cube")
@@ -59,10 +59,19 @@ def dates_of(images: Any) -> list[Date]:
         named = [(_label(value), _time(value)) for value in images[dim].values]
         found = [Date(*one, images.isel({dim: at}), grid, dim not in images.coords) for at, one in enumerate(named)]
     elif isinstance(images, str | os.PathLike | DataArray | Dataset) or not isinstance(images, Iterable):
-        raise OptionError("there is one image: give a cube (time, [band,] y, x), or a list of images or files")
+        raise OptionError("there is one image: give a cube (time, [band,] y, x), or a list or dictionary of images")
+    elif isinstance(images, Mapping):
+        found = [_under(name, _date(one, at)) for at, (name, one) in enumerate(images.items())]
     else:
         found = [_date(one, at) for at, one in enumerate(images)]
     return _named(found)
+
+
+def _under(given: Any, date: Date) -> Date:
+    """Date with the name, and the time if it is one, that it has in a dictionary."""
+    name = _label(given)
+    time = _time(given)
+    return replace(date, name=name, time=date.time if np.isnat(time) else time, numbered=False)
 
 
 def _date(given: Any, at: int) -> Date:

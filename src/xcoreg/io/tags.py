@@ -20,6 +20,7 @@ from xcoreg import lazy
 from xcoreg.errors import OptionError, warn_user
 from xcoreg.files import open_gdal
 from xcoreg.raster.bands import name_of, shape_of, spatial_dims
+from xcoreg.raster.file_mask import colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ def read_tags(file: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"driver": file.driver, "count": file.count, "shape": (file.height, file.width)}
     tags = _namespaces(file, 0)
     tags[""] = {key: value for key, value in tags[""].items() if not (file.driver == "ENVI" and _is_band_name(key))}
-    colours = [colour.name for colour in file.colorinterp]
+    colours = [colour.name for colour in colours_of(file)]
     found |= {"tags": tags, "band_tags": [_namespaces(file, band) for band in file.indexes], "colours": colours}
     tables = [file.colormap(band) if colours[band - 1] == "palette" else None for band in file.indexes]
     classified = found["tags"].get("ENVI", {}).get("file_type") == "ENVI Classification"
@@ -91,7 +92,9 @@ def _class_names(file: Any) -> list[list[str]]:
     for band in (one for one in root if one.tag in ("PAMRasterBand", "VRTRasterBand")):
         parts = [one for kind in _PARTS for one in band.findall(kind)]
         texts = [ElementTree.tostring(one, encoding="unicode") for one in parts if one.get("tableType") != "athematic"]
-        found[int(band.get("band", "1")) - 1] += texts
+        number = band.get("band", "1")
+        if number in map(str, file.indexes):  # others are of a damaged file, or of an older one with more bands
+            found[int(number) - 1] += texts
     return found
 
 

@@ -14,9 +14,8 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio._env import get_gdal_config, set_gdal_config
-from rasterio._err import CPLE_BaseError
 from rasterio.env import getenv, hasenv
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import BufferedDatasetWriter
 from rasterio.windows import Window
 from rioxarray.exceptions import RioXarrayError
@@ -24,7 +23,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import CoregError, OptionError
-from xcoreg.files import DiskFull, check_integrity, check_output, new_file, reporting_disk_full
+from xcoreg.files import GDAL_ERRORS, DiskFull, check_integrity, check_output, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.formats import (
     check_header,
@@ -40,7 +39,7 @@ from xcoreg.io.metadata import Metadata, complete_tags, metadata_of, parts_of, p
 from xcoreg.io.stores import write_store
 from xcoreg.io.stream import as_stored, encode_window, join_chunks, put_block, spans_of, stack_layers, stream_blocks
 from xcoreg.io.write_mask import as_alpha, mask_to_write, place_mask, with_nan_as_mask, with_one_marker, write_mask
-from xcoreg.raster.bands import arrays_of
+from xcoreg.raster.bands import arrays_of, check_chunks
 from xcoreg.raster.grid import check_size
 
 if TYPE_CHECKING:
@@ -117,6 +116,8 @@ def write_raster(
     check_header(goal, name)
     if any(0 in one.shape for one in arrays_of(image)):
         raise OptionError(f"an image without pixels cannot be written: its sizes are {dict(image.sizes)}")
+    for one in arrays_of(image):
+        check_chunks(one, one.dims[-2:], "the image")
     image = with_one_marker(with_sound_attributes(image), per_variable=name in _STORES)
     image = image if name in _STORES else with_nan_as_mask(image)
     try:
@@ -131,9 +132,9 @@ def write_raster(
     except (DiskFull, CoregError):
         raise
     except (
-        RasterioError,
-        CPLE_BaseError,
+        *GDAL_ERRORS,
         OSError,
+        SystemError,
         RioXarrayError,
         ValueError,
         TypeError,

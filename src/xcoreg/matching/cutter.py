@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.sampling import sample, shrink
+from xcoreg.errors import GridError
 from xcoreg.georef import Linear, linear_of, same_crs, vector_to_map, wrap_longitude
 from xcoreg.georef.transform import grid_to_map, map_to_grid
 from xcoreg.lazy.graph import Box
@@ -80,6 +81,7 @@ _SAME_SIZE = 1e-6
 _MARGIN = 4  # pixels read around a window that is resampled: half width of the kernel
 # Windows are read one by one where the box around all of them has more than so many times their pixels.
 _SPARSE = 16
+_MOST_PIXELS = 1 << 30  # of an image in one window
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +171,11 @@ class Cutter:
 
     def _native_boxes(self, x: Floats, y: Floats, size: int) -> tuple[list[Box], Centres]:
         across, down = self.factor or (1, 1)
+        if size * across * size * down > _MOST_PIXELS:
+            raise GridError(
+                f"{self.raster.name} has {across} x {down} pixels in one of the matching grid: a window of "
+                f"{size} px is too large to read; check its georeference, or coarsen it"
+            )
         cols, rows = map_to_grid(self.crs, self.raster.grid, x, y)
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
         col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)

@@ -122,10 +122,11 @@ def _geojson(path: Path) -> tuple[list[Any], Any]:
         features = data["features"] if data["type"] == "FeatureCollection" else [data]
         shapes = [one["geometry"] if one["type"] == "Feature" else one for one in features]
         found = [shapely.geometry.shape(one) for one in shapes if one is not None]
+        # RFC 7946 allows longitude and latitude only; older files name their CRS.
+        crs = data.get("crs", {}).get("properties", {}).get("name", "EPSG:4326")
     except (ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
         raise OptionError(f"{path} is not GeoJSON: {error}") from error
-    # RFC 7946 allows longitude and latitude only; older files name their CRS.
-    return found, data.get("crs", {}).get("properties", {}).get("name", "EPSG:4326")
+    return found, crs
 
 
 def _vectors(path: Path) -> tuple[list[Any], Any]:

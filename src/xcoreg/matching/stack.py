@@ -126,11 +126,17 @@ def _given_pairs(stack: Stack, pairs: Iterable[Any]) -> list[tuple[int, int]]:
     names = {one.name: rank for rank, one in enumerate(stack.dates)}
     out = set()
     for pair in pairs:
-        ends = [names.get(end) if isinstance(end, str) else number.get(int(end)) for end in pair]
+        both = pair if isinstance(pair, tuple | list) else ()
+        ends = [names.get(end) if isinstance(end, str) else number.get(_position(end)) for end in both]
         if len(ends) != 2 or None in ends or ends[0] == ends[1]:
             raise OptionError(f"pairs has {pair!r}: give pairs of two dates, by their positions or names")
         out.add((min(ends), max(ends)))  # type: ignore[type-var]
     return sorted(out)  # type: ignore[arg-type]
+
+
+def _position(given: Any) -> int:
+    """Position that a user gives, -1 for anything else."""
+    return int(given) if isinstance(given, int | np.integer) and not isinstance(given, bool) else -1
 
 
 def _match(stack: Stack, pairing: Pairing, pairs: Sequence[tuple[int, int]], table: PairTable, done: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.core import Ints
 from xcoreg.errors import OptionError
+from xcoreg.files import NoSuchFile, local_path
 from xcoreg.io.series import Date, dates_of, series_dim
 from xcoreg.matching.stack_options import StackOptions
 from xcoreg.matching.stack_windows import Frame, Reading, Windows, digest_order, frame_of, read_series
@@ -80,15 +83,31 @@ def datum_named(images: Any, reference: Any) -> Any:
     if isinstance(reference, str) and reference == "mean":
         return reference
     dates = dates_of(images)
+    names = [one.name for one in dates]
     if isinstance(reference, int | np.integer):
-        return dates[int(reference)].name if -len(dates) <= reference < len(dates) else None
-    names = {one.name: one.name for one in dates}
-    times = {one.time: one.name for one in dates if not np.isnat(one.time)}
+        inside = -len(dates) <= reference < len(dates) and not isinstance(reference, bool)
+        found = names[int(reference)] if inside else None
+    else:
+        found = str(reference) if str(reference) in names else _at_time(dates, reference)
+    path = local_path(reference) if isinstance(reference, str) else Path()
+    if found is None and path is not None and not (isinstance(reference, str) and path.exists()):
+        near = get_close_matches(str(reference), names, 1)
+        shown = f"did you mean {near[0]!r}?" if near else f"they are {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
+        raise NoSuchFile(f"reference={reference!r} is none of the {len(names)} dates, nor a file that exists: {shown}")
+    return found
+
+
+def _at_time(dates: list[Date], reference: Any) -> str | None:
+    """Name of the date of a time; a day without an hour is that of its only date."""
+    if isinstance(reference, datetime) and reference.tzinfo is not None:
+        reference = reference.astimezone(UTC).replace(tzinfo=None)
     try:
-        time: Any = np.array(reference, "datetime64[ns]")[()]
+        time = np.datetime64(reference)
     except ValueError:
-        return names.get(str(reference))
-    return names.get(str(reference)) or times.get(time)
+        return None
+    unit = "D" if np.datetime_data(time.dtype)[0] == "D" else "ns"
+    found = [one.name for one in dates if one.time.astype(f"M8[{unit}]") == time.astype(f"M8[{unit}]")]
+    return found[0] if len(found) == 1 else None
 
 
 def _reference(reference: Any, names: set[str]) -> list[Date]:

@@ -68,20 +68,21 @@ def match_pair(pairing: Pairing, item: tuple[Placed, Placed]) -> PairMatch:
         windows = Matches.concatenate([found, rest]).take(order) if len(rest.dcol) else found
     windows = replace(windows, dcol=windows.dcol + base[:, 0], drow=windows.drow + base[:, 1])
     moves = np.stack([windows.dcol, windows.drow], -1)
-    answer = accept_windows(moves, windows.cov, windows.status, windows.reliability, pairing.limit)
-    status = answer.status
+    tried = usable if len(usable) else np.arange(n)
+    answer = accept_windows(
+        moves[tried], windows.cov[tried], windows.status[tried], windows.reliability[tried], pairing.limit
+    )
+    status, first = answer.status, tried[answer.inliers]
     if status is Status.OK:
-        first = np.flatnonzero(answer.inliers)
         images = (tgt[first], ref[first], tgt_valid[first], ref_valid[first])
         coarser = partial(_coarse_match, pairing.contrast)
         if coarser_pixels_disagree(images, moves[first] - base[first], coarser):
             status = Status.DISAGREES
-    trust = windows.reliability[answer.inliers] if answer.inliers.any() else windows.reliability
+    trust = windows.reliability[first] if len(first) else windows.reliability
     known = trust[np.isfinite(trust)]
     reliability = float(np.median(known)) if known.size else float("nan")
-    n_ok = int(answer.inliers.sum())
-    scatter = scatter_of(moves[answer.inliers], windows.cov[answer.inliers], answer.cov)
-    return PairMatch(answer.move, answer.cov, status, len(usable), n_ok, reliability, scatter, windows)
+    scatter = scatter_of(moves[first], windows.cov[first], answer.cov)
+    return PairMatch(answer.move, answer.cov, status, len(usable), len(first), reliability, scatter, windows)
 
 
 def _coarse_match(contrast: str, limit: float) -> Any:

@@ -52,6 +52,7 @@ class Frame:
 _SIDES, _ALONG, _MOST_ALONG, _LEAST_SIDE = (256, 128, 64, 48, 32), 3, 5, 16
 _MARGIN = 8
 _BUDGET = 3 << 28  # bytes of all windows of all dates
+_MOST_TIMES = 50  # the windows of one image over all of them together, if that is more than the budget
 
 
 def frame_of(grids: Sequence[GeoBox], window: int | None, spacing: float | None, most: int | None = None) -> Frame:
@@ -74,23 +75,37 @@ def frame_of(grids: Sequence[GeoBox], window: int | None, spacing: float | None,
         )
     if most is None:
         most = max(int(_BUDGET // (len(grids) * 5 * (size + 2 * margin) ** 2)), 4) if spacing is None else None
+    steps = [_steps(full, usual, size, margin, spacing, most) for full, usual in zip(high - low, typical, strict=True)]
+    alone = [_steps(usual, usual, size, margin, spacing, most)[1] for usual in typical]
+    _check_apart(boxes, steps[0][1] * steps[1][1], alone[0] * alone[1], 5 * len(grids) * (size + 2 * margin) ** 2)
     starts = [
-        _starts(full, usual, size, margin, spacing, most) for full, usual in zip(high - low, typical, strict=True)
+        np.rint((full - size - (count - 1) * step) / 2 + step * np.arange(count)).astype(np.intp)
+        for full, (step, count) in zip(high - low, steps, strict=True)
     ]
     places = np.stack([part.ravel() for part in np.meshgrid(*starts)], -1)
     return Frame(grid, size, margin, places)
 
 
-def _starts(full: float, usual: float, size: int, margin: int, spacing: float | None, most: int | None) -> Ints:
-    """First pixels of windows along one axis: regular, centred, over the full length."""
+def _steps(
+    full: float, usual: float, size: int, margin: int, spacing: float | None, most: int | None
+) -> tuple[float, int]:
+    """Distance and number of windows along one axis: regular, over the full length."""
     room = usual - 2 * margin - size
     along = int(np.clip(np.ceil((usual - 2 * margin) / size), 1, _MOST_ALONG))
     along = min(along, max(int(np.sqrt(most)), 1)) if most is not None else along
     step = float(spacing) if spacing is not None else (room / (along - 1) if along > 1 else max(room, size))
-    count = int((full - 2 * margin - size) // max(step, 1.0) + 1e-9) + 1
-    first = (full - size - (count - 1) * step) / 2
-    starts: Ints = np.rint(first + step * np.arange(count)).astype(np.intp)
-    return starts
+    return step, int((full - 2 * margin - size) // max(step, 1.0) + 1e-9) + 1
+
+
+def _check_apart(boxes: Floats, count: int, alone: int, size: int) -> None:
+    """Refuse images so far apart that windows over all of them would be far more than over one: boxes (n, 4), px."""
+    if count > _MOST_TIMES * alone and count * size > _BUDGET:
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        away = np.hypot(*(centres - np.median(centres, axis=0)).T)
+        raise OptionError(
+            f"the images lie apart: the centre of image {int(away.argmax())} is {away.max():.3g} px from the middle of "
+            "the others; check its georeference, or leave it out"
+        )
 
 
 def _common_grid(grids: Sequence[GeoBox]) -> GeoBox:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import rioxarray  # noqa: F401 - registers .rio
-from rasterio.errors import RasterioError
 from rioxarray.exceptions import MissingSpatialDimensionError
-from xarray import DataArray, Dataset
+from xarray import DataArray, Dataset, Variable
+from xarray.backends import BackendArray
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import CoregError, OptionError
+from xcoreg.files import GDAL_ERRORS, STORE_ERRORS, replace_reads
 from xcoreg.raster.geolocation import array_dims, find_arrays
 from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
 
 Image: TypeAlias = DataArray | Dataset
@@ -109,7 +111,7 @@ def to_band(image: Any, band: int | str | None = None, name: str = "target") -> 
     array, band = pick_variable(image, band, name)
     y_dim, x_dim = spatial_dims(array, name)
     lead = pick_band(array, (y_dim, x_dim), band, name)
-    check_dtype(array.dtype, name)
+    check_pixels(array, (y_dim, x_dim), name)
     return array.isel(lead).transpose(y_dim, x_dim)
 
 
@@ -241,14 +243,31 @@ def _no_such(band: object, name: str, known: list[str]) -> OptionError:
     return OptionError(f"{name} has no band {band!r}; it has {count}: {shown}")
 
 
-def check_dtype(dtype: np.dtype[Any], name: str = "target") -> None:
-    """Check that an image holds real numbers."""
+def check_pixels(array: DataArray, dims: tuple[Hashable, Hashable], name: str = "target") -> None:
+    """Check that an image holds real numbers, in chunks that can be worked with."""
+    dtype = array.dtype
     if dtype.kind == "c":
         raise OptionError(f"{name} is complex ({dtype}): match its magnitude, abs(da)")
     if dtype.kind == "b":
         raise OptionError(f"{name} is boolean: match numbers, da.astype('uint8')")
     if dtype.kind not in "iuf":
         raise OptionError(f"{name} holds {dtype}, not numbers: match a numeric band")
+    check_chunks(array, dims, name)
+
+
+_MOST_CHUNKS = 1000  # of fewer pixels than the next number: dask takes about a millisecond for each, however small
+_SMALL_CHUNK = 1024
+
+
+def check_chunks(array: DataArray, dims: Sequence[Hashable], name: str) -> None:
+    """Refuse bands in so many tiny chunks that dask would work for minutes on few pixels."""
+    count = math.prod(len(array.chunksizes.get(dim, [0])) for dim in dims)
+    pixels = math.prod(array.sizes[dim] for dim in dims)
+    if count > _MOST_CHUNKS and pixels < count * _SMALL_CHUNK:
+        raise OptionError(
+            f"{name} has {count} chunks of about {pixels / count:.0f} pixels, which takes minutes: larger ones, "
+            "da.chunk('auto'), chunks='auto'"
+        )
 
 
 def entry_of(array: DataArray, key: str, position: int = 0) -> Any:
@@ -297,10 +316,36 @@ def common_unit(
 
 
 @contextmanager
-def reading(path: Any) -> Iterator[None]:
-    """Turn GDAL's errors of a damaged file into an OptionError that names it."""
+def reading(path: Any, errors: tuple[type[Exception], ...] = GDAL_ERRORS) -> Iterator[None]:
+    """Turn the errors of libraries that read a damaged file into an OptionError that names it."""
     try:
         yield
-    except RasterioError as error:
+    except CoregError:
+        raise
+    except errors as error:
         cause = error.__cause__ or error  # GDAL's own message
-        raise OptionError(f"{path} cannot be read, it may be damaged: {cause}") from error
+        raise OptionError(f"{path} cannot be read, it may be damaged: {str(cause) or type(cause).__name__}") from error
+
+
+def report_damage(variable: Variable, name: str) -> None:
+    """Make reads of a lazy variable of a Zarr store report chunks that are damaged."""
+    replace_reads(variable, "ZarrArrayWrapper", lambda array: _StoredArray(array, name))
+
+
+class _StoredArray(BackendArray):
+    """Values of a Zarr store."""
+
+    def __init__(self, array: Any, name: str) -> None:
+        self.array, self.name = array, name
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.array[key]
+        except STORE_ERRORS as error:
+            place = ", ".join(
+                f"{one.start}:{one.stop}" if isinstance(one, slice) else str(one)[:40] for one in key.tuple
+            )
+            raise OptionError(
+                f"{self.name} cannot be read at [{place}], it may be damaged: {str(error) or type(error).__name__}"
+            ) from error

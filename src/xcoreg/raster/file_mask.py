@@ -6,11 +6,13 @@ rows and columns (and bands, where these differ): true where there is data. Alph
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 from xarray import DataArray, Variable
@@ -76,9 +78,16 @@ def read_mask(
     return found
 
 
+def colours_of(file: Any) -> tuple[ColorInterp, ...]:
+    """Colour interpretation of each band of an open file."""
+    with suppress(CPLE_BaseError):  # GDAL raises once what it has found wrong with other tags
+        return tuple(file.colorinterp)
+    return tuple(file.colorinterp)
+
+
 def alpha_band(file: Any) -> int | None:
     """Band of an open file that its colour interpretation calls alpha."""
-    return next((band for band, meaning in enumerate(file.colorinterp, start=1) if meaning == ColorInterp.alpha), None)
+    return next((band for band, meaning in enumerate(colours_of(file), start=1) if meaning == ColorInterp.alpha), None)
 
 
 def file_mask(file: Any) -> Variable | None:

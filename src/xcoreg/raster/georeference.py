@@ -212,7 +212,8 @@ def _code(value: Any) -> Any:
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.lower().startswith("+init="):
         return text[6:].split()[0]
-    return int(text) if isinstance(text, float) or (isinstance(text, str) and text.isdigit()) else text
+    number = isinstance(text, str) and text.isdecimal() and len(text) < 10
+    return int(text) if number or (isinstance(text, float) and text.is_integer()) else text
 
 
 def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
@@ -239,9 +240,9 @@ def crs_of(image: DataArray, dims: Dims, name: str, notes: list[str]) -> str:
 
 def is_degrees(image: DataArray, dim: Hashable) -> bool:
     """Whether a dimension has latitudes or longitudes, by name or unit, and their range."""
-    if dim not in image.coords or image.coords[dim].dims != (dim,) or image.coords[dim].dtype.kind not in "iuf":
+    coord = image.coords.get(dim)
+    if coord is None or coord.dims != (dim,) or coord.dtype.kind not in "iuf" or not coord.size:
         return False
-    coord = image.coords[dim]
     unit = str(coord.attrs.get("units", "degrees")).lower()
     standard = str(coord.attrs.get("standard_name", dim))
     is_latitude = standard.lower().startswith("lat")

@@ -342,7 +342,7 @@ class _Axis:
         return round(at) if self._is_integer(at) and self._is_integer(self.new / self.old - 1, self.size) else None
 
     def _is_integer(self, number: float, times: int = 1) -> bool:
-        return abs(number - round(number)) * times < max(_NEAR, self.grain / abs(self.new))
+        return math.isfinite(number) and abs(number - round(number)) * times < max(_NEAR, self.grain / abs(self.new))
 
 
 def _differ(found: Affine, stored: Affine, image: Image, dims: Dims, tolerance: tuple[float, float]) -> bool:

@@ -11,7 +11,8 @@ from xarray import DataArray, Dataset, Variable
 
 from xcoreg import lazy
 from xcoreg.errors import OptionError
-from xcoreg.raster.bands import check_dtype, pick_band, pick_variable, reading, spatial_dims
+from xcoreg.files import GDAL_ERRORS, STORE_ERRORS
+from xcoreg.raster.bands import check_pixels, pick_band, pick_variable, reading, spatial_dims
 from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import (
@@ -215,7 +216,10 @@ def read_boxes(
     for row0, row1, col0, col1 in boxes:
         window = {**lead, dims[0]: slice(row0, row1, step[0]), dims[1]: slice(col0, col1, step[1])}
         parts.append(variable.isel(window).transpose(*dims))
-    with reading(variable.encoding.get("source", "an image")):
+    errors = (
+        STORE_ERRORS if _is_stored(variable) else GDAL_ERRORS
+    )  # users' functions in a graph have errors of their own
+    with reading(variable.encoding.get("source", "an image"), errors):
         if variable.chunks is None:
             return [np.asarray(part.values) for part in parts]
         fused = len(parts) > 1 and _is_stored(variable)
@@ -236,7 +240,7 @@ def make_raster(
     dims = spatial_dims(image, name)
     dims = dims if set(dims) <= set(array.dims) else spatial_dims(array, name)
     lead = pick_band(array, dims, left, name)
-    check_dtype(array.dtype, name)
+    check_pixels(array, dims, name)
     axis = next((dim for dim, size in array.sizes.items() if dim in lead and size > 1), None)
     at, masked = (None if axis is None else lead[axis]), MASK in array.coords
     if masked and (at or 0) == alpha_of(array):

@@ -44,7 +44,9 @@ def write_stack_report(stack: StackFit, path: str | os.PathLike[str], *, title: 
     body.append(html.section("Options and versions", html.table([], options)))
     goal = Path(path)
     with replacing(goal) as temporary:
-        temporary.write_text(html.page(title, "\n".join(one for one in body if one)), encoding="utf-8")
+        temporary.write_text(
+            html.page(title, "\n".join(one for one in body if one)), encoding="utf-8", errors="backslashreplace"
+        )
     return goal
 
 

@@ -56,7 +56,9 @@ def write_report(  # noqa: PLR0913 - the options of Coregistration.report
     body.append(html.section("Grids", sections.grids(fit)))
     body.append(html.section("Options and versions", sections.options(fit)))
     with replacing(goal) as temporary:
-        temporary.write_text(html.page(title, "\n".join(one for one in body if one)), encoding="utf-8")
+        temporary.write_text(
+            html.page(title, "\n".join(one for one in body if one)), encoding="utf-8", errors="backslashreplace"
+        )
     return goal
 
 

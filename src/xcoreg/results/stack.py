@@ -461,4 +461,15 @@ def _checked_stack(data: dict[str, Any]) -> StackFit:
         raise ValueError("pairs of dates that are not there")
     if not all(one.affine.determinant for one in (stack.grid, *(one.grid for one in stack.dates))):
         raise ValueError("a grid without area")
+    texts = (
+        stack.datum,
+        *stack.datum_dates,
+        *stack.quality.warnings,
+        *(t for one in stack.dates for t in (one.name, one.reason)),
+    )
+    if not all(isinstance(one, str) for one in texts):
+        raise TypeError("a name or a reason that is no text")
+    stack.summary()  # what cannot be reported or applied now would break later
+    for one in stack.placed[:1]:
+        stack.fit(one.name)
     return stack

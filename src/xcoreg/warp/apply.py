@@ -17,7 +17,7 @@ from xcoreg.core.area import STATISTICS
 from xcoreg.errors import CoregWarning, Extrapolation, MatchError, NoOverlap, OptionError, warn_user
 from xcoreg.georef.transform import map_to_grid, middle_of
 from xcoreg.io.tags import without_statistics
-from xcoreg.raster.bands import is_chunked, shape_of, spatial_bands, spatial_dims, to_band
+from xcoreg.raster.bands import check_chunks, is_chunked, shape_of, spatial_bands, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
@@ -147,6 +147,8 @@ def apply(image: _Image, fit: Coregistration, **options: Unpack[ApplyKeywords]) 
             image = _correct_heights(image, plan)
         record = {"did": "moved the transform", **record}
         return cast("_Image", move_georeference(image, dims, source, move.constant, record))
+    for band in spatial_bands(image, dims).values():
+        check_chunks(band, dims, "the image")
     frame = output_frame(image, dims, source, move, checked, fit.details.ref_grid, turned is not None)
     mapping = compose(frame.grid, source, move)
     if mapping is None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 _GRID_ROUND_OFF = 1e-5  # px
+_FINEST = 1e-12  # ratio of pixel sizes; beyond it positions are rounded away
 
 
 def aligned_grid(
@@ -76,6 +77,8 @@ def _scaled(image: GeoBox, resolution: float | tuple[float, float] | None) -> ge
         raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
     size = georef.gsd(image.affine)
     by_col, by_row = float(wanted[0]) / size[0], float(wanted[1]) / size[1]
+    if not _FINEST < min(by_col, by_row) <= max(by_col, by_row) < 1 / _FINEST:
+        raise OptionError(f"resolution={resolution!r} is no size for pixels of an image whose own are {size[0]:.6g}")
     return a * by_col, b * by_row, d * by_col, e * by_row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import abc
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
 
     Parameters
     ----------
-    images : DataArray or Dataset, or list of images or files
+    images : DataArray or Dataset, or list or dictionary of images or files
         The dates that were matched, some of them, or other bands or pixel sizes of the same dates: recognised by their
         names, else by their times; without times, a list of as many images as there are dates by its order.
     stack : StackFit
@@ -85,7 +86,11 @@ def apply_stack(images: Any, stack: StackFit, **options: Any) -> Any:
     placed = _placed(dates, positions, stack)
     chosen = [positions[at] for at in placed]
     if not single:
-        return [apply(dates[at].image, stack.fit(positions[at]), **options) for at in placed]
+        parts = [apply(dates[at].image, stack.fit(positions[at]), **options) for at in placed]
+        if not isinstance(images, abc.Mapping):
+            return parts
+        names = list(images)
+        return {names[at]: part for at, part in zip(placed, parts, strict=True)}
     if not checked.is_regrid:
         checked = replace(checked, like=grid_of(images, "the cube"))
         options["like"] = checked.like
