@@ -19,7 +19,7 @@ from xcoreg.core.kernels import TICKS
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FAR = 2.0**30  # px
-_SHORT = 32  # px, of runs beside missing pixels
+_SHORT, _LONG = (1 << 5) - 1, (1 << 20) - 1  # px of a run, less 1, where pixels are missing, and elsewhere
 _ROUND = 1.0 / TICKS
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _THREE_HALVES, _TWO, _FIVE_HALVES = np.float32(1.5), np.float32(2), np.float32(2.5)
@@ -31,41 +31,49 @@ def _compile(function: F) -> F:
 
 
 @_compile
-def _rows_of_nodes(nodes: Floats, step: int, start: tuple[int, int], lines: Floats) -> None:
-    """Interpolate the nodes (2, n, m) of an axis of positions at the columns of a block: lines (2, k, columns)."""
+def _rows_of_nodes(nodes: Floats, step: int, start: tuple[int, int], lines: Floats, usual: Bools) -> None:
+    """Interpolate the nodes (2, n, m) at the columns of a block: lines (2, k, columns); (2, k) if all are near."""
     for axis in range(2):
         for line in range(lines.shape[1]):
             row = nodes[axis, start[0] // step + line]
+            near = True
             for k in range(lines.shape[2]):
                 cell = (start[1] + k) // step
                 part = (start[1] + k - cell * step) / step
-                lines[axis, line, k] = row[cell] + (row[cell + 1] - row[cell]) * part
+                position = row[cell] + (row[cell + 1] - row[cell]) * part
+                lines[axis, line, k] = position
+                near &= abs(position) < _FAR  # not true of NaN
+            usual[axis, line] = near
 
 
 @_compile
-def _locate(here: Floats, following: Floats, part: float, moves: int, at: Array, parts: Array) -> None:
+def _locate(lines: tuple[Floats, Floats], part: float, moves: int, usual: bool, at: Array, parts: Array) -> None:
     """Whole pixels, less the index within the row where they move with it, and parts of a pixel."""
+    here, following = lines
+    if usual:
+        for k in range(here.size):
+            position = np.rint(((following[k] - here[k]) * part + here[k]) * TICKS) * _ROUND
+            first = np.floor(position)
+            parts[k] = np.float32(position - first)
+            at[k] = np.int32(first) - np.int32(k) * np.int32(moves)
+        return
     for k in range(here.size):
-        position = np.rint(((following[k] - here[k]) * part + here[k]) * TICKS) * _ROUND
-        first = np.floor(min(max(position, -_FAR), _FAR)) if position == position else -_FAR  # unknown: far outside
-        parts[k] = np.float32(position - first)
-        at[k] = np.int32(first) - np.int32(k) * np.int32(moves)
+        position = (following[k] - here[k]) * part + here[k]
+        if not abs(position) < _FAR:
+            position = -_FAR  # unknown: outside of every image
+        position = np.rint(position * TICKS) * _ROUND
+        parts[k] = np.float32(position - np.floor(position))
+        at[k] = np.int32(np.floor(position)) - np.int32(k) * np.int32(moves)
 
 
 @_compile
-def _run_end(rows: Array, cols: Array, start: int, longest: int) -> int:
-    """End of the run of pixels whose taps lie alike."""
-    row, col, stop, last = rows[start], cols[start], start + 1, min(start + longest, rows.size)
-    while stop + 16 <= last:
-        differ = np.int32(0)
-        for k in range(16):
-            differ |= (rows[stop + k] ^ row) | (cols[stop + k] ^ col)
-        if differ:
-            break
-        stop += 16
-    while stop < last and rows[stop] == row and cols[stop] == col:
-        stop += 1
-    return stop
+def _runs(rows: Array, cols: Array, bits: int, ends: Array) -> None:
+    """Ends of the runs of pixels whose taps lie alike; also where the bits of the index are zero."""
+    count = 0
+    for k in range(1, rows.size):
+        ends[count] = k  # stays where a run ends: no branch
+        count += (rows[k] != rows[k - 1]) | (cols[k] != cols[k - 1]) | (k & bits == 0)
+    ends[count] = rows.size
 
 
 @_compile
@@ -187,22 +195,34 @@ def sample_lattice(
     """Sample a tile whose positions are linear between nodes; whether all taps of all of its pixels are there.
 
     image: values (rows, cols) from pixel `origin` on, and which are valid, or an empty array for all; nodes (2, n, m)
-    float64, `step` apart; start: row and column of the tile from the first node; out (n_rows, n_cols) float32 and bool.
+    float64, `step` apart; start: row and column of the tile from the first node; out (n_rows, n_cols) float32, and true.
     """
     n, m = out[0].shape
+    values, masked = image[0], image[1].size > 0
     lines = np.empty((2, (start[0] + n - 1) // step + 2 - start[0] // step, m))
-    _rows_of_nodes(nodes, step, start, lines)
-    rows, cols = np.empty(m, np.int32), np.empty(m, np.int32)
+    usual = np.empty(lines.shape[:2], np.bool_)
+    _rows_of_nodes(nodes, step, start, lines, usual)
+    rows, cols, ends = np.empty(m, np.int32), np.empty(m, np.int32), np.empty(m, np.int64)
     row_parts, col_parts = np.empty(m, np.float32), np.empty(m, np.float32)
-    complete, longest = True, _SHORT if image[1].size else m
+    complete, before, after = True, 1 if cubic else 0, 2 if cubic else 1
     for i in range(n):
         line, part = (start[0] + i) // step - start[0] // step, (start[0] + i) % step / step
-        _locate(lines[0, line], lines[0, line + 1], part, 0, rows, row_parts)
-        _locate(lines[1, line], lines[1, line + 1], part, 1, cols, col_parts)
-        at = 0
+        near = usual[0, line] and usual[0, line + 1] and usual[1, line] and usual[1, line + 1]
+        _locate((lines[0, line], lines[0, line + 1]), part, 0, near, rows, row_parts)
+        _locate((lines[1, line], lines[1, line + 1]), part, 1, near, cols, col_parts)
+        _runs(rows, cols, _SHORT if masked else _LONG, ends)
+        at, run = 0, 0
         while at < m:
-            end = _run_end(rows, cols, at, longest)
-            parts, goal = (row_parts[at:end], col_parts[at:end]), (out[0][i, at:end], out[1][i, at:end])
-            complete &= _sample_run(image, rows[at] - origin[0], cols[at] + at - origin[1], parts, cubic, goal)
-            at = end
+            end = ends[run]
+            row, col = rows[at] - origin[0], cols[at] + at - origin[1]
+            parts = (row_parts[at:end], col_parts[at:end])
+            inside = before <= row < values.shape[0] - after and before <= col <= values.shape[1] - after - end + at
+            if masked or not inside:
+                goal = (out[0][i, at:end], out[1][i, at:end])
+                complete &= _sample_run(image, row, col, parts, cubic, goal)
+            elif cubic:
+                _cubic(values, row - 1, col - 1, parts, out[0][i, at:end])
+            else:
+                _bilinear(values, row, col, parts, out[0][i, at:end])
+            at, run = end, run + 1
     return complete

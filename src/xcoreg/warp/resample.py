@@ -160,7 +160,7 @@ class Resampler:
         """Interpolate a tile by compiled loops; whether none of its taps are outside or missing."""
         images, origin = source
         shape, complete = (len(images), *goal.shape[-2:]), True
-        found, good = np.empty(shape, np.float32), np.empty(shape, bool)
+        found, good = np.empty(shape, np.float32), np.ones(shape, bool)
         for image, out in zip(images, zip(found, good, strict=True), strict=True):
             complete &= loops.sample_lattice(image, origin, *lattice, self.kernel == "cubic", out)
         goal[...] = self._to_stored(found, good).reshape(goal.shape)
