@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xcoreg.core import Floats
+from xcoreg.core import Bools, Floats
 from xcoreg.core.phase import Modes
 from xcoreg.core.weights import SMALL_SAMPLE, Products, Steps, scene_products
 
@@ -22,43 +22,62 @@ from xcoreg.core.weights import SMALL_SAMPLE, Products, Steps, scene_products
 _COUNTS, _NOISE, _VAGUE, _TIMES = 2.75, 1.75, 0.1, 6.0
 _PATTERN = 0.3  # power of the scene, in units of noise, below which it is not known
 _TOP = 0.36  # unit of frequency of the square profile, cycles per pixel
+_CONTRADICTS = 2.0  # standard deviations in units of a drift that cannot be corrected
+_SEEN = 0.02  # drifts above this, px, are seen
 _UNEXPLAINED = 0.06  # share of a drift that is left: no pattern follows a profile exactly
 
 
 class Drift(NamedTuple):
-    """Step (n, 2), px, to the shift without drift, and its covariance (n, 2, 2)."""
+    """Step (n, 2), px, to the shift without drift, its covariance (n, 2, 2), and what of this is for contradiction.
+
+    seen : (n,) bool; whether fine detail drifts; vague : (n,), px; standard deviation where that cannot be corrected.
+    """
 
     step: Floats
     cov: Floats
+    seen: Bools
+    vague: Floats
 
 
 def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats, modes: Modes) -> Drift:
     """Shift of coarse and fine detail alike; cov (n, 2, 2), support (n,): covariance without drift, number of modes."""
-    system = _equations(products, steps, 1 + SMALL_SAMPLE / np.maximum(support, 1), modes)
+    rings = _Rings.of(products, steps, 1 + SMALL_SAMPLE / np.maximum(support, 1), modes)
+    system = rings.equations()
     plain, pattern, square, both = (_solve(system, n) for n in ([0], [0, 1], [0, 2], [0, 1, 2]))
     first, second = (
         np.stack([_excess(*pattern, 1), _excess(*square, 1)]),
         np.stack([_excess(*both, 2), _excess(*both, 1)]),
     )
+    scatter = rings.scatter(both[0])
+    first, second, cov = first / scatter, second / scatter, cov * scatter[:, None, None]
     pick = first.argmax(0)
     at = pick, np.arange(len(cov))
     step, wide = (np.stack([one[:, :2], two[:, :2]])[at] for one, two in zip(pattern, square, strict=True))
-    wide = wide[:, :, :2]
+    wide = wide[:, :, :2] * scatter[:, None, None]
     share, hidden = _counting(first[at])
     more, unseen = (part * (share > 0) for part in _counting(second[at]))
     step = step + more[:, None] * (both[0][:, :2] - step)
-    wide = wide + (more + unseen)[:, None, None] * (both[1][:, :2, :2] - wide)
+    wide = wide + (more + unseen)[:, None, None] * (both[1][:, :2, :2] * scatter[:, None, None] - wide)
     size, before = (np.sqrt(np.maximum(np.trace(part, axis1=1, axis2=2), 0) / 2) for part in (wide, cov))
     short = np.nan_to_num(plain[0])
     with np.errstate(invalid="ignore"):
         known = (size < np.minimum(_VAGUE, _TIMES * before)) & np.isfinite(step).all(1) & np.isfinite(before)
-        step = np.where(known[:, None], short + share[:, None] * (step - short), short)
-        return Drift(step, np.where(known[:, None, None], cov + (share + hidden)[:, None, None] * (wide - cov), cov))
+        gap = np.nan_to_num(share[:, None] * (step - short))
+        # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
+        far = np.hypot(*gap.T)
+        vague = np.where(known, 0, _CONTRADICTS * far)
+        cov = cov + np.where(known, share + hidden, 0)[:, None, None] * (wide - cov) + round_covariance(vague)
+        return Drift(np.where(known[:, None], short + gap, short), cov, far > _SEEN, vague)
 
 
 def left_over(total: Floats) -> Floats:
     """Covariance (n, 2, 2) of what drifts of some size (n, 2), px, leave unexplained."""
-    return np.asarray((_UNEXPLAINED**2 * (total**2).sum(1) / 2)[:, None, None] * np.eye(2))
+    return round_covariance(_UNEXPLAINED / np.sqrt(2) * np.hypot(*total.T))
+
+
+def round_covariance(sigma: Floats) -> Floats:
+    """Covariances (n, 2, 2) of standard deviations (n,) alike in all directions."""
+    return np.asarray((sigma**2)[:, None, None] * np.eye(2))
 
 
 def _counting(excess: Floats) -> tuple[Floats, Floats]:
@@ -68,26 +87,54 @@ def _counting(excess: Floats) -> tuple[Floats, Floats]:
     return share, (1 - share) ** 2 * np.clip(excess - _NOISE, 0, _COUNTS - _NOISE)
 
 
-def _profiles(steps: Steps, modes: Modes) -> Floats:
-    """Drift of every ring, (n, 3, n_rings): none, of a white pattern, of interpolation."""
-    pattern = 1 / np.maximum(steps.scene, np.maximum(_PATTERN * steps.noise, 1e-30))
-    pattern /= pattern.max(1, keepdims=True)
-    square = np.broadcast_to((modes.centre / _TOP) ** 2, pattern.shape)
-    return np.stack([np.ones_like(pattern), pattern, square], 1)
+class _Rings(NamedTuple):
+    """Equations of every ring: profiles (n, 3, n_rings), products (n, n_rings) each, and noise of the right-hand side.
 
+    Profiles say how a drift grows: not at all, as a white pattern does, as errors of interpolation do.
+    """
 
-def _equations(products: Products, steps: Steps, spread: Floats, modes: Modes) -> tuple[Floats, Floats, Floats]:
-    """Build normal matrices, covariances of right-hand sides (n, 6, 6) and these (n, 6): pairs of three profiles."""
-    rx, ry, xx, xy, yy = scene_products(products, steps, modes)
-    profiles = _profiles(steps, modes)
-    weighted = profiles * steps.weight[:, None]
-    right = -np.stack([(weighted * part[:, None]).sum(2) for part in (rx, ry)], -1)
-    noise = 2 * steps.noise * steps.weight * spread[:, None]
-    normal, middle = (
-        _pairs(*(weighted @ (factor * part[:, None] * profiles).swapaxes(1, 2) for part in (xx, xy, yy)))
-        for factor in (1.0, noise[:, None])
-    )
-    return normal, middle, right.reshape(len(right), -1)
+    profiles: Floats
+    products: tuple[Floats, ...]
+    weight: Floats
+    noise: Floats
+
+    @classmethod
+    def of(cls, products: Products, steps: Steps, spread: Floats, modes: Modes) -> _Rings:
+        """Rings of one linearisation."""
+        pattern = 1 / np.maximum(steps.scene, np.maximum(_PATTERN * steps.noise, 1e-30))
+        pattern /= pattern.max(1, keepdims=True)
+        square = np.broadcast_to((modes.centre / _TOP) ** 2, pattern.shape)
+        profiles = np.stack([np.ones_like(pattern), pattern, square], 1)
+        noise = 2 * steps.noise * spread[:, None]
+        return cls(profiles, scene_products(products, steps, modes), steps.weight, noise)
+
+    def equations(self) -> tuple[Floats, Floats, Floats]:
+        """Build normal matrices, covariances of right-hand sides (n, 6, 6) and these (n, 6): pairs of the profiles."""
+        rx, ry, xx, xy, yy = self.products
+        weighted = self.profiles * self.weight[:, None]
+        right = -np.stack([(weighted * part[:, None]).sum(2) for part in (rx, ry)], -1)
+        noise = self.noise * self.weight
+        normal, middle = (
+            _pairs(*(weighted @ (factor * part[:, None] * self.profiles).swapaxes(1, 2) for part in (xx, xy, yy)))
+            for factor in (1.0, noise[:, None])
+        )
+        return normal, middle, right.reshape(len(right), -1)
+
+    def scatter(self, solution: Floats) -> Floats:
+        """Factor (n,), 1 at least, by which rings scatter more about a solution (n, 6) than noise makes them.
+
+        What little they say of it is shrunk (James & Stein 1961).
+        """
+        rx, ry, xx, xy, yy = self.products
+        dx, dy = np.einsum("nkp,nkc->cnp", self.profiles, solution.reshape(len(solution), -1, 2))
+        power, noise = xx + yy, np.maximum(self.noise, 1e-300)
+        with np.errstate(all="ignore"):
+            square = ((rx + dx * xx + dy * xy) ** 2 + (ry + dx * xy + dy * yy) ** 2) / (noise * power)
+            share = np.where((xx > 0) & (yy > 0) & np.isfinite(square), self.weight * power, 0)
+            share /= np.maximum(share.max(1, keepdims=True), 1e-300)
+            total, alike = share.sum(1), (share**2).sum(1)
+            excess = (share * np.nan_to_num(square)).sum(1) / total - 1
+            return np.asarray(1 + np.nan_to_num(np.maximum(excess - alike / total**2 / np.maximum(excess, 1e-9), 0)))
 
 
 def _pairs(xx: Floats, xy: Floats, yy: Floats) -> Floats:

@@ -148,10 +148,8 @@ _DRIFT, _LAST_STEP = 1.5, 0.01
 _SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 # Largest difference to the shift from the phases alone, px and standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
-# Largest drift of fine detail, px; largest ratio by which images differ more at the edges of the scene than elsewhere,
-# as strong compression makes them, unless one is a copy of the other.
-_LARGEST_DRIFT, _MOST_UNEVEN, _COPY = 0.6, 3.0, 1 - 1e-6
-_PATTERN = 0.03  # drift of fine detail, px, above which images share a pattern of their pixels
+# Largest drift of fine detail, px, and the one above which images share a pattern of their pixels.
+_LARGEST_DRIFT, _PATTERN = 0.6, 0.03
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 
@@ -378,8 +376,7 @@ def _statuses(peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[F
         | ~(np.abs(refined.move - peaks.move).max(1) < _DRIFT),
         Status.TOO_FAR: ~(np.abs(refined.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma))
-        | (np.hypot(*refined.drift.T) > _LARGEST_DRIFT)
-        | ((refined.uneven > _MOST_UNEVEN) & (refined.score < _COPY)),
+        | (np.hypot(*refined.drift.T) > _LARGEST_DRIFT),
         # What both images owe to their pixels looks less alike where the scene does more.
         Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02)
         & (np.abs(refined.move).max(1) > _FAR)

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
-from xcoreg.core.drift import Drift, left_over, without_drift
+from xcoreg.core.drift import Drift, left_over, round_covariance, without_drift
 from xcoreg.core.fade import fade, fade_frame
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels, stripe_modes
 from xcoreg.core.quality import Cells
@@ -160,6 +160,7 @@ def refine(
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
+    del columns["drifting"], columns["vague"]
     return Refined(**columns, aligned=aligned)
 
 
@@ -321,14 +322,24 @@ def _phase_shift(pair: _Pair, rest: Floats) -> tuple[Spectra, Spectra]:
 def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Floats], suspects: Ints) -> None:
     """Solve windows with changes again, with less weight on the changed pixels."""
     index = _windows_to_reweight(aligned, suspects)
+    drifting = columns["drifting"] | (np.hypot(*columns["drift"].T) > _NEAR_DRIFT)
+    before = {name: values.copy() for name, values in columns.items()} | {"rest": rest.copy()}
     for _ in range(_MOST_ITERATIONS):
         if not index.size:
-            return
+            break
         some = pair.take(index)
         tgt, ref = _pixels(some, rest[index])
         aligned.put(index, tgt, ref)
         difference = _difference(some, rest[index], tgt, ref)
         weight = weighting.change_weights(difference, ref + tgt, some.weight)
+        edges = weighting.edges_removed(weight, ref + tgt)
+        if edges.any():
+            back = index[edges]
+            rest[back] = before["rest"][back]
+            _replace_rows(columns, back, {name: values[back] for name, values in before.items() if name != "rest"})
+            aligned.put(back, *_pixels(pair.take(back), rest[back]))
+            index = index[~edges]
+            continue
         linear = _linearise_weighted(some, rest[index], weight, difference)
         products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.take_steps(products, pair.modes)
@@ -336,6 +347,15 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         _replace_rows(columns, index, found)
         rest[index] += steps.move
         index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
+    _compare(before, rest, columns, drifting)
+
+
+def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats], drifting: Bools) -> None:
+    """Widen covariances where weighted pixels contradict a drift that all of them show, or confirm what is vague."""
+    gap = np.hypot(*(rest - before["rest"]).T)
+    contradicts = drifting & (gap > 3 * np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2))
+    columns["cov"] += round_covariance(np.where(contradicts, 2 * gap, 0))
+    columns["cov"] += round_covariance(np.where(gap < before["vague"] / 4, before["vague"] - columns["vague"], 0))
 
 
 def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
@@ -389,15 +409,16 @@ def _columns(
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
     turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
     cov, support = weighting.covariance(turned, products, np.broadcast_to(used, len(move)), modes)
+    length = np.hypot(*steps.move.T)
     if changes:
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
-        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None])
+        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None], length < 0, 0 * length)
     else:
         drift = without_drift(products, turned, cov, support, modes)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
-    length = np.hypot(*steps.move.T)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}
+    found |= {"drifting": drift.seen, "vague": drift.vague}
     return {**found, "score": score, "phase": phase, "support": support}
 
 

@@ -22,6 +22,7 @@ from xcoreg.core.quality import Cells, box_sum
 _CHANGED, _BOX = 4.0, 5
 # Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
+_EDGES = 0.6  # share of the scene's edges to be left, in units of the share of pixels that are
 _STRIDE = 4  # the typical energy is measured at every fourth pixel
 
 
@@ -52,6 +53,18 @@ def change_weights(difference: Floats, both: Floats, mask: Floats) -> Floats:
     typical = _typical(local[:, ::_STRIDE, ::_STRIDE].reshape(n, -1), roughness.reshape(n, -1))
     limit = (_CHANGED * np.maximum(typical, 1e-12)).astype(np.float32)
     return np.asarray(np.minimum(1, limit[:, None, None] / np.maximum(local, 1e-12)))
+
+
+def edges_removed(weight: Floats, both: Floats) -> Bools:
+    """Windows (n,) whose weights (n, rows, cols) remove edges of the scene rather than areas that have changed.
+
+    Images of few values, masks or classes, differ along edges alone: what is left is a copy at a whole pixel.
+    """
+    rough = np.diff(both[:, 1:], axis=2) ** 2
+    rough += np.diff(both[:, :, 1:], axis=1) ** 2
+    weight, n = weight[:, 1:, 1:], len(both)
+    left = np.vecdot(rough.reshape(n, -1), weight.reshape(n, -1)) / np.maximum(rough.sum((1, 2)), 1e-30)
+    return np.asarray(left < _EDGES * weight.mean((1, 2)))
 
 
 def share_removed(difference: Floats, weight: Floats) -> Floats:
