@@ -34,6 +34,7 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
+_DISPLACED = 0.55  # share of a difference that local shifts explain, from which on it is a field, not change
 _FULL = 0.99  # fading weight above which pixels count for the similarity
 
 
@@ -363,9 +364,11 @@ def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
     if not index.size:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
-    difference = ref - tgt
-    weight = weighting.change_weights(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
-    return index[weighting.share_removed(difference, weight) > _WORTH]
+    difference, both = ref - tgt, ref + tgt
+    weight = weighting.change_weights(difference, both, weight if len(weight) == 1 else weight[index])
+    some = np.flatnonzero(weighting.share_removed(difference, weight) > _WORTH)
+    bent = weighting.displaced_share(*(part[some] for part in (difference, both, 1 - weight))) > _DISPLACED
+    return index[some[~bent]]
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:

@@ -23,6 +23,8 @@ _CHANGED, _BOX = 4.0, 5
 # Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
 _EDGES = 0.6  # share of the scene's edges to be left, in units of the share of pixels that are
+_LOCAL, _MOST_LOCAL = 24, 0.75  # side of blocks that may be displaced within a window, and by how much: in steps of 2 px
+_MEDIAN = 1.5  # scale of the share in half of the blocks
 _STRIDE = 4  # the typical energy is measured at every fourth pixel
 
 
@@ -72,6 +74,36 @@ def share_removed(difference: Floats, weight: Floats) -> Floats:
     n = len(difference)
     energy = (difference * difference).reshape(n, -1)
     return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
+
+
+def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats:
+    """Share (n,) of a difference (n, rows, cols) that short shifts of blocks explain.
+
+    Of what is removed, or in half of all blocks if that is less: a field that varies within a window moves most of
+    it, what leans or has changed a part.
+    """
+    if not len(both) or min(both.shape[1:]) < 2 * _LOCAL:
+        return np.zeros(len(both))
+    d, scene, weight = (_coarse(part) for part in (difference, both, removed))
+    x, y = (scene[:, 1:-1, 2:] - scene[:, 1:-1, :-2]) / 4, (scene[:, 2:, 1:-1] - scene[:, :-2, 1:-1]) / 4
+    d, weight = d[:, 1:-1, 1:-1], weight[:, 1:-1, 1:-1]
+    xx, xy, yy, dx, dy, dd = (_block_sums(a * b, _LOCAL) for a, b in ((x, x), (x, y), (y, y), (d, x), (d, y), (d, d)))
+    det = np.maximum(xx * yy - xy**2, 1e-30)
+    move = np.stack([yy * dx - xy * dy, xx * dy - xy * dx]) / det
+    explained = (move[0] * dx + move[1] * dy) * (np.hypot(*move) < _MOST_LOCAL)
+    of_removed = _block_sums(weight * d * d, _LOCAL) / np.maximum(dd, 1e-30)
+    share = (explained * of_removed).sum(1) / np.maximum((dd * of_removed).sum(1), 1e-30)
+    return np.asarray(np.minimum(share, _MEDIAN * np.median(explained / np.maximum(dd, 1e-30), axis=1)))
+
+
+def _coarse(images: Floats) -> Floats:
+    """Sum images (n, rows, cols) over 2 x 2 px, and smooth: moves of about a pixel become linear."""
+    rows, cols = (size // 2 * 2 for size in images.shape[1:])
+    out = images[:, :rows, :cols]
+    out = out[:, ::2] + out[:, 1::2]
+    out = out[:, :, ::2] + out[:, :, 1::2]
+    out = out[:, 2:] + out[:, :-2] + 2 * out[:, 1:-1]
+    return np.asarray(out[:, :, 2:] + out[:, :, :-2] + 2 * out[:, :, 1:-1])
 
 
 def _typical(local: Floats, roughness: Floats) -> Floats:
@@ -273,9 +305,9 @@ def spread_of_blocks(
     return np.asarray(np.clip(np.nan_to_num(ratio, nan=1.0, posinf=1.0) / _OF_NOISE, 1, None))
 
 
-def _block_sums(images: Floats) -> Floats:
+def _block_sums(images: Floats, side: int = _BLOCK) -> Floats:
     """Sum images over square blocks, (n, blocks)."""
-    rows, cols = (np.arange(0, size, _BLOCK) for size in images.shape[1:])
+    rows, cols = (np.arange(0, size, side) for size in images.shape[1:])
     sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2)
     return np.asarray(sums.reshape(len(sums), -1), np.float64)
 

@@ -33,8 +33,9 @@ logger = logging.getLogger("xcoreg")
 # Columns of matches that tie points have, too; the second ones with elevation matchers only.
 _COLUMNS = ("score", "reliability", "ssim_before", "ssim_after", "dz", "status")
 _HEIGHT_COLUMNS = ("count", "nmad_before", "nmad_after")
-# Cuts of the reference at most; windows are cut again where the answer is further off their centre than this, px.
-_CUTS, _OFF_CENTRE = 3, 0.6
+# Cuts of the reference at most; windows are cut again where the answer is further off their centre than this, px, or
+# than this part of their side, which is no loss.
+_CUTS, _OFF_CENTRE, _MOST_OF_SIDE = 3, 0.6, 150
 
 
 @dataclass(eq=False)
@@ -113,6 +114,7 @@ def match_windows(
     """
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
     index, at = np.arange(len(places)), np.array(guess, np.float64)
+    off_centre = max(_OFF_CENTRE, size / _MOST_OF_SIDE)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     heights = bool(getattr(match, "heights", False))
     before = np.full(len(places), np.nan)
@@ -137,7 +139,7 @@ def match_windows(
             known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
             after = matches.ssim_after if known.all() else _similarity(matches, known, cut, target, index)
             matches = replace(matches, ssim_before=before[index], ssim_after=after)
-        again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF_CENTRE) & matches.ok
+        again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > off_centre) & matches.ok
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         if found is None:
