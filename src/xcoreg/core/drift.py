@@ -27,6 +27,22 @@ _SEEN = 0.02  # drifts above this, px, are seen
 _UNEXPLAINED = 0.06  # share of a drift that is left: no pattern follows a profile exactly
 
 
+class Pattern(NamedTuple):
+    """What both images owe to their pixels: stripes along columns or rows, and a drift of fine detail."""
+
+    columns: bool = False
+    rows: bool = False
+    drifts: bool = False
+
+    @property
+    def stripes(self) -> Bools:
+        """Whether there are stripes along columns and rows, (2,)."""
+        return np.array([self.columns, self.rows])
+
+
+NO_PATTERN = Pattern()
+
+
 class Drift(NamedTuple):
     """Step (n, 2), px, to the shift without drift, its covariance (n, 2, 2), and what of this is for contradiction.
 
@@ -39,7 +55,9 @@ class Drift(NamedTuple):
     vague: Floats
 
 
-def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats, modes: Modes) -> Drift:
+def without_drift(
+    products: Products, steps: Steps, cov: Floats, support: Floats, modes: Modes, *, known_to_drift: bool = False
+) -> Drift:
     """Shift of coarse and fine detail alike; cov (n, 2, 2), support (n,): covariance without drift, number of modes."""
     rings = _Rings.of(products, steps, 1 + SMALL_SAMPLE / np.maximum(support, 1), modes)
     system = rings.equations()
@@ -55,13 +73,16 @@ def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats
     step, wide = (np.stack([one[:, :2], two[:, :2]])[at] for one, two in zip(pattern, square, strict=True))
     wide = wide[:, :, :2] * scatter[:, None, None]
     share, hidden = _counting(first[at])
+    if known_to_drift:
+        share, hidden = np.ones_like(share), np.zeros_like(hidden)
     more, unseen = (part * (share > 0) for part in _counting(second[at]))
     step = step + more[:, None] * (both[0][:, :2] - step)
     wide = wide + (more + unseen)[:, None, None] * (both[1][:, :2, :2] * scatter[:, None, None] - wide)
     size, before = (np.sqrt(np.maximum(np.trace(part, axis1=1, axis2=2), 0) / 2) for part in (wide, cov))
     short = np.nan_to_num(plain[0])
     with np.errstate(invalid="ignore"):
-        known = (size < np.minimum(_VAGUE, _TIMES * before)) & np.isfinite(step).all(1) & np.isfinite(before)
+        known = (size < np.minimum(_VAGUE, _TIMES * before)) | known_to_drift
+        known &= np.isfinite(step).all(1) & np.isfinite(before)
         gap = np.nan_to_num(share[:, None] * (step - short))
         # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
         far = np.hypot(*gap.T)
@@ -70,9 +91,9 @@ def without_drift(products: Products, steps: Steps, cov: Floats, support: Floats
         return Drift(np.where(known[:, None], short + gap, short), cov, far > _SEEN, vague)
 
 
-def left_over(total: Floats) -> Floats:
-    """Covariance (n, 2, 2) of what drifts of some size (n, 2), px, leave unexplained."""
-    return round_covariance(_UNEXPLAINED / np.sqrt(2) * np.hypot(*total.T))
+def left_over(size: Floats) -> Floats:
+    """Covariance (n, 2, 2) of what drifts of some size (n,), px, leave unexplained."""
+    return round_covariance(_UNEXPLAINED / np.sqrt(2) * size)
 
 
 def round_covariance(sigma: Floats) -> Floats:

@@ -6,12 +6,14 @@ One check looks for repetitive patterns: other shifts at which two windows corre
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from xcoreg.core import Bools, Floats, Ints
+from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.phase import FourierShift, Peaks, correlate, cut_at_offset, forward, inverse, modes_for, taper
 from xcoreg.core.quality import agreement, smooth, ssim, ssim_centred
@@ -167,6 +169,7 @@ def phase_match(
     max_shift: float | None = None,
     contrast: str = "same",
     compare: bool = True,
+    pattern: Pattern = NO_PATTERN,
 ) -> Matches:
     """Match a batch of windows to the Cramer-Rao bound.
 
@@ -182,6 +185,8 @@ def phase_match(
         Whether what is bright in one image is bright in the other. "any" tries both signs.
     compare : bool
         Compute `ssim_before` of every window; otherwise only for long corrections, whose status depends on it.
+    pattern : Pattern
+        What both images are known to owe to their pixels, from larger windows; more is found in each window.
 
     Returns
     -------
@@ -203,18 +208,28 @@ def phase_match(
     """
     limit = search_reach(ref.shape, max_shift)
     cuts = batches(ref.shape)
+    how = _How(limit, contrast, compare, pattern)
     return Matches.concatenate(
-        [_match_batch((tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut]), limit, contrast, compare) for cut in cuts]
+        [_match_batch((tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut]), how) for cut in cuts]
     )
 
 
-def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) -> Matches:
+class _How(NamedTuple):
+    """How far windows are searched, px, the sign of their contrast, what is compared, and their known pattern."""
+
+    limit: float
+    contrast: str
+    compare: bool
+    pattern: Pattern
+
+
+def _match_batch(windows: _Windows, how: _How) -> Matches:
     """Match windows of one batch; those without data or texture are left out."""
     tgt_valid, ref_valid = windows[2:]
     (tgt, ref), status = prepare(*windows)
     columns: dict[str, NDArray[np.float64]] = {name: np.full(len(ref), np.nan) for name in _MEASURED}
     middle = {name: np.zeros(len(ref)) for name in ("middle_col", "middle_row")}
-    columns |= {"cov": np.full((len(ref), 2, 2), np.nan), **middle}
+    columns |= {"cov": np.full((len(ref), 2, 2), np.nan), "pattern": np.zeros((len(ref), 3)), **middle}
     whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
     # Windows with and without invalid pixels take different paths; matched apart, neither depends on the other.
     for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):
@@ -222,33 +237,37 @@ def _match_batch(windows: _Windows, limit: float, contrast: str, compare: bool) 
             # A whole batch is not copied.
             one = slice(None) if use.size == len(ref) else use
             chosen = tgt[one], ref[one], tgt_valid[one], ref_valid[one]
-            status[use], found = _match_usable(chosen, limit, contrast, compare)
+            status[use], found = _match_usable(chosen, how)
             for name, values in found.items():
                 columns[name][use] = values
     return Matches(status=status, **columns)
 
 
-def _match_usable(windows: _Windows, limit: float, contrast: str, compare: bool) -> tuple[Codes, dict[str, Floats]]:
+def _match_usable(windows: _Windows, how: _How) -> tuple[Codes, dict[str, Floats]]:
     """Status and columns of the result for centred windows; a target of reversed contrast is negated, in place."""
     tgt, ref, tgt_valid, ref_valid = windows
-    peaks = correlate(*windows, max_shift=limit, contrast=contrast)
+    limit = how.limit
+    peaks = correlate(*windows, max_shift=limit, contrast=how.contrast, stripes=how.pattern.stripes)
     tgt[peaks.height < 0] *= -1
     for image, seen in ((tgt, tgt_valid), (ref, ref_valid)):
         _remove_stripes(image, seen, peaks.striped)
-    refined = refine(*windows, peaks.move, ~(peaks.log10_chance < _CHANCE), peaks.striped)
+    refined = refine(*windows, peaks.move, ~(peaks.log10_chance < _CHANCE), peaks.striped, how.pattern.drifts)
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
-    asked = np.flatnonzero(compare | (np.abs(refined.move).max(1) > _FAR))
+    asked = np.flatnonzero(how.compare | (np.abs(refined.move).max(1) > _FAR))
     if asked.size:
         before[asked] = ssim_centred(ref[asked], tgt[asked], valid[asked])
     aligned = refined.aligned
     after, parts, middle = agreement(aligned.ref, aligned.tgt, aligned.full, aligned.cells)
     rival = rival_fit(tgt, ref, valid, refined.move, limit, peaks.power)
-    checks = _statuses(peaks, refined, rival, (before, after), limit)
+    shared = how.pattern.drifts | peaks.striped.any(1) | (np.hypot(*refined.drift.T) > _PATTERN)
+    checks = _statuses(peaks, refined, rival, (before, after), limit, shared)
     one_spot = parts < _SPOTS * np.minimum(1, 2 * (aligned.weight > 0).mean((1, 2)))
     status = np.where((checks == Status.OK) & one_spot, np.int8(Status.FLAT), checks)
     found = {"cov": refined.cov, "score": refined.score, "reliability": 100 * (1 - peaks.rival)}
     found |= {"ssim_before": before, "ssim_after": after}
+    dragged = np.maximum(refined.dragged, 2 * _PATTERN * how.pattern.drifts)
+    found["pattern"] = np.column_stack([dragged, peaks.striped])
     for name, pair in (("d", refined.move), ("phase_d", refined.phase), ("middle_", middle)):
         found |= {f"{name}col": pair[:, 0], f"{name}row": pair[:, 1]}
     return status, found
@@ -361,8 +380,13 @@ def batches(shape: tuple[int, ...]) -> list[slice]:
     return [slice(i, i + size) for i in range(0, shape[0], size)]
 
 
-def _statuses(peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float) -> Codes:
-    """Status of each window: the first check that fails, the most serious ones first."""
+def _statuses(
+    peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[Floats, Floats], limit: float, shared: Bools
+) -> Codes:
+    """Status of each window: the first check that fails, the most serious ones first.
+
+    shared : (n,); whether images share a pattern of their pixels: they look less alike where the scene does more.
+    """
     sigma = np.sqrt(np.linalg.eigvalsh(np.where(np.isfinite(refined.cov), refined.cov, 1e6))[:, 1])
     gap = np.hypot(*refined.phase.T)
     # A repetitive pattern is AMBIGUOUS even where its many peaks make the highest one insignificant.
@@ -377,10 +401,9 @@ def _statuses(peaks: Peaks, refined: Refined, rival: Floats, similarity: tuple[F
         Status.TOO_FAR: ~(np.abs(refined.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma))
         | (np.hypot(*refined.drift.T) > _LARGEST_DRIFT),
-        # What both images owe to their pixels looks less alike where the scene does more.
         Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02)
         & (np.abs(refined.move).max(1) > _FAR)
-        & (np.hypot(*refined.drift.T) < _PATTERN),
+        & ~shared,
     }
     for reason, failed in reasons.items():
         status[failed & (status == Status.OK)] = reason

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,10 +262,13 @@ def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Flo
 
 
 def correlate(
-    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, *, max_shift: float, contrast: str = "same"
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, *, max_shift: float, contrast: str = "same", stripes: Any = False
 ) -> Peaks:
-    """Find the whole-pixel shift of each pair of windows: tgt, ref, tgt_valid, ref_valid (n, rows, cols)."""
-    heights, power, striped = _surface(tgt, ref, tgt_valid, ref_valid)
+    """Find the whole-pixel shift of each pair of windows: tgt, ref, tgt_valid, ref_valid (n, rows, cols).
+
+    stripes : (2,) bool; whether both images are known to have stripes along columns, and along rows.
+    """
+    heights, power, striped = _surface(tgt, ref, tgt_valid, ref_valid, stripes)
     sign = np.ones(len(heights), np.float32)
     down, across = (min(int(max_shift), (size - 1) // 2) for size in heights.shape[1:])
     if contrast == "reversed":
@@ -278,7 +281,9 @@ def correlate(
     return highest_peaks(heights, (down, across), sign, power, striped)
 
 
-def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[Floats, Floats, Bools]:
+def _surface(
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, stripes: Any = False
+) -> tuple[Floats, Floats, Bools]:
     """Correlation surfaces, the power of the reference on every mode, and whether one of the images has stripes."""
     shape = ref.shape[1:]
     modes, window = modes_for(*shape), taper(*shape, _TAPERED)
@@ -290,6 +295,7 @@ def _surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tu
     shares = [_signal_share(mean, modes) for mean in means]
     images = (ref, ref_valid), (tgt, tgt_valid)
     striped = np.any([_striped(*one) for one in zip(images, powers, means, strict=True)], axis=0)
+    striped |= stripes
     weight = shares[0] * shares[1]
     total = np.maximum((weight * _used_count(modes)).sum(1), 1e-30) / (shape[0] * shape[1])
     whitened = spectra[1].conj()

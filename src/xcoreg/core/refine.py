@@ -73,6 +73,7 @@ class Refined:
     score, support : (n,) float64; correlation over the informative band, -1..1; effective number of Fourier modes.
     phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
     drift : (n, 2) float64; shift of coarse detail minus that of all detail alike, px.
+    dragged : (n,) float64; the same where it could not be corrected.
     uneven : (n,) float64; see :func:`xcoreg.core.weights.unevenness`.
     """
 
@@ -83,6 +84,7 @@ class Refined:
     phase: Floats
     support: Floats
     drift: Floats
+    dragged: Floats
     uneven: Floats
     aligned: Aligned
 
@@ -120,6 +122,7 @@ class _Pair:
     used: Floats
     # Modes where stripes lie, (n, m) bool, or None.
     stripes: Bools | None
+    drifts: bool
 
     def take(self, index: Ints) -> _Pair:
         """Take some of the windows."""
@@ -130,7 +133,7 @@ class _Pair:
         used = self.used if len(self.used) == 1 else self.used[index]
         stripes = None if self.stripes is None else self.stripes[index]
         edges = self.edge_x[index], self.edge_y[index]
-        return _Pair(self.modes, weight, self.ref[index], *edges, planes, flat, used, stripes)
+        return _Pair(self.modes, weight, self.ref[index], *edges, planes, flat, used, stripes, self.drifts)
 
 
 def refine(
@@ -141,18 +144,19 @@ def refine(
     start: Floats,
     skip: Bools | None = None,
     striped: Bools | None = None,
+    drifts: bool = False,
 ) -> Refined:
     """Refine shifts (n, 2) that are accurate to half a pixel; windows to `skip` (n,) are not checked for changes.
 
-    striped : (n, 2); whether stripes along columns, or rows, are left out.
+    striped : (n, 2); whether stripes along columns, or rows, are left out; drifts : Whether fine detail does for sure.
     """
     pixels = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - pixels
     striped = np.zeros((len(ref), 2), bool) if striped is None else striped
-    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels, striped)
+    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels, striped, drifts)
     peak = rest.copy()
     linear, products, steps = _iterate(pair, rest)
-    columns = _columns(linear, products, steps, pair.weight, pair.modes)
+    columns = _columns(linear, products, steps, pair, pair.weight)
     _follow_drift(pair, rest, columns, peak)
     rest += columns["move"]
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
@@ -161,11 +165,14 @@ def refine(
     changed = weighting.windows_with_changes(aligned.cells)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
-    del columns["drifting"], columns["vague"]
+    columns["dragged"] = np.maximum(columns.pop("vague"), np.hypot(*columns["drift"].T))
+    del columns["drifting"]
     return Refined(**columns, aligned=aligned)
 
 
-def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints, striped: Bools) -> _Pair:
+def _pair(
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints, striped: Bools, drifts: bool
+) -> _Pair:
     """Align windows to whole pixels and transform them."""
     shape = ref.shape[1:]
     if ref_valid.all() and tgt_valid.all():
@@ -185,7 +192,7 @@ def _pair(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: 
         stripes = stripe_modes(striped, shape)
         used = modes.sums((~stripes).astype(np.float32)) / modes.count
         flat = _each(lambda part: np.where(stripes, 0, part), flat)
-    return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes)
+    return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes, drifts)
 
 
 def _standardise(image: Floats, weight: Floats) -> Floats:
@@ -243,9 +250,9 @@ def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: F
         linear = _linearise(some, rest[far])
         products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.steps_taken(products, columns["last_step"][far], pair.modes)
-        _replace_rows(columns, far, _columns(linear, products, steps, some.weight, pair.modes))
+        _replace_rows(columns, far, _columns(linear, products, steps, some, some.weight))
     columns["drift"] = rest + columns["move"] - start
-    columns["cov"] += left_over(columns["drift"])
+    columns["cov"] += left_over(np.hypot(*columns["drift"].T))
 
 
 def _allow_for_uneven_noise(pair: _Pair, rest: Floats, columns: dict[str, Floats]) -> None:
@@ -344,7 +351,7 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         linear = _linearise_weighted(some, rest[index], weight, difference)
         products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
         steps = weighting.take_steps(products, pair.modes)
-        found = _columns(linear, products, steps, some.weight * weight, pair.modes, changes=True)
+        found = _columns(linear, products, steps, some, some.weight * weight, changes=True)
         _replace_rows(columns, index, found)
         rest[index] += steps.move
         index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
@@ -356,7 +363,9 @@ def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats]
     gap = np.hypot(*(rest - before["rest"]).T)
     contradicts = drifting & (gap > 3 * np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2))
     columns["cov"] += round_covariance(np.where(contradicts, 2 * gap, 0))
-    columns["cov"] += round_covariance(np.where(gap < before["vague"] / 4, before["vague"] - columns["vague"], 0))
+    vague = np.where(gap < before["vague"] / 4, before["vague"], columns["vague"])
+    columns["cov"] += round_covariance(vague - columns["vague"])
+    columns["vague"] = vague
 
 
 def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
@@ -401,12 +410,13 @@ def _columns(
     linear: _Linearised,
     products: weighting.Products,
     steps: weighting.Steps,
+    pair: _Pair,
     weight: Floats,
-    modes: Modes,
     *,
     changes: bool = False,
 ) -> dict[str, Floats]:
     """Columns of `Refined` from the last linearisation; `changes` of the scene are uneven and do not drift."""
+    modes = pair.modes
     used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
@@ -417,7 +427,7 @@ def _columns(
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
         drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None], length < 0, 0 * length)
     else:
-        drift = without_drift(products, turned, cov, support, modes)
+        drift = without_drift(products, turned, cov, support, modes, known_to_drift=pair.drifts)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}

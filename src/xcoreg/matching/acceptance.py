@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from xcoreg.core import Bools, Floats
+from xcoreg.core.drift import left_over
 from xcoreg.core.matches import Status
 from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
@@ -105,10 +106,12 @@ def accept_windows(
     reliability: Floats,
     reach: float = np.inf,
     shared: Floats | None = None,
+    dragged: Floats | None = None,
 ) -> Acceptance:
     """Decide whether windows agree on one shift, searched within reach: moves (n, 2); covs (n, 2, 2); others (n,).
 
-    shared : (n, n); share of their pixels that windows have in common.
+    shared : (n, n); share of their pixels that windows have in common; dragged : (n,) px; how far a pattern of the
+    pixels drags fine detail of each: what is left of that is the same in all windows.
     """
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
     if not ok.any():
@@ -122,6 +125,8 @@ def accept_windows(
     move, cov = combine(moves[inliers], covs[inliers], both)
     if inliers.sum() > 1:
         cov = cov + SYSTEMATIC**2 * np.eye(2)
+        if dragged is not None:
+            cov = cov + left_over(np.median(dragged[inliers], keepdims=True))[0]
     agree, differ = int(inliers.sum()), int((ok & ~inliers).sum())
     tried = int(np.isin(status, TRIED).sum())
     # Of one window alone, its own peak has to be above chance: that of noise falls fast with its reliability.

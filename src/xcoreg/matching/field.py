@@ -14,6 +14,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
+from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, adjust, assess_model, choose_model
 from xcoreg.core.models.lines import LinesMaker
@@ -234,7 +235,9 @@ def _plan(scene: Scene, options: LocalOptions, given: Floats | None, apart: bool
     return _Plan(given, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
 
 
-def _search(options: LocalOptions, size: int, radius: float | None) -> windows.Search:
+def _search(
+    options: LocalOptions, size: int, radius: float | None, pattern: Pattern = NO_PATTERN
+) -> windows.Search:
     """Match windows of a size within a radius; whole pixels are scouted first unless it is small.
 
     Without that, most windows would be matched twice: far from their centre, and again where they have to be cut.
@@ -244,7 +247,7 @@ def _search(options: LocalOptions, size: int, radius: float | None) -> windows.S
         scout = options.scout_function(radius)
     elif radius >= windows.LEAST_RADIUS and 0.75 * size >= _CENTRE and radius <= 0.2 * _CENTRE:
         scout = options.scout_function(radius, _CENTRE)
-    return windows.Search(size, options.match_function(radius), scout)
+    return windows.Search(size, options.match_function(radius, pattern), scout)
 
 
 def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[TiePoints, float]:
@@ -256,16 +259,19 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[Ti
     guess = windows.guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
         reach = guess.search_radius(plan.size, plan.limit)
-        search = plan.make(plan.size, reach)
+        search = plan.make(plan.size, reach, guess.pattern)
         found = windows.match_many(scene, places, guess.at(places), search, bar.update if options.progress else None)
     if guess.repetitive:
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
-    _match_again(scene, plan, found)
+    _match_again(scene, plan, found, guess.pattern)
+    if any(guess.pattern):
+        # Edges would be astray, too.
+        found.set_status(np.flatnonzero(np.isin(found.matches.status, tuple(FOUND_NOTHING))), Status.DISAGREES)
     points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
     return windows.flag_beyond(points, options.max_shift), reach
 
 
-def _match_again(scene: Scene, plan: _Plan, found: windows.WindowMatches) -> None:
+def _match_again(scene: Scene, plan: _Plan, found: windows.WindowMatches, pattern: Pattern) -> None:
     """Match failed windows again near their neighbours' corrections; rows of `found` that now match are replaced."""
     ok = found.matches.ok
     failed = np.flatnonzero(np.isin(found.matches.status, _AGAIN))
@@ -273,7 +279,7 @@ def _match_again(scene: Scene, plan: _Plan, found: windows.WindowMatches) -> Non
         return
     places = found.places
     guess = windows.Guess(places[ok], found.moves[ok], 0.0)
-    again = windows.match_many(scene, places[failed], guess.at(places[failed]), plan.make(plan.size, _NEAR))
+    again = windows.match_many(scene, places[failed], guess.at(places[failed]), plan.make(plan.size, _NEAR, pattern))
     good = np.flatnonzero(again.matches.ok)
     if len(good):
         better = again.take(good)
@@ -345,6 +351,8 @@ def acceptance(points: TiePoints, reach: float | None) -> tuple[Status, float]:
         enough = chance <= CHANCE and (n >= _SHARE * int(tried.sum()) or agreeing >= _MANY)
     if enough:
         return Status.OK, chance
+    if int((points.status == Status.DISAGREES).sum()) > max(n, int(tried.sum()) // 2):
+        return Status.DISAGREES, chance
     if n:
         more = int((points.status == Status.OUTLIER).sum()) > n
         return Status.OUTLIER if more else Status.NO_PEAK, chance

@@ -13,6 +13,7 @@ import numpy as np
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import ELEVATION_MATCHERS, Terms, parse_terms
+from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matcher import phase_match, phase_scout
 from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
@@ -162,14 +163,17 @@ class Options:
         # Edges have no sign: bright may be dark.
         return replace(self, matcher=matcher, contrast="same" if matcher == "structure" else self.contrast)
 
-    def match_function(self, limit: float | None) -> Matcher:
-        """Matcher as a function of a batch of windows, searching within ``limit`` pixels of the matching grid."""
+    def match_function(self, limit: float | None, pattern: Pattern = NO_PATTERN) -> Matcher:
+        """Matcher as a function of a batch of windows, searching within ``limit`` pixels of the matching grid.
+
+        pattern : What both images are known to owe to their pixels.
+        """
         if callable(self.matcher):
             return self.matcher
         if self.matcher == "structure":
             return _Structure(limit)
         # Similarities before the shift are computed for every matcher alike, see `match_windows`.
-        return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False)
+        return partial(phase_match, max_shift=limit, contrast=self.contrast, compare=False, pattern=pattern)
 
     def scout_function(self, limit: float | None, side: int | None = None) -> Matcher | None:
         """Cheap search for whole pixels (in the central part of windows) that precedes the matcher, if it has one."""

@@ -168,7 +168,8 @@ def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene:
     reach = widest if limit is None else min(limit, widest)
     places = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.x, one.y), -1) for one in rounds])
     shared = shared_area(places, np.concatenate([np.full(len(one.x), float(one.size)) for one in rounds]))
-    answer = accept_windows(moves, covs, status, reliability, reach, shared)
+    dragged = np.concatenate([one.matches.pattern[:, 0] for one in rounds])
+    answer = accept_windows(moves, covs, status, reliability, reach, shared, dragged)
     if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
         return answer
     # Intensities that leave so much open are smooth slopes, which any two images may share.

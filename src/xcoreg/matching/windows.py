@@ -19,6 +19,7 @@ from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import cov3_to_map
 from xcoreg.core.matcher import similarity_after
+from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import ssim_centred
 from xcoreg.core.robust import neighbour_residuals
@@ -138,7 +139,9 @@ def match_windows(
         elif compares:
             known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
             after = matches.ssim_after if known.all() else _similarity(matches, known, cut, target, index)
-            matches = replace(matches, ssim_before=before[index], ssim_after=after)
+            # What both images owe to their pixels is most alike before a correction.
+            shared = (matches.pattern > (_DRAGGED, 0, 0)).any(1)
+            matches = replace(matches, ssim_before=np.where(shared, np.nan, before[index]), ssim_after=after)
         again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > off_centre) & matches.ok
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
@@ -222,7 +225,7 @@ class Search:
     scout: Callable[..., Floats] | None = None
 
 
-MakeSearch = Callable[[int, float | None], Search]  # of a size of windows and a radius
+MakeSearch = Callable[..., Search]  # of a size of windows, a radius, and the pattern that images are known to share
 
 
 def match_many(
@@ -280,12 +283,14 @@ class Guess:
 
     error : Typical error between the anchors, px of the matching grid; NaN when nothing is known.
     repetitive : Whether most anchors are ambiguous: small windows on a repetitive pattern might not show it.
+    pattern : What both images owe to their pixels in most anchors: small windows might not show that, either.
     """
 
     places: Floats
     moves: Floats
     error: float
     repetitive: bool = False
+    pattern: Pattern = NO_PATTERN
 
     def at(self, places: Floats) -> Floats:
         """Corrections (n, 2) at some places, interpolated from the nearest anchors."""
@@ -327,7 +332,7 @@ def guess_field(scene: Scene, spacing: float, size: int, make: MakeSearch, limit
     for along in _ALONG:
         places, side = _anchors(scene, along, size)
         found = _match_anchors(scene, places, side, guess, make, limit)
-        guess = _consistent(found, scene, guess)
+        guess = replace(_consistent(found, scene, guess), pattern=_pattern_of(found.matches))
         logger.info("%d anchors of %d px: %s, error %.3g px", len(places), side, found.matches, guess.error)
         good = guess.error <= max(_GOOD, _GOOD_SHARE * size)
         step = max(overlap_size(scene.overlap, scene.linear)) / along
@@ -378,6 +383,19 @@ def _consistent(found: WindowMatches, scene: Scene, before: Guess) -> Guess:
         return before
     error = float(np.percentile(length[keep], 75))
     return Guess(places[keep], moves[keep], error)
+
+
+# Anchors show a pattern that drags fine detail by so many px, or stripes, in more than half of them.
+_DRAGGED, _PEAKS = 0.02, (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
+
+
+def _pattern_of(matches: Matches) -> Pattern:
+    """What both images owe to their pixels, of most of the windows that have a peak."""
+    some = matches.pattern[np.isin(matches.status, _PEAKS)]
+    if not len(some):
+        return NO_PATTERN
+    drifts, columns, rows = (np.median(some, axis=0) > (_DRAGGED, 0.5, 0.5)).tolist()
+    return Pattern(columns, rows, drifts)
 
 
 def commonest_status(status: NDArray[np.int8], ignored: Collection[Status]) -> Status:
