@@ -40,10 +40,16 @@ from xcoreg.results.coregistration import Coregistration
 class _Job:
     """What both classes have in common: images, options, the fit, and the correction by it."""
 
+    ref: Any
+    shift: Any
+    overlap_poly: Any
+    target_area: float
+
     def __init__(self, im_ref: Any, im_tgt: Any, options: dict[str, Any], alike: _Job | None = None) -> None:
         self.params = options
         self.paths = path_of(im_ref), path_of(im_tgt)
-        self.ref, self.shift = (alike.ref, alike.shift) if alike else (open_image(im_ref), open_image(im_tgt))
+        images = (alike.ref, alike.shift) if alike else (open_image(im_ref), open_image(im_tgt))
+        self.ref, self.shift = images
         self.path_out = output_path(options["path_out"], self.paths, options["fmt_out"], options.get("projectDir"))
         self.fit: Coregistration | None = None
         self._success: bool | None = None
@@ -51,8 +57,8 @@ class _Job:
         self.deshift_results: dict[str, Any] | None = None
         self.overlap_poly = alike.overlap_poly if alike else coregister.overlap(self.shift, self.ref)
         self.overlap_area = float(self.overlap_poly.area)
-        share = alike.overlap_percentage if alike else self.overlap_area / coregister.footprint(self.shift).area * 100
-        self.overlap_percentage = share
+        self.target_area = alike.target_area if alike else float(coregister.footprint(self.shift).area)
+        self.overlap_percentage = 100 * self.overlap_area / self.target_area
 
     def __getattr__(self, name: str) -> Any:
         return attribute(self.__dict__.get("params", {}), name, type(self).__name__)

@@ -8,7 +8,7 @@ Products and sums keep the order of numpy's, and none are fused. Import this mod
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,8 +26,8 @@ _THREE_HALVES, _TWO, _FIVE_HALVES = np.float32(1.5), np.float32(2), np.float32(2
 
 
 def _compile(function: F) -> F:
-    compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    return compiled
+    made: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+    return cast("F", made(function))
 
 
 @_compile
@@ -68,7 +68,7 @@ def _locate(lines: tuple[Floats, Floats], part: float, moves: int, usual: bool, 
 
 @_compile
 def _runs(rows: Array, cols: Array, bits: int, ends: Array) -> None:
-    """Ends of the runs of pixels whose taps lie alike; also where the bits of the index are zero."""
+    """Find the ends of runs of pixels whose taps lie alike; runs end where the bits of the index are zero, too."""
     count = 0
     for k in range(1, rows.size):
         ends[count] = k  # stays where a run ends: no branch
@@ -172,9 +172,12 @@ def _sample_run(
     values, valid = image
     n, before, after = parts[0].size, 1 if cubic else 0, 2 if cubic else 1
     start, stop = min(max(before - col, 0), n), max(min(values.shape[1] - after - col, n), 0)
-    if row < before or row + after >= values.shape[0] or stop <= start:
-        start, stop = n, n
-    elif not _all_good(valid, (row - before, row + after + 1), (col + start - before, col + stop + after)):
+    if (
+        row < before
+        or row + after >= values.shape[0]
+        or stop <= start
+        or not _all_good(valid, (row - before, row + after + 1), (col + start - before, col + stop + after))
+    ):
         start, stop = n, n
     if cubic and start < stop:
         _cubic(values, row - 1, col + start - 1, (parts[0][start:stop], parts[1][start:stop]), out[0][start:stop])
@@ -189,13 +192,18 @@ def _sample_run(
 
 @_compile
 def sample_lattice(
-    image: tuple[Array, Bools], origin: tuple[int, int], nodes: Floats, step: int, start: tuple[int, int],
-    cubic: bool, out: tuple[Array, Bools],
+    image: tuple[Array, Bools],
+    origin: tuple[int, int],
+    nodes: Floats,
+    step: int,
+    start: tuple[int, int],
+    cubic: bool,
+    out: tuple[Array, Bools],
 ) -> bool:
     """Sample a tile whose positions are linear between nodes; whether all taps of all of its pixels are there.
 
     image: values (rows, cols) from pixel `origin` on, and which are valid, or an empty array for all; nodes (2, n, m)
-    float64, `step` apart; start: row and column of the tile from the first node; out (n_rows, n_cols) float32, and true.
+    float64, `step` apart; start: row and column of the tile from the first node; out (n_rows, n_cols) float32, true.
     """
     n, m = out[0].shape
     values, masked = image[0], image[1].size > 0

@@ -23,7 +23,10 @@ _CHANGED, _BOX = 4.0, 5
 # Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
 _EDGES = 0.6  # share of the scene's edges to be left, in units of the share of pixels that are
-_LOCAL, _MOST_LOCAL = 24, 0.75  # side of blocks that may be displaced within a window, and by how much: in steps of 2 px
+_LOCAL, _MOST_LOCAL = (
+    24,
+    0.75,
+)  # side of blocks that may be displaced within a window, and by how much: in steps of 2 px
 _MEDIAN = 1.5  # scale of the share in half of the blocks
 _STRIDE = 4  # the typical energy is measured at every fourth pixel
 

@@ -194,7 +194,7 @@ class Mapping:
         return out[0], out[1]
 
     def lattice(self, rows: slice, cols: slice) -> tuple[Floats, int, tuple[int, int]] | None:
-        """The lattice of the positions of a tile (:meth:`Patch.lattice`); None where they have none."""
+        """Lattice of the positions of a tile (:meth:`Patch.lattice`); None where they have none."""
         parts = [] if self.matrix is not None else list(self._parts(rows, cols))
         return parts[0][0].lattice(rows, cols) if len(parts) == 1 else None
 

@@ -254,12 +254,13 @@ def _images(source: Array, valid: Array | None) -> list[tuple[Array, Array]]:
     found = []
     for layer in np.ndindex(source.shape[:-2]):
         mask = np.empty((0, 0), bool) if valid is None else valid[layer]
-        found.append(tuple(np.require(each, requirements=["C", "W"]) for each in (source[layer], mask)))
+        image, mask = (np.require(each, requirements=["C", "W"]) for each in (source[layer], mask))
+        found.append((image, mask))
     return found
 
 
 def compiled_loops(shape: tuple[int, int]) -> Any:
-    """The compiled loops, for outputs so large, px, that loading them pays; None without numba or by XCOREG_FAST=0."""
+    """Load compiled loops for outputs so large, px, that it pays; None without numba or by XCOREG_FAST=0."""
     name = "xcoreg.core.compiled"
     if os.environ.get("XCOREG_FAST") == "0" or (name not in sys.modules and shape[0] * shape[1] < _LARGE):
         return None
