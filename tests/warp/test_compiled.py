@@ -99,3 +99,9 @@ def test_small_outputs_do_not_load_numba_and_users_may_refuse_it(monkeypatch):
     assert resample.compiled_loops((1000, 1000)) is None
     monkeypatch.setenv("XCOREG_FAST", "0")
     assert resample.compiled_loops((10**5, 10**5)) is None
+
+
+def test_users_may_ask_for_it_whatever_the_size(monkeypatch):
+    pytest.importorskip("numba", exc_type=ImportError)
+    monkeypatch.setenv("XCOREG_FAST", "1")
+    assert resample.compiled_loops((10, 10)).sample_lattice

@@ -38,7 +38,7 @@ _PART = 64  # px, instead of the first, for outputs so coarse that a tile needs 
 _COARSE = 4.0  # source px per output px from which on blocks are averaged before they are interpolated
 _VERY_COARSE, _FINE = 128.0, 16  # the same for all of an image before anything else; blocks along an output px then
 _LARGEST_BLOCK = 2048  # px along a side of a block: averages of averages follow
-_LARGE = 1 << 23  # px of output from which on loading compiled loops, half a second, pays
+_LARGE = 1 << 25  # px of output from which on loading compiled loops, up to a second, pays
 _COMPILED_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 _READ = 1 << 24  # px of the source read at once to be averaged
 
@@ -260,9 +260,10 @@ def _images(source: Array, valid: Array | None) -> list[tuple[Array, Array]]:
 
 
 def compiled_loops(shape: tuple[int, int]) -> Any:
-    """Load compiled loops for outputs so large, px, that it pays; None without numba or by XCOREG_FAST=0."""
-    name = "xcoreg.core.compiled"
-    if os.environ.get("XCOREG_FAST") == "0" or (name not in sys.modules and shape[0] * shape[1] < _LARGE):
+    """Load compiled loops for outputs so large, px, that it pays (XCOREG_FAST: 1 always, 0 never); None without numba."""
+    name, wanted = "xcoreg.core.compiled", os.environ.get("XCOREG_FAST", "")
+    large = shape[0] * shape[1] >= _LARGE or name in sys.modules
+    if wanted == "0" or not (large or wanted == "1"):
         return None
     try:
         return importlib.import_module(name)
