@@ -15,9 +15,11 @@ from scipy import ndimage
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matches import Matches, Status
-from xcoreg.core.phase import FourierShift, Peaks, correlate, cut_at_offset, forward, inverse, modes_for, taper
+from xcoreg.core.peaks import Peaks, correlate
+from xcoreg.core.phase import FourierShift, cut_at_offset, forward, inverse, modes_for, taper
 from xcoreg.core.quality import agreement, smooth, ssim, ssim_centred
 from xcoreg.core.refine import Refined, refine
+from xcoreg.core.stripes import remove_stripes
 
 _Windows = tuple[Floats, Floats, Bools, Bools]
 Codes = NDArray[np.int8]  # of statuses
@@ -250,7 +252,7 @@ def _match_usable(windows: _Windows, how: _How) -> tuple[Codes, dict[str, Floats
     peaks = correlate(*windows, max_shift=limit, contrast=how.contrast, stripes=how.pattern.stripes)
     tgt[peaks.height < 0] *= -1
     for image, seen in ((tgt, tgt_valid), (ref, ref_valid)):
-        _remove_stripes(image, seen, peaks.striped)
+        remove_stripes(image, seen, peaks.striped)
     refined = refine(*windows, peaks.move, ~(peaks.log10_chance < _CHANCE), peaks.striped, how.pattern.drifts)
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
@@ -271,16 +273,6 @@ def _match_usable(windows: _Windows, how: _How) -> tuple[Codes, dict[str, Floats
     for name, pair in (("d", refined.move), ("phase_d", refined.phase), ("middle_", middle)):
         found |= {f"{name}col": pair[:, 0], f"{name}row": pair[:, 1]}
     return status, found
-
-
-def _remove_stripes(image: Floats, valid: Bools, striped: Bools) -> None:
-    """Subtract the mean of every column or row of pixels, in place, where windows are striped along it, (n, 2)."""
-    for axis in (0, 1):
-        index = np.flatnonzero(striped[:, axis])
-        if index.size:
-            seen = valid[index]
-            total = image[index].sum(axis + 1, keepdims=True)
-            image[index] -= seen * (total / np.maximum(seen.sum(axis + 1, keepdims=True), 1))
 
 
 def prepare(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> tuple[tuple[Floats, Floats], Codes]:
@@ -401,9 +393,7 @@ def _statuses(
         Status.TOO_FAR: ~(np.abs(refined.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma))
         | (np.hypot(*refined.drift.T) > _LARGEST_DRIFT),
-        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02)
-        & (np.abs(refined.move).max(1) > _FAR)
-        & ~shared,
+        Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(refined.move).max(1) > _FAR) & ~shared,
     }
     for reason, failed in reasons.items():
         status[failed & (status == Status.OK)] = reason

@@ -102,6 +102,35 @@ class Cells:
         return np.asarray(self.w > 0.5 * self.side**2)
 
 
+_FULL = 0.99  # fading weight above which pixels count for the similarity
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Both windows (n, rows, cols) after the correction, faded out by a weight; `cells` where it is close to 1."""
+
+    tgt: Floats
+    ref: Floats
+    weight: Floats
+    cells: Cells
+
+    @classmethod
+    def of(cls, tgt: Floats, ref: Floats, weight: Floats) -> Aligned:
+        """Windows with their sums over cells."""
+        return cls(tgt, ref, weight, Cells.of(ref, tgt, weight > _FULL))
+
+    @property
+    def full(self) -> Bools:
+        """Pixels that count for the similarity, (n or 1, rows, cols)."""
+        return self.weight > _FULL
+
+    def put(self, index: Ints, tgt: Floats, ref: Floats) -> None:
+        """Replace some of the windows."""
+        self.tgt[index], self.ref[index] = tgt, ref
+        full = self.full if len(self.weight) == 1 else self.full[index]
+        self.cells.put(index, Cells.of(ref, tgt, full))
+
+
 def _sum_columns(rows: Floats, side: int) -> Floats:
     """Sum groups of `side` columns."""
     out = rows[:, :, ::side].copy()

@@ -20,8 +20,9 @@ from scipy import fft
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
 from xcoreg.core.drift import Drift, left_over, round_covariance, without_drift
 from xcoreg.core.fade import fade, fade_frame
-from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels, stripe_modes
-from xcoreg.core.quality import Cells
+from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
+from xcoreg.core.quality import Aligned
+from xcoreg.core.stripes import stripe_modes
 
 _Spectra4 = tuple[Spectra, Spectra, Spectra, Spectra]
 
@@ -35,33 +36,6 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 _DISPLACED = 0.55  # share of a difference that local shifts explain, from which on it is a field, not change
-_FULL = 0.99  # fading weight above which pixels count for the similarity
-
-
-@dataclass(frozen=True, eq=False)
-class Aligned:
-    """Both windows (n, rows, cols) after the correction, faded out by a weight; `cells` where it is close to 1."""
-
-    tgt: Floats
-    ref: Floats
-    weight: Floats
-    cells: Cells
-
-    @classmethod
-    def of(cls, tgt: Floats, ref: Floats, weight: Floats) -> Aligned:
-        """Windows with their sums over cells."""
-        return cls(tgt, ref, weight, Cells.of(ref, tgt, weight > _FULL))
-
-    @property
-    def full(self) -> Bools:
-        """Pixels that count for the similarity, (n or 1, rows, cols)."""
-        return self.weight > _FULL
-
-    def put(self, index: Ints, tgt: Floats, ref: Floats) -> None:
-        """Replace some of the windows."""
-        self.tgt[index], self.ref[index] = tgt, ref
-        full = self.full if len(self.weight) == 1 else self.full[index]
-        self.cells.put(index, Cells.of(ref, tgt, full))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,12 +219,9 @@ def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: F
         far = np.flatnonzero(np.hypot(*columns["drift"].T) > _NEAR_DRIFT)
         if not far.size:
             break
-        some = pair.take(far)
         rest[far] += columns["move"][far]
-        linear = _linearise(some, rest[far])
-        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
-        steps = weighting.steps_taken(products, columns["last_step"][far], pair.modes)
-        _replace_rows(columns, far, _columns(linear, products, steps, some, some.weight))
+        some, *found = _without_step(pair, rest, columns, far)
+        _replace_rows(columns, far, _columns(*found, some, some.weight))
     columns["drift"] = rest + columns["move"] - start
     columns["cov"] += left_over(np.hypot(*columns["drift"].T))
 
@@ -259,13 +230,20 @@ def _allow_for_uneven_noise(pair: _Pair, rest: Floats, columns: dict[str, Floats
     """Widen covariances where the images differ most at the edges of the scene."""
     index = np.flatnonzero(columns["uneven"] > _UNEVEN)
     if index.size:
-        some = pair.take(index)
-        linear = _linearise(some, rest[index])
-        products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
-        steps = weighting.steps_taken(products, columns["last_step"][index], pair.modes)
+        _, linear, _, steps = _without_step(pair, rest, columns, index)
         cov = columns["cov"][index]
         factor = weighting.spread_of_blocks(linear.residual, linear.slope_x, linear.slope_y, steps, cov, pair.modes)
         columns["cov"][index] = cov * factor[:, None, None]
+
+
+def _without_step(
+    pair: _Pair, rest: Floats, columns: dict[str, Floats], index: Ints
+) -> tuple[_Pair, _Linearised, weighting.Products, weighting.Steps]:
+    """Linearise some windows where they are."""
+    some = pair.take(index)
+    linear = _linearise(some, rest[index])
+    products = weighting.Products.of(linear.residual, linear.slope_x, linear.slope_y, pair.modes, some.used)
+    return some, linear, products, weighting.steps_taken(products, columns["last_step"][index], pair.modes)
 
 
 def _replace_rows(columns: dict[str, Any], index: Ints, part: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from scipy import ndimage
 from xcoreg.core import Bools, Floats, Spectra
 from xcoreg.core.matcher import Codes, batches, prepare, search_reach
 from xcoreg.core.matches import Matches, Status, symmetric
-from xcoreg.core.phase import Modes, Peaks, forward, highest_peaks, inverse, modes_for, taper
+from xcoreg.core.peaks import Peaks, highest_peaks
+from xcoreg.core.phase import Modes, forward, inverse, modes_for, taper
 from xcoreg.core.quality import smooth
 
 # Scales of the gradients, px; standard deviation of the neighbourhood that sets the contrast, in scales; share of the

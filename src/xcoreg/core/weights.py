@@ -90,11 +90,12 @@ def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats
     d, scene, weight = (_coarse(part) for part in (difference, both, removed))
     x, y = (scene[:, 1:-1, 2:] - scene[:, 1:-1, :-2]) / 4, (scene[:, 2:, 1:-1] - scene[:, :-2, 1:-1]) / 4
     d, weight = d[:, 1:-1, 1:-1], weight[:, 1:-1, 1:-1]
-    xx, xy, yy, dx, dy, dd = (_block_sums(a * b, _LOCAL) for a, b in ((x, x), (x, y), (y, y), (d, x), (d, y), (d, d)))
+    pairs = (x, x), (x, y), (y, y), (d, x), (d, y), (d, d), (weight * d, d)
+    xx, xy, yy, dx, dy, dd, wdd = (_block_sums(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
     det = np.maximum(xx * yy - xy**2, 1e-30)
     move = np.stack([yy * dx - xy * dy, xx * dy - xy * dx]) / det
     explained = (move[0] * dx + move[1] * dy) * (np.hypot(*move) < _MOST_LOCAL)
-    of_removed = _block_sums(weight * d * d, _LOCAL) / np.maximum(dd, 1e-30)
+    of_removed = wdd / np.maximum(dd, 1e-30)
     share = (explained * of_removed).sum(1) / np.maximum((dd * of_removed).sum(1), 1e-30)
     return np.asarray(np.minimum(share, _MEDIAN * np.median(explained / np.maximum(dd, 1e-30), axis=1)))
 
@@ -126,6 +127,8 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
+# Sixteen parts say less surely how much they differ: so much more is by chance.
+_PARTS, _OF_PARTS = 4, 1.4
 # Differences are those of contrast from so many standard deviations.
 _CONTRAST = 6.0
 # Largest number of steps per linearisation, length that ends them, and largest sum of all of them, px.
@@ -297,22 +300,35 @@ def spread_of_blocks(
     """
     weight = np.sqrt(modes.spread(np.maximum(steps.weight, 0)))
     images = [inverse(modes.plane(weight * part), modes.shape) for part in (residual, slope_x, slope_y)]
-    across, down = (_block_sums(images[0] * slope) for slope in images[1:])
-    count, area = across.shape[1], float(modes.shape[0] * modes.shape[1])
+    parts = [_block_sums(images[0] * slope) for slope in images[1:]]
+    bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
+    with np.errstate(all="ignore"):
+        fine = _spread(parts, bread, cov) / _OF_NOISE
+        # Shifts that differ from one side of a window to the other are the same in neighbouring blocks.
+        coarse = _spread([_sum_parts(part) for part in parts], bread, cov) / _OF_PARTS
+    return np.asarray(np.clip(np.nan_to_num(np.maximum(fine, coarse), nan=1.0, posinf=1.0), 1, None))
+
+
+def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
+    """Variance (n,) of the shift by how parts (n, rows, cols) differ, over that of the covariances (n, 2, 2)."""
+    across, down = (part.reshape(len(part), -1) for part in parts)
+    count = across.shape[1]
     across, down = (part - part.mean(1, keepdims=True) for part in (across, down))
     middle = symmetric(*(np.vecdot(a, b) for a, b in ((across, across), (across, down), (down, down))))
-    with np.errstate(all="ignore"):
-        bread = _inverse(steps.normal)
-        spread = bread @ middle @ bread * area**2 * count / max(count - 1, 1)
-        ratio = np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2)
-    return np.asarray(np.clip(np.nan_to_num(ratio, nan=1.0, posinf=1.0) / _OF_NOISE, 1, None))
+    spread = bread @ middle @ bread * count / max(count - 1, 1)
+    return np.asarray(np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2))
 
 
 def _block_sums(images: Floats, side: int = _BLOCK) -> Floats:
-    """Sum images over square blocks, (n, blocks)."""
+    """Sum images over square blocks, (n, rows, cols)."""
     rows, cols = (np.arange(0, size, side) for size in images.shape[1:])
-    sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2)
-    return np.asarray(sums.reshape(len(sums), -1), np.float64)
+    return np.asarray(np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2), np.float64)
+
+
+def _sum_parts(blocks: Floats) -> Floats:
+    """Sum blocks (n, rows, cols) over the sixteen parts of a window."""
+    rows, cols = (np.unique(np.arange(_PARTS) * size // _PARTS) for size in blocks.shape[1:])
+    return np.asarray(np.add.reduceat(np.add.reduceat(blocks, rows, axis=1), cols, axis=2))
 
 
 def out_of_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> Steps:

@@ -11,7 +11,7 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg.core import Bools, Floats
-from xcoreg.core.phase import correlate
+from xcoreg.core.peaks import correlate
 from xcoreg.core.structure import Side, correlation_peaks
 from xcoreg.errors import OptionError
 from xcoreg.matching.cutter import Cut

@@ -235,9 +235,7 @@ def _plan(scene: Scene, options: LocalOptions, given: Floats | None, apart: bool
     return _Plan(given, spacing, size, scene.search_limit(options.max_shift), partial(_search, options))
 
 
-def _search(
-    options: LocalOptions, size: int, radius: float | None, pattern: Pattern = NO_PATTERN
-) -> windows.Search:
+def _search(options: LocalOptions, size: int, radius: float | None, pattern: Pattern = NO_PATTERN) -> windows.Search:
     """Match windows of a size within a radius; whole pixels are scouted first unless it is small.
 
     Without that, most windows would be matched twice: far from their centre, and again where they have to be cut.

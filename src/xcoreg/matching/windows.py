@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from xcoreg import lazy
-from xcoreg.core import Bools, Floats
+from xcoreg.core import Floats
 from xcoreg.core.dem import cov3_to_map
-from xcoreg.core.matcher import similarity_after
 from xcoreg.core.drift import NO_PATTERN, Pattern
+from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import ssim_centred
 from xcoreg.core.robust import neighbour_residuals
@@ -137,11 +137,10 @@ def match_windows(
         if heights:
             matches = replace(matches, dz=matches.dz + cut.level - target.level[index])
         elif compares:
-            known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
-            after = matches.ssim_after if known.all() else _similarity(matches, known, cut, target, index)
+            after = _similarity(matches, cut, target, index)
             # What both images owe to their pixels is most alike before a correction.
-            shared = (matches.pattern > (_DRAGGED, 0, 0)).any(1)
-            matches = replace(matches, ssim_before=np.where(shared, np.nan, before[index]), ssim_after=after)
+            first = np.where((matches.pattern > (_DRAGGED, 0, 0)).any(1), np.nan, before[index])
+            matches = replace(matches, ssim_before=first, ssim_after=after)
         again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > off_centre) & matches.ok
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
@@ -169,8 +168,11 @@ def _cut_again(scene: Scene, cut: Cut, move: Floats) -> Cut:
     return replace(cut, **columns)
 
 
-def _similarity(matches: Matches, known: Bools, cut: Cut, target: Cut, index: NDArray[np.intp]) -> NDArray[np.float64]:
+def _similarity(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]) -> NDArray[np.float64]:
     """Similarity after the correction, computed where a matcher of the user has not done so."""
+    known = np.isfinite(matches.ssim_after) | ~np.isfinite(matches.dcol) | ~np.isfinite(matches.drow)
+    if known.all():
+        return matches.ssim_after
     move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
     after = similarity_after(target.values[index], cut.values, target.valid[index], cut.valid, move)
     return np.asarray(np.where(known, matches.ssim_after, after))
@@ -390,7 +392,7 @@ _DRAGGED, _PEAKS = 0.02, (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Sta
 
 
 def _pattern_of(matches: Matches) -> Pattern:
-    """What both images owe to their pixels, of most of the windows that have a peak."""
+    """Find what both images owe to their pixels in most of the windows that have a peak."""
     some = matches.pattern[np.isin(matches.status, _PEAKS)]
     if not len(some):
         return NO_PATTERN

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from xcoreg.core import Array, Bools
 from xcoreg.core.matches import Status
-from xcoreg.core.phase import surface
+from xcoreg.core.peaks import surface
 from xcoreg.errors import OptionError
 from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.matching.options import LocalOptions, Options

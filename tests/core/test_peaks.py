@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.ndimage import gaussian_filter
 
-from xcoreg.core.phase import correlate, surface
+from xcoreg.core.peaks import correlate, surface
 from xcoreg.simulate import window_pairs
 
 
