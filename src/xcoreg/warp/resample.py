@@ -260,7 +260,7 @@ def _images(source: Array, valid: Array | None) -> list[tuple[Array, Array]]:
 
 
 def compiled_loops(shape: tuple[int, int]) -> Any:
-    """Load compiled loops for outputs so large, px, that it pays (XCOREG_FAST: 1 always, 0 never); None without numba."""
+    """Load compiled loops for outputs so large that it pays (XCOREG_FAST: 1 always, 0 never); None without numba."""
     name, wanted = "xcoreg.core.compiled", os.environ.get("XCOREG_FAST", "")
     large = shape[0] * shape[1] >= _LARGE or name in sys.modules
     if wanted == "0" or not (large or wanted == "1"):
