@@ -91,7 +91,9 @@ def test_other_kernels_and_double_precision_stay_with_numpy(both_ways):
 def test_without_numba_numpy_does_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "xcoreg.core.compiled", raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
+    resample._import_once.cache_clear()
     assert resample.compiled_loops((10**4, 10**4)) is None
+    resample._import_once.cache_clear()
 
 
 def test_small_outputs_do_not_load_numba_and_users_may_refuse_it(monkeypatch):

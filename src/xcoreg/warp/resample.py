@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -265,9 +266,14 @@ def compiled_loops(shape: tuple[int, int]) -> Any:
     large = shape[0] * shape[1] >= _LARGE or name in sys.modules
     if wanted == "0" or not (large or wanted == "1"):
         return None
+    return _import_once(name)
+
+
+@cache
+def _import_once(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except (ImportError, RuntimeError):  # there is none, or no place for what it compiles
+    except (ImportError, RuntimeError):  # there is no numba, or no place for what it compiles
         return None
 
 
