@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from xcoreg.warp import resample
 from xcoreg.warp.apply import apply
+from xcoreg.warp.mapping import Mapping
+from xcoreg.warp.plan import Displacement
 
 N = 300
 
@@ -91,6 +95,7 @@ def test_other_kernels_and_double_precision_stay_with_numpy(both_ways):
 def test_without_numba_numpy_does_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "xcoreg.core.compiled", raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delenv("XCOREG_FAST", raising=False)
     resample._import_once.cache_clear()
     assert resample.compiled_loops((10**4, 10**4)) is None
     resample._import_once.cache_clear()
@@ -98,6 +103,7 @@ def test_without_numba_numpy_does_it(monkeypatch):
 
 def test_small_outputs_do_not_load_numba_and_users_may_refuse_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "xcoreg.core.compiled", raising=False)
+    monkeypatch.delenv("XCOREG_FAST", raising=False)
     assert resample.compiled_loops((1000, 1000)) is None
     monkeypatch.setenv("XCOREG_FAST", "0")
     assert resample.compiled_loops((10**5, 10**5)) is None
@@ -107,3 +113,17 @@ def test_users_may_ask_for_it_whatever_the_size(monkeypatch):
     pytest.importorskip("numba", exc_type=ImportError)
     monkeypatch.setenv("XCOREG_FAST", "1")
     assert resample.compiled_loops((10, 10)).sample_lattice
+
+
+def test_positions_that_are_made_otherwise_have_no_lattice():
+    """Those of an orthoimage follow from heights between the nodes."""
+    grid = GeoBox((64, 64), Affine(10, 0, 0, 0, -10, 640), "EPSG:32633")
+    moved = Displacement(Waves(33.0, -14.0), grid.crs, grid.crs, None, 10.0)
+
+    class Otherwise(Mapping):
+        def positions(self, rows, cols):
+            return super().positions(rows, cols)
+
+    tile = slice(0, 64), slice(0, 64)
+    assert Mapping(grid, grid, moved).lattice(*tile) is not None
+    assert Otherwise(grid, grid, moved).lattice(*tile) is None

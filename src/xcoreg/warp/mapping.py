@@ -195,7 +195,8 @@ class Mapping:
 
     def lattice(self, rows: slice, cols: slice) -> tuple[Floats, int, tuple[int, int]] | None:
         """Lattice of the positions of a tile (:meth:`Patch.lattice`); None where they have none."""
-        parts = [] if self.matrix is not None else list(self._parts(rows, cols))
+        own = type(self).positions is not Mapping.positions  # made of more than two values at the nodes
+        parts = [] if own or self.matrix is not None else list(self._parts(rows, cols))
         return parts[0][0].lattice(rows, cols) if len(parts) == 1 else None
 
     def window(self, rows: slice, cols: slice, margin: int, block: tuple[int, int] = (1, 1)) -> Box:
