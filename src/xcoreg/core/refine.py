@@ -35,7 +35,6 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
-_DISPLACED = 0.55  # share of a difference that local shifts explain, from which on it is a field, not change
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,8 +353,7 @@ def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
     difference, both = ref - tgt, ref + tgt
     weight = weighting.change_weights(difference, both, weight if len(weight) == 1 else weight[index])
     some = np.flatnonzero(weighting.share_removed(difference, weight) > _WORTH)
-    bent = weighting.displaced_share(*(part[some] for part in (difference, both, 1 - weight))) > _DISPLACED
-    return index[some[~bent]]
+    return index[some[~weighting.displaced(difference[some], both[some], 1 - weight[some])]]
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:

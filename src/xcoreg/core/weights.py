@@ -23,11 +23,10 @@ _CHANGED, _BOX = 4.0, 5
 # Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
 _EDGES = 0.6  # share of the scene's edges to be left, in units of the share of pixels that are
-_LOCAL, _MOST_LOCAL = (
-    24,
-    0.75,
-)  # side of blocks that may be displaced within a window, and by how much: in steps of 2 px
-_MEDIAN = 1.5  # scale of the share in half of the blocks
+# Side of blocks that may be displaced within a window, and by how much, in steps of 2 px.
+_LOCAL, _MOST_LOCAL = 24, 0.75
+# Share of a difference that such shifts explain from which on it is a field; scale of that in half of the blocks.
+_DISPLACED, _MEDIAN = 0.55, 1.5
 _STRIDE = 4  # the typical energy is measured at every fourth pixel
 
 
@@ -77,6 +76,11 @@ def share_removed(difference: Floats, weight: Floats) -> Floats:
     n = len(difference)
     energy = (difference * difference).reshape(n, -1)
     return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
+
+
+def displaced(difference: Floats, both: Floats, removed: Floats) -> Bools:
+    """Windows (n,) whose difference is that of a field which varies within them."""
+    return displaced_share(difference, both, removed) > _DISPLACED
 
 
 def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats:

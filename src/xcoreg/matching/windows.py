@@ -36,7 +36,7 @@ _COLUMNS = ("score", "reliability", "ssim_before", "ssim_after", "dz", "status")
 _HEIGHT_COLUMNS = ("count", "nmad_before", "nmad_after")
 # Cuts of the reference at most; windows are cut again where the answer is further off their centre than this, px, or
 # than this part of their side, which is no loss.
-_CUTS, _OFF_CENTRE, _MOST_OF_SIDE = 3, 0.6, 150
+_CUTS, _OFF_CENTRE, _SIDES = 3, 0.6, 150
 
 
 @dataclass(eq=False)
@@ -115,7 +115,6 @@ def match_windows(
     """
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
     index, at = np.arange(len(places)), np.array(guess, np.float64)
-    off_centre = max(_OFF_CENTRE, size / _MOST_OF_SIDE)
     cut = scene.reference_cutter.cut(target.x + at[:, 0], target.y + at[:, 1], size)
     heights = bool(getattr(match, "heights", False))
     before = np.full(len(places), np.nan)
@@ -141,7 +140,7 @@ def match_windows(
             # What both images owe to their pixels is most alike before a correction.
             first = np.where((matches.pattern > (_DRAGGED, 0, 0)).any(1), np.nan, before[index])
             matches = replace(matches, ssim_before=first, ssim_after=after)
-        again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > off_centre) & matches.ok
+        again = matches.ok & (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > max(_OFF_CENTRE, size / _SIDES))
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         if found is None:
