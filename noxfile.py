@@ -36,6 +36,7 @@ BENCHMARKS = [
     "real",
     "resampling",
     "scaling",
+    "sensors",
     "series",
     "small",
     "speed",

@@ -15,7 +15,9 @@ import numpy as np
 from common import Report, arguments, image
 from scipy import ndimage
 
+from xcoreg import simulate
 from xcoreg.core.matcher import phase_match
+from xcoreg.simulate import similarity, smooth_field
 
 Array = np.ndarray
 _OVER, _ROUND = 2, 48  # pixels of a scene in a pixel of an image; pixels around a window
@@ -144,7 +146,7 @@ def _fixed(size: float) -> Callable[[Draw], tuple[Array, Array]]:
 
 
 def _resampled(d: Draw) -> tuple[Array, Array]:
-    """Bilinear, from a lattice that lies elsewhere."""
+    """Bilinear, from a lattice that lies elsewhere. By nearest neighbours all pixels would move alike: a true shift."""
     off = d.rng.uniform(0, 1, 2)
     tgt, ref = _noisy(d._replace(tgt=d.again(d.truth - off)[1]))
     return ndimage.shift(tgt, -off[::-1], order=1, mode="grid-wrap"), ref
@@ -235,6 +237,58 @@ def points(kind: str, n: int, size: int, seed: int) -> dict[str, Any]:
     return row_of(kind, np.concatenate(errors), np.concatenate(covs), total)
 
 
+_SIDE = 800
+
+
+class Fault(NamedTuple):
+    """A tear through the middle, along a direction (radians), both sides of which are moved apart, px."""
+
+    step: float
+    angle: float
+
+    def distance(self, rows: Any, cols: Any) -> Array:
+        """How far pixels lie from the line, px, negative on one side."""
+        across, down = np.asarray(cols) - _SIDE / 2, np.asarray(rows) - _SIDE / 2
+        return across * np.cos(self.angle) + down * np.sin(self.angle)
+
+    def __call__(self, rows: Any, cols: Any) -> tuple[Array, Array]:
+        """Correction at target pixels, px."""
+        side = self.step / 2 * np.sign(self.distance(rows, cols))
+        return side * np.cos(1.0) + 0.3, side * np.sin(1.0) - 0.2
+
+
+_SHAPE = (_SIDE, _SIDE)
+DISTORTED: dict[str, Callable[[int], Any]] = {
+    **{f"turned by {d} degrees": lambda _, d=d: similarity(_SHAPE, degrees=d, shift=(0.3, 0.2)) for d in (1, 2, 3)},
+    **{f"larger by {s} %": lambda _, s=s: similarity(_SHAPE, scale=1 + s / 100, shift=(0.3, 0.2)) for s in (1, 2, 3)},
+    **{f"field of {a} px": lambda i, a=a: smooth_field(_SHAPE, amplitude=a, turns=0.25, seed=i) for a in (5, 20, 80)},
+    **{f"fault of {f} px": lambda i, f=f: Fault(f, 0.3 + 0.5 * i) for f in (1.0, 1.5, 2.5, 4.0)},
+}
+
+
+def distorted(kind: str, n: int, window: int, seed: int) -> dict[str, Any]:
+    """Tie points of distorted images, and for faults what the model leaves far from the line."""
+    errors, covs, left, total = [], [], [], 0
+    for i in range(n):
+        truth = DISTORTED[kind](i)
+        pair = simulate.pair(_SHAPE, shift=truth, snr_db=25, seed=seed + i)
+        fit = pair.tgt.coreg.match_local(pair.ref, window=window, spacing=0.75 * window, errors="return")
+        points, affine = fit.points, pair.tgt.rio.transform()
+        linear, ok = np.linalg.inv([[affine.a, affine.b], [affine.d, affine.e]]), points.ok
+        total += len(ok)
+        errors.append((np.stack([points.dcol, points.drow], -1) - np.stack(truth(points.row, points.col), -1))[ok])
+        covs.append(linear @ points.cov[ok] @ linear.T)
+        if fit.ok and isinstance(truth, Fault):
+            rows, cols = (one.ravel() for one in np.mgrid[20 : _SIDE - 20 : 16, 20 : _SIDE - 20 : 16])
+            moved = np.stack(fit.model.predict(*(affine * (cols + 0.5, rows + 0.5))), -1) @ linear.T
+            off = moved - np.stack(truth(rows, cols), -1)
+            left.append((off[np.abs(truth.distance(rows, cols)) > 1.5 * window] ** 2).sum(1).mean())
+    row = row_of(kind, np.concatenate(errors), np.concatenate(covs), total)
+    off = np.hypot(*np.concatenate(errors).T)
+    row |= {"> 0.5 px": int((off > 0.5).sum()), "largest px": float(off.max(initial=0))}
+    return row | ({"model, far from the line, px": float(np.sqrt(np.mean(left)))} if left else {})
+
+
 def main() -> None:
     args = arguments(__doc__ or "", pairs={"type": int, "default": 100}, only={"default": ""})
     n = 10 if args.quick else args.pairs
@@ -245,6 +299,10 @@ def main() -> None:
     few = max(n // 5, 3)
     report.table(f"Whole images of 384 px, {few} pairs", [images(k, few, 384, args.seed) for k in kinds])
     report.table(f"Tie points of 64 px in {few} images", [points(k, few, 384, args.seed) for k in kinds])
+    few = max(n // 25, 2)
+    for window in (64, 128):
+        table = [distorted(kind, few, window, args.seed) for kind in DISTORTED if args.only in kind]
+        report.table(f"Tie points of {window} px in {few} distorted images of {_SIDE} px", table)
     report.write(args.out)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from xcoreg.core.drift import NO_PATTERN
 from xcoreg.core.matches import Matches
 from xcoreg.errors import OptionError
 from xcoreg.matching.options import Options, check_options
@@ -65,7 +66,7 @@ def test_a_function_is_a_matcher():
 
 def test_the_phase_matcher_gets_limit_and_contrast():
     function = check_options({"contrast": "reversed"}).match_function(3.0)
-    assert function.keywords == {"max_shift": 3.0, "contrast": "reversed", "compare": False}
+    assert function.keywords == {"max_shift": 3.0, "contrast": "reversed", "compare": False, "pattern": NO_PATTERN}
 
 
 def test_the_phase_matcher_runs():

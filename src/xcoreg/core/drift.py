@@ -87,7 +87,8 @@ def without_drift(
         # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
         far = np.hypot(*gap.T)
         vague = np.where(known, 0, _CONTRADICTS * far)
-        cov = cov + np.where(known, share + hidden, 0)[:, None, None] * (wide - cov) + round_covariance(vague)
+        wider = np.where(known[:, None, None], (share + hidden)[:, None, None] * (wide - cov), round_covariance(vague))
+        cov = np.where(np.isfinite(before)[:, None, None], cov + wider, cov)
         return Drift(np.where(known[:, None], short + gap, short), cov, far > _SEEN, vague)
 
 

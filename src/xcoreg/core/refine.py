@@ -219,8 +219,8 @@ def _follow_drift(pair: _Pair, rest: Floats, columns: dict[str, Floats], peak: F
         if not far.size:
             break
         rest[far] += columns["move"][far]
-        some, *found = _without_step(pair, rest, columns, far)
-        _replace_rows(columns, far, _columns(*found, some, some.weight))
+        some, linear, products, steps = _without_step(pair, rest, columns, far)
+        _replace_rows(columns, far, _columns(linear, products, steps, some, some.weight))
     columns["drift"] = rest + columns["move"] - start
     columns["cov"] += left_over(np.hypot(*columns["drift"].T))
 

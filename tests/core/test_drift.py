@@ -1,0 +1,139 @@
+"""Shifts of images that share a pattern of their pixels: what drags fine detail is found, and its sigma is honest."""
+
+import numpy as np
+import pytest
+
+from xcoreg.core.drift import NO_PATTERN, Pattern
+from xcoreg.core.matcher import phase_match
+from xcoreg.core.matches import Status
+
+SIZE, ROUND, SHIFT = 128, 16, (0.4, -0.3)
+
+
+def drawn(seed, size=SIZE):
+    """Draw one scene twice, moved by SHIFT, periodic and band-limited: unit variance, with a margin."""
+    n = size + ROUND
+    rng = np.random.default_rng(seed)
+    fx, fy = np.fft.rfftfreq(n)[None], np.fft.fftfreq(n)[:, None]
+    radius = np.hypot(fx, fy)
+    radius[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((n, n))) * radius**-1.4 * np.exp(-((radius / 0.3) ** 4))
+    turn = np.exp(2j * np.pi * (fx * SHIFT[0] + fy * SHIFT[1]))
+    ref, tgt = (np.fft.irfft2(part, s=(n, n)) for part in (spectrum, spectrum * turn))
+    return tgt / ref.std(), ref / ref.std(), rng
+
+
+def matched(change, seeds=6, size=SIZE, **options):
+    """Match pairs after a change; error (n, 2) and the matches."""
+    pairs = []
+    for seed in range(seeds):
+        tgt, ref, rng = drawn(seed, size)
+        noise = (0.03 * rng.standard_normal(ref.shape) for _ in range(2))
+        pairs.append([one[:size, :size] for one in change(tgt + next(noise), ref + next(noise), rng)])
+    tgt, ref = (np.array(part, np.float32) for part in zip(*pairs, strict=True))
+    valid = np.ones(ref.shape, bool)
+    found = phase_match(tgt, ref, valid, valid, **options)
+    return np.stack([found.dcol, found.drow], -1) - SHIFT, found
+
+
+def shared_pattern(size):
+    def change(tgt, ref, rng):
+        pattern = size * rng.standard_normal(ref.shape)
+        return tgt + pattern, ref + pattern
+
+    return change
+
+
+def shared_stripes(size, axis):
+    def change(tgt, ref, rng):
+        stripes = np.expand_dims(size * rng.standard_normal(ref.shape[1 - axis]), axis)
+        return tgt + stripes, ref + stripes
+
+    return change
+
+
+def unchanged(tgt, ref, _):
+    return tgt, ref
+
+
+def normalised(error, found):
+    return np.einsum("ni,nij,nj->n", error, np.linalg.inv(found.cov), error).mean() / 2
+
+
+def test_images_without_a_pattern_show_none():
+    error, found = matched(unchanged)
+    assert np.abs(error).max() < 0.01
+    assert found.pattern.max() < 0.01
+    assert found.ok.all()
+
+
+@pytest.mark.parametrize("size", [0.1, 0.2])
+def test_a_fixed_pattern_does_not_hold_the_shift_back(size):
+    error, found = matched(shared_pattern(size))
+    assert found.ok.all()
+    assert np.abs(error).max() < 0.08  # it was drawn towards zero by most of the shift
+    assert (found.pattern[:, 0] > 0.02).all()
+    assert normalised(error, found) < 4
+
+
+def test_a_pattern_as_strong_as_the_scene_is_followed_or_refused():
+    error, found = matched(shared_pattern(1.0), seeds=12)
+    assert found.ok.any()
+    assert not found.ok[np.hypot(*error.T) > 0.2].any()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_stripes_that_both_images_share_do_not_matter(axis):
+    error, found = matched(shared_stripes(0.3, axis))
+    assert found.ok.all()
+    assert np.abs(error).max() < 0.02
+    assert found.pattern[:, 1 + axis].all()
+    assert not found.pattern[:, 2 - axis].any()
+
+
+def test_small_windows_are_given_what_larger_ones_have_found():
+    """Where a drift is known it is always fitted: that costs precision, and no truth is missed."""
+    (error, known), (_, alone) = (
+        matched(unchanged, size=64, pattern=pattern) for pattern in (Pattern(drifts=True), NO_PATTERN)
+    )
+    assert known.ok.all()
+    assert normalised(error, known) < 2
+    assert known.cov[:, 0, 0].mean() > 1.1 * alone.cov[:, 0, 0].mean()
+    assert (known.pattern[:, 0] > 0).all()
+    assert (alone.pattern[:, 0] < 0.01).all()
+
+
+@pytest.mark.parametrize("levels", [2, 5])
+def test_masks_and_classes_are_no_copies_at_a_whole_pixel(levels):
+    """Edges are all that differs between such images: taken for changes, what is left would be a copy."""
+
+    def change(tgt, ref, _):
+        edges = np.linspace(-1, 1, levels + 1)[1:-1]
+        return np.digitize(tgt, edges), np.digitize(ref, edges)
+
+    error, found = matched(change)
+    assert found.ok.all()
+    assert np.abs(error).max() < 0.12
+    assert normalised(error, found) < 4
+
+
+def test_noise_that_rings_do_not_share_widens_the_covariance():
+    """Another scene of the same make is no white noise: it lies on edges that windows cut."""
+
+    def change(tgt, ref, rng):
+        n = len(ref)
+        fx, fy = np.fft.rfftfreq(n)[None], np.fft.fftfreq(n)[:, None]
+        red = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, n))) / (0.01 + np.hypot(fx, fy)) ** 1.4, s=(n, n))
+        return tgt + red / red.std(), ref
+
+    error, found = matched(change, seeds=20)
+    some = found.ok
+    assert some.sum() > 10
+    assert normalised(error[some], found.take(some)) < 2.5
+    assert not (np.hypot(*error[some].T) > 0.4).any()
+
+
+def test_a_known_pattern_explains_why_images_look_less_alike():
+    error, found = matched(shared_stripes(1.0, 0))
+    assert not np.isin(found.status, (Status.NOT_IMPROVED,)).any()
+    assert np.abs(error[found.ok]).max() < 0.05
