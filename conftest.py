@@ -6,6 +6,7 @@ The skip carries the message users get.
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+# A module of compiled loops is collected where there is a compiler.
+collect_ignore = [] if importlib.util.find_spec("numba") else ["src/xcoreg/core/compiled.py"]
 
 # Threads of linear algebra that wait for each other on a busy machine take several times what one alone takes. They are
 # counted when numpy is first imported: before that, that is here.

@@ -61,6 +61,13 @@ def minimal(session: nox.Session) -> None:
 
 
 @nox.session
+def fast(session: nox.Session) -> None:
+    """Run the tests of interpolation with compiled loops: the same bits as without."""
+    session.install(".[fast]", "pytest>=8", "hypothesis>=6.100")
+    session.run("python", "-m", "pytest", "tests/warp", "tests/core", *session.posargs, env={"XCOREG_FAST": "1"})
+
+
+@nox.session
 def slow(session: nox.Session) -> None:
     """Run the tests that the others leave out: wider sweeps over what those protect as well."""
     session.install(".[test]")

@@ -128,7 +128,20 @@ def batches(report: dict[str, Any]) -> str:
     return markdown(rows)
 
 
-PARTS = {"side by side": ("compare", side_by_side), "scaling": ("scaling", scaling), "batch": ("batch", batches)}
+def small(report: dict[str, Any]) -> str:
+    """Set processor time and error of one match in memory beside each other, a line for each program."""
+    tables = {table["heading"]: table["rows"] for table in report["tables"]}
+    lines: dict[str, dict[str, Any]] = {}
+    for row in tables["One match in memory"]:
+        line = lines.setdefault(row["program"], {"program": row["program"]})
+        line[f"{row['side px']} px"] = f"{row['processor ms']:.3g} ms, {row['RMSE px per axis']:.1g} px"
+    for row in tables["A loop"]:
+        lines[row["program"]]["50 of 500 px"] = f"{row['50 images of 500 px, s']:.2g} s"
+    return markdown(list(lines.values()))
+
+
+PARTS = {"side by side": ("compare", side_by_side), "small": ("small", small), "scaling": ("scaling", scaling)}
+PARTS["batch"] = ("batch", batches)
 
 
 def fill(page: str) -> str:

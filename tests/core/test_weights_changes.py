@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.quality import Cells, smooth
-from xcoreg.core.weights import change_weights, share_removed, windows_with_changes
+from xcoreg.core.weights import change_weights, displaced_share, share_removed, windows_with_changes
 
 
 def drawn(n=6, size=64, noise=0.05, seed=0):
@@ -58,3 +58,43 @@ def test_what_is_hidden_needs_no_weight():
 def test_removed_is_the_share_of_energy():
     difference = np.array([[[3.0, 1.0]], [[0.0, 0.0]]])
     assert share_removed(difference, np.array([[[0.0, 1.0]], [[0.5, 0.5]]])) == pytest.approx([0.9, 1.0])
+
+
+def _bent(change):
+    """Share of a difference that displaced blocks explain, of windows with a seam, leaning blocks or a field."""
+    rng, side = np.random.default_rng(7), 256
+    yy, xx = np.mgrid[:side, :side].astype(float)
+    angles, phases = rng.uniform(0, 2 * np.pi, (2, 60))
+    waves = 2 * np.pi * rng.uniform(0.02, 0.15, 60)
+
+    def scene(dx):
+        across, down = np.cos(angles) * waves, np.sin(angles) * waves
+        return sum(np.cos(a * (xx + dx) + d * yy + p) for a, d, p in zip(across, down, phases, strict=True))
+
+    move = {
+        "field": 0.6 * np.sin(2 * np.pi * xx / 400),
+        "leaning": np.where((xx % 64 < 24) & (yy % 64 < 24), 1.0, 0.0),
+        "seam": np.where(xx > 150, 1.2, 0.0),
+    }.get(change, 0 * xx)
+    ref, tgt = scene(0 * xx), scene(move)
+    if change == "cloud":
+        tgt[60:140, 80:200] += 5
+    noise = rng.normal(size=(2, side, side)) * 0.05
+    difference, both = ((ref + noise[0] - tgt)[None], (ref + tgt + noise[1])[None])
+    weight = change_weights(difference.astype(np.float32), both.astype(np.float32), np.ones((1, 1, 1), np.float32))
+    return displaced_share(difference.astype(np.float32), both.astype(np.float32), 1 - weight)[0]
+
+
+def test_a_field_within_a_window_is_no_change():
+    assert _bent("field") > 0.7
+
+
+@pytest.mark.parametrize("change", ["leaning", "seam", "cloud", "nothing"])
+def test_what_has_changed_or_leans_is_no_field(change):
+    assert _bent(change) < 0.4
+
+
+def test_small_windows_and_none_have_no_field():
+    images = np.random.default_rng(0).normal(size=(3, 2, 32, 32)).astype(np.float32)
+    assert (displaced_share(*images) == 0).all()
+    assert displaced_share(*images[:, :0]).shape == (0,)

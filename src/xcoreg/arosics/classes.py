@@ -40,18 +40,25 @@ from xcoreg.results.coregistration import Coregistration
 class _Job:
     """What both classes have in common: images, options, the fit, and the correction by it."""
 
-    def __init__(self, im_ref: Any, im_tgt: Any, options: dict[str, Any]) -> None:
+    ref: Any
+    shift: Any
+    overlap_poly: Any
+    target_area: float
+
+    def __init__(self, im_ref: Any, im_tgt: Any, options: dict[str, Any], alike: _Job | None = None) -> None:
         self.params = options
         self.paths = path_of(im_ref), path_of(im_tgt)
-        self.ref, self.shift = open_image(im_ref), open_image(im_tgt)
+        images = (alike.ref, alike.shift) if alike else (open_image(im_ref), open_image(im_tgt))
+        self.ref, self.shift = images
         self.path_out = output_path(options["path_out"], self.paths, options["fmt_out"], options.get("projectDir"))
         self.fit: Coregistration | None = None
         self._success: bool | None = None
         self.tracked_errors: list[Exception] = []
         self.deshift_results: dict[str, Any] | None = None
-        self.overlap_poly = coregister.overlap(self.shift, self.ref)
+        self.overlap_poly = alike.overlap_poly if alike else coregister.overlap(self.shift, self.ref)
         self.overlap_area = float(self.overlap_poly.area)
-        self.overlap_percentage = 100 * self.overlap_area / coregister.footprint(self.shift).area
+        self.target_area = alike.target_area if alike else float(coregister.footprint(self.shift).area)
+        self.overlap_percentage = 100 * self.overlap_area / self.target_area
 
     def __getattr__(self, name: str) -> Any:
         return attribute(self.__dict__.get("params", {}), name, type(self).__name__)
@@ -242,11 +249,11 @@ class COREG_LOCAL(_Job):  # noqa: N801
     """
 
     def __init__(self, im_ref: Any, im_tgt: Any, grid_res: float, **options: Any) -> None:
-        super().__init__(im_ref, im_tgt, check_options(options, MATCHING | OUTPUT | LOCAL))
+        checked = check_options(options, MATCHING | OUTPUT | LOCAL)
+        self.COREG_obj = COREG(im_ref, im_tgt, **{name: each for name, each in checked.items() if name in MATCHING})
+        super().__init__(im_ref, im_tgt, checked, self.COREG_obj)
         self.grid_res = grid_res
         self.imref, self.im2shift = self.ref, self.shift
-        taken = {name: value for name, value in self.params.items() if name in MATCHING}
-        self.COREG_obj = COREG(im_ref, im_tgt, **taken)
         settings = {"min_reliability": self.params["min_reliability"]}
         shared = ("max_points", "outFillVal", "tieP_filter_level", "progress", "q", "v")
         chosen = {name: self.params[name] for name in shared}

@@ -12,7 +12,7 @@ from xcoreg.core import Array
 
 Taps = tuple[NDArray[np.int64], list[Array]]
 
-_TICKS = float(2**20)
+TICKS = float(2**20)
 
 
 def _keys(distance: Array) -> Array:
@@ -102,9 +102,9 @@ def nearest_index(position: Array) -> NDArray[np.int64]:
 
 def round_position(position: Array) -> Array:
     """Round positions to 2**-20 px, so that whole pixels are recognised in spite of round-off."""
-    rounded: Array = np.asarray(position * _TICKS)
+    rounded: Array = np.asarray(position * TICKS)
     np.rint(rounded, out=rounded)
-    rounded *= 1.0 / _TICKS  # a power of two: exactly what a division gives
+    rounded *= 1.0 / TICKS  # a power of two: exactly what a division gives
     return rounded
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy  # its optimize is loaded when it is used: it is not needed by a first call
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -275,7 +275,7 @@ def _two_parts(stated: Floats, squares: Floats, share: Floats) -> Floats:
         rows = np.stack([stated, np.full(stated.shape, typical)], 1) * weight[:, None]
         prior = np.array([[np.sqrt(_PRIOR) / _OWN_SHARE, 0.0]])
         wanted = np.concatenate([squares / share * weight, [np.sqrt(_PRIOR)]])
-        (first, second), _ = nnls(np.concatenate([rows, prior]), wanted)
+        (first, second), _ = scipy.optimize.nnls(np.concatenate([rows, prior]), wanted)
         before, factor, added = factor, max(float(first), 1e-4), float(second) * typical
         if abs(factor - before) < 1e-9 * before:
             break
@@ -307,7 +307,7 @@ def _image_errors(net: Network, cov: Floats, own: Floats, used: Bools) -> Floats
         usual = np.median(rest) / 2
         weak = 0.05 / usual * np.eye(rows.shape[1])
         goal = np.concatenate([rest / stated, np.r_[np.full(net.n, 0.05), np.zeros(apart.shape[1])]])
-        part, _ = nnls(np.concatenate([scaled, weak]), goal)
+        part, _ = scipy.optimize.nnls(np.concatenate([scaled, weak]), goal)
         out[..., axis] = np.diag(part[: net.n]) + (net.drift * part[net.n :]) @ net.drift.T
     return out
 

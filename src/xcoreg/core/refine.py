@@ -350,9 +350,10 @@ def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
     if not index.size:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
-    difference = ref - tgt
-    weight = weighting.change_weights(difference, ref + tgt, weight if len(weight) == 1 else weight[index])
-    return index[weighting.share_removed(difference, weight) > _WORTH]
+    difference, both = ref - tgt, ref + tgt
+    weight = weighting.change_weights(difference, both, weight if len(weight) == 1 else weight[index])
+    some = np.flatnonzero(weighting.share_removed(difference, weight) > _WORTH)
+    return index[some[~weighting.displaced(difference[some], both[some], 1 - weight[some])]]
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:

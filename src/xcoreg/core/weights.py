@@ -23,6 +23,10 @@ _CHANGED, _BOX = 4.0, 5
 # Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
 _SUSPECT, _SHARE = 3.0, 2e-3
 _EDGES = 0.6  # share of the scene's edges to be left, in units of the share of pixels that are
+# Side of blocks that may be displaced within a window, and by how much, in steps of 2 px.
+_LOCAL, _MOST_LOCAL = 24, 0.75
+# Share of a difference that such shifts explain from which on it is a field; scale of that in half of the blocks.
+_DISPLACED, _MEDIAN = 0.55, 1.5
 _STRIDE = 4  # the typical energy is measured at every fourth pixel
 
 
@@ -72,6 +76,42 @@ def share_removed(difference: Floats, weight: Floats) -> Floats:
     n = len(difference)
     energy = (difference * difference).reshape(n, -1)
     return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
+
+
+def displaced(difference: Floats, both: Floats, removed: Floats) -> Bools:
+    """Windows (n,) whose difference is that of a field which varies within them."""
+    return displaced_share(difference, both, removed) > _DISPLACED
+
+
+def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats:
+    """Share (n,) of a difference (n, rows, cols) that short shifts of blocks explain.
+
+    Of what is removed, or in half of all blocks if that is less: a field that varies within a window moves most of
+    it, what leans or has changed a part.
+    """
+    if not len(both) or min(both.shape[1:]) < 2 * _LOCAL:
+        return np.zeros(len(both))
+    d, scene, weight = (_coarse(part) for part in (difference, both, removed))
+    x, y = (scene[:, 1:-1, 2:] - scene[:, 1:-1, :-2]) / 4, (scene[:, 2:, 1:-1] - scene[:, :-2, 1:-1]) / 4
+    d, weight = d[:, 1:-1, 1:-1], weight[:, 1:-1, 1:-1]
+    pairs = (x, x), (x, y), (y, y), (d, x), (d, y), (d, d), (weight * d, d)
+    xx, xy, yy, dx, dy, dd, wdd = (_block_sums(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
+    det = np.maximum(xx * yy - xy**2, 1e-30)
+    move = np.stack([yy * dx - xy * dy, xx * dy - xy * dx]) / det
+    explained = (move[0] * dx + move[1] * dy) * (np.hypot(*move) < _MOST_LOCAL)
+    of_removed = wdd / np.maximum(dd, 1e-30)
+    share = (explained * of_removed).sum(1) / np.maximum((dd * of_removed).sum(1), 1e-30)
+    return np.asarray(np.minimum(share, _MEDIAN * np.median(explained / np.maximum(dd, 1e-30), axis=1)))
+
+
+def _coarse(images: Floats) -> Floats:
+    """Sum images (n, rows, cols) over 2 x 2 px, and smooth: moves of about a pixel become linear."""
+    rows, cols = (size // 2 * 2 for size in images.shape[1:])
+    out = images[:, :rows, :cols]
+    out = out[:, ::2] + out[:, 1::2]
+    out = out[:, :, ::2] + out[:, :, 1::2]
+    out = out[:, 2:] + out[:, :-2] + 2 * out[:, 1:-1]
+    return np.asarray(out[:, :, 2:] + out[:, :, :-2] + 2 * out[:, :, 1:-1])
 
 
 def _typical(local: Floats, roughness: Floats) -> Floats:
@@ -307,9 +347,9 @@ def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
     return np.asarray(np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2))
 
 
-def _block_sums(images: Floats) -> Floats:
+def _block_sums(images: Floats, side: int = _BLOCK) -> Floats:
     """Sum images over square blocks, (n, rows, cols)."""
-    rows, cols = (np.arange(0, size, _BLOCK) for size in images.shape[1:])
+    rows, cols = (np.arange(0, size, side) for size in images.shape[1:])
     return np.asarray(np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2), np.float64)
 
 

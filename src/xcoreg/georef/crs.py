@@ -196,9 +196,19 @@ def as_crs(crs: Any) -> CRS:
     """CRS of any description that :func:`parse_crs` reads, as described; an empty one is refused."""
     if isinstance(crs, CRS):
         return crs
-    # Objects of other libraries write their WKT at every call, and grids are asked for their CRS very often.
-    hashable = type(crs).__hash__ is not None and hasattr(crs, "to_wkt")
-    return _read_once(crs) if hashable else _read(crs)
+    # Objects of other libraries write their WKT at every call, and even to be hashed; grids are asked very often.
+    if type(crs).__hash__ is None or not hasattr(crs, "to_wkt"):
+        return _read(crs)
+    known = _KNOWN.get(id(crs))
+    if known is None or known[0] is not crs:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[id(crs)] = crs, _read_once(crs)
+    return known[1]
+
+
+_KNOWN: dict[int, tuple[Any, CRS]] = {}  # by identity: the object, and what it describes
+_MOST_KNOWN = 128
 
 
 @lru_cache(maxsize=128)

@@ -34,8 +34,9 @@ logger = logging.getLogger("xcoreg")
 # Columns of matches that tie points have, too; the second ones with elevation matchers only.
 _COLUMNS = ("score", "reliability", "ssim_before", "ssim_after", "dz", "status")
 _HEIGHT_COLUMNS = ("count", "nmad_before", "nmad_after")
-# Cuts of the reference at most; windows are cut again where the answer is further off their centre than this, px.
-_CUTS, _OFF_CENTRE = 3, 0.6
+# Cuts of the reference at most; windows are cut again where the answer is further off their centre than this, px, or
+# than this part of their side, which is no loss.
+_CUTS, _OFF_CENTRE, _SIDES = 3, 0.6, 150
 
 
 @dataclass(eq=False)
@@ -139,7 +140,7 @@ def match_windows(
             # What both images owe to their pixels is most alike before a correction.
             first = np.where((matches.pattern > (_DRAGGED, 0, 0)).any(1), np.nan, before[index])
             matches = replace(matches, ssim_before=first, ssim_after=after)
-        again = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > _OFF_CENTRE) & matches.ok
+        again = matches.ok & (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > max(_OFF_CENTRE, size / _SIDES))
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
         at[index] = np.stack([cut.x - target.x[index] + step[0], cut.y - target.y[index] + step[1]], -1)
         if found is None:

@@ -82,4 +82,4 @@ def mask_like(image: DataArray, mask: Variable | None) -> Any:
 def read_block(image: DataArray, mask: Variable | None, box: Box, rows: slice, cols: slice) -> tuple[Any, ...]:
     """Read a window of an image, and of its mask, for a block of the output: the arguments of a resampler."""
     window = dict(zip(image.dims[-2:], (slice(box[0], box[1]), slice(box[2], box[3])), strict=True))
-    return image.isel(window).values, box, rows, cols, None if mask is None else mask.isel(window).values
+    return image.variable.isel(window).values, box, rows, cols, None if mask is None else mask.isel(window).values

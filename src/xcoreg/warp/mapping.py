@@ -196,6 +196,12 @@ class Mapping:
             out[:, here[0], here[1]] = patch.positions(*part)
         return out[0], out[1]
 
+    def lattice(self, rows: slice, cols: slice) -> tuple[Floats, int, tuple[int, int]] | None:
+        """Lattice of the positions of a tile (:meth:`Patch.lattice`); None where they have none."""
+        own = type(self).positions is not Mapping.positions  # made of more than two values at the nodes
+        parts = [] if own or self.matrix is not None else list(self._parts(rows, cols))
+        return parts[0][0].lattice(rows, cols) if len(parts) == 1 else None
+
     def window(self, rows: slice, cols: slice, margin: int, block: tuple[int, int] = (1, 1)) -> Box:
         """Source pixels that a block of the output needs."""
         spans = [_span(p) for p in self._extremes(rows, cols)]

@@ -65,6 +65,12 @@ class Patch:
         out[:, row - rows.start, col - cols.start] = exact
         return out
 
+    def lattice(self, rows: slice, cols: slice) -> tuple[Floats, int, tuple[int, int]] | None:
+        """Nodes, the pixels between them, and where a block begins; None if its positions are not linear between."""
+        if self._single_pixels(rows, cols)[0].size:
+            return None
+        return self.nodes, self.step, (rows.start - self.corner[0], cols.start - self.corner[1])
+
     def extremes(self, rows: slice, cols: slice) -> Floats:
         """Positions, (2, k), that enclose all those of a block inside of the patch."""
         numbers = [_nodes_within(span, at, self.step) for span, at in zip((rows, cols), self.corner, strict=True)]

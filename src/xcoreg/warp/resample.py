@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +39,8 @@ _PART = 64  # px, instead of the first, for outputs so coarse that a tile needs 
 _COARSE = 4.0  # source px per output px from which on blocks are averaged before they are interpolated
 _VERY_COARSE, _FINE = 128.0, 16  # the same for all of an image before anything else; blocks along an output px then
 _LARGEST_BLOCK = 2048  # px along a side of a block: averages of averages follow
+_LARGE = 1 << 25  # px of output from which on loading compiled loops, up to a second, pays
+_COMPILED_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 _READ = 1 << 24  # px of the source read at once to be averaged
 
 
@@ -111,15 +117,22 @@ class Resampler:
         copied = self.kernel == "nearest"
         valid = None if copied else self._valid(*layers)
         values, good, frame = (source, None, (1, 1)) if copied else self._average(source, valid)
-        copies = not copied and self._copies_exactly and not (valid is None and _sums_are_copies(source))
+        exact = not copied and self._copies_exactly
+        plain = not exact or _sums_are_copies(source)
+        copies = exact and not (valid is None and plain)
+        loops = self._loops(source.dtype) if plain else None
+        images = _images(source, valid) if loops else []
         for tile in _tiles(rows, cols):
-            at = self._averaged_positions(mapping.positions(*tile))
             row, col = (slice(t.start - b.start, t.stop - b.start) for t, b in zip(tile, block, strict=True))
-            goal = out[..., row, col]
+            goal, lattice = out[..., row, col], mapping.lattice(*tile) if loops else None
+            compiled = lattice is not None
+            if compiled and (self._sample_lattice(loops, (images, origin), lattice, goal) or not copies):
+                continue
+            at = self._averaged_positions(mapping.positions(*tile))
             if copied:
                 goal[...] = self._take_nearest(source, at, origin)
-                continue
-            goal[...] = self._interpolate(values, good, at, origin, frame)
+            elif not compiled:
+                goal[...] = self._interpolate(values, good, at, origin, frame)
             if copies:
                 self._copy_exact_hits(source, at, origin, goal)
         return out
@@ -138,6 +151,21 @@ class Resampler:
             return out if inside.all() else np.where(inside, out, np.asarray(self.fill, dtype=self.dtype))
         out, good = sample_axes(source, self._valid(*layers), at[0], at[1], self.kernel, scale=self.scale)
         return self._to_stored(out, good)
+
+    def _loops(self, dtype: np.dtype[Any]) -> Any:
+        """Compiled loops of the kernel; None where numpy interpolates."""
+        plain = self.kernel in ("bilinear", "cubic") and self.scale == (1.0, 1.0) == self.averaged
+        return compiled_loops(self.shape) if plain and str(dtype) in _COMPILED_DTYPES else None
+
+    def _sample_lattice(self, loops: Any, source: tuple[Any, tuple[int, int]], lattice: Any, goal: Array) -> bool:
+        """Interpolate a tile by compiled loops; whether none of its taps are outside or missing."""
+        images, origin = source
+        shape, complete = (len(images), *goal.shape[-2:]), True
+        found, good = np.empty(shape, np.float32), np.ones(shape, bool)
+        for image, out in zip(images, zip(found, good, strict=True), strict=True):
+            complete &= loops.sample_lattice(image, origin, *lattice, self.kernel == "cubic", out)
+        goal[...] = self._to_stored(found, good).reshape(goal.shape)
+        return complete
 
     def _take_nearest(self, source: Array, at: Positions, origin: tuple[int, int]) -> Array:
         """Copy the nearest pixels unchanged."""
@@ -220,6 +248,33 @@ class Resampler:
         if mask is not None:
             valid &= mask != 0
         return None if valid.all() else valid
+
+
+def _images(source: Array, valid: Array | None) -> list[tuple[Array, Array]]:
+    """Images and masks in the order of memory that compiled loops want; empty masks where all pixels are valid."""
+    found = []
+    for layer in np.ndindex(source.shape[:-2]):
+        mask = np.empty((0, 0), bool) if valid is None else valid[layer]
+        image, mask = (np.require(each, requirements=["C", "W"]) for each in (source[layer], mask))
+        found.append((image, mask))
+    return found
+
+
+def compiled_loops(shape: tuple[int, int]) -> Any:
+    """Load compiled loops for outputs so large that it pays (XCOREG_FAST: 1 always, 0 never); None without numba."""
+    name, wanted = "xcoreg.core.compiled", os.environ.get("XCOREG_FAST", "")
+    large = shape[0] * shape[1] >= _LARGE or name in sys.modules
+    if wanted == "0" or not (large or wanted == "1"):
+        return None
+    return _import_once(name)
+
+
+@cache
+def _import_once(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError):  # there is no numba, or no place for what it compiles
+        return None
 
 
 def _sums_are_copies(source: Array) -> bool:

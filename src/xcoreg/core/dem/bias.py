@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: interpolate takes a fifth of a first call
 from scipy import sparse
-from scipy.interpolate import BSpline
 from scipy.ndimage import gaussian_filter
 
 from xcoreg.core import Bools, Floats
@@ -74,7 +74,7 @@ class Curve:
         n = len(self.coef)
         knots = self.start + self.step * (np.arange(n + 4) - 3)
         inside = np.clip(self.stretched(values), self.start, self.start + self.step * (n - 3) * (1 - 1e-9))
-        return sparse.csr_array(BSpline.design_matrix(inside, knots, 3))
+        return sparse.csr_array(scipy.interpolate.BSpline.design_matrix(inside, knots, 3))
 
     def at(self, values: Floats) -> Floats:
         """Corrections (n, k) at values of the variable."""

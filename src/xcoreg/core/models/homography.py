@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from xcoreg.core import Floats
 from xcoreg.core.models.base import Degenerate, FittedModel, broadcast, to_tuples
-from xcoreg.core.models.leastsq import fill_covariances, half_planes, typical_spacing
+from xcoreg.core.models.leastsq import fill_covariances, half_planes, inverse_matrices, typical_spacing
 from xcoreg.core.models.polynomial import Affine
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
 
@@ -120,13 +120,14 @@ def _solve(kind: str, u: Floats, v: Floats, values: Floats, covs: Floats) -> tup
     for _ in range(_ROUNDS):
         eight = _as_eight(kind, coef)
         slope, off = _derivatives(kind, eight, u, v), values - _moves(eight, u, v)
-        precision = np.linalg.inv(covs + between * np.eye(2))
-        normal = np.einsum("n,nip,nij,njq->pq", weight, slope, precision, slope)
-        step = np.linalg.solve(normal, np.einsum("n,nip,nij,nj->p", weight, slope, precision, off))
+        weighted = (weight[:, None, None] * inverse_matrices(covs + between * np.eye(2))) @ slope
+        flat, weighted = slope.reshape(2 * n, -1), weighted.reshape(2 * n, -1)
+        normal = flat.T @ weighted
+        step = np.linalg.solve(normal, weighted.T @ off.ravel())
         coef = coef + step
         off = values - _moves(_as_eight(kind, coef), u, v)
         between = _between(off, covs, n / max(n - len(coef) / 2, 1.0))
-        length = np.sqrt(np.einsum("ni,nij,nj->n", off, np.linalg.inv(covs + between * np.eye(2)), off))
+        length = np.sqrt(_squares(off, covs, between))
         # Never sharper than the covariances claim: with few points the median length is uncertain.
         weight = biweight(length / (TUKEY * np.maximum(np.median(length) / MEDIAN_RADIUS, 1.0)))
         if np.abs(step).max() < _SETTLED:
@@ -135,11 +136,18 @@ def _solve(kind: str, u: Floats, v: Floats, values: Floats, covs: Floats) -> tup
     return coef, np.linalg.inv(normal) / efficient**0.5, between * np.eye(2), weight
 
 
+def _squares(off: Floats, covs: Floats, more: float) -> Floats:
+    """Squared Mahalanobis distances (n,) of residuals (n, 2), with a variance added to their covariances."""
+    x, y = off.T
+    a, b, d = covs[:, 0, 0] + more, covs[:, 0, 1], covs[:, 1, 1] + more
+    return np.asarray((d * x * x - 2 * b * x * y + a * y * y) / (a * d - b * b))
+
+
 def _between(off: Floats, covs: Floats, freedom: float) -> float:
     """Variance between tie points beyond their covariances, from the median of the normalised residuals."""
     low, high = 0.0, float(np.median((off**2).sum(1))) * freedom + 1e-30
     for _ in range(40):
         middle = (low + high) / 2
-        square = np.einsum("ni,nij,nj->n", off, np.linalg.inv(covs + middle * np.eye(2)), off) * freedom
+        square = _squares(off, covs, middle) * freedom
         low, high = (middle, high) if np.median(square) > MEDIAN_RADIUS**2 else (low, middle)
     return low

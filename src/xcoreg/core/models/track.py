@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: interpolate takes a fifth of a first call
 from numpy.typing import ArrayLike
-from scipy.interpolate import BSpline
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import decode_column, encode_column
@@ -42,7 +42,9 @@ class Track:
         n = len(self.coef)
         knots = self.start + self.step * (np.arange(n + 4) - 3)
         along = self.way[0] * x + self.way[1] * y + self.way[2]
-        return np.asarray(BSpline(knots, self.coef, 3)(np.clip(along, self.start, self.start + self.step * (n - 3))))
+        return np.asarray(
+            scipy.interpolate.BSpline(knots, self.coef, 3)(np.clip(along, self.start, self.start + self.step * (n - 3)))
+        )
 
     def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Horizontal correction at map positions, CRS units."""
