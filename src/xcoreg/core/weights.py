@@ -134,8 +134,7 @@ _BLOCK, _OF_NOISE = 8, 0.88
 # Windows are torn whose parts vary by so many times the variance of the shift, which noise hardly makes them do; so
 # many times the rest of that is the variance of the shift in the middle.
 _BY_NOISE, _OFF = 1.6 * 13, 4.0
-# Sixteen parts say less surely how much they differ: so much more is by chance.
-_PARTS, _OF_PARTS = 4, 1.4
+_PARTS = 4  # parts along a side of a window
 # Differences are those of contrast from so many standard deviations.
 _CONTRAST = 6.0
 # Largest number of steps per linearisation, length that ends them, and largest sum of all of them, px.
@@ -311,12 +310,10 @@ def spread_of_blocks(
     bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
     with np.errstate(all="ignore"):
         fine = _spread(parts, bread, cov) / _OF_NOISE
-        # Shifts that differ from one side of a window to the other are the same in neighbouring blocks.
         sums = [_sum_parts(part) for part in parts]
-        coarse = _spread(sums, bread, cov) / _OF_PARTS
         own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
         torn = 1 + _OFF * np.maximum(_torn(sums, own) / np.trace(cov, axis1=1, axis2=2) - _BY_NOISE, 0)
-    found = np.stack([fine, coarse, torn])
+    found = np.stack([fine, torn])
     return np.asarray(np.clip(np.nan_to_num(found, nan=1.0, posinf=1.0), 1, None).max(0))
 
 
