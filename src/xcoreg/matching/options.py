@@ -40,6 +40,7 @@ class MatchOptions(TypedDict, total=False):
     window: int | tuple[int, int] | None
     at: tuple[float, float] | None
     max_shift: float | None
+    initial_shift: tuple[float, float] | None
     windows: int
     contrast: Literal["same", "reversed", "any"]
     where: Any
@@ -85,12 +86,15 @@ class Options:
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional
         Largest correction on each axis, target px. Default: two fifths of the largest window tried.
+    initial_shift : (dx, dy), optional
+        Of elevation models: where the search for the correction begins, CRS units of the target; `max_shift` counts
+        from there. The fit is that of the target as it is, this included.
     windows : int
         Number of windows of the first round; for images alone.
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
-    where, ref_where : DataArray, geometry, GeoDataFrame or callable, optional
-        Use the image only where true (inside); see :func:`xcoreg.matching.masks.as_mask`, for quality layers
+    where, ref_where : DataArray, array, geometry, GeoDataFrame or callable, optional
+        Use the image only where true (inside); a numpy array has the pixels of the image; see :func:`xcoreg.matching.masks.as_mask`, for quality layers
         :mod:`xcoreg.masks`.
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
@@ -124,6 +128,7 @@ class Options:
     window: int | tuple[int, int] | None = None
     at: tuple[float, float] | None = None
     max_shift: float | None = None
+    initial_shift: tuple[float, float] | None = None
     windows: int = 9
     contrast: str = "same"
     where: Any = None
@@ -310,13 +315,19 @@ def _check_numbers(options: Options) -> None:
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
     if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
         raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
-    if options.at is not None:
-        try:
-            place = np.asarray(options.at, np.float64)
-        except (TypeError, ValueError):
-            place = np.empty(0)
-        if place.shape != (2,) or not np.isfinite(place).all():
-            raise OptionError(f"at is {options.at!r}: give (x, y), the window's centre in CRS units of the target")
+    _check_pair("at", options.at, "(x, y), the window's centre in CRS units of the target")
+    _check_pair("initial_shift", options.initial_shift, "(dx, dy), a correction in CRS units of the target")
+
+
+def _check_pair(name: str, given: Any, what: str) -> None:
+    if given is None:
+        return
+    try:
+        pair = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        pair = np.empty(0)
+    if pair.shape != (2,) or not np.isfinite(pair).all():
+        raise OptionError(f"{name} is {given!r}: give {what}")
 
 
 def _check_local(options: LocalOptions) -> None:
@@ -358,6 +369,11 @@ def _check_choices(options: Options) -> None:
     if options.geometry != "shift" and (terms is not None or options.at is not None or options.max_shift is not None):
         raise OptionError(
             "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
+        )
+    if options.initial_shift is not None and (terms is None or not (terms.shift or terms.rigid or terms.auto)):
+        raise OptionError(
+            "initial_shift= belongs to elevation matchers that find a shift ('nuth_kaab', 'rigid'): give max_shift= or a "
+            "larger window= for images"
         )
     if options.bias is not None and (terms is None or terms.rigid or terms.classic):
         raise OptionError("bias= belongs to matcher='nuth_kaab', 'vertical', 'deramp' or a list of these")

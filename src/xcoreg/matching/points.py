@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Floats
-from xcoreg.core.dem import Terms, solve
+from xcoreg.core.dem import SearchArea, Terms, solve
 from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.dem.surface import Surface, make_target
@@ -127,8 +128,10 @@ def _common_unit(raster: Raster, points: Any) -> tuple[Unit, float]:
     return common_unit(height_unit(raster.data, as_crs(raster.grid.crs)), parse_unit(named))
 
 
-def heights_on(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
-    """Read positions and heights from a GeoDataFrame."""
+def heights_on(
+    raster: Raster, points: Any, column: str | None, where: Any = None, start: Sequence[float] = (0.0, 0.0)
+) -> Heights:
+    """Read positions and heights from a GeoDataFrame, those that lie on the raster once it is moved by `start`."""
     if not (points.geom_type == "Point").all():
         raise OptionError("the reference has geometries that are not points: select its points")
     unit, factor = _common_unit(raster, points)
@@ -137,15 +140,15 @@ def heights_on(raster: Raster, points: Any, column: str | None, where: Any = Non
     x, y = (np.asarray(part, np.float64) for part in (points.geometry.x, points.geometry.y))
     if points.crs is not None:
         x, y = transform_points(points.crs, crs, x, y)
-    col, row = map_to_pixel(raster.grid.affine, x, y)
+    col, row = map_to_pixel(raster.grid.affine, x - start[0], y - start[1])
     rows, cols = raster.shape
     with np.errstate(invalid="ignore"):
         use = np.isfinite(z) & (col >= 0) & (row >= 0) & (col <= cols - 1) & (row <= rows - 1)
     if not use.any():
         raise NoOverlap(f"none of the {len(z)} points with a height lies on the {raster.name}")
-    mask = as_mask(where, crs)
+    mask = as_mask(where, crs, grid=raster.grid)
     if mask is not None:
-        use[use] &= np.asarray(mask(x[use], y[use]), bool)
+        use[use] &= np.asarray(mask(x[use] - start[0], y[use] - start[1]), bool)
     index = np.flatnonzero(use)
     return Heights(x[index], y[index], z[index], index, unit)
 
@@ -165,12 +168,15 @@ def _column(points: Any, column: str | None) -> Floats:
     return np.asarray(points[found], np.float64)
 
 
-def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples], tuple[float, float]]:
-    """Read the raster around points; return the samples and their common origin on the map."""
+def point_samples(
+    raster: Raster, heights: Heights, start: Sequence[float] = (0.0, 0.0)
+) -> tuple[list[PointSamples], tuple[float, float]]:
+    """Read the raster, moved by `start`, around points; return the samples and their common origin on the map."""
     affine = raster.grid.affine
     col, row = map_to_pixel(affine, heights.x, heights.y)
     middle = float(col.mean()), float(row.mean())
-    tile = (row // _TILE).astype(int) * 100_000 + (col // _TILE).astype(int)
+    at_col, at_row = map_to_pixel(affine, heights.x - start[0], heights.y - start[1])
+    tile = (at_row // _TILE).astype(int) * 100_000 + (at_col // _TILE).astype(int)
     names = np.unique(tile)
     order = np.argsort((np.arange(len(names)) * _GOLDEN) % 1, kind="stable")
     samples, (gain, offset) = [], height_scaling(raster.data)

@@ -126,7 +126,7 @@ def test_ridges_determine_the_shift_across_them():
 
 
 def test_the_largest_shift_is_respected(both):
-    assert solve([patch_of(both)], parse_terms("nuth_kaab"), max_shift=0.3).status is Status.TOO_FAR
+    assert solve([patch_of(both)], parse_terms("nuth_kaab"), SearchArea(0.3)).status is Status.TOO_FAR
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from xcoreg.core import Floats, Ints
 from xcoreg.core.dem.covariance import Cells, correlated_covariance
 from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.dem.observations import DemWindow
+from xcoreg.core.dem.search import SearchArea
 from xcoreg.core.dem.surface import Surface
 from xcoreg.core.matches import Status
 from xcoreg.core.robust import TUKEY, biweight
@@ -110,7 +111,7 @@ class _State:
 
 
 def solve_rigid(
-    samples: Sequence[Comparable], start: Floats, to_metres: Floats, *, scale: bool = False, max_shift: float = np.inf
+    samples: Sequence[Comparable], start: Floats, to_metres: Floats, search: SearchArea | None = None, *, scale: bool = False
 ) -> RigidSolution:
     """Estimate a rigid motion from a shift (dcol, drow, dz) near it, `scale` as well on request."""
     surfaces = [one.surface() for one in samples]
@@ -127,7 +128,8 @@ def solve_rigid(
     first = spread_of(before)
     found = replace(found, median_before=first.median, nmad_before=first.nmad)
     move = np.linalg.solve(to_metres, found.motion.offset[:2])
-    if found.status is Status.OK and np.abs(move).max() > max_shift:
+    search = search or SearchArea()
+    if found.status is Status.OK and search.is_beyond(move):
         return replace(found, status=Status.TOO_FAR)
     return found
 

@@ -16,7 +16,7 @@ from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_
 from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
 from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
-from xcoreg.core.dem.search import search_shift
+from xcoreg.core.dem.search import SearchArea, search_shift
 from xcoreg.core.matches import Matches, Status
 
 _FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
@@ -71,8 +71,8 @@ class Solution:
 def solve(
     samples: Sequence[Samples],
     terms: Terms,
+    search: SearchArea | None = None,
     *,
-    max_shift: float = np.inf,
     to_metres: Floats | None = None,
     fewest: int = _FEWEST,
     thorough: bool = True,
@@ -81,13 +81,14 @@ def solve(
 
     thorough : Also test what the solution leaves unexplained.
     """
-    problem = _Problem(terms, Basis.over(samples, terms), max_shift, to_metres, fewest, thorough)
-    start = _coarse_shift(samples, problem) if terms.shift else np.zeros(2)
+    problem = _Problem(terms, Basis.over(samples, terms), search or SearchArea(), to_metres, fewest, thorough)
+    first = problem.search.start
+    start = _coarse_shift(samples, problem) if terms.shift else first
     found = _iterate(samples, problem, start)
-    if found.status in (Status.NO_DATA, Status.NOT_CONVERGED, Status.TOO_FAR) and start.any():
-        found = _iterate(samples, problem, np.zeros(2))
+    if found.status in (Status.NO_DATA, Status.NOT_CONVERGED, Status.TOO_FAR) and (start != first).any():
+        found = _iterate(samples, problem, first)
     if found.status is not Status.OK and found.refusal is None:
-        refusal = check_extent(samples) or check_relief(samples, np.zeros(2), shifted=terms.shift)
+        refusal = check_extent(samples) or check_relief(samples, first, shifted=terms.shift)
         return found if refusal is None else replace(found, status=refusal.status, refusal=refusal)
     return found
 
@@ -96,7 +97,7 @@ def solve(
 class _Problem:
     terms: Terms
     basis: Basis
-    max_shift: float
+    search: SearchArea
     to_metres: Floats | None
     fewest: int
     thorough: bool
@@ -104,23 +105,23 @@ class _Problem:
 
 def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
     """Coarse search for long shifts on averaged pixels, (dcol, drow) px."""
-    start: Floats = np.zeros(2)
+    start = problem.search.start
     for factor in _COARSER:
         if any(min(one.shape) < factor * _ROOM for one in samples):
             continue
         coarse = [part for one in samples if (part := one.coarser(factor)) is not None]
-        limit, basis = problem.max_shift / factor, problem.basis.coarser(factor)
-        rough = replace(problem, basis=basis, max_shift=limit, fewest=_FEWEST_COARSE, thorough=False)
+        search, basis = problem.search.coarser(factor), problem.basis.coarser(factor)
+        rough = replace(problem, basis=basis, search=search, fewest=_FEWEST_COARSE, thorough=False)
         found = _iterate(coarse, rough, start / factor, fine=False)
         if found.status is Status.OK and not found.nmad_after > found.nmad_before:
             start = np.asarray(found.move * factor)
-    return search_shift(samples, start, problem.max_shift)
+    return search_shift(samples, start, problem.search.reach)
 
 
 def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine: bool = True) -> Solution:
     """Sample and solve until the shift converges."""
     move, before, first = start, Spread(), 0
-    reach = min(problem.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
+    reach = min(problem.search.reach + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
     for iteration in range(_ROUNDS):
         observations = [one.observe(move) for one in samples]
         count = sum(len(one.dh) for one in observations)
@@ -140,7 +141,7 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine:
         if not np.isfinite(step).all():
             return _failure(problem, Status.UNCONSTRAINED, observations)
         move = move + np.clip(step, -_LONGEST, _LONGEST)
-        if np.abs(move).max() > reach:
+        if np.abs(move - problem.search.start).max() > reach:
             return _failure(problem, Status.TOO_FAR, observations)
         if np.abs(step).max() < _SMALL_STEP:
             break
@@ -252,8 +253,7 @@ def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Pro
         spread = np.einsum("ia,ij,ja->a", axes, cov[:2, :2], axes)
     weak = ~(information > _ABOVE_NOISE * equations.relief_noise(axes)) | ~(spread < _LARGEST_SIGMA**2)
     if not weak.any():
-        far = bool(np.abs(move).max() > problem.max_shift)
-        return (Status.TOO_FAR if far else Status.OK), move, cov
+        return (Status.TOO_FAR if problem.search.is_beyond(move) else Status.OK), move, cov
     # Such an axis need not be parallel to the pixels: both components are affected then.
     unknown = np.concatenate([(np.abs(axes[:, weak]) > 0.05).any(1), np.zeros(len(cov) - 2, bool)])
     cov = np.where(unknown[:, None] | unknown[None, :], 0.0, cov)
@@ -293,7 +293,7 @@ class ElevationMatcher:
 
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
-        how = partial(solve, terms=self.terms, max_shift=self.max_shift, to_metres=self.to_metres, thorough=False)
+        how = partial(solve, terms=self.terms, search=SearchArea(self.max_shift), to_metres=self.to_metres, thorough=False)
         found = [how([DemWindow(*one).cleaned()]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
         columns: dict[str, Any] = {
             name: [getattr(one, name) for one in found] for name in ("status", "count", "nmad_before", "nmad_after")
