@@ -7,9 +7,11 @@ to its own pixels, which are interpolated once. Of any other image the transform
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
+import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
@@ -24,6 +26,7 @@ from xcoreg.io.stores import write_gcps
 from xcoreg.io.terrain import over_terrain
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
+from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -48,6 +51,7 @@ from xcoreg.raster.grid import (
     out_of_pixels,
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
+from xcoreg.raster.point_heights import is_points
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.reading import load_fit, mark_of
 from xcoreg.results.stack import FORMAT as STACK_FORMAT, StackFit, load_stack
@@ -57,7 +61,9 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.ground import as_ground, gcps_of
 from xcoreg.warp.locate import locate, place
+from xcoreg.warp.motion import inverse
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
+from xcoreg.warp.points import apply_to_points
 from xcoreg.warp.raw import rectify_raw
 from xcoreg.warp.rectify import rectified_to, rectify, rectify_by
 from xcoreg.warp.stack import apply_stack, fit_of
@@ -159,6 +165,9 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
+    if is_points(target):
+        fit = shift.match(*_points_last(target, reference, checked))
+        return (inverse(fit) if fit.ok else fit).made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), as_local(checked))
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
@@ -211,11 +220,26 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    if is_points(target):
+        return field.match_local(*_points_last(target, reference, checked), backwards=True).made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     rectified = rectified_to(target, reference, ground, nodata=checked.nodata)
     return _match_field(rectified, reference, checked).made_of(*given)
+
+
+def _points_last(points: Any, dem: Any, options: Any) -> tuple[Any, Any, Any]:
+    """Exchange the roles of points to be corrected and of the elevation model: image, points, options."""
+    if is_points(dem):
+        raise OptionError("both are tables of points: one of the two must be an elevation model")
+    mask = as_mask(options.where, points.crs)
+    if mask is not None:
+        points = points[np.asarray(mask(points.geometry.x.to_numpy(), points.geometry.y.to_numpy()), bool)]
+    start = None if options.initial_shift is None else tuple(-float(part) for part in options.initial_shift)
+    image = {"band": options.ref_band, "nodata": options.ref_nodata, "where": options.ref_where}
+    none = {"ref_band": None, "ref_nodata": None, "ref_where": None}
+    return located(dem, "reference"), points, replace(options, initial_shift=start, **image, **none)
 
 
 @shows_options(LocalOptions)
@@ -406,6 +430,10 @@ def apply(
     """
     if isinstance(fit, StackFit):
         return cast("Image", apply_stack(image, fit, **options))
+    if is_points(image):
+        if options or ground is not None:
+            raise OptionError("points are moved by the fit alone: leave out the options of images")
+        return cast("Image", apply_to_points(image, fit))
     if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
         return cast("Image", rectify_raw(image, fit, ground, (dem, vertical_datum), dict(options)))
     if _is_in_pixels(fit):

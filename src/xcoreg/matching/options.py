@@ -22,6 +22,10 @@ _SMALLEST_WINDOW, _LARGEST_WINDOW, _NARROWEST = 16, 1 << 20, 8  # px, px, and on
 _CONTRASTS = ("same", "reversed", "any")
 _OVER_TERRAIN = ("auto", "translation", "affine", "polynomial2", "polynomial3")  # beside which a parallax is fitted
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
+IMAGES_START = (
+    "initial_shift= belongs to elevation matchers that find a shift ('nuth_kaab', 'rigid'): give max_shift= or a larger "
+    "window= for images"
+)
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
 
@@ -370,11 +374,9 @@ def _check_choices(options: Options) -> None:
         raise OptionError(
             "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
         )
-    if options.initial_shift is not None and (terms is None or not (terms.shift or terms.rigid or terms.auto)):
-        raise OptionError(
-            "initial_shift= belongs to elevation matchers that find a shift ('nuth_kaab', 'rigid'): give max_shift= or a "
-            "larger window= for images"
-        )
+    shiftless = options.matcher != "auto" and (terms is None or not (terms.shift or terms.rigid))
+    if options.initial_shift is not None and shiftless:
+        raise OptionError(IMAGES_START)
     if options.bias is not None and (terms is None or terms.rigid or terms.classic):
         raise OptionError("bias= belongs to matcher='nuth_kaab', 'vertical', 'deramp' or a list of these")
     if terms is not None and terms.rigid and isinstance(options, LocalOptions):

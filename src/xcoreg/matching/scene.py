@@ -23,7 +23,7 @@ from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, pixel_to_map,
 from xcoreg.georef.transform import map_to_grid
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
-from xcoreg.matching.options import Options
+from xcoreg.matching.options import IMAGES_START, Options
 from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.georeference import UNKNOWN, Unit
@@ -98,6 +98,8 @@ def prepare(
     corrected: Affine | None = None,
 ) -> Scene:
     """Read overviews of two images and find their overlap; of the target at its place after a first correction."""
+    if options.initial_shift is not None and options.terms is None:
+        raise OptionError(IMAGES_START)
     # Both rasters are made before the first pixel is read: dask computes what they share once.
     how: dict[str, Any] = {"band": options.ref_band, "nodata": options.ref_nodata, "search": False}
     target = make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False)

@@ -125,14 +125,16 @@ def inverse(fit: Coregistration) -> Coregistration:
             centre = np.asarray(ramp.centre) + [flat.dx, flat.dy]
             ramp = replace(ramp, coef=-ramp.coef, centre=centre)
             return _turned(fit, HorizontalVertical(replace(flat, dx=-flat.dx, dy=-flat.dy), ramp))
-    return _with_motion(fit, rigid_of(fit).inverse())
+    return _turned(fit, _with_motion(fit, rigid_of(fit).inverse()).model)
 
 
 def _turned(fit: Coregistration, model: Any) -> Coregistration:
-    shift, points = fit.shift, fit.points
-    moved = {name: -getattr(points, name) for name in ("dx", "dy", "dz", "dcol", "drow")}
-    back = replace(shift, dx=-shift.dx, dy=-shift.dy, dz=-shift.dz)
-    return replace(fit, model=model, points=replace(points, **moved), shift_or_none=back)
+    """Fit with the inverse model; what was measured is reversed."""
+    shift, points, q = fit.shift, fit.points, fit.quality
+    moved = {name: 0.0 - getattr(points, name) for name in ("dx", "dy", "dz", "dcol", "drow")}
+    back = replace(shift, dx=0.0 - shift.dx, dy=0.0 - shift.dy, dz=0.0 - shift.dz)
+    q = replace(q, dh_median_before=-q.dh_median_before, dh_median_after=-q.dh_median_after)
+    return replace(fit, model=model, points=replace(points, **moved), shift_or_none=back, quality=q)
 
 
 def then(first: Coregistration, second: Coregistration) -> Coregistration:

@@ -63,6 +63,12 @@ class RigidMotion:
         east, north = self.to_metres @ np.stack([col - self.centre[0], row - self.centre[1]])
         return np.stack([east, north, z - self.centre[2]])
 
+    def about(self, way: Floats) -> RigidMotion:
+        """Describe the same motion about a centre that lies elsewhere, by (cols, rows) px."""
+        between = np.array([*(self.to_metres @ way), 0.0])
+        offset = self.scale * self.rotation @ between + self.offset - between
+        return replace(self, centre=self.centre + np.array([*way, 0.0]), offset=offset)
+
     def moved_by(self, step: Floats) -> RigidMotion:
         """Add a small motion (dx, dy, dz, rx, ry, rz, scale)."""
         turn, grow = rotation_of(step[3:6]), 1 + step[6]
@@ -127,8 +133,10 @@ def solve_rigid(
     before = _observe(surfaces, _first_motion(surfaces, np.zeros(3), to_metres)).residuals
     first = spread_of(before)
     found = replace(found, median_before=first.median, nmad_before=first.nmad)
-    move = np.linalg.solve(to_metres, found.motion.offset[:2])
     search = search or SearchArea()
+    # The target lies elsewhere: the motion turns about its middle, not about that of the reference.
+    found = replace(found, motion=found.motion.about(-search.start) if search.start.any() else found.motion)
+    move = np.linalg.solve(to_metres, found.motion.offset[:2])
     if found.status is Status.OK and search.is_beyond(move):
         return replace(found, status=Status.TOO_FAR)
     return found
