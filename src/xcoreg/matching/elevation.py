@@ -165,7 +165,9 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
     solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
     place = scene.overlap.representative_point()
     fit = build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
-    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples), *_datum_notes(scene))
+    crss = scene.target.grid.crs, scene.reference.grid.crs
+    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples),
+             *datum_notes(*crss, solution.found, scene.unit.metres or 1.0))  # fmt: skip
     if notes:
         fit = replace(fit, quality=replace(fit.quality, warnings=(*notes, *fit.quality.warnings)))
     return fit
@@ -268,12 +270,22 @@ def _void_notes(target: Raster, reference: Raster | None) -> tuple[str, ...]:
     )
 
 
-def _datum_notes(scene: Scene) -> Iterator[str]:
-    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz would take that up."""
-    names = [vertical_datum(one.grid.crs) for one in (scene.target, scene.reference)]
+_GEOID = 8.0  # m; an offset that models seldom have, and geoids often
+
+
+def datum_notes(target_crs: Any, reference_crs: Any, found: Solution, metres: float) -> Iterator[str]:
+    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz takes that up."""
+    names = [vertical_datum(crs) if crs is not None else None for crs in (target_crs, reference_crs)]
     if names[0] != names[1] and None not in names:
         text = f"heights of the target are above {names[0]}, those of the reference above {names[1]}"
-        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first"
+        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first, xcoreg.convert_heights"
+    elif found.status is Status.OK and None in names and abs(found.mean_height[0]) * metres > _GEOID:
+        known = next((f"; only the {who} names one, {name}" for who, name in
+                      zip(("target", "reference"), names, strict=True) if name is not None), "")  # fmt: skip
+        yield (
+            f"dz is {found.mean_height[0] * metres:+.1f} m, as between the ellipsoid and a geoid: make sure that both "
+            f"count heights from one vertical datum{known} (xcoreg.convert_heights)"
+        )
 
 
 def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:

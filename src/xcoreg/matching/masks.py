@@ -193,7 +193,7 @@ def as_mask(where: Any, crs: Any, name: str = "where", grid: GeoBox | None = Non
         return mask_in_crs(_polygon_mask(union_of(where.geometry), own), own, crs)
     if callable(where):
         return lambda x, y: np.asarray(where(x, y), bool)
-    kinds = "a DataArray, a numpy array on the pixels of the image, a shapely geometry, a GeoDataFrame, the path of a file, or a function of x and y"
+    kinds = "a DataArray, a shapely geometry, a GeoDataFrame, a numpy array on the pixels of the image, the path of a file, or a function of x and y"
     raise OptionError(f"{name} is a {type(where).__name__}: give {kinds}")
 
 

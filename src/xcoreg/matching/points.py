@@ -24,7 +24,7 @@ from xcoreg.core.sampling import sample
 from xcoreg.errors import MatchError, NoOverlap, OptionError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
 from xcoreg.georef.crs import metres_per_pixel
-from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, without_shift
+from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, datum_notes, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
 from xcoreg.matching.result import target_heights
@@ -239,6 +239,8 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
         found = problem.solve(samples)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
+    notes = datum_notes(raster.grid.crs, points.crs, found, heights.unit.metres or 1.0)
+    found = replace(found, warnings=(*found.warnings, *notes))
     solution = OverlapSolution(found, samples, problem.linear, origin, rigid)
     return build_elevation_fit(raster, solution, problem.details(options), place)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.dem import DemWindow, parse_terms, solve
+from xcoreg.core.dem import DemWindow, SearchArea, parse_terms, solve
 from xcoreg.core.matches import Status
 from xcoreg.simulate import DemNoise, dem_pair
 
