@@ -76,9 +76,9 @@ class PointSamples:
         """One column of points in their order, so that neighbours along a track stay neighbours."""
         return len(self.z), 1
 
-    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
+    def observe(self, move: Floats, ref_slopes_only: bool = False, *, fine: bool = False) -> Observation:
         """Sample the model, moved by (dcol, drow) px, at the points: move (2,) float."""
-        del ref_slopes_only
+        del ref_slopes_only, fine
         here, slopes, at = self._sample(move, _NEAR)
         return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
 

@@ -100,26 +100,27 @@ class Cells:
         return total.reshape(self.shape)
 
 
-def correlated_covariance(sums: Floats) -> Floats:
+def correlated_covariance(sums: Floats, smallest: int = 1) -> Floats:
     """Covariance (m, m) of totals of cell sums (m, rows, cols) whose noise may be correlated over any distance.
 
     Sums over squares of growing size (Bartlett's kernel): the variance grows with them until they are wider than the
     noise is correlated. Few squares scatter, so that a larger size counts only where it exceeds the scatter.
+    smallest : Size that is taken first; below it, noise is known to cancel.
     """
     m, rows, cols = sums.shape
     best, shape = np.zeros(m), np.zeros((m, m))
     occupied = max(np.count_nonzero(np.any(sums != 0, axis=0)), 1)
-    size = 1
+    size = smallest = max(min(smallest, int(np.sqrt(_LARGEST_SHARE * occupied) / 2)), 1)
     while True:
         across = min(size, cols), min(size, rows)
         boxes = _box_sums(sums, across)
         area = across[0] * across[1]
         share = area / occupied
-        if size > 1 and share > _LARGEST_SHARE:
+        if size > smallest and share > _LARGEST_SHARE:
             break
         cov = np.einsum("iab,jab->ij", boxes, boxes) / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
         sure = np.diag(cov) / (1 + _SCATTER * np.sqrt(share))
-        shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == 1), cov, shape)
+        shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == smallest), cov, shape)
         best = np.maximum(best, np.diag(cov) / (1 + _SCATTER * np.sqrt(share)))
         size = size + 1 if size < 4 else int(1.5 * size)
     own = np.sqrt(np.maximum(np.diag(shape), 1e-300))
@@ -160,7 +161,7 @@ def covariance(
     cov = np.zeros_like(equations.normal)
     cov[:first, :first] = np.diag(np.full(first, np.nan))
     try:
-        bread = np.linalg.inv(equations.normal[first:, first:]) / _mean_score_slope(equations.weights)
+        bread = np.linalg.inv(equations.normal[first:, first:]) / mean_score_slope(equations.weights)
     except np.linalg.LinAlgError:
         cov[:] = np.inf
         return cov
@@ -188,7 +189,7 @@ def _at_least(cov: Floats, least: Floats) -> Floats:
     return np.asarray(cov * scale[:, None] * scale[None, :])
 
 
-def _mean_score_slope(weights: Sequence[Floats]) -> float:
+def mean_score_slope(weights: Sequence[Floats]) -> float:
     """Mean derivative of Tukey's score over the mean weight: 1 without outliers."""
     total = sum(float(part.sum(dtype=np.float64)) for part in weights)
     # The derivative is (1 - t^2)(1 - 5 t^2) where the weight is (1 - t^2)^2.

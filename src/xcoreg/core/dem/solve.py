@@ -17,10 +17,12 @@ from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_wei
 from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
 from xcoreg.core.dem.search import SearchArea, search_shift
+from xcoreg.core.dem.whiten import Whitened, choose_side, whitened, whitened_covariance
 from xcoreg.core.matches import Matches, Status
 
 _FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
+_FINE_ROUNDS, _FARTHEST, _UNSEEN = 6, 1.0, 0.25  # whitened iterations, and how far they may move a shift, px; share of errors
 # Iterations without limits; later, steps along axes without relief are suppressed: misaligned models show less relief.
 _FREE_ROUNDS = 6
 # Block sizes of the coarse search for long shifts, smallest number of blocks per side, and of samples.
@@ -149,8 +151,33 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine:
         return _failure(problem, Status.NOT_CONVERGED, observations)
     if start.any():
         before = spread_of([one.observe(np.zeros(2), ref_slopes_only=True).dh for one in samples])
-    found = _solution(samples, observations, problem, equations, (move, before, iteration + 1))
-    return _reviewed(found, samples, observations, equations, problem) if fine else found
+    better = None
+    if fine and problem.terms.shift and not problem.terms.classic:
+        move, observations, equations, better = _whitened(samples, problem, move, observations, equations)
+    found = _solution(samples, observations, problem, equations, better, (move, before, iteration + 1))
+    return _reviewed(found, samples, observations, equations, better, problem) if fine else found
+
+
+def _whitened(
+    samples: Sequence[Samples], problem: _Problem, move: Floats, observations: list[Observation], equations: Equations
+) -> tuple[Floats, list[Observation], Equations, Whitened | None]:
+    """Improve a shift by whitened equations, and the heights with it, where noise is correlated."""
+    side = choose_side(samples, observations, equations)
+    first = move, observations, equations, None
+    fixed = replace(problem.terms, shift=False, vertical="weighted")
+    later: Floats = np.zeros(2)
+    for iteration in range(_FINE_ROUNDS if side else 0):
+        found = whitened(samples, observations, equations, side)
+        if not found.strong or np.abs(move + found.step - first[0]).max() > _FARTHEST:
+            return first
+        later = later + (found.step if iteration else 0.0)
+        if iteration and np.abs(found.step).max() < _SMALL_STEP / 2:
+            # All steps but the first are what a finer interpolation changes; a part of it is still to come.
+            return move, observations, equations, found.less_sure(_UNSEEN * later)
+        move = move + found.step
+        observations = [one.observe(move, fine=True) for one in samples]
+        equations = solve_weighted(observations, samples, problem.basis, fixed)
+    return first
 
 
 def _step(observations: list[Observation], equations: Equations, problem: _Problem) -> Floats:
@@ -178,12 +205,16 @@ def _solution(
     observations: list[Observation],
     problem: _Problem,
     equations: Equations,
+    better: Whitened | None,
     state: tuple[Floats, Spread, int],
 ) -> Solution:
     """Covariance, statistics and status."""
     move, before, iterations = state
     length = residual_correlation_length(samples, observations, equations)
-    cov = covariance(samples, observations, equations, shift=problem.terms.shift)
+    if better is None:
+        cov = covariance(samples, observations, equations, shift=problem.terms.shift)
+    else:
+        cov = whitened_covariance(samples, observations, equations, better)
     if problem.terms.classic and np.isfinite(cov).all():
         cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations), 0.0, 0.0
     height = equations.solution[2:].copy()
@@ -214,17 +245,18 @@ def _reviewed(
     samples: Sequence[Samples],
     observations: list[Observation],
     equations: Equations,
+    better: Whitened | None,
     problem: _Problem,
 ) -> Solution:
     """Refuse a solution that cannot be right; note what it leaves, and add it to the covariance."""
     shift = problem.terms.shift
     if found.status is Status.UNCONSTRAINED and shift and problem.thorough:
-        seen = review(samples, observations, equations, found.cov, shift=shift)
+        seen = review(samples, observations, equations, found.cov, shift=shift, better=better)
         return found if seen.refusal is None else replace(found, status=seen.refusal.status, refusal=seen.refusal)
     if found.status is not Status.OK:
         return found
     refusal = check_relief(samples, found.move, shifted=shift) if problem.thorough or not shift else None
-    seen = review(samples, observations, equations, found.cov, shift=shift) if problem.thorough else Review()
+    seen = review(samples, observations, equations, found.cov, shift=shift, better=better) if problem.thorough else Review()
     refusal = refusal or seen.refusal
     if refusal is not None:
         return replace(found, status=refusal.status, refusal=refusal)
