@@ -26,7 +26,7 @@ from xcoreg.io.stores import write_gcps
 from xcoreg.io.terrain import over_terrain
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
-from xcoreg.matching.masks import as_mask
+from xcoreg.matching.masks import as_mask, is_vector
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
-    "gcps_of", "georeference", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap",
+    "gcps_of", "georeference", "grid_of", "is_vector", "locate", "match", "match_local", "moves_only", "nodata", "overlap",
     "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
     "write_output",
 ]  # fmt: skip
