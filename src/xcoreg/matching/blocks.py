@@ -57,16 +57,16 @@ def block_grid(scene: Scene, spacing: float) -> Floats:
 def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int) -> TiePoints:
     """Match blocks, starting at the correction that fits all of them best: places (n, 2) float."""
     terms = options.terms or Terms(shift=True)
-    guess: Floats = np.array(scene.start)
+    guess, side = np.array(scene.start), None
     refusal = None if terms.shift else check_relief(overlap_patches(scene), np.zeros(2), shifted=False)
     if terms.shift:
         whole = solve_overlap(scene, options, replace(terms, ramp=0, classic=False)).found
         if whole.status is Status.OK:
-            guess = np.stack(vector_to_map(scene.linear, *whole.move))
+            guess, side = np.stack(vector_to_map(scene.linear, *whole.move)), whole.side
         elif whole.status in (Status.NOT_IMPROVED, Status.DISAGREES):
             refusal = whole.refusal
     limit = scene.search_limit(options.max_shift)
-    search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene)))
+    search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene), side))
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
         done = bar.update if options.progress else None
         found = match_many(scene, places, np.broadcast_to(guess, places.shape), search, done)

@@ -45,7 +45,7 @@ def _check_error(
     fitted: Sequence[DemWindow], check: Sequence[DemWindow], terms: Terms, metres: Floats, search: SearchArea
 ) -> float:
     shift = Terms(shift=True) if terms.rigid else terms
-    found = solve(fitted, shift, search, to_metres=metres, thorough=False)
+    found = solve(fitted, shift, search, to_metres=metres, thorough=False, side=0)
     if terms.rigid:
         start = np.array([*np.nan_to_num(found.move), np.nan_to_num(found.height[0])])
         turned = solve_rigid(fitted, start, metres, search)

@@ -24,7 +24,7 @@ def solve_rigid_overlap(
 ) -> tuple[Solution, RigidSolution | None]:
     """Solve for a rigid motion; the solution is described as one of a shift in the middle of the overlap."""
     plain = Terms(shift=True)
-    first = solve(samples, plain, search, to_metres=metres, fewest=fewest, thorough=False)
+    first = solve(samples, plain, search, to_metres=metres, fewest=fewest, thorough=False, side=0)
     if first.refusal is not None or first.status in (Status.NO_DATA, Status.FLAT):
         return first, None
     known = np.isfinite(first.move).all()

@@ -108,17 +108,18 @@ def correlated_covariance(sums: Floats, smallest: int = 1) -> Floats:
     smallest : Size that is taken first; below it, noise is known to cancel.
     """
     m, rows, cols = sums.shape
-    best, shape = np.zeros(m), np.zeros((m, m))
+    best, shape, integral = np.zeros(m), np.zeros((m, m)), _integral(sums)
     occupied = max(np.count_nonzero(np.any(sums != 0, axis=0)), 1)
     size = smallest = max(min(smallest, int(np.sqrt(_LARGEST_SHARE * occupied) / 2)), 1)
     while True:
         across = min(size, cols), min(size, rows)
-        boxes = _box_sums(sums, across)
+        boxes = _box_sums(integral, across)
         area = across[0] * across[1]
         share = area / occupied
         if size > smallest and share > _LARGEST_SHARE:
             break
-        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
+        flat = boxes.reshape(m, -1)
+        cov = flat @ flat.T / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
         sure = np.diag(cov) / (1 + _SCATTER * np.sqrt(share))
         shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == smallest), cov, shape)
         best = np.maximum(best, np.diag(cov) / (1 + _SCATTER * np.sqrt(share)))
@@ -128,15 +129,17 @@ def correlated_covariance(sums: Floats, smallest: int = 1) -> Floats:
     return np.asarray(np.clip(shape / own[:, None] / own[None, :], -0.9999, 0.9999) * scale[:, None] * scale[None, :])
 
 
-def _box_sums(sums: Floats, size: tuple[int, int]) -> Floats:
+def _integral(sums: Floats) -> Floats:
+    """Sums over all cells above and to the left, (m, rows + 1, cols + 1)."""
+    return np.asarray(np.pad(sums, [(0, 0), (1, 0), (1, 0)]).cumsum(1).cumsum(2))
+
+
+def _box_sums(integral: Floats, size: tuple[int, int]) -> Floats:
     """Sum over all boxes (cols, rows) that touch the cells."""
-    for axis, n in ((2, size[0]), (1, size[1])):
-        before = [(n, n - 1) if a == axis else (0, 0) for a in range(3)]
-        total = np.cumsum(np.pad(sums, before), axis=axis)
-        sums = np.take(total, np.arange(n, total.shape[axis]), axis) - np.take(
-            total, np.arange(total.shape[axis] - n), axis
-        )
-    return sums
+    cols, rows = size
+    wide = np.pad(integral, [(0, 0), (rows - 1, rows - 1), (cols - 1, cols - 1)], mode="edge")
+    down = wide[:, rows:] - wide[:, :-rows]
+    return np.asarray(down[:, :, cols:] - down[:, :, :-cols])
 
 
 _MEDIAN = np.pi / 2  # variance of a median over that of a mean, for normal errors

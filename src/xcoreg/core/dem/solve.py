@@ -17,12 +17,13 @@ from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_wei
 from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
 from xcoreg.core.dem.search import SearchArea, search_shift
-from xcoreg.core.dem.whiten import Whitened, choose_side, whitened, whitened_covariance
+from xcoreg.core.dem.whiten import Whitened, choose_side, may_whiten, whitened, whitened_covariance
 from xcoreg.core.matches import Matches, Status
 
 _FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
-_FINE_ROUNDS, _FARTHEST, _UNSEEN = 6, 1.0, 0.25  # whitened iterations, and how far they may move a shift, px; share of errors
+# Whitened iterations, how far they may move a shift, and the last step, px; share of an error that is still to come.
+_FINE_ROUNDS, _FARTHEST, _LAST_STEP, _UNSEEN = 6, 1.0, 0.02, 0.25
 # Iterations without limits; later, steps along axes without relief are suppressed: misaligned models show less relief.
 _FREE_ROUNDS = 6
 # Block sizes of the coarse search for long shifts, smallest number of blocks per side, and of samples.
@@ -42,6 +43,7 @@ class Solution:
         `basis`; mean of each polynomial over the samples.
     cov : (2 + m, 2 + m) float64; of move and height; infinite where undetermined, NaN for a shift not estimated.
     count, length : Number of samples, and correlation length of the residuals, px.
+    side : Of the squares whose means were taken off, px, 0 for none.
     median_before, median_after, nmad_before, nmad_after : Of reference minus target.
     """
 
@@ -61,6 +63,7 @@ class Solution:
     refusal: Refusal | None = None
     warnings: tuple[str, ...] = ()
     noise: Noise | None = None
+    side: int = 0
 
     @property
     def mean_height(self) -> tuple[float, float]:
@@ -78,12 +81,14 @@ def solve(
     to_metres: Floats | None = None,
     fewest: int = _FEWEST,
     thorough: bool = True,
+    side: int | None = None,
 ) -> Solution:
     """Estimate the parameters between two elevation models from windows or points; `to_metres` is (2, 2).
 
     thorough : Also test what the solution leaves unexplained.
+    side : Of the squares whose means are taken off, px; 0 for none, None for what is best.
     """
-    problem = _Problem(terms, Basis.over(samples, terms), search or SearchArea(), to_metres, fewest, thorough)
+    problem = _Problem(terms, Basis.over(samples, terms), search or SearchArea(), to_metres, fewest, thorough, side)
     first = problem.search.start
     start = _coarse_shift(samples, problem) if terms.shift else first
     found = _iterate(samples, problem, start)
@@ -103,6 +108,7 @@ class _Problem:
     to_metres: Floats | None
     fewest: int
     thorough: bool
+    side: int | None
 
 
 def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
@@ -162,19 +168,22 @@ def _whitened(
     samples: Sequence[Samples], problem: _Problem, move: Floats, observations: list[Observation], equations: Equations
 ) -> tuple[Floats, list[Observation], Equations, Whitened | None]:
     """Improve a shift by whitened equations, and the heights with it, where noise is correlated."""
-    side = choose_side(samples, observations, equations)
-    first = move, observations, equations, None
-    fixed = replace(problem.terms, shift=False, vertical="weighted")
-    later: Floats = np.zeros(2)
+    first, side = (move, observations, equations, None), problem.side
+    if side == 0 or not may_whiten(samples, observations):
+        return first
+    side = choose_side(samples, observations, equations) if side is None else side
+    fixed, later = replace(problem.terms, shift=False, vertical="weighted"), np.zeros(2)
     for iteration in range(_FINE_ROUNDS if side else 0):
         found = whitened(samples, observations, equations, side)
-        if not found.strong or np.abs(move + found.step - first[0]).max() > _FARTHEST:
+        move = move + found.step
+        if not found.strong or np.abs(move - first[0]).max() > _FARTHEST:
             return first
         later = later + (found.step if iteration else 0.0)
-        if iteration and np.abs(found.step).max() < _SMALL_STEP / 2:
+        if iteration and np.abs(found.step).max() < _LAST_STEP:
             # All steps but the first are what a finer interpolation changes; a part of it is still to come.
-            return move, observations, equations, found.less_sure(_UNSEEN * later)
-        move = move + found.step
+            follows = np.linalg.solve(equations.normal[2:, 2:], equations.normal[2:, :2] @ found.step)
+            heights = equations.solution - np.concatenate([[0.0, 0.0], follows])
+            return move, observations, replace(equations, solution=heights), replace(found, change=_UNSEEN * later)
         observations = [one.observe(move, fine=True) for one in samples]
         equations = solve_weighted(observations, samples, problem.basis, fixed)
     return first
@@ -214,7 +223,7 @@ def _solution(
     if better is None:
         cov = covariance(samples, observations, equations, shift=problem.terms.shift)
     else:
-        cov = whitened_covariance(samples, observations, equations, better)
+        cov = whitened_covariance(equations, better)
     if problem.terms.classic and np.isfinite(cov).all():
         cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations), 0.0, 0.0
     height = equations.solution[2:].copy()
@@ -237,6 +246,7 @@ def _solution(
         iterations=iterations,
         length=length,
         mean=_means(equations),
+        side=0 if better is None else better.side,
     )
 
 
@@ -322,10 +332,12 @@ class ElevationMatcher:
     terms: Terms
     max_shift: float = np.inf
     to_metres: Floats | None = None
+    side: int | None = None
 
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
-        how = partial(solve, terms=self.terms, search=SearchArea(self.max_shift), to_metres=self.to_metres, thorough=False)
+        search = SearchArea(self.max_shift)
+        how = partial(solve, terms=self.terms, search=search, to_metres=self.to_metres, thorough=False, side=self.side)
         found = [how([DemWindow(*one).cleaned()]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
         columns: dict[str, Any] = {
             name: [getattr(one, name) for one in found] for name in ("status", "count", "nmad_before", "nmad_after")

@@ -7,7 +7,8 @@ Errors of elevation models are mostly smooth, slopes of terrain are not. A local
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -19,7 +20,7 @@ from xcoreg.core.dem.observations import Observation, Samples
 from xcoreg.core.robust import TUKEY, biweight
 
 _SIDES = (5, 9, 17, 33)  # of the squares over which means are taken, px
-_FEWEST, _CHOICE = 2000, 400_000  # samples below which means are not local; samples that the side is chosen on
+_FEWEST, _CHOICE = 2000, 150_000  # samples below which means are not local; samples that the side is chosen on
 _WORTH = 0.7  # share of the variance that must be left for means to be taken off
 _CANCELS = 2  # sides of the squares within which noise cancels
 _RELIEF = 6.0  # slopes without their mean must exceed noise so many times
@@ -36,11 +37,15 @@ class LocalMean:
 
     def __call__(self, values: Floats) -> Floats:
         """Values (n,) less their local mean."""
-        return np.asarray(values - self._sum(values) / np.maximum(self._sum(None), 1e-6), np.float32)
+        return np.asarray(values - self._sum(self.weights * values) * self._inverse, np.float32)
 
-    def _sum(self, values: Floats | None) -> Floats:
+    @cached_property
+    def _inverse(self) -> Floats:
+        return np.asarray(1 / np.maximum(self._sum(self.weights), 1e-6), np.float32)
+
+    def _sum(self, values: Floats) -> Floats:
         grid = np.zeros(self.shape, np.float32)
-        grid.ravel()[self.at] = self.weights if values is None else self.weights * values
+        grid.ravel()[self.at] = values
         return uniform_filter(grid, self.side, mode="constant").ravel()[self.at]
 
 
@@ -48,8 +53,8 @@ class LocalMean:
 class Whitened:
     """Equations of the remaining shift `step` (2,), px; by window: means, columns (-col, -row), residuals, weights.
 
-    cov : (2, 2) float64; covariance of the shift; influence : (2, rows, cols); sums over cells that it is made of.
-    strong : Whether slopes exceed noise; smallest : squares of cells within which noise without its mean cancels.
+    cells, bread : Cells of the samples; (2, 2) float64, inverse of the normal matrix over the slope of the scores.
+    change : (2,) float64; a change of the shift that is likely beside noise, px; strong : whether slopes exceed noise.
     """
 
     side: int
@@ -58,14 +63,29 @@ class Whitened:
     residuals: list[Floats]
     weights: list[Floats]
     step: Floats
-    cov: Floats
-    influence: Floats
+    places: list[tuple[Floats, Floats]]
+    bread: Floats
     strong: bool
-    smallest: int
+    change: Floats | None = None
 
-    def less_sure(self, change: Floats) -> Whitened:
-        """Add a change (2,) that is likely to the covariance of the shift."""
-        return replace(self, cov=self.cov + np.outer(change, change))
+    @cached_property
+    def cells(self) -> Cells:
+        """Cells that cover the samples."""
+        return Cells.over_positions(self.places)
+
+    @cached_property
+    def influence(self) -> Floats:
+        """Sums over cells (2, rows, cols) that the shift is made of."""
+        scores = [w * r for w, r in zip(self.weights, self.residuals, strict=True)]
+        pairs = list(zip(self.columns, scores, strict=True))
+        sums = np.stack([self.cells.sums([x[k] * s for x, s in pairs]) for k in range(2)])
+        return np.tensordot(self.bread, sums, 1)
+
+    @cached_property
+    def cov(self) -> Floats:
+        """Covariance (2, 2) of the shift; noise less its mean cancels within squares."""
+        cov = correlated_covariance(self.influence, -(-_CANCELS * self.side // self.cells.side))
+        return cov if self.change is None else cov + np.outer(self.change, self.change)
 
 
 def whitened(
@@ -92,13 +112,9 @@ def whitened(
     bread = np.linalg.inv(normal) if strong else np.full((2, 2), np.nan)
     step = bread @ right
     residuals = [d - np.float32(step[0]) * x[0] - np.float32(step[1]) * x[1] for x, d in zip(columns, values, strict=True)]
-    cells = Cells.over(samples, observations)
-    scores = [w * r for w, r in zip(weights, residuals, strict=True)]
-    sums = np.stack([cells.sums([x[k] * s for x, s in zip(columns, scores, strict=True)]) for k in range(2)])
-    influence = np.tensordot(bread / mean_score_slope(robust), sums, 1)
-    smallest = -(-_CANCELS * side // cells.side)
-    cov = correlated_covariance(influence, smallest)
-    return Whitened(side, means, columns, residuals, weights, step, cov, influence, strong, smallest)
+    places = [one.positions(obs.at) for one, obs in zip(samples, observations, strict=True)]
+    bread = bread / mean_score_slope(robust)
+    return Whitened(side, means, columns, residuals, weights, step, places, bread, strong)
 
 
 def _products(parts: Sequence[Sequence[Floats]], weights: Sequence[Floats]) -> Floats:
@@ -111,13 +127,16 @@ def _products(parts: Sequence[Sequence[Floats]], weights: Sequence[Floats]) -> F
     return total
 
 
+def may_whiten(samples: Sequence[Samples], observations: Sequence[Observation]) -> bool:
+    """Whether there are enough samples, on a lattice."""
+    return sum(len(one.dh) for one in observations) >= _FEWEST and all(min(one.shape) > 1 for one in samples)
+
+
 def choose_side(
     samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
 ) -> int:
     """Choose the side of the squares whose means leave the least variance; 0 where none is clearly better."""
     count = sum(len(one.dh) for one in observations)
-    if count < _FEWEST or any(min(one.shape) == 1 for one in samples):
-        return 0
     step = max(1, round(count / _CHOICE))
     part = slice(None, None, step)
     some = samples[part], observations[part], equations.part(part)
@@ -133,11 +152,9 @@ def _variance(found: Whitened) -> float:
     return float(np.trace(found.cov)) if found.strong else np.inf
 
 
-def whitened_covariance(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, found: Whitened
-) -> Floats:
+def whitened_covariance(equations: Equations, found: Whitened) -> Floats:
     """Covariance (2 + m, 2 + m) of a shift found so, and of the heights that follow from it."""
-    cells, m = Cells.over(samples, observations), len(equations.normal) - 2
+    cells, m = found.cells, len(equations.normal) - 2
     inverse = np.linalg.inv(equations.normal[2:, 2:])
     scores = [w * r for w, r in zip(equations.weights, equations.residuals, strict=True)]
     pairs = list(zip(equations.columns, scores, strict=True))
