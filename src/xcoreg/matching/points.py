@@ -15,6 +15,7 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import SearchArea, Solution, Terms, solve
+from xcoreg.core.dem.acceptance import check_heights
 from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.dem.surface import Surface, make_target
@@ -191,8 +192,21 @@ class PointProblem:
         found = solve(samples, self.terms, search or self.search, to_metres=self.metres, fewest=_FEWEST)
         shifted = self.terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
         if shifted and not _has_relief(samples, np.nan_to_num(found.move)):
-            return without_shift(found)
-        return found
+            found = without_shift(found)
+        return self.checked(found, samples)
+
+    def checked(self, found: Solution, samples: Sequence[PointSamples]) -> Solution:
+        """Refuse heights in another unit, of the other sign, or of other terrain."""
+        move = found.move if np.isfinite(found.move).all() else self.search.start
+        seen = [one.observe(move) for one in samples]
+        reference = [one.z[obs.at] for one, obs in zip(samples, seen, strict=True)]
+        if not reference or found.status is Status.NO_DATA:
+            return found
+        target = np.concatenate([z - obs.dh for z, obs in zip(reference, seen, strict=True)])
+        steps = np.concatenate([np.hypot(obs.col, obs.row) for obs in seen])
+        shifted = self.terms.shift or self.terms.rigid
+        refusal = check_heights(target, np.concatenate(reference), steps, shifted=shifted)
+        return found if refusal is None else replace(found, status=refusal.status, refusal=refusal)
 
     def details(self, options: Options) -> Details:
         """Record how a fit came about."""
@@ -235,6 +249,7 @@ def match_points(target: DataArray | Dataset, points: Any, options: Options) -> 
     rigid = None
     if terms.rigid:
         found, rigid = solve_rigid_overlap(list(samples), terms, problem.metres, problem.search, _FEWEST)
+        found = problem.checked(found, samples)
     else:
         found = problem.solve(samples)
     if not len(heights.x) and options.where is not None:

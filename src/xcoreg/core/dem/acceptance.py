@@ -83,9 +83,7 @@ def check_relief(samples: Sequence[Samples], move: Floats, *, shifted: bool) -> 
     grows = coarse.reference > fine.reference or coarse.target > fine.target
     best = max(np.nan_to_num([fine.correlation, coarse.correlation]))
     if grows and best < _UNRELATED and coarse.count >= _FEWEST:
-        text = f"the models show different terrain (their slopes correlate by {best:.2f})"
-        far = "" if shifted else ", or are farther apart than the terrain varies: matcher='nuth_kaab' finds a shift"
-        return Refusal(Status.NOT_IMPROVED, text, f"check that both show the same place{far}")
+        return _unrelated(best, "slopes", shifted)
     return None
 
 
@@ -109,6 +107,34 @@ def _other_unit(found: Relief) -> Refusal | None:
     unit = f": those of the {which} seem to be in {_UNITS[near]}" if named else ""
     text = f"the heights of the target are {ratio:.3g} times those of the reference{unit}"
     return Refusal(Status.DISAGREES, text, "give the units, dem.attrs['units'] = 'ft', or convert one of the models")
+
+
+_ROUGH = 4.0  # spread of heights over steps from pixel to pixel that flat ground, which is noise, does not reach
+
+
+def check_heights(target: Floats, reference: Floats, steps: Floats, *, shifted: bool) -> Refusal | None:
+    """Refuse heights (n,) at points that differ in unit or sign, or show other terrain; steps of the target per px."""
+    both = np.stack([reference, target]).astype(np.float64)
+    if both.shape[1] < _FEWEST:
+        return None
+    both -= np.median(both, axis=1, keepdims=True)
+    spread = np.array([spread_of([part]).nmad for part in both])
+    both = np.clip(both, -_CLIP * spread[:, None], _CLIP * spread[:, None])
+    reference_size, target_size = np.sqrt((both**2).mean(1)).tolist()
+    if not target_size > _ROUGH * float(np.median(steps)):
+        return None
+    scale = reference_size * target_size
+    found = Relief(float((both[0] * both[1]).mean()) / scale if scale > 0 else np.nan, target_size, reference_size,
+                   both.shape[1])  # fmt: skip
+    if (wrong := _constant(found)) or (wrong := _other_unit(found)):
+        return wrong
+    return _unrelated(found.correlation, "heights", shifted) if found.correlation < _RELATED else None
+
+
+def _unrelated(correlation: float, what: str, shifted: bool) -> Refusal:
+    text = f"the models show different terrain (their {what} correlate by {correlation:.2f})"
+    far = "" if shifted else ", or are farther apart than the terrain varies: matcher='nuth_kaab' finds a shift"
+    return Refusal(Status.NOT_IMPROVED, text, f"check that both show the same place{far}")
 
 
 _NARROW = 8  # px; slopes along a narrower overlap are unknown once it is interpolated

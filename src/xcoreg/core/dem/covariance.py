@@ -84,7 +84,7 @@ class Cells:
         known = [place for place in places if len(place[0])]
         low = [min(float(place[axis].min()) for place in known) for axis in range(2)]
         spans = [max(float(place[axis].max()) for place in known) - low[axis] for axis in range(2)]
-        side = max(int(np.ceil(max(spans) / _CELLS)), 1)
+        side = max(int(np.ceil(max(spans) / _CELLS)), 2 if max(spans) > _CELLS / 2 else 1)
         cols, rows = (int(span // side) + 1 for span in spans)
         index = [
             ((row - low[1]) // side).astype(np.intp) * cols + ((col - low[0]) // side).astype(np.intp)

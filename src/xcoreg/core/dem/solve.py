@@ -151,7 +151,8 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine:
         move = move + np.clip(step, -_LONGEST, _LONGEST)
         if np.abs(move - problem.search.start).max() > reach:
             return _failure(problem, Status.TOO_FAR, observations)
-        if np.abs(step).max() < _SMALL_STEP:
+        # Whitened equations end what these begin.
+        if np.abs(step).max() < (_LAST_STEP if fine and problem.side else _SMALL_STEP):
             break
     else:
         return _failure(problem, Status.NOT_CONVERGED, observations)
