@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xcoreg.core import Floats, Ints
 from xcoreg.core.dem.equations import Equations, spread_of
 from xcoreg.core.dem.observations import Observation, Samples
+from xcoreg.core.dem.variogram import mean_variance
 
 Field = tuple[tuple[int, int], Ints, Floats]
 
@@ -183,6 +184,23 @@ def covariance(
         plain = np.diag(bread) * spread_of(equations.residuals).nmad ** 2 * count / max(count - len(bread), 1)
         cov[first:, first:] = _at_least(cov[first:, first:], plain)
     return cov
+
+
+def with_long_range(
+    cov: Floats, samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
+) -> Floats:
+    """Covariance whose variance of the offset is at least that of a mean with noise of the longest ranges."""
+    if not np.isfinite(cov[2, 2]) or sum(map(len, equations.weights)) < _FEW:
+        return cov
+    cells = Cells.over(samples, observations)
+    scores = [w * part for w, part in zip(equations.weights, equations.residuals, strict=True)]
+    least = mean_variance(cells.sums(scores), cells.sums(equations.weights))
+    if not least > cov[2, 2]:
+        return cov
+    scale = np.ones(len(cov))
+    scale[2] = np.sqrt(least / cov[2, 2])
+    known = np.where(np.isfinite(cov), cov, 0.0)
+    return np.where(np.isfinite(cov), known * scale[:, None] * scale[None, :], cov)
 
 
 def _at_least(cov: Floats, least: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem.acceptance import Refusal, Review, check_extent, check_relief, review
 from xcoreg.core.dem.classic import classic_step
-from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
+from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length, with_long_range
 from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
 from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
@@ -225,6 +225,7 @@ def _solution(
         cov = covariance(samples, observations, equations, shift=problem.terms.shift)
     else:
         cov = whitened_covariance(equations, better)
+    cov = with_long_range(cov, samples, observations, equations)
     if problem.terms.classic and np.isfinite(cov).all():
         cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations), 0.0, 0.0
     height = equations.solution[2:].copy()
