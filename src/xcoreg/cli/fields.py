@@ -125,7 +125,9 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, style: 
 @shared.band_option("--band", "Band of the target with elevations: number from 1, or name.  [default: first]")
 @shared.band_option("--ref-band", "Band of the reference with elevations.  [default: first]")
 @click.option("--max-shift", type=float, help="Largest horizontal shift to accept, target px.")
-@click.option("--initial-shift", type=float, nargs=2, metavar="DX DY", help="Where the search begins, CRS units of TGT.")
+@click.option(
+    "--initial-shift", type=float, nargs=2, metavar="DX DY", help="Where the search begins, CRS units of TGT."
+)
 @click.option("--z", metavar="COLUMN", help="Column of the heights, of a REF that holds points.")
 @click.option(
     "--to-datum",

@@ -28,7 +28,9 @@ _PER_BLOCK, _FEWEST = 120, 3  # points that a block should have where no spacing
 def match_points_local(target: Any, points: Any, options: LocalOptions, *, backwards: bool = False) -> Coregistration:
     """Measure a field of corrections of an elevation model by points; backwards: of the points by the model."""
     if options.points is not None or options.max_points is not None:
-        raise OptionError("points=, max_points= choose windows of images: blocks of points of known height need spacing=")
+        raise OptionError(
+            "points=, max_points= choose windows of images: blocks of points of known height need spacing="
+        )
     problem = prepare_points(target, points, options)
     first = match_points(target, points, options)
     if problem.terms.shift and not first.ok:
@@ -62,7 +64,10 @@ def _block_table(problem: PointProblem, options: LocalOptions, move: Floats) -> 
     spans = float(np.ptp(col)) + 1, float(np.ptp(row)) + 1
     side = options.spacing or max(np.sqrt(spans[0] * spans[1] * _PER_BLOCK / len(col)), 16.0)
     cells = [max(round(span / side), 1) for span in spans]
-    at = [np.minimum(((p - p.min()) / span * n).astype(int), n - 1) for p, span, n in zip((col, row), spans, cells, strict=True)]
+    at = [
+        np.minimum(((p - p.min()) / span * n).astype(int), n - 1)
+        for p, span, n in zip((col, row), spans, cells, strict=True)
+    ]
     names = at[1] * cells[0] + at[0]
     found, places = [], []
     for name in np.unique(names):
@@ -80,7 +85,9 @@ def _table(problem: PointProblem, found: list[Solution], places: Floats, side: f
     x, y = pixel_to_map(problem.raster.grid.affine, places[:, 0], places[:, 1])
     dx, dy = vector_to_map(problem.linear, moves[:, 0], moves[:, 1])
     cov = cov3_to_map(problem.linear, np.array([one.cov[:3, :3] for one in found]))
-    columns: dict[str, Any] = {name: [getattr(one, name) for one in found] for name in ("count", "nmad_before", "nmad_after")}
+    columns: dict[str, Any] = {
+        name: [getattr(one, name) for one in found] for name in ("count", "nmad_before", "nmad_after")
+    }
     columns |= {"dz": [one.mean_height[0] for one in found], "status": [int(one.status) for one in found]}
     wkt = problem.raster.grid.crs.to_wkt()
     return TiePoints(np.arange(n), places[:, 1], places[:, 0], x, y, dx, dy, moves[:, 0], moves[:, 1], cov[:, :2, :2],
@@ -89,7 +96,12 @@ def _table(problem: PointProblem, found: list[Solution], places: Floats, side: f
 
 def _reversed(table: TiePoints) -> TiePoints:
     """Corrections of the other side, where that lies."""
-    ahead = {"x": table.x + table.dx, "y": table.y + table.dy, "col": table.col + table.dcol, "row": table.row + table.drow}
+    ahead = {
+        "x": table.x + table.dx,
+        "y": table.y + table.dy,
+        "col": table.col + table.dcol,
+        "row": table.row + table.drow,
+    }
     return replace(table, **ahead, **{name: -getattr(table, name) for name in ("dx", "dy", "dz", "dcol", "drow")})
 
 

@@ -28,12 +28,11 @@ from xcoreg.georef.crs import metres_per_pixel
 from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, datum_notes, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
-from xcoreg.matching.result import target_heights
 from xcoreg.matching.rigid import solve_rigid_overlap
 from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.georeference import Unit
 from xcoreg.raster.point_heights import height_column, heights_of, unit_of_points
-from xcoreg.raster.raster import Raster, make_raster
+from xcoreg.raster.raster import Raster, make_raster, target_heights
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim
 

@@ -84,7 +84,9 @@ def draw_slopes(axes: Any, found: Differences) -> None:
     for shift, which in ((-0.12, "before"), (0.12, "after")):
         stats = [table[name][which] for name in names]
         at, middle, spread = np.arange(len(names)) + shift, [one.median for one in stats], [one.nmad for one in stats]
-        axes.errorbar(at, middle, spread, fmt="o", ms=4, capsize=3, color=_COLOURS[which], label=f"{which}: median ± NMAD")
+        axes.errorbar(
+            at, middle, spread, fmt="o", ms=4, capsize=3, color=_COLOURS[which], label=f"{which}: median ± NMAD"
+        )
     axes.axhline(0, color="black", lw=0.6)
     axes.set_xticks(range(len(names)), names)
     axes.set_title("Differences by slope", fontsize=11)
@@ -137,5 +139,7 @@ def _draw_error(figure: Any, axes: Any, fit: Coregistration, dem: Any) -> None:
     step = -(-max(error.shape) // 900)
     values = np.asarray(error.values)[::step, ::step]
     cmap = require("matplotlib", extra="plot").colormaps["viridis"]
-    image = axes.imshow(values, cmap=cmap, vmin=0, vmax=float(np.nanpercentile(values, 98)), interpolation="antialiased")
+    image = axes.imshow(
+        values, cmap=cmap, vmin=0, vmax=float(np.nanpercentile(values, 98)), interpolation="antialiased"
+    )
     figure.colorbar(image, ax=axes, shrink=0.8, extend="max", label=str(error.attrs["units"]))

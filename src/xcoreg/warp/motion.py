@@ -16,10 +16,11 @@ from xcoreg.core.models.base import to_tuples
 from xcoreg.core.models.polynomial import Polynomial
 from xcoreg.errors import MatchError, OptionError
 from xcoreg.georef.crs import metres_per_pixel, unit_of
+from xcoreg.raster.bands import height_unit
 from xcoreg.raster.georeference import parse_unit
-from xcoreg.raster.raster import make_raster
+from xcoreg.raster.raster import make_raster, target_heights
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
-from xcoreg.results.details import Details, TargetHeights
+from xcoreg.results.details import Details
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
@@ -100,18 +101,18 @@ def fit_from_matrix(matrix: ArrayLike, dem: DataArray | Dataset, centroid: Array
     """
     raster = make_raster(dem, name="elevation model")
     crs, affine = georef.as_crs(raster.grid.crs), raster.grid.affine
-    unit = raster.data.attrs.get("units") or "m"
+    unit = height_unit(raster.data, crs)
     place = np.zeros(3) if centroid is None else np.asarray(centroid, np.float64)
     _, middle = georef.pixel_to_map(affine, raster.shape[1] / 2, raster.shape[0] / 2)
-    metric = metres_per_pixel(crs, (1.0, 0.0, 0.0, 1.0), float(middle)) / (parse_unit(unit).metres or 1.0)
+    metric = metres_per_pixel(crs, (1.0, 0.0, 0.0, 1.0), float(middle)) / (unit.metres or 1.0)
     try:
         motion = Rigid.from_matrix(matrix, place, metric)
     except ValueError as error:
         raise OptionError(str(error)) from error
-    band = TargetHeights(parse_unit(unit).name, None if raster.data.name is None else str(raster.data.name))
     bare = TiePoints(*([[]] * 9), crs_wkt=crs.to_wkt())  # type: ignore[arg-type]
     grid = tuple(affine)[:6], raster.shape
-    given = Coregistration(None, bare, Quality(), Status.OK, None, crs.to_wkt(), *grid, Details(heights=band))
+    details = Details(heights=target_heights(raster, unit))
+    given = Coregistration(None, bare, Quality(), Status.OK, None, crs.to_wkt(), *grid, details)
     return _with_motion(given, motion)
 
 

@@ -209,9 +209,7 @@ def extended_solution(
     else:
         mine, weights, rest = [cols[first:] for cols in equations.columns], equations.weights, equations.residuals
     weights, rest = ([part[thin] for part in parts] for parts in (weights, rest))
-    design = [
-        np.stack([c[thin] for c in (*own, *new)]).astype(np.float64) for own, new in zip(mine, more, strict=True)
-    ]
+    design = [np.stack([c[thin] for c in (*own, *new)]).astype(np.float64) for own, new in zip(mine, more, strict=True)]
     normal = np.sum([(d * w) @ d.T for d, w in zip(design, weights, strict=True)], axis=0)
     p = len(design[0]) - len(more[0])
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))

@@ -117,7 +117,12 @@ class _State:
 
 
 def solve_rigid(
-    samples: Sequence[Comparable], start: Floats, to_metres: Floats, search: SearchArea | None = None, *, scale: bool = False
+    samples: Sequence[Comparable],
+    start: Floats,
+    to_metres: Floats,
+    search: SearchArea | None = None,
+    *,
+    scale: bool = False,
 ) -> RigidSolution:
     """Estimate a rigid motion from a shift (dcol, drow, dz) near it, `scale` as well on request."""
     surfaces = [one.surface() for one in samples]

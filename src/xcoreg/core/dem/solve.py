@@ -268,7 +268,11 @@ def _reviewed(
     if found.status is not Status.OK:
         return found
     refusal = check_relief(samples, found.move, shifted=shift) if problem.thorough or not shift else None
-    seen = review(samples, observations, equations, found.cov, shift=shift, better=better) if problem.thorough else Review()
+    seen = (
+        review(samples, observations, equations, found.cov, shift=shift, better=better)
+        if problem.thorough
+        else Review()
+    )
     refusal = refusal or seen.refusal
     if refusal is not None:
         return replace(found, status=refusal.status, refusal=refusal)

@@ -111,7 +111,9 @@ def whitened(
     right = np.sum([[float(np.sum(w * x * d, dtype=np.float64)) for x in xs] for xs, d, w in rows], axis=0)
     bread = np.linalg.inv(normal) if strong else np.full((2, 2), np.nan)
     step = bread @ right
-    residuals = [d - np.float32(step[0]) * x[0] - np.float32(step[1]) * x[1] for x, d in zip(columns, values, strict=True)]
+    residuals = [
+        d - np.float32(step[0]) * x[0] - np.float32(step[1]) * x[1] for x, d in zip(columns, values, strict=True)
+    ]
     places = [one.positions(obs.at) for one, obs in zip(samples, observations, strict=True)]
     bread = bread / mean_score_slope(robust)
     return Whitened(side, means, columns, residuals, weights, step, places, bread, strong)
@@ -132,9 +134,7 @@ def may_whiten(samples: Sequence[Samples], observations: Sequence[Observation]) 
     return sum(len(one.dh) for one in observations) >= _FEWEST and all(min(one.shape) > 1 for one in samples)
 
 
-def choose_side(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
-) -> int:
+def choose_side(samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations) -> int:
     """Choose the side of the squares whose means leave the least variance; 0 where none is clearly better."""
     count = sum(len(one.dh) for one in observations)
     step = max(1, round(count / _CHOICE))
