@@ -105,11 +105,12 @@ __all__ = [
     "CoregError", "CoregWarning", "Coregistration", "Corners", "EagerLoad", "Extrapolation", "GCPs", "GridError",
     "LowSupport", "MatchError", "Matches", "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError",
     "PointStatistics", "Quality", "Shift", "StackFit", "Status", "TiePoints", "TooFewTiePoints", "apply", "batch",
-    "compare_points", "convert_heights", "correct_bias", "crlb", "datasets", "extend_stack", "filters", "fit_from_matrix", "fit_gcps",
-    "from_geotransform", "georef", "georeference", "inside", "load_fit", "load_stack", "lonlat_to_pixel",
-    "map_to_pixel", "masks", "match", "match_local", "match_stack", "match_stack_local", "open_raster", "outside",
-    "parse_crs", "phase_match", "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps", "shift_to", "simulate",
-    "structure_match", "tie_points", "to_geotransform", "transform_points", "warp_to", "write_raster",
+    "compare_points", "convert_heights", "correct_bias", "crlb", "datasets", "extend_stack", "filters",
+    "fit_from_matrix", "fit_gcps", "from_geotransform", "georef", "georeference", "inside", "load_fit", "load_stack",
+    "lonlat_to_pixel", "map_to_pixel", "masks", "match", "match_local", "match_stack", "match_stack_local",
+    "open_raster", "outside", "parse_crs", "phase_match", "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps",
+    "shift_to", "simulate", "structure_match", "tie_points", "to_geotransform", "transform_points", "warp_to",
+    "write_raster",
 ]  # fmt: skip
 
 

@@ -7,11 +7,9 @@ to its own pixels, which are interpolated once. Of any other image the transform
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
@@ -26,7 +24,7 @@ from xcoreg.io.stores import write_gcps
 from xcoreg.io.terrain import over_terrain
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
-from xcoreg.matching.masks import as_mask, is_vector
+from xcoreg.matching.masks import is_vector
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -37,6 +35,7 @@ from xcoreg.matching.options import (
     shows_options,
 )  # fmt: skip
 from xcoreg.matching.placing import laid_over
+from xcoreg.matching.point_blocks import match_points_local, with_points_last
 from xcoreg.matching.sensor import match_sensor
 from xcoreg.raster.bands import other_grids, shape_of
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
@@ -77,8 +76,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
-    "gcps_of", "georeference", "grid_of", "is_vector", "locate", "match", "match_local", "moves_only", "nodata", "overlap",
-    "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
+    "gcps_of", "georeference", "grid_of", "is_vector", "locate", "match", "match_local", "moves_only", "nodata",
+    "overlap", "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
     "write_output",
 ]  # fmt: skip
 
@@ -166,7 +165,7 @@ def match(
     """
     checked = check_options(dict(options))
     if is_points(target):
-        fit = shift.match(*_points_last(target, reference, checked))
+        fit = shift.match(*with_points_last(target, reference, checked))
         return (inverse(fit) if fit.ok else fit).made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), as_local(checked))
@@ -221,25 +220,14 @@ def match_local(
     """
     checked = check_options(dict(options), kind=LocalOptions)
     if is_points(target):
-        return field.match_local(*_points_last(target, reference, checked), backwards=True).made_of(target, reference)
+        return match_points_local(*with_points_last(target, reference, checked), backwards=True).made_of(
+            target, reference
+        )
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
     rectified = rectified_to(target, reference, ground, nodata=checked.nodata)
     return _match_field(rectified, reference, checked).made_of(*given)
-
-
-def _points_last(points: Any, dem: Any, options: Any) -> tuple[Any, Any, Any]:
-    """Exchange the roles of points to be corrected and of the elevation model: image, points, options."""
-    if is_points(dem):
-        raise OptionError("both are tables of points: one of the two must be an elevation model")
-    mask = as_mask(options.where, points.crs)
-    if mask is not None:
-        points = points[np.asarray(mask(points.geometry.x.to_numpy(), points.geometry.y.to_numpy()), bool)]
-    start = None if options.initial_shift is None else tuple(-float(part) for part in options.initial_shift)
-    image = {"band": options.ref_band, "nodata": options.ref_nodata, "where": options.ref_where}
-    none = {"ref_band": None, "ref_nodata": None, "ref_where": None}
-    return located(dem, "reference"), points, replace(options, initial_shift=start, **image, **none)
 
 
 @shows_options(LocalOptions)

@@ -36,10 +36,9 @@ def turned(both):
 def test_a_matrix_comes_back_with_its_centroid(turned):
     fit, matrix = turned
     assert np.allclose(fit.to_matrix()[0], matrix)
-    assert fit.to_matrix()[1].tolist() == [501500.0, 5398500.0, 250.0]
-    assert np.allclose(
-        moved(fit, PLACE), matrix[:3, :3] @ (PLACE - fit.to_matrix()[1]) + matrix[:3, 3] + fit.to_matrix()[1]
-    )
+    centre = fit.to_matrix()[1]
+    assert centre.tolist() == [501500.0, 5398500.0, 250.0]
+    assert np.allclose(moved(fit, PLACE), matrix[:3, :3] @ (PLACE - centre) + matrix[:3, 3] + centre)
 
 
 def test_a_shift_goes_through_a_matrix(both):

@@ -166,8 +166,8 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
             fit.points.save(table)
             console.print("table", table)
         if errors:
-            band = xcoreg.open_raster(path, band=options["band"] or 1)
-            xcoreg.write_raster(fit.dem_error(band), errors, overwrite=True)
+            heights = xcoreg.open_raster(path, band=options["band"] or 1)
+            xcoreg.write_raster(fit.dem_error(heights), errors)
             console.print("errors", errors)
         band = (options["band"] or 1) if fit.has_dz else False
         replace(output, vertical=band if output.vertical is None else output.vertical).write(path, fit, nodata)
@@ -185,8 +185,8 @@ def _in_datum(ref: str, tgt: str, to: str | None, own: str | None) -> Iterator[s
     goal = xcoreg.open_raster(ref) if to == "ref" else _datum(to)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / f"{Path(tgt).stem}.tif")
-        image = xcoreg.convert_heights(xcoreg.open_raster(tgt), goal, vertical_datum=_datum(own))
-        xcoreg.write_raster(image, path)
+        image: Any = xcoreg.open_raster(tgt)
+        xcoreg.write_raster(xcoreg.convert_heights(image, goal, vertical_datum=_datum(own)), path)
         yield path
 
 

@@ -59,30 +59,22 @@ _CENTRE = 128  # side of the central part of large windows in which whole pixels
 
 
 def match_local(
-    target: Image,
-    reference: Image,
-    options: LocalOptions,
-    correct: Callable[[Coregistration], Image] | None = None,
-    *,
-    backwards: bool = False,
+    target: Image, reference: Image, options: LocalOptions, correct: Callable[[Coregistration], Image] | None = None
 ) -> Coregistration:
     """Measure a field of shifts; see :func:`xcoreg.match_local`.
 
     correct : Corrects the target by a fit: where there is a parallax it is matched again.
-    backwards : The reference, points of known height, is what is to be corrected.
     """
     with lazy.shared_chunks():
-        if is_points(reference):
-            fit = match_points_local(target, reference, options, backwards=backwards)
-        else:
-            fit = measure_field(target, reference, options, build_field)
+        measure = match_points_local if is_points(reference) else partial(measure_field, build=build_field)
+        fit = measure(target, reference, options)
     for _ in range(_AGAIN_OVER_TERRAIN if correct is not None else 0):
         if not (fit.ok and isinstance(fit.model, Parallax)):
             break
         with lazy.shared_chunks():
             fit = _match_corrected(fit, correct(fit), reference, options)  # type: ignore[misc]
     if not fit.ok and options.errors == "raise":
-        raise failure(fit, options) if options.terms is None else elevation_failure(fit)
+        raise elevation_failure(fit) if fit.details.elevation or options.terms else failure(fit, options)
     return fit
 
 

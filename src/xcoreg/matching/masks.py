@@ -193,7 +193,7 @@ def as_mask(where: Any, crs: Any, name: str = "where", grid: GeoBox | None = Non
         return mask_in_crs(_polygon_mask(union_of(where.geometry), own), own, crs)
     if callable(where):
         return lambda x, y: np.asarray(where(x, y), bool)
-    kinds = "a DataArray, a shapely geometry, a GeoDataFrame, a numpy array on the pixels of the image, the path of a file, or a function of x and y"
+    kinds = "a DataArray, a shapely geometry, a GeoDataFrame, an array on its pixels, a path, or a function of x and y"
     raise OptionError(f"{name} is a {type(where).__name__}: give {kinds}")
 
 
@@ -235,7 +235,7 @@ def _polygon_mask(polygon: shapely.Geometry, crs: Any) -> Mask:
 
 
 def _array_mask(where: NDArray[Any], crs: Any, name: str, grid: GeoBox | None) -> Mask:
-    shape = None if grid is None else tuple(grid.shape)
+    shape = (0, 0) if grid is None else (int(grid.shape[0]), int(grid.shape[1]))
     values = where.reshape(where.shape[-2:]) if where.ndim > 2 and where.size == np.prod(where.shape[-2:]) else where
     if grid is None or values.shape != shape or values.dtype.kind not in "biuf":
         on = "an array cannot be placed here" if grid is None else f"the image has {shape[0]} x {shape[1]} pixels"

@@ -23,8 +23,8 @@ _CONTRASTS = ("same", "reversed", "any")
 _OVER_TERRAIN = ("auto", "translation", "affine", "polynomial2", "polynomial3")  # beside which a parallax is fitted
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
 IMAGES_START = (
-    "initial_shift= belongs to elevation matchers that find a shift ('nuth_kaab', 'rigid'): give max_shift= or a larger "
-    "window= for images"
+    "initial_shift= belongs to elevation matchers that find a shift ('nuth_kaab', 'rigid'): give max_shift= or a "
+    "larger window= for images"
 )
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
@@ -98,8 +98,8 @@ class Options:
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
     where, ref_where : DataArray, array, geometry, GeoDataFrame or callable, optional
-        Use the image only where true (inside); a numpy array has the pixels of the image; see :func:`xcoreg.matching.masks.as_mask`, for quality layers
-        :mod:`xcoreg.masks`.
+        Use the image only where true (inside); a numpy array has the pixels of the image; see
+        :func:`xcoreg.matching.masks.as_mask`, for quality layers :mod:`xcoreg.masks`.
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional

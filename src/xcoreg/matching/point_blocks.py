@@ -13,12 +13,16 @@ from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Degenerate
 from xcoreg.errors import OptionError, TooFewTiePoints
-from xcoreg.georef import map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
+from xcoreg.georef import as_crs, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.blocks import Comparison, fit_blocks
+from xcoreg.matching.elevation import elevation_failure
+from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import LocalOptions
 from xcoreg.matching.points import Heights, PointProblem, match_points, point_samples, prepare_points
 from xcoreg.matching.quality import assessment_of, field_quality, mean_shift, with_heights
 from xcoreg.matching.windows import flag_beyond
+from xcoreg.raster.grid import located
+from xcoreg.raster.point_heights import is_points
 from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.results.tiepoints import TiePoints
 
@@ -34,6 +38,8 @@ def match_points_local(target: Any, points: Any, options: LocalOptions, *, backw
     problem = prepare_points(target, points, options)
     first = match_points(target, points, options)
     if problem.terms.shift and not first.ok:
+        if options.errors == "raise":
+            raise elevation_failure(first)
         return first
     start = first.shift if first.ok else None
     move = np.zeros(2) if start is None else np.stack(vector_to_pixel(problem.linear, start.dx, start.dy))
@@ -72,7 +78,8 @@ def _block_table(problem: PointProblem, options: LocalOptions, move: Floats) -> 
     found, places = [], []
     for name in np.unique(names):
         chosen = names == name
-        part = Heights(*(one[chosen] for one in (heights.x, heights.y, heights.z, heights.row)), heights.unit)
+        x, y, z = (one[chosen] for one in (heights.x, heights.y, heights.z))
+        part = Heights(x, y, z, heights.row[chosen], heights.unit)
         samples, _ = point_samples(problem.raster, part, tuple(map(float, vector_to_map(problem.linear, *move))))
         found.append(problem.solve(samples, SearchArea(problem.search.reach, move)))
         places.append((float(col[chosen].mean()) - move[0], float(row[chosen].mean()) - move[1]))
@@ -89,24 +96,25 @@ def _table(problem: PointProblem, found: list[Solution], places: Floats, side: f
         name: [getattr(one, name) for one in found] for name in ("count", "nmad_before", "nmad_after")
     }
     columns |= {"dz": [one.mean_height[0] for one in found], "status": [int(one.status) for one in found]}
-    wkt = problem.raster.grid.crs.to_wkt()
+    wkt = as_crs(problem.raster.grid.crs).to_wkt()
     return TiePoints(np.arange(n), places[:, 1], places[:, 0], x, y, dx, dy, moves[:, 0], moves[:, 1], cov[:, :2, :2],
                      cov_z=cov[:, 2, :], size=np.full(n, round(side)), crs_wkt=wkt, **columns)  # fmt: skip
 
 
 def _reversed(table: TiePoints) -> TiePoints:
     """Corrections of the other side, where that lies."""
-    ahead = {
+    moved: dict[str, Any] = {name: -getattr(table, name) for name in ("dx", "dy", "dz", "dcol", "drow")}
+    ahead: dict[str, Any] = {
         "x": table.x + table.dx,
         "y": table.y + table.dy,
         "col": table.col + table.dcol,
         "row": table.row + table.drow,
     }
-    return replace(table, **ahead, **{name: -getattr(table, name) for name in ("dx", "dy", "dz", "dcol", "drow")})
+    return replace(table, **ahead, **moved)
 
 
 def _compare(problem: PointProblem, model: Any, backwards: bool) -> Comparison:
-    """Reference minus target at the points, before and after the correction."""
+    """Compare reference and target at the points, before and after the correction."""
     heights, sign = problem.heights, -1.0 if backwards else 1.0
     x, y = heights.x - problem.start[0], heights.y - problem.start[1]
     if backwards:
@@ -125,3 +133,16 @@ def _compare(problem: PointProblem, model: Any, backwards: bool) -> Comparison:
         before.append(sign * one.observe(np.zeros(2)).dh)
         after.append(sign * seen.dh - dz[index[seen.at]])
     return Comparison(sum(map(len, after)), spread_of(before), spread_of(after))
+
+
+def with_points_last(points: Any, dem: Any, options: Any) -> tuple[Any, Any, Any]:
+    """Exchange the roles of points to be corrected and of the elevation model: image, points, options."""
+    if is_points(dem):
+        raise OptionError("both are tables of points: one of the two must be an elevation model")
+    mask = as_mask(options.where, points.crs)
+    if mask is not None:
+        points = points[np.asarray(mask(points.geometry.x.to_numpy(), points.geometry.y.to_numpy()), bool)]
+    start = None if options.initial_shift is None else tuple(-float(part) for part in options.initial_shift)
+    image = {"band": options.ref_band, "nodata": options.ref_nodata, "where": options.ref_where}
+    none = {"ref_band": None, "ref_nodata": None, "ref_where": None}
+    return located(dem, "reference"), points, replace(options, initial_shift=start, **image, **none)

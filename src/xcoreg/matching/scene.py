@@ -123,9 +123,10 @@ def prepare(
         footprint(target, overviews[0]) if valid is None else _moved_polygon(valid, crs, corrected),
         footprint(reference, overviews[1]) if ref_valid is None else _as_polygon(ref_valid, ref_crs, "ref_footprint"),
     )
-    start = (0.0, 0.0) if options.initial_shift is None else tuple(map(float, options.initial_shift))
-    shared = _overlap_at(start, footprints[0], crs, footprints[1], ref_crs)
-    extent = _overlap_at(start, target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs)
+    dx, dy = (0.0, 0.0) if options.initial_shift is None else options.initial_shift
+    start = float(dx), float(dy)
+    shared = overlap(footprints[0], crs, footprints[1], ref_crs, start)
+    extent = overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs, start)
     target_cutter, reference_cutter, linear = make_cutters(target, reference)
     if ref_mask is not None:
         # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
@@ -135,14 +136,6 @@ def prepare(
     both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
     scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both, start=start)
     return scene if options.terms is None else _in_one_unit(scene)
-
-
-def _overlap_at(start: tuple[float, ...], polygon: Any, crs: Any, other: Any, other_crs: Any) -> Any:
-    """Overlap of the target, moved by a correction, with the reference, where it lies in the target as it is."""
-    if not any(start):
-        return overlap(polygon, crs, other, other_crs)
-    shared = overlap(shapely.transform(polygon, lambda xy: xy + start), crs, other, other_crs)
-    return shapely.transform(shared, lambda xy: xy - start)
 
 
 def _moved(raster: Raster, corrected: Affine) -> Raster:

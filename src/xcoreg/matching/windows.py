@@ -200,7 +200,7 @@ def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = Fa
 def flag_beyond(
     points: TiePoints, max_shift: float | None, start: tuple[float, ...] = (0.0, 0.0), among: Any = True
 ) -> TiePoints:
-    """Give windows (of those in `among`) whose correction is farther than `max_shift` from `start`, CRS units, the status TOO_FAR."""
+    """Give windows (of `among`) whose correction is beyond `max_shift` from `start` (CRS units) the status TOO_FAR."""
     if max_shift is None:
         return points
     dcol, drow = points.dcol, points.drow

@@ -18,7 +18,7 @@ from xcoreg.plot.viewer import Page, animate, swipe
 from xcoreg.plot.windows import plot_window
 
 __all__ = [
-    "Page", "animate", "plot_before_after", "plot_blocks", "plot_dem", "plot_dem_errors", "plot_field", "plot_fit", "plot_model",
-    "plot_points", "plot_profiles", "plot_stack", "plot_surface", "plot_window", "plot_windows", "save_animation",
-    "save_figure", "save_flicker", "swipe",
+    "Page", "animate", "plot_before_after", "plot_blocks", "plot_dem", "plot_dem_errors", "plot_field", "plot_fit",
+    "plot_model", "plot_points", "plot_profiles", "plot_stack", "plot_surface", "plot_window", "plot_windows",
+    "save_animation", "save_figure", "save_flicker", "swipe",
 ]  # fmt: skip

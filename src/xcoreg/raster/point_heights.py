@@ -21,7 +21,7 @@ def is_points(image: Any) -> bool:
 
 
 def unit_of_points(points: Any) -> Unit:
-    """Unit of heights: of attrs["units"], or of the vertical axis of the CRS."""
+    """Find the unit of heights: that of attrs["units"], or of the vertical axis of the CRS."""
     crs = None if points.crs is None else as_crs(points.crs)
     vertical = None if crs is None else crs.sub_crs_list[-1] if crs.is_compound else crs
     axes = [] if vertical is None else vertical.axis_info

@@ -58,7 +58,7 @@ def convert_heights(dem: DataArray, to: Any, *, vertical_datum: Any = None) -> D
         if datum is None:
             raise OptionError(f"the CRS of {name} names no vertical datum: give it, such as 'EGM2008' or 'ellipsoid'")
     rise, fall = (
-        undulation(crs, grid.affine, tuple(grid.shape), one, name)
+        undulation(crs, grid.affine, (grid.height, grid.width), one, name)
         for one, name in ((start, "the elevation model"), (goal, "to="))
     )
     numbers = np.asarray(dem.values)

@@ -57,7 +57,7 @@ def rigid_of(fit: Coregistration) -> Rigid:
 def _as_shift(model: HorizontalVertical) -> Any:
     """Shift of a model of two parts that are constant; any other model as it is."""
     flat: Any = model.horizontal
-    return replace(flat, dz=model.dz_constant) if isinstance(flat, Translation) else model
+    return replace(flat, dz=float(model.dz_constant or 0.0)) if isinstance(flat, Translation) else model
 
 
 def to_matrix(fit: Coregistration) -> tuple[Floats, Floats]:
@@ -109,7 +109,8 @@ def fit_from_matrix(matrix: ArrayLike, dem: DataArray | Dataset, centroid: Array
         motion = Rigid.from_matrix(matrix, place, metric)
     except ValueError as error:
         raise OptionError(str(error)) from error
-    bare = TiePoints(*([[]] * 9), crs_wkt=crs.to_wkt())  # type: ignore[arg-type]
+    none: list[Any] = [[]] * 9
+    bare = TiePoints(*none)
     grid = tuple(affine)[:6], raster.shape
     details = Details(heights=target_heights(raster, unit))
     given = Coregistration(None, bare, Quality(), Status.OK, None, crs.to_wkt(), *grid, details)
@@ -123,7 +124,7 @@ def inverse(fit: Coregistration) -> Coregistration:
         flat, ramp = model.horizontal, model.vertical
         if isinstance(ramp, Polynomial):
             # The height that was corrected at q is found at q + d.
-            centre = np.asarray(ramp.centre) + [flat.dx, flat.dy]
+            centre = np.add(ramp.centre, [flat.dx, flat.dy])
             ramp = replace(ramp, coef=-ramp.coef, centre=centre)
             return _turned(fit, HorizontalVertical(replace(flat, dx=-flat.dx, dy=-flat.dy), ramp))
     return _turned(fit, _with_motion(fit, rigid_of(fit).inverse()).model)
@@ -160,9 +161,10 @@ def _with_motion(fit: Coregistration, motion: Rigid) -> Coregistration:
     model: Any = motion if turned else Translation(dx, dy, dz, to_tuples(cov))
     unit, linear = unit_of(fit.crs_wkt) if fit.crs_wkt else "", georef.linear_of(affine)
     dcol, drow = georef.vector_to_pixel(linear, dx, dy)
-    points = TiePoints([0], [row], [col], [x], [y], [dx], [dy], [dcol], [drow], cov[None, :2, :2], [dz],
-                       crs_wkt=fit.crs_wkt)  # fmt: skip
-    shift = Shift(dx, dy, to_tuples(cov[:2, :2]), linear, dz, unit, (np.nan, np.nan, cov[2, 2]), fit.details.unit_z)
+    columns: list[Any] = [[0], [row], [col], [x], [y], [dx], [dy], [dcol], [drow], cov[None, :2, :2], [dz]]
+    points = replace(TiePoints(*columns), crs_wkt=fit.crs_wkt)
+    flat: Any = to_tuples(cov[:2, :2])
+    shift = Shift(dx, dy, flat, linear, dz, unit, (np.nan, np.nan, cov[2, 2]), fit.details.unit_z)
     details = replace(fit.details, elevation=None, interim=type(fit.details.interim)())
     return replace(fit, model=model, points=points, quality=Quality(), shift_or_none=shift, details=details,
                    versions=current_versions())  # fmt: skip

@@ -24,7 +24,7 @@ def apply_to_points(points: Any, fit: Coregistration) -> Any:
         raise OptionError("the fit corrects biases by the terrain, which points do not show: match without bias=")
     model: Any = fit.model
     column = height_column(points, None, required=hasattr(model, "correction"))
-    z = None if column is None and not points.has_z.all() else heights_of(points, column)
+    z: Any = None if column is None and not points.has_z.all() else heights_of(points, column)
     own = (points.geometry.x.to_numpy(np.float64), points.geometry.y.to_numpy(np.float64))
     there, back = (points.crs, fit.crs_wkt), (fit.crs_wkt, points.crs)
     known = points.crs is not None and fit.crs_wkt is not None

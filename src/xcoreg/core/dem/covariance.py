@@ -110,8 +110,9 @@ def correlated_covariance(sums: Floats, smallest: int = 1) -> Floats:
     """
     m, rows, cols = sums.shape
     best, shape, integral = np.zeros(m), np.zeros((m, m)), _integral(sums)
-    occupied = max(np.count_nonzero(np.any(sums != 0, axis=0)), 1)
-    size = smallest = max(min(smallest, int(np.sqrt(_LARGEST_SHARE * occupied) / 2)), 1)
+    occupied = max(int(np.count_nonzero(np.any(sums != 0, axis=0))), 1)
+    widest = int(np.sqrt(_LARGEST_SHARE * float(occupied)) / 2)
+    size = smallest = max(min(smallest, widest), 1)
     while True:
         across = min(size, cols), min(size, rows)
         boxes = _box_sums(integral, across)
@@ -131,7 +132,7 @@ def correlated_covariance(sums: Floats, smallest: int = 1) -> Floats:
 
 
 def _integral(sums: Floats) -> Floats:
-    """Sums over all cells above and to the left, (m, rows + 1, cols + 1)."""
+    """Sum all cells above and to the left, (m, rows + 1, cols + 1)."""
     return np.asarray(np.pad(sums, [(0, 0), (1, 0), (1, 0)]).cumsum(1).cumsum(2))
 
 

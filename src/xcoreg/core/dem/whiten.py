@@ -46,7 +46,7 @@ class LocalMean:
     def _sum(self, values: Floats) -> Floats:
         grid = np.zeros(self.shape, np.float32)
         grid.ravel()[self.at] = values
-        return uniform_filter(grid, self.side, mode="constant").ravel()[self.at]
+        return np.asarray(uniform_filter(grid, self.side, mode="constant").ravel()[self.at])
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class Whitened:
 
     side: int
     means: list[LocalMean]
-    columns: list[list[Floats]]
-    residuals: list[Floats]
-    weights: list[Floats]
+    columns: Sequence[Sequence[Floats]]
+    residuals: Sequence[Floats]
+    weights: Sequence[Floats]
     step: Floats
     places: list[tuple[Floats, Floats]]
     bread: Floats
