@@ -124,7 +124,9 @@ def calibration(report: Report, n: int) -> None:
         rows.append({"kind": name, "refused": n - len(size)} | _described(size))
         print(rows[-1], flush=True)
     rows.append({"kind": "all", "refused": ""} | _described(np.concatenate(every)))
-    report.table(f"Sigma against error, {n} independent pairs of each kind", rows, "wanted: rms z 0.8 to 1.25, 68, 95 %")
+    report.table(
+        f"Sigma against error, {n} independent pairs of each kind", rows, "wanted: rms z 0.8 to 1.25, 68, 95 %"
+    )
 
 
 def _described(size: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,18 @@ from typing import Any
 
 import numpy as np
 
-KINDS = ("base", "long", "two ranges", "glaciers", "spikes 10", "spikes 20", "turned 0.1", "turned 0.5", "tilt", "40 px")
+KINDS = (
+    "base",
+    "long",
+    "two ranges",
+    "glaciers",
+    "spikes 10",
+    "spikes 20",
+    "turned 0.1",
+    "turned 0.5",
+    "tilt",
+    "40 px",
+)
 
 
 def write(folder: Path, n: int) -> None:
