@@ -15,7 +15,6 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.errors import CoregWarning, OptionError
 from xcoreg.files import local_path, open_gdal
-from xcoreg.georef import as_crs
 from xcoreg.io.copy import copy_moved
 from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.probe import try_format
@@ -39,7 +38,7 @@ from xcoreg.matching.point_blocks import match_points_local, with_points_last
 from xcoreg.matching.sensor import match_sensor
 from xcoreg.raster.bands import other_grids, shape_of
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
-from xcoreg.raster.georeference import is_pixels
+from xcoreg.raster.georeference import is_in_pixels
 from xcoreg.raster.grid import (
     check_size,
     grid_of,
@@ -165,13 +164,12 @@ def match(
     """
     checked = check_options(dict(options))
     if is_points(target):
-        fit = shift.match(*with_points_last(target, reference, checked))
-        return (inverse(fit) if fit.ok else fit).made_of(target, reference)
+        return inverse(shift.match(*with_points_last(target, reference, checked))).made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), as_local(checked))
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
-    fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return fit.made_of(*given)
+    rectified = rectified_to(target, reference, ground, nodata=checked.nodata)
+    return shift.match(rectified, reference, checked).made_of(*given)
 
 
 @shows_options(LocalOptions)
@@ -220,9 +218,8 @@ def match_local(
     """
     checked = check_options(dict(options), kind=LocalOptions)
     if is_points(target):
-        return match_points_local(*with_points_last(target, reference, checked), backwards=True).made_of(
-            target, reference
-        )
+        fit = match_points_local(*with_points_last(target, reference, checked), backwards=True)
+        return fit.made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
@@ -419,12 +416,10 @@ def apply(
     if isinstance(fit, StackFit):
         return cast("Image", apply_stack(image, fit, **options))
     if is_points(image):
-        if options or ground is not None:
-            raise OptionError("points are moved by the fit alone: leave out the options of images")
-        return cast("Image", apply_to_points(image, fit))
+        return cast("Image", apply_to_points(image, fit, options or ground))
     if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
         return cast("Image", rectify_raw(image, fit, ground, (dem, vertical_datum), dict(options)))
-    if _is_in_pixels(fit):
+    if is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
     if is_tree(image):
         return cast("Image", mapped(image, lambda one: apply(one, fit, ground=ground, **options)))
@@ -568,7 +563,7 @@ def correct_file(
     """
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
-    pixels_stay = ground is None and not _is_in_pixels(fit) and _keeps_pixels(image, fit, applying)
+    pixels_stay = ground is None and not is_in_pixels(fit) and _keeps_pixels(image, fit, applying)
     if plain and pixels_stay and _is_geotiff(source):
         moved = warping.apply(image, fit, vertical=False, force=bool(applying.get("force")))
         return copy_moved(source, goal, moved.rio.transform(), {"xcoreg": moved.attrs["xcoreg"]})
@@ -627,7 +622,7 @@ def _match_and_apply(
         fit = measure(target, reference, matching).made_of(given, reference)
         if target is given and isinstance(target, DataArray) and applying.get("like") is None:
             return warping.apply(target, fit, **applying)
-        return apply(target if isinstance(given, DataArray) and not _is_in_pixels(fit) else given, fit, **applying)
+        return apply(target if isinstance(given, DataArray) and not is_in_pixels(fit) else given, fit, **applying)
     if is_tree(given):
         return apply(given, measure(target, reference, matching), ground=ground, **applying)
     ground = as_ground(ground, target)
@@ -647,11 +642,6 @@ def _apply_to_grids(image: Any, others: list[list[Any]], fit: Coregistration, gr
         gone = (plain & set(out.data_vars)) - set(part.data_vars)
         out = out.drop_vars(gone).assign_coords(part.coords).assign(made)
     return out[[name for name in image.data_vars if name in out.data_vars]]
-
-
-def _is_in_pixels(fit: Coregistration) -> bool:
-    wkt = getattr(fit, "crs_wkt", None)  # whatever is no fit is refused later
-    return bool(wkt and "pixel" in wkt and is_pixels(as_crs(wkt)))
 
 
 def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:

@@ -164,6 +164,12 @@ class Options:
         """What is estimated between two elevation models, None for images."""
         return None if callable(self.matcher) or self.matcher in IMAGE_MATCHERS else parse_terms(self.matcher)
 
+    @property
+    def start(self) -> tuple[float, float]:
+        """Correction where the search begins, CRS units."""
+        dx, dy = (0.0, 0.0) if self.initial_shift is None else self.initial_shift
+        return float(dx), float(dy)
+
     def by(self, matcher: str) -> Self:
         """Make options for one of the matchers between which "auto" chooses."""
         if self.matcher != "auto":

@@ -222,7 +222,7 @@ def prepare_points(target: DataArray | Dataset, points: Any, options: Options) -
     if options.bias is not None:
         raise OptionError("bias= needs two elevation models: points are too few for it")
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
-    start = tuple(map(float, (0, 0) if options.initial_shift is None else options.initial_shift))
+    start = options.start
     heights = heights_on(raster, points, options.z, options.where, start)
     terms = options.terms or Terms(shift=True)
     if terms.auto:

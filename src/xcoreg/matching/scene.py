@@ -123,8 +123,7 @@ def prepare(
         footprint(target, overviews[0]) if valid is None else _moved_polygon(valid, crs, corrected),
         footprint(reference, overviews[1]) if ref_valid is None else _as_polygon(ref_valid, ref_crs, "ref_footprint"),
     )
-    dx, dy = (0.0, 0.0) if options.initial_shift is None else options.initial_shift
-    start = float(dx), float(dy)
+    start = options.start
     shared = overlap(footprints[0], crs, footprints[1], ref_crs, start)
     extent = overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs, start)
     target_cutter, reference_cutter, linear = make_cutters(target, reference)

@@ -120,6 +120,8 @@ def fit_from_matrix(matrix: ArrayLike, dem: DataArray | Dataset, centroid: Array
 def inverse(fit: Coregistration) -> Coregistration:
     """Correction from the reference to the target: :meth:`xcoreg.Coregistration.inverse`."""
     model: Any = fit.model
+    if not fit.ok:
+        return fit
     if isinstance(model, HorizontalVertical) and isinstance(model.horizontal, Translation) and not fit.details.biases:
         flat, ramp = model.horizontal, model.vertical
         if isinstance(ramp, Polynomial):

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from xcoreg.results.coregistration import Coregistration
 
 
-def apply_to_points(points: Any, fit: Coregistration) -> Any:
+def apply_to_points(points: Any, fit: Coregistration, options: Any = None) -> Any:
     """Move points (a GeoDataFrame) by a fit, and raise their heights, where they have any, by its dz."""
+    if options:
+        raise OptionError("points are moved by the fit alone: leave out the options of images")
     if fit.model is None or not fit.ok:
         raise MatchError(f"the fit is not trustworthy and is not applied: {fit.status.reason}", fit.points)
     if fit.details.biases:
