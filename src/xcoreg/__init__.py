@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
     from xcoreg.stack import extend_stack, match_stack, match_stack_local
     from xcoreg.warp.bias import correct_bias
+    from xcoreg.warp.datum import convert_heights
+    from xcoreg.warp.motion import fit_from_matrix
 
 __version__ = "0.1.0"
 
@@ -86,6 +88,8 @@ _HOMES = {
     "matching.masks": "inside outside",
     "matching.points": "PointStatistics compare_points",
     "warp.bias": "correct_bias",
+    "warp.datum": "convert_heights",
+    "warp.motion": "fit_from_matrix",
     "results.coregistration": "Coregistration Quality",
     "results.reading": "load_fit",
     "results.shift": "Shift",
@@ -101,11 +105,12 @@ __all__ = [
     "CoregError", "CoregWarning", "Coregistration", "Corners", "EagerLoad", "Extrapolation", "GCPs", "GridError",
     "LowSupport", "MatchError", "Matches", "MissingDependency", "NoOverlap", "NotGeoreferenced", "OptionError",
     "PointStatistics", "Quality", "Shift", "StackFit", "Status", "TiePoints", "TooFewTiePoints", "apply", "batch",
-    "compare_points", "correct_bias", "crlb", "datasets", "extend_stack", "filters", "fit_gcps",
-    "from_geotransform", "georef", "georeference", "inside", "load_fit", "load_stack", "lonlat_to_pixel",
-    "map_to_pixel", "masks", "match", "match_local", "match_stack", "match_stack_local", "open_raster", "outside",
-    "parse_crs", "phase_match", "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps", "shift_to", "simulate",
-    "structure_match", "tie_points", "to_geotransform", "transform_points", "warp_to", "write_raster",
+    "compare_points", "convert_heights", "correct_bias", "crlb", "datasets", "extend_stack", "filters",
+    "fit_from_matrix", "fit_gcps", "from_geotransform", "georef", "georeference", "inside", "load_fit", "load_stack",
+    "lonlat_to_pixel", "map_to_pixel", "masks", "match", "match_local", "match_stack", "match_stack_local",
+    "open_raster", "outside", "parse_crs", "phase_match", "pixel_to_lonlat", "pixel_to_map", "presets", "read_gcps",
+    "shift_to", "simulate", "structure_match", "tie_points", "to_geotransform", "transform_points", "warp_to",
+    "write_raster",
 ]  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from xarray import DataArray, Dataset
 from xcoreg import lazy
 from xcoreg.errors import CoregWarning, OptionError
 from xcoreg.files import local_path, open_gdal
-from xcoreg.georef import as_crs
 from xcoreg.io.copy import copy_moved
 from xcoreg.io.formats import check_header, driver_for
 from xcoreg.io.probe import try_format
@@ -24,6 +23,7 @@ from xcoreg.io.stores import write_gcps
 from xcoreg.io.terrain import over_terrain
 from xcoreg.io.write import write_raster
 from xcoreg.matching import field, shift
+from xcoreg.matching.masks import is_vector
 from xcoreg.matching.options import (
     LocalOptions,
     MatchLocalOptions,
@@ -34,10 +34,11 @@ from xcoreg.matching.options import (
     shows_options,
 )  # fmt: skip
 from xcoreg.matching.placing import laid_over
+from xcoreg.matching.point_blocks import match_points_local, with_points_last
 from xcoreg.matching.sensor import match_sensor
 from xcoreg.raster.bands import other_grids, shape_of
 from xcoreg.raster.footprint import footprint as footprint_of, overlap as overlap_of
-from xcoreg.raster.georeference import is_pixels
+from xcoreg.raster.georeference import is_in_pixels
 from xcoreg.raster.grid import (
     check_size,
     grid_of,
@@ -48,6 +49,7 @@ from xcoreg.raster.grid import (
     out_of_pixels,
 )
 from xcoreg.raster.inputs import finest_of, is_tree, located_pair, mapped
+from xcoreg.raster.point_heights import is_points
 from xcoreg.raster.raster import make_raster
 from xcoreg.results.reading import load_fit, mark_of
 from xcoreg.results.stack import FORMAT as STACK_FORMAT, StackFit, load_stack
@@ -57,7 +59,9 @@ from xcoreg.warp import apply as warping
 from xcoreg.warp.field_raster import write_field
 from xcoreg.warp.ground import as_ground, gcps_of
 from xcoreg.warp.locate import locate, place
+from xcoreg.warp.motion import inverse
 from xcoreg.warp.plan import APPLY_OPTIONS, ApplyKeywords, ApplyOptions
+from xcoreg.warp.points import apply_to_points
 from xcoreg.warp.raw import rectify_raw
 from xcoreg.warp.rectify import rectified_to, rectify, rectify_by
 from xcoreg.warp.stack import apply_stack, fit_of
@@ -71,8 +75,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply", "check_format", "check_table_suffix", "correct_file", "describe_accessor", "finest_of", "footprint",
-    "gcps_of", "georeference", "grid_of", "locate", "match", "match_local", "moves_only", "nodata", "overlap",
-    "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
+    "gcps_of", "georeference", "grid_of", "is_vector", "locate", "match", "match_local", "moves_only", "nodata",
+    "overlap", "place", "rectified_to", "rectify", "shift_to", "tie_points", "warp_to", "write_field", "write_gcps",
     "write_output",
 ]  # fmt: skip
 
@@ -159,11 +163,13 @@ def match(
     (0.7, -1.2, True)
     """
     checked = check_options(dict(options))
+    if is_points(target):
+        return inverse(shift.match(*with_points_last(target, reference, checked))).made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), as_local(checked))
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
-    fit = shift.match(rectified_to(target, reference, ground, nodata=checked.nodata), reference, checked)
-    return fit.made_of(*given)
+    rectified = rectified_to(target, reference, ground, nodata=checked.nodata)
+    return shift.match(rectified, reference, checked).made_of(*given)
 
 
 @shows_options(LocalOptions)
@@ -211,6 +217,9 @@ def match_local(
     (True, True)
     """
     checked = check_options(dict(options), kind=LocalOptions)
+    if is_points(target):
+        fit = match_points_local(*with_points_last(target, reference, checked), backwards=True)
+        return fit.made_of(target, reference)
     if dem is not None:
         return _match_raw(target, reference, ground, (dem, vertical_datum), checked)
     given, (target, reference) = (target, reference), located_pair(target, reference, ground)
@@ -406,9 +415,11 @@ def apply(
     """
     if isinstance(fit, StackFit):
         return cast("Image", apply_stack(image, fit, **options))
+    if is_points(image):
+        return cast("Image", apply_to_points(image, fit, options or ground))
     if dem is not None or getattr(getattr(fit, "details", None), "sensor", None) is not None:
         return cast("Image", rectify_raw(image, fit, ground, (dem, vertical_datum), dict(options)))
-    if _is_in_pixels(fit):
+    if is_in_pixels(fit):
         return _apply_in_pixels(image, fit, options)
     if is_tree(image):
         return cast("Image", mapped(image, lambda one: apply(one, fit, ground=ground, **options)))
@@ -552,7 +563,7 @@ def correct_file(
     """
     image = open_raster(source, chunks="auto")
     plain = moves_only(goal, driver, creation, applying)
-    pixels_stay = ground is None and not _is_in_pixels(fit) and _keeps_pixels(image, fit, applying)
+    pixels_stay = ground is None and not is_in_pixels(fit) and _keeps_pixels(image, fit, applying)
     if plain and pixels_stay and _is_geotiff(source):
         moved = warping.apply(image, fit, vertical=False, force=bool(applying.get("force")))
         return copy_moved(source, goal, moved.rio.transform(), {"xcoreg": moved.attrs["xcoreg"]})
@@ -611,7 +622,7 @@ def _match_and_apply(
         fit = measure(target, reference, matching).made_of(given, reference)
         if target is given and isinstance(target, DataArray) and applying.get("like") is None:
             return warping.apply(target, fit, **applying)
-        return apply(target if isinstance(given, DataArray) and not _is_in_pixels(fit) else given, fit, **applying)
+        return apply(target if isinstance(given, DataArray) and not is_in_pixels(fit) else given, fit, **applying)
     if is_tree(given):
         return apply(given, measure(target, reference, matching), ground=ground, **applying)
     ground = as_ground(ground, target)
@@ -631,11 +642,6 @@ def _apply_to_grids(image: Any, others: list[list[Any]], fit: Coregistration, gr
         gone = (plain & set(out.data_vars)) - set(part.data_vars)
         out = out.drop_vars(gone).assign_coords(part.coords).assign(made)
     return out[[name for name in image.data_vars if name in out.data_vars]]
-
-
-def _is_in_pixels(fit: Coregistration) -> bool:
-    wkt = getattr(fit, "crs_wkt", None)  # whatever is no fit is refused later
-    return bool(wkt and "pixel" in wkt and is_pixels(as_crs(wkt)))
 
 
 def _apply_in_pixels(image: Image, fit: Coregistration, options: Any) -> Image:

@@ -210,3 +210,38 @@ def test_biases_are_fitted_by_name(run, dems, tmp_path):
     run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", *out)
     assert load_fit(fit).details.options["bias"]
     assert (load_fit(fit).shift.dx, load_fit(fit).shift.dy) == pytest.approx(TRUTH[:2], abs=0.3)
+
+
+def test_points_are_a_reference_and_errors_a_map(run, dems, tmp_path):
+    gpd = pytest.importorskip("geopandas")
+    rng = np.random.default_rng(5)
+    col, row = rng.integers(20, 160, 900), rng.integers(20, 140, 900)
+    x, y = GRID @ (col + 0.5, row + 0.5)
+    heights = gpd.GeoDataFrame({"z": hills(x, y)}, geometry=gpd.points_from_xy(x, y), crs=32633)
+    heights.to_file(tmp_path / "points.gpkg")
+    done = run("dem", tmp_path / "points.gpkg", dems.tgt, tmp_path / "a.tif", "--save-fit", tmp_path / "a.json")
+    assert done.exit_code == 0, done.stderr
+    fit = load_fit(tmp_path / "a.json")
+    assert (fit.shift.dx, fit.shift.dy, fit.shift.dz) == pytest.approx(TRUTH, abs=0.4)
+    given = "--stable", dems.stable, "--initial-shift", 10, -5, "--error-map", tmp_path / "errors.tif"
+    done = run("dem", dems.ref, dems.tgt, tmp_path / "b.tif", *given)
+    assert done.exit_code == 0, done.stderr
+    assert np.nanmedian(read(tmp_path / "errors.tif")[0]) == pytest.approx(0.3, abs=0.1)
+
+
+def test_heights_are_brought_to_the_datum_of_the_reference_first(run, dems, tmp_path):
+    given = (
+        "--vertical-datum",
+        40,
+        "--to-datum",
+        "ellipsoid",
+        "--stable",
+        dems.stable,
+        "--save-fit",
+        tmp_path / "f.json",
+    )
+    done = run("dem", dems.ref, dems.tgt, tmp_path / "out.tif", *given)
+    assert done.exit_code == 0, done.stderr
+    assert load_fit(tmp_path / "f.json").shift.dz == pytest.approx(TRUTH[2] - 40, abs=0.1)
+    assert "vertical datum" in done.stderr
+    assert run("dem", dems.ref, dems.tgt, tmp_path / "o.tif", "--vertical-datum", "EGM96").exit_code == 2

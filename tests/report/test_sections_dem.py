@@ -68,7 +68,7 @@ def test_differences_are_compared_on_the_stable_terrain(tmp_path):
     before, after = re.search(r">NMAD</th>\s*<td>([\d.]+) m</td>\s*<td>([\d.]+) m", text).groups()
     assert float(before) > 3
     assert float(after) < 0.05
-    assert text.count("data:image/png") == 4
+    assert text.count("data:image/png") == 6  # two maps, heights, aspect, slopes, variogram
     assert "windows agree" not in text.partition("In numbers")[0]
 
 

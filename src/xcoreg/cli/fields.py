@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +92,7 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, style: 
     cls=ConsoleCommand,
     examples=[
         "xcoreg dem ref_dem.tif dem.tif fixed.tif --stable glaciers.gpkg --exclude",
-        "xcoreg dem ref_dem.tif dem.tif fixed.tif --block 250 --report report.html",
+        "xcoreg dem icesat.gpkg dem.tif fixed.tif --matcher rigid --to-datum ellipsoid --vertical-datum EGM2008",
     ],
 )
 @shared.correct_arguments
@@ -101,7 +103,7 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, style: 
     show_default=True,
     metavar="NAMES",
     help="nuth_kaab, vertical or deramp; several, separated by commas, are estimated together; or rigid, alone. "
-    "Variants follow a colon: nuth_kaab:classic, vertical:mean, deramp:2, rigid:scale.",
+    "Variants follow a colon: nuth_kaab:classic, vertical:mean, deramp:2 to deramp:4, rigid:scale, rigid:auto.",
 )
 @click.option(
     "--stable",
@@ -123,6 +125,19 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, style: 
 @shared.band_option("--band", "Band of the target with elevations: number from 1, or name.  [default: first]")
 @shared.band_option("--ref-band", "Band of the reference with elevations.  [default: first]")
 @click.option("--max-shift", type=float, help="Largest horizontal shift to accept, target px.")
+@click.option(
+    "--initial-shift", type=float, nargs=2, metavar="DX DY", help="Where the search begins, CRS units of TGT."
+)
+@click.option("--z", metavar="COLUMN", help="Column of the heights, of a REF that holds points.")
+@click.option(
+    "--to-datum",
+    metavar="DATUM",
+    help="Convert the heights of TGT first: to ellipsoid, EGM96, EGM2008, a CRS, or ref, the datum of REF.",
+)
+@click.option(
+    "--vertical-datum", metavar="DATUM", help="Datum of the heights of TGT, or metres.  [default: that of its CRS]"
+)
+@click.option("--error-map", type=_FILE, help="Write the standard deviation of each height as GeoTIFF.")
 @shared.target_nodata_option
 @shared.reference_nodata_option
 @shared.fit_option
@@ -134,6 +149,8 @@ def points(ref: str, tgt: str, out: str, console: Console, columns: str, style: 
 def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: str | None, **options: Any) -> None:
     """Align the elevation model TGT with REF in x, y and z and write the corrected TGT to OUT.
 
+    REF is an elevation model too, or a vector file of points of known height.
+
     One shift and one offset for all, unless --matcher asks for a tilt or --block for a field. Without --align-grid and
     --like one shift moves the transform: pixels are not interpolated, dz is added to them. Integers become floating
     point.
@@ -141,15 +158,43 @@ def dem(ref: str, tgt: str, out: str, console: Console, exclude: bool, table: st
     output = shared.OutputOptions.pop_from(options, out)
     _check_blocks(options, exclude, table)
     output.check(tgt, heights=output.vertical is not False)
-    nodata = options["nodata"]
-    fit = _match_elevations(ref, tgt, options, console, exclude)
-    print_fit(fit, console, _elevation_lines)
-    if table:
-        fit.points.save(table)
-        console.print("table", table)
-    band = (options["band"] or 1) if fit.has_dz else False
-    replace(output, vertical=band if output.vertical is None else output.vertical).write(tgt, fit, nodata)
+    nodata, errors = options["nodata"], options.pop("error_map")
+    with _in_datum(ref, tgt, options.pop("to_datum"), options.pop("vertical_datum")) as path:
+        fit = _match_elevations(ref, path, options, console, exclude)
+        print_fit(fit, console, _elevation_lines)
+        if table:
+            fit.points.save(table)
+            console.print("table", table)
+        if errors:
+            heights = xcoreg.open_raster(path, band=options["band"] or 1)
+            xcoreg.write_raster(fit.dem_error(heights), errors)
+            console.print("errors", errors)
+        band = (options["band"] or 1) if fit.has_dz else False
+        replace(output, vertical=band if output.vertical is None else output.vertical).write(path, fit, nodata)
     console.print("wrote", out)
+
+
+@contextmanager
+def _in_datum(ref: str, tgt: str, to: str | None, own: str | None) -> Iterator[str]:
+    """Path of the target with its heights in another vertical datum, temporary where they are converted."""
+    if to is None:
+        if own is not None:
+            raise OptionError("--vertical-datum says from where --to-datum converts: give both, or leave it out")
+        yield tgt
+        return
+    goal = xcoreg.open_raster(ref) if to == "ref" else _datum(to)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / f"{Path(tgt).stem}.tif")
+        image: Any = xcoreg.open_raster(tgt)
+        xcoreg.write_raster(xcoreg.convert_heights(image, goal, vertical_datum=_datum(own)), path)
+        yield path
+
+
+def _datum(text: str | None) -> Any:
+    try:
+        return float(text or "")
+    except ValueError:
+        return text
 
 
 def _check_blocks(options: dict[str, Any], exclude: bool, table: str | None) -> None:

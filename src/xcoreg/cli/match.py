@@ -15,7 +15,7 @@ from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.paths import OutputFile, OutputFolder
 from xcoreg.core.matches import describe_counts, encode_column
-from xcoreg.errors import MatchError, MissingDependency, NoOverlap
+from xcoreg.errors import MatchError, MissingDependency, NoOverlap, require
 
 if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
@@ -194,10 +194,17 @@ def find_points(ref: str, tgt: str, options: dict[str, Any], console: Console) -
     return points
 
 
+def read_reference(path: str) -> Any:
+    """Open the reference of an elevation model: another one, or a vector file of points of known height."""
+    if not xcoreg.coregister.is_vector(path):
+        return xcoreg.open_raster(path)
+    return require("geopandas", extra="vector").read_file(path)
+
+
 def _open_pair(ref: str, tgt: str, options: dict[str, Any], console: Console) -> tuple[Images, dict[str, Any]]:
     """Open the images, a target without a transform rectified as it is matched; leave out options not given."""
     chosen = {name: value for name, value in options.items() if value is not None}
-    reference = xcoreg.open_raster(ref)
+    reference = read_reference(ref) if options.get("matcher") else xcoreg.open_raster(ref)
     if console.preset:
         images = {"band": xcoreg.open_raster(tgt), "ref_band": reference}
         bands = presets.bands_of(console.preset, images, chosen)

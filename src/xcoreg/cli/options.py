@@ -282,9 +282,10 @@ class ResultFiles:
 
     def write(self, fit: Coregistration, images: tuple[Any, Any], console: Console) -> None:
         """Write them; images are reference and target."""
+        raster = images[0] if hasattr(images[0], "rio") else None  # points of known height cannot be drawn
         writers: dict[str, Callable[[str], Any]] = {
             "save_fit": fit.save,
-            "report": partial(fit.report, target=images[1], reference=images[0], where=self.where),
+            "report": partial(fit.report, target=images[1], reference=raster, where=self.where),
             "field": partial(xcoreg.coregister.write_field, fit),
             "gcps": partial(xcoreg.coregister.write_gcps, self.target, fit.points),
         }

@@ -27,11 +27,12 @@ def undulation(crs: Any, transform: Affine, shape: tuple[int, int], vertical: An
 
     vertical : "ellipsoid", a number, or a vertical CRS in any spelling.
     """
-    if isinstance(vertical, str) and vertical.lower() in ("ellipsoid", "ellipsoidal"):
-        return 0.0
     if isinstance(vertical, int | float | np.number) and not isinstance(vertical, bool):
         return float(vertical)
-    transformer = _to_ellipsoid(crs, vertical, name)
+    up = parse_vertical(vertical)
+    if up is None:
+        return 0.0
+    transformer = _to_ellipsoid(crs, up, name)
     row, col = (np.linspace(-0.5, n - 0.5, _NODES) for n in shape)
     x, y = pixel_to_map(transform, *np.meshgrid(col, row))
     nodes = np.asarray(transformer.transform(x, y, np.zeros(x.shape))[2], np.float64)
@@ -46,10 +47,9 @@ def undulation(crs: Any, transform: Affine, shape: tuple[int, int], vertical: An
 _VERTICAL = {"EGM96": "EPSG:5773", "EGM2008": "EPSG:3855", "EGM84": "EPSG:5798"}
 
 
-def _to_ellipsoid(crs: Any, vertical: Any, name: str) -> Any:
+def _to_ellipsoid(crs: Any, up: CRS, name: str) -> Any:
     """Make a transformer to ellipsoidal heights on WGS 84, by the grids that PROJ has; OptionError without them."""
     plane = as_crs(crs).to_2d()
-    up = _vertical_crs(vertical)
     compound = up if up.is_compound or len(up.axis_info) == 3 else CompoundCRS(f"{plane.name} + {up.name}", [plane, up])
     group = TransformerGroup(compound, CRS.from_epsg(4979), always_xy=True)
     if not group.best_available or not group.transformers:
@@ -66,10 +66,13 @@ def vertical_of(crs: Any) -> Any:
     found = as_crs(crs)
     if found.is_compound:
         return next((part for part in found.sub_crs_list if part.is_vertical), None)
-    return "ellipsoid" if found.is_geographic and len(found.axis_info) == 3 else None
+    return "ellipsoid" if len(found.axis_info) == 3 and not found.is_geocentric else None
 
 
-def _vertical_crs(vertical: Any) -> CRS:
+def parse_vertical(vertical: Any) -> CRS | None:
+    """Read a vertical datum in any spelling; None is the ellipsoid."""
+    if isinstance(vertical, str) and vertical.lower() in ("ellipsoid", "ellipsoidal"):
+        return None
     try:
         found = CRS.from_user_input(_VERTICAL.get(str(vertical).upper(), vertical))
     except CRSError as error:

@@ -57,16 +57,16 @@ def block_grid(scene: Scene, spacing: float) -> Floats:
 def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int) -> TiePoints:
     """Match blocks, starting at the correction that fits all of them best: places (n, 2) float."""
     terms = options.terms or Terms(shift=True)
-    guess = np.zeros(2)
-    refusal = None if terms.shift else check_relief(overlap_patches(scene), guess, shifted=False)
+    guess, side = np.array(scene.start), None
+    refusal = None if terms.shift else check_relief(overlap_patches(scene), np.zeros(2), shifted=False)
     if terms.shift:
         whole = solve_overlap(scene, options, replace(terms, ramp=0, classic=False)).found
         if whole.status is Status.OK:
-            guess = np.stack(vector_to_map(scene.linear, *whole.move))
+            guess, side = np.stack(vector_to_map(scene.linear, *whole.move)), whole.side
         elif whole.status in (Status.NOT_IMPROVED, Status.DISAGREES):
             refusal = whole.refusal
     limit = scene.search_limit(options.max_shift)
-    search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene)))
+    search = Search(size, ElevationMatcher(terms, np.inf if limit is None else limit, to_metres(scene), side))
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
         done = bar.update if options.progress else None
         found = match_many(scene, places, np.broadcast_to(guess, places.shape), search, done)
@@ -76,7 +76,7 @@ def block_points(scene: Scene, options: LocalOptions, places: Floats, size: int)
         if options.errors == "raise":
             text = f"no trustworthy match: {refusal.reason}; {len(places)} blocks tried; {refusal.cure}"
             raise MatchError(text, to_points([found], scene))
-    return flag_beyond(to_points([found], scene), options.max_shift)
+    return flag_beyond(to_points([found], scene).on_grid(scene.target.grid), options.max_shift, scene.start)
 
 
 def _masked(scene: Scene, found: WindowMatches) -> NDArray[np.intp]:
@@ -112,7 +112,7 @@ class Comparison:
 
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
     """Fit models of shift and height to blocks; of several, choose by the residual heights."""
-    first = _fit_blocks(points, model, terms)
+    first = fit_blocks(points, model, terms)
     choices = [first]
     if isinstance(model, str) and model == "auto":
         with contextlib.suppress(Degenerate):
@@ -133,7 +133,7 @@ def _torn_models(points: TiePoints, first: Choice, terms: Terms) -> list[Choice]
     torn = _beyond_noise(points, first.model)
     if not any(torn):
         return []
-    linear = _fit_blocks(points, "piecewise", terms)
+    linear = fit_blocks(points, "piecewise", terms)
     plain_model: Any = first.model
     own, made = (plain_model.horizontal, plain_model.vertical), []
     for sharp in _SHARP:
@@ -161,7 +161,8 @@ def _beyond_noise(points: TiePoints, model: Any) -> tuple[bool, bool]:
     return far[0], far[1]
 
 
-def _fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:
+def fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:
+    """Fit one model to the shifts of blocks, and one to their heights."""
     ok = points.ok
     x, y = points.x[ok], points.y[ok]
     columns = x, y, points.dx[ok], points.dy[ok], points.cov[ok]

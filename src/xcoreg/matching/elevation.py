@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from xcoreg.core import Floats, monomials
-from xcoreg.core.dem import DemWindow, Samples, Solution, Terms, cov3_to_map, solve
+from xcoreg.core.dem import DemWindow, Samples, SearchArea, Solution, Terms, cov3_to_map, solve
 from xcoreg.core.dem.bias import Curve
 from xcoreg.core.dem.rigid import RigidSolution
 from xcoreg.core.matches import Status
@@ -86,7 +86,7 @@ def overlap_patches(scene: Scene, at: tuple[float, float] | None = None, window:
     if at is not None:
         x, y, use, size = np.array([at[0]]), np.array([at[1]]), np.array([0]), window or _ALONE
     target = scene.target_cutter.cut(x[use], y[use], size)
-    reference = scene.reference_cutter.cut(target.x, target.y, size)
+    reference = scene.reference_cutter.cut(target.x + scene.start[0], target.y + scene.start[1], size)
     base = np.stack(vector_to_pixel(scene.linear, reference.x - target.x, reference.y - target.y), -1)
     middle = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
     centre = np.stack(vector_to_pixel(scene.linear, reference.x, reference.y), -1) - middle
@@ -108,6 +108,11 @@ def _selection(x: Floats, y: Floats, size: int, scene: Scene) -> NDArray[np.intp
     # In this order the first ones, however many, are spread evenly.
     order = np.argsort((np.arange(len(use)) * _GOLDEN) % 1, kind="stable")
     return np.sort(use[order[:most]])
+
+
+def start_in_pixels(scene: Scene) -> Floats:
+    """Correction where the search begins, px of the matching grid."""
+    return np.stack(vector_to_pixel(scene.linear, *scene.start))
 
 
 def to_metres(scene: Scene) -> Floats:
@@ -160,7 +165,9 @@ def match_elevation(scene: Scene, options: Options) -> Coregistration:
     solution = solve_overlap(scene, options, options.terms or Terms(shift=True))
     place = scene.overlap.representative_point()
     fit = build_elevation_fit(scene.target, solution, scene_details(scene, options), place)
-    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples), *_datum_notes(scene))
+    crss = scene.target.grid.crs, scene.reference.grid.crs
+    notes = (*_void_notes(scene.target, scene.reference), *_plateau_notes(solution.samples),
+             *datum_notes(*crss, solution.found, scene.unit.metres or 1.0))  # fmt: skip
     if notes:
         fit = replace(fit, quality=replace(fit.quality, warnings=(*notes, *fit.quality.warnings)))
     return fit
@@ -171,12 +178,13 @@ def solve_overlap(scene: Scene, options: Options, terms: Terms) -> OverlapSoluti
     limit = np.inf if options.max_shift is None else options.max_shift * scene.target_pixel
     samples = overlap_patches(scene, options.at, options.side)
     metres, rigid, report = to_metres(scene), None, dict[str, float]()
+    search = SearchArea(limit, start_in_pixels(scene))
     if terms.auto:
-        terms, report = choose_terms(samples, metres, limit)
+        terms, report = choose_terms(samples, metres, search)
     if terms.rigid:
-        found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
+        found, rigid = solve_rigid_overlap(list(samples), terms, metres, search, _FEWEST)
     else:
-        found = solve(samples, terms, max_shift=limit, to_metres=metres)
+        found = solve(samples, terms, search, to_metres=metres)
     if report:
         errors = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
         found = replace(found, warnings=(*found.warnings, f"chosen by NMAD at check blocks: {errors}"))
@@ -262,12 +270,22 @@ def _void_notes(target: Raster, reference: Raster | None) -> tuple[str, ...]:
     )
 
 
-def _datum_notes(scene: Scene) -> Iterator[str]:
-    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz would take that up."""
-    names = [vertical_datum(one.grid.crs) for one in (scene.target, scene.reference)]
+_GEOID = 8.0  # m; an offset that models seldom have, and geoids often
+
+
+def datum_notes(target_crs: Any, reference_crs: Any, found: Solution, metres: float) -> Iterator[str]:
+    """Warn of heights above two surfaces: the geoid is up to 100 m from the ellipsoid, and dz takes that up."""
+    names = [vertical_datum(crs) if crs is not None else None for crs in (target_crs, reference_crs)]
     if names[0] != names[1] and None not in names:
         text = f"heights of the target are above {names[0]}, those of the reference above {names[1]}"
-        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first"
+        yield f"{text}: dz contains the difference, and a tilt of it; convert one of them first, xcoreg.convert_heights"
+    elif found.status is Status.OK and None in names and abs(found.mean_height[0]) * metres > _GEOID:
+        known = next((f"; only the {who} names one, {name}" for who, name in
+                      zip(("target", "reference"), names, strict=True) if name is not None), "")  # fmt: skip
+        yield (
+            f"dz is {found.mean_height[0] * metres:+.1f} m, as between the ellipsoid and a geoid: make sure that both "
+            f"count heights from one vertical datum{known} (xcoreg.convert_heights)"
+        )
 
 
 def _plateau_notes(samples: Sequence[Samples]) -> Iterator[str]:

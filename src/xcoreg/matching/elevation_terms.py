@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from xcoreg.core import Floats
-from xcoreg.core.dem import DemWindow, Terms, solve
+from xcoreg.core.dem import DemWindow, SearchArea, Terms, solve
 from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.dem.rigid import height_residuals, solve_rigid
 from xcoreg.core.matches import Status
@@ -18,7 +18,7 @@ _CHOICES = (Terms(shift=True), Terms(shift=True, ramp=1), Terms(rigid=True))
 _WORTH, _BLOCK = 0.99, 48
 
 
-def choose_terms(windows: Sequence[DemWindow], metres: Floats, limit: float) -> tuple[Terms, dict[str, float]]:
+def choose_terms(windows: Sequence[DemWindow], metres: Floats, search: SearchArea) -> tuple[Terms, dict[str, float]]:
     """Choose what is estimated: every choice is fitted to one half of the blocks and compared on the other.
 
     Returns the choice, and the NMAD at check blocks by name; a choice without a solution is left out.
@@ -26,7 +26,7 @@ def choose_terms(windows: Sequence[DemWindow], metres: Floats, limit: float) -> 
     fitted, check = ([_blocks_of(one, part) for one in windows] for part in (0, 1))
     best, report = _CHOICES[0], dict[str, float]()
     for terms in _CHOICES:
-        error = _check_error(fitted, check, terms, metres, limit)
+        error = _check_error(fitted, check, terms, metres, search)
         name = "rigid" if terms.rigid else "nuth_kaab, deramp" if terms.ramp else "nuth_kaab"
         if np.isfinite(error):
             if error < _WORTH * min(report.values(), default=np.inf):
@@ -42,13 +42,13 @@ def _blocks_of(one: DemWindow, part: int) -> DemWindow:
 
 
 def _check_error(
-    fitted: Sequence[DemWindow], check: Sequence[DemWindow], terms: Terms, metres: Floats, limit: float
+    fitted: Sequence[DemWindow], check: Sequence[DemWindow], terms: Terms, metres: Floats, search: SearchArea
 ) -> float:
     shift = Terms(shift=True) if terms.rigid else terms
-    found = solve(fitted, shift, max_shift=limit, to_metres=metres, thorough=False)
+    found = solve(fitted, shift, search, to_metres=metres, thorough=False, side=0)
     if terms.rigid:
         start = np.array([*np.nan_to_num(found.move), np.nan_to_num(found.height[0])])
-        turned = solve_rigid(fitted, start, metres, max_shift=limit)
+        turned = solve_rigid(fitted, start, metres, search)
         return spread_of(height_residuals(check, turned.motion)).nmad if turned.status is Status.OK else np.nan
     if found.status is not Status.OK:
         return np.nan

@@ -36,9 +36,11 @@ from xcoreg.matching.parallax import (
     surface_of,
 )  # fmt: skip
 from xcoreg.matching.placing import trusted_guess
+from xcoreg.matching.point_blocks import match_points_local
 from xcoreg.matching.quality import assessment_of, field_quality, mean_shift, with_heights
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, with_warning
 from xcoreg.matching.scene import Scene, default_spacing, evenly, local_window, prepare, window_grid
+from xcoreg.raster.point_heights import is_points
 from xcoreg.results.coregistration import Coregistration, current_versions
 from xcoreg.results.tiepoints import TiePoints, as_points
 
@@ -65,14 +67,15 @@ def match_local(
     correct : Corrects the target by a fit: where there is a parallax it is matched again.
     """
     with lazy.shared_chunks():
-        fit = measure_field(target, reference, options, build_field)
+        measure = match_points_local if is_points(reference) else partial(measure_field, build=build_field)
+        fit = measure(target, reference, options)
     for _ in range(_AGAIN_OVER_TERRAIN if correct is not None else 0):
         if not (fit.ok and isinstance(fit.model, Parallax)):
             break
         with lazy.shared_chunks():
             fit = _match_corrected(fit, correct(fit), reference, options)  # type: ignore[misc]
     if not fit.ok and options.errors == "raise":
-        raise failure(fit, options) if options.terms is None else elevation_failure(fit)
+        raise elevation_failure(fit) if fit.details.elevation or options.terms else failure(fit, options)
     return fit
 
 
@@ -326,7 +329,7 @@ def build_field(
             with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared), chance=chance
         ),
         status=status,
-        shift_or_none=None if choice is None else mean_shift(points, choice.model, scene),
+        shift_or_none=None if choice is None else mean_shift(points, choice.model, scene.target.grid, scene.unit.name),
         crs_wkt=points.crs_wkt,
         transform=tuple(scene.target.grid.affine)[:6],
         shape=scene.target.shape,

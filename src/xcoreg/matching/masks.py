@@ -25,6 +25,7 @@ from xcoreg.raster.raster import Raster, make_raster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
 
 #: Suffixes of vector files; any other file is a raster.
@@ -169,16 +170,21 @@ Mask = Callable[[Any, Any], Any]
 _SPARSE = 1000
 
 
-def as_mask(where: Any, crs: Any, name: str = "where") -> Mask | None:
-    """Make a function of map positions of what a user passes as `where`; `crs` is that of the positions."""
+def as_mask(where: Any, crs: Any, name: str = "where", grid: GeoBox | None = None) -> Mask | None:
+    """Make a function of map positions of what a user passes as `where`; `crs` is that of the positions.
+
+    grid : Of the image, on whose pixels a numpy array lies.
+    """
     if where is None:
         return None
     if isinstance(where, str | os.PathLike):
         where = read_mask(where, name)
     if isinstance(where, Where):
-        return _where_mask(where, crs, name)
+        return _where_mask(where, crs, name, grid)
     if isinstance(where, DataArray):
         return _raster_mask(where, crs, name)
+    if isinstance(where, np.ndarray):
+        return _array_mask(where, crs, name, grid)
     if isinstance(where, shapely.Geometry):
         srid = int(shapely.get_srid(where))
         own = f"EPSG:{srid}" if srid else crs
@@ -188,15 +194,15 @@ def as_mask(where: Any, crs: Any, name: str = "where") -> Mask | None:
         return mask_in_crs(_polygon_mask(union_of(where.geometry), own), own, crs)
     if callable(where):
         return lambda x, y: np.asarray(where(x, y), bool)
-    kinds = "a DataArray, a shapely geometry, a GeoDataFrame, the path of a file, or a function of x and y"
+    kinds = "a DataArray, a shapely geometry, a GeoDataFrame, an array on its pixels, a path, or a function of x and y"
     raise OptionError(f"{name} is a {type(where).__name__}: give {kinds}")
 
 
-def _where_mask(where: Where, crs: Any, name: str) -> Mask:
+def _where_mask(where: Where, crs: Any, name: str, grid: GeoBox | None) -> Mask:
     """Mask of what :func:`inside` and :func:`outside` return."""
     bare = where.crs is not None and (callable(where.places) or getattr(where.places, "crs", None) is None)
     bare &= not isinstance(where.places, str | os.PathLike | DataArray | Where)
-    mask = as_mask(where.places, where.crs if bare else crs, name)
+    mask = as_mask(where.places, where.crs if bare else crs, name, grid)
     if mask is None:
         raise OptionError(f"{name} is {where!r}: give places")
     found = mask_in_crs(mask, where.crs, crs) if bare else mask
@@ -227,6 +233,25 @@ def _polygon_mask(polygon: shapely.Geometry, crs: Any) -> Mask:
     shapely.prepare(polygon)
     middle = (polygon.bounds[0] + polygon.bounds[2]) / 2
     return lambda x, y: np.asarray(shapely.contains_xy(polygon, wrap_longitude(crs, x, middle), y), bool)
+
+
+def _array_mask(where: NDArray[Any], crs: Any, name: str, grid: GeoBox | None) -> Mask:
+    shape = (0, 0) if grid is None else (int(grid.shape[0]), int(grid.shape[1]))
+    values = where.reshape(where.shape[-2:]) if where.ndim > 2 and where.size == np.prod(where.shape[-2:]) else where
+    if grid is None or values.shape != shape or values.dtype.kind not in "biuf":
+        on = "an array cannot be placed here" if grid is None else f"the image has {shape[0]} x {shape[1]} pixels"
+        raise OptionError(f"{name} is an array {where.shape} of {where.dtype}, {on}: give numbers or bool per pixel")
+    good = np.nan_to_num(values).astype(bool)
+
+    def mask(x: Floats, y: Floats) -> NDArray[np.bool_]:
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        cols, rows = (np.rint(part).reshape(x.shape) for part in map_to_grid(crs, grid, x.ravel(), y.ravel()))
+        inside = (rows >= 0) & (rows < good.shape[0]) & (cols >= 0) & (cols < good.shape[1])
+        out = np.zeros(x.shape, bool)
+        out[inside] = good[rows[inside].astype(np.intp), cols[inside].astype(np.intp)]
+        return out
+
+    return mask
 
 
 def _raster_mask(where: DataArray, crs: Any, name: str) -> Mask:

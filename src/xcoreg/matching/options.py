@@ -23,6 +23,10 @@ _SMALLEST_WINDOW, _LARGEST_WINDOW, _NARROWEST = 16, 1 << 20, 8  # px, px, and on
 _CONTRASTS = ("same", "reversed", "any")
 _OVER_TERRAIN = ("auto", "translation", "affine", "polynomial2", "polynomial3")  # beside which a parallax is fitted
 # Matchers of images: intensities, edges, and edges where intensities find nothing.
+IMAGES_START = (
+    "initial_shift= belongs to elevation matchers that find a shift ('nuth_kaab', 'rigid'): give max_shift= or a "
+    "larger window= for images"
+)
 GEOMETRIES = ("shift", "similarity", "affine", "homography", "auto")
 IMAGE_MATCHERS = ("phase", "structure", "auto")
 
@@ -41,6 +45,7 @@ class MatchOptions(TypedDict, total=False):
     window: int | tuple[int, int] | None
     at: tuple[float, float] | None
     max_shift: float | None
+    initial_shift: tuple[float, float] | None
     windows: int
     contrast: Literal["same", "reversed", "any"]
     where: Any
@@ -86,13 +91,16 @@ class Options:
         Centre of the one window to use, CRS units of the target. Default: several windows, chosen for their texture.
     max_shift : float, optional
         Largest correction on each axis, target px. Default: two fifths of the largest window tried.
+    initial_shift : (dx, dy), optional
+        Of elevation models: where the search for the correction begins, CRS units of the target; `max_shift` counts
+        from there. The fit is that of the target as it is, this included.
     windows : int
         Number of windows of the first round; for images alone.
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
-    where, ref_where : DataArray, geometry, GeoDataFrame or callable, optional
-        Use the image only where true (inside); see :func:`xcoreg.matching.masks.as_mask`, for quality layers
-        :mod:`xcoreg.masks`.
+    where, ref_where : DataArray, array, geometry, GeoDataFrame or callable, optional
+        Use the image only where true (inside); a numpy array has the pixels of the image; see
+        :func:`xcoreg.matching.masks.as_mask`, for quality layers :mod:`xcoreg.masks`.
     nodata, ref_nodata : float, optional
         Marker of missing pixels, instead of the stored or found one; may be NaN or -inf.
     footprint, ref_footprint : shapely geometry, WKT, GeoDataFrame or path of a vector file, optional
@@ -125,6 +133,7 @@ class Options:
     window: int | tuple[int, int] | None = None
     at: tuple[float, float] | None = None
     max_shift: float | None = None
+    initial_shift: tuple[float, float] | None = None
     windows: int = 9
     contrast: str = "same"
     where: Any = None
@@ -155,6 +164,12 @@ class Options:
     def terms(self) -> Terms | None:
         """What is estimated between two elevation models, None for images."""
         return None if callable(self.matcher) or self.matcher in IMAGE_MATCHERS else parse_terms(self.matcher)
+
+    @property
+    def start(self) -> tuple[float, float]:
+        """Correction where the search begins, CRS units."""
+        dx, dy = (0.0, 0.0) if self.initial_shift is None else self.initial_shift
+        return float(dx), float(dy)
 
     def by(self, matcher: str) -> Self:
         """Make options for one of the matchers between which "auto" chooses."""
@@ -314,13 +329,19 @@ def _check_numbers(options: Options) -> None:
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
     if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
         raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
-    if options.at is not None:
-        try:
-            place = np.asarray(options.at, np.float64)
-        except (TypeError, ValueError):
-            place = np.empty(0)
-        if place.shape != (2,) or not np.isfinite(place).all():
-            raise OptionError(f"at is {options.at!r}: give (x, y), the window's centre in CRS units of the target")
+    _check_pair("at", options.at, "(x, y), the window's centre in CRS units of the target")
+    _check_pair("initial_shift", options.initial_shift, "(dx, dy), a correction in CRS units of the target")
+
+
+def _check_pair(name: str, given: Any, what: str) -> None:
+    if given is None:
+        return
+    try:
+        pair = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        pair = np.empty(0)
+    if pair.shape != (2,) or not np.isfinite(pair).all():
+        raise OptionError(f"{name} is {given!r}: give {what}")
 
 
 def _check_local(options: LocalOptions) -> None:
@@ -363,6 +384,9 @@ def _check_choices(options: Options) -> None:
         raise OptionError(
             "geometry= is measured by many windows of images: leave out at=, max_shift=, elevation matchers"
         )
+    shiftless = options.matcher != "auto" and (terms is None or not (terms.shift or terms.rigid))
+    if options.initial_shift is not None and shiftless:
+        raise OptionError(IMAGES_START)
     if options.bias is not None and (terms is None or terms.rigid or terms.classic):
         raise OptionError("bias= belongs to matcher='nuth_kaab', 'vertical', 'deramp' or a list of these")
     if terms is not None and terms.rigid and isinstance(options, LocalOptions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,8 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Floats
-from xcoreg.core.dem import Terms, solve
+from xcoreg.core.dem import SearchArea, Solution, Terms, solve
+from xcoreg.core.dem.acceptance import check_heights
 from xcoreg.core.dem.classic import slope_azimuth
 from xcoreg.core.dem.observations import Observation, make_observation
 from xcoreg.core.dem.surface import Surface, make_target
@@ -23,19 +25,17 @@ from xcoreg.core.sampling import sample
 from xcoreg.errors import MatchError, NoOverlap, OptionError
 from xcoreg.georef import as_crs, linear_of, map_to_pixel, transform_points, vector_to_map, vector_to_pixel
 from xcoreg.georef.crs import metres_per_pixel
-from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, without_shift
+from xcoreg.matching.elevation import OverlapSolution, build_elevation_fit, datum_notes, without_shift
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.options import Options
-from xcoreg.matching.result import target_heights
 from xcoreg.matching.rigid import solve_rigid_overlap
 from xcoreg.raster.bands import common_unit, height_scaling, height_unit
-from xcoreg.raster.georeference import Unit, parse_unit
-from xcoreg.raster.raster import Raster, make_raster
+from xcoreg.raster.georeference import Unit
+from xcoreg.raster.point_heights import height_column, heights_of, unit_of_points
+from xcoreg.raster.raster import Raster, make_raster, target_heights
 from xcoreg.results.coregistration import Coregistration
 from xcoreg.results.details import Details, Interim
 
-#: Names of columns that hold heights, tried in this order, whatever their case.
-_HEIGHT_COLUMNS = ("z", "height", "h", "elevation", "elev", "h_ell", "altitude")
 # Pixels are read in tiles of this side, with a margin for corrections; of many tiles this many, evenly selected.
 _TILE, _MARGIN, _MOST = 512, 40, 256
 # Slopes are taken over the first of these distances, px; over the second one their noise is independent.
@@ -76,9 +76,9 @@ class PointSamples:
         """One column of points in their order, so that neighbours along a track stay neighbours."""
         return len(self.z), 1
 
-    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
+    def observe(self, move: Floats, ref_slopes_only: bool = False, *, fine: bool = False) -> Observation:
         """Sample the model, moved by (dcol, drow) px, at the points: move (2,) float."""
-        del ref_slopes_only
+        del ref_slopes_only, fine
         here, slopes, at = self._sample(move, _NEAR)
         return make_observation(np.asarray(self.z[at] - here[at], np.float32), slopes, slopes, at)
 
@@ -118,59 +118,38 @@ class PointSamples:
         del factor
 
 
-def _common_unit(raster: Raster, points: Any) -> tuple[Unit, float]:
-    """Find the unit of the heights of a raster, and the factor for those of points (of their CRS, attrs["units"])."""
-    crs = None if points.crs is None else as_crs(points.crs)
-    vertical = None if crs is None else crs.sub_crs_list[-1] if crs.is_compound else crs
-    axes = [] if vertical is None else vertical.axis_info
-    named = points.attrs.get("units") or (axes[-1].unit_name if len(axes) in (1, 3) else None)
-    return common_unit(height_unit(raster.data, as_crs(raster.grid.crs)), parse_unit(named))
-
-
-def heights_on(raster: Raster, points: Any, column: str | None, where: Any = None) -> Heights:
-    """Read positions and heights from a GeoDataFrame."""
-    if not (points.geom_type == "Point").all():
-        raise OptionError("the reference has geometries that are not points: select its points")
-    unit, factor = _common_unit(raster, points)
-    z = _column(points, column) * factor
+def heights_on(
+    raster: Raster, points: Any, column: str | None, where: Any = None, start: Sequence[float] = (0.0, 0.0)
+) -> Heights:
+    """Read positions and heights from a GeoDataFrame, those that lie on the raster once it is moved by `start`."""
+    unit, factor = common_unit(height_unit(raster.data, as_crs(raster.grid.crs)), unit_of_points(points))
+    z = heights_of(points, height_column(points, column)) * factor
     crs = raster.grid.crs
     x, y = (np.asarray(part, np.float64) for part in (points.geometry.x, points.geometry.y))
     if points.crs is not None:
         x, y = transform_points(points.crs, crs, x, y)
-    col, row = map_to_pixel(raster.grid.affine, x, y)
+    col, row = map_to_pixel(raster.grid.affine, x - start[0], y - start[1])
     rows, cols = raster.shape
     with np.errstate(invalid="ignore"):
         use = np.isfinite(z) & (col >= 0) & (row >= 0) & (col <= cols - 1) & (row <= rows - 1)
     if not use.any():
         raise NoOverlap(f"none of the {len(z)} points with a height lies on the {raster.name}")
-    mask = as_mask(where, crs)
+    mask = as_mask(where, crs, grid=raster.grid)
     if mask is not None:
-        use[use] &= np.asarray(mask(x[use], y[use]), bool)
+        use[use] &= np.asarray(mask(x[use] - start[0], y[use] - start[1]), bool)
     index = np.flatnonzero(use)
     return Heights(x[index], y[index], z[index], index, unit)
 
 
-def _column(points: Any, column: str | None) -> Floats:
-    if column is not None:
-        if column not in points.columns:
-            raise OptionError(f"the points have no column {column!r}, only {', '.join(map(str, points.columns))}")
-        return np.asarray(points[column], np.float64)
-    if bool(points.has_z.all()):
-        return np.asarray(points.geometry.z, np.float64)
-    known = {str(name).lower(): name for name in points.columns}
-    found = next((known[name] for name in _HEIGHT_COLUMNS if name in known), None)
-    if found is None:
-        names = ", ".join(str(name) for name in points.columns)
-        raise OptionError(f"no heights among {names}: name their column with z=")
-    return np.asarray(points[found], np.float64)
-
-
-def point_samples(raster: Raster, heights: Heights) -> tuple[list[PointSamples], tuple[float, float]]:
-    """Read the raster around points; return the samples and their common origin on the map."""
+def point_samples(
+    raster: Raster, heights: Heights, start: Sequence[float] = (0.0, 0.0)
+) -> tuple[list[PointSamples], tuple[float, float]]:
+    """Read the raster, moved by `start`, around points; return the samples and their common origin on the map."""
     affine = raster.grid.affine
     col, row = map_to_pixel(affine, heights.x, heights.y)
     middle = float(col.mean()), float(row.mean())
-    tile = (row // _TILE).astype(int) * 100_000 + (col // _TILE).astype(int)
+    at_col, at_row = map_to_pixel(affine, heights.x - start[0], heights.y - start[1])
+    tile = (at_row // _TILE).astype(int) * 100_000 + (at_col // _TILE).astype(int)
     names = np.unique(tile)
     order = np.argsort((np.arange(len(names)) * _GOLDEN) % 1, kind="stable")
     samples, (gain, offset) = [], height_scaling(raster.data)
@@ -195,43 +174,92 @@ _ABOVE_NOISE = 2.5  # slopes must exceed those of pure noise by this factor
 _LEVEL = 2.0  # flatter terrain, degrees, has no aspect
 
 
-def match_points(target: DataArray | Dataset, points: Any, options: Options) -> Coregistration:
-    """Measure the correction of an elevation model by points of known height."""
+@dataclass(frozen=True, eq=False)
+class PointProblem:
+    """An elevation model and points of known height, prepared for matching; `start` in CRS units, `search` in px."""
+
+    raster: Raster
+    heights: Heights
+    terms: Terms
+    linear: Any
+    metres: Floats
+    start: tuple[float, ...]
+    search: SearchArea
+
+    def solve(self, samples: Sequence[PointSamples], search: SearchArea | None = None) -> Solution:
+        """Solve for a shift or an offset; the terrain below the points must have relief."""
+        found = solve(samples, self.terms, search or self.search, to_metres=self.metres, fewest=_FEWEST)
+        shifted = self.terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
+        if shifted and not _has_relief(samples, np.nan_to_num(found.move)):
+            found = without_shift(found)
+        return self.checked(found, samples)
+
+    def checked(self, found: Solution, samples: Sequence[PointSamples]) -> Solution:
+        """Refuse heights in another unit, of the other sign, or of other terrain."""
+        move = found.move if np.isfinite(found.move).all() else self.search.start
+        seen = [one.observe(move) for one in samples]
+        reference = [one.z[obs.at] for one, obs in zip(samples, seen, strict=True)]
+        if not reference or found.status is Status.NO_DATA:
+            return found
+        target = np.concatenate([z - obs.dh for z, obs in zip(reference, seen, strict=True)])
+        steps = np.concatenate([np.hypot(obs.col, obs.row) for obs in seen])
+        shifted = self.terms.shift or self.terms.rigid
+        refusal = check_heights(target, np.concatenate(reference), steps, shifted=shifted)
+        return found if refusal is None else replace(found, status=refusal.status, refusal=refusal)
+
+    def details(self, options: Options) -> Details:
+        """Record how a fit came about."""
+        interim = Interim(linear=self.linear, points=len(self.heights.x))
+        record = target_heights(self.raster, self.heights.unit)
+        nodata = self.raster.certain.nodata
+        return Details(options=options.record(), tgt_nodata=nodata, interim=interim, heights=record)
+
+
+def prepare_points(target: DataArray | Dataset, points: Any, options: Options) -> PointProblem:
+    """Read the heights of points over an elevation model."""
     if callable(options.matcher) or options.ref_where is not None or options.ref_band is not None:
         raise OptionError("points take an elevation matcher by name; ref_where and ref_band belong to images")
     if options.bias is not None:
         raise OptionError("bias= needs two elevation models: points are too few for it")
     raster = make_raster(target, band=options.band, nodata=options.nodata, name="target")
-    heights = heights_on(raster, points, options.z, options.where)
+    start = options.start
+    heights = heights_on(raster, points, options.z, options.where, start)
     terms = options.terms or Terms(shift=True)
     if terms.auto:
         raise OptionError("matcher='rigid:auto' needs two elevation models: name the matcher for points")
     linear = linear_of(raster.grid.affine)
+    middle = float(np.median(heights.y)) if len(heights.y) else raster.grid.extent.geom.centroid.y
+    metres = metres_per_pixel(raster.grid.crs, linear, middle) / (heights.unit.metres or 1.0)
+    limit = np.inf if options.max_shift is None else options.max_shift
+    search = SearchArea(limit, np.stack(vector_to_pixel(linear, *start)))
+    return PointProblem(raster, heights, terms, linear, metres, start, search)
+
+
+def match_points(target: DataArray | Dataset, points: Any, options: Options) -> Coregistration:
+    """Measure the correction of an elevation model by points of known height."""
+    problem = prepare_points(target, points, options)
+    raster, heights, terms = problem.raster, problem.heights, problem.terms
     if len(heights.x):
         place = shapely.Point(float(np.median(heights.x)), float(np.median(heights.y)))
-        samples, origin = point_samples(raster, heights)
+        samples, origin = point_samples(raster, heights, problem.start)
     else:
         place = raster.grid.extent.geom.centroid
         samples, origin = [], (place.x, place.y)
-    limit = np.inf if options.max_shift is None else options.max_shift
-    metres = metres_per_pixel(raster.grid.crs, linear, place.y) / (heights.unit.metres or 1.0)
     rigid = None
     if terms.rigid:
-        found, rigid = solve_rigid_overlap(list(samples), terms, metres, limit, _FEWEST)
+        found, rigid = solve_rigid_overlap(list(samples), terms, problem.metres, problem.search, _FEWEST)
+        found = problem.checked(found, samples)
     else:
-        found = solve(samples, terms, max_shift=limit, to_metres=metres, fewest=_FEWEST)
+        found = problem.solve(samples)
     if not len(heights.x) and options.where is not None:
         found = replace(found, status=Status.MASKED)
-    shifted = terms.shift and found.status in (Status.OK, Status.NOT_CONVERGED)
-    if shifted and not _has_relief(samples, np.nan_to_num(found.move)):
-        found = without_shift(found)
-    interim = Interim(linear=linear, points=len(heights.x))
-    record = target_heights(raster, heights.unit)
-    details = Details(options=options.record(), tgt_nodata=raster.certain.nodata, interim=interim, heights=record)
-    return build_elevation_fit(raster, OverlapSolution(found, samples, linear, origin, rigid), details, place)
+    notes = datum_notes(raster.grid.crs, points.crs, found, heights.unit.metres or 1.0)
+    found = replace(found, warnings=(*found.warnings, *notes))
+    solution = OverlapSolution(found, samples, problem.linear, origin, rigid)
+    return build_elevation_fit(raster, solution, problem.details(options), place)
 
 
-def _has_relief(samples: list[PointSamples], move: Floats) -> bool:
+def _has_relief(samples: Sequence[PointSamples], move: Floats) -> bool:
     """Whether slopes along every axis exceed noise; points have no slopes of their own to compare."""
     both, own, count = (sum(part) for part in zip(*(one.relief(move) for one in samples), strict=True))
     size, axes = np.linalg.eigh(both)

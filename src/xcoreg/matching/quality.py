@@ -18,8 +18,9 @@ from xcoreg.results.details import Assessment, CheckPoints, TriedModel
 from xcoreg.results.shift import Shift
 
 if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
     from xcoreg.matching.blocks import Comparison
-    from xcoreg.matching.scene import Scene
     from xcoreg.results.tiepoints import TiePoints
 
 _USELESS = (
@@ -28,20 +29,20 @@ _USELESS = (
 )
 
 
-def mean_shift(points: TiePoints, model: Any, scene: Scene) -> Shift:
+def mean_shift(points: TiePoints, model: Any, grid: GeoBox, unit_z: str) -> Shift:
     """Make the one shift that describes the field best."""
     ok = points.ok
     mean = getattr(model, "horizontal", model)
     if mean.kind != "translation":
         mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
-    own = linear_of(scene.target.grid.affine)
+    own = linear_of(grid.affine)
     (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
-    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(scene.target.grid.crs))
+    shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(grid.crs))
     if model.dz_constant == 0.0:
         return shift
     cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
     height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
-    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=scene.unit.name)
+    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=unit_z)
 
 
 def assessment_of(points: TiePoints, choice: Choice) -> Assessment:

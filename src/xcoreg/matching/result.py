@@ -18,11 +18,9 @@ from xcoreg.georef.crs import unit_of
 from xcoreg.matching.options import LocalOptions, Options
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import WindowMatches, flag_beyond, to_points
-from xcoreg.raster.bands import entry_of
-from xcoreg.raster.georeference import Unit
-from xcoreg.raster.raster import Raster
+from xcoreg.raster.raster import Raster, target_heights
 from xcoreg.results.coregistration import Coregistration, Quality, current_versions
-from xcoreg.results.details import Details, Interim, TargetHeights, Window
+from xcoreg.results.details import Details, Interim, Window
 from xcoreg.results.shift import Shift
 from xcoreg.results.tiepoints import TiePoints
 
@@ -189,14 +187,6 @@ def scene_details(scene: Scene, options: Options, **interim: Any) -> Details:
 
 def _recorded_nodata(raster: Raster) -> float | int | None:
     return None if raster.nodata_source == "uncertain" else raster.nodata
-
-
-def target_heights(target: Raster, unit: Unit) -> TargetHeights:
-    """Record which band of the target held the heights, and their unit."""
-    band, name = target.data, entry_of(target.data, "long_name")
-    position = dict(target.lead).get("band", next((at for _, at in target.lead), 0))
-    variable = None if band.name is None else str(band.name)
-    return TargetHeights(unit.name, variable, int(position), None if name is None else str(name), str(target.dtype))
 
 
 def _corners(polygon: Any) -> tuple[tuple[float, float], ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xcoreg.core import Floats
-from xcoreg.core.dem import Samples, Solution, Terms, solve
+from xcoreg.core.dem import Samples, SearchArea, Solution, Terms, solve
 from xcoreg.core.dem.acceptance import check_extent, check_relief
 from xcoreg.core.dem.equations import Basis
 from xcoreg.core.dem.rigid import RigidSolution, solve_rigid
@@ -20,19 +20,20 @@ _WORSE = 1.02  # NMAD after over NMAD before that is refused
 
 
 def solve_rigid_overlap(
-    samples: list[Any], terms: Terms, metres: Floats, limit: float, fewest: int
+    samples: list[Any], terms: Terms, metres: Floats, search: SearchArea, fewest: int
 ) -> tuple[Solution, RigidSolution | None]:
     """Solve for a rigid motion; the solution is described as one of a shift in the middle of the overlap."""
     plain = Terms(shift=True)
-    first = solve(samples, plain, max_shift=limit, to_metres=metres, fewest=fewest, thorough=False)
+    first = solve(samples, plain, search, to_metres=metres, fewest=fewest, thorough=False, side=0)
     if first.refusal is not None or first.status in (Status.NO_DATA, Status.FLAT):
         return first, None
-    start = np.array([*np.nan_to_num(first.move), np.nan_to_num(first.height[0])])
-    found = solve_rigid(samples, start, metres, scale=terms.scale, max_shift=limit)
-    return _as_solution(samples, found, metres), found
+    known = np.isfinite(first.move).all()
+    start = np.array([*(first.move if known else search.start), np.nan_to_num(first.height[0])])
+    found = solve_rigid(samples, start, metres, search, scale=terms.scale)
+    return _as_solution(samples, found, metres, search.start), found
 
 
-def _as_solution(samples: list[Samples], found: RigidSolution, metres: Floats) -> Solution:
+def _as_solution(samples: list[Samples], found: RigidSolution, metres: Floats, start: Floats) -> Solution:
     """Describe a rigid motion by its shift, px, and offset in its centre."""
     inverse = np.eye(3)
     inverse[:2, :2] = np.linalg.inv(metres)
@@ -45,7 +46,7 @@ def _as_solution(samples: list[Samples], found: RigidSolution, metres: Floats) -
         if refusal is None and found.nmad_after > _WORSE * found.nmad_before:
             status = Status.NOT_IMPROVED
     else:
-        refusal = check_extent(samples) or check_relief(samples, np.zeros(2), shifted=True)
+        refusal = check_extent(samples) or check_relief(samples, start, shifted=True)
         status = status if refusal is None else refusal.status
     same = {name: getattr(found, name) for name in ("count", "median_before", "median_after")}
     same |= {name: getattr(found, name) for name in ("nmad_before", "nmad_after", "iterations")}

@@ -23,7 +23,7 @@ from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, pixel_to_map,
 from xcoreg.georef.transform import map_to_grid
 from xcoreg.matching.cutter import Cutter, make_cutters
 from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
-from xcoreg.matching.options import Options
+from xcoreg.matching.options import IMAGES_START, Options
 from xcoreg.raster.bands import common_unit, height_scaling, height_unit
 from xcoreg.raster.footprint import footprint, overlap
 from xcoreg.raster.georeference import UNKNOWN, Unit
@@ -45,6 +45,7 @@ class Scene:
     linear : Linear part of the matching grid, CRS units of the target per px.
     mask : Where both images may be used, positions in the CRS of the target.
     unit : Of the heights of the target.
+    start : Correction (dx, dy) where the search begins, CRS units: overlap and extent are those of the target there.
     """
 
     target: Raster
@@ -58,6 +59,7 @@ class Scene:
     linear: Linear
     mask: Mask | None
     unit: Unit = UNKNOWN
+    start: tuple[float, float] = (0.0, 0.0)
 
     @property
     def target_pixel(self) -> float:
@@ -96,13 +98,15 @@ def prepare(
     corrected: Affine | None = None,
 ) -> Scene:
     """Read overviews of two images and find their overlap; of the target at its place after a first correction."""
+    if options.initial_shift is not None and options.terms is None:
+        raise OptionError(IMAGES_START)
     # Both rasters are made before the first pixel is read: dask computes what they share once.
     how: dict[str, Any] = {"band": options.ref_band, "nodata": options.ref_nodata, "search": False}
     target = make_raster(target_image, band=options.band, nodata=options.nodata, name="target", search=False)
     reference = make_raster(reference_image, name="reference", **how)
     crs, ref_crs = target.grid.crs, reference.grid.crs
-    mask = None if options.where is None else as_mask(options.where, crs)
-    ref_mask = None if options.ref_where is None else as_mask(options.ref_where, ref_crs, "ref_where")
+    mask = None if options.where is None else as_mask(options.where, crs, grid=target.grid)
+    ref_mask = None if options.ref_where is None else as_mask(options.ref_where, ref_crs, "ref_where", reference.grid)
     target, reference = with_corner_nodata(target), with_corner_nodata(reference)
     for raster, option in ((target, "nodata"), (reference, "ref_nodata")):
         if raster.nodata_source == "uncertain":
@@ -119,8 +123,9 @@ def prepare(
         footprint(target, overviews[0]) if valid is None else _moved_polygon(valid, crs, corrected),
         footprint(reference, overviews[1]) if ref_valid is None else _as_polygon(ref_valid, ref_crs, "ref_footprint"),
     )
-    shared = overlap(footprints[0], crs, footprints[1], ref_crs)
-    extent = overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs)
+    start = options.start
+    shared = overlap(footprints[0], crs, footprints[1], ref_crs, start)
+    extent = overlap(target.grid.extent.geom, crs, reference.grid.extent.geom, ref_crs, start)
     target_cutter, reference_cutter, linear = make_cutters(target, reference)
     if ref_mask is not None:
         # Windows of the reference have positions in the CRS of the target, so its mask is asked in that CRS, too.
@@ -128,7 +133,7 @@ def prepare(
     logger.info("overlap: %s, matching pixels %s", tuple(round(edge, 3) for edge in shared.bounds), linear)
     cutters = replace(target_cutter, mask=mask, part=options.part), replace(reference_cutter, mask=ref_mask)
     both = both_masks(mask, ref_mask) if mask and ref_mask else mask or ref_mask
-    scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both)
+    scene = Scene(target, reference, overviews, footprints, shared, extent, *cutters, linear, both, start=start)
     return scene if options.terms is None else _in_one_unit(scene)
 
 

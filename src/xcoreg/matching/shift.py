@@ -42,6 +42,7 @@ from xcoreg.matching.scene import (
     window_size,
 )
 from xcoreg.matching.windows import WindowMatches, match_windows
+from xcoreg.raster.point_heights import is_points
 from xcoreg.results.coregistration import Coregistration
 
 logger = logging.getLogger("xcoreg")
@@ -60,7 +61,7 @@ _MANY = 4  # so many matched windows that contradict each other end the search
 def match(target: DataArray | Dataset, reference: Any, options: Options) -> Coregistration:
     """Measure one shift for the whole image; see :func:`xcoreg.match`."""
     with lazy.shared_chunks():
-        if hasattr(reference, "geometry") and hasattr(reference, "columns"):
+        if is_points(reference):
             fit = match_points(target, reference, options)
         else:
             if AUTO_BAND in (str(options.band), str(options.ref_band)):

@@ -203,11 +203,17 @@ def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = Fa
     return TiePoints(*places, dx, dy, dcol, drow, cov=cov, size=size, crs_wkt=wkt, **columns)
 
 
-def flag_beyond(points: TiePoints, max_shift: float | None, among: Any = True) -> TiePoints:
-    """Give windows (of those in `among`) whose correction exceeds `max_shift` the status TOO_FAR."""
+def flag_beyond(
+    points: TiePoints, max_shift: float | None, start: tuple[float, ...] = (0.0, 0.0), among: Any = True
+) -> TiePoints:
+    """Give windows (of `among`) whose correction is beyond `max_shift` from `start` (CRS units) the status TOO_FAR."""
     if max_shift is None:
         return points
-    far = np.maximum(np.abs(points.dcol), np.abs(points.drow)) > max_shift
+    dcol, drow = points.dcol, points.drow
+    if any(start) and points.grid is not None:
+        first = vector_to_pixel(linear_of(points.grid.affine), *start)
+        dcol, drow = dcol - first[0], drow - first[1]
+    far = np.maximum(np.abs(dcol), np.abs(drow)) > max_shift
     return points.with_status(far & among, Status.TOO_FAR)
 
 

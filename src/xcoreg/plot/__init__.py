@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from xcoreg.plot.compare import plot_before_after, plot_surface, plot_windows, save_flicker
 from xcoreg.plot.dem import plot_blocks, plot_dem
+from xcoreg.plot.dem_errors import plot_dem_errors
 from xcoreg.plot.fields import plot_field, plot_fit, plot_model, plot_points
 from xcoreg.plot.profiles import plot_profiles
 from xcoreg.plot.stack import plot_stack, save_animation
@@ -17,7 +18,7 @@ from xcoreg.plot.viewer import Page, animate, swipe
 from xcoreg.plot.windows import plot_window
 
 __all__ = [
-    "Page", "animate", "plot_before_after", "plot_blocks", "plot_dem", "plot_field", "plot_fit", "plot_model",
-    "plot_points", "plot_profiles", "plot_stack", "plot_surface", "plot_window", "plot_windows", "save_animation",
-    "save_figure", "save_flicker", "swipe",
+    "Page", "animate", "plot_before_after", "plot_blocks", "plot_dem", "plot_dem_errors", "plot_field", "plot_fit",
+    "plot_model", "plot_points", "plot_profiles", "plot_stack", "plot_surface", "plot_window", "plot_windows",
+    "save_animation", "save_figure", "save_flicker", "swipe",
 ]  # fmt: skip

@@ -336,7 +336,7 @@ def differences(
     known = np.isfinite(before) & np.isfinite(after)
     before[~known], after[~known] = np.nan, np.nan
     slope, aspect = _terrain(heights, grid)
-    mask = as_mask(where, grid.crs)
+    mask = as_mask(where, grid.crs, grid=tgt.grid)
     if mask is not None:
         row, col = np.mgrid[: grid.shape[0], : grid.shape[1]]
         known = known & mask(*georef.pixel_to_map(grid.affine, col, row))

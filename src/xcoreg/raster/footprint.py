@@ -47,9 +47,17 @@ def footprint(raster: Raster, overview: Overview | None = None) -> Polygon | Mul
 
 
 def overlap(
-    target: Polygon | MultiPolygon, target_crs: Any, reference: Polygon | MultiPolygon, reference_crs: Any
+    target: Polygon | MultiPolygon,
+    target_crs: Any,
+    reference: Polygon | MultiPolygon,
+    reference_crs: Any,
+    start: tuple[float, float] = (0.0, 0.0),
 ) -> Polygon | MultiPolygon:
-    """Intersect two footprints, in the target's CRS."""
+    """Intersect two footprints, in the target's CRS; the target moved by `start`, and the result moved back."""
+    if any(start):
+        ahead = shapely.transform(target, lambda xy: xy + start)
+        found = overlap(ahead, target_crs, reference, reference_crs)
+        return shapely.transform(found, lambda xy: xy - start)
     moved = carry_to_crs(reference, reference_crs, target_crs)
     if longitude_period(target_crs) is not None and not moved.is_empty:
         moved = _wrapped(moved, target, target_crs)

@@ -291,6 +291,12 @@ def moved_attrs(attrs: Mapping[Any, Any], transform: Any) -> dict[Any, Any]:
     return {key: value for key, value in attrs.items() if key not in _OLD_PLACE} | new
 
 
+def is_in_pixels(fit: Any) -> bool:
+    """Whether a fit is one of images without a georeference."""
+    wkt = getattr(fit, "crs_wkt", None)  # whatever is no fit is refused later
+    return bool(wkt and "pixel" in wkt and is_pixels(as_crs(wkt)))
+
+
 def is_pixels(crs: CRS) -> bool:
     """Whether a CRS counts pixels, as :data:`PIXELS` does."""
     return bool(crs.is_engineering and crs.axis_info and crs.axis_info[0].unit_name == "pixel")

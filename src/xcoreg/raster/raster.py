@@ -12,7 +12,7 @@ from xarray import DataArray, Dataset, Variable
 from xcoreg import lazy
 from xcoreg.errors import OptionError
 from xcoreg.files import GDAL_ERRORS, STORE_ERRORS
-from xcoreg.raster.bands import check_pixels, pick_band, pick_variable, reading, spatial_dims
+from xcoreg.raster.bands import check_pixels, entry_of, pick_band, pick_variable, reading, spatial_dims
 from xcoreg.raster.file_mask import MASK, alpha_of, mask_of
 from xcoreg.raster.grid import grid_of
 from xcoreg.raster.nodata import (
@@ -26,6 +26,7 @@ from xcoreg.raster.nodata import (
     void_value,
 )
 from xcoreg.raster.overview import gain_for, overview_of, scaled
+from xcoreg.results.details import TargetHeights
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from xcoreg.lazy.graph import Box
+    from xcoreg.raster.georeference import Unit
     from xcoreg.raster.overview import Overview
 
 
@@ -337,3 +339,11 @@ def cache_box(raster: Raster, box: Box) -> Raster:
     known = {f.name: getattr(raster, f.name) for f in fields(Raster)}
     masked = next(iter(raster.read_mask([inner])), None)
     return _CachedRaster(**known, box=inner, pixels=raster.read_raw([inner])[0], masked=masked)
+
+
+def target_heights(target: Raster, unit: Unit) -> TargetHeights:
+    """Record which band of the target held the heights, and their unit."""
+    band, name = target.data, entry_of(target.data, "long_name")
+    position = dict(target.lead).get("band", next((at for _, at in target.lead), 0))
+    variable = None if band.name is None else str(band.name)
+    return TargetHeights(unit.name, variable, int(position), None if name is None else str(name), str(target.dtype))

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from xcoreg import georef
 from xcoreg.core.matches import Status
 from xcoreg.errors import NoOverlap
-from xcoreg.plot import dem
+from xcoreg.plot import dem, dem_errors
 from xcoreg.plot.style import new_figure
 from xcoreg.report.html import escape, figure_html, paragraphs, side_by_side, table
 from xcoreg.results.coregistration import Coregistration
@@ -318,7 +318,16 @@ def _charts(found: dem.Differences, fit: Coregistration) -> list[str]:
     dem.draw_aspect(second.add_subplot(), found, fit)
     alt = f"Histogram of reference minus target: NMAD {before.nmad:.2f} m before and {after.nmad:.2f} m after."
     caption = "Medians that follow the curve are due to a horizontal shift; after the correction they lie on a line."
-    return [figure_html(first, alt), figure_html(second, "Differences over slope against aspect.", caption)]
+    third, fourth = new_figure(6, 4.4), new_figure(6, 4.4)
+    dem_errors.draw_slopes(third.add_subplot(), found)
+    dem_errors.draw_variogram(fourth.add_subplot(), found)
+    flat = "A level variogram is that of errors without correlation; where it rises, neighbours share their errors."
+    return [
+        figure_html(first, alt),
+        figure_html(second, "Differences over slope against aspect.", caption),
+        figure_html(third, "Median and NMAD of the differences by slope."),
+        figure_html(fourth, "Variogram of the differences.", flat),
+    ]
 
 
 def block_figures(fit: Coregistration) -> str:

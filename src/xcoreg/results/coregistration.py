@@ -340,6 +340,63 @@ class Coregistration:
 
         return with_heights(self, dem)
 
+    def to_matrix(self) -> tuple[Any, Any]:
+        """Matrix of a shift or a rigid motion of elevation models, for other programs.
+
+        Returns
+        -------
+        matrix, centroid : (4, 4), (3,) float64
+            ``P' - centroid = matrix @ (P - centroid)`` in metres (the unit of the heights) to the East, North and up;
+            centroid: map position and height. Back by :func:`xcoreg.fit_from_matrix`.
+
+        Raises
+        ------
+        OptionError
+            When the correction varies from place to place.
+        """
+        from xcoreg.warp.motion import to_matrix
+
+        return to_matrix(self)
+
+    def inverse(self) -> Coregistration:
+        """Correction from the reference to the target.
+
+        Returns
+        -------
+        Coregistration
+            Of a shift, with or without a tilt, or of a rigid motion.
+
+        Raises
+        ------
+        OptionError
+            When the correction varies otherwise: match the other way round.
+        """
+        from xcoreg.warp.motion import inverse
+
+        return inverse(self)
+
+    def then(self, other: Coregistration) -> Coregistration:
+        """Compose this correction with one that follows it.
+
+        Parameters
+        ----------
+        other : Coregistration
+            Measured on what this one has corrected, in the same CRS; both are shifts or rigid motions.
+
+        Returns
+        -------
+        Coregistration
+            To be applied to the target of this one; covariances are added as those of independent errors.
+
+        Raises
+        ------
+        OptionError
+            When one of them varies from place to place, or the CRSs differ.
+        """
+        from xcoreg.warp.motion import then
+
+        return then(self, other)
+
     def dem_error(self, dem: Any) -> Any:
         """Error of an elevation model at every pixel, from the residuals of the match by slope.
 

@@ -185,7 +185,8 @@ def _name_of(image: Any) -> str:
     path = (
         "" if str(source).startswith("<") else str(source or "").partition("?")[0]
     )  # no XML, no signature of an address
-    return PurePath(path).name if path else str(getattr(image, "name", None) or "")
+    name = None if hasattr(image, "columns") else getattr(image, "name", None)  # a column may be called "name"
+    return PurePath(path).name if path else "" if name is None else str(name)
 
 
 def corrections_of(image: Any) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcoreg.core.dem import DemWindow, parse_terms, solve
+from xcoreg.core.dem import DemWindow, SearchArea, parse_terms, solve
 from xcoreg.core.matches import Status
 from xcoreg.simulate import DemNoise, dem_pair
 
@@ -126,7 +126,7 @@ def test_ridges_determine_the_shift_across_them():
 
 
 def test_the_largest_shift_is_respected(both):
-    assert solve([patch_of(both)], parse_terms("nuth_kaab"), max_shift=0.3).status is Status.TOO_FAR
+    assert solve([patch_of(both)], parse_terms("nuth_kaab"), SearchArea(0.3)).status is Status.TOO_FAR
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from xcoreg.core import Floats
 from xcoreg.core.dem.covariance import Cells, correlated_covariance
 from xcoreg.core.dem.equations import Equations, spread_of
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples, gradients, shift_window
+from xcoreg.core.dem.whiten import Whitened
 from xcoreg.core.matches import Status
 
 # Block sizes over which relief is compared, for windows of at least so many px.
@@ -82,9 +83,7 @@ def check_relief(samples: Sequence[Samples], move: Floats, *, shifted: bool) -> 
     grows = coarse.reference > fine.reference or coarse.target > fine.target
     best = max(np.nan_to_num([fine.correlation, coarse.correlation]))
     if grows and best < _UNRELATED and coarse.count >= _FEWEST:
-        text = f"the models show different terrain (their slopes correlate by {best:.2f})"
-        far = "" if shifted else ", or are farther apart than the terrain varies: matcher='nuth_kaab' finds a shift"
-        return Refusal(Status.NOT_IMPROVED, text, f"check that both show the same place{far}")
+        return _unrelated(best, "slopes", shifted)
     return None
 
 
@@ -108,6 +107,34 @@ def _other_unit(found: Relief) -> Refusal | None:
     unit = f": those of the {which} seem to be in {_UNITS[near]}" if named else ""
     text = f"the heights of the target are {ratio:.3g} times those of the reference{unit}"
     return Refusal(Status.DISAGREES, text, "give the units, dem.attrs['units'] = 'ft', or convert one of the models")
+
+
+_ROUGH = 4.0  # spread of heights over steps from pixel to pixel that flat ground, which is noise, does not reach
+
+
+def check_heights(target: Floats, reference: Floats, steps: Floats, *, shifted: bool) -> Refusal | None:
+    """Refuse heights (n,) at points that differ in unit or sign, or show other terrain; steps of the target per px."""
+    both = np.stack([reference, target]).astype(np.float64)
+    if both.shape[1] < _FEWEST:
+        return None
+    both -= np.median(both, axis=1, keepdims=True)
+    spread = np.array([spread_of([part]).nmad for part in both])
+    both = np.clip(both, -_CLIP * spread[:, None], _CLIP * spread[:, None])
+    reference_size, target_size = np.sqrt((both**2).mean(1)).tolist()
+    if not target_size > _ROUGH * float(np.median(steps)):
+        return None
+    scale = reference_size * target_size
+    found = Relief(float((both[0] * both[1]).mean()) / scale if scale > 0 else np.nan, target_size, reference_size,
+                   both.shape[1])  # fmt: skip
+    if (wrong := _constant(found)) or (wrong := _other_unit(found)):
+        return wrong
+    return _unrelated(found.correlation, "heights", shifted) if found.correlation < _RELATED else None
+
+
+def _unrelated(correlation: float, what: str, shifted: bool) -> Refusal:
+    text = f"the models show different terrain (their {what} correlate by {correlation:.2f})"
+    far = "" if shifted else ", or are farther apart than the terrain varies: matcher='nuth_kaab' finds a shift"
+    return Refusal(Status.NOT_IMPROVED, text, f"check that both show the same place{far}")
 
 
 _NARROW = 8  # px; slopes along a narrower overlap are unknown once it is interpolated
@@ -162,16 +189,27 @@ Columns = Callable[[int, Observation], list[Floats]]
 
 
 def extended_solution(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations, extra: Columns, first: int
+    samples: Sequence[Samples],
+    observations: Sequence[Observation],
+    equations: Equations,
+    extra: Columns,
+    first: int,
+    better: Whitened | None = None,
 ) -> Extended | None:
-    """Solve again with extra columns beside those from `first` on, with the weights as they are."""
+    """Solve again with extra columns beside those from `first` on, with the weights as they are.
+
+    better : Whitened equations of the shift, where these were solved: heights follow from it.
+    """
     step = max(1, sum(len(one.dh) for one in observations) // _SAMPLE) | 1
-    thin = [slice(None, None, step)] * len(observations)
-    own = [np.stack([c[s] for c in cols[first:]]) for cols, s in zip(equations.columns, thin, strict=True)]
-    more = [np.stack([c[s] for c in extra(k, one)]) for k, (one, s) in enumerate(zip(observations, thin, strict=True))]
-    weights = [w[s] for w, s in zip(equations.weights, thin, strict=True)]
-    rest = [r[s] for r, s in zip(equations.residuals, thin, strict=True)]
-    design = [np.concatenate(pair).astype(np.float64) for pair in zip(own, more, strict=True)]
+    thin = slice(None, None, step)
+    more = [extra(k, one) for k, one in enumerate(observations)]
+    if better is not None:
+        more = [[off(np.asarray(c, np.float32)) for c in cs] for off, cs in zip(better.means, more, strict=True)]
+        mine, weights, rest = better.columns, better.weights, better.residuals
+    else:
+        mine, weights, rest = [cols[first:] for cols in equations.columns], equations.weights, equations.residuals
+    weights, rest = ([part[thin] for part in parts] for parts in (weights, rest))
+    design = [np.stack([c[thin] for c in (*own, *new)]).astype(np.float64) for own, new in zip(mine, more, strict=True)]
     normal = np.sum([(d * w) @ d.T for d, w in zip(design, weights, strict=True)], axis=0)
     p = len(design[0]) - len(more[0])
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
@@ -182,7 +220,7 @@ def extended_solution(
         return None
     right = np.sum([d @ (w * r) for d, w, r in zip(design, weights, rest, strict=True)], axis=0)
     found = inverse @ right
-    places = [one.positions(obs.at[s]) for one, obs, s in zip(samples, observations, thin, strict=True)]
+    places = [one.positions(obs.at[thin]) for one, obs in zip(samples, observations, strict=True)]
     cells = Cells.over_positions(places)
     # The noise is what the extra columns leave as well.
     scores = [w * (r - found @ d) for d, w, r in zip(design, weights, rest, strict=True)]
@@ -190,12 +228,19 @@ def extended_solution(
         [cells.sums([d[k] * one for d, one in zip(design, scores, strict=True)]) for k in range(len(found))]
     )
     both, before = np.tensordot(inverse, sums, 1), np.tensordot(plain, sums[:p], 1)
-    change = found[:p] - plain @ right[:p]
-    return Extended(found[p:], correlated_covariance(both[p:]), change, correlated_covariance(both[:p] - before))
+    change, change_cov = found[:p] - plain @ right[:p], correlated_covariance(both[:p] - before)
+    if better is not None:
+        follows = -np.linalg.solve(equations.normal[2:, 2:], equations.normal[2:, :2])
+        onto = np.concatenate([np.eye(2), follows])
+        change, change_cov = onto @ change, onto @ change_cov @ onto.T
+    return Extended(found[p:], correlated_covariance(both[p:]), change, change_cov)
 
 
 def spatial_change(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
+    samples: Sequence[Samples],
+    observations: Sequence[Observation],
+    equations: Equations,
+    better: Whitened | None = None,
 ) -> tuple[float, float, float, bool]:
     """Displacement left by a constant shift: its size (px, root mean square), rotation (degrees), scale, clear or not.
 
@@ -206,9 +251,10 @@ def spatial_change(
 
     def columns(k: int, one: Observation) -> list[Floats]:
         u, v = ((place - centre) / half for place, centre in zip(samples[k].positions(one.at), middle, strict=True))
-        return [-one.col * u, -one.col * v, -one.row * u, -one.row * v, u, v]
+        turned = [-one.col * u, -one.col * v, -one.row * u, -one.row * v]
+        return turned if better is not None else [*turned, u, v]
 
-    found = extended_solution(samples, observations, equations, columns, 0)
+    found = extended_solution(samples, observations, equations, columns, 0, better)
     if found is None:
         return 0.0, 0.0, 0.0, False
     a, part = found.extra[:4], found.extra_cov[:4, :4]
@@ -229,7 +275,10 @@ def _corners(samples: Sequence[Samples], observations: Sequence[Observation]) ->
 
 
 def aspect_change(
-    samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
+    samples: Sequence[Samples],
+    observations: Sequence[Observation],
+    equations: Equations,
+    better: Whitened | None = None,
 ) -> Extended | None:
     """Change of the solution when differences may depend on aspect and slope alone, as forests and radar make them.
 
@@ -243,7 +292,7 @@ def aspect_change(
         size = np.sqrt(sizes[k] ** 2 + soft**2)
         return [one.col / size, one.row / size, sizes[k]]
 
-    return extended_solution(samples, observations, equations, columns, 0)
+    return extended_solution(samples, observations, equations, columns, 0, better)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,13 +311,14 @@ def review(
     cov: Floats,
     *,
     shift: bool,
+    better: Whitened | None = None,
 ) -> Review:
     """Test what is left of heights for a turn, a scale, and a dependence on aspect; without `shift`, for a shift."""
     if sum(len(one.dh) for one in observations) < _FEWEST_TESTED:
         return Review()
     if not shift:
         return _shift_left(samples, observations, equations)
-    size, turn, scale, clear = spatial_change(samples, observations, equations)
+    size, turn, scale, clear = spatial_change(samples, observations, equations, better)
     left = f"{size:.2g} px on average (rotation {turn:+.2g} degrees, scale {1 + scale:.5g})"
     if clear and size > _REFUSED:
         text = f"no single shift is right: it changes over the overlap by {left}"
@@ -276,7 +326,7 @@ def review(
     notes = []
     if clear and size > _REPORTED:
         notes.append(f"the shift changes over the overlap by {left}: matcher='rigid' or match_local may do better")
-    found, change = aspect_change(samples, observations, equations), None
+    found, change = aspect_change(samples, observations, equations, better), None
     if found is not None and _matters(found, cov):
         change = found.change
         notes.append(

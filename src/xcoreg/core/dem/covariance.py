@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xcoreg.core import Floats, Ints
 from xcoreg.core.dem.equations import Equations, spread_of
 from xcoreg.core.dem.observations import Observation, Samples
+from xcoreg.core.dem.variogram import mean_variance
 
 Field = tuple[tuple[int, int], Ints, Floats]
 
@@ -84,7 +85,7 @@ class Cells:
         known = [place for place in places if len(place[0])]
         low = [min(float(place[axis].min()) for place in known) for axis in range(2)]
         spans = [max(float(place[axis].max()) for place in known) - low[axis] for axis in range(2)]
-        side = max(int(np.ceil(max(spans) / _CELLS)), 1)
+        side = max(int(np.ceil(max(spans) / _CELLS)), 2 if max(spans) > _CELLS / 2 else 1)
         cols, rows = (int(span // side) + 1 for span in spans)
         index = [
             ((row - low[1]) // side).astype(np.intp) * cols + ((col - low[0]) // side).astype(np.intp)
@@ -100,26 +101,29 @@ class Cells:
         return total.reshape(self.shape)
 
 
-def correlated_covariance(sums: Floats) -> Floats:
+def correlated_covariance(sums: Floats, smallest: int = 1) -> Floats:
     """Covariance (m, m) of totals of cell sums (m, rows, cols) whose noise may be correlated over any distance.
 
     Sums over squares of growing size (Bartlett's kernel): the variance grows with them until they are wider than the
     noise is correlated. Few squares scatter, so that a larger size counts only where it exceeds the scatter.
+    smallest : Size that is taken first; below it, noise is known to cancel.
     """
     m, rows, cols = sums.shape
-    best, shape = np.zeros(m), np.zeros((m, m))
-    occupied = max(np.count_nonzero(np.any(sums != 0, axis=0)), 1)
-    size = 1
+    best, shape, integral = np.zeros(m), np.zeros((m, m)), _integral(sums)
+    occupied = max(int(np.count_nonzero(np.any(sums != 0, axis=0))), 1)
+    widest = int(np.sqrt(_LARGEST_SHARE * float(occupied)) / 2)
+    size = smallest = max(min(smallest, widest), 1)
     while True:
         across = min(size, cols), min(size, rows)
-        boxes = _box_sums(sums, across)
+        boxes = _box_sums(integral, across)
         area = across[0] * across[1]
         share = area / occupied
-        if size > 1 and share > _LARGEST_SHARE:
+        if size > smallest and share > _LARGEST_SHARE:
             break
-        cov = np.einsum("iab,jab->ij", boxes, boxes) / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
+        flat = boxes.reshape(m, -1)
+        cov = flat @ flat.T / area / max(1 - share, 0.5) / (1 - _FEWER * min(share, 0.5))
         sure = np.diag(cov) / (1 + _SCATTER * np.sqrt(share))
-        shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == 1), cov, shape)
+        shape = np.where((sure > best)[:, None] | (sure > best)[None, :] | (size == smallest), cov, shape)
         best = np.maximum(best, np.diag(cov) / (1 + _SCATTER * np.sqrt(share)))
         size = size + 1 if size < 4 else int(1.5 * size)
     own = np.sqrt(np.maximum(np.diag(shape), 1e-300))
@@ -127,15 +131,17 @@ def correlated_covariance(sums: Floats) -> Floats:
     return np.asarray(np.clip(shape / own[:, None] / own[None, :], -0.9999, 0.9999) * scale[:, None] * scale[None, :])
 
 
-def _box_sums(sums: Floats, size: tuple[int, int]) -> Floats:
+def _integral(sums: Floats) -> Floats:
+    """Sum all cells above and to the left, (m, rows + 1, cols + 1)."""
+    return np.asarray(np.pad(sums, [(0, 0), (1, 0), (1, 0)]).cumsum(1).cumsum(2))
+
+
+def _box_sums(integral: Floats, size: tuple[int, int]) -> Floats:
     """Sum over all boxes (cols, rows) that touch the cells."""
-    for axis, n in ((2, size[0]), (1, size[1])):
-        before = [(n, n - 1) if a == axis else (0, 0) for a in range(3)]
-        total = np.cumsum(np.pad(sums, before), axis=axis)
-        sums = np.take(total, np.arange(n, total.shape[axis]), axis) - np.take(
-            total, np.arange(total.shape[axis] - n), axis
-        )
-    return sums
+    cols, rows = size
+    wide = np.pad(integral, [(0, 0), (rows - 1, rows - 1), (cols - 1, cols - 1)], mode="edge")
+    down = wide[:, rows:] - wide[:, :-rows]
+    return np.asarray(down[:, :, cols:] - down[:, :, :-cols])
 
 
 _MEDIAN = np.pi / 2  # variance of a median over that of a mean, for normal errors
@@ -160,7 +166,7 @@ def covariance(
     cov = np.zeros_like(equations.normal)
     cov[:first, :first] = np.diag(np.full(first, np.nan))
     try:
-        bread = np.linalg.inv(equations.normal[first:, first:]) / _mean_score_slope(equations.weights)
+        bread = np.linalg.inv(equations.normal[first:, first:]) / mean_score_slope(equations.weights)
     except np.linalg.LinAlgError:
         cov[:] = np.inf
         return cov
@@ -181,6 +187,23 @@ def covariance(
     return cov
 
 
+def with_long_range(
+    cov: Floats, samples: Sequence[Samples], observations: Sequence[Observation], equations: Equations
+) -> Floats:
+    """Covariance whose variance of the offset is at least that of a mean with noise of the longest ranges."""
+    if not np.isfinite(cov[2, 2]) or sum(map(len, equations.weights)) < _FEW:
+        return cov
+    cells = Cells.over(samples, observations)
+    scores = [w * part for w, part in zip(equations.weights, equations.residuals, strict=True)]
+    least = mean_variance(cells.sums(scores), cells.sums(equations.weights))
+    if not least > cov[2, 2]:
+        return cov
+    scale = np.ones(len(cov))
+    scale[2] = np.sqrt(least / cov[2, 2])
+    known = np.where(np.isfinite(cov), cov, 0.0)
+    return np.where(np.isfinite(cov), known * scale[:, None] * scale[None, :], cov)
+
+
 def _at_least(cov: Floats, least: Floats) -> Floats:
     """Scale a covariance so that variances are not below those of white noise."""
     own = np.diag(cov)
@@ -188,7 +211,7 @@ def _at_least(cov: Floats, least: Floats) -> Floats:
     return np.asarray(cov * scale[:, None] * scale[None, :])
 
 
-def _mean_score_slope(weights: Sequence[Floats]) -> float:
+def mean_score_slope(weights: Sequence[Floats]) -> float:
     """Mean derivative of Tukey's score over the mean weight: 1 without outliers."""
     total = sum(float(part.sum(dtype=np.float64)) for part in weights)
     # The derivative is (1 - t^2)(1 - 5 t^2) where the weight is (1 - t^2)^2.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,11 @@ class Equations:
     residuals: list[Floats]
     weights: list[Floats]
     columns: list[list[Floats]]
+
+    def part(self, chosen: slice) -> Equations:
+        """Those of some windows; sums stay those of all."""
+        lists = {name: getattr(self, name)[chosen] for name in ("residuals", "weights", "columns")}
+        return replace(self, **lists)
 
     def relief(self) -> tuple[Floats, Floats]:
         """Information on the shift along its two principal axes, after eliminating the vertical part, and the axes."""

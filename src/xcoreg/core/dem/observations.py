@@ -17,6 +17,9 @@ Triple = tuple[Floats, Floats, Floats]
 
 # Two taps per axis replace six where six leave less than this share of the valid pixels, and two so many times more.
 _LEAST_SHARE, _MORE = 0.5, 3
+_USUAL = range(-2, 4)
+#: Taps that leave a fifth of the error of the usual ones.
+FINE = range(-4, 6)
 
 
 def lagrange(fraction: float, taps: range = range(-2, 4)) -> Floats:
@@ -28,9 +31,9 @@ def lagrange(fraction: float, taps: range = range(-2, 4)) -> Floats:
     return np.asarray(np.prod(own, axis=1))
 
 
-def shift_window(values: Floats, valid: Bools, move: Floats) -> tuple[Floats, Bools]:
+def shift_window(values: Floats, valid: Bools, move: Floats, taps: range = _USUAL) -> tuple[Floats, Bools]:
     """Move the content of a window (rows, cols) by fractions of a pixel (2,): -> values, and where these are known."""
-    out, known = _shift_axes(values, valid, move, range(-2, 4))
+    out, known = _shift_axes(values, valid, move, taps)
     count = np.count_nonzero(known)
     if count < _LEAST_SHARE * np.count_nonzero(valid):
         plain = _shift_axes(values, valid, move, range(2))
@@ -77,6 +80,7 @@ class Observation:
     col, row : (n,) float32; slope per px to the right and down, mean of both models.
     cross : Products (col col, col row, row row) of the slopes of one model with those of the other: independent noise
         averages out of them once the models are aligned; own : of each model with itself, averaged.
+    slopes : (col, row) of the reference and of the target.
     """
 
     dh: Floats
@@ -85,6 +89,7 @@ class Observation:
     cross: Triple
     own: Triple
     at: Ints
+    slopes: tuple[tuple[Floats, Floats], ...] = ()
 
     @property
     def slope_difference(self) -> Floats:
@@ -99,8 +104,11 @@ class Samples(Protocol):
     def shape(self) -> tuple[int, int]:
         """Rows and columns that the flat indices of samples refer to."""
 
-    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
-        """Compare both models, the target moved by (dcol, drow) px; on request with slopes of the reference only."""
+    def observe(self, move: Floats, ref_slopes_only: bool = False, *, fine: bool = False) -> Observation:
+        """Compare both models, the target moved by (dcol, drow) px.
+
+        ref_slopes_only, fine : With slopes of the reference only; with an interpolation over more pixels.
+        """
 
     def positions(self, at: Ints) -> tuple[Floats, Floats]:
         """Columns and rows of samples in the common lattice, px."""
@@ -126,9 +134,9 @@ def make_observation(dh: Floats, first: tuple[Floats, Floats], second: tuple[Flo
     col, row = ((a + b) * half for a, b in zip(first, second, strict=True))
     cross = first[0] * second[0], (first[0] * second[1] + first[1] * second[0]) * half, first[1] * second[1]
     if first is second:
-        return Observation(dh, col, row, cross, cross, at)
+        return Observation(dh, col, row, cross, cross, at, (first, second))
     own = [(first[i] * first[j] + second[i] * second[j]) * half for i, j in ((0, 0), (0, 1), (1, 1))]
-    return Observation(dh, col, row, cross, (own[0], own[1], own[2]), at)
+    return Observation(dh, col, row, cross, (own[0], own[1], own[2]), at, (first, second))
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +202,10 @@ class DemWindow:
         """Rows and columns."""
         return int(self.ref.shape[0]), int(self.ref.shape[1])
 
-    def observe(self, move: Floats, ref_slopes_only: bool = False) -> Observation:
-        """Compare both models, the target moved by (dcol, drow) px; on request with slopes of the reference only."""
-        aligned, seen = shift_window(self.tgt, self.tgt_valid, np.asarray(move) - self.base)
+    def observe(self, move: Floats, ref_slopes_only: bool = False, *, fine: bool = False) -> Observation:
+        """Compare both models, the target moved by (dcol, drow) px."""
+        taps = FINE if fine else _USUAL
+        aligned, seen = shift_window(self.tgt, self.tgt_valid, np.asarray(move) - self.base, taps)
         col, row, known = self._ref_slopes
         other = None if ref_slopes_only else gradients(aligned, seen)
         use = known & seen if other is None else known & other[2]

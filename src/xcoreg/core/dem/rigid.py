@@ -16,6 +16,7 @@ from xcoreg.core import Floats, Ints
 from xcoreg.core.dem.covariance import Cells, correlated_covariance
 from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.dem.observations import DemWindow
+from xcoreg.core.dem.search import SearchArea
 from xcoreg.core.dem.surface import Surface
 from xcoreg.core.matches import Status
 from xcoreg.core.robust import TUKEY, biweight
@@ -61,6 +62,12 @@ class RigidMotion:
         """Coordinates (3, n) about the centre, East, North, up."""
         east, north = self.to_metres @ np.stack([col - self.centre[0], row - self.centre[1]])
         return np.stack([east, north, z - self.centre[2]])
+
+    def about(self, way: Floats) -> RigidMotion:
+        """Describe the same motion about a centre that lies elsewhere, by (cols, rows) px."""
+        between = np.array([*(self.to_metres @ way), 0.0])
+        offset = self.scale * self.rotation @ between + self.offset - between
+        return replace(self, centre=self.centre + np.array([*way, 0.0]), offset=offset)
 
     def moved_by(self, step: Floats) -> RigidMotion:
         """Add a small motion (dx, dy, dz, rx, ry, rz, scale)."""
@@ -110,7 +117,12 @@ class _State:
 
 
 def solve_rigid(
-    samples: Sequence[Comparable], start: Floats, to_metres: Floats, *, scale: bool = False, max_shift: float = np.inf
+    samples: Sequence[Comparable],
+    start: Floats,
+    to_metres: Floats,
+    search: SearchArea | None = None,
+    *,
+    scale: bool = False,
 ) -> RigidSolution:
     """Estimate a rigid motion from a shift (dcol, drow, dz) near it, `scale` as well on request."""
     surfaces = [one.surface() for one in samples]
@@ -126,8 +138,11 @@ def solve_rigid(
     before = _observe(surfaces, _first_motion(surfaces, np.zeros(3), to_metres)).residuals
     first = spread_of(before)
     found = replace(found, median_before=first.median, nmad_before=first.nmad)
+    search = search or SearchArea()
+    # The target lies elsewhere: the motion turns about its middle, not about that of the reference.
+    found = replace(found, motion=found.motion.about(-search.start) if search.start.any() else found.motion)
     move = np.linalg.solve(to_metres, found.motion.offset[:2])
-    if found.status is Status.OK and np.abs(move).max() > max_shift:
+    if found.status is Status.OK and search.is_beyond(move):
         return replace(found, status=Status.TOO_FAR)
     return found
 

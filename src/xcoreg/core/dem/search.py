@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import fft
@@ -17,6 +18,22 @@ _ALIGNED, _CLIP = (
     0.55,
     4.0,
 )  # slopes that correlate so well need no search; slopes are clipped at so many times the usual
+
+
+@dataclass(frozen=True, eq=False)
+class SearchArea:
+    """Where a shift (dcol, drow) is searched, px: on each axis at most `reach` from `start`."""
+
+    reach: float = np.inf
+    start: Floats = field(default_factory=lambda: np.zeros(2))
+
+    def is_beyond(self, move: Floats) -> bool:
+        """Whether a shift lies outside."""
+        return bool(np.abs(move - self.start).max() > self.reach)
+
+    def coarser(self, factor: int) -> SearchArea:
+        """Convert to a lattice of larger pixels."""
+        return SearchArea(self.reach / factor, np.asarray(self.start / factor))
 
 
 def search_shift(samples: Sequence[Samples], start: Floats, max_shift: float) -> Floats:

@@ -12,15 +12,18 @@ import numpy as np
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem.acceptance import Refusal, Review, check_extent, check_relief, review
 from xcoreg.core.dem.classic import classic_step
-from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length
+from xcoreg.core.dem.covariance import classic_covariance, covariance, residual_correlation_length, with_long_range
 from xcoreg.core.dem.equations import Basis, Equations, Spread, Terms, solve_weighted, spread_of
 from xcoreg.core.dem.noise import Noise, describe_noise
 from xcoreg.core.dem.observations import DemWindow, Observation, Samples
-from xcoreg.core.dem.search import search_shift
+from xcoreg.core.dem.search import SearchArea, search_shift
+from xcoreg.core.dem.whiten import Whitened, choose_side, may_whiten, whitened, whitened_covariance
 from xcoreg.core.matches import Matches, Status
 
 _FEWEST, _SMALL_STEP = 100, 1e-3  # smallest number of samples, and length of a step at convergence, px
 _ROUNDS, _LONGEST, _ENOUGH = 30, 4.0, 5
+# Whitened iterations, how far they may move a shift, and the last step, px; share of an error that is still to come.
+_FINE_ROUNDS, _FARTHEST, _LAST_STEP, _UNSEEN = 6, 1.0, 0.02, 0.25
 # Iterations without limits; later, steps along axes without relief are suppressed: misaligned models show less relief.
 _FREE_ROUNDS = 6
 # Block sizes of the coarse search for long shifts, smallest number of blocks per side, and of samples.
@@ -40,6 +43,7 @@ class Solution:
         `basis`; mean of each polynomial over the samples.
     cov : (2 + m, 2 + m) float64; of move and height; infinite where undetermined, NaN for a shift not estimated.
     count, length : Number of samples, and correlation length of the residuals, px.
+    side : Of the squares whose means were taken off, px, 0 for none.
     median_before, median_after, nmad_before, nmad_after : Of reference minus target.
     """
 
@@ -59,6 +63,7 @@ class Solution:
     refusal: Refusal | None = None
     warnings: tuple[str, ...] = ()
     noise: Noise | None = None
+    side: int = 0
 
     @property
     def mean_height(self) -> tuple[float, float]:
@@ -71,23 +76,26 @@ class Solution:
 def solve(
     samples: Sequence[Samples],
     terms: Terms,
+    search: SearchArea | None = None,
     *,
-    max_shift: float = np.inf,
     to_metres: Floats | None = None,
     fewest: int = _FEWEST,
     thorough: bool = True,
+    side: int | None = None,
 ) -> Solution:
     """Estimate the parameters between two elevation models from windows or points; `to_metres` is (2, 2).
 
     thorough : Also test what the solution leaves unexplained.
+    side : Of the squares whose means are taken off, px; 0 for none, None for what is best.
     """
-    problem = _Problem(terms, Basis.over(samples, terms), max_shift, to_metres, fewest, thorough)
-    start = _coarse_shift(samples, problem) if terms.shift else np.zeros(2)
+    problem = _Problem(terms, Basis.over(samples, terms), search or SearchArea(), to_metres, fewest, thorough, side)
+    first = problem.search.start
+    start = _coarse_shift(samples, problem) if terms.shift else first
     found = _iterate(samples, problem, start)
-    if found.status in (Status.NO_DATA, Status.NOT_CONVERGED, Status.TOO_FAR) and start.any():
-        found = _iterate(samples, problem, np.zeros(2))
+    if found.status in (Status.NO_DATA, Status.NOT_CONVERGED, Status.TOO_FAR) and (start != first).any():
+        found = _iterate(samples, problem, first)
     if found.status is not Status.OK and found.refusal is None:
-        refusal = check_extent(samples) or check_relief(samples, np.zeros(2), shifted=terms.shift)
+        refusal = check_extent(samples) or check_relief(samples, first, shifted=terms.shift)
         return found if refusal is None else replace(found, status=refusal.status, refusal=refusal)
     return found
 
@@ -96,31 +104,32 @@ def solve(
 class _Problem:
     terms: Terms
     basis: Basis
-    max_shift: float
+    search: SearchArea
     to_metres: Floats | None
     fewest: int
     thorough: bool
+    side: int | None
 
 
 def _coarse_shift(samples: Sequence[Samples], problem: _Problem) -> Floats:
     """Coarse search for long shifts on averaged pixels, (dcol, drow) px."""
-    start: Floats = np.zeros(2)
+    start = problem.search.start
     for factor in _COARSER:
         if any(min(one.shape) < factor * _ROOM for one in samples):
             continue
         coarse = [part for one in samples if (part := one.coarser(factor)) is not None]
-        limit, basis = problem.max_shift / factor, problem.basis.coarser(factor)
-        rough = replace(problem, basis=basis, max_shift=limit, fewest=_FEWEST_COARSE, thorough=False)
+        search, basis = problem.search.coarser(factor), problem.basis.coarser(factor)
+        rough = replace(problem, basis=basis, search=search, fewest=_FEWEST_COARSE, thorough=False)
         found = _iterate(coarse, rough, start / factor, fine=False)
         if found.status is Status.OK and not found.nmad_after > found.nmad_before:
             start = np.asarray(found.move * factor)
-    return search_shift(samples, start, problem.max_shift)
+    return search_shift(samples, start, problem.search.reach)
 
 
 def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine: bool = True) -> Solution:
     """Sample and solve until the shift converges."""
     move, before, first = start, Spread(), 0
-    reach = min(problem.max_shift + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
+    reach = min(problem.search.reach + 0.5, 0.5 * max((max(one.shape) for one in samples), default=0))
     for iteration in range(_ROUNDS):
         observations = [one.observe(move) for one in samples]
         count = sum(len(one.dh) for one in observations)
@@ -140,16 +149,45 @@ def _iterate(samples: Sequence[Samples], problem: _Problem, start: Floats, fine:
         if not np.isfinite(step).all():
             return _failure(problem, Status.UNCONSTRAINED, observations)
         move = move + np.clip(step, -_LONGEST, _LONGEST)
-        if np.abs(move).max() > reach:
+        if np.abs(move - problem.search.start).max() > reach:
             return _failure(problem, Status.TOO_FAR, observations)
-        if np.abs(step).max() < _SMALL_STEP:
+        # Whitened equations end what these begin.
+        if np.abs(step).max() < (_LAST_STEP if fine and problem.side else _SMALL_STEP):
             break
     else:
         return _failure(problem, Status.NOT_CONVERGED, observations)
     if start.any():
         before = spread_of([one.observe(np.zeros(2), ref_slopes_only=True).dh for one in samples])
-    found = _solution(samples, observations, problem, equations, (move, before, iteration + 1))
-    return _reviewed(found, samples, observations, equations, problem) if fine else found
+    better = None
+    if fine and problem.terms.shift and not problem.terms.classic:
+        move, observations, equations, better = _whitened(samples, problem, move, observations, equations)
+    found = _solution(samples, observations, problem, equations, better, (move, before, iteration + 1))
+    return _reviewed(found, samples, observations, equations, better, problem) if fine else found
+
+
+def _whitened(
+    samples: Sequence[Samples], problem: _Problem, move: Floats, observations: list[Observation], equations: Equations
+) -> tuple[Floats, list[Observation], Equations, Whitened | None]:
+    """Improve a shift by whitened equations, and the heights with it, where noise is correlated."""
+    first, side = (move, observations, equations, None), problem.side
+    if side == 0 or not may_whiten(samples, observations):
+        return first
+    side = choose_side(samples, observations, equations) if side is None else side
+    fixed, later = replace(problem.terms, shift=False, vertical="weighted"), np.zeros(2)
+    for iteration in range(_FINE_ROUNDS if side else 0):
+        found = whitened(samples, observations, equations, side)
+        move = move + found.step
+        if not found.strong or np.abs(move - first[0]).max() > _FARTHEST:
+            return first
+        later = later + (found.step if iteration else 0.0)
+        if iteration and np.abs(found.step).max() < _LAST_STEP:
+            # All steps but the first are what a finer interpolation changes; a part of it is still to come.
+            follows = np.linalg.solve(equations.normal[2:, 2:], equations.normal[2:, :2] @ found.step)
+            heights = equations.solution - np.concatenate([[0.0, 0.0], follows])
+            return move, observations, replace(equations, solution=heights), replace(found, change=_UNSEEN * later)
+        observations = [one.observe(move, fine=True) for one in samples]
+        equations = solve_weighted(observations, samples, problem.basis, fixed)
+    return first
 
 
 def _step(observations: list[Observation], equations: Equations, problem: _Problem) -> Floats:
@@ -177,12 +215,17 @@ def _solution(
     observations: list[Observation],
     problem: _Problem,
     equations: Equations,
+    better: Whitened | None,
     state: tuple[Floats, Spread, int],
 ) -> Solution:
     """Covariance, statistics and status."""
     move, before, iterations = state
     length = residual_correlation_length(samples, observations, equations)
-    cov = covariance(samples, observations, equations, shift=problem.terms.shift)
+    if better is None:
+        cov = covariance(samples, observations, equations, shift=problem.terms.shift)
+    else:
+        cov = whitened_covariance(equations, better)
+    cov = with_long_range(cov, samples, observations, equations)
     if problem.terms.classic and np.isfinite(cov).all():
         cov[:2, :2], cov[:2, 2:], cov[2:, :2] = classic_covariance(samples, observations, equations), 0.0, 0.0
     height = equations.solution[2:].copy()
@@ -205,6 +248,7 @@ def _solution(
         iterations=iterations,
         length=length,
         mean=_means(equations),
+        side=0 if better is None else better.side,
     )
 
 
@@ -213,17 +257,22 @@ def _reviewed(
     samples: Sequence[Samples],
     observations: list[Observation],
     equations: Equations,
+    better: Whitened | None,
     problem: _Problem,
 ) -> Solution:
     """Refuse a solution that cannot be right; note what it leaves, and add it to the covariance."""
     shift = problem.terms.shift
     if found.status is Status.UNCONSTRAINED and shift and problem.thorough:
-        seen = review(samples, observations, equations, found.cov, shift=shift)
+        seen = review(samples, observations, equations, found.cov, shift=shift, better=better)
         return found if seen.refusal is None else replace(found, status=seen.refusal.status, refusal=seen.refusal)
     if found.status is not Status.OK:
         return found
     refusal = check_relief(samples, found.move, shifted=shift) if problem.thorough or not shift else None
-    seen = review(samples, observations, equations, found.cov, shift=shift) if problem.thorough else Review()
+    seen = (
+        review(samples, observations, equations, found.cov, shift=shift, better=better)
+        if problem.thorough
+        else Review()
+    )
     refusal = refusal or seen.refusal
     if refusal is not None:
         return replace(found, status=refusal.status, refusal=refusal)
@@ -252,8 +301,7 @@ def _check_relief(move: Floats, cov: Floats, equations: Equations, problem: _Pro
         spread = np.einsum("ia,ij,ja->a", axes, cov[:2, :2], axes)
     weak = ~(information > _ABOVE_NOISE * equations.relief_noise(axes)) | ~(spread < _LARGEST_SIGMA**2)
     if not weak.any():
-        far = bool(np.abs(move).max() > problem.max_shift)
-        return (Status.TOO_FAR if far else Status.OK), move, cov
+        return (Status.TOO_FAR if problem.search.is_beyond(move) else Status.OK), move, cov
     # Such an axis need not be parallel to the pixels: both components are affected then.
     unknown = np.concatenate([(np.abs(axes[:, weak]) > 0.05).any(1), np.zeros(len(cov) - 2, bool)])
     cov = np.where(unknown[:, None] | unknown[None, :], 0.0, cov)
@@ -290,10 +338,12 @@ class ElevationMatcher:
     terms: Terms
     max_shift: float = np.inf
     to_metres: Floats | None = None
+    side: int | None = None
 
     def __call__(self, tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /) -> Matches:
         """Match windows: tgt, ref (n, rows, cols) float32; tgt_valid, ref_valid (n, rows, cols) bool."""
-        how = partial(solve, terms=self.terms, max_shift=self.max_shift, to_metres=self.to_metres, thorough=False)
+        search = SearchArea(self.max_shift)
+        how = partial(solve, terms=self.terms, search=search, to_metres=self.to_metres, thorough=False, side=self.side)
         found = [how([DemWindow(*one).cleaned()]) for one in zip(tgt, ref, tgt_valid, ref_valid, strict=True)]
         columns: dict[str, Any] = {
             name: [getattr(one, name) for one in found] for name in ("status", "count", "nmad_before", "nmad_after")

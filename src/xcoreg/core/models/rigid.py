@@ -111,15 +111,20 @@ class Rigid:
         """Motion from the reference to the target, about the same centroid."""
         turn = self.rotation.T
         offset = -turn @ self.offset / self.scale
-        return Rigid(turn, offset, self.centroid, self.metric, 1 / self.scale)
+        return replace(self, rotation=turn, offset=offset, scale=1 / self.scale, heights_at=None)
 
     def then(self, other: Rigid) -> Rigid:
         """Compose with a motion that follows, about the centroid of this one."""
-        between = self._local(*other.centroid)
+        between = self._local(*other.centroid)  # from this centroid to the other
         matrix = other.matrix @ self.matrix
         # The other turns about its own centroid: carry it over to this one.
         matrix[:3, 3] = other.matrix[:3, :3] @ (self.offset - between) + other.offset + between
-        return Rigid.from_matrix(matrix, self.centroid, self.metric)
+        made = Rigid.from_matrix(matrix, self.centroid, self.metric)
+        x, y, z = between
+        carried = np.eye(7)
+        carried[:3, 3:] = [[0, -z, y, -x], [z, 0, -x, -y], [-y, x, 0, -z]]
+        cov = self.cov + carried @ other.cov @ carried.T
+        return replace(self, rotation=made.rotation, offset=made.offset, scale=made.scale, cov=cov, heights_at=None)
 
     def with_heights(self, heights_at: HeightsAt) -> Rigid:
         """Use the heights of an image, a function of map positions."""
