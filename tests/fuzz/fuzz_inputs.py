@@ -241,7 +241,7 @@ def image_of(rng: random.Random, image: xr.DataArray) -> Any:
     changes = rng.choices(_CHANGES, k=rng.choice([1, 1, 2, 3]))
     if rng.random() < 0.07:
         changes.append(_as_dataset)
-    for change in changes:
+    for change in sorted(changes, key=(_tiny_chunks, _failing_chunk).__contains__):
         with contextlib.suppress(*_NOT_TOGETHER):
             image = change(rng, image)  # changes that do not go together leave it as it is
     return image
