@@ -253,14 +253,12 @@ def _search(options: LocalOptions, size: int, radius: float | None, pattern: Pat
 
 def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[TiePoints, float]:
     """Match every window near a guess, and those that fail near what their neighbours have found."""
-    usable = np.ones(len(plan.places), bool)
-    if scene.mask is not None:
-        usable = np.asarray(scene.mask(plan.places[:, 0], plan.places[:, 1]), bool)
+    everywhere = np.ones(len(plan.places), bool)
+    usable = everywhere if scene.mask is None else np.asarray(scene.mask(*plan.places.T), bool)
     places = plan.places[usable]
     guess = windows.guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:
-        reach = guess.search_radius(plan.size, plan.limit)
-        search = plan.make(plan.size, reach, guess.pattern)
+        search = plan.make(plan.size, reach := guess.search_radius(plan.size, plan.limit), guess.pattern)
         found = windows.match_many(scene, places, guess.at(places), search, bar.update if options.progress else None)
     if guess.repetitive:
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
