@@ -12,6 +12,7 @@ EXTRAS = {
     "explore": ("folium",),
     "distributed": ("distributed",),
     "zarr": ("zarr",),
+    "fast": ("numba",),
     "netcdf": ("netCDF4",),
 }
 

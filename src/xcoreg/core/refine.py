@@ -34,6 +34,8 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 # Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
+_TOO_WIDE = 0.25  # contradictions beyond this, px, are to be refused
+_COPY = 0.05  # share of the variance below which too much of the difference is taken for changes
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 
 
@@ -338,8 +340,10 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
 def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats], drifting: Bools) -> None:
     """Widen covariances where weighted pixels contradict a drift that all of them show, or confirm what is vague."""
     gap = np.hypot(*(rest - before["rest"]).T)
-    contradicts = drifting & (gap > 3 * np.sqrt(np.trace(before["cov"], axis1=1, axis2=2) / 2))
-    columns["cov"] += round_covariance(np.where(contradicts, 2 * gap, 0))
+    was, now = (np.trace(part, axis1=1, axis2=2) / 2 for part in (before["cov"], columns["cov"]))
+    # What changes in a scene is seen as a drift, too: it is gone once that has no weight, unless nothing is left.
+    contradicts = drifting & (gap > 3 * np.sqrt(was)) & (columns["drifting"] | (now < _COPY * was))
+    columns["cov"] += round_covariance(np.where(contradicts, np.where(gap > _TOO_WIDE, 2 * gap, gap), 0))
     vague = np.where(gap < before["vague"] / 4, before["vague"], columns["vague"])
     columns["cov"] += round_covariance(vague - columns["vague"])
     columns["vague"] = vague
@@ -399,11 +403,10 @@ def _columns(
     turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
     cov, support = weighting.covariance(turned, products, np.broadcast_to(used, len(move)), modes)
     length = np.hypot(*steps.move.T)
+    drift = without_drift(products, turned, cov, support, modes, known_to_drift=pair.drifts)
     if changes:
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
-        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None], length < 0, 0 * length)
-    else:
-        drift = without_drift(products, turned, cov, support, modes, known_to_drift=pair.drifts)
+        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None], drift.seen, 0 * length)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}

@@ -131,9 +131,9 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
-# Windows are torn whose parts vary by so many times the variance of the shift, which noise hardly makes them do; so
-# many times the rest of that is the variance of the shift in the middle.
-_BY_NOISE, _OFF = 1.6 * 13, 4.0
+# Windows are torn where a step explains so much of how their parts differ, and leaves so little of what a plane does;
+# the variance of the shift in the middle is so much of that of the step.
+_BY_STEP, _NO_PLANE, _OFF = 0.75, 1.0, 1.2
 _PARTS = 4  # parts along a side of a window
 # Differences are those of contrast from so many standard deviations.
 _CONTRAST = 6.0
@@ -312,26 +312,42 @@ def spread_of_blocks(
         fine = _spread(parts, bread, cov) / _OF_NOISE
         sums = [_sum_parts(part) for part in parts]
         own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
-        torn = 1 + _OFF * np.maximum(_torn(sums, own) / np.trace(cov, axis1=1, axis2=2) - _BY_NOISE, 0)
+        torn = 1 + _torn(sums, own) / np.trace(cov, axis1=1, axis2=2)
     found = np.stack([fine, torn])
     return np.asarray(np.clip(np.nan_to_num(found, nan=1.0, posinf=1.0), 1, None).max(0))
 
 
 def _torn(sums: list[Floats], own: list[Floats]) -> Floats:
-    """Variance (n,) of the shifts of parts about a plane: large where a window is torn.
+    """Variance (n,) of the shift in the middle of windows torn along a line; 0 where a plane explains their parts.
 
     sums, own : what the parts (n, rows, cols) of a window say of the shift along columns and rows, and how surely.
     """
-    down, across = (np.linspace(-1, 1, size) for size in sums[0].shape[1:])
-    plane = np.stack([one.ravel() for one in np.broadcast_arrays(1.0, across[None, :], down[:, None])])
-    variance = np.zeros(len(sums[0]))
+    plane, sides = _lines(*sums[0].shape[1:])
+    left, total, steps = np.zeros(len(sums[0])), np.zeros(len(sums[0])), np.zeros((len(sums[0]), len(sides)))
     for score, surely in zip(sums, own, strict=True):
         shift = score.reshape(len(score), -1) / np.maximum(surely.reshape(len(surely), -1), 1e-30)
         weight = surely.reshape(len(surely), -1) / np.maximum(surely.sum((1, 2)), 1e-30)[:, None]
+        shift -= (weight * shift).sum(1, keepdims=True)
         normal = (plane * weight[:, None]) @ plane.T + 1e-9 * np.eye(3)
         fitted = np.linalg.solve(normal, (plane @ (weight * shift)[:, :, None]))[:, :, 0] @ plane
-        variance += (weight * (shift - fitted) ** 2).sum(1)
-    return variance
+        share = np.clip(weight @ sides.T, 1e-6, 1 - 1e-6)
+        between = ((weight * shift) @ sides.T) ** 2 / (share * (1 - share))
+        total += (weight * shift**2).sum(1)
+        left += (weight * (shift - fitted) ** 2).sum(1)
+        steps += between
+    best = steps.max(1)
+    torn = (best > _BY_STEP * total) & (total - best < _NO_PLANE * left)
+    return np.where(torn, _OFF * best, 0)
+
+
+@lru_cache(maxsize=8)
+def _lines(rows: int, cols: int) -> tuple[Floats, Floats]:
+    """Plane (3, parts) and sides of lines (lines, parts), 0 or 1, through parts of a window in eight directions."""
+    down, across = (one.ravel() for one in np.meshgrid(*(np.linspace(-1, 1, n) for n in (rows, cols)), indexing="ij"))
+    angles = np.arange(8) * np.pi / 8
+    along = np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * down
+    sides = np.concatenate([along > offset for offset in (-0.6, -0.3, 1e-9, 0.3, 0.6)])
+    return np.stack([np.ones_like(across), across, down]), sides.astype(np.float64)
 
 
 def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
