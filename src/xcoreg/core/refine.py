@@ -34,8 +34,8 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 # Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
-_TOO_WIDE = 0.25  # contradictions beyond this, px, are to be refused
-_COPY = 0.05  # share of the variance below which too much of the difference is taken for changes
+# Contradictions beyond so many px are to be refused; share of the variance below which too much is taken for changes.
+_TOO_WIDE, _COPY = 0.25, 0.05
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 
 
