@@ -342,8 +342,7 @@ def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats]
     gap = np.hypot(*(rest - before["rest"]).T)
     was, now = (np.trace(part, axis1=1, axis2=2) / 2 for part in (before["cov"], columns["cov"]))
     # What changes in a scene is seen as a drift, too: on real pairs small contradictions say nothing.
-    copied = now < _COPY * was
-    contradicts = drifting & (gap > 3 * np.sqrt(was)) & (copied | (gap > _SAYS) & columns["drifting"])
+    contradicts = drifting & (gap > 3 * np.sqrt(was)) & ((now < _COPY * was) | (gap > _SAYS) & columns["drifting"])
     columns["cov"] += round_covariance(np.where(contradicts, np.where(gap > _TOO_WIDE, 2 * gap, gap), 0))
     vague = np.where(gap < before["vague"] / 4, before["vague"], columns["vague"])
     columns["cov"] += round_covariance(vague - columns["vague"])
