@@ -34,8 +34,8 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 # Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
-# Contradictions are refused and counted beyond so many px; below this share of the variance too much is left out.
-_TOO_WIDE, _SAYS, _COPY = 0.25, 0.1, 0.05
+# Contradictions are refused beyond so many px, and do not count up to that; below this share of the variance too much is left out.
+_TOO_WIDE, _COPY = 0.25, 0.05
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 
 
@@ -342,7 +342,7 @@ def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats]
     gap = np.hypot(*(rest - before["rest"]).T)
     was, now = (np.trace(part, axis1=1, axis2=2) / 2 for part in (before["cov"], columns["cov"]))
     # What changes in a scene is seen as a drift, too: on real pairs small contradictions say nothing.
-    contradicts = drifting & (gap > 3 * np.sqrt(was)) & ((now < _COPY * was) | (gap > _SAYS) & columns["drifting"])
+    contradicts = drifting & (gap > 3 * np.sqrt(was)) & ((now < _COPY * was) | (gap > _TOO_WIDE) & columns["drifting"])
     columns["cov"] += round_covariance(np.where(contradicts, np.where(gap > _TOO_WIDE, 2 * gap, gap), 0))
     vague = np.where(gap < before["vague"] / 4, before["vague"], columns["vague"])
     columns["cov"] += round_covariance(vague - columns["vague"])
