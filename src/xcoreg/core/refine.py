@@ -34,7 +34,7 @@ _UNEVEN = 1.04  # differences are uneven that are so much larger at edges of the
 # Drifts above this, px, change the weights so much that windows are linearised again, at most so many times.
 # The peak of the phase correlation is accurate to so many px.
 _NEAR_DRIFT, _MOST_DRIFTS, _LEFT = 0.02, 4, 0.2
-# Contradictions are refused beyond so many px, and do not count up to that; below this share of the variance too much is left out.
+# Contradictions below so many px do not count, larger ones are refused; share of the variance that only copies have.
 _TOO_WIDE, _COPY = 0.25, 0.05
 _WORTH = 5e-3  # changes below this share of the energy of the difference are ignored
 
