@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import chdtri
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.phase import Modes
@@ -24,15 +25,21 @@ _PATTERN = 0.3  # power of the scene, in units of noise, below which it is not k
 _TOP = 0.36  # unit of frequency of the square profile, cycles per pixel
 _CONTRADICTS = 2.0  # standard deviations in units of a drift that cannot be corrected
 _SEEN = 0.02  # drifts above this, px, are seen
-_UNEXPLAINED = 0.06  # share of a drift that is left: no pattern follows a profile exactly
+_CHANCE = 0.01  # significance level at which windows drift in different directions
+_UNEXPLAINED = 0.1  # share of a drift that is left: no pattern follows a profile exactly
 
 
 class Pattern(NamedTuple):
-    """What both images owe to their pixels: stripes along columns or rows, and a drift of fine detail."""
+    """What both images owe to their pixels: stripes along columns or rows, and a drift of fine detail.
+
+    drifts, further : Shares of the drift along one profile, and of its rest along the other one, that count, 0..1;
+    0 if every window decides for itself.
+    """
 
     columns: bool = False
     rows: bool = False
-    drifts: bool = False
+    drifts: float = 0.0
+    further: float = 0.0
 
     @property
     def stripes(self) -> Bools:
@@ -47,49 +54,69 @@ class Drift(NamedTuple):
     """Step (n, 2), px, to the shift without drift, its covariance (n, 2, 2), and what of this is for contradiction.
 
     seen : (n,) bool; whether fine detail drifts; vague : (n,), px; standard deviation where that cannot be corrected.
+    evidence : (n, 8); drifts along both profiles and their rests along the other one, (col, row), standard deviations.
     """
 
     step: Floats
     cov: Floats
     seen: Bools
     vague: Floats
+    evidence: Floats
 
 
 def without_drift(
-    products: Products, steps: Steps, cov: Floats, support: Floats, modes: Modes, *, known_to_drift: bool = False
+    products: Products, steps: Steps, cov: Floats, support: Floats, modes: Modes, known: Pattern = NO_PATTERN
 ) -> Drift:
-    """Shift of coarse and fine detail alike; cov (n, 2, 2), support (n,): covariance without drift, number of modes."""
+    """Shift of coarse and fine detail alike; cov (n, 2, 2), support (n,): covariance without drift, number of modes.
+
+    known : What other windows of the images have shown.
+    """
     rings = _Rings.of(products, steps, 1 + SMALL_SAMPLE / np.maximum(support, 1), modes)
     system = rings.equations()
     plain, pattern, square, both = (_solve(system, n) for n in ([0], [0, 1], [0, 2], [0, 1, 2]))
-    first, second = (
-        np.stack([_excess(*pattern, 1), _excess(*square, 1)]),
-        np.stack([_excess(*both, 2), _excess(*both, 1)]),
-    )
     scatter = rings.scatter(both[0])
-    first, second, cov = first / scatter, second / scatter, cov * scatter[:, None, None]
+    evidence, further = (
+        np.stack([_deviations(*one, k), _deviations(*two, m)]) / np.sqrt(scatter)[:, None]
+        for one, k, two, m in ((pattern, 1, square, 1), (both, 2, both, 1))
+    )
+    first, second = ((part**2).sum(2) / 2 for part in (evidence, further))
+    cov = cov * scatter[:, None, None]
     pick = first.argmax(0)
     at = pick, np.arange(len(cov))
     step, wide = (np.stack([one[:, :2], two[:, :2]])[at] for one, two in zip(pattern, square, strict=True))
     wide = wide[:, :, :2] * scatter[:, None, None]
-    share, hidden = _counting(first[at])
-    if known_to_drift:
-        share, hidden = np.ones_like(share), np.zeros_like(hidden)
-    more, unseen = (part * (share > 0) for part in _counting(second[at]))
+    share, hidden = _counting(first[at], known.drifts)
+    more, unseen = (part * (share > 0) for part in _counting(second[at], known.further))
     step = step + more[:, None] * (both[0][:, :2] - step)
     wide = wide + (more + unseen)[:, None, None] * (both[1][:, :2, :2] * scatter[:, None, None] - wide)
     size, before = (np.sqrt(np.maximum(np.trace(part, axis1=1, axis2=2), 0) / 2) for part in (wide, cov))
     short = np.nan_to_num(plain[0])
     with np.errstate(invalid="ignore"):
-        known = (size < np.minimum(_VAGUE, _TIMES * before)) | known_to_drift
-        known &= np.isfinite(step).all(1) & np.isfinite(before)
+        clear = (size < np.minimum(_VAGUE, _TIMES * before)) | (known.drifts > 0)
+        clear &= np.isfinite(step).all(1) & np.isfinite(before)
         gap = np.nan_to_num(share[:, None] * (step - short))
         # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
         far = np.hypot(*gap.T)
-        vague = np.where(known, 0, _CONTRADICTS * far)
-        wider = np.where(known[:, None, None], (share + hidden)[:, None, None] * (wide - cov), round_covariance(vague))
+        vague = np.where(clear, 0, _CONTRADICTS * far)
+        wider = np.where(clear[:, None, None], (share + hidden)[:, None, None] * (wide - cov), round_covariance(vague))
         cov = np.where(np.isfinite(before)[:, None, None], cov + wider, cov)
-        return Drift(np.where(known[:, None], short + gap, short), cov, far > _SEEN, vague)
+        step = np.where(clear[:, None], short + gap, short)
+        return Drift(step, cov, far > _SEEN, vague, np.nan_to_num(np.concatenate([*evidence, *further], 1)))
+
+
+def shared_drift(evidence: Floats) -> tuple[Pattern, bool]:
+    """Drift of which windows give evidence (n, 8) together, see :class:`Drift`; whether it is that of their pixels.
+
+    Pixels drag all windows in one direction, what is in the scene (shadows, terrain, change) each in its own.
+    """
+    n, both = max(len(evidence), 1), evidence.reshape(-1, 2, 2, 2)
+    together = both.sum(0) / np.sqrt(n)
+    first, further = (together**2).sum(2) / 2
+    pick = int(first.argmax())
+    share, more = _counting(np.array([first[pick], further[pick]]))[0].tolist()
+    along = together[0, pick] / max(float(np.hypot(*together[0, pick])), 1e-30)
+    across = both[:, 0, pick] @ np.array([-along[1], along[0]])
+    return Pattern(drifts=share, further=more * (share > 0)), float(across @ across) <= chdtri(max(n - 1, 1), _CHANCE)
 
 
 def left_over(size: Floats) -> Floats:
@@ -102,10 +129,12 @@ def round_covariance(sigma: Floats) -> Floats:
     return np.asarray((sigma**2)[:, None, None] * np.eye(2))
 
 
-def _counting(excess: Floats) -> tuple[Floats, Floats]:
+def _counting(excess: Floats, known: float = 0.0) -> tuple[Floats, Floats]:
     """Share (n,) of a drift that counts, and share of its variance that may be there nevertheless."""
     excess = np.maximum(np.nan_to_num(excess), 1e-9)
     share = np.clip(1 - _COUNTS / excess, 0, 1)
+    if known:
+        return np.full_like(share, known), np.full_like(share, (1 - known) ** 2)
     return share, (1 - share) ** 2 * np.clip(excess - _NOISE, 0, _COUNTS - _NOISE)
 
 
@@ -176,10 +205,11 @@ def _solve(system: tuple[Floats, Floats, Floats], profiles: list[int]) -> tuple[
     return np.einsum("nij,nj->ni", bread, right), bread @ middle @ bread
 
 
-def _excess(solution: Floats, cov: Floats, profile: int) -> Floats:
-    """Mean square (n,) of one drift's two components in standard deviations."""
+def _deviations(solution: Floats, cov: Floats, profile: int) -> Floats:
+    """One drift's two components (n, 2) in standard deviations, the second one without what the first one says."""
     pair = slice(2 * profile, 2 * profile + 2)
-    part, own = solution[:, pair], cov[:, pair, pair]
-    det = own[:, 0, 0] * own[:, 1, 1] - own[:, 0, 1] ** 2
-    size = own[:, 1, 1] * part[:, 0] ** 2 - 2 * own[:, 0, 1] * part[:, 0] * part[:, 1] + own[:, 0, 0] * part[:, 1] ** 2
-    return np.asarray(np.where(det > 0, size / np.where(det > 0, det, 1), 0) / 2)
+    (x, y), own = solution[:, pair].T, cov[:, pair, pair]
+    with np.errstate(all="ignore"):
+        first = 1 / np.sqrt(own[:, 0, 0])
+        lean = own[:, 0, 1] * first**2
+        return np.stack([x * first, (y - lean * x) / np.sqrt(own[:, 1, 1] - lean * own[:, 0, 1])], -1)

@@ -232,6 +232,7 @@ def _match_batch(windows: _Windows, how: _How) -> Matches:
     columns: dict[str, NDArray[np.float64]] = {name: np.full(len(ref), np.nan) for name in _MEASURED}
     middle = {name: np.zeros(len(ref)) for name in ("middle_col", "middle_row")}
     columns |= {"cov": np.full((len(ref), 2, 2), np.nan), "pattern": np.zeros((len(ref), 3)), **middle}
+    columns["drift"] = np.zeros((len(ref), 8))
     whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
     # Windows with and without invalid pixels take different paths; matched apart, neither depends on the other.
     for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):
@@ -253,7 +254,7 @@ def _match_usable(windows: _Windows, how: _How) -> tuple[Codes, dict[str, Floats
     tgt[peaks.height < 0] *= -1
     for image, seen in ((tgt, tgt_valid), (ref, ref_valid)):
         remove_stripes(image, seen, peaks.striped)
-    refined = refine(*windows, peaks.move, ~(peaks.log10_chance < _CHANCE), peaks.striped, how.pattern.drifts)
+    refined = refine(*windows, peaks.move, ~(peaks.log10_chance < _CHANCE), peaks.striped, how.pattern)
     valid = ref_valid & tgt_valid
     before = np.full(len(ref), np.nan)
     asked = np.flatnonzero(how.compare | (np.abs(refined.move).max(1) > _FAR))
@@ -262,14 +263,14 @@ def _match_usable(windows: _Windows, how: _How) -> tuple[Codes, dict[str, Floats
     aligned = refined.aligned
     after, parts, middle = agreement(aligned.ref, aligned.tgt, aligned.full, aligned.cells)
     rival = rival_fit(tgt, ref, valid, refined.move, limit, peaks.power)
-    shared = how.pattern.drifts | peaks.striped.any(1) | (np.hypot(*refined.drift.T) > _PATTERN)
+    shared = (how.pattern.drifts > 0) | peaks.striped.any(1) | (np.hypot(*refined.drift.T) > _PATTERN)
     checks = _statuses(peaks, refined, rival, (before, after), limit, shared)
     one_spot = parts < _SPOTS * np.minimum(1, 2 * (aligned.weight > 0).mean((1, 2)))
     status = np.where((checks == Status.OK) & one_spot, np.int8(Status.FLAT), checks)
     found = {"cov": refined.cov, "score": refined.score, "reliability": 100 * (1 - peaks.rival)}
     found |= {"ssim_before": before, "ssim_after": after}
     dragged = np.maximum(refined.dragged, 2 * _PATTERN * how.pattern.drifts)
-    found["pattern"] = np.column_stack([dragged, peaks.striped])
+    found |= {"pattern": np.column_stack([dragged, peaks.striped]), "drift": refined.evidence}
     for name, pair in (("d", refined.move), ("phase_d", refined.phase), ("middle_", middle)):
         found |= {f"{name}col": pair[:, 0], f"{name}row": pair[:, 1]}
     return status, found

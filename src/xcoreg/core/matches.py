@@ -163,12 +163,12 @@ def describe_counts(status: NDArray[np.int8]) -> str:
     return ", ".join(f"{n} {name}" for name, n in count_statuses(status).items()) or "none"
 
 
-_INNER = {"cov": (2, 2), "cov_z": (3,), "pattern": (3,)}
+_INNER = {"cov": (2, 2), "cov_z": (3,), "pattern": (3,), "drift": (8,)}
 # Columns a matcher may omit, and their defaults.
 _DEFAULTS = {
     **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
     **dict.fromkeys(("count", "nmad_before", "nmad_after", *_INNER), np.nan),
-    **dict.fromkeys(("dz", "middle_col", "middle_row", "pattern"), 0.0),
+    **dict.fromkeys(("dz", "middle_col", "middle_row", "pattern", "drift"), 0.0),
 }
 
 
@@ -200,6 +200,9 @@ class Matches:
     pattern : (n, 3) float64, optional
         What both images owe to their pixels: how far fine detail is dragged, px, and whether stripes run along columns
         and along rows, 0 or 1; default 0.
+    drift : (n, 8) float64, optional
+        How much fine detail is moved further than coarse detail, along (col, row), as a white pattern would do it and
+        as errors of interpolation would, and what each leaves to the other one, in standard deviations; default 0.
     count, nmad_before, nmad_after : (n,) float64, optional
         Pixels compared, NMAD of the differences before and after the correction (elevation matchers).
 
@@ -237,6 +240,7 @@ class Matches:
     nmad_before: NDArray[np.float64] = MISSING
     nmad_after: NDArray[np.float64] = MISSING
     pattern: NDArray[np.float64] = MISSING
+    drift: NDArray[np.float64] = MISSING
 
     def __post_init__(self) -> None:
         n = np.size(self.dcol)

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
-from xcoreg.core.drift import Drift, left_over, round_covariance, without_drift
+from xcoreg.core.drift import NO_PATTERN, Pattern, left_over, round_covariance, without_drift
 from xcoreg.core.fade import fade, fade_frame
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
 from xcoreg.core.quality import Aligned
@@ -49,6 +49,7 @@ class Refined:
     phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
     drift : (n, 2) float64; shift of coarse detail minus that of all detail alike, px.
     dragged : (n,) float64; the same where it could not be corrected.
+    evidence : (n, 8) float64; drifts in standard deviations, see :class:`xcoreg.core.drift.Drift`.
     uneven : (n,) float64; see :func:`xcoreg.core.weights.unevenness`.
     """
 
@@ -60,6 +61,7 @@ class Refined:
     support: Floats
     drift: Floats
     dragged: Floats
+    evidence: Floats
     uneven: Floats
     aligned: Aligned
 
@@ -97,7 +99,7 @@ class _Pair:
     used: Floats
     # Modes where stripes lie, (n, m) bool, or None.
     stripes: Bools | None
-    drifts: bool
+    known: Pattern
 
     def take(self, index: Ints) -> _Pair:
         """Take some of the windows."""
@@ -108,7 +110,7 @@ class _Pair:
         used = self.used if len(self.used) == 1 else self.used[index]
         stripes = None if self.stripes is None else self.stripes[index]
         edges = self.edge_x[index], self.edge_y[index]
-        return _Pair(self.modes, weight, self.ref[index], *edges, planes, flat, used, stripes, self.drifts)
+        return _Pair(self.modes, weight, self.ref[index], *edges, planes, flat, used, stripes, self.known)
 
 
 def refine(
@@ -119,16 +121,16 @@ def refine(
     start: Floats,
     skip: Bools | None = None,
     striped: Bools | None = None,
-    drifts: bool = False,
+    known: Pattern = NO_PATTERN,
 ) -> Refined:
     """Refine shifts (n, 2) that are accurate to half a pixel; windows to `skip` (n,) are not checked for changes.
 
-    striped : (n, 2); whether stripes along columns, or rows, are left out; drifts : Whether fine detail does for sure.
+    striped : (n, 2); whether stripes along columns, or rows, are left out; known : What other windows have shown.
     """
     pixels = np.rint(start).astype(np.intp)
     rest: Floats = np.asarray(start, np.float64) - pixels
     striped = np.zeros((len(ref), 2), bool) if striped is None else striped
-    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels, striped, drifts)
+    pair = _pair(tgt, ref, tgt_valid, ref_valid, pixels, striped, known)
     peak = rest.copy()
     linear, products, steps = _iterate(pair, rest)
     columns = _columns(linear, products, steps, pair, pair.weight)
@@ -146,7 +148,7 @@ def refine(
 
 
 def _pair(
-    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints, striped: Bools, drifts: bool
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, pixels: Ints, striped: Bools, known: Pattern
 ) -> _Pair:
     """Align windows to whole pixels and transform them."""
     shape = ref.shape[1:]
@@ -167,7 +169,7 @@ def _pair(
         stripes = stripe_modes(striped, shape)
         used = modes.sums((~stripes).astype(np.float32)) / modes.count
         flat = _each(lambda part: np.where(stripes, 0, part), flat)
-    return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes, drifts)
+    return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes, known)
 
 
 def _standardise(image: Floats, weight: Floats) -> Floats:
@@ -332,8 +334,8 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         steps = weighting.take_steps(products, pair.modes)
         found = _columns(linear, products, steps, some, some.weight * weight, changes=True)
         _replace_rows(columns, index, found)
-        rest[index] += steps.move
-        index = index[np.hypot(*steps.move.T) > _NEAR_WEIGHED]
+        rest[index] += found["move"]
+        index = index[np.hypot(*found["move"].T) > _NEAR_WEIGHED]
     _compare(before, rest, columns, drifting)
 
 
@@ -403,14 +405,15 @@ def _columns(
     turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
     cov, support = weighting.covariance(turned, products, np.broadcast_to(used, len(move)), modes)
     length = np.hypot(*steps.move.T)
-    drift = without_drift(products, turned, cov, support, modes, known_to_drift=pair.drifts)
+    drift = without_drift(products, turned, cov, support, modes, pair.known)
     if changes:
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
-        drift = Drift(np.zeros_like(steps.move), cov * factor[:, None, None], drift.seen, 0 * length)
+        cov = (drift.cov if pair.known.drifts else cov) * factor[:, None, None]
+        drift = drift._replace(step=drift.step * (pair.known.drifts > 0), cov=cov, vague=0 * length)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     last_step = np.where(length > _NEAR, length, steps.last_step)
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}
-    found |= {"drifting": drift.seen, "vague": drift.vague}
+    found |= {"drifting": drift.seen, "vague": drift.vague, "evidence": drift.evidence}
     return {**found, "score": score, "phase": phase, "support": support}
 
 

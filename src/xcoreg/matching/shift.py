@@ -13,7 +13,8 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
-from xcoreg.core.matches import Status
+from xcoreg.core.drift import round_covariance, shared_drift
+from xcoreg.core.matches import Matches, Status
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching import geometry
@@ -28,7 +29,7 @@ from xcoreg.matching.acceptance import (
 )
 from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure, match_elevation
-from xcoreg.matching.options import Options
+from xcoreg.matching.options import Matcher, Options
 from xcoreg.matching.points import match_points
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, build_fit, failure, with_warning
 from xcoreg.matching.scene import (
@@ -41,7 +42,7 @@ from xcoreg.matching.scene import (
     spread_to_corners,
     window_size,
 )
-from xcoreg.matching.windows import WindowMatches, match_windows
+from xcoreg.matching.windows import PEAKS, WindowMatches, match_windows, pattern_of
 from xcoreg.raster.point_heights import is_points
 from xcoreg.results.coregistration import Coregistration
 
@@ -55,6 +56,8 @@ _NEAR, _IMPROVEMENT = 2.0, 0.03
 _VAGUE = 0.2  # largest standard deviation, px, of what a single window says
 # Windows of another place of a pattern never correlate like this, small ones and larger ones; so many have to.
 _PERFECT, _USUAL, _FEWEST = (0.9, 0.85), 128, 2
+# Share of a drift from which on edges are not asked; least standard deviation, px, of what drifts and stays unknown.
+_SURE, _UNKNOWN = 0.5, 0.1
 _MANY = 4  # so many matched windows that contradict each other end the search
 
 
@@ -103,7 +106,7 @@ def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Accept
     with bar:
         for number, (places, size) in enumerate(_rounds(scene, options)):
             found = match_windows(scene, places, size, np.zeros((len(places), 2)), *functions)
-            moves.append(np.stack(vector_to_pixel(scene.linear, found.dx, found.dy), -1))
+            moves.append(_pixels(scene, found))
             rounds.append(found)
             answer = _accept(rounds, np.concatenate(moves), options, scene)
             if options.progress:
@@ -113,7 +116,50 @@ def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Accept
                 break
             if answer.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _MANY:
                 break  # many windows match well and contradict each other: larger ones would only blur that
-    return rounds, _check_answer(scene, options, rounds, answer)
+    return rounds, _without_drift(scene, options, rounds, _check_answer(scene, options, rounds, answer))
+
+
+def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Acceptance:
+    """Match again where windows together show that fine detail drifts, which each of them may not show."""
+    found = Matches.concatenate([one.matches for one in rounds])
+    some = answer.inliers if answer.status is Status.OK else np.isin(found.status, PEAKS)
+    drift, of_pixels = shared_drift(found.drift[some])
+    if answer.status is not Status.OK:
+        # Edges would be astray, too.
+        astray = drift.drifts > _SURE and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
+        return replace(answer, status=Status.DISAGREES) if astray else answer
+    if not drift.drifts:
+        return answer
+    known = pattern_of(found.take(np.flatnonzero(some)))._replace(drifts=drift.drifts, further=drift.further)
+    again = _match_again(scene, rounds, some, options.match_function(_NEAR, known))
+    better = _accept(again, np.concatenate([_pixels(scene, one) for one in again]), options, scene)
+    if better.status is Status.OK and of_pixels:
+        rounds[:] = again
+        return better
+    if better.status is Status.OK:
+        gap = np.hypot(*(better.move - answer.move)) / np.sqrt(2)
+        return replace(answer, cov=answer.cov + round_covariance(np.array([gap]))[0])
+    vague = np.maximum(np.median(found.pattern[some, 0], keepdims=True), _UNKNOWN)
+    if vague[0] > _VAGUE:
+        return _rejected(answer, rounds, Status.DISAGREES)
+    return replace(answer, cov=answer.cov + round_covariance(vague)[0])
+
+
+def _match_again(scene: Scene, rounds: list[WindowMatches], some: Bools, match: Matcher) -> list[WindowMatches]:
+    """Match some of all windows where they are, with what is known of their pattern."""
+    out = []
+    for one, chosen in zip(rounds, np.split(some, np.cumsum([len(one.x) for one in rounds])[:-1]), strict=True):
+        index = np.flatnonzero(chosen)
+        out.append(one.take(np.arange(len(one.x))))
+        if index.size:
+            part = match_windows(scene, one.places[index], one.size, one.moves[index], match)
+            out[-1].replace_rows(index, part.matches, part.dx, part.dy)
+    return out
+
+
+def _pixels(scene: Scene, found: WindowMatches) -> Floats:
+    """Corrections (n, 2), px of the matching grid."""
+    return np.stack(vector_to_pixel(scene.linear, found.dx, found.dy), -1)
 
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:

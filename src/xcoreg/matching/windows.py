@@ -339,7 +339,7 @@ def guess_field(scene: Scene, spacing: float, size: int, make: MakeSearch, limit
     for along in _ALONG:
         places, side = _anchors(scene, along, size)
         found = _match_anchors(scene, places, side, guess, make, limit)
-        guess = replace(_consistent(found, scene, guess), pattern=_pattern_of(found.matches))
+        guess = replace(_consistent(found, scene, guess), pattern=pattern_of(found.matches))
         logger.info("%d anchors of %d px: %s, error %.3g px", len(places), side, found.matches, guess.error)
         good = guess.error <= max(_GOOD, _GOOD_SHARE * size)
         step = max(overlap_size(scene.overlap, scene.linear)) / along
@@ -393,16 +393,16 @@ def _consistent(found: WindowMatches, scene: Scene, before: Guess) -> Guess:
 
 
 # Anchors show a pattern that drags fine detail by so many px, or stripes, in more than half of them.
-_DRAGGED, _PEAKS = 0.02, (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
+_DRAGGED, PEAKS = 0.02, (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
 
 
-def _pattern_of(matches: Matches) -> Pattern:
+def pattern_of(matches: Matches) -> Pattern:
     """Find what both images owe to their pixels in most of the windows that have a peak."""
-    some = matches.pattern[np.isin(matches.status, _PEAKS)]
+    some = matches.pattern[np.isin(matches.status, PEAKS)]
     if not len(some):
         return NO_PATTERN
     drifts, columns, rows = (np.median(some, axis=0) > (_DRAGGED, 0.5, 0.5)).tolist()
-    return Pattern(columns, rows, drifts)
+    return Pattern(columns, rows, float(drifts))
 
 
 def commonest_status(status: NDArray[np.int8], ignored: Collection[Status]) -> Status:
