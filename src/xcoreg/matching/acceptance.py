@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from xcoreg.core import Bools, Floats
-from xcoreg.core.drift import left_over
+from xcoreg.core.drift import NO_PATTERN, Pattern, left_over
 from xcoreg.core.matches import Status
 from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
+from xcoreg.core.stripes import remove_stripes
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
@@ -207,15 +208,21 @@ _SEVERAL, _PATTERN = 9, 128  # windows that say whether a scene repeats itself, 
 
 
 def repeats_elsewhere(
-    scene: Scene, places: Floats, moves: Floats, size: int, *, by_edges: bool, max_shift: float | None
+    scene: Scene, places: Floats, moves: Floats, size: int, *, by_edges: bool, max_shift: float | None, pattern: Pattern = NO_PATTERN
 ) -> bool:
-    """Whether the scene has a pattern of which another place fits windows at places (n, 2) as well as moves (n, 2)."""
+    """Whether the scene has a pattern of which another place fits windows at places (n, 2) as well as moves (n, 2).
+
+    pattern : Stripes of the sensor, which would look like one.
+    """
     some, size = evenly(places, _SEVERAL), max(size, _PATTERN)
     target = scene.target_cutter.cut(places[some, 0], places[some, 1], size)
     reference = scene.reference_cutter.cut(places[some, 0] + moves[some, 0], places[some, 1] + moves[some, 1], size)
     move = np.array(vector_to_pixel(scene.linear, *np.median(moves[some], axis=0)))
     limit = np.inf if max_shift is None else max_shift * scene.target_pixel
-    windows = target.values, reference.values, target.valid, reference.valid
+    values = [np.where(one.valid, one.values, 0) for one in (target, reference)]
+    for image, cut in zip(values, (target, reference), strict=True):
+        remove_stripes(image, cut.valid, np.tile(pattern.stripes, (len(image), 1)))
+    windows = (*values, target.valid, reference.valid)
     return fits_elsewhere(*windows, by_edges=by_edges, move=move, limit=limit)
 
 

@@ -126,7 +126,8 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
     drift, of_pixels = shared_drift(found.drift[some])
     if answer.status is not Status.OK:
         # Edges would be astray, too.
-        astray = drift.drifts > _SURE and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
+        pattern = drift.drifts > _SURE or pattern_of(found).stripes.any()
+        astray = pattern and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
         return replace(answer, status=Status.DISAGREES) if astray else answer
     if not drift.drifts:
         return answer
@@ -258,6 +259,7 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
         last.size,
         by_edges=options.matcher == "structure",
         max_shift=options.max_shift,
+        pattern=pattern_of(last.matches),
     ):
         return _rejected(answer, rounds, Status.AMBIGUOUS)
     if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):

@@ -339,7 +339,8 @@ def guess_field(scene: Scene, spacing: float, size: int, make: MakeSearch, limit
     for along in _ALONG:
         places, side = _anchors(scene, along, size)
         found = _match_anchors(scene, places, side, guess, make, limit)
-        guess = replace(_consistent(found, scene, guess), pattern=pattern_of(found.matches))
+        pattern = pattern_of(found.matches, one_shift=_one_shift(found, scene))
+        guess = replace(_consistent(found, scene, guess), pattern=pattern)
         logger.info("%d anchors of %d px: %s, error %.3g px", len(places), side, found.matches, guess.error)
         good = guess.error <= max(_GOOD, _GOOD_SHARE * size)
         step = max(overlap_size(scene.overlap, scene.linear)) / along
@@ -392,17 +393,30 @@ def _consistent(found: WindowMatches, scene: Scene, before: Guess) -> Guess:
     return Guess(places[keep], moves[keep], error)
 
 
-# Anchors show a pattern that drags fine detail by so many px, or stripes, in more than half of them.
-_DRAGGED, PEAKS = 0.02, (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
+def _one_shift(found: WindowMatches, scene: Scene) -> bool:
+    """Whether most anchors agree on a shift."""
+    pixels = np.stack(vector_to_pixel(scene.linear, *found.moves[found.matches.ok].T), -1)
+    return len(pixels) > 0 and float(np.median(np.hypot(*(pixels - np.median(pixels, axis=0)).T))) < _ALIKE
 
 
-def pattern_of(matches: Matches) -> Pattern:
-    """Find what both images owe to their pixels in most of the windows that have a peak."""
-    some = matches.pattern[np.isin(matches.status, PEAKS)]
-    if not len(some):
+_ALIKE = 0.2  # px
+# Windows show a pattern that drags fine detail by so many px, or so many times as far as noise does (mean square), or
+# stripes, in more than half of them.
+_DRAGGED, _BEYOND_NOISE = 0.02, 4.0
+PEAKS = (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
+
+
+def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
+    """Find what both images owe to their pixels in most of the windows that have a peak.
+
+    one_shift : Whether they have a common shift: one that varies within windows looks like small drifts.
+    """
+    index = np.flatnonzero(np.isin(matches.status, PEAKS))
+    if not index.size:
         return NO_PATTERN
-    drifts, columns, rows = (np.median(some, axis=0) > (_DRAGGED, 0.5, 0.5)).tolist()
-    return Pattern(columns, rows, float(drifts))
+    dragged, columns, rows = np.median(matches.pattern[index], axis=0).tolist()
+    excess = np.median((matches.drift[index, :4].reshape(-1, 2, 2) ** 2).sum(2).max(1) / 2)
+    return Pattern(columns > 0.5, rows > 0.5, float(dragged > _DRAGGED or (one_shift and excess > _BEYOND_NOISE)))
 
 
 def commonest_status(status: NDArray[np.int8], ignored: Collection[Status]) -> Status:
