@@ -14,7 +14,7 @@ import numpy as np
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import ELEVATION_MATCHERS, Terms, parse_terms
 from xcoreg.core.drift import NO_PATTERN, Pattern
-from xcoreg.core.matcher import phase_match, phase_scout
+from xcoreg.core.matcher import phase_match, phase_peaks, phase_scout
 from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
@@ -197,6 +197,13 @@ class Options:
         if self.matcher == "structure":
             return partial(structure_scout, max_shift=limit)
         return partial(phase_scout, max_shift=limit, contrast=self.contrast, side=side)
+
+    @property
+    def peaks(self) -> Callable[[float], Matcher] | None:
+        """Function of a limit to one of windows: where the peak of their correlation lies; None of other matchers."""
+        if callable(self.matcher) or self.matcher == "structure":
+            return None
+        return lambda limit: partial(phase_peaks, max_shift=limit, contrast=self.contrast)
 
     def record(self) -> dict[str, Any]:
         """Options that differ from their defaults, for the result."""

@@ -196,7 +196,8 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
     last = rounds[-1]
     inliers: Bools = answer.inliers[-len(last.x) :]
     few = int(answer.inliers.sum()) < _FEW
-    quarters = quarters_disagree(scene, last, inliers, answer.move, options.match_function) if few else None
+    make = options.match_function, options.peaks
+    quarters = quarters_disagree(scene, last, inliers, answer.move, *make) if few else None
     if quarters is not None:
         rounds.append(quarters)
         return _rejected(answer, rounds, Status.OUTLIER)
@@ -214,7 +215,7 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
         max_shift=options.max_shift,
     ):
         return _rejected(answer, rounds, Status.AMBIGUOUS)
-    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):
+    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, *make):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer
 
