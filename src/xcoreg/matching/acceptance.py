@@ -18,7 +18,7 @@ from xcoreg.core.sampling import shrink
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
-from xcoreg.matching.scene import Scene, evenly
+from xcoreg.matching.scene import Scene, clamp_inside, evenly, overlap_size
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
 
 Images = tuple[Floats, Floats, Bools, Bools]  # windows of target and reference, and where they are valid
@@ -235,11 +235,16 @@ def locked_to_pixel_grid(
 ) -> bool:
     """Whether windows of coarser pixels disagree: images resampled on one grid can match by that grid's pattern."""
     places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
-    if found.size // min(_FACTORS) < _COARSE_SIDE or not len(places):
+    size, least = found.size, min(_FACTORS) * _COARSE_SIDE
+    if size < least <= min(overlap_size(scene.extent, scene.linear)) and len(places):
+        # Windows of small images are too small, but what is around them shows the same shift.
+        size = least
+        places = clamp_inside(np.stack(vector_to_pixel(scene.linear, *places.T), -1), scene.extent, scene.linear, size)
+    if size < least or not len(places):
         return False
 
     def cut(part: slice) -> tuple[Images, Floats]:
-        return _cut_moved(scene, places[part], moves[part], found.size)
+        return _cut_moved(scene, places[part], moves[part], size)
 
     return _mostly_disagree(cut, len(places), make, peaks)
 

@@ -103,10 +103,8 @@ class Samples:
             return
         rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
         above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
-        samples = [
-            _three_samples(one, (rows, cols), (above, before)) for one in (block, *(() if mask is None else (mask,)))
-        ]
-        self.put_samples(box, *samples)
+        planes = (block,) if mask is None else (block, mask)
+        self.put_samples(box, *(_three_samples(one, (rows, cols), (above, before)) for one in planes))
         # On the first line of a block the neighbour is the sample itself.
         self.gy[down, right][above == rows] = np.nan
         self.gx[down, right][:, before == cols] = np.nan
@@ -127,9 +125,7 @@ class Samples:
 
     def _put_all(self, at: tuple[slice, slice], block: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
         """Store every pixel of a block: the same as :meth:`put_samples`, without its copies."""
-        valid = self.is_valid(block)
-        if mask is not None:
-            valid &= mask
+        valid = self.is_valid(block) if mask is None else self.is_valid(block) & mask
         value, gx, gy = self._value(block, valid), self.gx[at], self.gy[at]
         self.values[at], self.valid[at], self.sampled[at] = value, valid, True
         gx[:, 0], gy[0] = np.nan, np.nan
@@ -166,9 +162,8 @@ class Samples:
 def _three_samples(block: NDArray[Any], at: Places, before: Places) -> list[NDArray[Any]]:
     """Pixels of a block at rows and columns, and those above and before them."""
     (rows, cols), (above, left) = at, before
-    lines = block[_slice_of(rows)]
-    here, beside = lines[:, _slice_of(cols)], lines[:, _slice_of(left)]
-    return [here, block[_slice_of(above)][:, _slice_of(cols)], beside]
+    here, over = (block[_slice_of(lines)] for lines in (rows, above))
+    return [here[:, _slice_of(cols)], over[:, _slice_of(cols)], here[:, _slice_of(left)]]
 
 
 def _slice_of(index: NDArray[np.intp]) -> Any:
