@@ -95,7 +95,8 @@ class Options:
         Of elevation models: where the search for the correction begins, CRS units of the target; `max_shift` counts
         from there. The fit is that of the target as it is, this included.
     windows : int
-        Number of windows of the first round; for images alone.
+        Number of windows of the first round; for images alone. By default nine, or five where these settle the shift to
+        a few ten-thousandths of a pixel.
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
     where, ref_where : DataArray, array, geometry, GeoDataFrame or callable, optional
