@@ -154,6 +154,7 @@ _SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 # Largest drift of fine detail, px, and the one above which images share a pattern of their pixels.
 _LARGEST_DRIFT, _PATTERN = 0.6, 0.03
+_SCOUTED = 96  # least side of the central part of a window that is searched first, px
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 
@@ -341,13 +342,17 @@ def phase_scout(
 ) -> Floats:
     """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look.
 
-    `side` limits it to the central part of the windows.
+    `side` limits it to the central part of the windows; that of large ones comes first where all of a window may count.
     """
-    if side is not None:
-        rows, cols = (slice((size - side) // 2, (size + side) // 2) for size in ref.shape[1:])
-        tgt, ref = tgt[:, rows, cols], ref[:, rows, cols]
-        tgt_valid, ref_valid = tgt_valid[:, rows, cols], ref_valid[:, rows, cols]
-    moves = phase_peaks(tgt, ref, tgt_valid, ref_valid, max_shift=max_shift, contrast=contrast, rivals=True)
+    windows, how = (tgt, ref, tgt_valid, ref_valid), {"max_shift": max_shift, "contrast": contrast}
+    small = min(ref.shape[1:]) // 2 if side is None else side
+    if side is None and small < _SCOUTED:
+        return np.nan_to_num(np.rint(phase_peaks(*windows, **how, rivals=True)))
+    rows, cols = (slice((size - small) // 2, (size + small) // 2) for size in ref.shape[1:])
+    moves = phase_peaks(*(part[:, rows, cols] for part in windows), **how, rivals=side is not None)
+    again = np.flatnonzero(np.isnan(moves[:, 0])) if side is None else np.empty(0, np.intp)
+    if again.size:
+        moves[again] = phase_peaks(*(part[again] for part in windows), **how, rivals=True)
     return np.nan_to_num(np.rint(moves))
 
 
