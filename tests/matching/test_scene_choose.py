@@ -5,9 +5,17 @@ from affine import Affine
 from scipy.ndimage import uniform_filter
 
 from xcoreg.errors import GridError, OptionError
-from xcoreg.georef import vector_to_map
+from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.masks import as_mask
-from xcoreg.matching.scene import _box_means, choose_centres, overlap_size, spread_out, window_size
+from xcoreg.matching.scene import (
+    _box_means,
+    _candidates,
+    choose_centres,
+    overlap_size,
+    spread_out,
+    spread_to_corners,
+    window_size,
+)
 from xcoreg.raster.overview import overview_of
 from xcoreg.raster.raster import make_raster
 
@@ -54,7 +62,16 @@ def test_small_overlaps_are_one_window(side):
 
 @pytest.mark.parametrize("side", [150, 300, 1000, 9000])
 def test_windows_fit_into_the_overlap(side):
-    assert 100 <= window_size(None, (side, side)) <= min(side, 256)
+    assert 64 <= window_size(None, (side, side)) <= min(side, 256)
+
+
+@pytest.mark.parametrize("side", [128, 150, 180, 200, 220, 240, 255, 256])
+def test_four_windows_fit_next_to_the_corners_of_a_small_image(side):
+    size = window_size(None, (side, side))
+    for corner in (300000, 300007):  # multiples of the step of candidates, or not
+        overlap = shapely.box(corner, corner, corner + 10 * side, corner + 10 * side)
+        places = np.stack(vector_to_pixel(NORTH_UP, *_candidates(overlap, NORTH_UP, size).T), -1)
+        assert len(spread_to_corners(places, np.ones(len(places)), size)) == 4
 
 
 @pytest.mark.parametrize("side", [400, 500, 512, 600, 724])

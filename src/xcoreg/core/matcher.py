@@ -154,6 +154,7 @@ _SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 # Largest drift of fine detail, px, and the one above which images share a pattern of their pixels.
 _LARGEST_DRIFT, _PATTERN = 0.6, 0.03
+_SCOUTED = 96  # least side of the central part of a window that is searched first, px
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 
@@ -342,14 +343,37 @@ def phase_scout(
 ) -> Floats:
     """Whole-pixel corrections (n, 2) by phase correlation, 0 where the peak is not significant: a fast first look.
 
-    `side` limits it to the central part of the windows.
+    `side` limits it to the central part of the windows; that of large ones comes first where all of a window may count.
     """
-    if side is not None:
-        rows, cols = (slice((size - side) // 2, (size + side) // 2) for size in ref.shape[1:])
-        tgt, ref = tgt[:, rows, cols], ref[:, rows, cols]
-        tgt_valid, ref_valid = tgt_valid[:, rows, cols], ref_valid[:, rows, cols]
+    windows, how = (tgt, ref, tgt_valid, ref_valid), {"max_shift": max_shift, "contrast": contrast}
+    small = min(ref.shape[1:]) // 2 if side is None else side
+    if side is None and small < _SCOUTED:
+        return np.nan_to_num(np.rint(phase_peaks(*windows, **how, rivals=True)))
+    rows, cols = (slice((size - small) // 2, (size + small) // 2) for size in ref.shape[1:])
+    moves = phase_peaks(*(part[:, rows, cols] for part in windows), **how, rivals=side is not None)
+    again = np.flatnonzero(np.isnan(moves[:, 0])) if side is None else np.empty(0, np.intp)
+    if again.size:
+        moves[again] = phase_peaks(*(part[again] for part in windows), **how, rivals=True)
+    return np.nan_to_num(np.rint(moves))
+
+
+def phase_peaks(
+    tgt: Floats,
+    ref: Floats,
+    tgt_valid: Bools,
+    ref_valid: Bools,
+    /,
+    *,
+    max_shift: float | None = None,
+    contrast: str = "same",
+    rivals: bool = False,
+) -> Floats:
+    """Corrections (n, 2) by the peak of the phase correlation alone, accurate to a fifth of a pixel.
+
+    NaN where the peak is not significant, or has a rival and `rivals` are not let pass.
+    """
     limit = search_reach(ref.shape, max_shift)
-    out = np.zeros((len(ref), 2))
+    out = np.full((len(ref), 2), np.nan)
     for cut in batches(ref.shape):
         valid = tgt_valid[cut], ref_valid[cut]
         clean, status = prepare(tgt[cut], ref[cut], *valid)
@@ -357,7 +381,8 @@ def phase_scout(
         if use.size:
             chosen = [part[use] for part in (*clean, *valid)] if use.size < len(status) else [*clean, *valid]
             peaks = correlate(*chosen, max_shift=limit, contrast=contrast)
-            out[cut.start + use] = np.where((peaks.log10_chance < _CHANCE)[:, None], np.rint(peaks.move), 0)
+            sure = (peaks.log10_chance < _CHANCE) & (rivals | (peaks.rival <= _RIVAL))
+            out[cut.start + use] = np.where(sure[:, None], peaks.move, np.nan)
     return out
 
 

@@ -52,10 +52,15 @@ def fits_elsewhere(
     lags = _Lags(tgt.shape[1:])
     seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
     images = list(zip((tgt, ref), seen, strict=True))
-    fields = [_edges(*one) for one in images]
-    # Rows of a few pixels are too fine for edges.
-    similar = np.maximum(lags.in_both(fields, seen), lags.in_both([_fine(*one) for one in images], seen))
-    peaks = lags.periods(similar)
+    # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then.
+    edges, fine = ([make(*images[0])] for make in (_edges, _fine))
+    alike = [[lags.correlation(one, one, seen[0], seen[0])] for (one,) in (edges, fine)]
+    if all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
+        return False
+    for make, fields, found in zip((_edges, _fine), (edges, fine), alike, strict=True):
+        fields.append(make(*images[1]))
+        found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
+    peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
     if int(peaks.sum()) < _FEWEST:
         return False
     cell = float((lags.row**2 + lags.col**2)[peaks].min())
@@ -65,8 +70,7 @@ def fits_elsewhere(
         there &= np.maximum(*at) <= limit / factor
     if not there.any():
         return False
-    if not by_edges:
-        fields = [_band_pass(*one) for one in images]
+    fields = edges if by_edges else [_band_pass(*one) for one in images]
     fit = lags.correlation(*fields, *seen)
     here, other = (float(np.clip(fit[some].max(), 1e-3, 0.9999)) for some in (lags.near, there))
     if by_edges:
@@ -89,20 +93,16 @@ class _Lags:
 
     def correlation(self, one: Floats, two: Floats, weight: Floats, other: Floats) -> Floats:
         """Correlation (rows, cols) of `two` moved by a lag with `one`, all (n, ...); 0 where little is in common."""
-        same, squares = two is one, [one * one, two * two]
-        fields = self._modes(one)
-        seen = self._modes(weight)
+        same = two is one
+        fields, seen = self._modes(one), self._modes(weight)
         again = seen if same else self._modes(other)
         both = self._sum(fields, fields if same else self._modes(two))
         common = self._sum(seen, again) / weight[0].size / len(weight)
-        power = self._sum(self._modes(squares[0]), again) * self._sum(seen, self._modes(squares[1]))
+        power = self._sum(self._modes(one * one), again)
+        # An autocorrelation is symmetric: the power of the other part is that at the opposite lag.
+        power = power * (np.roll(power[::-1, ::-1], 1, (0, 1)) if same else self._sum(seen, self._modes(two * two)))
         enough = common > _COMMON * common[0, 0]
         return np.where(enough, both / np.sqrt(np.maximum(power, 1e-12 * power.max() + 1e-30)), 0.0)
-
-    def in_both(self, fields: list[Floats], weights: list[Floats]) -> Floats:
-        """Autocorrelation that two images have in common."""
-        both = [self.correlation(one, one, weight, weight) for one, weight in zip(fields, weights, strict=True)]
-        return np.minimum(*both)
 
     def periods(self, similar: Floats) -> Bools:
         """Peaks of an autocorrelation with a valley before them: along a coast or a road it falls without one."""

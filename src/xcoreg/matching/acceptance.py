@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from xcoreg.core.stripes import remove_stripes
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
-from xcoreg.matching.scene import Scene, evenly
+from xcoreg.matching.scene import Scene, clamp_inside, evenly, overlap_size
 from xcoreg.matching.windows import WindowMatches, commonest_status, match_windows
 
 Images = tuple[Floats, Floats, Bools, Bools]  # windows of target and reference, and where they are valid
@@ -163,14 +163,21 @@ _LOCKED = 0.7
 
 
 def quarters_disagree(
-    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, make: Callable[[float], Matcher]
+    scene: Scene,
+    found: WindowMatches,
+    inliers: Bools,
+    move: Floats,
+    make: Callable[[float], Matcher],
+    peaks: Callable[[float], Matcher] | None = None,
 ) -> WindowMatches | None:
     """Match the quarters of windows; return them if they contradict the answer, as under rotation or scale."""
     size = found.size // 2
     if size < _QUARTER or not inliers.any():
         return None
-    places, moves = found.places[inliers], found.moves[inliers]
-    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(0.1 * size))
+    places, moves = _quarters(found.places[inliers], size, scene), found.moves[inliers].repeat(4, axis=0)
+    if peaks is not None and _clearly_agree(*_cut_moved(scene, places, moves, size), 1, peaks, _DISAGREE / 2):
+        return None
+    quarters = match_windows(scene, places, size, moves, make(0.1 * size))
     ok = quarters.matches.status == Status.OK
     if ok.sum() < _FEWEST_QUARTERS:
         return None
@@ -208,7 +215,14 @@ _SEVERAL, _PATTERN = 9, 128  # windows that say whether a scene repeats itself, 
 
 
 def repeats_elsewhere(
-    scene: Scene, places: Floats, moves: Floats, size: int, *, by_edges: bool, max_shift: float | None, pattern: Pattern = NO_PATTERN
+    scene: Scene,
+    places: Floats,
+    """Whether the scene has a pattern of which another place fits windows at places as well as moves, both (n, 2).
+    size: int,
+    *,
+    by_edges: bool,
+    max_shift: float | None,
+    pattern: Pattern = NO_PATTERN,
 ) -> bool:
     """Whether the scene has a pattern of which another place fits windows at places (n, 2) as well as moves (n, 2).
 
@@ -226,21 +240,36 @@ def repeats_elsewhere(
     return fits_elsewhere(*windows, by_edges=by_edges, move=move, limit=limit)
 
 
-def locked_to_pixel_grid(scene: Scene, found: WindowMatches, inliers: Bools, make: Callable[[float], Matcher]) -> bool:
+def locked_to_pixel_grid(
+    scene: Scene,
+    found: WindowMatches,
+    inliers: Bools,
+    make: Callable[[float], Matcher],
+    peaks: Callable[[float], Matcher] | None = None,
+) -> bool:
     """Whether windows of coarser pixels disagree: images resampled on one grid can match by that grid's pattern."""
     places, moves = found.places[inliers][:_WINDOWS], found.moves[inliers][:_WINDOWS]
-    if found.size // min(_FACTORS) < _COARSE_SIDE or not len(places):
+    size, least = found.size, min(_FACTORS) * _COARSE_SIDE
+    if size < least <= min(overlap_size(scene.extent, scene.linear)) and len(places):
+        # Windows of small images are too small, but what is around them shows the same shift.
+        size = least
+        places = clamp_inside(np.stack(vector_to_pixel(scene.linear, *places.T), -1), scene.extent, scene.linear, size)
+    if size < least or not len(places):
         return False
 
     def cut(part: slice) -> tuple[Images, Floats]:
-        target = scene.target_cutter.cut(places[part, 0], places[part, 1], found.size)
-        moved = places[part] + moves[part]
-        reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], found.size)
-        rest = moves[part] - np.stack([reference.x - target.x, reference.y - target.y], -1)
-        pixels = np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
-        return (target.values, reference.values, target.valid, reference.valid), pixels
+        return _cut_moved(scene, places[part], moves[part], size)
 
-    return _mostly_disagree(cut, len(places), make)
+    return _mostly_disagree(cut, len(places), make, peaks)
+
+
+def _cut_moved(scene: Scene, places: Floats, moves: Floats, size: int) -> tuple[Images, Floats]:
+    """Cut windows at places (n, 2), of the reference at moves (n, 2) away; and what is left of these, px."""
+    target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
+    reference = scene.reference_cutter.cut(*(places + moves).T, size)
+    rest = moves - np.stack([reference.x - target.x, reference.y - target.y], -1)
+    images = target.values, reference.values, target.valid, reference.valid
+    return images, np.stack(vector_to_pixel(scene.linear, *rest.T), -1)
 
 
 def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> bool:
@@ -252,26 +281,51 @@ def coarser_pixels_disagree(images: Images, moves: Floats, make: Callable[[float
     return _mostly_disagree(cut, min(len(moves), _WINDOWS), make)
 
 
-def _mostly_disagree(cut: Callable[[slice], tuple[Images, Floats]], n: int, make: Callable[[float], Matcher]) -> bool:
-    """Whether more windows disagree with their coarser pixels than agree: half of them may decide that none can."""
+def _mostly_disagree(
+    cut: Callable[[slice], tuple[Images, Floats]],
+    n: int,
+    make: Callable[[float], Matcher],
+    peaks: Callable[[float], Matcher] | None = None,
+) -> bool:
+    """Whether more windows disagree with their coarser pixels than agree: half of them may decide that none can.
+
+    Peaks alone do where all of them agree clearly.
+    """
     half = (n + 1) // 2
-    first = _disagreements(*cut(slice(0, half)), make)
+    images, moves = cut(slice(0, half))
+    if peaks is not None and all(_clearly_agree(*one, peaks, _LOCKED / 2) for one in _coarser(images, moves)):
+        return False
+    first = _disagreements(images, moves, make)
     if all(agree == half for _, agree in first):
         return False
     rest = _disagreements(*cut(slice(half, n)), make) if n > half else [(0, 0)] * len(first)
     return any(no + more > yes + other for (no, yes), (more, other) in zip(first, rest, strict=True))
 
 
+def _coarser(images: Images, moves: Floats) -> Iterator[tuple[Images, Floats, int]]:
+    """Average the pixels of windows by each factor that leaves them large enough: -> images, moves px, factor."""
+    target, reference, target_valid, reference_valid = images
+    for factor in _FACTORS:
+        if target.shape[-1] // factor >= _COARSE_SIDE:
+            (tgt, seen), (ref, ref_seen) = (
+                shrink(*one, factor) for one in ((target, target_valid), (reference, reference_valid))
+            )
+            yield (tgt, ref, seen, ref_seen), moves, factor
+
+
+def _clearly_agree(
+    images: Images, moves: Floats, factor: int, peaks: Callable[[float], Matcher], within: float
+) -> bool:
+    """Whether the peaks of all windows lie where their moves (n, 2), px, do: of pixels averaged by a factor."""
+    found = peaks(8.0 / factor + 1)(*images)
+    return bool((np.hypot(*(factor * found - moves).T) < within).all())
+
+
 def _disagreements(images: Images, moves: Floats, make: Callable[[float], Matcher]) -> list[tuple[int, int]]:
     """How many windows disagree and how many agree with their coarser pixels, for each factor."""
-    target, reference, target_valid, reference_valid = images
     counts = []
-    for factor in _FACTORS:
-        if target.shape[-1] // factor < _COARSE_SIDE:
-            continue
-        tgt = shrink(target, target_valid, factor)
-        ref = shrink(reference, reference_valid, factor)
-        coarse = make(8.0 / factor + 1)(tgt[0], ref[0], tgt[1], ref[1])
+    for part, _, factor in _coarser(images, moves):
+        coarse = make(8.0 / factor + 1)(*part)
         ok = coarse.ok
         off = np.hypot(*(factor * np.stack([coarse.dcol, coarse.drow], -1) - moves).T)
         sigma = factor * np.sqrt(np.trace(coarse.cov, axis1=1, axis2=2))

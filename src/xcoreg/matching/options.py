@@ -14,7 +14,7 @@ import numpy as np
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem import ELEVATION_MATCHERS, Terms, parse_terms
 from xcoreg.core.drift import NO_PATTERN, Pattern
-from xcoreg.core.matcher import phase_match, phase_scout
+from xcoreg.core.matcher import phase_match, phase_peaks, phase_scout
 from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
 from xcoreg.errors import OptionError, unknown_option
@@ -95,7 +95,8 @@ class Options:
         Of elevation models: where the search for the correction begins, CRS units of the target; `max_shift` counts
         from there. The fit is that of the target as it is, this included.
     windows : int
-        Number of windows of the first round; for images alone.
+        Number of windows of the first round; for images alone. By default nine, or five where these settle the shift to
+        a few ten-thousandths of a pixel.
     contrast : {"same", "reversed", "any"}
         Whether bright is bright in both images.
     where, ref_where : DataArray, array, geometry, GeoDataFrame or callable, optional
@@ -197,6 +198,13 @@ class Options:
         if self.matcher == "structure":
             return partial(structure_scout, max_shift=limit)
         return partial(phase_scout, max_shift=limit, contrast=self.contrast, side=side)
+
+    @property
+    def peaks(self) -> Callable[[float], Matcher] | None:
+        """Function of a limit to one of windows: where the peak of their correlation lies; None of other matchers."""
+        if callable(self.matcher) or self.matcher == "structure":
+            return None
+        return lambda limit: partial(phase_peaks, max_shift=limit, contrast=self.contrast)
 
     def record(self) -> dict[str, Any]:
         """Options that differ from their defaults, for the result."""

@@ -177,7 +177,7 @@ def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:
     return polygon
 
 
-_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
+_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_OF_FOUR, _LEAST_WINDOW = 256, 128, 64, 16
 _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
@@ -206,7 +206,9 @@ def window_size(wanted: Any, overlap: tuple[float, float], extent: tuple[float, 
     # Only several windows can check each other. They lie where the texture is best, not side by side: windows of the
     # usual size need twice the area in which as many would fit.
     shared = int(np.sqrt(cols * rows / _SHARES)) // _MULTIPLE * _MULTIPLE
-    return min(_USUAL_WINDOW, side, max(_SMALL_WINDOW, shared))
+    least = side // _MULTIPLE * _MULTIPLE // 2  # four fit next to the corners
+    least = least if _LEAST_OF_FOUR <= least < _SMALL_WINDOW else _SMALL_WINDOW
+    return min(_USUAL_WINDOW, side, max(least, shared))
 
 
 def _check_size(wanted: Any, room: tuple[float, float]) -> int:
@@ -311,29 +313,17 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]
-    known = overview.sampled & overview.valid & np.isfinite(overview.gx) & np.isfinite(overview.gy)
-    rows, cols = overview.valid.shape
-    r = np.clip(np.nan_to_num(np.rint(row)), 0, rows - 1).astype(np.intp)
-    c = np.clip(np.nan_to_num(np.rint(col)), 0, cols - 1).astype(np.intp)
+    r, c = (
+        np.clip(np.nan_to_num(np.rint(at)), 0, size - 1).astype(np.intp)
+        for at, size in zip((row, col), overview.valid.shape, strict=True)
+    )
+    known = np.isfinite(overview.gx) & np.isfinite(overview.gy) & overview.sampled & overview.valid
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
-    energy = np.nan_to_num(overview.gx**2 + overview.gy**2)
-    counted = known.astype(np.float64)
-    share = _inner_share(known.shape, box, r, c) if _all_but_the_first(known) else _box_means(counted, box, r, c)
-    texture = _box_means(np.sqrt(energy) * counted, box, r, c) / np.maximum(share, 1e-9)
+    energy = np.sqrt(np.where(known, overview.gx**2 + overview.gy**2, 0))
+    texture = _box_means(energy, box, r, c) / np.maximum(_box_means(known, box, r, c), 1e-9)
     if overview.valid.all():
         return texture, np.ones(len(r))
     return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
-
-
-def _all_but_the_first(known: NDArray[np.bool_]) -> bool:
-    """Whether all cells are known but those of the first row and column, which have no neighbour before them."""
-    return bool(not known[0].any() and not known[:, 0].any() and known[1:, 1:].all())
-
-
-def _inner_share(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> Floats:
-    """Count what :func:`_box_means` gives for such cells."""
-    high, wide = (np.maximum(end, 1) - np.maximum(start, 1) for start, end in _box_ends(shape, box, row, col))
-    return np.asarray((high * wide).astype(np.float64) / (box[0] * box[1]))
 
 
 def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:
@@ -346,9 +336,13 @@ def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) 
 
 def _box_means(values: Floats, box: tuple[int, int], row: Any, col: Any) -> Floats:
     """Means (n,) over boxes around cells of an array, zero outside: from its sums, far cheaper than a filter."""
-    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    np.cumsum(values.cumsum(0, dtype=np.float64), 1, out=sums[1:, 1:])
-    (top, low), (left, right) = _box_ends(values.shape, box, row, col)
+    top_low, left_right = _box_ends(values.shape, box, row, col)
+    (rows, at_row), (cols, at_col) = (np.unique(ends, return_inverse=True) for ends in (top_low, left_right))
+    # Sums between neighbouring ends: one pass over all cells, whatever the number of boxes.
+    parts = np.add.reduceat(values[: rows[-1]], rows[:-1], axis=0, dtype=np.float64)
+    parts = np.add.reduceat(parts[:, : cols[-1]], cols[:-1], axis=1)
+    sums = np.pad(parts.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    (top, low), (left, right) = at_row.reshape(2, -1), at_col.reshape(2, -1)
     inside = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
     return np.asarray(inside / (box[0] * box[1]))
 

@@ -15,6 +15,7 @@ from xcoreg import lazy
 from xcoreg.core import Bools, Floats
 from xcoreg.core.drift import round_covariance, shared_drift
 from xcoreg.core.matches import Matches, Status
+from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching import geometry
@@ -50,6 +51,7 @@ logger = logging.getLogger("xcoreg")
 
 _LARGER = ((2, 5), (4, 3))  # after windows that fail come larger ones, by this factor, and this many of them
 _LARGEST = 1024
+_ENOUGH = 5  # windows that are matched first, and by whose answer the others may not be needed
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
@@ -97,7 +99,6 @@ def _match_images(scene: Scene, options: Options) -> Coregistration:
 def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Acceptance]:
     """Match windows in rounds until they agree on a shift or no round is left."""
     rounds: list[WindowMatches] = []
-    moves: list[Floats] = []
     answer = Acceptance.failed(Status.OUTSIDE, 0)
     limit = scene.search_limit(options.max_shift)
     functions = options.match_function(limit), options.scout_function(limit)
@@ -105,10 +106,9 @@ def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Accept
     bar: Any = lazy.progress_bar(None, "matching", "round", shown, disable=False) if shown else nullcontext()
     with bar:
         for number, (places, size) in enumerate(_rounds(scene, options)):
-            found = match_windows(scene, places, size, np.zeros((len(places), 2)), *functions)
-            moves.append(_pixels(scene, found))
+            found = _match_round(scene, places, size, options, functions)
             rounds.append(found)
-            answer = _accept(rounds, np.concatenate(moves), options, scene)
+            answer = _accept(rounds, options, scene)
             if options.progress:
                 bar.update()
             logger.info("%d windows of %d px: %s, %s", len(places), size, found.matches, answer.status.name)
@@ -133,7 +133,7 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
         return answer
     known = pattern_of(found.take(np.flatnonzero(some)))._replace(drifts=drift.drifts, further=drift.further)
     again = _match_again(scene, rounds, some, options.match_function(_NEAR, known))
-    better = _accept(again, np.concatenate([_pixels(scene, one) for one in again]), options, scene)
+    better = _accept(again, options, scene)
     if better.status is Status.OK and of_pixels:
         rounds[:] = again
         return better
@@ -158,9 +158,18 @@ def _match_again(scene: Scene, rounds: list[WindowMatches], some: Bools, match: 
     return out
 
 
-def _pixels(scene: Scene, found: WindowMatches) -> Floats:
-    """Corrections (n, 2), px of the matching grid."""
-    return np.stack(vector_to_pixel(scene.linear, found.dx, found.dy), -1)
+def _match_round(scene: Scene, places: Floats, size: int, options: Options, functions: Any) -> WindowMatches:
+    """Match windows at places (n, 2); not all of them where some settle the shift as well as it can be known."""
+    some = _ENOUGH if options.windows == Options.windows and len(places) > _ENOUGH else len(places)
+    parts = [np.arange(some), np.arange(some, len(places))]
+    first = match_windows(scene, places[:some], size, np.zeros((some, 2)), *functions)
+    if not len(parts[1]):
+        return first
+    answer = _accept([first], options, scene)
+    if answer.inliers.all() and answer.status is Status.OK and np.linalg.eigvalsh(answer.cov)[-1] < 2 * SYSTEMATIC**2:
+        return first
+    rest = match_windows(scene, places[some:], size, np.zeros((len(parts[1]), 2)), *functions)
+    return WindowMatches.concatenate([first, rest], parts)
 
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
@@ -204,8 +213,9 @@ def _check_inside(at: Floats, scene: Scene) -> None:
         )
 
 
-def _accept(rounds: list[WindowMatches], moves: Floats, options: Options, scene: Scene) -> Acceptance:
-    """Decide on the whole corrections (n, 2), matching px, of all windows so far, without those beyond `max_shift`."""
+def _accept(rounds: list[WindowMatches], options: Options, scene: Scene) -> Acceptance:
+    """Decide on the whole corrections of all windows so far, without those beyond `max_shift`."""
+    moves = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.dx, one.dy), -1) for one in rounds])
     names = ("cov", "status", "reliability")
     covs, status, reliability = (np.concatenate([getattr(one.matches, name) for one in rounds]) for name in names)
     if options.max_shift is not None:
@@ -243,7 +253,8 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
     last = rounds[-1]
     inliers: Bools = answer.inliers[-len(last.x) :]
     few = int(answer.inliers.sum()) < _FEW
-    quarters = quarters_disagree(scene, last, inliers, answer.move, options.match_function) if few else None
+    make = options.match_function, options.peaks
+    quarters = quarters_disagree(scene, last, inliers, answer.move, *make) if few else None
     if quarters is not None:
         rounds.append(quarters)
         return _rejected(answer, rounds, Status.OUTLIER)
@@ -262,7 +273,7 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
         pattern=pattern_of(last.matches),
     ):
         return _rejected(answer, rounds, Status.AMBIGUOUS)
-    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, options.match_function):
+    if inliers.any() and locked_to_pixel_grid(scene, last, inliers, *make):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer
 

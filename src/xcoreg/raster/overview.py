@@ -34,6 +34,7 @@ _STRIP = 4_000_000  # px read at once of a small image
 _BUDGET = 25_000_000  # px decoded of a larger image, at most
 _FIRST = 5  # blocks per axis that are read first
 _SIZE = 512  # cells along the longer side of an image
+_ENOUGH = 1 << 16  # values of which the median is taken
 _LEAST = 2  # samples of either kind along a side of a block that make a border
 
 
@@ -97,12 +98,13 @@ class Samples:
     def put(self, box: Box, block: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> None:
         """Store the samples of a block of the image, and of its mask."""
         down, right = self.cells(box)
+        if self.step == (1, 1):
+            self._put_all((down, right), block, mask)
+            return
         rows, cols = self.rows[down] - box[0], self.cols[right] - box[2]
         above, before = np.maximum(rows - 1, 0), np.maximum(cols - 1, 0)
-        samples = [
-            _three_samples(one, (rows, cols), (above, before)) for one in (block, *(() if mask is None else (mask,)))
-        ]
-        self.put_samples(box, *samples)
+        planes = (block,) if mask is None else (block, mask)
+        self.put_samples(box, *(_three_samples(one, (rows, cols), (above, before)) for one in planes))
         # On the first line of a block the neighbour is the sample itself.
         self.gy[down, right][above == rows] = np.nan
         self.gx[down, right][:, before == cols] = np.nan
@@ -114,15 +116,35 @@ class Samples:
         valid, valid_above, valid_before = goods = [self.is_valid(part) for part in pixels]
         for good, mask in zip(goods, masks, strict=False):
             np.logical_and(good, mask, out=good)
-        if here.dtype.kind == "f" or here.dtype.itemsize > 4:
-            known = np.abs(here[valid & (here != 0)].astype(np.float64))
-            self.sizes.extend([float(np.median(known))] if known.size else [])
-        here, above, before = (scaled(part, self.gain) for part in pixels)
+        value = self._value(here, valid)
         with np.errstate(invalid="ignore", over="ignore"):
-            value = np.where(valid, here, 0).astype(np.float32)
-            self.gy[at] = np.where(valid & valid_above, value - above.astype(np.float32), np.nan)
-            self.gx[at] = np.where(valid & valid_before, value - before.astype(np.float32), np.nan)
+            above, before = (scaled(part, self.gain).astype(np.float32) for part in (above, before))
+            self.gy[at] = np.where(valid & valid_above, value - above, np.nan)
+            self.gx[at] = np.where(valid & valid_before, value - before, np.nan)
         self.values[at], self.valid[at], self.sampled[at] = value, valid, True
+
+    def _put_all(self, at: tuple[slice, slice], block: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
+        """Store every pixel of a block: the same as :meth:`put_samples`, without its copies."""
+        valid = self.is_valid(block) if mask is None else self.is_valid(block) & mask
+        value, gx, gy = self._value(block, valid), self.gx[at], self.gy[at]
+        self.values[at], self.valid[at], self.sampled[at] = value, valid, True
+        gx[:, 0], gy[0] = np.nan, np.nan
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.subtract(value[:, 1:], value[:, :-1], out=gx[:, 1:])
+            np.subtract(value[1:], value[:-1], out=gy[1:])
+        if not valid.all():
+            gx[:, 1:][~(valid[:, 1:] & valid[:, :-1])] = np.nan
+            gy[1:][~(valid[1:] & valid[:-1])] = np.nan
+
+    def _value(self, stored: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Values of stored pixels, 0 where they are not data; notes their size where it may be extreme."""
+        if stored.dtype.kind == "f" or stored.dtype.itemsize > 4:
+            known = stored[valid & (stored != 0)]
+            known = np.abs(known[:: max(known.size // _ENOUGH, 1)].astype(np.float64))
+            self.sizes.extend([float(np.median(known))] if known.size else [])
+        with np.errstate(invalid="ignore", over="ignore"):
+            value = scaled(stored, self.gain)
+            return (value if valid.all() else np.where(valid, value, 0)).astype(np.float32)
 
     def valid_everywhere(self) -> NDArray[np.bool_]:
         """Give every cell a validity: a cell that was not sampled has that of the nearest sampled one.
@@ -138,14 +160,17 @@ class Samples:
 
 
 def _three_samples(block: NDArray[Any], at: Places, before: Places) -> list[NDArray[Any]]:
-    """Pixels of a block at rows and columns, and those above and before them: by slices where every pixel is one."""
+    """Pixels of a block at rows and columns, and those above and before them."""
     (rows, cols), (above, left) = at, before
-    if not all(part.size > 1 and part[-1] - part[0] == part.size - 1 for part in at):
-        return [block[np.ix_(rows, cols)], block[np.ix_(above, cols)], block[np.ix_(rows, left)]]
-    here = block[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    over = block[np.ix_(above[:1], cols)], here[:-1]
-    beside = block[np.ix_(rows, left[:1])], here[:, :-1]
-    return [here, np.concatenate(over), np.concatenate(beside, axis=1)]
+    here, over = (block[_slice_of(lines)] for lines in (rows, above))
+    return [here[:, _slice_of(cols)], over[:, _slice_of(cols)], here[:, _slice_of(left)]]
+
+
+def _slice_of(index: NDArray[np.intp]) -> Any:
+    """Slice instead of an ascending index where its steps are the same."""
+    steps = np.diff(index)
+    same = steps.size > 0 and steps[0] > 0 and bool((steps == steps[0]).all())
+    return slice(int(index[0]), int(index[-1]) + 1, int(steps[0])) if same else index
 
 
 _LEAST_SIZE, _MOST_SIZE, _USUAL_SIZE = 2.0**-40, 2.0**24, 2.0**10  # of values whose powers fit single precision

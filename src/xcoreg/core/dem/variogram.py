@@ -7,8 +7,8 @@ pixels, of which a variogram is made, do not care about the mean.
 from __future__ import annotations
 
 import numpy as np
+import scipy  # its optimize is loaded when it is used
 from scipy import fft
-from scipy.optimize import nnls
 
 from xcoreg.core import Floats
 
@@ -46,5 +46,5 @@ def mean_variance(sums: Floats, counts: Floats) -> float:
         return np.nan
     # Errors are in proportion to the variogram, and grow with the distance: fewer pairs are independent.
     scale = 1 / (gamma[use] * np.sqrt(at[use]))
-    sills = nnls((1 - shape[use]) * scale[:, None], gamma[use] * scale)[0]
+    sills = scipy.optimize.nnls((1 - shape[use]) * scale[:, None], gamma[use] * scale)[0]
     return float(count @ (shape @ sills) / count.sum())
