@@ -217,14 +217,14 @@ _SEVERAL, _PATTERN = 9, 128  # windows that say whether a scene repeats itself, 
 def repeats_elsewhere(
     scene: Scene,
     places: Floats,
-    """Whether the scene has a pattern of which another place fits windows at places as well as moves, both (n, 2).
+    moves: Floats,
     size: int,
     *,
     by_edges: bool,
     max_shift: float | None,
     pattern: Pattern = NO_PATTERN,
 ) -> bool:
-    """Whether the scene has a pattern of which another place fits windows at places (n, 2) as well as moves (n, 2).
+    """Whether the scene has a pattern of which another place fits windows at places as well as moves, both (n, 2).
 
     pattern : Stripes of the sensor, which would look like one.
     """
