@@ -93,7 +93,8 @@ def without_drift(
     short = np.nan_to_num(plain[0])
     with np.errstate(invalid="ignore"):
         clear = (size < np.minimum(_VAGUE, _TIMES * before)) | (known.drifts > 0)
-        clear &= np.isfinite(step).all(1) & np.isfinite(before)
+        clear &= np.isfinite(step).all(1) & np.isfinite(before) & (wide[:, 0, 0] > 0)
+        clear &= wide[:, 0, 0] * wide[:, 1, 1] > wide[:, 0, 1] ** 2
         gap = np.nan_to_num(share[:, None] * (step - short))
         # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
         far = np.hypot(*gap.T)

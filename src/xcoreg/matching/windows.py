@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import cov3_to_map
-from xcoreg.core.drift import NO_PATTERN, Pattern
+from xcoreg.core.drift import NO_PATTERN, Pattern, round_covariance
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import ssim_centred
@@ -175,6 +175,17 @@ def _similarity(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]
     move = np.nan_to_num(np.stack([matches.dcol, matches.drow], -1))
     after = similarity_after(target.values[index], cut.values, target.valid[index], cut.valid, move)
     return np.asarray(np.where(known, matches.ssim_after, after))
+
+
+_OF_CURVE = 0.1 / np.sqrt(2)  # a window averages a field that curves: share of how far it is off its neighbours' plane
+
+
+def allow_for_curves(found: WindowMatches, scene: Scene) -> None:
+    """Widen covariances where the shifts of neighbours do not lie in a plane, in place."""
+    pixels = np.stack(vector_to_pixel(scene.linear, *found.moves.T), -1)
+    off, _ = neighbour_residuals(found.places, pixels, found.matches.ok)
+    wider = found.matches.cov + round_covariance(_OF_CURVE * np.hypot(*np.nan_to_num(off).T))
+    found.matches = replace(found.matches, cov=wider)
 
 
 def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = False) -> TiePoints:
