@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.drift import NO_PATTERN, Pattern
+from xcoreg.core.drift import NO_PATTERN, Pattern, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
 
@@ -137,3 +137,31 @@ def test_a_known_pattern_explains_why_images_look_less_alike():
     error, found = matched(shared_stripes(1.0, 0))
     assert not np.isin(found.status, (Status.NOT_IMPROVED,)).any()
     assert np.abs(error[found.ok]).max() < 0.05
+
+
+def evidence(directions, size=2.5, n=8, seed=0):
+    """Evidence of n windows that drift by `size` standard deviations in some directions (n,), radians."""
+    turn = np.broadcast_to(directions, n)
+    mean = size * np.stack([np.cos(turn), np.sin(turn)], -1)
+    noise = np.random.default_rng(seed).standard_normal((n, 4, 2))
+    noise[:, :2] = noise[:, :1] + mean[:, None]
+    return noise.reshape(n, 8)
+
+
+def test_windows_that_drift_alike_show_a_pattern_together():
+    drift, of_pixels = shared_drift(evidence(0.7))
+    assert drift.drifts > 0.8
+    assert of_pixels
+
+
+def test_windows_that_drift_in_several_directions_do_not_show_one_of_their_pixels():
+    drift, of_pixels = shared_drift(evidence(np.linspace(-1.2, 1.2, 8), size=8))
+    assert drift.drifts > 0.8
+    assert not of_pixels
+
+
+def test_noise_is_no_shared_drift():
+    shares = [shared_drift(evidence(0.0, size=0.0, seed=seed))[0].drifts for seed in range(40)]
+    assert np.mean(np.array(shares) > 0) < 0.3
+    assert max(shares) < 0.8
+    assert shared_drift(np.zeros((0, 8)))[0] == NO_PATTERN

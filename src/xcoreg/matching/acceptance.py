@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from xcoreg.core import Bools, Floats
-from xcoreg.core.drift import NO_PATTERN, Pattern, left_over
+from xcoreg.core.drift import NO_PATTERN, Pattern, left_over, round_covariance
 from xcoreg.core.matches import Status
 from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
@@ -150,6 +150,24 @@ def accept_windows(
         if next(apart) == 1 and next(apart) >= _MATCHABLE:  # one place of many, seen twice
             found = Status.NO_PEAK
     return Acceptance(found, inliers, move, cov, chance)
+
+
+# Largest standard deviation, px, of what a single window says; least one of what drifts and stays unknown.
+VAGUE, _UNKNOWN = 0.2, 0.1
+
+
+def as_vague_as_drift(answer: Acceptance, corrected: Acceptance, dragged: Floats) -> Acceptance:
+    """Answer of windows whose fine detail drifts for reasons of the scene: as vague as what correcting it would change.
+
+    dragged : (k,) px; how far it drifts where that cannot be corrected; refused if that is far.
+    """
+    if corrected.status is Status.OK:
+        vague = float(np.hypot(*(corrected.move - answer.move))) / np.sqrt(2)
+    else:
+        vague = max(float(np.median(dragged)), _UNKNOWN)
+        if vague > VAGUE:
+            return replace(answer, status=Status.DISAGREES, inliers=np.zeros_like(answer.inliers))
+    return replace(answer, cov=answer.cov + round_covariance(np.array([vague]))[0])
 
 
 # Quarters of windows are matched if they are at least this large, px; so many of them must match.

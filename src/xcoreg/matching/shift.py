@@ -13,15 +13,17 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
-from xcoreg.core.drift import round_covariance, shared_drift
+from xcoreg.core.drift import shared_drift
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.errors import OptionError
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching import geometry
 from xcoreg.matching.acceptance import (
+    VAGUE,
     Acceptance,
     accept_windows,
+    as_vague_as_drift,
     locked_to_pixel_grid,
     quarters_confirm,
     quarters_disagree,
@@ -55,11 +57,9 @@ _ENOUGH = 5  # windows that are matched first, and by whose answer the others ma
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
-_VAGUE = 0.2  # largest standard deviation, px, of what a single window says
 # Windows of another place of a pattern never correlate like this, small ones and larger ones; so many have to.
 _PERFECT, _USUAL, _FEWEST = (0.9, 0.85), 128, 2
-# Share of a drift from which on edges are not asked; least standard deviation, px, of what drifts and stays unknown.
-_SURE, _UNKNOWN = 0.5, 0.1
+_SURE = 0.5  # share of a drift from which on edges are not asked
 _MANY = 4  # so many matched windows that contradict each other end the search
 
 
@@ -137,13 +137,7 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
     if better.status is Status.OK and of_pixels:
         rounds[:] = again
         return better
-    if better.status is Status.OK:
-        gap = np.hypot(*(better.move - answer.move)) / np.sqrt(2)
-        return replace(answer, cov=answer.cov + round_covariance(np.array([gap]))[0])
-    vague = np.maximum(np.median(found.pattern[some, 0], keepdims=True), _UNKNOWN)
-    if vague[0] > _VAGUE:
-        return _rejected(answer, rounds, Status.DISAGREES)
-    return replace(answer, cov=answer.cov + round_covariance(vague)[0])
+    return as_vague_as_drift(answer, better, found.pattern[some, 0])
 
 
 def _match_again(scene: Scene, rounds: list[WindowMatches], some: Bools, match: Matcher) -> list[WindowMatches]:
@@ -231,7 +225,7 @@ def _accept(rounds: list[WindowMatches], options: Options, scene: Scene) -> Acce
     if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
         return answer
     # Intensities that leave so much open are smooth slopes, which any two images may share.
-    vague = options.matcher != "structure" and np.linalg.eigvalsh(answer.cov)[-1] > _VAGUE**2
+    vague = options.matcher != "structure" and np.linalg.eigvalsh(answer.cov)[-1] > VAGUE**2
     if vague or not _improved(rounds, answer):
         found = Status.UNCONSTRAINED if vague else Status.NOT_IMPROVED
         return replace(answer, status=found, inliers=np.zeros_like(answer.inliers))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xcoreg.core import Floats
+from xcoreg.core import Floats, Ints
+from xcoreg.core.drift import Pattern, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.sampling import shrink
-from xcoreg.matching.acceptance import accept_windows, coarser_pixels_disagree
+from xcoreg.matching.acceptance import Acceptance, accept_windows, as_vague_as_drift, coarser_pixels_disagree
 from xcoreg.matching.stack_windows import Frame, Windows, shifts_between
+from xcoreg.matching.windows import pattern_of
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
 _FEWEST = 4  # windows from which their scatter is measured
@@ -69,9 +71,12 @@ def match_pair(pairing: Pairing, item: tuple[Placed, Placed]) -> PairMatch:
     windows = replace(windows, dcol=windows.dcol + base[:, 0], drow=windows.drow + base[:, 1])
     moves = np.stack([windows.dcol, windows.drow], -1)
     tried = usable if len(usable) else np.arange(n)
-    answer = accept_windows(
-        moves[tried], windows.cov[tried], windows.status[tried], windows.reliability[tried], pairing.limit
-    )
+    answer = _accepted(windows, tried, pairing)
+    if answer.status is Status.OK:
+        at = tried[answer.inliers]
+        again = partial(_match_from, pairing, (tgt[at], ref[at], tgt_valid[at], ref_valid[at]), base[at])
+        windows, answer = _without_drift(windows, tried, answer, pairing, again)
+        moves = np.stack([windows.dcol, windows.drow], -1)
     status, first = answer.status, tried[answer.inliers]
     if status is Status.OK:
         images = (tgt[first], ref[first], tgt_valid[first], ref_valid[first])
@@ -83,6 +88,37 @@ def match_pair(pairing: Pairing, item: tuple[Placed, Placed]) -> PairMatch:
     reliability = float(np.median(known)) if known.size else float("nan")
     scatter = scatter_of(moves[first], windows.cov[first], answer.cov)
     return PairMatch(answer.move, answer.cov, status, len(usable), len(first), reliability, scatter, windows)
+
+
+def _accepted(windows: Matches, tried: Ints, pairing: Pairing) -> Acceptance:
+    """Whether the windows tried agree on a shift."""
+    moves = np.stack([windows.dcol, windows.drow], -1)
+    dragged = windows.pattern[tried, 0]
+    each = moves[tried], windows.cov[tried], windows.status[tried], windows.reliability[tried]
+    return accept_windows(*each, pairing.limit, dragged=dragged)
+
+
+def _match_from(pairing: Pairing, images: Any, base: Floats, known: Pattern) -> Matches:
+    """Match windows, cut `base` (n, 2) px apart, with what is known of their pattern."""
+    found = phase_match(*images, max_shift=pairing.limit, contrast=pairing.contrast, compare=False, pattern=known)
+    return replace(found, dcol=found.dcol + base[:, 0], drow=found.drow + base[:, 1])
+
+
+def _without_drift(
+    windows: Matches, tried: Ints, answer: Acceptance, pairing: Pairing, again: Callable[[Pattern], Matches]
+) -> tuple[Matches, Acceptance]:
+    """Match again where windows together show that fine detail drifts, which each of them may not show."""
+    some = tried[answer.inliers]
+    drift, of_pixels = shared_drift(windows.drift[some])
+    if not drift.drifts:
+        return windows, answer
+    known = pattern_of(windows.take(some))._replace(drifts=drift.drifts, further=drift.further)
+    rest = np.setdiff1d(np.arange(len(windows.dcol)), some)
+    other = Matches.concatenate([again(known), windows.take(rest)]).take(np.argsort(np.r_[some, rest]))
+    better = _accepted(other, tried, pairing)
+    if better.status is Status.OK and of_pixels:
+        return other, better
+    return windows, as_vague_as_drift(answer, better, windows.pattern[some, 0])
 
 
 def _coarse_match(contrast: str, limit: float) -> Any:
