@@ -37,29 +37,45 @@ def test_a_shared_pattern_is_followed_or_refused_and_edges_do_not_answer(clean):
     assert fit.ok or fit.status is Status.DISAGREES
 
 
-def test_a_weak_pattern_is_seen_by_all_windows_together(clean):
-    pair = simulate.pair((384, 384), shift=SHIFT, snr_db=20, seed=3)
-    pattern = 0.12 * np.random.default_rng(2).standard_normal((384, 384))
-    images = with_shared(pair, pattern)
+def test_a_weak_pattern_is_seen_by_all_windows_together():
+    pattern, squares = 0.12 * np.random.default_rng(2).standard_normal((384, 384)), 0.0
+    for seed in (0, 2, 4):
+        images = with_shared(simulate.pair((384, 384), shift=SHIFT, snr_db=20, seed=seed), pattern)
+        fit = images[0].coreg.match(images[1])
+        error = np.array([fit.shift.dcol, fit.shift.drow]) - SHIFT
+        squares += error @ np.linalg.inv(fit.shift.cov_px) @ error
+    assert squares < 12  # 6 is expected, 26 without the others' evidence
+
+
+def smooth_scene(size, steepness, seed, pattern):
+    """Draw a scene that falls steeply with frequency, twice, with noise and a pattern of the pixels in both."""
+    n, rng = size + 32, np.random.default_rng(seed)
+    fx, fy = np.fft.rfftfreq(n)[None], np.fft.fftfreq(n)[:, None]
+    radius = np.hypot(fx, fy)
+    radius[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((n, n))) * radius**-steepness
+    turn = np.exp(2j * np.pi * (fx * SHIFT[0] + fy * SHIFT[1]))
+    ref, tgt = (np.fft.irfft2(part, s=(n, n))[:size, :size] for part in (spectrum, spectrum * turn))
+    noise = (0.06 * rng.standard_normal((size, size)) for _ in range(2))
+    images = (one / ref.std() + next(noise) + pattern(rng) for one in (tgt, ref))
+    like = simulate.pair((size, size), seed=0).ref
+    return tuple(like.copy(data=one.astype("float32")) for one in images)
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_stripes_do_not_make_a_scene_repeat_itself(seed):
+    columns = 0.3 * np.random.default_rng(seed).standard_normal((1, 128))
+    images = smooth_scene(128, 1.7, seed, lambda _: columns)
     fit = images[0].coreg.match(images[1])
-    error = np.array([fit.shift.dcol, fit.shift.drow]) - SHIFT
-    assert error @ np.linalg.inv(fit.shift.cov_px) @ error < 12
-    assert np.hypot(*error) < 0.04
+    assert np.hypot(fit.shift.dcol - SHIFT[0], fit.shift.drow - SHIFT[1]) < 0.03
 
 
-def test_stripes_do_not_make_a_scene_repeat_itself():
-    pair = simulate.pair((128, 128), shift=SHIFT, snr_db=30, seed=5)
-    images = with_shared(pair, 0.5 * np.random.default_rng(4).standard_normal((1, 128)))
+@pytest.mark.parametrize(("size", "seed"), [(0.2, 1), (0.2, 4), (0.4, 1), (0.4, 3)])
+def test_windows_that_a_pattern_has_not_torn_do_not_answer_for_the_others(size, seed):
+    pattern = size * np.random.default_rng(seed).standard_normal((384, 384))
+    images = smooth_scene(384, 2.0, seed, lambda _: pattern)
     fit = images[0].coreg.match(images[1], errors="return")
-    assert fit.ok
-    assert "edges" not in " ".join(fit.quality.warnings)
-    assert np.hypot(fit.shift.dcol - SHIFT[0], fit.shift.drow - SHIFT[1]) < 0.05
-
-
-def test_edges_do_not_answer_where_intensities_show_a_pattern(clean):
-    images = with_shared(clean, 1.5 * np.random.default_rng(6).standard_normal((384, 384)))
-    fit = images[0].coreg.match(images[1], errors="return")
-    assert fit.status is Status.DISAGREES or (fit.ok and np.hypot(fit.shift.dcol, fit.shift.drow) > 0.3)
+    assert not fit.ok or np.hypot(fit.shift.dcol - SHIFT[0], fit.shift.drow - SHIFT[1]) < 0.1
 
 
 def test_fields_that_curve_within_windows_have_honest_points():
