@@ -296,8 +296,9 @@ def main() -> None:
     report = Report("What sigma is worth")
     for size in (128, 256):
         report.table(f"Single windows of {size} px, {n} pairs", [windows(k, n, size, args.seed) for k in kinds])
+    for size, few in ((128, max(n // 2, 3)), (256, max(n // 2, 3)), (384, max(n // 4, 3))):
+        report.table(f"Images of {size} px, {few} pairs", [images(k, few, size, args.seed) for k in kinds])
     few = max(n // 5, 3)
-    report.table(f"Whole images of 384 px, {few} pairs", [images(k, few, 384, args.seed) for k in kinds])
     report.table(f"Tie points of 64 px in {few} images", [points(k, few, 384, args.seed) for k in kinds])
     few = max(n // 25, 2)
     for window in (64, 128):
