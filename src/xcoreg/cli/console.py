@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import traceback
 import warnings
@@ -146,6 +147,20 @@ class _ConsoleHandler(logging.Handler):
             self.console.detail(record.getMessage())
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send, end a command as Ctrl+C does: unfinished outputs are cleared away."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not in the main thread
+        before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
 class ConsoleCommand(click.Command):
     """A command whose function gets a :class:`Console` as `console`, and whose errors become one sentence each.
 
@@ -180,7 +195,7 @@ class ConsoleCommand(click.Command):
         console.options = {param.name or "": param.opts[0] for param in self.params if param.opts[0][:2] == "--"}
         ctx.params["console"] = console
         try:
-            with console.library_messages():
+            with console.library_messages(), _terminated_like_interrupted():
                 check_outputs(self.params, ctx.params)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
