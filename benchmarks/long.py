@@ -1,6 +1,6 @@
 """Time, memory and open files over long runs: batches of 2000 scenes, 500 matches and applies, 100,000 points.
 
-`python benchmarks/long.py --out benchmarks/report/long.md`; the rest: every model, control points, bands, sparse images.
+`python benchmarks/long.py --out benchmarks/report/long.md`; the rest: every model, control points, bands, a void.
 """
 
 from __future__ import annotations
