@@ -171,7 +171,7 @@ def _interrupted_by_signals() -> Iterator[None]:
     """Let Ctrl+C, and SIGTERM as schedulers send it, end a command so that unfinished outputs are cleared away."""
     before: dict[int, Any] = {}
     with suppress(ValueError):  # not in the main thread
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, _interrupt)
     try:
