@@ -73,6 +73,15 @@ def test_no_text_of_a_fit_file_is_run_by_a_page(fit, tmp_path):
         assert "&lt;script&gt;" in text
 
 
+def test_names_of_dates_are_escaped(scene, tmp_path):
+    stack = xcoreg.match_stack({BAD: scene.ref, "b" + BAD: scene.tgt, "c": scene.tgt}, window=64)
+    stack = replace(stack, options={BAD: BAD}, kinds=(BAD,), quality=replace(stack.quality, warnings=(BAD,)))
+    stack.report(tmp_path / "report.html", title=BAD)
+    for text in (stack._repr_html_(), (tmp_path / "report.html").read_text()):
+        assert BAD not in text
+        assert "&lt;script&gt;" in text
+
+
 def test_units_and_names_of_crs_are_escaped(scene, fit, tmp_path):
     wkt = scene.tgt.rio.crs.to_wkt().replace("metre", BAD).replace("WGS 84 / UTM", BAD)
     replace(fit, crs_wkt=wkt).report(tmp_path / "report.html")

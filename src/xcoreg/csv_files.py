@@ -1,4 +1,4 @@
-"""Tables of text: read with any separator, written so that spreadsheets run nothing."""
+"""Tables of text and of vectors: read with any separator, written so that spreadsheets run nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, require
 from xcoreg.files import AnyPath, NoSuchFile
 
 
@@ -59,6 +59,28 @@ def plain_cell(value: Any) -> Any:
 def from_plain_cell(text: str) -> str:
     """Undo :func:`plain_cell`."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def read_vectors(path: AnyPath, what: str = "vectors") -> Any:
+    """Read a vector file as a GeoDataFrame; what readers and drivers raise becomes an OptionError that says of what."""
+    gpd, file = require("geopandas", extra="vector"), Path(path)
+    if not file.exists():
+        raise NoSuchFile(f"{path} does not exist")
+    try:
+        table = gpd.read_parquet(file) if file.suffix.lower() == ".parquet" else gpd.read_file(file)
+    except Exception as error:  # every reader raises errors of its own
+        raise OptionError(f"{path} cannot be read as {what}: {error}") from error
+    if not isinstance(table, gpd.GeoDataFrame):
+        raise OptionError(f"{path} cannot be read as {what}: it has no geometries")
+    return table
+
+
+def read_vector_points(path: AnyPath) -> Any:
+    """Read a vector file of points; lines, polygons and missing geometries are refused."""
+    table = read_vectors(path, "points")
+    if not (table.geom_type == "Point").all():
+        raise OptionError(f"{path} holds geometries that are no points: give points, polygons by their centroids")
+    return table
 
 
 def _text_lines(path: AnyPath) -> list[str]:

@@ -15,20 +15,18 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import product
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
-import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from xarray import Variable
 from xarray.backends import BackendArray
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, hide_secrets
 
 RETRIES, DELAY = 4, 0.5  # of requests to servers; seconds before the first, then longer
 SILENCE = 30  # seconds after which a server that sends nothing, or takes no connection, has failed
@@ -267,7 +265,6 @@ def _runs(pid: int) -> bool:
 
 
 _FULL = 1 << 20  # bytes; a disk with less free space is full
-_TIFFS = ("GTiff", "COG")
 
 
 class DiskFull(OSError):
@@ -283,37 +280,6 @@ def reporting_disk_full(folder: Path) -> Iterator[None]:
         if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(folder).free < _FULL:
             raise DiskFull(errno.ENOSPC, "the disk is full", str(folder.parent)) from error
         raise
-
-
-def check_integrity(path: Path, driver: str, sparse: bool = False) -> None:
-    """Check that all blocks of a TIFF, and all bytes of an ENVI image, were written."""
-    if driver not in (*_TIFFS, "ENVI"):
-        return
-    size = path.stat().st_size
-    if driver == "ENVI":
-        with rasterio.open(path) as file:
-            wanted = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
-        if size < wanted:
-            raise OSError(f"the file is incomplete: it has {size} of {wanted} bytes")
-        return
-    with rasterio.open(path) as file:
-        levels = range(-1, len(file.overviews(1)))
-    for level in levels:
-        with rasterio.open(path, **({} if level < 0 else {"overview_level": level})) as file:
-            ends = list(_ends(file))
-        missing = sum(end is None for end in ends)
-        if (missing and not sparse) or any(end is not None and end > size for end in ends):
-            raise OSError(f"the file is incomplete: {missing} of {len(ends)} blocks are missing, or its end is")
-
-
-def _ends(file: Any) -> Any:
-    """End of each block, bytes from the start of the file; None for a missing block."""
-    one = str(file.profile.get("interleave", "")).lower() != "band"
-    for band in (1,) if one else file.indexes:
-        high, wide = file.block_shapes[band - 1]
-        for row, col in product(range(-(-file.height // high)), range(-(-file.width // wide))):
-            found = [file.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")]
-            yield int(found[0]) + int(found[1]) if all(found) else None
 
 
 _Result = TypeVar("_Result")
@@ -386,7 +352,11 @@ class _RetryingArray(BackendArray):
         self.shape, self.dtype = array.shape, array.dtype
 
     def __getitem__(self, key: Any) -> Any:
-        return retry(lambda: self.array[key], self.path)
+        try:
+            return retry(lambda: self.array[key], self.path)
+        except RasterioError as error:
+            reason = error.__cause__ or error  # GDAL's own message
+            raise OptionError(f"{hide_secrets(self.path)} cannot be read, it may be damaged: {reason}") from error
 
 
 @contextmanager
@@ -402,6 +372,10 @@ def locked(folder: Path) -> Iterator[None]:
             raise OptionError(
                 f"{folder} is in use by {other}: wait until it has ended, or give another folder"
             ) from None
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            with locked(folder):  # the process that had the lock has ended just now, and removed this file
+                yield
+            return
         file.truncate(0)
         print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
         try:

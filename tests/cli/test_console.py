@@ -1,4 +1,8 @@
 import logging
+import os
+import signal
+import sys
+import threading
 import warnings
 
 import click
@@ -121,3 +125,25 @@ def test_verbose_does_not_bury_an_explained_error_under_a_traceback():
 )
 def test_the_cure_fits_what_is_missing(message, cure):
     assert cure in run(failing(NotGeoreferenced(message))).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_is_not_lost(number):
+    """The interpreter ignores what is raised there, and a command that should end would go on."""
+
+    class Closing:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+            sum(range(1000))
+
+    def work(console):
+        Closing()
+        threading.Event().wait(60)
+        console.print("went", "on")
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    result = run(work)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert "interrupted: unfinished outputs were not written" in result.output
+    assert "went" not in result.output

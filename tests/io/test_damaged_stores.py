@@ -47,6 +47,25 @@ def test_a_damaged_chunk_is_named(name, scene, tmp_path):
             use()
 
 
+@pytest.mark.skipif(int(zarr.__version__.split(".")[0]) < 3, reason="compressors are not known there")
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("size", [0, 15, 133, -1])
+def test_a_chunk_that_is_cut_off_never_reaches_blosc(size, version, scene, tmp_path):
+    """C-Blosc trusts the size in the header of a chunk, and reads beyond the end of one that is shorter."""
+    path, codec = tmp_path / "a.zarr", numcodecs.Blosc() if version == 2 else zarr.codecs.BloscCodec()
+    image = scene.tgt.rename("b").drop_encoding().to_dataset()
+    image.to_zarr(
+        path, encoding={"b": {"chunks": (64, 64), "compressors": codec}}, zarr_format=version, consolidated=False
+    )
+    chunk = path / "b" / ("1.1" if version == 2 else "c/1/1")
+    chunk.write_bytes(chunk.read_bytes()[:size])
+    opened = xcoreg.open_raster(path)
+    np.testing.assert_array_equal(opened[:64, ::-3], scene.tgt[:64, ::-3])
+    for use in (lambda: opened[64, 66].values, lambda: opened.isel(x=[3, 90], y=[127, 0]).values):
+        with pytest.raises(OptionError, match=r"variable b, .* the chunk 1?\.?1 is cut off"):
+            use()
+
+
 @pytest.mark.parametrize("chunks", [None, {}])
 def test_stores_that_xarray_opened_are_named_as_damaged(chunks, scene, tmp_path):
     path = _store(scene.tgt, tmp_path / "a.zarr", CODECS["zlib"])

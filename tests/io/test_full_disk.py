@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from xcoreg.batches.run import batch
-from xcoreg.files import DiskFull, check_integrity
+from xcoreg.files import DiskFull
 from xcoreg.io.copy import copy_moved
 from xcoreg.io.read import open_raster
-from xcoreg.io.write import write_raster
+from xcoreg.io.write import check_integrity, write_raster
 from xcoreg.simulate import pair
 
 LIMITED = """

@@ -295,6 +295,10 @@ def test_pairs_that_are_none_are_refused(made, pairs):
         {"datum": [1]},
         {"quality": {"factors": [["a", 1.0]]}},
         {"quality": {"warnings": [[]]}},
+        {"reference_sigma": "x"},
+        {"kinds": [5]},
+        {"dates": [{"name": "a", "status": "OK", "cov": [[1, 0], [0, 1]], "time": "<script>"}]},
+        {"dates": [{"name": "a", "status": "OK", "cov": [[1, 0], [0, 1]], "n_pairs": "1"}]},
     ],
 )
 def test_a_damaged_stack_file_is_refused_when_it_is_read(found, tmp_path, change):

@@ -180,6 +180,17 @@ def test_load_of_a_damaged_fit(tmp_path, key, value):
         load_fit(tmp_path / "x.json")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("hull", [1.0, 2.0, 3.0]), ("hull", [[1.0, 2.0]]), ("spacing", []), ("spacing", [1.0, 2.0])]
+)
+def test_models_whose_numbers_have_another_shape_are_damaged(fit, tmp_path, key, value):
+    data = fit.to_dict()
+    data["model"][key] = value
+    (tmp_path / "x.json").write_text(json.dumps(data))
+    with pytest.raises(OptionError, match=rf"damaged fit: ValueError {key} of the model"):
+        load_fit(tmp_path / "x.json")
+
+
 def test_pickle_round_trip():
     assert pickle.loads(pickle.dumps(make())) == make()
 

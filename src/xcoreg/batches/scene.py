@@ -104,9 +104,10 @@ class BatchOptions:
     def signature(self, pair: Pair) -> str:
         """Hash what a result depends on: the input files as they are now, and the options."""
         names = [one.name for one in fields(self) if one.name not in ("folder", "manifest")]
-        options = {name: _hashable(getattr(self, name)) for name in names}
-        files = file_state(pair.target), file_state(pair.reference)
-        return lazy.token(current_versions()["xcoreg"], pair.name, *files, options)
+        parts = [pair.name, file_state(pair.target), file_state(pair.reference)]
+        parts += [_hashable(getattr(self, name)) for name in names]
+        # One by one: old versions of dask give equal parts another token where they are one object, as strings may be.
+        return lazy.token(current_versions()["xcoreg"], *map(lazy.token, parts))
 
 
 def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adjust: bool = False) -> BatchOptions:

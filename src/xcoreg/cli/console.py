@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import MappingProxyType
+from contextlib import contextmanager, suppress
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import click
@@ -146,6 +148,39 @@ class _ConsoleHandler(logging.Handler):
             self.console.detail(record.getMessage())
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; in a destructor, where the interpreter would ignore it, a little later."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    if frame is None:
+        raise KeyboardInterrupt
+    again = threading.Timer(0.05, _send_to_main_thread, [number])
+    again.daemon = True
+    again.start()
+
+
+def _send_to_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):  # which wakes a thread that waits; not on Windows
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let Ctrl+C, and SIGTERM as schedulers send it, end a command so that unfinished outputs are cleared away."""
+    before: dict[int, Any] = {}
+    with suppress(ValueError):  # not in the main thread
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class ConsoleCommand(click.Command):
     """A command whose function gets a :class:`Console` as `console`, and whose errors become one sentence each.
 
@@ -180,7 +215,7 @@ class ConsoleCommand(click.Command):
         console.options = {param.name or "": param.opts[0] for param in self.params if param.opts[0][:2] == "--"}
         ctx.params["console"] = console
         try:
-            with console.library_messages():
+            with console.library_messages(), _interrupted_by_signals():
                 check_outputs(self.params, ctx.params)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

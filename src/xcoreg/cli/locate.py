@@ -12,7 +12,7 @@ from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.georef import corners_option, ground_of, height_option
 from xcoreg.cli.paths import OutputFile
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import OptionError
 
 if TYPE_CHECKING:  # --help must not wait for these
     import pandas as pd
@@ -93,8 +93,7 @@ def read_points(path: str, x: str | None = None, y: str | None = None) -> tuple[
     if not file.is_file():
         raise OptionError(f"there is no file {path}")
     if file.suffix.lower() in _VECTOR_SUFFIXES:
-        gpd = require("geopandas", extra="vector")
-        vectors = gpd.read_parquet(file) if file.suffix.lower() == ".parquet" else gpd.read_file(file)
+        vectors = xcoreg.csv_files.read_vector_points(file)
         columns = vectors.drop(columns=vectors.geometry.name)
         return columns.assign(x=vectors.geometry.x, y=vectors.geometry.y), ("x", "y"), vectors.crs
     table = _with_header(xcoreg.csv_files.read_csv(file, header=False, spaces=True))

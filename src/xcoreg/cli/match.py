@@ -15,7 +15,7 @@ from xcoreg.cli import options as shared
 from xcoreg.cli.console import Console, ConsoleCommand
 from xcoreg.cli.paths import OutputFile, OutputFolder
 from xcoreg.core.matches import describe_counts, encode_column
-from xcoreg.errors import MatchError, MissingDependency, NoOverlap, require
+from xcoreg.errors import MatchError, MissingDependency, NoOverlap
 
 if TYPE_CHECKING:  # --help must not wait for these
     from xcoreg.results.coregistration import Coregistration
@@ -198,7 +198,7 @@ def read_reference(path: str) -> Any:
     """Open the reference of an elevation model: another one, or a vector file of points of known height."""
     if not xcoreg.coregister.is_vector(path):
         return xcoreg.open_raster(path)
-    return require("geopandas", extra="vector").read_file(path)
+    return xcoreg.csv_files.read_vectors(path, "points of known height")
 
 
 def _open_pair(ref: str, tgt: str, options: dict[str, Any], console: Console) -> tuple[Images, dict[str, Any]]:

@@ -21,7 +21,7 @@ from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from xcoreg.csv_files import from_plain_cell, plain_cell, read_csv
+from xcoreg.csv_files import from_plain_cell, plain_cell, read_csv, read_vector_points
 from xcoreg.errors import OptionError, hide_secrets, require
 from xcoreg.files import gdal_threads, open_gdal, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
@@ -280,8 +280,7 @@ def _qgis_text(gcps: GCPs) -> str:
 
 
 def _read_vectors(path: Path) -> GCPs:
-    gpd = require("geopandas", extra="vector")
-    table = gpd.read_file(path)
+    table = read_vector_points(path)
     columns = {str(name).lower(): [str(v) for v in table[name]] for name in table.columns if name != "geometry"}
     # A GIS edits the geometry, not the columns x and y.
     columns["x"], columns["y"] = ([repr(float(v)) for v in each] for each in (table.geometry.x, table.geometry.y))

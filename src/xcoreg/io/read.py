@@ -139,9 +139,13 @@ def _checked_chunks(chunks: Any, array: DataArray) -> dict[Hashable, Any]:
         or (isinstance(one, int | np.integer) and not isinstance(one, bool) and (one == -1 or 0 < one < LONGEST))
         for one in each
     )
+    listings = [(part, array.sizes.get(dim)) for dim, part in sizes.items() if isinstance(part, tuple | list)]
+    sizes_only = not any(isinstance(one, str) or one in (None, -1) for part, _ in listings for one in part)
+    good = good and sizes_only and all(sum(part) == size for part, size in listings)
     if not (good and each and set(sizes) <= set(dims) and (not listed or len(chunks) == len(dims))):
         raise OptionError(
-            f"chunks={chunks!r:.80}: give 'auto', a number of pixels, or a dictionary by {', '.join(map(str, dims))}"
+            f"chunks={chunks!r:.80}: give 'auto', a number of pixels, or a dictionary by "
+            f"{', '.join(map(str, dims))}; lists of sizes add up to the size of the image"
         )
     return sizes
 
@@ -278,7 +282,8 @@ def _unreadable(path: Any, message: str) -> OptionError:
     if "ENVI header" in message:
         return OptionError(f"{path} is an ENVI header: open its data file")
     if "not recognized" in message or "supported file format" in message:
-        return OptionError(f"{path} is not a raster that GDAL can read")
+        silent = ", or its server does not send it" if "://" in str(path) or str(path).startswith("/vsi") else ""
+        return OptionError(f"{path} is not a raster that GDAL can read{silent}")
     return OptionError(f"{path} cannot be opened: {message}")
 
 

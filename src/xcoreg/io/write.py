@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.errors import CoregError, OptionError
-from xcoreg.files import GDAL_ERRORS, DiskFull, check_integrity, check_output, new_file, reporting_disk_full
+from xcoreg.files import GDAL_ERRORS, DiskFull, check_output, new_file, reporting_disk_full
 from xcoreg.georef import map_to_pixel, pixel_to_map
 from xcoreg.io.formats import (
     check_header,
@@ -256,3 +257,34 @@ def _check(place: Path, profile: dict[str, Any]) -> None:
             raise OptionError(f"{driver} cannot store the transform {tuple(transform)[:6]}: choose another format")
     if profile["crs"] and crs is None:
         raise OptionError(f"{driver} cannot store the CRS of this image: choose another format")
+
+
+def check_integrity(path: Path, driver: str, sparse: bool = False) -> None:
+    """Check that all blocks of a TIFF, and all bytes of an ENVI image, were written."""
+    if driver not in ("GTiff", "COG", "ENVI"):
+        return
+    size = path.stat().st_size
+    if driver == "ENVI":
+        with rasterio.open(path) as file:
+            wanted = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
+        if size < wanted:
+            raise OSError(f"the file is incomplete: it has {size} of {wanted} bytes")
+        return
+    with rasterio.open(path) as file:
+        levels = range(-1, len(file.overviews(1)))
+    for level in levels:
+        with rasterio.open(path, **({} if level < 0 else {"overview_level": level})) as file:
+            ends = list(_ends(file))
+        missing = sum(end is None for end in ends)
+        if (missing and not sparse) or any(end is not None and end > size for end in ends):
+            raise OSError(f"the file is incomplete: {missing} of {len(ends)} blocks are missing, or its end is")
+
+
+def _ends(file: Any) -> Any:
+    """End of each block, bytes from the start of the file; None for a missing block."""
+    one = str(file.profile.get("interleave", "")).lower() != "band"
+    for band in (1,) if one else file.indexes:
+        high, wide = file.block_shapes[band - 1]
+        for row, col in product(range(-(-file.height // high)), range(-(-file.width // wide))):
+            found = [file.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")]
+            yield int(found[0]) + int(found[1]) if all(found) else None

@@ -14,7 +14,8 @@ import shapely
 from xarray import DataArray
 
 from xcoreg.core import Floats
-from xcoreg.errors import OptionError, require
+from xcoreg.csv_files import read_vectors
+from xcoreg.errors import OptionError
 from xcoreg.georef import same_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_grid
 from xcoreg.io.read import open_raster
@@ -96,7 +97,12 @@ def outside(places: Any, crs: Any = None) -> Where:
 def union_of(geometries: Any) -> shapely.Geometry:
     """Unite geometries and repair invalid ones; missing and empty ones are left out."""
     known = np.array([one for one in geometries if one is not None and not one.is_empty], dtype=object)
-    return shapely.union_all(np.where(shapely.is_valid(known), known, shapely.make_valid(known)))
+    if not np.isfinite(shapely.get_coordinates(known)).all():
+        raise OptionError("the polygons have coordinates that are infinite or no numbers: correct them")
+    try:
+        return shapely.union_all(np.where(shapely.is_valid(known), known, shapely.make_valid(known)))
+    except shapely.errors.GEOSException as error:
+        raise OptionError(f"the polygons cannot be united: {error}; correct their coordinates") from error
 
 
 def is_vector(path: str | os.PathLike[str]) -> bool:
@@ -131,11 +137,7 @@ def _geojson(path: Path) -> tuple[list[Any], Any]:
 
 
 def _vectors(path: Path) -> tuple[list[Any], Any]:
-    gpd = require("geopandas", extra="vector")
-    try:
-        table = gpd.read_parquet(path) if path.suffix.lower() == ".parquet" else gpd.read_file(path)
-    except Exception as error:  # every reader raises errors of its own
-        raise OptionError(f"{path} is not a vector file that can be read: {error}") from error
+    table = read_vectors(path)
     return list(table.geometry), table.crs
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -341,6 +343,7 @@ class _StoredArray(BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         try:
+            _check_blosc(self.array.get_array(), key.tuple)
             return self.array[key]
         except STORE_ERRORS as error:
             place = ", ".join(
@@ -349,3 +352,24 @@ class _StoredArray(BackendArray):
             raise OptionError(
                 f"{self.name} cannot be read at [{place}], it may be damaged: {str(error) or type(error).__name__}"
             ) from error
+
+
+def _check_blosc(array: Any, key: Sequence[Any]) -> None:
+    """Refuse local chunks that are shorter than their Blosc header says: decompressing them would end the process.
+
+    array : zarr.Array; key : of slices, integers or arrays of integers. Shards and remote stores are not checked.
+    """
+    codecs = [type(one).__name__ for one in getattr(array, "compressors", ())]
+    root = getattr(getattr(array, "store", None), "root", None)
+    if root is None or array.shards is not None or not {"Blosc", "BloscCodec"} & {*codecs}:
+        return
+    parts = [
+        np.unique(np.arange(size)[part] // chunk)
+        for part, size, chunk in zip(key, array.shape, array.chunks, strict=True)
+    ]
+    for at in product(*(part.tolist() for part in parts)):
+        path = Path(root, array.path, array.metadata.encode_chunk_key(at))
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            header, size = file.read(16), path.stat().st_size
+            if len(header) < 16 or size < int.from_bytes(header[12:16], "little"):
+                raise ValueError(f"the chunk {path.name} is cut off after {size} bytes")

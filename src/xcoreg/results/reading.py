@@ -47,7 +47,15 @@ def load_fit(path: str | Path) -> Coregistration:
 def _check_model(fit: Coregistration) -> None:
     """Evaluate a model once, so that one whose parts do not fit together fails when it is loaded."""
     x, y = fit.points.x[:2], fit.points.y[:2]
-    if fit.model is not None and len(x) and [len(one) for one in fit.model.predict(x, y)] != [len(x)] * 2:
+    if fit.model is None or not len(x):
+        return
+    parts = (
+        *fit.model.predict(x, y),
+        fit.model.predict_cov(x, y),
+        fit.model.predict_dz(x, y),
+        fit.model.extrapolates(x, y),
+    )
+    if [len(one) for one in parts] != [len(x)] * 5:
         raise ValueError("the model is incomplete")
 
 

@@ -461,15 +461,12 @@ def _checked_stack(data: dict[str, Any]) -> StackFit:
         raise ValueError("pairs of dates that are not there")
     if not all(one.affine.determinant for one in (stack.grid, *(one.grid for one in stack.dates))):
         raise ValueError("a grid without area")
-    texts = (
-        stack.datum,
-        *stack.datum_dates,
-        *stack.quality.warnings,
-        *(t for one in stack.dates for t in (one.name, one.reason)),
-    )
+    texts = (stack.datum, stack.date, *stack.datum_dates, *stack.kinds, *stack.quality.warnings)
     if not all(isinstance(one, str) for one in texts):
-        raise TypeError("a name or a reason that is no text")
-    stack.summary()  # what cannot be reported or applied now would break later
+        raise TypeError("a name, a date or a warning that is no text")
+    if {one.role for one in stack.dates} - {"date", "reference"} or not float(stack.reference_sigma) >= 0:
+        raise ValueError("a role or a standard deviation that cannot be")
+    times_of(stack.dates), stack.pairs_dataframe(), stack.summary()  # what cannot be reported now would break later
     for one in stack.placed[:1]:
         stack.fit(one.name)
     return stack

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -212,10 +212,14 @@ def from_plain(data: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     """Read values of a dataclass from plain JSON types: null is NaN where a number belongs."""
     out = dict(data)
     for one in fields(kind):
-        if isinstance(one.default, float) and one.name in out:
+        wanted = str if one.default is MISSING else type(one.default)
+        if wanted is float and one.name in out:
             out[one.name] = float(decode_column(out[one.name]))
+        elif wanted in (int, str) and type(out.get(one.name, one.default)) is not wanted:
+            raise TypeError(f"{one.name} is {out[one.name]!r}")
     if kind is StackDate:
         out |= {"status": Status[out["status"]], "cov": decode_column(out["cov"]).tolist()}
     else:
-        out |= {"factors": tuple(map(tuple, out["factors"])), "warnings": tuple(out["warnings"])}
+        factors = tuple((str(one), *decode_column(numbers).tolist()) for one, *numbers in out["factors"])
+        out |= {"factors": factors, "warnings": tuple(out["warnings"])}
     return out

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xcoreg import georef
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
-from xcoreg.csv_files import read_csv
+from xcoreg.csv_files import read_csv, read_vectors
 from xcoreg.errors import OptionError, require
 from xcoreg.files import replacing
 
@@ -356,13 +356,7 @@ def read_frame(path: str | Path) -> Any:
     source, suffix = Path(path), check_suffix(Path(path))
     if not source.exists():
         raise OptionError(f"there is no file {source}: tie points are written by points.save(path)")
-    gpd = None if suffix == ".csv" else require("geopandas", extra="vector")
-    try:
-        if gpd is None:
-            return read_csv(source).replace(list(_MISSING), np.nan)
-        if suffix == ".parquet":
-            return gpd.read_parquet(source)
-        frame = gpd.read_file(source, engine="pyogrio")
-        return frame.rename(columns=_LONG) if suffix == ".shp" else frame
-    except Exception as error:  # readers of four libraries raise what they like
-        raise OptionError(f"{source} cannot be read as tie points: {error}") from error
+    if suffix == ".csv":
+        return read_csv(source).replace(list(_MISSING), np.nan)
+    frame = read_vectors(source, "tie points")
+    return frame.rename(columns=_LONG) if suffix == ".shp" else frame

@@ -123,6 +123,10 @@ class FittedModel(Horizontal):
             if one.name not in data and one.default is not MISSING:
                 continue  # written by an older version
             array = decode_column(data[one.name])
+            if (array.ndim and one.type in ("int", "float")) or (
+                one.name == "hull" and array.size and array.shape[1:] != (3,)
+            ):
+                raise ValueError(f"{one.name} of the model has the shape {array.shape}")
             plain = int(array) if isinstance(data[one.name], int) else array.tolist()
             values[one.name] = array if array.ndim else plain
         return cls(**values)
