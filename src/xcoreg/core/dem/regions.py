@@ -1,0 +1,397 @@
+"""Seams of a mosaic of elevation models: straight lines across which the correction jumps, and the regions between.
+
+A line is sought along which squares on either side differ, in height or in how heights go with slopes, by more than
+squares side by side do elsewhere. Regions are split by one line after the other; neighbours that do not differ by
+more than their covariances allow become one again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import binary_erosion
+
+from xcoreg.core import Bools, Floats, Ints
+from xcoreg.core.dem.equations import Terms, spread_of
+from xcoreg.core.dem.observations import DemWindow
+from xcoreg.core.dem.search import SearchArea
+from xcoreg.core.dem.solve import solve
+from xcoreg.core.matches import Status
+
+_CELL, _WIDTHS = 4, (12, 32)  # px: cells that lines are sought on, sides of the squares on either side of a line
+_ANGLES = np.arange(0.0, 180.0, 7.5)  # degrees of the normal of a line, from the columns
+_FULL, _CLIP, _CLEAR = 0.35, 5.0, 7.0  # share of a square that is needed; largest step over the usual; score of a seam
+# Factors of the scores of lines that do not follow the pixels, as seams mostly do, and of seams found elsewhere.
+_OBLIQUE, _KNOWN, _BESIDE = 0.7, 1.6, 6.0  # px beside a known line
+_NARROWING = ((4.0, 0.5), (0.8, 0.1), (0.16, 0.02))  # angles tried about a line, and between them, degrees
+_RUNS, _SEGMENTS, _LEAST_SQUARES = (4, 8, 16, 32), 3, 10  # lengths of a seam, least number of segments, of squares
+_SPREADS = 1.0, 0.6  # least standard deviations of the scores where there is no seam
+_FINE, _NEAR_AXIS, _TIE = 0.25, 1.5, 50.0  # px between lines tried; degrees, and cost, of a line taken for parallel
+_FEWEST, _MOST, _MARGIN = 1000, 60, 16  # samples of a region, number of lines, px around the pixels of a region
+_SEAM = 3  # px beside a seam where slopes and interpolation mix both sides
+# Squared difference over variance below which neighbours are one region, since that is closer; of a mosaic at least.
+_SAME, _APART = 7.0, 25.0
+_SURE = 3.0  # standard deviations beyond which shifts of regions differ
+_WIDE = 5.0  # residuals are clipped at so many times the usual: blunders must not look like a seam
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Samples (n,): positions in the target, px; differences of height; slopes per px."""
+
+    col: Floats
+    row: Floats
+    rest: Floats
+    slopes: tuple[Floats, Floats]
+
+    @classmethod
+    def of(cls, windows: Sequence[DemWindow], move: Floats) -> Pixels:
+        """Compare windows at a shift."""
+        seen = [one.observe(move) for one in windows]
+        places = [one.positions(obs.at) for one, obs in zip(windows, seen, strict=True)]
+        dh, across, down = (np.concatenate([getattr(one, name) for one in seen]) for name in ("dh", "col", "row"))
+        usual = spread_of([dh])
+        limit = _WIDE * max(usual.nmad, 1e-6)
+        col, row = (np.concatenate([place[axis] for place in places]) - move[axis] for axis in range(2))
+        return cls(col, row, np.clip(dh - usual.median, -limit, limit).astype(np.float64), (across, down))
+
+    def take(self, chosen: Bools | Ints) -> Pixels:
+        """Select samples."""
+        across, down = self.slopes
+        return Pixels(self.col[chosen], self.row[chosen], self.rest[chosen], (across[chosen], down[chosen]))
+
+    def products(self) -> Floats:
+        """Terms (9, n) of the normal matrix and of the right-hand side of shift and offset."""
+        a, b = (-part.astype(np.float64) for part in self.slopes)
+        return np.stack([a * a, a * b, a, b * b, b, np.ones_like(a), a * self.rest, b * self.rest, self.rest])
+
+    def noise(self) -> float:
+        """Standard deviation of the residuals within squares."""
+        key = (self.row // _WIDTHS[1]).astype(np.intp) * 100_003 + (self.col // _WIDTHS[1]).astype(np.intp)
+        _, at = np.unique(key, return_inverse=True)
+        mean = np.bincount(at, self.rest) / np.bincount(at)
+        return max(spread_of([self.rest - mean[at]]).nmad, 1e-6)
+
+
+class Line(NamedTuple):
+    """Positions with ``cos(angle) col + sin(angle) row = offset``; degrees, px."""
+
+    angle: float
+    offset: float
+
+    def across(self, col: Floats, row: Floats) -> Floats:
+        """Distance beyond the line, px."""
+        a, b, c = self.plane
+        return np.asarray(a * col + b * row + c)
+
+    def along(self, col: Floats, row: Floats) -> Floats:
+        """Distance along the line, px."""
+        a, b, _ = self.plane
+        return np.asarray(a * row - b * col)
+
+    @property
+    def plane(self) -> tuple[float, float, float]:
+        """Factors (a, b, c) of ``a col + b row + c``, positive beyond the line."""
+        angle = np.radians(self.angle)
+        return float(np.cos(angle)), float(np.sin(angle)), -self.offset
+
+
+def _solved(sums: Floats, noise: float) -> tuple[Floats, Floats]:
+    """Shift and offset (3, ...) of sums (9, ...), and their formal variances; vague ones are drawn to none."""
+    a = np.moveaxis(sums[[0, 1, 2, 1, 3, 4, 2, 4, 5]], 0, -1).reshape(*sums.shape[1:], 3, 3)
+    inverse = np.linalg.inv(a + noise**2 * np.diag([0.25, 0.25, 0.01 / noise**2]))
+    found = np.einsum("...ij,j...->i...", inverse, sums[6:])
+    return found, noise**2 * np.moveaxis(np.diagonal(inverse, axis1=-2, axis2=-1), -1, 0)
+
+
+def _steps(cells: tuple[Floats, Floats, Floats], line: Line, width: int, noise: float) -> tuple[Floats, Bools, Floats]:
+    """Steps (3, lines, segments) over their formal sigmas across all parallels of a line, known or not, offsets."""
+    col, row, sums = cells
+    u, v = line.across(col, row), line.along(col, row)
+    low = u.min() - _CELL / 2
+    at, part = ((u - low) // _CELL).astype(np.intp), ((v - v.min() + _CELL / 2) // width).astype(np.intp)
+    n, m, reach = int(at.max()) + 1, int(part.max()) + 1, width // _CELL
+    table = np.stack([np.bincount(at * m + part, one, n * m).reshape(n, m) for one in sums])
+    total = np.pad(table, ((0, 0), (1, 0), (0, 0))).cumsum(1)
+    k = np.arange(1, n)
+    sides = total[:, k] - total[:, np.maximum(k - reach, 0)], total[:, np.minimum(k + reach, n)] - total[:, k]
+    known = np.minimum(sides[0][5], sides[1][5]) > _FULL * width**2
+    found, spread = zip(*(_solved(side, noise) for side in sides), strict=True)
+    return (found[1] - found[0]) / np.sqrt(spread[0] + spread[1]), known, low + _CELL * k
+
+
+def _along(step: Floats, known: Bools) -> tuple[Floats, Floats]:
+    """Scores (lines,) of steps (3, lines, segments): of their squares, and of a run of one step, since seams may end."""
+    n, step = known.sum(1), np.clip(step, -_CLIP, _CLIP) * known
+    every = np.where(n >= _SEGMENTS, ((step**2).sum((0, 2)) - 3 * n) / np.sqrt(6.0 * np.maximum(n, 1)), -np.inf)
+    total, count = (np.pad(part, ((0, 0),) * (part.ndim - 1) + ((1, 0),)).cumsum(-1) for part in (step, known * 1.0))
+    best = np.full(len(known), -np.inf)
+    for length in (one for one in _RUNS if one <= known.shape[1]):
+        some, found = total[..., length:] - total[..., :-length], count[:, length:] - count[:, :-length]
+        own = np.where(found >= max(_SEGMENTS, length // 2), (some**2).sum(0) / np.maximum(found, 1), 0.0)
+        best = np.maximum(best, np.sqrt(own.max(1)))
+    return every, best
+
+
+def find_line(pixels: Pixels, known: Sequence[Line] = ()) -> Line | None:
+    """Find the line along which both sides differ most, of known ones or others; None where none is clear."""
+    noise = pixels.noise()
+    col, row = (np.floor(part / _CELL).astype(np.intp) for part in (pixels.col, pixels.row))
+    key, at = np.unique((row - row.min()) * 100_003 + col - col.min(), return_inverse=True)
+    sums = np.stack([np.bincount(at, one, len(key)) for one in pixels.products()])
+    cells = (key % 100_003 + col.min() + 0.5) * _CELL, (key // 100_003 + row.min() + 0.5) * _CELL, sums
+    best, clear = None, _CLEAR
+    for width in _WIDTHS:
+        lines, score = _scores(cells, width, noise)
+        score = score * [_prior(line, known) for line in lines]
+        if len(score) and score.max() > clear:
+            clear, found = float(score.max()), lines[int(score.argmax())]
+            best = next((one for one in known if _is_beside(found, one)), None)
+            best = best or refine_line(pixels, found, width, noise)
+    return best
+
+
+def _is_beside(line: Line, known: Line) -> bool:
+    return line.angle % 180 == known.angle % 180 and abs(line.offset - known.offset) < _BESIDE
+
+
+def _prior(line: Line, known: Sequence[Line]) -> float:
+    return _KNOWN if any(_is_beside(line, one) for one in known) else 1.0 if line.angle % 90 == 0 else _OBLIQUE
+
+
+def _scores(cells: tuple[Floats, Floats, Floats], width: int, noise: float) -> tuple[list[Line], Floats]:
+    """Lines at all angles and offsets, and how much more their sides differ than usual, in usual deviations."""
+    tried = [_steps(cells, Line(float(angle), 0.0), width, noise) for angle in _ANGLES]
+    every = np.concatenate([step[:, known] for step, known, _ in tried], axis=1)
+    if every.shape[1] < _LEAST_SQUARES:
+        return [], np.empty(0)
+    usual = np.maximum(1.4826 * np.median(np.abs(every), axis=1), 1e-9)
+    lines = [Line(float(angle), float(one)) for angle, (_, _, own) in zip(_ANGLES, tried, strict=True) for one in own]
+    kinds = zip(*(_along(step / usual[:, None, None], known) for step, known, _ in tried), strict=True)
+    score = np.full(len(lines), -np.inf)
+    for parts, least in zip(kinds, _SPREADS, strict=True):
+        one = np.concatenate(parts)
+        if np.isfinite(one).any():
+            middle, lower = np.percentile(one[np.isfinite(one)], (50, 16))
+            score = np.maximum(score, (one - middle) / max(middle - lower, least))
+    return lines, score
+
+
+def refine_line(pixels: Pixels, line: Line, width: int, noise: float) -> Line:
+    """Move and turn a line to where the pixels beside it change sides."""
+    for reach, step in _NARROWING:
+        near = pixels.take(np.abs(line.across(pixels.col, pixels.row)) < width)
+        cost = _cost_of_side(near, line, width, noise)
+        way = line.along(near.col, near.row)
+        pivot = (way.min() + way.max()) / 2
+        angles = line.angle + np.arange(-reach, reach + step / 2, step)
+        axis = 90.0 * round(line.angle / 90)
+        parallel = abs(line.angle - axis) < _NEAR_AXIS
+        tried = [_placed(near, line, cost, float(angle), pivot) for angle in (*angles, *([axis] if parallel else []))]
+        least, best = min(tried)
+        # Seams mostly follow the pixels.
+        line = tried[-1][1] if parallel and tried[-1][0] < least + _TIE else best
+    return line
+
+
+def _cost_of_side(near: Pixels, line: Line, width: int, noise: float) -> Floats:
+    """Cost (n,) of counting a pixel before a line, less that of counting it beyond, by the corrections along it."""
+    u, v = line.across(near.col, near.row), line.along(near.col, near.row)
+    part, design = ((v - v.min()) // width).astype(np.intp), np.stack([-near.slopes[0], -near.slopes[1], 0 * u + 1])
+    rest, sides = [], (u < -1, u > 1)
+    counts = [np.bincount(part[side], minlength=part.max() + 1) for side in sides]
+    for side in sides:
+        sums = np.stack([np.bincount(part[side], one[side], part.max() + 1) for one in near.products()])
+        found = _solved(sums, noise)[0]
+        rest.append(np.minimum(((near.rest - (found[:, part] * design).sum(0)) / noise) ** 2, 9.0))
+    known = np.minimum(*counts) > _FULL * width**2 / 2
+    return np.where(known[part], rest[0] - rest[1], 0.0)
+
+
+def _placed(near: Pixels, line: Line, cost: Floats, angle: float, pivot: float) -> tuple[float, Line]:
+    """Cheapest parallel of a line that is turned about a position along it: -> cost, line."""
+    turned = Line(angle, 0.0)
+    a, b, _ = line.plane
+    centre = turned.across(np.array(line.offset * a - pivot * b), np.array(line.offset * b + pivot * a))
+    u = turned.across(near.col, near.row) - centre
+    low = float(u.min())
+    total = np.concatenate([[0.0], np.bincount(((u - low) // _FINE).astype(np.intp), cost).cumsum()])
+    total = 2 * total - total[-1]
+    # The middle of the places that are equally cheap: between two rows of pixels.
+    cheap = np.flatnonzero(total <= total.min() + 1e-9)
+    return float(total.min()), Line(angle, float(centre + low + _FINE * (cheap[0] + cheap[-1]) / 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Lines that split regions: what lies before (0) and beyond (1) each is another line, or region ``-1 - side``."""
+
+    lines: Floats
+    sides: Ints
+
+    def regions(self, col: Floats, row: Floats) -> Ints:
+        """Regions of positions."""
+        at = np.zeros(np.shape(col), np.intp)
+        for k, ((a, b, c), side) in enumerate(zip(self.lines, self.sides, strict=True)):
+            here = at == k
+            at[here] = side[(a * col[here] + b * row[here] + c >= 0).astype(np.intp)]
+        return np.asarray(-1 - at)
+
+    def numbered(self, number: Ints) -> Tree:
+        """Give regions other numbers (n,)."""
+        return replace(self, sides=np.where(self.sides < 0, -1 - number[np.maximum(-1 - self.sides, 0)], self.sides))
+
+
+def split(pixels: Pixels) -> Tree | None:
+    """Split the scene by lines until none is clear; None where there is none."""
+    lines: list[Line] = []
+    sides: list[list[int]] = []
+    # Samples of a region, the line that made it and its side, and the number of lines known when it was searched.
+    waiting, leaves = [(np.arange(len(pixels.rest)), -1, 0, -1)], list[tuple[Ints, int, int, int]]()
+    while waiting:
+        chosen, parent, side, _ = waiting.pop(0)
+        line = find_line(part := pixels.take(chosen), lines) if len(lines) < _MOST else None
+        beyond = None if line is None else line.across(part.col, part.row) >= 0
+        if line is None or beyond is None or min(beyond.sum(), (~beyond).sum()) < _FEWEST:
+            leaves.append((chosen, parent, side, len(lines)))
+        else:
+            if parent >= 0:
+                sides[parent][side] = len(lines)
+            waiting += [(part, len(lines), k, -1) for k, part in enumerate((chosen[~beyond], chosen[beyond]))]
+            lines.append(line)
+            sides.append([0, 0])
+        if not waiting:
+            # Seams found since may go on in regions that were searched before.
+            waiting = [leaf for leaf in leaves if leaf[3] < len(lines)]
+            leaves = [leaf for leaf in leaves if leaf[3] >= len(lines)]
+    for k, (_, parent, side, _) in enumerate(leaves):
+        if parent >= 0:
+            sides[parent][side] = -1 - k
+    return Tree(np.array([line.plane for line in lines]), np.array(sides)) if lines else None
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Regions with one correction each: values (k, 3) of (dcol, drow) in px and height, covs (k, 3, 3)."""
+
+    tree: Tree
+    values: Floats
+    covs: Floats
+
+
+def find_mosaic(windows: Sequence[DemWindow], move: Floats, terms: Terms, side: int | None = None) -> Mosaic | None:
+    """Find regions and their corrections, near a shift (2,), px; None where there are no seams."""
+    pixels = Pixels.of(windows, move)
+    tree = split(pixels)
+    if tree is None:
+        return None
+    label = tree.regions(pixels.col, pixels.row)
+
+    def correction(tree: Tree, k: int) -> tuple[Floats, Floats]:
+        return _solve_region(windows, lambda col, row: tree.regions(col, row) == k, move, terms, side)
+
+    found = [correction(tree, k) for k in range(label.max() + 1)]
+    number, clear = _joined(found, _neighbours(pixels, label))
+    if not clear > _APART:
+        return None
+    tree = tree.numbered(number)
+    again = [
+        found[int(np.flatnonzero(number == k)[0])] if (number == k).sum() == 1 else correction(tree, k)
+        for k in range(number.max() + 1)
+    ]
+    return Mosaic(tree, *_with_common_shift(np.stack([one[0] for one in again]), np.stack([one[1] for one in again])))
+
+
+def _with_common_shift(values: Floats, covs: Floats) -> tuple[Floats, Floats]:
+    """Give all regions one shift, and heights that go with it, where their shifts do not differ."""
+    known = np.isfinite(values).all(1) & np.isfinite(covs).all((1, 2)) & (covs[:, 0, 0] > 0)
+    if not known.any():
+        return values, covs
+    inverse = np.linalg.inv(covs[known, :2, :2])
+    common = np.linalg.inv(inverse.sum(0))
+    mean = common @ np.einsum("kij,kj->i", inverse, values[known, :2])
+    off, count = mean - values[:, :2], 2 * (known.sum() - 1)
+    if np.einsum("ki,kij,kj->", off[known], inverse, off[known]) > count + _SURE * np.sqrt(2.0 * count):
+        return values, covs
+    tied = covs[known, 2, :2][:, None] @ inverse
+    values, covs = values.copy(), covs.copy()
+    values[known, 2] += np.einsum("kij,kj->ki", tied, off[known])[:, 0]
+    covs[known, 2, 2] -= np.einsum("kij,klj->kil", tied, covs[known, 2, :2][:, None])[:, 0, 0]
+    values[:, :2], covs[:, :2, :2] = mean, common
+    covs[:, 2, :2] = covs[:, :2, 2] = 0.0
+    return values, covs
+
+
+def _solve_region(
+    windows: Sequence[DemWindow], inside: Callable[[Floats, Floats], Bools], move: Floats, terms: Terms, side: int | None
+) -> tuple[Floats, Floats]:
+    """Correction (3,) of a region and its covariance; of its heights alone where slopes do not tell the shift."""
+    parts = [part for one in windows if (part := _cut(one, inside, move)) is not None]
+    search = SearchArea(start=move)
+    for one in (terms, replace(terms, shift=False)):
+        found = solve(parts, one, search, thorough=False, side=side)
+        if found.status is Status.OK:
+            break
+    if found.status is not Status.OK:
+        return np.array([*move, np.nan]), np.diag([np.inf] * 3)
+    cov = np.where(np.isnan(found.cov[:3, :3]), 0.0, found.cov[:3, :3])
+    if not one.shift:
+        cov[:2, :2] = np.eye(2) if terms.shift else 0.0
+    return np.array([*(found.move if one.shift else move), found.height[0]]), cov
+
+
+def _cut(one: DemWindow, inside: Callable[[Floats, Floats], Bools], move: Floats) -> DemWindow | None:
+    """Cut the part of a window in a region, without the pixels beside its seams."""
+    rows, cols = one.shape
+    col, row = one.positions(np.arange(rows * cols))
+    own = inside(col - move[0], row - move[1]).reshape(one.shape)
+    own = binary_erosion(own, np.ones((3, 3)), _SEAM, border_value=1)
+    at = np.argwhere(own)
+    if len(at) < _FEWEST // 4:
+        return None
+    (top, left), (bottom, right) = np.maximum(at.min(0) - _MARGIN, 0), at.max(0) + 1 + _MARGIN
+    cut = slice(top, bottom), slice(left, right)
+    height, width = own[cut].shape
+    centre = one.centre[0] + left + (width - cols) / 2, one.centre[1] + top + (height - rows) / 2
+    arrays = {name: None if (part := getattr(one, name)) is None else part[cut]
+              for name in ("tgt", "ref", "tgt_valid", "tgt_wrong", "ref_wrong")}  # fmt: skip
+    return replace(one, **arrays, ref_valid=one.ref_valid[cut] & own[cut], centre=centre)  # type: ignore[arg-type]
+
+
+def _neighbours(pixels: Pixels, label: Ints) -> set[tuple[int, int]]:
+    """Pairs of regions that touch."""
+    col, row = (np.floor(part / _CELL).astype(np.intp) for part in (pixels.col, pixels.row))
+    grid = np.full((np.ptp(row) + 1, np.ptp(col) + 1), -1)
+    grid[row - row.min(), col - col.min()] = label
+    pairs = np.concatenate([np.stack([one[:-1].ravel(), one[1:].ravel()], 1) for one in (grid, grid.T)])
+    pairs = np.sort(pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs.min(1) >= 0)], axis=1)
+    return {(int(a), int(b)) for a, b in np.unique(pairs, axis=0)}
+
+
+def _joined(found: Sequence[tuple[Floats, Floats]], touching: set[tuple[int, int]]) -> tuple[Ints, float]:
+    """Number regions anew, joining neighbours that differ least; also the largest difference of those left."""
+    number = np.arange(len(found))
+    values, covs = [one[0] for one in found], [one[1] for one in found]
+
+    def apart(a: int, b: int) -> float:
+        if not (np.isfinite(values[a]).all() and np.isfinite(values[b]).all()):
+            return 0.0
+        off, cov = values[a] - values[b], covs[a] + covs[b]
+        return float(off @ np.linalg.pinv(cov) @ off)
+
+    while True:
+        pairs = {tuple(sorted((int(number[a]), int(number[b])))) for a, b in touching}
+        every = [(apart(a, b), a, b) for a, b in pairs if a != b]
+        if not every or (least := min(every))[0] > _SAME:
+            return np.asarray(np.unique(number, return_inverse=True)[1]), max(every, default=(0.0,))[0]
+        _, a, b = least
+        if not np.isfinite(values[a]).all():
+            values[a], covs[a] = values[b], covs[b]
+        elif np.isfinite(values[b]).all():
+            one, two = (np.linalg.pinv(cov) for cov in (covs[a], covs[b]))
+            covs[a] = np.linalg.pinv(one + two)
+            values[a] = covs[a] @ (one @ values[a] + two @ values[b])
+        number[number == b] = a
