@@ -21,11 +21,13 @@ from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models.base import Degenerate, Model, Translation
 from xcoreg.core.models.fit import Choice, HorizontalVertical, assess_model, choose_heights, choose_model
+from xcoreg.core.models.regions import Regions
 from xcoreg.core.models.triangulation import Piecewise
 from xcoreg.errors import GridError, MatchError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
 from xcoreg.matching.options import LocalOptions
+from xcoreg.matching.regions import choice_of, find_regions
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import Search, WindowMatches, flag_beyond, match_many, to_points
 from xcoreg.results.tiepoints import TiePoints
@@ -113,26 +115,30 @@ class Comparison:
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
     """Fit models of shift and height to blocks; of several, choose by the residual heights."""
     first = fit_blocks(points, model, terms)
-    choices = [first]
-    if isinstance(model, str) and model == "auto":
+    choices, torn = [first], (False, False)
+    auto = isinstance(model, str) and model == "auto"
+    if auto and any(torn := _beyond_noise(points, first.model)):
         with contextlib.suppress(Degenerate):
-            choices += _torn_models(points, first, terms)
+            choices += _torn_models(points, first, terms, torn)
     compared = compare_heights(scene, [choice.model for choice in choices])
     best = 0
     for at, comparison in enumerate(compared):
         if comparison.after.nmad < _WORTH * compared[best].after.nmad:
             best = at
+    if auto and not (terms.ramp or terms.classic):
+        # Regions have been compared with the others on blocks that these were not fitted to.
+        regions = find_regions(scene, overlap_patches(scene), points, terms)
+        own = compare_heights(scene, [] if regions is None else [regions])
+        if regions is not None and own[0].after.nmad < _WORTH * compared[0].after.nmad:
+            return choice_of(regions, points, first), own[0]
     return choices[best], compared[best]
 
 
-def _torn_models(points: TiePoints, first: Choice, terms: Terms) -> list[Choice]:
+def _torn_models(points: TiePoints, first: Choice, terms: Terms, torn: tuple[bool, bool]) -> list[Choice]:
     """Triangulated models, of places and heights that differ from block to block by more than their noise.
 
     Heights are compared on pixels that the blocks were fitted to, where any model of many blocks follows the noise.
     """
-    torn = _beyond_noise(points, first.model)
-    if not any(torn):
-        return []
     linear = fit_blocks(points, "piecewise", terms)
     plain_model: Any = first.model
     own, made = (plain_model.horizontal, plain_model.vertical), []
@@ -194,6 +200,8 @@ def compare_heights(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
 
 def _height_residuals(piece: DemWindow, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
     """Subtract the corrected target from the reference: one shift for a piece, dz bilinear over it."""
+    if isinstance(model, Regions):
+        return _residuals_by_region(piece, model, linear, origin)
     rows, cols = piece.shape
     corners = np.array([0, cols - 1, (rows - 1) * cols, rows * cols - 1])
     x, y = vector_to_map(linear, *piece.positions(corners))
@@ -205,6 +213,18 @@ def _height_residuals(piece: DemWindow, model: Model, linear: Any, origin: tuple
     down, across = seen.at // cols / max(rows - 1, 1), seen.at % cols / max(cols - 1, 1)
     top, bottom = (line[0] + (line[1] - line[0]) * across for line in heights)
     return np.asarray(seen.dh - (top + (bottom - top) * down), np.float32)
+
+
+def _residuals_by_region(piece: DemWindow, model: Regions, linear: Any, origin: tuple[float, float]) -> Floats:
+    x, y = vector_to_map(linear, *piece.positions(np.arange(piece.ref.size)))
+    x, y = x + origin[0], y + origin[1]
+    region = model.regions(x - model.values[:, 0].mean(), y - model.values[:, 1].mean())
+    parts = []
+    for k in np.unique(region):
+        dx, dy, dz = model.values[k]
+        seen = piece.observe(np.stack(vector_to_pixel(linear, dx, dy)), ref_slopes_only=True)
+        parts.append(seen.dh[region[seen.at] == k] - np.float32(dz))
+    return np.concatenate(parts)
 
 
 def _pieces(patch: DemWindow) -> list[DemWindow]:

@@ -31,11 +31,13 @@ _RUNS, _SEGMENTS, _LEAST_SQUARES = (4, 8, 16, 32), 3, 10  # lengths of a seam, l
 _SPREADS = 1.0, 0.6  # least standard deviations of the scores where there is no seam
 _FINE, _NEAR_AXIS, _TIE = 0.25, 1.5, 50.0  # px between lines tried; degrees, and cost, of a line taken for parallel
 _FEWEST, _MOST, _MARGIN = 1000, 60, 16  # samples of a region, number of lines, px around the pixels of a region
+_SAMPLE = 400_000  # samples that seams are sought on
 _SEAM = 3  # px beside a seam where slopes and interpolation mix both sides
 # Squared difference over variance below which neighbours are one region, since that is closer; of a mosaic at least.
 _SAME, _APART = 7.0, 25.0
 _SURE = 3.0  # standard deviations beyond which shifts of regions differ
-_WIDE = 5.0  # residuals are clipped at so many times the usual: blunders must not look like a seam
+_STRAIGHT = 0.9  # share of what the best place of each piece of a seam gains that a straight seam must gain
+_WIDE = 2.0  # residuals are clipped so many times their usual range beyond it
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class Pixels:
     row: Floats
     rest: Floats
     slopes: tuple[Floats, Floats]
+    weight: float = 1.0  # pixels that each stands for
 
     @classmethod
     def of(cls, windows: Sequence[DemWindow], move: Floats) -> Pixels:
@@ -53,20 +56,28 @@ class Pixels:
         seen = [one.observe(move) for one in windows]
         places = [one.positions(obs.at) for one, obs in zip(windows, seen, strict=True)]
         dh, across, down = (np.concatenate([getattr(one, name) for one in seen]) for name in ("dh", "col", "row"))
-        usual = spread_of([dh])
-        limit = _WIDE * max(usual.nmad, 1e-6)
         col, row = (np.concatenate([place[axis] for place in places]) - move[axis] for axis in range(2))
-        return cls(col, row, np.clip(dh - usual.median, -limit, limit).astype(np.float64), (across, down))
+        step = max(len(dh) // _SAMPLE, 1) | 1
+        return cls(col, row, dh.astype(np.float64), (across, down), float(step)).take(np.arange(0, len(dh), step))
+
+    def clipped(self) -> Pixels:
+        """Samples about their median, blunders clipped: they must not look like a seam."""
+        low, middle, high = np.percentile(self.rest, (10, 50, 90))
+        limit = _WIDE * max(high - low, 1e-6)
+        return replace(self, rest=np.clip(self.rest - middle, low - middle - limit, high - middle + limit))
 
     def take(self, chosen: Bools | Ints) -> Pixels:
         """Select samples."""
         across, down = self.slopes
-        return Pixels(self.col[chosen], self.row[chosen], self.rest[chosen], (across[chosen], down[chosen]))
+        own = self.col[chosen], self.row[chosen], self.rest[chosen], (across[chosen], down[chosen])
+        return Pixels(*own, self.weight)
 
     def products(self) -> Floats:
         """Terms (9, n) of the normal matrix and of the right-hand side of shift and offset."""
         a, b = (-part.astype(np.float64) for part in self.slopes)
-        return np.stack([a * a, a * b, a, b * b, b, np.ones_like(a), a * self.rest, b * self.rest, self.rest])
+        return self.weight * np.stack(
+            [a * a, a * b, a, b * b, b, np.ones_like(a), a * self.rest, b * self.rest, self.rest]
+        )
 
     def noise(self) -> float:
         """Standard deviation of the residuals within squares."""
@@ -151,7 +162,21 @@ def find_line(pixels: Pixels, known: Sequence[Line] = ()) -> Line | None:
             clear, found = float(score.max()), lines[int(score.argmax())]
             best = next((one for one in known if _is_beside(found, one)), None)
             best = best or refine_line(pixels, found, width, noise)
-    return best
+    return best if best is None or best in known or straightness(pixels, best, noise) > _STRAIGHT else None
+
+
+def straightness(pixels: Pixels, line: Line, noise: float) -> float:
+    """Gain of a straight line over that of the best place in each segment of it: 1 for a seam, less for rims of change."""
+    width = _WIDTHS[1]
+    near = pixels.take(np.abs(line.across(pixels.col, pixels.row)) < width)
+    cost = _cost_of_side(near, line, width, noise)
+    u, v = line.across(near.col, near.row), line.along(near.col, near.row)
+    part, at = ((v - v.min()) // width).astype(np.intp), np.floor(u + width).astype(np.intp)
+    n = 2 * width + 1
+    total = np.bincount(part * n + at, cost, (part.max() + 1) * n).reshape(-1, n).cumsum(1)
+    total = 2 * total - total[:, -1:]
+    straight = total[:, width - 1 : width + 1].min(1)
+    return float(straight.sum() / min(total.min(1).sum(), -1e-9))
 
 
 def _is_beside(line: Line, known: Line) -> bool:
@@ -202,7 +227,7 @@ def _cost_of_side(near: Pixels, line: Line, width: int, noise: float) -> Floats:
     u, v = line.across(near.col, near.row), line.along(near.col, near.row)
     part, design = ((v - v.min()) // width).astype(np.intp), np.stack([-near.slopes[0], -near.slopes[1], 0 * u + 1])
     rest, sides = [], (u < -1, u > 1)
-    counts = [np.bincount(part[side], minlength=part.max() + 1) for side in sides]
+    counts = [near.weight * np.bincount(part[side], minlength=part.max() + 1) for side in sides]
     for side in sides:
         sums = np.stack([np.bincount(part[side], one[side], part.max() + 1) for one in near.products()])
         found = _solved(sums, noise)[0]
@@ -253,9 +278,10 @@ def split(pixels: Pixels) -> Tree | None:
     waiting, leaves = [(np.arange(len(pixels.rest)), -1, 0, -1)], list[tuple[Ints, int, int, int]]()
     while waiting:
         chosen, parent, side, _ = waiting.pop(0)
-        line = find_line(part := pixels.take(chosen), lines) if len(lines) < _MOST else None
+        line = find_line(part := pixels.take(chosen).clipped(), lines)
         beyond = None if line is None else line.across(part.col, part.row) >= 0
-        if line is None or beyond is None or min(beyond.sum(), (~beyond).sum()) < _FEWEST:
+        few = beyond is None or min(beyond.sum(), (~beyond).sum()) * pixels.weight < _FEWEST
+        if line is None or beyond is None or few or len(lines) >= _MOST:
             leaves.append((chosen, parent, side, len(lines)))
         else:
             if parent >= 0:
