@@ -27,7 +27,7 @@ from xcoreg.errors import GridError, MatchError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
 from xcoreg.matching.options import LocalOptions
-from xcoreg.matching.regions import choice_of, find_regions
+from xcoreg.matching.regions import choice_of, explains_blocks, find_regions
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import Search, WindowMatches, flag_beyond, match_many, to_points
 from xcoreg.results.tiepoints import TiePoints
@@ -120,17 +120,19 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
     if auto and any(torn := _beyond_noise(points, first.model)):
         with contextlib.suppress(Degenerate):
             choices += _torn_models(points, first, terms, torn)
-    compared = compare_heights(scene, [choice.model for choice in choices])
+    windows = overlap_patches(scene)
+    compared = compare_heights(scene, [choice.model for choice in choices], windows)
     best = 0
     for at, comparison in enumerate(compared):
         if comparison.after.nmad < _WORTH * compared[best].after.nmad:
             best = at
-    if auto and not (terms.ramp or terms.classic):
-        # Regions have been compared with the others on blocks that these were not fitted to.
-        regions = find_regions(scene, overlap_patches(scene), points, terms)
-        own = compare_heights(scene, [] if regions is None else [regions])
-        if regions is not None and own[0].after.nmad < _WORTH * compared[0].after.nmad:
-            return choice_of(regions, points, first), own[0]
+    regions = find_regions(scene, windows, points, terms) if auto and not (terms.ramp or terms.classic) else None
+    if regions is not None:
+        (own,) = compare_heights(scene, [regions], windows)
+        # Better than any other where these were fitted, or where they were not.
+        least = compared[0 if explains_blocks(regions, points, terms) else best].after.nmad
+        if own.after.nmad < _WORTH * least:
+            return choice_of(regions, points, first), own
     return choices[best], compared[best]
 
 
@@ -183,13 +185,15 @@ def fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:
     return replace(flat, model=HorizontalVertical(flat.model, heights.model), table=rows)
 
 
-def compare_heights(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
+def compare_heights(
+    scene: Scene, models: Sequence[Model], windows: Sequence[DemWindow] | None = None
+) -> list[Comparison]:
     """Compare the heights of two elevation models before and after the corrections of some models."""
     west, south, east, north = scene.extent.bounds
     origin = (west + east) / 2, (south + north) / 2
     before: list[Floats] = []
     after: list[list[Floats]] = [[] for _ in models]
-    pieces = [piece for patch in overlap_patches(scene) for piece in _pieces(patch)]
+    pieces = [piece for patch in windows or overlap_patches(scene) for piece in _pieces(patch)]
     for piece in pieces[:: -(-len(pieces) // _ENOUGH)] if pieces else []:
         before.append(piece.observe(np.zeros(2), ref_slopes_only=True).dh)
         for model, residuals in zip(models, after, strict=True):

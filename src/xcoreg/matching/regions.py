@@ -20,7 +20,7 @@ _CLIP, _LEAST = 9.0, 0.02  # largest squared residual over variance of a block; 
 
 
 def find_regions(scene: Scene, windows: list[DemWindow], points: TiePoints, terms: Terms) -> Regions | None:
-    """Find seams, and the correction of each region between them; None where there are none, or they do not help."""
+    """Find seams, and the correction of each region between them; None where there are none."""
     ok = points.ok
     middle = float(np.median(points.dx[ok])), float(np.median(points.dy[ok]))
     move = np.stack(vector_to_pixel(scene.linear, *middle)) if terms.shift else np.zeros(2)
@@ -34,7 +34,7 @@ def find_regions(scene: Scene, windows: list[DemWindow], points: TiePoints, term
     planes = found.tree.lines.copy()
     planes[:, :2] = planes[:, :2] @ np.linalg.inv(to_map[:2, :2])
     planes[:, 2] -= planes[:, :2] @ origin
-    model = Regions(
+    return Regions(
         n=int(ok.sum()),
         scatter=((0.0, 0.0), (0.0, 0.0)),
         spacing=float(np.median(points.size[ok])) * float(np.hypot(*linear_of(scene.target.grid.affine)[:2])),
@@ -44,7 +44,6 @@ def find_regions(scene: Scene, windows: list[DemWindow], points: TiePoints, term
         values=found.values @ to_map.T,
         covs=to_map @ found.covs @ to_map.T,
     )
-    return model if _explains_blocks(model, points, terms, scene) else None
 
 
 def choice_of(model: Regions, points: TiePoints, first: Choice) -> Choice:
@@ -60,12 +59,13 @@ def choice_of(model: Regions, points: TiePoints, first: Choice) -> Choice:
     return Choice(model, table, *rest, cov)
 
 
-def _explains_blocks(model: Regions, points: TiePoints, terms: Terms, scene: Scene) -> bool:
+def explains_blocks(model: Regions, points: TiePoints, terms: Terms) -> bool:
     """Whether regions leave less of the blocks than a smooth model and triangles leave of blocks withheld from them."""
     ok = points.ok
     x, y, count = points.x[ok], points.y[ok], int(ok.sum())
-    least = (_LEAST * float(np.hypot(*linear_of(scene.target.grid.affine)[:2]))) ** 2
-    covs = points.cov[ok] + least * np.eye(2)
+    # Errors of interpolation are in no covariance.
+    pixel = np.hypot(points.dx[ok], points.dy[ok]) / np.maximum(np.hypot(points.dcol[ok], points.drow[ok]), 1e-9)
+    covs = points.cov[ok] + (_LEAST * float(np.median(pixel))) ** 2 * np.eye(2)
     var = points.cov_z[ok, 2]
 
     def left(dx: Floats, dy: Floats, dz: Floats) -> float:
