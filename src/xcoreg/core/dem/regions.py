@@ -23,7 +23,7 @@ from xcoreg.core.matches import Status
 
 _CELL, _WIDTHS = 4, (12, 32)  # px: cells that lines are sought on, sides of the squares on either side of a line
 _ANGLES = np.arange(0.0, 180.0, 7.5)  # degrees of the normal of a line, from the columns
-_FULL, _CLIP, _CLEAR = 0.35, 5.0, 7.0  # share of a square that is needed; largest step over the usual; score of a seam
+_FULL, _CLIP, _CLEAR = 0.35, 5.0, 6.0  # share of a square that is needed; largest step over the usual; score of a seam
 # Factors of the scores of lines that do not follow the pixels, as seams mostly do, and of seams found elsewhere.
 _OBLIQUE, _KNOWN, _BESIDE = 0.7, 1.6, 6.0  # px beside a known line
 _NARROWING = ((4.0, 0.5), (0.8, 0.1), (0.16, 0.02))  # angles tried about a line, and between them, degrees
@@ -34,7 +34,7 @@ _FEWEST, _MOST, _MARGIN = 1000, 60, 16  # samples of a region, number of lines, 
 _SAMPLE = 400_000  # samples that seams are sought on
 _SEAM = 3  # px beside a seam where slopes and interpolation mix both sides
 # Squared difference over variance below which neighbours are one region, since that is closer; of a mosaic at least.
-_SAME, _APART = 7.0, 25.0
+_SAME, _APART = 5.0, 25.0
 _SURE = 3.0  # standard deviations beyond which shifts of regions differ
 _STRAIGHT = 0.9  # share of what the best place of each piece of a seam gains that a straight seam must gain
 _WIDE = 2.0  # residuals are clipped so many times their usual range beyond it
