@@ -12,7 +12,7 @@ from xcoreg.core.dem.regions import find_mosaic
 from xcoreg.core.models.fit import Choice, choose_heights, choose_model
 from xcoreg.core.models.leastsq import half_planes
 from xcoreg.core.models.regions import Regions
-from xcoreg.georef import linear_of, vector_to_map, vector_to_pixel
+from xcoreg.georef import linear_of, vector_to_pixel
 from xcoreg.matching.scene import Scene
 from xcoreg.results.tiepoints import TiePoints
 
@@ -79,5 +79,6 @@ def explains_blocks(model: Regions, points: TiePoints, terms: Terms) -> bool:
     high = choose_heights("auto", x, y, points.dz[ok], var)
     none = np.zeros(count)
     flat = choose_model(x, y, points.dx[ok], points.dy[ok], points.cov[ok]) if terms.shift else None
-    smooth = left(none if flat is None else flat.residual_dx, none if flat is None else flat.residual_dy, high.residual_dx)
+    across = (none, none) if flat is None else (flat.residual_dx, flat.residual_dy)
+    smooth = left(across[0], across[1], high.residual_dx)
     return own * count / max(count - len(model.values), 1) < smooth

@@ -34,7 +34,7 @@ class Regions(FittedModel):
     covs: Floats
 
     def regions(self, x: ArrayLike, y: ArrayLike) -> Ints:
-        """Number the region at map positions; -1 where one is not finite."""
+        """Find the numbers of the regions at map positions; -1 where one is not finite."""
         x, y = broadcast(x, y)
         at = np.zeros(x.shape, np.intp)
         for k, ((a, b, c), side) in enumerate(zip(self.lines, self.sides, strict=True)):
