@@ -20,10 +20,10 @@ from xcoreg.core.dem.search import SearchArea
 from xcoreg.core.dem.solve import solve
 from xcoreg.core.matches import Status
 
-_FEWEST, _MOST, _MARGIN = 1000, 60, 16  # samples of a region, number of lines, px around the pixels of a region
+_FEWEST, _THIN, _MOST, _MARGIN = 1000, 20.0, 60, 16  # pixels and width of a region, lines, px around a region
 _SEAM = 3  # px beside a seam where slopes and interpolation mix both sides
 # Squared difference over variance below which neighbours are one region, since that is closer; of a mosaic at least.
-_SAME, _APART = 5.0, 25.0
+_SAME, _APART = 6.0, 25.0
 _SURE = 3.0  # standard deviations beyond which shifts of regions differ
 
 
@@ -56,9 +56,10 @@ def split(pixels: Pixels) -> Tree | None:
     while waiting:
         chosen, parent, side, _ = waiting.pop(0)
         line = find_line(part := pixels.take(chosen).clipped(), lines)
-        beyond = None if line is None else line.across(part.col, part.row) >= 0
-        few = beyond is None or min(beyond.sum(), (~beyond).sum()) * pixels.weight < _FEWEST
-        if line is None or beyond is None or few or len(lines) >= _MOST:
+        u = np.zeros(1) if line is None else line.across(part.col, part.row)
+        beyond = u >= 0
+        few = min(beyond.sum(), (~beyond).sum()) * pixels.weight < _FEWEST or min(-u.min(), u.max()) < _THIN
+        if line is None or few or len(lines) >= _MOST:
             leaves.append((chosen, parent, side, len(lines)))
         else:
             if parent >= 0:
