@@ -21,11 +21,13 @@ from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
 from xcoreg.core.models.base import Degenerate, Model, Translation
 from xcoreg.core.models.fit import Choice, HorizontalVertical, assess_model, choose_heights, choose_model
+from xcoreg.core.models.regions import Regions
 from xcoreg.core.models.triangulation import Piecewise
 from xcoreg.errors import GridError, MatchError
 from xcoreg.georef import linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.matching.elevation import overlap_patches, solve_overlap, to_metres
 from xcoreg.matching.options import LocalOptions
+from xcoreg.matching.regions import choice_of, explains_blocks, find_regions
 from xcoreg.matching.scene import Scene
 from xcoreg.matching.windows import Search, WindowMatches, flag_beyond, match_many, to_points
 from xcoreg.results.tiepoints import TiePoints
@@ -113,26 +115,32 @@ class Comparison:
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
     """Fit models of shift and height to blocks; of several, choose by the residual heights."""
     first = fit_blocks(points, model, terms)
-    choices = [first]
-    if isinstance(model, str) and model == "auto":
+    choices, torn = [first], (False, False)
+    auto = isinstance(model, str) and model == "auto"
+    if auto and any(torn := _beyond_noise(points, first.model)):
         with contextlib.suppress(Degenerate):
-            choices += _torn_models(points, first, terms)
-    compared = compare_heights(scene, [choice.model for choice in choices])
+            choices += _torn_models(points, first, terms, torn)
+    windows = overlap_patches(scene)
+    compared = compare_heights(scene, [choice.model for choice in choices], windows)
     best = 0
     for at, comparison in enumerate(compared):
         if comparison.after.nmad < _WORTH * compared[best].after.nmad:
             best = at
+    regions = find_regions(scene, windows, points, terms) if auto and not (terms.ramp or terms.classic) else None
+    if regions is not None:
+        (own,) = compare_heights(scene, [regions], windows)
+        # Better than any other where these were fitted, or where they were not.
+        least = compared[0 if explains_blocks(regions, points, terms) else best].after.nmad
+        if own.after.nmad < _WORTH * least:
+            return choice_of(regions, points, first), own
     return choices[best], compared[best]
 
 
-def _torn_models(points: TiePoints, first: Choice, terms: Terms) -> list[Choice]:
+def _torn_models(points: TiePoints, first: Choice, terms: Terms, torn: tuple[bool, bool]) -> list[Choice]:
     """Triangulated models, of places and heights that differ from block to block by more than their noise.
 
     Heights are compared on pixels that the blocks were fitted to, where any model of many blocks follows the noise.
     """
-    torn = _beyond_noise(points, first.model)
-    if not any(torn):
-        return []
     linear = fit_blocks(points, "piecewise", terms)
     plain_model: Any = first.model
     own, made = (plain_model.horizontal, plain_model.vertical), []
@@ -177,13 +185,15 @@ def fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:
     return replace(flat, model=HorizontalVertical(flat.model, heights.model), table=rows)
 
 
-def compare_heights(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
+def compare_heights(
+    scene: Scene, models: Sequence[Model], windows: Sequence[DemWindow] | None = None
+) -> list[Comparison]:
     """Compare the heights of two elevation models before and after the corrections of some models."""
     west, south, east, north = scene.extent.bounds
     origin = (west + east) / 2, (south + north) / 2
     before: list[Floats] = []
     after: list[list[Floats]] = [[] for _ in models]
-    pieces = [piece for patch in overlap_patches(scene) for piece in _pieces(patch)]
+    pieces = [piece for patch in windows or overlap_patches(scene) for piece in _pieces(patch)]
     for piece in pieces[:: -(-len(pieces) // _ENOUGH)] if pieces else []:
         before.append(piece.observe(np.zeros(2), ref_slopes_only=True).dh)
         for model, residuals in zip(models, after, strict=True):
@@ -194,6 +204,8 @@ def compare_heights(scene: Scene, models: Sequence[Model]) -> list[Comparison]:
 
 def _height_residuals(piece: DemWindow, model: Model, linear: Any, origin: tuple[float, float]) -> Floats:
     """Subtract the corrected target from the reference: one shift for a piece, dz bilinear over it."""
+    if isinstance(model, Regions):
+        return _residuals_by_region(piece, model, linear, origin)
     rows, cols = piece.shape
     corners = np.array([0, cols - 1, (rows - 1) * cols, rows * cols - 1])
     x, y = vector_to_map(linear, *piece.positions(corners))
@@ -205,6 +217,18 @@ def _height_residuals(piece: DemWindow, model: Model, linear: Any, origin: tuple
     down, across = seen.at // cols / max(rows - 1, 1), seen.at % cols / max(cols - 1, 1)
     top, bottom = (line[0] + (line[1] - line[0]) * across for line in heights)
     return np.asarray(seen.dh - (top + (bottom - top) * down), np.float32)
+
+
+def _residuals_by_region(piece: DemWindow, model: Regions, linear: Any, origin: tuple[float, float]) -> Floats:
+    x, y = vector_to_map(linear, *piece.positions(np.arange(piece.ref.size)))
+    x, y = x + origin[0], y + origin[1]
+    region = model.regions(x - model.values[:, 0].mean(), y - model.values[:, 1].mean())
+    parts = []
+    for k in np.unique(region):
+        dx, dy, dz = model.values[k]
+        seen = piece.observe(np.stack(vector_to_pixel(linear, dx, dy)), ref_slopes_only=True)
+        parts.append(seen.dh[region[seen.at] == k] - np.float32(dz))
+    return np.concatenate(parts)
 
 
 def _pieces(patch: DemWindow) -> list[DemWindow]:

@@ -29,6 +29,7 @@ from xcoreg.core.models.leastsq import (
 from xcoreg.core.models.lines import Lines
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.models.polynomial import Affine, Polynomial2, Polynomial3, Polynomial4, fit_polynomial
+from xcoreg.core.models.regions import Regions
 from xcoreg.core.models.rigid import Rigid
 from xcoreg.core.models.spline import Spline, fit_spline
 from xcoreg.core.models.track import Track
@@ -279,6 +280,7 @@ class HorizontalVertical:
 
 _CLASSES: tuple[Any, ...] = (
     Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Homography, Rigid, Parallax, Lines,
+    Regions,
 )  # fmt: skip
 _KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical, "track": Track}
 
