@@ -73,7 +73,7 @@ def _kinds() -> list[Kind]:
 
 
 def trial(task: tuple[Kind, int]) -> tuple[str, int, str, float, str] | None:
-    """Name, whether matchable (1) or clear (2), status, error (px of the target), bands of a crop; None without data."""
+    """Name, whether matchable (1) or clear (2), status, error (px of the target), bands of a crop; None if empty."""
     kind, seed = task
     rng = np.random.default_rng([seed, *kind.name.encode()])
     tgt, ref = (xcoreg.open_raster(_FOLDER / path) for path in (kind.tgt, kind.ref))
