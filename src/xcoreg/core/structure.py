@@ -130,7 +130,7 @@ def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, l
     both = _correlate(Side.of(tgt, valid), Side.of(ref, valid))
     peaks = _peaks(both, limit)
     move, cov, last, score, parts = _refine(both, peaks.move)
-    # Where more than half of a window is missing, fewer parts can agree; where few of its edges do, that is an accident.
+    # Where more than half of a window is missing, fewer parts can agree; where few of its edges do, that is chance.
     fewest = np.where(score < _CLEAR, _FEWEST_PARTS, 1) / _PARTS
     parts /= np.clip(2 * valid.mean((1, 2)), fewest, 1)
     checks = _statuses(peaks, move, cov, last, parts, limit)
