@@ -29,6 +29,21 @@ def test_other_places_of_a_pattern_fit_as_well(by_edges):
     assert fits_elsewhere(tgt, ref, valid, valid, by_edges=by_edges)
 
 
+def test_two_circles_along_each_side_are_a_pattern_already():
+    rng = np.random.default_rng(6)
+    y, x = (np.mgrid[:64, :64] + 5) / 34
+    inside = np.hypot(x % 1 - 0.5, y % 1 - 0.5) < 0.46
+    noise = 0.1 * rng.standard_normal((2, 1, 64, 64))
+    tgt, ref = (
+        np.float32(np.where(inside, rng.uniform(0.5, 2, (3, 3))[y.astype(int), x.astype(int)], 0) + noise[i])
+        for i in range(2)
+    )
+    valid = np.ones(tgt.shape, bool)
+    assert fits_elsewhere(tgt, ref, valid, valid, by_edges=False)
+    stretched = [np.repeat(one, 2, axis=2)[:, :, :64] for one in (tgt, ref)]
+    assert not fits_elsewhere(*stretched, valid, valid, by_edges=False)
+
+
 def test_the_same_place_of_a_pattern_stands_out():
     rng = np.random.default_rng(2)
     tgt, ref = _circles(rng, (3, 5), levels=7), _circles(rng, (3, 5), levels=7)

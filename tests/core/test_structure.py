@@ -77,6 +77,16 @@ def test_a_masked_half_is_no_obstacle():
     assert errors(matches)[matches.ok].max() < 0.6
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_tenth_of_a_radar_window_is_too_little(seed):
+    tgt, ref = renderings("radar", seed)
+    seen = np.zeros_like(ALL)
+    seen[:, 44:84, 44:84] = True
+    matches = structure_match(tgt, ref, seen, ALL)
+    assert not (matches.ok & (errors(matches) > 1)).any()
+    assert (matches.status == Status.FLAT).any()
+
+
 def test_other_places_are_refused():
     tgt, ref = renderings("inverted")[0], renderings("inverted", seed=9)[1]
     assert not structure_match(tgt, ref, ALL, ALL).ok.any()

@@ -1,17 +1,20 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from xcoreg.core.matcher import phase_match
+from xcoreg.core.matches import Status
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
 from xcoreg.matching import acceptance
-from xcoreg.matching.acceptance import locked_to_pixel_grid, quarters_disagree
+from xcoreg.matching.acceptance import intensities_confirm, locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.options import check_options
+from xcoreg.matching.result import BY_EDGES
 from xcoreg.matching.scene import prepare
 from xcoreg.matching.windows import match_windows
-from xcoreg.simulate import Acquisition, pair, similarity
+from xcoreg.simulate import Acquisition, Texture, pair, similarity
 
 CENTRE = np.array([[301500.0, 5898540.0]])
 ALL = np.ones(1, bool)
@@ -85,3 +88,37 @@ def test_half_of_the_votes_decide_as_all_do(votes, monkeypatch):
     found = acceptance._mostly_disagree(lambda part: ((), votes[part]), 4, None)
     assert found == (2 * votes.count(-1) > votes.count(-1) + votes.count(1))
     assert asked == ([2] if votes[:2] == (1, 1) else [2, 2])
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_small_window_of_edges_is_believed_where_intensities_peak_there_too(seed):
+    both = pair((64, 64), shift=(2.3, -1.6), snr_db=30, texture=Texture(exponent=1.5), seed=seed)
+    values = both.tgt.values.astype(float)
+    folded = both.tgt.copy(data=(1000 + np.abs(values - np.quantile(values, 0.35))).astype(both.tgt.dtype))
+    assert not match(folded, both.ref, matcher="phase", errors="return").ok
+    assert not match(folded, both.ref, matcher="structure", errors="return").ok
+    fit = match(folded, both.ref)
+    assert fit.quality.warnings[-1] == BY_EDGES
+    assert np.hypot(fit.shift.dcol - 2.3, fit.shift.drow + 1.6) < 0.1
+
+
+def intensities(windows, move, **changes):
+    """Windows at the same places whose highest peak of intensities lies a move (px) away."""
+    names = {"reliability": 60.0, "status": np.int8(Status.UNCONSTRAINED)} | changes
+    matches = replace(windows.matches, **{name: np.full(1, value) for name, value in names.items()})
+    return [replace(windows, dx=windows.dx + 10 * move, matches=matches)]
+
+
+def test_intensities_confirm_edges_at_one_place_only(shifted):
+    scene, windows, _ = shifted
+    assert intensities_confirm(scene, windows, ALL, intensities(windows, 0.8))
+    assert not intensities_confirm(scene, windows, ALL, intensities(windows, 1.2))
+    assert not intensities_confirm(scene, windows, ALL, [])
+    elsewhere = [replace(one, x=one.x + 10) for one in intensities(windows, 0.0)]
+    assert not intensities_confirm(scene, windows, ALL, elsewhere)
+
+
+@pytest.mark.parametrize("changes", [{"reliability": 20.0}, {"status": Status.AMBIGUOUS}, {"status": Status.FLAT}])
+def test_intensities_that_fit_elsewhere_as_well_confirm_nothing(shifted, changes):
+    scene, windows, _ = shifted
+    assert not intensities_confirm(scene, windows, ALL, intensities(windows, 0.0, **changes))

@@ -23,6 +23,7 @@ _SLOWEST = 6.0  # edges vary more slowly than this, cycles per window, without a
 # which on a peak is a period, too. Without a pattern it stays below 0.2, mostly.
 _REPEATS, _PERIODS = 0.2, 0.5
 _FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields alike make one pair
+_SQUARE = 0.1  # four are one, too, if they are the corners of a square within this share: all that small windows show
 _VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
 # Another period fits the edges as well if it has more than this share of the correlation of the answer.
 _AS_WELL = 0.9
@@ -61,7 +62,7 @@ def fits_elsewhere(
         fields.append(make(*images[1]))
         found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
-    if int(peaks.sum()) < _FEWEST:
+    if int(peaks.sum()) < _FEWEST and not lags.square(peaks):
         return False
     cell = float((lags.row**2 + lags.col**2)[peaks].min())
     there = ndimage.binary_dilation(peaks, np.ones((3, 3)))
@@ -114,6 +115,13 @@ class _Lags:
         deep = similar[way[0], way[1]].min(0) < _VALLEY * height
         tops[row, col] = deep & (height >= _PERIODS * height[deep].max(initial=0))
         return np.asarray(tops)
+
+    def square(self, peaks: Bools) -> bool:
+        """Whether peaks are four around the middle, at one distance and at right angles."""
+        row, col = np.nonzero(peaks)
+        # The corners of a square, as complex numbers, have one fourth power.
+        power = (self.col[0, col] + 1j * self.row[row, 0]) ** 4
+        return len(power) == 4 and bool((np.abs(power / power[0] - 1) <= 4 * _SQUARE).all())
 
     def _modes(self, images: Floats) -> Spectra:
         return np.asarray(fft.rfft2(images, self._wide, axes=(1, 2)))

@@ -37,6 +37,8 @@ _COHERENT, _RINGS = 0.98, 3
 _SCATTER, _SYSTEMATIC = 1.8, 0.012
 # Limits of acceptance, as of the phase matcher; calibrated on pairs that must not match.
 _CHANCE, _RIVAL, _LARGEST_SIGMA, _PARTS = -5.0, 0.75, 0.7, 7.0
+# Parts that have to agree however little is valid, but where coherence is above this.
+_FEWEST_PARTS, _CLEAR = 6.0, 0.3
 _SIDE, _BLOCK = 8, 8  # parts along each side of a window; side of a block whose pulls count as independent, px
 
 
@@ -128,8 +130,9 @@ def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, l
     both = _correlate(Side.of(tgt, valid), Side.of(ref, valid))
     peaks = _peaks(both, limit)
     move, cov, last, score, parts = _refine(both, peaks.move)
-    # Where half of a window is missing, fewer parts can agree.
-    parts /= np.minimum(1, 2 * valid.mean((1, 2)))
+    # Where more than half of a window is missing, fewer parts can agree; where few of its edges do, that is chance.
+    fewest = np.where(score < _CLEAR, _FEWEST_PARTS, 1) / _PARTS
+    parts /= np.clip(2 * valid.mean((1, 2)), fewest, 1)
     checks = _statuses(peaks, move, cov, last, parts, limit)
     unmeasured = status != Status.OK
     status = np.where(unmeasured, status, checks).astype(np.int8)

@@ -205,8 +205,10 @@ def quarters_disagree(
     return quarters if disagree.sum() * 2 >= ok.sum() else None
 
 
-# Quarters confirm an answer within so many matching pixels; of each window so many of its quarters must.
-_CONFIRMS, _OF_FOUR = 1.5, 3
+# Quarters confirm an answer within so many matching pixels of those that are searched; of each window so many must.
+_CONFIRMS, _SEARCHED, _OF_FOUR = 1.5, 8.0, 3
+# Intensities confirm edges within so many matching pixels, where no other shift reaches three quarters of their peak.
+_SAME_PLACE, _DISTINCT = 1.0, 25.0
 
 
 def quarters_confirm(
@@ -217,9 +219,22 @@ def quarters_confirm(
     if size < _QUARTER or not inliers.any():
         return False
     places, moves = found.places[inliers], found.moves[inliers]
-    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(0.1 * size))
+    reach = max(_SEARCHED, 0.1 * size)
+    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(reach))
     off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx, quarters.dy)) - move[:, None]))
     return int((off <= _CONFIRMS).sum()) >= _OF_FOUR * int(inliers.sum())
+
+
+def intensities_confirm(scene: Scene, edges: WindowMatches, inliers: Bools, before: list[WindowMatches]) -> bool:
+    """Whether the highest peak of intensities, significant or not, lies where a window matches by edges."""
+    for one in before:
+        own = one.matches
+        peaked = (own.reliability > _DISTINCT) & ~np.isin(own.status, (Status.AMBIGUOUS, Status.FLAT, Status.NO_DATA))
+        apart = np.stack(vector_to_pixel(scene.linear, *(edges.moves[inliers][:, None] - one.moves[peaked]).T))
+        same = (edges.places[inliers][:, None] == one.places[peaked]).all(-1).T & (one.size == edges.size)
+        if (same & (np.hypot(*apart) <= _SAME_PLACE)).any():
+            return True
+    return False
 
 
 def _quarters(places: Floats, size: int, scene: Scene) -> Floats:

@@ -24,6 +24,7 @@ from xcoreg.matching.acceptance import (
     Acceptance,
     accept_windows,
     as_vague_as_drift,
+    intensities_confirm,
     locked_to_pixel_grid,
     quarters_confirm,
     quarters_disagree,
@@ -89,16 +90,19 @@ def _match_pair(target: DataArray | Dataset, reference: DataArray | Dataset, opt
 
 def _match_images(scene: Scene, options: Options) -> Coregistration:
     """Match by intensities, and by edges where these are wanted, or where intensities find nothing."""
-    fit = build_fit(scene, options, *_search(scene, options.by("phase")))
-    if options.matcher != "auto" or fit.status not in FOUND_NOTHING:
+    rounds, answer = _search(scene, options.by("phase"))
+    fit = build_fit(scene, options, rounds, answer)
+    if options.matcher != "auto" or fit.status not in (*FOUND_NOTHING, Status.FLAT):  # or too much in one spot
         return fit
     edges = options.by("structure")
-    other = build_fit(scene, edges, *_search(scene, edges))
+    other = build_fit(scene, edges, *_search(scene, edges, rounds))
     return with_warning(other, BY_EDGES) if other.ok else fit
 
 
-def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Acceptance]:
-    """Match windows in rounds until they agree on a shift or no round is left."""
+def _search(
+    scene: Scene, options: Options, before: list[WindowMatches] | None = None
+) -> tuple[list[WindowMatches], Acceptance]:
+    """Match windows in rounds until they agree on a shift or no round is left; `before` are those of intensities."""
     rounds: list[WindowMatches] = []
     answer = Acceptance.failed(Status.OUTSIDE, 0)
     limit = scene.search_limit(options.max_shift)
@@ -117,7 +121,7 @@ def _search(scene: Scene, options: Options) -> tuple[list[WindowMatches], Accept
                 break
             if answer.status is Status.OUTLIER and int((found.matches.status == Status.OK).sum()) >= _MANY:
                 break  # many windows match well and contradict each other: larger ones would only blur that
-    return rounds, _without_drift(scene, options, rounds, _check_answer(scene, options, rounds, answer))
+    return rounds, _without_drift(scene, options, rounds, _check_answer(scene, options, rounds, answer, before or []))
 
 
 def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Acceptance:
@@ -246,7 +250,9 @@ def _improved(rounds: list[WindowMatches], answer: Acceptance) -> bool:
     return not gain < _IMPROVEMENT or bool(np.abs(answer.move).max() <= _NEAR)
 
 
-def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance) -> Acceptance:
+def _check_answer(
+    scene: Scene, options: Options, rounds: list[WindowMatches], answer: Acceptance, before: list[WindowMatches]
+) -> Acceptance:
     """Accept an answer only if quarters of its windows, and coarser pixels, agree with it."""
     if answer.status is not Status.OK or callable(options.matcher):
         return answer
@@ -261,7 +267,10 @@ def _check_answer(scene: Scene, options: Options, rounds: list[WindowMatches], a
     if options.matcher == "structure" and few:
         # Edges that only one part of an image shares are those of a coast or a cloud, which move.
         of_many = len(answer.inliers) > _FEW
-        if of_many or not quarters_confirm(scene, last, inliers, answer.move, options.match_function):
+        if of_many or not (
+            intensities_confirm(scene, last, inliers, before)
+            or quarters_confirm(scene, last, inliers, answer.move, options.match_function)
+        ):
             return _rejected(answer, rounds, Status.NO_PEAK)
     if _may_repeat(last, inliers, options) and repeats_elsewhere(
         scene,
