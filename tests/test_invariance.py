@@ -83,7 +83,7 @@ SAME_IN_PIXELS = {"turned by 30 degrees": _turned, "in feet": _in_feet}
 def test_the_same_pixels_give_the_same_bits(name, scene, found):
     again = xcoreg.match(SAME_PIXELS[name](scene.tgt), SAME_PIXELS[name](scene.ref))
     apart = np.subtract((again.shift.dcol, again.shift.drow), (found.shift.dcol, found.shift.drow))
-    assert np.abs(apart).max() <= (1e-8 if name.startswith("as ") else 0.0)  # sums in double precision, else bitwise
+    assert np.abs(apart).max() <= (1e-7 if name.startswith("as ") else 0.0)  # sums in double precision, else bitwise
     np.testing.assert_allclose(again.shift.cov, found.shift.cov, rtol=1e-4 if name.startswith("as ") else 0.0)
 
 

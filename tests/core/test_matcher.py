@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.ndimage import gaussian_filter
 
-from xcoreg.core.matcher import phase_match, phase_scout
+from xcoreg.core.matcher import phase_match, phase_peaks, phase_scout
 from xcoreg.core.matches import Matches, Status
 from xcoreg.simulate import WindowPairs, window_pairs
 
@@ -245,3 +245,24 @@ def test_whole_pixels_are_scouted_in_the_centre_of_windows():
     assert phase_scout(tgt, ref, valid, valid, max_shift=20, side=128).tolist() == [[5, -3]]
     unrelated = rng.standard_normal(ref.shape).astype(np.float32)
     assert phase_scout(unrelated, ref, valid, valid, max_shift=20, side=128).tolist() == [[0, 0]]
+
+
+def test_peaks_alone_lie_near_the_truth_or_are_not_given():
+    rng = np.random.default_rng(5)
+    scene = gaussian_filter(rng.standard_normal((90, 90)), 1.5).astype(np.float32)
+    noise = rng.standard_normal((2, 64, 64)).astype(np.float32)
+    tgt, ref = np.stack([scene[7:71, 15:79], noise[0]]), np.stack([scene[10:74, 10:74], noise[1]])
+    valid = everywhere(ref)
+    found = phase_peaks(tgt, ref, valid, valid, max_shift=20)
+    assert np.abs(found[0] - (5, -3)).max() < 0.2
+    assert np.isnan(found[1]).all()
+
+
+def test_large_windows_are_scouted_whole_where_their_centre_shows_nothing():
+    rng = np.random.default_rng(6)
+    scene = gaussian_filter(rng.standard_normal((240, 300)), 1.5).astype(np.float32)
+    scene[60:180, 100:200] = 0
+    tgt, ref = scene[None, 17:209, 55:247], scene[None, 20:212, 50:242]
+    valid = everywhere(ref)
+    assert np.isnan(phase_peaks(*(image[:, 48:144, 48:144] for image in (tgt, ref, valid, valid)))).all()
+    assert phase_scout(tgt, ref, valid, valid).tolist() == [[5, -3]]

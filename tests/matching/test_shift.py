@@ -6,6 +6,7 @@ from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.coregister import match
 from xcoreg.errors import GridError, MatchError, OptionError
+from xcoreg.matching import shift
 from xcoreg.simulate import Acquisition, Product, pair, similarity
 
 UTM = "EPSG:32633"
@@ -34,6 +35,14 @@ def test_several_windows_under_clouds(wide):
     fit = match(wide.tgt, wide.ref)
     assert off(fit, wide.shift) < 5 * max(fit.shift.sigma_px)
     assert fit.quality.n_ok >= 3
+
+
+@pytest.mark.parametrize(("known", "count"), [(0.1, 5), (1e-6, 9)])
+def test_windows_are_left_out_where_some_settle_the_shift(wide, known, count, monkeypatch):
+    monkeypatch.setattr(shift, "SYSTEMATIC", known)
+    fit = match(wide.ref, wide.ref + 0 * wide.ref, window=64)
+    assert fit.quality.n_windows == count
+    assert match(wide.ref, wide.ref + 0 * wide.ref, window=64, windows=8).quality.n_windows == 8
 
 
 def test_swapping_negates(fit, plain):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matcher import phase_match
-from xcoreg.core.matches import Status
+from xcoreg.core.matches import Matches, Status
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
 from xcoreg.matching import acceptance
@@ -21,9 +21,9 @@ ALL = np.ones(1, bool)
 make = check_options({}).match_function
 
 
-def matched(both, size=192):
+def matched(both, size=192, at=CENTRE):
     scene = prepare(both.tgt, both.ref, check_options({}))
-    windows = match_windows(scene, CENTRE, size, np.zeros((1, 2)), phase_match)
+    windows = match_windows(scene, np.reshape(at, (1, 2)), size, np.zeros((1, 2)), phase_match)
     move = np.array(vector_to_pixel(scene.linear, windows.dx[0], windows.dy[0]))
     return scene, windows, move
 
@@ -58,6 +58,31 @@ def test_small_windows_have_no_quarters():
 def test_coarser_pixels_agree_with_true_answers(shifted):
     scene, windows, _ = shifted
     assert not locked_to_pixel_grid(scene, windows, ALL, make)
+
+
+@pytest.mark.parametrize(("image", "window", "coarse"), [(130, 64, 40), (130, 100, 50), (70, 64, None)])
+def test_windows_too_small_for_coarser_pixels_grow_within_the_image(image, window, coarse):
+    scene, windows, _ = matched(pair((image, image), shift=(0.7, -1.2), seed=1), window, at=(300700, 5899340))
+    sizes = []
+
+    def refuse(limit):
+        def match(tgt, *_):
+            sizes.append(tgt.shape[-1])
+            return Matches(np.full(1, 5.0), np.zeros(1), cov=1e-4 * np.eye(2)[None], status=np.zeros(1))
+
+        return match
+
+    assert locked_to_pixel_grid(scene, windows, ALL, refuse) == (coarse is not None)
+    assert sizes == ([] if coarse is None else [coarse])
+
+
+def test_peaks_confirm_what_they_show_clearly(shifted):
+    scene, windows, move = shifted
+    peaks = check_options({}).peaks
+    assert quarters_disagree(scene, windows, ALL, move, None, peaks) is None  # nothing is matched
+    assert not locked_to_pixel_grid(scene, windows, ALL, None, peaks)
+    turned, windows, move = matched(pair((300, 300), shift=similarity((300, 300), degrees=0.7), seed=1))
+    assert quarters_disagree(turned, windows, ALL, move, make, peaks) is not None
 
 
 def test_without_inliers_the_checks_pass(shifted):

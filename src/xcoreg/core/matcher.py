@@ -345,15 +345,19 @@ def phase_scout(
 
     `side` limits it to the central part of the windows; that of large ones comes first where all of a window may count.
     """
-    windows, how = (tgt, ref, tgt_valid, ref_valid), {"max_shift": max_shift, "contrast": contrast}
-    small = min(ref.shape[1:]) // 2 if side is None else side
+
+    def peaks(windows: _Windows, *, rivals: bool) -> Floats:
+        return phase_peaks(*windows, max_shift=max_shift, contrast=contrast, rivals=rivals)
+
+    windows, small = (tgt, ref, tgt_valid, ref_valid), min(ref.shape[1:]) // 2 if side is None else side
     if side is None and small < _SCOUTED:
-        return np.nan_to_num(np.rint(phase_peaks(*windows, **how, rivals=True)))
+        return np.nan_to_num(np.rint(peaks(windows, rivals=True)))
     rows, cols = (slice((size - small) // 2, (size + small) // 2) for size in ref.shape[1:])
-    moves = phase_peaks(*(part[:, rows, cols] for part in windows), **how, rivals=side is not None)
+    inner = tgt[:, rows, cols], ref[:, rows, cols], tgt_valid[:, rows, cols], ref_valid[:, rows, cols]
+    moves = peaks(inner, rivals=side is not None)
     again = np.flatnonzero(np.isnan(moves[:, 0])) if side is None else np.empty(0, np.intp)
     if again.size:
-        moves[again] = phase_peaks(*(part[again] for part in windows), **how, rivals=True)
+        moves[again] = peaks((tgt[again], ref[again], tgt_valid[again], ref_valid[again]), rivals=True)
     return np.nan_to_num(np.rint(moves))
 
 

@@ -299,7 +299,8 @@ def locked_to_pixel_grid(
 def _cut_moved(scene: Scene, places: Floats, moves: Floats, size: int) -> tuple[Images, Floats]:
     """Cut windows at places (n, 2), of the reference at moves (n, 2) away; and what is left of these, px."""
     target = scene.target_cutter.cut(places[:, 0], places[:, 1], size)
-    reference = scene.reference_cutter.cut(*(places + moves).T, size)
+    moved = places + moves
+    reference = scene.reference_cutter.cut(moved[:, 0], moved[:, 1], size)
     rest = moves - np.stack([reference.x - target.x, reference.y - target.y], -1)
     images = target.values, reference.values, target.valid, reference.valid
     return images, np.stack(vector_to_pixel(scene.linear, *rest.T), -1)

@@ -177,7 +177,8 @@ def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:
     return polygon
 
 
-_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_OF_FOUR, _LEAST_WINDOW = 256, 128, 64, 16
+_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
+_SEVERAL, _CANDIDATE, _EIGHT = 3, 8, 8  # windows that check each other; px that candidates lie apart; unit of a side
 _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
@@ -206,9 +207,10 @@ def window_size(wanted: Any, overlap: tuple[float, float], extent: tuple[float, 
     # Only several windows can check each other. They lie where the texture is best, not side by side: windows of the
     # usual size need twice the area in which as many would fit.
     shared = int(np.sqrt(cols * rows / _SHARES)) // _MULTIPLE * _MULTIPLE
-    least = side // _MULTIPLE * _MULTIPLE // 2  # four fit next to the corners
-    least = least if _LEAST_OF_FOUR <= least < _SMALL_WINDOW else _SMALL_WINDOW
-    return min(_USUAL_WINDOW, side, max(least, shared))
+    fit = [1 + (room - _SMALL_WINDOW - _CANDIDATE) // (_APART * _SMALL_WINDOW) for room in (cols, rows)]
+    if _SMALL_WINDOW <= side < _USUAL_WINDOW and fit[0] * fit[1] < _SEVERAL:
+        return side // _EIGHT * _EIGHT  # one window sees all of the image; its quarters confirm it
+    return min(_USUAL_WINDOW, side, max(_SMALL_WINDOW, shared))
 
 
 def _check_size(wanted: Any, room: tuple[float, float]) -> int:
@@ -320,7 +322,7 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     known = np.isfinite(overview.gx) & np.isfinite(overview.gy) & overview.sampled & overview.valid
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     energy = np.sqrt(np.where(known, overview.gx**2 + overview.gy**2, 0))
-    texture = _box_means(energy, box, r, c) / np.maximum(_box_means(known, box, r, c), 1e-9)
+    texture = _box_means(energy, box, r, c) / np.maximum(_box_means(known.astype(np.float32), box, r, c), 1e-9)
     if overview.valid.all():
         return texture, np.ones(len(r))
     return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
