@@ -178,7 +178,7 @@ def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:
 
 
 _USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
-_SEVERAL, _CANDIDATE, _EIGHT = 3, 8, 8  # windows that check each other; px that candidates lie apart; unit of a side
+_SEVERAL, _UNIT = 3, 8  # windows that check each other; px that candidates lie apart at most, and unit of a side
 _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
@@ -207,9 +207,9 @@ def window_size(wanted: Any, overlap: tuple[float, float], extent: tuple[float, 
     # Only several windows can check each other. They lie where the texture is best, not side by side: windows of the
     # usual size need twice the area in which as many would fit.
     shared = int(np.sqrt(cols * rows / _SHARES)) // _MULTIPLE * _MULTIPLE
-    fit = [1 + (room - _SMALL_WINDOW - _CANDIDATE) // (_APART * _SMALL_WINDOW) for room in (cols, rows)]
+    fit = [1 + (room - _SMALL_WINDOW - _UNIT) // (_APART * _SMALL_WINDOW) for room in (cols, rows)]  # candidates apart
     if _SMALL_WINDOW <= side < _USUAL_WINDOW and fit[0] * fit[1] < _SEVERAL:
-        return side // _EIGHT * _EIGHT  # one window sees all of the image; its quarters confirm it
+        return side // _UNIT * _UNIT  # one window sees all of the image; its quarters confirm it
     return min(_USUAL_WINDOW, side, max(_SMALL_WINDOW, shared))
 
 
@@ -315,10 +315,8 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
     col, row = col[:-1], row[:-1]
-    r, c = (
-        np.clip(np.nan_to_num(np.rint(at)), 0, size - 1).astype(np.intp)
-        for at, size in zip((row, col), overview.valid.shape, strict=True)
-    )
+    places = zip((row, col), overview.valid.shape, strict=True)
+    r, c = (np.clip(np.nan_to_num(np.rint(at)), 0, size - 1).astype(np.intp) for at, size in places)
     known = np.isfinite(overview.gx) & np.isfinite(overview.gy) & overview.sampled & overview.valid
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     energy = np.sqrt(np.where(known, overview.gx**2 + overview.gy**2, 0))
