@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from xcoreg.core import Bools, Floats
+from xcoreg.core.matches import Matches, Status
 from xcoreg.core.phase import Modes
 from xcoreg.core.weights import SMALL_SAMPLE, Products, Steps, scene_products
 
@@ -118,6 +119,25 @@ def shared_drift(evidence: Floats) -> tuple[Pattern, bool]:
     along = together[0, pick] / max(float(np.hypot(*together[0, pick])), 1e-30)
     across = both[:, 0, pick] @ np.array([-along[1], along[0]])
     return Pattern(drifts=share, further=more * (share > 0)), float(across @ across) <= chdtri(max(n - 1, 1), _CHANCE)
+
+
+# Windows show a pattern that drags fine detail by so many px, or so many times as far as noise does (mean square), or
+# stripes, in more than half of them.
+DRAGGED, _BEYOND_NOISE = 0.02, 4.0
+PEAKS = (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
+
+
+def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
+    """Find what both images owe to their pixels in most of the windows that have a peak.
+
+    one_shift : Whether they have a common shift: one that varies within windows looks like small drifts.
+    """
+    index = np.flatnonzero(np.isin(matches.status, PEAKS))
+    if not index.size:
+        return NO_PATTERN
+    dragged, columns, rows = np.median(matches.pattern[index], axis=0).tolist()
+    excess = np.median((matches.drift[index, :4].reshape(-1, 2, 2) ** 2).sum(2).max(1) / 2)
+    return Pattern(columns > 0.5, rows > 0.5, float(dragged > DRAGGED or (one_shift and excess > _BEYOND_NOISE)))
 
 
 def left_over(size: Floats) -> Floats:

@@ -74,3 +74,27 @@ def _erode(valid: Bools) -> Bools:
     out = np.zeros_like(valid)
     out[:, :, 1:-1] = down[:, :, :-2] & down[:, :, 1:-1] & down[:, :, 2:]
     return out
+
+
+def standardise(image: Floats, weight: Floats) -> Floats:
+    """Standardise windows to zero mean and unit variance under a weight, and apply it."""
+    n = len(image)
+    total = np.maximum(window_sums(weight), 1e-6)
+    flat, one = image.reshape(n, -1), weight.reshape(len(weight), -1)
+    out = image - (np.vecdot(flat, one) / total)[:, None, None]
+    out *= weight
+    flat = out.reshape(n, -1)
+    scale = np.sqrt(np.vecdot(flat, flat) / total)
+    out *= (1 / np.where(scale > 0, scale, 1)).astype(np.float32)[:, None, None]
+    return np.asarray(out)
+
+
+def without_mean(image: Floats, weight: Floats) -> Floats:
+    """Subtract a multiple of the weight so that the sum is zero, in place."""
+    image -= (window_sums(image) / np.maximum(window_sums(weight), 1e-6))[:, None, None] * weight
+    return image
+
+
+def window_sums(images: Floats) -> Floats:
+    """Sum of each window; over flat windows, so that the rounding does not depend on their number."""
+    return np.asarray(images.reshape(len(images), -1).sum(1))

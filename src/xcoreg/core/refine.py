@@ -19,7 +19,7 @@ from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
 from xcoreg.core.drift import NO_PATTERN, Pattern, left_over, round_covariance, without_drift
-from xcoreg.core.fade import fade, fade_frame
+from xcoreg.core.fade import fade, fade_frame, standardise, window_sums, without_mean
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
 from xcoreg.core.quality import Aligned
 from xcoreg.core.stripes import stripe_modes
@@ -158,10 +158,10 @@ def _pair(
         inside = shift_pixels(np.ones(ref.shape, bool), pixels)
         margin = fade(ref_valid & shift_pixels(tgt_valid, pixels) & inside)
     weight = margin.weight
-    first, second = (_standardise(image, weight) for image in (ref, shift_pixels(np.asarray(tgt), pixels)))
+    first, second = (standardise(image, weight) for image in (ref, shift_pixels(np.asarray(tgt), pixels)))
     mean = first + second
     mean *= 0.5
-    edges = [_without_mean(mean * slope, weight) for slope in margin[1:]]
+    edges = [without_mean(mean * slope, weight) for slope in margin[1:]]
     modes = modes_for(*shape)
     planes = forward(first), forward(second), forward(edges[0]), forward(edges[1])
     flat, used, stripes = _each(modes.take, planes), np.ones((1, len(modes.sizes))), None
@@ -170,25 +170,6 @@ def _pair(
         used = modes.sums((~stripes).astype(np.float32)) / modes.count
         flat = _each(lambda part: np.where(stripes, 0, part), flat)
     return _Pair(modes, weight, first, edges[0], edges[1], planes, flat, used, stripes, known)
-
-
-def _standardise(image: Floats, weight: Floats) -> Floats:
-    """Standardise windows to zero mean and unit variance under a weight, and apply it."""
-    n = len(image)
-    total = np.maximum(_sum(weight), 1e-6)
-    flat, one = image.reshape(n, -1), weight.reshape(len(weight), -1)
-    out = image - (np.vecdot(flat, one) / total)[:, None, None]
-    out *= weight
-    flat = out.reshape(n, -1)
-    scale = np.sqrt(np.vecdot(flat, flat) / total)
-    out *= (1 / np.where(scale > 0, scale, 1)).astype(np.float32)[:, None, None]
-    return np.asarray(out)
-
-
-def _without_mean(image: Floats, weight: Floats) -> Floats:
-    """Subtract a multiple of the weight so that the sum is zero, in place."""
-    image -= (_sum(image) / np.maximum(_sum(weight), 1e-6))[:, None, None] * weight
-    return image
 
 
 def _iterate(pair: _Pair, rest: Floats) -> tuple[_Linearised, weighting.Products, weighting.Steps]:
@@ -399,7 +380,7 @@ def _columns(
 ) -> dict[str, Floats]:
     """Columns of `Refined` from the last linearisation; `changes` of the scene are uneven and do not drift."""
     modes = pair.modes
-    used = _sum(weight * weight) / (modes.shape[0] * modes.shape[1])
+    used = window_sums(weight * weight) / (modes.shape[0] * modes.shape[1])
     move = steps.move.astype(np.float32)
     residual = linear.residual + move[:, :1] * linear.slope_x + move[:, 1:] * linear.slope_y
     turned = weighting.out_of_phase(linear.mean, residual, steps, modes)
@@ -415,8 +396,3 @@ def _columns(
     found = {"move": steps.move + drift.step, "cov": drift.cov, "drift": drift.step, "last_step": last_step}
     found |= {"drifting": drift.seen, "vague": drift.vague, "evidence": drift.evidence}
     return {**found, "score": score, "phase": phase, "support": support}
-
-
-def _sum(images: Floats) -> Floats:
-    """Sum of each window; over flat windows, so that the rounding does not depend on their number."""
-    return np.asarray(images.reshape(len(images), -1).sum(1))

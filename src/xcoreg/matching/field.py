@@ -266,8 +266,7 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[Ti
     if any(guess.pattern):
         # Edges would be astray, too.
         found.set_status(np.flatnonzero(np.isin(found.matches.status, tuple(FOUND_NOTHING))), Status.DISAGREES)
-    if not callable(options.matcher):
-        windows.allow_for_curves(found, scene)
+    windows.allow_for_curves(found, scene)
     points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
     return windows.flag_beyond(points, options.max_shift), reach
 

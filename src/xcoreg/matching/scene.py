@@ -177,8 +177,8 @@ def _as_polygon(given: Any, crs: Any, option: str) -> shapely.Geometry:
     return polygon
 
 
-_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW = 256, 128, 16
-_SEVERAL, _UNIT = 3, 8  # windows that check each other; px that candidates lie apart at most, and unit of a side
+# Sides of windows; windows that check each other; px that candidates lie apart at most, and unit of a side.
+_USUAL_WINDOW, _SMALL_WINDOW, _LEAST_WINDOW, _SEVERAL, _UNIT = 256, 128, 16, 3, 8
 _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap

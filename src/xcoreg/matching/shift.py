@@ -13,7 +13,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
-from xcoreg.core.drift import shared_drift
+from xcoreg.core.drift import PEAKS, pattern_of, shared_drift
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.errors import OptionError
@@ -46,7 +46,7 @@ from xcoreg.matching.scene import (
     spread_to_corners,
     window_size,
 )
-from xcoreg.matching.windows import PEAKS, WindowMatches, match_windows, pattern_of
+from xcoreg.matching.windows import WindowMatches, match_windows
 from xcoreg.raster.point_heights import is_points
 from xcoreg.results.coregistration import Coregistration
 

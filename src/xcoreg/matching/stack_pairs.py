@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from xcoreg.core import Floats, Ints
-from xcoreg.core.drift import Pattern, shared_drift
+from xcoreg.core.drift import Pattern, pattern_of, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.sampling import shrink
 from xcoreg.matching.acceptance import Acceptance, accept_windows, as_vague_as_drift, coarser_pixels_disagree
 from xcoreg.matching.stack_windows import Frame, Windows, shifts_between
-from xcoreg.matching.windows import pattern_of
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
 _FEWEST = 4  # windows from which their scatter is measured

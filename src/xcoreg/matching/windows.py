@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import cov3_to_map
-from xcoreg.core.drift import NO_PATTERN, Pattern, round_covariance
+from xcoreg.core.drift import DRAGGED, NO_PATTERN, Pattern, pattern_of, round_covariance
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import ssim_centred
@@ -138,7 +138,7 @@ def match_windows(
         elif compares:
             after = _similarity(matches, cut, target, index)
             # What both images owe to their pixels is most alike before a correction.
-            first = np.where((matches.pattern > (_DRAGGED, 0, 0)).any(1), np.nan, before[index])
+            first = np.where((matches.pattern > (DRAGGED, 0, 0)).any(1), np.nan, before[index])
             matches = replace(matches, ssim_before=first, ssim_after=after)
         again = matches.ok & (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) > max(_OFF_CENTRE, size / _SIDES))
         step = vector_to_map(scene.linear, matches.dcol, matches.drow)
@@ -411,23 +411,6 @@ def _one_shift(found: WindowMatches, scene: Scene) -> bool:
 
 
 _ALIKE = 0.2  # px
-# Windows show a pattern that drags fine detail by so many px, or so many times as far as noise does (mean square), or
-# stripes, in more than half of them.
-_DRAGGED, _BEYOND_NOISE = 0.02, 4.0
-PEAKS = (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
-
-
-def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
-    """Find what both images owe to their pixels in most of the windows that have a peak.
-
-    one_shift : Whether they have a common shift: one that varies within windows looks like small drifts.
-    """
-    index = np.flatnonzero(np.isin(matches.status, PEAKS))
-    if not index.size:
-        return NO_PATTERN
-    dragged, columns, rows = np.median(matches.pattern[index], axis=0).tolist()
-    excess = np.median((matches.drift[index, :4].reshape(-1, 2, 2) ** 2).sum(2).max(1) / 2)
-    return Pattern(columns > 0.5, rows > 0.5, float(dragged > _DRAGGED or (one_shift and excess > _BEYOND_NOISE)))
 
 
 def commonest_status(status: NDArray[np.int8], ignored: Collection[Status]) -> Status:
