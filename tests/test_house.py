@@ -57,8 +57,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 228,
-    "lines": 50_600,
+    "files": 232,
+    "lines": 51_600,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,

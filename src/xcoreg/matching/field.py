@@ -253,8 +253,7 @@ def _search(options: LocalOptions, size: int, radius: float | None, pattern: Pat
 
 def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[TiePoints, float]:
     """Match every window near a guess, and those that fail near what their neighbours have found."""
-    everywhere = np.ones(len(plan.places), bool)
-    usable = everywhere if scene.mask is None else np.asarray(scene.mask(*plan.places.T), bool)
+    usable = np.asarray(scene.mask(*plan.places.T) if scene.mask else np.ones(len(plan.places)), bool)
     places = plan.places[usable]
     guess = windows.guess_field(scene, plan.spacing, plan.size, plan.make, plan.limit)
     with lazy.progress_bar(len(places), "matching", "window", options.progress) as bar:

@@ -86,7 +86,8 @@ def field_warnings(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]
         )
     (a, b), (c, d) = move.slope(x, y)
     wanted = np.stack(georef.pixel_to_map(mapping.out.affine, out_col[inside], out_row[inside]))
-    wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, *wanted, near=middle_of(source)))
+    middle, (x_out, y_out) = middle_of(source), wanted
+    wanted = np.stack(georef.transform_points(mapping.out.crs, source.crs, x_out, y_out, near=middle))
     missed = np.hypot(*(np.stack([x, y]) + np.stack(move.at(x, y)) - wanted))
     folded = float(np.mean(((1 + a) * (1 + d) <= b * c) | (missed > _NOT_INVERTED * move.pixel)))
     if folded > 0:
