@@ -115,7 +115,7 @@ def mosaics(report: Report, seeds: range) -> None:
             after = nmad(left_by(both, *fit.model.predict(*at), fit.model.predict_dz(*at)))
             rows.append(
                 {"seed": seed, "block": block, "before": before, "floor": floor, "after": after, "ratio": after / floor}
-                | {"model": fit.model.horizontal.kind, "ok": int(fit.points.ok.sum()), "blocks": len(fit.points)}
+                | {"model": fit.model.kind, "ok": int(fit.points.ok.sum()), "blocks": len(fit.points)}
                 | {"elapsed s": took, "processor s": cpu}
             )
     note = "NMAD, m; wanted: a ratio of 1.25 at 125 px, 1.35 at 250 px; 4 s."
