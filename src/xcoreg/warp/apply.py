@@ -91,14 +91,11 @@ def field_warnings(mapping: Mapping) -> Iterator[tuple[str, type[CoregWarning]]]
     missed = np.hypot(*(np.stack([x, y]) + np.stack(move.at(x, y)) - wanted))
     folded = float(np.mean(((1 + a) * (1 + d) <= b * c) | (missed > _NOT_INVERTED * move.pixel)))
     if folded > 0:
-        why = (
-            f"jumps at the seams of a mosaic: about {folded:.1%} of the output lies beside them, where pixels repeat "
-            "or are left out; mask them where single pixels count"
-            if move.model.kind == "regions"
-            else f"folds over itself or is torn on about {folded:.1%} of the output: neighbours would change places or "
-            "separate, so these pixels cannot be trusted; remove contradicting tie points, or choose a smoother model"
-        )
-        yield f"the correction {why}", CoregWarning
+        why = "folds over itself or is torn on about {:.1%} of the output: neighbours would change places or separate, "
+        why += "so these pixels cannot be trusted; remove contradicting tie points, or choose a smoother model"
+        if move.model.kind == "regions":
+            why = "jumps at the seams of a mosaic: about {:.1%} of the output lies beside, where pixels repeat or miss"
+        yield "the correction " + why.format(folded), CoregWarning
 
 
 def _extrapolates(model: Any, x: Floats, y: Floats, pixel: float) -> NDArray[np.bool_]:
