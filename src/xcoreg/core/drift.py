@@ -26,7 +26,8 @@ _PATTERN = 0.3  # power of the scene, in units of noise, below which it is not k
 _TOP = 0.36  # unit of frequency of the square profile, cycles per pixel
 _CONTRADICTS = 2.0  # standard deviations in units of a drift that cannot be corrected
 _SEEN = 0.02  # drifts above this, px, are seen
-_CHANCE = 0.01  # significance level at which windows drift in different directions
+# Significance level at which windows drift differently, and by how much of the mean they may do so along and across it.
+_CHANCE, _VARIES = 0.1, (0.3, 0.1)
 _UNEXPLAINED = 0.1  # share of a drift that is left: no pattern follows a profile exactly
 
 
@@ -109,16 +110,23 @@ def without_drift(
 def shared_drift(evidence: Floats) -> tuple[Pattern, bool]:
     """Drift of which windows give evidence (n, 8) together, see :class:`Drift`; whether it is that of their pixels.
 
-    Pixels drag all windows in one direction, what is in the scene (shadows, terrain, change) each in its own.
+    Pixels drag all windows alike, what is in the scene (shadows, terrain, change) each in its own way.
     """
     n, both = max(len(evidence), 1), evidence.reshape(-1, 2, 2, 2)
     together = both.sum(0) / np.sqrt(n)
     first, further = (together**2).sum(2) / 2
     pick = int(first.argmax())
     share, more = _counting(np.array([first[pick], further[pick]]))[0].tolist()
-    along = together[0, pick] / max(float(np.hypot(*together[0, pick])), 1e-30)
-    across = both[:, 0, pick] @ np.array([-along[1], along[0]])
-    return Pattern(drifts=share, further=more * (share > 0)), float(across @ across) <= chdtri(max(n - 1, 1), _CHANCE)
+    return Pattern(drifts=share, further=more * (share > 0)), _alike(both[:, 0, pick])
+
+
+def _alike(drifts: Floats) -> bool:
+    """Whether drifts (n, 2), in standard deviations, have one direction and about one length."""
+    mean = drifts.mean(0) if len(drifts) else np.zeros(2)
+    size = float(np.hypot(*mean))
+    axes = np.array([[mean[0], -mean[1]], [mean[1], mean[0]]]) / max(size, 1e-30)  # along and across the mean
+    squares = ((drifts - mean) @ axes) ** 2 / (1 + (size * np.array(_VARIES)) ** 2)
+    return len(drifts) < 2 or float(squares.sum()) <= chdtri(2 * (len(drifts) - 1), _CHANCE)
 
 
 # Windows show a pattern that drags fine detail by so many px, or so many times as far as noise does (mean square), or
