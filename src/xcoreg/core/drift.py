@@ -145,7 +145,8 @@ def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
         return NO_PATTERN
     dragged, columns, rows = np.median(matches.pattern[index], axis=0).tolist()
     excess = np.median((matches.drift[index, :4].reshape(-1, 2, 2) ** 2).sum(2).max(1) / 2)
-    return Pattern(columns > 0.5, rows > 0.5, float(dragged > DRAGGED or (one_shift and excess > _BEYOND_NOISE)))
+    weak = one_shift and excess > _BEYOND_NOISE and shared_drift(matches.drift[index])[1]
+    return Pattern(columns > 0.5, rows > 0.5, float(dragged > DRAGGED or weak))
 
 
 def left_over(size: Floats) -> Floats:

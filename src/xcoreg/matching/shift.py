@@ -158,7 +158,8 @@ def _match_again(scene: Scene, rounds: list[WindowMatches], some: Bools, match: 
         out.append(one.take(np.arange(len(one.x))))
         if index.size:
             part = match_windows(scene, one.places[index], one.size, one.moves[index], match)
-            out[-1].replace_rows(index, part.matches, part.dx, part.dy)
+            matches = replace(part.matches, ssim_before=one.matches.ssim_before[index])
+            out[-1].replace_rows(index, matches, part.dx, part.dy)
     return out
 
 
