@@ -142,8 +142,14 @@ def test_a_signal_in_a_destructor_is_not_lost(number):
         threading.Event().wait(60)
         console.print("went", "on")
 
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    result = run(work)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # What runs in the background of a shell ignores Ctrl+C.
+    before = {one: signal.signal(one, handler) for one, handler in usual.items()}
+    try:
+        result = run(work)
+        assert {one: signal.getsignal(one) for one in usual} == usual
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
     assert "interrupted: unfinished outputs were not written" in result.output
     assert "went" not in result.output
