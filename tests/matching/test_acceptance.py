@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from xcoreg.core.matches import Status
-from xcoreg.matching.acceptance import accept_windows, chance_of_agreement, count_independent, shared_area
+from xcoreg.matching.acceptance import (
+    Acceptance,
+    accept_windows,
+    chance_of_agreement,
+    count_independent,
+    settle_drift,
+    shared_area,
+)
 
 PASSING = 0.05
 
@@ -62,3 +69,37 @@ def test_one_place_of_many_seen_twice_is_one_window():
     assert accepted(2, 100.0, shared).status is Status.NO_PEAK
     assert accepted(3, 100.0, shared).status is Status.OK  # the third stands apart
     assert accepted(2, 100.0, np.ones((9, 9))).status is Status.OK  # a small image: there are no other places
+
+
+def settled(move, *, of_pixels, ok=True, dragged=0.0):
+    """Settle an answer at the origin, 0.01 px sure, against one at (move, 0)."""
+    plain = Acceptance(Status.OK, np.ones(4, bool), np.zeros(2), 1e-4 * np.eye(2))
+    corrected = Acceptance(
+        Status.OK if ok else Status.NO_PEAK, np.ones(4, bool), np.array([move, 0.0]), 4e-4 * np.eye(2)
+    )
+    return settle_drift(plain, corrected, np.full(4, dragged), of_pixels)
+
+
+def test_what_pixels_drag_is_corrected_unless_it_is_far():
+    answer, corrected = settled(0.05, of_pixels=True)
+    assert corrected
+    assert answer.move[0] == 0.05
+    answer, corrected = settled(0.3, of_pixels=True)
+    assert not corrected
+    assert answer.status is Status.DISAGREES
+    assert not answer.inliers.any()
+
+
+def test_what_the_scene_does_makes_the_answer_as_vague_as_it_would_change_it():
+    answer, corrected = settled(0.1, of_pixels=False)
+    assert not corrected
+    assert answer.move[0] == 0
+    assert np.trace(answer.cov) == pytest.approx(2e-4 + 0.1**2)
+
+
+@pytest.mark.parametrize(("dragged", "status"), [(0.05, Status.OK), (0.3, Status.DISAGREES)])
+def test_what_cannot_be_corrected_is_vague_or_refused(dragged, status):
+    answer, corrected = settled(np.nan, of_pixels=True, ok=False, dragged=dragged)
+    assert not corrected
+    assert answer.status is status
+    assert np.trace(answer.cov) > 2 * 0.09**2 or not answer.inliers.any()

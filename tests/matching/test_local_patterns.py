@@ -78,6 +78,15 @@ def test_windows_that_a_pattern_has_not_torn_do_not_answer_for_the_others(size, 
     assert not fit.ok or np.hypot(fit.shift.dcol - SHIFT[0], fit.shift.drow - SHIFT[1]) < 0.1
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_small_windows_do_not_answer_where_a_pattern_tears_large_ones(seed):
+    pattern = 0.3 * np.random.default_rng(seed).standard_normal((384, 384))
+    images = smooth_scene(384, 2.0, seed, lambda _: pattern)
+    fit = images[0].coreg.match_local(images[1], window=64, spacing=96, errors="return")
+    assert fit.status is Status.DISAGREES
+    assert not fit.points.ok.any()
+
+
 def test_fields_that_curve_within_windows_have_honest_points():
     field = simulate.smooth_field((640, 640), amplitude=15, turns=0.25, seed=2)
     pair = simulate.pair((640, 640), shift=field, snr_db=25, seed=2)

@@ -44,6 +44,12 @@ def test_heights_agree_once_it_is_applied(fit, both):
     assert (np.abs(np.median(rest, axis=0)) > 0.8).sum() <= 2
 
 
+def test_it_says_why_regions_were_chosen(fit):
+    assert "regions, which leave less of the heights than" in fit.summary()
+    assert fit.quality.n_check == 20
+    assert fit.quality.rmse_after < 0.6 * fit.quality.rmse_before
+
+
 def test_regions_are_saved_and_shown(fit, tmp_path):
     fit.save(tmp_path / "fit.json")
     again = xcoreg.load_fit(tmp_path / "fit.json")

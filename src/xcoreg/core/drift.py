@@ -36,12 +36,14 @@ class Pattern(NamedTuple):
 
     drifts, further : Shares of the drift along one profile, and of its rest along the other one, that count, 0..1;
     0 if every window decides for itself.
+    torn : Whether it tears so many windows that those which match may be on its side.
     """
 
     columns: bool = False
     rows: bool = False
     drifts: float = 0.0
     further: float = 0.0
+    torn: bool = False
 
     @property
     def stripes(self) -> Bools:
@@ -132,6 +134,7 @@ def _alike(drifts: Floats) -> bool:
 # Windows show a pattern that drags fine detail by so many px, or so many times as far as noise does (mean square), or
 # stripes, in more than half of them.
 DRAGGED, _BEYOND_NOISE = 0.02, 4.0
+_TORN = 0.3  # drift of a window, px, that is refused and does not leave the others alone, if they are not twice as many
 PEAKS = (Status.OK, Status.UNCONSTRAINED, Status.DISAGREES, Status.NOT_CONVERGED)
 
 
@@ -146,7 +149,9 @@ def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
     dragged, columns, rows = np.median(matches.pattern[index], axis=0).tolist()
     excess = np.median((matches.drift[index, :4].reshape(-1, 2, 2) ** 2).sum(2).max(1) / 2)
     weak = one_shift and excess > _BEYOND_NOISE and shared_drift(matches.drift[index])[1]
-    return Pattern(columns > 0.5, rows > 0.5, float(dragged > DRAGGED or weak))
+    torn = int(((matches.status == Status.DISAGREES) & (matches.pattern[:, 0] > _TORN)).sum())
+    drifts = float(dragged > DRAGGED or weak)
+    return Pattern(columns > 0.5, rows > 0.5, drifts, torn=2 * torn >= max(int(matches.ok.sum()), 1))
 
 
 def left_over(size: Floats) -> Floats:

@@ -152,22 +152,27 @@ def accept_windows(
     return Acceptance(found, inliers, move, cov, chance)
 
 
-# Largest standard deviation, px, of what a single window says; least one of what drifts and stays unknown.
-VAGUE, _UNKNOWN = 0.2, 0.1
+# Largest standard deviation, px, of what a single window says; least one of what drifts and stays unknown; and largest
+# drift that can be corrected where no window alone has followed it.
+VAGUE, _UNKNOWN, _CORRECTED = 0.2, 0.1, 0.12
 
 
-def as_vague_as_drift(answer: Acceptance, corrected: Acceptance, dragged: Floats) -> Acceptance:
-    """Answer of windows whose fine detail drifts for reasons of the scene: as vague as what correcting it would change.
+def settle_drift(
+    answer: Acceptance, corrected: Acceptance, dragged: Floats, of_pixels: bool
+) -> tuple[Acceptance, bool]:
+    """Answer of windows in which fine detail drifts, and whether it is that of the corrected ones.
 
-    dragged : (k,) px; how far it drifts where that cannot be corrected; refused if that is far.
+    What pixels drag is corrected. What has its cause in the scene leaves the answer as vague as correcting it would
+    change it. Refused where that is far, or, in windows that cannot be corrected, `dragged` (k,) px is.
     """
-    if corrected.status is Status.OK:
-        vague = float(np.hypot(*(corrected.move - answer.move))) / np.sqrt(2)
-    else:
-        vague = max(float(np.median(dragged)), _UNKNOWN)
-        if vague > VAGUE:
-            return replace(answer, status=Status.DISAGREES, inliers=np.zeros_like(answer.inliers))
-    return replace(answer, cov=answer.cov + round_covariance(np.array([vague]))[0])
+    known = corrected.status is Status.OK
+    gap = float(np.hypot(*(corrected.move - answer.move))) if known else 0.0
+    vague = gap / np.sqrt(2) if known else max(float(np.median(dragged)), _UNKNOWN)
+    if (gap > _CORRECTED and of_pixels) or (vague > VAGUE and not known):
+        return replace(answer, status=Status.DISAGREES, inliers=np.zeros_like(answer.inliers)), False
+    if known and of_pixels:
+        return corrected, True
+    return replace(answer, cov=answer.cov + round_covariance(np.array([vague]))[0]), False
 
 
 # Quarters of windows are matched if they are at least this large, px; so many of them must match.

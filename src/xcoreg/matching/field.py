@@ -263,8 +263,9 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[Ti
         found.set_status(np.flatnonzero(found.matches.ok), Status.AMBIGUOUS)
     _match_again(scene, plan, found, guess.pattern)
     if any(guess.pattern):
-        # Edges would be astray, too.
-        found.set_status(np.flatnonzero(np.isin(found.matches.status, tuple(FOUND_NOTHING))), Status.DISAGREES)
+        # Edges would be astray, too, and small windows are on the side of what tears large ones.
+        astray = (*FOUND_NOTHING, Status.OK) if guess.pattern.torn else FOUND_NOTHING
+        found.set_status(np.flatnonzero(np.isin(found.matches.status, astray)), Status.DISAGREES)
     windows.allow_for_curves(found, scene)
     points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
     return windows.flag_beyond(points, options.max_shift), reach

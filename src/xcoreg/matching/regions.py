@@ -50,8 +50,12 @@ def choice_of(model: Regions, points: TiePoints, first: Choice) -> Choice:
     """Make the choice of regions, beside the models that were compared before."""
     ok = points.ok
     dx, dy = model.predict(points.x[ok], points.y[ok])
-    rest = points.dx[ok] - dx, points.dy[ok] - dy
-    rmse = float(np.sqrt(np.mean(rest[0] ** 2 + rest[1] ** 2)))
+    # A region without one of its n blocks, alike in size, is off from it by n / (n - 1) of what is left with it.
+    region = model.regions(points.x[ok], points.y[ok])
+    n = np.bincount(region)[region]
+    alone = np.divide(n, n - 1, out=np.full(len(n), np.nan), where=n > 1)
+    rest = alone * (points.dx[ok] - dx), alone * (points.dy[ok] - dy)
+    rmse = float(np.sqrt(np.mean((rest[0] ** 2 + rest[1] ** 2)[n > 1]))) if (n > 1).any() else float("nan")
     own: dict[str, Any] = dict.fromkeys(first.table[0], np.nan)
     own |= {"kind": "regions", "rmse_r": rmse, "parameters": float(model.values.size), "chosen": True, "reason": ""}
     table = [{**row, "chosen": False} for row in first.table] + [{**own, "component": "dx, dy, dz"}]

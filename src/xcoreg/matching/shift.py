@@ -23,12 +23,12 @@ from xcoreg.matching.acceptance import (
     VAGUE,
     Acceptance,
     accept_windows,
-    as_vague_as_drift,
     intensities_confirm,
     locked_to_pixel_grid,
     quarters_confirm,
     quarters_disagree,
     repeats_elsewhere,
+    settle_drift,
     shared_area,
 )
 from xcoreg.matching.choice import AUTO_BAND, with_bands
@@ -60,8 +60,7 @@ _FEW = 3  # an answer of fewer windows is confirmed by a second round
 _NEAR, _IMPROVEMENT = 2.0, 0.03
 # Windows of another place of a pattern never correlate like this, small ones and larger ones; so many have to.
 _PERFECT, _USUAL, _FEWEST = (0.9, 0.85), 128, 2
-# Share of a drift from which on edges are not asked; drifts that are too far: of a window, and of an answer, px.
-_SURE, _FAR, _CORRECTED = 0.5, 0.3, 0.12
+_SURE = 0.5  # share of a drift from which on edges are not asked
 _MANY = 4  # so many matched windows that contradict each other end the search
 
 
@@ -128,26 +127,22 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
     """Match again where windows together show that fine detail drifts, which each of them may not show."""
     found = Matches.concatenate([one.matches for one in rounds])
     some = answer.inliers if answer.status is Status.OK else np.isin(found.status, PEAKS)
-    drift, of_pixels = shared_drift(found.drift[some])
+    (drift, of_pixels), pattern = shared_drift(found.drift[some]), pattern_of(found)
     if answer.status is not Status.OK:
         # Edges would be astray, too.
-        pattern = drift.drifts > _SURE or pattern_of(found).stripes.any()
-        astray = pattern and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
+        shown = drift.drifts > _SURE or pattern.stripes.any()
+        astray = shown and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
         return replace(answer, status=Status.DISAGREES) if astray else answer
-    lost = (found.status == Status.DISAGREES) & (found.pattern[:, 0] > _FAR)
-    if 2 * lost.sum() >= some.sum():  # windows that a pattern has not torn may be on its side
+    if pattern.torn:
         return _rejected(answer, rounds, Status.DISAGREES)
     if not drift.drifts:
         return answer
     known = pattern_of(found.take(np.flatnonzero(some)))._replace(drifts=drift.drifts, further=drift.further)
     again = _match_again(scene, rounds, some, options.match_function(_NEAR, known))
-    better = _accept(again, options, scene)
-    if better.status is Status.OK and of_pixels:
-        if np.hypot(*(better.move - answer.move)) > _CORRECTED:
-            return _rejected(answer, rounds, Status.DISAGREES)
+    answer, corrected = settle_drift(answer, _accept(again, options, scene), found.pattern[some, 0], of_pixels)
+    if corrected:
         rounds[:] = again
-        return better
-    return as_vague_as_drift(answer, better, found.pattern[some, 0])
+    return answer
 
 
 def _match_again(scene: Scene, rounds: list[WindowMatches], some: Bools, match: Matcher) -> list[WindowMatches]:

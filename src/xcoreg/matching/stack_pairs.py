@@ -14,7 +14,7 @@ from xcoreg.core.drift import Pattern, pattern_of, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.sampling import shrink
-from xcoreg.matching.acceptance import Acceptance, accept_windows, as_vague_as_drift, coarser_pixels_disagree
+from xcoreg.matching.acceptance import Acceptance, accept_windows, coarser_pixels_disagree, settle_drift
 from xcoreg.matching.stack_windows import Frame, Windows, shifts_between
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
@@ -109,15 +109,15 @@ def _without_drift(
     """Match again where windows together show that fine detail drifts, which each of them may not show."""
     some = tried[answer.inliers]
     drift, of_pixels = shared_drift(windows.drift[some])
+    if pattern_of(windows).torn:
+        return windows, replace(answer, status=Status.DISAGREES, inliers=np.zeros_like(answer.inliers))
     if not drift.drifts:
         return windows, answer
     known = pattern_of(windows.take(some))._replace(drifts=drift.drifts, further=drift.further)
     rest = np.setdiff1d(np.arange(len(windows.dcol)), some)
     other = Matches.concatenate([again(known), windows.take(rest)]).take(np.argsort(np.r_[some, rest]))
-    better = _accepted(other, tried, pairing)
-    if better.status is Status.OK and of_pixels:
-        return other, better
-    return windows, as_vague_as_drift(answer, better, windows.pattern[some, 0])
+    answer, corrected = settle_drift(answer, _accepted(other, tried, pairing), windows.pattern[some, 0], of_pixels)
+    return other if corrected else windows, answer
 
 
 def _coarse_match(contrast: str, limit: float) -> Any:

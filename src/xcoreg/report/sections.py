@@ -158,6 +158,11 @@ def models(fit: Coregistration) -> str:
     caption = (
         "Error at check points (cross-validation), target px: radial RMSE; robust and weighted error, which decides; "
         "one standard error of its distance to the best. The simplest model within one standard error is chosen."
+        + (
+            " Regions of a mosaic leave less of the heights than these."
+            if tried and tried[-1].kind == "regions"
+            else ""
+        )
     )
     head = ["Model", "RMSE", "robust", "± to the best", "parameters", "remark"]
     return table(head, rows, caption=caption, numbers=4, markup=True) if rows else ""

@@ -164,8 +164,11 @@ def field_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:
 def _model_text(fit: Coregistration) -> str:
     kind = "?" if fit.model is None else fit.model.kind
     tried = () if fit.details.assessment is None else fit.details.assessment.models
-    why = f", the simplest within one standard error of the best of {len(tried)}" if len(tried) > 1 else ""
-    return model_name(kind) + why
+    if len(tried) < 2:
+        return model_name(kind)
+    if kind == "regions":
+        return f"{model_name(kind)}, which leave less of the heights than {len(tried) - 1} other models"
+    return f"{model_name(kind)}, the simplest within one standard error of the best of {len(tried)}"
 
 
 def _range_rows(fit: Coregistration) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,10 @@ def noise_of(fit: Coregistration) -> Noise:
     """Noise that a fit has recorded."""
     known = fit.details.elevation
     if known is None or not known.noise_slopes:
-        raise OptionError("the fit has no error model: match two elevation models by matcher='nuth_kaab' or 'vertical'")
+        raise OptionError(
+            "the fit has no error model, and fields have none: use match, not match_local, of two elevation models "
+            "with matcher='nuth_kaab' or 'vertical'"
+        )
     return Noise(known.noise_slopes, known.noise_sigma, known.correlation)
 
 
