@@ -60,7 +60,8 @@ _FEW = 3  # an answer of fewer windows is confirmed by a second round
 _NEAR, _IMPROVEMENT = 2.0, 0.03
 # Windows of another place of a pattern never correlate like this, small ones and larger ones; so many have to.
 _PERFECT, _USUAL, _FEWEST = (0.9, 0.85), 128, 2
-_SURE = 0.5  # share of a drift from which on edges are not asked
+# Drift, px, of windows that correlate by so much from which on edges are not asked.
+_APART, _ALIKE = 0.6, 0.7
 _MANY = 4  # so many matched windows that contradict each other end the search
 
 
@@ -129,8 +130,10 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
     some = answer.inliers if answer.status is Status.OK else np.isin(found.status, PEAKS)
     (drift, of_pixels), pattern = shared_drift(found.drift[some]), pattern_of(found)
     if answer.status is not Status.OK:
-        # Edges would be astray, too.
-        shown = drift.drifts > _SURE or pattern.stripes.any()
+        # Images that look alike in fine detail, which coarse detail contradicts, share a pattern of their pixels: it
+        # would draw edges, too. Those that look less alike have changed.
+        apart, alike = (np.median(part[some]) if some.any() else 0.0 for part in (found.pattern[:, 0], found.score))
+        shown = (apart > _APART and alike > _ALIKE) or pattern.stripes.any()
         astray = shown and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
         return replace(answer, status=Status.DISAGREES) if astray else answer
     if pattern.torn:
