@@ -210,8 +210,7 @@ def _repeats(scene: Scene, options: LocalOptions, points: TiePoints, size: int) 
     if int(ok.sum()) < _FEWEST:
         return False
     places, moves = np.stack([tried.x, tried.y], -1), np.stack([tried.dx, tried.dy], -1)
-    smooth = windows.interpolate(places[ok], moves[ok], places)
-    by_edges = options.matcher == "structure"
+    smooth, by_edges = windows.interpolate(places[ok], moves[ok], places), options.matcher == "structure"
     return repeats_elsewhere(scene, places, smooth, size, by_edges=by_edges, max_shift=options.max_shift)
 
 
