@@ -1,8 +1,9 @@
 """Residuals against neighbours: zero on planes, large for what stands out, with a scatter that means something."""
 
 import numpy as np
+import pytest
 
-from xcoreg.core.robust import neighbour_residuals
+from xcoreg.core.robust import between_sides, neighbour_residuals
 
 
 def mesh(n=12):
@@ -66,3 +67,42 @@ def test_one_point_has_no_neighbours():
     residual, scatter = neighbour_residuals(np.zeros((1, 2)), np.ones((1, 2)))
     assert np.isnan(residual).all()
     assert np.isnan(scatter).all()
+
+
+def field_with_fault(step, sigma, spacing=48.0, seed=0):
+    """Places 48 px apart, moves on both sides of a slanting line, and those of windows of 64 px astride, averaged."""
+    places = spacing / 200 * mesh(14)
+    across = places @ [np.cos(0.7), np.sin(0.7)] - 430.0
+    share = np.clip(across / 64 + 0.5, 0, 1)
+    moves = share[:, None] * step + 1e-4 * places + np.random.default_rng(seed).normal(0, sigma, (len(places), 2))
+    return places, moves, np.abs(share - 0.5) < 0.15
+
+
+@pytest.mark.parametrize("step", [(0.8, 0.6), (0.0, 1.5), (-2.0, 2.0)])
+def test_averages_of_both_sides_of_a_fault_are_found(step):
+    places, moves, mixed = field_with_fault(step, 0.01)
+    found = between_sides(places, moves, np.ones(len(places), bool), 64)
+    assert found[mixed].all()
+    # Nothing is found but what lies off both sides.
+    off = np.minimum(*(np.hypot(*(moves - 1e-4 * places - side).T) for side in (np.zeros(2), np.array(step))))
+    assert off[found].min() > 0.15 * np.hypot(*step)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda p: 0.05 * p,
+        lambda p: 20 * np.sin(p / 200),
+        lambda p: np.random.default_rng(1).normal(0, 0.3, p.shape),
+        lambda p: 3 * np.tanh((p - 300) / 150),
+    ],
+)
+def test_nothing_is_between_the_sides_of_smooth_or_noisy_fields(field):
+    places = 48 / 200 * mesh(14)
+    assert not between_sides(places, field(places), np.ones(len(places), bool), 64).any()
+
+
+def test_windows_that_are_not_used_do_not_count():
+    places, moves, mixed = field_with_fault((1.5, 0.0), 0.01)
+    assert not between_sides(places, moves, ~mixed, 64)[mixed].any()
+    assert not between_sides(places, moves, np.arange(len(places)) < 5, 64).any()

@@ -140,9 +140,61 @@ def neighbour_residuals(positions: Floats, moves: Floats, use: Bools | None = No
     return residual, scatter
 
 
-def _neighbours(positions: Floats, wanted: Ints, known: Ints) -> tuple[Ints, Floats]:
+# A fault lies near a window where its neighbours' shifts are two planes, one on each side of a line, that are so many
+# px apart and leave less than so much of that, and of what a smooth field leaves. Shifts off both by more than so much
+# of the step, as few neighbours have them, mix both.
+_STEP, _LEFT, _SMOOTH, _BETWEEN, _ALIKE = 0.5, 0.15, 0.5, 0.3, 1 / 3
+# Lines have so many directions and these distances from the window, in windows; nearer windows lie on both sides.
+_LINES, _ASIDE, _NEAR_LINE = 8, (-0.4, 0.0, 0.4), 0.55
+_AROUND, _ENOUGH = 24, 8
+
+
+def between_sides(positions: Floats, moves: Floats, use: Bools, size: float) -> Bools:
+    """Windows whose shifts (n, 2), px, mix those of both sides of a fault; positions (n, 2) and size, px: -> (n,)."""
+    out, wanted = np.zeros(len(positions), bool), np.flatnonzero(use)
+    # Windows that overlap by more than half say nothing more.
+    known = wanted[np.unique(np.floor(positions[wanted] / (size / 2)), axis=0, return_index=True)[1]]
+    if len(known) <= _ENOUGH:
+        return out
+    index, _ = _neighbours(positions, wanted, known, _AROUND)
+    offset, near = (positions[index] - positions[wanted][:, None]) / size, moves[index] - moves[wanted][:, None]
+    x, y = offset[..., 0], offset[..., 1]
+    plane = np.stack([np.ones_like(x), x, y], -1)
+    smooth = _explained(np.concatenate([plane, np.stack([x * x, x * y, y * y], -1)], -1), near, np.ones(x.shape))[1]
+    uneven = np.flatnonzero(smooth > (_LEFT * _STEP) ** 2)
+    offset, near, plane, limit = offset[uneven], near[uneven], plane[uneven], _SMOOTH**2 * smooth[uneven]
+    best, off = np.zeros(len(uneven)), np.zeros(len(uneven))
+    for angle in np.arange(_LINES) * np.pi / _LINES:
+        for aside in _ASIDE:
+            across = offset @ np.array([np.cos(angle), np.sin(angle)]) - aside
+            apart = (np.abs(across) > _NEAR_LINE).astype(float)
+            sides = np.minimum((apart * (across > 0)).sum(1), (apart * (across < 0)).sum(1))
+            found, rest = _explained(np.concatenate([plane, np.sign(across)[..., None]], -1), near, apart)
+            step = 2 * np.hypot(*found[:, 3].T)
+            clear = np.where((sides >= 3) & (step > _STEP) & (rest < limit), step / np.sqrt(rest + 1e-12), 0)
+            ends = np.stack([np.hypot(*(found[:, 0] + sign * found[:, 3]).T) for sign in (-1, 1)])
+            alike = np.hypot(*near.T).T / np.maximum(step, 1e-12)[:, None] < _BETWEEN
+            better = clear > best
+            best = np.where(better, clear, best)
+            off = np.where(better, (alike.mean(1) < _ALIKE) * ends.min(0) / np.maximum(step, 1e-12), off)
+    out[wanted[uneven[(best > 1 / _LEFT) & (off > _BETWEEN)]]] = True
+    return out
+
+
+def _explained(design: Floats, moves: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (m, p, 2) of weighted fits to moves (m, k, 2), and the mean square of what they leave, (m,)."""
+    weighted, n = (design * weight[..., None]).swapaxes(1, 2), design.shape[-1]
+    # What could be a step as well as a slope is a step.
+    ridge = np.full(n, 1e-6)
+    ridge[1:3] = 0.02
+    found = np.linalg.solve(weighted @ design + np.diag(ridge), weighted @ moves)
+    rest = (weight * ((moves - design @ found) ** 2).sum(2)).sum(1) / 2
+    return found, rest / np.maximum(weight.sum(1) - n, 1)
+
+
+def _neighbours(positions: Floats, wanted: Ints, known: Ints, most: int = _NEAREST) -> tuple[Ints, Floats]:
     """Nearest known positions without the position itself: (m, k) indices and distances."""
-    count = min(_NEAREST, len(known) - 1)
+    count = min(most, len(known) - 1)
     far, nearest = cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
     index = known[nearest]
     # The position itself need not come first: another one may coincide with it.

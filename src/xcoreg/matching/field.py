@@ -265,7 +265,7 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[Ti
         # Edges would be astray, too, and small windows are on the side of what tears large ones.
         astray = (*FOUND_NOTHING, Status.OK) if guess.pattern.torn else FOUND_NOTHING
         found.set_status(np.flatnonzero(np.isin(found.matches.status, astray)), Status.DISAGREES)
-    windows.allow_for_curves(found, scene)
+    windows.compare_with_neighbours(found, scene)
     points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
     return windows.flag_beyond(points, options.max_shift), reach
 

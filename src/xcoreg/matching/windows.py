@@ -22,7 +22,7 @@ from xcoreg.core.drift import DRAGGED, NO_PATTERN, Pattern, pattern_of, round_co
 from xcoreg.core.matcher import similarity_after
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.quality import ssim_centred
-from xcoreg.core.robust import neighbour_residuals
+from xcoreg.core.robust import between_sides, neighbour_residuals
 from xcoreg.errors import OptionError
 from xcoreg.georef import cov_to_map, linear_of, map_to_pixel, vector_to_map, vector_to_pixel
 from xcoreg.matching.cutter import Cut
@@ -180,12 +180,14 @@ def _similarity(matches: Matches, cut: Cut, target: Cut, index: NDArray[np.intp]
 _OF_CURVE = 0.1 / np.sqrt(2)  # a window averages a field that curves: share of how far it is off its neighbours' plane
 
 
-def allow_for_curves(found: WindowMatches, scene: Scene) -> None:
-    """Widen covariances where the shifts of neighbours do not lie in a plane, in place."""
-    pixels = np.stack(vector_to_pixel(scene.linear, *found.moves.T), -1)
+def compare_with_neighbours(found: WindowMatches, scene: Scene) -> None:
+    """Widen covariances where neighbours' shifts do not lie in a plane; refuse averages of both sides of a fault."""
+    pixels, places = (np.stack(vector_to_pixel(scene.linear, *part.T), -1) for part in (found.moves, found.places))
     off, _ = neighbour_residuals(found.places, pixels, found.matches.ok)
     wider = found.matches.cov + round_covariance(_OF_CURVE * np.hypot(*np.nan_to_num(off).T))
     found.matches = replace(found.matches, cov=wider)
+    mixed = between_sides(places - places.mean(0), pixels, found.matches.ok, found.size)
+    found.set_status(np.flatnonzero(mixed), Status.DISAGREES)
 
 
 def to_points(groups: list[WindowMatches], scene: Scene, *, centroids: bool = False) -> TiePoints:

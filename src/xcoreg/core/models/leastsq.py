@@ -223,7 +223,7 @@ class FitPoints:
         """Map positions, CRS units."""
         return np.asarray(self.v * self.scale + self.centre[1])
 
-    def subset(self, chosen: Bools) -> FitPoints:
+    def subset(self, chosen: Bools | Ints) -> FitPoints:
         """Select points; the units stay the same."""
         columns = {name: getattr(self, name)[chosen] for name in ("u", "v", "values", "covs", "rows")}
         return replace(self, **columns)

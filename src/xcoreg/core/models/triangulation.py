@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -254,16 +254,62 @@ def fit_piecewise(points: FitPoints, folds: int = 10) -> FitResult:
     if used.sum() < _FEWEST:
         raise Degenerate(f"{int(used.sum())} positions are too few for piecewise: it needs {_FEWEST}", _FEWEST)
     try:
-        residual, own, reach = _cross_validate(detrended, used, folds)
         corners = detrended.subset(used)
         triangles = triangulate(corners.u, corners.v)
+        slopes = _median_slopes(corners, triangles)
+        plane = plane + np.vstack([np.zeros(plane.shape[1]), slopes])
+        detrended = replace(detrended, values=detrended.values - np.column_stack([detrended.u, detrended.v]) @ slopes)
+        corners, moved = _with_outline(detrended.subset(used))
+        triangles = triangulate(corners.u, corners.v)
+        residual, own, reach = _cross_validate(detrended, used, folds)
     except QhullError as error:
         raise Degenerate(f"the {len(points)} tie points are too clustered for piecewise", _FEWEST) from error
     rough, weights = _roughness(residual, points.covs + own, reach)
     spread = own + reach[:, None, None] * rough
     factor, scatter = calibrate(residual, ResidualCov(spread, points.covs, np.zeros_like(rough)), weights, 3)
-    model = _model(points, corners, triangles, plane, factor * rough, to_tuples(scatter[:2, :2] * points.unit**2))
+    rough = factor * rough
+    corners = replace(corners, covs=corners.covs + moved[:, None, None] * rough)
+    model = _model(points, corners, triangles, plane, rough, to_tuples(scatter[:2, :2] * points.unit**2))
     return FitResult(model, residual, factor * spread + points.covs + scatter, float(used.sum()))
+
+
+def _median_slopes(corners: FitPoints, triangles: Ints) -> Floats:
+    """Slopes (2, k) of half of the triangles' area: a fault, which few triangles cross, does not tilt the trend."""
+    third = triangles[:, 2]
+    sides, rises = (
+        np.stack([part[triangles[:, i]] - part[third] for i in (0, 1)], 1)
+        for part in (np.column_stack([corners.u, corners.v]), corners.values)
+    )
+    area = np.abs(np.linalg.det(sides))
+    solid = area > 1e-9 * area.max()
+    slopes, area = np.linalg.solve(sides[solid], rises[solid]), area[solid]
+    order = np.argsort(slopes, axis=0)
+    passed = np.cumsum(area[order], axis=0) >= area.sum() / 2
+    return np.take_along_axis(np.take_along_axis(slopes, order, 0), passed.argmax(0)[None], 0)[0]
+
+
+_NEAR_OUTLINE = 0.5  # spacings
+
+
+def _with_outline(points: FitPoints) -> tuple[FitPoints, Floats]:
+    """Put points that are close to the convex hull on it, too: triangles along it are long and reach across faults.
+
+    -> points, and the squared distance of each from where it was measured.
+    """
+    at = np.column_stack([points.u, points.v])
+    hull = ConvexHull(at)
+    normals, first, second = hull.equations[:, :2], at[hull.simplices[:, 0]], at[hull.simplices[:, 1]]
+    depth = -(at @ normals.T + hull.equations[:, 2])
+    edges = second - first
+    along = ((at[:, None] - first) * edges).sum(2) / (edges**2).sum(1)
+    near = (depth > 1e-6 * points.spacing) & (depth < _NEAR_OUTLINE * points.spacing) & (along > 0) & (along < 1)
+    index, edge = np.nonzero(near)
+    more, foot = points.subset(index), at[index] + depth[near][:, None] * normals[edge]
+    columns = {
+        name: np.concatenate([getattr(points, name), getattr(more, name)]) for name in ("values", "covs", "rows")
+    }
+    moved = np.append(np.zeros(len(points)), depth[near] ** 2)
+    return replace(points, u=np.append(points.u, foot[:, 0]), v=np.append(points.v, foot[:, 1]), **columns), moved
 
 
 def _cross_validate(points: FitPoints, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
@@ -272,16 +318,18 @@ def _cross_validate(points: FitPoints, used: Bools, folds: int) -> tuple[Floats,
     fold_of = folds_of(points, folds)
     for fold in range(int(fold_of.max()) + 1):
         out, corners = fold_of == fold, points.subset(used & (fold_of != fold))
+        corners, moved = _with_outline(corners)
         mesh = make_mesh(corners.u, corners.v, triangulate(corners.u, corners.v))
-        residual[out], own[out], reach[out] = _at(mesh, corners, points.subset(out))
+        residual[out], own[out], reach[out] = _at(mesh, corners, moved, points.subset(out))
     return residual, own, reach
 
 
-def _at(mesh: Mesh, corners: FitPoints, points: FitPoints) -> tuple[Floats, Floats, Floats]:
+def _at(mesh: Mesh, corners: FitPoints, moved: Floats, points: FitPoints) -> tuple[Floats, Floats, Floats]:
     place = mesh.locate(points.u, points.v)
     fit = np.einsum("nik,ni->nk", corners.values[place.corners], place.shares)
     own = np.einsum("niab,ni->nab", corners.covs[place.corners], place.shares**2)
-    return points.values - fit, own, mean_squared_reach(mesh, place, points.u, points.v)
+    reach = mean_squared_reach(mesh, place, points.u, points.v) + (moved[place.corners] * place.shares).sum(1)
+    return points.values - fit, own, reach
 
 
 def _roughness(residual: Floats, covs: Floats, reach: Floats) -> tuple[Floats, Floats]:
