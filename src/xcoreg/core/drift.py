@@ -154,9 +154,9 @@ def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
     return Pattern(columns > 0.5, rows > 0.5, drifts, torn=2 * torn >= max(int(matches.ok.sum()), 1))
 
 
-def left_over(size: Floats) -> Floats:
-    """Covariance (n, 2, 2) of what drifts of some size (n,), px, leave unexplained."""
-    return round_covariance(_UNEXPLAINED / np.sqrt(2) * size)
+def left_over(size: Floats, share: float = _UNEXPLAINED) -> Floats:
+    """Covariance (n, 2, 2) of a share of drifts of some size (n,), px: by default of what corrections leave of them."""
+    return round_covariance(share / np.sqrt(2) * size)
 
 
 def round_covariance(sigma: Floats) -> Floats:

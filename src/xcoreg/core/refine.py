@@ -389,7 +389,9 @@ def _columns(
     drift = without_drift(products, turned, cov, support, modes, pair.known)
     if changes:
         factor = weighting.spread_of_blocks(residual, linear.slope_x, linear.slope_y, steps, cov, modes)
-        cov = (drift.cov if pair.known.drifts else cov) * factor[:, None, None]
+        # A drift that is not taken out may be that of the pixels or of the changes.
+        unsure = left_over(np.hypot(*drift.step.T), 0.0 if pair.known.drifts else 1.0)
+        cov = (drift.cov if pair.known.drifts else cov) * factor[:, None, None] + unsure
         drift = drift._replace(step=drift.step * (pair.known.drifts > 0), cov=cov, vague=0 * length)
     score, phase = weighting.correlation_and_phase(linear.mean, residual, steps, modes)
     last_step = np.where(length > _NEAR, length, steps.last_step)

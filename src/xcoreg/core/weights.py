@@ -131,6 +131,7 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
+_COARSE = 8  # blocks along a side of a window that are as large as noise of wavelets and changes may be
 # Windows are torn where a step explains so much of how their parts differ, and leaves so little of what a plane does;
 # the variance of the shift in the middle is so much of that of the step.
 _BY_STEP, _NO_PLANE, _OFF = 0.75, 1.0, 1.2
@@ -306,10 +307,12 @@ def spread_of_blocks(
     """
     weight = np.sqrt(modes.spread(np.maximum(steps.weight, 0)))
     images = [inverse(modes.plane(weight * part), modes.shape) for part in (residual, slope_x, slope_y)]
-    parts = [_block_sums(images[0] * slope) for slope in images[1:]]
+    scores = [images[0] * slope for slope in images[1:]]
+    parts = [_block_sums(score) for score in scores]
+    coarse = [_block_sums(score, max(min(modes.shape) // _COARSE, _BLOCK)) for score in scores]
     bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
     with np.errstate(all="ignore"):
-        fine = _spread(parts, bread, cov) / _OF_NOISE
+        fine = np.maximum(_spread(parts, bread, cov), _spread(coarse, bread, cov)) / _OF_NOISE
         sums = [_sum_parts(part) for part in parts]
         own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
         torn = 1 + _torn(sums, own) / np.trace(cov, axis1=1, axis2=2)
