@@ -152,8 +152,8 @@ _DRIFT, _LAST_STEP = 1.5, 0.01
 _SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 # Largest difference to the shift from the phases alone, px and standard deviations.
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
-# Largest drift of fine detail, px, and the one above which images share a pattern of their pixels.
-_LARGEST_DRIFT, _PATTERN = 0.6, 0.03
+# Largest drift of fine detail, px, and how vague one may leave the shift; drift from which pixels share a pattern.
+_LARGEST_DRIFT, _VAGUE, _PATTERN = 0.6, 0.3, 0.03
 _SCOUTED = 96  # least side of the central part of a window that is searched first, px
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
@@ -422,7 +422,8 @@ def _statuses(
         | ~(np.abs(refined.move - peaks.move).max(1) < _DRIFT),
         Status.TOO_FAR: ~(np.abs(refined.move).max(1) <= limit + 0.5),
         Status.DISAGREES: ~(gap < np.maximum(_CONTRADICTION, _CONTRADICTION_SIGMAS * sigma))
-        | (np.hypot(*refined.drift.T) > _LARGEST_DRIFT),
+        | (np.hypot(*refined.drift.T) > _LARGEST_DRIFT)
+        | ((sigma > _VAGUE) & (refined.dragged > _VAGUE)),
         Status.NOT_IMPROVED: (similarity[1] < similarity[0] - 0.02) & (np.abs(refined.move).max(1) > _FAR) & ~shared,
     }
     for reason, failed in reasons.items():
