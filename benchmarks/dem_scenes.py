@@ -256,8 +256,6 @@ def _jitter(ground: Ground) -> Scene:
     t = ground.rows[:, :1]
     waves = [3 * np.sin(2 * np.pi * t / 37 + k) + 2 * np.sin(2 * np.pi * t / 90 + 2 * k) for k in range(3)]
     shakes = [ground.bias * one for one in waves]
-        ground.bias * (3 * np.sin(2 * np.pi * t / 37 + k) + 2 * np.sin(2 * np.pi * t / 90 + 2 * k)) for k in range(3)
-    ]
     dx, dy, dz = (base + shake for base, shake in zip(ground.base, (*shakes[:2], 0.3 * shakes[2]), strict=True))
     return ground.pair(ground.moved(dx, dy, dz), options={"matcher": "nuth_kaab", "bias": "jitter"})
 

@@ -123,7 +123,7 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
     if auto and any(torn := _beyond_noise(points, first.model)):
         with contextlib.suppress(Degenerate):
             choices += _torn_models(points, first, terms, torn)
-    if auto and (plain := _without_noise(points, first, torn[0])) is not None:
+    if auto and (plain := _without_noise(points, first, torn)) is not None:
         same = len(choices) == 1 and plain.model.vertical.kind == first.model.vertical.kind
         choices = [plain] if same else [*choices, plain]
     windows = overlap_patches(scene)
@@ -148,16 +148,20 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
 _FEWEST, _DISTORTED = 6, ("spline", "piecewise")  # blocks that noise is told from trends by; kinds of distorted places
 
 
-def _without_noise(points: TiePoints, first: Choice, torn: bool) -> Choice | None:
+def _without_noise(points: TiePoints, first: Choice, torn: tuple[bool, bool]) -> Choice | None:
     """Heights that do not follow noise that blocks share; None where places are distorted, or heights along lines.
 
-    torn : Whether shifts differ from block to block by more than their noise.
+    torn : Whether shifts, and heights, differ from block to block by more than their noise.
     """
     ok, both = points.ok, first.model
     if not isinstance(both, HorizontalVertical) or ok.sum() < _FEWEST or not np.ptp(points.dz[ok]):
         return None
     x, y, dz = points.x[ok], points.y[ok], points.dz[ok]
-    if torn or both.horizontal.kind in _DISTORTED or (trend := find_trend(x, y, dz, both.predict_dz(x, y))).lines:
+    if torn[0] or both.horizontal.kind in _DISTORTED:
+        return None
+    bent = torn[1] or both.vertical.kind in _DISTORTED
+    trend = find_trend(x, y, dz, both.predict_dz(x, y), directions=bent)
+    if trend.lines:
         return None
     own, at = both.vertical, KINDS.index(both.vertical.kind)
     kind = KINDS[trend.order if own.kind in _DISTORTED else min(trend.order, at)]

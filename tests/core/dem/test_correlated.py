@@ -19,10 +19,11 @@ def noise(seed, length=25.0):
 
 @pytest.mark.parametrize("length", [12.0, 25.0, 60.0])
 def test_shared_errors_are_no_trend_and_make_the_mean_vague(length):
-    found = [find_trend(X, Y, heights, heights) for heights in (noise(seed, length) for seed in range(4))]
-    assert sum(one.order == 0 and not one.lines for one in found) >= 3
-    means = np.mean([one.effect for one in found])
-    assert (2 if length < 20 else 8) < means < len(X)
+    found = [find_trend(X, Y, heights, heights) for heights in (noise(seed, length) for seed in range(3))]
+    assert sum(one.order == 0 and not one.lines for one in found) >= 2
+    # The integral of the correlation over the area of a block; long ranges leave the scene.
+    expected = 2 * np.pi * length**2 / 25**2
+    assert expected / 1.8 < np.mean([one.effect for one in found]) < 1.3 * expected
 
 
 @pytest.mark.parametrize(("order", "trend"), [(1, X / 100), (2, (X / 150) ** 2 - (Y / 200) ** 2)])

@@ -9,6 +9,7 @@ neighbours share the error. Trends are compared by likelihood, each with noise o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +20,27 @@ from xcoreg.core import Floats, exponents, monomials
 
 _REACH, _LAGS, _SHORTEST = 0.5, 10, 0.4  # longest distance over the longer side; number of ranges; the least, cells
 _WIDEST, _FEWEST = 0.4, 9  # longest range over the longer side; cells that are needed
-_SAMPLE, _LINES = 150, 400  # blocks that likelihoods, and lines, are computed on
+_SAMPLE = 180  # blocks that likelihoods are computed on
 _RANGES, _LONGEST, _FINE = 7, 0.5, 0.75  # ranges that are tried, up to a share of the longer side, and about the best
-_WHITE = (0.003, 0.03, 0.3, 3.0, 100.0)  # variance of what blocks do not share, over that of what they share
+_WHITE = (
+    1e-5,
+    3e-4,
+    0.003,
+    0.03,
+    0.3,
+    3.0,
+    100.0,
+)  # variance of what blocks do not share, over that of what they share
 _NEEDS = (1, 5, 12, 20)  # blocks for polynomials of each order
 _CLIP = 5.0  # deviations beyond so many usual ones count as so many
 _NEAR, _COHERENT = 1.5, 3.0  # distance of neighbours over the least; standard errors of a correlation that is clear
-_ANGLES, _CLEAR, _SHARE = np.arange(0.0, 180.0, 7.5), 6.0, 0.5  # degrees; deviations, and share, of means along lines
+_ANGLES, _LONG, _CLEAR = (
+    np.arange(0.0, 180.0, 7.5),
+    4.0,
+    20.0,
+)  # degrees; range along lines over that across; gain in BIC
 _GOLDEN = 0.6180339887498949
-Found = tuple[int, float, bool, float, float]
+Found = tuple[int, float, bool, float]
 
 
 @dataclass(frozen=True)
@@ -58,29 +71,27 @@ def is_coherent(x: Floats, y: Floats, values: Floats) -> bool:
     return clear / np.sqrt(values.shape[1]) > _COHERENT
 
 
-def find_trend(x: Floats, y: Floats, heights: Floats, fitted: Floats) -> Trend:
+def find_trend(x: Floats, y: Floats, heights: Floats, fitted: Floats, *, directions: bool = True) -> Trend:
     """Find the order of the trend of heights of blocks among correlated noise.
 
     x, y, heights : (n,) float64; positions, any unit; heights : of blocks.
     fitted : (n,) float64; of any flexible model: blocks far off it are drawn to it.
+    directions : Whether lines are sought.
     """
-    rest = heights - fitted
+    rest, count = heights - fitted, len(x)
     usual = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
     heights = fitted + np.clip(rest, np.median(rest) - _CLIP * usual, np.median(rest) + _CLIP * usual)
-    spread = np.argsort((np.arange(len(x)) * _GOLDEN) % 1, kind="stable")
-    some, many = spread[:_SAMPLE], spread[:_LINES]
-    order, length, smooth, white, sigma = _most_likely(x[some], y[some], heights[some])
-    x, y, heights = x[many], y[many], heights[many]
-    shared = _correlation(_distances(x, y), length, smooth)
-    noise = sigma**2 * (shared + white * np.eye(len(x)))
+    some = np.argsort((np.arange(len(x)) * _GOLDEN) % 1, kind="stable")[:_SAMPLE]
+    x, y, n = x[some], y[some], len(some)
+    order, extent = max(k for k in range(4) if n >= _NEEDS[k]), float(max(np.ptp(x), np.ptp(y)))
+    terms = monomials(2 * (x - x.mean()) / extent, 2 * (y - y.mean()) / extent, order)
+    both = np.column_stack([terms, heights[some]])
+    cost, (order, length, smooth, white) = _most_likely(x, y, both, order)
+    noise = _correlation(_distances(x, y), length, smooth) + white * np.eye(n)
     inner = noise - noise.mean(0)
-    inner -= inner.mean(1)[:, None]
     # Variances are those of the heights about their mean, which takes a part of long ranges.
-    effect = float(noise.mean() * len(x) * (len(x) - 1) / np.trace(inner))
-    noise *= float(np.var(heights)) * len(x) / np.trace(inner)
-    design = monomials(*((one - one.mean()) / max(np.ptp(x), np.ptp(y)) for one in (x, y)), order)
-    lines = _along_lines(x, y, heights - design @ np.linalg.lstsq(design, heights, rcond=None)[0], noise)
-    return Trend(order, max(effect, 1.0), lines)
+    effect = float(noise.mean() * count * (n - 1) / np.trace(inner - inner.mean(1)[:, None]))
+    return Trend(order, max(effect, 1.0), directions and _along_lines(x, y, both, order) < cost - _CLEAR)
 
 
 def _distances(x: Floats, y: Floats) -> Floats:
@@ -91,31 +102,34 @@ def _correlation(distance: Floats, length: float, smooth: bool) -> Floats:
     return np.exp(-((distance / length) ** 2)) if smooth else np.exp(-distance / length)
 
 
-def _most_likely(x: Floats, y: Floats, heights: Floats) -> Found:
-    """Order of the trend, and range, smoothness, share of independent noise and sigma, of least BIC."""
-    n = len(x)
+def _most_likely(x: Floats, y: Floats, both: Floats, order: int) -> tuple[float, Found]:
+    """Least BIC, and the order of the trend, range, smoothness and share of independent noise that it is of."""
     distance = _distances(x, y)
-    least, extent = float(np.min(distance[distance > 0])), float(max(np.ptp(x), np.ptp(y)))
-    order = max(k for k in range(4) if n >= _NEEDS[k])
-    u, v = (2 * (one - one.mean()) / extent for one in (x, y))
-    both = np.column_stack([monomials(u, v, order), heights])
-    best = np.inf, (0, least, True, 1.0, 1.0)
-    longest = max(extent * _LONGEST, least)
+    least, longest = _ranges(x, y)
+    best = np.inf, (0, least, True, 1.0)
     for smooth in (True, False):
         for length in np.geomspace(least / 2, longest, _RANGES):
-            best = min(best, _costs(both, distance, order, (float(length), smooth)))
-    _, (_, length, smooth, _, _) = best
+            best = min(best, _cost(both, distance, order, (float(length), smooth)))
+    _, (_, length, smooth, _) = best
     # Smooth noise is seen through blocks so well that its range must be right.
     for one in length * np.geomspace(_FINE, 1 / _FINE, _RANGES):
-        best = min(best, _costs(both, distance, order, (float(one), smooth)))
-    return best[1]
+        best = min(best, _cost(both, distance, order, (float(one), smooth)))
+    return best
 
 
-def _costs(both: Floats, distance: Floats, order: int, noise: tuple[float, bool]) -> tuple[float, Found]:
+def _ranges(x: Floats, y: Floats) -> tuple[float, float]:
+    distance = _distances(x, y)
+    least = float(np.min(distance[distance > 0]))
+    return least, max(_LONGEST * float(max(np.ptp(x), np.ptp(y))), 2 * least)
+
+
+def _cost(
+    both: Floats, distance: Floats, order: int, noise: tuple[float, bool], shares: Sequence[float] = _WHITE
+) -> tuple[float, Found]:
     """Least BIC over shares of independent noise and orders: both (n, m + 1); terms, by rising degree, and heights."""
-    n, best = len(both), (np.inf, (0, *noise, 1.0, 1.0))
+    n, best = len(both), (np.inf, (0, *noise, 1.0))
     shared = _correlation(distance, *noise)
-    for white in _WHITE:
+    for white in shares:
         root = scipy.linalg.cholesky(shared + white * np.eye(n), lower=True, check_finite=False)
         alike = scipy.linalg.solve_triangular(root, both, lower=True, check_finite=False)
         across = np.linalg.qr(alike, mode="r")[:, -1]
@@ -125,25 +139,19 @@ def _costs(both: Floats, distance: Floats, order: int, noise: tuple[float, bool]
             var = max(float((across[count:] ** 2).sum()) / n, 1e-30)
             # BIC, and more of it where terms are many for the blocks.
             cost = n * float(np.log(var)) + log_det + float(np.log(n)) * count * n / max(n - count - 1, 0.5)
-            best = min(best, (cost, (k, *noise, white, float(np.sqrt(var)))))
+            best = min(best, (cost, (k, *noise, white)))
     return best
 
 
-def _along_lines(x: Floats, y: Floats, heights: Floats, noise: Floats) -> bool:
-    """Whether means over parallel strips leave less than noise (n, n) does, and make up most of the heights."""
-    distance = _distances(x, y)
-    width = float(np.median(np.where(distance > 0, distance, np.inf).min(1)))
+def _along_lines(x: Floats, y: Floats, both: Floats, order: int) -> float:
+    """Least BIC with noise that reaches far along one direction."""
+    found = np.inf
     for angle in np.radians(_ANGLES):
-        across = x * np.cos(angle) + y * np.sin(angle)
-        at = np.unique(np.floor((across - across.min()) / width + 0.5).astype(np.intp), return_inverse=True)[1]
-        strips = np.zeros((len(x), at.max() + 1))
-        strips[np.arange(len(x)), at] = 1
-        strips = (strips - strips.mean(0)) / np.sqrt(strips.sum(0))
-        inner = strips.T @ noise @ strips
-        found, mean = float(((strips.T @ heights) ** 2).sum()), float(np.trace(inner))
-        if found > mean + _CLEAR * np.sqrt(2 * float((inner**2).sum())) and found > _SHARE * float(heights @ heights):
-            return True
-    return False
+        u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        distance = _distances(u, v / _LONG)
+        for length in np.geomspace(*_ranges(x, y), _RANGES):
+            found = min(found, _cost(both, distance, order, (float(length), True), _WHITE[1::2])[0])
+    return found
 
 
 def mean_variance(sums: Floats, counts: Floats) -> float:
