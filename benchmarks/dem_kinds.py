@@ -195,6 +195,7 @@ def acceptance(report: Report, n: int) -> None:
                         rows.append((name, str(matcher), 0, str(error)[:110]))
                     except (CoregError, ValueError) as error:
                         rows.append((name, str(matcher), 0, f"{type(error).__name__} {error}"[:110]))
+        print(seed, sum(row[2] for row in rows), "of", len(rows), flush=True)
     pairs = dict.fromkeys((row[0], row[1]) for row in rows)
     table = []
     for pair in pairs:
@@ -216,7 +217,7 @@ def main() -> None:
     if names:
         kinds(report, names, n)
     if not args.parts or "acceptance" in args.parts:
-        acceptance(report, max(n // 2, 1))
+        acceptance(report, max(4 * n // 5, 1))
     if not args.parts or "calibration" in args.parts:
         calibration(report, 3 * n)
     if not args.parts or "speed" in args.parts:
