@@ -48,6 +48,7 @@ class Ground:
     seed: int
     rough: float = 0.0
     relief: float = 110.0
+    bias: float = 1.0  # size of what kinds with a bias= add: 0 for what is left without it
 
     def __post_init__(self) -> None:
         size = tuple(n + 2 * _ROOM for n in self.shape)
@@ -215,7 +216,7 @@ def _waves(period: float) -> Callable[[Ground], Scene]:
 
     def make(ground: Ground) -> Scene:
         along = ground.rows * np.cos(0.2) + ground.cols * np.sin(0.2)
-        dz = 2 * np.sin(2 * np.pi * along / period + 1) + ground.base[2]
+        dz = 2 * ground.bias * np.sin(2 * np.pi * along / period + 1) + ground.base[2]
         options = {"matcher": "nuth_kaab", "bias": "along_track"}
         return ground.pair(ground.moved(ground.base[0], ground.base[1], dz), options=options)
 
@@ -242,7 +243,7 @@ def _terrain_bias(name: str) -> Callable[[Ground], Scene]:
             "elevation": 0.015 * (heights - heights.mean()),
             "slope": 3 * (slope / 30.0) ** 1.5,
             "curvature": 4 * np.tanh(curved / (2 * curved.std())),
-        }[name]
+        }[name] * ground.bias
         options = {"matcher": "nuth_kaab", "bias": name}
         target = ground.moved(ground.base[0], ground.base[1], ground.base[2] + extra)
         return ground.pair(target, options=options)
@@ -253,7 +254,8 @@ def _terrain_bias(name: str) -> Callable[[Ground], Scene]:
 def _jitter(ground: Ground) -> Scene:
     """Lines that shake by 5 m along three axes."""
     t = ground.rows[:, :1]
-    shakes = [3 * np.sin(2 * np.pi * t / 37 + k) + 2 * np.sin(2 * np.pi * t / 90 + 2 * k) for k in range(3)]
+    waves = [3 * np.sin(2 * np.pi * t / 37 + k) + 2 * np.sin(2 * np.pi * t / 90 + 2 * k) for k in range(3)]
+    shakes = [ground.bias * one for one in waves]
     dx, dy, dz = (base + shake for base, shake in zip(ground.base, (*shakes[:2], 0.3 * shakes[2]), strict=True))
     return ground.pair(ground.moved(dx, dy, dz), options={"matcher": "nuth_kaab", "bias": "jitter"})
 
@@ -345,11 +347,13 @@ KINDS: dict[str, tuple[Callable[[Ground], Scene], dict[str, Any]]] = {
 }
 
 
-def make(name: str, seed: int, shape: tuple[int, int] = (300, 400)) -> Scene:
-    """Make the scene of a kind."""
+def make(name: str, seed: int, shape: tuple[int, int] = (300, 400), *, plain: bool = False) -> Scene:
+    """Make the scene of a kind; `plain` leaves out its bias, and bias=."""
     build, terrain = KINDS[name]
-    scene = build(Ground(shape, seed, **terrain))
+    scene = build(Ground(shape, seed, **terrain, bias=1.0 - plain))
     scene.options.setdefault("matcher", "nuth_kaab")
+    if plain:
+        scene.options.pop("bias", None)
     return scene
 
 

@@ -120,6 +120,17 @@ def test_blocks_that_say_nothing_are_left_out_with_a_reason():
     assert fit.ok
 
 
+@pytest.mark.parametrize("length", [12.0, 25.0])
+def test_noise_that_blocks_share_is_not_followed(length):
+    both = dem_pair((300, 400), shift=(9, -5, 2), noise=DemNoise(0.3, 2.0, length, 0.0), seed=7)
+    fit = both.tgt.coreg.match_local(both.ref, matcher="nuth_kaab", **BLOCKS)
+    assert fit.model.dz_constant == pytest.approx(2.0, abs=3 * fit.shift.cov_z[2] ** 0.5)
+    assert 0.1 < fit.shift.cov_z[2] ** 0.5 < 0.8
+    assert any("as errors do that neighbours share" in text for text in fit.quality.warnings)
+    followed = both.tgt.coreg.match_local(both.ref, matcher="nuth_kaab", model="piecewise", **BLOCKS)
+    assert followed.model.dz_constant is None
+
+
 def test_a_scene_without_relief_raises_the_reason():
     both = dem_pair((120, 150), noise=CALM, seed=6)
     flat = both.tgt.copy(data=np.full(both.tgt.shape, 3.0, np.float32))

@@ -17,10 +17,11 @@ from xcoreg import lazy
 from xcoreg.core import Floats
 from xcoreg.core.dem import DemWindow, ElevationMatcher, Terms
 from xcoreg.core.dem.acceptance import check_relief
+from xcoreg.core.dem.correlated import find_trend, is_coherent
 from xcoreg.core.dem.equations import Spread, spread_of
 from xcoreg.core.matches import Status
-from xcoreg.core.models.base import Degenerate, Model, Translation
-from xcoreg.core.models.fit import Choice, HorizontalVertical, assess_model, choose_heights, choose_model
+from xcoreg.core.models.base import Degenerate, Model, Translation, to_tuples
+from xcoreg.core.models.fit import KINDS, Choice, HorizontalVertical, assess_model, choose_heights, choose_model
 from xcoreg.core.models.regions import Regions
 from xcoreg.core.models.triangulation import Piecewise
 from xcoreg.errors import GridError, MatchError
@@ -100,6 +101,7 @@ _PIECE, _MARGIN = 64, 4
 _WORTH, _SHARP = 0.99, (1.0, 3.0, 12.0)
 # Mean of the blocks' squared deviations over their variances, clipped, that noise alone does not reach: shift, height.
 _BEYOND, _CLIP = (3.0, 2.0), 25.0
+_FAR = 12.0  # the same of shifts where neighbours need not deviate alike: seams between blocks
 _ENOUGH = 160  # so many pieces are compared, evenly selected
 
 
@@ -110,16 +112,20 @@ class Comparison:
     count: int
     before: Spread
     after: Spread
+    notes: tuple[str, ...] = ()
 
 
 def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms) -> tuple[Choice, Comparison]:
     """Fit models of shift and height to blocks; of several, choose by the residual heights."""
     first = fit_blocks(points, model, terms)
-    choices, torn = [first], (False, False)
+    choices, plain = [first], None
     auto = isinstance(model, str) and model == "auto"
     if auto and any(torn := _beyond_noise(points, first.model)):
         with contextlib.suppress(Degenerate):
             choices += _torn_models(points, first, terms, torn)
+    if auto and (plain := _without_noise(points, first, torn)) is not None:
+        same = len(choices) == 1 and plain.model.vertical.kind == first.model.vertical.kind
+        choices = [plain] if same else [*choices, plain]
     windows = overlap_patches(scene)
     compared = compare_heights(scene, [choice.model for choice in choices], windows)
     best = 0
@@ -133,7 +139,47 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
         least = compared[0 if explains_blocks(regions, points, terms) else best].after.nmad
         if own.after.nmad < _WORTH * least:
             return choice_of(regions, points, first), own
-    return choices[best], compared[best]
+    if plain is None or len(choices) == 1:
+        return choices[best], compared[best]
+    # Heights without the noise that blocks share leave more between the models, and less errors.
+    return plain, replace(compared[-1], notes=(_note(points, plain.model),))
+
+
+_FEWEST, _DISTORTED = 6, ("spline", "piecewise")  # blocks that noise is told from trends by; kinds of distorted places
+
+
+def _without_noise(points: TiePoints, first: Choice, torn: tuple[bool, bool]) -> Choice | None:
+    """Heights that do not follow noise that blocks share; None where places are distorted, or heights along lines.
+
+    torn : Whether shifts, and heights, differ from block to block by more than their noise.
+    """
+    ok, both = points.ok, first.model
+    if not isinstance(both, HorizontalVertical) or ok.sum() < _FEWEST or not np.ptp(points.dz[ok]):
+        return None
+    x, y, dz = points.x[ok], points.y[ok], points.dz[ok]
+    if torn[0] or both.horizontal.kind in _DISTORTED:
+        return None
+    bent = torn[1] or both.vertical.kind in _DISTORTED
+    trend = find_trend(x, y, dz, both.predict_dz(x, y), directions=bent)
+    if trend.lines:
+        return None
+    own, at = both.vertical, KINDS.index(both.vertical.kind)
+    kind = KINDS[trend.order if own.kind in _DISTORTED else min(trend.order, at)]
+    if kind != own.kind:
+        own = choose_heights(kind, x, y, dz, points.cov_z[ok, 2]).model
+    cov: Any = trend.effect * np.asarray(own.cov)
+    own = replace(own, cov=to_tuples(cov) if isinstance(own, Translation) else cov)
+    table = [row | {"chosen": row["kind"] == kind} if row["component"] == "dz" else row for row in first.table]
+    return replace(first, model=HorizontalVertical(both.horizontal, own), table=table)
+
+
+def _note(points: TiePoints, model: Any) -> str:
+    ok = points.ok
+    left = spread_of([points.dz[ok] - model.predict_dz(points.x[ok], points.y[ok])]).nmad
+    return (
+        f"heights of blocks vary by {left:.2g} (NMAD) as errors do that neighbours share: no field follows them, but "
+        f"{model.vertical.kind}; give model='spline' or 'piecewise' to follow them"
+    )
 
 
 def _torn_models(points: TiePoints, first: Choice, terms: Terms, torn: tuple[bool, bool]) -> list[Choice]:
@@ -155,7 +201,10 @@ def _torn_models(points: TiePoints, first: Choice, terms: Terms, torn: tuple[boo
 
 
 def _beyond_noise(points: TiePoints, model: Any) -> tuple[bool, bool]:
-    """Whether shifts, and heights, of blocks leave a model by more than their covariances allow."""
+    """Whether shifts, and heights, of blocks leave a model by more than their covariances allow.
+
+    Noise makes shifts of small blocks vary more than they know, but neighbours not alike.
+    """
     ok = points.ok
     x, y = points.x[ok], points.y[ok]
     dx, dy = model.predict(x, y)
@@ -165,8 +214,11 @@ def _beyond_noise(points: TiePoints, model: Any) -> tuple[bool, bool]:
         flat = np.array([part @ np.linalg.pinv(one) @ part / 2 for part, one in zip(off, cov, strict=True)])
         high = (points.dz[ok] - model.predict_dz(x, y)) ** 2 / points.cov_z[ok, 2]
     both = (np.clip(np.nan_to_num(part), 0, _CLIP) for part in (flat, high))
-    far = [bool(len(part) and part.mean() > limit) for part, limit in zip(both, _BEYOND, strict=True)]
-    return far[0], far[1]
+    far = [float(part.mean()) if len(part) else 0.0 for part in both]
+    unit = off / np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 1e-30))
+    bent = isinstance(model, HorizontalVertical) and model.horizontal.kind in _DISTORTED
+    places = far[0] > _BEYOND[0] and (bent or far[0] > _FAR or is_coherent(x, y, unit))
+    return bool(places), far[1] > _BEYOND[1]
 
 
 def fit_blocks(points: TiePoints, model: Any, terms: Terms) -> Choice:

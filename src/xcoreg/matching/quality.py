@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.models import Choice, Translation
+from xcoreg.core.models import KINDS, Choice, Translation
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.quality import ce90, nmad
 from xcoreg.georef import Linear, linear_of, vector_to_pixel
@@ -42,7 +42,11 @@ def mean_shift(points: TiePoints, model: Any, grid: GeoBox, unit_z: str) -> Shif
         return shift
     cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
     height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
-    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, float(height.cov[0][0])), unit_z=unit_z)
+    # Polynomials of heights know what noise blocks share.
+    own, var = getattr(model, "vertical", height), float(height.cov[0][0])
+    if own.kind in KINDS[:4]:
+        var = max(var, float(own.predict_cov(points.x[ok].mean(), points.y[ok].mean())[0, 0]))
+    return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, var), unit_z=unit_z)
 
 
 def assessment_of(points: TiePoints, choice: Choice) -> Assessment:
@@ -62,7 +66,7 @@ def with_heights(quality: Quality, compared: Comparison | None) -> Quality:
     parts = {"before": compared.before, "after": compared.after}
     heights: dict[str, Any] = {f"dh_median_{when}": part.median for when, part in parts.items()}
     heights |= {f"dh_nmad_{when}": part.nmad for when, part in parts.items()}
-    return replace(quality, warnings=warnings, dh_count=compared.count, **heights)
+    return replace(quality, warnings=(*compared.notes, *warnings), dh_count=compared.count, **heights)
 
 
 def field_quality(points: TiePoints, choice: Choice | None, linear: Linear) -> Quality:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.dem import DemWindow, Terms, solve
-from xcoreg.core.dem.variogram import mean_variance
+from xcoreg.core.dem.correlated import mean_variance
 from xcoreg.core.dem.whiten import LocalMean
 from xcoreg.simulate.terrain import DemNoise, _errors, dem_pair
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xcoreg.core import Floats, Ints
+from xcoreg.core.dem.correlated import mean_variance
 from xcoreg.core.dem.equations import Equations, spread_of
 from xcoreg.core.dem.observations import Observation, Samples
-from xcoreg.core.dem.variogram import mean_variance
 
 Field = tuple[tuple[int, int], Ints, Floats]
 
