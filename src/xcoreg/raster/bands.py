@@ -299,7 +299,18 @@ def height_scaling(array: DataArray, position: int = 0) -> tuple[float, float]:
     gain, offset = entry_of(array, "scales", position), entry_of(array, "offsets", position)
     gain = array.attrs.get("scale_factor") if gain is None else gain
     offset = array.attrs.get("add_offset") if offset is None else offset
-    return (1.0 if gain is None else float(gain)), (0.0 if offset is None else float(offset))
+    return _finite("scale", gain, 1.0), _finite("offset", offset, 0.0)
+
+
+def _finite(what: str, value: Any, neutral: float) -> float:
+    """Read a number of the attributes of an image; a scale of zero would lose all values."""
+    try:
+        number = neutral if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or (neutral and not number):
+        raise OptionError(f"the {what} of the heights is {str(value)[:40]!r} in da.attrs: set a number, or delete it")
+    return number
 
 
 def common_unit(
@@ -367,7 +378,7 @@ def check_stored(array: Any, key: Sequence[Any]) -> None:
     root = getattr(store, "root", None) or getattr(store, "path", None)
     if not kinds or root is None or getattr(array, "shards", None) is not None:
         return
-    name = array._chunk_key if hasattr(array, "_chunk_key") else lambda at: array.metadata.encode_chunk_key(at)
+    name = array._chunk_key if hasattr(array, "_chunk_key") else array.metadata.encode_chunk_key
     most = _EXPANDED * math.prod(array.chunks) * array.dtype.itemsize + 2**16
     sides = zip(key, array.shape, array.chunks, strict=True)
     parts = [np.unique(np.arange(size)[part] // chunk).tolist() for part, size, chunk in sides]
