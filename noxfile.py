@@ -96,8 +96,11 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that are declared, on the oldest Python."""
     session.install("--only-binary", ":all:", *_lowest(), "pyparsing<3.3")  # which old matplotlib calls by old names
     session.install("--no-deps", ".")
-    # Among themselves old libraries use what newer ones announce to drop, and old dask says that a cluster is there.
-    quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore:Running on a single-machine:UserWarning")
+    # Among themselves old libraries use what newer ones announce to drop, old dask says that a cluster is there, and
+    # old netCDF4 that it was built with another numpy.
+    silent = ("ignore::DeprecationWarning", "ignore:Running on a single-machine:UserWarning")
+    silent += ("ignore:numpy.ndarray size changed:RuntimeWarning",)
+    quiet = [word for one in silent for word in ("-W", one)]
     session.run("python", "-m", "pytest", *quiet, *session.posargs)
 
 

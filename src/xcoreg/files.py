@@ -38,7 +38,7 @@ SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
 # What the libraries of Zarr and NetCDF raise for damaged files: each codec has its own kind of error.
 STORE_ERRORS: tuple[type[Exception], ...] = (*GDAL_ERRORS, OSError, EOFError, zlib.error, lzma.LZMAError, RuntimeError)
-STORE_ERRORS += (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+STORE_ERRORS += (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError)
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 

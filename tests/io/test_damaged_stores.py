@@ -17,6 +17,8 @@ CODECS = {
     "blosc": numcodecs.Blosc(), "zstd": numcodecs.Zstd(), "lz4": numcodecs.LZ4(), "none": None,
 }  # fmt: skip
 
+OPTION = "compressors" if int(zarr.__version__.split(".")[0]) > 2 else "compressor"
+
 
 @pytest.fixture(scope="module")
 def scene():
@@ -24,8 +26,7 @@ def scene():
 
 
 def _store(image, path, codec=None):
-    option = "compressors" if int(zarr.__version__.split(".")[0]) > 2 else "compressor"
-    encoding = {"b": {"chunks": (64, 64), option: codec}}
+    encoding = {"b": {"chunks": (64, 64), OPTION: codec}}
     image.rename("b").drop_encoding().to_dataset().to_zarr(path, encoding=encoding, zarr_format=2)
     return path
 
@@ -64,6 +65,32 @@ def test_a_chunk_that_is_cut_off_never_reaches_blosc(size, version, scene, tmp_p
     for use in (lambda: opened[64, 66].values, lambda: opened.isel(x=[3, 90], y=[127, 0]).values):
         with pytest.raises(OptionError, match=r"variable b, .* the chunk 1?\.?1 is cut off"):
             use()
+
+
+@pytest.mark.parametrize("codec", [numcodecs.Blosc(), numcodecs.Zstd(), numcodecs.LZ4()])
+@pytest.mark.parametrize("chunk", ["b/1.1", "x/0"])
+def test_a_chunk_that_says_it_is_huge_is_not_decompressed(codec, chunk, scene, tmp_path):
+    """Coordinates are read by xarray while it opens a store, before anything is wrapped around them."""
+    path = tmp_path / "a.zarr"
+    encoding = {name: {OPTION: codec} for name in ("b", "x", "y")}
+    encoding["b"]["chunks"] = (64, 64)
+    scene.tgt.rename("b").drop_encoding().to_dataset().to_zarr(path, encoding=encoding, zarr_format=2)
+    data = bytearray((path / chunk).read_bytes())
+    at = {"blosc": slice(4, 8), "lz4": slice(0, 4)}.get(codec.codec_id, slice(4, 13))
+    data[at] = (2**31 - 16).to_bytes(4, "little") if codec.codec_id != "zstd" else b"\xe0" + (2**40).to_bytes(8, "little")
+    (path / chunk).write_bytes(data)
+    with pytest.raises(OptionError, match=r"holds \d{10,} bytes, and at most \d+ belong there"):
+        xcoreg.open_raster(path).values  # noqa: B018
+
+
+@pytest.mark.parametrize("codec", [numcodecs.Blosc(), numcodecs.Zstd()])
+def test_a_coordinate_that_is_cut_off_is_refused(codec, scene, tmp_path):
+    path = tmp_path / "a.zarr"
+    image = scene.tgt.rename("b").drop_encoding().to_dataset()
+    image.to_zarr(path, encoding={"x": {OPTION: codec}}, zarr_format=2)
+    (path / "x" / "0").write_bytes((path / "x" / "0").read_bytes()[:60])
+    with pytest.raises(OptionError, match="cannot be opened, it may be damaged"):
+        xcoreg.open_raster(path)
 
 
 @pytest.mark.parametrize("chunks", [None, {}])

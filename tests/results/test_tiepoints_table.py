@@ -1,5 +1,6 @@
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def read(path):
     import pandas as pd
 
     gpd = pytest.importorskip("geopandas")
-    readers = {".csv": pd.read_csv, ".parquet": gpd.read_parquet}
+    readers = {".csv": partial(pd.read_csv, engine="python"), ".parquet": gpd.read_parquet}
     return readers.get(path.suffix, gpd.read_file)(path)
 
 

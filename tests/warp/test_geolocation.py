@@ -11,6 +11,7 @@ import rasterio
 import rasterio.warp
 from affine import Affine
 from click.testing import CliRunner
+from scipy.ndimage import map_coordinates
 from xarray import DataArray, Dataset, open_dataset
 
 import xcoreg
@@ -43,9 +44,9 @@ def swath(scene):
     """The target's brightness, seen through the geometry of a swath, and longitudes and latitudes of the pixels."""
     row, col = np.mgrid[:260, :280].astype(float)
     x, y = curved(col, row)
-    at = DataArray(x, dims=("y", "x")), DataArray(y, dims=("y", "x"))
-    values = scene.tgt.astype(float).interp(x=at[0], y=at[1], method="cubic").values
-    return np.where(np.isfinite(values), values, np.nan).astype(np.float32), *transform_points(32633, 4326, x, y)
+    at = (scene.tgt.y[0].item() - y) / 10, (x - scene.tgt.x[0].item()) / 10
+    values = map_coordinates(scene.tgt.values.astype(float), at, cval=np.nan)
+    return values.astype(np.float32), *transform_points(32633, 4326, x, y)
 
 
 def as_coordinates(swath, dims=("y", "x"), names=("lon", "lat"), attrs=({}, {})):

@@ -65,6 +65,8 @@ def indexed(scene, raster, crs, name="spatial_ref"):
     """The target with indexes alone."""
     image = xr.DataArray(scene.tgt.values, dims=("y", "x"), name="nir")
     if raster:
+        if not hasattr(xr.Coordinates, "from_xindex"):
+            pytest.skip("xarray before 2025.4 has no indexes without coordinates")
         index = RasterIndex.from_transform(Affine(10, 0, 300000, 0, -10, 5900040), width=200, height=200, crs=raster)
         image = image.assign_coords(xr.Coordinates.from_xindex(index))
     else:

@@ -61,7 +61,8 @@ def test_a_fit_is_applied_to_another_band(bare, scene):
     assert (fit.shift.dx, fit.shift.dy) == pytest.approx((10 * SHIFT[0], -10 * SHIFT[1]), abs=0.5)
     mask = (bare > float(bare.mean())).astype(np.uint8)
     fixed = mask.coreg.apply(fit, like=scene.ref, resampling="nearest", nodata=255)
-    truth = (scene.tgt > float(bare.mean())).astype(np.uint8).coreg.apply(fit, like=scene.ref, resampling="nearest")
+    apply = {"like": scene.ref, "resampling": "nearest", "nodata": 255}
+    truth = (scene.tgt > float(bare.mean())).astype(np.uint8).coreg.apply(fit, **apply)
     assert np.mean(fixed.values[INNER] != truth.values[INNER]) < 0.01
 
 

@@ -34,7 +34,7 @@ from xcoreg.files import (
 from xcoreg.georef import read_prj
 from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
-from xcoreg.raster.bands import arrays_of, check_chunks, report_damage, spatial_dims, to_band
+from xcoreg.raster.bands import arrays_of, check_chunks, check_stored, report_damage, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
 from xcoreg.raster.grid import LONGEST
@@ -288,8 +288,12 @@ def _unreadable(path: Any, message: str) -> OptionError:
 
 
 def _open_zarr(path: Any, group: str | None) -> Dataset:
-    require("zarr", extra="zarr")
+    zarr = require("zarr", extra="zarr")
     try:
+        if is_zarr(Path(path)):  # xarray reads coordinates at once
+            arrays = (one for _, one in zarr.open_group(str(path), mode="r", path=group).arrays())
+            for each in (one for one in arrays if one.ndim == 1):
+                check_stored(each, (slice(None),))
         # Of stores without consolidated metadata.
         warnings.simplefilter("ignore", RuntimeWarning)
         image: Dataset = open_zarr(path, group=group, chunks=None, mask_and_scale=False, decode_coords="all")

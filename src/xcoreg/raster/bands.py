@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -298,7 +299,18 @@ def height_scaling(array: DataArray, position: int = 0) -> tuple[float, float]:
     gain, offset = entry_of(array, "scales", position), entry_of(array, "offsets", position)
     gain = array.attrs.get("scale_factor") if gain is None else gain
     offset = array.attrs.get("add_offset") if offset is None else offset
-    return (1.0 if gain is None else float(gain)), (0.0 if offset is None else float(offset))
+    return _finite("scale", gain, 1.0), _finite("offset", offset, 0.0)
+
+
+def _finite(what: str, value: Any, neutral: float) -> float:
+    """Read a number of the attributes of an image; a scale of zero would lose all values."""
+    try:
+        number = neutral if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or (neutral and not number):
+        raise OptionError(f"the {what} of the heights is {str(value)[:40]!r} in da.attrs: set a number, or delete it")
+    return number
 
 
 def common_unit(
@@ -343,7 +355,7 @@ class _StoredArray(BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            _check_blosc(self.array.get_array(), key.tuple)
+            check_stored(self.array.get_array(), key.tuple)
             return self.array[key]
         except STORE_ERRORS as error:
             place = ", ".join(
@@ -354,22 +366,44 @@ class _StoredArray(BackendArray):
             ) from error
 
 
-def _check_blosc(array: Any, key: Sequence[Any]) -> None:
-    """Refuse local chunks that are shorter than their Blosc header says: decompressing them would end the process.
+def check_stored(array: Any, key: Sequence[Any]) -> None:
+    """Refuse local chunks cut off before the end that their header names, or far larger inside than the array says.
 
-    array : zarr.Array; key : of slices, integers or arrays of integers. Shards and remote stores are not checked.
+    Their codecs trust the header: decompressing them would end the process, or fill the memory. Shards and remote
+    stores are not checked. array : of zarr 2 or 3; key : of slices, integers or arrays of integers.
     """
-    codecs = [type(one).__name__ for one in getattr(array, "compressors", ())]
-    root = getattr(getattr(array, "store", None), "root", None)
-    if root is None or array.shards is not None or not {"Blosc", "BloscCodec"} & {*codecs}:
+    codecs = array.compressors if hasattr(array, "compressors") else [array.compressor]
+    kinds = [kind for one in codecs if (kind := type(one).__name__.removesuffix("Codec")) in _HEADERS]
+    store = getattr(array, "chunk_store", None) or getattr(array, "store", None)  # of zarr 2, 3
+    root = getattr(store, "root", None) or getattr(store, "path", None)
+    if not kinds or root is None or getattr(array, "shards", None) is not None:
         return
-    parts = [
-        np.unique(np.arange(size)[part] // chunk)
-        for part, size, chunk in zip(key, array.shape, array.chunks, strict=True)
-    ]
-    for at in product(*(part.tolist() for part in parts)):
-        path = Path(root, array.path, array.metadata.encode_chunk_key(at))
+    name = array._chunk_key if hasattr(array, "_chunk_key") else array.metadata.encode_chunk_key
+    most = _EXPANDED * math.prod(array.chunks) * array.dtype.itemsize + 2**16
+    sides = zip(key, array.shape, array.chunks, strict=True)
+    parts = [np.unique(np.arange(size)[part] // chunk).tolist() for part, size, chunk in sides]
+    for at in product(*parts):
+        path = Path(root, "" if hasattr(array, "_chunk_key") else array.path, name(at))
         with suppress(FileNotFoundError), path.open("rb") as file:
-            header, size = file.read(16), path.stat().st_size
-            if len(header) < 16 or size < int.from_bytes(header[12:16], "little"):
-                raise ValueError(f"the chunk {path.name} is cut off after {size} bytes")
+            stored = path.stat().st_size
+            inside, needed = _HEADERS[kinds[-1]](file.read(18).ljust(18, b"\0"))
+            if stored < needed:
+                raise ValueError(f"the chunk {path.name} is cut off after {stored} bytes")
+            if inside > most:
+                raise ValueError(f"the chunk {path.name} holds {inside} bytes, and at most {most} belong there")
+
+
+def _zstd_size(head: bytes) -> tuple[int, int]:
+    """Read the size of what a Zstandard frame holds, if it names that."""
+    single = head[4] >> 5 & 1
+    at = 6 - single + (0, 1, 2, 4)[head[4] & 3]
+    return int.from_bytes(head[at : at + (single, 2, 4, 8)[head[4] >> 6]], "little"), 4
+
+
+# Bytes inside and bytes of the file, as the header of a chunk says: C-Blosc, Zstandard, LZ4 of numcodecs.
+_HEADERS: dict[str, Callable[[bytes], tuple[int, int]]] = {
+    "Blosc": lambda head: (int.from_bytes(head[4:8], "little"), max(16, int.from_bytes(head[12:16], "little"))),
+    "Zstd": _zstd_size,
+    "LZ4": lambda head: (int.from_bytes(head[:4], "little"), 4),
+}
+_EXPANDED = 16  # times the bytes of a chunk's pixels: what filters may make of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -387,6 +388,15 @@ def _grid_to_dict(grid: GeoBox) -> dict[str, Any]:
 def _grid_from_dict(data: dict[str, Any]) -> GeoBox:
     rows, cols = data["shape"]
     return GeoBox((int(rows), int(cols)), Affine(*data["transform"][:6]), data["crs"])
+
+
+def check_grids(*grids: GeoBox | None) -> None:
+    """Raise ValueError for a grid without area or without end: texts such as "nan" and 10**400 pass JSON."""
+    for one in (one for one in grids if one is not None):
+        if not one.affine.determinant or not all(map(math.isfinite, one.affine)):
+            raise ValueError("a grid without area")
+        if not 0 <= min(one.shape) <= max(one.shape) < 2**31:
+            raise ValueError(f"a grid of {one.shape} pixels")
 
 
 def _make(kind: type[_Kind], data: dict[str, Any]) -> _Kind:

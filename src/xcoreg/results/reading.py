@@ -11,6 +11,7 @@ from pyproj.exceptions import CRSError
 
 from xcoreg.errors import OptionError
 from xcoreg.results.coregistration import FORMAT, SCHEMA, Coregistration
+from xcoreg.results.details import check_grids
 
 
 def load_fit(path: str | Path) -> Coregistration:
@@ -61,8 +62,7 @@ def _check_model(fit: Coregistration) -> None:
 
 def _checked_fit(data: dict[str, Any]) -> Coregistration:
     fit = Coregistration.from_dict(data)
-    if not fit.grid.affine.determinant:
-        raise ValueError("a grid without area")
+    check_grids(fit.grid, fit.details.ref_grid)
     _check_model(fit)
     fit.summary()  # what cannot be reported now would break later
     return fit

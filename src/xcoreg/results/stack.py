@@ -22,7 +22,7 @@ from xcoreg.errors import MatchError, OptionError
 from xcoreg.files import replacing
 from xcoreg.georef.crs import unit_of
 from xcoreg.results.coregistration import Coregistration, Quality
-from xcoreg.results.details import Details, Origin
+from xcoreg.results.details import Details, Origin, check_grids
 from xcoreg.results.reading import read_result
 from xcoreg.results.shift import Shift
 from xcoreg.results.stack_adjust import adjust_stack, times_of
@@ -459,8 +459,7 @@ def _checked_stack(data: dict[str, Any]) -> StackFit:
         raise ValueError(f"{len(stack.fields)} fields of {n} dates")
     if ends.size and not 0 <= ends.min() <= ends.max() < n:
         raise ValueError("pairs of dates that are not there")
-    if not all(one.affine.determinant for one in (stack.grid, *(one.grid for one in stack.dates))):
-        raise ValueError("a grid without area")
+    check_grids(stack.grid, *(one.grid for one in stack.dates))
     texts = (stack.datum, stack.date, *stack.datum_dates, *stack.kinds, *stack.quality.warnings)
     if not all(isinstance(one, str) for one in texts):
         raise TypeError("a name, a date or a warning that is no text")
