@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy  # its parts are loaded when they are used: a first call needs few
 from scipy.special import chdtri
 
 from xcoreg.core import Bools, Floats, Ints
@@ -143,7 +143,7 @@ def neighbour_residuals(positions: Floats, moves: Floats, use: Bools | None = No
 def _neighbours(positions: Floats, wanted: Ints, known: Ints) -> tuple[Ints, Floats]:
     """Nearest known positions without the position itself: (m, k) indices and distances."""
     count = min(_NEAREST, len(known) - 1)
-    far, nearest = cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
+    far, nearest = scipy.spatial.cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
     index = known[nearest]
     # The position itself need not come first: another one may coincide with it.
     own = index == wanted[:, None]
