@@ -89,3 +89,21 @@ def test_import_times_can_be_listed():
 def test_import_loads_nothing_heavy():
     script = "import sys, xcoreg; print({'numpy', 'scipy', 'xarray', 'click'} & {*sys.modules} or None)"
     assert python(script).stdout == "None\n"
+
+
+def test_a_first_match_loads_only_the_parts_of_scipy_that_it_uses():
+    script = """
+import sys, numpy as np, rioxarray, xarray, xcoreg
+ground = np.random.default_rng(1).standard_normal((164, 164)).astype("float32")
+for axis in (0, 1, 0, 1, 0, 1):
+    ground = np.roll(ground, 1, axis) + 2 * ground + np.roll(ground, -1, axis)
+x, y = np.arange(160) + 0.5, 160 - np.arange(160)
+cuts = [ground[k : k + 160, k : k + 160] for k in (0, 2)]
+ref, tgt = (xarray.DataArray(cut, {"y": y, "x": x}, ("y", "x")).rio.write_crs(32633) for cut in cuts)
+before = set(sys.modules)
+shift = xcoreg.match(tgt, ref).shift
+print(round(shift.dcol), round(shift.drow))
+parts = {f"scipy.{name}" for name in ("spatial", "linalg", "interpolate", "optimize")}
+print(sorted(parts & (set(sys.modules) - before)))
+"""
+    assert python(script).stdout.split("\n")[:2] == ["2 2", "[]"]

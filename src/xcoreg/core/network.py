@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import scipy  # its optimize is loaded when it is used: it is not needed by a first call
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.robust import MEDIAN_RADIUS, biweight
@@ -66,8 +64,10 @@ class Network:
         return {}
 
     def _connected(self, used: Bools) -> Ints:
-        edges = coo_array((np.ones(int(used.sum())), (self.target[used], self.reference[used])), (self.n, self.n))
-        label = connected_components(edges, directed=False)[1]
+        edges = scipy.sparse.coo_array(
+            (np.ones(int(used.sum())), (self.target[used], self.reference[used])), (self.n, self.n)
+        )
+        label = scipy.sparse.csgraph.connected_components(edges, directed=False)[1]
         size = np.bincount(label)
         first = np.array([np.flatnonzero(label == one)[0] for one in range(len(size))])
         order = np.lexsort((first, -size))
@@ -78,20 +78,20 @@ class Network:
         return np.asarray(places[..., self.target, :] - places[..., self.reference, :])
 
     @cached_property
-    def spread(self) -> csr_array:
+    def spread(self) -> scipy.sparse.csr_array:
         """(m, n * n): what the weight of each pair adds to the normal matrix."""
         m, t, r = len(self.target), self.target, self.reference
         cols = np.concatenate([t * self.n + t, r * self.n + r, t * self.n + r, r * self.n + t])
         signs = np.repeat([1.0, 1.0, -1.0, -1.0], m)
-        return csr_array((signs, (np.tile(np.arange(m), 4), cols)), (m, self.n * self.n))
+        return scipy.sparse.csr_array((signs, (np.tile(np.arange(m), 4), cols)), (m, self.n * self.n))
 
     @cached_property
-    def incidence(self) -> csr_array:
+    def incidence(self) -> scipy.sparse.csr_array:
         """(m, n): +1 for the target of a pair, -1 for its reference."""
         m = len(self.target)
         signs = np.repeat([1.0, -1.0], m)
         ends = np.concatenate([self.target, self.reference]), np.tile(np.arange(m), 2)
-        return csr_array((signs, ends), (self.n, m)).T
+        return scipy.sparse.csr_array((signs, ends), (self.n, m)).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,7 @@ def _weights(cov: Floats) -> Floats:
     return np.asarray(np.linalg.inv(cov))
 
 
-def _solve(net: Network, move: Floats, weight: Floats, spread: csr_array) -> tuple[Floats, Floats]:
+def _solve(net: Network, move: Floats, weight: Floats, spread: scipy.sparse.csr_array) -> tuple[Floats, Floats]:
     """Places (w, n, 2) of least squares, minimum norm in every group, and the normal matrices (w, 2n, 2n), regular."""
     n = net.n
     normal = np.empty((len(move), 2, n, 2, n))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy  # its parts are loaded when they are used: a first call needs few
 from scipy.special import chdtri
 
 from xcoreg.core import Bools, Floats, Ints
@@ -195,7 +195,7 @@ def _explained(design: Floats, moves: Floats, weight: Floats) -> tuple[Floats, F
 def _neighbours(positions: Floats, wanted: Ints, known: Ints, most: int = _NEAREST) -> tuple[Ints, Floats]:
     """Nearest known positions without the position itself: (m, k) indices and distances."""
     count = min(most, len(known) - 1)
-    far, nearest = cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
+    far, nearest = scipy.spatial.cKDTree(positions[known]).query(positions[wanted], k=range(1, count + 2))
     index = known[nearest]
     # The position itself need not come first: another one may coincide with it.
     own = index == wanted[:, None]

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from affine import Affine
-from scipy.spatial import Delaunay, cKDTree
 
 from xcoreg.core import Floats, Ints
 from xcoreg.errors import OptionError
@@ -279,12 +279,12 @@ def find_fold(fit: GCPFit) -> tuple[str, Ints] | None:
     used = np.flatnonzero(fit.weights > 0)
     places = np.stack(fit.scale.to_unit(fit.gcps.col[used], fit.gcps.row[used]), axis=-1)
     ground = np.stack(fit.scale.from_ground(fit.gcps.x[used], fit.gcps.y[used]), axis=-1)
-    mesh = Delaunay((places - places.min(axis=0)) / np.ptp(places, axis=0))
+    mesh = scipy.spatial.Delaunay((places - places.min(axis=0)) / np.ptp(places, axis=0))
     flipped, areas = _flipped_triangles(mesh.simplices, places, ground)
     folded, at, singular = _sample_slopes(fit, places, mesh, ground)
     contradict = used.size < _FEW and areas[flipped].sum() > _FLIPPED * areas.sum()
     contradict = contradict and _unexplained(places, ground) > _UNEXPLAINED
-    near = np.unique(np.append(mesh.simplices[flipped], cKDTree(places).query(at[folded])[1]).astype(int))
+    near = np.unique(np.append(mesh.simplices[flipped], scipy.spatial.cKDTree(places).query(at[folded])[1]).astype(int))
     missed = _misfits(places, ground)
     wild = folded.any() and (missed[near] > _WILD * np.median(missed)).any()
     if not (singular or contradict or wild or folded.mean() > _FOLDED):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy  # its parts are loaded when they are used: a first call needs few
 
 from xcoreg.core import Floats
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
@@ -255,7 +255,7 @@ def _extent(values: Floats) -> Floats:
 
 def _twins(first: Floats, second: Floats, unit: float) -> tuple[int, int] | None:
     """Two rows at one place, if any."""
-    pairs = cKDTree(np.stack([first, second], axis=-1)).query_pairs(unit, output_type="ndarray")
+    pairs = scipy.spatial.cKDTree(np.stack([first, second], axis=-1)).query_pairs(unit, output_type="ndarray")
     return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
 
 

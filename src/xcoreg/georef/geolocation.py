@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from xcoreg.core import Floats, monomials
 from xcoreg.errors import OptionError
@@ -215,12 +215,12 @@ class GeolocationGround:
         return at
 
     @cached_property
-    def _starts(self) -> tuple[cKDTree, NDArray[np.intp]]:
+    def _starts(self) -> tuple[scipy.spatial.cKDTree, NDArray[np.intp]]:
         """Known nodes where searches start: a tree of their places, and their columns and rows (2, k)."""
         row, col = np.nonzero(self._known)
         apart = int(np.ceil(np.sqrt(row.size / _STARTS)))
         at = np.stack([col, row])[:, (row % apart == 0) & (col % apart == 0)]
-        return cKDTree(self._planar[:, at[1], at[0]].T), at
+        return scipy.spatial.cKDTree(self._planar[:, at[1], at[0]].T), at
 
 
 def _grown(planar: Floats, axis: int) -> Floats:

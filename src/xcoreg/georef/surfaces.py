@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import linalg
+import scipy  # its parts are loaded when they are used: a first call needs few
 
 from xcoreg.core import Floats, Ints, exponents, monomials
 
@@ -167,7 +167,7 @@ def fit_spline(u: Floats, v: Floats, ground: Floats) -> tuple[Spline, Floats]:
     system[:n, :n] = _kernel(_squares(u, u, v, v))
     plane = np.stack([np.ones(n), u, v], axis=-1)
     system[:n, n:], system[n:, :n] = plane, plane.T
-    inverse = linalg.inv(system, check_finite=False)
+    inverse = scipy.linalg.inv(system, check_finite=False)
     wanted = np.concatenate([ground, np.zeros((3, 2))])
     coefs = inverse @ wanted
     coefs += inverse @ (wanted - system @ coefs)  # once refined, the points are met to round-off
@@ -263,7 +263,7 @@ def _cut(u: Floats, v: Floats) -> tuple[int, float, float] | None:
 
 def _flatness(u: Any, v: Any) -> float:
     """Ratio of the smaller to the larger spread of points, in any direction: 0 on a line."""
-    spread = linalg.svdvals(np.stack([u - u.mean(), v - v.mean()], axis=-1))
+    spread = scipy.linalg.svdvals(np.stack([u - u.mean(), v - v.mean()], axis=-1))
     return float(spread[-1] / spread[0]) if spread[0] > 0 else 0.0
 
 

@@ -12,8 +12,8 @@ from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from xcoreg import lazy
 from xcoreg.core import Floats
@@ -329,7 +329,7 @@ class Guess:
 def interpolate(known: Floats, moves: Floats, places: Floats) -> Floats:
     """Interpolate vectors (m, 2) known at (m, 2) to places (n, 2) by a weighted plane through the nearest ones."""
     count = min(2 * _NEAREST, len(known))
-    distance, index = cKDTree(known).query(places, k=range(1, count + 1))
+    distance, index = scipy.spatial.cKDTree(known).query(places, k=range(1, count + 1))
     near = np.maximum(distance[:, -1:], 1e-9 * (1 + np.abs(places).max(initial=0)))
     weight = np.clip(1 - (distance / (1.001 * near)) ** 3, 1e-3, None) ** 3
     mean = (weight[..., None] * moves[index]).sum(1) / weight.sum(1)[:, None]

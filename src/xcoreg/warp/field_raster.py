@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from odc.geo.geobox import GeoBox
-from scipy.spatial import cKDTree
 from xarray import DataArray, Dataset
 
 from xcoreg import georef
@@ -81,7 +81,7 @@ def _usual_step(fit: Coregistration) -> float:
         return max(rows * gsd_y, cols * gsd_x) / _USUAL
 
     places = np.stack([good.x, good.y], axis=-1)
-    distance, _ = cKDTree(places).query(places, k=2)
+    distance, _ = scipy.spatial.cKDTree(places).query(places, k=2)
     return max(float(np.median(distance[:, 1])) / _PER_SPACING, gsd_x, gsd_y)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import scipy  # its parts are loaded when they are used: interpolate takes a fifth of a first call
-from scipy import sparse
 from scipy.ndimage import gaussian_filter
 
 from xcoreg.core import Bools, Floats
@@ -69,12 +68,12 @@ class Curve:
         """Give rare values less room: the inverse hyperbolic sine of a variable of the terrain."""
         return np.arcsinh((values - self.middle) / self.spread) if self.spread else np.asarray(values, np.float64)
 
-    def design(self, values: Floats) -> sparse.csr_array:
+    def design(self, values: Floats) -> scipy.sparse.csr_array:
         """Values (n,) of the basis functions at a variable: -> (n, number of coefficients)."""
         n = len(self.coef)
         knots = self.start + self.step * (np.arange(n + 4) - 3)
         inside = np.clip(self.stretched(values), self.start, self.start + self.step * (n - 3) * (1 - 1e-9))
-        return sparse.csr_array(scipy.interpolate.BSpline.design_matrix(inside, knots, 3))
+        return scipy.sparse.csr_array(scipy.interpolate.BSpline.design_matrix(inside, knots, 3))
 
     def at(self, values: Floats) -> Floats:
         """Corrections (n, k) at values of the variable."""
@@ -163,13 +162,13 @@ class BiasFit:
 def _columns(obs: Observation, ramp: list[Floats], curves: Sequence[Curve], variables: list[Floats], first: int) -> Any:
     """Sparse design: shift, constant, ramp, curves."""
     dense = np.stack([-obs.col, -obs.row, np.ones_like(obs.dh), *ramp][first:], 1).astype(np.float64)
-    parts: list[Any] = [sparse.csr_array(dense)]
+    parts: list[Any] = [scipy.sparse.csr_array(dense)]
     for curve, values in zip(curves, variables, strict=True):
         basis = curve.design(values)
         if curve.coef.shape[1] == 3:
-            parts += [sparse.diags_array(-part.astype(np.float64)) @ basis for part in (obs.col, obs.row)]
+            parts += [scipy.sparse.diags_array(-part.astype(np.float64)) @ basis for part in (obs.col, obs.row)]
         parts.append(basis)
-    return sparse.hstack(parts, format="csr")
+    return scipy.sparse.hstack(parts, format="csr")
 
 
 def fit_biases(
@@ -223,7 +222,7 @@ def _mean_rows(design: Any, curves: Sequence[Curve], plain: int, first: int) -> 
 
 def _covariance(design: Any, weights: Floats, residuals: Floats, places: Any, functional: Floats) -> Floats:
     """Covariance of linear functions of the coefficients, with correlated noise."""
-    normal = (design.T @ sparse.diags_array(weights) @ design).toarray()
+    normal = (design.T @ scipy.sparse.diags_array(weights) @ design).toarray()
     normal[np.diag_indices_from(normal)] += _RIDGE * np.diag(normal).mean() * 1e-2
     rows = functional @ np.linalg.inv(normal)
     influence = (design @ rows.T).T * (weights * residuals)
@@ -238,7 +237,7 @@ def _solve(design: Any, dh: Floats, chosen: Bools, plain: int) -> tuple[Floats, 
     for _ in range(4):
         spread = spread_of([residuals[chosen]])
         weights = biweight((residuals - spread.median) / max(TUKEY * spread.nmad, 1e-6)) * chosen
-        normal = (design.T @ sparse.diags_array(weights) @ design).toarray()
+        normal = (design.T @ scipy.sparse.diags_array(weights) @ design).toarray()
         ridge = np.full(len(normal), _RIDGE * np.diag(normal)[plain:].mean() if len(normal) > plain else 0.0)
         ridge[:plain] = 0.0
         normal[np.diag_indices_from(normal)] += ridge

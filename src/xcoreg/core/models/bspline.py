@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
+import scipy  # its parts are loaded when they are used: a first call needs few
 
 from xcoreg.core import Floats, Ints
 
@@ -140,10 +140,10 @@ def factorise(matrix: Floats) -> Factor:
     inverse, below = np.zeros((count, b, b)), np.zeros((count, reach, b, b))
     rest = np.concatenate([matrix, np.zeros((reach, *matrix.shape[1:]))])
     for j in range(count):
-        triangle, wrong = lapack.dpotrf(rest[j, 0], lower=1, clean=1)
+        triangle, wrong = scipy.linalg.lapack.dpotrf(rest[j, 0], lower=1, clean=1)
         if wrong:
             raise np.linalg.LinAlgError("the matrix is not positive definite")
-        inverse[j] = lapack.dtrtri(triangle, lower=1)[0]
+        inverse[j] = scipy.linalg.lapack.dtrtri(triangle, lower=1)[0]
         below[j] = rest[j, 1:] @ inverse[j].T
         for e in range(reach):
             rest[j + 1 + e, : reach - e] -= below[j, e:] @ below[j, e].T

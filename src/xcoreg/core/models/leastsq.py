@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from numpy.typing import ArrayLike
-from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.special import chdtri, fdtri
 
 from xcoreg.core import Bools, Floats, Ints
@@ -270,15 +270,15 @@ def typical_spacing(u: Floats, v: Floats) -> float:
     positions = np.unique(np.column_stack([u, v]), axis=0)
     if len(positions) < 2:
         return 0.0
-    return float(np.median(cKDTree(positions).query(positions, min(len(positions), 5))[0][:, -1]))
+    return float(np.median(scipy.spatial.cKDTree(positions).query(positions, min(len(positions), 5))[0][:, -1]))
 
 
 def half_planes(x: Floats, y: Floats) -> Floats:
     """Half-planes (m, 3) of the convex hull of positions (n,)."""
     middle = np.array([x.mean(), y.mean()])
     try:
-        sides = ConvexHull(np.column_stack([x, y]) - middle).equations
-    except QhullError:
+        sides = scipy.spatial.ConvexHull(np.column_stack([x, y]) - middle).equations
+    except scipy.spatial.QhullError:
         return np.empty((0, 3))
     sides[:, 2] -= sides[:, :2] @ middle
     return np.asarray(np.unique(sides, axis=0))

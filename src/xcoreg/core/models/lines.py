@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, broadcast, to_tuples
@@ -202,7 +202,7 @@ def _blocks(x: Floats, y: Floats, side: float) -> list[tuple[Bools, Bools]]:
     for fold in range(_FOLDS):
         left = (i + 2 * j) % _FOLDS == fold
         if left.any():
-            near = cKDTree(places[left]).query(places, p=np.inf)[0]
+            near = scipy.spatial.cKDTree(places[left]).query(places, p=np.inf)[0]
             used = (near >= side * (1 - 1e-9)) & ~left
             folds.append((left, used))
     return folds

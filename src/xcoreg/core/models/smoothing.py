@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy  # its parts are loaded when they are used: a first call needs few
 
 from xcoreg.core import Floats, Ints
 from xcoreg.core.models import bspline
@@ -77,7 +77,7 @@ def _losses(points: FitPoints, solutions: list[tuple[Basis, State, SplineSolutio
 
 def _neighbours(points: FitPoints, count: int) -> Ints:
     places = np.column_stack([points.u, points.v])
-    return np.asarray(cKDTree(places).query(places, min(count, len(points) - 1) + 1)[1][:, 1:])
+    return np.asarray(scipy.spatial.cKDTree(places).query(places, min(count, len(points) - 1) + 1)[1][:, 1:])
 
 
 def _neighbours_agree(points: FitPoints, state: State, smooth: SplineSolution, near: Ints) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: a first call needs few
 from numpy.typing import ArrayLike
-from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Pairs, broadcast, to_tuples
@@ -111,20 +111,20 @@ class Mesh:
 
 def triangulate(x: Floats, y: Floats) -> Ints:
     """Delaunay triangulation."""
-    triangles = Delaunay(np.column_stack([x - x.mean(), y - y.mean()])).simplices.astype(np.intp)
+    triangles = scipy.spatial.Delaunay(np.column_stack([x - x.mean(), y - y.mean()])).simplices.astype(np.intp)
     return np.asarray(triangles[np.lexsort(np.sort(triangles, axis=1).T[::-1])])
 
 
 def make_mesh(x: Floats, y: Floats, triangles: Ints) -> Mesh:
     """Index a triangulation: x, y (n,) float64; triangles (m, 3) int."""
     middle = np.array([x.mean(), y.mean()])
-    hull = ConvexHull(np.column_stack([x, y]) - middle).vertices
+    hull = scipy.spatial.ConvexHull(np.column_stack([x, y]) - middle).vertices
     first, second, third = (np.stack([x[corner], y[corner]], 1) for corner in triangles.T)
     sides = np.stack([first - third, second - third], 2)
     flat = np.abs(np.linalg.det(sides)) <= 1e-12 * (sides**2).sum((1, 2))
     triangles, sides = triangles[~flat], sides[~flat]
     if not len(triangles):
-        raise QhullError("the triangles have no area")
+        raise scipy.spatial.QhullError("the triangles have no area")
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
     along = max(int(np.sqrt(len(triangles))), 1)
     size = np.maximum(high - low, 1e-300) / along
@@ -262,7 +262,7 @@ def fit_piecewise(points: FitPoints, folds: int = 10) -> FitResult:
         corners, moved = _with_outline(detrended.subset(used))
         triangles = triangulate(corners.u, corners.v)
         residual, own, reach = _cross_validate(detrended, used, folds)
-    except QhullError as error:
+    except scipy.spatial.QhullError as error:
         raise Degenerate(f"the {len(points)} tie points are too clustered for piecewise", _FEWEST) from error
     rough, weights = _roughness(residual, points.covs + own, reach)
     spread = own + reach[:, None, None] * rough
@@ -297,7 +297,7 @@ def _with_outline(points: FitPoints) -> tuple[FitPoints, Floats]:
     -> points, and the squared distance of each from where it was measured.
     """
     at = np.column_stack([points.u, points.v])
-    hull = ConvexHull(at)
+    hull = scipy.spatial.ConvexHull(at)
     normals, first, second = hull.equations[:, :2], at[hull.simplices[:, 0]], at[hull.simplices[:, 1]]
     depth = -(at @ normals.T + hull.equations[:, 2])
     edges = second - first
