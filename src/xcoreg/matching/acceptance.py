@@ -16,6 +16,7 @@ from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
 from xcoreg.core.stripes import remove_stripes
+from xcoreg.core.structure import half_peaks
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
@@ -210,24 +211,20 @@ def quarters_disagree(
     return quarters if disagree.sum() * 2 >= ok.sum() else None
 
 
-# Quarters confirm an answer within so many matching pixels of those that are searched; of each window so many must.
-_CONFIRMS, _SEARCHED, _OF_FOUR = 1.5, 8.0, 3
+# Halves of a window confirm edges within so many px.
+_CONFIRMS = 1.5
 # Intensities confirm edges within so many matching pixels, where no other shift reaches three quarters of their peak.
 _SAME_PLACE, _DISTINCT = 1.0, 25.0
 
 
-def quarters_confirm(
-    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, make: Callable[[float], Matcher]
-) -> bool:
-    """Whether three of four quarters of windows show the answer, too: of edges alone one window is too little."""
-    size = found.size // 2
-    if size < _QUARTER or not inliers.any():
-        return False
+def halves_confirm(scene: Scene, found: WindowMatches, inliers: Bools) -> bool:
+    """Whether both halves of a window show its shift alone, in all the area: left and right, or upper and lower."""
     places, moves = found.places[inliers], found.moves[inliers]
-    reach = max(_SEARCHED, 0.1 * size)
-    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(reach))
-    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx, quarters.dy)) - move[:, None]))
-    return int((off <= _CONFIRMS).sum()) >= _OF_FOUR * int(inliers.sum())
+    if not len(places):
+        return False
+    images, rest = _cut_moved(scene, places, moves, found.size)
+    off = np.hypot(*np.moveaxis(half_peaks(*images) - rest[:, None], -1, 0)) <= _CONFIRMS
+    return bool((off[:, :2].all(1) | off[:, 2:].all(1)).any())
 
 
 def intensities_confirm(scene: Scene, edges: WindowMatches, inliers: Bools, before: list[WindowMatches]) -> bool:

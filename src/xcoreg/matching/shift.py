@@ -23,9 +23,9 @@ from xcoreg.matching.acceptance import (
     VAGUE,
     Acceptance,
     accept_windows,
+    halves_confirm,
     intensities_confirm,
     locked_to_pixel_grid,
-    quarters_confirm,
     quarters_disagree,
     repeats_elsewhere,
     settle_drift,
@@ -266,10 +266,7 @@ def _check_answer(
     if options.matcher == "structure" and few:
         # Edges that only one part of an image shares are those of a coast or a cloud, which move.
         of_many = len(answer.inliers) > _FEW
-        if of_many or not (
-            intensities_confirm(scene, last, inliers, before)
-            or quarters_confirm(scene, last, inliers, answer.move, options.match_function)
-        ):
+        if of_many or not (intensities_confirm(scene, last, inliers, before) or halves_confirm(scene, last, inliers)):
             return _rejected(answer, rounds, Status.NO_PEAK)
     if _may_repeat(last, inliers, options) and repeats_elsewhere(
         scene,
