@@ -109,11 +109,14 @@ def accept_windows(
     reach: float = np.inf,
     shared: Floats | None = None,
     dragged: Floats | None = None,
+    *,
+    confirmed: bool = False,
 ) -> Acceptance:
     """Decide whether windows agree on one shift, searched within reach: moves (n, 2); covs (n, 2, 2); others (n,).
 
     shared : (n, n); share of their pixels that windows have in common; dragged : (n,) px; how far a pattern of the
-    pixels drags fine detail of each: what is left of that is the same in all windows.
+    pixels drags fine detail of each: what is left of that is the same in all windows. confirmed : Whether one window
+    alone needs another witness anyway, so that of itself its chance is enough.
     """
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
     if not ok.any():
@@ -142,7 +145,8 @@ def accept_windows(
         found = Status.AMBIGUOUS
     elif agree == 1:
         needed = _ALONE if int(np.isin(status, TRIED[:4]).sum()) < _MATCHABLE else _ALONE_OF_MANY
-        found = Status.OK if trust[inliers][0] >= needed else Status.NO_PEAK
+        enough = chance <= CHANCE if confirmed and needed == _ALONE else trust[inliers][0] >= needed
+        found = Status.OK if enough else Status.NO_PEAK
     else:
         found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
     if agree > 1 and shared is not None and trust[inliers].max() < _ALONE_OF_MANY:

@@ -229,12 +229,15 @@ def _accept(rounds: list[WindowMatches], options: Options, scene: Scene) -> Acce
     reach = widest if limit is None else min(limit, widest)
     places = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.x, one.y), -1) for one in rounds])
     shared = shared_area(places, np.concatenate([np.full(len(one.x), float(one.size)) for one in rounds]))
-    dragged = np.concatenate([one.matches.pattern[:, 0] for one in rounds])
-    answer = accept_windows(moves, covs, status, reliability, reach, shared, dragged)
+    # Noise drags fine detail somewhere in every window; what windows do not agree on leaves nothing behind.
+    pattern, drift = (np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("pattern", "drift"))
+    dragged = pattern[:, 0] * shared_drift(drift[status == Status.OK])[0].drifts
+    by_edges = options.matcher == "structure"  # which other witnesses confirm
+    answer = accept_windows(moves, covs, status, reliability, reach, shared, dragged, confirmed=by_edges)
     if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
         return answer
     # Intensities that leave so much open are smooth slopes, which any two images may share.
-    vague = options.matcher != "structure" and np.linalg.eigvalsh(answer.cov)[-1] > VAGUE**2
+    vague = not by_edges and np.linalg.eigvalsh(answer.cov)[-1] > VAGUE**2
     if vague or not _improved(rounds, answer):
         found = Status.UNCONSTRAINED if vague else Status.NOT_IMPROVED
         return replace(answer, status=found, inliers=np.zeros_like(answer.inliers))
