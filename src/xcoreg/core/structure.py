@@ -110,8 +110,9 @@ def correlation_peaks(tgt: Side, ref: Side, max_shift: float | None = None) -> P
 def half_peaks(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
     """Corrections (n, 4, 2), px, that the left, right, upper and lower half of windows (n, rows, cols) show alone."""
     (one, two), _ = prepare(tgt, ref, tgt_valid, ref_valid)
-    row, col = np.indices(ref.shape[1:], sparse=True)
-    halves = [col < col.size // 2, col >= col.size // 2, row < row.size // 2, row >= row.size // 2]
+    rows, cols = ref.shape[1:]
+    left, upper = np.arange(cols) < cols // 2, (np.arange(rows) < rows // 2)[:, None]
+    halves = left, ~left, upper, ~upper
     seen = [tgt_valid & ref_valid & half for half in halves]
     limit = search_reach(ref.shape, None)
     return np.stack([correlation_peaks(Side.of(one, half), Side.of(two, half), limit).move for half in seen], 1)
