@@ -46,11 +46,11 @@ class Trial(NamedTuple):
     windows: str
 
 
-def nonsense(task: tuple[str, int, str, str]) -> Trial:
-    kind, seed, matcher, verb = task
+def nonsense(task: tuple[str, int, str, str, tuple[int, ...]]) -> Trial:
+    kind, seed, matcher, verb, sizes = task
     rng = np.random.default_rng([seed, crc32(kind.encode())])
-    rows = int(rng.choice(_SIZES)) if rng.random() < 0.97 else 800
-    cols = int(rng.choice(_SIZES)) if rng.random() < 0.25 else rows
+    rows = int(rng.choice(sizes)) if rng.random() < 0.97 else 2 * max(sizes)
+    cols = int(rng.choice(sizes)) if rng.random() < 0.25 else rows
     options = _OPTIONS[rng.integers(len(_OPTIONS))]
     if kind in _REPEATING:
         options = {name: value for name, value in options.items() if name != "max_shift"}
@@ -111,6 +111,7 @@ def main() -> None:
         "pairs": {"type": int, "help": "nonsense pairs, default 1100 (110 when quick)"},
         "kinds": {"nargs": "*", "default": list(KINDS), "help": "only these"},
         "matcher": {"nargs": "*", "choices": ["auto", "phase", "structure"], "default": ["auto"]},
+        "sizes": {"nargs": "*", "type": int, "default": list(_SIZES), "help": "sides of the images, px"},
         "verb": {"nargs": "*", "choices": ["match", "match_local"], "default": ["match"]},
         "true": {"type": int, "default": 100, "help": "true pairs of each size and texture"},
         "jobs": {"type": int, "default": min(2, os.cpu_count() or 1)},
@@ -120,7 +121,7 @@ def main() -> None:
     each = max(1, -(-(args.pairs or (110 if args.quick else 1100)) // len(args.kinds)))
     totals = []
     for verb, matcher in [(verb, matcher) for verb in args.verb for matcher in args.matcher]:
-        tasks = [(kind, args.seed + i, matcher, verb) for i in range(each) for kind in args.kinds]
+        tasks = [(kind, args.seed + i, matcher, verb, tuple(args.sizes)) for i in range(each) for kind in args.kinds]
         trials = spread(nonsense, tasks, args.jobs, f"{verb}, {matcher}")
         name = f"`{verb}`, matcher='{matcher}'"
         report.table(f"Pairs that must be refused: {name}", nonsense_table(trials), "Wanted: at most 1 in 1000.")

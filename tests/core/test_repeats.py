@@ -40,8 +40,21 @@ def test_two_circles_along_each_side_are_a_pattern_already():
     )
     valid = np.ones(tgt.shape, bool)
     assert fits_elsewhere(tgt, ref, valid, valid, by_edges=False)
-    stretched = [np.repeat(one, 2, axis=2)[:, :, :64] for one in (tgt, ref)]
-    assert not fits_elsewhere(*stretched, valid, valid, by_edges=False)
+
+
+@pytest.mark.parametrize("by_edges", [False, True])
+def test_few_circles_show_no_lattice_and_fit_each_other(by_edges):
+    rng = np.random.default_rng(6)
+    y, x = (np.mgrid[:64, :64] + 5) / 34
+    inside = np.hypot(x / 2 % 1 - 0.5, y % 1 - 0.5) < 0.46
+    level = rng.uniform(0.5, 2, (2, 3, 3))
+    noise = 0.1 * rng.standard_normal((2, 1, 64, 64))
+    one, other = (np.where(inside, part[y.astype(int), (x / 2).astype(int)], 0) for part in level)
+    valid = np.ones((1, 64, 64), bool)
+    assert fits_elsewhere(np.float32(one + noise[0]), np.float32(other + noise[1]), valid, valid, by_edges=by_edges)
+    textured = one + 0.5 * gaussian_filter(rng.standard_normal((64, 64)), 1.5) / 0.19
+    same = [np.float32(textured + part) for part in noise]
+    assert not fits_elsewhere(*same, valid, valid, by_edges=by_edges)
 
 
 def test_the_same_place_of_a_pattern_stands_out():

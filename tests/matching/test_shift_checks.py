@@ -6,10 +6,11 @@ import pytest
 
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
+from xcoreg.core.structure import half_peaks
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
-from xcoreg.matching import acceptance
-from xcoreg.matching.acceptance import intensities_confirm, locked_to_pixel_grid, quarters_disagree
+from xcoreg.matching import acceptance, shift
+from xcoreg.matching.acceptance import halves_confirm, intensities_confirm, locked_to_pixel_grid, quarters_disagree
 from xcoreg.matching.options import check_options
 from xcoreg.matching.result import BY_EDGES
 from xcoreg.matching.scene import prepare
@@ -116,7 +117,8 @@ def test_half_of_the_votes_decide_as_all_do(votes, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_a_small_window_of_edges_is_believed_where_intensities_peak_there_too(seed):
+def test_a_small_window_of_edges_is_believed_where_intensities_peak_there_too(seed, monkeypatch):
+    monkeypatch.setattr(shift, "halves_confirm", lambda *_: False)
     both = pair((64, 64), shift=(2.3, -1.6), snr_db=30, texture=Texture(exponent=1.5), seed=seed)
     values = both.tgt.values.astype(float)
     folded = both.tgt.copy(data=(1000 + np.abs(values - np.quantile(values, 0.35))).astype(both.tgt.dtype))
@@ -125,6 +127,26 @@ def test_a_small_window_of_edges_is_believed_where_intensities_peak_there_too(se
     fit = match(folded, both.ref)
     assert fit.quality.warnings[-1] == BY_EDGES
     assert np.hypot(fit.shift.dcol - 2.3, fit.shift.drow + 1.6) < 0.1
+
+
+def test_halves_confirm_what_both_of_them_show(shifted):
+    scene, windows, _ = shifted
+    assert halves_confirm(scene, windows, ALL)
+    assert not halves_confirm(scene, windows, ~ALL)
+    assert not halves_confirm(scene, replace(windows, dx=windows.dx + 30), ALL)  # 3 px further
+
+
+@pytest.mark.parametrize(("corner", "confirmed"), [((64, 128), True), ((64, 64), False)])
+def test_half_of_a_window_that_shows_another_place_confirms_nothing(corner, confirmed):
+    """Of a window whose lower part differs the left and right halves still agree; of one quarter alone nothing does."""
+    both = pair((128, 128), shift=(2.3, -1.6), snr_db=20, seed=3)
+    other = pair((128, 128), snr_db=20, seed=4)
+    values = other.tgt.values.copy()
+    values[: corner[0], : corner[1]] = both.tgt.values[: corner[0], : corner[1]]
+    ok = np.ones((1, 128, 128), bool)
+    off = half_peaks(np.float32(values[None]), np.float32(both.ref.values[None]), ok, ok)[0] - (2.3, -1.6)
+    near = np.hypot(*off.T) < 1.5
+    assert (near[:2].all() or near[2:].all()) == confirmed
 
 
 def intensities(windows, move, **changes):

@@ -25,8 +25,10 @@ _REPEATS, _PERIODS = 0.2, 0.5
 _FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields alike make one pair
 _SQUARE = 0.1  # four are one, too, if they are the corners of a square within this share: all that small windows show
 _VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
-# Another period fits the edges as well if it has more than this share of the correlation of the answer.
-_AS_WELL = 0.9
+_AS_WELL = 0.9  # another period fits the edges as well if it has more than this share of the correlation of the answer
+# Few cells show no lattice: where one image has a period at all, any peak with a larger share of edges (answers of
+# intensities, of edges) and of intensities fits as well. Of 47 such crops of real pairs, 64 to 100 px, two have one.
+_OF_FEW, _OF_INTENSITIES = (0.7, 0.8), 0.8
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
 _CHANCE = 1e-4  # largest chance that cells of unrelated brightness correlate by so much better at the answer
 
@@ -53,25 +55,32 @@ def fits_elsewhere(
     lags = _Lags(tgt.shape[1:])
     seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
     images = list(zip((tgt, ref), seen, strict=True))
-    # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then.
+    # Rows of a few pixels are too fine for edges. Most images repeat nothing: of several windows the other one is not
+    # asked then. One window alone may show a period in one image only.
     edges, fine = ([make(*images[0])] for make in (_edges, _fine))
     alike = [[lags.correlation(one, one, seen[0], seen[0])] for (one,) in (edges, fine)]
-    if all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
+    if len(tgt) > 1 and all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
         return False
     for make, fields, found in zip((_edges, _fine), (edges, fine), alike, strict=True):
         fields.append(make(*images[1]))
         found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
+    within = np.ones(lags.near.shape, bool)
+    if move is not None and np.isfinite(limit):
+        at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
+        within = np.maximum(*at) <= limit / factor
+    bands = [_band_pass(*one) for one in images]
+    if any(lags.periods(one).any() for found in alike for one in found):
+        rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
+        if rivals[0] > _OF_FEW[by_edges] and rivals[1] > _OF_INTENSITIES:
+            return True
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
     if int(peaks.sum()) < _FEWEST and not lags.square(peaks):
         return False
     cell = float((lags.row**2 + lags.col**2)[peaks].min())
-    there = ndimage.binary_dilation(peaks, np.ones((3, 3)))
-    if move is not None and np.isfinite(limit):
-        at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
-        there &= np.maximum(*at) <= limit / factor
+    there = ndimage.binary_dilation(peaks, np.ones((3, 3))) & within
     if not there.any():
         return False
-    fields = edges if by_edges else [_band_pass(*one) for one in images]
+    fields = edges if by_edges else bands
     fit = lags.correlation(*fields, *seen)
     here, other = (float(np.clip(fit[some].max(), 1e-3, 0.9999)) for some in (lags.near, there))
     if by_edges:
@@ -104,6 +113,10 @@ class _Lags:
         power = power * (np.roll(power[::-1, ::-1], 1, (0, 1)) if same else self._sum(seen, self._modes(two * two)))
         enough = common > _COMMON * common[0, 0]
         return np.where(enough, both / np.sqrt(np.maximum(power, 1e-12 * power.max() + 1e-30)), 0.0)
+
+    def rival(self, fit: Floats, within: Bools) -> float:
+        """Highest peak of a correlation at some lags beyond the main lobe and a valley, over that in the lobe."""
+        return float(fit[self.periods(fit) & within].max(initial=0)) / max(float(fit[self.near].max()), 1e-3)
 
     def periods(self, similar: Floats) -> Bools:
         """Peaks of an autocorrelation with a valley before them: along a coast or a road it falls without one."""

@@ -107,6 +107,17 @@ def correlation_peaks(tgt: Side, ref: Side, max_shift: float | None = None) -> P
     return _peaks(_correlate(tgt, ref), limit)
 
 
+def half_peaks(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
+    """Corrections (n, 4, 2), px, that the left, right, upper and lower half of windows (n, rows, cols) show alone."""
+    (one, two), _ = prepare(tgt, ref, tgt_valid, ref_valid)
+    rows, cols = ref.shape[1:]
+    left, upper = np.arange(cols) < cols // 2, (np.arange(rows) < rows // 2)[:, None]
+    halves = left, ~left, upper, ~upper
+    seen = [tgt_valid & ref_valid & half for half in halves]
+    limit = search_reach(ref.shape, None)
+    return np.stack([correlation_peaks(Side.of(one, half), Side.of(two, half), limit).move for half in seen], 1)
+
+
 def structure_scout(
     tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, /, *, max_shift: float | None = None
 ) -> Floats:

@@ -16,6 +16,7 @@ from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
 from xcoreg.core.stripes import remove_stripes
+from xcoreg.core.structure import half_peaks
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.options import Matcher
@@ -108,11 +109,14 @@ def accept_windows(
     reach: float = np.inf,
     shared: Floats | None = None,
     dragged: Floats | None = None,
+    *,
+    confirmed: bool = False,
 ) -> Acceptance:
     """Decide whether windows agree on one shift, searched within reach: moves (n, 2); covs (n, 2, 2); others (n,).
 
     shared : (n, n); share of their pixels that windows have in common; dragged : (n,) px; how far a pattern of the
-    pixels drags fine detail of each: what is left of that is the same in all windows.
+    pixels drags fine detail of each: what is left of that is the same in all windows. confirmed : Whether one window
+    alone needs another witness anyway, so that of itself its chance is enough.
     """
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
     if not ok.any():
@@ -141,7 +145,8 @@ def accept_windows(
         found = Status.AMBIGUOUS
     elif agree == 1:
         needed = _ALONE if int(np.isin(status, TRIED[:4]).sum()) < _MATCHABLE else _ALONE_OF_MANY
-        found = Status.OK if trust[inliers][0] >= needed else Status.NO_PEAK
+        enough = chance <= CHANCE if confirmed and needed == _ALONE else trust[inliers][0] >= needed
+        found = Status.OK if enough else Status.NO_PEAK
     else:
         found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
     if agree > 1 and shared is not None and trust[inliers].max() < _ALONE_OF_MANY:
@@ -210,24 +215,20 @@ def quarters_disagree(
     return quarters if disagree.sum() * 2 >= ok.sum() else None
 
 
-# Quarters confirm an answer within so many matching pixels of those that are searched; of each window so many must.
-_CONFIRMS, _SEARCHED, _OF_FOUR = 1.5, 8.0, 3
+# Halves of a window confirm edges within so many px.
+_CONFIRMS = 1.5
 # Intensities confirm edges within so many matching pixels, where no other shift reaches three quarters of their peak.
 _SAME_PLACE, _DISTINCT = 1.0, 25.0
 
 
-def quarters_confirm(
-    scene: Scene, found: WindowMatches, inliers: Bools, move: Floats, make: Callable[[float], Matcher]
-) -> bool:
-    """Whether three of four quarters of windows show the answer, too: of edges alone one window is too little."""
-    size = found.size // 2
-    if size < _QUARTER or not inliers.any():
-        return False
+def halves_confirm(scene: Scene, found: WindowMatches, inliers: Bools) -> bool:
+    """Whether both halves of a window show its shift alone, in all the area: left and right, or upper and lower."""
     places, moves = found.places[inliers], found.moves[inliers]
-    reach = max(_SEARCHED, 0.1 * size)
-    quarters = match_windows(scene, _quarters(places, size, scene), size, moves.repeat(4, axis=0), make(reach))
-    off = np.hypot(*(np.stack(vector_to_pixel(scene.linear, quarters.dx, quarters.dy)) - move[:, None]))
-    return int((off <= _CONFIRMS).sum()) >= _OF_FOUR * int(inliers.sum())
+    if not len(places):
+        return False
+    images, rest = _cut_moved(scene, places, moves, found.size)
+    off = np.hypot(*np.moveaxis(half_peaks(*images) - rest[:, None], -1, 0)) <= _CONFIRMS
+    return bool((off[:, :2].all(1) | off[:, 2:].all(1)).any())
 
 
 def intensities_confirm(scene: Scene, edges: WindowMatches, inliers: Bools, before: list[WindowMatches]) -> bool:

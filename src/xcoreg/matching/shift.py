@@ -23,9 +23,9 @@ from xcoreg.matching.acceptance import (
     VAGUE,
     Acceptance,
     accept_windows,
+    halves_confirm,
     intensities_confirm,
     locked_to_pixel_grid,
-    quarters_confirm,
     quarters_disagree,
     repeats_elsewhere,
     settle_drift,
@@ -229,12 +229,15 @@ def _accept(rounds: list[WindowMatches], options: Options, scene: Scene) -> Acce
     reach = widest if limit is None else min(limit, widest)
     places = np.concatenate([np.stack(vector_to_pixel(scene.linear, one.x, one.y), -1) for one in rounds])
     shared = shared_area(places, np.concatenate([np.full(len(one.x), float(one.size)) for one in rounds]))
-    dragged = np.concatenate([one.matches.pattern[:, 0] for one in rounds])
-    answer = accept_windows(moves, covs, status, reliability, reach, shared, dragged)
+    # Noise drags fine detail somewhere in every window; what windows do not agree on leaves nothing behind.
+    pattern, drift = (np.concatenate([getattr(one.matches, name) for one in rounds]) for name in ("pattern", "drift"))
+    dragged = pattern[:, 0] * shared_drift(drift[status == Status.OK])[0].drifts
+    by_edges = options.matcher == "structure"  # which other witnesses confirm
+    answer = accept_windows(moves, covs, status, reliability, reach, shared, dragged, confirmed=by_edges)
     if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
         return answer
     # Intensities that leave so much open are smooth slopes, which any two images may share.
-    vague = options.matcher != "structure" and np.linalg.eigvalsh(answer.cov)[-1] > VAGUE**2
+    vague = not by_edges and np.linalg.eigvalsh(answer.cov)[-1] > VAGUE**2
     if vague or not _improved(rounds, answer):
         found = Status.UNCONSTRAINED if vague else Status.NOT_IMPROVED
         return replace(answer, status=found, inliers=np.zeros_like(answer.inliers))
@@ -266,10 +269,7 @@ def _check_answer(
     if options.matcher == "structure" and few:
         # Edges that only one part of an image shares are those of a coast or a cloud, which move.
         of_many = len(answer.inliers) > _FEW
-        if of_many or not (
-            intensities_confirm(scene, last, inliers, before)
-            or quarters_confirm(scene, last, inliers, answer.move, options.match_function)
-        ):
+        if of_many or not (intensities_confirm(scene, last, inliers, before) or halves_confirm(scene, last, inliers)):
             return _rejected(answer, rounds, Status.NO_PEAK)
     if _may_repeat(last, inliers, options) and repeats_elsewhere(
         scene,
