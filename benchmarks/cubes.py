@@ -59,6 +59,23 @@ def accuracy(seed: int) -> dict[str, Any]:
     }
 
 
+def coverage(seed: int) -> dict[str, Any]:
+    """Errors of the dates of one cube in their standard deviations: the network alone."""
+    made = cube(_DATES, (_SIDE, _SIDE), snr_db=_SNR, clouds=0.3, season=0.3, seed=seed)
+    stack = xcoreg.match_stack(made.cube)
+    off = stack.shifts_px - made.shifts + made.shifts.mean(0)
+    size = np.abs(off) / np.sqrt(np.diagonal(stack.covs_px, axis1=1, axis2=2))
+    quality = stack.quality
+    row = {
+        "seed": seed, "placed": len(stack.placed), "RMSE, px": rms(off), "within 1 sigma, %": 100 * (size < 1).mean(),
+        "within 1.96 sigma, %": 100 * (size < 1.96).mean(), "largest, sigma": size.max(), "mean square": rms(size) ** 2,
+        "chi2/dof": f"{quality.ratio_x:.2f}, {quality.ratio_y:.2f}",
+        "triangles": f"{quality.triangle_x:.2f}, {quality.triangle_y:.2f}",
+    }  # fmt: skip
+    print(*(f"{name}: {one}" for name, one in row.items()), sep="; ", flush=True)
+    return row
+
+
 def noise_bounds(clear: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
     """Least RMSE, px, that noise allows (Cramer-Rao) with the first date in place: of a network, and of pairs with it.
 
@@ -263,6 +280,9 @@ def main() -> None:
     number = 2 if chosen.quick else chosen.cubes
     if "accuracy" in parts:
         tell_accuracy(report, spread(accuracy, [chosen.seed + at for at in range(number)], chosen.jobs, "cubes"))
+    if "coverage" in parts:
+        rows = spread(coverage, [chosen.seed + at for at in range(number)], chosen.jobs, "cubes")
+        report.table(f"The network alone: {_DATES} dates of {_SIDE} px, {_SNR:.0f} dB, 30 % clouds, seasons", rows)
     if "outliers" in parts:
         rows = spread(outliers, [chosen.seed + at for at in range(min(number, 5))], chosen.jobs, "outliers")
         report.table("Five pairs off by 2 px, one date of another place", rows)
