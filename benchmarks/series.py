@@ -205,10 +205,10 @@ def tried(series: Series) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows_of(data: Path, seeds: int, most: int, chosen: str) -> Iterator[dict[str, Any]]:
+def rows_of(data: Path, seeds: range, most: int, chosen: str) -> Iterator[dict[str, Any]]:
     """Rows of the table of all cases, or of some, with at most so many dates."""
     for name, ground, side, factor, kind in (one for one in CASES if chosen in one[0]):
-        for seed in range(seeds):
+        for seed in seeds:
             start = (40 + 90 * seed % 180, 40 + 130 * seed % 180)
             found = next((one for one in grounds(data, side, start) if one[0] == ground), None)
             if found is None:
@@ -233,10 +233,10 @@ def main() -> None:
         case={"default": "", "help": "part of the name of the cases to try"},
     )
     warnings.simplefilter("ignore", CoregWarning)
-    report = Report("Series made of real images")
+    report, seeds = Report("Series made of real images"), range(chosen.seed, chosen.seed + chosen.seeds)
     report.table(
         "Dates whose ground is seen by half are clear",
-        list(rows_of(chosen.data, chosen.seeds, chosen.dates, chosen.case)),
+        list(rows_of(chosen.data, seeds, chosen.dates, chosen.case)),
     )
     report.write(chosen.out)
 
