@@ -39,6 +39,7 @@ def accuracy(seed: int) -> dict[str, Any]:
     # The same ground without noise and clouds: what the season alone makes, which no match of dates can take away.
     clear = cube(_DATES, (_SIDE, _SIDE), snr_db=60.0, clouds=0.0, season=0.3, shifts=made.shifts, seed=seed).cube
     floor = xcoreg.match_stack(clear).shifts_px - truth
+    least, pairs = noise_bounds(clear.values.astype(float), ~made.clouds.values.astype(bool))
     return {
         "seed": seed,
         "placed": len(stack.placed),
@@ -50,10 +51,41 @@ def accuracy(seed: int) -> dict[str, Any]:
         "alone, mean": rms(alone - alone.mean(0)),
         "season, mean": rms(floor),
         "season, first": rms(floor[1:] - floor[0]),
+        "noise, first": least,
+        "noise, alone": pairs,
         "failed alone": int((~found).sum()),
         "ratio": (stack.quality.ratio_x, stack.quality.ratio_y),
         "triangles": (stack.quality.triangle_x, stack.quality.triangle_y),
     }
+
+
+def coverage(seed: int) -> dict[str, Any]:
+    """Errors of the dates of one cube in their standard deviations: the network alone."""
+    made = cube(_DATES, (_SIDE, _SIDE), snr_db=_SNR, clouds=0.3, season=0.3, seed=seed)
+    stack = xcoreg.match_stack(made.cube)
+    off = stack.shifts_px - made.shifts + made.shifts.mean(0)
+    size = np.abs(off) / np.sqrt(np.diagonal(stack.covs_px, axis1=1, axis2=2))
+    quality = stack.quality
+    row = {
+        "seed": seed, "placed": len(stack.placed), "RMSE, px": rms(off), "within 1 sigma, %": 100 * (size < 1).mean(),
+        "within 1.96 sigma, %": 100 * (size < 1.96).mean(), "largest, sigma": size.max(), "mean square": rms(size) ** 2,
+        "chi2/dof": f"{quality.ratio_x:.2f}, {quality.ratio_y:.2f}",
+        "triangles": f"{quality.triangle_x:.2f}, {quality.triangle_y:.2f}",
+    }  # fmt: skip
+    print(*(f"{name}: {one}" for name, one in row.items()), sep="; ", flush=True)
+    return row
+
+
+def noise_bounds(clear: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
+    """Least RMSE, px, that noise allows (Cramer-Rao) with the first date in place: of a network, and of pairs with it.
+
+    In a pair both images have noise, and only what both see counts; partners of a network see the rest.
+    """
+    noise = clear.var((1, 2)) * 10 ** (-_SNR / 10)
+    detail = np.mean([np.gradient(clear, axis=axis) ** 2 for axis in (1, 2)], axis=0)
+    own = noise / (detail * seen).sum((1, 2))
+    both = (noise[1:] + noise[0]) / (detail[1:] * seen[1:] * seen[0]).sum((1, 2))
+    return float(np.sqrt((own[1:] + own[0]).mean())), float(np.sqrt(both.mean()))
 
 
 def rms(values: Any) -> float:
@@ -61,7 +93,9 @@ def rms(values: Any) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-_READINGS = ("mean", "first", "alone", "alone, mean", "season, mean", "season, first")
+_READINGS = (
+    "mean", "first", "alone", "alone, mean", "season, mean", "season, first", "noise, first", "noise, alone",
+)  # fmt: skip
 
 
 def tell_accuracy(report: Report, cubes: list[dict[str, Any]]) -> None:
@@ -102,6 +136,7 @@ def tell_accuracy(report: Report, cubes: list[dict[str, Any]]) -> None:
         ("both with the first date in place", "first", "alone"),
         ("the least in the mean datum: no noise, no clouds, season alone", "season, mean", "alone"),
         ("the least with the first in place", "season, first", "alone"),
+        ("Cramer-Rao bounds of both by noise, the first in place", "noise, first", "noise, alone"),
     )
     rows = [
         {"comparison": text, "RMSE, px": r[one], "each to the first, px": r[other], "ratio": r[one] / r[other]}
@@ -245,6 +280,9 @@ def main() -> None:
     number = 2 if chosen.quick else chosen.cubes
     if "accuracy" in parts:
         tell_accuracy(report, spread(accuracy, [chosen.seed + at for at in range(number)], chosen.jobs, "cubes"))
+    if "coverage" in parts:
+        rows = spread(coverage, [chosen.seed + at for at in range(number)], chosen.jobs, "cubes")
+        report.table(f"The network alone: {_DATES} dates of {_SIDE} px, {_SNR:.0f} dB, 30 % clouds, seasons", rows)
     if "outliers" in parts:
         rows = spread(outliers, [chosen.seed + at for at in range(min(number, 5))], chosen.jobs, "outliers")
         report.table("Five pairs off by 2 px, one date of another place", rows)

@@ -63,12 +63,24 @@ def test_chi_squared_per_degree_of_freedom_is_one_whatever_is_stated(factor):
 def test_what_images_share_closes_and_yet_is_part_of_the_uncertainty():
     """Errors of images leave no residual: they are the rest of the variance that is stated."""
     ratios = []
-    for seed in range(16):
+    for seed in range(10):
         net, places, move, cov = make_network(10, noise=0.004, images=0.01, seed=seed)
         found, spread = nw.to_datum(solve(net, move, cov), share(10))
         off = found - (places - places.mean(0))
         ratios.append((off**2 / np.diagonal(spread, axis1=1, axis2=2)).mean())
     assert np.mean(ratios) == pytest.approx(1, abs=0.3)
+
+
+def test_the_smallest_variances_stated_do_not_define_those_of_images():
+    """Matchers state variances that scatter: all pairs of an image count, not those of which little is stated."""
+    ratios = []
+    for seed in range(6):
+        net, places, move, cov = make_network(10, noise=0.004, images=0.01, seed=seed)
+        factor = np.random.default_rng(seed).lognormal(-1.125, 1.5, len(cov))  # with the mean 1
+        found, spread = nw.to_datum(solve(net, move, cov * factor[:, None, None]), share(10))
+        off = found - (places - places.mean(0))
+        ratios.append((off**2).mean() / np.diagonal(spread, axis1=1, axis2=2).mean())
+    assert 0.5 < np.mean(ratios) < 1.6
 
 
 def test_differences_do_not_depend_on_the_datum_nor_on_the_order():

@@ -190,10 +190,16 @@ def test_texts_and_tables_name_all_dates(stack):
     assert pairs["accepted"].all()
 
 
-def test_scatter_of_windows_corrects_what_matchers_state():
+def test_scatter_and_number_of_windows_correct_what_matchers_state():
     moves = consistent(np.random.default_rng(0).normal(0, 1, (12, 2)), noise=0.005)
     made = make_stack(moves)
-    wide = replace(made.pairs, scatter=np.full(len(moves), 0.5))
-    found = made.adjusted(made.dates, wide, "mean")
-    assert found.quality.scatter == pytest.approx(0.8)
-    assert found.covs[0, 0, 0] < made.adjusted(made.dates, made.pairs, "mean").covs[0, 0, 0]
+    usual = made.adjusted(made.dates, made.pairs, "mean")
+    assert usual.quality.scatter == pytest.approx(1)
+    calm = made.adjusted(made.dates, replace(made.pairs, scatter=np.full(len(moves), 0.5)), "mean")
+    assert calm.quality.scatter == pytest.approx(0.7)
+    assert calm.covs[0, 0, 0] < usual.covs[0, 0, 0]
+    of_third = (made.pairs.target == 3) | (made.pairs.reference == 3)
+    few = replace(made.pairs, n_ok=np.where(of_third, 2, 9))
+    found = made.adjusted(made.dates, few, "mean")
+    assert found.covs[3, 0, 0] > 2 * usual.covs[3, 0, 0]
+    assert found.covs[5, 0, 0] < 1.2 * usual.covs[5, 0, 0]

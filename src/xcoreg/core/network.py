@@ -28,8 +28,9 @@ _LIMIT, _LEAST = 6.0, 1e-6
 _ABSOLUTE, _BIWEIGHT, _COMPONENTS, _CONVERGED = 40, 60, 6, 1e-12
 # Before residuals are seen, this share of a pair's variance is its own; worth so many degrees of freedom.
 _OWN_SHARE, _PRIOR = 0.5, 8.0
-# At least this share of the variance that a matcher states belongs to the images, however badly triangles close.
-_LEAST_IMAGE = 0.25
+# What images share is at least this much of what does not close; iterations of the variogram; share of the usual
+# variance that every image has at least.
+_LEAST_IMAGE, _VARIOGRAM, _SHARE_OF_USUAL = 0.4, 8, 0.05
 _MOST_GROUPS = 256  # sets of pairs whose groups are in memory
 
 
@@ -288,7 +289,8 @@ def _image_errors(net: Network, cov: Floats, own: Floats, used: Bools) -> Floats
     """Covariances (n, n, 2) along each axis of errors that images have in all of their pairs.
 
     The stated variance of a pair less its own part is a variogram of these errors: the sum of a variance of each image
-    and of the squared distances in `drift`, each with a variance.
+    and of the squared distances in `drift`, each with a variance. Where triangles close badly, matchers state too
+    little of both parts.
     """
     out = np.zeros((net.n, net.n, 2))
     t, r = net.target[used], net.reference[used]
@@ -300,14 +302,18 @@ def _image_errors(net: Network, cov: Floats, own: Floats, used: Bools) -> Floats
     rows[np.arange(len(t)), r] += 1
     rows[:, net.n :] = apart
     for axis in (0, 1):
-        stated = cov[used, axis, axis]
-        rest = np.maximum(stated - own[used, axis, axis], _LEAST_IMAGE * stated)
-        scaled = rows / stated[:, None]
-        # Tikhonov: images in few pairs get the usual variance.
+        private = own[used, axis, axis]
+        rest = np.maximum(cov[used, axis, axis] - private, _LEAST_IMAGE * private)
         usual = np.median(rest) / 2
-        weak = 0.05 / usual * np.eye(rows.shape[1])
-        goal = np.concatenate([rest / stated, np.r_[np.full(net.n, 0.05), np.zeros(apart.shape[1])]])
-        part, _ = scipy.optimize.nnls(np.concatenate([scaled, weak]), goal)
+        # Tikhonov: images in few pairs get the usual variance.
+        weak = np.r_[np.full(net.n, _SHARE_OF_USUAL), np.zeros(apart.shape[1])]
+        rule = _SHARE_OF_USUAL / usual * np.eye(rows.shape[1])
+        # Errors of variances grow with what is true, not with what is stated: weighted by their own size, the smallest
+        # pairs of an image would define its variance.
+        size = np.full(len(t), rest.mean())
+        for _ in range(_VARIOGRAM):
+            part, _ = scipy.optimize.nnls(np.concatenate([rows / size[:, None], rule]), np.r_[rest / size, weak])
+            size = np.maximum(rows @ part, _SHARE_OF_USUAL * usual)
         out[..., axis] = np.diag(part[: net.n]) + (net.drift * part[net.n :]) @ net.drift.T
     return out
 

@@ -65,7 +65,7 @@ def prepare_stack(images: Any, reference: Any, options: StackOptions) -> tuple[S
         wheres, bands = [*wheres, options.ref_where], [*bands, options.ref_band]
         nodatas = [*nodatas, options.ref_nodata]
     if len(given) < 2:
-        raise OptionError(f"there are {len(given)} dates: a stack needs at least two")
+        raise OptionError(f"a stack needs at least two dates: {len(given)} given")
     frame = frame_of([one.grid for one in given], options.window, None, options.windows)
     reading = Reading(frame, bands, nodatas, wheres)
     nowhere = np.zeros((len(given), 2), np.intp)

@@ -26,8 +26,9 @@ _WINDOWS = 3
 _BRIDGE = 1e-6  # redundancy of a pair that nothing checks
 _ROUNDS = 12
 _APART = 0.5  # px: dates whose pairs miss each other by more are refused
-# Share of the stated variance that is believed, whatever the scatter of windows; limits of the factor.
-_TRUST, _FACTORS = 0.6, (0.3, 3.0)
+# Factor on the stated variance of a pair: by the scatter of its windows, and by how many of them do not agree.
+_TRUST, _BY_SCATTER, _BY_LOST = 0.45, 0.5, 0.7
+_USUAL_SCATTER, _MOST_SCATTER = 1.1, 5.0
 _BADLY = 10.0  # factor on the stated variance from which the user is warned
 
 
@@ -50,7 +51,7 @@ def adjust_stack(
     net = Network(len(dates), pairs.target.astype(np.intp), pairs.reference.astype(np.intp), kind, drift_of(dates))
     move, matched = np.stack([pairs.dcol, pairs.drow], -1), pairs.status == Status.OK
     scatter = stated_factor(pairs)
-    cov = pairs.cov * scatter
+    cov = pairs.cov * scatter[:, None, None]
     refused: dict[int, tuple[Status, str]] = {}
     dropped = np.zeros(len(pairs), bool)
     for _ in range(_ROUNDS):
@@ -68,7 +69,8 @@ def adjust_stack(
     places, covs = to_datum(found, share)
     if any(one.role == "reference" for one in dates) and sigma > 0:
         covs = covs + sigma**2 * np.eye(2)
-    quality = replace(_quality(net, found, move, kinds), scatter=scatter)
+    typical = float(np.mean(scatter[matched])) if matched.any() else 1.0
+    quality = replace(_quality(net, found, move, kinds), scatter=typical)
     parts = (places, covs, found, refused)
     names = tuple(one.name for one, part in zip(dates, share, strict=True) if part > 0)
     outlier = (found.outlier | dropped) & matched
@@ -81,17 +83,15 @@ def adjust_stack(
     )
 
 
-def stated_factor(pairs: StackPairs) -> float:
-    """Find the factor by which the variances that the matcher states are too large or too small, by all pairs together.
+def stated_factor(pairs: StackPairs) -> Floats:
+    """Factor (m,) on the variance that the matcher states of each pair.
 
-    The windows of a pair scatter about their mean by what they are in error, as far as that differs between windows. A
-    part of the trust stays with the matcher: windows share some of their errors.
+    The windows of a pair scatter about their mean by what they are in error, as far as that differs between windows.
+    Where few of many agree, clouds or change are in all of them, and no scatter shows it.
     """
-    known = pairs.scatter[(pairs.status == Status.OK) & np.isfinite(pairs.scatter)]
-    if len(known) < _ENOUGH:
-        return 1.0
-    low, high = np.quantile(known, [0.05, 0.95])
-    return float(np.clip(_TRUST + (1 - _TRUST) * np.clip(known, low, high).mean(), *_FACTORS))
+    shown = np.clip(np.nan_to_num(pairs.scatter, nan=_USUAL_SCATTER), 0.0, _MOST_SCATTER)
+    lost = np.maximum(pairs.n_windows, 1) / np.clip(pairs.n_ok, 1, np.maximum(pairs.n_windows, 1))
+    return np.asarray((_TRUST + _BY_SCATTER * shown) * lost**_BY_LOST)
 
 
 def times_of(dates: tuple[StackDate, ...]) -> NDArray[Any]:

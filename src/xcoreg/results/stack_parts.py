@@ -184,7 +184,7 @@ class StackQuality:
         Variance components: of the variance that the matcher states, so much does not close, and so much (px²) is
         added.
     scatter : float
-        Factor on all stated variances, by the scatter of windows about the mean of their pair.
+        Mean factor on stated variances, by how windows of each pair scatter and how many agree.
     warnings : tuple of str
         What the user should know.
     """
