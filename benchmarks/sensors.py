@@ -224,9 +224,10 @@ def images(kind: str, n: int, size: int, seed: int) -> dict[str, Any]:
     return row_of(kind, np.reshape(errors, (-1, 2)), np.reshape(covs, (-1, 2, 2)), n)
 
 
-def points(kind: str, n: int, size: int, seed: int) -> dict[str, Any]:
-    """Match fields: the tie points of images, windows of 64 px."""
+def fields(kind: str, n: int, size: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Match fields, windows of 64 px: the tie points of images, and what accepted fields predict all over them."""
     errors, covs, total = [], [], 0
+    off, spread = [], []
     for i in range(n):
         tgt, ref, truth = pair_of(kind, size, seed + i)
         fit = image(tgt).coreg.match_local(image(ref), window=64, spacing=48, errors="return")
@@ -234,7 +235,13 @@ def points(kind: str, n: int, size: int, seed: int) -> dict[str, Any]:
         total += len(ok)
         errors.append(np.stack([fit.points.dcol, fit.points.drow], -1)[ok] - truth)
         covs.append(linear @ fit.points.cov[ok] @ linear.T)
-    return row_of(kind, np.concatenate(errors), np.concatenate(covs), total)
+        if fit.ok:
+            places = fit.grid.affine * tuple(np.mgrid[16:size:16, 16:size:16].reshape(2, -1))
+            off.append(np.stack(fit.model.predict(*places), -1) @ linear.T - truth)
+            spread.append(linear @ fit.model.predict_cov(*places) @ linear.T)
+    total_places = n * len(range(16, size, 16)) ** 2
+    predicted = row_of(kind, np.reshape(off, (-1, 2)), np.reshape(spread, (-1, 2, 2)), total_places)
+    return row_of(kind, np.concatenate(errors), np.concatenate(covs), total), predicted
 
 
 _SIDE = 800
@@ -299,7 +306,9 @@ def main() -> None:
     for size, few in ((128, max(n // 2, 3)), (256, max(n // 2, 3)), (384, max(n // 4, 3))):
         report.table(f"Images of {size} px, {few} pairs", [images(k, few, size, args.seed) for k in kinds])
     few = max(n // 5, 3)
-    report.table(f"Tie points of 64 px in {few} images", [points(k, few, 384, args.seed) for k in kinds])
+    tables = zip(*(fields(k, few, 384, args.seed) for k in kinds), strict=True)
+    for what, table in zip(("Tie points of 64 px in", "Fields of 64 px over"), tables, strict=True):
+        report.table(f"{what} {few} images", list(table))
     few = max(n // 25, 2)
     for window in (64, 128):
         table = [distorted(kind, few, window, args.seed) for kind in DISTORTED if args.only in kind]
