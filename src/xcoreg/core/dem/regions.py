@@ -26,6 +26,8 @@ _SEAM = 3  # px beside a seam where slopes and interpolation mix both sides
 _SAME, _APART = 6.0, 25.0
 # Difference of shifts, and of places, px, above which lines are placed again; px beside them; most cost of a pixel.
 _SHEAR, _HALF, _BESIDE, _MOST_COST = 0.5, 0.5, 12, 9.0
+# Strips on either side of a line, and pieces along it, px; least step between near ones as a share of that of far ones.
+_STRIPS, _LENGTH, _SHARP = ((1.0, 5.0), (9.0, 15.0)), 24.0, 0.75
 _SURE = 3.0  # standard deviations beyond which shifts of regions differ
 
 
@@ -110,11 +112,33 @@ def find_mosaic(windows: Sequence[DemWindow], move: Floats, terms: Terms, side: 
     ]
     values, covs = _with_common_shift(*(np.stack(part) for part in zip(*again, strict=True)))
     if np.ptp(values[:, :2], axis=0).max() < _SHEAR:
-        return Mosaic(tree, values, covs)
+        return Mosaic(tree, values, covs) if _sharpness(pixels, tree) > _SHARP else None
     # One shift for all has put lines where it had the least to explain.
     tree = _placed_again(windows, tree, values, pixels.noise())
     again = [correction(tree, k) for k in range(len(values))]
     return Mosaic(tree, *_with_common_shift(*(np.stack(part) for part in zip(*again, strict=True))))
+
+
+def _sharpness(pixels: Pixels, tree: Tree) -> float:
+    """Divide steps of heights beside lines by those farther from them: 1 at seams, less where heights are smooth."""
+    rest, total = pixels.clipped().rest, np.zeros(2)
+    for a, b, c in tree.lines:
+        u, v = a * pixels.col + b * pixels.row + c, a * pixels.row - b * pixels.col
+        sides = [tree.regions(pixels.col - (u - way) * a, pixels.row - (u - way) * b) for way in (-1.0, 1.0)]
+        near = (np.abs(u) < _STRIPS[1][1]) & (sides[0] != sides[1])
+        part, own, beside = ((v[near] - v.min()) // _LENGTH).astype(np.intp), rest[near], u[near]
+        steps, known = [], True
+        for low, high in _STRIPS:
+            inside = [(way * beside >= low) & (way * beside < high) for way in (1, -1)]
+            count = [np.bincount(part[one], minlength=part.max(initial=0) + 1) for one in inside]
+            mean = [
+                np.bincount(part[one], own[one], len(n)) / np.maximum(n, 1)
+                for one, n in zip(inside, count, strict=True)
+            ]
+            steps.append(mean[0] - mean[1])
+            known = known & (np.minimum(*count) * pixels.weight >= _LENGTH)
+        total += (steps[0] * steps[1])[known].sum(), (steps[1] ** 2)[known].sum()
+    return float(total[0] / max(total[1], 1e-30)) if total.any() else 1.0
 
 
 def _placed_again(windows: Sequence[DemWindow], tree: Tree, values: Floats, noise: float) -> Tree:
