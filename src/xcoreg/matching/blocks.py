@@ -124,8 +124,8 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
         with contextlib.suppress(Degenerate):
             choices += _torn_models(points, first, terms, torn)
     if auto and (plain := _without_noise(points, first, torn)) is not None:
-        same = len(choices) == 1 and plain.model.vertical.kind == first.model.vertical.kind
-        choices = [plain] if same else [*choices, plain]
+        kinds: list[str] = [getattr(one.model, "vertical", one.model).kind for one in (plain, first)]
+        choices = [plain] if len(choices) == 1 and kinds[0] == kinds[1] else [*choices, plain]
     windows = overlap_patches(scene)
     compared = compare_heights(scene, [choice.model for choice in choices], windows)
     best = 0
@@ -164,7 +164,8 @@ def _without_noise(points: TiePoints, first: Choice, torn: tuple[bool, bool]) ->
     trend = find_trend(x, y, dz, both.predict_dz(x, y), directions=bent)
     if trend.lines:
         return None
-    own, at = both.vertical, KINDS.index(both.vertical.kind)
+    own: Any = both.vertical
+    at = KINDS.index(own.kind)
     kind = KINDS[trend.order if own.kind in _DISTORTED else min(trend.order, at)]
     if kind != own.kind:
         own = choose_heights(kind, x, y, dz, points.cov_z[ok, 2]).model

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
@@ -27,7 +28,7 @@ _SAME, _APART = 6.0, 25.0
 # Difference of shifts, and of places, px, above which lines are placed again; px beside them; most cost of a pixel.
 _SHEAR, _HALF, _BESIDE, _MOST_COST = 0.5, 0.5, 12, 9.0
 # Strips on either side of a line, and pieces along it, px; least step between near ones as a share of that of far ones.
-_STRIPS, _LENGTH, _SHARP = ((1.0, 5.0), (9.0, 15.0)), 24.0, 0.75
+_STRIPS, _LENGTH, _SHARP = ((1.0, 5.0), (9.0, 15.0)), 24.0, 0.55
 _SURE = 3.0  # standard deviations beyond which shifts of regions differ
 
 
@@ -99,7 +100,7 @@ def find_mosaic(windows: Sequence[DemWindow], move: Floats, terms: Terms, side: 
     label = tree.regions(pixels.col, pixels.row)
 
     def correction(tree: Tree, k: int) -> tuple[Floats, Floats]:
-        return _solve_region(windows, lambda col, row: tree.regions(col, row) == k, move, terms, side)
+        return _solve_region(windows, partial(_is_region, tree, k), move, terms, side)
 
     found = [correction(tree, k) for k in range(label.max() + 1)]
     number, clear = _joined(found, _neighbours(pixels, label))
@@ -127,7 +128,7 @@ def _sharpness(pixels: Pixels, tree: Tree) -> float:
         sides = [tree.regions(pixels.col - (u - way) * a, pixels.row - (u - way) * b) for way in (-1.0, 1.0)]
         near = (np.abs(u) < _STRIPS[1][1]) & (sides[0] != sides[1])
         part, own, beside = ((v[near] - v.min()) // _LENGTH).astype(np.intp), rest[near], u[near]
-        steps, known = [], True
+        steps, known = [], np.ones(part.max(initial=0) + 1, bool)
         for low, high in _STRIPS:
             inside = [(way * beside >= low) & (way * beside < high) for way in (1, -1)]
             count = [np.bincount(part[one], minlength=part.max(initial=0) + 1) for one in inside]
@@ -141,11 +142,16 @@ def _sharpness(pixels: Pixels, tree: Tree) -> float:
     return float(total[0] / max(total[1], 1e-30)) if total.any() else 1.0
 
 
+def _is_region(tree: Tree, k: int, col: Floats, row: Floats) -> Bools:
+    return np.asarray(tree.regions(col, row) == k)
+
+
 def _placed_again(windows: Sequence[DemWindow], tree: Tree, values: Floats, noise: float) -> Tree:
     """Move lines to where heights begin to fit the correction beyond them, each side at its own shift."""
     parts, labels = [], []
     for k, (*move, height) in enumerate(values):
-        cut = [_cut(one, lambda col, row, k=k: tree.regions(col, row) == k, np.array(move), _BESIDE) for one in windows]
+        inside = partial(_is_region, tree, k)
+        cut = [_cut(one, inside, np.array(move), _BESIDE) for one in windows]
         if near := [one for one in cut if one is not None]:
             parts.append(replace(seen := Pixels.of(near, np.array(move)), rest=seen.rest - height))
             labels.append(np.full(len(seen.rest), k))
