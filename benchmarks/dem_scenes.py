@@ -230,6 +230,20 @@ def _seams(ground: Ground) -> Scene:
     return ground.pair(target, local={"matcher": "nuth_kaab", "spacing": 50, "window": 50})
 
 
+def _blocks(block: int, length: float) -> Callable[[Ground], Scene]:
+    """Blocks of two models that differ by one shift, and by noise that blocks share."""
+    local = {"matcher": "nuth_kaab", "spacing": block, "window": block}
+    return lambda ground: ground.pair(ground.shifted(), ground.noise(0.3, 2.0, length), local=local)
+
+
+def _sheared(ground: Ground) -> Scene:
+    """Two tiles that lie 2 to 3 px apart, and hardly differ in height."""
+    across, step = ground.rng.uniform(130, 270), ground.rng.choice([-1, 1], 2) * ground.rng.uniform(2, 3, 2) * GSD / 2
+    side = np.where(ground.cols < across, -1.0, 1.0)
+    moves = ground.base[:, None, None] + np.stack([step[0] * side, step[1] * side, 0.25 * side])
+    return ground.pair(ground.moved(*moves), local={"matcher": "nuth_kaab", "spacing": 50, "window": 50})
+
+
 def _terrain_bias(name: str) -> Callable[[Ground], Scene]:
     def make(ground: Ground) -> Scene:
         # Of the terrain that the target shows, not of that which lies there once it is corrected.
@@ -340,6 +354,11 @@ KINDS: dict[str, tuple[Callable[[Ground], Scene], dict[str, Any]]] = {
     "waves 15": (_waves(15), {}),
     "waves 60": (_waves(60), {}),
     "seams": (_seams, {}),
+    "sheared": (_sheared, {}),
+    "blocks 25, 12": (_blocks(25, 12.0), {}),
+    "blocks 50, 25": (_blocks(50, 25.0), {}),
+    "blocks 50, 60": (_blocks(50, 60.0), {}),
+    "blocks 125, 25": (_blocks(125, 25.0), {}),
     "elevation": (_terrain_bias("elevation"), {}),
     "slope": (_terrain_bias("slope"), {}),
     "curvature": (_terrain_bias("curvature"), {}),

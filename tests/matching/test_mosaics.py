@@ -59,6 +59,16 @@ def test_regions_are_saved_and_shown(fit, tmp_path):
     assert "regions=2" in repr(again.model)
 
 
+def test_lines_are_placed_by_the_shift_of_either_side():
+    """One shift for both sides explains neither: steps of three pixels, hardly any in height."""
+    step = Mosaic((1, 2), (40.0, 40.0, 0.3), (0.0, 0.0, 0.0))
+    pair = dem_pair((200, 240), mosaic=step, seed=5)
+    fit = pair.tgt.coreg.match_local(pair.ref, **BLOCKS)
+    found = np.stack(fit.model.predict(*np.meshgrid(pair.tgt.x, pair.tgt.y)))
+    assert np.hypot(*np.ptp(pair.field[:2], axis=(1, 2))) > 40
+    assert (np.abs(found - pair.field[:2]).max(0) > 1).mean() < 0.003
+
+
 def test_smooth_errors_and_changes_are_no_mosaic():
     pair = dem_pair((200, 240), shift=(9.0, 4.0, -2.0), noise=DemNoise(0.3, 1.0, 15.0), glaciers=0.1, seed=4)
     assert pair.tgt.coreg.match_local(pair.ref, **BLOCKS).model.kind != "regions"

@@ -97,8 +97,8 @@ def _masked(scene: Scene, found: WindowMatches) -> NDArray[np.intp]:
 
 # Side of the pieces over which the shift of a model counts as constant, px, and the margin read around them.
 _PIECE, _MARGIN = 64, 4
-# A more complex model must reduce the NMAD of heights to this share; sharpness of triangulated ones.
-_WORTH, _SHARP = 0.99, (1.0, 3.0, 12.0)
+# A more complex model must reduce the NMAD of heights to this share, regions once more; sharpness of triangulated ones.
+_WORTH, _SEAM, _SHARP = 0.99, 0.95, (1.0, 3.0, 12.0)
 # Mean of the blocks' squared deviations over their variances, clipped, that noise alone does not reach: shift, height.
 _BEYOND, _CLIP = (3.0, 2.0), 25.0
 _FAR = 12.0  # the same of shifts where neighbours need not deviate alike: seams between blocks
@@ -124,8 +124,8 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
         with contextlib.suppress(Degenerate):
             choices += _torn_models(points, first, terms, torn)
     if auto and (plain := _without_noise(points, first, torn)) is not None:
-        same = len(choices) == 1 and plain.model.vertical.kind == first.model.vertical.kind
-        choices = [plain] if same else [*choices, plain]
+        kinds: list[str] = [getattr(one.model, "vertical", one.model).kind for one in (plain, first)]
+        choices = [plain] if len(choices) == 1 and kinds[0] == kinds[1] else [*choices, plain]
     windows = overlap_patches(scene)
     compared = compare_heights(scene, [choice.model for choice in choices], windows)
     best = 0
@@ -135,8 +135,9 @@ def choose_block_model(scene: Scene, points: TiePoints, model: Any, terms: Terms
     regions = find_regions(scene, windows, points, terms) if auto and not (terms.ramp or terms.classic) else None
     if regions is not None:
         (own,) = compare_heights(scene, [regions], windows)
-        # Better than any other where these were fitted, or where they were not.
+        # Better than any other where these were fitted, or where they were not, or than those that follow no noise.
         least = compared[0 if explains_blocks(regions, points, terms) else best].after.nmad
+        least = max(least, _SEAM * compared[-1].after.nmad if plain is not None else 0.0)
         if own.after.nmad < _WORTH * least:
             return choice_of(regions, points, first), own
     if plain is None or len(choices) == 1:
@@ -163,7 +164,8 @@ def _without_noise(points: TiePoints, first: Choice, torn: tuple[bool, bool]) ->
     trend = find_trend(x, y, dz, both.predict_dz(x, y), directions=bent)
     if trend.lines:
         return None
-    own, at = both.vertical, KINDS.index(both.vertical.kind)
+    own: Any = both.vertical
+    at = KINDS.index(own.kind)
     kind = KINDS[trend.order if own.kind in _DISTORTED else min(trend.order, at)]
     if kind != own.kind:
         own = choose_heights(kind, x, y, dz, points.cov_z[ok, 2]).model

@@ -43,9 +43,10 @@ def mean_shift(points: TiePoints, model: Any, grid: GeoBox, unit_z: str) -> Shif
     cov = np.eye(2) * points.cov_z[ok, 2][:, None, None]
     height = Translation.fit(points.x[ok], points.y[ok], points.dz[ok], 0.0, cov)
     # Polynomials of heights know what noise blocks share.
-    own, var = getattr(model, "vertical", height), float(height.cov[0][0])
-    if own.kind in KINDS[:4]:
-        var = max(var, float(own.predict_cov(points.x[ok].mean(), points.y[ok].mean())[0, 0]))
+    vertical: Any = getattr(model, "vertical", height)
+    var = float(height.cov[0][0])
+    if vertical.kind in KINDS[:4]:
+        var = max(var, float(vertical.predict_cov(points.x[ok].mean(), points.y[ok].mean())[0, 0]))
     return replace(shift, dz=height.dx, cov_z=(0.0, 0.0, var), unit_z=unit_z)
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from xcoreg.core.dem import DemWindow, Terms
-from xcoreg.core.dem.regions import find_mosaic
+from xcoreg.core.dem.regions import Tree, _sharpness, find_mosaic
 from xcoreg.core.dem.seams import Pixels, find_line
 
 SHAPE = 160, 200
@@ -55,3 +55,16 @@ def test_heights_alone_have_regions_too():
     found = find_mosaic([window(np.where(COL > 10, 5.0, 0.0))], np.zeros(2), Terms())
     assert found.values[:, 2] == pytest.approx([0.0, 5.0], abs=0.2)
     assert (found.values[:, :2] == 0).all()
+
+
+def test_smooth_noise_has_no_sharp_seams():
+    """Lines that smooth errors of a large part of the scene are split by are no seams."""
+    rows, cols = np.mgrid[:200, :240].astype(float)
+    smooth, sharp = 2 * np.tanh((cols - 120) / 15), np.where(cols < 120, -2.0, 2.0)
+    tree = Tree(np.array([[1.0, 0.0, -120.0]]), np.array([[-1, -2]]))
+    none = np.zeros(rows.size, np.float32)
+    found = [
+        _sharpness(Pixels(cols.ravel() + 0.5, rows.ravel(), heights.ravel(), (none, none)), tree)
+        for heights in (smooth, sharp)
+    ]
+    assert found == [pytest.approx(0.31, abs=0.06), pytest.approx(1.0)]

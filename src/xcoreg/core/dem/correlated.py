@@ -68,7 +68,7 @@ def is_coherent(x: Floats, y: Floats, values: Floats) -> bool:
         part = np.clip(one - np.median(one), -_CLIP, _CLIP)
         part = part - part.mean()
         clear += float((near @ part) @ part / max(np.mean(part**2), 1e-30) / np.sqrt(2.0 * near.sum()))
-    return clear / np.sqrt(values.shape[1]) > _COHERENT
+    return bool(clear / np.sqrt(values.shape[1]) > _COHERENT)
 
 
 def find_trend(x: Floats, y: Floats, heights: Floats, fitted: Floats, *, directions: bool = True) -> Trend:
@@ -99,7 +99,7 @@ def _distances(x: Floats, y: Floats) -> Floats:
 
 
 def _correlation(distance: Floats, length: float, smooth: bool) -> Floats:
-    return np.exp(-((distance / length) ** 2)) if smooth else np.exp(-distance / length)
+    return np.asarray(np.exp(-((distance / length) ** 2)) if smooth else np.exp(-distance / length))
 
 
 def _most_likely(x: Floats, y: Floats, both: Floats, order: int) -> tuple[float, Found]:
@@ -132,7 +132,7 @@ def _cost(
     for white in shares:
         root = scipy.linalg.cholesky(shared + white * np.eye(n), lower=True, check_finite=False)
         alike = scipy.linalg.solve_triangular(root, both, lower=True, check_finite=False)
-        across = np.linalg.qr(alike, mode="r")[:, -1]
+        across = np.asarray(np.linalg.qr(alike, mode="r"))[:, -1]
         log_det = 2 * float(np.log(np.diag(root)).sum())
         for k in range(order + 1):
             count = len(exponents(k))

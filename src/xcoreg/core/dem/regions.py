@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.dem.equations import Terms
 from xcoreg.core.dem.observations import DemWindow
-from xcoreg.core.dem.seams import CELL, Line, Pixels, find_line
+from xcoreg.core.dem.seams import CELL, NARROWING, Line, Pixels, find_line, place_line
 from xcoreg.core.dem.search import SearchArea
 from xcoreg.core.dem.solve import solve
 from xcoreg.core.matches import Status
@@ -24,6 +25,10 @@ _FEWEST, _THIN, _MOST, _MARGIN = 1000, 20.0, 60, 16  # pixels and width of a reg
 _SEAM = 3  # px beside a seam where slopes and interpolation mix both sides
 # Squared difference over variance below which neighbours are one region, since that is closer; of a mosaic at least.
 _SAME, _APART = 6.0, 25.0
+# Difference of shifts, and of places, px, above which lines are placed again; px beside them; most cost of a pixel.
+_SHEAR, _HALF, _BESIDE, _MOST_COST = 0.5, 0.5, 12, 9.0
+# Strips on either side of a line, and pieces along it, px; least step between near ones as a share of that of far ones.
+_STRIPS, _LENGTH, _SHARP = ((1.0, 5.0), (9.0, 15.0)), 24.0, 0.55
 _SURE = 3.0  # standard deviations beyond which shifts of regions differ
 
 
@@ -95,7 +100,7 @@ def find_mosaic(windows: Sequence[DemWindow], move: Floats, terms: Terms, side: 
     label = tree.regions(pixels.col, pixels.row)
 
     def correction(tree: Tree, k: int) -> tuple[Floats, Floats]:
-        return _solve_region(windows, lambda col, row: tree.regions(col, row) == k, move, terms, side)
+        return _solve_region(windows, partial(_is_region, tree, k), move, terms, side)
 
     found = [correction(tree, k) for k in range(label.max() + 1)]
     number, clear = _joined(found, _neighbours(pixels, label))
@@ -106,7 +111,69 @@ def find_mosaic(windows: Sequence[DemWindow], move: Floats, terms: Terms, side: 
         found[int(np.flatnonzero(number == k)[0])] if (number == k).sum() == 1 else correction(tree, k)
         for k in range(number.max() + 1)
     ]
-    return Mosaic(tree, *_with_common_shift(np.stack([one[0] for one in again]), np.stack([one[1] for one in again])))
+    values, covs = _with_common_shift(*(np.stack(part) for part in zip(*again, strict=True)))
+    if np.ptp(values[:, :2], axis=0).max() < _SHEAR:
+        return Mosaic(tree, values, covs) if _sharpness(pixels, tree) > _SHARP else None
+    # One shift for all has put lines where it had the least to explain.
+    tree = _placed_again(windows, tree, values, pixels.noise())
+    again = [correction(tree, k) for k in range(len(values))]
+    return Mosaic(tree, *_with_common_shift(*(np.stack(part) for part in zip(*again, strict=True))))
+
+
+def _sharpness(pixels: Pixels, tree: Tree) -> float:
+    """Divide steps of heights beside lines by those farther from them: 1 at seams, less where heights are smooth."""
+    rest, total = pixels.clipped().rest, np.zeros(2)
+    for a, b, c in tree.lines:
+        u, v = a * pixels.col + b * pixels.row + c, a * pixels.row - b * pixels.col
+        sides = [tree.regions(pixels.col - (u - way) * a, pixels.row - (u - way) * b) for way in (-1.0, 1.0)]
+        near = (np.abs(u) < _STRIPS[1][1]) & (sides[0] != sides[1])
+        part, own, beside = ((v[near] - v.min()) // _LENGTH).astype(np.intp), rest[near], u[near]
+        steps, known = [], np.ones(part.max(initial=0) + 1, bool)
+        for low, high in _STRIPS:
+            inside = [(way * beside >= low) & (way * beside < high) for way in (1, -1)]
+            count = [np.bincount(part[one], minlength=part.max(initial=0) + 1) for one in inside]
+            mean = [
+                np.bincount(part[one], own[one], len(n)) / np.maximum(n, 1)
+                for one, n in zip(inside, count, strict=True)
+            ]
+            steps.append(mean[0] - mean[1])
+            known = known & (np.minimum(*count) * pixels.weight >= _LENGTH)
+        total += (steps[0] * steps[1])[known].sum(), (steps[1] ** 2)[known].sum()
+    return float(total[0] / max(total[1], 1e-30)) if total.any() else 1.0
+
+
+def _is_region(tree: Tree, k: int, col: Floats, row: Floats) -> Bools:
+    return np.asarray(tree.regions(col, row) == k)
+
+
+def _placed_again(windows: Sequence[DemWindow], tree: Tree, values: Floats, noise: float) -> Tree:
+    """Move lines to where heights begin to fit the correction beyond them, each side at its own shift."""
+    parts, labels = [], []
+    for k, (*move, height) in enumerate(values):
+        inside = partial(_is_region, tree, k)
+        cut = [_cut(one, inside, np.array(move), _BESIDE) for one in windows]
+        if near := [one for one in cut if one is not None]:
+            parts.append(replace(seen := Pixels.of(near, np.array(move)), rest=seen.rest - height))
+            labels.append(np.full(len(seen.rest), k))
+    names = "col", "row", "rest"
+    col, row, rest = (np.concatenate([getattr(one, name) for one in parts]) for name in names)
+    label, none = np.concatenate(labels), np.zeros(len(col), np.float32)
+    every, cost = Pixels(col, row, rest, (none, none)), np.minimum((rest / noise) ** 2, _MOST_COST)
+    lines = tree.lines.copy()
+    for at, (a, b, c) in enumerate(tree.lines):
+        line = Line(float(np.degrees(np.arctan2(b, a))), -float(c))
+        u = line.across(col, row)
+        # The regions on either side of the line, there where a pixel lies.
+        sides = [tree.regions(col - (u - way) * a, row - (u - way) * b) for way in (-1.0, 1.0)]
+        use = (np.abs(u) < _BESIDE) & (sides[0] != sides[1])
+        signed = np.where(sides[0] == label, cost, 0.0) - np.where(sides[1] == label, cost, 0.0)
+        if use.any():
+            for turns in NARROWING[1:]:
+                line = place_line(every.take(use), line, signed[use], turns)
+            # Between two pixels interpolation mixes both sides: those found before are as good.
+            if np.abs(line.across(col[use], row[use]) - u[use]).max() > _HALF:
+                lines[at] = line.plane
+    return replace(tree, lines=lines)
 
 
 def _with_common_shift(values: Floats, covs: Floats) -> tuple[Floats, Floats]:
@@ -151,12 +218,15 @@ def _solve_region(
     return np.array([*(found.move if one.shift else move), found.height[0]]), cov
 
 
-def _cut(one: DemWindow, inside: Callable[[Floats, Floats], Bools], move: Floats) -> DemWindow | None:
-    """Cut the part of a window in a region, without the pixels beside its seams."""
+def _cut(
+    one: DemWindow, inside: Callable[[Floats, Floats], Bools], move: Floats, grow: int = -_SEAM
+) -> DemWindow | None:
+    """Cut the part of a window in a region that is wider by some pixels; without those beside seams if narrower."""
     rows, cols = one.shape
     col, row = one.positions(np.arange(rows * cols))
     own = inside(col - move[0], row - move[1]).reshape(one.shape)
-    own = binary_erosion(own, np.ones((3, 3)), _SEAM, border_value=1)
+    size = np.ones((3, 3))
+    own = binary_erosion(own, size, -grow, border_value=1) if grow < 0 else binary_dilation(own, size, grow)
     at = np.argwhere(own)
     if len(at) < _FEWEST // 4:
         return None

@@ -21,7 +21,7 @@ _ANGLES = np.arange(0.0, 180.0, 7.5)  # degrees of the normal of a line, from th
 _FULL, _CLIP, _CLEAR = 0.35, 5.0, 6.0  # share of a square that is needed; largest step over the usual; score of a seam
 # Factors of the scores of lines that do not follow the pixels, as seams mostly do, and of seams found elsewhere.
 _OBLIQUE, _KNOWN, _BESIDE = 0.7, 1.6, 6.0  # px beside a known line
-_NARROWING = ((4.0, 0.5), (0.8, 0.1), (0.16, 0.02))  # angles tried about a line, and between them, degrees
+NARROWING = ((4.0, 0.5), (0.8, 0.1), (0.16, 0.02))  # angles tried about a line, and between them, degrees
 _RUNS, _SEGMENTS, _LEAST_SQUARES = (4, 8, 16, 32), 3, 10  # lengths of a seam, least number of segments, of squares
 _SPREADS = 1.0, 0.6  # least standard deviations of the scores where there is no seam
 _FINE, _NEAR_AXIS, _TIE = 0.25, 1.5, 50.0  # px between lines tried; degrees, and cost, of a line taken for parallel
@@ -197,19 +197,24 @@ def _scores(cells: tuple[Floats, Floats, Floats], width: int, noise: float) -> t
 
 def refine_line(pixels: Pixels, line: Line, width: int, noise: float) -> Line:
     """Move and turn a line to where the pixels beside it change sides."""
-    for reach, step in _NARROWING:
+    for reach, step in NARROWING:
         near = pixels.take(np.abs(line.across(pixels.col, pixels.row)) < width)
-        cost = _cost_of_side(near, line, width, noise)
-        way = line.along(near.col, near.row)
-        pivot = (way.min() + way.max()) / 2
-        angles = line.angle + np.arange(-reach, reach + step / 2, step)
-        axis = 90.0 * round(line.angle / 90)
-        parallel = abs(line.angle - axis) < _NEAR_AXIS
-        tried = [_placed(near, line, cost, float(angle), pivot) for angle in (*angles, *([axis] if parallel else []))]
-        least, best = min(tried)
-        # Seams mostly follow the pixels.
-        line = tried[-1][1] if parallel and tried[-1][0] < least + _TIE else best
+        line = place_line(near, line, _cost_of_side(near, line, width, noise), (reach, step))
     return line
+
+
+def place_line(near: Pixels, line: Line, cost: Floats, turns: tuple[float, float]) -> Line:
+    """Cheapest of lines turned by up to an angle, in steps, degrees: cost (n,) of counting a pixel before the line."""
+    way = line.along(near.col, near.row)
+    pivot = (way.min() + way.max()) / 2
+    reach, step = turns
+    angles = line.angle + np.arange(-reach, reach + step / 2, step)
+    axis = 90.0 * round(line.angle / 90)
+    parallel = abs(line.angle - axis) < _NEAR_AXIS
+    tried = [_placed(near, line, cost, float(angle), pivot) for angle in (*angles, *([axis] if parallel else []))]
+    least, best = min(tried)
+    # Seams mostly follow the pixels.
+    return tried[-1][1] if parallel and tried[-1][0] < least + _TIE else best
 
 
 def _cost_of_side(near: Pixels, line: Line, width: int, noise: float) -> Floats:
