@@ -335,7 +335,7 @@ def _check_numbers(options: Options) -> None:
         raise OptionError(f"window is {window!r}: give sides of which one is at most {_NARROWEST} times the other")
     if not (isinstance(windows, whole) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
-    if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
+    if limit is not None and not (isinstance(limit, Real) and 0 < limit < 2**63):
         raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
     _check_pair("at", options.at, "(x, y), the window's centre in CRS units of the target")
     _check_pair("initial_shift", options.initial_shift, "(dx, dy), a correction in CRS units of the target")

@@ -42,6 +42,8 @@ _BAND_STANDARD = ("radiation_wavelength", "radiation_frequency", "sensor_band")
 def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
     """Names of the row and column dimensions."""
     _check_image(image, name)
+    if not all(isinstance(size, int | np.integer) for size in image.sizes.values()):
+        raise OptionError(f"{name} has chunks of unknown sizes: da.copy(data=da.data.compute_chunk_sizes())")
     try:
         return image.rio.y_dim, image.rio.x_dim
     except MissingSpatialDimensionError:
