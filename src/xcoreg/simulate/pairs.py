@@ -421,14 +421,14 @@ def pair(
     return SimulatedPair(first, second, truth, ref_cloud, tgt_cloud, (ref_sigma, tgt_sigma))
 
 
-def _check(shape: tuple[int, int], shift: Any, seed: Any, *images: Acquisition) -> None:
+def _check(shape: Any, shift: Any, seed: Any, *images: Acquisition) -> None:
     sides = np.ravel(np.array(shape, object)) if isinstance(shape, tuple | list | np.ndarray) else ()
     if np.shape(sides) != (2,) or not all(isinstance(one, int | np.integer) and one >= 1 for one in sides):
         raise OptionError(f"shape is (rows, cols), both at least 1, not {shape!r:.80}")
     if not (seed is None or (isinstance(seed, int | np.integer) and seed >= 0)):
         raise OptionError(f"seed is {seed!r:.80}: give a whole number from 0")
     numbers = np.ravel(np.array(shift, object)) if isinstance(shift, tuple | list | np.ndarray) else ()
-    pair_of = len(numbers) == 2 and all(isinstance(one, Real) and np.isfinite(one) for one in numbers)
+    pair_of = len(numbers) == 2 and all(isinstance(one, Real) and -np.inf < float(one) < np.inf for one in numbers)
     if not (shift is None or callable(shift) or pair_of):
         raise OptionError(f"shift is {shift!r:.80}: give (dcol, drow) in pixels, a displacement, or None")
     for how in images:
