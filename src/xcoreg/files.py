@@ -47,6 +47,14 @@ class NoSuchFile(OptionError, FileNotFoundError):
     """A file or address that was named does not exist."""
 
 
+def as_path(path: Any) -> Path:
+    """Path of a file that a user named; OptionError for what is none."""
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise OptionError(f"{path!r:.80} is no path of a file: give a text or a pathlib.Path") from error
+
+
 def gdal_path(path: AnyPath) -> str:
     """Path or address as GDAL opens it, with range requests for web addresses."""
     text = str(path)
@@ -199,7 +207,7 @@ def replacing(path: AnyPath, inputs: Iterable[Any] = ()) -> Iterator[Path]:
 
     inputs : None of which the output may be, as for :func:`check_inputs`.
     """
-    goal = Path(path)
+    goal = as_path(path)
     try:
         check_inputs(goal, inputs)
         with new_file(goal) as temporary, reporting_disk_full(temporary.parent):

@@ -77,7 +77,9 @@ def test_a_chunk_that_says_it_is_huge_is_not_decompressed(codec, chunk, scene, t
     scene.tgt.rename("b").drop_encoding().to_dataset().to_zarr(path, encoding=encoding, zarr_format=2)
     data = bytearray((path / chunk).read_bytes())
     at = {"blosc": slice(4, 8), "lz4": slice(0, 4)}.get(codec.codec_id, slice(4, 13))
-    data[at] = (2**31 - 16).to_bytes(4, "little") if codec.codec_id != "zstd" else b"\xe0" + (2**40).to_bytes(8, "little")
+    data[at] = (
+        (2**31 - 16).to_bytes(4, "little") if codec.codec_id != "zstd" else b"\xe0" + (2**40).to_bytes(8, "little")
+    )
     (path / chunk).write_bytes(data)
     with pytest.raises(OptionError, match=r"holds \d{10,} bytes, and at most \d+ belong there"):
         xcoreg.open_raster(path).values  # noqa: B018

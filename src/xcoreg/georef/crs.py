@@ -277,6 +277,9 @@ def has_lonlat(crs: Any) -> bool:
 def _transformer(src: str, dst: str) -> Transformer:
     one, two = spelled_crs(src), spelled_crs(dst)
     try:
+        # PROJ 9.8 takes coordinates of one site for those of another.
+        if (one.is_engineering or two.is_engineering) and not _equivalent(src, dst):
+            raise ProjError("local coordinates")
         return Transformer.from_crs(one, two, always_xy=True)
     except ProjError as error:
         raise GridError(

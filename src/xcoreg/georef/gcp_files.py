@@ -23,7 +23,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from xcoreg.csv_files import from_plain_cell, plain_cell, read_csv, read_vector_points
 from xcoreg.errors import OptionError, hide_secrets, require
-from xcoreg.files import gdal_threads, open_gdal, replacing
+from xcoreg.files import as_path, gdal_threads, open_gdal, replacing
 from xcoreg.georef.crs import epsg_of, parse_crs
 from xcoreg.georef.gcps import GCPs
 
@@ -145,7 +145,7 @@ def read_gcps(path: str | Path, crs: Any = None) -> GCPs:
     >>> gcps.col.tolist(), gcps.x.tolist()
     ([0.0], [300005.0])
     """
-    file = Path(path)
+    file = as_path(path)
     suffix = file.suffix.lower()
     if suffix in LIST_SUFFIXES and not file.is_file():
         raise OptionError(f"{path} does not exist")
@@ -189,7 +189,7 @@ def save_gcps(gcps: GCPs, path: str | Path) -> Path:
     ...     path.read_text().splitlines()
     ['#CRS: EPSG:32633', 'id,info,pixel,line,x,y,z', '1,,0.5,1.5,600005.0,4999985.0,0.0']
     """
-    goal = Path(path)
+    goal = as_path(path)
     suffix = goal.suffix.lower()
     if suffix not in LIST_SUFFIXES:
         raise OptionError(f"GCPs are written as {', '.join(LIST_SUFFIXES)}, not {suffix or 'without a suffix'}")

@@ -76,7 +76,10 @@ class GCPs:
             **{name: getattr(self, name) for name in _COLUMNS if getattr(self, name) is not None},
         }
         for name, values in given.items():
-            column = np.array(values, np.float64).reshape(-1)
+            try:
+                column = np.array(values, np.float64).reshape(-1)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise OptionError(f"{name} of the GCPs is no column of numbers: {error}") from error
             if column.size != n:
                 raise OptionError(f"GCPs need columns of one length: col has {n} values, {name} has {column.size}")
             if not np.isfinite(column).all():

@@ -68,6 +68,9 @@ def with_sound_attributes(image: Any) -> Any:
     if isinstance(image, Dataset):
         return image.assign({name: with_sound_attributes(one) for name, one in image.data_vars.items()})
     image, lost = image.copy(deep=False), list[str]()
+    for key in ("dtype", "rasterio_dtype"):
+        if key in image.encoding and not _is_dtype(image.encoding[key]):
+            lost.append(f"{key}={image.encoding.pop(key)!r:.40}")
     for place in (image.attrs, image.encoding):
         for key, value in list(place.items()):
             if not any(_is_sound(key, value, dtype) for dtype in (image.dtype, image.encoding.get("dtype", "O"))):
@@ -82,12 +85,21 @@ def with_sound_attributes(image: Any) -> Any:
     return image
 
 
+def _is_dtype(value: Any) -> bool:
+    try:
+        return value is not None and np.dtype(value).kind in "biufcmMSUO"
+    except (TypeError, ValueError):
+        return False
+
+
 def _is_sound(key: Any, value: Any, dtype: Any) -> bool:
     """Whether an attribute can be what its name says."""
     if key in _KINDS:
         return value is None or isinstance(value, _KINDS[key])
     if key not in _NUMBERS:
         return True
+    if not isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
+        return False
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "iuf" or numbers.size == 0 or (key != "missing_value" and numbers.ndim):
         return False

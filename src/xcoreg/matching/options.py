@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, fields, replace
 from functools import partial
-from numbers import Real
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, overload
 
 import numpy as np
@@ -335,7 +334,7 @@ def _check_numbers(options: Options) -> None:
         raise OptionError(f"window is {window!r}: give sides of which one is at most {_NARROWEST} times the other")
     if not (isinstance(windows, whole) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
-    if limit is not None and not (isinstance(limit, Real) and 0 < float(limit) < np.inf):
+    if limit is not None and not (isinstance(limit, int | float | np.number) and 0 < limit < 2**63):
         raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
     _check_pair("at", options.at, "(x, y), the window's centre in CRS units of the target")
     _check_pair("initial_shift", options.initial_shift, "(dx, dy), a correction in CRS units of the target")
@@ -354,7 +353,7 @@ def _check_pair(name: str, given: Any, what: str) -> None:
 
 def _check_local(options: LocalOptions) -> None:
     spacing: Any = options.spacing
-    if spacing is not None and not (isinstance(spacing, Real) and 1 <= float(spacing) < np.inf):
+    if spacing is not None and not (isinstance(spacing, int | float | np.number) and 1 <= spacing < 2**63):
         raise OptionError(f"spacing is {spacing!r}: give the distance between windows in target pixels, at least 1")
     if not isinstance(options.model, str) and not hasattr(options.model, "fit"):
         raise OptionError(

@@ -42,6 +42,8 @@ _BAND_STANDARD = ("radiation_wavelength", "radiation_frequency", "sensor_band")
 def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable]:
     """Names of the row and column dimensions."""
     _check_image(image, name)
+    if not all(isinstance(size, int | np.integer) for size in image.sizes.values()):
+        raise OptionError(f"{name} has chunks of unknown sizes: da.copy(data=da.data.compute_chunk_sizes())")
     try:
         return image.rio.y_dim, image.rio.x_dim
     except MissingSpatialDimensionError:
@@ -366,12 +368,22 @@ class _StoredArray(BackendArray):
             ) from error
 
 
+def check_block(name: str, size: int) -> None:
+    """Refuse blocks of a file that would fill the memory before a single pixel of them is known: bytes."""
+    if size > _LARGEST_BLOCK:
+        raise OptionError(
+            f"{name} is stored in blocks of {size / 1e9:.1f} GB, each of which is read as a whole, and "
+            f"{_LARGEST_BLOCK / 1e9:.1f} GB are the most: store it in smaller ones (gdal_translate -co TILED=YES)"
+        )
+
+
 def check_stored(array: Any, key: Sequence[Any]) -> None:
     """Refuse local chunks cut off before the end that their header names, or far larger inside than the array says.
 
     Their codecs trust the header: decompressing them would end the process, or fill the memory. Shards and remote
     stores are not checked. array : of zarr 2 or 3; key : of slices, integers or arrays of integers.
     """
+    check_block(array.path or "the array", math.prod(array.chunks) * array.dtype.itemsize)
     codecs = array.compressors if hasattr(array, "compressors") else [array.compressor]
     kinds = [kind for one in codecs if (kind := type(one).__name__.removesuffix("Codec")) in _HEADERS]
     store = getattr(array, "chunk_store", None) or getattr(array, "store", None)  # of zarr 2, 3
@@ -406,4 +418,5 @@ _HEADERS: dict[str, Callable[[bytes], tuple[int, int]]] = {
     "Zstd": _zstd_size,
     "LZ4": lambda head: (int.from_bytes(head[:4], "little"), 4),
 }
+_LARGEST_BLOCK = 2**30
 _EXPANDED = 16  # times the bytes of a chunk's pixels: what filters may make of them

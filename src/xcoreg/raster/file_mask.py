@@ -19,6 +19,7 @@ from xarray import DataArray, Variable
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from xcoreg.errors import OptionError
 from xcoreg.files import retry
 from xcoreg.raster.nodata import band_markers, stored_nodata
 
@@ -115,13 +116,18 @@ def mask_of(image: DataArray, lead: Mapping[Hashable, int] | None = None) -> Var
     if found is None:
         return None
     mask: Variable = found.variable
+    if mask.ndim < 2 or mask.dtype.kind not in "biuf":
+        raise OptionError(
+            f"the coordinate {MASK!r} is {mask.dtype} over {mask.dims}: give it true and false over rows and columns, "
+            f"or leave it out: da.drop_vars({MASK!r})"
+        )
     return mask.isel({dim: at for dim, at in (lead or {}).items() if dim in mask.dims})
 
 
 def alpha_of(image: DataArray) -> int | None:
     """Position of the alpha band among the bands of an image, from 0; None without one."""
     mask = image.coords.get(MASK)
-    if mask is None or "alpha_band" not in mask.attrs:
+    if mask is None or not isinstance(mask.attrs.get("alpha_band"), int | np.integer):
         return None
     label, labels = int(mask.attrs["alpha_band"]), image.coords.get("band")
     hits = np.flatnonzero(np.atleast_1d(labels.values) == label) if labels is not None else np.empty(0)

@@ -175,9 +175,9 @@ def file_nodata(band: DataArray, dtype: DTypeLike) -> float | int | None:
 
 def as_number(value: Any, name: str) -> float | int:
     """Check that a nodata value given by the user is a number."""
-    number = np.asarray(value)
+    number = np.asarray(value if isinstance(value, int | float | np.number | np.ndarray) else "no number")
     if number.ndim or number.dtype.kind not in "iuf":
-        raise OptionError(f"nodata={value!r} of {name} is not a number")
+        raise OptionError(f"nodata={value!r:.80} of {name} is not a number")
     return number.item()  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from xcoreg.errors import require
-from xcoreg.files import replacing
+from xcoreg.files import as_path, replacing
 from xcoreg.plot.stack import plot_stack
 from xcoreg.report import html
 from xcoreg.results.stack import StackFit
@@ -42,7 +42,7 @@ def write_stack_report(stack: StackFit, path: str | os.PathLike[str], *, title: 
     body.append(html.section("Pairs that were refused", _refused_pairs(stack)))
     options = [[name, str(value)] for name, value in {**stack.options, **stack.versions, "made": stack.date}.items()]
     body.append(html.section("Options and versions", html.table([], options)))
-    goal = Path(path)
+    goal = as_path(path)
     with replacing(goal) as temporary:
         temporary.write_text(
             html.page(title, "\n".join(one for one in body if one)), encoding="utf-8", errors="backslashreplace"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xcoreg.errors import OptionError, require
-from xcoreg.files import check_inputs, replacing
+from xcoreg.files import as_path, check_inputs, replacing
 from xcoreg.io.read import open_raster
 from xcoreg.raster.raster import make_raster
 from xcoreg.report import html, sections
@@ -29,7 +29,7 @@ def write_report(  # noqa: PLR0913 - the options of Coregistration.report
 ) -> Path:
     """Write a fit as one HTML page; see :meth:`xcoreg.Coregistration.report`."""
     require("matplotlib.figure", extra="plot")
-    check_inputs(goal := Path(path), (target, reference, where))
+    check_inputs(goal := as_path(path), (target, reference, where))
     tgt, ref = (_image(one, name) for one, name in ((target, "target"), (reference, "reference")))
     given = fit.details.options
     bands = given.get("band") if band is None else band, given.get("ref_band") if ref_band is None else ref_band

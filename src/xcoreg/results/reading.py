@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pyproj.exceptions import CRSError
 
 from xcoreg.errors import OptionError
+from xcoreg.files import as_path
 from xcoreg.results.coregistration import FORMAT, SCHEMA, Coregistration
 from xcoreg.results.details import check_grids
 
@@ -87,7 +88,7 @@ def mark_of(path: str | Path) -> str | None:
 
 def read_result(path: str | Path, mark: str, schema: int, build: Callable[[dict[str, Any]], _Result]) -> _Result:
     """Read a file of results that has a mark, up to a schema, and build what it holds; OptionError where it cannot."""
-    source, (what, _, again) = Path(path), _MARKS[mark]
+    source, (what, _, again) = as_path(path), _MARKS[mark]
     try:
         data = json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
 from xcoreg.csv_files import read_csv, read_vectors
 from xcoreg.errors import OptionError, require
-from xcoreg.files import replacing
+from xcoreg.files import as_path, replacing
 
 if TYPE_CHECKING:
     from xcoreg.results.tiepoints import TiePoints
@@ -314,7 +314,7 @@ def check_suffix(path: Path, crs: Any = None) -> str:
 
 def save_points(points: TiePoints, path: str | Path, columns: str, nodata: float | None) -> None:
     """Write tie points to a file; see :meth:`xcoreg.results.tiepoints.TiePoints.save`."""
-    suffix = check_suffix(Path(path), points.crs_wkt)
+    suffix = check_suffix(as_path(path), points.crs_wkt)
     if columns not in ("xcoreg", "arosics"):
         raise OptionError(f"columns={columns!r} is unknown: choose 'xcoreg' or 'arosics'")
     if columns == "arosics":
@@ -353,7 +353,7 @@ def _write_vector(frame: Any, path: Path, suffix: str) -> None:
 
 def read_frame(path: str | Path) -> Any:
     """Read a table of points."""
-    source, suffix = Path(path), check_suffix(Path(path))
+    source, suffix = as_path(path), check_suffix(as_path(path))
     if not source.exists():
         raise OptionError(f"there is no file {source}: tie points are written by points.save(path)")
     if suffix == ".csv":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -398,7 +399,7 @@ def pair(
     """
     ref, tgt = ref or Acquisition(), tgt or Acquisition()
     product, texture = product or Product(), texture or Texture()
-    _check(shape, ref, tgt)
+    _check(shape, shift, seed, ref, tgt)
     draws, other, ref_seed, tgt_seed = np.random.SeedSequence(seed).spawn(4)
     ground = Ground.draw(shape, texture, np.random.default_rng(draws))
     below = ground if shift is not None else Ground.draw(shape, texture, np.random.default_rng(other))
@@ -420,9 +421,16 @@ def pair(
     return SimulatedPair(first, second, truth, ref_cloud, tgt_cloud, (ref_sigma, tgt_sigma))
 
 
-def _check(shape: tuple[int, int], *images: Acquisition) -> None:
-    if np.shape(shape) != (2,) or min(shape) < 1:
-        raise OptionError(f"shape is (rows, cols), both at least 1, not {shape}")
+def _check(shape: Any, shift: Any, seed: Any, *images: Acquisition) -> None:
+    sides = np.ravel(np.array(shape, object)) if isinstance(shape, tuple | list | np.ndarray) else ()
+    if np.shape(sides) != (2,) or not all(isinstance(one, int | np.integer) and one >= 1 for one in sides):
+        raise OptionError(f"shape is (rows, cols), both at least 1, not {shape!r:.80}")
+    if not (seed is None or (isinstance(seed, int | np.integer) and seed >= 0)):
+        raise OptionError(f"seed is {seed!r:.80}: give a whole number from 0")
+    numbers = np.ravel(np.array(shift, object)) if isinstance(shift, tuple | list | np.ndarray) else ()
+    pair_of = len(numbers) == 2 and all(isinstance(one, Real) and -np.inf < float(one) < np.inf for one in numbers)
+    if not (shift is None or callable(shift) or pair_of):
+        raise OptionError(f"shift is {shift!r:.80}: give (dcol, drow) in pixels, a displacement, or None")
     for how in images:
         if any(n % how.coarser for n in shape):
             raise OptionError(f"the shape {shape} is not divisible by coarser={how.coarser}: choose one that is")

@@ -21,7 +21,7 @@ from xcoreg.raster.bands import check_chunks, is_chunked, shape_of, spatial_band
 from xcoreg.raster.file_mask import MASK, mask_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.raster.nodata import band_markers, stored_nodata
-from xcoreg.results.coregistration import version_of
+from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.areas import resampler_of
 from xcoreg.warp.bias import without_bias
 from xcoreg.warp.heights import bound_to_heights
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xcoreg.georef import Ground
-    from xcoreg.results.coregistration import Coregistration
     from xcoreg.warp.metadata import Dims
 
 
@@ -191,7 +190,9 @@ def output_frame(
 
 
 def check_fit(fit: Coregistration) -> None:
-    """Refuse a fit that is not trusted."""
+    """Refuse what is no fit, and a fit that is not trusted."""
+    if not isinstance(fit, Coregistration):
+        raise OptionError(f"fit is a {type(fit).__name__}: give the result of match or match_local, or xcoreg.load_fit")
     if not fit.ok or fit.model is None:
         raise MatchError(f"the fit is not trusted and cannot be applied: {fit.status.reason}", fit.points)
 
