@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.drift import NO_PATTERN, Pattern, shared_drift
+from xcoreg.core.drift import NO_PATTERN, Pattern, settle_again, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
 
@@ -165,3 +165,25 @@ def test_noise_is_no_shared_drift():
     assert np.mean(np.array(shares) > 0) < 0.3
     assert max(shares) < 0.8
     assert shared_drift(np.zeros((0, 8)))[0] == NO_PATTERN
+
+
+@pytest.mark.parametrize("known", [Pattern(drifts=0.9), Pattern(drifts=0.6, further=0.5), NO_PATTERN])
+def test_what_is_known_of_a_drift_corrects_matches_as_matching_them_again_does(known):
+    (_, before), (_, again) = (matched(shared_pattern(0.05), pattern=one) for one in (NO_PATTERN, known))
+    plain = before.drift[:, -1] > 0
+    assert plain.sum() >= 3
+    some = before.take(np.flatnonzero(plain))
+    settled, again = settle_again(some, known), again.take(np.flatnonzero(plain))
+    assert settled is not None
+    for name in ("dcol", "drow", "cov", "pattern"):
+        np.testing.assert_allclose(getattr(settled, name), getattr(again, name), rtol=1e-9, atol=1e-12)
+    if known.drifts:
+        assert np.abs(settled.dcol - some.dcol).max() > 1e-4
+
+
+def test_matches_that_take_another_look_are_not_corrected_without_it():
+    _, found = matched(shared_pattern(0.05))
+    assert settle_again(found.take(np.flatnonzero(found.drift[:, -1] > 0)), Pattern(columns=True, drifts=0.9)) is None
+    _, dragged = matched(shared_pattern(0.5))
+    assert not dragged.drift[:, -1].any()
+    assert settle_again(dragged, Pattern(drifts=0.9)) is None

@@ -4,11 +4,11 @@ import shapely
 from affine import Affine
 from scipy.ndimage import uniform_filter
 
+from xcoreg.core.sampling import box_means, box_shares
 from xcoreg.errors import GridError, OptionError
 from xcoreg.georef import vector_to_map, vector_to_pixel
 from xcoreg.matching.masks import as_mask
 from xcoreg.matching.scene import (
-    _box_means,
     _candidates,
     choose_centres,
     overlap_size,
@@ -91,7 +91,18 @@ def test_means_over_boxes_are_those_of_a_filter():
     row, col = (part.ravel() for part in np.mgrid[:40, :51])
     for box in ((5, 8), (1, 3), (20, 21)):
         wanted = uniform_filter(values, box, mode="constant")
-        assert np.allclose(_box_means(values, box, row, col).reshape(values.shape), wanted, atol=1e-12)
+        assert np.allclose(box_means(values, box, row, col).reshape(values.shape), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_shares_over_boxes_are_their_means_bit_for_bit(hole):
+    known = np.ones((40, 51), bool)
+    known[0], known[:, 0], known[7, 9] = False, False, not hole
+    row, col = (part.ravel() for part in np.mgrid[:40, :51])
+    for box in ((5, 8), (1, 3), (20, 21)):
+        wanted = box_means(known.astype(np.float32), box, row, col)
+        assert (box_shares(known, box, row, col) == wanted).all()
+        assert wanted.min() < wanted.max()
 
 
 def test_a_window_larger_than_the_overlap_is_refused_with_the_cure():

@@ -9,6 +9,7 @@ Efron & Morris 1973, doi:10.1080/01621459.1973.10481350), so that white noise st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,9 @@ _PATTERN = 0.3  # power of the scene, in units of noise, below which it is not k
 _TOP = 0.36  # unit of frequency of the square profile, cycles per pixel
 _CONTRADICTS = 2.0  # standard deviations in units of a drift that cannot be corrected
 _SEEN = 0.02  # drifts above this, px, are seen
+TOGETHER = 0.06  # drift, px, that windows have at least which show it together
+# Shift, px, of windows that would not be cut elsewhere once it is known, and their largest standard deviation.
+_CENTRED, _SURE = 0.49, 0.3
 # Significance level at which windows drift differently, and by how much of the mean they may do so along and across it.
 _CHANCE, _VARIES = 0.1, (0.3, 0.1)
 _UNEXPLAINED = 0.1  # share of a drift that is left: no pattern follows a profile exactly
@@ -58,7 +62,8 @@ class Drift(NamedTuple):
     """Step (n, 2), px, to the shift without drift, its covariance (n, 2, 2), and what of this is for contradiction.
 
     seen : (n,) bool; whether fine detail drifts; vague : (n,), px; standard deviation where that cannot be corrected.
-    evidence : (n, 8); drifts along both profiles and their rests along the other one, (col, row), standard deviations.
+    evidence : (n, 27); drifts along both profiles and their rests along the other one, (col, row), standard deviations;
+    steps without drift, along one profile and along both; their covariances; 1 where nothing else changed a match.
     """
 
     step: Floats
@@ -79,22 +84,28 @@ def without_drift(
     system = rings.equations()
     plain, pattern, square, both = (_solve(system, n) for n in ([0], [0, 1], [0, 2], [0, 1, 2]))
     scatter = rings.scatter(both[0])
-    evidence, further = (
-        np.stack([_deviations(*one, k), _deviations(*two, m)]) / np.sqrt(scatter)[:, None]
-        for one, k, two, m in ((pattern, 1, square, 1), (both, 2, both, 1))
-    )
-    first, second = ((part**2).sum(2) / 2 for part in (evidence, further))
+    drifts = (pattern, 1), (square, 1), (both, 2), (both, 1)
+    evidence = np.stack([_deviations(*one, k) for one, k in drifts], 1) / np.sqrt(scatter)[:, None, None]
     cov = cov * scatter[:, None, None]
-    pick = first.argmax(0)
-    at = pick, np.arange(len(cov))
+    at = (evidence[:, :2] ** 2).sum(2).argmax(1), np.arange(len(cov))
     step, wide = (np.stack([one[:, :2], two[:, :2]])[at] for one, two in zip(pattern, square, strict=True))
-    wide = wide[:, :, :2] * scatter[:, None, None]
+    covs = cov, wide[:, :, :2] * scatter[:, None, None], both[1][:, :2, :2] * scatter[:, None, None]
+    moves = np.nan_to_num(plain[0]), step, both[0][:, :2]
+    rest = *moves, *(part.reshape(-1, 4) for part in covs), np.zeros((len(cov), 1))
+    return settle(np.concatenate([evidence.reshape(-1, 8), *rest], 1), known)
+
+
+def settle(evidence: Floats, known: Pattern) -> Drift:
+    """Shift by the evidence (n, 27) of windows, and by what is known of the drift of all."""
+    first, second = ((evidence[:, k : k + 4].reshape(-1, 2, 2) ** 2).sum(2) / 2 for k in (0, 4))
+    at = np.arange(len(first)), first.argmax(1)
+    short, step, both = (evidence[:, k : k + 2] for k in (8, 10, 12))
+    cov, wide, widest = (evidence[:, k : k + 4].reshape(-1, 2, 2) for k in (14, 18, 22))
     share, hidden = _counting(first[at], known.drifts)
     more, unseen = (part * (share > 0) for part in _counting(second[at], known.further))
-    step = step + more[:, None] * (both[0][:, :2] - step)
-    wide = wide + (more + unseen)[:, None, None] * (both[1][:, :2, :2] * scatter[:, None, None] - wide)
+    step = step + more[:, None] * (both - step)
+    wide = wide + (more + unseen)[:, None, None] * (widest - wide)
     size, before = (np.sqrt(np.maximum(np.trace(part, axis1=1, axis2=2), 0) / 2) for part in (wide, cov))
-    short = np.nan_to_num(plain[0])
     with np.errstate(invalid="ignore"):
         clear = (size < np.minimum(_VAGUE, _TIMES * before)) | (known.drifts > 0)
         clear &= np.isfinite(step).all(1) & np.isfinite(before) & (wide[:, 0, 0] > 0)
@@ -106,15 +117,33 @@ def without_drift(
         wider = np.where(clear[:, None, None], (share + hidden)[:, None, None] * (wide - cov), round_covariance(vague))
         cov = np.where(np.isfinite(before)[:, None, None], cov + wider, cov)
         step = np.where(clear[:, None], short + gap, short)
-        return Drift(step, cov, far > _SEEN, vague, np.nan_to_num(np.concatenate([*evidence, *further], 1)))
+    shown = np.concatenate([np.nan_to_num(evidence[:, :8]), evidence[:, 8:]], 1)
+    return Drift(step, cov, far > _SEEN, vague, shown)
+
+
+def settle_again(matches: Matches, known: Pattern) -> Matches | None:
+    """Correct matches by what is known of their drift without a look at the pixels; None where that takes one.
+
+    Windows cut where they were have the same sums over rings: only what is done with these differs.
+    """
+    drift, before = settle(matches.drift, known), settle(matches.drift, NO_PATTERN)
+    far = np.hypot(*drift.step.T)
+    cov = drift.cov + left_over(far)
+    alike = (np.maximum(np.abs(matches.dcol), np.abs(matches.drow)) < _CENTRED) & (matches.drift[:, -1] > 0)
+    if known.stripes.any() or not (alike & (far <= _SEEN) & (np.trace(cov, axis1=1, axis2=2) < _SURE**2)).all():
+        return None
+    dragged = np.maximum(np.maximum(drift.vague, far), TOGETHER * known.drifts)
+    pattern = np.column_stack([dragged, matches.pattern[:, 1:]])
+    col, row = (drift.step - before.step).T
+    return replace(matches, dcol=matches.dcol + col, drow=matches.drow + row, cov=cov, pattern=pattern)
 
 
 def shared_drift(evidence: Floats) -> tuple[Pattern, bool]:
-    """Drift of which windows give evidence (n, 8) together, see :class:`Drift`; whether it is that of their pixels.
+    """Drift of which windows give evidence (n, 27) together, see :class:`Drift`; whether it is that of their pixels.
 
     Pixels drag all windows alike, what is in the scene (shadows, terrain, change) each in its own way.
     """
-    n, both = max(len(evidence), 1), evidence.reshape(-1, 2, 2, 2)
+    n, both = max(len(evidence), 1), evidence[:, :8].reshape(-1, 2, 2, 2)
     together = both.sum(0) / np.sqrt(n)
     first, further = (together**2).sum(2) / 2
     pick = int(first.argmax())

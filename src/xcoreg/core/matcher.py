@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from xcoreg.core import Bools, Floats, Ints
-from xcoreg.core.drift import NO_PATTERN, Pattern
+from xcoreg.core.drift import NO_PATTERN, TOGETHER, Pattern
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.peaks import Peaks, correlate
 from xcoreg.core.phase import FourierShift, cut_at_offset, forward, inverse, modes_for, taper
@@ -233,7 +233,7 @@ def _match_batch(windows: _Windows, how: _How) -> Matches:
     columns: dict[str, NDArray[np.float64]] = {name: np.full(len(ref), np.nan) for name in _MEASURED}
     middle = {name: np.zeros(len(ref)) for name in ("middle_col", "middle_row")}
     columns |= {"cov": np.full((len(ref), 2, 2), np.nan), "pattern": np.zeros((len(ref), 3)), **middle}
-    columns["drift"] = np.zeros((len(ref), 8))
+    columns["drift"] = np.zeros((len(ref), 27))
     whole = tgt_valid.all((1, 2)) & ref_valid.all((1, 2))
     # Windows with and without invalid pixels take different paths; matched apart, neither depends on the other.
     for use in (np.flatnonzero((status == Status.OK) & kind) for kind in (whole, ~whole)):
@@ -270,7 +270,7 @@ def _match_usable(windows: _Windows, how: _How) -> tuple[Codes, dict[str, Floats
     status = np.where((checks == Status.OK) & one_spot, np.int8(Status.FLAT), checks)
     found = {"cov": refined.cov, "score": refined.score, "reliability": 100 * (1 - peaks.rival)}
     found |= {"ssim_before": before, "ssim_after": after}
-    dragged = np.maximum(refined.dragged, 2 * _PATTERN * how.pattern.drifts)
+    dragged = np.maximum(refined.dragged, TOGETHER * how.pattern.drifts)
     found |= {"pattern": np.column_stack([dragged, peaks.striped]), "drift": refined.evidence}
     for name, pair in (("d", refined.move), ("phase_d", refined.phase), ("middle_", middle)):
         found |= {f"{name}col": pair[:, 0], f"{name}row": pair[:, 1]}

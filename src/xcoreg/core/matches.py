@@ -163,7 +163,7 @@ def describe_counts(status: NDArray[np.int8]) -> str:
     return ", ".join(f"{n} {name}" for name, n in count_statuses(status).items()) or "none"
 
 
-_INNER = {"cov": (2, 2), "cov_z": (3,), "pattern": (3,), "drift": (8,)}
+_INNER = {"cov": (2, 2), "cov_z": (3,), "pattern": (3,), "drift": (27,)}
 # Columns a matcher may omit, and their defaults.
 _DEFAULTS = {
     **dict.fromkeys(("score", "reliability", "ssim_before", "ssim_after", "phase_dcol", "phase_drow"), np.nan),
@@ -200,9 +200,10 @@ class Matches:
     pattern : (n, 3) float64, optional
         What both images owe to their pixels: how far fine detail is dragged, px, and whether stripes run along columns
         and along rows, 0 or 1; default 0.
-    drift : (n, 8) float64, optional
+    drift : (n, 27) float64, optional
         How much fine detail is moved further than coarse detail, along (col, row), as a white pattern would do it and
-        as errors of interpolation would, and what each leaves to the other one, in standard deviations; default 0.
+        as errors of interpolation would, and what each leaves to the other one, in standard deviations; and
+        what is needed to correct it, see :class:`xcoreg.core.drift.Drift`; default 0.
     count, nmad_before, nmad_after : (n,) float64, optional
         Pixels compared, NMAD of the differences before and after the correction (elevation matchers).
 

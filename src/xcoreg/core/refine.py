@@ -49,7 +49,7 @@ class Refined:
     phase : (n, 2) float64; shift from the phases alone minus the refined one, px.
     drift : (n, 2) float64; shift of coarse detail minus that of all detail alike, px.
     dragged : (n,) float64; the same where it could not be corrected.
-    evidence : (n, 8) float64; drifts in standard deviations, see :class:`xcoreg.core.drift.Drift`.
+    evidence : (n, 27) float64; what drifts, see :class:`xcoreg.core.drift.Drift`.
     uneven : (n,) float64; see :func:`xcoreg.core.weights.unevenness`.
     """
 
@@ -140,6 +140,8 @@ def refine(
     columns["uneven"] = weighting.unevenness(aligned.cells)
     _allow_for_uneven_noise(pair, rest, columns)
     changed = weighting.windows_with_changes(aligned.cells)
+    alike = (columns["uneven"] <= _UNEVEN) & (np.hypot(*(rest - columns["drift"] - peak).T) <= _LEFT) & ~changed
+    columns["evidence"][:, -1] = alike & (np.hypot(*columns["drift"].T) <= _NEAR_DRIFT)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
     columns["move"][:] = pixels + rest
     columns["dragged"] = np.maximum(columns.pop("vague"), np.hypot(*columns["drift"].T))

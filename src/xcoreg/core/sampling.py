@@ -99,8 +99,12 @@ def shrink(values: Array, valid: Bools | None, factor: int | tuple[int, int]) ->
     if rows < 1 or cols < 1:
         raise ValueError(f"a shrinking factor must be at least 1, not {factor}")
     mask = np.ones(values.shape, dtype=bool) if valid is None else np.broadcast_to(valid, values.shape)
-    clean = np.where(mask, values, 0).astype(work_dtype(values.dtype))
-    total, count = _block_sums(clean, rows, cols), _block_sums(mask.astype(np.float32), rows, cols)
+    whole = bool(mask.all())
+    clean = (values if whole else np.where(mask, values, 0)).astype(work_dtype(values.dtype), copy=False)
+    total = _block_sums(clean, rows, cols)
+    # Where all pixels are valid, one plane stands for all.
+    one = np.ones((1,) * (mask.ndim - 2) + mask.shape[-2:], np.float32) if whole else mask.astype(np.float32)
+    count = np.broadcast_to(_block_sums(one, rows, cols), total.shape)
     keep = count * 2 >= rows * cols
     return np.where(keep, total / np.maximum(count, 1).astype(total.dtype), 0).astype(total.dtype), keep
 
@@ -113,6 +117,37 @@ def _block_sums(data: Array, rows: int, cols: int) -> Array:
     by_row = full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]).sum(axis=-2)
     sums: Array = by_row.reshape(*by_row.shape[:-1], -1, cols).sum(axis=-1)
     return sums
+
+
+def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:
+    """Start and end (2, n) of boxes around cells along rows and columns, cut at the edges."""
+    return [
+        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
+        for at, size, length in zip((row, col), box, shape, strict=True)
+    ]
+
+
+def box_means(values: Array, box: tuple[int, int], row: Any, col: Any) -> Array:
+    """Means (n,) over boxes around cells of an array, zero outside: from its sums, far cheaper than a filter."""
+    top_low, left_right = _box_ends(values.shape, box, row, col)
+    (rows, at_row), (cols, at_col) = (np.unique(ends, return_inverse=True) for ends in (top_low, left_right))
+    # Sums between neighbouring ends: one pass over all cells, whatever the number of boxes.
+    parts = np.add.reduceat(values[: rows[-1]], rows[:-1], axis=0, dtype=np.float64)
+    parts = np.add.reduceat(parts[:, : cols[-1]], cols[:-1], axis=1)
+    sums = np.pad(parts.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    (top, low), (left, right) = at_row.reshape(2, -1), at_col.reshape(2, -1)
+    inside = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
+    return np.asarray(inside / (box[0] * box[1]))
+
+
+def box_shares(known: Bools, box: tuple[int, int], row: Any, col: Any) -> Array:
+    """Share (n,) of boxes around cells that is known: of whole rows and columns, as a rule, which are counted alone."""
+    sides = known.any(1), known.any(0)
+    if np.count_nonzero(known) != sides[0].sum() * sides[1].sum():
+        return box_means(known.astype(np.float32), box, row, col)
+    ends = _box_ends(known.shape, box, row, col)
+    down, across = (np.diff(np.append(0, one.cumsum())[at], axis=0)[0] for one, at in zip(sides, ends, strict=True))
+    return np.asarray(down * across / (box[0] * box[1]))
 
 
 def _layers(values: Array, valid: Bools | None, kernel: str) -> tuple[Array, Sequence[Bools | None], tuple[int, ...]]:

@@ -18,6 +18,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.core import Floats
 from xcoreg.core.models.leastsq import spread_order
+from xcoreg.core.sampling import box_means, box_shares
 from xcoreg.errors import GridError, OptionError, warn_user
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.georef.transform import map_to_grid
@@ -320,31 +321,10 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     known = np.isfinite(overview.gx) & np.isfinite(overview.gy) & overview.sampled & overview.valid
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
     energy = np.sqrt(np.where(known, overview.gx**2 + overview.gy**2, 0))
-    texture = _box_means(energy, box, r, c) / np.maximum(_box_means(known.astype(np.float32), box, r, c), 1e-9)
+    texture = box_means(energy, box, r, c) / np.maximum(box_shares(known, box, r, c), 1e-9)
     if overview.valid.all():
         return texture, np.ones(len(r))
     return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
-
-
-def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:
-    """Start and end (2, n) of boxes around cells along rows and columns, cut at the edges."""
-    return [
-        np.clip(at - size // 2 + np.array([[0], [size]]), 0, length)
-        for at, size, length in zip((row, col), box, shape, strict=True)
-    ]
-
-
-def _box_means(values: Floats, box: tuple[int, int], row: Any, col: Any) -> Floats:
-    """Means (n,) over boxes around cells of an array, zero outside: from its sums, far cheaper than a filter."""
-    top_low, left_right = _box_ends(values.shape, box, row, col)
-    (rows, at_row), (cols, at_col) = (np.unique(ends, return_inverse=True) for ends in (top_low, left_right))
-    # Sums between neighbouring ends: one pass over all cells, whatever the number of boxes.
-    parts = np.add.reduceat(values[: rows[-1]], rows[:-1], axis=0, dtype=np.float64)
-    parts = np.add.reduceat(parts[:, : cols[-1]], cols[:-1], axis=1)
-    sums = np.pad(parts.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    (top, low), (left, right) = at_row.reshape(2, -1), at_col.reshape(2, -1)
-    inside = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
-    return np.asarray(inside / (box[0] * box[1]))
 
 
 _USUAL_SPACING, _USUAL_LOCAL_WINDOW, _LEAST_LOCAL_WINDOW = 200.0, 256, 64

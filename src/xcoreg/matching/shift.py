@@ -13,7 +13,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
-from xcoreg.core.drift import PEAKS, pattern_of, shared_drift
+from xcoreg.core.drift import PEAKS, Pattern, pattern_of, settle_again, shared_drift
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.errors import OptionError
@@ -33,7 +33,7 @@ from xcoreg.matching.acceptance import (
 )
 from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure, match_elevation
-from xcoreg.matching.options import Matcher, Options
+from xcoreg.matching.options import Options
 from xcoreg.matching.points import match_points
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, build_fit, failure, with_warning
 from xcoreg.matching.scene import (
@@ -141,20 +141,27 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
     if not drift.drifts:
         return answer
     known = pattern_of(found.take(np.flatnonzero(some)))._replace(drifts=drift.drifts, further=drift.further)
-    again = _match_again(scene, rounds, some, options.match_function(_NEAR, known))
+    again = _match_again(scene, rounds, some, options, known)
     answer, corrected = settle_drift(answer, _accept(again, options, scene), found.pattern[some, 0], of_pixels)
     if corrected:
         rounds[:] = again
     return answer
 
 
-def _match_again(scene: Scene, rounds: list[WindowMatches], some: Bools, match: Matcher) -> list[WindowMatches]:
+def _match_again(
+    scene: Scene, rounds: list[WindowMatches], some: Bools, options: Options, known: Pattern
+) -> list[WindowMatches]:
     """Match some of all windows where they are, with what is known of their pattern."""
-    out = []
+    out, match = [], options.match_function(_NEAR, known)
     for one, chosen in zip(rounds, np.split(some, np.cumsum([len(one.x) for one in rounds])[:-1]), strict=True):
         index = np.flatnonzero(chosen)
         out.append(one.take(np.arange(len(one.x))))
-        if index.size:
+        part = one.take(index)
+        settled = settle_again(part.matches, known)
+        if settled is not None:
+            step = vector_to_map(scene.linear, settled.dcol - part.matches.dcol, settled.drow - part.matches.drow)
+            out[-1].replace_rows(index, settled, part.dx + step[0], part.dy + step[1])
+        elif index.size:
             part = match_windows(scene, one.places[index], one.size, one.moves[index], match)
             matches = replace(part.matches, ssim_before=one.matches.ssim_before[index])
             out[-1].replace_rows(index, matches, part.dx, part.dy)

@@ -203,7 +203,8 @@ class Raster:
 
 def _is_stored(variable: Variable) -> bool:
     """Whether pixels are read from memory or a file, not computed by dask."""
-    return variable.chunks is None or lazy.is_read(variable.data)
+    in_memory = isinstance(getattr(variable, "_data", None), np.ndarray)  # the usual case: xarray's answer takes long
+    return in_memory or variable.chunks is None or lazy.is_read(variable.data)
 
 
 def read_boxes(
