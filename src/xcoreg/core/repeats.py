@@ -55,11 +55,11 @@ def fits_elsewhere(
     lags = _Lags(tgt.shape[1:])
     seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
     images = list(zip((tgt, ref), seen, strict=True))
-    # Rows of a few pixels are too fine for edges. Most images repeat nothing: of several windows the other one is not
-    # asked then. One window alone may show a period in one image only.
+    # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then, but for
+    # one window of edges alone.
     edges, fine = ([make(*images[0])] for make in (_edges, _fine))
     alike = [[lags.correlation(one, one, seen[0], seen[0])] for (one,) in (edges, fine)]
-    if len(tgt) > 1 and all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
+    if (len(tgt) > 1 or not by_edges) and all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
         return False
     for make, fields, found in zip((_edges, _fine), (edges, fine), alike, strict=True):
         fields.append(make(*images[1]))
