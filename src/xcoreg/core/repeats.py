@@ -26,7 +26,7 @@ _FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields al
 _SQUARE = 0.1  # four are one, too, if they are the corners of a square within this share: all that small windows show
 _VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
 _AS_WELL = 0.9  # another period fits the edges as well if it has more than this share of the correlation of the answer
-# Few cells show no lattice: where one image has a period at all, any peak with larger shares of edges and of intensities
+# Few cells show no lattice: where one image has a period at all, a peak with larger shares of edges and of intensities
 # fits as well as the answer of intensities, or of edges. Of 47 such crops of real pairs, 64 to 100 px, two have one.
 _OF_FEW = (0.7, 0.8), (0.75, 0.75)
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
