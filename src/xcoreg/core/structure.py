@@ -33,8 +33,9 @@ _HIGHEST, _WHITENING = 0.2, 0.45
 _STEPS, _LONGEST, _FARTHEST, _SETTLED = 8, 0.5, 1.5, 0.02
 # Coherence above which more is not believed, and number of neighbouring rings over which it is averaged.
 _COHERENT, _RINGS = 0.98, 3
-# Variances are multiplied by this, and never below a square, px: calibrated in benchmarks/structure.py.
-_SCATTER, _SYSTEMATIC = 1.8, 0.012
+# Variances are multiplied by the first, more where few parts agree, and never below a square, px: aliased edges pull to
+# the lattice. Calibrated in benchmarks/structure.py.
+_SCATTER, _OF_PARTS, _SYSTEMATIC = 1.35, 9.0, 0.015
 # Limits of acceptance, as of the phase matcher; calibrated on pairs that must not match.
 _CHANCE, _RIVAL, _LARGEST_SIGMA, _PARTS = -5.0, 0.75, 0.7, 7.0
 # Parts that have to agree however little is valid, but where coherence is above this.
@@ -251,7 +252,8 @@ def _refine(both: _Channels, start: Floats) -> tuple[Floats, Floats, Floats, Flo
             last = np.hypot(*change.T)
     votes, parts = _votes(both, move, weight, turns)
     bread = np.linalg.pinv(hessian, hermitian=True)
-    cov = _SCATTER * bread @ np.einsum("nbi,nbj->nij", votes, votes) @ bread + _SYSTEMATIC**2 * np.eye(2)
+    scatter = (_SCATTER + _OF_PARTS / np.maximum(parts, 1))[:, None, None]
+    cov = scatter * bread @ np.einsum("nbi,nbj->nij", votes, votes) @ bread + _SYSTEMATIC**2 * np.eye(2)
     cov[np.linalg.eigvalsh(hessian)[:, 0] <= 0] = np.diag([np.inf, np.inf])
     return move, cov, last, score, parts
 
