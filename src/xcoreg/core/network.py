@@ -297,10 +297,7 @@ def _image_errors(net: Network, cov: Floats, own: Floats, used: Bools) -> Floats
     if not len(t):
         return out
     apart = (net.drift[t] - net.drift[r]) ** 2
-    rows = np.zeros((len(t), net.n + apart.shape[1]))
-    rows[np.arange(len(t)), t] += 1
-    rows[np.arange(len(t)), r] += 1
-    rows[:, net.n :] = apart
+    rows = np.concatenate([abs(net.incidence[used]).toarray(), apart], 1)
     for axis in (0, 1):
         private = own[used, axis, axis]
         rest = np.maximum(cov[used, axis, axis] - private, _LEAST_IMAGE * private)
