@@ -30,7 +30,7 @@ _ABSOLUTE, _BIWEIGHT, _COMPONENTS, _CONVERGED = 40, 60, 6, 1e-12
 _OWN_SHARE, _PRIOR = 0.5, 8.0
 # What images share is at least this much of what does not close; iterations of the variogram; share of the usual
 # variance that every image has at least.
-_LEAST_IMAGE, _VARIOGRAM, _SHARE_OF_USUAL = 0.4, 8, 0.05
+_LEAST_IMAGE, _VARIOGRAM, _SHARE_OF_USUAL = 1 / 3, 5, 0.05
 _MOST_GROUPS = 256  # sets of pairs whose groups are in memory
 
 
@@ -297,24 +297,26 @@ def _image_errors(net: Network, cov: Floats, own: Floats, used: Bools) -> Floats
     if not len(t):
         return out
     apart = (net.drift[t] - net.drift[r]) ** 2
-    rows = np.zeros((len(t), net.n + apart.shape[1]))
-    rows[np.arange(len(t)), t] += 1
-    rows[np.arange(len(t)), r] += 1
-    rows[:, net.n :] = apart
+    rows = np.concatenate([abs(net.incidence[used]).toarray(), apart], 1)
     for axis in (0, 1):
         private = own[used, axis, axis]
         rest = np.maximum(cov[used, axis, axis] - private, _LEAST_IMAGE * private)
         usual = np.median(rest) / 2
         # Tikhonov: images in few pairs get the usual variance.
         weak = np.r_[np.full(net.n, _SHARE_OF_USUAL), np.zeros(apart.shape[1])]
-        rule = _SHARE_OF_USUAL / usual * np.eye(rows.shape[1])
+        rule = _SHARE_OF_USUAL / usual
         # Errors of variances grow with what is true, not with what is stated: weighted by their own size, the smallest
         # pairs of an image would define its variance.
         size = np.full(len(t), rest.mean())
         for _ in range(_VARIOGRAM):
-            part, _ = scipy.optimize.nnls(np.concatenate([rows / size[:, None], rule]), np.r_[rest / size, weak])
+            # The triangle of the normal matrix has the same solution, and a row for each image, not for each pair.
+            scaled = rows / size[:, None]
+            root = np.linalg.cholesky(scaled.T @ scaled + rule**2 * np.eye(len(weak)))
+            goal = np.linalg.solve(root, scaled.T @ (rest / size) + rule * weak)
+            part, _ = scipy.optimize.nnls(root.T, goal)
             size = np.maximum(rows @ part, _SHARE_OF_USUAL * usual)
-        out[..., axis] = np.diag(part[: net.n]) + (net.drift * part[net.n :]) @ net.drift.T
+        alone = np.maximum(part[: net.n], _SHARE_OF_USUAL * usual)
+        out[..., axis] = np.diag(alone) + (net.drift * part[net.n :]) @ net.drift.T
     return out
 
 

@@ -28,7 +28,7 @@ _ROUNDS = 12
 _APART = 0.5  # px: dates whose pairs miss each other by more are refused
 # Factor on the stated variance of a pair: by the scatter of its windows, and by how many of them do not agree.
 _TRUST, _BY_SCATTER, _BY_LOST = 0.45, 0.5, 0.7
-_USUAL_SCATTER, _MOST_SCATTER = 1.1, 5.0
+_USUAL_SCATTER, _MOST_SCATTER = 1.1, 100.0
 _BADLY = 10.0  # factor on the stated variance from which the user is warned
 
 
