@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from xcoreg.core import Bools, Floats
 from xcoreg.core.dem.blunders import fill_rows
-from xcoreg.core.dem.covariance import Cells, correlated_covariance
+from xcoreg.core.dem.covariance import Cells, at_long_range, correlated_covariance
 from xcoreg.core.dem.equations import Basis, Terms, spread_of
 from xcoreg.core.dem.observations import DemWindow, Observation, shift_window
 from xcoreg.core.robust import TUKEY, biweight
@@ -228,7 +228,9 @@ def _covariance(design: Any, weights: Floats, residuals: Floats, places: Any, fu
     influence = (design @ rows.T).T * (weights * residuals)
     cells = Cells.over_positions([places])
     slope = float((5 * weights - 4 * np.sqrt(weights)).sum() / max(weights.sum(), 1.0))
-    return correlated_covariance(np.stack([cells.sums([part]) for part in influence])) / max(slope, 0.2) ** 2
+    cov = correlated_covariance(np.stack([cells.sums([part]) for part in influence])) / max(slope, 0.2) ** 2
+    # The last row is the offset.
+    return at_long_range(cov, cells.sums([weights * residuals]), cells.sums([weights]), len(functional) - 1)
 
 
 def _solve(design: Any, dh: Floats, chosen: Bools, plain: int) -> tuple[Floats, Floats]:

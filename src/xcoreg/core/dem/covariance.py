@@ -195,11 +195,16 @@ def with_long_range(
         return cov
     cells = Cells.over(samples, observations)
     scores = [w * part for w, part in zip(equations.weights, equations.residuals, strict=True)]
-    least = mean_variance(cells.sums(scores), cells.sums(equations.weights))
-    if not least > cov[2, 2]:
+    return at_long_range(cov, cells.sums(scores), cells.sums(equations.weights))
+
+
+def at_long_range(cov: Floats, scores: Floats, weights: Floats, at: int = 2) -> Floats:
+    """Covariance whose variance of the offset is at least that of the mean of weighted residuals summed over cells."""
+    least = mean_variance(scores, weights)
+    if not least > cov[at, at]:
         return cov
     scale = np.ones(len(cov))
-    scale[2] = np.sqrt(least / cov[2, 2])
+    scale[at] = np.sqrt(least / cov[at, at])
     known = np.where(np.isfinite(cov), cov, 0.0)
     return np.where(np.isfinite(cov), known * scale[:, None] * scale[None, :], cov)
 

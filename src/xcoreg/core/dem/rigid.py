@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from xcoreg.core import Floats, Ints
-from xcoreg.core.dem.covariance import Cells, correlated_covariance
+from xcoreg.core.dem.covariance import Cells, at_long_range, correlated_covariance
 from xcoreg.core.dem.equations import spread_of
 from xcoreg.core.dem.observations import DemWindow
 from xcoreg.core.dem.search import SearchArea
@@ -260,4 +260,4 @@ def _covariance(state: _State, weights: Sequence[Floats], normal: Floats, free: 
     slope = sum(float((5 * w - 4 * np.sqrt(w)).sum()) for w in weights) / max(sum(float(w.sum()) for w in weights), 1.0)
     out = np.zeros((7, 7))
     out[np.ix_(free, free)] = correlated_covariance(np.tensordot(inverse, sums, 1)) / max(slope, 0.2) ** 2
-    return out
+    return at_long_range(out, cells.sums(scores), cells.sums(weights)) if 2 in free and out[2, 2] > 0 else out
