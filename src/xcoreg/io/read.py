@@ -34,11 +34,12 @@ from xcoreg.files import (
 from xcoreg.georef import read_prj
 from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
 from xcoreg.io.tags import attach_tags, read_tags, restore_tags
-from xcoreg.raster.bands import arrays_of, check_block, check_chunks, check_stored, report_damage, spatial_dims, to_band
+from xcoreg.raster.bands import arrays_of, check_chunks, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
 from xcoreg.raster.grid import LONGEST
 from xcoreg.raster.nodata import as_number, band_markers, check_fits, fits_dtype, stored_nodata
+from xcoreg.raster.stored import block_size, check_block, check_stored, report_damage
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -259,14 +260,14 @@ def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any], tuple
     with rasterio.open(address) as file:
         names: list[str] = file.subdatasets
         rotated, empty = bool(file.transform.b or file.transform.d), file.count == 0 and not names
-        shapes, blocks = [file.shape], [_block_size(file)]
+        shapes, blocks = [file.shape], [block_size(file)]
         tags = read_tags(file) if file.count else {}
         mask, markers = file_mask(file), file.nodatavals
     local = local_path(address)
     for name in names[:_INSPECTED] if local is not None and local.is_file() else ():
         with rasterio.open(name) as file:
             shapes.append(file.shape)
-            blocks.append(_block_size(file))
+            blocks.append(block_size(file))
     for rows, cols in shapes:
         if max(rows, cols) > LONGEST:
             raise OptionError(
@@ -275,12 +276,6 @@ def _inspect(address: str) -> tuple[bool, list[str], bool, dict[str, Any], tuple
             )
     check_block(address, max(blocks))
     return rotated, names, empty, tags, (mask, markers)
-
-
-def _block_size(file: Any) -> int:
-    """Bytes of the largest block, which GDAL reads as a whole."""
-    kinds = [np.dtype(one.replace("complex_int16", "complex64")).itemsize for one in file.dtypes]
-    return max((rows * cols * size for (rows, cols), size in zip(file.block_shapes, kinds, strict=True)), default=0)
 
 
 def _unreadable(path: Any, message: str) -> OptionError:
