@@ -8,6 +8,7 @@ import warnings
 import click
 import pytest
 from click.testing import CliRunner
+from dask.utils import SerializableLock
 
 from xcoreg.cli.console import ConsoleCommand
 from xcoreg.cli.options import console_options
@@ -127,9 +128,19 @@ def test_the_cure_fits_what_is_missing(message, cure):
     assert cure in run(failing(NotGeoreferenced(message))).stderr
 
 
+@pytest.fixture
+def usual_signals():
+    """Handlers as in a shell; what runs in the background of one ignores Ctrl+C."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {one: signal.signal(one, handler) for one, handler in usual.items()}
+    yield usual
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_a_destructor_is_not_lost(number):
+def test_a_signal_in_a_destructor_is_not_lost(number, usual_signals):
     """The interpreter ignores what is raised there, and a command that should end would go on."""
 
     class Closing:
@@ -142,14 +153,53 @@ def test_a_signal_in_a_destructor_is_not_lost(number):
         threading.Event().wait(60)
         console.print("went", "on")
 
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    # What runs in the background of a shell ignores Ctrl+C.
-    before = {one: signal.signal(one, handler) for one, handler in usual.items()}
-    try:
-        result = run(work)
-        assert {one: signal.getsignal(one) for one in usual} == usual
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+    result = run(work)
+    assert {one: signal.getsignal(one) for one in usual_signals} == usual_signals
     assert "interrupted: unfinished outputs were not written" in result.output
     assert "went" not in result.output
+
+
+class SendsWhenTaken:
+    """A lock that sends a signal as soon as it is taken, and when it is released."""
+
+    def __init__(self, number):
+        self.number, self.lock = number, threading.Lock()
+
+    def acquire(self, *args, **options):
+        taken = self.lock.acquire(*args, **options)
+        os.kill(os.getpid(), self.number)
+        return taken
+
+    def release(self):
+        os.kill(os.getpid(), self.number)
+        self.lock.release()
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *args):
+        self.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("taking", [True, False])
+def test_a_signal_leaves_no_lock_locked(number, taking, usual_signals):
+    """Clean-up would wait for it for ever: xarray writes NetCDF under locks of dask."""
+    inner = SendsWhenTaken(number)
+    lock = SerializableLock()
+    lock.lock = inner
+
+    def work(console):
+        if taking:
+            with lock:
+                threading.Event().wait(60)
+        inner.lock.acquire()
+        lock.release()
+        threading.Event().wait(60)
+        console.print("went", "on")
+
+    result = run(work)
+    assert "interrupted: unfinished outputs were not written" in result.output
+    assert "went" not in result.output
+    assert inner.lock.acquire(timeout=0.01)

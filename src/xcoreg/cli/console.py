@@ -148,11 +148,26 @@ class _ConsoleHandler(logging.Handler):
             self.console.detail(record.getMessage())
 
 
+# Functions in Python that take or release locks: interrupted between that and their end, these stay locked for ever.
+_LOCKING = {"__enter__", "__exit__", "acquire", "release", "_optional_lock", "acquire_context"}
+_OF_LOCKS = ("contextlib", "dask.utils", "xarray.backends.locks", "xarray.backends.file_manager")
+
+
+def _must_not_be_interrupted(frame: FrameType | None) -> bool:
+    """Whether a destructor runs, where the interpreter ignores exceptions, or a lock is being taken or released."""
+    depth = 0
+    while frame is not None:
+        name, module = frame.f_code.co_name, frame.f_globals.get("__name__")
+        # Farther up, entering and leaving may be long work.
+        if name == "__del__" or (depth < 3 and name in _LOCKING and module in _OF_LOCKS):
+            return True
+        frame, depth = frame.f_back, depth + 1
+    return False
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; in a destructor, where the interpreter would ignore it, a little later."""
-    while frame is not None and frame.f_code.co_name != "__del__":
-        frame = frame.f_back
-    if frame is None:
+    """Raise KeyboardInterrupt, a little later where that would be lost or leave a lock locked."""
+    if not _must_not_be_interrupted(frame):
         raise KeyboardInterrupt
     again = threading.Timer(0.05, _send_to_main_thread, [number])
     again.daemon = True
