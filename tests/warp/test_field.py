@@ -318,8 +318,8 @@ def test_models_of_the_house_are_undone_within_tolerance(kind):
     dx, dy = move.at(x, y)
     row, col = np.mgrid[:400, :400].reshape(2, -1)
     missed = np.hypot((x + dx - 300005) / 10 - col, (5900035 - y - dy) / 10 - row)
-    # The correction changes by up to a few percent over what the position is wrong by.
-    assert missed.max() < 1.1 * TOLERANCE
+    # The correction changes by up to a few percent over what the position is wrong by, more so at edges of triangles.
+    assert missed.max() < (1.25 if kind == "piecewise" else 1.1) * TOLERANCE
 
 
 @pytest.mark.parametrize("kind", KINDS)

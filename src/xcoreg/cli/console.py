@@ -159,19 +159,26 @@ def _must_not_be_interrupted(frame: FrameType | None) -> bool:
     while frame is not None:
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__")
         # Farther up, entering and leaving may be long work.
-        if name == "__del__" or (depth < 3 and name in _LOCKING and module in _OF_LOCKS):
+        if name == "__del__" or (depth < 4 and name in _LOCKING and module in _OF_LOCKS):
             return True
         frame, depth = frame.f_back, depth + 1
     return False
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, a little later where that would be lost or leave a lock locked."""
-    if not _must_not_be_interrupted(frame):
-        raise KeyboardInterrupt
-    again = threading.Timer(0.05, _send_to_main_thread, [number])
-    again.daemon = True
-    again.start()
+class _Interrupt:
+    """Raises KeyboardInterrupt, a little later where that would be lost or leave a lock locked."""
+
+    def __init__(self) -> None:
+        self.again = threading.Timer(0.0, _send_to_main_thread)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.again.cancel()
+        if not _must_not_be_interrupted(frame):
+            raise KeyboardInterrupt
+        self.again = threading.Timer(0.05, _send_to_main_thread, [number])
+        self.again.daemon = True
+        self.again.start()
 
 
 def _send_to_main_thread(number: int) -> None:
@@ -185,13 +192,15 @@ def _send_to_main_thread(number: int) -> None:
 def _interrupted_by_signals() -> Iterator[None]:
     """Let Ctrl+C, and SIGTERM as schedulers send it, end a command so that unfinished outputs are cleared away."""
     before: dict[int, Any] = {}
+    interrupt = _Interrupt()
     with suppress(ValueError):  # not in the main thread
         for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                before[number] = signal.signal(number, _interrupt)
+                before[number] = signal.signal(number, interrupt)
     try:
         yield
     finally:
+        interrupt.again.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

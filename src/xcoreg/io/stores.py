@@ -18,7 +18,7 @@ from xarray import DataArray, Dataset
 from xarray.conventions import encode_cf_variable
 
 from xcoreg import lazy
-from xcoreg.errors import GridError, NotGeoreferenced, OptionError, require
+from xcoreg.errors import CoregError, GridError, NotGeoreferenced, OptionError, require
 from xcoreg.files import NoSuchFile, check_output, gdal_path, local_path, open_gdal
 from xcoreg.georef import attach_gcps
 from xcoreg.io.stream import stream_blocks
@@ -68,6 +68,8 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
     try:
         with where:
             (_write_zarr if kind == "Zarr" else _write_netcdf)(dataset, place, creation, streamed)
+    except CoregError:  # of the source
+        raise
     except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
 

@@ -13,7 +13,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import lazy
 from xcoreg.core import Bools, Floats
-from xcoreg.core.drift import PEAKS, Pattern, pattern_of, settle_again, shared_drift
+from xcoreg.core.drift import PEAKS, Pattern, pattern_of, round_covariance, settle_again, shared_drift
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.weights import SYSTEMATIC
 from xcoreg.errors import OptionError
@@ -88,6 +88,10 @@ def _match_pair(target: DataArray | Dataset, reference: DataArray | Dataset, opt
     return geometry.match(target, reference, options) if options.geometry == "auto" and not fit.ok else fit
 
 
+# Edges of another band or date lie elsewhere by so many px, which windows that differ show, and one alone does not.
+_ALONE = 0.1
+
+
 def _match_images(scene: Scene, options: Options) -> Coregistration:
     """Match by intensities, and by edges where these are wanted, or where intensities find nothing."""
     rounds, answer = _search(scene, options.by("phase"))
@@ -95,7 +99,10 @@ def _match_images(scene: Scene, options: Options) -> Coregistration:
     if options.matcher != "auto" or fit.status not in (*FOUND_NOTHING, Status.FLAT):  # or too much in one spot
         return fit
     edges = options.by("structure")
-    other = build_fit(scene, edges, *_search(scene, edges, rounds))
+    rounds, answer = _search(scene, edges, rounds)
+    if int(answer.inliers.sum()) == 1:
+        answer = replace(answer, cov=answer.cov + round_covariance(np.array([_ALONE]))[0])
+    other = build_fit(scene, edges, rounds, answer)
     return with_warning(other, BY_EDGES) if other.ok else fit
 
 
