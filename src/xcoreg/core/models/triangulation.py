@@ -305,11 +305,12 @@ def _with_outline(points: FitPoints) -> tuple[FitPoints, Floats]:
     near = (depth > 1e-6 * points.spacing) & (depth < _NEAR_OUTLINE * points.spacing) & (along > 0) & (along < 1)
     index, edge = np.nonzero(near)
     more, foot = points.subset(index), at[index] + depth[near][:, None] * normals[edge]
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(points, name), getattr(more, name)]) for name in ("values", "covs", "rows")
     }
     moved = np.append(np.zeros(len(points)), depth[near] ** 2)
-    return replace(points, u=np.append(points.u, foot[:, 0]), v=np.append(points.v, foot[:, 1]), **columns), moved
+    columns |= {"u": np.append(points.u, foot[:, 0]), "v": np.append(points.v, foot[:, 1])}
+    return replace(points, **columns), moved
 
 
 def _cross_validate(points: FitPoints, used: Bools, folds: int) -> tuple[Floats, Floats, Floats]:
