@@ -285,7 +285,7 @@ def _median_slopes(corners: FitPoints, triangles: Ints) -> Floats:
     slopes, area = np.linalg.solve(sides[solid], rises[solid]), area[solid]
     order = np.argsort(slopes, axis=0)
     passed = np.cumsum(area[order], axis=0) >= area.sum() / 2
-    return np.take_along_axis(np.take_along_axis(slopes, order, 0), passed.argmax(0)[None], 0)[0]
+    return np.asarray(np.take_along_axis(np.take_along_axis(slopes, order, 0), passed.argmax(0)[None], 0)[0])
 
 
 _NEAR_OUTLINE = 0.5  # spacings
