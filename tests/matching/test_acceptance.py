@@ -103,3 +103,13 @@ def test_what_cannot_be_corrected_is_vague_or_refused(dragged, status):
     assert not corrected
     assert answer.status is status
     assert np.trace(answer.cov) > 2 * 0.09**2 or not answer.inliers.any()
+
+
+@pytest.mark.parametrize(("others", "accepted"), [([], True), ([Status.NO_PEAK], False), ([Status.NO_DATA], True)])
+def test_a_lone_window_with_a_witness_is_no_choice_among_several(others, accepted):
+    """Unrelated pairs were accepted by one of two windows of edges whose halves agreed."""
+    n = 1 + len(others)
+    status = np.array([Status.OK, *others], np.int8)
+    covs, reliability = np.tile(0.01 * np.eye(2), (n, 1, 1)), np.full(n, 63.0)
+    found = accept_windows(np.zeros((n, 2)), covs, status, reliability, 30.0, confirmed=True)
+    assert (found.status is Status.OK) == accepted

@@ -116,7 +116,7 @@ def accept_windows(
 
     shared : (n, n); share of their pixels that windows have in common; dragged : (n,) px; how far a pattern of the
     pixels drags fine detail of each: what is left of that is the same in all windows. confirmed : Whether one window
-    alone needs another witness anyway, so that of itself its chance is enough.
+    alone needs another witness anyway, so that of itself its chance is enough, if no other window was tried.
     """
     ok = (status == Status.OK) & np.isfinite(moves).all(1)
     if not ok.any():
@@ -145,7 +145,8 @@ def accept_windows(
         found = Status.AMBIGUOUS
     elif agree == 1:
         needed = _ALONE if int(np.isin(status, TRIED[:4]).sum()) < _MATCHABLE else _ALONE_OF_MANY
-        enough = chance <= CHANCE if confirmed and needed == _ALONE else trust[inliers][0] >= needed
+        # One chosen among several is an accident that is not rare: the others show the scene as well.
+        enough = tried == 1 and chance <= CHANCE if confirmed else trust[inliers][0] >= needed
         found = Status.OK if enough else Status.NO_PEAK
     else:
         found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
