@@ -96,3 +96,10 @@ def test_fields_that_curve_within_windows_have_honest_points():
     linear = np.linalg.inv([[10.0, 0.0], [0.0, -10.0]])
     inside = np.einsum("ni,nij,nj->n", error, np.linalg.inv(linear @ points.cov @ linear.T), error) < 5.99
     assert inside.mean() > 0.85
+
+
+def test_a_mask_that_hides_everything_is_a_status_and_no_warning_of_numpy():
+    pair = simulate.pair((200, 200), shift=(1.2, -0.7), snr_db=20, seed=1)
+    nowhere = (pair.ref.squeeze(drop=True) * 0).astype(bool)
+    fit = pair.tgt.coreg.match_local(pair.ref, window=64, where=nowhere, errors="return")
+    assert fit.status is Status.MASKED

@@ -186,7 +186,7 @@ def compare_with_neighbours(found: WindowMatches, scene: Scene) -> None:
     off, _ = neighbour_residuals(found.places, pixels, found.matches.ok)
     wider = found.matches.cov + round_covariance(_OF_CURVE * np.hypot(*np.nan_to_num(off).T))
     found.matches = replace(found.matches, cov=wider)
-    mixed = between_sides(places - places.mean(0), pixels, found.matches.ok, found.size)
+    mixed = between_sides(places - places[:1], pixels, found.matches.ok, found.size)
     found.set_status(np.flatnonzero(mixed), Status.DISAGREES)
 
 
