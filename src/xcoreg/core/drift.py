@@ -27,7 +27,7 @@ _PATTERN = 0.3  # power of the scene, in units of noise, below which it is not k
 _TOP = 0.36  # unit of frequency of the square profile, cycles per pixel
 _CONTRADICTS = 2.0  # standard deviations in units of a drift that cannot be corrected
 _SEEN = 0.02  # drifts above this, px, are seen
-TOGETHER = 0.06  # drift, px, that windows have at least which show it together
+TOGETHER = 0.03  # drift, px, that windows have at least which show it together
 # Shift, px, of windows that would not be cut elsewhere once it is known, and their largest standard deviation.
 _CENTRED, _SURE = 0.49, 0.3
 # Significance level at which windows drift differently, and by how much of the mean they may do so along and across it.

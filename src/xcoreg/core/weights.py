@@ -131,6 +131,9 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
+# Noise that blocks share reaches beyond them, and wavelets lie on one lattice in both images: so much is added to such a
+# factor for each unit above 1.
+_BEYOND = 0.25
 _COARSE = 8  # blocks along a side of a window that are as large as noise of wavelets and changes may be
 # Windows are torn where a step explains so much of how their parts differ, and leaves so little of what a plane does;
 # the variance of the shift in the middle is so much of that of the step.
@@ -316,8 +319,8 @@ def spread_of_blocks(
         sums = [_sum_parts(part) for part in parts]
         own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
         torn = 1 + _torn(sums, own) / np.trace(cov, axis1=1, axis2=2)
-    found = np.stack([fine, torn])
-    return np.asarray(np.clip(np.nan_to_num(found, nan=1.0, posinf=1.0), 1, None).max(0))
+    fine, torn = np.clip(np.nan_to_num(np.stack([fine, torn]), nan=1.0, posinf=1.0), 1, None)
+    return np.asarray(np.maximum(fine * (1 + _BEYOND * (fine - 1)), torn))
 
 
 def _torn(sums: list[Floats], own: list[Floats]) -> Floats:
@@ -375,6 +378,13 @@ def _sum_parts(blocks: Floats) -> Floats:
     return np.asarray(np.add.reduceat(np.add.reduceat(blocks, rows, axis=1), cols, axis=2))
 
 
+def without_contrast(mean: Spectra, residual: Spectra, modes: Modes) -> Spectra:
+    """Residual (n, m) without what a gain of each ring leaves in it: other optics differ at edges, but move none."""
+    near = _power_law(modes.shape).near
+    gain = (modes.sums(_inner(mean, residual)) @ near) / np.maximum(modes.sums(_power(mean)) @ near, 1e-30)
+    return np.asarray(residual - modes.spread(gain) * mean)
+
+
 def out_of_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> Steps:
     """Count only the noise that turns phases, where images differ by their contrast at each frequency as well.
 
@@ -390,9 +400,11 @@ def out_of_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -
     # Of noise alone half the power turns phases, as far as so many modes tell.
     many = (weight * modes.count).sum(1) ** 2 / np.maximum((weight**2 * modes.count).sum(1), 1e-300)
     other = excess > _CONTRAST / np.sqrt(np.maximum(many, 1))
-    near = _power_law(modes.shape).near
-    share = (turned @ near) / np.maximum(total @ near, 1e-300)
-    return replace(steps, noise=steps.noise * np.where(other[:, None], np.clip(share, 0.01, 1.0), 1.0))
+    law = _power_law(modes.shape)
+    _, noise = _powers(turned * law.to_noise, steps.scene, law)
+    noise = np.where(other[:, None], np.minimum(noise, steps.noise), steps.noise)
+    added = np.vecdot(steps.weight * (steps.noise - noise), law.slopes / 4)
+    return replace(steps, noise=noise, normal=steps.normal + added[:, None, None] * np.eye(2))
 
 
 def correlation_and_phase(mean: Spectra, residual: Spectra, steps: Steps, modes: Modes) -> tuple[Floats, Floats]:
