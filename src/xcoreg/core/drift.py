@@ -33,6 +33,8 @@ _CENTRED, _SURE = 0.49, 0.3
 # Significance level at which windows drift differently, and by how much of the mean they may do so along and across it.
 _CHANCE, _VARIES = 0.1, (0.3, 0.1)
 _UNEXPLAINED = 0.1  # share of a drift that is left: no pattern follows a profile exactly
+_OTHER = 0.8  # share of what both profiles together would change that fields take for unknown
+_FEW, _SINGULAR = 3, 1e-4  # windows that show what they share; least determinant over squared trace of their covariance
 
 
 class Pattern(NamedTuple):
@@ -186,6 +188,30 @@ def pattern_of(matches: Matches, *, one_shift: bool = True) -> Pattern:
 def left_over(size: Floats, share: float = _UNEXPLAINED) -> Floats:
     """Covariance (n, 2, 2) of a share of drifts of some size (n,), px: by default of what corrections leave of them."""
     return round_covariance(share / np.sqrt(2) * size)
+
+
+def common_error(evidence: Floats, overlap: float, known: Pattern) -> float:
+    """Estimate the error, px, that drifts leave in all windows alike: evidence (n, 27), see :class:`Drift`.
+
+    overlap : Factor of the covariance of their mean, because they share pixels. Fields correct each window by one
+    profile, if at all: what that leaves and what the other profile would change is the same in all of them.
+    """
+    steps = ((8, 14), (10, 18), _UNEXPLAINED if known.drifts else 1.0), ((10, 18), (12, 22), _OTHER)
+    total = 0.0
+    for (first, narrow), (then, wide), left in steps:
+        gap = evidence[:, then : then + 2] - evidence[:, first : first + 2]
+        cov = (evidence[:, wide : wide + 4] - evidence[:, narrow : narrow + 4]).reshape(-1, 2, 2)
+        trace = np.trace(cov, axis1=1, axis2=2)
+        with np.errstate(invalid="ignore"):
+            good = (trace > 0) & (np.linalg.det(cov) > _SINGULAR * trace**2) & np.isfinite(gap).all(1)
+        if good.sum() < _FEW:
+            continue
+        weight = np.linalg.inv(cov[good])
+        mean_cov = np.linalg.inv(weight.sum(0))
+        mean = mean_cov @ np.einsum("nij,nj->i", weight, gap[good])
+        (share,), (hidden,) = _counting(np.array([mean @ np.linalg.solve(mean_cov, mean) / (2 * overlap)]))
+        total += left**2 * (share**2 * (mean @ mean) + hidden * overlap * np.trace(mean_cov)) / 2
+    return float(np.sqrt(total))
 
 
 def round_covariance(sigma: Floats) -> Floats:

@@ -218,8 +218,8 @@ def _allow_for_uneven_noise(pair: _Pair, rest: Floats, columns: dict[str, Floats
     if index.size:
         _, linear, _, steps = _without_step(pair, rest, columns, index)
         cov = columns["cov"][index]
-        rest = weighting.without_contrast(linear.mean, linear.residual, pair.modes)
-        factor = weighting.spread_of_blocks(rest, linear.slope_x, linear.slope_y, steps, cov, pair.modes)
+        slopes = linear.slope_x, linear.slope_y
+        factor = weighting.spread_of_blocks(linear.mean, linear.residual, *slopes, steps, cov, pair.modes)
         columns["cov"][index] = cov * factor[:, None, None]
 
 
@@ -391,8 +391,8 @@ def _columns(
     length = np.hypot(*steps.move.T)
     drift = without_drift(products, turned, cov, support, modes, pair.known)
     if changes:
-        rest = weighting.without_contrast(linear.mean, residual, modes)
-        factor = weighting.spread_of_blocks(rest, linear.slope_x, linear.slope_y, steps, cov, modes)
+        slopes = linear.slope_x, linear.slope_y
+        factor = weighting.spread_of_blocks(linear.mean, residual, *slopes, steps, cov, modes)
         # A drift that is not taken out may be that of the pixels or of the changes.
         unsure = left_over(np.hypot(*drift.step.T), 0.0 if pair.known.drifts else 1.0)
         cov = (drift.cov if pair.known.drifts else cov) * factor[:, None, None] + unsure

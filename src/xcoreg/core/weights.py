@@ -131,8 +131,8 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
-# Noise that blocks share reaches beyond them, and wavelets lie on one lattice in both images: so much is added to such a
-# factor for each unit above 1.
+# Noise that blocks share reaches beyond them, and wavelets lie on one lattice in both images: each unit of such a factor
+# above 1 adds so much to it.
 _BEYOND = 0.25
 _COARSE = 8  # blocks along a side of a window that are as large as noise of wavelets and changes may be
 # Windows are torn where a step explains so much of how their parts differ, and leaves so little of what a plane does;
@@ -302,14 +302,15 @@ def unevenness(cells: Cells) -> Floats:
 
 
 def spread_of_blocks(
-    residual: Spectra, slope_x: Spectra, slope_y: Spectra, steps: Steps, cov: Floats, modes: Modes
+    mean: Spectra, residual: Spectra, slope_x: Spectra, slope_y: Spectra, steps: Steps, cov: Floats, modes: Modes
 ) -> Floats:
     """Factor (n,), 1 at least, by which blocks of pixels differ more in what they say about the shift than `cov` does.
 
     Noise that lies on the edges of the scene, of quantisation, wavelets or change, counts for more than its power.
     """
     weight = np.sqrt(modes.spread(np.maximum(steps.weight, 0)))
-    images = [inverse(modes.plane(weight * part), modes.shape) for part in (residual, slope_x, slope_y)]
+    planes = _without_contrast(mean, residual, modes), slope_x, slope_y
+    images = [inverse(modes.plane(weight * part), modes.shape) for part in planes]
     scores = [images[0] * slope for slope in images[1:]]
     parts = [_block_sums(score) for score in scores]
     coarse = [_block_sums(score, max(min(modes.shape) // _COARSE, _BLOCK)) for score in scores]
@@ -378,7 +379,7 @@ def _sum_parts(blocks: Floats) -> Floats:
     return np.asarray(np.add.reduceat(np.add.reduceat(blocks, rows, axis=1), cols, axis=2))
 
 
-def without_contrast(mean: Spectra, residual: Spectra, modes: Modes) -> Spectra:
+def _without_contrast(mean: Spectra, residual: Spectra, modes: Modes) -> Spectra:
     """Residual (n, m) without what a gain of each ring leaves in it: other optics differ at edges, but move none."""
     near = _power_law(modes.shape).near
     gain = (modes.sums(_inner(mean, residual)) @ near) / np.maximum(modes.sums(_power(mean)) @ near, 1e-30)

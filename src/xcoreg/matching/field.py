@@ -17,7 +17,6 @@ from xcoreg.core import Bools, Floats
 from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matches import Status, describe_counts
 from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, adjust, assess_model, choose_model
-from xcoreg.core.models.lines import LinesMaker
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.georef import linear_of, vector_to_pixel
@@ -31,13 +30,20 @@ from xcoreg.matching.parallax import (
     before_correction,
     choose_over,
     describe_parallax,
+    line_kinds,
     run_filters_over,
-    side_of,
     surface_of,
 )  # fmt: skip
 from xcoreg.matching.placing import trusted_guess
 from xcoreg.matching.point_blocks import match_points_local
-from xcoreg.matching.quality import assessment_of, field_quality, mean_shift, with_heights
+from xcoreg.matching.quality import (
+    assessment_of,
+    field_quality,
+    mean_shift,
+    with_common,
+    with_heights,
+    with_shared_errors,
+)
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, with_warning
 from xcoreg.matching.scene import Scene, default_spacing, evenly, local_window, prepare, window_grid
 from xcoreg.raster.point_heights import is_points
@@ -266,7 +272,9 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[Ti
         astray = (*FOUND_NOTHING, Status.OK) if guess.pattern.torn else FOUND_NOTHING
         found.set_status(np.flatnonzero(np.isin(found.matches.status, astray)), Status.DISAGREES)
     windows.compare_with_neighbours(found, scene)
-    points = windows.to_points([_with_masked(found, plan, usable)], scene, centroids=True)
+    found = _with_masked(found, plan, usable)
+    points = windows.to_points([found], scene, centroids=True)
+    points = with_common(points, found.matches.drift, guess.pattern, scene.matching_pixel)
     return windows.flag_beyond(points, options.max_shift), reach
 
 
@@ -371,9 +379,11 @@ def _choose_model(
             choice = choose_over(points, options, scene, surface, before)
         else:
             if isinstance(options.model, str) and options.model == "lines":
-                kinds = _line_kinds(points, scene)
+                kinds = line_kinds(points, scene)
             auto = isinstance(options.model, str) and options.model in ("auto", "lines")
             choice = choose_model(*columns, kinds) if auto else assess_model(options.model, *columns)
+        if terms is None:
+            choice = with_shared_errors(choice, points, linear_of(scene.target.grid.affine))
     except Degenerate as error:
         raise TooFewTiePoints(f"{error}; {counts}: give less spacing, or a simpler model", points) from error
     except ValueError as error:
@@ -381,11 +391,3 @@ def _choose_model(
     for line in choice.warnings:
         warn_user(f"{line}; {counts}", LowSupport)
     return choice, compared
-
-
-def _line_kinds(points: TiePoints, scene: Scene) -> list[Any]:
-    """Kinds among which the distortions of a pushbroom sensor are chosen: its lines are the rows of the target."""
-    _, b, d, _ = linear_of(scene.target.grid.affine)
-    if b or d:
-        raise OptionError("model='lines' needs rows along the x axis of the CRS, and this grid is rotated")
-    return ["translation", "affine", LinesMaker(side_of(points, scene))]

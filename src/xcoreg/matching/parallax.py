@@ -9,8 +9,10 @@ import numpy as np
 
 from xcoreg.core.models import choose_model
 from xcoreg.core.models.fit import prepare_shifts
+from xcoreg.core.models.lines import LinesMaker
 from xcoreg.core.models.parallax import Parallax, Surface, parallax_makers, without_parallax
 from xcoreg.core.quality import nmad
+from xcoreg.errors import OptionError
 from xcoreg.filters import run_filters
 from xcoreg.georef import as_crs, gsd, linear_of, map_to_pixel, pixel_to_map, transform_points, vector_to_pixel
 from xcoreg.io.terrain import read_terrain
@@ -131,3 +133,11 @@ def describe_parallax(choice: Choice) -> ParallaxDetails | None:
     along = (choice.residual_dx * dx + choice.residual_dy * dy) / (dx * dx + dy * dy)
     (xx, xy), (yx, yy) = model.per_height_cov.tolist()
     return ParallaxDetails(dx, dy, ((xx, xy), (yx, yy)), float(nmad(along[np.isfinite(along)])))
+
+
+def line_kinds(points: TiePoints, scene: Scene) -> list[Any]:
+    """Kinds among which the distortions of a pushbroom sensor are chosen: its lines are the rows of the target."""
+    _, b, d, _ = linear_of(scene.target.grid.affine)
+    if b or d:
+        raise OptionError("model='lines' needs rows along the x axis of the CRS, and this grid is rotated")
+    return ["translation", "affine", LinesMaker(side_of(points, scene))]

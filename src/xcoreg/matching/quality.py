@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xcoreg.core.models import KINDS, Choice, Translation
+from xcoreg.core.drift import common_error
+from xcoreg.core.models import KINDS, Choice, Translation, base as models
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.core.quality import ce90, nmad
-from xcoreg.georef import Linear, linear_of, vector_to_pixel
+from xcoreg.georef import Linear, cov_to_map, linear_of, vector_to_pixel
 from xcoreg.georef.crs import unit_of
 from xcoreg.matching.result import window_medians
 from xcoreg.results.coregistration import Quality
@@ -20,6 +21,8 @@ from xcoreg.results.shift import Shift
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from xcoreg.core import Floats
+    from xcoreg.core.drift import Pattern
     from xcoreg.matching.blocks import Comparison
     from xcoreg.results.tiepoints import TiePoints
 
@@ -27,6 +30,36 @@ _USELESS = (
     "the correction does not reduce the residuals at check points (RMSE {:.3g} px before, {:.3g} px after): the images "
     "are aligned already, or too few windows match"
 )
+
+
+_NARROW, _SAMPLE = 4, 64  # px of a window's side that fade out; windows by which the overlap is measured
+
+
+def overlap_of(points: TiePoints) -> float:
+    """Factor of the covariance of a mean of tie points whose windows share pixels: mean sum of what each shares."""
+    size = float(np.median(points.size)) - _NARROW if len(points) else 0.0
+    if size <= 0:
+        return 1.0
+    places = np.stack([points.col, points.row])
+    some = places[:, :: max(1, len(points) // _SAMPLE)]
+    sides = np.clip(1 - np.abs(some[:, :, None] - places[:, None]) / size, 0, 1)
+    return float(np.nanmean(np.nansum(sides.prod(0), axis=1)))
+
+
+def with_common(points: TiePoints, drift: Floats, known: Pattern, pixel: float) -> TiePoints:
+    """Add the error that drifts (n, 27) leave in all tie points alike; `pixel`: a matching pixel in target pixels."""
+    error = pixel * common_error(drift[points.ok], overlap_of(points.take(points.ok)), known)
+    return replace(points, common=np.full(len(points), error))
+
+
+def with_shared_errors(choice: Choice, points: TiePoints, linear: Linear) -> Choice:
+    """Widen what a model predicts by what its tie points share: pixels, and errors that all of them have."""
+    good = points.take(points.ok)
+    # Triangles pass through their tie points: nothing is averaged.
+    overlap = 1.0 if choice.model.kind == "piecewise" else overlap_of(good)
+    error = float(np.median(good.common)) if len(good) else 0.0
+    common = cov_to_map(linear, error**2 * np.eye(2))
+    return replace(choice, model=models.with_shared_errors(choice.model, overlap, common))
 
 
 def mean_shift(points: TiePoints, model: Any, grid: GeoBox, unit_z: str) -> Shift:

@@ -34,6 +34,7 @@ _ALSO = {
     "reliability": ("reliability", "RELIABILITY", "RELIABILIT"),
     "ssim_before": ("ssim_before", "SSIM_BEFORE", "SSIM_BEFOR"),
     "ssim_after": ("ssim_after", "SSIM_AFTER"),
+    "common": ("common",),
     "size": ("size", "X_WIN_SIZE"),
 }
 _COUNTS = ("count", "nmad_before", "nmad_after")
@@ -50,7 +51,7 @@ def to_frame(points: TiePoints) -> Any:
     plain |= {"sigma_x": sigma_x, "sigma_y": sigma_y}
     # Besides the deviations, for these do not square to the last digit of the variances.
     plain |= {"cov_xx": points.cov[:, 0, 0], "cov_xy": points.cov[:, 0, 1], "cov_yy": points.cov[:, 1, 1]}
-    plain |= {name: getattr(points, name) for name in ("score", "reliability", "ssim_before", "ssim_after")}
+    plain |= {name: getattr(points, name) for name in ("score", "reliability", "ssim_before", "ssim_after", "common")}
     plain |= _heights(points)
     plain |= {"status": [Status(int(code)).name for code in points.status], "size": points.size}
     table = pd.DataFrame(plain)

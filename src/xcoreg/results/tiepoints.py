@@ -61,9 +61,10 @@ def gcps_of(points: TiePoints, transform: Sequence[float]) -> georef.GCPs:
     )
 
 
-_OPTIONAL = {"dz": 0.0, "size": 0}
+_OPTIONAL = {"dz": 0.0, "size": 0, "common": 0.0}
 _UNKNOWN = ("cov", "cov_z", "score", "reliability", "ssim_before", "ssim_after", "count", "nmad_before", "nmad_after")
 _INNER = {"cov": (2, 2), "cov_z": (3,)}
+_LATER = (*_UNKNOWN, "common")
 _NO_COLUMNS = ("crs_wkt", "grid", "spacing")
 _DTYPES: dict[str, type[np.generic]] = {"window": np.int64, "status": np.int8, "size": np.int32}
 
@@ -95,6 +96,9 @@ class TiePoints:
         Side of the window, target px.
     count, nmad_before, nmad_after : (n,) float, optional
         Of elevation models: pixels compared, NMAD of the differences before and after; NaN where unknown.
+    common : (n,) float, optional
+        Standard deviation of an error that all windows share, target px, which no number of them averages out;
+        default 0. `cov` is that of each window's own.
     crs_wkt : str, optional
         CRS of x, y, dx, dy as WKT.
     grid : GeoBox, optional
@@ -138,6 +142,7 @@ class TiePoints:
     count: Floats = MISSING
     nmad_before: Floats = MISSING
     nmad_after: Floats = MISSING
+    common: Floats = MISSING
     crs_wkt: str | None = None
     grid: GeoBox | None = None
     spacing: float | None = None
@@ -247,8 +252,8 @@ class TiePoints:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TiePoints:
         """Undo :meth:`to_dict`."""
-        # Files of version 0.1.0 lack the last columns; JSON drops the inner axes of an empty table.
-        columns = {name: decode_column(data[name]) for name in _COLUMNS if name in data or name not in _UNKNOWN}
+        # Files of older versions lack the last columns; JSON drops the inner axes of an empty table.
+        columns = {name: decode_column(data[name]) for name in _COLUMNS if name in data or name not in _LATER}
         columns |= {name: columns[name].reshape(-1, *inner) for name, inner in _INNER.items() if name in columns}
         return cls(**columns, crs_wkt=data["crs_wkt"])  # type: ignore[arg-type]
 
@@ -259,7 +264,7 @@ class TiePoints:
         -------
         pandas.DataFrame
             Columns window, row, col, x, y, dx, dy, dz, dcol, drow, length, angle, sigma_x, sigma_y, cov_xx, cov_xy,
-            cov_yy, score, reliability, ssim_before, ssim_after, status, size; `attrs["crs_wkt"]` holds the CRS.
+            cov_yy, score, reliability, ssim_before, ssim_after, common, status, size; `attrs["crs_wkt"]` holds the CRS.
 
         Examples
         --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -68,6 +68,9 @@ def broadcast(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     return both[0], both[1]
 
 
+_NONE = ((0.0, 0.0), (0.0, 0.0))
+
+
 class Horizontal:
     """A model without a vertical correction."""
 
@@ -86,6 +89,8 @@ class FittedModel(Horizontal):
     scatter : Covariance of tie points about the model beyond their own covariances, CRS units squared.
     spacing : Typical distance between tie points, CRS units.
     hull : Convex hull as half-planes `(a, b, c)` with unit normals: ``a x + b y + c <= 0`` inside.
+    overlap, common : Factor of the covariance for windows that share pixels, and what is added for an error that all
+    share, CRS units squared; see :func:`with_shared_errors`.
     """
 
     kind: ClassVar[str] = ""
@@ -95,13 +100,24 @@ class FittedModel(Horizontal):
     scatter: Pairs
     spacing: float
     hull: Floats
+    overlap: float = field(default=1.0, kw_only=True)
+    common: Pairs = field(default=_NONE, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scatter", to_tuples(self.scatter))
+        for name in ("scatter", "common"):
+            object.__setattr__(self, name, to_tuples(getattr(self, name)))
         for name, dtype in self.arrays.items():
             array: NDArray[Any] = np.array(getattr(self, name), dtype, order="C")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance (..., 2, 2) of the correction at map positions."""
+        return np.asarray(self.overlap * self._own_cov(x, y) + np.array(self.common))
+
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance if all tie points had errors of their own."""
+        raise NotImplementedError
 
     def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
         """Positions outside the tie points by more than their typical spacing."""
@@ -171,7 +187,6 @@ class FitResult:
 
 
 _UNKNOWN = ((np.nan, np.nan), (np.nan, np.nan))
-_NONE = ((0.0, 0.0), (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -275,3 +290,15 @@ class Translation:
         covs = np.full((known.size, 2, 2), np.nan) if cov is None else np.asarray(cov, np.float64).reshape(-1, 2, 2)
         mean, mean_cov = combine(moves[known], covs[known])
         return cls(float(mean[0]), float(mean[1]), cov=to_tuples(mean_cov))
+
+
+def with_shared_errors(model: Any, overlap: float, common: Floats) -> Any:
+    """Widen the covariance of a model whose tie points share pixels, by a factor, and an error (2, 2), CRS units²."""
+    if isinstance(model, FittedModel):
+        return replace(model, overlap=overlap, common=to_tuples(common))
+    if isinstance(model, Translation):
+        cov = np.array(model.cov)
+        cov *= overlap
+        cov[:2, :2] += common
+        return replace(model, cov=to_tuples(cov))
+    return model

@@ -72,7 +72,7 @@ class Custom(FittedModel):
         dx, dy = (np.broadcast_to(np.asarray(part, np.float64), x.shape) for part in self.model.predict(x, y))
         return np.where(missing, np.nan, dx), np.where(missing, np.nan, dy)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction: the model's own, or the scatter of check points."""
         shape = np.broadcast_shapes(np.shape(x), np.shape(y))
         own = getattr(self.model, "predict_cov", None)

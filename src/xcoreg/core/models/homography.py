@@ -45,7 +45,7 @@ class Homography(FittedModel):
         move = self.scale * _moves(self.coef, *self._local(x, y))
         return np.asarray(move[..., 0]), np.asarray(move[..., 1])
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions."""
         slope = self.scale * _derivatives("homography", self.coef, *self._local(x, y))
         return np.asarray(slope @ self.cov @ np.swapaxes(slope, -1, -2))

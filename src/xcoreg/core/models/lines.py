@@ -111,7 +111,7 @@ class Lines(FittedModel):
         dx, dy = (np.where(missing, np.nan, one.reshape(x.shape)) for one in found)
         return dx, dy
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions."""
         x, y = broadcast(x, y)
         square = np.empty(x.size)

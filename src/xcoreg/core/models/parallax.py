@@ -135,7 +135,7 @@ class Parallax(FittedModel):
         found = np.einsum("nm,mk->kn", self._design(x.ravel(), y.ravel()), self.coef)
         return found[0].reshape(x.shape), found[1].reshape(x.shape)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions."""
         x, y = broadcast(x, y)
         design = self._design(x.ravel(), y.ravel())

@@ -39,7 +39,7 @@ class Polynomial(FittedModel):
         u, v = self._local(x, y)
         return _horner(self.coef[:, 0], self.order, u, v), _horner(self.coef[:, -1], self.order, u, v)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions."""
         u, v = self._local(x, y)
         second = min(self.coef.shape[1] - 1, 1)

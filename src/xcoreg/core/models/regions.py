@@ -54,7 +54,7 @@ class Regions(FittedModel):
         """Vertical correction at map positions, in units of the values."""
         return self._at(x, y, 2)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of (dx, dy) at map positions."""
         region = self.regions(x, y)
         return np.where(region[..., None, None] < 0, np.nan, self.covs[region][..., :2, :2])

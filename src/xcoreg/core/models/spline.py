@@ -62,7 +62,7 @@ class Spline(FittedModel):
             out[:, part] = self._values(flat_x[part], flat_y[part])
         return out[0].reshape(x.shape), out[1].reshape(x.shape)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions; linear between nodes, growing beyond."""
         x, y = broadcast(x, y)
         rows, cols = self.spread.shape[1:]

@@ -208,7 +208,7 @@ class Piecewise(FittedModel):
             out[c, known.ravel()] = level + slope_x * u + slope_y * v + sum(above_trend)
         return out[0].reshape(known.shape), out[1].reshape(known.shape)
 
-    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+    def _own_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
         """Covariance (..., 2, 2) of the correction at map positions: of the corners, and of the interpolation error."""
         u, v, known = self._local(x, y)
         place = self._mesh.locate(u, v)
