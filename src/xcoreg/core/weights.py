@@ -131,8 +131,8 @@ _ALIAS_FREE = 0.36  # radial frequency, cycles per pixel, above which aliasing i
 SMALL_SAMPLE = 12.0
 # Side of blocks of pixels that say on their own what the shift is, px, and what they say of even noise, relatively.
 _BLOCK, _OF_NOISE = 8, 0.88
-# Noise that blocks share reaches beyond them, and wavelets lie on one lattice in both images: each unit of such a factor
-# above 1 adds so much to it.
+# Noise of blocks reaches beyond them, and wavelets lie on one lattice in both images: each unit of such a factor
+# above 1 adds so much to it, unless windows are turned or stretched.
 _BEYOND = 0.25
 _COARSE = 8  # blocks along a side of a window that are as large as noise of wavelets and changes may be
 # Windows are torn where a step explains so much of how their parts differ, and leaves so little of what a plane does;
@@ -319,13 +319,16 @@ def spread_of_blocks(
         fine = np.maximum(_spread(parts, bread, cov), _spread(coarse, bread, cov)) / _OF_NOISE
         sums = [_sum_parts(part) for part in parts]
         own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
-        torn = 1 + _torn(sums, own) / np.trace(cov, axis1=1, axis2=2)
+        step, uneven = _torn(sums, own)
+        torn = 1 + step / np.trace(cov, axis1=1, axis2=2)
     fine, torn = np.clip(np.nan_to_num(np.stack([fine, torn]), nan=1.0, posinf=1.0), 1, None)
-    return np.asarray(np.maximum(fine * (1 + _BEYOND * (fine - 1)), torn))
+    return np.asarray(np.maximum(fine * (1 + _BEYOND * uneven * (fine - 1)), torn))
 
 
-def _torn(sums: list[Floats], own: list[Floats]) -> Floats:
+def _torn(sums: list[Floats], own: list[Floats]) -> tuple[Floats, Floats]:
     """Variance (n,) of the shift in the middle of windows torn along a line; 0 where a plane explains their parts.
+
+    And the share (n,) of how their parts differ that no plane explains.
 
     sums, own : what the parts (n, rows, cols) of a window say of the shift along columns and rows, and how surely.
     """
@@ -344,7 +347,7 @@ def _torn(sums: list[Floats], own: list[Floats]) -> Floats:
         steps += between
     best = steps.max(1)
     torn = (best > _BY_STEP * total) & (total - best < _NO_PLANE * left)
-    return np.where(torn, _OFF * best, 0)
+    return np.where(torn, _OFF * best, 0), np.clip(np.nan_to_num(left / np.maximum(total, 1e-30)), 0, 1)
 
 
 @lru_cache(maxsize=8)

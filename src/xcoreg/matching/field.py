@@ -20,7 +20,7 @@ from xcoreg.core.models import KINDS_AUTO, Choice, Degenerate, adjust, assess_mo
 from xcoreg.core.models.parallax import Parallax
 from xcoreg.errors import LowSupport, OptionError, TooFewTiePoints, warn_user
 from xcoreg.georef import linear_of, vector_to_pixel
-from xcoreg.matching import windows
+from xcoreg.matching import quality, windows
 from xcoreg.matching.acceptance import CHANCE, TRIED, chance_of_agreement, count_independent, repeats_elsewhere
 from xcoreg.matching.blocks import Comparison, block_grid, block_points, choose_block_model
 from xcoreg.matching.choice import AUTO_BAND, with_bands
@@ -36,14 +36,6 @@ from xcoreg.matching.parallax import (
 )  # fmt: skip
 from xcoreg.matching.placing import trusted_guess
 from xcoreg.matching.point_blocks import match_points_local
-from xcoreg.matching.quality import (
-    assessment_of,
-    field_quality,
-    mean_shift,
-    with_common,
-    with_heights,
-    with_shared_errors,
-)
 from xcoreg.matching.result import BY_EDGES, FOUND_NOTHING, failure, scene_details, with_warning
 from xcoreg.matching.scene import Scene, default_spacing, evenly, local_window, prepare, window_grid
 from xcoreg.raster.point_heights import is_points
@@ -274,7 +266,7 @@ def _match_windows(scene: Scene, options: LocalOptions, plan: _Plan) -> tuple[Ti
     windows.compare_with_neighbours(found, scene)
     found = _with_masked(found, plan, usable)
     points = windows.to_points([found], scene, centroids=True)
-    points = with_common(points, found.matches.drift, guess.pattern, scene.matching_pixel)
+    points = quality.with_common(points, found.matches.drift, guess.pattern, scene.matching_pixel)
     return windows.flag_beyond(points, options.max_shift), reach
 
 
@@ -327,15 +319,18 @@ def build_field(
     choice, compared = _choose_model(options, points, scene, kinds, before) if status is Status.OK else (None, None)
     details = scene_details(scene, options)
     if choice is not None:
-        details = replace(details, assessment=assessment_of(points, choice), parallax=describe_parallax(choice))
+        details = replace(details, assessment=quality.assessment_of(points, choice), parallax=describe_parallax(choice))
     return Coregistration(
         model=None if choice is None else choice.model,
         points=points,
         quality=replace(
-            with_heights(field_quality(points, choice, linear_of(scene.target.grid.affine)), compared), chance=chance
+            quality.with_heights(quality.field_quality(points, choice, linear_of(scene.target.grid.affine)), compared),
+            chance=chance,
         ),
         status=status,
-        shift_or_none=None if choice is None else mean_shift(points, choice.model, scene.target.grid, scene.unit.name),
+        shift_or_none=None
+        if choice is None
+        else quality.mean_shift(points, choice.model, scene.target.grid, scene.unit.name),
         crs_wkt=points.crs_wkt,
         transform=tuple(scene.target.grid.affine)[:6],
         shape=scene.target.shape,
@@ -383,7 +378,7 @@ def _choose_model(
             auto = isinstance(options.model, str) and options.model in ("auto", "lines")
             choice = choose_model(*columns, kinds) if auto else assess_model(options.model, *columns)
         if terms is None:
-            choice = with_shared_errors(choice, points, linear_of(scene.target.grid.affine))
+            choice = quality.with_shared_errors(choice, points, linear_of(scene.target.grid.affine))
     except Degenerate as error:
         raise TooFewTiePoints(f"{error}; {counts}: give less spacing, or a simpler model", points) from error
     except ValueError as error:
