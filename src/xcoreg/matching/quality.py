@@ -54,21 +54,24 @@ def with_common(points: TiePoints, drift: Floats, known: Pattern, pixel: float) 
 
 def with_shared_errors(choice: Choice, points: TiePoints, linear: Linear) -> Choice:
     """Widen what a model predicts by what its tie points share: pixels, and errors that all of them have."""
+    return replace(choice, model=_widened(choice.model, points, linear))
+
+
+def _widened(model: Any, points: TiePoints, linear: Linear) -> Any:
     good = points.take(points.ok)
     # Triangles pass through their tie points: nothing is averaged.
-    overlap = 1.0 if choice.model.kind == "piecewise" else overlap_of(good)
+    overlap = 1.0 if model.kind == "piecewise" else overlap_of(good)
     error = float(np.median(good.common)) if len(good) else 0.0
-    common = cov_to_map(linear, error**2 * np.eye(2))
-    return replace(choice, model=models.with_shared_errors(choice.model, overlap, common))
+    return models.with_shared_errors(model, overlap, cov_to_map(linear, error**2 * np.eye(2)))
 
 
 def mean_shift(points: TiePoints, model: Any, grid: GeoBox, unit_z: str) -> Shift:
     """Make the one shift that describes the field best."""
-    ok = points.ok
+    ok, own = points.ok, linear_of(grid.affine)
     mean = getattr(model, "horizontal", model)
     if mean.kind != "translation":
         mean = Translation.fit(points.x[ok], points.y[ok], points.dx[ok], points.dy[ok], points.cov[ok])
-    own = linear_of(grid.affine)
+        mean = mean if np.isfinite(points.count).any() else _widened(mean, points, own)
     (xx, xy), (yx, yy) = np.asarray(mean.cov, np.float64)[:2, :2].tolist()
     shift = Shift(mean.dx, mean.dy, ((xx, xy), (yx, yy)), own, unit=unit_of(grid.crs))
     if model.dz_constant == 0.0:
