@@ -23,6 +23,7 @@ from xcoreg.core.weights import SMALL_SAMPLE, Products, Steps, scene_products
 # A drift counts from so many times the variance that noise gives it, and not where it leaves the shift vaguer than so
 # many px or so many times as vague as it is without.
 _COUNTS, _NOISE, _VAGUE, _TIMES = 2.75, 1.75, 0.1, 6.0
+_HIDDEN = 4.0  # times the variance that noise gives a drift, which one that does not count may have at most
 _PATTERN = 0.3  # power of the scene, in units of noise, below which it is not known
 _TOP = 0.36  # unit of frequency of the square profile, cycles per pixel
 _CONTRADICTS = 2.0  # standard deviations in units of a drift that cannot be corrected
@@ -116,7 +117,8 @@ def settle(evidence: Floats, known: Pattern) -> Drift:
         # Where coarse detail contradicts fine detail and is too vague to replace it, the shift is as vague.
         far = np.hypot(*gap.T)
         vague = np.where(clear, 0, _CONTRADICTS * far)
-        wider = np.where(clear[:, None, None], (share + hidden)[:, None, None] * (wide - cov), round_covariance(vague))
+        more = (share + hidden) * (size > before)  # copies have a covariance that no fit goes below
+        wider = np.where(clear[:, None, None], more[:, None, None] * (wide - cov), round_covariance(vague))
         cov = np.where(np.isfinite(before)[:, None, None], cov + wider, cov)
         step = np.where(clear[:, None], short + gap, short)
     shown = np.concatenate([np.nan_to_num(evidence[:, :8]), evidence[:, 8:]], 1)
@@ -225,7 +227,7 @@ def _counting(excess: Floats, known: float = 0.0) -> tuple[Floats, Floats]:
     share = np.clip(1 - _COUNTS / excess, 0, 1)
     if known:
         return np.full_like(share, known), np.full_like(share, (1 - known) ** 2)
-    return share, (1 - share) ** 2 * np.clip(excess - _NOISE, 0, _COUNTS - _NOISE)
+    return share, (1 - share) ** 2 * np.clip(excess - _NOISE, 0, _HIDDEN)
 
 
 class _Rings(NamedTuple):

@@ -328,7 +328,9 @@ def _compare(before: dict[str, Floats], rest: Floats, columns: dict[str, Floats]
     gap = np.hypot(*(rest - before["rest"]).T)
     was, now = (np.trace(part, axis1=1, axis2=2) / 2 for part in (before["cov"], columns["cov"]))
     # What changes in a scene is seen as a drift, too: on real pairs small contradictions say nothing.
-    contradicts = drifting & (gap > 3 * np.sqrt(was)) & ((now < _COPY * was) | (gap > _TOO_WIDE) & columns["drifting"])
+    # A copy that is left says what it says, be there a drift or not: far away, it is that of a scene under clouds.
+    copy, far = now < _COPY * was, gap > _TOO_WIDE
+    contradicts = (gap > 3 * np.sqrt(was)) & (drifting & (copy | far & columns["drifting"]) | copy & ~far)
     columns["cov"] += round_covariance(np.where(contradicts, np.where(gap > _TOO_WIDE, 2 * gap, gap), 0))
     vague = np.where(gap < before["vague"] / 4, before["vague"], columns["vague"])
     columns["cov"] += round_covariance(vague - columns["vague"])
