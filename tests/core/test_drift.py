@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from xcoreg.core.drift import NO_PATTERN, Pattern, settle_again, shared_drift
+from xcoreg.core.drift import NO_PATTERN, Pattern, common_error, settle_again, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Status
 
@@ -158,6 +159,47 @@ def test_windows_that_drift_in_several_directions_do_not_show_one_of_their_pixel
     drift, of_pixels = shared_drift(evidence(np.linspace(-1.2, 1.2, 8), size=8))
     assert drift.drifts > 0.8
     assert not of_pixels
+
+
+def drifting(mean, spread=0.01, n=25, seed=0):
+    """Evidence of n windows in which a drift of `mean` px is left, known by so many px in each."""
+    rows = np.zeros((n, 27))
+    rows[:, 8:10] = 0.0
+    rows[:, 10:12] = rows[:, 12:14] = mean + spread * np.random.default_rng(seed).standard_normal((n, 2))
+    for at, variance in ((14, 1e-4), (18, 1e-4 + spread**2), (22, 1e-4 + 2 * spread**2)):
+        rows[:, at : at + 4] = (variance * np.eye(2)).ravel()
+    return rows
+
+
+def test_what_all_windows_drift_is_a_common_error():
+    assert common_error(drifting(0.05), 1.0, NO_PATTERN) == pytest.approx(0.05, rel=0.1)
+    assert common_error(drifting(0.05), 1.0, Pattern(drifts=1.0)) < 0.01  # it has been corrected
+    assert common_error(drifting(0.0), 1.0, NO_PATTERN) < 0.003
+    assert common_error(np.zeros((25, 27)), 1.0, NO_PATTERN) == 0
+
+
+def test_windows_that_overlap_know_less_of_what_is_common():
+    few = [common_error(drifting(0.004), overlap, NO_PATTERN) for overlap in (1.0, 2.0)]
+    assert few[1] < few[0]  # it may be noise that neighbours share
+
+
+def test_other_optics_are_no_noise_of_the_shift():
+    def blurred(tgt, ref, _):
+        return ndimage.gaussian_filter(tgt, 1.0, mode="wrap"), ref
+
+    error, found = matched(blurred, seeds=20)
+    assert 0.4 < normalised(error, found) < 1.6
+
+
+def test_a_copy_at_a_whole_pixel_is_not_surer_than_all_pixels_are():
+    """Coarse values leave most of both images equal once what differs counts for little."""
+
+    def change(tgt, ref, rng):
+        return np.roll(ref, (0, -1), (0, 1)) + np.where(rng.random(ref.shape) < 0.25, tgt - np.roll(ref, -1, 1), 0), ref
+
+    error, found = matched(change, seeds=4)
+    assert (np.abs(error).max(1) > 0.1).all()  # most pixels are those of a copy
+    assert (found.cov[:, 0, 0] > 1e-6).all()
 
 
 def test_noise_is_no_shared_drift():

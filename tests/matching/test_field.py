@@ -10,6 +10,7 @@ from affine import Affine
 
 import xcoreg
 from xcoreg.core.matches import Status
+from xcoreg.core.models import model_from_dict
 from xcoreg.coregister import match_local, tie_points
 from xcoreg.errors import LowSupport, MatchError, OptionError, TooFewTiePoints
 from xcoreg.simulate import Acquisition, pair, similarity, smooth_field
@@ -49,6 +50,32 @@ def test_the_model_predicts_the_field_between_the_windows(field, fit):
     dx, dy = fit.model.predict(affine.c + affine.a * (col + 0.5), affine.f + affine.e * (row + 0.5))
     dcol, drow = field.truth(row, col)
     assert np.hypot(dx / 10 - dcol, dy / -10 - drow).max() < 0.15
+
+
+def test_what_windows_share_is_in_what_the_model_predicts():
+    """A pattern of the pixels pulls all windows of a field one way: no number of them averages that out."""
+    truth, square = (0.45, -0.3), []
+    for seed in range(6):
+        images = pair((300, 300), shift=truth, snr_db=25, seed=seed)
+        pattern = 0.05 * float(images.ref.std()) * np.random.default_rng(seed).standard_normal((300, 300))
+        made = match_local(images.tgt + pattern, images.ref + pattern, **GRID)
+        x, y = made.grid.affine @ (150, 150)
+        dx, dy = made.model.predict(x, y)
+        cov = made.model.predict_cov(x, y) / 100
+        square += [(dx / 10 - truth[0]) ** 2 / cov[0, 0], (dy / -10 - truth[1]) ** 2 / cov[1, 1]]
+        assert made.points.common[0] > 0
+    assert np.mean(square) < 3
+
+
+def test_windows_that_overlap_count_for_less():
+    images = pair((300, 300), shift=(0.45, -0.3), snr_db=15, seed=1)
+    apart, over = (match_local(images.tgt, images.ref, window=64, spacing=s, model="affine") for s in (64, 32))
+    x, y = apart.grid.affine @ (150, 150)
+    dense, sparse = (one.model.predict_cov(x, y)[0, 0] for one in (over, apart))
+    assert 0.5 * sparse < dense < 1.5 * sparse  # four times the windows over the same pixels
+    assert apart.model.overlap < 1.1
+    assert over.model.overlap > 2.5
+    assert model_from_dict(over.model.to_dict()) == over.model
 
 
 def test_the_result_has_residuals_at_check_points(fit):
