@@ -26,9 +26,11 @@ _FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields al
 _SQUARE = 0.1  # four are one, too, if they are the corners of a square within this share: all that small windows show
 _VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
 _AS_WELL = 0.9  # another period fits the edges as well if it has more than this share of the correlation of the answer
-# Few cells show no lattice: where one image has a period at all, a peak with larger shares of edges and of intensities
-# fits as well as the answer of intensities, or of edges. Of 47 such crops of real pairs, 64 to 100 px, two have one.
-_OF_FEW = (0.7, 0.8), (0.75, 0.75)
+# Few cells show no lattice: where one image has a period at all, another place fits as well if its shares of what
+# edges and intensities correlate by at the answer, of intensities or of edges, have such a geometric mean; a better fit
+# in both does so anyway. But where detail of a few pixels correlates by so much, and nowhere else by so large a share
+# of it, there is none.
+_OF_FEW, _DETAIL = (0.7, 0.75), (0.45, 0.45)
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
 _CHANCE = 1e-4  # largest chance that cells of unrelated brightness correlate by so much better at the answer
 
@@ -56,10 +58,10 @@ def fits_elsewhere(
     seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
     images = list(zip((tgt, ref), seen, strict=True))
     # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then, but for
-    # one window of edges alone.
+    # one window alone.
     edges, fine = ([make(*images[0])] for make in (_edges, _fine))
     alike = [[lags.correlation(one, one, seen[0], seen[0])] for (one,) in (edges, fine)]
-    if (len(tgt) > 1 or not by_edges) and all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
+    if len(tgt) > 1 and all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
         return False
     for make, fields, found in zip((_edges, _fine), (edges, fine), alike, strict=True):
         fields.append(make(*images[1]))
@@ -69,9 +71,11 @@ def fits_elsewhere(
         at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
         within = np.maximum(*at) <= limit / factor
     bands = [_band_pass(*one) for one in images]
-    if any(lags.periods(one).any() for found in alike for one in found):
-        rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
-        if all(np.greater(rivals, _OF_FEW[by_edges])):
+    rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
+    period = any(lags.periods(one).any() for found in alike for one in found)
+    if min(rivals) > 1 or (period and np.sqrt(np.minimum(rivals, 1).prod()) > _OF_FEW[by_edges]):
+        detail = lags.correlation(*fine, *seen)
+        if detail[lags.near].max() < _DETAIL[0] or lags.rival(detail, within) > _DETAIL[1]:
             return True
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
     if int(peaks.sum()) < _FEWEST and not lags.square(peaks):
