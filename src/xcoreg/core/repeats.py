@@ -31,6 +31,7 @@ _AS_WELL = 0.9  # another period fits the edges as well if it has more than this
 # in both does so anyway. But where detail of a few pixels correlates by so much, and nowhere else by so large a share
 # of it, there is none.
 _OF_FEW, _DETAIL = (0.7, 0.75), (0.45, 0.45)
+_OF_SEVERAL = 0.8  # of several windows, which show more cells, another place needs such a share of both
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
 _CHANCE = 1e-4  # largest chance that cells of unrelated brightness correlate by so much better at the answer
 
@@ -73,10 +74,9 @@ def fits_elsewhere(
     bands = [_band_pass(*one) for one in images]
     rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
     period = any(lags.periods(one).any() for found in alike for one in found)
-    if min(rivals) > 1 or (period and np.sqrt(np.minimum(rivals, 1).prod()) > _OF_FEW[by_edges]):
-        detail = lags.correlation(*fine, *seen)
-        if detail[lags.near].max() < _DETAIL[0] or lags.rival(detail, within) > _DETAIL[1]:
-            return True
+    as_well = _as_well(rivals, len(tgt), period=period, by_edges=by_edges)
+    if as_well and not lags.stands_out(lags.correlation(*fine, *seen), within):
+        return True
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
     if int(peaks.sum()) < _FEWEST and not lags.square(peaks):
         return False
@@ -93,6 +93,13 @@ def fits_elsewhere(
     cells = float((tgt_valid & ref_valid).sum()) / cell
     better = (np.arctanh(here) - np.arctanh(other)) * np.sqrt(max(cells - 3, 0.0))
     return bool(int(peaks.sum()) * ndtr(-better) > _CHANCE)
+
+
+def _as_well(rivals: list[float], n: int, *, period: bool, by_edges: bool) -> bool:
+    """Whether a place with shares of the correlations of edges and of intensities fits n windows as well."""
+    if n > 1:
+        return min(rivals) > (_OF_SEVERAL if period else 1)
+    return min(rivals) > 1 or (period and bool(np.sqrt(np.minimum(rivals, 1).prod()) > _OF_FEW[by_edges]))
 
 
 class _Lags:
@@ -121,6 +128,10 @@ class _Lags:
     def rival(self, fit: Floats, within: Bools) -> float:
         """Highest peak of a correlation at some lags beyond the main lobe and a valley, over that in the lobe."""
         return float(fit[self.periods(fit) & within].max(initial=0)) / max(float(fit[self.near].max()), 1e-3)
+
+    def stands_out(self, fit: Floats, within: Bools) -> bool:
+        """Whether detail correlates by much in the main lobe, and by far less at other lags."""
+        return bool(fit[self.near].max() >= _DETAIL[0]) and self.rival(fit, within) <= _DETAIL[1]
 
     def periods(self, similar: Floats) -> Bools:
         """Peaks of an autocorrelation with a valley before them: along a coast or a road it falls without one."""
