@@ -30,7 +30,7 @@ _AS_WELL = 0.9  # another period fits the edges as well if it has more than this
 # edges and intensities correlate by at the answer, of intensities or of edges, have such a geometric mean; a better fit
 # in both does so anyway. But where detail of a few pixels correlates by so much, and nowhere else by so large a share
 # of it, there is none.
-_OF_FEW, _DETAIL = (0.7, 0.75), (0.45, 0.45)
+_OF_FEW, _DETAIL = (0.7, 0.8), (0.45, 0.45)
 _OF_SEVERAL = 0.8  # of several windows, which show more cells, another place needs such a share of both
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
 _CHANCE = 1e-4  # largest chance that cells of unrelated brightness correlate by so much better at the answer
