@@ -57,6 +57,15 @@ def test_few_circles_show_no_lattice_and_fit_each_other(by_edges):
     assert not fits_elsewhere(*same, valid, valid, by_edges=by_edges)
 
 
+@pytest.mark.parametrize("by_edges", [False, True])
+def test_one_window_that_fits_better_elsewhere_has_no_answer(by_edges):
+    scene = np.float32(gaussian_filter(np.random.default_rng(8).standard_normal((1, 90, 90)), (0, 1.5, 1.5)))
+    valid = np.ones((1, 64, 64), bool)
+    here, there = scene[:, :64, :64], scene[:, 9:73, 12:76]
+    assert fits_elsewhere(here, there, valid, valid, by_edges=by_edges)
+    assert not fits_elsewhere(here, here.copy(), valid, valid, by_edges=by_edges)
+
+
 def test_the_same_place_of_a_pattern_stands_out():
     rng = np.random.default_rng(2)
     tgt, ref = _circles(rng, (3, 5), levels=7), _circles(rng, (3, 5), levels=7)

@@ -62,6 +62,19 @@ def test_images_that_look_different_are_matched(kind, limit):
     assert (errors(matches) < 4 * sigma + 0.1).all()
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("kind", ["inverted", "tone", "other reflectance"])
+def test_stripes_of_the_sensor_do_not_answer(kind, axis):
+    """Columns or rows of pixels that differ from their neighbours alike in both images say that nothing has moved."""
+    tgt, ref = renderings(kind)
+    stripes = np.random.default_rng(3).standard_normal((len(MOVE), SIZE))
+    striped = [one + one.std() * np.expand_dims(stripes, axis).astype(np.float32) for one in (tgt, ref)]
+    matches = structure_match(*striped, ALL, ALL)
+    assert matches.ok.all()
+    assert errors(matches).max() < 0.6
+    assert (structure_scout(*striped, ALL, ALL) == np.rint(-MOVE)).all()
+
+
 def test_the_scout_finds_the_whole_pixels():
     found = structure_scout(*renderings("inverted"), ALL, ALL)
     np.testing.assert_allclose(found, -MOVE)

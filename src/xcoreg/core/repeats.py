@@ -26,9 +26,12 @@ _FEWEST = 6  # peaks of a lattice, of which opposite ones are two; two fields al
 _SQUARE = 0.1  # four are one, too, if they are the corners of a square within this share: all that small windows show
 _VALLEY, _ON_THE_WAY = 0.5, 25  # share of a peak that is reached before it, at one of so many lags on the way to it
 _AS_WELL = 0.9  # another period fits the edges as well if it has more than this share of the correlation of the answer
-# Few cells show no lattice: where one image has a period at all, a peak with larger shares of edges and of intensities
-# fits as well as the answer of intensities, or of edges. Of 47 such crops of real pairs, 64 to 100 px, two have one.
-_OF_FEW = (0.7, 0.8), (0.75, 0.75)
+# Few cells show no lattice: where one image has a period at all, another place fits as well if its shares of what
+# edges and intensities correlate by at the answer, of intensities or of edges, have such a geometric mean; a better fit
+# in both does so anyway. But where detail of a few pixels correlates by so much, and nowhere else by so large a share
+# of it, there is none.
+_OF_FEW, _DETAIL = (0.7, 0.8), (0.45, 0.45)
+_OF_SEVERAL = 0.8  # of several windows, which show more cells, another place needs such a share of both
 _SMOOTHED = 1.5  # px; so that a period which is no whole number of pixels fits as well as one that is
 _CHANCE = 1e-4  # largest chance that cells of unrelated brightness correlate by so much better at the answer
 
@@ -53,26 +56,32 @@ def fits_elsewhere(
     if factor > 1:
         (tgt, tgt_valid), (ref, ref_valid) = shrink(tgt, tgt_valid, factor), shrink(ref, ref_valid, factor)
     lags = _Lags(tgt.shape[1:])
-    seen = [np.asarray(valid, np.float32) for valid in (tgt_valid, ref_valid)]
+    first = np.asarray(tgt_valid, np.float32)
+    seen = [first, first if np.array_equal(tgt_valid, ref_valid) else np.asarray(ref_valid, np.float32)]
     images = list(zip((tgt, ref), seen, strict=True))
-    # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then, but for
-    # one window of edges alone.
-    edges, fine = ([make(*images[0])] for make in (_edges, _fine))
-    alike = [[lags.correlation(one, one, seen[0], seen[0])] for (one,) in (edges, fine)]
-    if (len(tgt) > 1 or not by_edges) and all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike):
-        return False
-    for make, fields, found in zip((_edges, _fine), (edges, fine), alike, strict=True):
-        fields.append(make(*images[1]))
-        found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
     within = np.ones(lags.near.shape, bool)
     if move is not None and np.isfinite(limit):
         at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
         within = np.maximum(*at) <= limit / factor
+    # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then, but for
+    # one window alone whose detail does not settle it.
+    edges, fine = ([make(*images[0])] for make in (_edges, _fine))
+    alike = [[lags.correlation(one, one, seen[0], seen[0])] for (one,) in (edges, fine)]
+    quiet = all(one[~lags.near].max(initial=0) < _REPEATS for (one,) in alike)
+    if quiet and len(tgt) > 1:
+        return False
+    fine.append(_fine(*images[1]))
+    settled = lags.stands_out(lags.correlation(*fine, *seen), within)
+    if quiet and settled:
+        return False
+    edges.append(_edges(*images[1]))
+    for fields, found in zip((edges, fine), alike, strict=True):
+        found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
     bands = [_band_pass(*one) for one in images]
-    if any(lags.periods(one).any() for found in alike for one in found):
-        rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
-        if all(np.greater(rivals, _OF_FEW[by_edges])):
-            return True
+    rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
+    period = any(lags.periods(one).any() for found in alike for one in found)
+    if not settled and _as_well(rivals, len(tgt), period=period, by_edges=by_edges):
+        return True
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
     if int(peaks.sum()) < _FEWEST and not lags.square(peaks):
         return False
@@ -91,11 +100,20 @@ def fits_elsewhere(
     return bool(int(peaks.sum()) * ndtr(-better) > _CHANCE)
 
 
+def _as_well(rivals: list[float], n: int, *, period: bool, by_edges: bool) -> bool:
+    """Whether a place with shares of the correlations of edges and of intensities fits n windows as well."""
+    if n > 1:
+        return min(rivals) > (_OF_SEVERAL if period else 1)
+    return min(rivals) > 1 or (period and bool(np.sqrt(np.minimum(rivals, 1).prod()) > _OF_FEW[by_edges]))
+
+
 class _Lags:
     """Correlation of windows of one shape (rows, cols) at all lags, together, without wrapping around."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
+        self._weights: dict[int, tuple[Floats, Spectra]] = {}  # held, so that no other array gets the same number
+        self._common: dict[tuple[int, int], Floats] = {}
         self._wide = tuple(fft.next_fast_len(round((2 - _COMMON) * size), real=True) for size in shape)
         rows, cols = (np.fft.fftfreq(size, 1 / size) for size in self._wide)
         self.row, self.col = rows[:, None], cols[None, :]
@@ -104,10 +122,12 @@ class _Lags:
     def correlation(self, one: Floats, two: Floats, weight: Floats, other: Floats) -> Floats:
         """Correlation (rows, cols) of `two` moved by a lag with `one`, all (n, ...); 0 where little is in common."""
         same = two is one
-        fields, seen = self._modes(one), self._modes(weight)
-        again = seen if same else self._modes(other)
+        fields, seen, again = self._modes(one), self._weight(weight), self._weight(other)
         both = self._sum(fields, fields if same else self._modes(two))
-        common = self._sum(seen, again) / weight[0].size / len(weight)
+        pair = id(weight), id(other)
+        if pair not in self._common:
+            self._common[pair] = self._sum(seen, again) / weight[0].size / len(weight)
+        common = self._common[pair]
         power = self._sum(self._modes(one * one), again)
         # An autocorrelation is symmetric: the power of the other part is that at the opposite lag.
         power = power * (np.roll(power[::-1, ::-1], 1, (0, 1)) if same else self._sum(seen, self._modes(two * two)))
@@ -117,6 +137,10 @@ class _Lags:
     def rival(self, fit: Floats, within: Bools) -> float:
         """Highest peak of a correlation at some lags beyond the main lobe and a valley, over that in the lobe."""
         return float(fit[self.periods(fit) & within].max(initial=0)) / max(float(fit[self.near].max()), 1e-3)
+
+    def stands_out(self, fit: Floats, within: Bools) -> bool:
+        """Whether detail correlates by much in the main lobe, and by far less at other lags."""
+        return bool(fit[self.near].max() >= _DETAIL[0]) and self.rival(fit, within) <= _DETAIL[1]
 
     def periods(self, similar: Floats) -> Bools:
         """Peaks of an autocorrelation with a valley before them: along a coast or a road it falls without one."""
@@ -135,6 +159,12 @@ class _Lags:
         # The corners of a square, as complex numbers, have one fourth power.
         power = (self.col[0, col] + 1j * self.row[row, 0]) ** 4
         return len(power) == 4 and bool((np.abs(power / power[0] - 1) <= 4 * _SQUARE).all())
+
+    def _weight(self, weight: Floats) -> Spectra:
+        """Modes of a weight, which several correlations share."""
+        if id(weight) not in self._weights:
+            self._weights[id(weight)] = weight, self._modes(weight)
+        return self._weights[id(weight)][1]
 
     def _modes(self, images: Floats) -> Spectra:
         return np.asarray(fft.rfft2(images, self._wide, axes=(1, 2)))

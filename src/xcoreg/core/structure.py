@@ -21,6 +21,7 @@ from xcoreg.core.matches import Matches, Status, symmetric
 from xcoreg.core.peaks import Peaks, highest_peaks
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, taper
 from xcoreg.core.quality import smooth
+from xcoreg.core.stripes import remove_stripes, striped_axes
 
 # Scales of the gradients, px; standard deviation of the neighbourhood that sets the contrast, in scales; share of the
 # mean contrast that is added to it, so that flat ground stays flat.
@@ -110,7 +111,7 @@ def correlation_peaks(tgt: Side, ref: Side, max_shift: float | None = None) -> P
 
 def half_peaks(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
     """Corrections (n, 4, 2), px, that the left, right, upper and lower half of windows (n, rows, cols) show alone."""
-    (one, two), _ = prepare(tgt, ref, tgt_valid, ref_valid)
+    (one, two), _ = _without_stripes(tgt, ref, tgt_valid, ref_valid)
     rows, cols = ref.shape[1:]
     left, upper = np.arange(cols) < cols // 2, (np.arange(rows) < rows // 2)[:, None]
     halves = left, ~left, upper, ~upper
@@ -126,7 +127,7 @@ def structure_scout(
     limit = search_reach(ref.shape, max_shift)
     out = np.zeros((len(ref), 2))
     for cut in batches(ref.shape):
-        (one, two), status = prepare(tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut])
+        (one, two), status = _without_stripes(tgt[cut], ref[cut], tgt_valid[cut], ref_valid[cut])
         valid = tgt_valid[cut] & ref_valid[cut]
         peaks = correlation_peaks(Side.of(one, valid), Side.of(two, valid), limit)
         good = (peaks.log10_chance < _CHANCE) & (status == Status.OK)
@@ -136,7 +137,7 @@ def structure_scout(
 
 def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, limit: float) -> Matches:
     """Match windows of one batch."""
-    (tgt, ref), status = prepare(tgt, ref, tgt_valid, ref_valid)
+    (tgt, ref), status = _without_stripes(tgt, ref, tgt_valid, ref_valid)
     # Pixels that are missing in one window would only be noise in the other.
     valid = tgt_valid & ref_valid
     both = _correlate(Side.of(tgt, valid), Side.of(ref, valid))
@@ -153,6 +154,21 @@ def _match_batch(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools, l
     reliability = np.where(unmeasured, np.nan, 100 * (1 - peaks.rival))
     dcol, drow, cov, score, reliability = (np.asarray(one, np.float64) for one in (*move.T, cov, score, reliability))
     return Matches(dcol, drow, cov, score, status, reliability)
+
+
+def _without_stripes(
+    tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools
+) -> tuple[tuple[Floats, Floats], Codes]:
+    """Centre both windows, without the stripes that one of them shows: their edges would answer; and status."""
+    both, status = prepare(tgt, ref, tgt_valid, ref_valid)
+    modes, window = modes_for(*ref.shape[1:]), taper(*ref.shape[1:], _TAPERED)
+    sides, striped = list(zip(both, (tgt_valid, ref_valid), strict=True)), np.zeros((len(ref), 2), bool)
+    for image, valid in sides:
+        power = _power(modes.take(forward(image * window)))
+        striped |= striped_axes((image, valid), power, modes.sums(power) / modes.count)
+    for image, valid in sides:
+        remove_stripes(image, valid, striped)
+    return both, status
 
 
 def channels(image: Floats, valid: Bools, scale: float) -> tuple[list[Floats], Floats]:

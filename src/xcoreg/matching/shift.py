@@ -140,8 +140,9 @@ def _without_drift(scene: Scene, options: Options, rounds: list[WindowMatches], 
         # Images that look alike in fine detail, which coarse detail contradicts, share a pattern of their pixels: it
         # would draw edges, too. Those that look less alike have changed.
         apart, alike = (np.median(part[some]) if some.any() else 0.0 for part in (found.pattern[:, 0], found.score))
-        shown = (apart > _APART and alike > _ALIKE) or pattern.stripes.any()
-        astray = shown and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
+        astray = (
+            apart > _APART and alike > _ALIKE and 2 * int(some.sum()) >= len(some) and answer.status in FOUND_NOTHING
+        )
         return replace(answer, status=Status.DISAGREES) if astray else answer
     if pattern.torn:
         return _rejected(answer, rounds, Status.DISAGREES)
