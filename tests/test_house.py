@@ -57,8 +57,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 233,
-    "lines": 52_300,
+    "files": 234,
+    "lines": 52_500,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xcoreg.core.robust import combine, largest_group
+from xcoreg.core.robust import combine, largest_group, shares
 
 EYE = np.eye(2)
 
@@ -84,3 +84,13 @@ def test_without_any_covariance_the_scatter_is_used():
     mean, cov = combine(moves, np.full((300, 2, 2), np.nan))
     assert mean == pytest.approx(moves.mean(0))
     assert np.diag(cov) == pytest.approx(0.09 / 300, rel=0.15)
+
+
+@pytest.mark.parametrize("scatter", [0.01, 0.5])
+def test_shares_are_the_weights_of_the_mean(scatter):
+    rng = np.random.default_rng(5)
+    covs = rng.uniform(0.01, 0.1, 9)[:, None, None] ** 2 * np.eye(2)
+    moves = rng.normal(0, scatter, (9, 2))
+    share = shares(moves, covs)
+    assert share.sum() == pytest.approx(1)
+    assert share @ moves == pytest.approx(combine(moves, covs)[0])

@@ -6,6 +6,7 @@ import pytest
 
 import xcoreg
 from xcoreg import CoregWarning, OptionError
+from xcoreg.plot.stack import short_labels
 from xcoreg.simulate import cube
 
 pytest.importorskip("matplotlib")
@@ -59,3 +60,16 @@ def test_the_report_names_every_date_and_escapes(stack, tmp_path):
     assert "a &lt; b" in text
     assert text.count("<img") == 3
     assert "no shift makes the images correlate" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["2016-02-02T07:06:17.302200667", "2016-02-04"], ["2016-02-02", "2016-02-04"]),
+        (["2016-02-02T07:06:17", "2016-02-02T19:00"], ["2016-02-02 07:06", "2016-02-02 19:00"]),
+        (["2016-02-02T07:06:17", "2016-02-02T07:06:18"], ["2016-02-02T07:06:17", "2016-02-02T07:06:18"]),
+        (["S2A_MSIL2A_20190105T103421_N0211", "b"], ["\u202620190105T103421_N0211", "b"]),
+    ],
+)
+def test_labels_are_as_short_as_they_can_be(names, labels):
+    assert short_labels(names) == labels

@@ -41,11 +41,30 @@ def combine(moves: Floats, covs: Floats, shared: Floats | None = None) -> tuple[
     known = bool(np.isfinite(cov).all())
     if len(moves) == 1 and not known:
         return moves[0], cov
-    if len(moves) < 2 or not known or _chi_square(moves, mean, covs) <= chdtri(2 * (len(moves) - 1), _CHANCE):
-        return mean, cov if shared is None or not known else _with_shared(cov, covs, shared)
-    wider = covs + _between(moves, covs) * np.eye(2)
+    if len(moves) < 2 or not known:
+        return mean, cov
+    wider = _widened(moves, covs, mean)
     mean, cov = _weighted_mean(moves, wider)
     return mean, cov if shared is None else _with_shared(cov, wider, shared)
+
+
+def shares(moves: Floats, covs: Floats) -> Floats:
+    """Weight (n,) of each shift in the mean that :func:`combine` makes of them; their sum is one."""
+    moves = np.asarray(moves, np.float64)
+    if len(moves) < 2:
+        return np.ones(len(moves))
+    covs = _fill_covariances(np.asarray(covs, np.float64), moves)
+    mean, cov = _weighted_mean(moves, covs)
+    if not np.isfinite(cov).all():
+        return np.full(len(moves), 1 / len(moves))
+    weights = np.linalg.inv(_widened(moves, covs, mean))
+    return np.asarray(np.einsum("ij,nji->n", np.linalg.inv(weights.sum(0)), weights) / 2)
+
+
+def _widened(moves: Floats, covs: Floats, mean: Floats) -> Floats:
+    if _chi_square(moves, mean, covs) <= chdtri(2 * (len(moves) - 1), _CHANCE):
+        return covs
+    return np.asarray(covs + _between(moves, covs) * np.eye(2))
 
 
 def _with_shared(cov: Floats, covs: Floats, shared: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from xcoreg.georef import linear_of
 from xcoreg.io.series import Date
 from xcoreg.matching.stack_dates import Stack, prepare_stack
 from xcoreg.matching.stack_options import StackOptions
-from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs
+from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs, spread_of_dates
 from xcoreg.matching.stack_seek import seek_dates
 from xcoreg.matching.stack_windows import Frame
 from xcoreg.results.coregistration import current_versions
@@ -206,7 +206,7 @@ def _old_pairs(stack: Stack, previous: StackFit) -> dict[tuple[int, int], PairMa
         move = (1 if target > reference else -1) * turn @ np.array([pairs.dcol[at], pairs.drow[at]])
         status, counts = Status(int(pairs.status[at])), (int(pairs.n_windows[at]), int(pairs.n_ok[at]))
         numbers = float(pairs.reliability[at]), float(pairs.scatter[at])
-        one = PairMatch(move, turn @ pairs.cov[at] @ turn.T, status, *counts, *numbers, _NOTHING)
+        one = PairMatch(move, turn @ pairs.cov[at] @ turn.T, status, *counts, *numbers, _NOTHING, np.empty(0))
         out[min(target, reference), max(target, reference)] = one
     return out
 
@@ -244,8 +244,21 @@ def build_stack(
         datum = "mean" if not stack.has_reference else dates[-1].name
         datum = datum if previous is None else previous.datum if previous.datum != "mean" else previous.datum_dates
     fit = empty.adjusted(dates, pairs, datum)
+    fit = fit.adjusted(_with_spread(fit, stack, found, previous), fit.pairs, datum)
     _check(fit, options)
     return fit
+
+
+def _with_spread(
+    fit: StackFit, stack: Stack, found: list[PairMatch], previous: StackFit | None
+) -> tuple[StackDate, ...]:
+    """Dates with what their windows are off; those of an earlier stack had more pairs then."""
+    spread = spread_of_dates(found, fit, stack.frame).tolist()
+    earlier = {} if previous is None else {one.name: one.spread for one in previous.dates}
+    scale = np.eye(2) if previous is None else _same_pixels(stack.frame, previous)
+    known = {name: (scale**2 @ one).tolist() for name, one in earlier.items() if np.isfinite(one).all()}
+    both = zip(fit.dates, spread, strict=True)
+    return tuple(replace(one, spread=known.get(one.name, new)) for one, new in both)
 
 
 def _stack_date(one: Date, role: str) -> StackDate:

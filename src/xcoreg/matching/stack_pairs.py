@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,9 +13,13 @@ from xcoreg.core import Floats, Ints
 from xcoreg.core.drift import Pattern, pattern_of, shared_drift
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
+from xcoreg.core.network import Network
+from xcoreg.core.robust import shares
 from xcoreg.core.sampling import shrink
+from xcoreg.core.window_errors import Layout, places_by_window, variance_by_windows
 from xcoreg.matching.acceptance import Acceptance, accept_windows, coarser_pixels_disagree, settle_drift
 from xcoreg.matching.stack_windows import Frame, Windows, shifts_between
+from xcoreg.results.stack import StackFit
 
 _THUMB = 16  # pixels along each side of the small images by which pairs are ranked
 _FEWEST = 4  # windows from which their scatter is measured
@@ -30,6 +34,7 @@ class PairMatch:
     """One pair: its correction (2,) px and covariance, status, windows (w, ...).
 
     scatter : How much of the stated variance the scatter of its windows about their mean shows, NaN for few windows.
+    share : (w,); weight of each window in the correction.
     """
 
     move: Floats
@@ -40,6 +45,7 @@ class PairMatch:
     reliability: float
     scatter: float
     windows: Matches
+    share: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,9 @@ def match_pair(pairing: Pairing, item: tuple[Placed, Placed]) -> PairMatch:
     known = trust[np.isfinite(trust)]
     reliability = float(np.median(known)) if known.size else float("nan")
     scatter = scatter_of(moves[first], windows.cov[first], answer.cov)
-    return PairMatch(answer.move, answer.cov, status, len(usable), len(first), reliability, scatter, windows)
+    share = np.zeros(n)
+    share[first] = shares(moves[first], windows.cov[first])
+    return PairMatch(answer.move, answer.cov, status, len(usable), len(first), reliability, scatter, windows, share)
 
 
 def _accepted(windows: Matches, tried: Ints, pairing: Pairing) -> Acceptance:
@@ -106,7 +114,10 @@ def _match_from(pairing: Pairing, images: Any, base: Floats, known: Pattern) -> 
 def _without_drift(
     windows: Matches, tried: Ints, answer: Acceptance, pairing: Pairing, again: Callable[[Pattern], Matches]
 ) -> tuple[Matches, Acceptance]:
-    """Match again where windows together show that fine detail drifts, which each of them may not show."""
+    """Match again where windows together show that fine detail drifts, which each of them may not show.
+
+    `match` settles drifts by sums from before where nothing else changed a match: dates under clouds have no such pair.
+    """
     some = tried[answer.inliers]
     drift, of_pixels = shared_drift(windows.drift[some])
     if pattern_of(windows).torn:
@@ -138,6 +149,25 @@ def scatter_of(moves: Floats, covs: Floats, stated: Floats) -> float:
     squares = np.einsum("ni,nij,nj->n", off, weights, off) / 2
     ratio = (share * squares / np.maximum(1 - share, 0.1)).sum()
     return float(ratio * np.trace(normal) / np.trace(stated))
+
+
+def spread_of_dates(found: Sequence[PairMatch], fit: StackFit, frame: Frame) -> Floats:
+    """Variance (n, 2), px², of the place of every date by what its windows are off; NaN where unknown."""
+    n, pairs, windows = len(fit.dates), fit.pairs, len(frame.places)
+    new = np.flatnonzero(pairs.accepted & np.array([len(one.share) == windows for one in found])).tolist()
+    share = np.array([found[at].share for at in new]).reshape(-1, windows)
+    moves = np.array([np.stack([found[at].windows.dcol, found[at].windows.drow], -1) for at in new])
+    target, reference = (one[new].astype(np.intp) for one in (pairs.target, pairs.reference))
+    net = Network(n, target, reference, np.zeros(len(new), np.intp), np.zeros((n, 0)))
+    adjusted = np.stack([pairs.dcol - pairs.res_col, pairs.drow - pairs.res_row], -1)[new]
+    off = np.where(share[..., None] > 0, moves.reshape(-1, windows, 2) - adjusted[:, None], 0.0)
+    weight = share / np.trace(pairs.own[new], axis1=1, axis2=2)[:, None]
+    total: Floats = np.zeros((n, windows))
+    for ends in (target, reference):
+        np.add.at(total, ends, weight)
+    total /= np.maximum(total.sum(1, keepdims=True), 1e-300)
+    column, row = (np.unique(part, return_inverse=True)[1] for part in frame.places.T)
+    return variance_by_windows(places_by_window(net, off, weight), Layout(column, row, total))
 
 
 def rank_pairs(cuts: Iterable[Any]) -> Floats:

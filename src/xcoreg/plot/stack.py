@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,24 @@ def _axis_of_dates(stack: StackFit) -> tuple[Any, bool]:
     return (times.astype("datetime64[s]").tolist(), True) if known else (np.arange(len(dates)), False)
 
 
+_LONGEST = 22  # characters of a label
+
+
+def short_labels(names: Sequence[str]) -> list[str]:
+    """Labels of dates that fit into a figure: the day of a time, the minute where days repeat; ends of long names."""
+    for length in (10, 16):
+        short = [one[:length].replace("T", " ") if _is_time(one) else one for one in names]
+        if len(set(short)) == len(set(names)):
+            break
+    else:
+        short = list(names)
+    return [one if len(one) <= _LONGEST else "\u2026" + one[1 - _LONGEST :] for one in short]
+
+
+def _is_time(name: str) -> bool:
+    return re.match(r"\d{4}-\d\d-\d\d(T|$)", name) is not None
+
+
 def _draw_series(stack: StackFit) -> Any:
     figure = new_figure(10, 5.6)
     axes = figure.subplots(2, 1, sharex=True)
@@ -107,14 +126,15 @@ def _draw_residuals(stack: StackFit) -> Any:
 def _name_ticks(axes: Any, stack: StackFit) -> None:
     step = max(len(stack.dates) // 12, 1)
     where = np.arange(0, len(stack.dates), step)
-    names = [stack.dates[at].name for at in where]
+    labels = short_labels([one.name for one in stack.dates])
+    names = [labels[at] for at in where]
     axes.set_xticks(where, names, rotation=90, fontsize=8)
     axes.set_yticks(where, names, fontsize=8)
 
 
 def _draw_network(stack: StackFit) -> Any:
     """Draw dates around a circle, in their order, and pairs between them."""
-    figure = new_figure(7.4, 6.4)
+    figure = new_figure(8.2, 6.8)
     axes = figure.add_subplot()
     n, pairs = len(stack.dates), stack.pairs
     angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
@@ -131,13 +151,19 @@ def _draw_network(stack: StackFit) -> Any:
     placed = np.array([one.status is Status.OK for one in stack.dates])
     for chosen, colour in ((placed, GOOD), (~placed, BAD)):
         axes.scatter(*place[chosen].T, s=36, color=colour, zorder=3)
+    labels = short_labels([one.name for one in stack.dates])
     for at in range(0, n, max(n // 36, 1)):
-        text = {"ha": "left" if place[at, 0] >= 0 else "right", "va": "center", "fontsize": 8}
-        axes.text(*(1.05 * place[at]), stack.dates[at].name, **text)
-    axes.set(xlim=(-1.6, 1.6), ylim=(-1.25, 1.25), aspect="equal")
+        # Along the radius, upright: labels side by side do not cover each other.
+        left = place[at, 0] < -1e-9
+        turn = np.degrees(angle[at]) + (180 if left else 0)
+        text: Any = {"ha": "right" if left else "left", "va": "center", "fontsize": 8, "rotation_mode": "anchor"}
+        axes.text(*(1.05 * place[at]), labels[at], rotation=turn, **text)
+    reach = 1.1 + 0.035 * max(map(len, labels))
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.axis("off")
-    axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted\nred: outliers and refused dates; dotted: not matched")
-    figure.colorbar(made, ax=axes, label="length of the residual, standard deviations", shrink=0.7)
+    text = "orange: outliers and refused dates; dotted: not matched"
+    axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted\n{text}", fontsize=10)
+    figure.colorbar(made, ax=axes, label="length of the residual, standard deviations", shrink=0.7, pad=0.02)
     return figure
 
 
@@ -182,7 +208,9 @@ def save_animation(
     ...     save_animation(f"{folder}/cube.gif", cube, fixed, size=64)
     """
     if not str(path).lower().endswith(".gif"):
-        raise OptionError(f"an animation is a GIF, not {path}: give a path that ends in .gif")
+        raise OptionError(
+            f"an animation is a GIF, not {str(path)!r:.60}: give a path that ends in .gif, then the dates"
+        )
     names = {one.name for one in dates_of(after)}
     first = [one for one in dates_of(before) if one.name in names]
     second = [one for one in dates_of(after) if one.name in {one.name for one in first}]
@@ -190,7 +218,7 @@ def save_animation(
         raise OptionError("the dates before and after have other names: give the cube and what apply made of it")
     step = max(-(-len(first) // _FRAMES), 1)
     shown = [[_crop(one, at, size, band) for one in part[::step]] for part in (first, second)]
-    _animate(path, shown, [one.name for one in first[::step]], fps)
+    _animate(path, shown, short_labels([one.name for one in first[::step]]), fps)
 
 
 def _crop(date: Date, at: tuple[float, float] | None, size: int, band: Any) -> Floats:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from xcoreg.core import Bools, Floats, Ints
 from xcoreg.core.matches import Status
 from xcoreg.core.network import Adjustment, Network, adjust, closure, date_ratios, to_datum
+from xcoreg.core.window_errors import with_window_errors
 from xcoreg.errors import MatchError
 from xcoreg.georef import Linear, cov_to_map, vector_to_map
 from xcoreg.results.stack_parts import UNKNOWN, StackDate, StackPairs, StackQuality
@@ -66,6 +67,7 @@ def adjust_stack(
         refused |= new
     refused |= _unplaced(net, found, pairs, dates, datum, refused)
     share = _datum_share(dates, datum, refused)
+    found = with_window_errors(found, np.array([one.spread for one in dates], np.float64).reshape(-1, 2))
     places, covs = to_datum(found, share)
     if any(one.role == "reference" for one in dates) and sigma > 0:
         covs = covs + sigma**2 * np.eye(2)

@@ -37,6 +37,8 @@ class StackDate:
         Pairs of the date that were matched, that are part of the adjustment, and that contradict it.
     ratio : float
         Chi-squared per degree of freedom of the date's accepted pairs; NaN where nothing checks them.
+    spread : (float, float)
+        Variance of its place by what its windows are off, (column, row), px² of the matching grid; NaN where unknown.
     crs_wkt, transform, shape
         Grid of the date's image.
     corrections : tuple of str
@@ -56,6 +58,7 @@ class StackDate:
     n_accepted: int = 0
     n_outliers: int = 0
     ratio: float = math.nan
+    spread: tuple[float, float] = (math.nan, math.nan)
     crs_wkt: str | None = None
     transform: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
     shape: tuple[int, int] = (1, 1)
@@ -66,6 +69,7 @@ class StackDate:
         plain = {
             "status": Status(self.status),
             "cov": ((float(a), float(b)), (float(c), float(d))),
+            "spread": (float(self.spread[0]), float(self.spread[1])),
             "transform": tuple(float(one) for one in self.transform)[:6],
             "shape": (int(self.shape[0]), int(self.shape[1])),
             "corrections": tuple(map(str, self.corrections)),
@@ -219,6 +223,7 @@ def from_plain(data: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
             raise TypeError(f"{one.name} is {out[one.name]!r}")
     if kind is StackDate:
         out |= {"status": Status[out["status"]], "cov": decode_column(out["cov"]).tolist()}
+        out["spread"] = decode_column(out.get("spread", [None, None])).reshape(2).tolist()
     else:
         factors = tuple((str(one), *decode_column(numbers).tolist()) for one, *numbers in out["factors"])
         out |= {"factors": factors, "warnings": tuple(out["warnings"])}
