@@ -17,7 +17,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from xcoreg import georef
+from xcoreg import georef, simulate
 from xcoreg.core.matches import Status
 from xcoreg.core.models import assess_model
 from xcoreg.results.coregistration import Coregistration, Quality
@@ -181,3 +181,15 @@ def field():
 def fit():
     """Give one fit of a field."""
     return make_field()
+
+
+@pytest.fixture(scope="session")
+def small_scene() -> Any:
+    """A pair of images of 128 px."""
+    return simulate.pair((128, 128), shift=(1.3, -0.8), seed=7)
+
+
+@pytest.fixture(scope="session")
+def small_fit(small_scene: Any) -> Coregistration:
+    """Their fit."""
+    return small_scene.tgt.coreg.match(small_scene.ref)

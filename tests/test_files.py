@@ -97,9 +97,12 @@ warnings.simplefilter("ignore")  # Python itself warns of forks beside threads
 folder = sys.argv[1]
 image = xcoreg.simulate.pair((600, 600), seed=1).tgt
 xcoreg.write_raster(image, f"{folder}/a.tif")
+lazy = image.chunk(200)
+xcoreg.write_raster(lazy, f"{folder}/c.tif")
 child = os.fork()
 if child == 0:
     xcoreg.write_raster(image, f"{folder}/b.tif")
+    xcoreg.write_raster(lazy, f"{folder}/d.tif")
     os._exit(0)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -107,7 +110,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_writes_after_its_parent(tmp_path):
-    """GDAL's threads do not live in the child, which would wait for them for ever."""
+    """Threads of GDAL and dask do not live in the child, which would wait for them for ever."""
     done = subprocess.run([sys.executable, "-c", _FORKED, tmp_path], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()

@@ -9,30 +9,33 @@ import pytest
 import xarray as xr
 
 import xcoreg
+from xcoreg.batches.stac import read_items
+from xcoreg.coregister import correct_file, gcps_of
 from xcoreg.errors import CoregWarning, OptionError
-
-
-@pytest.fixture(scope="module")
-def scene():
-    return xcoreg.simulate.pair((128, 128), shift=(1.3, -0.8), seed=7)
-
-
-@pytest.fixture(scope="module")
-def fit(scene):
-    return scene.tgt.coreg.match(scene.ref)
+from xcoreg.files import check_output
 
 
 @pytest.mark.parametrize("path", [5, None, {"a": 1}, np.array([1]), np.datetime64("2024-01-01"), b"x"])
-def test_what_is_no_path(path, fit):
-    uses = (xcoreg.load_fit, xcoreg.load_stack, fit.save, fit.report, fit.points.save, xcoreg.TiePoints.load)
+def test_what_is_no_path(path, small_fit):
+    uses = (
+        xcoreg.load_fit,
+        xcoreg.load_stack,
+        small_fit.save,
+        small_fit.report,
+        small_fit.points.save,
+        xcoreg.TiePoints.load,
+    )
     for use in (*uses, xcoreg.read_gcps):
         with pytest.raises(OptionError, match="is no path"):
             use(path)
 
 
 @pytest.mark.parametrize("other", [None, "fit.json", 5, {}, xr.DataArray(5)])
-def test_what_is_no_fit(other, scene):
-    for use in (lambda: xcoreg.apply(scene.tgt, other), lambda: scene.tgt.coreg.apply(other, like=scene.ref)):
+def test_what_is_no_fit(other, small_scene):
+    for use in (
+        lambda: xcoreg.apply(small_scene.tgt, other),
+        lambda: small_scene.tgt.coreg.apply(other, like=small_scene.ref),
+    ):
         with pytest.raises(OptionError, match=r"fit is a .*xcoreg\.load_fit"):
             use()
 
@@ -55,46 +58,47 @@ def test_what_is_no_scene(options, words):
 
 
 @pytest.mark.parametrize("mask", [5, np.nan, ("x", np.ones(128)), (("y", "x"), np.full((128, 128), "a"))])
-def test_a_mask_that_is_none(mask, scene, fit, tmp_path):
-    image = scene.tgt.assign_coords(valid_mask=mask)
+def test_a_mask_that_is_none(mask, small_scene, small_fit, tmp_path):
+    image = small_scene.tgt.assign_coords(valid_mask=mask)
     uses = (
-        lambda: image.coreg.match(scene.ref), lambda: xcoreg.apply(image, fit, like=scene.ref).compute(),
+        lambda: image.coreg.match(small_scene.ref),
+        lambda: xcoreg.apply(image, small_fit, like=small_scene.ref).compute(),
         lambda: xcoreg.write_raster(image, tmp_path / "a.tif"),
-    )  # fmt: skip
+    )
     for use in uses:
         with pytest.raises(OptionError, match=r"'valid_mask' is .* over .*drop_vars"):
             use()
 
 
-def test_chunks_of_unknown_sizes(scene, fit):
-    lazy = scene.tgt.chunk(64).data
+def test_chunks_of_unknown_sizes(small_scene, small_fit):
+    lazy = small_scene.tgt.chunk(64).data
     image = xr.DataArray(lazy[lazy[:, 0] > 0], dims=("y", "x"))
-    for use in (lambda: xcoreg.match(image, scene.ref), lambda: xcoreg.apply(image, fit)):
+    for use in (lambda: xcoreg.match(image, small_scene.ref), lambda: xcoreg.apply(image, small_fit)):
         with pytest.raises(OptionError, match=r"unknown sizes.*compute_chunk_sizes"):
             use()
 
 
 @pytest.mark.parametrize("value", ["", "x", (1, 2), {}, np.nan, 0])
-def test_a_scale_of_heights_that_is_no_number(value, scene):
-    image = scene.tgt.astype("f4").assign_attrs(scale_factor=value)
+def test_a_scale_of_heights_that_is_no_number(value, small_scene):
+    image = small_scene.tgt.astype("f4").assign_attrs(scale_factor=value)
     with pytest.raises(OptionError, match=r"the scale of the heights is .*da\.attrs"):
-        xcoreg.match(image, scene.ref, matcher="nuth_kaab")
+        xcoreg.match(image, small_scene.ref, matcher="nuth_kaab")
 
 
 @pytest.mark.parametrize("dtype", [False, "junk", {}, 5, xr.Dataset(), NotImplemented])
-def test_an_encoding_that_is_no_dtype(dtype, scene, tmp_path):
-    image = scene.tgt.copy()
+def test_an_encoding_that_is_no_dtype(dtype, small_scene, tmp_path):
+    image = small_scene.tgt.copy()
     image.encoding["dtype"] = dtype
     with pytest.warns(CoregWarning, match="dtype="):
         path = xcoreg.write_raster(image, tmp_path / "a.tif")
-    np.testing.assert_array_equal(xcoreg.open_raster(path)[0], scene.tgt)
+    np.testing.assert_array_equal(xcoreg.open_raster(path)[0], small_scene.tgt)
 
 
 @pytest.mark.parametrize(
     ("key", "at", "value"), [("transform", 5, "nan"), ("transform", 2, "inf"), ("shape", 0, 10**29)]
 )
-def test_texts_and_numbers_without_end_in_a_fit_file(key, at, value, fit, tmp_path):
-    data = fit.to_dict()
+def test_texts_and_numbers_without_end_in_a_fit_file(key, at, value, small_fit, tmp_path):
+    data = small_fit.to_dict()
     for place in (data, data["details"]["ref_grid"]):
         changed = json.loads(json.dumps(data))
         there = changed if place is data else changed["details"]["ref_grid"]
@@ -102,3 +106,40 @@ def test_texts_and_numbers_without_end_in_a_fit_file(key, at, value, fit, tmp_pa
         (tmp_path / "fit.json").write_text(json.dumps(changed))
         with pytest.raises(OptionError, match="damaged fit: ValueError a grid"):
             xcoreg.load_fit(tmp_path / "fit.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5 + "]" * 10**5, '{"a":' * 10**5 + "1" + "}" * 10**5])
+def test_trees_without_end(text, small_scene, tmp_path):
+    path = tmp_path / "deep.geojson"
+    path.write_text(text)
+    uses = (xcoreg.load_fit, xcoreg.load_stack, xcoreg.read_gcps, lambda source: read_items(source, None))
+    for use in (*uses, lambda where: xcoreg.match(small_scene.tgt, small_scene.ref, where=where)):
+        with pytest.raises(OptionError, match=r"deep\.geojson"):
+            use(path)
+
+
+@pytest.mark.parametrize("gcps", ["junk", "[]", '{"features":[{}]}', 5, [1]])
+def test_control_points_in_attributes_that_are_damaged(gcps, small_scene):
+    image = small_scene.tgt.drop_vars("spatial_ref").drop_vars(["x", "y"]).rio.write_crs(4326)
+    image.spatial_ref.attrs["gcps"] = gcps
+    with pytest.raises(OptionError, match="control points in the attributes"):
+        gcps_of(image)
+
+
+@pytest.mark.parametrize("end", [".tfw", ".prj", ".dbf"])
+def test_what_describes_an_input_is_not_replaced(end, small_scene, tmp_path):
+    path = xcoreg.write_raster(small_scene.tgt, tmp_path / "a.tif")
+    beside = path.with_suffix(end)
+    beside.write_text("mine")
+    with pytest.raises(OptionError, match="is a part of the input"):
+        check_output(beside, inputs=[path])
+
+
+def test_a_grid_of_an_image_without_end(small_scene, small_fit, tmp_path):
+    path = xcoreg.write_raster(small_scene.tgt, tmp_path / "a.tif")
+    place = "<SRS>EPSG:32633</SRS><GeoTransform>300000,10,0,5900000,0,-10</GeoTransform>"
+    band = '<VRTRasterBand dataType="Byte" band="1"/>'
+    like = tmp_path / "like.vrt"
+    like.write_text(f'<VRTDataset rasterXSize="400000" rasterYSize="400000">{place}{band}</VRTDataset>')
+    with pytest.raises(OptionError, match="the output would have 400000 x 400000 pixels"):
+        correct_file(path, small_fit, tmp_path / "o.tif", like=str(like))

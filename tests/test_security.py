@@ -20,16 +20,6 @@ from xcoreg.georef import GCPs, read_gcps, save_gcps
 BAD = "<script>alert(1)</script>"
 
 
-@pytest.fixture(scope="module")
-def scene():
-    return xcoreg.simulate.pair((128, 128), shift=(1.3, -0.8), seed=7)
-
-
-@pytest.fixture(scope="module")
-def fit(scene):
-    return scene.tgt.coreg.match(scene.ref)
-
-
 def _leaves(tree, at=()):
     """Places of all texts and numbers, the first of each list, and one for a new key in each dictionary."""
     if isinstance(tree, dict):
@@ -49,8 +39,8 @@ def _put(tree, at):
     tree[at[-1]] = BAD
 
 
-def test_no_text_of_a_fit_file_is_run_by_a_page(fit, tmp_path):
-    good, path, taken = json.dumps(fit.to_dict()), tmp_path / "fit.json", 0
+def test_no_text_of_a_fit_file_is_run_by_a_page(small_fit, tmp_path):
+    good, path, taken = json.dumps(small_fit.to_dict()), tmp_path / "fit.json", 0
     everywhere = json.loads(good)
     for at in _leaves(json.loads(good)):
         tree = json.loads(good)
@@ -73,8 +63,8 @@ def test_no_text_of_a_fit_file_is_run_by_a_page(fit, tmp_path):
         assert "&lt;script&gt;" in text
 
 
-def test_names_of_dates_are_escaped(scene, tmp_path):
-    stack = xcoreg.match_stack({BAD: scene.ref, "b" + BAD: scene.tgt, "c": scene.tgt}, window=64)
+def test_names_of_dates_are_escaped(small_scene, tmp_path):
+    stack = xcoreg.match_stack({BAD: small_scene.ref, "b" + BAD: small_scene.tgt, "c": small_scene.tgt}, window=64)
     stack = replace(stack, options={BAD: BAD}, kinds=(BAD,), quality=replace(stack.quality, warnings=(BAD,)))
     stack.report(tmp_path / "report.html", title=BAD)
     for text in (stack._repr_html_(), (tmp_path / "report.html").read_text()):
@@ -82,12 +72,12 @@ def test_names_of_dates_are_escaped(scene, tmp_path):
         assert "&lt;script&gt;" in text
 
 
-def test_units_and_names_of_crs_are_escaped(scene, fit, tmp_path):
-    wkt = scene.tgt.rio.crs.to_wkt().replace("metre", BAD).replace("WGS 84 / UTM", BAD)
-    replace(fit, crs_wkt=wkt).report(tmp_path / "report.html")
+def test_units_and_names_of_crs_are_escaped(small_scene, small_fit, tmp_path):
+    wkt = small_scene.tgt.rio.crs.to_wkt().replace("metre", BAD).replace("WGS 84 / UTM", BAD)
+    replace(small_fit, crs_wkt=wkt).report(tmp_path / "report.html")
     assert BAD not in (tmp_path / "report.html").read_text()
-    image = scene.tgt.assign_attrs(long_name=BAD, units=BAD)
-    assert BAD not in xcoreg.plot.swipe(image.rename(BAD), scene.ref, image).html
+    image = small_scene.tgt.assign_attrs(long_name=BAD, units=BAD)
+    assert BAD not in xcoreg.plot.swipe(image.rename(BAD), small_scene.ref, image).html
 
 
 def test_records_of_batches_are_escaped(tmp_path):
@@ -117,8 +107,8 @@ def test_formulas_become_text(text, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-def test_entities_in_xml_are_refused(scene, tmp_path):
-    path = xcoreg.write_raster(scene.tgt, tmp_path / "a.tif")
+def test_entities_in_xml_are_refused(small_scene, tmp_path):
+    path = xcoreg.write_raster(small_scene.tgt, tmp_path / "a.tif")
     lines = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "x" * 99}">' for n in range(9))
     band = "<PAMRasterBand band='1'><CategoryNames>&e8;</CategoryNames></PAMRasterBand>"
     aux = f"<!DOCTYPE a [{lines}]><PAMDataset>{band}</PAMDataset>"

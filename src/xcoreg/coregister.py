@@ -562,13 +562,13 @@ def correct_file(
     A GeoTIFF that is only moved is copied byte by byte.
     """
     image = open_raster(source, chunks="auto")
-    plain = moves_only(goal, driver, creation, applying)
     pixels_stay = ground is None and not is_in_pixels(fit) and _keeps_pixels(image, fit, applying)
-    if plain and pixels_stay and _is_geotiff(source):
+    if pixels_stay and _is_geotiff(source) and moves_only(goal, driver, creation, applying):
         moved = warping.apply(image, fit, vertical=False, force=bool(applying.get("force")))
         return copy_moved(source, goal, moved.rio.transform(), {"xcoreg": moved.attrs["xcoreg"]})
     if isinstance(applying.get("like"), str):
         applying["like"] = open_raster(applying["like"])
+        check_size(shape_of(applying["like"]), shape_of(image), asked=True)
     fixed = apply(image, fit, ground=ground, **applying)
     return write_output(fixed, image, goal, driver=driver, overwrite=overwrite, **(creation or {}))
 

@@ -20,11 +20,12 @@ __all__ = [
 
 _CURL = re.compile(r"/?vsicurl\?[^\s'\"]*?url=([^\s'\",&]+)")
 _LOGIN = re.compile(r"(\w://)[^/\s@'\"]+@")
-_QUERY = re.compile(r"(\w://[^\s?'\"]+)\?[^\s'\"]+")
+_QUERY = re.compile(r"(\w://[^\s?#'\"]+)([?#])[^\s'\"]+")
+_WORD = re.compile(r"\b(password|passwd|pwd|token|secret)\s*=\s*('[^']*'|[^\s'\",;&]+)", re.IGNORECASE)  # of databases
 
 
 def hide_secrets(text: str) -> str:
-    """Remove names with passwords, and what follows a question mark (signatures, tokens), from addresses in a text.
+    """Remove names with passwords, and what follows `?` or `#` (signatures, tokens), from addresses in a text.
 
     Examples
     --------
@@ -32,7 +33,7 @@ def hide_secrets(text: str) -> str:
     'https://host/a.tif?... does not exist'
     """
     text = _CURL.sub(lambda found: unquote(found[1]), text)  # the address as the user wrote it
-    return _QUERY.sub(r"\1?...", _LOGIN.sub(r"\1", text))
+    return _WORD.sub(r"\1=...", _QUERY.sub(r"\1\2...", _LOGIN.sub(r"\1", text)))
 
 
 class CoregError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import lzma
 import os
 import re
@@ -34,6 +35,8 @@ _PATIENCE = 90  # seconds after which a file on a server is not tried again
 _WAIT = 0.05  # seconds for other threads to end their writing
 # Files of GDAL beside a raster, which describe the old pixels.
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
+# World files, projections, headers, RPCs; tables of vectors.
+_BESIDE = (".tfw", ".tifw", ".wld", ".pgw", ".jgw", ".j2w", ".bpw", ".prj", ".hdr", ".rpb", ".dbf", ".shx", ".cpg")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
 # What the libraries of Zarr and NetCDF raise for damaged files: each codec has its own kind of error.
@@ -45,6 +48,19 @@ AnyPath: TypeAlias = "str | os.PathLike[str]"
 
 class NoSuchFile(OptionError, FileNotFoundError):
     """A file or address that was named does not exist."""
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, with or without a byte order mark; text that is no JSON, or is nested too deep, is a ValueError."""
+    return parse_json(path.read_text(encoding="utf-8-sig"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON; nesting that is too deep is a ValueError as well."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def as_path(path: Any) -> Path:
@@ -119,12 +135,13 @@ def _sources_of(one: Any) -> list[str]:
 
 
 def _parts_of(path: str) -> list[str]:
-    """Files of which a local raster is made."""
+    """Files of which a local raster is made, and those beside an input that describe it, now or for other programs."""
     if local_path(path) is None or not Path(path).is_file():
         return []
+    beside = [str(Path(path).with_suffix(end)) for end in _BESIDE]
     with suppress(OptionError), open_gdal(path) as file:
-        return list(file.files)
-    return []
+        return [*file.files, *beside]
+    return beside
 
 
 def check_output(path: AnyPath, *, inputs: Iterable[Any] = (), overwrite: bool = True) -> Path:

@@ -23,7 +23,7 @@ from xcoreg.batches.thumbnail import write_thumbnail
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
 from xcoreg.errors import CoregError, CoregWarning, MatchError, NoOverlap, OptionError, hide_secrets, require
-from xcoreg.files import clear_cached, gdal_path, local_path, new_file
+from xcoreg.files import clear_cached, gdal_path, local_path, new_file, read_json
 from xcoreg.io.formats import checked_creation, driver_for
 from xcoreg.io.read import open_raster
 from xcoreg.matching.options import LocalOptions, Options, check_options
@@ -242,8 +242,8 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 def read_record(path: Path) -> dict[str, Any] | None:
     """Read a record; None where there is none, or a broken one: its scene is worked on again."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = read_json(path)
+    except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or record.get("status") not in _STATUSES:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import urllib.request
@@ -12,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from xcoreg.errors import OptionError
-from xcoreg.files import NoSuchFile
+from xcoreg.files import NoSuchFile, parse_json, read_json
 
 _TIMEOUT = 60  # seconds
 _RASTERS = ("image/tiff", "image/jp2", "image/vnd", "application/x-hdf", "application/netcdf", "application/vnd+zarr")
@@ -47,8 +46,8 @@ def _read(source: Any) -> Any:
     try:
         if re.match(r"https?://", text):
             with urllib.request.urlopen(text, timeout=_TIMEOUT) as answer:
-                return json.loads(answer.read())
-        return json.loads(Path(text).read_text(encoding="utf-8"))
+                return parse_json(answer.read())
+        return read_json(Path(text))
     except FileNotFoundError as error:
         raise NoSuchFile(f"{text} does not exist") from error
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise, product
 from operator import getitem
+from threading import Lock, current_thread
 from typing import Any, TypeAlias
 
 import dask.array as da
 import dask.config
+import dask.threaded
 import numpy as np
 from dask.base import compute, get_scheduler, optimize, tokenize
 from dask.highlevelgraph import HighLevelGraph
@@ -23,6 +26,17 @@ from xcoreg.errors import OptionError, require
 
 # Options of `computing` in this thread.
 _OPTIONS: ContextVar[Mapping[str, Any] | None] = ContextVar("options", default=None)
+
+
+def _drop_pools() -> None:
+    """Forget dask's threads after a fork: those of the parent do not live in the child, which would wait for them."""
+    dask.threaded.default_pool, dask.threaded.pools_lock = None, Lock()
+    dask.threaded.pools.clear()
+    dask.threaded.main_thread = current_thread()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_pools)
 
 
 @contextmanager

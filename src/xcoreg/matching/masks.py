@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from xarray import DataArray
 from xcoreg.core import Floats
 from xcoreg.csv_files import read_vectors
 from xcoreg.errors import OptionError
+from xcoreg.files import read_json
 from xcoreg.georef import same_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_grid
 from xcoreg.io.read import open_raster
@@ -125,7 +125,7 @@ def read_polygons(path: str | os.PathLike[str], name: str = "where") -> tuple[sh
 def _geojson(path: Path) -> tuple[list[Any], Any]:
     """Geometries and CRS of a GeoJSON file, read without geopandas."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         features = data["features"] if data["type"] == "FeatureCollection" else [data]
         shapes = [one["geometry"] if one["type"] == "Feature" else one for one in features]
         found = [shapely.geometry.shape(one) for one in shapes if one is not None]

@@ -194,7 +194,7 @@ def corrections_of(image: Any) -> tuple[str, ...]:
     """Identify the corrections in the history of an image; those of 0.1.0 have nothing but their numbers."""
     try:
         done = json.loads(getattr(image, "attrs", {}).get("xcoreg", "[]"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return ()
     entries = [one for one in done if isinstance(one, dict)] if isinstance(done, list) else []
     moved = [one for one in entries if "correction" in one or str(one.get("did")).startswith(("moved", "resampled"))]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pyproj.exceptions import CRSError
 
 from xcoreg.errors import OptionError
-from xcoreg.files import as_path
+from xcoreg.files import as_path, read_json
 from xcoreg.results.coregistration import FORMAT, SCHEMA, Coregistration
 from xcoreg.results.details import check_grids
 
@@ -80,7 +80,7 @@ _MARKS = {
 def mark_of(path: str | Path) -> str | None:
     """Read what a file of results says it is; None where it says nothing."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = read_json(Path(path))
     except (OSError, ValueError):
         return None
     return data.get("format") if isinstance(data, dict) else None
@@ -90,7 +90,7 @@ def read_result(path: str | Path, mark: str, schema: int, build: Callable[[dict[
     """Read a file of results that has a mark, up to a schema, and build what it holds; OptionError where it cannot."""
     source, (what, _, again) = as_path(path), _MARKS[mark]
     try:
-        data = json.loads(source.read_text(encoding="utf-8"))
+        data = read_json(source)
     except FileNotFoundError as error:
         raise OptionError(f"there is no file {source}: a {what} is written by {what.split()[0]}.save(path)") from error
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from affine import Affine
 from rioxarray.exceptions import RioXarrayError
 
 from xcoreg.errors import NotGeoreferenced, OptionError
+from xcoreg.files import parse_json
 from xcoreg.georef import (
     AffineGround,
     Corners,
@@ -48,10 +48,19 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
     if text is None:
         return None
     _check_complete(band)
-    features = json.loads(text)["features"] if isinstance(text, str) else text["features"]
+    try:
+        features = parse_json(text)["features"] if isinstance(text, str) else text["features"]
+        return _gcps_in(features, band.rio.crs) if features else None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(f"the control points in the attributes of the image are damaged: {error!r}") from error
+
+
+def _gcps_in(features: Any, crs: Any) -> GCPs:
     places = [feature["geometry"]["coordinates"] for feature in features]
     properties = [feature["properties"] for feature in features]
-    gcps = GCPs.from_gdal(
+    return GCPs.from_gdal(
         [each["col"] for each in properties],
         [each["row"] for each in properties],
         [place[0] for place in places],
@@ -59,9 +68,8 @@ def gcps_of(image: DataArray | Dataset) -> GCPs | None:
         z=[place[2] if len(place) > 2 else 0.0 for place in places],
         id=tuple(str(each.get("id", "")) for each in properties),
         info=tuple(str(each.get("info") or "") for each in properties),
-        crs=band.rio.crs,
+        crs=crs,
     )
-    return gcps if len(gcps) else None
 
 
 def _check_complete(band: DataArray) -> None:

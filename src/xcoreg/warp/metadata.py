@@ -242,7 +242,7 @@ def add_history(each: Any, record: dict[str, Any]) -> None:
     """Append an entry to the history in the attribute `xcoreg`, a JSON list."""
     try:
         done = json.loads(each.attrs.get("xcoreg", "[]"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         done = []
     each.attrs["xcoreg"] = json.dumps([*(done if isinstance(done, list) else []), record])
 
