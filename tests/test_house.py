@@ -58,7 +58,7 @@ DRAWN = {
 
 BUDGETS = {
     "files": 234,
-    "lines": 52_500,
+    "lines": 52_900,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,

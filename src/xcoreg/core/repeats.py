@@ -89,15 +89,20 @@ def fits_elsewhere(
     there = ndimage.binary_dilation(peaks, np.ones((3, 3))) & within
     if not there.any():
         return False
-    fields = edges if by_edges else bands
-    fit = lags.correlation(*fields, *seen)
+    fit = lags.correlation(*(edges if by_edges else bands), *seen)
     here, other = (float(np.clip(fit[some].max(), 1e-3, 0.9999)) for some in (lags.near, there))
     if by_edges:
         return other > _AS_WELL * here
-    # Fisher's z of as many independent numbers as there are cells, at the best of so many places.
-    cells = float((tgt_valid & ref_valid).sum()) / cell
+    return _may_be_chance(here, other, float((tgt_valid & ref_valid).sum()) / cell, int(peaks.sum()))
+
+
+def _may_be_chance(here: float, other: float, cells: float, places: int) -> bool:
+    """Whether a correlation is not surely higher than another one, the best of so many places.
+
+    Fisher's z of as many independent numbers as there are cells.
+    """
     better = (np.arctanh(here) - np.arctanh(other)) * np.sqrt(max(cells - 3, 0.0))
-    return bool(int(peaks.sum()) * ndtr(-better) > _CHANCE)
+    return bool(places * ndtr(-better) > _CHANCE)
 
 
 def _as_well(rivals: list[float], n: int, *, period: bool, by_edges: bool) -> bool:

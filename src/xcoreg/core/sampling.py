@@ -122,7 +122,7 @@ _SHORT = 7  # NumPy adds so many numbers one after the other: planes of them are
 
 
 def _sums_along(data: Array, axis: int) -> Array:
-    """Sums along an axis (the last or the one before), which is short as a rule."""
+    """Sum along an axis (the last or the one before), which is short as a rule."""
     if not 2 <= data.shape[axis] <= _SHORT or data.dtype == bool:
         return np.asarray(data.sum(axis=axis))
     one, *rest = np.moveaxis(data, axis, 0)
