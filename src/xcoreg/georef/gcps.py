@@ -88,7 +88,10 @@ class GCPs:
             object.__setattr__(self, name, column)
         numbers = tuple(str(i + 1) for i in range(n))
         for name, default in (("id", numbers), ("info", ("",) * n)):
-            texts = tuple(map(str, getattr(self, name))) or default
+            try:
+                texts = tuple(map(str, getattr(self, name))) or default
+            except (TypeError, ValueError) as error:
+                raise OptionError(f"{name} of the GCPs is no column of texts: {error}") from error
             if len(texts) != n:
                 raise OptionError(f"GCPs need columns of one length: col has {n} values, {name} has {len(texts)}")
             object.__setattr__(self, name, texts)

@@ -33,7 +33,7 @@ from xcoreg.files import (
 )
 from xcoreg.georef import read_prj
 from xcoreg.io.netcdf import BY_PATH, NETCDF, with_cf_georeference, with_group_attrs, with_scalars, without_default_fill
-from xcoreg.io.tags import attach_tags, read_tags, restore_tags
+from xcoreg.io.tags import attach_tags, read_tags, restore_tags, with_own_crs
 from xcoreg.raster.bands import arrays_of, check_chunks, spatial_dims, to_band
 from xcoreg.raster.file_mask import MASK, MASK_NAME, file_mask
 from xcoreg.raster.georeference import PLACE_ATTRS, variable_of
@@ -206,7 +206,8 @@ def _open_gdal(path: Any, address: str, variable: str | None, **options: Any) ->
             mask = found[MASK].isel(band=0, missing_dims="ignore", drop=True)
             found = found.drop_vars(MASK).assign_coords({MASK: mask})
         return found
-    return _with_validity(without_default_fill(with_group_attrs(attach_tags(image, tags))), *validity)
+    image = attach_tags(with_own_crs(image, address, rotated), tags)
+    return _with_validity(without_default_fill(with_group_attrs(image)), *validity)
 
 
 def _with_validity(image: DataArray, mask: Variable | None, markers: tuple[float | None, ...]) -> DataArray:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rioxarray.rioxarray import affine_to_coords
 from xarray import DataArray, Dataset
 
 from xcoreg import lazy
@@ -376,3 +377,22 @@ def _labels_of(part: DataArray) -> Any:
     if labels is not None and labels.dtype.kind in "UO":
         return [str(label) for label in np.atleast_1d(labels.values)]
     return None if part.name is None else str(part.name)
+
+
+def with_own_crs(image: DataArray, address: str, rotated: bool) -> DataArray:
+    """Give an image with RPCs the CRS and coordinates of its transform: rioxarray 0.23 gives it those of the RPCs.
+
+    Tags hold the RPCs, which are read from there.
+    """
+    name = image.rio.grid_mapping
+    if name not in image.coords or "rpcs" not in image.coords[name].attrs:
+        return image
+    with open_gdal(address) as file:
+        crs, transform, gcps = file.crs, file.transform, file.gcps[0]
+    if gcps:
+        return image
+    image = image.drop_vars(name).rio.write_transform(transform, grid_mapping_name=name)
+    image = image.rio.write_crs(crs, grid_mapping_name=name) if crs else image
+    places = {} if rotated else affine_to_coords(transform, image.sizes["x"], image.sizes["y"])
+    made: DataArray = image.assign_coords(places)
+    return made
