@@ -79,7 +79,7 @@ def fits_elsewhere(
         found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
     bands = [_band_pass(*one) for one in images]
     rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
-    period = any(lags.periods(one).any() for found in alike for one in found)
+    period = any(lags.periods(one).any() for one in (*alike[0], *alike[1]))
     if not settled and _as_well(rivals, len(tgt), period=period, by_edges=by_edges):
         return True
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
@@ -91,9 +91,8 @@ def fits_elsewhere(
         return False
     fit = lags.correlation(*(edges if by_edges else bands), *seen)
     here, other = (float(np.clip(fit[some].max(), 1e-3, 0.9999)) for some in (lags.near, there))
-    if by_edges:
-        return other > _AS_WELL * here
-    return _may_be_chance(here, other, float((tgt_valid & ref_valid).sum()) / cell, int(peaks.sum()))
+    cells = float((tgt_valid & ref_valid).sum()) / cell
+    return other > _AS_WELL * here if by_edges else _may_be_chance(here, other, cells, int(peaks.sum()))
 
 
 def _may_be_chance(here: float, other: float, cells: float, places: int) -> bool:
