@@ -59,10 +59,7 @@ def fits_elsewhere(
     first = np.asarray(tgt_valid, np.float32)
     seen = [first, first if np.array_equal(tgt_valid, ref_valid) else np.asarray(ref_valid, np.float32)]
     images = list(zip((tgt, ref), seen, strict=True))
-    within = np.ones(lags.near.shape, bool)
-    if move is not None and np.isfinite(limit):
-        at = np.abs(lags.col + move[0] / factor), np.abs(lags.row + move[1] / factor)
-        within = np.maximum(*at) <= limit / factor
+    within = lags.within(move, limit, factor)
     # Rows of a few pixels are too fine for edges. Most images repeat nothing: the other one is not asked then, but for
     # one window alone whose detail does not settle it.
     edges, fine = ([make(*images[0])] for make in (_edges, _fine))
@@ -79,29 +76,28 @@ def fits_elsewhere(
         found.append(lags.correlation(fields[1], fields[1], seen[1], seen[1]))
     bands = [_band_pass(*one) for one in images]
     rivals = [lags.rival(lags.correlation(*both, *seen), within) for both in (edges, bands)]
-    period = any(lags.periods(one).any() for one in (*alike[0], *alike[1]))
+    period = any(lags.periods(one).any() for found in alike for one in found)
     if not settled and _as_well(rivals, len(tgt), period=period, by_edges=by_edges):
         return True
     peaks = lags.periods(np.maximum(*(np.minimum(*found) for found in alike)))
     if int(peaks.sum()) < _FEWEST and not lags.square(peaks):
         return False
-    cell = float((lags.row**2 + lags.col**2)[peaks].min())
+    fields = edges if by_edges else bands
+    return _period_fits(lags, lags.correlation(*fields, *seen), peaks, within, tgt_valid & ref_valid, by_edges=by_edges)
+
+
+def _period_fits(lags: _Lags, fit: Floats, peaks: Bools, within: Bools, seen: Bools, *, by_edges: bool) -> bool:
+    """Whether a correlation is about as high at one of the peaks of a lattice as at the answer."""
     there = ndimage.binary_dilation(peaks, np.ones((3, 3))) & within
     if not there.any():
         return False
-    fit = lags.correlation(*(edges if by_edges else bands), *seen)
     here, other = (float(np.clip(fit[some].max(), 1e-3, 0.9999)) for some in (lags.near, there))
-    cells = float((tgt_valid & ref_valid).sum()) / cell
-    return other > _AS_WELL * here if by_edges else _may_be_chance(here, other, cells, int(peaks.sum()))
-
-
-def _may_be_chance(here: float, other: float, cells: float, places: int) -> bool:
-    """Whether a correlation is not surely higher than another one, the best of so many places.
-
-    Fisher's z of as many independent numbers as there are cells.
-    """
+    if by_edges:
+        return other > _AS_WELL * here
+    # Fisher's z of as many independent numbers as there are cells, at the best of so many places.
+    cells = float(seen.sum()) / float((lags.row**2 + lags.col**2)[peaks].min())
     better = (np.arctanh(here) - np.arctanh(other)) * np.sqrt(max(cells - 3, 0.0))
-    return bool(places * ndtr(-better) > _CHANCE)
+    return bool(int(peaks.sum()) * ndtr(-better) > _CHANCE)
 
 
 def _as_well(rivals: list[float], n: int, *, period: bool, by_edges: bool) -> bool:
@@ -122,6 +118,13 @@ class _Lags:
         rows, cols = (np.fft.fftfreq(size, 1 / size) for size in self._wide)
         self.row, self.col = rows[:, None], cols[None, :]
         self.near = np.maximum(np.abs(self.row), np.abs(self.col)) <= _LOBE
+
+    def within(self, move: Floats | None, limit: float, factor: int) -> Bools:
+        """Lags at which a correction, px of pixels averaged by a factor, stays within a limit."""
+        if move is None or not np.isfinite(limit):
+            return np.ones(self.near.shape, bool)
+        at = np.abs(self.col + move[0] / factor), np.abs(self.row + move[1] / factor)
+        return np.asarray(np.maximum(*at) <= limit / factor)
 
     def correlation(self, one: Floats, two: Floats, weight: Floats, other: Floats) -> Floats:
         """Correlation (rows, cols) of `two` moved by a lag with `one`, all (n, ...); 0 where little is in common."""
