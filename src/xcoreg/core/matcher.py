@@ -154,7 +154,7 @@ _SPOTS = 4.0  # smallest effective number of the 64 parts of a window that agree
 _CONTRADICTION, _CONTRADICTION_SIGMAS = 0.35, 5.0
 # Largest drift of fine detail, px, and how vague one may leave the shift; drift from which pixels share a pattern.
 _LARGEST_DRIFT, _VAGUE, _PATTERN = 0.6, 0.3, 0.03
-_SCOUTED = 80  # least side of the central part of a window that is searched first, px
+_SCOUTED = 96  # least side of the central part of a window that is searched first, px
 _FAR = 0.5  # shorter corrections need not improve the similarity, px
 _BATCH_PIXELS = 1 << 19  # pixels of a batch: intermediate results stay in the processor's cache
 

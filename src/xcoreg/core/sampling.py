@@ -114,22 +114,9 @@ def _block_sums(data: Array, rows: int, cols: int) -> Array:
     rows, cols = min(rows, max(height, 1)), min(cols, max(width, 1))  # a block beyond the image costs no more than it
     fill = [(0, 0)] * (data.ndim - 2) + [(0, -height % rows), (0, -width % cols)]
     full = np.pad(data, fill) if height % rows or width % cols else data
-    by_row = _sums_along(full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]), -2)
-    return _sums_along(by_row.reshape(*by_row.shape[:-1], -1, cols), -1)
-
-
-_SHORT = 7  # NumPy adds so many numbers one after the other: planes of them are added as exactly, and faster
-
-
-def _sums_along(data: Array, axis: int) -> Array:
-    """Sum along an axis (the last or the one before), which is short as a rule."""
-    if not 2 <= data.shape[axis] <= _SHORT or data.dtype == bool:
-        return np.asarray(data.sum(axis=axis))
-    one, *rest = np.moveaxis(data, axis, 0)
-    out = one + rest[0]
-    for other in rest[1:]:
-        out += other
-    return np.asarray(out)
+    by_row = full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]).sum(axis=-2)
+    sums: Array = by_row.reshape(*by_row.shape[:-1], -1, cols).sum(axis=-1)
+    return sums
 
 
 def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,8 +54,7 @@ logger = logging.getLogger("xcoreg")
 
 _LARGER = ((2, 5), (4, 3))  # after windows that fail come larger ones, by this factor, and this many of them
 _LARGEST = 1024
-_ENOUGH = (3, 5)  # windows that are matched first, and by whose answer the others may not be needed
-_SURE = 1.8 * SYSTEMATIC  # standard deviation, px, that more windows hardly lessen: a third of it is common to all
+_ENOUGH = 5  # windows that are matched first, and by whose answer the others may not be needed
 _FEW = 3  # an answer of fewer windows is confirmed by a second round
 # A single window that moves by more than this (px) must improve the structural similarity by this much.
 _NEAR, _IMPROVEMENT = 2.0, 0.03
@@ -180,19 +178,16 @@ def _match_again(
 
 def _match_round(scene: Scene, places: Floats, size: int, options: Options, functions: Any) -> WindowMatches:
     """Match windows at places (n, 2); not all of them where some settle the shift as well as it can be known."""
-    n = len(places)
-    some = _ENOUGH if options.windows == Options.windows and n > _ENOUGH[-1] else ()
-    parts, order = [], []
-    for low, high in pairwise((0, *some, n)):
-        parts.append(match_windows(scene, places[low:high], size, np.zeros((high - low, 2)), *functions))
-        order.append(np.arange(low, high))
-        found = parts[0] if low == 0 else WindowMatches.concatenate(parts, order)
-        if high < n:
-            answer = _accept([found], options, scene)
-            sure = answer.status is Status.OK and np.linalg.eigvalsh(answer.cov)[-1] < _SURE**2
-            if sure and answer.inliers.all():
-                break
-    return found
+    some = _ENOUGH if options.windows == Options.windows and len(places) > _ENOUGH else len(places)
+    parts = [np.arange(some), np.arange(some, len(places))]
+    first = match_windows(scene, places[:some], size, np.zeros((some, 2)), *functions)
+    if not len(parts[1]):
+        return first
+    answer = _accept([first], options, scene)
+    if answer.inliers.all() and answer.status is Status.OK and np.linalg.eigvalsh(answer.cov)[-1] < 2 * SYSTEMATIC**2:
+        return first
+    rest = match_windows(scene, places[some:], size, np.zeros((len(parts[1]), 2)), *functions)
+    return WindowMatches.concatenate([first, rest], parts)
 
 
 def _rounds(scene: Scene, options: Options) -> Iterator[tuple[Floats, int]]:
