@@ -103,7 +103,7 @@ def _period_fits(lags: _Lags, fit: Floats, peaks: Bools, within: Bools, seen: Bo
 def _as_well(rivals: list[float], n: int, *, period: bool, by_edges: bool) -> bool:
     """Whether a place with shares of the correlations of edges and of intensities fits n windows as well."""
     if n > 1:
-        return min(rivals) > (_OF_SEVERAL if period else 1)
+        return period and min(rivals) > _OF_SEVERAL
     return min(rivals) > 1 or (period and bool(np.sqrt(np.minimum(rivals, 1).prod()) > _OF_FEW[by_edges]))
 
 

@@ -148,12 +148,12 @@ def accept_windows(
         # One chosen among several is an accident that is not rare: the others show the scene as well.
         enough = tried == 1 and chance <= CHANCE if confirmed else trust[inliers][0] >= needed
         found = Status.OK if enough else Status.NO_PEAK
-        # Windows that show the scene as well, at the same place, and yet say that it cannot be known, know as much.
-        same = np.hypot(*(moves - move).T) <= radius
-        if int((same & (status == Status.UNCONSTRAINED) & (trust >= _ALONE_OF_MANY)).sum()) > 1:
-            found = Status.UNCONSTRAINED
     else:
         found = Status.OK if trust[inliers].sum() >= _TOGETHER and chance <= CHANCE else Status.NO_PEAK
+    # Windows that show the scene as well, at the same place, and yet say that it cannot be known, know as much.
+    unknown = (status == Status.UNCONSTRAINED) & (trust >= _ALONE_OF_MANY) & (np.hypot(*(moves - move).T) <= radius)
+    if found is Status.OK and int(unknown.sum()) > agree:
+        found = Status.UNCONSTRAINED
     if agree > 1 and shared is not None and trust[inliers].max() < _ALONE_OF_MANY:
         every = np.isin(status, TRIED[:4])
         apart = (count_apart(shared[np.ix_(some, some)], trust[some]) for some in (inliers, every))
