@@ -133,7 +133,7 @@ SMALL_SAMPLE = 12.0
 _BLOCK, _OF_NOISE = 8, 0.88
 # Noise of blocks reaches beyond them, and wavelets lie on one lattice in both images: each unit of such a factor
 # above 1 adds so much to it, unless windows are turned or stretched.
-_BEYOND, _STRUCTURED = 0.25, 8.0
+_BEYOND, _STRUCTURED, _NO_FIELD = 0.25, 12.0, (0.6, 0.8)
 _COARSE = 8  # blocks along a side of a window that are as large as noise of wavelets and changes may be
 # Windows are torn where a step explains so much of how their parts differ, and leaves so little of what a plane does;
 # the variance of the shift in the middle is so much of that of the step.
@@ -322,7 +322,8 @@ def spread_of_blocks(
         step, uneven = _torn(sums, own)
         torn = 1 + step / np.trace(cov, axis1=1, axis2=2)
     fine, torn = np.clip(np.nan_to_num(np.stack([fine, torn]), nan=1.0, posinf=1.0), 1, None)
-    return np.asarray(np.maximum(fine * (1 + _BEYOND * uneven * np.minimum(fine - 1, _STRUCTURED)), torn))
+    structure = np.clip(np.interp(uneven, _NO_FIELD, (0, 1)), 0, 1) * np.minimum(fine - 1, _STRUCTURED)
+    return np.asarray(np.maximum(fine * (1 + _BEYOND * structure), torn))
 
 
 def _torn(sums: list[Floats], own: list[Floats]) -> tuple[Floats, Floats]:
