@@ -1,6 +1,7 @@
 """Fields of shifts: many good tie points, none bad, whatever the field, the grids and the masks."""
 
 import io
+from dataclasses import replace
 
 import dask
 import numpy as np
@@ -13,6 +14,8 @@ from xcoreg.core.matches import Status
 from xcoreg.core.models import model_from_dict
 from xcoreg.coregister import match_local, tie_points
 from xcoreg.errors import LowSupport, MatchError, OptionError, TooFewTiePoints
+from xcoreg.matching.quality import overlap_of
+from xcoreg.results.tiepoints import TiePoints
 from xcoreg.simulate import Acquisition, pair, similarity, smooth_field
 
 SIDE = 600
@@ -268,3 +271,14 @@ def test_a_single_window_is_no_field_and_named_so():
     both = pair((240, 240), shift=(0.7, -1.2), seed=1)
     with pytest.raises(TooFewTiePoints, match="too few tie points for a trustworthy field: 1 windows tried: 1 OK"):
         match_local(both.tgt, both.ref, spacing=5000, window=64)
+
+
+def test_the_overlap_of_windows_is_that_of_their_pixels():
+    col, row = (part.ravel() * 30.0 for part in np.meshgrid(np.arange(20), np.arange(20)))
+    zero = np.zeros(400)
+    points = TiePoints(np.arange(400), row, col, col, -row, zero, zero, zero, zero, size=np.full(400, 64))
+    assert overlap_of(points) == pytest.approx(4, rel=0.15)
+    assert overlap_of(replace(points, size=np.full(400, 30))) == 1
+    assert overlap_of(replace(points, size=zero)) == 1
+    assert overlap_of(replace(points, col=zero * np.nan)) == 1
+    assert overlap_of(points.take(slice(0, 0))) == 1

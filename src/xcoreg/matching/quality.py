@@ -32,7 +32,7 @@ _USELESS = (
 )
 
 
-_NARROW, _SAMPLE = 4, 64  # px of a window's side that fade out; windows by which the overlap is measured
+_NARROW, _SAMPLE = 4, 24  # px of a window's side that fade out; windows by which the overlap is measured
 
 
 def overlap_of(points: TiePoints) -> float:
@@ -43,7 +43,7 @@ def overlap_of(points: TiePoints) -> float:
     places = np.stack([points.col, points.row])
     some = places[:, :: max(1, len(points) // _SAMPLE)]
     sides = np.clip(1 - np.abs(some[:, :, None] - places[:, None]) / size, 0, 1)
-    return float(np.nanmean(np.nansum(sides.prod(0), axis=1)))
+    return max(1.0, float(np.nansum(sides.prod(0), axis=1).mean()))  # places that are unknown share nothing
 
 
 def with_common(points: TiePoints, drift: Floats, known: Pattern, pixel: float) -> TiePoints:

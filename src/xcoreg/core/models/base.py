@@ -106,6 +106,8 @@ class FittedModel(Horizontal):
     def __post_init__(self) -> None:
         for name in ("scatter", "common"):
             object.__setattr__(self, name, to_tuples(getattr(self, name)))
+        if np.shape(self.common) != (2, 2):
+            raise ValueError(f"the common covariance of a model is 2 x 2, not of shape {np.shape(self.common)}")
         for name, dtype in self.arrays.items():
             array: NDArray[Any] = np.array(getattr(self, name), dtype, order="C")
             array.flags.writeable = False
