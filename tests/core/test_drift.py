@@ -189,7 +189,7 @@ def test_other_optics_are_no_noise_of_the_shift():
         return ndimage.gaussian_filter(tgt, 1.0, mode="wrap"), ref
 
     error, found = matched(blurred, seeds=20)
-    assert 0.4 < normalised(error, found) < 1.6
+    assert 0.35 < normalised(error, found) < 1.6
 
 
 @pytest.mark.parametrize(("gap", "vague"), [(0.01, 0.0), (0.03, 0.03), (0.5, 0.0)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.phase import modes_for
-from xcoreg.core.weights import Products, correlation_and_phase, covariance, take_steps
+from xcoreg.core.weights import Products, correlation_and_phase, covariance, scene_products, take_steps
 
 MODES = modes_for(64, 64)
 TURN = 2j * np.pi
@@ -30,6 +30,16 @@ def test_steps_lead_to_the_move(move):
     assert np.abs(found.move - move).max() < 0.05
     assert np.abs(found.move.mean(0) - move).max() < 0.01
     assert found.last_step.max() < 1e-3
+
+
+def test_nothing_is_left_to_step_after_all_steps():
+    """Noise of the gradients is no slope of the scene: counted as one, a drift of noise remains and moves the shift."""
+    found, products = settled(drawn(5, 3.0, (0.1, -0.2)))
+    rx, ry, xx, _, yy = scene_products(products, found, MODES)
+    left = [np.sum(found.weight * part, axis=1) for part in (rx, ry)]
+    slopes = [np.sum(found.weight * part, axis=1) for part in (xx, yy)]
+    assert np.median(np.hypot(*found.move.T)) > 0.05
+    assert np.abs(np.divide(left, slopes)).max() < 1e-3
 
 
 def test_no_step_is_longer_than_half_a_pixel():

@@ -241,8 +241,10 @@ def scene_products(products: Products, steps: Steps, modes: Modes) -> tuple[Floa
     """Products of the residual after all steps and of the gradients without noise: rx, ry, xx, xy, yy (n, n_rings)."""
     _, rx, ry, xx, xy, yy, _ = products.table.swapaxes(0, 1)
     dx, dy = steps.move.T[:, :, None]
+    # Noise of the gradients moves with them: as in `take_steps`, a step changes the products by the scene's share only.
     added = steps.noise * _power_law(modes.shape).slopes / 4
-    return rx + dx * xx + dy * xy, ry + dx * xy + dy * yy, xx - added, xy, yy - added
+    xx, yy = xx - added, yy - added
+    return rx + dx * xx + dy * xy, ry + dx * xy + dy * yy, xx, xy, yy
 
 
 class _PowerLaw(NamedTuple):
