@@ -25,7 +25,7 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xcoreg.files import make_temporary_folder
-from xcoreg.lazy.graph import Cut, Key, client_for, compute_items
+from xcoreg.lazy.graph import Cut, Key, announced, check_block, client_for, compute_items
 
 # Names that rioxarray, xarray and dask give to arrays that are read.
 _READ = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-", "original-")
@@ -161,7 +161,7 @@ class TaskChunks:
         if missing:
             self.register(array)
             raise MissingChunks(missing)
-        return {key: _cut_parts(pixels[key], cuts) for key, cuts in wanted.items()}
+        return {key: _cut_parts(pixels[key], cuts, announced(array, key)) for key, cuts in wanted.items()}
 
     def _find(self, key: Key) -> NDArray[Any] | None:
         chunk = self._chunks.get(key)
@@ -253,7 +253,7 @@ class ChunkStore:
         return found | dict(zip(missing, ends, strict=True))
 
     def _store_chunk(self, key: Key, pixels: Any) -> StoredChunk:
-        return self.put(key, np.asarray(pixels))
+        return self.put(key, check_block(pixels, *announced(self._arrays[key[0]], key)))
 
     def _nodes_there(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
         missing = [key for key in keys if key not in self._far]
@@ -276,11 +276,10 @@ class ChunkStore:
         self.register(array)
         nodes = self.nodes(wanted)
         pick = delayed(_copy_parts, pure=False)
-        found = {
-            key: _cut_parts(node.open(), wanted[key]) for key, node in nodes.items() if isinstance(node, StoredChunk)
-        }
+        cuts = {key: partial(_cut_parts, cuts=wanted[key], said=announced(array, key)) for key in wanted}
+        found = {key: cuts[key](node.open()) for key, node in nodes.items() if isinstance(node, StoredChunk)}
         rest = [key for key in wanted if key not in found]
-        parts = compute_items([pick(nodes[key], partial(_cut_parts, cuts=wanted[key])) for key in rest]) if rest else ()
+        parts = compute_items([pick(nodes[key], cuts[key]) for key in rest]) if rest else ()
         return found | dict(zip(rest, parts, strict=True))
 
     def _write(self, key: Hashable, value: Any) -> StoredChunk:
@@ -330,8 +329,9 @@ def _copy_parts(chunk: Any, pick: Any) -> list[NDArray[Any]]:
     return [np.array(part) for part in pick(pixels)]
 
 
-def _cut_parts(pixels: Any, cuts: list[Cut]) -> list[Any]:
-    return [pixels[cut] for cut in cuts]
+def _cut_parts(pixels: Any, cuts: list[Cut], said: tuple[Any, ...]) -> list[Any]:
+    made = check_block(pixels, *said)
+    return [made[cut] for cut in cuts]
 
 
 def _own_copy(value: Any) -> Any:

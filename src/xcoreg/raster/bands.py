@@ -13,6 +13,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg.errors import CoregError, OptionError
 from xcoreg.files import GDAL_ERRORS
+from xcoreg.lazy import BlockError
 from xcoreg.raster.geolocation import array_dims, find_arrays
 from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
@@ -329,9 +330,12 @@ def common_unit(
 
 @contextmanager
 def reading(path: Any, errors: tuple[type[Exception], ...] = GDAL_ERRORS) -> Iterator[None]:
-    """Turn the errors of libraries that read a damaged file into an OptionError that names it."""
+    """Turn the errors of libraries that read a damaged file into an OptionError that names it, those of blocks too."""
     try:
         yield
+    except BlockError as error:
+        damaged = ", it may be damaged" if isinstance(error.__cause__, errors) else ""
+        raise OptionError(f"{path} cannot be read{damaged}: {error}") from error.__cause__
     except CoregError:
         raise
     except errors as error:
