@@ -11,7 +11,7 @@ import rioxarray  # noqa: F401 - registers .rio
 from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
-from xcoreg.errors import CoregError, OptionError
+from xcoreg.errors import CoregError, OptionError, is_integer
 from xcoreg.files import GDAL_ERRORS
 from xcoreg.lazy import BlockError
 from xcoreg.raster.geolocation import array_dims, find_arrays
@@ -235,7 +235,7 @@ def _position(array: DataArray, axis: Hashable, band: int | str | None, name: st
 
 
 def _check_single(band: object, name: str) -> None:
-    if isinstance(band, bool) or not isinstance(band, str | int | np.integer | None):
+    if not (band is None or isinstance(band, str) or is_integer(band)):
         raise OptionError(f"band {band!r} of {name} is not a single band: give its number from 1, or its name")
 
 
