@@ -248,12 +248,14 @@ class ChunkStore:
         for key in shared:
             chunk = self.get(key)
             graph[key] = (partial(self.store_and_return, key), graph[key]) if chunk is None else (chunk.load,)
-        graph |= {("xcoreg-stored", *key): (partial(self._store_chunk, key), key) for key in missing}
+        graph |= {
+            ("xcoreg-stored", *key): (partial(self._store_chunk, key, announced(array, key)), key) for key in missing
+        }
         ends = _collections(f"xcoreg-stored-{array.name}", graph, [("xcoreg-stored", *key) for key in missing])
         return found | dict(zip(missing, ends, strict=True))
 
-    def _store_chunk(self, key: Key, pixels: Any) -> StoredChunk:
-        return self.put(key, check_block(pixels, *announced(self._arrays[key[0]], key)))
+    def _store_chunk(self, key: Key, said: tuple[Any, ...], pixels: Any) -> StoredChunk:
+        return self.put(key, check_block(pixels, *said))
 
     def _nodes_there(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
         missing = [key for key in keys if key not in self._far]
