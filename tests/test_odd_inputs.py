@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import xcoreg
+from xcoreg.arosics import COREG, DESHIFTER
 from xcoreg.batches.stac import read_items
 from xcoreg.coregister import correct_file, gcps_of
-from xcoreg.errors import CoregWarning, OptionError
+from xcoreg.errors import CoregWarning, OptionError, is_number, numbers_of
 from xcoreg.files import check_output
 
 
@@ -143,3 +146,78 @@ def test_a_grid_of_an_image_without_end(small_scene, small_fit, tmp_path):
     like.write_text(f'<VRTDataset rasterXSize="400000" rasterYSize="400000">{place}{band}</VRTDataset>')
     with pytest.raises(OptionError, match="the output would have 400000 x 400000 pixels"):
         correct_file(path, small_fit, tmp_path / "o.tif", like=str(like))
+
+
+class Endless:
+    """A sequence of numbers that nobody can read to its end."""
+
+    def __len__(self):
+        return 10**12
+
+    def __getitem__(self, at):
+        return 1.0
+
+
+ENDLESS = [Endless(), range(10**12), np.broadcast_to(1.0, 10**12), "9" * 10**5, b"9" * 10**5, np.timedelta64(5, "s")]
+USES = {
+    "match": lambda scene, name, value: xcoreg.match(scene.tgt, scene.ref, **{name: value}),
+    "match_local": lambda scene, name, value: xcoreg.match_local(scene.tgt, scene.ref, **{name: value}),
+    "apply": lambda scene, name, value: xcoreg.apply(scene.tgt, scene.tgt.coreg.match(scene.ref), **{name: value}),
+    "stack": lambda scene, name, value: xcoreg.match_stack({"a": scene.ref, "b": scene.tgt}, **{name: value}),
+    "Corners": lambda scene, name, value: xcoreg.Corners(**CORNERS | {name: value}),
+    "fit_gcps": lambda scene, name, value: xcoreg.fit_gcps(PLACES, **{name: value}),
+    "simulate": lambda scene, name, value: xcoreg.simulate.pair(**{"shape": (64, 64), name: value}),
+    "arosics": lambda scene, name, value: COREG(scene.ref, scene.tgt, q=True, **{name: value}),
+}  # fmt: skip
+CORNERS = {"ul": (12.0, 50.0), "ur": (12.1, 50.0), "lr": (12.1, 49.9), "ll": (12.0, 49.9)}
+PLACES = xcoreg.GCPs(
+    [0.0, 90, 80, 4], [0.0, 5, 99, 88], [12.0, 12.9, 12.8, 12.04], [50.0, 49.95, 49.01, 49.12], crs=4326
+)
+OPTIONS = {
+    "match": ["at", "initial_shift", "window", "windows", "max_shift", "contrast", "matcher", "geometry", "errors",
+              "band"],
+    "match_local": ["spacing", "max_points", "model", "filters"],
+    "apply": ["resolution", "resampling", "nodata"],
+    "stack": ["contrast", "errors", "progress", "pairs", "max_pairs", "max_shift", "reference"],
+    "Corners": ["ul", "crs"],
+    "fit_gcps": ["weights", "robust", "order", "model", "crs"],
+    "simulate": ["shape", "shift", "seed"],
+    "arosics": ["ws", "wp", "nodata", "path_out", "out_gsd", "fmt_out", "out_crea_options", "align_grids",
+                "data_corners_ref", "target_xyGrid", "clipextent"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ENDLESS, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("verb", "name"), [(verb, name) for verb, names in OPTIONS.items() for name in names])
+def test_options_without_end_and_times_are_refused_at_once(verb, name, value, small_scene, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if (verb, name) in (("arosics", "path_out"), ("arosics", "fmt_out")) and isinstance(value, str):
+            return  # it is only used where something is written
+        with pytest.raises(OptionError) as caught:
+            USES[verb](small_scene, name, value)
+    assert len(str(caught.value)) <= 4000
+
+
+def test_a_message_of_any_length_is_cut():
+    assert len(str(OptionError("x" * 10**6))) < 4000
+
+
+@pytest.mark.parametrize("number", [True, 1j, "1", np.timedelta64(1), np.bool_(True), None, [1]])
+def test_what_is_no_number(number):
+    assert not is_number(number)
+    assert numbers_of([number, 1.0], 2) is None
+
+
+@pytest.mark.parametrize(
+    "number", [1, 2.5, np.float32(1), np.int8(3), Fraction(1, 2), np.array(2.0), xr.DataArray(2.0)]
+)
+def test_numbers_of_any_kind(number):
+    assert numbers_of([number, 1], 2) == [float(number), 1.0]
+
+
+@pytest.mark.parametrize("result", [None, 5, {}, {"xcoreg fit": {}}, np.zeros(3)])
+def test_what_is_no_result_of_arosics(result, small_scene):
+    with pytest.raises(OptionError, match="coreg_info was not made"):
+        DESHIFTER(small_scene.tgt, result)

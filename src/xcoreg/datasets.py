@@ -9,7 +9,7 @@ from typing import cast
 import rioxarray
 from xarray import DataArray
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, is_name
 
 __all__ = ["ATTRIBUTION", "NAMES", "path", "sentinel2_pair"]
 
@@ -43,7 +43,7 @@ def path(name: str) -> Path:
     >>> path("sentinel2_ref").name
     'sentinel2_ref.tif'
     """
-    if name not in NAMES:
+    if not is_name(name, NAMES):
         raise OptionError(f"no bundled image is called {name!r}: choose one of {', '.join(NAMES)}")
     return Path(str(resources.files("xcoreg").joinpath("data", f"{name}.tif")))
 

@@ -7,7 +7,8 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from numbers import Integral, Real
 from types import FrameType, ModuleType
 from typing import Any
 from urllib.parse import unquote
@@ -36,6 +37,13 @@ def hide_secrets(text: str) -> str:
     return _WORD.sub(r"\1=...", _QUERY.sub(r"\1\2...", _LOGIN.sub(r"\1", text)))
 
 
+_LONGEST = 4000  # characters of a message: what it quotes may be of any length
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+
+
 class CoregError(Exception):
     """Base of all errors raised by xcoreg; its message holds no secrets of addresses.
 
@@ -50,7 +58,7 @@ class CoregError(Exception):
     """
 
     def __str__(self) -> str:
-        return hide_secrets(super().__str__())
+        return hide_secrets(_shortened(super().__str__()))
 
 
 class GridError(CoregError, ValueError):
@@ -129,7 +137,7 @@ class MatchError(CoregError, RuntimeError):
 
     def __init__(self, reason: str, points: Any = None) -> None:
         super().__init__(reason)
-        self.reason = hide_secrets(reason)
+        self.reason = hide_secrets(_shortened(reason))
         self.points = points
 
 
@@ -231,6 +239,30 @@ def require(module: str, *, extra: str) -> ModuleType:
 def is_name(value: Any, names: Iterable[Any]) -> bool:
     """Whether a value, of any type, is one of some names: arrays and dictionaries are none, and raise nothing."""
     return isinstance(value, str) and value in names
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value, of any type, is a real number, NaN included; True and False are none, nor is a span of time."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    return isinstance(value, Real) and kind in "iuf" and not isinstance(value, bool)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value, of any type, is a whole number, of Python or NumPy."""
+    return isinstance(value, Integral) and is_number(value)
+
+
+def numbers_of(value: Any, count: int) -> list[float] | None:
+    """Give the numbers of a sequence or an array of so many; None for anything else, however long it is."""
+    try:
+        if isinstance(value, str | bytes | Mapping | Set) or len(value) != count or getattr(value, "ndim", 1) != 1:
+            return None
+        parts = [
+            one.item() if getattr(one, "dtype", None) is not None and one.dtype.kind in "iuf" else one for one in value
+        ]
+        return [float(one) for one in parts] if all(map(is_number, parts)) else None
+    except (TypeError, ValueError, OverflowError, AttributeError, LookupError):
+        return None
 
 
 def unknown_option(name: str, known: Sequence[str]) -> OptionError:

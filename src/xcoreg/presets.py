@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xcoreg.errors import OptionError, unknown_option
+from xcoreg.errors import OptionError, is_name, unknown_option
 
 __all__ = ["PRESETS", "Preset", "band_of", "options"]
 
@@ -102,7 +102,7 @@ PRESETS = {
 
 def get_preset(name: str) -> Preset:
     """Give the preset of a name."""
-    if name not in PRESETS:
+    if not is_name(name, PRESETS):
         raise unknown_option(name, list(PRESETS))
     return PRESETS[name]
 
@@ -136,7 +136,7 @@ def options(name: str, verb: str = "match") -> dict[str, Any]:
     {'matcher': 'nuth_kaab', 'spacing': 250}
     """
     preset = get_preset(name)
-    if verb not in _VERBS:
+    if not is_name(verb, _VERBS):
         raise OptionError(f"verb is {verb!r}: choose from {', '.join(_VERBS)}")
     if (preset.matcher == "nuth_kaab") != verb.startswith("dem"):
         kind = "elevation models" if preset.matcher == "nuth_kaab" else "images"

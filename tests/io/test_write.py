@@ -199,7 +199,7 @@ def test_a_failing_computation_leaves_nothing(image, tmp_path):
         raise RuntimeError("no")
 
     broken = image.copy(data=image.chunk(y=20).data.map_blocks(fail, dtype="uint16", meta=image.values[:0]))
-    with pytest.raises(RuntimeError, match="no"), dask.config.set(scheduler="synchronous"):
+    with pytest.raises(OptionError, match="RuntimeError: no"), dask.config.set(scheduler="synchronous"):
         write_raster(broken, tmp_path / "a.tif")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
     assert (tmp_path / "a.tif").read_text() == "old"

@@ -138,7 +138,8 @@ class _Job:
             Path(wanted["path_out"]).absolute().parent.mkdir(parents=True, exist_ok=True)
             masks = (self.params.get(f"mask_baddata_{side}") for side in ("ref", "tgt"))
             check_output(wanted["path_out"], inputs=(self.ref, self.shift, *self.paths, *masks))
-        job = DESHIFTER(self.shift, self.coreg_info, nodata=(self.params["nodata"] or (None, None))[1], **wanted)
+        nodata = matching_options(self.params)["nodata"]
+        job = DESHIFTER(self.shift, self.coreg_info, nodata=nodata, **wanted)
         self.deshift_results = job.correct_shifts()
         return self.deshift_results
 
@@ -336,10 +337,11 @@ class DESHIFTER:
     (True, False, (300, 300))
     """
 
-    def __init__(self, im2shift: Any, coreg_results: dict[str, Any], **options: Any) -> None:
+    def __init__(self, im2shift: Any, coreg_results: Any, **options: Any) -> None:
         known = {"resamp_alg": None, "nodata": None, "band2process": None, "progress": True, "q": False, "v": False}
         self.params = check_options(options, OUTPUT | known)
-        if "xcoreg fit" not in coreg_results:
+        known_parts = {"xcoreg fit", "reference geotransform", "reference extent"}
+        if not (isinstance(coreg_results, dict) and known_parts <= set(coreg_results)):
             raise OptionError(
                 "this coreg_info was not made by xcoreg.arosics: match again, by COREG or COREG_LOCAL there"
             )
@@ -355,6 +357,8 @@ class DESHIFTER:
         """Correct the image, write it if `path_out` says so, and return AROSICS' dictionary."""
         options, image = self.params, self.im2shift
         if options["band2process"] is not None and "band" in image.dims:
+            if not 1 <= options["band2process"] <= image.sizes["band"]:
+                raise OptionError(f"band2process={options['band2process']}: the image has {image.sizes['band']} bands")
             image = image.isel(band=[options["band2process"] - 1])
         reference = self.coreg_results["reference geotransform"], self.coreg_results["reference extent"]
         grid = GeoBox((reference[1]["rows"], reference[1]["cols"]), Affine.from_gdal(*reference[0]), None)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xcoreg.core import Bools
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import OptionError, is_name, require
 from xcoreg.plot import style
 from xcoreg.plot.maps import draw_background
 from xcoreg.results.tiepoints import TiePoints
@@ -83,7 +83,7 @@ def draw_distribution(
 
     More options: figsize, xlim, ylim, fontsize, title, savefigPath, savefigDPI, showFig, return_fig, interactive.
     """
-    if unit not in ("m", "px"):
+    if not is_name(unit, ("m", "px")):
         raise OptionError(f"unit={unit!r} is unknown: choose 'm' (CRS units) or 'px'")
     figure = style.new_figure(*(options.get("figsize") or (8, 8)))
     axes = figure.add_subplot()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from rasterio.drivers import raster_driver_extensions
 
 from xcoreg import filters
 from xcoreg.arosics.geoarray import open_image
-from xcoreg.errors import OptionError, unknown_option, warn_user
+from xcoreg.errors import OptionError, is_integer, is_number, numbers_of, unknown_option, warn_user
 from xcoreg.georef import as_crs, gsd, to_geotransform
 from xcoreg.matching.masks import outside
 
@@ -52,10 +54,66 @@ _NEEDLESS: dict[str, tuple[Any, str]] = {
     "min_points_local_corr": (5, "a model is chosen by its error at check points"),
     "max_GCP_count": (None, "a model is fitted to all points"),
 }
+_PLAIN = (bool, int, float, str)
 #: Attributes of AROSICS' objects that show an option under another name.
 ATTRIBUTES = {
     "out_creaOpt": "out_crea_options", "rspAlg_DS": "resamp_alg_deshift", "rspAlg_calc": "resamp_alg_calc",
     "bin_ws": "binary_ws", "ignErr": "ignore_errors", "win_pos_XY": "wp", "win_size_XY": "window_size",
+}  # fmt: skip
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _is_size(value: Any) -> bool:
+    return is_number(value) or numbers_of(value, 2) is not None
+
+
+def _is_pair(value: Any, good: Callable[[Any], bool] = is_number) -> bool:
+    return (
+        isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(one is None or good(one) for one in value)
+    )
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(numbers_of(one, 2) for one in value)
+
+
+def _are_corners(value: Any) -> bool:
+    several = isinstance(value, Sequence | np.ndarray) and 3 <= len(value) <= _MOST_CORNERS
+    return several and (
+        all(numbers_of(one, 2) for one in value) or (len(value) % 2 == 0 and all(map(is_number, value)))
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) and "=" in one for one in value)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_) or (is_integer(value) and value in (0, 1))
+
+
+_MOST_CORNERS = 10_000
+_SIDES = (lambda value: is_integer(value) or _is_pair(value, is_integer), "whole numbers of pixels (columns, rows)")
+_FLAG = (_is_flag, "True or False")
+_CORNERS = (_are_corners, "a list of corners (x, y)")
+#: What options take, besides None; the others go to functions that check them.
+_TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "ws": _SIDES, "window_size": _SIDES, "wp": (_is_pair, "the place (x, y) of a window, CRS units"),
+    "nodata": (lambda value: is_number(value) or _is_pair(value), "the values of both images, (reference, target)"),
+    "data_corners_ref": _CORNERS, "data_corners_tgt": _CORNERS,
+    "path_out": (_is_path, "a path"), "projectDir": (_is_path, "a folder"), "dir_out": (_is_path, "a folder"),
+    "fmt_out": (lambda value: isinstance(value, str), "GDAL's name of a format"),
+    "out_crea_options": (_are_texts, "a list of texts KEY=VALUE"), "out_gsd": (_is_size, "a pixel size, or two (x, y)"),
+    "target_xyGrid": (_is_grid, "two places on each axis, [[x, x], [y, y]]"),
+    "clipextent": (lambda value: numbers_of(value, 4) is not None, "xmin, ymin, xmax, ymax in its CRS"),
+    "min_reliability": (is_number, "a number of percent"), "outFillVal": (is_number, "a number"),
+    "max_points": (is_integer, "a whole number"), "band2process": (is_integer, "the number of a band, from 1"),
+    "outlDetect_settings": (lambda value: isinstance(value, dict), "a dictionary"),
+    **dict.fromkeys(("align_grids", "match_gsd", "cliptoextent", "force_quadratic_win", "ignore_errors", "q", "v",
+                     "progress"), _FLAG),
 }  # fmt: skip
 
 
@@ -64,10 +122,12 @@ def check_options(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any
     for name, value in given.items():
         if name in _NEEDLESS:
             default, why = _NEEDLESS[name]
-            if value is not None and value != default:
+            if value is not None and (type(value) not in _PLAIN or value != default):
                 warn_user(f"{name} has no effect in xcoreg: {why}")
         elif name not in known:
             raise unknown_option(name, [*known, *_NEEDLESS])
+        elif value is not None and name in _TAKES and not _TAKES[name][0](value):
+            raise OptionError(f"{name}={value!r:.80}: give {_TAKES[name][1]}, or None")
     options = {name: default for name, (default, _) in _NEEDLESS.items()} | known | given
     if options.get("match_gsd") and options.get("out_gsd") is not None:
         warn_user("out_gsd and match_gsd each choose a pixel size: out_gsd is used")
@@ -84,6 +144,11 @@ def attribute(options: dict[str, Any], name: str, owner: str) -> Any:
     if wanted == "window_size" and options[wanted] is None:
         return (256, 256)
     return options[wanted]
+
+
+def _two(nodata: Any) -> Any:
+    """Nodata values of both images; one number is that of both."""
+    return nodata if isinstance(nodata, Sequence | np.ndarray) else (nodata, nodata)
 
 
 def _window(options: dict[str, Any]) -> int | tuple[int, int] | None:
@@ -110,7 +175,7 @@ def _polygon(given: Any, corners: Any) -> Any:
 
 def matching_options(options: dict[str, Any]) -> dict[str, Any]:
     """Options of :func:`xcoreg.match` that AROSICS' options mean; masks name bad pixels there and good ones here."""
-    ref_nodata, nodata = options["nodata"] or (None, None)
+    ref_nodata, nodata = _two(options["nodata"])
     bad = {"ref_where": options["mask_baddata_ref"], "where": options["mask_baddata_tgt"]}
     good = {name: outside(open_image(mask)) for name, mask in bad.items() if mask is not None}
     return {
@@ -129,7 +194,7 @@ def matching_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def filters_of(level: int, min_reliability: float) -> list[Any]:
     """Choose the filters of a level, 0 to 3."""
-    if level not in (0, 1, 2, 3):
+    if not (is_integer(level) and 0 <= level <= 3):
         raise OptionError(f"tieP_filter_level is {level!r}: choose 0, 1, 2 or 3")
     named = [filters.reliability(float(min_reliability) * PERCENT), "ssim", "neighbours", "model"]
     return named[: (0, 1, 2, 4)[level]]

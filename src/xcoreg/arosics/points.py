@@ -18,7 +18,7 @@ from xcoreg.arosics.geoarray import GeoArray
 from xcoreg.arosics.options import MISSING, attribute, check_options, filters_of, matching_options
 from xcoreg.core import Bools, Floats
 from xcoreg.core.matches import Status
-from xcoreg.errors import MatchError, OptionError, require, warn_user
+from xcoreg.errors import MatchError, OptionError, is_name, is_number, require, warn_user
 from xcoreg.files import replacing
 from xcoreg.georef import to_geotransform
 from xcoreg.results.coregistration import Coregistration
@@ -60,6 +60,8 @@ class Tie_Point_Grid:  # noqa: N801
         self.params = check_options(options, known)
         settings = dict(self.params["outlDetect_settings"] or {})
         check_options({name: settings[name] for name in _SETTINGS if name in settings}, {"min_reliability": 60})
+        if not is_number(grid_res):
+            raise OptionError(f"grid_res={grid_res!r:.80}: give the distance between tie points, target px")
         self.COREG_obj, self.grid_res = COREG_obj, grid_res
         chosen = filters_of(self.params["tieP_filter_level"], settings.get("min_reliability", 60))
         self._how = {"spacing": float(grid_res), "max_points": self.params["max_points"], "filters": chosen}
@@ -220,7 +222,7 @@ class Tie_Point_Grid:  # noqa: N801
 
     def to_vectorfield(self, path_out: str | None = None, fmt: str | None = None, mode: str = "md") -> GeoArray:
         """Write two bands with a pixel a point: magnitude and direction ("md") or shifts along x and y ("uv")."""
-        if mode not in ("md", "uv"):
+        if not is_name(mode, ("md", "uv")):
             raise OptionError(f"mode={mode!r} is unknown: choose 'md' (magnitude, direction) or 'uv' (along x and y)")
         points, grid, fill = self._points, self.fit.grid, float(self.params["outFillVal"])
         step = float(points.spacing or self.grid_res)

@@ -22,7 +22,7 @@ from xcoreg.batches.pairs import Pair
 from xcoreg.batches.thumbnail import write_thumbnail
 from xcoreg.core.matches import encode_column
 from xcoreg.coregister import correct_file, match, match_local, rectified_to
-from xcoreg.errors import CoregError, CoregWarning, MatchError, NoOverlap, OptionError, hide_secrets, require
+from xcoreg.errors import CoregError, CoregWarning, MatchError, NoOverlap, OptionError, hide_secrets, is_name, require
 from xcoreg.files import clear_cached, gdal_path, local_path, new_file, read_json
 from xcoreg.io.formats import checked_creation, driver_for
 from xcoreg.io.read import open_raster
@@ -112,7 +112,7 @@ class BatchOptions:
 
 def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adjust: bool = False) -> BatchOptions:
     """Check the options of a batch before any work."""
-    if verb not in ("shift", "warp"):
+    if not is_name(verb, ("shift", "warp")):
         raise OptionError(f"verb is {verb!r}: choose 'shift' (one for the whole image) or 'warp' (a field of shifts)")
     preset = options.get("preset")
     if preset is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
-from xcoreg.errors import GridError, OptionError
+from xcoreg.errors import GridError, OptionError, is_integer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -67,7 +67,7 @@ def text_of(crs: Any) -> CRS | str | int | None:
     """Reduce any description of a CRS to what PROJ reads; None for an empty one."""
     if crs is None or isinstance(crs, CRS):
         return crs
-    if isinstance(crs, np.integer | int) and not isinstance(crs, bool):
+    if is_integer(crs):
         return int(crs)
     if isinstance(crs, str | Path):
         return _read_prj_text(str(crs).strip()) or None

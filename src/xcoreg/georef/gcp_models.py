@@ -10,7 +10,7 @@ import scipy  # its parts are loaded when they are used: a first call needs few
 
 from xcoreg.core import Floats
 from xcoreg.core.robust import MEDIAN_RADIUS, TUKEY, biweight
-from xcoreg.errors import LowSupport, OptionError, is_name, warn_user
+from xcoreg.errors import LowSupport, OptionError, is_name, numbers_of, warn_user
 from xcoreg.georef.gcp_fit import GCPFit, find_fold, residuals_of
 from xcoreg.georef.surfaces import WHOLE, Homography, Polynomial, Scale, fit_patches, fit_spline, homography_terms
 
@@ -209,8 +209,8 @@ def _named(model: str, order: int | None) -> str:
 def _weights(gcps: GCPs, weights: ArrayLike | None) -> Floats:
     if weights is None:
         return np.ones(len(gcps))
-    given = np.asarray(weights, np.float64)
-    if given.shape != (len(gcps),) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
+    given = np.array(numbers_of(weights, len(gcps)) or [np.nan])
+    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
         raise OptionError(f"weights need {len(gcps)} finite numbers that are not negative, one per GCP")
     return given
 
@@ -218,6 +218,8 @@ def _weights(gcps: GCPs, weights: ArrayLike | None) -> Floats:
 def _check_options(model: str, order: int | None, *, robust: bool, weighted: bool) -> None:
     if not is_name(model, MODELS):
         raise OptionError(f"model={model!r} is unknown: choose one of {', '.join(MODELS)}")
+    if not isinstance(robust, bool | np.bool_):
+        raise OptionError(f"robust={robust!r:.80}: give True or False")
     if order is not None and not (type(order) in (int, np.int64) and 1 <= order <= _HIGHEST):
         raise OptionError(f"order={order!r:.80} must be an integer from 1 to {_HIGHEST}")
     if order is not None and model != "polynomial" and not (model == "affine" and order == 1):
@@ -234,10 +236,8 @@ def _check_points(gcps: GCPs, weights: Floats) -> None:
     if n < 3:
         raise OptionError(f"{n} GCPs, but no map can be fitted to fewer than 3")
     size = max(float(np.ptp(gcps.x)), float(np.ptp(gcps.y)), 1e-300)
-    for what, first, second, unit in (
-        ("in the image", gcps.col, gcps.row, _SAME),
-        ("on the ground", gcps.x, gcps.y, size * 1e-10),
-    ):
+    planes = ("in the image", gcps.col, gcps.row, _SAME), ("on the ground", gcps.x, gcps.y, size * 1e-10)
+    for what, first, second, unit in planes:
         if (twins := _twins(first, second, unit)) is not None:
             names = " and ".join(gcps.id[i] for i in twins)
             raise OptionError(f"GCPs {names} are at the same place {what}: drop one, gcps.select(...)")

@@ -77,6 +77,8 @@ class GCPs:
         }
         for name, values in given.items():
             try:
+                if np.asarray(values).dtype.kind in "cmM":  # complex numbers would lose a part, and times their unit
+                    raise TypeError(f"it holds {np.asarray(values).dtype}")
                 column = np.array(values, np.float64).reshape(-1)
             except (TypeError, ValueError, OverflowError) as error:
                 raise OptionError(f"{name} of the GCPs is no column of numbers: {error}") from error

@@ -16,7 +16,7 @@ from pyproj import CRS
 from scipy import ndimage
 
 from xcoreg.core import Floats
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, numbers_of
 from xcoreg.georef.crs import as_crs, longitude_period, parse_crs, transform_points, wrap_longitude
 from xcoreg.georef.transform import map_to_pixel, pixel_to_map
 
@@ -262,13 +262,10 @@ class Corners:
     def __post_init__(self) -> None:
         """Check that the corners span a plane."""
         for name in ("ul", "ur", "lr", "ll"):
-            try:
-                corner = np.asarray(getattr(self, name), np.float64)
-            except (TypeError, ValueError):
-                corner = np.empty(0)
-            if corner.shape != (2,) or not (np.abs(corner) < _FARTHEST).all():
+            corner = numbers_of(getattr(self, name), 2) or [np.nan]
+            if not (np.abs(corner) < _FARTHEST).all():
                 raise OptionError(f"the corner {name} needs two finite numbers (x, y), not {getattr(self, name)!r:.80}")
-            object.__setattr__(self, name, (float(corner[0]), float(corner[1])))
+            object.__setattr__(self, name, (corner[0], corner[1]))
         if not np.isfinite(self._planar).all():
             raise OptionError("the corners cannot be transformed to the plane of the image: check their order, x first")
         spread = np.linalg.svd(self._planar - self._planar.mean(axis=0), compute_uv=False)

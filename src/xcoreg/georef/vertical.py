@@ -11,7 +11,7 @@ from pyproj.crs import CompoundCRS
 from pyproj.exceptions import CRSError
 from pyproj.transformer import TransformerGroup
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, is_number
 from xcoreg.georef.crs import as_crs
 from xcoreg.georef.terrain import bilinear
 from xcoreg.georef.transform import pixel_to_map
@@ -27,7 +27,7 @@ def undulation(crs: Any, transform: Affine, shape: tuple[int, int], vertical: An
 
     vertical : "ellipsoid", a number, or a vertical CRS in any spelling.
     """
-    if isinstance(vertical, int | float | np.number) and not isinstance(vertical, bool):
+    if is_number(vertical):
         return float(vertical)
     up = parse_vertical(vertical)
     if up is None:

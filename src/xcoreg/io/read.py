@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rasterio
 import rioxarray
 from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from xarray import DataArray, Dataset, decode_cf, open_zarr
 
-from xcoreg.errors import OptionError, is_name, require, warn_user
+from xcoreg.errors import OptionError, is_integer, is_name, require, warn_user
 from xcoreg.files import (
     DELAY,
     GDAL_ERRORS,
@@ -136,7 +135,7 @@ def _checked_chunks(chunks: Any, array: DataArray) -> dict[Hashable, Any]:
     good = all(
         one is None
         or (isinstance(one, str) and one == "auto")
-        or (isinstance(one, int | np.integer) and not isinstance(one, bool) and (one == -1 or 0 < one < LONGEST))
+        or (is_integer(one) and (one == -1 or 0 < one < LONGEST))
         for one in each
     )
     listings = [(part, array.sizes.get(dim)) for dim, part in sizes.items() if isinstance(part, tuple | list)]

@@ -158,7 +158,9 @@ def _write_in_tasks(
         done = []
         for number, leads in pieces:
             part, corner = _part(arrays[number], (*leads, slice(row, row + 1), strip))
-            task = partial(_write_block, writer=writer, number=number, corner=corner, order=order)
+            task = partial(
+                _write_block, writer=writer, number=number, corner=corner, order=order, dtype=str(part.dtype)
+            )
             # A random name: one image may be written twice at a time.
             how = {"chunks": tuple((1,) * n for n in part.numblocks), "name": f"xcoreg-put-{uuid.uuid4().hex}"}
             others = () if after is None else (after,)
@@ -179,9 +181,9 @@ def _write_in_tasks(
 def _write_block(block: NDArray[Any], _after: Any = None, *, block_info: Any = None, **what: Any) -> NDArray[np.uint8]:
     """Task that writes a block and returns one byte."""
     me = block_info[0]
-    window = tuple(
-        slice(at + low, at + high) for at, (low, high) in zip(what["corner"], me["array-location"], strict=True)
-    )
+    spans = me["array-location"]
+    window = tuple(slice(at + low, at + high) for at, (low, high) in zip(what["corner"], spans, strict=True))
+    block = lazy.check_block(block, tuple(high - low for low, high in spans), what["dtype"], "the image")
     order = what["order"] + int(np.ravel_multi_index(me["chunk-location"], me["num-chunks"]))
     what["writer"](order, what["number"], window, block)
     return np.zeros((1,) * block.ndim, np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 from xarray import DataArray, Dataset
 
-from xcoreg.errors import OptionError, warn_user
+from xcoreg.errors import OptionError, is_number, warn_user
 from xcoreg.georef import Terrain, as_crs, map_to_pixel
 from xcoreg.georef.terrain import footprint_box, knows_heights, with_terrain
 from xcoreg.georef.vertical import undulation, vertical_of
@@ -39,7 +39,7 @@ def over_terrain(sensor: Any, shape: tuple[int, int], dem: Any, vertical_datum: 
         return sensor
     if not knows_heights(sensor):
         with_terrain(sensor, dem)
-    if isinstance(dem, int | float | np.number) and not isinstance(dem, bool):
+    if is_number(dem):
         found = Terrain(np.full((1, 1), float(dem)), _EVERYWHERE, sensor.crs, f"the height {dem:g} m")
         return with_terrain(sensor, found if vertical_datum is None else _raised(found, vertical_datum))
     heights = _heights_seen(sensor)

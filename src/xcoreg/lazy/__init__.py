@@ -13,6 +13,8 @@ from xcoreg.lazy.execute import (
     without_graph,
 )
 from xcoreg.lazy.graph import (
+    BlockError,
+    check_block,
     compute_all,
     computing,
     fused,
@@ -25,7 +27,8 @@ from xcoreg.lazy.graph import (
 )
 
 __all__ = [
-    "MissingChunks", "collecting_missing", "compute_all", "computing", "fused", "is_lazy", "is_read",
-    "map_output_blocks", "map_stack_blocks", "progress_bar", "read_windows", "register", "run_each", "run_tasks",
+    "BlockError", "MissingChunks", "check_block", "collecting_missing", "compute_all", "computing", "fused",
+    "is_lazy", "is_read", "map_output_blocks", "map_stack_blocks", "progress_bar", "read_windows", "register",
+    "run_each", "run_tasks",
     "shared_chunks", "token", "without_graph", "worker_threads",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xcoreg.files import make_temporary_folder
-from xcoreg.lazy.graph import Cut, Key, client_for, compute_items
+from xcoreg.lazy.graph import Cut, Key, announced, check_block, client_for, compute_items
 
 # Names that rioxarray, xarray and dask give to arrays that are read.
 _READ = ("open_rasterio-", "open_dataset-", "open_zarr-", "xarray-", "array-", "from-zarr-", "from_array-", "original-")
@@ -161,7 +161,7 @@ class TaskChunks:
         if missing:
             self.register(array)
             raise MissingChunks(missing)
-        return {key: _cut_parts(pixels[key], cuts) for key, cuts in wanted.items()}
+        return {key: _cut_parts(pixels[key], cuts, announced(array, key)) for key, cuts in wanted.items()}
 
     def _find(self, key: Key) -> NDArray[Any] | None:
         chunk = self._chunks.get(key)
@@ -248,12 +248,14 @@ class ChunkStore:
         for key in shared:
             chunk = self.get(key)
             graph[key] = (partial(self.store_and_return, key), graph[key]) if chunk is None else (chunk.load,)
-        graph |= {("xcoreg-stored", *key): (partial(self._store_chunk, key), key) for key in missing}
+        graph |= {
+            ("xcoreg-stored", *key): (partial(self._store_chunk, key, announced(array, key)), key) for key in missing
+        }
         ends = _collections(f"xcoreg-stored-{array.name}", graph, [("xcoreg-stored", *key) for key in missing])
         return found | dict(zip(missing, ends, strict=True))
 
-    def _store_chunk(self, key: Key, pixels: Any) -> StoredChunk:
-        return self.put(key, np.asarray(pixels))
+    def _store_chunk(self, key: Key, said: tuple[Any, ...], pixels: Any) -> StoredChunk:
+        return self.put(key, check_block(pixels, *said))
 
     def _nodes_there(self, array: Any, keys: list[Key]) -> dict[Key, Any]:
         missing = [key for key in keys if key not in self._far]
@@ -276,11 +278,10 @@ class ChunkStore:
         self.register(array)
         nodes = self.nodes(wanted)
         pick = delayed(_copy_parts, pure=False)
-        found = {
-            key: _cut_parts(node.open(), wanted[key]) for key, node in nodes.items() if isinstance(node, StoredChunk)
-        }
+        cuts = {key: partial(_cut_parts, cuts=wanted[key], said=announced(array, key)) for key in wanted}
+        found = {key: cuts[key](node.open()) for key, node in nodes.items() if isinstance(node, StoredChunk)}
         rest = [key for key in wanted if key not in found]
-        parts = compute_items([pick(nodes[key], partial(_cut_parts, cuts=wanted[key])) for key in rest]) if rest else ()
+        parts = compute_items([pick(nodes[key], cuts[key]) for key in rest]) if rest else ()
         return found | dict(zip(rest, parts, strict=True))
 
     def _write(self, key: Hashable, value: Any) -> StoredChunk:
@@ -330,8 +331,9 @@ def _copy_parts(chunk: Any, pick: Any) -> list[NDArray[Any]]:
     return [np.array(part) for part in pick(pixels)]
 
 
-def _cut_parts(pixels: Any, cuts: list[Cut]) -> list[Any]:
-    return [pixels[cut] for cut in cuts]
+def _cut_parts(pixels: Any, cuts: list[Cut], said: tuple[Any, ...]) -> list[Any]:
+    made = check_block(pixels, *said)
+    return [made[cut] for cut in cuts]
 
 
 def _own_copy(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise, product
 from operator import getitem
+from pathlib import Path
 from threading import Lock, current_thread
 from typing import Any, TypeAlias
 
@@ -22,7 +24,7 @@ from dask.base import compute, get_scheduler, optimize, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from xcoreg.errors import OptionError, require
+from xcoreg.errors import CoregError, OptionError, require
 
 # Options of `computing` in this thread.
 _OPTIONS: ContextVar[Mapping[str, Any] | None] = ContextVar("options", default=None)
@@ -64,8 +66,59 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
     how = compute_options()
     if how.get("scheduler") == "synchronous" and worker_threads() is not None and any(map(_is_on_cluster, items)):
         how = {}
-    done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
+    try:
+        done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
+    except (CoregError, MemoryError):
+        raise
+    except Exception as error:
+        frames = list(traceback.walk_tb(error.__traceback__))[1:]
+        if any(_package_of(frame) == "xcoreg" for frame, _ in frames):  # a fault of what is done with blocks
+            raise
+        raise BlockError(_failure(error, frames)) from error
     return done
+
+
+class BlockError(OptionError):
+    """A function of the user's graph raised the error that is its cause, or a block is not what its array says."""
+
+
+_READERS = ("xcoreg.files", "xcoreg.raster.stored")  # their functions stand between dask and the libraries that read
+
+
+def _package_of(frame: Any) -> str:
+    name = str(frame.f_globals.get("__name__", ""))
+    return "" if name in _READERS else name.partition(".")[0]
+
+
+def _failure(error: Exception, frames: list[Any]) -> str:
+    """Describe an error of a graph, with the first place in it that is not dask's."""
+    passing = ("dask", "distributed", "concurrent", "threading", "tlz", "toolz", "xarray", "")
+    places = [one for one in frames if _package_of(one[0]) not in passing] or frames[-1:]
+    where = "".join(
+        f", in {one.f_code.co_name} ({Path(one.f_code.co_filename).name}, line {n})" for one, n in places[:1]
+    )
+    return f"dask cannot compute a block: {type(error).__name__}: {error.__cause__ or error}{where}"
+
+
+def check_block(block: Any, shape: tuple[int, ...], dtype: Any, name: str) -> NDArray[Any]:
+    """Refuse a block of another shape or kind than its array announces; sizes that are NaN are unknown."""
+    made, dtype = np.asarray(block), np.dtype(dtype)
+    if np.ma.is_masked(block):
+        raise BlockError(
+            f"blocks of {name} are masked arrays, whose masks are lost here: use dask.array.ma.filled first"
+        )
+    same = len(shape) == made.ndim and all(
+        own == said for own, said in zip(made.shape, shape, strict=True) if said == said
+    )
+    if not same or (made.dtype.kind in _NUMBERS) != (dtype.kind in _NUMBERS):
+        raise BlockError(
+            f"a block of {name} is {made.dtype} of shape {made.shape}, and {dtype} of shape {shape} was announced: "
+            "the function that makes it must keep shape and dtype, or dask must be told others"
+        )
+    return made
+
+
+_NUMBERS = "biufc"
 
 
 def client_for(item: Any) -> Any:
@@ -110,7 +163,10 @@ def compute_all(items: Sequence[Any]) -> list[NDArray[Any]]:
     if not lazy:
         return [np.asarray(item) for item in plain]
     done = iter(compute_items(lazy))
-    return [np.asarray(next(done) if is_lazy(item) else item) for item in plain]
+    return [
+        check_block(next(done), item.shape, item.dtype, item.name) if is_lazy(item) else np.asarray(item)
+        for item in plain
+    ]
 
 
 def fused(window: Any) -> Any:
@@ -193,8 +249,10 @@ class _Block:
     mask_cols: int = 0
 
     def __call__(self, function: Callable[..., NDArray[Any]], pieces: list[NDArray[Any]], *masks: Any) -> NDArray[Any]:
-        empty = np.empty((*self.layers, 0, 0), dtype=self.dtype)
-        window = _join_pieces(pieces, self.n_cols) if pieces else empty
+        shape = (*self.layers, self.box[1] - self.box[0], self.box[3] - self.box[2])
+        window = np.empty((*self.layers, 0, 0), dtype=self.dtype)
+        if pieces:
+            window = check_block(_join_pieces(pieces, self.n_cols), shape, self.dtype, "the image")
         return function(
             window, self.box, self.rows, self.cols, *(_join_pieces(parts, self.mask_cols) for parts in masks)
         )
@@ -205,7 +263,11 @@ def _join_pieces(pieces: list[NDArray[Any]], n_cols: int) -> NDArray[Any]:
     if len(pieces) == 1:
         return pieces[0]
     strips = [pieces[at : at + n_cols] for at in range(0, len(pieces), n_cols)]
-    return np.concatenate([np.concatenate(strip, axis=-1) for strip in strips], axis=-2)
+    try:
+        return np.concatenate([np.concatenate(strip, axis=-1) for strip in strips], axis=-2)
+    except ValueError as error:
+        shapes = ", ".join(dict.fromkeys(str(np.shape(one)) for one in pieces))
+        raise BlockError(f"blocks of the image do not fit together, they have shapes {shapes}") from error
 
 
 def slices_of(sizes: Sequence[int]) -> Iterator[slice]:
@@ -243,6 +305,11 @@ def parts_of(array: Any, box: Box, step: tuple[int, int] = (1, 1)) -> list[list[
     axes = zip((box[:2], box[2:]), array.chunks, step, strict=True)
     down, across = (cuts_along(*span, edges_of(sizes), each) for span, sizes, each in axes)
     return [[((array.name, row, col), (rows, cols)) for col, cols in across] for row, rows in down]
+
+
+def announced(array: Any, key: Key) -> tuple[tuple[int, ...], Any, str]:
+    """Give what an array says of a chunk: shape, dtype, name of the array."""
+    return tuple(sizes[at] for sizes, at in zip(array.chunks, key[1:], strict=True)), array.dtype, array.name
 
 
 def chunks_under(array: Any, boxes: Sequence[Box]) -> list[Key]:

@@ -16,7 +16,7 @@ from xcoreg.core.drift import NO_PATTERN, Pattern
 from xcoreg.core.matcher import phase_match, phase_peaks, phase_scout
 from xcoreg.core.matches import Matches
 from xcoreg.core.structure import structure_match, structure_scout
-from xcoreg.errors import OptionError, unknown_option
+from xcoreg.errors import OptionError, is_integer, is_name, is_number, numbers_of, unknown_option
 
 _SMALLEST_WINDOW, _LARGEST_WINDOW, _NARROWEST = 16, 1 << 20, 8  # px, px, and one side over the other
 _CONTRASTS = ("same", "reversed", "any")
@@ -163,7 +163,7 @@ class Options:
     @property
     def terms(self) -> Terms | None:
         """What is estimated between two elevation models, None for images."""
-        return None if callable(self.matcher) or self.matcher in IMAGE_MATCHERS else parse_terms(self.matcher)
+        return None if callable(self.matcher) or is_name(self.matcher, IMAGE_MATCHERS) else parse_terms(self.matcher)
 
     @property
     def start(self) -> tuple[float, float]:
@@ -321,39 +321,34 @@ def _check_numbers(options: Options) -> None:
     window: Any = options.window
     windows: Any = options.windows
     progress: Any = options.progress
+    if not (isinstance(options.matcher, str) or callable(options.matcher)):
+        raise OptionError(f"matcher is {options.matcher!r:.80}: give the name of a matcher, or a function")
     if not (isinstance(progress, int | np.bool_) or callable(progress)):
         raise OptionError(f"progress is {progress!r:.80}: give True or False")
     limit: Any = options.max_shift
-    whole = int | np.integer
     sides = window if isinstance(window, tuple | list) and len(window) == 2 else [window]
     few, many = _SMALLEST_WINDOW, _LARGEST_WINDOW
-    if window is not None and not all(isinstance(side, whole) and few <= side <= many for side in sides):
+    if window is not None and not all(is_integer(side) and few <= side <= many for side in sides):
         limits = f"at least {few} and at most {many}"
         raise OptionError(f"window is {window!r}: give a whole number of pixels, or (columns, rows), {limits}")
     if window is not None and max(sides) > _NARROWEST * min(sides):
         raise OptionError(f"window is {window!r}: give sides of which one is at most {_NARROWEST} times the other")
-    if not (isinstance(windows, whole) and windows >= 1):
+    if not (is_integer(windows) and windows >= 1):
         raise OptionError(f"windows is {windows!r}: give the number of windows to use, at least 1")
-    if limit is not None and not (isinstance(limit, int | float | np.number) and 0 < limit < 2**63):
+    if limit is not None and not (is_number(limit) and 0 < limit < 2**63):
         raise OptionError(f"max_shift is {limit!r}: give a positive number of target pixels")
     _check_pair("at", options.at, "(x, y), the window's centre in CRS units of the target")
     _check_pair("initial_shift", options.initial_shift, "(dx, dy), a correction in CRS units of the target")
 
 
 def _check_pair(name: str, given: Any, what: str) -> None:
-    if given is None:
-        return
-    try:
-        pair = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
-        pair = np.empty(0)
-    if pair.shape != (2,) or not np.isfinite(pair).all():
+    if given is not None and not np.isfinite(numbers_of(given, 2) or [np.nan]).all():
         raise OptionError(f"{name} is {given!r}: give {what}")
 
 
 def _check_local(options: LocalOptions) -> None:
     spacing: Any = options.spacing
-    if spacing is not None and not (isinstance(spacing, int | float | np.number) and 1 <= spacing < 2**63):
+    if spacing is not None and not (is_number(spacing) and 1 <= spacing < 2**63):
         raise OptionError(f"spacing is {spacing!r}: give the distance between windows in target pixels, at least 1")
     if not isinstance(options.model, str) and not hasattr(options.model, "fit"):
         raise OptionError(
@@ -368,7 +363,7 @@ def _check_local(options: LocalOptions) -> None:
     if options.terrain is not None and options.model not in _OVER_TERRAIN:
         raise OptionError(f"terrain= goes with model={', '.join(_OVER_TERRAIN)}, not with {options.model!r:.80}")
     most: Any = options.max_points
-    if most is not None and not (isinstance(most, int | np.integer) and most >= 1):
+    if most is not None and not (is_integer(most) and most >= 1):
         raise OptionError(f"max_points is {most!r}: give the largest number of windows, at least 1")
     if options.points is not None and spacing is not None:
         raise OptionError("points= and spacing= both choose where to match: give one of them")

@@ -13,7 +13,7 @@ from xcoreg import lazy
 from xcoreg.core import Floats, Ints
 from xcoreg.core.matches import Matches, Status
 from xcoreg.core.network import Network, adjust, choose_pairs, spanning_pairs
-from xcoreg.errors import MatchError, OptionError, warn_user
+from xcoreg.errors import MatchError, OptionError, is_integer, warn_user
 from xcoreg.georef import linear_of
 from xcoreg.io.series import Date
 from xcoreg.matching.stack_dates import Stack, prepare_stack
@@ -136,7 +136,7 @@ def _given_pairs(stack: Stack, pairs: Iterable[Any]) -> list[tuple[int, int]]:
 
 def _position(given: Any) -> int:
     """Position that a user gives, -1 for anything else."""
-    return int(given) if isinstance(given, int | np.integer) and not isinstance(given, bool) else -1
+    return int(given) if is_integer(given) else -1
 
 
 def _match(stack: Stack, pairing: Pairing, pairs: Sequence[tuple[int, int]], table: PairTable, done: Any) -> None:

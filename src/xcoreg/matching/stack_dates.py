@@ -12,7 +12,7 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from xcoreg.core import Ints
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, is_integer
 from xcoreg.files import NoSuchFile, local_path
 from xcoreg.io.series import Date, dates_of, series_dim
 from xcoreg.matching.stack_options import StackOptions
@@ -84,9 +84,9 @@ def datum_named(images: Any, reference: Any) -> Any:
         return reference
     dates = dates_of(images)
     names = [one.name for one in dates]
-    if isinstance(reference, int | np.integer):
-        inside = -len(dates) <= reference < len(dates) and not isinstance(reference, bool)
-        found = names[int(reference)] if inside else None
+    if is_integer(reference):
+        at: Any = reference
+        found = names[int(at)] if -len(dates) <= at < len(dates) else None
     else:
         found = str(reference) if str(reference) in names else _at_time(dates, reference)
     path = local_path(reference) if isinstance(reference, str) else Path()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
-from xcoreg.errors import OptionError, unknown_option
+from xcoreg.errors import OptionError, is_integer, is_name, is_number, unknown_option
 
 _SMALLEST_WINDOW = 16
 
@@ -137,9 +136,12 @@ def check_stack_options(given: dict[str, Any], kind: type[_Checked]) -> _Checked
             raise unknown_option(name, known)
     options = kind(**given)
     _check_counts(options)
-    if options.contrast not in ("same", "reversed", "any"):
+    if not is_name(options.contrast, ("same", "reversed", "any")):
         raise OptionError(f"contrast is {options.contrast!r}: choose from same, reversed, any")
-    if options.errors not in ("warn", "raise"):
+    progress: Any = options.progress
+    if not isinstance(progress, bool | np.bool_):
+        raise OptionError(f"progress is {progress!r:.80}: give True or False")
+    if not is_name(options.errors, ("warn", "raise")):
         raise OptionError(f"errors is {options.errors!r}: choose 'warn' or 'raise'")
     if isinstance(options.pairs, str):
         if options.pairs not in ("auto", "all"):
@@ -153,11 +155,11 @@ def _check_counts(options: StackOptions) -> None:
     lowest = {"max_pairs": 1, "partners": 1, "window": _SMALLEST_WINDOW, "windows": 1}
     for name, least in lowest.items():
         value: Any = getattr(options, name)
-        if value is not None and not (isinstance(value, int | np.integer) and value >= least):
+        if value is not None and not (is_integer(value) and value >= least):
             raise OptionError(f"{name} is {value!r}: give a whole number, at least {least}")
     for name, zero in (("max_shift", False), ("spacing", False), ("reference_sigma", True)):
         number: Any = getattr(options, name, None)
         if number is None:
             continue
-        if not (isinstance(number, Real) and 0 <= float(number) < np.inf and (number != 0 or zero)):
+        if not (is_number(number) and 0 <= float(number) < np.inf and (number != 0 or zero)):
             raise OptionError(f"{name} is {number!r}: give a positive number of pixels of the matching grid")

@@ -11,8 +11,9 @@ import rioxarray  # noqa: F401 - registers .rio
 from rioxarray.exceptions import MissingSpatialDimensionError
 from xarray import DataArray, Dataset
 
-from xcoreg.errors import CoregError, OptionError
+from xcoreg.errors import CoregError, OptionError, is_integer
 from xcoreg.files import GDAL_ERRORS
+from xcoreg.lazy import BlockError
 from xcoreg.raster.geolocation import array_dims, find_arrays
 from xcoreg.raster.georeference import UNKNOWN, Unit, parse_unit, variable_of
 
@@ -234,7 +235,7 @@ def _position(array: DataArray, axis: Hashable, band: int | str | None, name: st
 
 
 def _check_single(band: object, name: str) -> None:
-    if isinstance(band, bool) or not isinstance(band, str | int | np.integer | None):
+    if not (band is None or isinstance(band, str) or is_integer(band)):
         raise OptionError(f"band {band!r} of {name} is not a single band: give its number from 1, or its name")
 
 
@@ -329,9 +330,12 @@ def common_unit(
 
 @contextmanager
 def reading(path: Any, errors: tuple[type[Exception], ...] = GDAL_ERRORS) -> Iterator[None]:
-    """Turn the errors of libraries that read a damaged file into an OptionError that names it."""
+    """Turn the errors of libraries that read a damaged file into an OptionError that names it, those of blocks too."""
     try:
         yield
+    except BlockError as error:
+        damaged = ", it may be damaged" if isinstance(error.__cause__, errors) else ""
+        raise OptionError(f"{path} cannot be read{damaged}: {error}") from error.__cause__
     except CoregError:
         raise
     except errors as error:

@@ -162,7 +162,8 @@ class Raster:
     def read_raw(self, boxes: Sequence[Box], step: tuple[int, int] = (1, 1)) -> list[NDArray[Any]]:
         """Read windows as they are stored, without a mask: step (rows, columns)."""
         if self.is_computed:
-            return lazy.read_windows(self.data.data, boxes, step)
+            with reading(self.name):
+                return lazy.read_windows(self.data.data, boxes, step)
         y_dim, x_dim = self.data.dims
         return read_boxes(self.variable, dict(self.lead), (y_dim, x_dim), boxes, step)
 

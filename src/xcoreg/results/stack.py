@@ -18,7 +18,7 @@ from xcoreg import georef
 from xcoreg.core import Floats
 from xcoreg.core.matches import Status
 from xcoreg.core.models import Translation
-from xcoreg.errors import MatchError, OptionError
+from xcoreg.errors import MatchError, OptionError, is_integer, is_name
 from xcoreg.files import replacing
 from xcoreg.georef.crs import unit_of
 from xcoreg.results.coregistration import Coregistration, Quality
@@ -156,7 +156,7 @@ class StackFit:
         OptionError
             When the stack has no such date.
         """
-        if isinstance(name, int | np.integer) and -len(self.names) <= name < len(self.names):
+        if is_integer(name) and -len(self.names) <= name < len(self.names):
             return int(name) % len(self.names)
         wanted = str(name)
         if wanted in self.names:
@@ -308,7 +308,7 @@ class StackFit:
         -------
         StackFit
         """
-        fixed = datum if isinstance(datum, tuple) or datum == "mean" else self._datum_name(datum)
+        fixed = datum if isinstance(datum, tuple) or is_name(datum, ("mean",)) else self._datum_name(datum)
         found = adjust_stack(dates, pairs, fixed, georef.linear_of(self.transform), self.reference_sigma)
         name = "mean" if isinstance(fixed, tuple) else fixed
         parts: dict[str, Any] = {

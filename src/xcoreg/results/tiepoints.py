@@ -441,7 +441,8 @@ def _crs_needed(frame: Any) -> str | None:
 
 def _positions(given: Any) -> Floats:
     try:
-        array = np.asarray(given, np.float64)
+        array = np.asarray(given)
+        array = np.asarray(array if array.dtype.kind not in "cmM" else "complex numbers or times", np.float64)
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"a {type(given).__name__} holds no tie points: give TiePoints, a GeoDataFrame, a file or an (n, 2) array"

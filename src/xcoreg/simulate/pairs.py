@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from xcoreg.core import Bools, Floats
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, is_integer, numbers_of
 from xcoreg.georef import linear_of, resized, vector_to_map
 from xcoreg.simulate.scene import Constant, Displacement, Ground, Texture, View
 
@@ -422,14 +421,11 @@ def pair(
 
 
 def _check(shape: Any, shift: Any, seed: Any, *images: Acquisition) -> None:
-    sides = np.ravel(np.array(shape, object)) if isinstance(shape, tuple | list | np.ndarray) else ()
-    if np.shape(sides) != (2,) or not all(isinstance(one, int | np.integer) and one >= 1 for one in sides):
+    if numbers_of(shape, 2) is None or not all(is_integer(side) and side >= 1 for side in shape):
         raise OptionError(f"shape is (rows, cols), both at least 1, not {shape!r:.80}")
-    if not (seed is None or (isinstance(seed, int | np.integer) and seed >= 0)):
+    if not (seed is None or (is_integer(seed) and seed >= 0)):
         raise OptionError(f"seed is {seed!r:.80}: give a whole number from 0")
-    numbers = np.ravel(np.array(shift, object)) if isinstance(shift, tuple | list | np.ndarray) else ()
-    pair_of = len(numbers) == 2 and all(isinstance(one, Real) and -np.inf < float(one) < np.inf for one in numbers)
-    if not (shift is None or callable(shift) or pair_of):
+    if not (shift is None or callable(shift) or np.isfinite(numbers_of(shift, 2) or [np.nan]).all()):
         raise OptionError(f"shift is {shift!r:.80}: give (dcol, drow) in pixels, a displacement, or None")
     for how in images:
         if any(n % how.coarser for n in shape):

@@ -8,7 +8,7 @@ import numpy as np
 from pyproj.crs import CompoundCRS
 from xarray import DataArray
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, is_number
 from xcoreg.georef import as_crs
 from xcoreg.georef.vertical import parse_vertical, undulation, vertical_of
 from xcoreg.raster.bands import height_scaling, height_unit
@@ -73,7 +73,7 @@ def convert_heights(dem: DataArray, to: Any, *, vertical_datum: Any = None) -> D
 
 def _with_datum(plane: Any, goal: Any) -> Any:
     """CRS with the datum of the heights; None where a number stands for it."""
-    if isinstance(goal, int | float | np.number):
+    if is_number(goal):
         return None
     up = parse_vertical(goal)
     if up is None:

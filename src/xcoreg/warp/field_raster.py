@@ -16,6 +16,7 @@ from xcoreg.errors import MatchError, OptionError
 from xcoreg.io.write import write_raster
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.results.tiepoints import turn_cov
+from xcoreg.warp.mapping import pixel_size
 
 if TYPE_CHECKING:
     import os
@@ -57,19 +58,10 @@ def node_grid(fit: Coregistration, resolution: float | tuple[float, float] | Non
         step = max(_usual_step(fit), max(rows * gsd_y, cols * gsd_x) / _LARGEST)
         size = step, step
     else:
-        size = _two(resolution)
+        size = pixel_size(resolution)
     steps = size[0] / gsd_x, size[1] / gsd_y
     shape = max(1, math.ceil(rows / steps[1] - 1e-9)), max(1, math.ceil(cols / steps[0] - 1e-9))
     return GeoBox(shape, georef.resized(fit.transform, steps), fit.crs_wkt)
-
-
-def _two(resolution: float | tuple[float, float]) -> tuple[float, float]:
-    sizes = np.atleast_1d(np.asarray(resolution, np.float64))
-    if sizes.size not in (1, 2) or not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise OptionError(
-            f"resolution={resolution!r} is no size of a node: give one or two positive numbers, CRS units"
-        )
-    return float(sizes[0]), float(sizes[-1])
 
 
 def _usual_step(fit: Coregistration) -> float:

@@ -23,7 +23,7 @@ from xarray import DataArray, Dataset
 
 from xcoreg import georef
 from xcoreg.core import Floats
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, numbers_of
 from xcoreg.georef.transform import middle_of
 from xcoreg.raster.grid import check_size, grid_of
 from xcoreg.warp.positions import Patch, Patches, make_patch, patch_block, patches_under
@@ -65,16 +65,19 @@ def aligned_grid(
     return GeoBox((n_rows, n_cols), affine, image.crs)
 
 
+def pixel_size(resolution: Any) -> tuple[float, float]:
+    """Read a pixel size, or two of them (x, y), as a user gives it."""
+    sides = numbers_of([resolution], 1) or numbers_of(resolution, 1) or numbers_of(resolution, 2) or [0.0]
+    if not all(0 < side < math.inf for side in sides):
+        raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
+    return sides[0], sides[-1]
+
+
 def _scaled(image: GeoBox, resolution: float | tuple[float, float] | None) -> georef.Linear:
     a, b, d, e = georef.linear_of(image.affine)
     if resolution is None:
         return a, b, d, e
-    try:
-        wanted = np.broadcast_to(np.asarray(resolution, np.float64), (2,))
-    except (TypeError, ValueError):
-        wanted = np.zeros(2)
-    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
-        raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
+    wanted = pixel_size(resolution)
     size = georef.gsd(image.affine)
     by_col, by_row = float(wanted[0]) / size[0], float(wanted[1]) / size[1]
     if not _FINEST < min(by_col, by_row) <= max(by_col, by_row) < 1 / _FINEST:

@@ -14,7 +14,7 @@ from xcoreg.core.kernels import KERNELS
 from xcoreg.errors import GridError, OptionError, unknown_option, warn_user
 from xcoreg.raster.bands import name_of
 from xcoreg.raster.file_mask import MASK, layers_of
-from xcoreg.raster.nodata import Validity, band_nodata, stored_nodata, unused_value, validity_of
+from xcoreg.raster.nodata import Validity, as_number, band_nodata, stored_nodata, unused_value, validity_of
 from xcoreg.warp.vertical import VerticalCorrection, band_correction, heights_dtype
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ class ApplyOptions:
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling, STATISTICS)
+        if self.nodata is not None:
+            as_number(self.nodata, "the image")
         named = self.vertical if isinstance(self.vertical, list | tuple) else [self.vertical]
         if not all(one is None or isinstance(one, bool | int | str) for one in named):
             raise OptionError(f"vertical is {self.vertical!r:.80}: give True, False, or the bands that hold heights")

@@ -30,7 +30,7 @@ from xcoreg.raster.grid import check_size, grid_of, needs_rectifying
 from xcoreg.results.coregistration import Coregistration, version_of
 from xcoreg.warp.apply import check_fit, check_use, describe_correction, resample_image
 from xcoreg.warp.ground import as_ground
-from xcoreg.warp.mapping import as_geobox, outline, pixel_span, reference_grid
+from xcoreg.warp.mapping import as_geobox, outline, pixel_size, pixel_span, reference_grid
 from xcoreg.warp.metadata import frame_for, frame_like
 from xcoreg.warp.plan import ApplyOptions, Displacement, WarpPlan, check_resampling
 from xcoreg.warp.terrain import mapping_of
@@ -173,9 +173,9 @@ def map_grid(
     if not known.any():
         raise GridError(f"no pixel of the image has a place in {goal.name!r}")
     x, y = x[known], y[known]
-    size = _pixel_size(ground, goal, shape) if resolution is None else np.broadcast_to(resolution, (2,))
+    size = _pixel_size(ground, goal, shape) if resolution is None else pixel_size(resolution)
     if not (np.isfinite(size).all() and (np.asarray(size) > 0).all()):
-        raise OptionError(f"resolution={resolution!r} must be a positive pixel size, or two of them (x, y)")
+        raise GridError(f"the pixels of the image have no size in {goal.name!r}")
     by_x, by_y = float(size[0]), float(size[1])
     first, n_cols = pixel_span((x - anchor[0]) / by_x, _ROUND_OFF)
     last, n_rows = pixel_span((anchor[1] - y) / by_y, _ROUND_OFF)
