@@ -129,7 +129,7 @@ _SHORT = 7  # NumPy adds so many numbers one after the other: adding planes of t
 
 
 def _sums_along(data: Array, axis: int) -> Array:
-    """Sums along an axis, the last or the one before, which is short as a rule."""
+    """Sum along an axis, the last or the one before, which is short as a rule."""
     if not 2 <= data.shape[axis] <= _SHORT or data.dtype.kind != "f":
         return np.asarray(data.sum(axis=axis))
     first, second, *rest = np.moveaxis(data, axis, 0)
