@@ -16,6 +16,7 @@ import dem
 import fields
 import numpy as np
 import rasterio
+import real
 import speed
 from process import attempt
 from rivals import command
@@ -88,6 +89,25 @@ def one_shift(cache: Path, _: Path, size: Scale) -> Iterator[Contest]:
     entries = _entries("xcoreg", "AROSICS", "cv2.phaseCorrelate", "cv2 ECC", "cv2 KLT", "scikit-image")
     heading = f"One shift, two GeoTIFFs of {size.side} x {size.side} px, true shift {speed.TRUTH}"
     yield Contest("global", heading, {"ref": str(ref), "tgt": str(tgt)}, entries, judge, note)
+
+
+def file_to_file(_: Path, __: Path, ___: Scale) -> Iterator[Contest]:
+    """Ask for a real pair's correction, file to file: AROSICS' own example."""
+    germany = real.PAIRS[0]
+    ref, tgt = (real.FOLDER / name for name in (germany.ref, germany.tgt))
+    if not ref.exists():
+        return
+
+    def judge(out: Path, _: dict[str, Any]) -> dict[str, Any]:
+        with rasterio.open(out) as after, rasterio.open(tgt) as before:
+            moved = after.transform.c - before.transform.c, after.transform.f - before.transform.f
+        off = np.subtract(moved, germany.correction)
+        wrong = "" if np.hypot(*off) <= _WRONG * 10 else "wrong answer"
+        return {"moved by, m": "({:+.2f}, {:+.2f})".format(*moved), "remark": wrong}
+
+    heading = "A real pair of 2074 x 3152 px, file to file (the example of AROSICS)"
+    task = {"ref": str(ref), "tgt": str(tgt)}
+    yield Contest("shift", heading, task, _entries("xcoreg", "AROSICS"), judge, suffix=".tif")
 
 
 def _local_task(
@@ -249,6 +269,7 @@ def many(cache: Path, _: Path, size: Scale) -> Iterator[Contest]:
 
 PARTS: dict[str, Callable[[Path, Path, Scale], Iterator[Contest]]] = {
     "global": one_shift,
+    "files": file_to_file,
     "local": local,
     "clouds": clouds,
     "warp": warp,

@@ -19,7 +19,7 @@ from common import Report, arguments
 import xcoreg
 from xcoreg.georef import gsd, local_displacement, same_crs
 
-_FOLDER = Path(os.environ.get("XCOREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+FOLDER = Path(os.environ.get("XCOREG_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ PAIRS = (
 
 def measure(pair: Known) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows for the two tables: ("pair", ...) once, ("band", ...) for every other band."""
-    paths = _FOLDER / pair.ref, _FOLDER / pair.tgt
+    paths = FOLDER / pair.ref, FOLDER / pair.tgt
     if missing := [path.name for path in paths if not path.exists()]:
         yield "pair", {"pair": pair.name, "within": f"skipped: no {missing[0]}"}
         return

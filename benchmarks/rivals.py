@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -90,6 +91,15 @@ def xcoreg_warp(task: Task) -> Task:
     return {}
 
 
+def xcoreg_shift(task: Task) -> Task:
+    from xcoreg.cli import main
+
+    sys.argv[1:] = ["shift", task["ref"], task["tgt"], task["out"], "--overwrite", "-q"]
+    with suppress(SystemExit):
+        main()
+    return {}
+
+
 def xcoreg_dem(task: Task) -> Task:
     import xcoreg
 
@@ -122,7 +132,42 @@ _QUIET = {"q": True, "progress": False}
 _TILED = ["TILED=YES", "BLOCKXSIZE=512", "BLOCKYSIZE=512", "COMPRESS=DEFLATE", "NUM_THREADS=ALL_CPUS"]
 
 
+def _older_gdal() -> None:
+    """Give bindings before 3.8 what AROSICS takes for granted: options for a while, and `with` that closes."""
+    from osgeo import gdal, ogr
+
+    @contextmanager
+    def options(given: dict[str, str], **_: Any) -> Iterator[None]:
+        before = {name: gdal.GetConfigOption(name) for name in given}
+        for name, value in given.items():
+            gdal.SetConfigOption(name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                gdal.SetConfigOption(name, value)
+
+    if not hasattr(gdal, "config_options"):
+        gdal.config_options = options
+    for kind, close in ((gdal.Dataset, "FlushCache"), (ogr.DataSource, "Destroy")):
+        if not hasattr(kind, "__enter__"):
+            kind.__enter__ = lambda self: self
+            kind.__exit__ = lambda self, *_, how=close: getattr(self, how)()
+
+
+def arosics_shift(task: Task) -> Task:
+    _older_gdal()
+    from arosics import COREG
+
+    how = {"path_out": task["out"], "fmt_out": "GTIFF", "out_crea_options": _TILED}
+    job = COREG(task["ref"], task["tgt"], **how, **_QUIET)
+    job.calculate_spatial_shifts()
+    job.correct_shifts()
+    return {}
+
+
 def arosics_global(task: Task) -> Task:
+    _older_gdal()
     from arosics import COREG
 
     job = COREG(task["ref"], task["tgt"], ws=(256, 256), **_QUIET)
@@ -132,6 +177,7 @@ def arosics_global(task: Task) -> Task:
 
 
 def arosics_local(task: Task) -> Task:
+    _older_gdal()
     from arosics import COREG_LOCAL
 
     size = (task["window"], task["window"])
@@ -161,6 +207,7 @@ def _keep(found: Task, path: Path) -> None:
 def arosics_warp(task: Task) -> Task:
     import pickle
 
+    _older_gdal()
     from arosics import DESHIFTER
     from osgeo import gdal
 
@@ -172,6 +219,7 @@ def arosics_warp(task: Task) -> Task:
 
 
 def arosics_batch(task: Task) -> Task:
+    _older_gdal()
     from arosics import COREG
 
     Path(task["out"]).mkdir()
@@ -336,6 +384,7 @@ def _of_peers(work: Callable[[Task, peers.Peer], Task]) -> Iterator[tuple[str, C
 
 JOBS: dict[str, dict[str, Callable[[Task], Task]]] = {
     "global": {"xcoreg": xcoreg_global, "AROSICS": arosics_global, **dict(_of_peers(peer_global))},
+    "shift": {"xcoreg": xcoreg_shift, "AROSICS": arosics_shift},
     "local": {"xcoreg": xcoreg_local, "AROSICS": arosics_local, **dict(_of_peers(peer_local)), "cv2 KLT": klt_local},
     "warp": {
         "xcoreg": xcoreg_warp,

@@ -155,6 +155,19 @@ def test_another_image_is_corrected_by_coreg_info(job, scene):
     assert set(np.unique(done["arr_shifted"])) <= {0, 1, 255}
 
 
+def test_tie_points_leave_pixels_where_they_are_even_of_one_shift():
+    both = pair((400, 400), shift=(0.7, -1.2), seed=3)
+    made = COREG_LOCAL(both.ref, both.tgt, 100, window_size=(64, 64), q=True)
+    assert made.success
+    assert made.fit.model.kind == "translation"
+    done = DESHIFTER(both.tgt, made.coreg_info).correct_shifts()
+    assert done["is resampled"]
+    assert done["updated geotransform"] == xcoreg.to_geotransform(both.tgt.rio.transform())
+    middle = np.s_[..., 20:-20, 20:-20]
+    off = done["arr_shifted"].astype(float)[middle].squeeze() - both.ref.values.astype(float)[middle].squeeze()
+    assert off.std() < 0.2 * both.ref.values.std()
+
+
 def test_a_grid_may_be_given(job, scene):
     done = DESHIFTER(scene.tgt, job.coreg_info, target_xyGrid=[[300003, 300018], [5900001, 5899986]]).correct_shifts()
     west, width, _, north, _, height = done["updated geotransform"]

@@ -215,6 +215,22 @@ def test_shrink_averages_blocks(factor):
     assert valid.all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [2, 3, 5, 7, 8, 9, (3, 2), (1, 4)])
+def test_adding_planes_gives_the_bits_of_sums(factor, dtype):
+    values = 1000 * np.random.default_rng(5).standard_normal((3, 61, 47)).astype(dtype)
+    rows, cols = (factor, factor) if isinstance(factor, int) else factor
+    full = np.pad(values, [(0, 0), (0, -61 % rows), (0, -47 % cols)])
+    count = np.pad(np.ones_like(values), [(0, 0), (0, -61 % rows), (0, -47 % cols)])
+    total, count = (
+        one.reshape(3, -1, rows, one.shape[-1]).sum(2).reshape(3, -(-61 // rows), -1, cols).sum(3)
+        for one in (full, count)
+    )
+    out, valid = shrink(values, None, factor)
+    assert np.array_equal(valid, count * 2 >= rows * cols)
+    assert np.array_equal(out[valid], (total / count)[valid])
+
+
 def test_shrink_weighs_by_the_mask():
     values = np.array([[1.0, np.nan, 5.0, 7.0], [3.0, np.nan, np.nan, np.nan]])
     out, valid = shrink(values, np.isfinite(values), 2)

@@ -36,6 +36,8 @@ from xcoreg.io.write import write_raster
 from xcoreg.plot.windows import plot_window
 from xcoreg.results.coregistration import Coregistration
 
+_LOCAL = 5  # tie points; AROSICS corrects by the mean of fewer
+
 
 class _Job:
     """What both classes have in common: images, options, the fit, and the correction by it."""
@@ -362,7 +364,7 @@ class DESHIFTER:
             image = image.isel(band=[options["band2process"] - 1])
         reference = self.coreg_results["reference geotransform"], self.coreg_results["reference extent"]
         grid = GeoBox((reference[1]["rows"], reference[1]["cols"]), Affine.from_gdal(*reference[0]), None)
-        wanted = lattice_options(options, image.rio.crs, grid)
+        wanted = lattice_options(options, image.rio.crs, grid) or self._own_lattice(image)
         fixed = self._clip(self._correct(image, wanted).compute())
         if self.path_out:
             Path(self.path_out).parent.mkdir(parents=True, exist_ok=True)
@@ -385,6 +387,11 @@ class DESHIFTER:
                 "GeoArray_shifted": self.GeoArray_shifted,
             }
         )
+
+    def _own_lattice(self, image: Any) -> dict[str, Any]:
+        """Pixels stay where they are where tie points correct an image, as in AROSICS; a shift moves the transform."""
+        enough = len(self.coreg_results.get("GCPList") or ()) >= _LOCAL
+        return {"like": coregister.grid_of(image)} if enough and not self.fit.is_field else {}
 
     def _correct(self, image: Any, wanted: dict[str, Any]) -> Any:
         """Interpolate once, where anything is to be interpolated."""

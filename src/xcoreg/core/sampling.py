@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from xcoreg.core import Array, Bools
+from xcoreg.core import Array, Bools, Floats
 from xcoreg.core.kernels import KERNELS, Taps, nearest_index, reach, round_position, sum_along_axis, taps
 from xcoreg.core.tiles import HALF, Kernel, Positions, nonzero_taps, parts, sample_list, sample_tile, tiles, window
 
@@ -102,11 +102,18 @@ def shrink(values: Array, valid: Bools | None, factor: int | tuple[int, int]) ->
     whole = bool(mask.all())
     clean = (values if whole else np.where(mask, values, 0)).astype(work_dtype(values.dtype), copy=False)
     total = _block_sums(clean, rows, cols)
-    # Where all pixels are valid, one plane stands for all.
-    one = np.ones((1,) * (mask.ndim - 2) + mask.shape[-2:], np.float32) if whole else mask.astype(np.float32)
-    count = np.broadcast_to(_block_sums(one, rows, cols), total.shape)
+    if whole:  # the sides of blocks say how many pixels they hold
+        down, across = (_in_blocks(size, side) for size, side in zip(mask.shape[-2:], (rows, cols), strict=True))
+        count = np.broadcast_to(down[:, None] * across, total.shape)
+    else:
+        count = np.broadcast_to(_block_sums(mask.astype(np.float32), rows, cols), total.shape)
     keep = count * 2 >= rows * cols
     return np.where(keep, total / np.maximum(count, 1).astype(total.dtype), 0).astype(total.dtype), keep
+
+
+def _in_blocks(size: int, side: int) -> Floats:
+    """Pixels of each block along an axis, the last of which may be cut."""
+    return np.minimum(side, size - np.arange(0, size, min(side, max(size, 1)))).astype(np.float32)
 
 
 def _block_sums(data: Array, rows: int, cols: int) -> Array:
@@ -114,9 +121,22 @@ def _block_sums(data: Array, rows: int, cols: int) -> Array:
     rows, cols = min(rows, max(height, 1)), min(cols, max(width, 1))  # a block beyond the image costs no more than it
     fill = [(0, 0)] * (data.ndim - 2) + [(0, -height % rows), (0, -width % cols)]
     full = np.pad(data, fill) if height % rows or width % cols else data
-    by_row = full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]).sum(axis=-2)
-    sums: Array = by_row.reshape(*by_row.shape[:-1], -1, cols).sum(axis=-1)
-    return sums
+    by_row = _sums_along(full.reshape(*full.shape[:-2], -1, rows, full.shape[-1]), -2)
+    return _sums_along(by_row.reshape(*by_row.shape[:-1], -1, cols), -1)
+
+
+_SHORT = 7  # NumPy adds so many numbers one after the other: adding planes of them is the same, and faster
+
+
+def _sums_along(data: Array, axis: int) -> Array:
+    """Sum along an axis, the last or the one before, which is short as a rule."""
+    if not 2 <= data.shape[axis] <= _SHORT or data.dtype.kind != "f":
+        return np.asarray(data.sum(axis=axis))
+    first, second, *rest = np.moveaxis(data, axis, 0)
+    out = first + second
+    for one in rest:
+        out += one
+    return np.asarray(out)
 
 
 def _box_ends(shape: tuple[int, ...], box: tuple[int, int], row: Any, col: Any) -> list[Any]:

@@ -315,7 +315,9 @@ def spread_of_blocks(
     images = [inverse(modes.plane(weight * part), modes.shape) for part in planes]
     scores = [images[0] * slope for slope in images[1:]]
     parts = [_block_sums(score) for score in scores]
-    coarse = [_block_sums(score, max(min(modes.shape) // _COARSE, _BLOCK)) for score in scores]
+    side = max(min(modes.shape) // _COARSE, _BLOCK)
+    nested = side % _BLOCK == 0  # they are then blocks of blocks
+    coarse = [_block_sums(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
     bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
     with np.errstate(all="ignore"):
         fine = np.maximum(_spread(parts, bread, cov), _spread(coarse, bread, cov)) / _OF_NOISE
@@ -375,8 +377,12 @@ def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
 
 def _block_sums(images: Floats, side: int = _BLOCK) -> Floats:
     """Sum images over square blocks, (n, rows, cols)."""
-    rows, cols = (np.arange(0, size, side) for size in images.shape[1:])
-    return np.asarray(np.add.reduceat(np.add.reduceat(images, rows, axis=1), cols, axis=2), np.float64)
+    n, rows, cols = images.shape
+    full = rows // side
+    down = images[:, : full * side].reshape(n, full, side, cols).sum(2)  # far faster than `reduceat` along rows
+    if full * side < rows:
+        down = np.concatenate([down, images[:, full * side :].sum(1, keepdims=True)], axis=1)
+    return np.asarray(np.add.reduceat(down, np.arange(0, cols, side), axis=2), np.float64)
 
 
 def _sum_parts(blocks: Floats) -> Floats:

@@ -184,6 +184,7 @@ _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
 _APART = 0.9  # of their side: distance of windows, at least
+_ALONG_BOX = 32  # cells along a window, at least, by which places are compared where there are as many
 _CLASSES = 10  # scores of places are rounded to so many classes
 # A window may be this many times as large as the overlap.
 _OVERHANG = 1.25
@@ -315,16 +316,22 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     """Mean texture and valid share of windows at some cells; the last one is the corner of the first window."""
     spans = np.nan_to_num(np.abs((row[-1] - row[0], col[-1] - col[0])), nan=1.0)
     box = max(1, round(float(spans[0]))), max(1, round(float(spans[1])))
-    col, row = col[:-1], row[:-1]
-    places = zip((row, col), overview.valid.shape, strict=True)
-    r, c = (np.clip(np.nan_to_num(np.rint(at)), 0, size - 1).astype(np.intp) for at, size in places)
-    known = np.isfinite(overview.gx) & np.isfinite(overview.gy) & overview.sampled & overview.valid
+    # Some cells of each box are enough to compare places.
+    every = max(1, min(box) // _ALONG_BOX)
+    some = np.s_[every // 2 :: every, every // 2 :: every]
+    box = max(1, round(box[0] / every)), max(1, round(box[1] / every))
+    gx, gy, sampled, valid = (one[some] for one in (overview.gx, overview.gy, overview.sampled, overview.valid))
+    places = zip((row[:-1], col[:-1]), valid.shape, strict=True)
+    r, c = (
+        np.clip(np.nan_to_num(np.rint((at - every // 2) / every)), 0, size - 1).astype(np.intp) for at, size in places
+    )
+    known = np.isfinite(gx) & np.isfinite(gy) & sampled & valid
     # The root damps single bright edges (clouds, roofs): many moderate gradients match better than a few strong ones.
-    energy = np.sqrt(np.where(known, overview.gx**2 + overview.gy**2, 0))
+    energy = np.sqrt(np.where(known, gx**2 + gy**2, 0))
     texture = box_means(energy, box, r, c) / np.maximum(box_shares(known, box, r, c), 1e-9)
-    if overview.valid.all():
+    if valid.all():
         return texture, np.ones(len(r))
-    return texture, ndimage.uniform_filter(overview.valid.astype(np.float64), box, mode="nearest")[r, c]
+    return texture, ndimage.uniform_filter(valid.astype(np.float64), box, mode="nearest")[r, c]
 
 
 _USUAL_SPACING, _USUAL_LOCAL_WINDOW, _LEAST_LOCAL_WINDOW = 200.0, 256, 64
