@@ -91,3 +91,9 @@ def test_dates_in_another_crs_have_tie_points_and_covariances_of_theirs(images):
         assert 0.3 < sigma[0] * 111e3 / sigma[1] < 4  # degrees, metres; the image was resampled
     shift = given[3].coreg.match(given[0]).shift
     assert named.fields[3].shift.dy == pytest.approx(shift.dy, abs=0.5 / 111e3)
+
+
+@pytest.mark.parametrize("model", ["lines", "plane", 3])
+def test_a_model_that_is_none_is_refused_before_anything_is_matched(images, model):
+    with pytest.raises(xcoreg.OptionError, match="choose from auto, translation"):
+        xcoreg.match_stack_local(images, model=model)
