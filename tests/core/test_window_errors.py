@@ -58,7 +58,7 @@ def test_nothing_is_said_of_single_windows():
     assert np.isnan(we.variance_by_windows(np.zeros((4, 25, 2)), layout(4, seen))).all()
 
 
-def test_variances_are_the_mean_of_both_estimates():
+def test_windows_count_twice_in_the_mean_of_both_estimates():
     ends = np.array(list(combinations(range(5), 2)))
     net = nw.Network(5, ends[:, 1], ends[:, 0], np.zeros(10, int), np.zeros((5, 0)))
     found = nw.adjust(net, np.zeros((10, 2)), np.broadcast_to(1e-4 * np.eye(2), (10, 2, 2)), np.ones(10, bool))
@@ -66,6 +66,6 @@ def test_variances_are_the_mean_of_both_estimates():
     assert we.with_window_errors(found, unknown) is found
     known = replace(found, images=np.eye(5)[..., None] * np.full(2, 3e-4))
     variance = unknown.copy()
-    variance[0] = 1e-4
+    variance[0], variance[1] = 24e-4, 0.0
     images = we.with_window_errors(known, variance).images
-    assert np.diagonal(images)[0] == pytest.approx([2e-4, 3e-4, 3e-4, 3e-4, 3e-4])
+    assert np.diagonal(images)[0] == pytest.approx([12e-4, 0.75e-4, 3e-4, 3e-4, 3e-4])

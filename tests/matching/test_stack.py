@@ -58,7 +58,7 @@ def test_neither_order_nor_chunks_nor_datum_matter(made, found):
 
 def test_a_date_of_another_place_is_refused_and_the_others_go_on():
     made = cube(6, (160, 160), clouds=0, strangers=(3,), seed=2)
-    with pytest.warns(CoregWarning, match="1 of 6 dates are not placed: 2020-02-22"):
+    with pytest.warns(CoregWarning, match="1 of 6 dates is not placed: 2020-02-22"):
         stack = xcoreg.match_stack(made.cube)
     assert [one.name for one in stack.refused] == ["2020-02-22"]
     assert np.abs(off(stack, made.shifts)).max() < 0.03
@@ -131,6 +131,11 @@ def test_new_dates_are_added_without_matching_the_old_ones(made, monkeypatch):
     assert np.abs(off(longer, made.shifts)).max() < 0.03
     assert set(longer.datum_dates) == set(short.names)  # old corrections do not jump
     assert np.abs(longer.shifts_px[:4] - short.shifts_px).max() < 0.02
+
+
+def test_a_stack_is_not_extended_by_strangers_alone(made, found):
+    with pytest.raises(OptionError, match="none of the images is a date of the stack"):
+        made.cube[:2].assign_coords(time=made.cube.time[:2] + np.timedelta64(999, "D")).coreg.extend_stack(found)
 
 
 def test_matches_grow_with_the_number_of_dates_not_with_its_square():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import xcoreg
@@ -48,6 +49,9 @@ def test_an_animation_has_a_frame_for_every_date(made, stack, tmp_path):
     xcoreg.plot.save_animation(tmp_path / "a.gif", made, fixed, size=64)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 5
+        frames = [np.asarray((image.seek(at), image.convert("L"))[1]) < 250 for at in range(5)]
+    # Frames have the same layout: the first row that both images cover does not move.
+    assert len({int(np.argmax(one.mean(1) > 0.5)) for one in frames}) == 1
     with pytest.raises(OptionError, match="GIF"):
         xcoreg.plot.save_animation(tmp_path / "a.png", made, fixed)
     with pytest.raises(OptionError, match="other names"):

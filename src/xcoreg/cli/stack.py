@@ -38,6 +38,8 @@ _WRITE = ("align_grid", "like", "resampling", "driver", "co", "force", "overwrit
 )
 @click.option("--datum", metavar="NAME", help="What stays in place instead: mean, or the name of a date.")
 @click.option("--fields", is_flag=True, help="Measure a field of shifts for each date, not one shift.")
+@click.option("--spacing", type=float, help="With --fields: distance between windows, px.  [default: half of a window]")
+@click.option("--model", type=click.Choice(shared.MODELS[:-1]), help="With --fields: model of each.  [default: auto]")
 @click.option("--pairs", type=click.Choice(["auto", "all"]), help="Which pairs of dates to match.  [default: auto]")
 @click.option("--max-pairs", type=click.IntRange(1), help="Pairs to match at most.  [default: 8 for each date]")
 @click.option(
@@ -49,7 +51,7 @@ _WRITE = ("align_grid", "like", "resampling", "driver", "co", "force", "overwrit
 @click.option("--images/--no-images", "write", default=True, help="Write the corrected dates, or the stack alone.")
 @click.option("--report/--no-report", default=False, help="Write a page of tables and figures.")
 @some_of(shared.write_options, _WRITE)
-@some_of(shared.local_options, (*_MATCH, *_WARP))
+@some_of(shared.local_options, _MATCH)
 @shared.console_options
 def stack(images: tuple[str, ...], out: str, console: Console, **options: Any) -> None:
     """Match all dates of a time series with each other and correct them together.

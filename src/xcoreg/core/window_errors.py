@@ -20,6 +20,7 @@ _PRIOR = 4.0  # degrees of freedom that the usual variance of all dates counts i
 _SOME = 2.0  # windows, by their weights, from which a date has a variance of its own
 _ROUNDS = 20
 _RIDGE = 1e-9
+_BY_WINDOWS, _LEAST_SHARE = 2 / 3, 1 / 4
 
 
 def places_by_window(net: Network, off: Floats, weight: Floats) -> Floats:
@@ -123,12 +124,14 @@ def _moments(places: Floats, layout: Layout, date: int, known: Bools) -> _Moment
 def with_window_errors(found: Adjustment, variance: Floats) -> Adjustment:
     """Covariances of errors of images by both estimates, for one network; variance (n, 2) by windows, NaN if unknown.
 
-    The variogram of what matchers state sees clouds and seasons, windows see strips and terrain: each is blind to
-    something, and their mean is never less than half of what the other one sees.
+    Estimates of a variance err by factors, so their logarithms are averaged; windows, which see the errors themselves,
+    count twice as much as the variogram of what matchers state. That sees clouds and seasons, windows see strips and
+    terrain: each is blind to something, and the result is never less than a quarter of what the other one sees.
     """
     if not np.isfinite(variance).any():
         return found
-    images, at = found.images / 2, np.arange(len(variance))
-    before = found.images[at, at]
-    images[at, at] += np.where(np.isfinite(variance), variance, before) / 2
-    return replace(found, images=images)
+    stated = np.maximum(np.einsum("aaj->aj", found.images), 1e-300)
+    by_windows = np.where(np.isfinite(variance), variance, stated)
+    mean = stated ** (1 - _BY_WINDOWS) * by_windows**_BY_WINDOWS
+    scale = np.sqrt(np.maximum(mean, _LEAST_SHARE * np.maximum(stated, by_windows)) / stated)
+    return replace(found, images=found.images * scale[:, None] * scale[None, :])

@@ -188,6 +188,8 @@ def match_stack(images: Any, reference: Any, options: StackOptions, previous: St
         raise OptionError(
             "dates of a stack are recognised by their names, and these have none: give times, assign_coords(time=...)"
         )
+    if previous is not None and not {one.name for one in given} & set(previous.names):
+        raise OptionError(f"none of the images is a date of the stack: its dates are {', '.join(previous.names[:3])}")
     old = {} if previous is None else _old_pairs(stack, previous)
     stack, table = search_pairs(stack, options, old)
     return build_stack(stack, given, table, options, previous)
@@ -301,7 +303,8 @@ def _check(fit: StackFit, options: StackOptions) -> None:
     if fit.refused:
         some = "; ".join(f"{one.name}: {one.reason}" for one in fit.refused[:5])
         more = f"; and {len(fit.refused) - 5} more" if len(fit.refused) > 5 else ""
-        text = f"{len(fit.refused)} of {len(fit.names)} dates are not placed: {some}{more}"
+        be = "is" if len(fit.refused) == 1 else "are"
+        text = f"{len(fit.refused)} of {len(fit.names)} dates {be} not placed: {some}{more}"
         if options.errors == "raise":
             raise MatchError(text)
         warn_user(text)

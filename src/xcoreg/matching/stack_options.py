@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
+from xcoreg.core.models import KINDS
 from xcoreg.errors import OptionError, is_integer, is_name, is_number, unknown_option
 
 _SMALLEST_WINDOW = 16
@@ -136,6 +137,7 @@ def check_stack_options(given: dict[str, Any], kind: type[_Checked]) -> _Checked
             raise unknown_option(name, known)
     options = kind(**given)
     _check_counts(options)
+    _check_model(getattr(options, "model", "auto"))
     if not is_name(options.contrast, ("same", "reversed", "any")):
         raise OptionError(f"contrast is {options.contrast!r}: choose from same, reversed, any")
     progress: Any = options.progress
@@ -149,6 +151,12 @@ def check_stack_options(given: dict[str, Any], kind: type[_Checked]) -> _Checked
     elif not isinstance(options.pairs, Sequence) or not len(options.pairs):
         raise OptionError(f"pairs is {options.pairs!r:.60}: give a list of pairs of dates, 'auto' or 'all'")
     return options
+
+
+def _check_model(model: Any) -> None:
+    names = ("auto", *KINDS)
+    if not (model in (*names, "polynomial") if isinstance(model, str) else hasattr(model, "fit")):
+        raise OptionError(f"model is {model!r:.60}: choose from {', '.join(names)}, or give an object with fit(...)")
 
 
 def _check_counts(options: StackOptions) -> None:

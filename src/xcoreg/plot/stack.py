@@ -118,7 +118,7 @@ def _draw_residuals(stack: StackFit) -> Any:
         t, r = pairs.target[kind], pairs.reference[kind]
         axes.scatter(np.r_[t, r], np.r_[r, t], marker=marker, s=16, color=colour)
     figure.colorbar(image, ax=axes, label="length of the residual, standard deviations")
-    axes.set_title("Residuals of pairs; crosses: outliers, dots: not matched")
+    axes.set_title("Residuals of pairs; crosses: outliers, dots: refused, white: not tried")
     _name_ticks(axes, stack)
     return figure
 
@@ -161,7 +161,7 @@ def _draw_network(stack: StackFit) -> Any:
     reach = 1.1 + 0.035 * max(map(len, labels))
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.axis("off")
-    text = "orange: outliers and refused dates; dotted: not matched"
+    text = "orange: outliers and refused dates; dotted: refused pairs"
     axes.set_title(f"{len(good)} of {len(pairs)} pairs accepted\n{text}", fontsize=10)
     figure.colorbar(made, ax=axes, label="length of the residual, standard deviations", shrink=0.7, pad=0.02)
     return figure
@@ -241,6 +241,10 @@ def _animate(path: str | Path, shown: list[list[Floats]], names: list[str], fps:
         images.append(axes.imshow(part[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest"))
         axes.set_title(title)
         axes.axis("off")
+    figure.suptitle(names[0])
+    for _ in range(2):  # the layout settles at the second drawing; later frames must not move
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     writer = require("matplotlib.animation", extra="plot").PillowWriter(fps=fps)
     with replacing(path) as temporary, writer.saving(figure, str(temporary), dpi=70):
         for name, *pair in zip(names, *shown, strict=True):

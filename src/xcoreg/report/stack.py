@@ -6,6 +6,7 @@ import math
 import os
 from pathlib import Path
 
+from xcoreg.core.matches import Status
 from xcoreg.errors import require
 from xcoreg.files import as_path, replacing
 from xcoreg.plot.stack import plot_stack
@@ -58,7 +59,7 @@ def _refused_pairs(stack: StackFit) -> str:
     bad = frame[~frame["accepted"]].head(_SHOWN)
     if bad.empty:
         return ""
-    reasons = bad["status"].where(~bad["outlier"], "contradicts the other pairs")
+    reasons = bad["status"].map(lambda name: Status[name].reason).where(~bad["outlier"], "contradicts the other pairs")
     columns = (bad["target"], bad["reference"], bad["dcol"], bad["drow"], bad["normalised"], reasons)
     rows = [
         [

@@ -167,8 +167,8 @@ class StackFit:
             time = np.datetime64("NaT", "ns")
         at = np.flatnonzero(times_of(tuple(one for one in self.dates if one.role == "date")) == time)
         if len(at) != 1:
-            some = ", ".join(self.names[:3])
-            raise OptionError(f"the stack has no date {wanted!r}; its {len(self.names)} dates are {some}, ...")
+            some = ", ".join(self.names[:3]) + ", ..." * (len(self.names) > 3)
+            raise OptionError(f"the stack has no date {wanted!r}; its {len(self.names)} dates are {some}")
         return int(at[0])
 
     def fit(self, name: Any) -> Coregistration:

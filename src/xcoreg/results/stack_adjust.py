@@ -176,7 +176,8 @@ def _bad_dates(
     for at in np.flatnonzero((good == 1) & (net.n > 2)) if len(dates) > 2 else ():
         own = found.used & ((net.target == at) | (net.reference == at))
         if pairs.n_ok[own].max() < _WINDOWS:
-            out[int(at)] = Status.NO_PEAK, f"one pair alone places it, with {pairs.n_ok[own].max()} windows that agree"
+            few = "1 window" if pairs.n_ok[own].max() == 1 else f"{pairs.n_ok[own].max()} windows that agree"
+            out[int(at)] = Status.NO_PEAK, f"one pair alone places it, with {few}"
     return out
 
 

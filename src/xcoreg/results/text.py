@@ -102,6 +102,7 @@ _NAMES = {
     "parallax": "polynomial, and shifts in proportion to the height",
     "lines": "plane, and splines along and across the track",
     "tps": "thin-plate spline",
+    "relative": "its own field less that of the date that stays",
 }
 
 

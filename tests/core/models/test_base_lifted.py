@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from xcoreg.core.models import HorizontalVertical, Translation, choose_heights, fit_model, model_from_dict
+from xcoreg.core.models.base import relative_to
 
 X, Y = (part.ravel() for part in np.meshgrid(np.arange(0.0, 900.0, 100.0), np.arange(0.0, 700.0, 100.0)))
 
@@ -79,3 +80,18 @@ def test_sharp_triangles_go_over_within_a_shorter_distance():
     assert model_from_dict(sharp.to_dict()) == sharp
     older = {name: value for name, value in linear.to_dict().items() if name != "sharp"}
     assert model_from_dict(older) == linear
+
+
+def test_a_relative_model_leads_there_and_back():
+    own, datum = (fit_model("affine", X, Y, 3.0 + size * X - 2e-3 * Y, size * Y) for size in (1e-3, -2e-3))
+    way = relative_to(own, datum)
+    dx, dy = way.predict(200.0, 300.0)
+    there, back = own.predict(200.0, 300.0), datum.predict(200.0 + dx, 300.0 + dy)
+    assert np.stack([dx + back[0], dy + back[1]]) == pytest.approx(np.stack(there), abs=1e-9)
+    assert model_from_dict(way.to_dict()) == way
+    assert way.extrapolates([5.0, 1e6], 5.0).tolist() == [False, True]
+
+
+def test_relative_shifts_are_a_shift_again():
+    own, datum = Translation(1.0, 2.0, cov=((1, 0), (0, 1))), Translation(0.5, 3.0, cov=((2, 0), (0, 2)))
+    assert relative_to(own, datum) == Translation(0.5, -1.0, cov=((3, 0), (0, 3)))

@@ -294,6 +294,67 @@ class Translation:
         return cls(float(mean[0]), float(mean[1]), cov=to_tuples(mean_cov))
 
 
+_ROUNDS = 8  # of the way back; fields change by some hundredths of the way at most, so that these are all digits
+
+
+@dataclass(frozen=True)
+class Relative(Horizontal):
+    """Correction of one image onto another: by its own model to the ground that both share, and back by the other's.
+
+    Relative corrections of images do not depend on the one that stays in place: models of two images onto a third one
+    lead from the first to the second as their own models do.
+
+    own, datum : Models of the image and of the one that stays, in one CRS, with independent errors.
+    """
+
+    kind: ClassVar[str] = "relative"
+
+    own: Model
+    datum: Model
+
+    @property
+    def scatter(self) -> Pairs:
+        """Scatter of tie points about the own model."""
+        return self.own.scatter
+
+    def _way(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Correction at map positions; a fixed number of rounds, so that it depends on no other position."""
+        x, y = broadcast(x, y)
+        dx, dy = own = self.own.predict(x, y)
+        for _ in range(_ROUNDS):
+            back = self.datum.predict(x + dx, y + dy)
+            dx, dy = own[0] - back[0], own[1] - back[1]
+        return dx, dy
+
+    def predict(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Correction (dx, dy) at map positions, CRS units."""
+        return self._way(x, y)
+
+    def predict_cov(self, x: ArrayLike, y: ArrayLike) -> Floats:
+        """Covariance (..., 2, 2) of the correction at map positions."""
+        x, y = broadcast(x, y)
+        dx, dy = self._way(x, y)
+        return np.asarray(self.own.predict_cov(x, y) + self.datum.predict_cov(x + dx, y + dy))
+
+    def extrapolates(self, x: ArrayLike, y: ArrayLike) -> Bools:
+        """Positions outside the tie points of either model."""
+        x, y = broadcast(x, y)
+        dx, dy = self._way(x, y)
+        return self.own.extrapolates(x, y) | self.datum.extrapolates(x + dx, y + dy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to JSON types."""
+        return {"kind": self.kind, "own": self.own.to_dict(), "datum": self.datum.to_dict()}
+
+
+def relative_to(own: Any, datum: Any) -> Any:
+    """Bring the model of an image into the datum in which the image of another model stays in place."""
+    if not (isinstance(own, Translation) and isinstance(datum, Translation)):
+        return Relative(own, datum)
+    cov = np.array(own.cov)[:2, :2] + np.array(datum.cov)[:2, :2]
+    return Translation(own.dx - datum.dx, own.dy - datum.dy, cov=to_tuples(cov), scatter=own.scatter)
+
+
 def with_shared_errors(model: Any, overlap: float, common: Floats) -> Any:
     """Widen the covariance of a model whose tie points share pixels, by a factor, and an error (2, 2), CRS units²."""
     if isinstance(model, FittedModel):

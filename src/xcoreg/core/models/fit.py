@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xcoreg.core import Bools, Floats
-from xcoreg.core.models.base import Degenerate, FitResult, FittedModel, Model, Pairs, Translation, broadcast, to_tuples
+from xcoreg.core.models.base import (
+    Degenerate,
+    FitResult,
+    FittedModel,
+    Model,
+    Pairs,
+    Relative,
+    Translation,
+    broadcast,
+    to_tuples,
+)
 from xcoreg.core.models.homography import Homography
 from xcoreg.core.models.leastsq import (
     FitPoints,
@@ -282,7 +292,8 @@ _CLASSES: tuple[Any, ...] = (
     Translation, Affine, Polynomial2, Polynomial3, Polynomial4, Spline, Piecewise, Homography, Rigid, Parallax, Lines,
     Regions,
 )  # fmt: skip
-_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical, "track": Track}
+_KINDS: dict[str, Any] = {**{one.kind: one for one in _CLASSES}, "lifted": HorizontalVertical}
+_KINDS |= {"track": Track, "relative": Relative}
 
 
 def model_from_dict(data: dict[str, Any]) -> Model:
@@ -292,6 +303,8 @@ def model_from_dict(data: dict[str, Any]) -> Model:
         raise ValueError(f"the model {kind!r} is unknown, known are {sorted(_KINDS)}")
     if kind == "track":
         return Track.of(data, model_from_dict(data["inner"]))
+    if kind == Relative.kind:
+        return Relative(model_from_dict(data["own"]), model_from_dict(data["datum"]))
     return _KINDS[kind].from_dict(data)  # type: ignore[no-any-return]
 
 
