@@ -57,8 +57,8 @@ DRAWN = {
 }
 
 BUDGETS = {
-    "files": 234,
-    "lines": 52_900,
+    "files": 235,
+    "lines": 53_600,
     "docstring / code": 0.45,
     "code lines a file, most": 300,
     "code lines a function, most": 50,
@@ -175,7 +175,7 @@ def test_a_shift_takes_a_short_way(monkeypatch):
     calls = importlib.import_module("calls")
     images = pair(calls.SHAPE, shift=(1.25, -0.5), seed=1)
     counts = calls.counts(calls.record(lambda: images.tgt.coreg.shift_to(images.ref)))
-    assert counts["files"] <= 42
+    assert counts["files"] <= 43
     assert counts["changes"] <= 142
 
 

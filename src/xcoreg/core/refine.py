@@ -18,6 +18,7 @@ import numpy as np
 from scipy import fft
 
 from xcoreg.core import Bools, Floats, Ints, Spectra, weights as weighting
+from xcoreg.core.changes import change_weights, displaced, edges_removed, share_removed, windows_with_changes
 from xcoreg.core.drift import NO_PATTERN, Pattern, left_over, round_covariance, without_drift
 from xcoreg.core.fade import fade, fade_frame, standardise, window_sums, without_mean
 from xcoreg.core.phase import Modes, forward, inverse, modes_for, ramps, shift_pixels
@@ -139,7 +140,7 @@ def refine(
     aligned = Aligned.of(_shift_target(pair, rest), pair.ref, pair.weight)
     columns["uneven"] = weighting.unevenness(aligned.cells)
     _allow_for_uneven_noise(pair, rest, columns)
-    changed = weighting.windows_with_changes(aligned.cells)
+    changed = windows_with_changes(aligned.cells)
     alike = (columns["uneven"] <= _UNEVEN) & (np.hypot(*(rest - columns["drift"] - peak).T) <= _LEFT) & ~changed
     columns["evidence"][:, -1] = alike & (np.hypot(*columns["drift"].T) <= _NEAR_DRIFT)
     _reweight(pair, rest, aligned, columns, np.flatnonzero(changed if skip is None else changed & ~skip))
@@ -304,8 +305,8 @@ def _reweight(pair: _Pair, rest: Floats, aligned: Aligned, columns: dict[str, Fl
         tgt, ref = _pixels(some, rest[index])
         aligned.put(index, tgt, ref)
         difference = _difference(some, rest[index], tgt, ref)
-        weight = weighting.change_weights(difference, ref + tgt, some.weight)
-        edges = weighting.edges_removed(weight, ref + tgt)
+        weight = change_weights(difference, ref + tgt, some.weight)
+        edges = edges_removed(weight, ref + tgt)
         if edges.any():
             back = index[edges]
             rest[back] = before["rest"][back]
@@ -343,9 +344,9 @@ def _windows_to_reweight(aligned: Aligned, index: Ints) -> Ints:
         return index
     ref, tgt, weight = aligned.ref[index], aligned.tgt[index], aligned.weight
     difference, both = ref - tgt, ref + tgt
-    weight = weighting.change_weights(difference, both, weight if len(weight) == 1 else weight[index])
-    some = np.flatnonzero(weighting.share_removed(difference, weight) > _WORTH)
-    return index[some[~weighting.displaced(difference[some], both[some], 1 - weight[some])]]
+    weight = change_weights(difference, both, weight if len(weight) == 1 else weight[index])
+    some = np.flatnonzero(share_removed(difference, weight) > _WORTH)
+    return index[some[~displaced(difference[some], both[some], 1 - weight[some])]]
 
 
 def _difference(pair: _Pair, rest: Floats, tgt: Floats, ref: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Weights, steps and covariances of the sub-pixel refinement, and weights of pixels that changed between the images.
+"""Weights, steps and covariances of the sub-pixel refinement.
 
 Weights are constant along a ring of the Fourier plane, so the normal equations need only sums over rings of products of
 residual and gradients. A step adds gradients to the residual: the sums after it follow from those before it, and steps
@@ -13,116 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xcoreg.core import Bools, Floats, Spectra
+from xcoreg.core import Floats, Spectra
 from xcoreg.core.matches import symmetric
 from xcoreg.core.phase import Modes, inverse, modes_for
-from xcoreg.core.quality import Cells, box_sum
-
-# Pixels have changed where their neighbourhood differs by so many times the typical energy; its side, px.
-_CHANGED, _BOX = 4.0, 5
-# Cells may have changed that differ by so many times the typical energy; share of all at which pixels are checked.
-_SUSPECT, _SHARE = 3.0, 2e-3
-_EDGES = 0.6  # share of the scene's edges to be left, in units of the share of pixels that are
-# Side of blocks that may be displaced within a window, and by how much, in steps of 2 px.
-_LOCAL, _MOST_LOCAL = 24, 0.75
-# Share of a difference that such shifts explain from which on it is a field; scale of that in half of the blocks.
-_DISPLACED, _MEDIAN = 0.55, 1.5
-_STRIDE = 4  # the typical energy is measured at every fourth pixel
-
-
-def windows_with_changes(cells: Cells) -> Bools:
-    """Windows in which some cells differ so much more than is typical that pixels have to be checked: -> (n,) bool."""
-    n = len(cells.a)
-    mean_difference, roughness = cells.mean_difference().reshape(n, -1), cells.roughness().reshape(n, -1)
-    limit = _SUSPECT * np.maximum(_typical(mean_difference, roughness), 1e-12)
-    excess = np.maximum(mean_difference - limit[:, None].astype(np.float32), 0)
-    return np.asarray(excess.sum(1) > _SHARE * mean_difference.sum(1))
-
-
-def change_weights(difference: Floats, both: Floats, mask: Floats) -> Floats:
-    """Weight of every pixel (n, rows, cols): 1, less where the neighbourhood differs far more than is typical.
-
-    The typical difference is measured where the scene has texture: next to calm water all land would look changed.
-    """
-    energy, squares = difference * difference, mask * mask
-    local = box_sum(energy, _BOX) / np.maximum(box_sum(squares, _BOX), 1e-3 * _BOX**2)
-    roughness = np.zeros_like(both)
-    np.subtract(both[:, 1:], both[:, :-1], out=roughness[:, 1:])
-    roughness *= roughness
-    across = both[:, :, 1:] - both[:, :, :-1]
-    across *= across
-    roughness[:, :, 1:] += across
-    roughness = np.where(mask[:, ::_STRIDE, ::_STRIDE] > 0, box_sum(roughness, _BOX, _STRIDE), 0)
-    n = len(local)
-    typical = _typical(local[:, ::_STRIDE, ::_STRIDE].reshape(n, -1), roughness.reshape(n, -1))
-    limit = (_CHANGED * np.maximum(typical, 1e-12)).astype(np.float32)
-    return np.asarray(np.minimum(1, limit[:, None, None] / np.maximum(local, 1e-12)))
-
-
-def edges_removed(weight: Floats, both: Floats) -> Bools:
-    """Windows (n,) whose weights (n, rows, cols) remove edges of the scene rather than areas that have changed.
-
-    Images of few values, masks or classes, differ along edges alone: what is left is a copy at a whole pixel.
-    """
-    rough = np.diff(both[:, 1:], axis=2) ** 2
-    rough += np.diff(both[:, :, 1:], axis=1) ** 2
-    weight, n = weight[:, 1:, 1:], len(both)
-    left = np.vecdot(rough.reshape(n, -1), weight.reshape(n, -1)) / np.maximum(rough.sum((1, 2)), 1e-30)
-    return np.asarray(left < _EDGES * weight.mean((1, 2)))
-
-
-def share_removed(difference: Floats, weight: Floats) -> Floats:
-    """Share (n,) of the energy of the difference (n, rows, cols) that the weights remove."""
-    n = len(difference)
-    energy = (difference * difference).reshape(n, -1)
-    return np.asarray(1 - np.vecdot(energy, weight.reshape(n, -1)) / np.maximum(energy.sum(1), 1e-30))
-
-
-def displaced(difference: Floats, both: Floats, removed: Floats) -> Bools:
-    """Windows (n,) whose difference is that of a field which varies within them."""
-    return displaced_share(difference, both, removed) > _DISPLACED
-
-
-def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats:
-    """Share (n,) of a difference (n, rows, cols) that short shifts of blocks explain.
-
-    Of what is removed, or in half of all blocks if that is less: a field that varies within a window moves most of
-    it, what leans or has changed a part.
-    """
-    if not len(both) or min(both.shape[1:]) < 2 * _LOCAL:
-        return np.zeros(len(both))
-    d, scene, weight = (_coarse(part) for part in (difference, both, removed))
-    x, y = (scene[:, 1:-1, 2:] - scene[:, 1:-1, :-2]) / 4, (scene[:, 2:, 1:-1] - scene[:, :-2, 1:-1]) / 4
-    d, weight = d[:, 1:-1, 1:-1], weight[:, 1:-1, 1:-1]
-    pairs = (x, x), (x, y), (y, y), (d, x), (d, y), (d, d), (weight * d, d)
-    xx, xy, yy, dx, dy, dd, wdd = (_block_sums(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
-    det = np.maximum(xx * yy - xy**2, 1e-30)
-    move = np.stack([yy * dx - xy * dy, xx * dy - xy * dx]) / det
-    explained = (move[0] * dx + move[1] * dy) * (np.hypot(*move) < _MOST_LOCAL)
-    of_removed = wdd / np.maximum(dd, 1e-30)
-    share = (explained * of_removed).sum(1) / np.maximum((dd * of_removed).sum(1), 1e-30)
-    return np.asarray(np.minimum(share, _MEDIAN * np.median(explained / np.maximum(dd, 1e-30), axis=1)))
-
-
-def _coarse(images: Floats) -> Floats:
-    """Sum images (n, rows, cols) over 2 x 2 px, and smooth: moves of about a pixel become linear."""
-    rows, cols = (size // 2 * 2 for size in images.shape[1:])
-    out = images[:, :rows, :cols]
-    out = out[:, ::2] + out[:, 1::2]
-    out = out[:, :, ::2] + out[:, :, 1::2]
-    out = out[:, 2:] + out[:, :-2] + 2 * out[:, 1:-1]
-    return np.asarray(out[:, :, 2:] + out[:, :, :-2] + 2 * out[:, :, 1:-1])
-
-
-def _typical(local: Floats, roughness: Floats) -> Floats:
-    """Median (n,) of differences (n, positions) over the rougher half of each window."""
-    at = np.arange(len(local))
-    count = (roughness > 0).sum(1)
-    middle = np.minimum(roughness.shape[1] - count + count // 2, roughness.shape[1] - 1)
-    half = np.sort(roughness, axis=1)[at, middle][:, None]
-    some = np.where(roughness >= half, local, np.inf)
-    return np.asarray(np.sort(some, axis=1)[at, np.isfinite(some).sum(1) // 2])
-
+from xcoreg.core.quality import Cells, block_sums
 
 # Smallest standard deviation of a shift, px, whatever the number of windows: the remaining effect of aliasing.
 SYSTEMATIC = 4e-4
@@ -314,15 +208,15 @@ def spread_of_blocks(
     planes = _without_contrast(mean, residual, modes), slope_x, slope_y
     images = [inverse(modes.plane(weight * part), modes.shape) for part in planes]
     scores = [images[0] * slope for slope in images[1:]]
-    parts = [_block_sums(score) for score in scores]
+    parts = [block_sums(score, _BLOCK) for score in scores]
     side = max(min(modes.shape) // _COARSE, _BLOCK)
     nested = side % _BLOCK == 0  # they are then blocks of blocks
-    coarse = [_block_sums(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
+    coarse = [block_sums(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
     bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
     with np.errstate(all="ignore"):
         fine = np.maximum(_spread(parts, bread, cov), _spread(coarse, bread, cov)) / _OF_NOISE
         sums = [_sum_parts(part) for part in parts]
-        own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
+        own = [_sum_parts(block_sums(slope * slope, _BLOCK)) for slope in images[1:]]
         step, uneven = _torn(sums, own)
         torn = 1 + step / np.trace(cov, axis1=1, axis2=2)
     fine, torn = np.clip(np.nan_to_num(np.stack([fine, torn]), nan=1.0, posinf=1.0), 1, None)
@@ -373,16 +267,6 @@ def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
     middle = symmetric(*(np.vecdot(a, b) for a, b in ((across, across), (across, down), (down, down))))
     spread = bread @ middle @ bread * count / max(count - 1, 1)
     return np.asarray(np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2))
-
-
-def _block_sums(images: Floats, side: int = _BLOCK) -> Floats:
-    """Sum images over square blocks, (n, rows, cols)."""
-    n, rows, cols = images.shape
-    full = rows // side
-    down = images[:, : full * side].reshape(n, full, side, cols).sum(2)  # far faster than `reduceat` along rows
-    if full * side < rows:
-        down = np.concatenate([down, images[:, full * side :].sum(1, keepdims=True)], axis=1)
-    return np.asarray(np.add.reduceat(down, np.arange(0, cols, side), axis=2), np.float64)
 
 
 def _sum_parts(blocks: Floats) -> Floats:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from xcoreg.core.changes import change_weights, displaced_share, share_removed, windows_with_changes
 from xcoreg.core.quality import Cells, smooth
-from xcoreg.core.weights import change_weights, displaced_share, share_removed, windows_with_changes
 
 
 def drawn(n=6, size=64, noise=0.05, seed=0):
