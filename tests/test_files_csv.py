@@ -55,3 +55,10 @@ def test_what_is_no_table_is_refused(tmp_path, text, message):
 def test_no_file(tmp_path):
     with pytest.raises(NoSuchFile, match="does not exist"):
         read_csv(tmp_path / "no.csv")
+
+
+@pytest.mark.parametrize("header", ["x, x,y", "a,b,a ", " id,id,z"])
+def test_a_column_named_twice_is_refused(header, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{header}\n1,2,3\n")
+    with pytest.raises(OptionError, match="twice"):
+        read_csv(tmp_path / "a.csv")

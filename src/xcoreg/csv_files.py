@@ -39,7 +39,10 @@ def read_csv(path: AnyPath, *, header: bool = True, spaces: bool = False) -> pd.
     for name in table.columns:
         table[name] = table[name].str.strip()
     table.attrs["comments"] = [line for line in lines if line.startswith("#")]
-    return table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+    table = table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+    if not table.columns.is_unique:
+        raise OptionError(f"{path} names the column {table.columns[table.columns.duplicated()][0]!r} twice: rename one")
+    return table
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from dask.utils import SerializableLock
 
+from xcoreg.cli import console
 from xcoreg.cli.console import ConsoleCommand
 from xcoreg.cli.options import console_options
 from xcoreg.errors import LowSupport, MatchError, NoOverlap, NotGeoreferenced, OptionError
@@ -206,3 +207,17 @@ def test_a_signal_leaves_no_lock_locked(number, when, usual_signals):
     assert "interrupted: unfinished outputs were not written" in result.output
     assert "went" not in result.output
     assert inner.lock.acquire(timeout=0.01)
+
+
+def test_a_compiled_module_that_loads_is_not_interrupted():
+    """Its own code may swallow the interrupt, print it in many lines, and leave a module that is half made."""
+
+    class ExtensionFileLoader:
+        def exec_module(self):
+            return console._must_not_be_interrupted(sys._getframe())
+
+    ExtensionFileLoader.exec_module.__code__ = ExtensionFileLoader.exec_module.__code__.replace(
+        co_qualname="ExtensionFileLoader.exec_module"
+    )
+    assert ExtensionFileLoader().exec_module()
+    assert not console._must_not_be_interrupted(sys._getframe())

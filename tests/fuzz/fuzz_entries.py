@@ -16,8 +16,10 @@ import numpy as np
 import rasterio
 from click.testing import CliRunner
 from fuzz_inputs import ODD, bytes_of, image_of, options_of, tree_of
+from fuzz_structure import add_sidecars, odd_block, path_of, swapped, table_of, tiff_of
 
 import xcoreg
+from xcoreg import arosics
 from xcoreg.cli import cli
 
 Entry = Callable[[random.Random, Path], Any]
@@ -106,8 +108,27 @@ def _damaged(rng: random.Random, folder: Path, *names: str) -> Path:
             shutil.copyfile(path, folder / path.name)
     beside = [source, *(path for path in source.parent.glob(f"{source.stem}.*") if path.suffix in (".hdr", ".xml"))]
     wrong = rng.choice(beside)
-    (folder / wrong.name).write_bytes(bytes_of(rng, wrong.read_bytes()))
+    data, kind = wrong.read_bytes(), rng.random()
+    if wrong.suffix == ".tif" and kind < 0.5:
+        made = tiff_of(rng, data)
+    elif wrong.suffix in (".csv", ".points") and kind < 0.5:
+        made = table_of(rng, data.decode())
+    elif wrong.suffix == ".geojson" and kind < 0.5:
+        made = json.dumps(swapped(rng, json.loads(data))).encode()
+    else:
+        made = bytes_of(rng, data)
+    (folder / wrong.name).write_bytes(made)
     return folder / source.name
+
+
+def _computed(image: Any) -> None:
+    """Compute what a user would; what goes wrong with the user's own blocks then is dask's to report."""
+    if getattr(image, "size", 1e9) >= 1e7:
+        return
+    layers = getattr(image.__dask_graph__(), "layers", ())
+    own = any(str(name).startswith(odd_block.__name__) for name in layers)
+    with contextlib.suppress(*([Exception] if own else [])):
+        image.compute()
 
 
 def _open_raster(rng: random.Random, folder: Path) -> Any:
@@ -117,9 +138,12 @@ def _open_raster(rng: random.Random, folder: Path) -> Any:
         if rng.random() < 0.7
         else options_of(rng, {"band": [1], "chunks": ["auto", 64], "variable": [], "nodata": [0]})
     )
-    image = xcoreg.open_raster(path, **options)
-    if image.size < 1e7:
-        image.coreg.match(scene().ref)
+    if path.suffix == ".tif":
+        add_sidecars(rng, path)
+    image = xcoreg.open_raster(path if rng.random() < 0.9 else path_of(rng, path), **options)
+    if getattr(image, "size", 1e9) < 1e7:
+        xcoreg.apply(image, image.coreg.match(scene().ref), force=True)
+        xcoreg.write_raster(image, folder / rng.choice(["o.tif", "o.nc", "o.png", "o.bsq"]))
 
 
 def _zarr(rng: random.Random, folder: Path) -> Any:
@@ -177,7 +201,7 @@ def _load_fit(rng: random.Random, folder: Path) -> Any:
     if rng.random() < 0.3:
         path.write_bytes(bytes_of(rng, source.read_bytes()))
     else:
-        path.write_text(json.dumps(tree_of(rng, json.loads(source.read_text()))))
+        path.write_text(json.dumps(rng.choice([tree_of, swapped])(rng, json.loads(source.read_text()))))
     read = xcoreg.load_fit(path)
     repr(read), read.summary(), read._repr_html_()
     xcoreg.apply(scene().tgt, read, force=True)
@@ -235,7 +259,8 @@ def _batch(rng: random.Random, folder: Path) -> Any:
     files = SAMPLES
     for name in ("a.tif", "a.png"):
         shutil.copyfile(files[name], folder / name)
-    (folder / "batch.csv").write_bytes(bytes_of(rng, files["batch.csv"].read_bytes()))
+    table = files["batch.csv"].read_bytes()
+    (folder / "batch.csv").write_bytes(rng.choice([bytes_of(rng, table), table_of(rng, table.decode())]))
     out = folder / "out"
     if rng.random() < 0.5:
         (out / "scenes").mkdir(parents=True)
@@ -247,7 +272,7 @@ def _batch(rng: random.Random, folder: Path) -> Any:
             "signature": "",
             "bytes": 3,
         }
-        (out / "scenes" / "one.json").write_text(json.dumps(tree_of(rng, record)))
+        (out / "scenes" / "one.json").write_text(json.dumps(rng.choice([tree_of, swapped])(rng, record)))
     options = (
         {}
         if rng.random() < 0.6
@@ -285,8 +310,7 @@ def _apply(rng: random.Random, folder: Path) -> Any:
     out = xcoreg.apply(
         image, rng.choice([fit(), field_fit()]), **(options_of(rng, _APPLYING) if rng.random() < 0.7 else {})
     )
-    if getattr(out, "size", 1e9) < 1e7:
-        out.compute()
+    _computed(out)
 
 
 def _warp_to(rng: random.Random, folder: Path) -> Any:
@@ -294,8 +318,7 @@ def _warp_to(rng: random.Random, folder: Path) -> Any:
     out = xcoreg.warp_to(
         tgt, scene().ref, **{"window": 48, "spacing": 60, **options_of(rng, _MATCHING | _LOCAL | _APPLYING)}
     )
-    if hasattr(out, "size") and out.size < 1e7:
-        out.compute()
+    _computed(out)
 
 
 def _write_raster(rng: random.Random, folder: Path) -> Any:
@@ -383,9 +406,36 @@ def _cli(rng: random.Random, folder: Path) -> Any:
     assert {path: path.read_bytes() for path in before} == before, line
 
 
+_OF_AROSICS: dict[str, list[Any]] = {
+    "ws": [(64, 64)], "window_size": [(64, 64)], "wp": [(301000, 5899000)], "max_shift": [5], "max_iter": [5],
+    "nodata": [(0, 0)], "r_b4match": [1], "s_b4match": [1], "fmt_out": ["GTIFF"], "path_out": [], "align_grids": [True],
+    "match_gsd": [True], "out_gsd": [20], "resamp_alg_calc": ["cubic"], "footprint_poly_ref": [],
+    "mask_baddata_ref": [], "CPUs": [1], "data_corners_ref": [], "force_quadratic_win": [True], "v": [False],
+    "q": [True], "clipextent": [], "target_xyGrid": [], "out_crea_options": [["COMPRESS=LZW"]],
+}  # fmt: skip
+
+
+def _arosics(rng: random.Random, folder: Path) -> Any:
+    """Classes with the names of AROSICS."""
+    images = [image_of(rng, one) if rng.random() < 0.2 else one for one in (scene().ref, scene().tgt)]
+    options = {"q": True, **options_of(rng, _OF_AROSICS)}
+    with contextlib.chdir(folder):
+        if rng.random() < 0.6:
+            job: Any = arosics.COREG(*images, **options)
+            job.calculate_spatial_shifts()
+        else:
+            several = {"window_size": (48, 48)} | {
+                name: one for name, one in options.items() if name not in ("ws", "wp")
+            }
+            job = arosics.COREG_LOCAL(*images, rng.choice([60, 60, 60, None, "x", 0, -1, 1e9, 1j, [60]]), **several)
+            len(job.CoRegPoints_table)
+        job.correct_shifts()
+
+
 ENTRIES: dict[str, Entry] = {
     "open_raster": _open_raster, "load_fit": _load_fit, "read_gcps": _read_gcps, "fit_gcps": _fit_gcps,
     "parse_crs": _parse_crs, "Corners": _corners, "batch": _batch, "points": _points, "world_file": _world_file,
     "match": _match, "match_local": _match_local, "apply": _apply, "warp_to": _warp_to, "write_raster": _write_raster,
     "command_line": _cli, "zarr": _zarr, "polygons": _polygons, "stack_file": _stack_file, "stack": _stack,
+    "arosics": _arosics,
 }  # fmt: skip

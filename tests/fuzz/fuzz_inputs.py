@@ -7,10 +7,12 @@ import copy
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from fuzz_structure import odd_array, odd_blocks, odd_names
 from rioxarray.exceptions import RioXarrayError
 
 from xcoreg.errors import NoOverlap, OptionError
@@ -21,7 +23,11 @@ ODD = [
     2**31, 2**63, 10**30, "", " ", "junk", "auto", "nan", "1", "../x", "a\0b", "\ud800", "é" * 3, "x" * 300,
     [], [1], [1, 2], [1, 2, 3], [[1, 2], [3, 4]], (), (0, 0), (1, 1), (-5, 7), (1e9, 1e9), {}, {"a": 1}, {1: 2},
     set(), b"x", object(), 1j, np.float32(2), np.int64(7), np.array([1.0, 2.0]), np.zeros((0, 3)),
-    np.datetime64("2024-01-01"), slice(None),
+    np.datetime64("2024-01-01"), slice(None), np.ma.masked, np.array("x"), np.array([], "U1"), np.str_("y"),
+    np.void(b"ab"), {"a": {"b": [1]}}, [None], [np.nan], ("é", "\ud800"), 2**80, -0.0, np.timedelta64(1, "s"),
+    np.datetime64("NaT"), np.float16(1), np.longdouble(1), xr.DataArray([1, 2]), Path("/x"), range(10**12),
+    b"\xff", iter([]), "\0", "{,}", "<a>&", "=cmd()", "1e5", NotImplemented, ..., '{"features":[{}]}', "PROJCS[",
+    [[1, 2], [3]], np.ma.array([1, 2], mask=[1, 0]), np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
 ]  # fmt: skip
 _TEXTS = [
     "nan",
@@ -156,6 +162,39 @@ def _other_crs(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
 def _odd_attributes(rng: random.Random, image: xr.DataArray) -> xr.DataArray:
     names = ["_FillValue", "scale_factor", "add_offset", "units", "grid_mapping", "long_name", "band_tags", "scales"]
     names += ["transform", "crs", "valid_range", "missing_value", "nodata", "STATISTICS_MEAN", "wavelength", "xcoreg"]
+    names += [
+        "offsets",
+        "coordinates",
+        "nodatavals",
+        "dtype",
+        "chunksizes",
+        "preferred_chunks",
+        "source",
+        "gdal",
+        "gcps",
+    ]
+    names += [
+        "_Unsigned",
+        "AREA_OR_POINT",
+        "description",
+        "GeoTransform",
+        "spatial_ref",
+        "crs_wkt",
+        "filters",
+        "shards",
+    ]
+    names += [
+        "rasterio_dtype",
+        "flag_values",
+        "standard_name",
+        "zlib",
+        "fill_value",
+        "bounds",
+        "res",
+        5,
+        None,
+        ("a", 1),
+    ]
     changed = image.assign_attrs({rng.choice(names): rng.choice(ODD) for _ in range(rng.choice([1, 2, 3]))})
     if rng.random() < 0.5:
         changed.encoding |= {rng.choice(names): rng.choice(ODD)}
@@ -222,6 +261,7 @@ def _as_dataset(rng: random.Random, image: xr.DataArray) -> Any:
 
 
 _CHANGES = (_other_type, _other_gain, _constant, _missing, _tiny, _chunked, _elsewhere, _other_crs, _odd_attributes)
+_CHANGES += (odd_blocks, odd_array, odd_names)
 _CHANGES += (_more_axes, _other_names, _strided, _odd_coordinates, _repeated, _tiny_chunks, _read_only, _failing_chunk)
 
 
@@ -241,7 +281,7 @@ def image_of(rng: random.Random, image: xr.DataArray) -> Any:
     changes = rng.choices(_CHANGES, k=rng.choice([1, 1, 2, 3]))
     if rng.random() < 0.07:
         changes.append(_as_dataset)
-    for change in sorted(changes, key=(_tiny_chunks, _failing_chunk).__contains__):
+    for change in sorted(changes, key=(_tiny_chunks, _failing_chunk, odd_blocks).__contains__):
         with contextlib.suppress(*_NOT_TOGETHER):
             image = change(rng, image)  # changes that do not go together leave it as it is
     return image

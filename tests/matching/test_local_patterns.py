@@ -88,14 +88,17 @@ def test_small_windows_do_not_answer_where_a_pattern_tears_large_ones(seed):
 
 
 def test_fields_that_curve_within_windows_have_honest_points():
-    field = simulate.smooth_field((640, 640), amplitude=15, turns=0.25, seed=2)
-    pair = simulate.pair((640, 640), shift=field, snr_db=25, seed=2)
-    fit = pair.tgt.coreg.match_local(pair.ref, window=128, spacing=96)
-    points = fit.points.take(fit.points.ok)
-    error = np.stack([points.dcol, points.drow], -1) - np.stack(field(points.row, points.col), -1)
-    linear = np.linalg.inv([[10.0, 0.0], [0.0, -10.0]])
-    inside = np.einsum("ni,nij,nj->n", error, np.linalg.inv(linear @ points.cov @ linear.T), error) < 5.99
-    assert inside.mean() > 0.85
+    """Of four fields together: which windows are asked again hangs on the last digits, and moves a few by 0.007 px."""
+    linear, inside = np.linalg.inv([[10.0, 0.0], [0.0, -10.0]]), []
+    for seed in range(1, 5):
+        field = simulate.smooth_field((640, 640), amplitude=15, turns=0.25, seed=seed)
+        pair = simulate.pair((640, 640), shift=field, snr_db=25, seed=seed)
+        points = pair.tgt.coreg.match_local(pair.ref, window=128, spacing=96).points
+        points = points.take(points.ok)
+        error = np.stack([points.dcol, points.drow], -1) - np.stack(field(points.row, points.col), -1)
+        inside.append(np.einsum("ni,nij,nj->n", error, np.linalg.inv(linear @ points.cov @ linear.T), error) < 5.99)
+    assert len(np.concatenate(inside)) >= 140
+    assert np.concatenate(inside).mean() > 0.85
 
 
 def test_a_mask_that_hides_everything_is_a_status_and_no_warning_of_numpy():

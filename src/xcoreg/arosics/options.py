@@ -70,18 +70,20 @@ def _is_size(value: Any) -> bool:
     return is_number(value) or numbers_of(value, 2) is not None
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def _is_pair(value: Any, good: Callable[[Any], bool] = is_number) -> bool:
-    return (
-        isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(one is None or good(one) for one in value)
-    )
+    return _is_list(value) and len(value) == 2 and all(one is None or good(one) for one in value)
 
 
 def _is_grid(value: Any) -> bool:
-    return isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(numbers_of(one, 2) for one in value)
+    return _is_list(value) and len(value) == 2 and all(numbers_of(one, 2) for one in value)
 
 
 def _are_corners(value: Any) -> bool:
-    several = isinstance(value, Sequence | np.ndarray) and 3 <= len(value) <= _MOST_CORNERS
+    several = _is_list(value) and 3 <= len(value) <= _MOST_CORNERS
     return several and (
         all(numbers_of(one, 2) for one in value) or (len(value) % 2 == 0 and all(map(is_number, value)))
     )
@@ -148,7 +150,7 @@ def attribute(options: dict[str, Any], name: str, owner: str) -> Any:
 
 def _two(nodata: Any) -> Any:
     """Nodata values of both images; one number is that of both."""
-    return nodata if isinstance(nodata, Sequence | np.ndarray) else (nodata, nodata)
+    return nodata if _is_list(nodata) else (nodata, nodata)
 
 
 def _window(options: dict[str, Any]) -> int | tuple[int, int] | None:

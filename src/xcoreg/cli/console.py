@@ -154,12 +154,17 @@ _OF_LOCKS = ("contextlib", "dask.utils", "xarray.backends.locks", "xarray.backen
 
 
 def _must_not_be_interrupted(frame: FrameType | None) -> bool:
-    """Whether a destructor runs, where the interpreter ignores exceptions, or a lock is being taken or released."""
+    """Whether a destructor runs, where the interpreter ignores exceptions, or a lock is being taken or released.
+
+    Compiled modules that are interrupted while they load print what they like, and may be unusable.
+    """
     depth = 0
     while frame is not None:
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__")
         # Farther up, entering and leaving may be long work.
         if name == "__del__" or (depth < 4 and name in _LOCKING and module in _OF_LOCKS):
+            return True
+        if frame.f_code.co_qualname.startswith("ExtensionFileLoader."):
             return True
         frame, depth = frame.f_back, depth + 1
     return False

@@ -269,7 +269,10 @@ def without_rpcs(found: Mapping[str, Any]) -> dict[str, Any]:
 def shift_rpcs(rpcs: Mapping[str, str], dcol: float, drow: float) -> dict[str, str]:
     """RPCs, as tags of GDAL, of an image whose georeference moves by (dcol, drow) px."""
     moved = {"SAMP_OFF": dcol, "LINE_OFF": drow}
-    return {key: f"{float(text) - moved[key]:.12g}" if key in moved else text for key, text in rpcs.items()}
+    try:
+        return {key: f"{float(text) - moved[key]:.12g}" if key in moved else text for key, text in rpcs.items()}
+    except (TypeError, ValueError):
+        raise OptionError(f"the RPCs have no numbers as {' and '.join(moved)}: remove or repair them") from None
 
 
 def without_statistics(tags: Mapping[str, Any]) -> dict[str, Any]:

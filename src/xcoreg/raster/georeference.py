@@ -280,8 +280,10 @@ def _transform_texts(image: DataArray) -> Iterator[tuple[str, Any]]:
         yield "GeoTransform", str(text).split() if isinstance(text, str) else text
     for key in TRANSFORM_ATTRS:
         value = image.attrs.get(key)
-        if value is not None:
-            yield f"attrs[{key!r}]", _NUMBER.findall(value) if isinstance(value, str) else np.ravel(value)
+        if isinstance(value, str):
+            yield f"attrs[{key!r}]", _NUMBER.findall(value)
+        elif isinstance(value, list | tuple | np.ndarray):
+            yield f"attrs[{key!r}]", np.ravel(value)
 
 
 def moved_attrs(attrs: Mapping[Any, Any], transform: Any) -> dict[Any, Any]:

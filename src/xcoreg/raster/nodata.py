@@ -16,7 +16,7 @@ import shapely
 from rasterio.features import geometry_mask
 from scipy import ndimage
 
-from xcoreg.errors import OptionError
+from xcoreg.errors import OptionError, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,8 +117,13 @@ def _numbers(value: Any) -> list[float | int]:
             int(each) if each.is_integer() and "." not in part else each
             for each, part in zip(found, parts, strict=True)
         ]
-    numbers = np.ravel(np.asarray([] if value is None else value))
+    numbers = np.ravel(np.asarray([] if value is None or not (is_number(value) or _is_list(value)) else value))
     return list(numbers.tolist()) if numbers.dtype.kind in "iuf" else []
+
+
+def _is_list(value: Any) -> bool:
+    """Whether the value of an attribute is a list, as files have them: a range may have no end."""
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def band_markers(image: DataArray) -> tuple[float | int | None, ...]:
@@ -127,16 +132,17 @@ def band_markers(image: DataArray) -> tuple[float | int | None, ...]:
         return ()
     listed: Any = image.attrs.get("nodatavals")
     stored: Any = image.attrs.get("_FillValue")
-    if listed is None and np.size(stored) > 1:
+    several = _is_list(stored) and np.size(stored) > 1
+    if listed is None and several:
         listed = stored
-    markers = tuple(_marker(value) for value in (listed if isinstance(listed, list | tuple | np.ndarray) else ()))
-    if len(set(map(repr, markers))) < 2 or (np.size(stored) == 1 and stored is not None and stored not in markers):
+    markers = tuple(_marker(value) for value in (listed if _is_list(listed) else ()))
+    if len(set(map(repr, markers))) < 2 or (not several and stored is not None and _marker(stored) not in markers):
         return ()  # all the same, or replaced by a later one
     return markers
 
 
 def _marker(value: Any) -> float | int | None:
-    number = np.asarray(value)
+    number = np.asarray(value if is_number(value) or isinstance(value, np.ndarray) else "no number")
     return number.item() if number.ndim == 0 and number.dtype.kind in "iuf" else None
 
 
@@ -161,7 +167,7 @@ def stored_nodata(image: DataArray, band: int | None = None) -> float | int | No
         value = next(
             (image.attrs[key] for key in ("nodata", "nodatavals", "missing_value") if key in image.attrs), None
         )
-    if np.ndim(value):
+    if _is_list(value):
         value = next(iter(value), None)
     return None if isinstance(value, str) else _marker(value)
 

@@ -208,7 +208,7 @@ def _code(value: Any) -> int:
             raise OptionError(f"the status {value!r} is unknown, {cure}") from None
     try:
         return int(Status(int(value)))
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         cure = "use the names of xcoreg's Status, or drop the column"
         raise OptionError(f"the status {value!r} is unknown: {cure}") from None
 
