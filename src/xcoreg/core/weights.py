@@ -17,6 +17,7 @@ from xcoreg.core import Bools, Floats, Spectra
 from xcoreg.core.matches import symmetric
 from xcoreg.core.phase import Modes, inverse, modes_for
 from xcoreg.core.quality import Cells, box_sum
+from xcoreg.core.sampling import sum_blocks
 
 # Pixels have changed where their neighbourhood differs by so many times the typical energy; its side, px.
 _CHANGED, _BOX = 4.0, 5
@@ -95,7 +96,7 @@ def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats
     x, y = (scene[:, 1:-1, 2:] - scene[:, 1:-1, :-2]) / 4, (scene[:, 2:, 1:-1] - scene[:, :-2, 1:-1]) / 4
     d, weight = d[:, 1:-1, 1:-1], weight[:, 1:-1, 1:-1]
     pairs = (x, x), (x, y), (y, y), (d, x), (d, y), (d, d), (weight * d, d)
-    xx, xy, yy, dx, dy, dd, wdd = (_block_sums(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
+    xx, xy, yy, dx, dy, dd, wdd = (sum_blocks(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
     det = np.maximum(xx * yy - xy**2, 1e-30)
     move = np.stack([yy * dx - xy * dy, xx * dy - xy * dx]) / det
     explained = (move[0] * dx + move[1] * dy) * (np.hypot(*move) < _MOST_LOCAL)
@@ -312,15 +313,15 @@ def spread_of_blocks(
     planes = _without_contrast(mean, residual, modes), slope_x, slope_y
     images = [inverse(modes.plane(weight * part), modes.shape) for part in planes]
     scores = [images[0] * slope for slope in images[1:]]
-    parts = [_block_sums(score) for score in scores]
+    parts = [sum_blocks(score, _BLOCK) for score in scores]
     side = max(min(modes.shape) // _COARSE, _BLOCK)
     nested = side % _BLOCK == 0  # they are then blocks of blocks
-    coarse = [_block_sums(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
+    coarse = [sum_blocks(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
     bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
     with np.errstate(all="ignore"):
         fine = np.maximum(_spread(parts, bread, cov), _spread(coarse, bread, cov)) / _OF_NOISE
         sums = [_sum_parts(part) for part in parts]
-        own = [_sum_parts(_block_sums(slope * slope)) for slope in images[1:]]
+        own = [_sum_parts(sum_blocks(slope * slope, _BLOCK)) for slope in images[1:]]
         step, uneven = _torn(sums, own)
         torn = 1 + step / np.trace(cov, axis1=1, axis2=2)
     fine, torn = np.clip(np.nan_to_num(np.stack([fine, torn]), nan=1.0, posinf=1.0), 1, None)
@@ -371,16 +372,6 @@ def _spread(parts: list[Floats], bread: Floats, cov: Floats) -> Floats:
     middle = symmetric(*(np.vecdot(a, b) for a, b in ((across, across), (across, down), (down, down))))
     spread = bread @ middle @ bread * count / max(count - 1, 1)
     return np.asarray(np.trace(spread, axis1=1, axis2=2) / np.trace(cov, axis1=1, axis2=2))
-
-
-def _block_sums(images: Floats, side: int = _BLOCK) -> Floats:
-    """Sum images over square blocks, (n, rows, cols)."""
-    n, rows, cols = images.shape
-    full = rows // side
-    down = images[:, : full * side].reshape(n, full, side, cols).sum(2)  # far faster than `reduceat` along rows
-    if full * side < rows:
-        down = np.concatenate([down, images[:, full * side :].sum(1, keepdims=True)], axis=1)
-    return np.asarray(np.add.reduceat(down, np.arange(0, cols, side), axis=2), np.float64)
 
 
 def _sum_parts(blocks: Floats) -> Floats:

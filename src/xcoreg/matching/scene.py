@@ -320,7 +320,8 @@ def _texture_at(overview: Overview, col: Floats, row: Floats) -> tuple[Floats, F
     every = max(1, min(box) // _ALONG_BOX)
     some = np.s_[every // 2 :: every, every // 2 :: every]
     box = max(1, round(box[0] / every)), max(1, round(box[1] / every))
-    gx, gy, sampled, valid = (one[some] for one in (overview.gx, overview.gy, overview.sampled, overview.valid))
+    gx, gy = overview.gx[some], overview.gy[some]
+    sampled, valid = overview.sampled[some], overview.valid[some]
     places = zip((row[:-1], col[:-1]), valid.shape, strict=True)
     r, c = (
         np.clip(np.nan_to_num(np.rint((at - every // 2) / every)), 0, size - 1).astype(np.intp) for at, size in places
