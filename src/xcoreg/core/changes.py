@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from xcoreg.core import Bools, Floats
-from xcoreg.core.quality import Cells, block_sums, box_sum
+from xcoreg.core.quality import Cells, box_sum
+from xcoreg.core.sampling import sum_blocks
 
 # Pixels have changed where their neighbourhood differs by so many times the typical energy; its side, px.
 _CHANGED, _BOX = 4.0, 5
@@ -84,7 +85,7 @@ def displaced_share(difference: Floats, both: Floats, removed: Floats) -> Floats
     x, y = (scene[:, 1:-1, 2:] - scene[:, 1:-1, :-2]) / 4, (scene[:, 2:, 1:-1] - scene[:, :-2, 1:-1]) / 4
     d, weight = d[:, 1:-1, 1:-1], weight[:, 1:-1, 1:-1]
     pairs = (x, x), (x, y), (y, y), (d, x), (d, y), (d, d), (weight * d, d)
-    xx, xy, yy, dx, dy, dd, wdd = (block_sums(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
+    xx, xy, yy, dx, dy, dd, wdd = (sum_blocks(a * b, _LOCAL).reshape(len(d), -1) for a, b in pairs)
     det = np.maximum(xx * yy - xy**2, 1e-30)
     move = np.stack([yy * dx - xy * dy, xx * dy - xy * dx]) / det
     explained = (move[0] * dx + move[1] * dy) * (np.hypot(*move) < _MOST_LOCAL)

@@ -281,6 +281,8 @@ class Matches:
         """Rows of several batches (`parts`), in the order given; an empty sequence gives zero windows."""
         if not parts:
             return cls(np.empty(0), np.empty(0))
+        if len(parts) == 1:
+            return parts[0]
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     @classmethod

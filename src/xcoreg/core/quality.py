@@ -27,16 +27,6 @@ def smooth(images: Floats, sigma: float, mode: str = "nearest") -> Floats:
     return np.asarray(images)
 
 
-def block_sums(images: Floats, side: int) -> Floats:
-    """Sum images over square blocks, (n, rows, cols)."""
-    n, rows, cols = images.shape
-    full = rows // side
-    down = images[:, : full * side].reshape(n, full, side, cols).sum(2)  # far faster than `reduceat` along rows
-    if full * side < rows:
-        down = np.concatenate([down, images[:, full * side :].sum(1, keepdims=True)], axis=1)
-    return np.asarray(np.add.reduceat(down, np.arange(0, cols, side), axis=2), np.float64)
-
-
 def box_sum(images: Floats, side: int, stride: int = 1) -> Floats:
     """Sum over the square neighbourhood of every pixel of (n, rows, cols); zero beyond the border."""
     # A few shifted additions are ten times as fast as a general filter.

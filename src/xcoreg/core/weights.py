@@ -16,7 +16,8 @@ import numpy as np
 from xcoreg.core import Floats, Spectra
 from xcoreg.core.matches import symmetric
 from xcoreg.core.phase import Modes, inverse, modes_for
-from xcoreg.core.quality import Cells, block_sums
+from xcoreg.core.quality import Cells
+from xcoreg.core.sampling import sum_blocks
 
 # Smallest standard deviation of a shift, px, whatever the number of windows: the remaining effect of aliasing.
 SYSTEMATIC = 4e-4
@@ -208,15 +209,15 @@ def spread_of_blocks(
     planes = _without_contrast(mean, residual, modes), slope_x, slope_y
     images = [inverse(modes.plane(weight * part), modes.shape) for part in planes]
     scores = [images[0] * slope for slope in images[1:]]
-    parts = [block_sums(score, _BLOCK) for score in scores]
+    parts = [sum_blocks(score, _BLOCK) for score in scores]
     side = max(min(modes.shape) // _COARSE, _BLOCK)
     nested = side % _BLOCK == 0  # they are then blocks of blocks
-    coarse = [block_sums(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
+    coarse = [sum_blocks(one, side // _BLOCK if nested else side) for one in (parts if nested else scores)]
     bread = _inverse(steps.normal) * modes.shape[0] * modes.shape[1]
     with np.errstate(all="ignore"):
         fine = np.maximum(_spread(parts, bread, cov), _spread(coarse, bread, cov)) / _OF_NOISE
         sums = [_sum_parts(part) for part in parts]
-        own = [_sum_parts(block_sums(slope * slope, _BLOCK)) for slope in images[1:]]
+        own = [_sum_parts(sum_blocks(slope * slope, _BLOCK)) for slope in images[1:]]
         step, uneven = _torn(sums, own)
         torn = 1 + step / np.trace(cov, axis1=1, axis2=2)
     fine, torn = np.clip(np.nan_to_num(np.stack([fine, torn]), nan=1.0, posinf=1.0), 1, None)

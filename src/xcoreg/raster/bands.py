@@ -49,7 +49,8 @@ def spatial_dims(image: Image, name: str = "target") -> tuple[Hashable, Hashable
     for x_dim, y_dim in _NAMES:
         if x_dim in lower and y_dim in lower:
             return lower[y_dim], lower[x_dim]
-    standard = {image.coords[dim].attrs.get("standard_name"): dim for dim in image.dims if dim in image.coords}
+    known = image.coords.variables
+    standard = {known[dim].attrs.get("standard_name"): dim for dim in image.dims if dim in known}
     x, y = (next((standard[one] for one in names if one in standard), None) for names in (_X_NAMES, _Y_NAMES))
     if x is not None and y is not None:
         return y, x

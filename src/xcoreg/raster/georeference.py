@@ -121,7 +121,7 @@ def _named_mapping(image: Image) -> Any:
 def mapping_attrs(image: DataArray) -> Mapping[str, Any]:
     """Attributes of the grid mapping of an image."""
     name = mapping_name(image)
-    return image.coords[name].attrs if name in image.coords else {}
+    return image.coords.variables[name].attrs if name in image.coords else {}
 
 
 def variable_of(image: Dataset, key: Hashable) -> DataArray:
@@ -306,7 +306,7 @@ def is_pixels(crs: CRS) -> bool:
 
 def unit_factor(image: DataArray, dim: Hashable, crs: CRS, name: str, notes: list[str]) -> float:
     """CRS units per unit of a dimension's coordinate; 1 where it names none or that of the CRS."""
-    text = str(image.coords[dim].attrs.get("units", "")).strip() if dim in image.coords else ""
+    text = str(image.coords.variables[dim].attrs.get("units", "")).strip() if dim in image.coords else ""
     count, _, unit = text.lower().rpartition(" ") if text[:1].isdigit() else ("", "", text.lower())
     if not unit or unit in ("1", "none", "unknown") or not crs.axis_info:
         return 1.0

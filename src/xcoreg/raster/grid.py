@@ -116,7 +116,7 @@ def lacks_georeference(image: Any, name: str = "the image") -> bool:
 def _counts(image: DataArray, dim: Hashable) -> bool:
     if dim not in image.coords:
         return True
-    values, count = image.coords[dim].values, image.sizes[dim]
+    values, count = image.coords.variables[dim].values, image.sizes[dim]
     return values.dtype.kind in "iuf" and any(np.array_equal(values, np.arange(count) + at) for at in (0, 0.5))
 
 
@@ -357,9 +357,10 @@ def _axis(
     image: Image, dim: Hashable, stored_step: float | None, factor: float, name: str
 ) -> tuple[float, float, float] | None:
     """First edge, step and tolerance (all CRS units) of a dimension's coordinate, or None without one."""
-    if dim not in image.coords or image.coords[dim].dims != (dim,):
+    known = image.coords.variables  # not `coords[dim]`, which makes an image of each coordinate
+    if dim not in known or known[dim].dims != (dim,):
         return None
-    raw = image.coords[dim].values
+    raw = known[dim].values
     if not raw.size:
         raise NotGeoreferenced(f"{name} has no pixels along {dim!r}")
     if not np.issubdtype(raw.dtype, np.number):
