@@ -41,6 +41,7 @@ BENCHMARKS = [
     "small",
     "speed",
     "structure",
+    "unlike",
     "warping",
     "yields",
 ]

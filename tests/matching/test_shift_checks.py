@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from xcoreg.core.matcher import phase_match
 from xcoreg.core.matches import Matches, Status
@@ -10,7 +11,13 @@ from xcoreg.core.structure import half_peaks
 from xcoreg.coregister import match
 from xcoreg.georef import vector_to_pixel
 from xcoreg.matching import acceptance, shift
-from xcoreg.matching.acceptance import halves_confirm, intensities_confirm, locked_to_pixel_grid, quarters_disagree
+from xcoreg.matching.acceptance import (
+    halves_confirm,
+    intensities_confirm,
+    locked_to_pixel_grid,
+    quarters_disagree,
+    shows_slopes,
+)
 from xcoreg.matching.options import check_options
 from xcoreg.matching.result import BY_EDGES
 from xcoreg.matching.scene import prepare
@@ -169,3 +176,52 @@ def test_intensities_confirm_edges_at_one_place_only(shifted):
 def test_intensities_that_fit_elsewhere_as_well_confirm_nothing(shifted, changes):
     scene, windows, _ = shifted
     assert not intensities_confirm(scene, windows, ALL, intensities(windows, 0.0, **changes))
+
+
+def few_fields(seed, size=256):
+    """Radar of one look, and an optical image, of eighteen fields: windows of half the side hold too few of them."""
+    rng, (y, x) = np.random.default_rng(seed), np.mgrid[: size + 24, : size + 24]
+    level = np.zeros((2, *x.shape))
+    for _ in range(18):
+        (row, col), turn, side = rng.uniform(0, len(x), 2), rng.uniform(0, np.pi), rng.uniform(5, 30)
+        along, across = (np.cos(turn + at) * (x - col) + np.sin(turn + at) * (y - row) for at in (0, np.pi / 2))
+        level[:, (np.abs(along) < side) & (np.abs(across) < side / 2)] = rng.standard_normal((2, 1))
+    radar = np.exp(0.5 * ndimage.gaussian_filter(level[1], 0.6)) * np.sqrt(rng.gamma(1, 1, x.shape))
+    optical = ndimage.gaussian_filter(level[0], 0.6) + 0.05 * rng.standard_normal(x.shape)
+    return np.float32(radar[12:-12, 12:-12]), np.float32(optical[15:-9, 8:-16])
+
+
+@pytest.mark.parametrize("seed", [2, 9])
+def test_a_window_of_all_of_the_image_is_believed_after_smaller_ones(seed, make_image):
+    fit = match(*(make_image(one, nodata=None) for one in few_fields(seed)), matcher="structure")
+    assert fit.points.ok.sum() == 2
+    assert np.hypot(fit.shift.dcol - 4, fit.shift.drow + 3) < 0.5
+
+
+def relief(seed, size=192):
+    rng = np.random.default_rng(seed)
+    radius = np.hypot(np.fft.fftfreq(2 * size)[:, None], np.fft.rfftfreq(2 * size))
+    radius[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((2 * size, 2 * size))) * radius**-2
+    heights = ndimage.gaussian_filter(np.fft.irfft2(spectrum), 1.5)[:size, :size]
+    slopes = np.gradient(heights)
+    return heights / slopes[0].std(), *(one / slopes[0].std() for one in slopes)
+
+
+@pytest.mark.parametrize("kind", ["heights", "other side"])
+@pytest.mark.parametrize("seed", range(4))
+def test_edges_of_slopes_are_no_edges_of_relief(kind, seed, make_image):
+    heights, down, across = relief(seed)
+    shown = make_image(np.float32({"heights": heights, "other side": down}[kind]), nodata=None)
+    lit = make_image(np.float32(across / np.hypot(1, across)), nodata=None)
+    scene = prepare(shown, lit, check_options({}))
+    windows = match_windows(scene, np.array([scene.overlap.centroid.coords[0]]), 192, np.zeros((1, 2)), phase_match)
+    assert shows_slopes(scene, windows, ALL)
+    assert not match(shown, lit, errors="return").ok
+
+
+def test_other_images_show_no_slopes(make_image):
+    tgt, ref = (make_image(one, nodata=None) for one in few_fields(2))
+    scene = prepare(tgt, ref, check_options({}))
+    windows = match_windows(scene, np.array([scene.overlap.centroid.coords[0]]), 192, np.zeros((1, 2)), phase_match)
+    assert not shows_slopes(scene, windows, ALL)

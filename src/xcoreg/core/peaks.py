@@ -53,6 +53,12 @@ def surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Flo
     return _surface(tgt, ref, tgt_valid, ref_valid)[0]
 
 
+def scaled_surface(tgt: Floats, ref: Floats, tgt_valid: Bools, ref_valid: Bools) -> Floats:
+    """Sum (rows, cols) of the surfaces of a batch of windows, noise alike at all lags."""
+    heights = _surface(tgt, ref, tgt_valid, ref_valid)[0].sum(0)
+    return np.asarray(heights * _noise_scale(*heights.shape))
+
+
 def correlate(
     tgt: Floats,
     ref: Floats,

@@ -37,10 +37,13 @@ _COHERENT, _RINGS = 0.98, 3
 # Variances are multiplied by the first, more where few parts agree, and never below a square, px: aliased edges pull to
 # the lattice. Calibrated in benchmarks/structure.py.
 _SCATTER, _OF_PARTS, _SYSTEMATIC = 1.35, 9.0, 0.015
+_FAINT = 0.14  # coherence below which the noise that chose the peak has sharpened it, so that variances are too small
 # Limits of acceptance, as of the phase matcher; calibrated on pairs that must not match.
 _CHANCE, _RIVAL, _LARGEST_SIGMA, _PARTS = -5.0, 0.75, 0.7, 7.0
 # Parts that have to agree however little is valid, but where coherence is above this.
 _FEWEST_PARTS, _CLEAR = 6.0, 0.3
+# Pixels around the peak of a correlation, and values per pixel, of which its spread is taken.
+_LOBE, _PER_PIXEL = 4, 4
 _SIDE, _BLOCK = 8, 8  # parts along each side of a window; side of a block whose pulls count as independent, px
 
 
@@ -268,10 +271,34 @@ def _refine(both: _Channels, start: Floats) -> tuple[Floats, Floats, Floats, Flo
             last = np.hypot(*change.T)
     votes, parts = _votes(both, move, weight, turns)
     bread = np.linalg.pinv(hessian, hermitian=True)
-    scatter = (_SCATTER + _OF_PARTS / np.maximum(parts, 1))[:, None, None]
-    cov = scatter * bread @ np.einsum("nbi,nbj->nij", votes, votes) @ bread + _SYSTEMATIC**2 * np.eye(2)
+    faint = np.clip(_FAINT / np.maximum(score, 1e-3), 1, 2)
+    scatter = (faint * (_SCATTER + _OF_PARTS / np.maximum(parts, 1)))[:, None, None]
+    cov = scatter * bread @ np.einsum("nbi,nbj->nij", votes, votes) @ bread
+    cov = _widened_by_lobe(cov, hessian, modes, summed) + _SYSTEMATIC**2 * np.eye(2)
     cov[np.linalg.eigvalsh(hessian)[:, 0] <= 0] = np.diag([np.inf, np.inf])
     return move, cov, last, score, parts
+
+
+def _widened_by_lobe(cov: Floats, hessian: Floats, modes: Modes, summed: Spectra) -> Floats:
+    """Covariance (n, 2, 2) that knows how the correlation goes on around its peak: flat, or up to other peaks.
+
+    The curvature at the peak says the covariance where the logarithm of the likelihood is a parabola. It is
+    proportional to the correlation, so that this gives its scale, and its spread over the lobe the rest.
+    """
+    at = np.arange(-_LOBE, _LOBE + 1)
+    fine = np.linspace(-_LOBE, _LOBE, 2 * _LOBE * _PER_PIXEL + 1)
+    between = np.stack([ndimage.map_coordinates(one, [fine + _LOBE], order=5) for one in np.eye(len(at))], -1)
+    heights = inverse(modes.plane(summed), modes.shape)[:, at[:, None] % modes.shape[0], at % modes.shape[1]]
+    heights = between @ (heights * (modes.shape[0] * modes.shape[1] / 2)) @ between.T
+    scale = np.einsum("nij,nji->n", hessian, cov) / 2
+    middle = heights[:, None, None, len(fine) // 2, len(fine) // 2]
+    likely = np.exp(np.clip((heights - middle) / np.maximum(scale, 1e-30)[:, None, None], -50, 50))
+    likely /= likely.sum((1, 2), keepdims=True)
+    across, down = likely.sum(1), likely.sum(2)
+    xx, yy = (part @ fine**2 for part in (across, down))
+    spread = symmetric(xx, np.einsum("nij,i,j->n", likely, fine, fine), yy)
+    wider = np.trace(spread, axis1=1, axis2=2) > np.trace(cov, axis1=1, axis2=2)
+    return np.where(wider[:, None, None], spread, cov)
 
 
 def _votes(both: _Channels, move: Floats, weight: Floats, turns: tuple[Floats, Floats]) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from scipy.special import bdtrc
 from xcoreg.core import Bools, Floats
 from xcoreg.core.drift import NO_PATTERN, Pattern, left_over, round_covariance
 from xcoreg.core.matches import Status
+from xcoreg.core.peaks import scaled_surface
 from xcoreg.core.repeats import fits_elsewhere
 from xcoreg.core.robust import combine, largest_group
 from xcoreg.core.sampling import shrink
@@ -246,6 +247,21 @@ def intensities_confirm(scene: Scene, edges: WindowMatches, inliers: Bools, befo
         if (same & (np.hypot(*apart) <= _SAME_PLACE)).any():
             return True
     return False
+
+
+# Lags around an answer of edges, px, at which intensities correlate and anticorrelate as well, above noise, where one
+# image shows the slopes of what the other shows: share of the higher one, and standard deviations.
+_AROUND, _AS_DEEP, _NO_NOISE = 16, 0.65, 12.0
+
+
+def shows_slopes(scene: Scene, found: WindowMatches, inliers: Bools) -> bool:
+    """Whether one image is lit by the slopes of the other's relief, or from another side: their edges lie apart."""
+    heights = scaled_surface(*_cut_moved(scene, found.places[inliers], found.moves[inliers], found.size)[0])
+    noise = 1.48 * np.median(np.abs(heights))
+    reach = np.arange(-min(_AROUND, found.size // 4), min(_AROUND, found.size // 4) + 1)
+    near = heights[reach[:, None], reach]
+    both = float(near.max()), float(-near.min())
+    return bool(min(both) > max(_NO_NOISE * noise, _AS_DEEP * max(both)))
 
 
 def _quarters(places: Floats, size: int, scene: Scene) -> Floats:

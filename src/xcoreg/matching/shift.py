@@ -30,6 +30,7 @@ from xcoreg.matching.acceptance import (
     repeats_elsewhere,
     settle_drift,
     shared_area,
+    shows_slopes,
 )
 from xcoreg.matching.choice import AUTO_BAND, with_bands
 from xcoreg.matching.elevation import elevation_failure, match_elevation
@@ -88,8 +89,8 @@ def _match_pair(target: DataArray | Dataset, reference: DataArray | Dataset, opt
     return geometry.match(target, reference, options) if options.geometry == "auto" and not fit.ok else fit
 
 
-# Edges of another band or date lie elsewhere by so many px, which windows that differ show, and one alone does not.
-_ALONE = 0.1
+# Edges of another band or date lie elsewhere by so many px, which windows that differ show in part, and one does not.
+_ALONE, _IN_ALL = 0.1, 0.07
 
 
 def _match_images(scene: Scene, options: Options) -> Coregistration:
@@ -100,8 +101,8 @@ def _match_images(scene: Scene, options: Options) -> Coregistration:
         return fit
     edges = options.by("structure")
     rounds, answer = _search(scene, edges, rounds)
-    if int(answer.inliers.sum()) == 1:
-        answer = replace(answer, cov=answer.cov + round_covariance(np.array([_ALONE]))[0])
+    elsewhere = _ALONE if int(answer.inliers.sum()) == 1 else _IN_ALL
+    answer = replace(answer, cov=answer.cov + round_covariance(np.array([elsewhere]))[0])
     other = build_fit(scene, edges, rounds, answer)
     return with_warning(other, BY_EDGES) if other.ok else fit
 
@@ -282,10 +283,16 @@ def _check_answer(
         rounds.append(quarters)
         return _rejected(answer, rounds, Status.OUTLIER)
     if options.matcher == "structure" and few:
-        # Edges that only one part of an image shares are those of a coast or a cloud, which move.
-        of_many = len(answer.inliers) > _FEW
-        if of_many or not (intensities_confirm(scene, last, inliers, before) or halves_confirm(scene, last, inliers)):
+        # Edges that only one part of an image shares are those of a coast or a cloud, which move. One window chosen
+        # among several has no witness, but one that sees all of the image, after smaller ones, was not chosen.
+        if len(answer.inliers) <= _FEW:
+            seen = intensities_confirm(scene, last, inliers, before) or halves_confirm(scene, last, inliers)
+        else:
+            seen = len(inliers) == 1 and halves_confirm(scene, last, inliers)
+        if not seen:
             return _rejected(answer, rounds, Status.NO_PEAK)
+    if _unlike(rounds, answer, options) and _shows_slopes(scene, rounds, answer):
+        return _rejected(answer, rounds, Status.DISAGREES)
     if _may_repeat(last, inliers, options) and repeats_elsewhere(
         scene,
         last.places,
@@ -299,6 +306,22 @@ def _check_answer(
     if inliers.any() and locked_to_pixel_grid(scene, last, inliers, *make):
         return _rejected(answer, rounds, Status.DISAGREES)
     return answer
+
+
+def _unlike(rounds: list[WindowMatches], answer: Acceptance, options: Options) -> bool:
+    """Whether images look so different that a few windows, or edges, may take the slopes of a relief for it."""
+    if options.matcher == "structure":
+        return True
+    score = np.concatenate([one.matches.score for one in rounds])[answer.inliers]
+    return len(score) < _FEW and bool(np.median(score) < _ALIKE)
+
+
+def _shows_slopes(scene: Scene, rounds: list[WindowMatches], answer: Acceptance) -> bool:
+    """Whether windows of the last round that has some that agree show slopes against relief."""
+    parts = np.split(answer.inliers, np.cumsum([len(one.x) for one in rounds])[:-1])
+    return next(
+        (shows_slopes(scene, one, part) for one, part in zip(rounds[::-1], parts[::-1], strict=True) if part.any())
+    )
 
 
 def _may_repeat(found: WindowMatches, inliers: Bools, options: Options) -> bool:
