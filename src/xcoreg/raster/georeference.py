@@ -282,8 +282,8 @@ def _transform_texts(image: DataArray) -> Iterator[tuple[str, Any]]:
         value = image.attrs.get(key)
         if isinstance(value, str):
             yield f"attrs[{key!r}]", _NUMBER.findall(value)
-        elif isinstance(value, list | tuple | np.ndarray):
-            yield f"attrs[{key!r}]", np.ravel(value)
+        elif isinstance(value, list | tuple | np.ndarray | Affine):
+            yield f"attrs[{key!r}]", np.ravel(np.asarray(value))
 
 
 def moved_attrs(attrs: Mapping[Any, Any], transform: Any) -> dict[Any, Any]:
