@@ -221,3 +221,18 @@ def test_numbers_of_any_kind(number):
 def test_what_is_no_result_of_arosics(result, small_scene):
     with pytest.raises(OptionError, match="coreg_info was not made"):
         DESHIFTER(small_scene.tgt, result)
+
+
+def test_chunks_of_a_few_pixels_along_other_axes_are_refused(small_scene, tmp_path):
+    """5440 of them kept dask busy for two minutes and took 1.8 GB."""
+    image = small_scene.tgt.expand_dims(wavelength=np.arange(100.0)).chunk({"wavelength": 1, "y": 8, "x": 16})
+    with pytest.raises(OptionError, match="chunks of about"):
+        xcoreg.write_raster(image, tmp_path / "o.zarr")
+
+
+@pytest.mark.parametrize("name", ["driver", "creation", "manifest", "report"])
+def test_settings_of_a_batch_that_are_arrays(name, small_scene, tmp_path):
+    xcoreg.write_raster(small_scene.tgt, tmp_path / "a.tif")
+    pairs = [{"target": str(tmp_path / "a.tif"), "reference": str(tmp_path / "a.tif")}]
+    with pytest.raises(OptionError, match=name):
+        xcoreg.batch(pairs, tmp_path / "out", **{name: np.zeros((0, 3))})

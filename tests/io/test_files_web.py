@@ -92,7 +92,7 @@ def test_a_server_that_sends_nothing_is_given_up(monkeypatch):
         threading.Thread(target=_accept, args=(silent, asked), daemon=True).start()
         with pytest.raises(OptionError, match=r"a\.tif cannot be opened: .* too slow"):
             open_raster(f"http://127.0.0.1:{silent.getsockname()[1]}/a.tif")
-    assert len(asked) == 1
+    assert 1 <= len(asked) <= 2  # GDAL 3.12 asks twice
 
 
 def _accept(silent, asked):

@@ -152,7 +152,8 @@ def test_a_window_of_a_web_file_fetches_its_blocks_alone(server, cog):
     np.testing.assert_array_equal(values, pixels[600:700, 1300:1400])
     blocks = 2 * 2 * 256 * 256 * 2
     assert server.sent() < blocks + 3 * 16384
-    assert {request[1] for request in server.requests()} == {"/cog.tif"}
+    asked = {request[1] for request in server.requests()}
+    assert asked - {"/cog.tif.vat.dbf"} == {"/cog.tif"}  # GDAL 3.12 looks for a table of attributes, too
 
 
 @pytest.mark.parametrize("chunks", [None, "auto"])

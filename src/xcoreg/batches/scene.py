@@ -128,17 +128,19 @@ def check_batch_options(folder: Path, verb: str, options: dict[str, Any], *, adj
         check_options(matching, others, kind=LocalOptions if verb == "warp" else Options)
     applying = {name: options[name] for name in APPLY_OPTIONS if options.get(name) is not None}
     ApplyOptions.checked(applying)
-    driver = driver_for(Path("image.tif"), options.get("driver") or "GTiff")
+    driver = driver_for(Path("image.tif"), options["driver"] if options.get("driver") is not None else "GTiff")
     _suffix(driver)
-    if options.get("report"):
+    report = False if options.get("report") is None else options["report"]
+    if not isinstance(report, bool):
+        raise OptionError(f"report is {report!r:.80}: give True or False")
+    if report:
         require("matplotlib.figure", extra="plot")
     manifest = options.get("manifest", "csv")
-    if manifest not in _MANIFESTS:
+    if not is_name(manifest, _MANIFESTS):
         raise OptionError(f"manifest is {manifest!r}: choose from {', '.join(_MANIFESTS)}")
     if manifest == "parquet":
         require("pyarrow", extra="vector")
-    creation = checked_creation(options.get("creation") or {})
-    report = bool(options.get("report"))
+    creation = checked_creation(options["creation"] if options.get("creation") is not None else {})
     return BatchOptions(folder, verb, matching, applying, driver, creation, report, manifest, preset)
 
 

@@ -118,7 +118,7 @@ def write_raster(
     if any(0 in one.shape for one in arrays_of(image)):
         raise OptionError(f"an image without pixels cannot be written: its sizes are {dict(image.sizes)}")
     for one in arrays_of(image):
-        check_chunks(one, one.dims[-2:], "the image")
+        check_chunks(one, one.dims, "the image")
     image = with_one_marker(with_sound_attributes(image), per_variable=name in _STORES)
     image = image if name in _STORES else with_nan_as_mask(image)
     try:
