@@ -130,7 +130,7 @@ def test_a_program_that_is_not_installed_has_a_line():
 def test_every_job_of_the_comparison_is_known():
     code = "import json, rivals; print(json.dumps({job: list(each) for job, each in rivals.JOBS.items()}))"
     jobs = among_the_benchmarks(code)
-    assert set(jobs) == {"global", "local", "warp", "dem", "blocks", "batch"}
+    assert set(jobs) == {"global", "shift", "local", "warp", "dem", "blocks", "batch"}
     assert all(names[0] == "xcoreg" for names in jobs.values())
     assert {"AROSICS", "xDEM", "cv2 ECC", "cv2.phaseCorrelate", "scikit-image"} <= {
         name for names in jobs.values() for name in names

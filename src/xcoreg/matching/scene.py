@@ -184,7 +184,7 @@ _SHARES = 8  # of a small overlap, each of which a window may fill
 _MULTIPLE = 16  # sides are multiples of this, which transform fast
 _CANDIDATES = 40  # candidates along the longer side of the overlap
 _APART = 0.9  # of their side: distance of windows, at least
-_ALONG_BOX = 32  # cells along a window, at least, by which places are compared where there are as many
+_ALONG_BOX = 64  # cells along a window, at least, by which places are compared where there are as many
 _CLASSES = 10  # scores of places are rounded to so many classes
 # A window may be this many times as large as the overlap.
 _OVERHANG = 1.25
