@@ -313,3 +313,13 @@ def test_a_damaged_stack_file_is_refused_when_it_is_read(found, tmp_path, change
     (tmp_path / "stack.json").write_text(json.dumps(tree))
     with pytest.raises(OptionError, match="damaged stack"):
         xcoreg.load_stack(tmp_path / "stack.json").summary()
+
+
+def test_a_date_that_small_windows_do_not_see_is_found_between_its_clouds():
+    made = cube(6, (120, 120), clouds=[0, 0, 0.1, 0.1, 0.2, 0.6], snr_db=14, season=0.2, seed=3)
+    stack = made.cube.coreg.match_stack()
+    assert stack.ok
+    assert np.abs(off(stack, made.shifts)[5]).max() < 3 * np.sqrt(stack.covs_px[5, 0, 0])
+    own = stack.pairs_dataframe().query("target == @stack.names[5]")
+    assert own.accepted.sum() >= 2
+    assert (own.n_windows[own.accepted] == 1).all()

@@ -127,11 +127,13 @@ def with_window_errors(found: Adjustment, variance: Floats) -> Adjustment:
     Estimates of a variance err by factors, so their logarithms are averaged; windows, which see the errors themselves,
     count twice as much as the variogram of what matchers state. That sees clouds and seasons, windows see strips and
     terrain: each is blind to something, and the result is never less than a quarter of what the other one sees.
+    Windows show errors of pairs, too, which the network counts already.
     """
     if not np.isfinite(variance).any():
         return found
     stated = np.maximum(np.einsum("aaj->aj", found.images), 1e-300)
-    by_windows = np.where(np.isfinite(variance), variance, stated)
+    counted = np.maximum(variance - np.einsum("aajj->aj", found.network), _LEAST_SHARE * variance)
+    by_windows = np.where(np.isfinite(variance), counted, stated)
     mean = stated ** (1 - _BY_WINDOWS) * by_windows**_BY_WINDOWS
     scale = np.sqrt(np.maximum(mean, _LEAST_SHARE * np.maximum(stated, by_windows)) / stated)
     return replace(found, images=found.images * scale[:, None] * scale[None, :])

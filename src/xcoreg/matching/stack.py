@@ -19,7 +19,7 @@ from xcoreg.io.series import Date
 from xcoreg.matching.stack_dates import Stack, prepare_stack
 from xcoreg.matching.stack_options import StackOptions
 from xcoreg.matching.stack_pairs import Pairing, PairMatch, match_pair, rank_pairs, spread_of_dates
-from xcoreg.matching.stack_seek import seek_dates
+from xcoreg.matching.stack_seek import match_lost, seek_dates
 from xcoreg.matching.stack_windows import Frame
 from xcoreg.results.coregistration import current_versions
 from xcoreg.results.details import corrections_of, utc_now
@@ -69,6 +69,8 @@ def search_pairs(stack: Stack, options: StackOptions, old: dict[tuple[int, int],
             stack = _centre(stack, pairing, table)
             if number == 0 and options.pairs == "auto":
                 stack = _seek(stack, pairing, table, options)
+    if options.pairs == "auto":
+        table.found |= match_lost(stack, table.found, options)
     return stack, table
 
 
