@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import dask
@@ -253,3 +255,26 @@ def test_without_a_folder_chunks_are_handed_on(tmp_path, caplog):
         assert kept.put(("a", 0, 0), np.ones((1, 1))).open().tolist() == [[1.0]]
     assert kept.get(("a", 0, 0)) is None
     assert "no folder for chunks" in caplog.text
+
+
+def test_computing_loads_no_distributed_where_nobody_has():
+    script = (
+        "import sys, dask.array as da; from xcoreg.lazy import compute_all; compute_all([da.ones((4, 4), chunks=2)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}; print('distributed' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "False"
+
+
+def test_a_scheduler_named_in_the_configuration_is_the_one_that_computes():
+    used = []
+
+    def get(graph, keys, **options):
+        used.append(keys)
+        return dask.get(graph, keys, **options)
+
+    with dask.config.set(scheduler=get):
+        assert compute_all([da.ones((4, 4), chunks=2)])[0].sum() == 16
+    assert used

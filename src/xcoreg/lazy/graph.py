@@ -66,6 +66,12 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
     how = compute_options()
     if how.get("scheduler") == "synchronous" and worker_threads() is not None and any(map(_is_on_cluster, items)):
         how = {}
+    if (
+        "scheduler" not in how
+        and "distributed" not in sys.modules
+        and not any(map(dask.config.get, _NAMED, (None,) * 2))
+    ):
+        how = {**how, "scheduler": dask.threaded.get}  # dask would load distributed, for a client that cannot be there
     try:
         done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
     except (CoregError, MemoryError):
@@ -76,6 +82,9 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
             raise
         raise BlockError(_failure(error, frames)) from error
     return done
+
+
+_NAMED = ("scheduler", "scheduler-address")  # where users of dask name a scheduler
 
 
 class BlockError(OptionError):
