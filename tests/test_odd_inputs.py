@@ -248,3 +248,8 @@ def test_a_nodata_value_of_any_kind_is_read_again(kind, small_scene, tmp_path):
     fit = small_scene.tgt.coreg.match(small_scene.ref, nodata=kind(1), ref_nodata=kind(1))
     fit.save(tmp_path / "fit.json")
     assert xcoreg.load_fit(tmp_path / "fit.json").details.tgt_nodata == 1
+
+
+def test_a_name_that_netcdf_cannot_hold(small_scene, tmp_path):
+    with pytest.raises(OptionError, match="cannot be written as netCDF"):
+        xcoreg.write_raster(small_scene.tgt.rename("x" * 500), tmp_path / "o.nc")
