@@ -236,3 +236,20 @@ def test_settings_of_a_batch_that_are_arrays(name, small_scene, tmp_path):
     pairs = [{"target": str(tmp_path / "a.tif"), "reference": str(tmp_path / "a.tif")}]
     with pytest.raises(OptionError, match=name):
         xcoreg.batch(pairs, tmp_path / "out", **{name: np.zeros((0, 3))})
+
+
+def test_a_dataset_is_no_image_of_arosics(small_scene):
+    with pytest.raises(OptionError, match="one of its variables, a"):
+        COREG(small_scene.ref, small_scene.tgt.to_dataset(name="a"))
+
+
+@pytest.mark.parametrize("kind", [np.longdouble, np.float16, np.uint8, int])
+def test_a_nodata_value_of_any_kind_is_read_again(kind, small_scene, tmp_path):
+    fit = small_scene.tgt.coreg.match(small_scene.ref, nodata=kind(1), ref_nodata=kind(1))
+    fit.save(tmp_path / "fit.json")
+    assert xcoreg.load_fit(tmp_path / "fit.json").details.tgt_nodata == 1
+
+
+def test_a_name_that_netcdf_cannot_hold(small_scene, tmp_path):
+    with pytest.raises(OptionError, match="cannot be written as netCDF"):
+        xcoreg.write_raster(small_scene.tgt.rename("x" * 500), tmp_path / "o.nc")

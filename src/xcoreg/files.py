@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import tempfile
 import time
 import warnings
@@ -41,7 +42,7 @@ _BESIDE = (".tfw", ".tifw", ".wld", ".pgw", ".jgw", ".j2w", ".bpw", ".prj", ".hd
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
 # What the libraries of Zarr and NetCDF raise for damaged files: each codec has its own kind of error.
 STORE_ERRORS: tuple[type[Exception], ...] = (*GDAL_ERRORS, OSError, EOFError, zlib.error, lzma.LZMAError, RuntimeError)
-STORE_ERRORS += (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError)
+STORE_ERRORS += (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError, struct.error)
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 

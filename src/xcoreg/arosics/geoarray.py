@@ -150,6 +150,9 @@ def open_image(image: Any) -> Any:
         pixels = image.arr if getattr(image, "arr", None) is not None else image[:]
         return _placed(_image_of(pixels, getattr(image, "nodata", None)), image.gt, getattr(image, "prj", None))
     opened: Any = open_raster(image, chunks="auto") if isinstance(image, str | Path) else image
+    if hasattr(opened, "data_vars"):
+        names = ", ".join(map(str, opened.data_vars))
+        raise OptionError(f"the image is a Dataset: give one of its variables, {names}")
     return _placed(opened, None, None) if lacks_georeference(opened) else opened
 
 

@@ -143,7 +143,12 @@ def band_markers(image: DataArray) -> tuple[float | int | None, ...]:
 
 def _marker(value: Any) -> float | int | None:
     number = np.asarray(value if is_number(value) or isinstance(value, np.ndarray) else "no number")
-    return number.item() if number.ndim == 0 and number.dtype.kind in "iuf" else None
+    return _plain(number) if number.ndim == 0 and number.dtype.kind in "iuf" else None
+
+
+def _plain(number: NDArray[Any]) -> float | int:
+    """Give a number of Python, which JSON can hold: `item` leaves long double precision to NumPy."""
+    return float(number) if number.dtype.kind == "f" else int(number)
 
 
 def _own_marker(image: DataArray, markers: tuple[Any, ...], band: int | None) -> Any:
@@ -184,7 +189,7 @@ def as_number(value: Any, name: str) -> float | int:
     number = np.asarray(value if isinstance(value, int | float | np.number | np.ndarray) else "no number")
     if number.ndim or number.dtype.kind not in "iuf":
         raise OptionError(f"nodata={value!r:.80} of {name} is not a number")
-    return number.item()  # type: ignore[no-any-return]
+    return _plain(number)
 
 
 def fits_dtype(value: float, dtype: DTypeLike) -> bool:
