@@ -225,3 +225,14 @@ def test_other_images_show_no_slopes(make_image):
     scene = prepare(tgt, ref, check_options({}))
     windows = match_windows(scene, np.array([scene.overlap.centroid.coords[0]]), 192, np.zeros((1, 2)), phase_match)
     assert not shows_slopes(scene, windows, ALL)
+
+
+@pytest.mark.parametrize(("sigma", "status"), [(0.05, Status.OK), (0.5, Status.UNCONSTRAINED)])
+def test_two_vague_windows_of_intensities_are_no_answer(sigma, status):
+    both = pair((300, 300), shift=(0.7, -1.2), seed=1)
+    options = check_options({})
+    scene = prepare(both.tgt, both.ref, options)
+    windows = match_windows(scene, CENTRE + np.array([[-600.0, 0.0], [600.0, 0.0]]), 128, np.zeros((2, 2)), phase_match)
+    cov = np.tile(sigma**2 * np.eye(2), (2, 1, 1))
+    vague = replace(windows, matches=replace(windows.matches, cov=cov))
+    assert shift._accept([vague], options, scene).status is status

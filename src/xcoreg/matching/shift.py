@@ -250,11 +250,12 @@ def _accept(rounds: list[WindowMatches], options: Options, scene: Scene) -> Acce
     dragged = pattern[:, 0] * shared_drift(drift[status == Status.OK])[0].drifts
     by_edges = options.matcher == "structure"  # which other witnesses confirm
     answer = accept_windows(moves, covs, status, reliability, reach, shared, dragged, confirmed=by_edges)
-    if answer.status is not Status.OK or int(answer.inliers.sum()) != 1:
+    agree = int(answer.inliers.sum())
+    if answer.status is not Status.OK or agree >= _FEW:
         return answer
     # Intensities that leave so much open are smooth slopes, which any two images may share.
     vague = not by_edges and np.linalg.eigvalsh(answer.cov)[-1] > VAGUE**2
-    if vague or not _improved(rounds, answer):
+    if vague or (agree == 1 and not _improved(rounds, answer)):
         found = Status.UNCONSTRAINED if vague else Status.NOT_IMPROVED
         return replace(answer, status=found, inliers=np.zeros_like(answer.inliers))
     return answer
