@@ -66,11 +66,8 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
     how = compute_options()
     if how.get("scheduler") == "synchronous" and worker_threads() is not None and any(map(_is_on_cluster, items)):
         how = {}
-    if (
-        "scheduler" not in how
-        and "distributed" not in sys.modules
-        and not any(map(dask.config.get, _NAMED, (None,) * 2))
-    ):
+    chosen = any(dask.config.get(name, None) for name in ("scheduler", "scheduler-address"))
+    if not (chosen or "scheduler" in how or "distributed" in sys.modules):
         how = {**how, "scheduler": dask.threaded.get}  # dask would load distributed, for a client that cannot be there
     try:
         done: tuple[Any, ...] = compute(*items, **how)  # type: ignore[no-untyped-call]
@@ -82,9 +79,6 @@ def compute_items(items: Sequence[Any]) -> tuple[Any, ...]:
             raise
         raise BlockError(_failure(error, frames)) from error
     return done
-
-
-_NAMED = ("scheduler", "scheduler-address")  # where users of dask name a scheduler
 
 
 class BlockError(OptionError):
@@ -103,9 +97,8 @@ def _failure(error: Exception, frames: list[Any]) -> str:
     """Describe an error of a graph, with the first place in it that is not dask's."""
     passing = ("dask", "distributed", "concurrent", "threading", "tlz", "toolz", "xarray", "")
     places = [one for one in frames if _package_of(one[0]) not in passing] or frames[-1:]
-    where = "".join(
-        f", in {one.f_code.co_name} ({Path(one.f_code.co_filename).name}, line {n})" for one, n in places[:1]
-    )
+    codes = [(one.f_code, line) for one, line in places[:1]]
+    where = "".join(f", in {code.co_name} ({Path(code.co_filename).name}, line {line})" for code, line in codes)
     return f"dask cannot compute a block: {type(error).__name__}: {error.__cause__ or error}{where}"
 
 
