@@ -88,7 +88,7 @@ def test_small_windows_do_not_answer_where_a_pattern_tears_large_ones(seed):
 
 
 def test_fields_that_curve_within_windows_have_honest_points():
-    """Of four fields together: which windows are asked again hangs on the last digits, and moves a few by 0.007 px."""
+    """Of four fields together."""
     linear, inside = np.linalg.inv([[10.0, 0.0], [0.0, -10.0]]), []
     for seed in range(1, 5):
         field = simulate.smooth_field((640, 640), amplitude=15, turns=0.25, seed=seed)
@@ -99,6 +99,18 @@ def test_fields_that_curve_within_windows_have_honest_points():
         inside.append(np.einsum("ni,nij,nj->n", error, np.linalg.inv(linear @ points.cov @ linear.T), error) < 5.99)
     assert len(np.concatenate(inside)) >= 140
     assert np.concatenate(inside).mean() > 0.85
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_last_digits_of_pixels_move_no_window(seed):
+    """Half of a window often ends in the middle of a pixel: rounded by its last digits, windows jumped by a pixel."""
+    field = simulate.smooth_field((640, 640), amplitude=15, turns=0.25, seed=seed)
+    pair = simulate.pair((640, 640), shift=field, snr_db=25, seed=seed)
+    tgt = pair.tgt.astype(np.float64)
+    other = tgt.copy(data=tgt.data * (1 + 1e-7 * np.random.default_rng(0).standard_normal(tgt.shape)))
+    one, two = (image.coreg.match_local(pair.ref, window=128, spacing=96).points for image in (tgt, other))
+    assert np.abs(one.x - two.x).max() < 1e-3
+    assert np.abs(one.dcol - two.dcol)[one.ok].max() < 1e-6
 
 
 def test_a_mask_that_hides_everything_is_a_status_and_no_warning_of_numpy():

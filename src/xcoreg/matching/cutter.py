@@ -78,6 +78,7 @@ def _basis(size: int) -> Floats:
 
 # Pixel sizes that differ by less than this part count as equal: a thousandth of a pixel over a window of a thousand.
 _SAME_SIZE = 1e-6
+TIE = 1e-4  # px: positions this close to the middle between two pixels lie in it, whatever their last digits say
 _MARGIN = 4  # pixels read around a window that is resampled: half width of the kernel
 # Windows are read one by one where the box around all of them has more than so many times their pixels.
 _SPARSE = 16
@@ -178,7 +179,7 @@ class Cutter:
             )
         cols, rows = map_to_grid(self.crs, self.raster.grid, x, y)
         half_x, half_y = (size * across - 1) / 2, (size * down - 1) / 2
-        col0, row0 = np.rint(cols - half_x).astype(int), np.rint(rows - half_y).astype(int)
+        col0, row0 = _nearest(cols - half_x).astype(int), _nearest(rows - half_y).astype(int)
         boxes = np.stack([row0, row0 + size * down, col0, col0 + size * across], -1)
         centres = grid_to_map(self.raster.grid, self.crs, col0 + half_x, row0 + half_y, near=x)
         return list(map(tuple, boxes.tolist())), centres
@@ -195,7 +196,7 @@ class Cutter:
         # A pixel of the image becomes a pixel of the window, so that grids that differ by a quarter turn lose nothing.
         half_x, half_y = vector_to_map(self.linear, (size - 1) / 2 - size // 2, (size - 1) / 2 - size // 2)
         cols, rows = map_to_grid(self.crs, self.raster.grid, x - half_x, y - half_y)
-        near_x, near_y = grid_to_map(self.raster.grid, self.crs, np.rint(cols), np.rint(rows), near=x)
+        near_x, near_y = grid_to_map(self.raster.grid, self.crs, _nearest(cols), _nearest(rows), near=x)
         return near_x + half_x, near_y + half_y
 
     def _to_pixel(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -293,6 +294,11 @@ def matching_factor(own: Linear, matching: Linear) -> tuple[int, int] | None:
             return None
         factors.append(whole)
     return factors[0], factors[1]
+
+
+def _nearest(position: Floats) -> Floats:
+    """Round positions, px; what lies in the middle goes one way."""
+    return np.asarray(np.rint(position - TIE))
 
 
 def _box_around(rows: Floats, cols: Floats, size: int, shape: tuple[int, int]) -> Box:

@@ -22,7 +22,7 @@ from xcoreg.core.sampling import box_means, box_shares
 from xcoreg.errors import GridError, OptionError, warn_user
 from xcoreg.georef import Linear, as_crs, linear_of, map_to_pixel, pixel_to_map, vector_to_map, vector_to_pixel
 from xcoreg.georef.transform import map_to_grid
-from xcoreg.matching.cutter import Cutter, make_cutters
+from xcoreg.matching.cutter import TIE, Cutter, make_cutters
 from xcoreg.matching.masks import Mask, as_mask, both_masks, mask_in_crs, read_footprint
 from xcoreg.matching.options import IMAGES_START, Options
 from xcoreg.raster.bands import common_unit, height_scaling, height_unit
@@ -399,6 +399,6 @@ def _axis(low: float, high: float, half: float, spacing: float) -> Floats:
     room = high - low - 2 * half
     if room <= 0:
         return np.array([(low + high) / 2])
-    count = int(room // spacing) + 1
+    count = int((room + TIE) // spacing) + 1
     first = low + half + (room - (count - 1) * spacing) / 2
-    return np.asarray(np.round(first) + np.arange(count) * spacing)
+    return np.asarray(np.round(first - TIE) + np.arange(count) * spacing)
