@@ -191,7 +191,7 @@ def few_fields(seed, size=256):
     return np.float32(radar[12:-12, 12:-12]), np.float32(optical[15:-9, 8:-16])
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 19])
 def test_a_window_of_all_of_the_image_is_believed_after_smaller_ones(seed, make_image):
     fit = match(*(make_image(one, nodata=None) for one in few_fields(seed)), matcher="structure")
     assert fit.points.ok.sum() == 2

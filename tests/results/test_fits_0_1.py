@@ -66,8 +66,8 @@ def test_a_field_is_applied():
     scene = xcoreg.simulate.pair((256, 256), shift=field, seed=1)
     old = scene.tgt.coreg.apply(load("field")).astype(float)
     new = scene.tgt.coreg.warp_to(scene.ref, spacing=32, window=48, band=1).astype(float)
-    # The matching is a little better now.
-    assert float(abs(old - new).max()) < 0.1 * float(new.std())
+    # The matching is a little better now, and windows lie a pixel beside where they did.
+    assert float(abs(old - new).max()) < 0.12 * float(new.std())
     assert float(abs(old - new).median()) < 0.01 * float(new.std())
 
 

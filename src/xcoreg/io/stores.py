@@ -70,7 +70,7 @@ def write_store(image: DataArray | Dataset, place: Path, kind: str, creation: Ma
             (_write_zarr if kind == "Zarr" else _write_netcdf)(dataset, place, creation, streamed)
     except CoregError:  # of the source
         raise
-    except (ValueError, TypeError, RuntimeError) as error:  # the last of netCDF4, such as for names that are too long
+    except (ValueError, TypeError) as error:
         raise OptionError(f"the image cannot be written as {kind}: {error}") from error
 
 

@@ -136,6 +136,7 @@ def write_raster(
         *GDAL_ERRORS,
         OSError,
         SystemError,
+        RuntimeError,  # of netCDF4, such as for names that are too long
         RioXarrayError,
         ValueError,
         TypeError,

@@ -321,8 +321,8 @@ def _check_numbers(options: Options) -> None:
     window: Any = options.window
     windows: Any = options.windows
     progress: Any = options.progress
-    if not (isinstance(options.matcher, str) or callable(options.matcher)):
-        raise OptionError(f"matcher is {options.matcher!r:.80}: give the name of a matcher, or a function")
+    if isinstance(options.matcher, np.ndarray):
+        raise OptionError(f"matcher is {options.matcher!r:.80}: give a name, a function, or a list of names")
     if not (isinstance(progress, int | np.bool_) or callable(progress)):
         raise OptionError(f"progress is {progress!r:.80}: give True or False")
     limit: Any = options.max_shift
