@@ -86,7 +86,7 @@ def path_of(rng: random.Random, path: Path) -> str:
         "GTIFF_DIR:{part}:{path}", "/vsisubfile/8_100,{path}", "/vsigzip/{path}", "/vsizip/{path}", "/vsitar/{path}/x",
         "vrt://{path}?bands={part}", "vrt://{path}?outsize={outside}", "{path}?x", "file://{path}", "GTIFF_RAW:{path}",
         "/vsicrypt/{path}", "/vsimem/none.tif", "DERIVED_SUBDATASET:LOGAMPLITUDE:{path}", "vrt://{path}?expand=rgba",
-        "vrt://{path}?scale=true&ot=Byte&a_nodata=nan", "vrt://{path}?a_srs=junk", "vrt://{path}?projwin=0,0,0,0",
+        "vrt://{path}?scale=true&a_nodata=nan", "vrt://{path}?a_srs=junk", "vrt://{path}?projwin=0,0,0,0",
     ]  # fmt: skip
     return rng.choice(ways).format(part=part, path=path, outside=outside)
 
